@@ -1,0 +1,186 @@
+"""What a character can be set to: continuous sliders and discrete groups, read from `characters/<name>/schema.yaml`.
+
+A parameter vector x has length `width`: the sliders in [0, 1], then for each group one value a choice (a one-hot vector,
+or the probabilities that an encoder gives).
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+SCHEMA_FILE = "schema.yaml"
+
+
+class SchemaError(ValueError):
+    """A schema file is missing or not valid; the message names the file and the entry."""
+
+
+class Slider(BaseModel, frozen=True, extra="forbid"):
+    """A continuous parameter in [0, 1]."""
+
+    name: str
+    part: str
+    label: str
+    neutral: float = Field(0.5, ge=0.0, le=1.0)
+    negative: tuple[str, ...] = ()  # morphs driven below the neutral value
+    positive: tuple[str, ...] = ()  # morphs driven above it
+
+    @model_validator(mode="after")
+    def _has_room(self) -> "Slider":
+        if self.negative and self.neutral == 0.0:
+            raise ValueError(f"slider {self.name}: `negative` needs a neutral value above 0")
+        return self
+
+
+class Group(BaseModel, frozen=True, extra="forbid"):
+    """A discrete parameter: one of `choices`."""
+
+    name: str
+    label: str
+    choices: tuple[str, ...] = Field(min_length=2)
+    neutral: str
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> "Group":
+        if self.neutral not in self.choices:
+            raise ValueError(f"group {self.name}: neutral {self.neutral!r} is not one of {list(self.choices)}")
+        if len(set(self.choices)) != len(self.choices):
+            raise ValueError(f"group {self.name}: a choice appears twice")
+        return self
+
+
+class Schema(BaseModel, frozen=True, extra="forbid"):
+    """All parameters of one character, in the order of the parameter vector (phenotypes first)."""
+
+    name: str
+    label: str
+    phenotypes: tuple[Slider, ...] = ()
+    local: tuple[Slider, ...] = Field((), alias="sliders")
+    groups: tuple[Group, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> "Schema":
+        names = [entry.name for entry in (*self.sliders, *self.groups)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"used twice: {', '.join(twice)}")
+        if not self.sliders:
+            raise ValueError("a character needs at least one slider")
+        return self
+
+    @classmethod
+    def load(cls, character_dir: Path) -> "Schema":
+        """Read `schema.yaml` in a character's folder. Raises SchemaError naming the file and the entry."""
+        path = character_dir / SCHEMA_FILE
+        try:
+            return cls.model_validate(yaml.safe_load(path.read_text()))
+        except FileNotFoundError as error:
+            raise SchemaError(f"no {SCHEMA_FILE} in {character_dir}") from error
+        except (yaml.YAMLError, ValidationError) as error:
+            raise SchemaError(f"{path} is not a valid schema: {error}") from error
+
+    @property
+    def sliders(self) -> tuple[Slider, ...]:
+        return (*self.phenotypes, *self.local)
+
+    @property
+    def n_sliders(self) -> int:
+        return len(self.sliders)
+
+    @property
+    def group_sizes(self) -> tuple[int, ...]:
+        return tuple(len(group.choices) for group in self.groups)
+
+    @property
+    def width(self) -> int:
+        return self.n_sliders + sum(self.group_sizes)
+
+    @cached_property
+    def slider_index(self) -> dict[str, int]:
+        return {slider.name: index for index, slider in enumerate(self.sliders)}
+
+    @cached_property
+    def group_index(self) -> dict[str, int]:
+        return {group.name: index for index, group in enumerate(self.groups)}
+
+    def choice(self, group: str, choice: str) -> int:
+        """The number of a choice inside its group."""
+        return self.groups[self.group_index[group]].choices.index(choice)
+
+    def neutral_sliders(self) -> NDArray[np.float32]:
+        return np.array([slider.neutral for slider in self.sliders], dtype=np.float32)
+
+    def neutral_discrete(self) -> NDArray[np.int16]:
+        return np.array([group.choices.index(group.neutral) for group in self.groups], dtype=np.int16)
+
+    def neutral(self) -> NDArray[np.float32]:
+        """The average face's parameter vector [width]."""
+        return self.pack(self.neutral_sliders()[None], self.neutral_discrete()[None])[0]
+
+    def pack(self, parameters: ArrayLike, discrete: ArrayLike) -> NDArray[np.float32]:
+        """Sliders [N,S] and choice numbers [N,G] to parameter vectors [N,width] (one-hot groups)."""
+        sliders = np.asarray(parameters, dtype=np.float32)
+        choices = np.asarray(discrete, dtype=np.int64)
+        hot = [np.eye(size, dtype=np.float32)[choices[:, index]] for index, size in enumerate(self.group_sizes)]
+        return np.concatenate([sliders, *hot], axis=1)
+
+    def split(self, x: ArrayLike) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """Parameter vectors [N,width] to sliders [N,S] and the probabilities [N,size] of each group."""
+        vectors = np.asarray(x, dtype=np.float32)
+        ends = np.cumsum([self.n_sliders, *self.group_sizes])
+        sliders, *groups = np.split(vectors, ends[:-1], axis=1)
+        return sliders, groups
+
+    def choose(self, x: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
+        """Parameter vectors [N,width] to sliders [N,S] clipped to [0, 1] and the likeliest choices [N,G]."""
+        sliders, groups = self.split(x)
+        choices = np.stack([group.argmax(axis=1) for group in groups], axis=1) if groups else np.zeros((len(sliders), 0))
+        return sliders.clip(0.0, 1.0), choices.astype(np.int16)
+
+    def to_document(self, x: ArrayLike) -> dict[str, Any]:
+        """`parameters` and `discrete` of a character.json for one parameter vector [width]."""
+        sliders, groups = self.split(np.asarray(x)[None])
+        return {
+            "parameters": {s.name: round(float(v), 5) for s, v in zip(self.sliders, sliders[0].clip(0, 1), strict=True)},
+            "discrete": {
+                group.name: {
+                    "choice": group.choices[int(p[0].argmax())],
+                    "probabilities": {c: round(float(v), 5) for c, v in zip(group.choices, p[0], strict=True)},
+                }
+                for group, p in zip(self.groups, groups, strict=True)
+            },
+        }
+
+    def from_document(self, parameters: Mapping[str, float], discrete: Mapping[str, Mapping[str, Any]]) -> NDArray[np.float32]:
+        """The parameter vector [width] of a character.json. Raises SchemaError on unknown, missing or invalid entries."""
+        for kind, given, known in (("slider", parameters, self.slider_index), ("group", discrete, self.group_index)):
+            unknown, missing = sorted(set(given) - set(known)), sorted(set(known) - set(given))
+            if unknown or missing:
+                raise SchemaError(f"{kind}s do not fit character {self.name}: unknown {unknown}, missing {missing}")
+        values = [float(parameters[slider.name]) for slider in self.sliders]
+        outside = [s.name for s, v in zip(self.sliders, values, strict=True) if not 0.0 <= v <= 1.0]
+        if outside:
+            raise SchemaError(f"sliders outside [0, 1]: {', '.join(outside)}")
+        choices = [_choice_number(group, discrete[group.name].get("choice")) for group in self.groups]
+        return self.pack(np.array([values]), np.array([choices]).reshape(1, -1))[0]
+
+    @staticmethod
+    def md5(character_dir: Path) -> str:
+        """md5 of the schema file, as written into every character.json."""
+        return hashlib.md5((character_dir / SCHEMA_FILE).read_bytes(), usedforsecurity=False).hexdigest()
+
+    def names_of(self, part: str) -> Sequence[str]:
+        return [slider.name for slider in self.sliders if slider.part == part]
+
+
+def _choice_number(group: Group, choice: object) -> int:
+    if choice not in group.choices:
+        raise SchemaError(f"group {group.name}: {choice!r} is not one of {list(group.choices)}")
+    return group.choices.index(str(choice))
