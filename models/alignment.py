@@ -1,0 +1,293 @@
+"""From a photo to an upright face in the reference frame: landmarks, pose, quality, warping.
+
+Coordinates are (x, y) in pixels, y down, continuous: the centre of the top left pixel is (0.5, 0.5), so that a point keeps its
+place when a picture is resized. Landmarks are the 68 iBUG points, [68, 2].
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+
+from .images import shrink
+
+_REFERENCE_FILE = Path(__file__).with_name("reference.json")
+REFERENCE: np.ndarray = np.asarray(json.loads(_REFERENCE_FILE.read_text())["points"], np.float64)
+"""The average face's landmarks in the square crop, [68, 2] in [0, 1]."""
+
+IBUG_68 = np.array(
+    [162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389]  # jaw, from the image's left
+    + [71, 63, 105, 66, 107, 336, 296, 334, 293, 301]  # brows
+    + [168, 197, 5, 4, 75, 97, 2, 326, 305]  # nose ridge, then its base
+    + [33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380]  # eyes
+    + [61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181]  # outer lips
+    + [78, 82, 13, 312, 308, 317, 14, 87]  # inner lips
+)
+"""For each of the 68 points, the vertex of MediaPipe's 478-point mesh that lies there."""
+
+MIRROR_68 = np.array(
+    [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1)]
+    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
+    + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
+)
+"""Index of each point's partner on the other side of the face."""
+
+
+class NoFace(ValueError):
+    """No face was found in a photo."""
+
+
+@dataclass(frozen=True)
+class Face:
+    """One detected face, in pixels of the photo it was found in."""
+
+    landmarks: np.ndarray
+    """[68, 2] float64."""
+    box: tuple[float, float, float, float]
+    """left, top, right, bottom of all 478 mesh points."""
+    yaw: float
+    """Degrees; positive: turned towards the image's right."""
+    pitch: float
+    """Degrees; positive: looking up."""
+    roll: float
+    """Degrees; positive: tilted counter-clockwise as seen in the image."""
+
+    @property
+    def size(self) -> float:
+        """Width times height of the box, pixels squared."""
+        left, top, right, bottom = self.box
+        return (right - left) * (bottom - top)
+
+
+class FaceLandmarker:
+    """MediaPipe's face landmark task; a context manager, because a task left to the garbage collector can deadlock another.
+
+    `model`: path of `face_landmarker.task`. `max_faces`: more faces than this in one photo are not counted.
+    """
+
+    def __init__(self, model: Path | str, max_faces: int = 5, max_side: int = 1280) -> None:
+        self.model, self.max_faces, self.max_side = Path(model), max_faces, max_side
+        self._task: Any = None
+        self._image: Any = None
+
+    def __enter__(self) -> FaceLandmarker:
+        import mediapipe  # slow to import; who only warps pictures does not need it
+        from mediapipe.tasks.python import BaseOptions, vision
+
+        if not self.model.is_file():
+            raise FileNotFoundError(f"no face landmark model at {self.model}")
+        options = vision.FaceLandmarkerOptions(
+            base_options=BaseOptions(model_asset_path=str(self.model)),
+            num_faces=self.max_faces,
+            output_facial_transformation_matrixes=True,
+        )
+        self._task = vision.FaceLandmarker.create_from_options(options)
+        self._image = lambda rgb: mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=rgb)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.close()
+
+    def find(self, image: np.ndarray) -> list[Face]:
+        """All faces of a photo (RGB uint8 [H, W, 3]), the largest first. Raises NoFace when there is none.
+
+        The detector sees a small copy, so a face that fills the frame or is tiny in it can escape: then the photo is tried again
+        with a margin around it, and in overlapping enlarged parts.
+        """
+        small, scale = shrink(image, self.max_side)
+        faces = [_moved(face, 1 / scale) for face in self._detect(small)]
+        if faces:
+            faces[0] = self._refined(image, faces[0], scale)
+            return faces
+        for attempt in (self._with_margin, self._in_parts):
+            faces = attempt(small)
+            if faces:
+                return [_moved(face, 1 / scale) for face in faces]
+        raise NoFace("no face was found in the photo")
+
+    def _detect(self, image: np.ndarray) -> list[Face]:
+        if self._task is None:
+            raise RuntimeError("use FaceLandmarker in a `with` block")
+        result = self._task.detect(self._image(np.ascontiguousarray(image)))
+        height, width = image.shape[:2]
+        faces = []
+        for mesh, matrix in zip(result.face_landmarks, result.facial_transformation_matrixes, strict=True):
+            points = np.array([(p.x * width, p.y * height) for p in mesh])
+            yaw, pitch, roll = _angles(np.asarray(matrix))
+            (left, top), (right, bottom) = points.min(0), points.max(0)
+            box = (float(left), float(top), float(right), float(bottom))
+            faces.append(Face(points[IBUG_68], box, yaw, pitch, roll))
+        return sorted(faces, key=lambda face: -face.size)
+
+    def _refined(self, image: np.ndarray, face: Face, scale: float) -> Face:
+        """Look again at full resolution when the face was small in the small copy."""
+        left, top, right, bottom = face.box
+        side = max(right - left, bottom - top)
+        if scale == 1.0 or side * scale >= 192:  # the landmark network sees 256 pixels, a quarter of them margin
+            return face
+        x0, y0 = max(0, int(left - side)), max(0, int(top - side))
+        part = image[y0 : int(bottom + side) + 1, x0 : int(right + side) + 1]
+        small, zoom = shrink(part, self.max_side)
+        again = [_moved(found, 1 / zoom, x0, y0) for found in self._detect(small)]
+        overlapping = [found for found in again if _overlap(found.box, face.box) > 0.5]
+        return overlapping[0] if overlapping else face
+
+    def _with_margin(self, image: np.ndarray) -> list[Face]:
+        height, width = image.shape[:2]
+        margin = max(height, width) // 2
+        wide = cv2.copyMakeBorder(image, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=(128, 128, 128))
+        return [_moved(face, 1.0, -margin, -margin) for face in self._detect(wide)]
+
+    def _in_parts(self, image: np.ndarray) -> list[Face]:
+        height, width = image.shape[:2]
+        part = int(min(height, width) * 0.6)
+        if part < 32:
+            return []
+        zoom = max(1.0, 640 / part)
+        faces: list[Face] = []
+        for y in _starts(height, part):
+            for x in _starts(width, part):
+                tile = cv2.resize(image[y : y + part, x : x + part], None, fx=zoom, fy=zoom)
+                for face in self._detect(tile):
+                    moved = _moved(face, 1 / zoom, x, y)
+                    if all(_overlap(moved.box, known.box) < 0.3 for known in faces):
+                        faces.append(moved)
+        return sorted(faces, key=lambda face: -face.size)
+
+
+def _starts(length: int, part: int) -> list[int]:
+    """Where parts begin so that they cover a side and overlap by at least a third."""
+    count = 1 if length <= part else int(np.ceil((length - part) / (part * 2 / 3))) + 1
+    return [int(v) for v in np.linspace(0, length - part, count)]
+
+
+def _moved(face: Face, scale: float, x: float = 0.0, y: float = 0.0) -> Face:
+    left, top, right, bottom = face.box
+    box = (left * scale + x, top * scale + y, right * scale + x, bottom * scale + y)
+    return Face(face.landmarks * scale + (x, y), box, face.yaw, face.pitch, face.roll)
+
+
+def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
+    """Shared area over the smaller box."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    smaller = min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
+    return max(width, 0.0) * max(height, 0.0) / max(smaller, 1e-9)
+
+
+def _angles(matrix: np.ndarray) -> tuple[float, float, float]:
+    """Yaw, pitch and roll in degrees from MediaPipe's 4x4 pose (x right, y up, z towards the camera)."""
+    rotation = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
+    forward, right = rotation[:, 2], rotation[:, 0]
+    yaw = np.arctan2(forward[0], forward[2])
+    pitch = np.arcsin(np.clip(forward[1], -1, 1))
+    roll = np.arctan2(right[1], np.hypot(right[0], right[2]))
+    return float(np.degrees(yaw)), float(np.degrees(pitch)), float(np.degrees(roll))
+
+
+def five_points(landmarks: np.ndarray) -> np.ndarray:
+    """Eye centres, nose tip and mouth corners of 68 landmarks, the image's left first: [5, 2]."""
+    left_eye, right_eye = landmarks[36:42].mean(0), landmarks[42:48].mean(0)
+    return np.stack([left_eye, right_eye, landmarks[30], landmarks[48], landmarks[54]])
+
+
+def eye_distance(landmarks: np.ndarray) -> float:
+    """Distance between the eye centres, pixels."""
+    points = five_points(landmarks)
+    return float(np.linalg.norm(points[1] - points[0]))
+
+
+def fit_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The rotation, uniform scale and shift that bring `source` [N, 2] closest to `target` in least squares: [2, 3] (Umeyama 1991).
+
+    In the plane the optimum is one complex factor, the regression of the centred target on the centred source.
+    """
+    p, q = source[:, 0] + 1j * source[:, 1], target[:, 0] + 1j * target[:, 1]
+    p_mean, q_mean = p.mean(), q.mean()
+    spread = (np.abs(p - p_mean) ** 2).sum()
+    if spread < 1e-12:
+        raise ValueError("all points coincide: no similarity can be fitted")
+    factor = ((p - p_mean).conj() * (q - q_mean)).sum() / spread
+    shift = q_mean - factor * p_mean
+    return np.array([[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]])
+
+
+def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """A [2, 3] transform applied to points [N, 2]."""
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def align(image: np.ndarray, landmarks: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Warp a photo (RGB uint8) so that its landmarks meet REFERENCE: the crop [size, size, 3] and the [2, 3] matrix photo -> crop."""
+    matrix = fit_similarity(landmarks, REFERENCE * size)
+    return warp(image, matrix, size), matrix
+
+
+def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+    """The square crop that `matrix` (photo -> crop, a similarity) cuts out of a photo; a photo that shrinks is area-averaged first."""
+    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    if scale < 1:
+        image, matrix = _cut_and_shrink(image, matrix, size, scale)
+    # Cubic overshoots at hard edges; at a scale of 1 or more, linear loses next to nothing.
+    return cv2.warpAffine(
+        image, _pixel_centred(matrix), (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+
+
+def _cut_and_shrink(
+    image: np.ndarray, matrix: np.ndarray, size: int, scale: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Area-average the part of the photo that the crop shows, so that the warp which is left does not shrink."""
+    height, width = image.shape[:2]
+    corners = np.array([[0, 0], [size, 0], [0, size], [size, size]], np.float64)
+    inside = apply(cv2.invertAffineTransform(matrix), corners)
+    margin = 2 / scale
+    x0, y0 = (int(np.clip(v, 0, limit - 1)) for v, limit in zip(inside.min(0) - margin, (width, height), strict=True))
+    x1, y1 = (int(np.clip(v, 1, limit)) for v, limit in zip(inside.max(0) + margin, (width, height), strict=True))
+    part = image[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
+    target = (max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale)))
+    small = cv2.resize(part, target, interpolation=cv2.INTER_AREA)
+    # small -> photo, then photo -> crop
+    back = np.array([[part.shape[1] / target[0], 0, x0], [0, part.shape[0] / target[1], y0], [0, 0, 1]])
+    return small, matrix @ back
+
+
+def warp_labels(labels: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+    """A label map (uint8 [H, W]) warped by the photo's matrix; class ids are never mixed. Outside, the border goes on, as in the photo."""
+    return cv2.warpAffine(
+        labels, _pixel_centred(matrix), (size, size), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
+    )
+
+
+def _pixel_centred(matrix: np.ndarray) -> np.ndarray:
+    """OpenCV counts from the centre of the top left pixel, this project from its corner."""
+    shifted = matrix.copy()
+    shifted[:, 2] += matrix[:, :2].sum(1) * 0.5 - 0.5
+    return shifted
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What the pixels of a crop say about it."""
+
+    sharpness: float
+    """Variance of the Laplacian of the grey crop; below about 30 at 256 pixels a face looks blurred."""
+    brightness: float
+    """Mean grey value of the face's middle, [0, 1]."""
+
+
+def quality(crop: np.ndarray) -> Quality:
+    """Sharpness and brightness of an aligned crop (RGB uint8)."""
+    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
+    size = len(grey)
+    middle = grey[int(0.35 * size) : int(0.8 * size), int(0.25 * size) : int(0.75 * size)]
+    return Quality(float(cv2.Laplacian(grey, cv2.CV_64F)[int(0.2 * size) :].var()), float(middle.mean() / 255))
