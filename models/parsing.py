@@ -1,0 +1,158 @@
+"""Content model: a ResNet that names the part of the face at each place, at 1/8 of the picture's size.
+
+Layer names are those of torchvision's ResNets, so that their pretrained weights load.
+Legend: B batch, C feature channels, K classes, h = H / 8, w = W / 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+CLASSES = (
+    "background",
+    "face",
+    "hair",
+    "left_brow",
+    "right_brow",
+    "left_eye",
+    "right_eye",
+    "nose",
+    "upper_lip",
+    "teeth",
+    "lower_lip",
+)
+"""Class names by id; left and right are the person's own."""
+
+MIRRORED = (0, 1, 2, 4, 3, 6, 5, 7, 8, 9, 10)
+"""Each class's id in the mirrored picture."""
+
+STRIDE = 8
+
+
+class _Basic(nn.Module):
+    """Two 3x3 convolutions (ResNet-18)."""
+
+    expansion = 1
+
+    def __init__(self, n_in: int, width: int, stride: int, dilation: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(n_in, width, 3, stride, dilation, dilation, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, dilation, dilation, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = _shortcut(n_in, width, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return self.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+
+class _Bottleneck(nn.Module):
+    """1x1, 3x3, 1x1 convolutions (ResNet-50)."""
+
+    expansion = 4
+
+    def __init__(self, n_in: int, width: int, stride: int, dilation: int) -> None:
+        super().__init__()
+        n_out = width * self.expansion
+        self.conv1 = nn.Conv2d(n_in, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, dilation, dilation, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, n_out, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(n_out)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = _shortcut(n_in, n_out, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        return self.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+
+def _shortcut(n_in: int, n_out: int, stride: int) -> nn.Sequential | None:
+    if n_in == n_out and stride == 1:
+        return None
+    return nn.Sequential(nn.Conv2d(n_in, n_out, 1, stride, bias=False), nn.BatchNorm2d(n_out))
+
+
+class FaceParser(nn.Module):
+    """ResNet at output stride 8 with a 1x1 convolution to the 11 classes.
+
+    The last two stages keep their resolution and dilate instead, so that they see as far as they did with strides.
+    `depth`: 18 or 50; `width`: factor on every layer's channels.
+    """
+
+    def __init__(self, depth: Literal[18, 50] = 50, width: float = 1.0) -> None:
+        super().__init__()
+        block = {18: _Basic, 50: _Bottleneck}[depth]
+        counts = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}[depth]
+        channels = [max(8, round(c * width)) for c in (64, 128, 256, 512)]
+        self.conv1 = nn.Conv2d(3, channels[0], 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels[0])
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        n_in, dilation = channels[0], 1
+        for i, (width_i, count, stride, wider) in enumerate(
+            zip(channels, counts, (1, 2, 1, 1), (1, 1, 2, 2), strict=True), start=1
+        ):
+            layers: list[nn.Module] = []
+            for j in range(count):
+                # as in torchvision, a stage's first block still has the dilation of the stage before
+                layers.append(block(n_in, width_i, stride if j == 0 else 1, dilation if j == 0 else dilation * wider))
+                n_in = width_i * block.expansion
+            dilation *= wider
+            setattr(self, f"layer{i}", nn.Sequential(*layers))
+        self.n_features = n_in
+        self.classifier = nn.Conv2d(n_in, len(CLASSES), 1)
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
+        self.mean: Tensor
+        self.std: Tensor
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def features(self, faces: Tensor) -> Tensor:
+        """Faces [B, 3, H, W], RGB in [0, 1] -> [B, C, h, w], what goes into the class layer."""
+        y = self.maxpool(self.relu(self.bn1(self.conv1((faces - self.mean) / self.std))))
+        for i in range(1, 5):
+            y = getattr(self, f"layer{i}")(y)
+        return y
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Faces [B, 3, H, W], RGB in [0, 1] -> logits [B, K, h, w]."""
+        return self.classifier(self.features(faces))
+
+    def parse(self, faces: Tensor) -> Tensor:
+        """Faces [B, 3, H, W] -> class ids [B, H, W] at full size (logits interpolated, then the largest taken)."""
+        logits = functional.interpolate(self(faces), faces.shape[-2:], mode="bilinear", align_corners=False)
+        return logits.argmax(1)
+
+
+def count_confusion(predicted: Tensor, truth: Tensor) -> Tensor:
+    """Pixels by (truth, predicted) class, [K, K] int64; add these up over batches. Inputs: class ids of one shape."""
+    n = len(CLASSES)
+    return torch.bincount(truth.long().flatten() * n + predicted.long().flatten(), minlength=n * n).view(n, n)
+
+
+def f1_scores(confusion: Tensor) -> dict[str, float | None]:
+    """F1 of each class, 2 TP / (2 TP + FP + FN), from a [K, K] count; None for a class that never occurs in the truth."""
+    confusion = confusion.double()
+    hits, truth, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+    scores = 2 * hits / (truth + predicted).clamp(min=1)
+    return {name: float(scores[i]) if truth[i] > 0 else None for i, name in enumerate(CLASSES)}
+
+
+def mean_f1(scores: dict[str, float | None], without: Sequence[str] = ("background",)) -> float:
+    """Mean over the classes that occur, background left out."""
+    values = [score for name, score in scores.items() if name not in without and score is not None]
+    return sum(values) / max(len(values), 1)
