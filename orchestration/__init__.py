@@ -1,0 +1,19 @@
+"""What runs when, on what, and where it is recorded: Dagster, DVC, MLflow and the command line.
+
+No component may phone home. Each library reads its switch when it is imported, so they are set here, before any of them.
+"""
+
+import os
+
+os.environ.update(
+    MLFLOW_DISABLE_TELEMETRY="true",
+    DVC_NO_ANALYTICS="1",
+    DAGSTER_DISABLE_TELEMETRY="yes",
+    RAY_USAGE_STATS_ENABLED="0",
+    GX_ANALYTICS_ENABLED="false",
+    DO_NOT_TRACK="1",
+    HF_HUB_OFFLINE="1",
+)
+# MLflow looks for git at import and warns where there is none.
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")

@@ -1,0 +1,130 @@
+"""The asset graph: three observed sources, one asset for each stage, and the registered model at the end.
+
+    embedded ─┬─ portraits ─┐
+    photos ───┼─────────────┴─ aligned_faces ─┬─ identity_model ─┐
+              │                               └─ parsing_model ──┤
+    characters┴─ rendered_pairs ─ imitator ──────────────────────┴─ encoder ─ scorecard ─ production_encoder
+
+An asset is a thin adapter: it fetches its inputs by md5, gives its stage a device and a tracked run, and hands what the stage
+wrote to DVC, whose md5 is the data version.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel
+
+from orchestration import checks, production
+from orchestration.catalog import SOURCES, Stage
+from orchestration.configuration import code_version
+from orchestration.progress import into_log
+from orchestration.tracking import Tracking
+from orchestration.workshop import EMBEDDED, Workshop, run_stage
+
+# Observable sources are beta in Dagster, and it says so for each of them at every start.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+
+# Heavy steps take turns: two trainings side by side on one device take as long as one after the other, and twice the memory.
+DEVICE_POOL = "device"
+# One declaration for each executor that can be told; the others leave it alone.
+GPU_TAGS: dict[str, Any] = {
+    "dagster-ray/config": {"num_gpus": 1},
+    "dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}},
+}
+OWNERS = ["team:likeness"]
+
+
+# ── sources ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+def source_assets(workshop: Workshop) -> list[dg.SourceAsset]:
+    """data/embedded, data/photos and characters/*: observed, versioned by the md5 of their subtree."""
+    return [_source("embedded", workshop), _source("photos", workshop), _characters(workshop)]
+
+
+def _source(name: str, workshop: Workshop) -> dg.SourceAsset:
+    @dg.observable_source_asset(name=name, group_name="data", description=SOURCES[name])
+    def observe() -> dg.DataVersion:
+        return dg.DataVersion(workshop.store.md5(workshop.source_folder(name)))
+
+    return observe
+
+
+def _characters(workshop: Workshop) -> dg.SourceAsset:
+    @dg.observable_source_asset(
+        name="characters", group_name="data", description=SOURCES["characters"], partitions_def=workshop.characters
+    )
+    def observe() -> dg.DataVersionsByPartition:
+        names = workshop.characters.get_partition_keys()
+        return dg.DataVersionsByPartition(
+            {name: workshop.store.md5(workshop.source_folder("character", name)) for name in names}
+        )
+
+    return observe
+
+
+# ── stages ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+def stage_asset(stage: Stage, config: BaseModel, workshop: Workshop) -> dg.AssetsDefinition:
+    """The asset of one stage."""
+
+    @dg.asset(
+        name=stage.name,
+        deps=dependencies(stage.code.INPUTS, stage.by_character),
+        partitions_def=workshop.characters if stage.by_character else None,
+        group_name=stage.group,
+        kinds=set(stage.kinds),
+        description=stage.description,
+        owners=OWNERS,
+        code_version=code_version(stage, config),
+        pool=DEVICE_POOL,
+        op_tags=GPU_TAGS if stage.uses_gpu else None,
+        check_specs=checks.specs(stage),
+    )
+    def materialise(
+        context: dg.AssetExecutionContext, tracking: Tracking, progress: dg.ResourceParam[Any]
+    ) -> dg.MaterializeResult:
+        return run_stage(context, stage, config, workshop, tracking, progress or into_log(context.log))
+
+    return materialise
+
+
+def dependencies(inputs: Sequence[str], by_character: bool) -> list[dg.AssetDep]:
+    """Stage inputs as Dagster's: what is not made for each character reads the embedded one alone."""
+    only_embedded = None if by_character else dg.SpecificPartitionsPartitionMapping([EMBEDDED])
+    return [
+        dg.AssetDep("characters", partition_mapping=only_embedded) if name == "character" else dg.AssetDep(name)
+        for name in inputs
+    ]
+
+
+def production_asset(gate: BaseModel, workshop: Workshop) -> dg.AssetsDefinition:
+    """The encoder as a registered model, with the aliases that the gate allows."""
+
+    @dg.asset(
+        name=production.NAME,
+        deps=dependencies(production.INPUTS, True),
+        partitions_def=workshop.characters,
+        group_name="production",
+        kinds={"mlflow", "torch", "dvc"},
+        description="The encoder, registered with all that it needs to read a photo; `production` moves when the gate passes.",
+        owners=OWNERS,
+        code_version=code_version(production.STAGE, gate),
+        check_specs=[dg.AssetCheckSpec(production.GATE, asset=production.NAME, description="Good enough for production?")],
+    )
+    def materialise(
+        context: dg.AssetExecutionContext, tracking: Tracking, progress: dg.ResourceParam[Any]
+    ) -> dg.MaterializeResult:
+        return production.register(context, gate, workshop, tracking)
+
+    return materialise
+
+
+def all_assets(
+    stages: Sequence[Stage], configs: Mapping[str, BaseModel], workshop: Workshop
+) -> list[dg.AssetsDefinition | dg.SourceAsset]:
+    """Every node of the graph, in the order of the pipeline."""
+    made = [production_asset(configs[stage.name], workshop) if stage is production.STAGE
+            else stage_asset(stage, configs[stage.name], workshop) for stage in stages]
+    return [*source_assets(workshop), *made]

@@ -1,0 +1,76 @@
+"""Profiles: one YAML file each, only what differs from the defaults in the code; an unknown name is an error."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from orchestration.catalog import Stage
+
+PROFILES = Path(__file__).with_name("profiles")
+
+
+class ProfileError(ValueError):
+    """The profile does not exist, or names a stage or a key that does not."""
+
+
+def profile_names() -> list[str]:
+    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
+
+
+def resolve(profile: str, stages: Sequence[Stage]) -> dict[str, BaseModel]:
+    """Each stage's whole configuration under this profile: its defaults and what the profile changes.
+
+    profile: the name of a file in orchestration/profiles/, or a path that ends in .yaml. Raises ProfileError.
+    """
+    overrides = _read(profile)
+    unknown = sorted(set(overrides) - {stage.name for stage in stages})
+    if unknown:
+        raise ProfileError(
+            f"profile {profile}: no stage is called {', '.join(unknown)}; stages: {', '.join(stage.name for stage in stages)}"
+        )
+    return {stage.name: _configure(profile, stage, overrides.get(stage.name) or {}) for stage in stages}
+
+
+def _read(profile: str) -> Mapping[str, Any]:
+    path = Path(profile) if profile.endswith(".yaml") else PROFILES / f"{profile}.yaml"
+    if not path.exists():
+        raise ProfileError(f"there is no profile {profile}; there are: {', '.join(profile_names())}, or a path to a .yaml file")
+    content = yaml.safe_load(path.read_text()) or {}
+    if not isinstance(content, dict) or not all(isinstance(value, dict | None) for value in content.values()):
+        raise ProfileError(f"profile {profile}: expected `stage: {{key: value}}` entries")
+    return content
+
+
+def _configure(profile: str, stage: Stage, overrides: Mapping[str, Any]) -> BaseModel:
+    try:
+        return stage.code.Config(**overrides)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}" for e in error.errors())
+        raise ProfileError(f"profile {profile}, stage {stage.name}: {problems}") from error
+
+
+def config_hash(config: BaseModel) -> str:
+    """A short hash that changes with any value of the configuration."""
+    content = json.dumps(config.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def code_version(stage: Stage, config: BaseModel) -> str:
+    """The stage's own version, bumped by hand, and its configuration: `smoke` results never pass for `quickstart` ones."""
+    return f"{stage.code.VERSION}-{config_hash(config)}"
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} → {"a.b": 1}, as MLflow's parameters and metrics want it."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        flat |= flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return flat

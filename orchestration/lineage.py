@@ -1,0 +1,61 @@
+"""Who was made from what: data versions read from Dagster's events, which are the truth."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import dagster as dg
+
+from orchestration.catalog import SOURCES
+from orchestration.settings import REPOSITORY
+
+VERSION_TAG = "dagster/data_version"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of an asset or of a source, as Dagster recorded it."""
+
+    asset: str
+    character: str | None
+    md5: str
+    run_id: str = ""
+    lineage: Mapping[str, str] = field(default_factory=dict)
+    """md5 of everything it came from, by asset."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+def latest(instance: dg.DagsterInstance, asset: str, character: str | None = None) -> Version | None:
+    """The newest recorded version, None where there is none."""
+    records = dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[character] if character else None)
+    fetch = instance.fetch_observations if asset in SOURCES else instance.fetch_materializations
+    found = fetch(records, limit=1).records
+    if not found:
+        return None
+    entry = found[0].event_log_entry
+    event = entry.asset_observation or entry.asset_materialization
+    if event is None or not event.tags or VERSION_TAG not in event.tags:
+        return None
+    metadata = {name: value.value for name, value in event.metadata.items()}
+    return Version(asset, character, event.tags[VERSION_TAG], entry.run_id, metadata.get("lineage") or {}, metadata)
+
+
+def observe(instance: dg.DagsterInstance, source: str, md5: str, character: str | None = None) -> bool:
+    """Record the source's content where it differs from what was seen last; True when it did."""
+    seen = latest(instance, source, character)
+    if seen and seen.md5 == md5:
+        return False
+    event = dg.AssetObservation(source, partition=character, tags={VERSION_TAG: md5})
+    instance.report_runless_asset_event(event)
+    return True
+
+
+@cache
+def git_commit() -> str:
+    """The commit of the code that runs, "unknown" outside git."""
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"

@@ -1,0 +1,220 @@
+"""The last asset: the encoder becomes a registered model, and production if it has earned it.
+
+A registered model is self-contained: weights, landmark model, schema, and a copy of the package `models/` under a name that
+nothing else has, so that two versions in one process each run their own code. No pickle is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel
+
+from orchestration import lineage
+from orchestration.catalog import Stage
+from orchestration.registry import PRODUCTION, REJECTED, Registry
+from orchestration.scorecards import complete
+from orchestration.settings import REPOSITORY
+from orchestration.tracking import Tracking
+from orchestration.workshop import Workshop, ancestors, input_versions, run_tags, title
+
+NAME, GATE = "production_encoder", "promotion_gate"
+CODE = REPOSITORY / "models"
+PIP_REQUIREMENTS = ("mlflow", "torch", "numpy", "safetensors", "opencv-python", "mediapipe", "pillow", "pandas")
+
+LOADER = '''"""Loads the encoder that was registered with this file; written by orchestration/production.py."""
+
+import base64
+from pathlib import Path
+
+import mlflow.models
+import mlflow.pyfunc
+
+from {package}.predictor import Predictor
+
+
+class Encoder(mlflow.pyfunc.PythonModel):
+    def load_context(self, context):
+        self.predictor = Predictor(Path(context.artifacts["model"]))
+
+    def predict(self, context, model_input, params=None):
+        """A table with a column `photo` (bytes or base64 of an image file) → one document for each photo."""
+        photos = [base64.b64decode(photo) if isinstance(photo, str) else bytes(photo) for photo in model_input["photo"]]
+        return [self.predictor.predict(photo) for photo in photos]
+
+
+mlflow.models.set_model(Encoder())
+'''
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    """The gate's rule. A score is named by its path in scorecard.json."""
+
+    beats_baseline: tuple[str, ...] = ("recovery.mean_r2",)
+    """Scores that must be above those of the average face."""
+    not_worse: dict[str, float] = {"likeness.similarity": 0.02}
+    """Scores that may be lower than production's by at most this much."""
+
+
+class _Module:
+    VERSION = "1"
+    Config = Config
+    INPUTS = ("embedded", "character", "identity_model", "encoder", "scorecard")
+
+    @staticmethod
+    def run(inputs: Mapping[str, Path], config: Any, out: Path, context: Any) -> dict[str, float]:
+        """Lay out the self-contained model in `out`."""
+        return pack(inputs, out)
+
+
+INPUTS = _Module.INPUTS
+STAGE = Stage(NAME, "production", ("mlflow", "torch", "dvc"), "", by_character=True, module=_Module)
+
+
+def pack(inputs: Mapping[str, Path], out: Path, code: Path = CODE) -> dict[str, float]:
+    """Write out/model (what the predictor reads), out/code/<unique package> and out/loader.py."""
+    model = out / "model"
+    model.mkdir()
+    shutil.copyfile(inputs["embedded"] / "landmarks" / "face_landmarker.task", model / "face_landmarker.task")
+    shutil.copyfile(inputs["character"] / "schema.yaml", model / "schema.yaml")
+    for part in ("identity_model", "encoder"):
+        (model / part).mkdir()
+        for name in ("model.safetensors", "meta.json"):
+            shutil.copyfile(inputs[part] / name, model / part / name)
+    files = sorted(path for path in code.rglob("*") if path.suffix in (".py", ".json"))
+    package = f"likeness_{_digest(files, code)[:12]}"
+    for path in files:
+        target = out / "code" / package / path.relative_to(code)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    (out / "loader.py").write_text(LOADER.format(package=package))
+    return {"megabytes": sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6}
+
+
+def _digest(files: list[Path], folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def register(
+    context: dg.AssetExecutionContext, config: BaseModel, workshop: Workshop, tracking: Tracking
+) -> dg.MaterializeResult:
+    """Pack, track, register what is new, set `candidate`, and move `production` where the gate lets it."""
+    assert isinstance(config, Config)
+    character = context.partition_key
+    versions = input_versions(context.instance, STAGE, character, workshop)
+    folders = {name: workshop.fetch(name, version) for name, version in versions.items()}
+    with workshop.store.writing(NAME, character) as out:
+        metrics = pack(folders, out)
+    folder = workshop.store.folder(NAME, character)
+    md5 = workshop.store.add(folder)
+    registry = Registry(tracking, character)
+    stage_scores = json.loads((folders["scorecard"] / "scorecard.json").read_text())
+    scorecard = complete(stage_scores, versions["scorecard"].metadata)
+    lineage_md5 = ancestors(versions)
+    number = _registered(context, registry, folder, md5, lineage_md5, scorecard)
+    registry.set_candidate(number)
+    refusals = judge(config, scorecard, _production_scorecard(registry, number))
+    if REJECTED in registry.find(number).tags:
+        refusals.append("it was rolled back before: `likeness promote` it by hand if you are sure")
+    if not refusals:
+        registry.promote(number)
+    metadata: dict[str, Any] = {
+        "model": registry.name, "version": int(number), "in_production": not refusals, "refused_because": refusals,
+        "md5": md5, "inputs": {name: version.md5 for name, version in versions.items()}, "lineage": lineage_md5,
+        "git_commit": lineage.git_commit(), **metrics,
+    }
+    gate = dg.AssetCheckResult(
+        check_name=GATE, asset_key=NAME, passed=not refusals, severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(refusals) or f"version {number} is in production",
+    )
+    return dg.MaterializeResult(data_version=dg.DataVersion(md5), metadata=metadata, check_results=[gate])
+
+
+def _registered(
+    context: dg.AssetExecutionContext,
+    registry: Registry,
+    folder: Path,
+    md5: str,
+    inputs: Mapping[str, str],
+    scorecard: Mapping[str, Any],
+) -> str:
+    """The version that has this content: an older one where it was registered before, else a new one."""
+    if known := registry.with_md5(md5):
+        registry.client.log_dict(known.run_id, dict(scorecard), "scorecard.json")
+        return str(known.version)
+    tracking = registry.tracking
+    with tracking.run(title(NAME, registry.character), run_tags(context, NAME, registry.character)) as run:
+        run.inputs(inputs)
+        run.document(scorecard, "scorecard.json")
+        number = log_model(tracking, run.run_id, folder, registry.name)
+        tags = {"md5": md5, "dagster.run_id": context.run_id, "git.commit": lineage.git_commit(), "character": registry.character}
+        for name, value in (tags | {f"input.{asset}": value for asset, value in inputs.items()}).items():
+            registry.client.set_model_version_tag(registry.name, number, name, value)
+    return number
+
+
+def log_model(tracking: Tracking, run_id: str, folder: Path, name: str) -> str:
+    """Log a packed folder as a pyfunc model of this run and register it; the new version's number."""
+    import mlflow
+    import mlflow.pyfunc
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    mlflow.set_tracking_uri(tracking.uri)
+    mlflow.set_registry_uri(tracking.uri)
+    (package,) = (folder / "code").iterdir()
+    with mlflow.start_run(run_id=run_id):
+        info = mlflow.pyfunc.log_model(
+            name="encoder",
+            python_model=str(folder / "loader.py"),
+            code_paths=[str(package)],
+            artifacts={"model": str(folder / "model")},
+            pip_requirements=[f"{library}=={importlib.metadata.version(library)}" for library in PIP_REQUIREMENTS],
+            signature=ModelSignature(inputs=Schema([ColSpec(DataType.binary, "photo")])),
+            registered_model_name=name,
+        )
+    return str(info.registered_model_version)
+
+
+def judge(config: Config, candidate: Mapping[str, Any], production: Mapping[str, Any] | None) -> list[str]:
+    """Why the candidate may not become production; empty when it may."""
+    refusals = []
+    for path in config.beats_baseline:
+        score = find_score(candidate, path)
+        if score is None:
+            refusals.append(f"{path} is missing from the scorecard")
+        elif not (score["value"] or 0.0) > (score.get("baseline") or 0.0):
+            refusals.append(f"{path} {score['value']} does not beat the average face's {score.get('baseline')}")
+    for path, margin in config.not_worse.items():
+        new, old = find_score(candidate, path), find_score(production or {}, path)
+        if old is None or old["value"] is None:
+            continue
+        if new is None or new["value"] is None or new["value"] < old["value"] - margin:
+            refusals.append(f"{path} {new and new['value']} is worse than production's {old['value']} by more than {margin}")
+    return refusals
+
+
+def find_score(scorecard: Mapping[str, Any], path: str) -> dict[str, Any] | None:
+    """The {"value", …} at a dotted path, None where there is none."""
+    found: Any = scorecard
+    for key in path.split("."):
+        if not isinstance(found, dict) or key not in found:
+            return None
+        found = found[key]
+    return found if isinstance(found, dict) and "value" in found else None
+
+
+def _production_scorecard(registry: Registry, number: str) -> dict[str, Any] | None:
+    """The figures that production was promoted with, None for the first or when it is this version itself."""
+    current = registry.aliases().get(PRODUCTION)
+    return registry.scorecard(current) if current and current != number else None

@@ -1,0 +1,79 @@
+"""The last evaluation, candidate beside production, as `likeness scorecard` shows it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+from rich.table import Table
+
+from orchestration import lineage
+from orchestration.registry import PRODUCTION, Registry
+from orchestration.store import Store
+from orchestration.tracking import Tracking
+
+THROUGHPUT = "throughput"
+
+
+class NoScorecard(Exception):
+    """Nothing was evaluated yet."""
+
+
+def complete(scores: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The stage's scorecard.json with the measured speed, which may not be in a tracked folder."""
+    speeds = {
+        name.removeprefix(THROUGHPUT).lstrip("._/") or "photos_per_second": {
+            "value": float(value), "baseline": None, "bound": None, "ci": None, "n": None
+        }
+        for name, value in metrics.items()
+        if name.startswith(THROUGHPUT)
+    }
+    return {**scores, THROUGHPUT: {**scores.get(THROUGHPUT, {}), **speeds}}
+
+
+def compare(instance: dg.DagsterInstance, store: Store, tracking: Tracking, character: str) -> dict[str, Any]:
+    """The candidate's scores at the top level, production's under `production` (null where there is none).
+
+    Raises NoScorecard.
+    """
+    version = lineage.latest(instance, "scorecard", character)
+    if version is None:
+        raise NoScorecard(f"nothing was evaluated yet for {character}: run `likeness run`")
+    folder = store.fetch("scorecard", version.md5, character)
+    candidate = complete(json.loads((folder / "scorecard.json").read_text()), version.metadata)
+    registry = Registry(tracking, character)
+    current = registry.aliases().get(PRODUCTION)
+    return {**candidate, "production": registry.scorecard(current) if current else None}
+
+
+def scores(card: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every {"value", …} in the card with its dotted path."""
+    for name, content in card.items():
+        if not isinstance(content, Mapping) or name == "production":
+            continue
+        if "value" in content:
+            yield f"{prefix}{name}", content
+        else:
+            yield from scores(content, f"{prefix}{name}.")
+
+
+def table(card: Mapping[str, Any], detailed: bool = False) -> Table:
+    """Scores, baselines, bounds and production's, one a line; per-slider and per-class ones only when detailed."""
+    shown = Table(title="Scorecard", title_justify="left")
+    shown.add_column("score")
+    for column in ("candidate", "average face", "bound", "production"):
+        shown.add_column(column, justify="right")
+    before = dict(scores(card["production"])) if card.get("production") else {}
+    hidden = 0
+    for path, score in scores(card):
+        if path.count(".") > 1 and not detailed:
+            hidden += 1
+            continue
+        production = before.get(path, {})
+        cells = (score["value"], score.get("baseline"), score.get("bound"), production.get("value"))
+        shown.add_row(path, *("–" if cell is None else f"{cell:.4g}" for cell in cells))
+    if hidden:
+        shown.caption = f"{hidden} more with `likeness scorecard --detailed`"
+    return shown

@@ -1,0 +1,80 @@
+"""Where everything lives and what it runs on. Every field can be set by an environment variable LIKENESS_<FIELD>."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """One object that says where the project, its stores and its servers are."""
+
+    model_config = SettingsConfigDict(env_prefix="LIKENESS_", frozen=True, extra="forbid")
+
+    root: Path = REPOSITORY
+    """The project: data/, artifacts/, characters/ and .dvc/ are in it."""
+    home: Path = Path(".likeness")
+    """Run stores (Dagster, MLflow, DVC cache, checkpoints); relative to the root."""
+    profile: str = "quickstart"
+    """Name of a file in orchestration/profiles/, or a path to one."""
+    character: str = "embedded"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    workers: int = Field(default=1, ge=1)
+    """Processes that one data stage may use."""
+    mlflow_uri: str = ""
+    """MLflow tracking and registry; empty: SQLite in the home folder."""
+    dvc_remote: str = ""
+    """DVC remote, any URL that DVC takes; empty: a folder in the home folder."""
+    executor: Literal["multiprocess", "in_process"] = "multiprocess"
+    """How `dagster dev` runs the steps of a run."""
+
+    def model_post_init(self, context: object) -> None:
+        root = self.root.expanduser().resolve()
+        object.__setattr__(self, "root", root)
+        object.__setattr__(self, "home", root / self.home.expanduser())
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
+
+    @property
+    def characters(self) -> Path:
+        return self.root / "characters"
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.home / "dagster"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.home / "checkpoints"
+
+    @property
+    def tracking_uri(self) -> str:
+        return self.mlflow_uri or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+
+    @property
+    def model_files(self) -> Path:
+        """Where MLflow keeps files when no server does it."""
+        return self.home / "mlflow" / "files"
+
+    @property
+    def remote(self) -> str:
+        return self.dvc_remote or str(self.home / "remote")
+
+    def character_names(self) -> list[str]:
+        """Every folder of characters/ that has a schema, sorted."""
+        return sorted(schema.parent.name for schema in self.characters.glob("*/schema.yaml"))
+
+    def pick_device(self) -> str:
+        """"cuda" where there is one, unless the setting says otherwise."""
+        if self.device != "auto":
+            return self.device
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,193 @@
+"""What happens inside an asset: inputs fetched by md5, the stage run with a device and a tracked run, its folder kept in DVC."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel
+
+from orchestration import checks, lineage
+from orchestration.catalog import SOURCES, Stage
+from orchestration.configuration import config_hash, flatten
+from orchestration.pictures import as_markdown
+from orchestration.progress import Progress
+from orchestration.settings import Settings
+from orchestration.store import Store
+from orchestration.tracking import TrackedRun, Tracking
+
+EMBEDDED = "embedded"
+"""The character that everything reads which is not made for one character."""
+
+
+class SourceMissing(Exception):
+    """A source's folder is not there."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What every asset needs and no run changes."""
+
+    settings: Settings
+    characters: dg.StaticPartitionsDefinition
+    by_character: frozenset[str]
+    """The assets that are made once for each character."""
+
+    @property
+    def store(self) -> Store:
+        return Store.of(self.settings)
+
+    def source_folder(self, name: str, character: str | None = None) -> Path:
+        """Folder of a source, called as stages call it. Raises SourceMissing."""
+        if name == "character" and character:
+            folder, remedy = self.settings.characters / character, "make it, with a schema.yaml in it"
+        else:
+            folder, remedy = self.settings.data / name, "run `likeness inputs`"
+        if not folder.is_dir():
+            raise SourceMissing(f"{folder} is missing: {remedy}")
+        return folder
+
+    def is_source(self, name: str) -> bool:
+        return name in SOURCES or name == "character"
+
+    def latest(self, instance: dg.DagsterInstance, name: str, character: str | None) -> lineage.Version | None:
+        """The newest version of a stage's input, for the character that is being made."""
+        if name == "character":
+            return lineage.latest(instance, "characters", character or EMBEDDED)
+        return lineage.latest(instance, name, character if name in self.by_character else None)
+
+    def observe(self, instance: dg.DagsterInstance, name: str, character: str | None = None) -> bool:
+        """Look at a source and record it where it changed; True when it did. Raises SourceMissing."""
+        character = (character or EMBEDDED) if name == "character" else None
+        md5 = self.store.md5(self.source_folder(name, character))
+        return lineage.observe(instance, "characters" if name == "character" else name, md5, character)
+
+    def fetch(self, name: str, version: lineage.Version) -> Path:
+        """The folder that has exactly this version."""
+        if self.is_source(name):
+            return self.source_folder(name, version.character)
+        return self.store.fetch(name, version.md5, version.character)
+
+
+def title(asset: str, character: str | None) -> str:
+    return f"{asset}/{character}" if character else asset
+
+
+def run_stage(
+    context: dg.AssetExecutionContext, stage: Stage, config: BaseModel, workshop: Workshop, tracking: Tracking, progress: Progress
+) -> dg.MaterializeResult:
+    """Fetch, run, check, keep, record."""
+    began = time.monotonic()
+    character = context.partition_key if stage.by_character else None
+    versions = input_versions(context.instance, stage, character, workshop)
+    folders = {name: workshop.fetch(name, version) for name, version in versions.items()}
+    checkpoints = checkpoint_folder(stage, config, versions, workshop.settings, character)
+    with tracking.run(title(stage.name, character), run_tags(context, stage.name, character)) as run:
+        run.params(flatten(config.model_dump(mode="json")))
+        run.inputs({name: version.md5 for name, version in versions.items()})
+        stage_began = time.monotonic()
+        with workshop.store.writing(stage.name, character) as out:
+            metrics = stage.code.run(folders, config, out, stage_context(workshop, checkpoints, run, progress))
+            seconds = time.monotonic() - stage_began
+            results = checks.results(stage, out)
+        folder = workshop.store.folder(stage.name, character)
+        md5 = workshop.store.add(folder)
+        log_outcome(run, folder, metrics, md5)
+    shutil.rmtree(checkpoints.parent, ignore_errors=True)
+    metadata = describe(folder, metrics, md5, config, versions, run)
+    metadata |= {"seconds": seconds, "seconds_around_the_stage": time.monotonic() - began - seconds}
+    return dg.MaterializeResult(data_version=dg.DataVersion(md5), metadata=metadata, check_results=results)
+
+
+def input_versions(
+    instance: dg.DagsterInstance, stage: Stage, character: str | None, workshop: Workshop
+) -> dict[str, lineage.Version]:
+    """The recorded version of each input.
+
+    Dagster notes the versions of inputs before the step begins, so a source that changed since it was last seen is recorded
+    now and the step tried again. Raises dagster.Failure when an input was never made.
+    """
+    names = stage.code.INPUTS
+    if any([workshop.observe(instance, name, character) for name in names if workshop.is_source(name)]):
+        raise dg.RetryRequested(max_retries=1)
+    versions = {name: workshop.latest(instance, name, character) for name in names}
+    missing = [name for name, version in versions.items() if version is None]
+    if missing:
+        raise dg.Failure(f"{stage.name} needs {', '.join(missing)}, which was never made: run `likeness run` without --only")
+    return {name: version for name, version in versions.items() if version is not None}
+
+
+def checkpoint_folder(
+    stage: Stage, config: BaseModel, versions: Mapping[str, lineage.Version], settings: Settings, character: str | None
+) -> Path:
+    """Where this very run leaves checkpoints: another configuration or other inputs never find them."""
+    key = json.dumps([stage.code.VERSION, config_hash(config), {name: version.md5 for name, version in versions.items()}])
+    folder = settings.checkpoints / title(stage.name, character).replace("/", "-") / hashlib.sha256(key.encode()).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def stage_context(workshop: Workshop, checkpoints: Path, run: TrackedRun, progress: Progress) -> Any:
+    from stages.context import Context
+
+    settings = workshop.settings
+    return Context(
+        device=settings.pick_device(),
+        workers=settings.workers,
+        checkpoints=checkpoints,
+        on_progress=progress.step,
+        on_metrics=run.metrics,
+    )
+
+
+def run_tags(context: dg.AssetExecutionContext, asset: str, character: str | None) -> dict[str, str]:
+    tags = {"asset": asset, "dagster.run_id": context.run_id, "git.commit": lineage.git_commit()}
+    return tags | ({"character": character} if character else {})
+
+
+def log_outcome(run: TrackedRun, folder: Path, metrics: Mapping[str, float], md5: str) -> None:
+    run.metrics(metrics)
+    run.tag("output.md5", md5)
+    for path in sorted([*folder.glob("*.png"), *folder.glob("*.json")]):
+        run.file(path)
+
+
+def describe(
+    folder: Path, metrics: Mapping[str, float], md5: str, config: BaseModel, versions: Mapping[str, lineage.Version], run: TrackedRun
+) -> dict[str, Any]:
+    """What the Dagster UI shows beside a materialisation."""
+    inputs = {name: version.md5 for name, version in versions.items()}
+    metadata: dict[str, Any] = {name: float(value) for name, value in metrics.items()}
+    metadata |= {
+        "md5": md5,
+        "inputs": inputs,
+        "lineage": ancestors(versions),
+        "config": config.model_dump(mode="json"),
+        "mlflow_run": dg.MetadataValue.url(run.url) if run.url else run.run_id,
+        "mlflow_run_id": run.run_id,
+        "git_commit": lineage.git_commit(),
+    }
+    metadata |= {f"rows_{path.stem}": table_rows(path) for path in sorted(folder.glob("*.parquet"))}
+    metadata |= {path.stem: dg.MetadataValue.md(as_markdown(path)) for path in sorted(folder.glob("*.png"))}
+    return metadata
+
+
+def ancestors(versions: Mapping[str, lineage.Version]) -> dict[str, str]:
+    """md5 of the inputs and of everything that they came from."""
+    found: dict[str, str] = {}
+    for version in versions.values():
+        found |= version.lineage
+    return found | {name: version.md5 for name, version in versions.items()}
+
+
+def table_rows(path: Path) -> int:
+    from pyarrow import parquet
+
+    return parquet.read_metadata(path).num_rows
