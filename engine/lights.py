@@ -1,0 +1,111 @@
+"""Light from HDR panoramas: a diffuse part in spherical harmonics and the strongest source as a directional light."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
+KEY_SHARE = 0.003  # share of the sphere that counts as the strongest source
+
+
+@dataclass(frozen=True)
+class Light:
+    """What falls on a face, scaled so that a white surface facing the camera sends back about 1."""
+
+    sh: NDArray[np.float32]  # [9,3], see engine.kernels.irradiance
+    key_direction: NDArray[np.float32]  # [3] unit vector towards the source
+    key_colour: NDArray[np.float32]  # [3]
+
+
+@dataclass(frozen=True)
+class Panorama:
+    """An equirectangular HDR picture [H,2H,3], linear RGB; the middle column lies behind the subject (−Z)."""
+
+    name: str
+    pixels: NDArray[np.float32]
+
+    @classmethod
+    def load(cls, path: Path) -> "Panorama":
+        import OpenEXR
+
+        channels = OpenEXR.File(str(path)).channels()
+        if "RGB" in channels:
+            pixels = channels["RGB"].pixels
+        else:
+            pixels = np.dstack([channels[c].pixels for c in "RGB"])
+        return cls(path.stem, np.nan_to_num(pixels.astype(np.float32), posinf=65504.0).clip(0.0))
+
+    @cached_property
+    def directions(self) -> NDArray[np.float32]:
+        """Unit vectors [H,W,3] of the pixels."""
+        height, width = self.pixels.shape[:2]
+        polar = (np.arange(height) + 0.5) / height * np.pi
+        azimuth = ((np.arange(width) + 0.5) / width - 0.5) * 2 * np.pi
+        x = np.sin(polar)[:, None] * np.sin(azimuth)
+        z = -np.sin(polar)[:, None] * np.cos(azimuth)
+        return np.stack([x, np.broadcast_to(np.cos(polar)[:, None], x.shape), z], axis=-1).astype(np.float32)
+
+    @cached_property
+    def solid_angles(self) -> NDArray[np.float32]:
+        height, width = self.pixels.shape[:2]
+        rows = np.sin((np.arange(height) + 0.5) / height * np.pi) * (np.pi / height) * (2 * np.pi / width)
+        return np.broadcast_to(rows[:, None], (height, width)).astype(np.float32)
+
+    def light(self, turn: float) -> Light:
+        """The light when the panorama is turned by `turn` (share of a full turn)."""
+        pixels = np.roll(self.pixels, round(turn * self.pixels.shape[1]), axis=1)
+        brightness = pixels @ LUMINANCE
+        order = np.argsort(-brightness, axis=None)
+        covered = np.cumsum(self.solid_angles.ravel()[order]) / (4 * np.pi)
+        limit = brightness.ravel()[order][np.searchsorted(covered, KEY_SHARE)]
+        excess = pixels * np.maximum(1.0 - limit / np.maximum(brightness, 1e-6), 0.0)[..., None]
+        key = (excess * self.solid_angles[..., None]).sum(axis=(0, 1)) / np.pi
+        towards = ((excess @ LUMINANCE * self.solid_angles)[..., None] * self.directions).sum(axis=(0, 1))
+        towards = towards / max(float(np.linalg.norm(towards)), 1e-6)
+        sh = project(pixels - excess, self.directions, self.solid_angles)
+        return scaled(Light(sh, towards.astype(np.float32), key.astype(np.float32)))
+
+    def backdrop(self, turn: float, size: int, field: float) -> NDArray[np.uint8]:
+        """What a camera with a field of view of `field` radians sees behind the subject, sRGB [size,size,3]."""
+        height, width = self.pixels.shape[:2]
+        offset = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
+        x, y = np.meshgrid(2 * offset * np.tan(field / 2), -2 * offset * np.tan(field / 2))
+        azimuth, elevation = np.arctan(x), np.arctan(y / np.sqrt(1 + x**2))
+        columns = ((azimuth / (2 * np.pi) + 0.5 - turn) % 1.0) * width
+        rows = (0.5 - elevation / np.pi) * height
+        view = cv2.remap(self.pixels, columns.astype(np.float32), rows.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        view = view / max(float(np.percentile(view @ LUMINANCE, 75)) * 1.6, 1e-4)
+        return (255.0 * (view / (1.0 + 0.25 * view)).clip(0, 1) ** (1 / 2.2) + 0.5).clip(0, 255).astype(np.uint8)
+
+
+def project(radiance: NDArray, directions: NDArray, solid_angles: NDArray) -> NDArray[np.float32]:
+    """Radiance to the nine coefficients of irradiance/π in the basis of engine.kernels.irradiance."""
+    x, y, z = np.moveaxis(directions, -1, 0)
+    constants = np.array([0.282095, *[0.488603] * 3, 1.092548, 1.092548, 0.315392, 1.092548, 0.546274])
+    basis = np.stack([np.ones_like(x), y, z, x, x * y, y * z, 3 * z**2 - 1, x * z, x**2 - y**2], axis=-1)
+    convolved = np.array([1.0, *[2 / 3] * 3, *[1 / 4] * 5])
+    moments = np.einsum("hwk,hwc,hw->kc", basis, radiance, solid_angles, optimize=True)
+    return (moments * (constants**2 * convolved)[:, None]).astype(np.float32)
+
+
+def scaled(light: Light) -> Light:
+    """Scale a light so that a grey card facing the camera is exposed as a photographer would."""
+    sh = light.sh
+    front = sh[0] + sh[2] + 2 * sh[6]
+    facing = front + light.key_colour * max(float(light.key_direction[2]), 0.0)
+    level = max(float(facing @ LUMINANCE), float(sh[0] @ LUMINANCE) * 0.6, 1e-4)
+    return Light(sh / level, light.key_direction, light.key_colour / level)
+
+
+def studio(key_direction: Sequence[float], key: float, warm: float = 1.0) -> Light:
+    """An even studio light with one key light, for the game look."""
+    towards = np.array(key_direction, dtype=np.float32)
+    sh = np.zeros((9, 3), dtype=np.float32)
+    sh[0], sh[1], sh[2] = 0.62, 0.16, 0.10
+    colour = np.array([1.0 * warm, 0.97, 0.93], dtype=np.float32) * key
+    return scaled(Light(sh, towards / np.linalg.norm(towards), colour))

@@ -1,0 +1,79 @@
+"""Cameras, poses, expressions and light: the fixed *game* look and the random *portrait* look."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import lights
+
+# Metres. The pivot is where the head turns on the neck, in the head's own frame.
+PIVOT = (0.0, -0.06, -0.10)
+GAME_DISTANCE = 1.1
+FRAME_WIDTH = 0.262  # what the frame spans at the eyes, so that they stand .24 of it apart
+EYE_LEVEL = 0.46  # from the top, as a share of the frame
+N_ACTIONS = 52
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """N scenes as arrays; indexing with a slice gives fewer."""
+
+    rotation: NDArray[np.float32]  # [N,3,3] head to camera
+    translation: NDArray[np.float32]  # [N,3] where the pivot lies in view space, metres
+    focal: NDArray[np.float32]  # [N] focal length in image widths
+    expression: NDArray[np.float32]  # [N,52] weights of the face actions
+    gaze: NDArray[np.float32]  # [N,2] yaw and pitch of the eyes, radians
+    sh: NDArray[np.float32]  # [N,9,3]
+    key_direction: NDArray[np.float32]  # [N,3]
+    key_colour: NDArray[np.float32]  # [N,3]
+    exposure: NDArray[np.float32]  # [N]
+    background: NDArray[np.uint8]  # [N,h,w,3] sRGB, scaled to the picture's size
+
+    def __getitem__(self, chosen: slice) -> "Scenes":
+        return Scenes(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
+
+    def __len__(self) -> int:
+        return len(self.focal)
+
+    @classmethod
+    def game(cls, count: int) -> "Scenes":
+        """The game's own picture: fixed camera and light, neutral face, plain background."""
+        light = lights.studio((-0.35, 0.55, 0.85), key=0.55)
+        focal = GAME_DISTANCE / FRAME_WIDTH
+        rise = (0.5 - EYE_LEVEL) * FRAME_WIDTH
+
+        def each(value: object, dtype: type = np.float32) -> NDArray:
+            array = np.asarray(value, dtype=dtype)
+            return np.broadcast_to(array, (count, *array.shape)).copy()
+
+        backdrop = np.linspace(150, 110, 64)[:, None, None] * np.array([0.96, 0.99, 1.03])
+        return cls(
+            rotation=each(np.eye(3)),
+            translation=each([PIVOT[0], PIVOT[1] + rise, PIVOT[2] - GAME_DISTANCE]),
+            focal=each(focal),
+            expression=each(np.zeros(N_ACTIONS)),
+            gaze=each([0.0, 0.0]),
+            sh=each(light.sh),
+            key_direction=each(light.key_direction),
+            key_colour=each(light.key_colour),
+            exposure=each(0.95),
+            background=each(np.broadcast_to(backdrop, (64, 64, 3)), np.uint8),
+        )
+
+    def backgrounds(self, size: int) -> NDArray[np.uint8]:
+        """Backgrounds [N,size,size,3]."""
+        return np.stack([cv2.resize(b, (size, size), interpolation=cv2.INTER_LINEAR) for b in self.background])
+
+
+def load_panoramas(embedded: Path) -> list[lights.Panorama]:
+    """All HDR panoramas below `data/embedded/light`, by name."""
+    return [lights.Panorama.load(path) for path in sorted((embedded / "light").glob("*.exr"))]
+
+
+def load_backgrounds(embedded: Path) -> list[NDArray[np.uint8]]:
+    """All background pictures below `data/embedded/backgrounds`, sRGB."""
+    images = [cv2.imread(str(path), cv2.IMREAD_COLOR_RGB) for path in sorted((embedded / "backgrounds").iterdir())]
+    return [image for image in images if image is not None]
