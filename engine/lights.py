@@ -41,6 +41,11 @@ class Panorama:
         return cls(path.stem, np.nan_to_num(pixels.astype(np.float32), posinf=65504.0).clip(0.0))
 
     @cached_property
+    def coarse(self) -> "Panorama":
+        """The same at 128×64, all that diffuse light needs."""
+        return Panorama(self.name, cv2.resize(self.pixels, (128, 64), interpolation=cv2.INTER_AREA).astype(np.float32))
+
+    @cached_property
     def directions(self) -> NDArray[np.float32]:
         """Unit vectors [H,W,3] of the pixels."""
         height, width = self.pixels.shape[:2]
@@ -58,16 +63,17 @@ class Panorama:
 
     def light(self, turn: float) -> Light:
         """The light when the panorama is turned by `turn` (share of a full turn)."""
-        pixels = np.roll(self.pixels, round(turn * self.pixels.shape[1]), axis=1)
+        pixels = np.roll(self.coarse.pixels, round(turn * self.coarse.pixels.shape[1]), axis=1)
         brightness = pixels @ LUMINANCE
         order = np.argsort(-brightness, axis=None)
-        covered = np.cumsum(self.solid_angles.ravel()[order]) / (4 * np.pi)
+        directions, solid_angles = self.coarse.directions, self.coarse.solid_angles
+        covered = np.cumsum(solid_angles.ravel()[order]) / (4 * np.pi)
         limit = brightness.ravel()[order][np.searchsorted(covered, KEY_SHARE)]
         excess = pixels * np.maximum(1.0 - limit / np.maximum(brightness, 1e-6), 0.0)[..., None]
-        key = (excess * self.solid_angles[..., None]).sum(axis=(0, 1)) / np.pi
-        towards = ((excess @ LUMINANCE * self.solid_angles)[..., None] * self.directions).sum(axis=(0, 1))
+        key = (excess * solid_angles[..., None]).sum(axis=(0, 1)) / np.pi
+        towards = ((excess @ LUMINANCE * solid_angles)[..., None] * directions).sum(axis=(0, 1))
         towards = towards / max(float(np.linalg.norm(towards)), 1e-6)
-        sh = project(pixels - excess, self.directions, self.solid_angles)
+        sh = project(pixels - excess, directions, solid_angles)
         return scaled(Light(sh, towards.astype(np.float32), key.astype(np.float32)))
 
     def backdrop(self, turn: float, size: int, field: float) -> NDArray[np.uint8]:

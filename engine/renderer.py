@@ -234,6 +234,7 @@ class MorphBlend:
         self.down, self.down_columns = self._drivers(head, [s.negative for s in schema.local])
         macros = [head.morph_index[name] for name in head.morph_names if name.startswith("macro/")]
         actions = [head.morph_index[name] for name in head.morph_names if name.startswith("action/")]
+        self.actions = {head.morph_names[m].removeprefix("action/"): number for number, m in enumerate(actions)}
         used = [*self.up_columns, *self.down_columns, *macros, *actions]
         self.morphs = head.morphs[used].reshape(len(used), -1)
 
