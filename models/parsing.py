@@ -87,11 +87,11 @@ def _shortcut(n_in: int, n_out: int, stride: int) -> nn.Sequential | None:
 class FaceParser(nn.Module):
     """ResNet at output stride 8 with a 1x1 convolution to the 11 classes.
 
-    The last two stages keep their resolution and dilate instead, so that they see as far as they did with strides.
-    `depth`: 18 or 50; `width`: factor on every layer's channels.
+    `depth`: 18 or 50; `width`: factor on every layer's channels; `dilate`: the last two stages, which keep their resolution here, dilate
+    instead, so that they see as far as they did with strides (dilated convolutions train several times slower on a CPU).
     """
 
-    def __init__(self, depth: Literal[18, 50] = 50, width: float = 1.0) -> None:
+    def __init__(self, depth: Literal[18, 50] = 50, width: float = 1.0, dilate: bool = True) -> None:
         super().__init__()
         block = {18: _Basic, 50: _Bottleneck}[depth]
         counts = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}[depth]
@@ -102,7 +102,7 @@ class FaceParser(nn.Module):
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         n_in, dilation = channels[0], 1
         for i, (width_i, count, stride, wider) in enumerate(
-            zip(channels, counts, (1, 2, 1, 1), (1, 1, 2, 2), strict=True), start=1
+            zip(channels, counts, (1, 2, 1, 1), (1, 1, 2, 2) if dilate else (1, 1, 1, 1), strict=True), start=1
         ):
             layers: list[nn.Module] = []
             for j in range(count):

@@ -1,0 +1,129 @@
+"""From a photo's bytes to character parameters: what a registered encoder does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import torch
+
+from .alignment import FaceLandmarker, NoFace, align, eye_distance, quality
+from .encoder import Encoder
+from .identity import IdentityModel
+from .images import BadImage, decode_photo
+
+SIDE_VIEW_DEGREES = 30.0
+BLUR_SHARPNESS = 30.0
+SMALL_EYE_DISTANCE = 24.0
+DARK, BRIGHT = 0.12, 0.92
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one photo gave."""
+
+    x: np.ndarray
+    """Parameters [width] float32: sliders in [0, 1], then a probability for each choice of each group."""
+    aligned: np.ndarray
+    """The face in the reference frame, RGB uint8 [size, size, 3]."""
+    embedding: np.ndarray
+    """Identity embedding [D] of length 1."""
+    faces: int
+    box: tuple[float, float, float, float]
+    """left, top, right, bottom of the face that was taken, pixels of the upright photo."""
+    yaw: float
+    pitch: float
+    warnings: tuple[str, ...]
+
+
+class Predictor:
+    """Photo bytes to parameters. A context manager: it holds the landmark task, which has to be closed.
+
+    `landmarker`: path of MediaPipe's face landmark model. `size`: side of the aligned crop, as the encoder was trained on.
+    """
+
+    def __init__(
+        self, landmarker: Path | str, identity: IdentityModel, encoder: Encoder, size: int = 256, device: str = "cpu"
+    ) -> None:
+        self.landmarker = FaceLandmarker(landmarker)
+        self.identity = identity.to(device).eval()
+        self.encoder = encoder.to(device).eval()
+        self.size, self.device = size, device
+
+    def __enter__(self) -> Predictor:
+        self.landmarker.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.landmarker.__exit__(kind, error, trace)
+
+    def predict(self, photo: bytes | Path) -> Prediction:
+        """One photo. Raises BadImage or NoFace."""
+        result = self.predict_many([photo])[0]
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def predict_many(self, photos: Sequence[bytes | Path]) -> list[Prediction | BadImage | NoFace]:
+        """One answer for each photo, in order; a photo that cannot be used gives its error and does not stop the others."""
+        located = [self._locate(photo) for photo in photos]
+        good = [item for item in located if isinstance(item, _Located)]
+        rows = iter(self._encode([item.crop for item in good])) if good else iter(())
+        answers: list[Prediction | BadImage | NoFace] = []
+        for item in located:
+            if isinstance(item, _Located):
+                x, embedding = next(rows)
+                answers.append(
+                    Prediction(x, item.crop, embedding, item.faces, item.box, item.yaw, item.pitch, item.warnings)
+                )
+            else:
+                answers.append(item)
+        return answers
+
+    def _locate(self, photo: bytes | Path) -> _Located | BadImage | NoFace:
+        try:
+            image = decode_photo(photo)
+            faces = self.landmarker.find(image)
+        except (BadImage, NoFace) as error:
+            return error
+        face = faces[0]
+        crop, _ = align(image, face.landmarks, self.size)
+        warnings = _warnings(len(faces), face.yaw, face.pitch, eye_distance(face.landmarks), crop)
+        return _Located(crop, len(faces), face.box, face.yaw, face.pitch, warnings)
+
+    @torch.inference_mode()
+    def _encode(self, crops: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+        faces = torch.from_numpy(np.stack(crops)).to(self.device).permute(0, 3, 1, 2).float() / 255
+        embeddings = self.identity(faces)
+        x = self.encoder(embeddings)
+        return list(zip(x.float().cpu().numpy(), embeddings.float().cpu().numpy(), strict=True))
+
+
+@dataclass(frozen=True)
+class _Located:
+    crop: np.ndarray
+    faces: int
+    box: tuple[float, float, float, float]
+    yaw: float
+    pitch: float
+    warnings: tuple[str, ...]
+
+
+def _warnings(faces: int, yaw: float, pitch: float, eyes: float, crop: np.ndarray) -> tuple[str, ...]:
+    """What may make the character unlike the person, in words for the photo's owner."""
+    seen = quality(crop)
+    found = [
+        (faces > 1, f"{faces} faces: the largest was taken"),
+        (abs(yaw) > SIDE_VIEW_DEGREES, f"side view: the head is turned by {abs(yaw):.0f} degrees"),
+        (abs(pitch) > SIDE_VIEW_DEGREES, f"the head is tilted {'up' if pitch > 0 else 'down'} by {abs(pitch):.0f} degrees"),
+        (eyes < SMALL_EYE_DISTANCE, f"small face: the eyes are {eyes:.0f} pixels apart"),
+        (seen.sharpness < BLUR_SHARPNESS, "the face is blurred"),
+        (seen.brightness < DARK, "the face is very dark"),
+        (seen.brightness > BRIGHT, "the face is overexposed"),
+    ]
+    return tuple(text for condition, text in found if condition)
