@@ -1,0 +1,1 @@
+"""The pipeline's stages, one file each: plain functions from folders to a folder, which know no orchestrator."""
