@@ -1,6 +1,6 @@
 """What runs when, on what, and where it is recorded: Dagster, DVC, MLflow and the command line.
 
-No component may phone home. Each library reads its switch when it is imported, so they are set here, before any of them.
+No component may phone home. A library reads its switch when it is imported, so they are set here, first of all.
 """
 
 import os

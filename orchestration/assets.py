@@ -5,8 +5,8 @@
               │                               └─ parsing_model ──┤
     characters┴─ rendered_pairs ─ imitator ──────────────────────┴─ encoder ─ scorecard ─ production_encoder
 
-An asset is a thin adapter: it fetches its inputs by md5, gives its stage a device and a tracked run, and hands what the stage
-wrote to DVC, whose md5 is the data version.
+An asset is a thin adapter: it fetches its inputs by md5, gives its stage a device and a tracked run, and hands what the
+stage wrote to DVC, whose md5 is the data version.
 """
 
 import warnings
@@ -26,7 +26,7 @@ from orchestration.workshop import EMBEDDED, Workshop, run_stage
 # Observable sources are beta in Dagster, and it says so for each of them at every start.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
-# Heavy steps take turns: two trainings side by side on one device take as long as one after the other, and twice the memory.
+# Heavy steps take turns: two trainings side by side on one device take as long as one after the other.
 DEVICE_POOL = "device"
 # One declaration for each executor that can be told; the others leave it alone.
 GPU_TAGS: dict[str, Any] = {
@@ -35,8 +35,6 @@ GPU_TAGS: dict[str, Any] = {
 }
 OWNERS = ["team:likeness"]
 
-
-# ── sources ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 def source_assets(workshop: Workshop) -> list[dg.SourceAsset]:
     """data/embedded, data/photos and characters/*: observed, versioned by the md5 of their subtree."""
@@ -63,8 +61,6 @@ def _characters(workshop: Workshop) -> dg.SourceAsset:
 
     return observe
 
-
-# ── stages ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 def stage_asset(stage: Stage, config: BaseModel, workshop: Workshop) -> dg.AssetsDefinition:
     """The asset of one stage."""
@@ -108,10 +104,12 @@ def production_asset(gate: BaseModel, workshop: Workshop) -> dg.AssetsDefinition
         partitions_def=workshop.characters,
         group_name="production",
         kinds={"mlflow", "torch", "dvc"},
-        description="The encoder, registered with all that it needs to read a photo; `production` moves when the gate passes.",
+        description="The encoder, registered with all that it needs to read a photo; the gate decides on production.",
         owners=OWNERS,
         code_version=code_version(production.STAGE, gate),
-        check_specs=[dg.AssetCheckSpec(production.GATE, asset=production.NAME, description="Good enough for production?")],
+        check_specs=[
+            dg.AssetCheckSpec(production.GATE, asset=production.NAME, description="Good enough for production?")
+        ],
     )
     def materialise(
         context: dg.AssetExecutionContext, tracking: Tracking, progress: dg.ResourceParam[Any]
@@ -125,6 +123,10 @@ def all_assets(
     stages: Sequence[Stage], configs: Mapping[str, BaseModel], workshop: Workshop
 ) -> list[dg.AssetsDefinition | dg.SourceAsset]:
     """Every node of the graph, in the order of the pipeline."""
-    made = [production_asset(configs[stage.name], workshop) if stage is production.STAGE
-            else stage_asset(stage, configs[stage.name], workshop) for stage in stages]
+    made = [
+        production_asset(configs[stage.name], workshop)
+        if stage is production.STAGE
+        else stage_asset(stage, configs[stage.name], workshop)
+        for stage in stages
+    ]
     return [*source_assets(workshop), *made]

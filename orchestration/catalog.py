@@ -6,12 +6,12 @@ import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from pydantic import BaseModel
 
 SOURCES = {
-    "embedded": "Landmark model, identity weights, character assets, light and backgrounds, gathered from installed packages.",
+    "embedded": "Landmark model, identity weights, character assets, light, backgrounds; from installed packages.",
     "photos": "The user's photo set, one folder a person. New photos never render pairs again.",
     "characters": "A character's own folder: schema.yaml and, unless embedded, its exported pairs.",
 }
@@ -45,41 +45,73 @@ class Stage:
 
     @property
     def code(self) -> StageModule:
-        return self.module or importlib.import_module(f"stages.{self.name}")
+        return self.module or cast(StageModule, importlib.import_module(f"stages.{self.name}"))
 
 
 STAGES: tuple[Stage, ...] = (
     Stage(
-        "portraits", "data", ("warp", "parquet", "dvc"), uses_gpu=True, tables=("portraits",),
-        description="Synthetic photos of people who do not exist: random camera, pose, expression, light and background, "
+        "portraits",
+        "data",
+        ("warp", "parquet", "dvc"),
+        uses_gpu=True,
+        tables=("portraits",),
+        description="Synthetic photos of people who do not exist: random camera, pose, expression, light, background, "
         "with identity, parameters, labels and landmarks.",
     ),
     Stage(
-        "aligned_faces", "data", ("mediapipe", "parquet", "dvc"), tables=("faces", "quarantine"),
-        description="Every photo set, aligned to the reference frame by 68 landmarks, with pose, quality and quarantine.",
+        "aligned_faces",
+        "data",
+        ("mediapipe", "parquet", "dvc"),
+        tables=("faces", "quarantine"),
+        description="Every photo set, aligned to the reference frame by 68 landmarks; pose, quality, quarantine.",
     ),
     Stage(
-        "identity_model", "models", ("torch", "mlflow", "dvc"), uses_gpu=True,
-        description="Face recognition: SFace rebuilt in torch, fine-tuned on held-in people, kept only where held-out pairs get no worse.",
+        "identity_model",
+        "models",
+        ("torch", "mlflow", "dvc"),
+        uses_gpu=True,
+        description="Face recognition: SFace rebuilt in torch and fine-tuned on held-in people; "
+        "steps are kept only where held-out pairs get no worse.",
     ),
     Stage(
-        "parsing_model", "models", ("torch", "mlflow", "dvc"), uses_gpu=True,
+        "parsing_model",
+        "models",
+        ("torch", "mlflow", "dvc"),
+        uses_gpu=True,
         description="Face parsing into 11 classes at stride 8; its features are the content term's.",
     ),
     Stage(
-        "rendered_pairs", "data", ("warp", "parquet", "dvc"), by_character=True, uses_gpu=True, tables=("pairs",),
+        "rendered_pairs",
+        "data",
+        ("warp", "parquet", "dvc"),
+        by_character=True,
+        uses_gpu=True,
+        tables=("pairs",),
         description="Random parameters and the engine's render of them: one fixed camera and light, neutral face.",
     ),
     Stage(
-        "imitator", "models", ("torch", "mlflow", "dvc"), by_character=True, uses_gpu=True,
+        "imitator",
+        "models",
+        ("torch", "mlflow", "dvc"),
+        by_character=True,
+        uses_gpu=True,
         description="Stands in for the engine, which has no gradient: transposed convolutions trained by L1.",
     ),
     Stage(
-        "encoder", "models", ("torch", "mlflow", "dvc"), by_character=True, uses_gpu=True,
+        "encoder",
+        "models",
+        ("torch", "mlflow", "dvc"),
+        by_character=True,
+        uses_gpu=True,
         description="Identity embedding in, character parameters out, trained by the composite loss.",
     ),
     Stage(
-        "scorecard", "evaluation", ("torch", "mlflow", "dvc"), by_character=True, uses_gpu=True,
-        description="Recovery, likeness, imitator, parsing and identity scores on held-out people, each beside its baseline and bound.",
+        "scorecard",
+        "evaluation",
+        ("torch", "mlflow", "dvc"),
+        by_character=True,
+        uses_gpu=True,
+        description="Recovery, likeness, imitator, parsing and identity on held-out people, "
+        "each score beside its baseline and bound.",
     ),
 )

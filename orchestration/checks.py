@@ -81,7 +81,20 @@ SUITES = {
     "portraits": Suite("portraits.parquet", ("id", "person", "split", "image"), _people, one_split_per_person=True),
     "faces": Suite(
         "faces.parquet",
-        ("id", "source", "person", "split", "image", "yaw", "pitch", "roll", "sharpness", "brightness", "n_faces", "landmarks"),
+        (
+            "id",
+            "source",
+            "person",
+            "split",
+            "image",
+            "yaw",
+            "pitch",
+            "roll",
+            "sharpness",
+            "brightness",
+            "n_faces",
+            "landmarks",
+        ),
         _faces,
         one_split_per_person=True,
     ),
@@ -93,7 +106,9 @@ SUITES = {
 def specs(stage: Stage) -> list[dg.AssetCheckSpec]:
     """The checks that Dagster lists for the asset."""
     return [
-        dg.AssetCheckSpec(f"{table}_table", asset=stage.name, blocking=True, description=f"Expectations on {SUITES[table].file}")
+        dg.AssetCheckSpec(
+            f"{table}_table", asset=stage.name, blocking=True, description=f"Expectations on {SUITES[table].file}"
+        )
         for table in stage.tables
     ]
 
@@ -126,15 +141,21 @@ def _check(asset: str, table: str, folder: Path) -> dg.AssetCheckResult:
 def _validate(frame: pd.DataFrame, expectations: Sequence[Expectation]) -> dict[str, list[Any]]:
     """Failed expectations with up to ten of the values that broke them."""
     import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
 
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
-    batch = context.data_sources.add_pandas("frames").add_dataframe_asset("table").add_batch_definition_whole_dataframe("all")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    batch = (
+        context.data_sources.add_pandas("frames")
+        .add_dataframe_asset("table")
+        .add_batch_definition_whole_dataframe("all")
+    )
     suite = gx.ExpectationSuite(name="table", expectations=list(expectations))
     outcome = batch.get_batch({"dataframe": frame}).validate(suite)
     return {
-        f"{result.expectation_config.type} {result.expectation_config.kwargs.get('column', '')}".strip():
-        [str(value) for value in result.result.get("partial_unexpected_list", [])[:10]]
+        f"{result.expectation_config.type} {result.expectation_config.kwargs.get('column', '')}".strip(): [
+            str(value) for value in result.result.get("partial_unexpected_list", [])[:10]
+        ]
         for result in outcome.results
         if not result.success and result.expectation_config
     }

@@ -33,7 +33,8 @@ def resolve(profile: str, stages: Sequence[Stage]) -> dict[str, BaseModel]:
     unknown = sorted(set(overrides) - {stage.name for stage in stages})
     if unknown:
         raise ProfileError(
-            f"profile {profile}: no stage is called {', '.join(unknown)}; stages: {', '.join(stage.name for stage in stages)}"
+            f"profile {profile}: no stage is called {', '.join(unknown)}; "
+            f"stages: {', '.join(stage.name for stage in stages)}"
         )
     return {stage.name: _configure(profile, stage, overrides.get(stage.name) or {}) for stage in stages}
 
@@ -41,7 +42,9 @@ def resolve(profile: str, stages: Sequence[Stage]) -> dict[str, BaseModel]:
 def _read(profile: str) -> Mapping[str, Any]:
     path = Path(profile) if profile.endswith(".yaml") else PROFILES / f"{profile}.yaml"
     if not path.exists():
-        raise ProfileError(f"there is no profile {profile}; there are: {', '.join(profile_names())}, or a path to a .yaml file")
+        raise ProfileError(
+            f"there is no profile {profile}; there are: {', '.join(profile_names())}, or a path to a .yaml file"
+        )
     content = yaml.safe_load(path.read_text()) or {}
     if not isinstance(content, dict) or not all(isinstance(value, dict | None) for value in content.values()):
         raise ProfileError(f"profile {profile}: expected `stage: {{key: value}}` entries")
@@ -63,7 +66,7 @@ def config_hash(config: BaseModel) -> str:
 
 
 def code_version(stage: Stage, config: BaseModel) -> str:
-    """The stage's own version, bumped by hand, and its configuration: `smoke` results never pass for `quickstart` ones."""
+    """The stage's version, bumped by hand, and its configuration: `smoke` results never pass for `quickstart` ones."""
     return f"{stage.code.VERSION}-{config_hash(config)}"
 
 

@@ -1,4 +1,4 @@
-"""What `dagster dev` opens: `likeness dagster`, or `dagster dev` with DAGSTER_HOME set to the home folder's dagster/."""
+"""What `dagster dev` opens. `likeness dagster` starts it with DAGSTER_HOME set to where `likeness run` records."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,9 @@ from orchestration.workshop import Workshop
 PRELOADED = ["orchestration.definitions", "torch", "mlflow", "dvc.repo"]
 
 
-def build(settings: Settings, stages: Sequence[Stage] = (*STAGES, production.STAGE), progress: Progress | None = None) -> dg.Definitions:
+def build(
+    settings: Settings, stages: Sequence[Stage] = (*STAGES, production.STAGE), progress: Progress | None = None
+) -> dg.Definitions:
     """The graph of these stages under the settings' profile. Raises ProfileError."""
     workshop = make_workshop(settings, stages)
     return dg.Definitions(

@@ -40,7 +40,7 @@ def latest(instance: dg.DagsterInstance, asset: str, character: str | None = Non
     event = entry.asset_observation or entry.asset_materialization
     if event is None or not event.tags or VERSION_TAG not in event.tags:
         return None
-    metadata = {name: value.value for name, value in event.metadata.items()}
+    metadata: dict[str, Any] = {name: value.value for name, value in event.metadata.items()}
     return Version(asset, character, event.tags[VERSION_TAG], entry.run_id, metadata.get("lineage") or {}, metadata)
 
 

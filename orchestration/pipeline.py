@@ -1,4 +1,4 @@
-"""`likeness run`: look at the sources, then make what is missing or stale, parents first, one Dagster run for each asset."""
+"""`likeness run`: look at the sources, then make what is missing or stale, parents first, one Dagster run an asset."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ def run(
     return outcome
 
 
-def observe_sources(settings: Settings, instance: dg.DagsterInstance, stages: Sequence[Stage], character: str) -> list[str]:
+def observe_sources(
+    settings: Settings, instance: dg.DagsterInstance, stages: Sequence[Stage], character: str
+) -> list[str]:
     """Record every source whose content changed since it was last seen; their names. Raises SourceMissing."""
     workshop = make_workshop(settings, stages)
     sources = dict.fromkeys(_sources(stages, character))
@@ -90,7 +92,12 @@ def _sources(stages: Sequence[Stage], character: str) -> Iterator[tuple[str, str
 
 
 def _make(
-    definitions: dg.Definitions, instance: dg.DagsterInstance, stage: Stage, partition: str | None, progress: Progress, name: str
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    stage: Stage,
+    partition: str | None,
+    progress: Progress,
+    name: str,
 ) -> None:
     """One Dagster run, in this process, that makes one asset. Raises StageFailed."""
     began = time.monotonic()

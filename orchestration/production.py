@@ -1,7 +1,7 @@
 """The last asset: the encoder becomes a registered model, and production if it has earned it.
 
-A registered model is self-contained: weights, landmark model, schema, and a copy of the package `models/` under a name that
-nothing else has, so that two versions in one process each run their own code. No pickle is written.
+A registered model is self-contained: weights, landmark model, schema, and a copy of the package `models/` under a name
+that nothing else has, so that two versions in one process each run their own code. No pickle is written.
 """
 
 from __future__ import annotations
@@ -27,27 +27,50 @@ from orchestration.workshop import Workshop, ancestors, input_versions, run_tags
 
 NAME, GATE = "production_encoder", "promotion_gate"
 CODE = REPOSITORY / "models"
-PIP_REQUIREMENTS = ("mlflow", "torch", "numpy", "safetensors", "opencv-python", "mediapipe", "pillow", "pandas")
+# What gives the parameters their names.
+SCHEMA_CODE = REPOSITORY / "engine" / "schema.py"
+PIP_REQUIREMENTS = (
+    "mlflow",
+    "torch",
+    "numpy",
+    "safetensors",
+    "opencv-python",
+    "mediapipe",
+    "pillow",
+    "pandas",
+    "pydantic",
+    "pyyaml",
+)
 
 LOADER = '''"""Loads the encoder that was registered with this file; written by orchestration/production.py."""
 
 import base64
+import hashlib
 from pathlib import Path
 
 import mlflow.models
 import mlflow.pyfunc
 
 from {package}.predictor import Predictor
+from {package}.schema import Schema
 
 
 class Encoder(mlflow.pyfunc.PythonModel):
     def load_context(self, context):
-        self.predictor = Predictor(Path(context.artifacts["model"]))
+        folder = Path(context.artifacts["model"])
+        self.predictor = Predictor(folder)
+        self.schema = Schema.load(folder)
+        self.schema_md5 = hashlib.md5((folder / "schema.yaml").read_bytes(), usedforsecurity=False).hexdigest()
+
+    def read(self, photo):
+        """The bytes of one image file → what the predictor found, and its parameters by name."""
+        found = self.predictor.predict(photo)
+        return found, self.schema.to_document(found.x)
 
     def predict(self, context, model_input, params=None):
         """A table with a column `photo` (bytes or base64 of an image file) → one document for each photo."""
         photos = [base64.b64decode(photo) if isinstance(photo, str) else bytes(photo) for photo in model_input["photo"]]
-        return [self.predictor.predict(photo) for photo in photos]
+        return [self.read(photo)[1] for photo in photos]
 
 
 mlflow.models.set_model(Encoder())
@@ -88,20 +111,23 @@ def pack(inputs: Mapping[str, Path], out: Path, code: Path = CODE) -> dict[str, 
         (model / part).mkdir()
         for name in ("model.safetensors", "meta.json"):
             shutil.copyfile(inputs[part] / name, model / part / name)
-    files = sorted(path for path in code.rglob("*") if path.suffix in (".py", ".json"))
-    package = f"likeness_{_digest(files, code)[:12]}"
-    for path in files:
-        target = out / "code" / package / path.relative_to(code)
+    files = {
+        path.relative_to(code).as_posix(): path for path in sorted(code.rglob("*")) if path.suffix in (".py", ".json")
+    }
+    files["schema.py"] = SCHEMA_CODE
+    package = f"likeness_{_digest(files)[:12]}"
+    for name, path in files.items():
+        target = out / "code" / package / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
     (out / "loader.py").write_text(LOADER.format(package=package))
     return {"megabytes": sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6}
 
 
-def _digest(files: list[Path], folder: Path) -> str:
+def _digest(files: Mapping[str, Path]) -> str:
     digest = hashlib.sha256()
-    for path in files:
-        digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    for name, path in files.items():
+        digest.update(f"{name}\0{path.stat().st_size}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 
 
@@ -129,12 +155,21 @@ def register(
     if not refusals:
         registry.promote(number)
     metadata: dict[str, Any] = {
-        "model": registry.name, "version": int(number), "in_production": not refusals, "refused_because": refusals,
-        "md5": md5, "inputs": {name: version.md5 for name, version in versions.items()}, "lineage": lineage_md5,
-        "git_commit": lineage.git_commit(), **metrics,
+        "model": registry.name,
+        "version": int(number),
+        "in_production": not refusals,
+        "refused_because": refusals,
+        "md5": md5,
+        "inputs": {name: version.md5 for name, version in versions.items()},
+        "lineage": lineage_md5,
+        "git_commit": lineage.git_commit(),
+        **metrics,
     }
     gate = dg.AssetCheckResult(
-        check_name=GATE, asset_key=NAME, passed=not refusals, severity=dg.AssetCheckSeverity.WARN,
+        check_name=GATE,
+        asset_key=NAME,
+        passed=not refusals,
+        severity=dg.AssetCheckSeverity.WARN,
         description="; ".join(refusals) or f"version {number} is in production",
     )
     return dg.MaterializeResult(data_version=dg.DataVersion(md5), metadata=metadata, check_results=[gate])
@@ -150,14 +185,19 @@ def _registered(
 ) -> str:
     """The version that has this content: an older one where it was registered before, else a new one."""
     if known := registry.with_md5(md5):
-        registry.client.log_dict(known.run_id, dict(scorecard), "scorecard.json")
+        registry.client.log_dict(str(known.run_id), dict(scorecard), "scorecard.json")
         return str(known.version)
     tracking = registry.tracking
     with tracking.run(title(NAME, registry.character), run_tags(context, NAME, registry.character)) as run:
         run.inputs(inputs)
         run.document(scorecard, "scorecard.json")
         number = log_model(tracking, run.run_id, folder, registry.name)
-        tags = {"md5": md5, "dagster.run_id": context.run_id, "git.commit": lineage.git_commit(), "character": registry.character}
+        tags = {
+            "md5": md5,
+            "dagster.run_id": context.run_id,
+            "git.commit": lineage.git_commit(),
+            "character": registry.character,
+        }
         for name, value in (tags | {f"input.{asset}": value for asset, value in inputs.items()}).items():
             registry.client.set_model_version_tag(registry.name, number, name, value)
     return number
@@ -200,7 +240,9 @@ def judge(config: Config, candidate: Mapping[str, Any], production: Mapping[str,
         if old is None or old["value"] is None:
             continue
         if new is None or new["value"] is None or new["value"] < old["value"] - margin:
-            refusals.append(f"{path} {new and new['value']} is worse than production's {old['value']} by more than {margin}")
+            refusals.append(
+                f"{path} {new and new['value']} is worse than production's {old['value']} by more than {margin}"
+            )
     return refusals
 
 

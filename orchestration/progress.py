@@ -13,7 +13,7 @@ from rich.text import Text
 
 
 def describe(what: str, done: int, total: int, values: Mapping[str, float], left: float | None) -> str:
-    """"train 120/400  loss 0.0312  0:42 left"."""
+    """ "train 120/400  loss 0.0312  0:42 left"."""
     parts = [f"{what} {done}/{total}" if total else what]
     parts += [f"{name} {value:.4g}" for name, value in values.items()]
     if left is not None:
@@ -77,7 +77,9 @@ class LiveProgress(Progress):
         self._live.stop()
 
     def show(self, line: str, final: bool = False) -> None:
-        self._live.update(Text(f"{line}  [{duration(time.monotonic() - self._started)}]", no_wrap=True, overflow="ellipsis"))
+        self._live.update(
+            Text(f"{line}  [{duration(time.monotonic() - self._started)}]", no_wrap=True, overflow="ellipsis")
+        )
 
     def end(self, line: str) -> None:
         self._live.update("")

@@ -1,4 +1,4 @@
-"""The registered encoders of a character: versions, the aliases `candidate`, `production` and `previous`, and loading one."""
+"""The registered encoders of a character: versions, the aliases `candidate`, `production`, `previous`, and loading."""
 
 from __future__ import annotations
 
@@ -113,14 +113,17 @@ class Registry:
         return left, now
 
     def load(self, version: str) -> tuple[Any, ModelVersion]:
-        """The model's own predictor, running the code that was registered with it, and the version. Raises RegistryError."""
+        """The model itself (its `read` takes a photo), running the code that was registered with it, and its version.
+
+        Raises RegistryError.
+        """
         import mlflow.pyfunc
 
         found = self.find(version)
         mlflow.set_tracking_uri(self.tracking.uri)
         mlflow.set_registry_uri(self.tracking.uri)
         model = mlflow.pyfunc.load_model(f"models:/{self.name}/{found.version}")
-        return model.unwrap_python_model().predictor, found
+        return model.unwrap_python_model(), found
 
 
 def provenance(version: ModelVersion) -> Mapping[str, Any]:

@@ -25,7 +25,11 @@ def complete(scores: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str,
     """The stage's scorecard.json with the measured speed, which may not be in a tracked folder."""
     speeds = {
         name.removeprefix(THROUGHPUT).lstrip("._/") or "photos_per_second": {
-            "value": float(value), "baseline": None, "bound": None, "ci": None, "n": None
+            "value": float(value),
+            "baseline": None,
+            "bound": None,
+            "ci": None,
+            "n": None,
         }
         for name, value in metrics.items()
         if name.startswith(THROUGHPUT)

