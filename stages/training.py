@@ -195,7 +195,7 @@ class _Loop:
             batch = self.fabric.to_device(dict(self.batch_at(self.step * config.accumulate + part)))
             with self.fabric.autocast():
                 total, terms = self.loss_of(batch)
-            values = {"loss": float(total.detach()), **{k: float(v) for k, v in terms.items()}}
+            values = {"loss": float(total.detach()), **{k: float(v.detach()) for k, v in terms.items()}}
             self._check(values, batch)
             self.fabric.backward(total / config.accumulate)
             for key, value in values.items():

@@ -1,0 +1,261 @@
+"""Identity model: SFace's pretrained weights as torch layers, fine-tuned to tell the training people apart.
+
+The weights with the best verification of people held out of training are kept, and only if real photos get no worse: fine-tuning on
+portraits must not cost what the model knows about real faces, so "0 steps kept" is a possible answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import BaseModel, Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.identity import IdentityModel
+from stages import tables
+from stages.context import Context
+from stages.training import Batch, Optimiser, Training, load_weights, read_meta, rows_for, save_model, train
+
+VERSION = "1"
+INPUTS = ("embedded", "aligned_faces")
+
+WEIGHTS = "identity/sface.onnx"
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    """Which layers are fine-tuned, and how."""
+
+    trainable: Literal["head", "all"] = "all"
+    """head: the fully connected part on convolution features that are computed once."""
+    loss: Literal["softmax", "cosface", "arcface"] = "cosface"
+    margin: float = 0.2
+    scale: float = 32.0
+    training: Training = Training(
+        steps=2000,
+        batch=64,
+        optimiser=Optimiser(kind="sgd", rate=0.001, weight_decay=5e-4, schedule="cosine"),
+        evaluate_every=200,
+        clip=5.0,
+    )
+    max_pairs: int = Field(20_000, gt=0)
+    """Different-person pairs in a verification set; all same-person pairs are used."""
+    tolerance: float = 0.0
+    """How far a held-out AUC may fall below that of the pretrained weights and still count as no worse."""
+
+
+class MarginHead(nn.Module):
+    """Classification by the angle to each identity's direction (Wang et al. 2018, CosFace; Deng et al. 2019, ArcFace)."""
+
+    def __init__(self, dim: int, n_people: int, loss: str, margin: float, scale: float) -> None:
+        super().__init__()
+        self.directions = nn.Parameter(torch.randn(n_people, dim))
+        self.loss, self.margin, self.scale = loss, margin, scale
+
+    def forward(self, embeddings: Tensor, people: Tensor) -> Tensor:
+        """Embeddings [B, D] of length 1 and person numbers [B] -> cross entropy."""
+        cosine = embeddings @ functional.normalize(self.directions, dim=1).T
+        own = cosine.gather(1, people[:, None])
+        if self.loss == "cosface":
+            wanted = own - self.margin
+        elif self.loss == "arcface":
+            angle = torch.acos(own.clamp(-1 + 1e-6, 1 - 1e-6))
+            wanted = torch.cos((angle + self.margin).clamp(max=math.pi))
+        else:
+            wanted = own
+        return functional.cross_entropy(self.scale * cosine.scatter(1, people[:, None], wanted), people)
+
+
+def verification(embeddings: np.ndarray, people: np.ndarray, max_pairs: int = 20_000, seed: int = 0) -> dict[str, float]:
+    """Are two faces one person? AUC, and accuracy at the best threshold with both kinds of pair weighing the same.
+
+    `embeddings` [N, D] of length 1; `people` [N]. Empty when there is no pair of one kind.
+    """
+    first, second = np.triu_indices(len(people), 1)
+    same = people[first] == people[second]
+    different = np.flatnonzero(~same)
+    if len(different) > max_pairs:
+        different = np.sort(np.random.default_rng(seed).choice(different, max_pairs, replace=False))
+    chosen = np.concatenate([np.flatnonzero(same), different])
+    first, second, same = first[chosen], second[chosen], same[chosen]
+    if not same.any() or same.all():
+        return {}
+    scores = np.einsum("nd,nd->n", embeddings[first], embeddings[second])
+    ranks = pd.Series(scores).rank().to_numpy()
+    positive, negative = int(same.sum()), int((~same).sum())
+    auc = (ranks[same].sum() - positive * (positive + 1) / 2) / (positive * negative)
+    thresholds = np.unique(scores)
+    hits = 1 - np.searchsorted(np.sort(scores[same]), thresholds) / positive
+    rejections = np.searchsorted(np.sort(scores[~same]), thresholds) / negative
+    best = int((hits + rejections).argmax())
+    return {
+        "auc": float(auc),
+        "accuracy": float((hits[best] + rejections[best]) / 2),
+        "threshold": float(thresholds[best]),
+        "pairs": float(positive + negative),
+    }
+
+
+class _Best:
+    """The weights kept so far: at first the pretrained ones. Its state goes into the checkpoint."""
+
+    def __init__(self, module: nn.Module, tolerance: float) -> None:
+        self.module, self.tolerance = module, tolerance
+        self.step, self.start, self.best = 0, {}, {}
+        self.weights: dict[str, Tensor] = {}
+
+    def offer(self, step: int, aucs: Mapping[str, float]) -> None:
+        """Keep the module's weights if they are the best that made no held-out set worse."""
+        if not self.weights:
+            self.start = dict(aucs)
+        elif any(aucs[key] < self.start[key] - self.tolerance for key in aucs) or _mean(aucs) <= _mean(self.best):
+            return
+        self.step, self.best = step, dict(aucs)
+        self.weights = {key: value.detach().cpu().clone() for key, value in self.module.state_dict().items()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        named = {f"weights.{key}": value for key, value in self.weights.items()}
+        named |= {f"start.{key}": torch.tensor(value, dtype=torch.float64) for key, value in self.start.items()}
+        named |= {f"best.{key}": torch.tensor(value, dtype=torch.float64) for key, value in self.best.items()}
+        return named | {"step": torch.tensor(self.step)}
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        def part(name: str) -> dict[str, Tensor]:
+            return {k.partition(".")[2]: v for k, v in tensors.items() if k.startswith(f"{name}.")}
+
+        self.step, self.weights = int(tensors["step"]), part("weights")
+        self.start = {k: float(v) for k, v in part("start").items()}
+        self.best = {k: float(v) for k, v in part("best").items()}
+
+
+def _mean(values: Mapping[str, float]) -> float:
+    return sum(values.values()) / max(len(values), 1)
+
+
+class _Tuner(nn.Module):
+    """The model and its classification layer, with the training rows and the held-out ones.
+
+    Batch statistics stay the pretrained ones (eval mode throughout): portraits must not shift what real photos are normalised by.
+    """
+
+    def __init__(self, model: IdentityModel, config: Config, context: Context, faces: pd.DataFrame) -> None:
+        super().__init__()
+        self.model, self.config, self.context = model, config, context
+        rows = np.flatnonzero((faces["split"] == "train").to_numpy())
+        self.people, person_of_row = np.unique(faces["person"].to_numpy()[rows].astype(str), return_inverse=True)
+        self.labels = torch.from_numpy(person_of_row.astype(np.int64))
+        self.sets = _held_out(faces)
+        torch.manual_seed(config.training.seed)
+        self.margin_head = MarginHead(model.dim, max(len(self.people), 1), config.loss, config.margin, config.scale)
+        model.requires_grad_(config.trainable == "all")
+        model.backbone.fc.requires_grad_(True)
+        model.backbone.out_norm.requires_grad_(True)
+        self.train_inputs = self._prepare(faces, rows, "training faces")
+        self.held_inputs = {name: self._prepare(faces, at, name) for name, at in self.sets.items()}
+        self.held_people = {name: faces["person"].to_numpy()[at].astype(str) for name, at in self.sets.items()}
+
+    def train(self, mode: bool = True) -> _Tuner:
+        """Only the classification layer has a training mode."""
+        super().train(False)
+        self.margin_head.train(mode)
+        return self
+
+    @torch.no_grad()
+    def _prepare(self, faces: pd.DataFrame, rows: np.ndarray, what: str) -> Tensor:
+        """What a step starts from: convolution features (half precision) for `head`, 112-pixel crops (uint8) for `all`."""
+        self.model.eval()
+        pictures = tables.Pictures(faces["image"].to_numpy()[rows].tolist(), size=256, cache_bytes=0)
+
+        def prepared(images: Tensor) -> Tensor:
+            crops = self.model.crop(images)
+            if self.config.trainable == "all":
+                return (crops * 255).round().byte()
+            return self.model.backbone.features(crops).half()
+
+        def report(done: int) -> None:
+            self.context.progress(f"identity_model: {what}", done, len(rows))
+
+        return tables.in_batches(prepared, pictures, self.context.device, on_done=report)
+
+    def _embed(self, prepared: Tensor) -> Tensor:
+        if self.config.trainable == "all":
+            return self.model.embed_crops(prepared.float() / 255)
+        return functional.normalize(self.model.backbone.head(prepared.float()), dim=1)
+
+    def batch_at(self, k: int) -> Batch:
+        training = self.config.training
+        rows = torch.from_numpy(rows_for(k, training.batch, len(self.labels), training.seed))
+        return {"prepared": self.train_inputs[rows], "people": self.labels[rows]}
+
+    def loss_of(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        loss = self.margin_head(self._embed(batch["prepared"]), batch["people"])
+        return loss, {"classification": loss}
+
+    @torch.no_grad()
+    def verify(self) -> dict[str, dict[str, float]]:
+        """Verification on each held-out set that has pairs of both kinds."""
+        figures = {}
+        for name, prepared in self.held_inputs.items():
+            parts = [self._embed(part.to(self.context.device)).cpu() for part in prepared.split(64)]
+            if parts:
+                found = verification(torch.cat(parts).numpy(), self.held_people[name], self.config.max_pairs)
+                figures |= {name: found} if found else {}
+        return figures
+
+
+def _held_out(faces: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Rows of the verification sets: validation people of the portraits, and real photos that are not trained on."""
+    portraits = (faces["source"] == "portraits").to_numpy()
+    split = faces["split"].to_numpy()
+    return {
+        "portraits": np.flatnonzero(portraits & (split == "val")),
+        "photos": np.flatnonzero(~portraits & (split != "train")),
+    }
+
+
+def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
+    """Writes model.safetensors and meta.json (steps kept, verification before and after)."""
+    faces = tables.read(inputs["aligned_faces"] / "faces.parquet", ["source", "person", "split", "image"])
+    model = IdentityModel.from_onnx(inputs["embedded"] / WEIGHTS).to(context.device)
+    tuner = _Tuner(model, config, context, faces)
+    best = _Best(model, config.tolerance)
+    before = tuner.verify()
+    best.offer(0, {name: values["auc"] for name, values in before.items()})
+    steps = 0
+
+    def evaluate(step: int) -> dict[str, float]:
+        figures = before if step == 0 else tuner.verify()
+        if step:
+            best.offer(step, {name: values["auc"] for name, values in figures.items()})
+        return {f"{name}_{key}": values[key] for name, values in figures.items() for key in ("auc", "accuracy")}
+
+    if len(tuner.people) > 1:  # one person cannot be told apart from anybody
+        steps = train(
+            "identity_model", tuner, tuner.batch_at, tuner.loss_of, config.training, context, evaluate, best
+        )
+    model.load_state_dict(best.weights)
+    after = tuner.verify()
+    figures = {"steps_trained": steps, "steps_kept": best.step, "before": before, "after": after}
+    meta = {"model": "sface", "dim": model.dim, "trainable": config.trainable, "people": len(tuner.people)}
+    save_model(out, model, {**meta, "verification": figures})
+    metrics = {"steps_trained": float(steps), "steps_kept": float(best.step)}
+    for name in after:
+        for key in ("auc", "accuracy"):
+            metrics |= {f"{name}_{key}_before": before[name][key], f"{name}_{key}_after": after[name][key]}
+    return metrics
+
+
+def load(folder: Path) -> IdentityModel:
+    """The kept model, in eval mode. Raises ValueError for another kind of network."""
+    kind = read_meta(folder).get("model")
+    if kind != "sface":
+        raise ValueError(f"{folder} holds an identity model of kind {kind!r}; this version knows 'sface'")
+    model = IdentityModel()
+    load_weights(folder, model)
+    return model.eval()

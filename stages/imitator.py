@@ -1,0 +1,125 @@
+"""Imitator: a network learns to draw what the engine draws, from the same parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import BaseModel, Field
+from torch import Tensor
+from torch.nn import functional
+
+from engine.schema import Schema
+from models import images
+from models.imitator import Imitator
+from stages import tables
+from stages.context import Context
+from stages.training import Batch, Optimiser, Training, load_weights, read_meta, rows_for, save_model, train
+
+VERSION = "1"
+INPUTS = ("rendered_pairs", "character")
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    """Architecture and training; defaults are the published ones (512 pixels, SGD 0.01 falling by 0.9 every 50 of 500 epochs).
+
+    The steps count 20,000 pairs in batches of 16.
+    """
+
+    size: int = 512
+    width: float = Field(1.0, gt=0)
+    drop: Literal["first", "last"] = "first"
+    validation_pairs: int = 200
+    training: Training = Training(
+        steps=562_500,
+        batch=16,
+        optimiser=Optimiser(kind="sgd", rate=0.01, momentum=0.9, schedule="step", decay_every=56_250, decay_by=0.9),
+        evaluate_every=5000,
+    )
+
+
+def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
+    """Writes model.safetensors, meta.json and a contact sheet (engine | imitator, unseen parameters)."""
+    schema = Schema.load(inputs["character"])
+    pairs = tables.read(inputs["rendered_pairs"] / "pairs.parquet", ["split", "image", "labels", "parameters", "discrete"])
+    training_rows = pairs[pairs["split"] == "train"]
+    validation_rows = pairs[pairs["split"] == "val"].head(config.validation_pairs)
+    if training_rows.empty:
+        raise ValueError("no training rows in pairs.parquet")
+    torch.manual_seed(config.training.seed)
+    imitator = Imitator(schema.width, config.size, config.width, config.drop)
+    imitator = imitator.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    pictures = tables.Pictures(training_rows["image"].tolist(), config.size)
+    x = pair_parameters(schema, training_rows)
+
+    def batch_at(k: int) -> Batch:
+        rows = rows_for(k, config.training.batch, len(pictures), config.training.seed)
+        return {"x": x[torch.from_numpy(rows)], "renders": pictures[rows]}
+
+    def loss_of(batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        loss = functional.l1_loss(imitator(batch["x"]), batch["renders"].float() / 255)
+        return loss, {"l1": loss}
+
+    def evaluate(step: int) -> dict[str, float]:
+        return {} if validation_rows.empty else score(imitator, schema, validation_rows, context.device)
+
+    train("imitator", imitator, batch_at, loss_of, config.training, context, evaluate)
+    imitator.eval()
+    final = evaluate(config.training.steps)
+    architecture = {"n_parameters": schema.width, "size": config.size, "width": config.width, "drop": config.drop}
+    save_model(out, imitator, {"model": "transposed", **architecture, "validation": final})
+    _sheet(imitator, schema, pairs[pairs["split"] != "train"].head(16), out, context.device)
+    return final
+
+
+def load(folder: Path) -> Imitator:
+    """The trained imitator, in eval mode."""
+    meta = read_meta(folder)
+    imitator = Imitator(meta["n_parameters"], meta["size"], meta["width"], meta["drop"])
+    load_weights(folder, imitator)
+    return imitator.eval()
+
+
+def pair_parameters(schema: Schema, rows: pd.DataFrame) -> Tensor:
+    """Parameter vectors [N, width] of rows that have `parameters` and `discrete`."""
+    discrete = tables.stack(rows["discrete"], np.int16)
+    return torch.from_numpy(schema.pack(tables.stack(rows["parameters"]), discrete)).float()
+
+
+@torch.no_grad()
+def score(imitator: Imitator, schema: Schema, rows: pd.DataFrame, device: str, batch: int = 32) -> dict[str, float]:
+    """L1, and PSNR in dB over all pixels and, where the rows have labels, inside the head."""
+    pictures, x = tables.Pictures(rows["image"].tolist(), imitator.size), pair_parameters(schema, rows)
+    has_labels = "labels" in rows and bool(rows["labels"].notna().all())
+    labels = tables.Pictures(rows["labels"].tolist(), imitator.size, labels=True) if has_labels else None
+    absolute, squared, in_head = [], [], []
+    for start in range(0, len(rows), batch):
+        at = np.arange(start, min(start + batch, len(rows)))
+        error = imitator(x[torch.from_numpy(at)].to(device)).cpu() - pictures[at].float() / 255
+        absolute += error.abs().mean((1, 2, 3)).tolist()
+        squared += error.square().mean((1, 2, 3)).tolist()
+        if labels is not None:
+            mask = (labels[at] > 0).float()[:, None]
+            in_head += ((error.square() * mask).sum((1, 2, 3)) / (3 * mask.sum((1, 2, 3))).clamp(min=1)).tolist()
+    result = {"l1": float(np.mean(absolute)), "psnr": _psnr(squared)}
+    return result | ({"psnr_head": _psnr(in_head)} if in_head else {})
+
+
+def _psnr(squared: list[float]) -> float:
+    """Mean of the pictures' PSNR, dB, for values in [0, 1]."""
+    return float(np.mean(-10 * np.log10(np.maximum(squared, 1e-10))))
+
+
+@torch.no_grad()
+def _sheet(imitator: Imitator, schema: Schema, rows: pd.DataFrame, out: Path, device: str) -> None:
+    if rows.empty:
+        return
+    drawn = imitator(pair_parameters(schema, rows).to(device)).cpu()
+    tiles = []
+    for image, drawing in zip(rows["image"], drawn, strict=True):
+        tiles += [images.resize(images.decode(image), 128), images.resize(tables.to_picture(drawing), 128)]
+    (out / "imitator.png").write_bytes(images.encode_png(images.grid(tiles, columns=8)))

@@ -1,0 +1,165 @@
+"""Content model: a ResNet at stride 8 learns to name the parts of the face, on labelled aligned faces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import BaseModel, Field
+from torch import Tensor
+from torch.nn import functional
+
+from models import images
+from models.parsing import CLASSES, MIRRORED, FaceParser, count_confusion, f1_scores, mean_f1
+from stages import tables
+from stages.context import Context
+from stages.training import Batch, Optimiser, Training, generator_for, load_weights, read_meta, rows_for, save_model, train
+
+VERSION = "1"
+INPUTS = ("aligned_faces",)
+
+COLOURS = np.array(
+    [[32, 32, 40], [236, 188, 150], [110, 70, 40], [60, 160, 60], [40, 110, 200], [130, 220, 90], [90, 180, 250]]
+    + [[250, 210, 70], [220, 60, 90], [250, 250, 250], [160, 30, 110]],
+    np.uint8,
+)
+"""Colour of each class on the contact sheet."""
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    """Architecture, augmentation and training; defaults are the published ones (ResNet-50, SGD 0.001, batch 16)."""
+
+    depth: Literal[18, 50] = 50
+    width: float = Field(1.0, gt=0)
+    dilate: bool = True
+    size: int = Field(256, ge=64)
+    """Pixels at which faces are parsed; the classes come at an eighth of it."""
+    flip: bool = True
+    brightness: float = 0.25
+    """Largest relative change of brightness, contrast and of each colour channel (half as much)."""
+    class_balance: float = Field(0.0, ge=0, le=1)
+    """Exponent on 1 / frequency of a class in the loss; 0: each pixel counts the same, as published."""
+    shift: int = Field(0, ge=0)
+    """Largest random shift, pixels."""
+    validation_faces: int = 200
+    training: Training = Training(
+        steps=20_000, batch=16, optimiser=Optimiser(kind="sgd", rate=0.001, momentum=0.9), evaluate_every=1000
+    )
+
+
+def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
+    """Writes model.safetensors, meta.json and contact sheets (photo | truth | prediction; real photos without truth)."""
+    faces = tables.read(inputs["aligned_faces"] / "faces.parquet", ["source", "split", "image", "labels"])
+    labelled = faces["labels"].notna()
+    training_rows = faces[labelled & (faces["split"] == "train")]
+    validation_rows = faces[labelled & (faces["split"] == "val")].head(config.validation_faces)
+    if training_rows.empty:
+        raise ValueError("no labelled training faces in faces.parquet")
+    torch.manual_seed(config.training.seed)
+    parser = FaceParser(config.depth, config.width, config.dilate)
+    pictures, labels = _columns(training_rows, config.size)
+    weights = _class_weights(labels, config.class_balance).to(context.device)
+
+    def batch_at(k: int) -> Batch:
+        rows = rows_for(k, config.training.batch, len(pictures), config.training.seed)
+        random = generator_for(k, config.training.seed)
+        return dict(zip(("faces", "labels"), augment(pictures[rows], labels[rows], config, random), strict=True))
+
+    def loss_of(batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        logits = functional.interpolate(
+            parser(batch["faces"]), batch["labels"].shape[-2:], mode="bilinear", align_corners=False
+        )
+        loss = functional.cross_entropy(logits, batch["labels"].long(), weights)
+        return loss, {"cross_entropy": loss}
+
+    def evaluate(step: int) -> dict[str, float]:
+        if validation_rows.empty:
+            return {}
+        scores = score(parser, validation_rows, config.size, context.device)
+        return {"mean_f1": mean_f1(scores), **{f"f1_{name}": v for name, v in scores.items() if v is not None}}
+
+    train("parsing_model", parser, batch_at, loss_of, config.training, context, evaluate)
+    parser.eval()
+    final = evaluate(config.training.steps)
+    architecture = {"depth": config.depth, "width": config.width, "dilate": config.dilate}
+    save_model(out, parser, {"model": "resnet", **architecture, "size": config.size, "classes": list(CLASSES), "validation": final})
+    _sheets(parser, faces, validation_rows, config, out, context.device)
+    return final
+
+
+def load(folder: Path) -> FaceParser:
+    """The trained parser, in eval mode."""
+    meta = read_meta(folder)
+    parser = FaceParser(meta["depth"], meta["width"], meta["dilate"])
+    load_weights(folder, parser)
+    return parser.eval()
+
+
+def _columns(rows: pd.DataFrame, size: int) -> tuple[tables.Pictures, tables.Pictures]:
+    images_column, labels_column = rows["image"].tolist(), rows["labels"].tolist()
+    return tables.Pictures(images_column, size), tables.Pictures(labels_column, size, labels=True)
+
+
+def _class_weights(labels: tables.Pictures, exponent: float) -> Tensor:
+    """One weight a class, from at most 100 label maps; rare classes weigh up to 10 times as much as common ones."""
+    seen = labels[np.arange(min(100, len(labels)))].flatten().long()
+    share = torch.bincount(seen, minlength=len(CLASSES)).float() / len(seen)
+    weights = share.clamp(min=1e-4) ** -exponent
+    return (weights / weights.min()).clamp(max=10.0)
+
+
+def augment(faces: Tensor, labels: Tensor, config: Config, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    """uint8 faces [B, 3, H, W] and class ids [B, H, W] -> float faces in [0, 1] and class ids, flipped and recoloured at random.
+
+    In a mirrored face the person's left brow is a right one, so the class ids are swapped along.
+    """
+    n = len(faces)
+    flipped = torch.rand(n, generator=random) < 0.5 if config.flip else torch.zeros(n, dtype=torch.bool)
+    mirrored_labels = torch.tensor(MIRRORED, dtype=torch.uint8)[labels.long()].flip(-1)
+    labels = torch.where(flipped[:, None, None], mirrored_labels, labels)
+    picture = torch.where(flipped[:, None, None, None], faces.flip(-1), faces).float() / 255
+    if config.shift:
+        down, right = torch.randint(-config.shift, config.shift + 1, (2,), generator=random).tolist()
+        picture, labels = picture.roll((down, right), (-2, -1)), labels.roll((down, right), (-2, -1))
+    if config.brightness:
+        change = 1 + config.brightness * (2 * torch.rand(3, n, 1, 1, 1, generator=random) - 1)
+        tint = 1 + 0.5 * config.brightness * (2 * torch.rand(n, 3, 1, 1, generator=random) - 1)
+        mean = picture.mean((1, 2, 3), keepdim=True)
+        picture = ((picture - mean) * change[0] + mean * change[1]) * tint
+    return picture.clamp(0, 1), labels
+
+
+@torch.no_grad()
+def score(parser: FaceParser, rows: pd.DataFrame, size: int, device: str, batch: int = 16) -> dict[str, float | None]:
+    """F1 of each class over labelled rows of faces.parquet, counted at full size."""
+    pictures, labels = _columns(rows, size)
+    confusion = torch.zeros(len(CLASSES), len(CLASSES), dtype=torch.int64)
+    for start in range(0, len(rows), batch):
+        at = np.arange(start, min(start + batch, len(rows)))
+        confusion += count_confusion(parser.parse(tables.to_unit(pictures[at], device)).cpu(), labels[at])
+    return f1_scores(confusion)
+
+
+def _sheets(
+    parser: FaceParser, faces: pd.DataFrame, labelled: pd.DataFrame, config: Config, out: Path, device: str
+) -> None:
+    real = faces[faces["source"] == "photos"].head(12)
+    for name, rows in (("parsing_portraits", labelled.head(12)), ("parsing_photos", real)):
+        if rows.empty:
+            continue
+        pictures = tables.Pictures(rows["image"].tolist(), config.size)[np.arange(len(rows))]
+        with torch.no_grad():
+            predicted = parser.parse(tables.to_unit(pictures, device)).cpu().numpy()
+        tiles = []
+        for i, truth in enumerate(rows["labels"]):
+            tiles.append(pictures[i].permute(1, 2, 0).numpy())
+            if truth is not None:
+                tiles.append(images.resize(COLOURS[images.decode_labels(truth)], config.size))
+            tiles.append(COLOURS[predicted[i]])
+        tiles = [images.resize(tile, 128) for tile in tiles]
+        columns = 6 if name == "parsing_portraits" else 4
+        (out / f"{name}.png").write_bytes(images.encode_png(images.grid(tiles, columns)))
