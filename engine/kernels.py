@@ -11,7 +11,8 @@ in view space: the camera at the origin looks along −Z, X to the image's right
 
 import warp as wp
 
-wp.config.quiet = True
+wp.config.log_level = wp.LOG_ERROR
+wp.set_module_options({"enable_backward": False})
 
 EMPTY = wp.constant(wp.uint64(0xFFFFFFFFFFFFFFFF))
 SKIN, EYE, LASH, BROW, HAIR, TOOTH = (wp.constant(number) for number in range(6))
@@ -267,20 +268,26 @@ def rasterise(
     x1 = wp.min(int(wp.floor(wp.max(a[0], wp.max(b[0], c[0])) - 0.5)), nearest.shape[2] - 1)
     y0 = wp.max(int(wp.ceil(wp.min(a[1], wp.min(b[1], c[1])) - 0.5)), 0)
     y1 = wp.min(int(wp.floor(wp.max(a[1], wp.max(b[1], c[1])) - 0.5)), nearest.shape[1] - 1)
+    # The weights of the corners and the inverse distance are linear in the pixel position.
+    ea_x = -(c[1] - b[1]) / area
+    ea_y = (c[0] - b[0]) / area
+    eb_x = -(a[1] - c[1]) / area
+    eb_y = (a[0] - c[0]) / area
+    near = wp.vec3(1.0 / a[2], 1.0 / b[2], 1.0 / c[2])
     for row in range(y0, y1 + 1):
+        y = float(row) + 0.5
         for column in range(x0, x1 + 1):
             x = float(column) + 0.5
-            y = float(row) + 0.5
-            ea = edge(b[0], b[1], c[0], c[1], x, y) / area
-            eb = edge(c[0], c[1], a[0], a[1], x, y) / area
+            ea = ea_x * (x - b[0]) + ea_y * (y - b[1])
+            eb = eb_x * (x - c[0]) + eb_y * (y - c[1])
             ec = 1.0 - ea - eb
             if ea >= 0.0 and eb >= 0.0 and ec >= 0.0:
-                depth = 1.0 / (ea / a[2] + eb / b[2] + ec / c[2])
+                depth = 1.0 / (ea * near[0] + eb * near[1] + ec * near[2])
                 opaque = bool(True)
                 if layer >= 0 and nearest[face, row, column] < (wp.uint64(wp.cast(depth - bias, wp.uint32)) << wp.uint64(32)):
                     opaque = False
                 elif layer >= 0:
-                    weight = wp.vec3(ea / a[2], eb / b[2], ec / c[2]) * depth
+                    weight = wp.vec3(ea * near[0], eb * near[1], ec * near[2]) * depth
                     uv = weight[0] * uvs[t, 0] + weight[1] * uvs[t, 1] + weight[2] * uvs[t, 2]
                     opaque = opacity(textures, layer, uv[0], uv[1]) > alpha_threshold(column, row)
                 if opaque:

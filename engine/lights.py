@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
+WHITE_BALANCE = 0.75
 KEY_SHARE = 0.003  # share of the sphere that counts as the strongest source
 
 
@@ -105,7 +106,9 @@ def scaled(light: Light) -> Light:
     front = sh[0] + sh[2] + 2 * sh[6]
     facing = front + light.key_colour * max(float(light.key_direction[2]), 0.0)
     level = max(float(facing @ LUMINANCE), float(sh[0] @ LUMINANCE) * 0.6, 1e-4)
-    return Light(sh / level, light.key_direction, light.key_colour / level)
+    # A camera takes out most of the light's colour.
+    balance = (float(facing.clip(1e-4) @ LUMINANCE) / facing.clip(1e-4)).clip(0.3, 3.0) ** WHITE_BALANCE
+    return Light(sh / level * balance, light.key_direction, light.key_colour / level * balance)
 
 
 def studio(key_direction: Sequence[float], key: float, warm: float = 1.0) -> Light:

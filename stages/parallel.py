@@ -1,0 +1,57 @@
+"""Run independent chunks of work in worker processes, in order, with progress."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import TypeVar
+
+from stages.context import Context
+
+Chunk = TypeVar("Chunk")
+Row = TypeVar("Row")
+
+
+class WorkerKilled(RuntimeError):
+    """A worker process ended without an answer."""
+
+
+def map_chunks(
+    work: Callable[[Chunk], list[Row]], chunks: Sequence[Chunk], context: Context, what: str, total: int
+) -> list[Row]:
+    """Concatenate `work(chunk)` over all chunks. The result does not depend on the number of workers.
+
+    `work` must be a module-level function (or a partial of one) whose result depends on its chunk alone; `total` is the
+    number of rows expected, for progress. Raises WorkerKilled, or what a chunk raised.
+    """
+    context.progress(what, 0, total)
+    results: dict[int, list[Row]] = {}
+
+    def note(number: int, rows: list[Row]) -> None:
+        results[number] = rows
+        context.progress(what, min(sum(map(len, results.values())), total), total)
+
+    if context.workers <= 1:
+        for number, chunk in enumerate(chunks):
+            note(number, work(chunk))
+    else:
+        with ProcessPoolExecutor(context.workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+            futures = {pool.submit(work, chunk): number for number, chunk in enumerate(chunks)}
+            try:
+                for future in as_completed(futures):
+                    note(futures[future], future.result())
+            except BrokenProcessPool as error:
+                raise WorkerKilled(f"a worker process was killed during {what}; out of memory? Try fewer workers") from error
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    return [row for number in sorted(results) for row in results[number]]
+
+
+def _one_thread() -> None:
+    """A worker a core is faster than many threads in each worker."""
+    import cv2
+    from threadpoolctl import threadpool_limits
+
+    cv2.setNumThreads(1)
+    threadpool_limits(1)

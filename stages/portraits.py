@@ -1,0 +1,102 @@
+"""Synthetic photos of people who do not exist: identity, parameters, label map and landmarks are known exactly.
+
+Each person is a plausible sample of the embedded character; each shot of a person has its own camera, pose, expression,
+light, background, blur, noise and compression. People, not pictures, are split into train, val and test.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import BaseModel, Field
+
+from engine import camera, sampling
+from engine.camera import Nuisance
+from engine.renderer import Renderer
+from engine.scenes import Scenes, load_backgrounds, load_panoramas
+from models.images import decode, decode_labels, encode_png, grid, resize
+from stages import tables
+from stages.context import Context
+from stages.parallel import map_chunks
+from stages.pictures import colour_labels, write_picture
+
+VERSION = "1"
+INPUTS = ("embedded", "character")
+PEOPLE_A_CHUNK = 8
+SCHEMA = pa.schema(
+    [("id", pa.string()), ("person", pa.string()), ("split", pa.string()), ("image", pa.binary()), ("labels", pa.binary())]
+    + [("landmarks", pa.list_(pa.float32())), ("parameters", pa.list_(pa.float32())), ("discrete", pa.list_(pa.int16()))]
+    + [(name, pa.float32()) for name in ("yaw", "pitch", "roll", "distance", "exposure", "blur", "noise", "jpeg")]
+    + [("light", pa.string())]
+)
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    """How many portraits, how large, how different."""
+
+    people: int = Field(10_000, ge=10, description="people who do not exist")
+    shots: int = Field(4, ge=1, description="photos of each")
+    size: int = Field(320, ge=64, description="pixels")
+    seed: int = 1
+    nuisance: Nuisance = Nuisance()
+
+
+def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
+    """Write `portraits.parquet` and contact sheets. Returns counts."""
+    work = partial(_shoot, inputs["character"], inputs["embedded"], context.device, config)
+    chunks = [range(start, min(start + PEOPLE_A_CHUNK, config.people)) for start in range(0, config.people, PEOPLE_A_CHUNK)]
+    rows = map_chunks(work, chunks, context, "portraits", config.people * config.shots)
+    tables.write(out / "portraits.parquet", rows, SCHEMA)
+    shown = rows[: 12 * config.shots]
+    write_picture(out / "portraits.png", grid([resize(decode(row["image"]), 160) for row in shown], columns=2 * config.shots))
+    maps = [resize(colour_labels(decode_labels(row["labels"])), 160) for row in shown]
+    write_picture(out / "labels.png", grid(maps, columns=2 * config.shots))
+    return {"rows": len(rows), "people": config.people, "mean_kilobytes": float(np.mean([len(row["image"]) for row in rows]) / 1024)}
+
+
+def split_of(person: int, people: int, seed: int) -> str:
+    """train, val or test of a person: 80, 10 and 10 in a hundred, fixed by the seed."""
+    place = int(np.random.default_rng([seed, 7]).permutation(people)[person])
+    return "train" if place < 0.8 * people else "val" if place < 0.9 * people else "test"
+
+
+@cache
+def _studio(character: Path, embedded: Path, device: str) -> tuple[Renderer, list, list]:
+    return Renderer(character, embedded, device), load_panoramas(embedded), load_backgrounds(embedded)
+
+
+def _shoot(character: Path, embedded: Path, device: str, config: Config, people: range) -> list[dict[str, Any]]:
+    """All rows of some people."""
+    renderer, panoramas, backgrounds = _studio(character, embedded, device)
+    rows: list[dict[str, Any]] = []
+    scenes: list[Scenes] = []
+    generators: list[np.random.Generator] = []
+    for person in people:
+        rng = np.random.default_rng([config.seed, person])
+        sliders, choices = sampling.plausible(renderer.schema, 1, rng)
+        for shot in range(config.shots):
+            scene, described = camera.portrait(rng, config.nuisance, renderer.blend.actions, panoramas, backgrounds)
+            scenes.append(scene)
+            generators.append(np.random.default_rng([config.seed, person, shot]))
+            name = f"{person:05d}"
+            rows.append(
+                {"id": f"{name}-{shot}", "person": name, "split": split_of(person, config.people, config.seed)}
+                | {"parameters": sliders[0], "discrete": choices[0]} | described
+            )  # fmt: skip
+    drawn = renderer.render(
+        np.stack([row["parameters"] for row in rows]), np.stack([row["discrete"] for row in rows]), _joined(scenes), config.size
+    )
+    for number, row in enumerate(rows):
+        row["image"], developed = camera.develop(drawn.image[number], generators[number], config.nuisance)
+        row["labels"] = encode_png(drawn.labels[number])
+        row["landmarks"] = drawn.landmarks[number].ravel()
+        row.update(developed)
+    return rows
+
+
+def _joined(scenes: list[Scenes]) -> Scenes:
+    return Scenes(**{field.name: np.concatenate([getattr(scene, field.name) for scene in scenes]) for field in fields(Scenes)})
