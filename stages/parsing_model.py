@@ -157,7 +157,7 @@ def _sheets(
         tiles = []
         for i, truth in enumerate(rows["labels"]):
             tiles.append(pictures[i].permute(1, 2, 0).numpy())
-            if truth is not None:
+            if isinstance(truth, bytes):
                 tiles.append(images.resize(COLOURS[images.decode_labels(truth)], config.size))
             tiles.append(COLOURS[predicted[i]])
         tiles = [images.resize(tile, 128) for tile in tiles]
