@@ -1,8 +1,8 @@
 """Folders that are known by their DVC md5.
 
 Every asset writes `artifacts/<asset>/`, or `artifacts/<asset>/<character>/`, and the md5 that DVC gives the folder is
-the asset's data version. An md5 alone brings the data back: a pointer with it, and a pull. Parallel writers wait for each
-other.
+the asset's data version. An md5 alone brings the data back: a pointer with it, and a pull. Parallel writers wait for
+each other.
 """
 
 from __future__ import annotations
