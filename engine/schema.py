@@ -83,8 +83,11 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
             return cls.model_validate(yaml.safe_load(path.read_text()))
         except FileNotFoundError as error:
             raise SchemaError(f"no {SCHEMA_FILE} in {character_dir}") from error
-        except (yaml.YAMLError, ValidationError) as error:
-            raise SchemaError(f"{path} is not a valid schema: {error}") from error
+        except yaml.YAMLError as error:
+            raise SchemaError(f"{path} is not YAML: {error}") from error
+        except ValidationError as error:
+            problems = [f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in error.errors()]
+            raise SchemaError(f"{path} is not a valid schema: {'; '.join(problems)}") from error
 
     @property
     def sliders(self) -> tuple[Slider, ...]:

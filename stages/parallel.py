@@ -6,6 +6,9 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import TypeVar
 
+import cv2
+from threadpoolctl import threadpool_limits
+
 from stages.context import Context
 
 Chunk = TypeVar("Chunk")
@@ -32,8 +35,10 @@ def map_chunks(
         context.progress(what, min(sum(map(len, results.values())), total), total)
 
     if context.workers <= 1:
-        for number, chunk in enumerate(chunks):
-            note(number, work(chunk))
+        # One thread here too: sums in another order would give other last bits.
+        with threadpool_limits(1):
+            for number, chunk in enumerate(chunks):
+                note(number, work(chunk))
     else:
         with ProcessPoolExecutor(context.workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
             futures = {pool.submit(work, chunk): number for number, chunk in enumerate(chunks)}
@@ -50,8 +55,5 @@ def map_chunks(
 
 def _one_thread() -> None:
     """A worker a core is faster than many threads in each worker."""
-    import cv2
-    from threadpoolctl import threadpool_limits
-
     cv2.setNumThreads(1)
     threadpool_limits(1)

@@ -1,0 +1,57 @@
+"""The parameter schema: packing, documents, and errors that say what is wrong."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.schema import Schema, SchemaError
+
+
+@pytest.fixture
+def schema(character: Path) -> Schema:
+    return Schema.load(character)
+
+
+def test_embedded_character_has_enough_to_set(schema: Schema) -> None:
+    assert schema.n_sliders >= 60
+    assert sum(schema.group_sizes) >= 20
+
+
+def test_packing_then_choosing_gives_the_parameters_back(schema: Schema) -> None:
+    rng = np.random.default_rng(0)
+    sliders = rng.random((5, schema.n_sliders), dtype=np.float32)
+    choices = np.stack([rng.integers(size, size=5) for size in schema.group_sizes], axis=1)
+    again, chosen = schema.choose(schema.pack(sliders, choices))
+    np.testing.assert_array_equal(again, sliders)
+    np.testing.assert_array_equal(chosen, choices)
+
+
+def test_document_round_trip(schema: Schema) -> None:
+    x = schema.neutral()
+    document = schema.to_document(x)
+    np.testing.assert_allclose(schema.from_document(**document), x, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d["parameters"].pop("nose_width"), "nose_width"),
+        (lambda d: d["parameters"].update(third_eye=0.5), "third_eye"),
+        (lambda d: d["parameters"].update(nose_width=1.5), "outside"),
+        (lambda d: d["discrete"]["hair"].update(choice="mohawk"), "mohawk"),
+    ],
+)
+def test_invalid_document_is_refused_by_name(schema: Schema, change, message: str) -> None:
+    document = schema.to_document(schema.neutral())
+    change(document)
+    with pytest.raises(SchemaError, match=message):
+        schema.from_document(**document)
+
+
+def test_broken_schema_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "schema.yaml").write_text("name: x\nlabel: x\nsliders: [{name: a, part: p, label: a, neutral: 7}]\n")
+    with pytest.raises(SchemaError, match=r"schema\.yaml.*neutral"):
+        Schema.load(tmp_path)
+    with pytest.raises(SchemaError, match="no schema"):
+        Schema.load(tmp_path / "nowhere")
