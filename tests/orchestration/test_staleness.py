@@ -97,7 +97,7 @@ def test_a_failed_stage_is_one_line_and_the_next_run_goes_on_from_it(run: Runner
         raise ValueError("loss is not finite")
 
     run.module("pairs").act = explode
-    with pytest.raises(pipeline.StageFailed, match="^pairs failed: ValueError: loss is not finite$"):
+    with pytest.raises(pipeline.StageFailed, match=r"^pairs failed: ValueError: loss is not finite$"):
         run()
     run.module("pairs").act = lambda out, context: None
     assert run() == ["pairs/embedded", "encoder/embedded"]
@@ -183,7 +183,10 @@ with open_instance(settings) as instance:
 def test_a_killed_run_does_not_block_the_next(run: Runner) -> None:
     root = Path(__file__).resolve().parents[2]
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(run.settings.root)], cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, check=False
+        [sys.executable, "-c", KILLED, str(run.settings.root)],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        check=False,
     )
     assert killed.returncode == 9
     assert run() == ALL

@@ -1,7 +1,6 @@
 """Folders known by their DVC md5."""
 
 import multiprocessing
-import os
 import shutil
 from pathlib import Path
 
@@ -94,5 +93,5 @@ def test_parallel_writers_lose_no_pointer(tmp_path: Path) -> None:
     for writer in writers:
         writer.join(timeout=120)
     assert [writer.exitcode for writer in writers] == [0] * 4
-    pointers = sorted(os.listdir(root / "artifacts" / "pairs"))
-    assert [name for name in pointers if name.endswith(".dvc")] == [f"c{number}.dvc" for number in range(4)]
+    pointers = sorted(path.name for path in (root / "artifacts" / "pairs").glob("*.dvc"))
+    assert pointers == [f"c{number}.dvc" for number in range(4)]

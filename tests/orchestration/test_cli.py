@@ -1,0 +1,95 @@
+"""Errors are one clear line with what to do; `--json` prints one document and nothing else."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from orchestration.cli import app
+from orchestration.creation import CreationError, read_document, refuse_twins
+from orchestration.settings import Settings
+
+COMMANDS = ("inputs", "run", "create", "render", "scorecard", "models", "promote", "rollback", "doctor", "dagster")
+
+
+@pytest.fixture
+def call(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("LIKENESS_ROOT", str(settings.root))
+
+    def invoke(*arguments: str) -> Result:
+        return CliRunner().invoke(app, arguments)
+
+    return invoke
+
+
+def error_of(result: Result) -> str:
+    assert result.exit_code == 1, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(call, command: str) -> None:
+    result = call(command, "--help")
+    assert result.exit_code == 0
+    assert len(result.stdout.splitlines()) > 4
+
+
+def test_an_unknown_character_lists_those_that_exist(call) -> None:
+    assert "there are: embedded, other" in error_of(call("models", "--character", "nobody"))
+
+
+def test_an_unknown_profile_lists_those_that_exist(call) -> None:
+    assert "paper, quickstart, smoke" in error_of(call("run", "--profile", "fast"))
+
+
+def test_an_unknown_asset_lists_those_that_exist(call) -> None:
+    assert "portraits, aligned_faces" in error_of(call("run", "--only", "portrait"))
+
+
+def test_create_without_a_model_says_how_to_get_one(call, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
+    message = error_of(call("create", str(tmp_path / "a.png"), "--out", str(tmp_path / "out")))
+    assert "likeness-embedded has no version production: run `likeness run`" in message
+
+
+def test_two_photos_for_one_folder_are_an_error_before_any_work(call, tmp_path: Path) -> None:
+    message = error_of(call("create", "x/anna.png", "y/anna.jpg", "--out", str(tmp_path / "out")))
+    assert "would both be written to anna/" in message
+    assert not (tmp_path / "out").exists()
+    refuse_twins([Path("anna.png"), Path("ben.png")])
+
+
+def test_scorecard_before_any_evaluation_says_what_to_run(call) -> None:
+    assert "nothing was evaluated yet for embedded: run `likeness run`" in error_of(call("scorecard", "--json"))
+
+
+def test_rollback_without_a_previous_version_is_an_error(call) -> None:
+    assert "no previous version" in error_of(call("rollback"))
+
+
+def test_json_is_one_document_on_stdout(call) -> None:
+    result = call("models", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == []
+    findings = json.loads(call("doctor", "--json").stdout)
+    assert {"name", "ok", "detail", "remedy"} == set(findings[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "cannot be read"),
+        ('{"format": 99}', "has format 99, this version reads format 1"),
+        ('{"format": 1}', "lacks character, discrete, parameters, schema_md5"),
+    ],
+)
+def test_what_is_no_character_is_refused_with_the_reason(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "character.json"
+    path.write_text(text)
+    with pytest.raises(CreationError) as error:
+        read_document(path)
+    assert message in str(error.value)

@@ -1,0 +1,71 @@
+"""The graph that Dagster loads."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+
+import orchestration
+from orchestration.catalog import Stage
+from orchestration.definitions import build, executor
+from orchestration.settings import REPOSITORY, Settings
+
+GRAPH = {
+    "portraits": {"embedded", "characters"},
+    "aligned_faces": {"embedded", "photos", "portraits"},
+    "identity_model": {"embedded", "aligned_faces"},
+    "parsing_model": {"aligned_faces"},
+    "rendered_pairs": {"embedded", "characters"},
+    "imitator": {"rendered_pairs", "characters"},
+    "encoder": {"aligned_faces", "identity_model", "parsing_model", "rendered_pairs", "imitator", "characters"},
+}
+
+
+def test_the_real_graph_loads_with_every_edge_of_the_design() -> None:
+    graph = build(Settings()).resolve_asset_graph()
+    for asset, parents in GRAPH.items():
+        found = {key.to_user_string() for key in graph.get(dg.AssetKey(asset)).parent_keys}
+        assert parents <= found, asset
+    assert dg.AssetKey("encoder") in graph.get(dg.AssetKey("scorecard")).parent_keys
+    assert dg.AssetKey("scorecard") in graph.get(dg.AssetKey("production_encoder")).parent_keys
+
+
+def test_string_selections_work_beside_dvc(settings: Settings, stages: tuple[Stage, ...]) -> None:
+    import dvc.repo  # noqa: F401  (its hydra used to bring an antlr4 that broke every string selection)
+
+    settings = settings.model_copy(update={"profile": "smoke"})
+    graph = build(settings, stages).resolve_asset_graph()
+    selected = dg.AssetSelection.from_string("key:faces+").resolve(graph)
+    assert {key.to_user_string() for key in selected} == {"faces", "encoder"}
+
+
+def test_every_stage_waits_for_its_turn_on_the_device(settings: Settings, stages: tuple[Stage, ...]) -> None:
+    graph = build(settings.model_copy(update={"profile": "smoke"}), stages).resolve_asset_graph()
+    assert {graph.get(dg.AssetKey(stage.name)).pools == {"device"} for stage in stages} == {True}
+
+
+def test_dagster_launches_steps_from_a_forkserver(settings: Settings) -> None:
+    assert executor(settings).name == "multiprocess"
+    assert executor(settings.model_copy(update={"executor": "in_process"})) is dg.in_process_executor
+
+
+def test_no_library_is_left_to_phone_home() -> None:
+    assert Path(orchestration.__file__).is_file()
+    switches = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DVC_NO_ANALYTICS": "1",
+        "DAGSTER_DISABLE_TELEMETRY": "yes",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "GX_ANALYTICS_ENABLED": "false",
+    }
+    assert {name: os.environ.get(name) for name in switches} == switches
+    assert "analytics = false" in (REPOSITORY / ".dvc" / "config").read_text()
+
+
+def test_the_command_line_starts_without_the_heavy_libraries() -> None:
+    heavy = "{'torch', 'mlflow', 'dagster', 'dvc', 'great_expectations', 'mediapipe'}"
+    code = f"import sys, orchestration.cli; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
