@@ -16,8 +16,8 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 MAX_PIXELS = 64_000_000
 """A larger photo is refused before it is decoded: a small file can declare gigabytes of pixels."""
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
-"""Pillow decoders that may see a stranger's bytes (MPO: a JPEG as phones write it)."""
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
+"""Pillow decoders that may see a stranger's bytes (JPEG's also reads the MPO that phones write)."""
 
 
 class BadImage(ValueError):
