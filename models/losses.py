@@ -178,7 +178,7 @@ class CompositeLoss(Frozen):
         weights = self.weights
         if not (weights.identity or weights.content or weights.loop):
             return terms
-        drawn = self.imitator(x)
+        drawn = self.imitator(x).contiguous()  # its channels-last layout would make the parser several times slower
         if weights.identity or weights.loop:
             drawn_embeddings = self.identity(drawn)
             terms["identity"] = self.identity_loss(embeddings, drawn_embeddings)

@@ -171,7 +171,7 @@ class _Stage:
         if not chosen.any():
             return None
         return _Known(
-            self.embeddings[torch.from_numpy(chosen.to_numpy())],
+            self.embeddings[torch.from_numpy(chosen.to_numpy(copy=True))],
             imitator_stage.pair_parameters(self.schema, self.faces[chosen]),
         )
 
