@@ -368,3 +368,7 @@ def dagster(context: typer.Context) -> None:
     os.chdir(REPOSITORY)
     command = [sys.executable, "-m", "dagster", "dev", "-m", "orchestration.definitions", *context.args]
     os.execv(sys.executable, command)
+
+
+if __name__ == "__main__":
+    app()

