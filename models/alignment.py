@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -109,10 +110,12 @@ class FaceLandmarker:
         if faces:
             faces[0] = self._refined(image, faces[0], scale)
             return faces
-        for attempt in (self._with_margin, self._in_parts):
+        for attempt in (self._with_margin, partial(self._in_parts, share=0.6), partial(self._in_parts, share=0.3)):
             faces = attempt(small)
             if faces:
-                return [_moved(face, 1 / scale) for face in faces]
+                faces = [_moved(face, 1 / scale) for face in faces]
+                faces[0] = self._refined(image, faces[0], scale)
+                return faces
         raise NoFace("no face was found in the photo")
 
     def _detect(self, image: np.ndarray) -> list[Face]:
@@ -148,9 +151,10 @@ class FaceLandmarker:
         wide = cv2.copyMakeBorder(image, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=(128, 128, 128))
         return [_moved(face, 1.0, -margin, -margin) for face in self._detect(wide)]
 
-    def _in_parts(self, image: np.ndarray) -> list[Face]:
+    def _in_parts(self, image: np.ndarray, share: float) -> list[Face]:
+        """Look at overlapping square parts, `share` of the shorter side wide, enlarged."""
         height, width = image.shape[:2]
-        part = int(min(height, width) * 0.6)
+        part = int(min(height, width) * share)
         if part < 32:
             return []
         zoom = max(1.0, 640 / part)
