@@ -114,8 +114,10 @@ class _Best:
         """Keep the module's weights if they are the best that made no held-out set worse."""
         if not self.weights:
             self.start = dict(aucs)
-        elif any(aucs[key] < self.start[key] - self.tolerance for key in aucs) or _mean(aucs) <= _mean(self.best):
-            return
+        else:
+            no_worse = all(aucs[key] >= self.start[key] - self.tolerance for key in self.start)
+            if not (no_worse and _mean(aucs) > _mean(self.best)):  # so that not-a-number is never kept
+                return
         self.step, self.best = step, dict(aucs)
         self.weights = {key: value.detach().cpu().clone() for key, value in self.module.state_dict().items()}
 

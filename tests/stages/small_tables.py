@@ -1,0 +1,90 @@
+"""Small tables from the six real portraits, for the mechanics of stages: labels and parameters in them mean nothing."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from engine.schema import Schema
+from models import images
+from stages import tables
+from tests.models.support import LANDMARKER, PHOTOS, ROOT, SFACE, aligned_photos
+
+CHARACTER = ROOT / "characters" / "embedded"
+PHOTO_FOLDER = ROOT / "examples" / "photos"
+
+PORTRAITS = pa.schema(
+    [("id", pa.string()), ("person", pa.string()), ("split", pa.string()), ("image", pa.binary())]
+    + [("labels", pa.binary()), ("parameters", pa.list_(pa.float32())), ("discrete", pa.list_(pa.int16()))]
+)
+PAIRS = pa.schema([field for field in PORTRAITS if field.name != "person"])
+
+
+def embedded(folder: Path) -> Path:
+    """data/embedded/ with the landmark model and the identity weights."""
+    for source, target in ((LANDMARKER, "landmarks/face_landmarker.task"), (SFACE, "identity/sface.onnx")):
+        (folder / target).parent.mkdir(parents=True)
+        shutil.copy(source, folder / target)
+    return folder
+
+
+def _row(name: str, split: str, image: np.ndarray, labels: np.ndarray, random: np.random.Generator) -> dict:
+    schema = Schema.load(CHARACTER)
+    return {
+        "id": name,
+        "split": split,
+        "image": images.encode_jpeg(image),
+        "labels": images.encode_png(labels),
+        "parameters": random.random(schema.n_sliders).tolist(),
+        "discrete": [int(random.integers(size)) for size in schema.group_sizes],
+    }
+
+
+def _box_labels(height: int, width: int) -> np.ndarray:
+    labels = np.zeros((height, width), np.uint8)
+    labels[height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = 1
+    labels[height // 3 : height // 2, width // 3 : width // 2] = 4
+    return labels
+
+
+def portraits(folder: Path, bad: bool = False) -> Path:
+    """Twelve rows of four people, two of three rows for training; `bad`: one row with no face and one unreadable."""
+    folder.mkdir(parents=True)
+    random, rows = np.random.default_rng(0), []
+    for i in range(12):
+        path = PHOTOS[i % 6]
+        image = images.shrink(images.decode_photo(path), 320)[0]
+        split = "val" if i % 3 == 2 else "train"
+        rows.append(_row(f"{i:05d}", split, image, _box_labels(*image.shape[:2]), random) | {"person": path.parent.name})
+    if bad:
+        grey = np.full((200, 200, 3), 128, np.uint8)
+        rows.append(_row("blank", "train", grey, _box_labels(200, 200), random) | {"person": "nobody"})
+        rows.append(rows[0] | {"id": "broken", "image": rows[0]["image"][:400]})
+    tables.write(folder / "portraits.parquet", rows, PORTRAITS)
+    return folder
+
+
+def faces(folder: Path) -> Path:
+    """faces.parquet of twelve portraits and the six photos, already aligned."""
+    folder.mkdir(parents=True)
+    random, rows, crops = np.random.default_rng(0), [], aligned_photos()
+    for i in range(18):
+        path, crop, real = PHOTOS[i % 6], crops[i % 6], i >= 12
+        row = _row(f"row/{i}", "test" if real else "val" if i < 6 else "train", crop, _box_labels(256, 256), random)
+        row |= {"source": "photos" if real else "portraits", "person": path.parent.name, "yaw": 5.0 * (i % 6)}
+        row |= dict.fromkeys(("labels", "parameters", "discrete")) if real else {}
+        rows.append(row)
+    tables.write(folder / "faces.parquet", rows, tables.FACES_SCHEMA)
+    return folder
+
+
+def pairs(folder: Path) -> Path:
+    """pairs.parquet of twelve rows."""
+    folder.mkdir(parents=True)
+    random, crops = np.random.default_rng(1), aligned_photos()
+    rows = [
+        _row(f"{i}", "train" if i < 8 else "val", crops[i % 6], _box_labels(256, 256), random) for i in range(12)
+    ]
+    tables.write(folder / "pairs.parquet", rows, PAIRS)
+    return folder

@@ -1,0 +1,114 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engine.schema import Schema
+from models.identity import IdentityModel
+from models.imitator import Imitator
+from models.parsing import FaceParser
+from stages import encoder
+from stages.context import Context
+from stages.encoder import Config, Terms, recovery
+from stages.training import Optimiser, Training, save_model
+from tests.models.support import SFACE
+from tests.stages import small_tables
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("encoder")
+    torch.manual_seed(0)
+    width = Schema.load(small_tables.CHARACTER).width
+    drawn = {"model": "transposed", "n_parameters": width, "size": 32, "width": 0.125, "drop": "first"}
+    parsed = {"model": "resnet", "depth": 18, "width": 0.125, "dilate": False}
+    models = {
+        "identity_model": (IdentityModel.from_onnx(SFACE), {"model": "sface"}),
+        "parsing_model": (FaceParser(18, 0.125, False), parsed),
+        "imitator": (Imitator(width, 32, 0.125), drawn),
+    }
+    folders = {"character": small_tables.CHARACTER}
+    for name, (module, meta) in models.items():
+        folders[name] = root / name
+        folders[name].mkdir()
+        save_model(folders[name], module, meta)
+    return folders | {
+        "aligned_faces": small_tables.faces(root / "aligned_faces"),
+        "rendered_pairs": small_tables.pairs(root / "rendered_pairs"),
+    }
+
+
+def _config(**changes) -> Config:
+    training = Training(steps=6, batch=2, log_every=1, optimiser=Optimiser(rate=1e-3))
+    return Config(**{"training": training, "content_size": 64, "supervised_batch": 8, "hidden": 32, **changes})
+
+
+def _run(inputs: dict[str, Path], config: Config, out: Path) -> tuple[dict[str, float], list[set[str]]]:
+    logged: list[set[str]] = []
+
+    def on_metrics(values, step) -> None:
+        if "encoder/loss" in values:
+            logged.append({name.removeprefix("encoder/") for name in values} - {"loss", "learning_rate"})
+
+    out.mkdir()
+    return encoder.run(inputs, config, out, Context(on_metrics=on_metrics)), logged
+
+
+def test_all_terms_train_an_encoder_that_loads_again(inputs: dict[str, Path], tmp_path: Path) -> None:
+    metrics, logged = _run(inputs, _config(), tmp_path / "out")
+    assert set().union(*logged) == {"identity", "content", "loop", "decay", "supervised"}
+    assert {"portraits_r2", "pairs_r2", "pairs_group_accuracy"} <= set(metrics)
+    assert np.isfinite(list(metrics.values())).all()
+    loaded = encoder.load(tmp_path / "out")
+    schema = Schema.load(small_tables.CHARACTER)
+    assert loaded(torch.randn(1, 128)).shape == (1, schema.width) and loaded.mean.abs().sum() > 0
+    assert (tmp_path / "out" / "encoder.png").exists()
+
+
+def test_faces_are_drawn_only_every_nth_step_from_a_first_one(inputs: dict[str, Path], tmp_path: Path) -> None:
+    _, logged = _run(inputs, _config(composite_every=2, composite_from=3), tmp_path / "out")
+    assert ["identity" in terms for terms in logged] == [False, False, False, False, True, False]
+    assert all("supervised" in terms for terms in logged)
+
+
+def test_without_supervision_every_step_draws(inputs: dict[str, Path], tmp_path: Path) -> None:
+    config = _config(supervise_pairs=False, supervise_portraits=False, composite_every=3)
+    _, logged = _run(inputs, config, tmp_path / "out")
+    assert all("identity" in terms and "supervised" not in terms for terms in logged)
+
+
+def test_real_photos_are_never_trained_on(inputs: dict[str, Path]) -> None:
+    stage = encoder._Stage(inputs, _config(), Context())
+    assert set(stage.faces["source"].iloc[stage.train_rows]) == {"portraits"}
+    assert set(stage.faces["split"].iloc[stage.train_rows]) == {"train"}
+    photos = stage.batch_at(0)["photos"]
+    assert photos.dtype == torch.uint8 and photos.shape == (2, 3, 256, 256)
+
+
+def test_an_imitator_of_another_character_is_refused(inputs: dict[str, Path], tmp_path: Path) -> None:
+    save_model(
+        tmp_path, Imitator(9, 32, 0.125),
+        {"model": "transposed", "n_parameters": 9, "size": 32, "width": 0.125, "drop": "first"},
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="9 parameters"):
+        encoder._Stage({**inputs, "imitator": tmp_path}, _config(), Context())
+
+
+def test_supervision_alone_learns_the_known_parameters(inputs: dict[str, Path], tmp_path: Path) -> None:
+    terms = Terms(identity=0, content=0, loop=0, decay=0)
+    training = Training(steps=150, batch=2, optimiser=Optimiser(rate=3e-3))
+    stage = encoder._Stage(inputs, _config(terms=terms, composite_from=10**6, training=training), Context())
+    (tmp_path / "out").mkdir()
+    stage.run(tmp_path / "out")
+    known = stage.supervision[1]
+    with torch.no_grad():
+        found = recovery(stage.encoder(known.embeddings), known.x, stage.schema.n_sliders, stage.schema.group_sizes)
+    assert found["r2"] > 0.5, "it can at least learn six rows by heart"
+
+
+def test_recovery_of_the_truth_and_of_the_mean() -> None:
+    truth = torch.cat([torch.rand(50, 3), torch.eye(2)[torch.randint(2, (50,))]], 1)
+    assert recovery(truth, truth, 3, (2,)) == {"r2": 1.0, "slider_l1": 0.0, "group_accuracy": 1.0}
+    mean = truth.mean(0, keepdim=True).expand(50, -1)
+    assert recovery(mean, truth, 3, (2,))["r2"] == pytest.approx(0.0, abs=1e-5)

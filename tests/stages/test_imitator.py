@@ -1,0 +1,34 @@
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from engine.schema import Schema
+from stages import imitator
+from stages.context import Context
+from stages.imitator import Config
+from stages.training import Optimiser, Training
+from tests.stages import small_tables
+
+
+def test_a_tiny_run_learns_repeats_and_loads_again(tmp_path: Path) -> None:
+    inputs = {"rendered_pairs": small_tables.pairs(tmp_path / "pairs"), "character": small_tables.CHARACTER}
+    training = Training(steps=30, batch=4, log_every=10, optimiser=Optimiser(kind="adam", rate=5e-3))
+    config = Config(size=32, width=0.25, training=training)
+    logged: list[float] = []
+
+    def on_metrics(values, step) -> None:
+        if "imitator/l1" in values and "imitator/loss" in values:
+            logged.append(values["imitator/loss"])
+
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        metrics = imitator.run(inputs, config, tmp_path / name, Context(on_metrics=on_metrics))
+    assert logged[2] < 0.8 * logged[0]
+    assert set(metrics) == {"l1", "psnr", "psnr_head"} and np.isfinite(list(metrics.values())).all()
+    for file in ("model.safetensors", "meta.json", "imitator.png"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+    model = imitator.load(tmp_path / "one")
+    assert not model.training
+    drawn = model(torch.from_numpy(Schema.load(small_tables.CHARACTER).neutral())[None])
+    assert drawn.shape == (1, 3, 32, 32)

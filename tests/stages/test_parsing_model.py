@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import torch
+
+from models.parsing import MIRRORED
+from stages import parsing_model
+from stages.context import Context
+from stages.parsing_model import Config, augment
+from stages.training import Optimiser, Training, generator_for
+from tests.stages import small_tables
+
+
+def test_a_mirrored_face_swaps_its_left_and_right_classes() -> None:
+    faces = torch.arange(8, dtype=torch.uint8).expand(32, 3, 4, 8)
+    labels = torch.tensor([0, 3, 4, 5, 6, 7, 1, 2], dtype=torch.uint8).expand(32, 4, 8)
+    pictures, classes = augment(faces, labels, Config(brightness=0.0), generator_for(0, 0))
+    flipped = (pictures[:, 0, 0, 0] * 255).round() == 7
+    assert 4 < int(flipped.sum()) < 28
+    assert torch.equal(classes[~flipped], labels[~flipped])
+    assert torch.equal(classes[flipped].long(), torch.tensor(MIRRORED)[labels[flipped].long()].flip(-1))
+
+
+def test_augmentation_repeats_and_stays_in_range() -> None:
+    faces, labels = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8), torch.zeros(4, 16, 16, dtype=torch.uint8)
+    one, _ = augment(faces, labels, Config(shift=3), generator_for(5, 1))
+    two, _ = augment(faces, labels, Config(shift=3), generator_for(5, 1))
+    assert torch.equal(one, two) and one.min() >= 0 and one.max() <= 1
+
+
+def test_a_tiny_run_learns_and_loads_again(tmp_path: Path) -> None:
+    logged: list[float] = []
+
+    def on_metrics(values, step) -> None:
+        if "parsing_model/cross_entropy" in values:
+            logged.append(values["parsing_model/cross_entropy"])
+
+    training = Training(steps=12, batch=4, log_every=3, optimiser=Optimiser(kind="adamw", rate=3e-3))
+    config = Config(depth=18, width=0.125, size=64, training=training)
+    inputs, out = {"aligned_faces": small_tables.faces(tmp_path / "faces")}, tmp_path / "out"
+    out.mkdir()
+    metrics = parsing_model.run(inputs, config, out, Context(on_metrics=on_metrics))
+    assert logged[-1] < 0.7 * logged[0]
+    assert 0 < metrics["mean_f1"] <= 1
+    assert parsing_model.load(out)(torch.rand(1, 3, 64, 64)).shape == (1, 11, 8, 8)
+    assert {p.name for p in out.glob("*.png")} == {"parsing_portraits.png", "parsing_photos.png"}
