@@ -108,6 +108,28 @@ def get_registry(settings: Settings) -> Any:
 
 
 @contextmanager
+def libraries_into_log(settings: Settings) -> Iterator[Path]:
+    """What native libraries and MLflow write to stderr goes to a file: it would tear the progress line apart.
+
+    Our own notes keep going to the terminal.
+    """
+    log = settings.home / "libraries.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stderr.flush()
+    terminal, before = os.dup(2), notes.file
+    with log.open("w") as file, os.fdopen(os.dup(terminal), "w") as ours:
+        notes.file = ours
+        os.dup2(file.fileno(), 2)
+        try:
+            yield log
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            notes.file = before
+
+
+@contextmanager
 def shown_progress() -> Iterator[Any]:
     """A live line on a terminal, plain lines elsewhere; always on stderr."""
     from orchestration.progress import LiveProgress, Progress
@@ -163,7 +185,7 @@ def run(
     settings = get_settings(profile, character)
     if not (settings.data / "embedded").is_dir():
         gather(settings)
-    with shown_progress() as progress, open_instance(settings) as instance:
+    with libraries_into_log(settings) as log, shown_progress() as progress, open_instance(settings) as instance:
         try:
             outcome = pipeline.run(
                 settings, instance, (*STAGES, production.STAGE), progress, settings.character, only, force
@@ -171,7 +193,7 @@ def run(
         except pipeline.StageFailed as error:
             fail(
                 f"{error}\nWhat was made before it stays: the same command goes on from there. "
-                "Details: likeness dagster"
+                f"Details: likeness dagster, {log}"
             )
             return
         card = None if only else _scorecard(settings, instance)
@@ -239,7 +261,8 @@ def create(
             for name in ("aligned.png", "render.png", "character.json"):
                 print(created.folder / name)
 
-    results = creation.create(settings, get_registry(settings), photos, out, model, size, report)
+    with libraries_into_log(settings):
+        results = creation.create(settings, get_registry(settings), photos, out, model, size, report)
     if as_json:
         print_json([created.summary() for created in results])
     if any(created.error for created in results):
@@ -263,7 +286,8 @@ def render(
     document = creation.read_document(character_json)
     creation.require_schema(settings, document["character"], document["schema_md5"])
     try:
-        picture = creation.draw(settings, document["character"], document, size)
+        with libraries_into_log(settings):
+            picture = creation.draw(settings, document["character"], document, size)
     except SchemaError as error:
         raise creation.CreationError(f"{character_json}: {error}") from error
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -63,11 +63,13 @@ def create(
         for photo in photos:
             created = Created(photo)
             try:
+                if not photo.is_file():
+                    raise FileNotFoundError("there is no such file")
                 created.warnings = _create_one(
                     settings, registry.character, model, origin, photo, out / photo.stem, size
                 )
                 created.folder = out / photo.stem
-            # ValueError: no picture, or no face, in words for the photo's owner. OSError: no file.
+            # ValueError: no picture, or no face, in words for the photo's owner. OSError: unreadable or unwritable.
             except (ValueError, OSError) as error:
                 created.error = str(error)
             results.append(created)

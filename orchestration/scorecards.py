@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
+from rich import box
 from rich.table import Table
 
 from orchestration import lineage
@@ -65,8 +66,8 @@ def scores(card: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Map
 
 def table(card: Mapping[str, Any], detailed: bool = False) -> Table:
     """Scores, baselines, bounds and production's, one a line; per-slider and per-class ones only when detailed."""
-    shown = Table(title="Scorecard", title_justify="left")
-    shown.add_column("score")
+    shown = Table(title="Scorecard", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    shown.add_column("score", no_wrap=True)
     for column in ("candidate", "average face", "bound", "production"):
         shown.add_column(column, justify="right")
     before = dict(scores(card["production"])) if card.get("production") else {}
