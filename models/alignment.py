@@ -1,7 +1,7 @@
 """From a photo to an upright face in the reference frame: landmarks, pose, quality, warping.
 
-Coordinates are (x, y) in pixels, y down, continuous: the centre of the top left pixel is (0.5, 0.5), so that a point keeps its
-place when a picture is resized. Landmarks are the 68 iBUG points, [68, 2].
+Coordinates are (x, y) in pixels, y down, continuous: the centre of the top left pixel is (0.5, 0.5), so that a point
+keeps its place when a picture is resized. Landmarks are the 68 iBUG points, [68, 2].
 """
 
 from __future__ import annotations
@@ -23,19 +23,41 @@ REFERENCE: np.ndarray = np.asarray(json.loads(_REFERENCE_FILE.read_text())["poin
 """The average face's landmarks in the square crop, [68, 2] in [0, 1]."""
 
 IBUG_68 = np.array(
-    [162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389]  # jaw, from the image's left
-    + [71, 63, 105, 66, 107, 336, 296, 334, 293, 301]  # brows
-    + [168, 197, 5, 4, 75, 97, 2, 326, 305]  # nose ridge, then its base
-    + [33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380]  # eyes
-    + [61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181]  # outer lips
-    + [78, 82, 13, 312, 308, 317, 14, 87]  # inner lips
+    [
+        *[
+            162,
+            234,
+            93,
+            58,
+            172,
+            136,
+            149,
+            148,
+            152,
+            377,
+            378,
+            365,
+            397,
+            288,
+            323,
+            454,
+            389,
+        ],  # jaw, from the image's left
+        *[71, 63, 105, 66, 107, 336, 296, 334, 293, 301],  # brows
+        *[168, 197, 5, 4, 75, 97, 2, 326, 305],  # nose ridge, then its base
+        *[33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380],  # eyes
+        *[61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181],  # outer lips
+        *[78, 82, 13, 312, 308, 317, 14, 87],  # inner lips
+    ]
 )
 """For each of the 68 points, the vertex of MediaPipe's 478-point mesh that lies there."""
 
 MIRROR_68 = np.array(
-    [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1)]
-    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
-    + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
+    [
+        *[*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1)],
+        *[45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40],
+        *[54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65],
+    ]
 )
 """Index of each point's partner on the other side of the face."""
 
@@ -67,7 +89,8 @@ class Face:
 
 
 class FaceLandmarker:
-    """MediaPipe's face landmark task; a context manager, because a task left to the garbage collector can deadlock another.
+    """MediaPipe's face landmark task; a context manager, because a task left to the garbage collector can deadlock
+    another.
 
     `model`: path of `face_landmarker.task`. `max_faces`: more faces than this in one photo are not counted.
     """
@@ -102,8 +125,8 @@ class FaceLandmarker:
     def find(self, image: np.ndarray) -> list[Face]:
         """All faces of a photo (RGB uint8 [H, W, 3]), the largest first. Raises NoFace when there is none.
 
-        The detector sees a small copy, so a face that fills the frame or is tiny in it can escape: then the photo is tried again
-        with a margin around it, and in overlapping enlarged parts.
+        The detector sees a small copy, so a face that fills the frame or is tiny in it can escape: then the photo is
+        tried again with a margin around it, and in overlapping enlarged parts.
         """
         small, scale = shrink(image, self.max_side)
         faces = [_moved(face, 1 / scale) for face in self._detect(small)]
@@ -211,7 +234,8 @@ def eye_distance(landmarks: np.ndarray) -> float:
 
 
 def fit_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The rotation, uniform scale and shift that bring `source` [N, 2] closest to `target` in least squares: [2, 3] (Umeyama 1991).
+    """The rotation, uniform scale and shift that bring `source` [N, 2] closest to `target` in least squares: [2, 3]
+    (Umeyama 1991).
 
     In the plane the optimum is one complex factor, the regression of the centred target on the centred source.
     """
@@ -231,13 +255,17 @@ def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def align(image: np.ndarray, landmarks: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Warp a photo (RGB uint8) so that its landmarks meet REFERENCE: the crop [size, size, 3] and the [2, 3] matrix photo -> crop."""
+    """Warp a photo (RGB uint8) so that its landmarks meet REFERENCE: the crop [size, size, 3] and the [2, 3] matrix
+    photo -> crop.
+    """
     matrix = fit_similarity(landmarks, REFERENCE * size)
     return warp(image, matrix, size), matrix
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
-    """The square crop that `matrix` (photo -> crop, a similarity) cuts out of a photo; a photo that shrinks is area-averaged first."""
+    """The square crop that `matrix` (photo -> crop, a similarity) cuts out of a photo; a photo that shrinks is
+    area-averaged first.
+    """
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     if scale < 1:
         image, matrix = _cut_and_shrink(image, matrix, size, scale)
@@ -247,9 +275,7 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     )
 
 
-def _cut_and_shrink(
-    image: np.ndarray, matrix: np.ndarray, size: int, scale: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _cut_and_shrink(image: np.ndarray, matrix: np.ndarray, size: int, scale: float) -> tuple[np.ndarray, np.ndarray]:
     """Area-average the part of the photo that the crop shows, so that the warp which is left does not shrink."""
     height, width = image.shape[:2]
     corners = np.array([[0, 0], [size, 0], [0, size], [size, size]], np.float64)
@@ -266,7 +292,9 @@ def _cut_and_shrink(
 
 
 def warp_labels(labels: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
-    """A label map (uint8 [H, W]) warped by the photo's matrix; class ids are never mixed. Outside, the border goes on, as in the photo."""
+    """A label map (uint8 [H, W]) warped by the photo's matrix; class ids are never mixed. Outside, the border goes on,
+    as in the photo.
+    """
     return cv2.warpAffine(
         labels, _pixel_centred(matrix), (size, size), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
     )

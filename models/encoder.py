@@ -1,8 +1,8 @@
 """Encoder: identity embedding to character parameters.
 
-FC 512, three residual attention blocks (FC 512-1024-512 with a squeeze-excite gate 16 wide), one sigmoid head for the sliders and
-one softmax head for each discrete group: 3.47 M parameters (Shi et al., TPAMI 2022).
-Legend: B batch, D embedding, S sliders, G groups, width = S + all groups' choices.
+FC 512, three residual attention blocks (FC 512-1024-512 with a squeeze-excite gate 16 wide), one sigmoid head for the
+sliders and one softmax head for each discrete group: 3.47 M parameters (Shi et al., TPAMI 2022). Legend: B batch, D
+embedding, S sliders, G groups, width = S + all groups' choices.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ class Encoder(nn.Module):
         return self.n_sliders + sum(self.group_sizes)
 
     def standardise_by(self, embeddings: Tensor) -> None:
-        """Take mean and spread of embeddings [N, D]; with the mean spread alone, so that quiet directions are not blown up."""
+        """Take mean and spread of embeddings [N, D]; with the mean spread alone, so that quiet directions are not
+        blown up.
+        """
         spread = embeddings.std(0)
         self.mean.copy_(embeddings.mean(0))
         self.std.copy_(torch.maximum(spread, 0.3 * spread.mean()).clamp(min=1e-6))

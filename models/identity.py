@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .alignment import REFERENCE, five_points, fit_similarity
+from .alignment import REFERENCE, fit_similarity, five_points
 
 CROP = 112
 """Side of the crop that the network reads."""
@@ -103,7 +103,9 @@ class IdentityModel(nn.Module):
                 faces, (side, side), mode="bilinear", align_corners=False, antialias=faces.shape[-1] > side
             )
         size = (len(faces), faces.shape[1], CROP, CROP)
-        sampling = functional.affine_grid(self.theta.to(faces).expand(len(faces), 2, 3), list(size), align_corners=False)
+        sampling = functional.affine_grid(
+            self.theta.to(faces).expand(len(faces), 2, 3), list(size), align_corners=False
+        )
         return functional.grid_sample(faces, sampling, mode="bilinear", padding_mode="border", align_corners=False)
 
     def embed_crops(self, crops: Tensor) -> Tensor:

@@ -1,9 +1,13 @@
-"""Imitator: transposed convolutions that draw the engine's face from its parameters, so that the engine gets a gradient.
+"""Imitator: transposed convolutions that draw the engine's face from its parameters, so that the engine gets a
+gradient.
 
-Eight layers 512-512-512-256-128-64-64-3 for 512 pixels (Shi et al., TPAMI 2022); smaller pictures leave out the first ones.
+Eight layers 512-512-512-256-128-64-64-3 for 512 pixels (Shi et al., TPAMI 2022); smaller pictures leave out the first
+ones.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -14,8 +18,8 @@ FILTERS = (512, 512, 512, 256, 128, 64, 64)
 class Imitator(nn.Module):
     """Parameters x [B, width] -> RGB faces [B, 3, size, size] in [0, 1].
 
-    `size`: 32 to 512, a power of two. `width_factor`: on the filters. `drop`: which end of the published list of filters a smaller
-    picture leaves out: "first" (fast) or "last" (the wide layers stay).
+    `size`: 32 to 512, a power of two. `width_factor`: on the filters. `drop`: which end of the published list of
+    filters a smaller picture leaves out: "first" (fast) or "last" (the wide layers stay).
     """
 
     def __init__(self, n_parameters: int, size: int = 512, width_factor: float = 1.0, drop: str = "first") -> None:
@@ -28,10 +32,14 @@ class Imitator(nn.Module):
         kept = FILTERS[len(FILTERS) - (n_layers - 1) :] if drop == "first" else FILTERS[: n_layers - 1]
         channels = [n_parameters, *(max(4, round(n * width_factor)) for n in kept)]
         layers: list[nn.Module] = []
-        for i, (n_in, n_out) in enumerate(zip(channels[:-1], channels[1:], strict=True)):
+        for i, (n_in, n_out) in enumerate(pairwise(channels)):
             stride, padding = (1, 0) if i == 0 else (2, 1)
             # no bias: the normalisation that follows would take it out again
-            layers += [nn.ConvTranspose2d(n_in, n_out, 4, stride, padding, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()]
+            layers += [
+                nn.ConvTranspose2d(n_in, n_out, 4, stride, padding, bias=False),
+                nn.BatchNorm2d(n_out),
+                nn.ReLU(),
+            ]
         layers += [nn.ConvTranspose2d(channels[-1], 3, 4, 2, 1), nn.Sigmoid()]
         self.size = size
         self.layers = nn.Sequential(*layers)

@@ -1,7 +1,8 @@
 """The encoder's composite loss, one module a term.
 
-Terms 1 to 4 are those of patent CN110717977A and of Shi et al., TPAMI 2022 (doi 10.1109/TPAMI.2020.3024009); the supervised term is
-EasyCraft's (CVPR 2025). Legend: B batch, D embedding, S sliders, C feature channels, K classes, h, w feature map.
+Terms 1 to 4 are those of patent CN110717977A and of Shi et al., TPAMI 2022 (doi 10.1109/TPAMI.2020.3024009); the
+supervised term is EasyCraft's (CVPR 2025). Legend: B batch, D embedding, S sliders, C feature channels, K classes, h, w
+feature map.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ CLASS_WEIGHTS: dict[str, float] = {
     "background": 0.0,
     "face": 0.5,
     "hair": 0.25,
-    **dict.fromkeys(("left_brow", "right_brow", "left_eye", "right_eye", "nose", "upper_lip", "teeth", "lower_lip"), 1.0),
+    **dict.fromkeys(
+        ("left_brow", "right_brow", "left_eye", "right_eye", "nose", "upper_lip", "teeth", "lower_lip"), 1.0
+    ),
 }
 """How much a pixel of each class counts in the content term."""
 
@@ -62,7 +65,9 @@ class ContentLoss(nn.Module):
         self.weights: Tensor
 
     def forward(self, photo: Tensor, drawn: Tensor, probabilities: Tensor) -> Tensor:
-        """Features [B, C, h, w] of both, the photo's class probabilities [B, K, h, w] -> weighted mean; 0 for an empty batch."""
+        """Features [B, C, h, w] of both, the photo's class probabilities [B, K, h, w] -> weighted mean; 0 for an empty
+        batch.
+        """
         if len(photo) == 0:
             return drawn.sum()
         pixel = (probabilities * self.weights).sum(1, keepdim=True)
@@ -88,11 +93,18 @@ class DecayLoss(nn.Module):
 class SupervisedLoss(nn.Module):
     """L_sup = ||E(F(render)) - x|| for sliders, plus cross entropy, mean over the groups."""
 
-    def __init__(self, n_sliders: int, group_sizes: Sequence[int], norm: str = "l2", group_weight: float = 0.05) -> None:
+    def __init__(
+        self, n_sliders: int, group_sizes: Sequence[int], norm: str = "l2", group_weight: float = 0.05
+    ) -> None:
         super().__init__()
         if norm not in ("l1", "l2"):
             raise ValueError(f"norm is 'l1' or 'l2', not {norm!r}")
-        self.n_sliders, self.group_sizes, self.norm, self.group_weight = n_sliders, tuple(group_sizes), norm, group_weight
+        self.n_sliders, self.group_sizes, self.norm, self.group_weight = (
+            n_sliders,
+            tuple(group_sizes),
+            norm,
+            group_weight,
+        )
 
     def forward(self, logits: Tensor, x: Tensor) -> Tensor:
         """Encoder's logits [B, width] and the true parameters [B, width]."""
@@ -107,7 +119,9 @@ class SupervisedLoss(nn.Module):
 
 
 class Frozen(nn.Module):
-    """Holds trained models that a gradient passes through and never changes: no parameter gradients, always in eval mode."""
+    """Holds trained models that a gradient passes through and never changes: no parameter gradients, always in eval
+    mode.
+    """
 
     def __init__(self, **models: nn.Module) -> None:
         super().__init__()
@@ -157,8 +171,9 @@ class CompositeLoss(Frozen):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum and each term's raw value (detached).
 
-        `photos` [B, 3, H, H] with their `embeddings` [B, D] give the patent's four terms; `frontal` [B] bool: photos that get the content
-        term (default: all). `known_embeddings` [N, D] with `known_x` [N, width] give the supervised term. Either part may be missing.
+        `photos` [B, 3, H, H] with their `embeddings` [B, D] give the patent's four terms; `frontal` [B] bool: photos
+        that get the content term (default: all). `known_embeddings` [N, D] with `known_x` [N, width] give the
+        supervised term. Either part may be missing.
         """
         terms: dict[str, Tensor] = {}
         if photos is not None and embeddings is not None:

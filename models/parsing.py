@@ -87,8 +87,9 @@ def _shortcut(n_in: int, n_out: int, stride: int) -> nn.Sequential | None:
 class FaceParser(nn.Module):
     """ResNet at output stride 8 with a 1x1 convolution to the 11 classes.
 
-    `depth`: 18 or 50; `width`: factor on every layer's channels; `dilate`: the last two stages, which keep their resolution here, dilate
-    instead, so that they see as far as they did with strides (dilated convolutions train several times slower on a CPU).
+    `depth`: 18 or 50; `width`: factor on every layer's channels; `dilate`: the last two stages, which keep their
+    resolution here, dilate instead, so that they see as far as they did with strides (dilated convolutions train
+    several times slower on a CPU).
     """
 
     def __init__(self, depth: Literal[18, 50] = 50, width: float = 1.0, dilate: bool = True) -> None:
@@ -145,7 +146,7 @@ def count_confusion(predicted: Tensor, truth: Tensor) -> Tensor:
 
 
 def f1_scores(confusion: Tensor) -> dict[str, float | None]:
-    """F1 of each class, 2 TP / (2 TP + FP + FN), from a [K, K] count; None for a class that never occurs in the truth."""
+    """F1 of each class, 2 TP / (2 TP + FP + FN), from a [K, K] count; None where the truth lacks the class."""
     confusion = confusion.double()
     hits, truth, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
     scores = 2 * hits / (truth + predicted).clamp(min=1)

@@ -42,7 +42,8 @@ class Prediction:
 class Predictor:
     """Photo bytes to parameters. A context manager: it holds the landmark task, which has to be closed.
 
-    `landmarker`: path of MediaPipe's face landmark model. `size`: side of the aligned crop, as the encoder was trained on.
+    `landmarker`: path of MediaPipe's face landmark model. `size`: side of the aligned crop, as the encoder was trained
+    on.
     """
 
     def __init__(
@@ -70,7 +71,9 @@ class Predictor:
         return result
 
     def predict_many(self, photos: Sequence[bytes | Path]) -> list[Prediction | BadImage | NoFace]:
-        """One answer for each photo, in order; a photo that cannot be used gives its error and does not stop the others."""
+        """One answer for each photo, in order; a photo that cannot be used gives its error and does not stop the
+        others.
+        """
         located = [self._locate(photo) for photo in photos]
         good = [item for item in located if isinstance(item, _Located)]
         rows = iter(self._encode([item.crop for item in good])) if good else iter(())
@@ -120,7 +123,10 @@ def _warnings(faces: int, yaw: float, pitch: float, eyes: float, crop: np.ndarra
     found = [
         (faces > 1, f"{faces} faces: the largest was taken"),
         (abs(yaw) > SIDE_VIEW_DEGREES, f"side view: the head is turned by {abs(yaw):.0f} degrees"),
-        (abs(pitch) > SIDE_VIEW_DEGREES, f"the head is tilted {'up' if pitch > 0 else 'down'} by {abs(pitch):.0f} degrees"),
+        (
+            abs(pitch) > SIDE_VIEW_DEGREES,
+            f"the head is tilted {'up' if pitch > 0 else 'down'} by {abs(pitch):.0f} degrees",
+        ),
         (eyes < SMALL_EYE_DISTANCE, f"small face: the eyes are {eyes:.0f} pixels apart"),
         (seen.sharpness < BLUR_SHARPNESS, "the face is blurred"),
         (seen.brightness < DARK, "the face is very dark"),

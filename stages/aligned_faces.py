@@ -33,9 +33,9 @@ CHUNK = 48
 class Config(BaseModel, frozen=True, extra="forbid"):
     """What is cut out and what is refused."""
 
-    size: int = Field(256, ge=64)
+    size: int = Field(default=256, ge=64)
     """Side of a crop, pixels."""
-    jpeg_quality: int = Field(95, ge=50, le=100)
+    jpeg_quality: int = Field(default=95, ge=50, le=100)
     min_eye_distance: float = 16.0
     """Pixels of the photo; a smaller face holds too little."""
     max_yaw: float = 70.0
@@ -138,7 +138,9 @@ def _chunks(jobs: Iterator[_Job]) -> Iterator[list[_Job]]:
 def _in_processes(
     chunks: Iterator[list[_Job]], landmarker: Path, config: Config, workers: int
 ) -> Iterator[list[Result]]:
-    """Results in the order of the jobs, however many processes work; only a few chunks are in flight, so memory stays small."""
+    """Results in the order of the jobs, however many processes work; only a few chunks are in flight, so memory stays
+    small.
+    """
     if workers <= 1:
         for chunk in chunks:
             yield _align_chunk(chunk, landmarker, config)

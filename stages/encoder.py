@@ -1,7 +1,8 @@
-"""Encoder: identity embeddings to character parameters, by the composite loss through frozen imitator, identity model and parser.
+"""Encoder: identity embeddings to character parameters, by the composite loss through frozen imitator, identity model
+and parser.
 
-Embeddings are computed once, so the supervised term (renders and portraits with their true parameters) costs next to nothing and runs
-every step; the terms that draw a face cost a hundred times as much and can run every n-th step only.
+Embeddings are computed once, so the supervised term (renders and portraits with their true parameters) costs next to
+nothing and runs every step; the terms that draw a face cost a hundred times as much and can run every n-th step only.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 import torch
 from pydantic import BaseModel, Field
 from torch import Tensor
@@ -38,11 +38,11 @@ PORTRAITS_CHARACTER = "embedded"
 class Terms(BaseModel, frozen=True, extra="forbid"):
     """Weight of each term; the first four as in the papers, whose lambda for the decay is 0."""
 
-    identity: float = Field(0.01, ge=0)
-    content: float = Field(1.0, ge=0)
-    loop: float = Field(1.0, ge=0)
-    decay: float = Field(0.01, ge=0)
-    supervised: float = Field(1.0, ge=0)
+    identity: float = Field(default=0.01, ge=0)
+    content: float = Field(default=1.0, ge=0)
+    loop: float = Field(default=1.0, ge=0)
+    decay: float = Field(default=0.01, ge=0)
+    supervised: float = Field(default=1.0, ge=0)
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
@@ -51,26 +51,26 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     hidden: int = 512
     blocks: int = 3
     gate: int = 16
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     terms: Terms = Terms()
     supervise_pairs: bool = True
     supervise_portraits: bool = True
     """Also learn from the training portraits' own parameters; only the embedded character can."""
     supervised_norm: Literal["l1", "l2"] = "l2"
     group_weight: float = 0.05
-    supervised_batch: int = Field(256, gt=0)
-    pair_share: float = Field(0.5, ge=0, le=1)
+    supervised_batch: int = Field(default=256, gt=0)
+    pair_share: float = Field(default=0.5, ge=0, le=1)
     """Share of renders in a supervised batch, where there are both renders and portraits."""
-    embedding_noise: float = Field(0.0, ge=0)
+    embedding_noise: float = Field(default=0.0, ge=0)
     """Noise on supervised embeddings, in units of the embeddings' own spread."""
-    composite_every: int = Field(1, gt=0)
-    composite_from: int = Field(0, ge=0)
+    composite_every: int = Field(default=1, gt=0)
+    composite_from: int = Field(default=0, ge=0)
     """First step that draws faces; before it, only the supervised term runs."""
     max_frontal_yaw: float = 20.0
     """Degrees; photos turned further get no content term."""
-    content_size: int = Field(256, ge=64)
+    content_size: int = Field(default=256, ge=64)
     """Pixels at which photo and drawing are parsed."""
-    face_size: int = Field(256, ge=64)
+    face_size: int = Field(default=256, ge=64)
     training: Training = Training(
         steps=200_000, batch=16, optimiser=Optimiser(kind="adam", rate=1e-4), evaluate_every=2000, clip=10.0
     )
@@ -96,7 +96,13 @@ def load(folder: Path) -> Encoder:
     """The trained encoder, in eval mode."""
     meta = read_meta(folder)
     encoder = Encoder(
-        meta["n_sliders"], meta["group_sizes"], meta["dim"], meta["hidden"], meta["blocks"], meta["gate"], meta["dropout"]
+        meta["n_sliders"],
+        meta["group_sizes"],
+        meta["dim"],
+        meta["hidden"],
+        meta["blocks"],
+        meta["gate"],
+        meta["dropout"],
     )
     load_weights(folder, encoder)
     return encoder.eval()
@@ -113,7 +119,9 @@ class _Stage:
         imitator = imitator_stage.load(inputs["imitator"])
         width = read_meta(inputs["imitator"])["n_parameters"]
         if width != self.schema.width:
-            raise ValueError(f"the imitator draws {width} parameters, character {self.schema.name} has {self.schema.width}")
+            raise ValueError(
+                f"the imitator draws {width} parameters, character {self.schema.name} has {self.schema.width}"
+            )
         self._read_faces(inputs["aligned_faces"], identity)
         self._read_pairs(inputs["rendered_pairs"], identity, imitator.size)
         torch.manual_seed(config.training.seed)
@@ -150,7 +158,9 @@ class _Stage:
             raise ValueError("no training faces in faces.parquet")
 
     def _read_pairs(self, folder: Path, identity: IdentityModel, size: int) -> None:
-        """Renders are embedded at the imitator's size: so sharp, and no sharper, will the faces be that the loop term draws."""
+        """Renders are embedded at the imitator's size: so sharp, and no sharper, will the faces be that the loop term
+        draws.
+        """
         pairs = tables.read(folder / "pairs.parquet", ["split", "image", "parameters", "discrete"])
         pictures = tables.Pictures(pairs["image"].tolist(), size, cache_bytes=0)
         embeddings = self._embed(identity, pictures, "renders")
@@ -186,7 +196,9 @@ class _Stage:
         config, seed = self.config, self.config.training.seed
         batch: dict[str, Tensor] = {}
         if not self.supervision or (k >= config.composite_from and k % config.composite_every == 0):
-            at = self.train_rows[rows_for(k // config.composite_every, config.training.batch, len(self.train_rows), seed)]
+            at = self.train_rows[
+                rows_for(k // config.composite_every, config.training.batch, len(self.train_rows), seed)
+            ]
             index = torch.from_numpy(at)
             batch |= {"photos": self.pictures[at], "embeddings": self.embeddings[index], "frontal": self.frontal[index]}
         if self.supervision:

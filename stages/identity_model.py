@@ -1,7 +1,7 @@
 """Identity model: SFace's pretrained weights as torch layers, fine-tuned to tell the training people apart.
 
-The weights with the best verification of people held out of training are kept, and only if real photos get no worse: fine-tuning on
-portraits must not cost what the model knows about real faces, so "0 steps kept" is a possible answer.
+The weights with the best verification of people held out of training are kept, and only if real photos get no worse:
+fine-tuning on portraits must not cost what the model knows about real faces, so "0 steps kept" is a possible answer.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         evaluate_every=200,
         clip=5.0,
     )
-    max_pairs: int = Field(20_000, gt=0)
+    max_pairs: int = Field(default=20_000, gt=0)
     """Different-person pairs in a verification set; all same-person pairs are used."""
     tolerance: float = 0.0
     """How far a held-out AUC may fall below that of the pretrained weights and still count as no worse."""
 
 
 class MarginHead(nn.Module):
-    """Classification by the angle to each identity's direction (Wang et al. 2018, CosFace; Deng et al. 2019, ArcFace)."""
+    """Classification by the angle to each identity's direction (CosFace, Wang 2018; ArcFace, Deng 2019)."""
 
     def __init__(self, dim: int, n_people: int, loss: str, margin: float, scale: float) -> None:
         super().__init__()
@@ -72,7 +72,9 @@ class MarginHead(nn.Module):
         return functional.cross_entropy(self.scale * cosine.scatter(1, people[:, None], wanted), people)
 
 
-def verification(embeddings: np.ndarray, people: np.ndarray, max_pairs: int = 20_000, seed: int = 0) -> dict[str, float]:
+def verification(
+    embeddings: np.ndarray, people: np.ndarray, max_pairs: int = 20_000, seed: int = 0
+) -> dict[str, float]:
     """Are two faces one person? AUC, and accuracy at the best threshold with both kinds of pair weighing the same.
 
     `embeddings` [N, D] of length 1; `people` [N]. Empty when there is no pair of one kind.
@@ -143,7 +145,8 @@ def _mean(values: Mapping[str, float]) -> float:
 class _Tuner(nn.Module):
     """The model and its classification layer, with the training rows and the held-out ones.
 
-    Batch statistics stay the pretrained ones (eval mode throughout): portraits must not shift what real photos are normalised by.
+    Batch statistics stay the pretrained ones (eval mode throughout): portraits must not shift what real photos are
+    normalised by.
     """
 
     def __init__(self, model: IdentityModel, config: Config, context: Context, faces: pd.DataFrame) -> None:
@@ -170,7 +173,9 @@ class _Tuner(nn.Module):
 
     @torch.no_grad()
     def _prepare(self, faces: pd.DataFrame, rows: np.ndarray, what: str) -> Tensor:
-        """What a step starts from: convolution features (half precision) for `head`, 112-pixel crops (uint8) for `all`."""
+        """What a step starts from: convolution features (half precision) for `head`, 112-pixel crops (uint8) for
+        `all`.
+        """
         self.model.eval()
         pictures = tables.Pictures(faces["image"].to_numpy()[rows].tolist(), size=256, cache_bytes=0)
 
@@ -238,9 +243,7 @@ def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context)
         return {f"{name}_{key}": values[key] for name, values in figures.items() for key in ("auc", "accuracy")}
 
     if len(tuner.people) > 1:  # one person cannot be told apart from anybody
-        steps = train(
-            "identity_model", tuner, tuner.batch_at, tuner.loss_of, config.training, context, evaluate, best
-        )
+        steps = train("identity_model", tuner, tuner.batch_at, tuner.loss_of, config.training, context, evaluate, best)
     model.load_state_dict(best.weights)
     after = tuner.verify()
     figures = {"steps_trained": steps, "steps_kept": best.step, "before": before, "after": after}

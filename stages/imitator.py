@@ -25,13 +25,14 @@ INPUTS = ("rendered_pairs", "character")
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
-    """Architecture and training; defaults are the published ones (512 pixels, SGD 0.01 falling by 0.9 every 50 of 500 epochs).
+    """Architecture and training; defaults are the published ones (512 pixels, SGD 0.01 falling by 0.9 every 50 of 500
+    epochs).
 
     The steps count 20,000 pairs in batches of 16.
     """
 
     size: int = 512
-    width: float = Field(1.0, gt=0)
+    width: float = Field(default=1.0, gt=0)
     drop: Literal["first", "last"] = "first"
     validation_pairs: int = 200
     training: Training = Training(
@@ -45,7 +46,9 @@ class Config(BaseModel, frozen=True, extra="forbid"):
 def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
     """Writes model.safetensors, meta.json and a contact sheet (engine | imitator, unseen parameters)."""
     schema = Schema.load(inputs["character"])
-    pairs = tables.read(inputs["rendered_pairs"] / "pairs.parquet", ["split", "image", "labels", "parameters", "discrete"])
+    pairs = tables.read(
+        inputs["rendered_pairs"] / "pairs.parquet", ["split", "image", "labels", "parameters", "discrete"]
+    )
     training_rows = pairs[pairs["split"] == "train"]
     validation_rows = pairs[pairs["split"] == "val"].head(config.validation_pairs)
     if training_rows.empty:

@@ -17,14 +17,35 @@ from models import images
 from models.parsing import CLASSES, MIRRORED, FaceParser, count_confusion, f1_scores, mean_f1
 from stages import tables
 from stages.context import Context
-from stages.training import Batch, Optimiser, Training, generator_for, load_weights, read_meta, rows_for, save_model, train
+from stages.training import (
+    Batch,
+    Optimiser,
+    Training,
+    generator_for,
+    load_weights,
+    read_meta,
+    rows_for,
+    save_model,
+    train,
+)
 
 VERSION = "1"
 INPUTS = ("aligned_faces",)
 
 COLOURS = np.array(
-    [[32, 32, 40], [236, 188, 150], [110, 70, 40], [60, 160, 60], [40, 110, 200], [130, 220, 90], [90, 180, 250]]
-    + [[250, 210, 70], [220, 60, 90], [250, 250, 250], [160, 30, 110]],
+    [
+        [32, 32, 40],
+        [236, 188, 150],
+        [110, 70, 40],
+        [60, 160, 60],
+        [40, 110, 200],
+        [130, 220, 90],
+        [90, 180, 250],
+        [250, 210, 70],
+        [220, 60, 90],
+        [250, 250, 250],
+        [160, 30, 110],
+    ],
     np.uint8,
 )
 """Colour of each class on the contact sheet."""
@@ -34,16 +55,16 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     """Architecture, augmentation and training; defaults are the published ones (ResNet-50, SGD 0.001, batch 16)."""
 
     depth: Literal[18, 50] = 50
-    width: float = Field(1.0, gt=0)
+    width: float = Field(default=1.0, gt=0)
     dilate: bool = True
-    size: int = Field(256, ge=64)
+    size: int = Field(default=256, ge=64)
     """Pixels at which faces are parsed; the classes come at an eighth of it."""
     flip: bool = True
     brightness: float = 0.25
     """Largest relative change of brightness, contrast and of each colour channel (half as much)."""
-    class_balance: float = Field(0.0, ge=0, le=1)
+    class_balance: float = Field(default=0.0, ge=0, le=1)
     """Exponent on 1 / frequency of a class in the loss; 0: each pixel counts the same, as published."""
-    shift: int = Field(0, ge=0)
+    shift: int = Field(default=0, ge=0)
     """Largest random shift, pixels."""
     validation_faces: int = 200
     training: Training = Training(
@@ -52,7 +73,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
 
 
 def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
-    """Writes model.safetensors, meta.json and contact sheets (photo | truth | prediction; real photos without truth)."""
+    """Writes model.safetensors, meta.json and contact sheets (photo | truth | prediction; real ones without truth)."""
     faces = tables.read(inputs["aligned_faces"] / "faces.parquet", ["source", "split", "image", "labels"])
     labelled = faces["labels"].notna()
     training_rows = faces[labelled & (faces["split"] == "train")]
@@ -86,7 +107,11 @@ def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context)
     parser.eval()
     final = evaluate(config.training.steps)
     architecture = {"depth": config.depth, "width": config.width, "dilate": config.dilate}
-    save_model(out, parser, {"model": "resnet", **architecture, "size": config.size, "classes": list(CLASSES), "validation": final})
+    save_model(
+        out,
+        parser,
+        {"model": "resnet", **architecture, "size": config.size, "classes": list(CLASSES), "validation": final},
+    )
     _sheets(parser, faces, validation_rows, config, out, context.device)
     return final
 
@@ -113,7 +138,8 @@ def _class_weights(labels: tables.Pictures, exponent: float) -> Tensor:
 
 
 def augment(faces: Tensor, labels: Tensor, config: Config, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """uint8 faces [B, 3, H, W] and class ids [B, H, W] -> float faces in [0, 1] and class ids, flipped and recoloured at random.
+    """uint8 faces [B, 3, H, W] and class ids [B, H, W] -> float faces in [0, 1] and class ids, flipped and recoloured
+    at random.
 
     In a mirrored face the person's left brow is a right one, so the class ids are swapped along.
     """

@@ -1,12 +1,11 @@
 """Parquet tables of encoded pictures, and their pixels as tensors.
 
-A table is one file, zstd, in small row groups, so that it can be written and read without holding it in memory; the same rows give the
-same bytes.
+A table is one file, zstd, in small row groups, so that it can be written and read without holding it in memory; the
+same rows give the same bytes.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,9 @@ QUARANTINE_SCHEMA = pa.schema([("id", pa.string()), ("source", pa.string()), ("r
 
 
 def write(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> int:
-    """Write rows, a row group at a time, beside `path` and rename; gives their number. What was there stays until all is written."""
+    """Write rows, a row group at a time, beside `path` and rename; gives their number. What was there stays until all
+    is written.
+    """
     beside = path.with_name(f".{path.name}.part")
     count, pending = 0, []
     try:
@@ -58,7 +59,7 @@ def write(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> i
                     pending = []
             if pending or not count:
                 writer.write_table(pa.Table.from_pylist(pending, schema), ROW_GROUP)
-        os.replace(beside, path)
+        beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
     return count

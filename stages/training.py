@@ -1,14 +1,15 @@
-"""The one training loop: any module, batches by step, a loss of named terms; checkpoints from which it goes on bit by bit.
+"""The one training loop: any module, batches by step, a loss of named terms; checkpoints from which it goes on bit by
+bit.
 
-Everything that a step depends on is a function of the seed and the step's number (which rows, which augmentation, which learning rate)
-or lies in the checkpoint (weights, optimiser, random state), so an interrupted run ends where an uninterrupted one does.
+Everything that a step depends on is a function of the seed and the step's number (which rows, which augmentation, which
+learning rate) or lies in the checkpoint (weights, optimiser, random state), so an interrupted run ends where an
+uninterrupted one does.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -30,16 +31,16 @@ class Optimiser(BaseModel, frozen=True, extra="forbid"):
     """Which optimiser, and its learning rate over the steps."""
 
     kind: Literal["sgd", "adam", "adamw"] = "adam"
-    rate: float = Field(1e-4, gt=0)
+    rate: float = Field(default=1e-4, gt=0)
     momentum: float = 0.9
     """SGD only."""
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
     schedule: Literal["constant", "cosine", "onecycle", "step"] = "constant"
-    warmup: float = Field(0.1, ge=0, lt=1)
+    warmup: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps in which onecycle's rate rises."""
-    decay_every: int = Field(1000, gt=0)
-    decay_by: float = Field(0.9, gt=0)
+    decay_every: int = Field(default=1000, gt=0)
+    decay_by: float = Field(default=0.9, gt=0)
     """The step schedule multiplies the rate by this every `decay_every` steps."""
 
     def rate_at(self, step: int, steps: int) -> float:
@@ -50,7 +51,9 @@ class Optimiser(BaseModel, frozen=True, extra="forbid"):
         if self.schedule == "onecycle":
             if done < self.warmup:
                 return self.rate * (0.04 + 0.96 * done / self.warmup)
-            return self.rate * (0.001 + 0.999 * 0.5 * (1 + math.cos(math.pi * (done - self.warmup) / (1 - self.warmup))))
+            return self.rate * (
+                0.001 + 0.999 * 0.5 * (1 + math.cos(math.pi * (done - self.warmup) / (1 - self.warmup)))
+            )
         if self.schedule == "step":
             return self.rate * self.decay_by ** (step // self.decay_every)
         return self.rate
@@ -66,21 +69,23 @@ class Optimiser(BaseModel, frozen=True, extra="forbid"):
 class Training(BaseModel, frozen=True, extra="forbid"):
     """How long and how one model is trained."""
 
-    steps: int = Field(1000, ge=0)
-    batch: int = Field(16, gt=0)
-    accumulate: int = Field(1, gt=0)
+    steps: int = Field(default=1000, ge=0)
+    batch: int = Field(default=16, gt=0)
+    accumulate: int = Field(default=1, gt=0)
     """Batches whose gradients make one step."""
     optimiser: Optimiser = Optimiser()
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     clip: float | None = None
     """Largest gradient norm."""
     seed: int = 0
-    log_every: int = Field(10, gt=0)
-    evaluate_every: int = Field(500, gt=0)
-    checkpoint_steps: int = Field(1000, gt=0)
-    checkpoint_seconds: float = Field(60.0, gt=0)
-    flat_window: int = Field(0, ge=0)
-    """Stop when the mean loss of this many steps differs from that of as many before by less than `flat_change`; 0: never."""
+    log_every: int = Field(default=10, gt=0)
+    evaluate_every: int = Field(default=500, gt=0)
+    checkpoint_steps: int = Field(default=1000, gt=0)
+    checkpoint_seconds: float = Field(default=60.0, gt=0)
+    flat_window: int = Field(default=0, ge=0)
+    """Stop when the mean loss of this many steps differs from that of as many before by less than `flat_change`; 0:
+    never.
+    """
     flat_change: float = 1e-4
 
 
@@ -100,7 +105,9 @@ class Extra(Protocol):
 
 
 def rows_for(step: int, batch: int, n: int, seed: int) -> np.ndarray:
-    """Row numbers of one batch: endless shuffled passes over n rows, each pass a permutation of its own; batches cross its end."""
+    """Row numbers of one batch: endless shuffled passes over n rows, each pass a permutation of its own; batches cross
+    its end.
+    """
     if n < 1:
         raise ValueError("there are no rows to train on")
     places = np.arange(step * batch, (step + 1) * batch)
@@ -125,9 +132,10 @@ def train(
 ) -> int:
     """Train `module` in place and give the number of steps done.
 
-    `batch_at(k)`: the k-th batch (k counts batches, over all processes too); its tensors are moved to the device. `loss_of(batch)`: the
-    total and each term's raw value. `evaluate(step)` runs before the first step, every `evaluate_every` steps and after the last, with
-    the module in eval mode. Values are logged as `<name>/<term>`. Raises NotFinite.
+    `batch_at(k)`: the k-th batch (k counts batches, over all processes too); its tensors are moved to the device.
+    `loss_of(batch)`: the total and each term's raw value. `evaluate(step)` runs before the first step, every
+    `evaluate_every` steps and after the last, with the module in eval mode. Values are logged as `<name>/<term>`.
+    Raises NotFinite.
     """
     return _Loop(name, module, batch_at, loss_of, config, context, evaluate, extra).run()
 
@@ -154,8 +162,12 @@ class _Loop:
         self.fabric = Fabric(accelerator=accelerator, devices=1, precision=config.precision)
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         self.plain = module.to(self.fabric.device)
-        self.optimiser = self.fabric.setup_optimizers(config.optimiser.build(self.parameters))
-        self.step, self.history = 0, [0.0, 0.0, float("nan")]  # sum and number of this window's losses, mean of the last
+        # typed loosely: for one optimiser Fabric gives a wrapper with the methods of the one that it wraps
+        self.optimiser: Any = self.fabric.setup_optimizers(config.optimiser.build(self.parameters))
+        self.step, self.history = (
+            0,
+            [0.0, 0.0, float("nan")],
+        )  # sum and number of this window's losses, mean of the last
         self.sums: dict[str, float] = {}
         self.counts: dict[str, int] = {}
         folder = context.folder_for(name)
@@ -239,7 +251,9 @@ class _Loop:
         means = {key: self.sums[key] / self.counts[key] for key in self.sums}
         self.sums, self.counts = {}, {}
         learning_rate = self.optimiser.param_groups[0]["lr"]
-        self.context.log({f"{self.name}/{k}": v for k, v in {**means, "learning_rate": learning_rate}.items()}, self.step)
+        self.context.log(
+            {f"{self.name}/{k}": v for k, v in {**means, "learning_rate": learning_rate}.items()}, self.step
+        )
         self.context.progress(self.name, self.step, self.config.steps, loss=means["loss"], steps_per_second=rate)
 
     def save(self) -> None:
@@ -271,7 +285,7 @@ class _Loop:
         copies = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
         beside = self.path.with_name(f".{CHECKPOINT}.part")
         save_file(copies, beside, metadata={"state": json.dumps(meta)})
-        os.replace(beside, self.path)
+        beside.replace(self.path)
 
     def resume(self) -> bool:
         """Go on from the checkpoint if there is one for this configuration; True if there was."""
@@ -305,7 +319,9 @@ class _Loop:
 
 
 def save_model(folder: Path, module: nn.Module, meta: Mapping[str, Any]) -> None:
-    """Weights as model.safetensors and all that is needed to rebuild the module as meta.json; the same model gives the same bytes."""
+    """Weights as model.safetensors and all that is needed to rebuild the module as meta.json; the same model gives the
+    same bytes.
+    """
     weights = {key: value.detach().cpu().contiguous().clone() for key, value in module.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
     (folder / "meta.json").write_text(json.dumps(meta, indent=2, sort_keys=True) + "\n")

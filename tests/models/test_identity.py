@@ -29,7 +29,7 @@ def test_the_rebuilt_network_equals_onnxruntime_on_real_portraits(model: Identit
         crops = model.crop(faces)
         ours = model.embed_crops(crops)
     for crop, embedding in zip(crops, ours, strict=True):
-        (theirs,) = session.run(None, {"data": (crop[None] * 255).numpy()})
+        theirs = np.asarray(session.run(None, {"data": (crop[None] * 255).numpy()})[0])
         cosine = float(embedding @ torch.from_numpy(theirs[0] / np.linalg.norm(theirs[0])))
         assert cosine > 0.9999
 

@@ -13,7 +13,9 @@ def _millions(module: torch.nn.Module) -> float:
 def test_published_sizes() -> None:
     assert _millions(Imitator(264, 512, 1.0)) == pytest.approx(13.4, abs=0.05)
     assert _millions(Encoder(208, [8] * 7, dim=256)) == pytest.approx(3.47, abs=0.005)
-    assert _millions(FaceParser(50)) == pytest.approx(23.53, abs=0.01), "ResNet-50 without its classifier, and 11 classes"
+    assert _millions(FaceParser(50)) == pytest.approx(23.53, abs=0.01), (
+        "ResNet-50 without its classifier, and 11 classes"
+    )
 
 
 @pytest.mark.parametrize("size", [64, 128, 256, 512])

@@ -15,8 +15,15 @@ CHARACTER = ROOT / "characters" / "embedded"
 PHOTO_FOLDER = ROOT / "examples" / "photos"
 
 PORTRAITS = pa.schema(
-    [("id", pa.string()), ("person", pa.string()), ("split", pa.string()), ("image", pa.binary())]
-    + [("labels", pa.binary()), ("parameters", pa.list_(pa.float32())), ("discrete", pa.list_(pa.int16()))]
+    {
+        "id": pa.string(),
+        "person": pa.string(),
+        "split": pa.string(),
+        "image": pa.binary(),
+        "labels": pa.binary(),
+        "parameters": pa.list_(pa.float32()),
+        "discrete": pa.list_(pa.int16()),
+    }
 )
 PAIRS = pa.schema([field for field in PORTRAITS if field.name != "person"])
 
@@ -56,7 +63,9 @@ def portraits(folder: Path, bad: bool = False) -> Path:
         path = PHOTOS[i % 6]
         image = images.shrink(images.decode_photo(path), 320)[0]
         split = "val" if i % 3 == 2 else "train"
-        rows.append(_row(f"{i:05d}", split, image, _box_labels(*image.shape[:2]), random) | {"person": path.parent.name})
+        rows.append(
+            _row(f"{i:05d}", split, image, _box_labels(*image.shape[:2]), random) | {"person": path.parent.name}
+        )
     if bad:
         grey = np.full((200, 200, 3), 128, np.uint8)
         rows.append(_row("blank", "train", grey, _box_labels(200, 200), random) | {"person": "nobody"})
@@ -83,8 +92,6 @@ def pairs(folder: Path) -> Path:
     """pairs.parquet of twelve rows."""
     folder.mkdir(parents=True)
     random, crops = np.random.default_rng(1), aligned_photos()
-    rows = [
-        _row(f"{i}", "train" if i < 8 else "val", crops[i % 6], _box_labels(256, 256), random) for i in range(12)
-    ]
+    rows = [_row(f"{i}", "train" if i < 8 else "val", crops[i % 6], _box_labels(256, 256), random) for i in range(12)]
     tables.write(folder / "pairs.parquet", rows, PAIRS)
     return folder
