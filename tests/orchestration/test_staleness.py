@@ -140,6 +140,7 @@ def test_each_materialisation_is_one_mlflow_run_with_params_metrics_and_inputs(r
     assert tracked.data.params == {"text": "a"}
     assert tracked.data.metrics["loss"] == 0.5
     assert tracked.data.tags["dagster.run_id"] == encoder.run_id
+    assert tracked.inputs is not None
     assert {item.dataset.name: item.dataset.digest for item in tracked.inputs.dataset_inputs} == {
         name: encoder.lineage[name] for name in ("faces", "pairs", "character")
     }
