@@ -76,7 +76,14 @@ def portrait(
         exposure=np.array([0.9 * np.exp(rng.normal() * nuisance.exposure)], np.float32),
         background=_background(rng, panorama, turn, backgrounds)[None],
     )
-    described = {"yaw": yaw, "pitch": pitch, "roll": roll, "distance": distance, "light": panorama.name, "exposure": float(scene.exposure[0])}
+    described = {
+        "yaw": yaw,
+        "pitch": pitch,
+        "roll": roll,
+        "distance": distance,
+        "light": panorama.name,
+        "exposure": float(scene.exposure[0]),
+    }
     return scene, described
 
 
@@ -95,7 +102,8 @@ def develop(image: NDArray[np.uint8], rng: np.random.Generator, nuisance: Nuisan
 
 
 def _rotation(yaw: float, pitch: float, roll: float) -> NDArray[np.float32]:
-    """Head to camera, degrees: yaw turns the head to its left (the image's right), pitch up, roll to the image's left."""
+    """Head to camera, degrees: yaw turns the head to its left (the image's right), pitch up, roll to the image's
+    left."""
     y, p, r = np.radians([yaw, -pitch, roll])
     about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
     about_x = np.array([[1, 0, 0], [0, np.cos(p), -np.sin(p)], [0, np.sin(p), np.cos(p)]])

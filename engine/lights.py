@@ -85,7 +85,13 @@ class Panorama:
         azimuth, elevation = np.arctan(x), np.arctan(y / np.sqrt(1 + x**2))
         columns = ((azimuth / (2 * np.pi) + 0.5 - turn) % 1.0) * width
         rows = (0.5 - elevation / np.pi) * height
-        view = cv2.remap(self.pixels, columns.astype(np.float32), rows.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        view = cv2.remap(
+            self.pixels,
+            columns.astype(np.float32),
+            rows.astype(np.float32),
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_WRAP,
+        )
         view = view / max(float(np.percentile(view @ LUMINANCE, 75)) * 1.6, 1e-4)
         return (255.0 * (view / (1.0 + 0.25 * view)).clip(0, 1) ** (1 / 2.2) + 0.5).clip(0, 255).astype(np.uint8)
 

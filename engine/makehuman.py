@@ -115,5 +115,9 @@ def triangulate(quads: Ints, quad_uvs: Floats) -> tuple[Ints, Floats]:
     split = np.array([[0, 1, 2], [0, 2, 3]])
     triangles = quads[:, split].reshape(-1, 3)
     uvs = quad_uvs[:, split].reshape(-1, 3, 2)
-    whole = (triangles[:, 0] != triangles[:, 1]) & (triangles[:, 1] != triangles[:, 2]) & (triangles[:, 0] != triangles[:, 2])
+    whole = (
+        (triangles[:, 0] != triangles[:, 1])
+        & (triangles[:, 1] != triangles[:, 2])
+        & (triangles[:, 0] != triangles[:, 2])
+    )
     return triangles[whole], uvs[whole]

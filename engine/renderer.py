@@ -1,9 +1,9 @@
-"""Parameters to pictures, label maps and landmarks: morphs by matrix product, all else in Warp kernels (CPU or CUDA)."""
+"""Parameters to pictures, label maps and landmarks: morphs by matrix product, all else in Warp kernels (CPU or
+CUDA)."""
 
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,8 @@ BATCH = 8
 
 @dataclass(frozen=True)
 class Rendering:
-    """image [N,H,W,3] sRGB uint8, labels [N,H,W] class ids, landmarks [N,68,2] pixels (NaN-free, hidden ones included)."""
+    """image [N,H,W,3] sRGB uint8, labels [N,H,W] class ids, landmarks [N,68,2] pixels (NaN-free, hidden ones
+    included)."""
 
     image: NDArray[np.uint8]
     labels: NDArray[np.uint8]
@@ -146,7 +147,12 @@ class Renderer:
         eyes = self.head.part["eyes"]
         centres = wp.array(self._eye_centres(vertices), dtype=wp.vec3, device=device)
         gaze = wp.array(scenes.gaze, dtype=wp.vec2, device=device)
-        wp.launch(kernels.turn_eyes, dim=(count, eyes.n_vertices), inputs=[vertices, centres, gaze, eyes.first_vertex], device=device)
+        wp.launch(
+            kernels.turn_eyes,
+            dim=(count, eyes.n_vertices),
+            inputs=[vertices, centres, gaze, eyes.first_vertex],
+            device=device,
+        )
         ranges, drawn = self._ranges(choices, triangles=False)
         rotation = wp.array(scenes.rotation, dtype=wp.mat33, device=device)
         translation = wp.array(scenes.translation, dtype=wp.vec3, device=device)
@@ -174,7 +180,16 @@ class Renderer:
             wp.copy(self.occluder.points, vertices[face], count=self.head.n_base)
             self.occluder.refit()
             for first, n_points in ((0, self.head.n_base), (eyes.first_vertex, eyes.n_vertices)):
-                arguments = [self.occluder.id, vertices[face], normals[face], first, directions, 0, SHADOW_REACH, lit[face]]
+                arguments = [
+                    self.occluder.id,
+                    vertices[face],
+                    normals[face],
+                    first,
+                    directions,
+                    0,
+                    SHADOW_REACH,
+                    lit[face],
+                ]
                 wp.launch(kernels.occlude, dim=n_points, inputs=arguments, device=self.device)
         return lit
 
@@ -195,11 +210,16 @@ class Renderer:
         """Texture layer of each choice of each group that has textures."""
         layer = self.textures.layer
         groups = {group.name: group.choices for group in self.schema.groups}
-        return {name: np.array([layer.get(f"{name}/{c}", 0) for c in groups[name]], np.int32) for name in ("skin", "hair", "brows", "eyes")}
+        return {
+            name: np.array([layer.get(f"{name}/{c}", 0) for c in groups[name]], np.int32)
+            for name in ("skin", "hair", "brows", "eyes")
+        }
 
     def _shading(self, sliders: NDArray[np.float32], choices: NDArray[np.int64], scenes: Scenes) -> kernels.Shading:
         groups, device = self.schema.group_index, self.device
-        names = {name: [self.schema.groups[groups[name]].choices[c] for c in choices[:, groups[name]]] for name in groups}
+        names = {
+            name: [self.schema.groups[groups[name]].choices[c] for c in choices[:, groups[name]]] for name in groups
+        }
         s = kernels.Shading()
         s.sh = wp.array(scenes.sh, dtype=wp.vec3, device=device)
         s.key_direction = wp.array(scenes.key_direction, dtype=wp.vec3, device=device)
@@ -207,8 +227,13 @@ class Renderer:
         s.exposure = wp.array(scenes.exposure, dtype=float, device=device)
         s.sex = wp.array(sliders[:, self.schema.slider_index["sex"]], dtype=float, device=device)
         s.age = wp.array(sliders[:, self.schema.slider_index["age"]], dtype=float, device=device)
-        layers = {name: wp.array(table[choices[:, groups[name]]], dtype=int, device=device) for name, table in self._layers.items()}
-        s.skin_texture, s.hair_texture, s.brow_texture, s.eye_texture = (layers[n] for n in ("skin", "hair", "brows", "eyes"))
+        layers = {
+            name: wp.array(table[choices[:, groups[name]]], dtype=int, device=device)
+            for name, table in self._layers.items()
+        }
+        s.skin_texture, s.hair_texture, s.brow_texture, s.eye_texture = (
+            layers[n] for n in ("skin", "hair", "brows", "eyes")
+        )
         s.lash_texture, s.lip_mask = self.textures.layer["lashes"], self.textures.layer["lips"]
         s.hair_colour = wp.array([textures.HAIR_COLOURS[n] for n in names["hair_colour"]], dtype=wp.vec3, device=device)
         s.lip_colour = wp.array([textures.LIP_COLOURS[n] for n in names["lips"]], dtype=wp.vec4, device=device)
@@ -221,7 +246,9 @@ class Renderer:
         weights = np.array(self.anchors["weights"], dtype=np.float32).reshape(-1, 3)
         points = (vertices[:, corners] * weights[None, ..., None]).sum(axis=2)
         scale = focal[:, None] * size / -points[..., 2]
-        return np.stack([size / 2 + points[..., 0] * scale, size / 2 - points[..., 1] * scale], axis=-1).astype(np.float32)
+        return np.stack([size / 2 + points[..., 0] * scale, size / 2 - points[..., 1] * scale], axis=-1).astype(
+            np.float32
+        )
 
 
 class MorphBlend:
@@ -255,18 +282,15 @@ class MorphBlend:
         return (self.template + np.concatenate(weights, axis=1) @ self.morphs).reshape(len(sliders), -1, 3)
 
     def macro_weights(self, sliders: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Weights [N,24] of the macro morphs: products of ancestry, sex, age and body weight, as MakeHuman blends them."""
+        """Weights [N,16] of the macro morphs: products of ancestry, sex and age, as MakeHuman blends them."""
         index = self.schema.slider_index
         shares = sliders[:, [index["african"], index["asian"], index["european"]]]
         total = shares.sum(axis=1, keepdims=True)
         shares = np.where(total > 1e-6, shares / np.maximum(total, 1e-6), 1.0 / len(ANCESTRIES))
-        male, old, weight = (sliders[:, index[name]] for name in ("sex", "age", "weight"))
+        male, old = (sliders[:, index[name]] for name in ("sex", "age"))
         sexes, ages = np.stack([1 - male, male], 1), np.stack([1 - old, old], 1)
-        light = np.maximum(1 - 2 * weight, 0.0)
-        heavy = np.maximum(2 * weight - 1, 0.0)
-        weights = np.stack([light, 1 - light - heavy, heavy], 1)
         faces = np.einsum("na,ns,ng->nasg", shares, sexes, ages).reshape(len(sliders), -1)
-        bodies = np.einsum("ns,ng,nw->nsgw", sexes, ages, weights).reshape(len(sliders), -1)
+        bodies = np.einsum("ns,ng->nsg", sexes, ages).reshape(len(sliders), -1)
         return np.concatenate([faces, bodies], axis=1).astype(np.float32)
 
 

@@ -1,7 +1,7 @@
 """Random people: `uniform` as in the papers, `plausible` as a crowd looks.
 
-A plausible person has a sex, an age and mostly one ancestry; skin tone, hair, hair colour, beard and make-up follow from
-these; the other sliders scatter around neutral.
+A plausible person has a sex, an age and mostly one ancestry; skin tone, hair, hair colour, beard and make-up follow
+from these; the other sliders scatter around neutral.
 """
 
 import numpy as np
@@ -24,8 +24,26 @@ IRIS = {
     "asian": (0.80, 0.18, 0.01, 0.01, 0.0),
     "european": (0.25, 0.22, 0.15, 0.13, 0.25),
 }
-FEMALE_HAIR = {"none": 0.03, "afro01": 0.08, "braid01": 0.2, "long01": 0.28, "ponytail01": 0.25, "short01": 0.05, "short02": 0.06, "short04": 0.05}
-MALE_HAIR = {"none": 0.22, "afro01": 0.06, "braid01": 0.01, "long01": 0.03, "ponytail01": 0.03, "short01": 0.25, "short02": 0.18, "short04": 0.22}
+FEMALE_HAIR = {
+    "none": 0.03,
+    "afro01": 0.08,
+    "braid01": 0.2,
+    "long01": 0.28,
+    "ponytail01": 0.25,
+    "short01": 0.05,
+    "short02": 0.06,
+    "short04": 0.05,
+}
+MALE_HAIR = {
+    "none": 0.22,
+    "afro01": 0.06,
+    "braid01": 0.01,
+    "long01": 0.03,
+    "ponytail01": 0.03,
+    "short01": 0.25,
+    "short02": 0.18,
+    "short04": 0.22,
+}
 Sample = tuple[NDArray[np.float32], NDArray[np.int16]]
 
 
@@ -73,7 +91,11 @@ def _choices(schema: Schema, sliders: NDArray[np.float32], rng: np.random.Genera
     male, age = float(sliders[index["sex"]]), float(sliders[index["age"]])
     tone = sum(share * TONE[name][0] for name, share in shares.items())
     tone += rng.normal() * sum(share * TONE[name][1] for name, share in shares.items())
-    colour = "grey" if rng.random() < (age - 0.35) * 1.6 else _draw(_mix(COLOUR, shares), schema.groups[schema.group_index["hair_colour"]].choices, rng)
+    colour = (
+        "grey"
+        if rng.random() < (age - 0.35) * 1.6
+        else _draw(_mix(COLOUR, shares), schema.groups[schema.group_index["hair_colour"]].choices, rng)
+    )
     hair = FEMALE_HAIR if rng.random() > male else MALE_HAIR
     has_beard = rng.random() < male - 0.4
     made_up = rng.random() < (1 - male) * 0.5
@@ -86,7 +108,11 @@ def _choices(schema: Schema, sliders: NDArray[np.float32], rng: np.random.Genera
         "lips": str(rng.choice(["rose", "red"])) if made_up else "natural",
     }
     return np.array(
-        [schema.choice(g.name, picked[g.name]) if g.name in picked else rng.integers(len(g.choices)) for g in schema.groups], dtype=np.int16
+        [
+            schema.choice(g.name, picked[g.name]) if g.name in picked else rng.integers(len(g.choices))
+            for g in schema.groups
+        ],
+        dtype=np.int16,
     )
 
 

@@ -1,7 +1,7 @@
 """What a character can be set to: continuous sliders and discrete groups, read from `characters/<name>/schema.yaml`.
 
-A parameter vector x has length `width`: the sliders in [0, 1], then for each group one value a choice (a one-hot vector,
-or the probabilities that an encoder gives).
+A parameter vector x has length `width`: the sliders in [0, 1], then for each group one value a choice (a one-hot
+vector, or the probabilities that an encoder gives).
 """
 
 import hashlib
@@ -144,14 +144,18 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
     def choose(self, x: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
         """Parameter vectors [N,width] to sliders [N,S] clipped to [0, 1] and the likeliest choices [N,G]."""
         sliders, groups = self.split(x)
-        choices = np.stack([group.argmax(axis=1) for group in groups], axis=1) if groups else np.zeros((len(sliders), 0))
+        choices = (
+            np.stack([group.argmax(axis=1) for group in groups], axis=1) if groups else np.zeros((len(sliders), 0))
+        )
         return sliders.clip(0.0, 1.0), choices.astype(np.int16)
 
     def to_document(self, x: ArrayLike) -> dict[str, Any]:
         """`parameters` and `discrete` of a character.json for one parameter vector [width]."""
         sliders, groups = self.split(np.asarray(x)[None])
         return {
-            "parameters": {s.name: round(float(v), 5) for s, v in zip(self.sliders, sliders[0].clip(0, 1), strict=True)},
+            "parameters": {
+                s.name: round(float(v), 5) for s, v in zip(self.sliders, sliders[0].clip(0, 1), strict=True)
+            },
             "discrete": {
                 group.name: {
                     "choice": group.choices[int(p[0].argmax())],
@@ -161,8 +165,11 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
             },
         }
 
-    def from_document(self, parameters: Mapping[str, float], discrete: Mapping[str, Mapping[str, Any]]) -> NDArray[np.float32]:
-        """The parameter vector [width] of a character.json. Raises SchemaError on unknown, missing or invalid entries."""
+    def from_document(
+        self, parameters: Mapping[str, float], discrete: Mapping[str, Mapping[str, Any]]
+    ) -> NDArray[np.float32]:
+        """The parameter vector [width] of a character.json. Raises SchemaError on unknown, missing or invalid
+        entries."""
         for kind, given, known in (("slider", parameters, self.slider_index), ("group", discrete, self.group_index)):
             unknown, missing = sorted(set(given) - set(known)), sorted(set(known) - set(given))
             if unknown or missing:

@@ -48,7 +48,9 @@ def load(folder: Path, *, brows: Sequence[str], hair: Sequence[str], eyes: Seque
     first: dict[str, int] = {}
     for tone, (ancestry, lab) in TONES.items():
         first[f"skin/{tone}"] = len(layers)
-        layers += [_opaque(_recolour(_read(folder / "skins" / f"{ancestry}_{s}_{a}.png"), lab)) for s in SEXES for a in AGES]
+        layers += [
+            _opaque(_recolour(_read(folder / "skins" / f"{ancestry}_{s}_{a}.png"), lab)) for s in SEXES for a in AGES
+        ]
     sources = [(f"hair/{n}", folder / "hair" / f"{n}.png", 1.0, 1.0) for n in hair]
     sources += [(f"brows/{n}", folder / "brows" / f"{n}.png", 2.0, 1.5) for n in brows]
     sources += [(f"eyes/{n}", folder / "eyes" / f"{n}.png", 0.0, 1.0) for n in eyes]
@@ -70,7 +72,9 @@ def _read(path: Path) -> NDArray[np.uint8]:
     image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise FileNotFoundError(f"no readable texture {path}")
-    code = {2: cv2.COLOR_GRAY2RGBA, 3: cv2.COLOR_BGR2RGBA}.get(image.ndim if image.ndim == 2 else image.shape[2], cv2.COLOR_BGRA2RGBA)
+    code = {2: cv2.COLOR_GRAY2RGBA, 3: cv2.COLOR_BGR2RGBA}.get(
+        image.ndim if image.ndim == 2 else image.shape[2], cv2.COLOR_BGRA2RGBA
+    )
     return cv2.resize(cv2.cvtColor(image, code), (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
@@ -96,7 +100,10 @@ def _prefilter(rgba: NDArray[np.uint8], blur: float, gain: float) -> NDArray[np.
         return rgba
     alpha = rgba[..., 3:].astype(np.float32) / 255.0
     colour = cv2.GaussianBlur(rgba[..., :3] * alpha, (0, 0), blur)
-    wide_colour, wide_alpha = cv2.GaussianBlur(rgba[..., :3] * alpha, (0, 0), 12.0), cv2.GaussianBlur(alpha, (0, 0), 12.0)
+    wide_colour, wide_alpha = (
+        cv2.GaussianBlur(rgba[..., :3] * alpha, (0, 0), 12.0),
+        cv2.GaussianBlur(alpha, (0, 0), 12.0),
+    )
     alpha = cv2.GaussianBlur(alpha, (0, 0), blur)[..., None]
     fill = wide_colour / np.maximum(wide_alpha[..., None], 1e-3)
     straight = np.where(alpha > 0.02, colour / np.maximum(alpha, 0.02), fill)
@@ -112,7 +119,8 @@ def _tint_iris(rgba: NDArray[np.uint8], tint: NDArray) -> NDArray[np.uint8]:
 
 
 def _even_out(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A hair texture as grey strands whose mean linear brightness is one half, so that the hair colour decides the rest."""
+    """A hair texture as grey strands whose mean linear brightness is one half, so that the hair colour decides the
+    rest."""
     linear = (rgba[..., :3] @ np.array([0.3, 0.55, 0.15], np.float32) / 255.0) ** 2
     mean = np.average(linear, weights=rgba[..., 3] + 1e-3)
     spread = (linear / max(mean, 1e-4)) ** 0.6

@@ -1,13 +1,12 @@
 """Gather what comes with installed packages into `data/embedded/`, and the example portraits into `data/photos/`.
 
-Nothing is downloaded: PyPI packages are read where pip put them, npm packages from `node_modules/`. Every file is checked
-against `stages/manifest.sha256`; a mismatch is an error that names the file. Command: `likeness inputs`.
+Nothing is downloaded: PyPI packages are read where pip put them, npm packages from `node_modules/`. Every file is
+checked against `stages/manifest.sha256`; a mismatch is an error that names the file. Command: `likeness inputs`.
 """
 
 import base64
 import hashlib
 import importlib.util
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -24,7 +23,11 @@ IRISES = ("blue", "bluegreen", "brown", "brownlight", "deepblue", "green", "grey
 SKINS = {
     f"{ancestry}_{sex}_{age}": f"{age}_{ancestry}_{sex}/textures/{age}_{tone}skinned_{sex}_diffuse{variant}.png"
     for age in ("young", "middleage", "old")
-    for ancestry, tone, variant in (("african", "dark", ""), ("asian", "light", "3" if age == "young" else "2"), ("caucasian", "light", ""))
+    for ancestry, tone, variant in (
+        ("african", "dark", ""),
+        ("asian", "light", "3" if age == "young" else "2"),
+        ("caucasian", "light", ""),
+    )
     for sex in ("female", "male")
 }
 
@@ -64,7 +67,7 @@ def _replace(target: Path, fill: Callable[[Path], None]) -> Path:
         beside.chmod(0o755)
         if target.exists():
             shutil.rmtree(target)
-        os.replace(beside, target)
+        beside.replace(target)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return target
@@ -115,7 +118,9 @@ def _copies(node_modules: Path) -> Iterator[Copy]:
     for name in BROWS:
         yield Copy(f"character/brows/{name}.png", proxies / "eyebrows" / name / "textures" / f"{name}.png", npm)
     for name in IRISES:
-        yield Copy(f"character/eyes/{name}.png", proxies / "eyes" / "HighPolyEyes" / "textures" / f"{name}_eye.png", npm)
+        yield Copy(
+            f"character/eyes/{name}.png", proxies / "eyes" / "HighPolyEyes" / "textures" / f"{name}_eye.png", npm
+        )
     yield Copy("character/lashes.png", proxies / "eyelashes" / "Eyelashes01" / "textures" / "eyelashes01.png", npm)
 
 
@@ -148,11 +153,16 @@ def verify(folder: Path) -> None:
     expected, found = manifest(), digests(folder)
     wrong = [name for name in expected if found.get(name, expected[name]) != expected[name]]
     lacking, extra = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
-    problems = [f"{what}: {', '.join(names)}" for what, names in (("changed", wrong), ("missing", lacking), ("unknown", extra)) if names]
+    problems = [
+        f"{what}: {', '.join(names)}"
+        for what, names in (("changed", wrong), ("missing", lacking), ("unknown", extra))
+        if names
+    ]
     if problems:
         raise InputError(
             f"{folder} does not fit {MANIFEST.name}: {'; '.join(problems)}. "
-            "Install exactly what requirements.lock and package-lock.json name (make setup), then run likeness inputs again"
+            "Install exactly what requirements.lock and package-lock.json name (make setup), "
+            "then run likeness inputs again"
         )
 
 

@@ -20,7 +20,12 @@ class Score(TypedDict):
 
 
 def score(
-    value: float | None, *, n: int, baseline: float | None = None, bound: float | None = None, ci: Sequence[float] | None = None
+    value: float | None,
+    *,
+    n: int,
+    baseline: float | None = None,
+    bound: float | None = None,
+    ci: Sequence[float] | None = None,
 ) -> Score:
     """A score with its figures rounded for reading."""
 
@@ -36,7 +41,9 @@ def bootstrap(statistic: Callable[[NDArray[np.int64]], float], people: ArrayLike
     names, member = np.unique(np.asarray(people), return_inverse=True)
     rows = [np.flatnonzero(member == person) for person in range(len(names))]
     rng = np.random.default_rng(seed)
-    values = [statistic(np.concatenate([rows[k] for k in rng.integers(len(rows), size=len(rows))])) for _ in range(RESAMPLES)]
+    values = [
+        statistic(np.concatenate([rows[k] for k in rng.integers(len(rows), size=len(rows))])) for _ in range(RESAMPLES)
+    ]
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return [float(low), float(high)]
 
@@ -78,7 +85,9 @@ def best_threshold(similarity: NDArray, is_same: NDArray[np.bool_]) -> float:
     above_right = sorted_same.sum() - np.concatenate([[0], np.cumsum(sorted_same)])
     place = int(np.argmax(below_right + above_right))
     ordered = np.concatenate([similarity[order], [np.inf]])
-    return float(ordered[place] if place == 0 else (ordered[place - 1] + ordered[place]) / 2 if place < len(order) else np.inf)
+    return float(
+        ordered[place] if place == 0 else (ordered[place - 1] + ordered[place]) / 2 if place < len(order) else np.inf
+    )
 
 
 def cosine(a: NDArray, b: NDArray) -> NDArray:

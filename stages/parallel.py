@@ -46,7 +46,9 @@ def map_chunks(
                 for future in as_completed(futures):
                     note(futures[future], future.result())
             except BrokenProcessPool as error:
-                raise WorkerKilled(f"a worker process was killed during {what}; out of memory? Try fewer workers") from error
+                raise WorkerKilled(
+                    f"a worker process was killed during {what}; out of memory? Try fewer workers"
+                ) from error
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise

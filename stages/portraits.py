@@ -28,8 +28,18 @@ VERSION = "1"
 INPUTS = ("embedded", "character")
 PEOPLE_A_CHUNK = 8
 SCHEMA = pa.schema(
-    [("id", pa.string()), ("person", pa.string()), ("split", pa.string()), ("image", pa.binary()), ("labels", pa.binary())]
-    + [("landmarks", pa.list_(pa.float32())), ("parameters", pa.list_(pa.float32())), ("discrete", pa.list_(pa.int16()))]
+    [
+        ("id", pa.string()),
+        ("person", pa.string()),
+        ("split", pa.string()),
+        ("image", pa.binary()),
+        ("labels", pa.binary()),
+    ]
+    + [
+        ("landmarks", pa.list_(pa.float32())),
+        ("parameters", pa.list_(pa.float32())),
+        ("discrete", pa.list_(pa.int16())),
+    ]
     + [(name, pa.float32()) for name in ("yaw", "pitch", "roll", "distance", "exposure", "blur", "noise", "jpeg")]
     + [("light", pa.string())]
 )
@@ -48,14 +58,22 @@ class Config(BaseModel, frozen=True, extra="forbid"):
 def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
     """Write `portraits.parquet` and contact sheets. Returns counts."""
     work = partial(_shoot, inputs["character"], inputs["embedded"], context.device, config)
-    chunks = [range(start, min(start + PEOPLE_A_CHUNK, config.people)) for start in range(0, config.people, PEOPLE_A_CHUNK)]
+    chunks = [
+        range(start, min(start + PEOPLE_A_CHUNK, config.people)) for start in range(0, config.people, PEOPLE_A_CHUNK)
+    ]
     rows = map_chunks(work, chunks, context, "portraits", config.people * config.shots)
     tables.write(out / "portraits.parquet", rows, SCHEMA)
     shown = rows[: 12 * config.shots]
-    write_picture(out / "portraits.png", grid([resize(decode(row["image"]), 160) for row in shown], columns=2 * config.shots))
+    write_picture(
+        out / "portraits.png", grid([resize(decode(row["image"]), 160) for row in shown], columns=2 * config.shots)
+    )
     maps = [resize(colour_labels(decode_labels(row["labels"])), 160) for row in shown]
     write_picture(out / "labels.png", grid(maps, columns=2 * config.shots))
-    return {"rows": len(rows), "people": config.people, "mean_kilobytes": float(np.mean([len(row["image"]) for row in rows]) / 1024)}
+    return {
+        "rows": len(rows),
+        "people": config.people,
+        "mean_kilobytes": float(np.mean([len(row["image"]) for row in rows]) / 1024),
+    }
 
 
 def split_of(person: int, people: int, seed: int) -> str:
@@ -88,7 +106,10 @@ def _shoot(character: Path, embedded: Path, device: str, config: Config, people:
                 | {"parameters": sliders[0], "discrete": choices[0]} | described
             )  # fmt: skip
     drawn = renderer.render(
-        np.stack([row["parameters"] for row in rows]), np.stack([row["discrete"] for row in rows]), _joined(scenes), config.size
+        np.stack([row["parameters"] for row in rows]),
+        np.stack([row["discrete"] for row in rows]),
+        _joined(scenes),
+        config.size,
     )
     for number, row in enumerate(rows):
         row["image"], developed = camera.develop(drawn.image[number], generators[number], config.nuisance)
@@ -99,4 +120,6 @@ def _shoot(character: Path, embedded: Path, device: str, config: Config, people:
 
 
 def _joined(scenes: list[Scenes]) -> Scenes:
-    return Scenes(**{field.name: np.concatenate([getattr(scene, field.name) for scene in scenes]) for field in fields(Scenes)})
+    return Scenes(
+        **{field.name: np.concatenate([getattr(scene, field.name) for scene in scenes]) for field in fields(Scenes)}
+    )

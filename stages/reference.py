@@ -21,9 +21,15 @@ from models.alignment import FaceLandmarker
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = 768
 # iBUG-68: the point that mirrors each one.
-MIRROR = np.array(
-    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31, 45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
-    + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
+MIRROR = np.concatenate(
+    [
+        np.arange(16, -1, -1),  # jaw
+        np.arange(26, 16, -1),  # brows
+        np.arange(27, 31),  # bridge of the nose
+        np.arange(35, 30, -1),  # nostrils
+        [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40],  # eyes
+        [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65],  # mouth
+    ]
 )
 
 
@@ -46,17 +52,22 @@ def run(root: Path = ROOT) -> None:
 
 
 def symmetric(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean of 68 points [68,2] in [0,1] and their mirror image; the average face is symmetric, a detector is not."""
+    """The mean of 68 points [68,2] in [0,1] and their mirror image; the average face is symmetric, a detector is
+    not."""
     mirrored = points[MIRROR] * [-1, 1] + [1, 0]
     return (points + mirrored) / 2
 
 
-def anchor(renderer: Renderer, points: NDArray[np.float64], scene: Scenes) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def anchor(
+    renderer: Renderer, points: NDArray[np.float64], scene: Scenes
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The triangle of the skin that shows at each point of the frontal picture, and the point's weights inside it."""
     head, schema = renderer.head, renderer.schema
     vertices = renderer.vertices(schema.neutral_sliders()[None], schema.neutral_discrete()[None])[0]
     view = vertices - PIVOT + scene.translation[0]
-    picture = np.stack([0.5 + view[:, 0] * scene.focal[0] / -view[:, 2], 0.5 - view[:, 1] * scene.focal[0] / -view[:, 2]], axis=1)
+    picture = np.stack(
+        [0.5 + view[:, 0] * scene.focal[0] / -view[:, 2], 0.5 - view[:, 1] * scene.focal[0] / -view[:, 2]], axis=1
+    )
     skin = np.flatnonzero((head.materials == SKIN) & (head.labels != TEETH))
     a, b, c = (picture[head.triangles[skin, k]] for k in range(3))
     area = _cross(b - a, c - a)
@@ -65,7 +76,10 @@ def anchor(renderer: Renderer, points: NDArray[np.float64], scene: Scenes) -> tu
     depth = -view[head.triangles[skin]].mean(axis=1)[:, 2]
     chosen, weights = [], []
     for point in points:
-        w = np.stack([_cross(b - point, c - point), _cross(c - point, a - point), _cross(a - point, b - point)], 1) / area[:, None]
+        w = (
+            np.stack([_cross(b - point, c - point), _cross(c - point, a - point), _cross(a - point, b - point)], 1)
+            / area[:, None]
+        )
         outside = np.maximum(-w.min(axis=1), 0.0) * np.sqrt(np.abs(area))
         # Inside if there is such a triangle, else (eye openings, silhouette) the nearest one.
         best = int(np.argmin(outside * 1e3 + depth))

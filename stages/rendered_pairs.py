@@ -22,8 +22,14 @@ VERSION = "1"
 INPUTS = ("embedded", "character")
 ROWS_A_CHUNK = 64
 SCHEMA = pa.schema(
-    [("id", pa.string()), ("split", pa.string()), ("image", pa.binary()), ("labels", pa.binary())]
-    + [("parameters", pa.list_(pa.float32())), ("discrete", pa.list_(pa.int16()))]
+    [
+        ("id", pa.string()),
+        ("split", pa.string()),
+        ("image", pa.binary()),
+        ("labels", pa.binary()),
+        ("parameters", pa.list_(pa.float32())),
+        ("discrete", pa.list_(pa.int16())),
+    ]
 )
 
 

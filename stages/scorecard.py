@@ -1,8 +1,8 @@
 """Score an encoder on people who never trained: recovery, verification, likeness, imitator, parsing, identity, speed.
 
-Every score stands beside the same score of the average face (`baseline`), the best that could be reached (`bound`), a 95 %
-interval from resampling people (`ci`) and the number of samples (`n`). `scorecard.json` holds what the same inputs always
-give; the speed is only in the returned metrics.
+Every score stands beside the same score of the average face (`baseline`), the best that could be reached (`bound`),
+a 95 % interval from resampling people (`ci`) and the number of samples (`n`). `scorecard.json` holds what the same
+inputs always give; the speed is only in the returned metrics.
 """
 
 import json
@@ -29,9 +29,8 @@ from models.predictor import Predictor
 from stages import encoder as encoder_stage
 from stages import identity_model as identity_stage
 from stages import imitator as imitator_stage
-from stages import metrics
+from stages import metrics, tables
 from stages import parsing_model as parsing_stage
-from stages import tables
 from stages.context import Context
 from stages.judge import Judge
 from stages.metrics import Score, score
@@ -39,7 +38,8 @@ from stages.pictures import write_picture
 
 VERSION = "1"
 INPUTS = (
-    "embedded", "photos", "character", "aligned_faces", "identity_model", "parsing_model", "rendered_pairs", "imitator", "encoder",
+    "embedded", "photos", "character", "aligned_faces", "identity_model", "parsing_model", "rendered_pairs",
+    "imitator", "encoder",
 )  # fmt: skip
 PHENOTYPES = ("sex", "age", "african", "asian", "european")
 FACE_SIZE = 256
@@ -52,7 +52,9 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     judged: int = Field(1000, ge=2, description="of these, how many the judge compares")
     pairs: int = Field(1000, ge=1, description="unseen renders at the most")
     visible: float = Field(
-        0.004, description="a slider is visible if, from end to end, it changes the frontal render's head by this mean share of full scale"
+        0.004,
+        description="a slider is visible if, from 0 to 1, it changes the head in the frontal render by this mean share "
+        "of full scale",
     )
 
 
@@ -162,7 +164,9 @@ def recovery(bench: Bench, out: Path) -> dict[str, Any]:
 
     def mean_of(names: list[str]) -> Score:
         columns = [schema.slider_index[name] for name in names]
-        interval = metrics.bootstrap(lambda rows: float(metrics.r2(truth[rows][:, columns], guess[rows][:, columns]).mean()), people)
+        interval = metrics.bootstrap(
+            lambda rows: float(metrics.r2(truth[rows][:, columns], guess[rows][:, columns]).mean()), people
+        )
         return score(float(each[columns].mean()), baseline=float(average[columns].mean()), ci=interval, n=len(truth))
 
     parts = sorted({slider.part for slider in schema.sliders})
@@ -192,7 +196,8 @@ def recovery(bench: Bench, out: Path) -> dict[str, Any]:
 
 
 def verification(bench: Bench, out: Path) -> dict[str, Any]:
-    """Whether two portraits show one person, told from the parameter vectors alone; the bound is the recogniser's own answer."""
+    """Whether two portraits show one person, told from the parameter vectors alone; the bound is the recogniser's
+    own answer."""
     people = bench.faces["person"].to_numpy()
     pairs, same = metrics.same_and_different(people)
     centred = bench.x - bench.x.mean(axis=0)
@@ -212,8 +217,8 @@ def verification(bench: Bench, out: Path) -> dict[str, Any]:
 def likeness(bench: Bench, out: Path) -> dict[str, Any]:
     """What an independent recogniser makes of photo and engine render.
 
-    Each held-out person is encoded from the first photo; the gallery are their second photos, so that light and pose of the
-    first cannot help. The bound renders the person's true parameters. Real photos have no bound.
+    Each held-out person is encoded from the first photo; the gallery are their second photos, so that light and pose
+    of the first cannot help. The bound renders the person's true parameters. Real photos have no bound.
     """
     judge, renderer = Judge(bench.inputs["embedded"] / "judge"), bench.renderer
     shots = bench.faces.groupby("person").cumcount()
@@ -237,15 +242,21 @@ def likeness(bench: Bench, out: Path) -> dict[str, Any]:
     def retrieval(k: int) -> Score:
         chance = min(k / len(places), 1.0)
         interval = metrics.bootstrap(lambda rows: float((places[rows] <= k).mean()), people)
-        return score(float((places <= k).mean()), baseline=chance, bound=float((best <= k).mean()), ci=interval, n=len(places))
+        return score(
+            float((places <= k).mean()), baseline=chance, bound=float((best <= k).mean()), ci=interval, n=len(places)
+        )
 
     real_images = [decode(data) for data in bench.photos["image"]]
     real_x = predict(bench.identity, bench.encoder, bench.photos["image"], bench.context.device)
     real_renders = draw(renderer, real_x)
     write_picture(out / "real_photos.png", _side_by_side(real_images, real_renders))
-    write_picture(out / "portraits.png", _side_by_side([decode(data) for data in first["image"].head(16)], renders[:16]))
+    write_picture(
+        out / "portraits.png", _side_by_side([decode(data) for data in first["image"].head(16)], renders[:16])
+    )
     return {
-        "similarity": _similarity(described["photo"], described["render"], described["average"], people, described["truth"]),
+        "similarity": _similarity(
+            described["photo"], described["render"], described["average"], people, described["truth"]
+        ),
         "rank1": retrieval(1),
         "rank5": retrieval(5),
         "real_photos": _similarity(
@@ -257,7 +268,9 @@ def likeness(bench: Bench, out: Path) -> dict[str, Any]:
     }
 
 
-def _similarity(photo: NDArray, render: NDArray, average: NDArray, people: NDArray, truth: NDArray | None = None) -> Score:
+def _similarity(
+    photo: NDArray, render: NDArray, average: NDArray, people: NDArray, truth: NDArray | None = None
+) -> Score:
     each = metrics.cosine(photo, render)
     return score(
         float(each.mean()),
@@ -279,7 +292,9 @@ def draw(renderer: Renderer, x: NDArray[np.float32], size: int = FACE_SIZE) -> N
 
 
 def _side_by_side(photos: list[NDArray[np.uint8]], renders: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    pairs = [image for photo, render in zip(photos, renders, strict=True) for image in (resize(photo, FACE_SIZE), render)]
+    pairs = [
+        image for photo, render in zip(photos, renders, strict=True) for image in (resize(photo, FACE_SIZE), render)
+    ]
     return grid(pairs, columns=8)
 
 
@@ -309,7 +324,9 @@ def imitator(bench: Bench, out: Path) -> dict[str, Any]:
         }
 
     ours, theirs = figures(drawn), figures(average)
-    write_picture(out / "imitator.png", _side_by_side([(t * 255).astype(np.uint8) for t in truth[:16]], _as_bytes(drawn[:16])))
+    write_picture(
+        out / "imitator.png", _side_by_side([(t * 255).astype(np.uint8) for t in truth[:16]], _as_bytes(drawn[:16]))
+    )
     names = np.arange(len(x))
     return {
         name: score(
@@ -329,7 +346,8 @@ def _shrink_labels(labels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 def parsing(bench: Bench, out: Path) -> dict[str, Any]:
-    """F1 of each class on held-out portraits. The bound is what the 1/8 grid can hold; the baseline is the average face's map."""
+    """F1 of each class on held-out portraits. The bound is what the 1/8 grid can hold; the baseline is the average
+    face's map."""
     device = bench.context.device
     model = parsing_stage.load(bench.inputs["parsing_model"]).to(device).eval()
     truth = np.stack([decode_labels(data) for data in bench.faces["labels"]])
@@ -347,7 +365,9 @@ def parsing(bench: Bench, out: Path) -> dict[str, Any]:
     sample = np.sort(np.random.default_rng(0).permutation(len(truth))[:200])
 
     def mean_f1(rows: NDArray[np.int64]) -> float:
-        return float(np.nanmean(metrics.f1(truth[sample][rows][:, ::2, ::2], guess[sample][rows][:, ::2, ::2], len(CLASSES))[1:]))
+        return float(
+            np.nanmean(metrics.f1(truth[sample][rows][:, ::2, ::2], guess[sample][rows][:, ::2, ::2], len(CLASSES))[1:])
+        )
 
     value, baseline, bound = (float(np.nanmean(figure[1:])) for figure in figures)
     classes = zip(CLASSES, *figures, strict=True)
@@ -368,8 +388,11 @@ def _through_grid(labels: NDArray[np.uint8], cells: int) -> NDArray[np.uint8]:
 
 
 def identity(bench: Bench, out: Path) -> dict[str, Any]:
-    """Verification of unseen people before and after fine-tuning; chance is the baseline, `before` stands beside `after`."""
-    original = IdentityModel.from_onnx(bench.inputs["embedded"] / "identity" / "sface.onnx").to(bench.context.device).eval()
+    """Verification of unseen people before and after fine-tuning; chance is the baseline, `before` stands beside
+    `after`."""
+    original = (
+        IdentityModel.from_onnx(bench.inputs["embedded"] / "identity" / "sface.onnx").to(bench.context.device).eval()
+    )
     meta = json.loads((bench.inputs["identity_model"] / "meta.json").read_text())
     scores: dict[str, Any] = {}
     for domain, table in (("portraits", bench.faces), ("real_photos", bench.photos)):
@@ -379,13 +402,19 @@ def identity(bench: Bench, out: Path) -> dict[str, Any]:
         for stage, model in (("before", original), ("after", bench.identity)):
             vectors = embed(model, table["image"], bench.context.device)
             similarity = metrics.cosine(vectors[pairs[:, 0]], vectors[pairs[:, 1]])
-            scores[f"{domain}_{stage}"] = score(metrics.verification_accuracy(similarity, same), baseline=0.5, bound=1.0, n=len(pairs))
+            scores[f"{domain}_{stage}"] = score(
+                metrics.verification_accuracy(similarity, same), baseline=0.5, bound=1.0, n=len(pairs)
+            )
     return scores | {"kept_steps": meta["kept_steps"]}
 
 
 def throughput(bench: Bench) -> float:
     """Photos a second from the file's bytes to parameters: decoding, landmarks, alignment, embedding, encoder."""
-    photos = [path.read_bytes() for path in sorted(bench.inputs["photos"].rglob("*")) if path.suffix.lower() in {".jpg", ".jpeg", ".png"}]
+    photos = [
+        path.read_bytes()
+        for path in sorted(bench.inputs["photos"].rglob("*"))
+        if path.suffix.lower() in {".jpg", ".jpeg", ".png"}
+    ]
     landmarks = bench.inputs["embedded"] / "landmarks" / "face_landmarker.task"
     with Predictor(landmarks, bench.identity, bench.encoder) as predictor:
         predictor.predict(photos[0])

@@ -123,7 +123,9 @@ def test_portraits_differ_but_stay_the_same_person(renderer: Renderer, embedded)
 
 def test_turning_the_head_to_its_left_moves_the_nose_to_the_right(renderer: Renderer, embedded) -> None:
     still = Nuisance(yaw=0, pitch=0, roll=0, expression=0, zoom=(1.2, 1.2001))
-    scene, _ = portrait(np.random.default_rng(2), still, renderer.blend.actions, load_panoramas(embedded), load_backgrounds(embedded))
+    scene, _ = portrait(
+        np.random.default_rng(2), still, renderer.blend.actions, load_panoramas(embedded), load_backgrounds(embedded)
+    )
     from engine.camera import _rotation
 
     turned = replace(scene, rotation=_rotation(30.0, 0.0, 0.0)[None])
