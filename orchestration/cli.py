@@ -26,7 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-screen, notes = Console(), Console(stderr=True, highlight=False)
+screen = Console()
+_notes = [Console(stderr=True, highlight=False)]
 
 Character = Annotated[str, typer.Option("--character", help="A folder of characters/.", show_default="embedded")]
 Profile = Annotated[
@@ -79,8 +80,13 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
+def notes() -> Console:
+    """Where errors, warnings and progress go: stderr, also while what libraries write there goes into a file."""
+    return _notes[-1]
+
+
 def fail(message: str, status: int = 1) -> None:
-    notes.print(f"[bold red]error:[/] {message}", soft_wrap=True)
+    notes().print(f"[bold red]error:[/] {message}", soft_wrap=True)
     raise typer.Exit(status)
 
 
@@ -116,17 +122,17 @@ def libraries_into_log(settings: Settings) -> Iterator[Path]:
     log = settings.home / "libraries.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stderr.flush()
-    terminal, before = os.dup(2), notes.file
-    with log.open("w") as file, os.fdopen(os.dup(terminal), "w") as ours:
-        notes.file = ours
+    terminal = os.dup(2)
+    with log.open("w") as file, os.fdopen(terminal, "w") as ours:
+        # Who replaced sys.stderr, as a test does, reads our notes there.
+        _notes.append(Console(file=ours, highlight=False) if sys.stderr is sys.__stderr__ else notes())
         os.dup2(file.fileno(), 2)
         try:
             yield log
         finally:
             sys.stderr.flush()
             os.dup2(terminal, 2)
-            os.close(terminal)
-            notes.file = before
+            _notes.pop()
 
 
 @contextmanager
@@ -134,10 +140,16 @@ def shown_progress() -> Iterator[Any]:
     """A live line on a terminal, plain lines elsewhere; always on stderr."""
     from orchestration.progress import LiveProgress, Progress
 
-    live = notes.is_terminal
-    progress = LiveProgress(notes) if live else Progress(lambda line: notes.print(line, soft_wrap=True, markup=False))
+    live = notes().is_terminal
+    progress = (
+        LiveProgress(notes()) if live else Progress(lambda line: notes().print(line, soft_wrap=True, markup=False))
+    )
     with progress if isinstance(progress, LiveProgress) else nullcontext(progress) as shown:
         yield shown
+
+
+def _print_plain(line: str) -> None:
+    notes().print(line, soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -151,6 +163,7 @@ def inputs() -> None:
 
 
 def gather(settings: Settings) -> None:
+    from orchestration.store import Store
     from stages import inputs as stage
 
     try:
@@ -159,7 +172,11 @@ def gather(settings: Settings) -> None:
             made = stage.run(settings.root, lambda what, done, total: progress.step(what, done, total, {}))
     except stage.InputError as error:
         fail(str(error))
-    notes.print(f"inputs: {', '.join(map(str, made)) or 'all there'}")
+        return
+    if made or not (settings.root / "data.dvc").exists():
+        # data.dvc pins everything that came from outside; on a fresh machine it comes out as it was committed.
+        Store.of(settings).add(settings.data)
+    notes().print(f"inputs: {', '.join(map(str, made)) or 'all there'}")
 
 
 @app.command()
@@ -209,7 +226,7 @@ def run(
     if card:
         _print_scorecard(card, False)
     for reason in outcome.refused:
-        notes.print(f"[yellow]not promoted:[/] {reason}")
+        notes().print(f"[yellow]not promoted:[/] {reason}")
     screen.print(f"made: {', '.join(outcome.made) or 'nothing, all up to date'} in {outcome.seconds:.1f} s")
     screen.print(
         f"artifacts: {settings.root / 'artifacts'}\nruns and lineage: likeness dagster", soft_wrap=True, highlight=False
@@ -254,9 +271,9 @@ def create(
 
     def report(created: creation.Created) -> None:
         if created.error:
-            notes.print(f"[bold red]error:[/] {created.photo}: {created.error}", soft_wrap=True)
+            notes().print(f"[bold red]error:[/] {created.photo}: {created.error}", soft_wrap=True)
         for warning in created.warnings:
-            notes.print(f"[yellow]warning:[/] {created.photo}: {warning}", soft_wrap=True)
+            notes().print(f"[yellow]warning:[/] {created.photo}: {warning}", soft_wrap=True)
         if created.folder and not as_json:
             for name in ("aligned.png", "render.png", "character.json"):
                 print(created.folder / name)

@@ -49,7 +49,7 @@ class Progress:
         left = None
         if self._first < done < total:
             left = (now - self._what_started) / (done - self._first) * (total - done)
-        self.show(f"{self._stage}  {describe(what, done, total, values, left)}")
+        self.show(f"{self._stage}  {describe(what, done, total, values, left)}".strip())
 
     def end(self, line: str) -> None:
         """The stage is over."""
