@@ -30,6 +30,7 @@ NAME, GATE = "production_encoder", "promotion_gate"
 CODE = REPOSITORY / "models"
 # What gives the parameters their names.
 SCHEMA_CODE = REPOSITORY / "engine" / "schema.py"
+CODE_SUFFIXES = (".py", ".json")
 LOADER = Path(__file__).with_name("registered_encoder.py")
 PIP_REQUIREMENTS = (
     "mlflow",
@@ -54,15 +55,26 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     """Scores that may be lower than production's by at most this much."""
 
 
+def code_files(code: Path = CODE) -> dict[str, Path]:
+    """The files of a registered model's package, by their name in it."""
+    files = {
+        path.relative_to(code).as_posix(): path for path in sorted(code.rglob("*")) if path.suffix in CODE_SUFFIXES
+    }
+    return files | {"schema.py": SCHEMA_CODE}
+
+
+def _digest(files: Mapping[str, Path]) -> str:
+    digest = hashlib.sha256()
+    for name, path in files.items():
+        digest.update(f"{name}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
 class _Module:
-    VERSION = "1"
+    # New code is a new model, although no weight changed.
+    VERSION = f"1-{_digest({**code_files(), 'loader.py': LOADER})}"
     Config = Config
     INPUTS = ("embedded", "character", "identity_model", "encoder", "scorecard")
-
-    @staticmethod
-    def run(inputs: Mapping[str, Path], config: Any, out: Path, context: Any) -> dict[str, float]:
-        """Lay out the self-contained model in `out`."""
-        return pack(inputs, out)
 
 
 INPUTS = _Module.INPUTS
@@ -79,11 +91,8 @@ def pack(inputs: Mapping[str, Path], out: Path, code: Path = CODE) -> dict[str, 
         (model / part).mkdir()
         for name in ("model.safetensors", "meta.json"):
             shutil.copyfile(inputs[part] / name, model / part / name)
-    files = {
-        path.relative_to(code).as_posix(): path for path in sorted(code.rglob("*")) if path.suffix in (".py", ".json")
-    }
-    files["schema.py"] = SCHEMA_CODE
-    package = f"likeness_{_digest(files)[:12]}"
+    files = code_files(code)
+    package = f"likeness_{_digest(files)}"
     for name, path in files.items():
         target = out / "code" / package / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -91,13 +100,6 @@ def pack(inputs: Mapping[str, Path], out: Path, code: Path = CODE) -> dict[str, 
     (model / "about.json").write_text(json.dumps({"package": package}) + "\n")
     shutil.copyfile(LOADER, out / "loader.py")
     return {"megabytes": sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6}
-
-
-def _digest(files: Mapping[str, Path]) -> str:
-    digest = hashlib.sha256()
-    for name, path in files.items():
-        digest.update(f"{name}\0{path.stat().st_size}\0".encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 def register(
