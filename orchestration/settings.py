@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -24,8 +25,8 @@ class Settings(BaseSettings):
     """Name of a file in orchestration/profiles/, or a path to one."""
     character: str = "embedded"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    workers: int = Field(default=1, ge=1)
-    """Processes that one data stage may use."""
+    workers: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
+    """Processes that one data stage may use; by default one for each processor this process may run on."""
     mlflow_uri: str = ""
     """MLflow tracking and registry; empty: SQLite in the home folder."""
     dvc_remote: str = ""

@@ -174,9 +174,9 @@ def recovery(bench: Bench, out: Path) -> dict[str, Any]:
     groups = {}
     for number, group in enumerate(schema.groups):
         hit = guessed[:, number] == choices[:, number]
-        always = float((choices[:, number] == np.bincount(choices[:, number]).argmax()).mean())
+        average_hit = float((choices[:, number] == schema.neutral_discrete()[number]).mean())
         interval = metrics.bootstrap(lambda rows, hit=hit: float(hit[rows].mean()), people)
-        groups[group.name] = score(float(hit.mean()), baseline=always, bound=1.0, ci=interval, n=len(hit))
+        groups[group.name] = score(float(hit.mean()), baseline=average_hit, bound=1.0, ci=interval, n=len(hit))
     tone = schema.group_index["skin"]
     near = np.abs(guessed[:, tone] - choices[:, tone]) <= 1
     middle = np.abs(schema.neutral_discrete()[tone] - choices[:, tone]) <= 1
@@ -405,7 +405,8 @@ def identity(bench: Bench, out: Path) -> dict[str, Any]:
             scores[f"{domain}_{stage}"] = score(
                 metrics.verification_accuracy(similarity, same), baseline=0.5, bound=1.0, n=len(pairs)
             )
-    return scores | {"kept_steps": meta["kept_steps"]}
+    trained = meta["verification"]
+    return scores | {"steps_kept": trained["steps_kept"], "steps_trained": trained["steps_trained"]}
 
 
 def throughput(bench: Bench) -> float:
