@@ -24,7 +24,9 @@ def make_project(root: Path, *characters: str) -> Settings:
         (root / source / "content.txt").write_text(source)
     for name in characters:
         (root / "characters" / name / "schema.yaml").write_text(f"name: {name}\n")
-    return Settings(root=root, device="cpu")
+    # The profiles of the repository name the real stages.
+    (root / "profile.yaml").write_text("{}\n")
+    return Settings(root=root, device="cpu", profile=str(root / "profile.yaml"))
 
 
 class Concatenate:

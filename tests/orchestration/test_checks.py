@@ -73,9 +73,6 @@ def test_a_failed_check_stops_the_run_and_the_asset_is_made_again(
     faces, after = stage("faces", ("photos",), tables=("faces",)), stage("after", ("faces",))
     faces.module.act = write_faces
     stages: tuple[Stage, ...] = (faces, after)
-    profile = settings.root / "profile.yaml"
-    profile.write_text("{}\n")
-    settings = settings.model_copy(update={"profile": str(profile)})
     progress = Progress(lambda line: None)
     with pytest.raises(pipeline.StageFailed, match="faces_table"):
         pipeline.run(settings, instance, stages, progress, "embedded")

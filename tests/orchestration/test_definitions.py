@@ -35,14 +35,13 @@ def test_the_real_graph_loads_with_every_edge_of_the_design() -> None:
 def test_string_selections_work_beside_dvc(settings: Settings, stages: tuple[Stage, ...]) -> None:
     import dvc.repo  # noqa: F401  (its hydra used to bring an antlr4 that broke every string selection)
 
-    settings = settings.model_copy(update={"profile": "smoke"})
     graph = build(settings, stages).resolve_asset_graph()
     selected = dg.AssetSelection.from_string("key:faces+").resolve(graph)
     assert {key.to_user_string() for key in selected} == {"faces", "encoder"}
 
 
 def test_every_stage_waits_for_its_turn_on_the_device(settings: Settings, stages: tuple[Stage, ...]) -> None:
-    graph = build(settings.model_copy(update={"profile": "smoke"}), stages).resolve_asset_graph()
+    graph = build(settings, stages).resolve_asset_graph()
     assert {graph.get(dg.AssetKey(stage.name)).pools == {"device"} for stage in stages} == {True}
 
 

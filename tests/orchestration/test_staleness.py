@@ -26,14 +26,12 @@ class Runner:
 
     def __init__(self, settings: Settings, instance: dg.DagsterInstance, stages: tuple[Stage, ...]) -> None:
         self.settings, self.instance, self.stages = settings, instance, stages
-        self.profile: Path = settings.root / "profile.yaml"
-        self.profile.write_text("{}\n")
+        self.profile = Path(settings.profile)
         self.lines: list[str] = []
 
     def __call__(self, character: str = "embedded", **options: Any) -> list[str]:
-        settings = self.settings.model_copy(update={"profile": str(self.profile)})
         progress = Progress(self.lines.append, every=0)
-        return pipeline.run(settings, self.instance, self.stages, progress, character, **options).made
+        return pipeline.run(self.settings, self.instance, self.stages, progress, character, **options).made
 
     def module(self, name: str) -> Any:
         return next(stage.module for stage in self.stages if stage.name == name)
@@ -173,7 +171,8 @@ from orchestration.settings import Settings
 from tests.orchestration.conftest import stage
 from orchestration import pipeline
 from orchestration.progress import Progress
-settings = Settings(root=Path(sys.argv[1]), device="cpu")
+root = Path(sys.argv[1])
+settings = Settings(root=root, device="cpu", profile=str(root / "profile.yaml"))
 dying = stage("portraits", ("embedded", "character"))
 dying.module.act = lambda out, context: os._exit(9)
 with open_instance(settings) as instance:
