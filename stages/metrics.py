@@ -49,10 +49,13 @@ def bootstrap(statistic: Callable[[NDArray[np.int64]], float], people: ArrayLike
 
 
 def r2(truth: NDArray[np.float32], guess: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Coefficient of determination of each column of [N,S]; 0 is as good as always guessing the mean."""
+    """Coefficient of determination of each column of [N,S]; 0 is as good as always guessing the mean.
+
+    NaN where the truth does not vary, so that there is nothing to determine.
+    """
     residual = ((truth - guess) ** 2).sum(axis=0, dtype=np.float64)
     total = ((truth - truth.mean(axis=0)) ** 2).sum(axis=0, dtype=np.float64)
-    return 1.0 - residual / np.maximum(total, 1e-12)
+    return np.where(total > 1e-6, 1.0 - residual / np.maximum(total, 1e-6), np.nan)
 
 
 def same_and_different(people: ArrayLike, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

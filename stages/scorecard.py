@@ -165,9 +165,11 @@ def recovery(bench: Bench, out: Path) -> dict[str, Any]:
     def mean_of(names: list[str]) -> Score:
         columns = [schema.slider_index[name] for name in names]
         interval = metrics.bootstrap(
-            lambda rows: float(metrics.r2(truth[rows][:, columns], guess[rows][:, columns]).mean()), people
+            lambda rows: float(np.nanmean(metrics.r2(truth[rows][:, columns], guess[rows][:, columns]))), people
         )
-        return score(float(each[columns].mean()), baseline=float(average[columns].mean()), ci=interval, n=len(truth))
+        return score(
+            float(np.nanmean(each[columns])), baseline=float(np.nanmean(average[columns])), ci=interval, n=len(truth)
+        )
 
     parts = sorted({slider.part for slider in schema.sliders})
     columns = {slider.name: number for number, slider in enumerate(schema.sliders)}
@@ -190,7 +192,7 @@ def recovery(bench: Bench, out: Path) -> dict[str, Any]:
         ),
         "groups": groups,
         "parts": {part: mean_of([s.name for s in schema.sliders if s.part == part]) for part in parts},
-        "sliders": {name: score(float(each[k]), baseline=float(average[k]), n=len(truth)) for name, k in columns.items()},
+        "sliders": {n: score(float(each[k]), baseline=float(average[k]), n=len(truth)) for n, k in columns.items()},
         "visible_sliders": {name: round(change, 5) for name, change in visible.items()},
     }  # fmt: skip
 

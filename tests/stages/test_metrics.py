@@ -14,6 +14,11 @@ def test_r2_equals_scikit_learn() -> None:
     np.testing.assert_allclose(metrics.r2(truth, guess), r2_score(truth, guess, multioutput="raw_values"), rtol=1e-5)
 
 
+def test_r2_of_what_does_not_vary_is_nan() -> None:
+    found = metrics.r2(np.array([[0.5, 0.1], [0.5, 0.9]], np.float32), np.array([[0.4, 0.1], [0.6, 0.9]], np.float32))
+    assert np.isnan(found[0]) and found[1] == 1.0
+
+
 def test_f1_equals_scikit_learn_and_absent_classes_are_nan() -> None:
     rng = np.random.default_rng(1)
     truth, guess = (rng.integers(0, 4, size=(6, 8)).astype(np.uint8) for _ in range(2))
