@@ -87,13 +87,15 @@ def _shortcut(n_in: int, n_out: int, stride: int) -> nn.Sequential | None:
 class FaceParser(nn.Module):
     """ResNet at output stride 8 with a 1x1 convolution to the 11 classes.
 
-    `depth`: 18 or 50; `width`: factor on every layer's channels; `dilate`: the last two stages, which keep their
+    `depth`: 18 or 50; `width`: factor on every layer's channels; `stages`: how many of the four residual stages are kept
+    (the last one is two thirds of the work); `dilate`: the last two stages, which keep their
     resolution here, dilate instead, so that they see as far as they did with strides (dilated convolutions train
     several times slower on a CPU).
     """
 
-    def __init__(self, depth: Literal[18, 50] = 50, width: float = 1.0, dilate: bool = True) -> None:
+    def __init__(self, depth: Literal[18, 50] = 50, width: float = 1.0, dilate: bool = True, stages: int = 4) -> None:
         super().__init__()
+        self.stages = stages
         block = {18: _Basic, 50: _Bottleneck}[depth]
         counts = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}[depth]
         channels = [max(8, round(c * width)) for c in (64, 128, 256, 512)]
@@ -102,9 +104,8 @@ class FaceParser(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         n_in, dilation = channels[0], 1
-        for i, (width_i, count, stride, wider) in enumerate(
-            zip(channels, counts, (1, 2, 1, 1), (1, 1, 2, 2) if dilate else (1, 1, 1, 1), strict=True), start=1
-        ):
+        plan = zip(channels, counts, (1, 2, 1, 1), (1, 1, 2, 2) if dilate else (1, 1, 1, 1), strict=True)
+        for i, (width_i, count, stride, wider) in enumerate(list(plan)[:stages], start=1):
             layers: list[nn.Module] = []
             for j in range(count):
                 # as in torchvision, a stage's first block still has the dilation of the stage before
@@ -125,7 +126,7 @@ class FaceParser(nn.Module):
     def features(self, faces: Tensor) -> Tensor:
         """Faces [B, 3, H, W], RGB in [0, 1] -> [B, C, h, w], what goes into the class layer."""
         y = self.maxpool(self.relu(self.bn1(self.conv1((faces - self.mean) / self.std))))
-        for i in range(1, 5):
+        for i in range(1, self.stages + 1):
             y = getattr(self, f"layer{i}")(y)
         return y
 

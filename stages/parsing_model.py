@@ -57,6 +57,8 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     depth: Literal[18, 50] = 50
     width: float = Field(default=1.0, gt=0)
     dilate: bool = True
+    stages: int = Field(default=4, ge=2, le=4)
+    """Residual stages kept."""
     size: int = Field(default=256, ge=64)
     """Pixels at which faces are parsed; the classes come at an eighth of it."""
     flip: bool = True
@@ -81,7 +83,7 @@ def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context)
     if training_rows.empty:
         raise ValueError("no labelled training faces in faces.parquet")
     torch.manual_seed(config.training.seed)
-    parser = FaceParser(config.depth, config.width, config.dilate)
+    parser = FaceParser(config.depth, config.width, config.dilate, config.stages)
     pictures, labels = _columns(training_rows, config.size)
     weights = _class_weights(labels, config.class_balance).to(context.device)
 
@@ -106,7 +108,7 @@ def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context)
     train("parsing_model", parser, batch_at, loss_of, config.training, context, evaluate)
     parser.eval()
     final = evaluate(config.training.steps)
-    architecture = {"depth": config.depth, "width": config.width, "dilate": config.dilate}
+    architecture = {"depth": config.depth, "width": config.width, "dilate": config.dilate, "stages": config.stages}
     save_model(
         out,
         parser,
@@ -119,7 +121,7 @@ def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context)
 def load(folder: Path) -> FaceParser:
     """The trained parser, in eval mode."""
     meta = read_meta(folder)
-    parser = FaceParser(meta["depth"], meta["width"], meta["dilate"])
+    parser = FaceParser(meta["depth"], meta["width"], meta["dilate"], meta["stages"])
     load_weights(folder, parser)
     return parser.eval()
 

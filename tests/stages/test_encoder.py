@@ -22,7 +22,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     torch.manual_seed(0)
     width = Schema.load(small_tables.CHARACTER).width
     drawn = {"model": "transposed", "n_parameters": width, "size": 32, "width": 0.125, "drop": "first"}
-    parsed = {"model": "resnet", "depth": 18, "width": 0.125, "dilate": False}
+    parsed = {"model": "resnet", "depth": 18, "width": 0.125, "dilate": False, "stages": 4}
     models = {
         "identity_model": (IdentityModel.from_onnx(SFACE), {"model": "sface"}),
         "parsing_model": (FaceParser(18, 0.125, False), parsed),
