@@ -87,8 +87,8 @@ def _shortcut(n_in: int, n_out: int, stride: int) -> nn.Sequential | None:
 class FaceParser(nn.Module):
     """ResNet at output stride 8 with a 1x1 convolution to the 11 classes.
 
-    `depth`: 18 or 50; `width`: factor on every layer's channels; `stages`: how many of the four residual stages are kept
-    (the last one is two thirds of the work); `dilate`: the last two stages, which keep their
+    `depth`: 18 or 50; `width`: factor on every layer's channels; `stages`: how many of the four residual stages are
+    kept (the last one is two thirds of the work); `dilate`: the last two stages, which keep their
     resolution here, dilate instead, so that they see as far as they did with strides (dilated convolutions train
     several times slower on a CPU).
     """

@@ -26,6 +26,7 @@ from models.losses import CompositeLoss, SupervisedLoss, Weights
 from stages import identity_model, parsing_model, tables
 from stages import imitator as imitator_stage
 from stages.context import Context
+from stages.metrics import r2
 from stages.training import Batch, Optimiser, Training, load_weights, read_meta, rows_for, save_model, train
 
 VERSION = "1"
@@ -287,10 +288,9 @@ class _Stage:
 def recovery(x: Tensor, truth: Tensor, n_sliders: int, group_sizes: tuple[int, ...]) -> dict[str, float]:
     """How well known parameters [N, width] come back: mean R2 over the sliders that vary, accuracy over the groups."""
     sliders, true_sliders = x[:, :n_sliders], truth[:, :n_sliders]
-    spread = (true_sliders - true_sliders.mean(0)).square().sum(0)
-    varies = spread > 1e-6
-    r2 = 1 - (sliders - true_sliders).square().sum(0)[varies] / spread[varies]
-    values = {"r2": float(r2.mean()) if len(r2) else 0.0, "slider_l1": float((sliders - true_sliders).abs().mean())}
+    each = r2(true_sliders.numpy(), sliders.numpy())
+    mean = float(np.nanmean(each)) if np.isfinite(each).any() else 0.0
+    values = {"r2": mean, "slider_l1": float((sliders - true_sliders).abs().mean())}
     if group_sizes:
         hits = choices(x, n_sliders, group_sizes) == choices(truth, n_sliders, group_sizes)
         values["group_accuracy"] = float(hits.float().mean())

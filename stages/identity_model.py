@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from pydantic import BaseModel, Field
+from sklearn.metrics import auc, roc_curve
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -89,18 +90,13 @@ def verification(
     if not same.any() or same.all():
         return {}
     scores = np.einsum("nd,nd->n", embeddings[first], embeddings[second])
-    ranks = pd.Series(scores).rank().to_numpy()
-    positive, negative = int(same.sum()), int((~same).sum())
-    auc = (ranks[same].sum() - positive * (positive + 1) / 2) / (positive * negative)
-    thresholds = np.unique(scores)
-    hits = 1 - np.searchsorted(np.sort(scores[same]), thresholds) / positive
-    rejections = np.searchsorted(np.sort(scores[~same]), thresholds) / negative
-    best = int((hits + rejections).argmax())
+    false_accepts, accepts, thresholds = roc_curve(same, scores)
+    best = int((accepts - false_accepts).argmax())
     return {
-        "auc": float(auc),
-        "accuracy": float((hits[best] + rejections[best]) / 2),
+        "auc": float(auc(false_accepts, accepts)),
+        "accuracy": float((accepts[best] + 1 - false_accepts[best]) / 2),
         "threshold": float(thresholds[best]),
-        "pairs": float(positive + negative),
+        "pairs": float(len(same)),
     }
 
 

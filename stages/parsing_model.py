@@ -17,6 +17,7 @@ from models import images
 from models.parsing import CLASSES, MIRRORED, FaceParser, count_confusion, f1_scores, mean_f1
 from stages import tables
 from stages.context import Context
+from stages.pictures import colour_labels
 from stages.training import (
     Batch,
     Optimiser,
@@ -31,24 +32,6 @@ from stages.training import (
 
 VERSION = "1"
 INPUTS = ("aligned_faces",)
-
-COLOURS = np.array(
-    [
-        [32, 32, 40],
-        [236, 188, 150],
-        [110, 70, 40],
-        [60, 160, 60],
-        [40, 110, 200],
-        [130, 220, 90],
-        [90, 180, 250],
-        [250, 210, 70],
-        [220, 60, 90],
-        [250, 250, 250],
-        [160, 30, 110],
-    ],
-    np.uint8,
-)
-"""Colour of each class on the contact sheet."""
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
@@ -186,8 +169,8 @@ def _sheets(
         for i, truth in enumerate(rows["labels"]):
             tiles.append(pictures[i].permute(1, 2, 0).numpy())
             if isinstance(truth, bytes):
-                tiles.append(images.resize(COLOURS[images.decode_labels(truth)], config.size))
-            tiles.append(COLOURS[predicted[i]])
+                tiles.append(images.resize(colour_labels(images.decode_labels(truth)), config.size))
+            tiles.append(colour_labels(predicted[i]))
         tiles = [images.resize(tile, 128) for tile in tiles]
         columns = 6 if name == "parsing_portraits" else 4
         (out / f"{name}.png").write_bytes(images.encode_png(images.grid(tiles, columns)))
