@@ -34,18 +34,18 @@ EXPRESSIONS: tuple[tuple[tuple[str, ...], float], ...] = (
 class Nuisance(BaseModel, frozen=True, extra="forbid"):
     """How much portraits of one person may differ: standard deviations, or ranges where two numbers are given."""
 
-    yaw: float = Field(16.0, description="degrees")
-    pitch: float = Field(7.0, description="degrees")
-    roll: float = Field(5.0, description="degrees")
-    max_yaw: float = Field(60.0, description="degrees")
-    expression: float = Field(0.5, description="chance that a face is not neutral")
-    distance: tuple[float, float] = Field((0.55, 2.2), description="camera to face, metres")
-    zoom: tuple[float, float] = Field((1.0, 1.3), description="width of the frame, 1 is the game's")
-    exposure: float = Field(0.18, description="natural logarithm")
-    cast: float = Field(0.04, description="gain of a colour channel")
-    blur: tuple[float, float] = Field((0.0, 1.1), description="sigma, pixels at 256")
-    noise: tuple[float, float] = Field((0.0, 7.0), description="of 255")
-    jpeg: tuple[int, int] = Field((60, 96), description="quality")
+    yaw: float = Field(default=16.0, description="degrees")
+    pitch: float = Field(default=7.0, description="degrees")
+    roll: float = Field(default=5.0, description="degrees")
+    max_yaw: float = Field(default=60.0, description="degrees")
+    expression: float = Field(default=0.5, description="chance that a face is not neutral")
+    distance: tuple[float, float] = Field(default=(0.55, 2.2), description="camera to face, metres")
+    zoom: tuple[float, float] = Field(default=(1.0, 1.3), description="width of the frame, 1 is the game's")
+    exposure: float = Field(default=0.18, description="natural logarithm")
+    cast: float = Field(default=0.04, description="gain of a colour channel")
+    blur: tuple[float, float] = Field(default=(0.0, 1.1), description="sigma, pixels at 256")
+    noise: tuple[float, float] = Field(default=(0.0, 7.0), description="of 255")
+    jpeg: tuple[int, int] = Field(default=(60, 96), description="quality")
 
 
 def portrait(
@@ -61,7 +61,7 @@ def portrait(
     distance = float(np.exp(rng.uniform(*np.log(nuisance.distance))))
     focal = distance / (FRAME_WIDTH * float(rng.uniform(*nuisance.zoom)))
     shift = rng.normal(size=2) * 0.010
-    panorama, turn = panoramas[rng.integers(len(panoramas))], float(rng.random())
+    panorama, turn = panoramas[int(rng.integers(len(panoramas)))], float(rng.random())
     light = panorama.light(turn)
     expression = _expression(rng, nuisance, actions)
     scene = Scenes(
@@ -128,7 +128,7 @@ def _background(
     if kind < 0.45:
         return panorama.backdrop(turn, 96, float(rng.uniform(0.5, 1.2)))
     if kind < 0.85:
-        source = backgrounds[rng.integers(len(backgrounds))]
+        source = backgrounds[int(rng.integers(len(backgrounds)))]
         side = int(min(source.shape[:2]) * rng.uniform(0.4, 1.0))
         row, column = (int(rng.integers(length - side + 1)) for length in source.shape[:2])
         crop = cv2.resize(source[row : row + side, column : column + side], (96, 96), interpolation=cv2.INTER_AREA)

@@ -204,7 +204,7 @@ def _sample_mask(path: Path, uvs: Floats) -> Floats:
         raise FileNotFoundError(path)
     rows = ((1.0 - uvs[:, 1]) * (mask.shape[0] - 1)).round().astype(int)
     columns = (uvs[:, 0] * (mask.shape[1] - 1)).round().astype(int)
-    return mask[rows, columns] / 255.0
+    return mask[rows, columns].astype(np.float64) / 255.0
 
 
 class _Soup:

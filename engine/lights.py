@@ -123,4 +123,4 @@ def studio(key_direction: Sequence[float], key: float, warm: float = 1.0) -> Lig
     sh = np.zeros((9, 3), dtype=np.float32)
     sh[0], sh[1], sh[2] = 0.62, 0.16, 0.10
     colour = np.array([1.0 * warm, 0.97, 0.93], dtype=np.float32) * key
-    return scaled(Light(sh, towards / np.linalg.norm(towards), colour))
+    return scaled(Light(sh, (towards / np.linalg.norm(towards)).astype(np.float32), colour))

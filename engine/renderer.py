@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import warp as wp
@@ -75,7 +76,7 @@ class Renderer:
 
     def _ambient(self) -> wp.array:
         """How open each vertex of the average face is to its surroundings, in [0,1]."""
-        discrete = self.schema.neutral_discrete()[None]
+        discrete = self.schema.neutral_discrete()[None].astype(np.int64)
         vertices, normals = self._surface(self.schema.neutral_sliders()[None], discrete, Scenes.game(1))
         share = wp.full(self.head.n_vertices, 1.0, dtype=float, device=self.device)
         directions = wp.array(_fibonacci_sphere(160), dtype=wp.vec3, device=self.device)
@@ -99,7 +100,7 @@ class Renderer:
     def vertices(self, parameters: ArrayLike, discrete: ArrayLike) -> NDArray[np.float32]:
         """Vertices [N,V,3] in the head's own frame (metres); proxies that a face does not wear stay at the origin."""
         sliders, choices = np.asarray(parameters, np.float32), np.asarray(discrete, np.int64)
-        return self._bound(sliders, choices, Scenes.game(len(sliders))).numpy()
+        return np.asarray(self._bound(sliders, choices, Scenes.game(len(sliders))).numpy(), np.float32)
 
     def _render(
         self, sliders: NDArray[np.float32], choices: NDArray[np.int64], scenes: Scenes, size: int, samples: int
@@ -117,14 +118,18 @@ class Renderer:
             inputs=[vertices, self.triangles, self.uvs, self.materials, ranges, focal, self.stack, shading, nearest],
             device=device,
         )
-        image = wp.empty((count, size, size, 3), dtype=wp.uint8, device=device)
-        labels = wp.empty((count, size, size), dtype=wp.uint8, device=device)
+        image = wp.empty((count, size, size, 3), dtype=wp.uint8, device=device)  # pyright: ignore[reportArgumentType]
+        labels = wp.empty((count, size, size), dtype=wp.uint8, device=device)  # pyright: ignore[reportArgumentType]
         background = wp.array(scenes.backgrounds(size), dtype=wp.uint8, device=device)
         surface = [vertices, normals, self.ambient, lit, self.regions]
         soup = [self.triangles, self.uvs, self.materials, self.labels, self.lips]
         picture = [focal, self.stack, shading, background, samples, image, labels]
         wp.launch(kernels.resolve, dim=(count, size, size), inputs=[nearest, *surface, *soup, *picture], device=device)
-        return image.numpy(), labels.numpy(), self._landmarks(vertices.numpy(), scenes.focal, size)
+        return (
+            image.numpy(),
+            labels.numpy(),
+            self._landmarks(np.asarray(vertices.numpy(), np.float32), scenes.focal, size),
+        )
 
     def _bound(self, sliders: NDArray[np.float32], choices: NDArray[np.int64], scenes: Scenes) -> wp.array:
         """Morph the base mesh and put the proxies on it."""
@@ -132,7 +137,9 @@ class Renderer:
         base = self.blend(sliders, scenes.expression)
         vertices = wp.zeros((count, self.head.n_vertices), dtype=wp.vec3, device=device)
         for face in range(count):
-            wp.copy(vertices[face], wp.array(base[face], dtype=wp.vec3, device=device), count=self.head.n_base)
+            start = face * self.head.n_vertices
+            morphed = wp.array(base[face], dtype=wp.vec3, device=device)
+            wp.copy(vertices.flatten(), morphed, dest_offset=start, count=self.head.n_base)
         ranges, drawn = self._ranges(choices, triangles=False)
         proxies = [vertices, self.references, self.weights, self.offsets, ranges, self.head.n_base]
         wp.launch(kernels.bind_proxies, dim=(count, drawn), inputs=proxies, device=device)
@@ -177,7 +184,8 @@ class Renderer:
         lit = wp.full((count, self.head.n_vertices), 1.0, dtype=float, device=self.device)
         for face in range(count):
             directions = wp.array(scenes.key_direction[face : face + 1], dtype=wp.vec3, device=self.device)
-            wp.copy(self.occluder.points, vertices[face], count=self.head.n_base)
+            start = face * self.head.n_vertices
+            wp.copy(self.occluder.points, vertices.flatten(), src_offset=start, count=self.head.n_base)
             self.occluder.refit()
             for first, n_points in ((0, self.head.n_base), (eyes.first_vertex, eyes.n_vertices)):
                 arguments = [
@@ -215,7 +223,7 @@ class Renderer:
             for name in ("skin", "hair", "brows", "eyes")
         }
 
-    def _shading(self, sliders: NDArray[np.float32], choices: NDArray[np.int64], scenes: Scenes) -> kernels.Shading:
+    def _shading(self, sliders: NDArray[np.float32], choices: NDArray[np.int64], scenes: Scenes) -> Any:
         groups, device = self.schema.group_index, self.device
         names = {
             name: [self.schema.groups[groups[name]].choices[c] for c in choices[:, groups[name]]] for name in groups

@@ -76,4 +76,4 @@ def load_panoramas(embedded: Path) -> list[lights.Panorama]:
 def load_backgrounds(embedded: Path) -> list[NDArray[np.uint8]]:
     """All background pictures below `data/embedded/backgrounds`, sRGB."""
     images = [cv2.imread(str(path), cv2.IMREAD_COLOR_RGB) for path in sorted((embedded / "backgrounds").iterdir())]
-    return [image for image in images if image is not None]
+    return [image.astype(np.uint8) for image in images if image is not None]

@@ -28,7 +28,7 @@ class Slider(BaseModel, frozen=True, extra="forbid"):
     name: str
     part: str
     label: str
-    neutral: float = Field(0.5, ge=0.0, le=1.0)
+    neutral: float = Field(default=0.5, ge=0.0, le=1.0)
     negative: tuple[str, ...] = ()  # morphs driven below the neutral value
     positive: tuple[str, ...] = ()  # morphs driven above it
 
@@ -62,7 +62,7 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
     name: str
     label: str
     phenotypes: tuple[Slider, ...] = ()
-    local: tuple[Slider, ...] = Field((), alias="sliders")
+    local: tuple[Slider, ...] = Field(default=(), alias="sliders")
     groups: tuple[Group, ...] = ()
 
     @model_validator(mode="after")

@@ -63,7 +63,7 @@ def load(folder: Path, *, brows: Sequence[str], hair: Sequence[str], eyes: Seque
         tint = np.array([*EYE_TINTS.get(name.removeprefix("eyes/"), (1.0, 1.0, 1.0)), 1.0])
         layers[-1] = _tint_iris(layers[-1], tint) if name.startswith("eyes/") else layers[-1]
     first["lips"] = len(layers)
-    layers.append(_opaque(cv2.cvtColor(_read(folder / "lips.jpg"), cv2.COLOR_RGBA2RGB)))
+    layers.append(_opaque(_read(folder / "lips.jpg")))
     return Textures(np.stack(layers), first)
 
 

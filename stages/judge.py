@@ -1,6 +1,8 @@
 """A face recogniser that takes no part in training: dlib's ResNet, 128-d, trained on other data by other people."""
 
+import importlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +15,10 @@ class Judge:
     """Describes aligned faces. `folder` is `data/embedded/judge`."""
 
     def __init__(self, folder: Path) -> None:
-        import dlib
-
-        self.dlib = dlib
+        self.dlib: Any = importlib.import_module("dlib")  # it has no types
         recogniser, predictor = (str(folder / name) for name in NAMES)
-        self.recogniser = dlib.face_recognition_model_v1(recogniser)
-        self.predictor = dlib.shape_predictor(predictor)
+        self.recogniser = self.dlib.face_recognition_model_v1(recogniser)
+        self.predictor = self.dlib.shape_predictor(predictor)
 
     def describe(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
         """The descriptor [128] of one face [H,W,3] in the reference frame."""

@@ -48,7 +48,7 @@ def bootstrap(statistic: Callable[[NDArray[np.int64]], float], people: ArrayLike
     return [float(low), float(high)]
 
 
-def r2(truth: NDArray[np.float32], guess: NDArray[np.float32]) -> NDArray[np.float64]:
+def r2(truth: NDArray, guess: NDArray) -> NDArray[np.float64]:
     """Coefficient of determination of each column of [N,S]; 0 is as good as always guessing the mean.
 
     NaN where the truth does not vary, so that there is nothing to determine.

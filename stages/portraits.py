@@ -48,9 +48,9 @@ SCHEMA = pa.schema(
 class Config(BaseModel, frozen=True, extra="forbid"):
     """How many portraits, how large, how different."""
 
-    people: int = Field(10_000, ge=10, description="people who do not exist")
-    shots: int = Field(4, ge=1, description="photos of each")
-    size: int = Field(320, ge=64, description="pixels")
+    people: int = Field(default=10_000, ge=10, description="people who do not exist")
+    shots: int = Field(default=4, ge=1, description="photos of each")
+    size: int = Field(default=320, ge=64, description="pixels")
     seed: int = 1
     nuisance: Nuisance = Nuisance()
 

@@ -36,9 +36,9 @@ SCHEMA = pa.schema(
 class Config(BaseModel, frozen=True, extra="forbid"):
     """How many pairs, how large, drawn how."""
 
-    pairs: int = Field(20_000, ge=20, description="renders")
-    size: int = Field(512, ge=64, description="pixels")
-    sampler: Literal["uniform", "plausible", "mixed"] = Field("uniform", description="uniform as in the papers")
+    pairs: int = Field(default=20_000, ge=20, description="renders")
+    size: int = Field(default=512, ge=64, description="pixels")
+    sampler: Literal["uniform", "plausible", "mixed"] = Field(default="uniform", description="uniform as in the papers")
     seed: int = 2
 
 

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from engine.renderer import Renderer
 from engine.scenes import Scenes
+from models.encoder import Encoder
 from models.identity import IdentityModel
 from models.images import decode, decode_labels, grid, resize
 from models.parsing import CLASSES
@@ -48,11 +49,11 @@ FACE_SIZE = 256
 class Config(BaseModel, frozen=True, extra="forbid"):
     """How much is scored."""
 
-    people: int = Field(1000, ge=2, description="held-out people at the most")
-    judged: int = Field(1000, ge=2, description="of these, how many the judge compares")
-    pairs: int = Field(1000, ge=1, description="unseen renders at the most")
+    people: int = Field(default=1000, ge=2, description="held-out people at the most")
+    judged: int = Field(default=1000, ge=2, description="of these, how many the judge compares")
+    pairs: int = Field(default=1000, ge=1, description="unseen renders at the most")
     visible: float = Field(
-        0.004,
+        default=0.004,
         description="a slider is visible if, from 0 to 1, it changes the head in the frontal render by this mean share "
         "of full scale",
     )
@@ -67,7 +68,7 @@ class Bench:
     photos: pd.DataFrame  # real photos
     pairs: pd.DataFrame  # unseen renders
     identity: IdentityModel
-    encoder: torch.nn.Module
+    encoder: Encoder
     x: NDArray[np.float32]  # [N,width] the encoder's answers to `faces`
     config: Config
     inputs: Mapping[str, Path]
@@ -128,12 +129,14 @@ def _load(inputs: Mapping[str, Path], config: Config, context: Context) -> Bench
 
 def embed(identity: IdentityModel, images: pd.Series, device: str) -> NDArray[np.float32]:
     """Identity embeddings [N,D] of aligned faces."""
-    return tables.in_batches(identity, tables.Pictures(images, FACE_SIZE), device).numpy()
+    return tables.in_batches(identity, tables.Pictures(images.tolist(), FACE_SIZE), device).numpy()
 
 
-def predict(identity: IdentityModel, encoder: torch.nn.Module, images: pd.Series, device: str) -> NDArray[np.float32]:
+def predict(identity: IdentityModel, encoder: Encoder, images: pd.Series, device: str) -> NDArray[np.float32]:
     """Parameter vectors [N,width] of aligned faces."""
-    return tables.in_batches(lambda faces: encoder(identity(faces)), tables.Pictures(images, FACE_SIZE), device).numpy()
+    return tables.in_batches(
+        lambda faces: encoder(identity(faces)), tables.Pictures(images.tolist(), FACE_SIZE), device
+    ).numpy()
 
 
 def visible_sliders(renderer: Renderer, threshold: float, size: int = 128) -> dict[str, float]:
@@ -314,7 +317,7 @@ def imitator(bench: Bench, out: Path) -> dict[str, Any]:
     head = np.stack([_shrink_labels(decode_labels(data), size) > 0 for data in bench.pairs["labels"]])
     average = np.repeat(draw(bench.renderer, schema.neutral()[None], size).astype(np.float32) / 255, len(x), axis=0)
 
-    def figures(images: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
+    def figures(images: NDArray) -> dict[str, NDArray[np.float64]]:
         squared = ((images - truth) ** 2).mean(axis=3)
         inside = (squared * head).sum(axis=(1, 2)) / head.sum(axis=(1, 2))
         ssim = [structural_similarity(a, b, channel_axis=2, data_range=1.0) for a, b in zip(images, truth, strict=True)]
@@ -359,7 +362,7 @@ def parsing(bench: Bench, out: Path) -> dict[str, Any]:
         logits = torch.nn.functional.interpolate(model(faces), size=(size, size), mode="bilinear", align_corners=False)
         return logits.argmax(1).byte()
 
-    guess = tables.in_batches(classify, tables.Pictures(bench.faces["image"], size), device, batch=16).numpy()
+    guess = tables.in_batches(classify, tables.Pictures(bench.faces["image"].tolist(), size), device, batch=16).numpy()
     average = _average_labels(bench.renderer, size)
     cell = np.stack([_through_grid(labels, size // 8) for labels in truth])
     figures = [metrics.f1(truth, maps, len(CLASSES)) for maps in (guess, np.broadcast_to(average, truth.shape), cell)]

@@ -23,7 +23,8 @@ def test_f1_equals_scikit_learn_and_absent_classes_are_nan() -> None:
     rng = np.random.default_rng(1)
     truth, guess = (rng.integers(0, 4, size=(6, 8)).astype(np.uint8) for _ in range(2))
     found = metrics.f1(truth, guess, 5)
-    np.testing.assert_allclose(found[:4], f1_score(truth.ravel(), guess.ravel(), average=None))
+    expected = f1_score(truth.ravel(), guess.ravel(), average=None)  # pyright: ignore[reportArgumentType]
+    np.testing.assert_allclose(found[:4], expected)
     assert np.isnan(found[4])
 
 
