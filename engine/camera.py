@@ -10,10 +10,18 @@ from pydantic import BaseModel, Field
 from engine.lights import Panorama
 from engine.scenes import FRAME_WIDTH, N_ACTIONS, PIVOT, Scenes
 
+# People who are photographed smile, and often show their teeth.
+LAUGH = (
+    *("mouthSmileLeft", "mouthSmileRight", "mouthUpperUpLeft", "mouthUpperUpRight"),
+    *("mouthLowerDownLeft", "mouthLowerDownRight", "cheekSquintLeft", "cheekSquintRight"),
+)
 # Face actions that come in pairs move together; those that hide what the face is are left out.
 EXPRESSIONS: tuple[tuple[tuple[str, ...], float], ...] = (
     (("mouthSmileLeft", "mouthSmileRight"), 0.9),
-    (("jawOpen",), 0.35),
+    (LAUGH, 0.8),
+    (LAUGH, 0.8),
+    (("jawOpen",), 0.5),
+    (("jawOpen",), 0.5),
     (("browInnerUp",), 0.8),
     (("browDownLeft", "browDownRight"), 0.8),
     (("browOuterUpLeft", "browOuterUpRight"), 0.8),
@@ -38,7 +46,7 @@ class Nuisance(BaseModel, frozen=True, extra="forbid"):
     pitch: float = Field(default=7.0, description="degrees")
     roll: float = Field(default=5.0, description="degrees")
     max_yaw: float = Field(default=60.0, description="degrees")
-    expression: float = Field(default=0.5, description="chance that a face is not neutral")
+    expression: float = Field(default=0.65, description="chance that a face is not neutral")
     distance: tuple[float, float] = Field(default=(0.55, 2.2), description="camera to face, metres")
     zoom: tuple[float, float] = Field(default=(1.0, 1.3), description="width of the frame, 1 is the game's")
     exposure: float = Field(default=0.18, description="natural logarithm")

@@ -7,12 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import warp as wp
 from numpy.typing import ArrayLike, NDArray
 
 from engine import kernels, textures
-from engine.head import ANCESTRIES, SKIN, TEETH, Head
+from engine.head import ANCESTRIES, FACE, LEFT_BROW, RIGHT_BROW, SKIN, TEETH, Head
 from engine.scenes import PIVOT, Scenes
 from engine.schema import Schema
 
@@ -127,7 +128,7 @@ class Renderer:
         wp.launch(kernels.resolve, dim=(count, size, size), inputs=[nearest, *surface, *soup, *picture], device=device)
         return (
             image.numpy(),
-            labels.numpy(),
+            np.stack([widen_brows(label_map) for label_map in labels.numpy()]),
             self._landmarks(np.asarray(vertices.numpy(), np.float32), scenes.focal, size),
         )
 
@@ -300,6 +301,15 @@ class MorphBlend:
         faces = np.einsum("na,ns,ng->nasg", shares, sexes, ages).reshape(len(sliders), -1)
         bodies = np.einsum("ns,ng->nsg", sexes, ages).reshape(len(sliders), -1)
         return np.concatenate([faces, bodies], axis=1).astype(np.float32)
+
+
+def widen_brows(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A brow is the region that its hairs span, as people draw it: wider than the hairs by a pixel in 256 all round."""
+    reach = max(round(labels.shape[0] / 256), 1)
+    for brow in (LEFT_BROW, RIGHT_BROW):
+        spread = cv2.dilate((labels == brow).astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+        labels = np.where((spread > 0) & (labels == FACE), np.uint8(brow), labels)
+    return labels
 
 
 def beard_masks(head: Head) -> NDArray[np.float32]:
