@@ -92,7 +92,8 @@ class Renderer:
     def render(
         self, parameters: ArrayLike, discrete: ArrayLike, scenes: Scenes, size: int, samples: int = 2
     ) -> Rendering:
-        """Draw N faces: sliders [N,S] in [0,1], choice numbers [N,G], one scene each; `samples`² samples a pixel."""
+        """Draw N faces: sliders [N,S] in [0,1], choice numbers [N,G], one scene each; `samples`² samples a pixel (an even
+        number: hair and brows cover a pixel in a pattern of two by two)."""
         sliders, choices = np.asarray(parameters, np.float32), np.asarray(discrete, np.int64)
         chunks = [slice(start, start + BATCH) for start in range(0, len(sliders), BATCH)]
         drawn = [self._render(sliders[c], choices[c], scenes[c], size, samples) for c in chunks]
@@ -347,4 +348,4 @@ def render_character(character: Path, embedded: Path, x: NDArray[np.float32], si
     """The engine's own render [size,size,3] of one parameter vector [width], in the game look."""
     renderer = Renderer(character, embedded)
     sliders, choices = renderer.schema.choose(np.asarray(x)[None])
-    return renderer.render(sliders, choices, Scenes.game(1), size, samples=3).image[0]
+    return renderer.render(sliders, choices, Scenes.game(1), size, samples=4).image[0]
