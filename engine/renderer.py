@@ -92,8 +92,10 @@ class Renderer:
     def render(
         self, parameters: ArrayLike, discrete: ArrayLike, scenes: Scenes, size: int, samples: int = 2
     ) -> Rendering:
-        """Draw N faces: sliders [N,S] in [0,1], choice numbers [N,G], one scene each; `samples`² samples a pixel (an even
-        number: hair and brows cover a pixel in a pattern of two by two)."""
+        """Draw N faces: sliders [N,S] in [0,1], choice numbers [N,G], one scene each.
+
+        `samples`² samples a pixel; an even number, as hair and brows cover a pixel in a pattern of two by two.
+        """
         sliders, choices = np.asarray(parameters, np.float32), np.asarray(discrete, np.int64)
         chunks = [slice(start, start + BATCH) for start in range(0, len(sliders), BATCH)]
         drawn = [self._render(sliders[c], choices[c], scenes[c], size, samples) for c in chunks]
