@@ -14,6 +14,8 @@ DAGSTER_YAML = """\
 # Written by likeness where it was missing; yours to change (PostgreSQL, run launchers, retention).
 telemetry:
   enabled: false
+nux:
+  enabled: false
 concurrency:
   pools:
     default_limit: 1
