@@ -35,8 +35,8 @@ setup: $(VENV)/.stamp-project node_modules/.stamp  ## .venv from requirements.lo
 $(VENV)/.stamp-lock: requirements.lock
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is missing: install Python 3.11, or name another: make PYTHON=python3.12"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-compile $(TORCH)
-	$(BIN)/python -m pip install --quiet --no-compile --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
 	@touch $@
 
 $(VENV)/.stamp-project: $(VENV)/.stamp-lock pyproject.toml
