@@ -24,8 +24,8 @@ os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
 def _keep_freed_memory() -> None:
     """Let the C library keep what is freed instead of giving it back to the kernel.
 
-    A training step frees and takes the same few hundred megabytes; paging them in anew each time is half of its time on
-    a CPU. Only glibc has this switch.
+    A training step frees and takes the same few hundred megabytes, and paging them in anew each time is slow: the
+    identity model's forward pass took up to twice as long. Only glibc has this switch.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
