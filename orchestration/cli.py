@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from orchestration.character_cli import app as character_app
 from orchestration.settings import REPOSITORY, Settings
+from orchestration.terminal import (
+    AsJson,
+    Character,
+    Profile,
+    fail,
+    get_registry,
+    get_settings,
+    libraries_into_log,
+    notes,
+    one_line_errors,
+    print_json,
+    screen,
+    shown_progress,
+)
 
 app = typer.Typer(
     help="Turns a portrait photo into the parameters of a game's own character creator, "
@@ -26,132 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-screen = Console()
-_notes = [Console(stderr=True, highlight=False)]
-
-Character = Annotated[str, typer.Option("--character", help="A folder of characters/.", show_default="embedded")]
-Profile = Annotated[
-    str,
-    typer.Option("--profile", help="smoke, quickstart, paper, or a path to a .yaml file.", show_default="quickstart"),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on stdout.")]
-
-
-def expected_errors() -> tuple[type[Exception], ...]:
-    """Errors whose message is meant for the person at the terminal."""
-    from orchestration.configuration import ProfileError
-    from orchestration.creation import CreationError
-    from orchestration.doctor import NotReady
-    from orchestration.instance import AlreadyRunning
-    from orchestration.pipeline import StageFailed, UnknownAsset
-    from orchestration.registry import RegistryError
-    from orchestration.scorecards import NoScorecard
-    from orchestration.store import StoreError
-    from orchestration.workshop import SourceMissing
-
-    return (
-        ProfileError,
-        CreationError,
-        NotReady,
-        AlreadyRunning,
-        StageFailed,
-        UnknownAsset,
-        RegistryError,
-        NoScorecard,
-        StoreError,
-        SourceMissing,
-    )
-
-
-def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """An expected error is one line and exit status 1; any other shows its traceback."""
-
-    @wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except KeyboardInterrupt:
-            fail("interrupted: the same command goes on from the last finished asset or checkpoint", 130)
-        except Exception as error:
-            if isinstance(error, expected_errors()):
-                fail(str(error))
-            raise
-
-    return wrapped
-
-
-def notes() -> Console:
-    """Where errors, warnings and progress go: stderr, also while what libraries write there goes into a file."""
-    return _notes[-1]
-
-
-def fail(message: str, status: int = 1) -> None:
-    notes().print(f"[bold red]error:[/] {message}", soft_wrap=True)
-    raise typer.Exit(status)
-
-
-def print_json(document: Any) -> None:
-    sys.stdout.write(json.dumps(document, indent=2) + "\n")
-
-
-def get_settings(profile: str = "", character: str = "") -> Settings:
-    given: dict[str, Any] = {"profile": profile, "character": character}
-    settings = Settings(**{name: value for name, value in given.items() if value})
-    names = settings.character_names()
-    if settings.character not in names:
-        fail(
-            f"there is no character {settings.character}; "
-            f"in {settings.characters} there are: {', '.join(names) or 'none'}"
-        )
-    return settings
-
-
-def get_registry(settings: Settings) -> Any:
-    from orchestration.registry import Registry
-    from orchestration.tracking import Tracking
-
-    return Registry(Tracking.of(settings), settings.character)
-
-
-@contextmanager
-def libraries_into_log(settings: Settings) -> Iterator[Path]:
-    """What native libraries and MLflow write to stderr goes to a file: it would tear the progress line apart.
-
-    Our own notes keep going to the terminal.
-    """
-    log = settings.home / "libraries.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    sys.stderr.flush()
-    terminal = os.dup(2)
-    with log.open("w") as file, os.fdopen(terminal, "w") as ours:
-        # Who replaced sys.stderr, as a test does, reads our notes there.
-        _notes.append(Console(file=ours, highlight=False) if sys.stderr is sys.__stderr__ else notes())
-        os.dup2(file.fileno(), 2)
-        try:
-            yield log
-        finally:
-            sys.stderr.flush()
-            os.dup2(terminal, 2)
-            _notes.pop()
-
-
-@contextmanager
-def shown_progress() -> Iterator[Any]:
-    """A live line on a terminal, plain lines elsewhere; always on stderr."""
-    from orchestration.progress import LiveProgress, Progress
-
-    live = notes().is_terminal
-    progress = (
-        LiveProgress(notes()) if live else Progress(lambda line: notes().print(line, soft_wrap=True, markup=False))
-    )
-    with progress if isinstance(progress, LiveProgress) else nullcontext(progress) as shown:
-        yield shown
-
-
-def _print_plain(line: str) -> None:
-    notes().print(line, soft_wrap=True, markup=False)
-
-
+app.add_typer(character_app, name="character")
 @app.command()
 @one_line_errors
 def inputs() -> None:
