@@ -37,6 +37,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(character_app, name="character")
+
+
 @app.command()
 @one_line_errors
 def inputs() -> None:
