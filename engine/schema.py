@@ -2,9 +2,14 @@
 
 A parameter vector x has length `width`: the sliders in [0, 1], then for each group one value a choice (a one-hot
 vector, or the probabilities that an encoder gives).
+
+A studio's engine may know a slider by another name, in another unit and range, and a choice by another value: the
+entries `engine` say so, and tables and documents for the engine are written in those.
 """
 
 import hashlib
+import json
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,10 +21,33 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 SCHEMA_FILE = "schema.yaml"
+# Sections of the file that say nothing about what a parameter means.
+NOT_MEANING = ("renderer", "pairs", "reference", "sampler")
 
 
 class SchemaError(ValueError):
     """A schema file is missing or not valid; the message names the file and the entry."""
+
+
+class EngineSlider(BaseModel, frozen=True, extra="forbid"):
+    """What the studio's engine calls a slider, and which values there mean 0 and 1."""
+
+    name: str
+    unit: str = ""
+    range: tuple[float, float] = (0.0, 1.0)
+
+    @model_validator(mode="after")
+    def _has_extent(self) -> "EngineSlider":
+        if not all(map(math.isfinite, self.range)) or self.range[0] == self.range[1]:
+            raise ValueError(f"engine slider {self.name}: `range` needs two different numbers, not {list(self.range)}")
+        return self
+
+
+class EngineGroup(BaseModel, frozen=True, extra="forbid"):
+    """What the studio's engine calls a group, and its value for each choice (default: the choice's own name)."""
+
+    name: str
+    values: dict[str, int | float | str] = {}
 
 
 class Slider(BaseModel, frozen=True, extra="forbid"):
@@ -31,12 +59,35 @@ class Slider(BaseModel, frozen=True, extra="forbid"):
     neutral: float = Field(default=0.5, ge=0.0, le=1.0)
     negative: tuple[str, ...] = ()  # morphs driven below the neutral value
     positive: tuple[str, ...] = ()  # morphs driven above it
+    engine: EngineSlider | None = None
 
     @model_validator(mode="after")
     def _has_room(self) -> "Slider":
         if self.negative and self.neutral == 0.0:
             raise ValueError(f"slider {self.name}: `negative` needs a neutral value above 0")
         return self
+
+    @property
+    def known_as(self) -> EngineSlider:
+        """The engine's own name, unit and range; ours where the schema says nothing."""
+        return self.engine or EngineSlider(name=self.name)
+
+    def to_engine(self, value: float) -> float:
+        """A value in [0, 1] in the engine's range."""
+        low, high = self.known_as.range
+        return round(low + float(value) * (high - low), 6)
+
+    def from_engine(self, value: float) -> float:
+        """The engine's value in [0, 1]. Raises SchemaError when it is not a number inside the engine's range."""
+        low, high = self.known_as.range
+        share = (value - low) / (high - low)
+        # Values that an engine wrote as float32 or rounded may miss the end of the range by a hair.
+        if not -1e-4 <= share <= 1.0 + 1e-4:
+            raise SchemaError(
+                f"{self.known_as.name} is {value:g}: outside its range {min(low, high):g} to "
+                f"{max(low, high):g}{self.known_as.unit and ' ' + self.known_as.unit}"
+            )
+        return min(max(share, 0.0), 1.0)
 
 
 class Group(BaseModel, frozen=True, extra="forbid"):
@@ -46,6 +97,7 @@ class Group(BaseModel, frozen=True, extra="forbid"):
     label: str
     choices: tuple[str, ...] = Field(min_length=2)
     neutral: str
+    engine: EngineGroup | None = None
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "Group":
@@ -53,7 +105,32 @@ class Group(BaseModel, frozen=True, extra="forbid"):
             raise ValueError(f"group {self.name}: neutral {self.neutral!r} is not one of {list(self.choices)}")
         if len(set(self.choices)) != len(self.choices):
             raise ValueError(f"group {self.name}: a choice appears twice")
+        if unknown := sorted(set(self.engine.values if self.engine else ()) - set(self.choices)):
+            raise ValueError(f"group {self.name}: engine values for unknown choices {unknown}")
+        if len(self._number_of) != len(self.choices):
+            raise ValueError(f"group {self.name}: two choices have the same engine value")
         return self
+
+    @property
+    def engine_name(self) -> str:
+        return self.engine.name if self.engine else self.name
+
+    def to_engine(self, choice: int) -> int | float | str:
+        """The engine's value for a choice number."""
+        name = self.choices[choice]
+        return self.engine.values.get(name, name) if self.engine else name
+
+    def from_engine(self, value: object) -> int:
+        """The choice number of an engine's value, read from a table as text or as a number. Raises SchemaError."""
+        number = self._number_of.get(_as_text(value))
+        if number is None:
+            known = [self.to_engine(choice) for choice in range(len(self.choices))]
+            raise SchemaError(f"{self.engine_name} is {value!r}: not one of {known}")
+        return number
+
+    @cached_property
+    def _number_of(self) -> dict[str, int]:
+        return {_as_text(self.to_engine(number)): number for number in range(len(self.choices))}
 
 
 class Schema(BaseModel, frozen=True, extra="forbid"):
@@ -64,13 +141,16 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
     phenotypes: tuple[Slider, ...] = ()
     local: tuple[Slider, ...] = Field(default=(), alias="sliders")
     groups: tuple[Group, ...] = ()
+    # How the character is drawn: read by engine/character.py, and no part of what the parameters mean.
+    renderer: Any = None
+    pairs: Any = None
+    reference: Any = None
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> "Schema":
-        names = [entry.name for entry in (*self.sliders, *self.groups)]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"used twice: {', '.join(twice)}")
+        for names in ([entry.name for entry in (*self.sliders, *self.groups)], self.engine_columns):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"used twice: {', '.join(twice)}")
         if not self.sliders:
             raise ValueError("a character needs at least one slider")
         return self
@@ -104,6 +184,11 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
     @property
     def width(self) -> int:
         return self.n_sliders + sum(self.group_sizes)
+
+    @property
+    def engine_columns(self) -> list[str]:
+        """The engine's own names of all sliders, then of all groups."""
+        return [slider.known_as.name for slider in self.sliders] + [group.engine_name for group in self.groups]
 
     @cached_property
     def slider_index(self) -> dict[str, int]:
@@ -149,8 +234,31 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
         )
         return sliders.clip(0.0, 1.0), choices.astype(np.int16)
 
+    def to_engine(self, parameters: ArrayLike, discrete: ArrayLike) -> list[dict[str, int | float | str]]:
+        """Sliders [N,S] and choice numbers [N,G] as N rows of the engine's own names and values."""
+        return [
+            dict(zip(self.engine_columns, [*values, *chosen], strict=True))
+            for values, chosen in zip(
+                ([s.to_engine(v) for s, v in zip(self.sliders, row, strict=True)] for row in np.asarray(parameters)),
+                ([g.to_engine(int(c)) for g, c in zip(self.groups, row, strict=True)] for row in np.asarray(discrete)),
+                strict=True,
+            )
+        ]
+
     def to_document(self, x: ArrayLike) -> dict[str, Any]:
-        """`parameters` and `discrete` of a character.json for one parameter vector [width]."""
+        """`parameters` and `discrete` of a character.json for one parameter vector [width].
+
+        `engine` has the same in the engine's own names, units and ranges, where the schema gives them.
+        """
+        document = self._own_document(x)
+        if any(entry.engine for entry in (*self.sliders, *self.groups)):
+            document["engine"] = {
+                "values": self.to_engine(*self.choose(np.asarray(x)[None]))[0],
+                "units": {s.known_as.name: s.known_as.unit for s in self.sliders if s.known_as.unit},
+            }
+        return document
+
+    def _own_document(self, x: ArrayLike) -> dict[str, Any]:
         sliders, groups = self.split(np.asarray(x)[None])
         return {
             "parameters": {
@@ -181,10 +289,15 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
         choices = [_choice_number(group, discrete[group.name].get("choice")) for group in self.groups]
         return self.pack(np.array([values]), np.array([choices]).reshape(1, -1))[0]
 
-    @staticmethod
-    def md5(character_dir: Path) -> str:
-        """md5 of the schema file, as written into every character.json."""
-        return hashlib.md5((character_dir / SCHEMA_FILE).read_bytes(), usedforsecurity=False).hexdigest()
+    @classmethod
+    def md5(cls, character_dir: Path) -> str:
+        """md5 of what the parameters mean, as written into every character.json.
+
+        Comments, and how the character is drawn, do not count. Raises SchemaError.
+        """
+        meaning = cls.load(character_dir).model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        content = {name: value for name, value in meaning.items() if name not in NOT_MEANING}
+        return hashlib.md5(json.dumps(content, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
 
     def names_of(self, part: str) -> Sequence[str]:
         return [slider.name for slider in self.sliders if slider.part == part]
@@ -194,3 +307,12 @@ def _choice_number(group: Group, choice: object) -> int:
     if choice not in group.choices:
         raise SchemaError(f"group {group.name}: {choice!r} is not one of {list(group.choices)}")
     return group.choices.index(str(choice))
+
+
+def _as_text(value: object) -> str:
+    """A table may hold 2, 2.0 or "2" for one choice."""
+    text = str(value).strip()
+    try:
+        return str(int(float(text))) if float(text).is_integer() else text
+    except ValueError:
+        return text

@@ -2,7 +2,6 @@
 but the package that is registered with it, whose name no other version has."""
 
 import base64
-import hashlib
 import importlib
 import json
 from pathlib import Path
@@ -18,9 +17,8 @@ class RegisteredEncoder(mlflow.pyfunc.PythonModel):
     def load_context(self, context: Any) -> None:
         folder = Path(context.artifacts["model"])
         package = json.loads((folder / "about.json").read_text())["package"]
-        schema_file = folder / "schema.yaml"
-        self.schema = importlib.import_module(f"{package}.schema").Schema.load(folder)
-        self.schema_md5 = hashlib.md5(schema_file.read_bytes(), usedforsecurity=False).hexdigest()
+        schema = importlib.import_module(f"{package}.schema").Schema
+        self.schema, self.schema_md5 = schema.load(folder), schema.md5(folder)
         self.predictor = load_predictor(package, folder)
 
     def read(self, photo: bytes) -> tuple[Any, dict[str, Any]]:
