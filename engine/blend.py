@@ -38,7 +38,7 @@ class MorphBlend:
         return (self.template + np.concatenate(weights, axis=1) @ self.morphs).reshape(len(sliders), -1, 3)
 
     def macro_weights(self, sliders: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Weights [N,16] of the macro morphs: products of ancestry, sex and age, as MakeHuman blends them."""
+        """Weights [N,24] of the macro morphs: products of ancestry, sex, age and weight, as MakeHuman blends them."""
         index = self.schema.slider_index
         shares = sliders[:, [index["african"], index["asian"], index["european"]]]
         total = shares.sum(axis=1, keepdims=True)
@@ -46,5 +46,8 @@ class MorphBlend:
         male, old = (sliders[:, index[name]] for name in ("sex", "age"))
         sexes, ages = np.stack([1 - male, male], 1), np.stack([1 - old, old], 1)
         faces = np.einsum("na,ns,ng->nasg", shares, sexes, ages).reshape(len(sliders), -1)
-        bodies = np.einsum("ns,ng->nsg", sexes, ages).reshape(len(sliders), -1)
+        heavy = sliders[:, index["weight"]] if "weight" in index else np.full(len(sliders), 0.5, np.float32)
+        light, fat = np.maximum(1 - 2 * heavy, 0.0), np.maximum(2 * heavy - 1, 0.0)
+        weights = np.stack([light, 1 - light - fat, fat], 1)
+        bodies = np.einsum("ns,ng,nw->nsgw", sexes, ages, weights).reshape(len(sliders), -1)
         return np.concatenate([faces, bodies], axis=1).astype(np.float32)

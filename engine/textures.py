@@ -1,6 +1,8 @@
-"""Textures of the embedded character as one stack of 512² RGBA layers, and where in it each one lies."""
+"""Textures of the embedded character: a stack of 512² RGBA layers, masks of what is painted on skin, and their places.
 
-from collections.abc import Sequence
+The alpha of a skin layer is its height for bump mapping, 128 neutral; that of the others is opacity.
+"""
+
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-SIDE = 512
+from engine import atlas, paint
+from engine.atlas import SIDE
+from engine.head import Head
+from engine.schema import Schema
+
 SEXES, AGES = ("female", "male"), ("young", "middleage", "old")
 # Skin tones, dark to light: the textures they start from, and the mean CIELAB colour of the face they are shifted to.
 TONES = {
@@ -19,52 +25,136 @@ TONES = {
     "tone5": ("caucasian", (68.0, 12.0, 18.0)),
     "tone6": ("caucasian", (75.0, 11.0, 14.0)),
 }
-# Where the face lies in the skin textures, in pixels: rows, columns.
-FACE_ROWS, FACE_COLUMNS = slice(210, 320), slice(380, 490)
+# The middle of the face, in texels: rows, columns.
+FACE_ROWS, FACE_COLUMNS = slice(130, 380), slice(200, 460)
 # Linear RGB reflectance of melanin-coloured hair.
 HAIR_COLOURS = {
     "black": (0.012, 0.011, 0.011),
     "dark_brown": (0.045, 0.027, 0.018),
     "brown": (0.11, 0.062, 0.036),
+    "light_brown": (0.21, 0.130, 0.075),
     "auburn": (0.16, 0.055, 0.025),
+    "copper": (0.34, 0.120, 0.040),
     "blond": (0.42, 0.29, 0.15),
+    "light_blond": (0.60, 0.46, 0.27),
+    "platinum": (0.72, 0.65, 0.54),
     "grey": (0.40, 0.39, 0.38),
+    "white": (0.74, 0.73, 0.71),
 }
-EYE_TINTS = {"brown": (0.60, 0.82, 1.0)}  # the package's brown iris is red
-LIP_COLOURS = {"natural": (0.0, 0.0, 0.0, 0.0), "rose": (0.42, 0.10, 0.12, 0.45), "red": (0.33, 0.012, 0.025, 0.75)}
+# Irises that are made from another one of the package, and tints; the package's brown iris is red.
+IRIS_OF = {"dark_brown": "brown"}
+EYE_TINTS = {"brown": (0.60, 0.82, 1.0), "dark_brown": (0.30, 0.36, 0.42)}
+
+PAINTS = ("lips", "eye_makeup", "beard")  # in the order of painting
+BEARD_SHADE = 0.8  # a beard is a little darker than the hair on the head
+# Linear RGB and opacity.
+LIP_COLOURS = {
+    "natural": (0.0, 0.0, 0.0, 0.0),
+    "nude": (0.42, 0.20, 0.15, 0.50),
+    "coral": (0.55, 0.12, 0.08, 0.55),
+    "rose": (0.42, 0.10, 0.12, 0.50),
+    "red": (0.33, 0.012, 0.025, 0.75),
+    "plum": (0.12, 0.012, 0.045, 0.72),
+}
+# The shape of the mask, then linear RGB and opacity.
+EYE_COLOURS = {
+    "none": ("", (0.0, 0.0, 0.0, 0.0)),
+    "liner": ("liner", (0.010, 0.009, 0.010, 0.90)),
+    "smoky": ("smoky", (0.025, 0.022, 0.026, 0.75)),
+    "brown": ("shadow", (0.120, 0.050, 0.030, 0.60)),
+    "blue": ("shadow", (0.050, 0.120, 0.300, 0.55)),
+    "green": ("shadow", (0.045, 0.150, 0.090, 0.50)),
+}
 
 
 @dataclass(frozen=True)
 class Textures:
-    """stack [L,512,512,4] uint8 sRGB; `layer` gives the first layer of a name (a skin tone has six: sex × age)."""
+    """stack [L,512,512,4] uint8 sRGB RGBA; `layer` gives the first layer of a name (a skin tone has six: sex × age).
+
+    masks [M,512,512] uint8 in the layout of the skin; `mask` gives the number of a name.
+    """
 
     stack: NDArray[np.uint8]
     layer: dict[str, int]
+    masks: NDArray[np.uint8]
+    mask: dict[str, int]
 
 
-def load(folder: Path, *, brows: Sequence[str], hair: Sequence[str], eyes: Sequence[str]) -> Textures:
-    """Read the textures of some choices from `data/embedded/character`."""
+def load(folder: Path, schema: Schema) -> Textures:
+    """Read and paint what the choices of a schema need, from `data/embedded/character`."""
     layers: list[NDArray[np.uint8]] = []
     first: dict[str, int] = {}
-    for tone, (ancestry, lab) in TONES.items():
+    chosen = {group.name: [c for c in group.choices if c != "none"] for group in schema.groups}
+    masks = {name: paint.mask(folder / "masks" / f"{name}.jpg") for name in ("lips", "eyelids")}
+    skins = _Skins(folder / "skins", masks)
+    for tone in chosen.get("skin", ()):
         first[f"skin/{tone}"] = len(layers)
-        layers += [
-            _opaque(_recolour(_read(folder / "skins" / f"{ancestry}_{s}_{a}.png"), lab)) for s in SEXES for a in AGES
-        ]
-    sources = [(f"hair/{n}", folder / "hair" / f"{n}.png", 1.0, 1.0) for n in hair]
-    sources += [(f"brows/{n}", folder / "brows" / f"{n}.png", 2.0, 1.5) for n in brows]
-    sources += [(f"eyes/{n}", folder / "eyes" / f"{n}.png", 0.0, 1.0) for n in eyes]
-    sources += [("lashes", folder / "lashes.png", 1.2, 0.8)]
-    for name, path, blur, gain in sources:
-        first[name] = len(layers)
-        layers.append(_prefilter(_read(path), blur, gain))
-        if name.startswith("hair/"):
-            layers[-1] = _even_out(layers[-1])
-        tint = np.array([*EYE_TINTS.get(name.removeprefix("eyes/"), (1.0, 1.0, 1.0)), 1.0])
-        layers[-1] = _tint_iris(layers[-1], tint) if name.startswith("eyes/") else layers[-1]
-    first["lips"] = len(layers)
-    layers.append(_opaque(_read(folder / "lips.jpg")))
-    return Textures(np.stack(layers), first)
+        layers += skins.tone(tone)
+    for group, blur, gain in (("hair", 1.0, 1.0), ("brows", 2.0, 1.5), ("lashes", 1.2, 0.8), ("eyes", 0.0, 1.0)):
+        for name in chosen.get(group, ()):
+            first[f"{group}/{name}"] = len(layers)
+            layers.append(_prefilter(_read(folder / group / f"{IRIS_OF.get(name, name)}.png"), blur, gain))
+            if group == "hair":
+                layers[-1] = _even_out(layers[-1])
+            elif group == "eyes":
+                layers[-1] = _tint_iris(layers[-1], np.array([*EYE_TINTS.get(name, (1.0, 1.0, 1.0)), 1.0]))
+    painted = _paint(Head.load(folder), chosen, masks)
+    return Textures(
+        np.stack(layers),
+        first,
+        np.stack([*painted.values()]),
+        {name: number for number, name in enumerate(painted)},
+    )
+
+
+def _paint(
+    head: Head, chosen: dict[str, list[str]], masks: dict[str, NDArray[np.uint8]]
+) -> dict[str, NDArray[np.uint8]]:
+    painted = {"lips": masks["lips"]}
+    if "beard" in chosen:
+        grown = paint.beards(head, masks["lips"])
+        painted |= {f"beard/{name}": grown[name] for name in chosen["beard"]}
+    if "eye_makeup" in chosen:
+        shapes = paint.eye_makeup(head, masks["eyelids"])
+        painted |= {f"eye_makeup/{name}": shapes[EYE_COLOURS[name][0]] for name in chosen["eye_makeup"]}
+    return painted
+
+
+def paints(
+    textures: Textures, schema: Schema, choices: NDArray[np.integer]
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """What is painted on the skin of faces with choices [N,G], in the order of PAINTS.
+
+    Returns the masks' numbers [N,P], −1 for nothing, and linear RGB and opacity [N,P,4].
+    """
+    numbers = np.full((len(choices), len(PAINTS)), -1, np.int32)
+    colours = np.zeros((len(choices), len(PAINTS), 4), np.float32)
+    index = schema.group_index
+    hair = (
+        np.array([HAIR_COLOURS[c] for c in schema.groups[index["hair_colour"]].choices])
+        if "hair_colour" in index
+        else np.array([HAIR_COLOURS["dark_brown"]])
+    )
+    own_hair = hair[choices[:, index["hair_colour"]]] if "hair_colour" in index else hair
+    for column, group in enumerate(PAINTS):
+        if group not in index:
+            continue
+        names = schema.groups[index[group]].choices
+        number = np.array([_mask_number(textures, group, name) for name in names], np.int32)
+        chosen = choices[:, index[group]]
+        numbers[:, column] = number[chosen]
+        if group == "beard":
+            colours[:, column, :3], colours[:, column, 3] = own_hair * BEARD_SHADE, 1.0
+        else:
+            table = LIP_COLOURS if group == "lips" else {name: colour for name, (_, colour) in EYE_COLOURS.items()}
+            colours[:, column] = np.array([table[name] for name in names])[chosen]
+    return numbers, colours * (numbers >= 0)[..., None]
+
+
+def _mask_number(textures: Textures, group: str, choice: str) -> int:
+    if choice in ("none", "natural"):
+        return -1
+    return textures.mask[group] if group in textures.mask else textures.mask[f"{group}/{choice}"]
 
 
 def _read(path: Path) -> NDArray[np.uint8]:
@@ -78,17 +168,46 @@ def _read(path: Path) -> NDArray[np.uint8]:
     return cv2.resize(cv2.cvtColor(image, code), (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
-def _opaque(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.dstack([rgb[..., :3], np.full(rgb.shape[:2], 255, np.uint8)])
+class _Skins:
+    """Skin layers of a tone: MakeHuman's textures in another colour, with a height map."""
+
+    def __init__(self, folder: Path, masks: dict[str, NDArray[np.uint8]]) -> None:
+        self.folder = folder
+        # Lips and lids have no pores, and no wrinkles that light could catch.
+        soft = cv2.GaussianBlur(np.maximum(masks["lips"], masks["eyelids"]), (0, 0), 3.0).astype(np.float32) / 255.0
+        self.rough = 1.0 - soft
+        self.pores = _pores()
+        self.skin = atlas.inside("head", "neck")[..., None]
+        self.sources: dict[str, tuple[NDArray[np.float32], NDArray[np.uint8]]] = {}
+
+    def tone(self, tone: str) -> list[NDArray[np.uint8]]:
+        ancestry, target = TONES[tone]
+        return [self._layer(f"{ancestry}_{s}_{a}", np.array(target, np.float32)) for s in SEXES for a in AGES]
+
+    def _layer(self, name: str, target: NDArray[np.float32]) -> NDArray[np.uint8]:
+        if name not in self.sources:
+            rgb = atlas.warp(_read(self.folder / f"{name}.png")[..., :3])
+            lab = cv2.cvtColor(rgb.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB).astype(np.float32)
+            self.sources[name] = lab, self._height(lab[..., 0])
+        lab, height = self.sources[name]
+        face = lab[FACE_ROWS, FACE_COLUMNS].reshape(-1, 3)
+        shifted = np.where(self.skin, lab + (target - np.median(face, axis=0)), lab)
+        rgb = cv2.cvtColor(shifted.astype(np.float32), cv2.COLOR_LAB2RGB)
+        return np.dstack([(rgb.clip(0, 1) * 255.0 + 0.5).astype(np.uint8), height])
+
+    def _height(self, lightness: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Folds and wrinkles are darker than what surrounds them; pores are too fine for the source."""
+        fine = cv2.GaussianBlur(lightness, (0, 0), 1.0) - cv2.GaussianBlur(lightness, (0, 0), 6.0)
+        relief = 6.0 * np.tanh(fine / 3.0) * 4.0 + self.pores
+        return (128.5 + self.rough * relief).clip(0, 255).astype(np.uint8)
 
 
-def _recolour(rgba: NDArray[np.uint8], target: tuple[float, float, float]) -> NDArray[np.uint8]:
-    """Shift a skin texture in CIELAB so that its face has the target's mean colour."""
-    lab = cv2.cvtColor(rgba[..., :3].astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB)
-    face = lab[FACE_ROWS, FACE_COLUMNS].reshape(-1, 3)
-    lab = lab + (np.array(target, np.float32) - np.median(face, axis=0))
-    rgb = cv2.cvtColor(lab.astype(np.float32), cv2.COLOR_LAB2RGB)
-    return (rgb.clip(0, 1) * 255.0 + 0.5).astype(np.uint8)
+def _pores() -> NDArray[np.float32]:
+    """Fine relief of skin [512,512] with a spread of about 5."""
+    rng = np.random.default_rng(5)
+    noise = rng.normal(size=(SIDE, SIDE)).astype(np.float32)
+    grain = cv2.GaussianBlur(noise, (0, 0), 0.8) - cv2.GaussianBlur(noise, (0, 0), 2.2)
+    return np.asarray(grain / grain.std() * 5.0, np.float32)
 
 
 def _prefilter(rgba: NDArray[np.uint8], blur: float, gain: float) -> NDArray[np.uint8]:

