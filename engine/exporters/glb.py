@@ -1,0 +1,219 @@
+"""A character as one glTF 2.0 file (.glb) with its textures and its sliders as morph targets.
+
+Each piece is a mesh of its own with only the targets that move it; the same name is the same target everywhere.
+Displacements and changes of normals are sparse accessors where most vertices stay. The eyeballs are nodes whose origin
+is their centre, so that a client can turn them. `extras.likeness` of the scene says how weights follow from sliders.
+"""
+
+import json
+import struct
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.exporters.figure import Figure, Piece
+from engine.exporters.materials import Alpha, Material, as_png
+
+COPYRIGHT = "Head, morph targets, hair and textures: MakeHuman, CC0 1.0 (see NOTICE of the project likeness)"
+ALPHA_CUTOFF = 0.4
+EYEBALLS = ("eye_left", "eye_right")
+FLOAT, UNSIGNED_SHORT = 5126, 5123
+ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963
+LINEAR, LINEAR_MIPMAP_LINEAR, CLAMP_TO_EDGE = 9729, 9987, 33071
+# Accessors of one kind lie in one buffer view. Those of vertices need its stride.
+VIEWS: dict[str, dict[str, int]] = {
+    "vectors": {"byteStride": 12, "target": ARRAY_BUFFER},
+    "coordinates": {"byteStride": 8, "target": ARRAY_BUFFER},
+    "scalars": {"byteStride": 4, "target": ARRAY_BUFFER},
+    "triangles": {"target": ELEMENT_ARRAY_BUFFER},
+    "sparse_vertices": {},
+    "sparse_vectors": {},
+}
+
+
+def to_glb(figure: Figure, about: Mapping[str, Any]) -> bytes:
+    """The bytes of a .glb file; the same figure and description give the same bytes.
+
+    Args:
+        about: what `extras.likeness` says of the character beside the morph basis (parameters, origin), plain JSON.
+    """
+    file = _File()
+    nodes: list[dict[str, Any]] = [{"name": str(about.get("character", "character")), "children": []}]
+    meshes = [(file.mesh(figure, piece), figure.places(piece)) for piece in figure.pieces]
+    for move, influence in zip(figure.moves(), figure.weights - figure.rest, strict=True):
+        for mesh, places in meshes:
+            file.morph(mesh, move.name, move.displacement[places], move.normal[places], float(influence))
+    for piece in figure.pieces:
+        nodes[0]["children"].append(len(nodes))
+        nodes.append({"name": piece.name, "mesh": len(nodes) - 1})
+        if piece.name in EYEBALLS:
+            nodes[-1]["translation"] = [float(v) for v in figure.centre(piece)]
+    rest = {name: float(weight) for name, weight in zip(figure.basis.names, figure.rest, strict=True) if weight}
+    likeness = {**about, **figure.basis.description(), "rest": rest}
+    document = {
+        "asset": {"version": "2.0", "generator": f"likeness {version('likeness')}", "copyright": COPYRIGHT},
+        "scene": 0,
+        "scenes": [{"name": nodes[0]["name"], "nodes": [0], "extras": {"likeness": likeness}}],
+        "nodes": nodes,
+        **file.finish(),
+    }
+    return _pack(document, file.binary)
+
+
+class _File:
+    """Collects meshes, materials, accessors and the binary chunk."""
+
+    def __init__(self) -> None:
+        self.chunks: dict[str, list[bytes]] = {name: [] for name in VIEWS}
+        self.lengths = dict.fromkeys(VIEWS, 0)
+        self.accessors: list[dict[str, Any]] = []
+        self.meshes: list[dict[str, Any]] = []
+        self.materials: list[dict[str, Any]] = []
+        self.pictures: list[tuple[str, bytes]] = []
+        self.material_numbers: dict[str, int] = {}
+        self.binary = b""
+
+    def mesh(self, figure: Figure, piece: Piece) -> dict[str, Any]:
+        """Add a piece without morph targets; returns its entry."""
+        points = figure.vertices[piece.sources]
+        if piece.name in EYEBALLS:
+            points = points - figure.centre(piece)
+        attributes = {
+            "POSITION": self._dense("vectors", points, bounded=True),
+            "NORMAL": self._dense("vectors", figure.normals[figure.places(piece)]),
+            "_SOURCE": self._dense("scalars", piece.sources.astype(np.float32)),
+        }
+        if piece.material.picture is not None:
+            # V runs down in glTF.
+            attributes["TEXCOORD_0"] = self._dense("coordinates", piece.uvs * [1.0, -1.0] + [0.0, 1.0])
+        primitive = {
+            "attributes": attributes,
+            "indices": self._indices(piece.triangles),
+            "material": self._material(piece.material),
+            "targets": [],
+        }
+        mesh = {"name": piece.name, "primitives": [primitive], "weights": [], "extras": {"targetNames": []}}
+        self.meshes.append(mesh)
+        return mesh
+
+    def morph(self, mesh: dict[str, Any], name: str, displacement: NDArray, normal: NDArray, influence: float) -> None:
+        """Add what a target does to the vertices of a mesh, [P,3] each, if it does anything."""
+        if not displacement.any():
+            return
+        target = {"POSITION": self._sparse(displacement, bounded=True), "NORMAL": self._sparse(normal)}
+        mesh["primitives"][0]["targets"].append(target)
+        mesh["extras"]["targetNames"].append(name)
+        mesh["weights"].append(influence)
+
+    def finish(self) -> dict[str, Any]:
+        """All that refers to the binary chunk, which is complete then."""
+        views = []
+        for name, chunks in self.chunks.items():
+            views.append(self._view(b"".join(chunks), **VIEWS[name]))
+        images = []
+        for name, data in self.pictures:
+            images.append({"name": name, "mimeType": "image/png", "bufferView": len(views)})
+            views.append(self._view(data))
+        sampler = {
+            "magFilter": LINEAR,
+            "minFilter": LINEAR_MIPMAP_LINEAR,
+            "wrapS": CLAMP_TO_EDGE,
+            "wrapT": CLAMP_TO_EDGE,
+        }
+        return {
+            "meshes": self.meshes,
+            "materials": self.materials,
+            "textures": [{"source": number, "sampler": 0} for number in range(len(images))],
+            "samplers": [sampler],
+            "images": images,
+            "accessors": self.accessors,
+            "bufferViews": views,
+            "buffers": [{"byteLength": len(self.binary)}],
+        }
+
+    def _view(self, data: bytes, **properties: int) -> dict[str, Any]:
+        view = {"buffer": 0, "byteOffset": len(self.binary), "byteLength": len(data), **properties}
+        self.binary += _padded(data, b"\0")
+        return view
+
+    def _put(self, view: str, data: bytes) -> dict[str, int]:
+        """Append to a buffer view; where it lies in there."""
+        place = {"bufferView": list(VIEWS).index(view), "byteOffset": self.lengths[view]}
+        data = _padded(data, b"\0")
+        self.chunks[view].append(data)
+        self.lengths[view] += len(data)
+        return place
+
+    def _add(self, accessor: dict[str, Any]) -> int:
+        self.accessors.append(accessor)
+        return len(self.accessors) - 1
+
+    def _dense(self, view: str, values: NDArray, *, bounded: bool = False) -> int:
+        values = np.ascontiguousarray(values, np.float32)
+        kind = {"vectors": "VEC3", "coordinates": "VEC2", "scalars": "SCALAR"}[view]
+        place = self._put(view, values.tobytes())
+        return self._add(
+            {**place, "componentType": FLOAT, "count": len(values), "type": kind, **_bounds(values, bounded)}
+        )
+
+    def _sparse(self, values: NDArray[np.float32], *, bounded: bool = False) -> int:
+        """An accessor of vectors that are mostly 0; dense where that is smaller."""
+        changed = np.flatnonzero(values.any(axis=1))
+        if len(changed) * 14 >= len(values) * 12:
+            return self._dense("vectors", values, bounded=bounded)
+        accessor = {"componentType": FLOAT, "count": len(values), "type": "VEC3", **_bounds(values, bounded)}
+        if len(changed):
+            indices = self._put("sparse_vertices", changed.astype("<u2").tobytes())
+            accessor["sparse"] = {
+                "count": len(changed),
+                "indices": {**indices, "componentType": UNSIGNED_SHORT},
+                "values": self._put("sparse_vectors", np.ascontiguousarray(values[changed], "<f4").tobytes()),
+            }
+        return self._add(accessor)
+
+    def _indices(self, triangles: NDArray[np.int64]) -> int:
+        place = self._put("triangles", triangles.astype("<u2").tobytes())
+        return self._add({**place, "componentType": UNSIGNED_SHORT, "count": triangles.size, "type": "SCALAR"})
+
+    def _material(self, material: Material) -> int:
+        if material.name not in self.material_numbers:
+            self.material_numbers[material.name] = len(self.materials)
+            self.materials.append(self._material_entry(material))
+        return self.material_numbers[material.name]
+
+    def _material_entry(self, material: Material) -> dict[str, Any]:
+        surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": material.roughness}
+        if material.picture is not None:
+            surface["baseColorTexture"] = {"index": len(self.pictures)}
+            self.pictures.append((material.name, as_png(material.picture)))
+        else:
+            surface["baseColorFactor"] = [*material.colour, 1.0]
+        entry: dict[str, Any] = {"name": material.name, "pbrMetallicRoughness": surface}
+        if material.alpha is not Alpha.OPAQUE:
+            entry["alphaMode"] = str(material.alpha)
+        if material.alpha is Alpha.MASK:
+            entry["alphaCutoff"] = ALPHA_CUTOFF
+        if material.double_sided:
+            entry["doubleSided"] = True
+        return entry
+
+
+def _bounds(values: NDArray[np.float32], bounded: bool) -> dict[str, list[float]]:
+    if not bounded:
+        return {}
+    return {"min": values.min(axis=0).tolist(), "max": values.max(axis=0).tolist()}
+
+
+def _padded(data: bytes, filler: bytes) -> bytes:
+    return data + filler * (-len(data) % 4)
+
+
+def _pack(document: dict[str, Any], binary: bytes) -> bytes:
+    """The container: a header, a JSON chunk, a binary chunk."""
+    text = _padded(json.dumps(document, separators=(",", ":")).encode(), b" ")
+    size = 12 + 8 + len(text) + 8 + len(binary)
+    header = struct.pack("<4sII", b"glTF", 2, size) + struct.pack("<I4s", len(text), b"JSON")
+    return header + text + struct.pack("<I4s", len(binary), b"BIN\0") + binary

@@ -1,0 +1,95 @@
+"""What each piece of an exported character is made of: a picture, an opacity rule and a roughness."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import textures
+from engine.renderer import Renderer
+
+Bytes = NDArray[np.uint8]
+
+# Hair pictures are grey strands of mean brightness ½; the renderer's shading gives them colour in the same way.
+STRAND_FLOOR, STRAND_GAIN = 0.15, 1.7
+BROW_SHADE, LASH_SHADE = 0.7, 0.25
+TOOTH_COLOUR = (0.62, 0.57, 0.50)
+DEFAULT_HAIR_COLOUR = "dark_brown"
+
+
+class Alpha(StrEnum):
+    """How the opacity in a picture is used, in glTF's words."""
+
+    OPAQUE = "OPAQUE"
+    MASK = "MASK"
+    BLEND = "BLEND"
+
+
+@dataclass(frozen=True)
+class Material:
+    """picture [H,W,3 or 4] sRGB uint8, or none; colour: linear RGB that multiplies it."""
+
+    name: str
+    picture: Bytes | None
+    roughness: float
+    alpha: Alpha = Alpha.OPAQUE
+    double_sided: bool = False
+    colour: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+def materials(
+    renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray[np.int64], chosen: dict[str, str]
+) -> dict[str, Material]:
+    """Materials of the pieces skin, teeth, eyes, and of those of lashes, brows and hair that the character wears.
+
+    Args:
+        sliders: [S].
+        choices: [G] choice numbers.
+        chosen: the names of these choices, by group.
+    """
+    layer, stack = renderer.textures.layer, renderer.textures.stack
+    made = {
+        "skin": Material("skin", renderer.skin(sliders[None], choices[None]), roughness=0.55),
+        "teeth": Material("teeth", None, roughness=0.35, colour=TOOTH_COLOUR),
+    }
+    # Blended cards are drawn in any order: right for one thin sheet over the skin, wrong for the many sheets of hair.
+    rules = {
+        "eyes": (0.08, Alpha.MASK, False),
+        "lashes": (0.7, Alpha.BLEND, True),
+        "brows": (0.8, Alpha.BLEND, True),
+        "hair": (0.6, Alpha.MASK, True),
+    }
+    hair_colour = np.array(textures.HAIR_COLOURS[chosen.get("hair_colour", DEFAULT_HAIR_COLOUR)], np.float32)
+    for group, (roughness, alpha, double_sided) in rules.items():
+        number = layer.get(f"{group}/{chosen.get(group)}")
+        if number is not None:
+            picture = stack[number] if group == "eyes" else _coloured(group, stack[number], hair_colour)
+            made[group] = Material(group, picture, roughness, alpha, double_sided)
+    return made
+
+
+def _coloured(group: str, grey: Bytes, colour: NDArray[np.float32]) -> Bytes:
+    """A picture [H,W,4] of hairs, in a linear RGB colour."""
+    if group == "hair":
+        strand = STRAND_FLOOR + STRAND_GAIN * (grey[..., :1].astype(np.float32) / 255.0) ** 2
+    else:
+        strand = np.full((*grey.shape[:2], 1), BROW_SHADE if group == "brows" else LASH_SHADE, np.float32)
+    rgb = (to_srgb(colour * strand) * 255.0 + 0.5).astype(np.uint8)
+    return np.dstack([rgb, grey[..., 3:]])
+
+
+def to_srgb(linear: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Linear light to sRGB, both in [0, 1] (IEC 61966-2-1)."""
+    value = np.clip(linear, 0.0, 1.0)
+    return np.where(value <= 0.0031308, 12.92 * value, 1.055 * value ** (1.0 / 2.4) - 0.055)
+
+
+def as_png(picture: Bytes) -> bytes:
+    """A picture [H,W,3 or 4] as a PNG file; the same picture gives the same bytes."""
+    code = cv2.COLOR_RGBA2BGRA if picture.shape[2] == 4 else cv2.COLOR_RGB2BGR
+    done, data = cv2.imencode(".png", cv2.cvtColor(picture, code), [cv2.IMWRITE_PNG_COMPRESSION, 6])
+    if not done:
+        raise ValueError(f"OpenCV cannot write a picture of shape {picture.shape} as PNG")
+    return data.tobytes()
