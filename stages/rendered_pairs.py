@@ -1,24 +1,31 @@
-"""Random parameters and the engine's render of them in the game look: what the imitator learns from."""
+"""Random parameters and the engine's render of them in the game look: what the imitator learns from.
 
-from collections.abc import Mapping
-from functools import cache, partial
+A character that its own engine draws is asked for pictures; one that has only exported pairs gives those. All pictures
+are in the reference frame.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from engine import sampling
-from engine.renderer import Renderer
-from engine.scenes import Scenes
-from models.images import decode, encode_jpeg, encode_png, grid, resize
-from stages import tables
+from engine.character import Character
+from models.images import BadImage, decode, encode_jpeg, encode_png, grid, resize
+from stages import exported, tables
 from stages.context import Context
+from stages.drawing import Frame, engine_of
+from stages.exported import Pair, Problem
 from stages.parallel import map_chunks
 from stages.pictures import write_picture
 
-VERSION = "1"
+VERSION = "2"
 INPUTS = ("embedded", "character")
 ROWS_A_CHUNK = 64
 SCHEMA = pa.schema(
@@ -36,40 +43,88 @@ SCHEMA = pa.schema(
 class Config(BaseModel, frozen=True, extra="forbid"):
     """How many pairs, how large, drawn how."""
 
-    pairs: int = Field(default=20_000, ge=20, description="renders")
+    pairs: int = Field(default=20_000, ge=20, description="renders; of exported pairs, so many at the most")
     size: int = Field(default=512, ge=64, description="pixels")
     sampler: Literal["uniform", "plausible", "mixed"] = Field(default="uniform", description="uniform as in the papers")
     seed: int = 2
 
 
 def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
-    """Write `pairs.parquet` and a contact sheet. Returns counts."""
-    work = partial(_draw, inputs["character"], inputs["embedded"], context.device, config)
-    chunks = [range(start, min(start + ROWS_A_CHUNK, config.pairs)) for start in range(0, config.pairs, ROWS_A_CHUNK)]
-    rows = map_chunks(work, chunks, context, "rendered pairs", config.pairs)
+    """Write `pairs.parquet`, `quarantine.parquet` and a contact sheet. Returns counts.
+
+    Raises CharacterError when the character's folder cannot be used, or when too few exported pairs can.
+    """
+    character = Character.load(inputs["character"])
+    if character.has_engine:
+        rows, problems = _rendered(character, inputs, config, context), []
+    else:
+        rows, problems = _exported(character, config, context)
     tables.write(out / "pairs.parquet", rows, SCHEMA)
+    set_aside = [exported.quarantined(problem, character.schema.name) for problem in problems]
+    tables.write(out / "quarantine.parquet", set_aside, tables.QUARANTINE_SCHEMA)
     write_picture(out / "pairs.png", grid([resize(decode(row["image"]), 160) for row in rows[:48]], columns=8))
-    return {"rows": len(rows), "mean_kilobytes": float(np.mean([len(row["image"]) for row in rows]) / 1024)}
+    kilobytes = float(np.mean([len(row["image"]) for row in rows]) / 1024)
+    return {"rows": len(rows), "quarantined": len(set_aside), "mean_kilobytes": kilobytes}
 
 
-@cache
-def _renderer(character: Path, embedded: Path, device: str) -> Renderer:
-    return Renderer(character, embedded, device)
+def _chunks(count: int, rows: int = ROWS_A_CHUNK) -> list[range]:
+    return [range(start, min(start + rows, count)) for start in range(0, count, rows)]
+
+
+def _row(number: int, name: str, image: NDArray[np.uint8], sliders: NDArray, choices: NDArray) -> dict[str, Any]:
+    """A row without labels; every tenth is for validation or for tests."""
+    split = ("test", "val")[number % 20] if number % 20 < 2 else "train"
+    return {
+        "id": name, "split": split, "image": encode_jpeg(image), "labels": None,
+        "parameters": sliders, "discrete": choices,
+    }  # fmt: skip
+
+
+def _rendered(
+    character: Character, inputs: Mapping[str, Path], config: Config, context: Context
+) -> list[dict[str, Any]]:
+    work = partial(_draw, inputs["character"], inputs["embedded"], context.device, config)
+    if not character.is_embedded:
+        # A studio's engine says itself how often it may be started.
+        context = replace(context, workers=min(context.workers, getattr(character.source, "parallel", 1)))
+    return map_chunks(work, _chunks(config.pairs), context, "rendered pairs", config.pairs)
 
 
 def _draw(character: Path, embedded: Path, device: str, config: Config, numbers: range) -> list[dict[str, Any]]:
-    renderer = _renderer(character, embedded, device)
+    engine = engine_of(character, embedded, device)
+    assert engine is not None
     rng = np.random.default_rng([config.seed, numbers.start])
-    sliders, choices = sampling.SAMPLERS[config.sampler](renderer.schema, len(numbers), rng)
-    drawn = renderer.render(sliders, choices, Scenes.game(len(numbers)), config.size)
-    return [
-        {
-            "id": f"{number:06d}",
-            "split": ("test", "val")[number % 20] if number % 20 < 2 else "train",
-            "image": encode_jpeg(drawn.image[k]),
-            "labels": encode_png(drawn.labels[k]),
-            "parameters": sliders[k],
-            "discrete": choices[k],
-        }
-        for k, number in enumerate(numbers)
-    ]
+    sliders, choices = sampling.SAMPLERS[config.sampler](engine.schema, len(numbers), rng)
+    drawn = engine.draw(sliders, choices, config.size)
+    rows = [_row(number, f"{number:06d}", drawn.image[k], sliders[k], choices[k]) for k, number in enumerate(numbers)]
+    if drawn.labels is not None:
+        for row, labels in zip(rows, drawn.labels, strict=True):
+            row["labels"] = encode_png(labels)
+    return rows
+
+
+def _exported(character: Character, config: Config, context: Context) -> tuple[list[dict[str, Any]], list[Problem]]:
+    frame = Frame(character.require_reference())
+    export = exported.read(character)
+    export.require_enough()
+    pairs = export.pairs[: config.pairs]
+    chunks = [[(number, pairs[number]) for number in numbers] for numbers in _chunks(len(pairs))]
+    found = map_chunks(partial(_read, frame, config.size), chunks, context, "exported pairs", len(pairs))
+    rows = [entry for entry in found if isinstance(entry, dict)]
+    problems = [*export.problems, *(entry for entry in found if isinstance(entry, Problem))]
+    replace(export, pairs=pairs[: len(rows)], problems=problems).require_enough()
+    return rows, sorted(problems, key=lambda problem: problem.row)
+
+
+def _read(frame: Frame, size: int, numbered: Sequence[tuple[int, Pair]]) -> list[dict[str, Any] | Problem]:
+    return [_read_one(number, pair, frame, size) for number, pair in numbered]
+
+
+def _read_one(number: int, pair: Pair, frame: Frame, size: int) -> dict[str, Any] | Problem:
+    try:
+        picture = exported.open_picture(pair)
+    except BadImage as error:
+        return Problem(pair.id, pair.row, f"{pair.where}: {error}")
+    if reason := frame.refusal(picture):
+        return Problem(pair.id, pair.row, f"{pair.where}: {reason}")
+    return _row(number, pair.id, frame(picture, size), pair.sliders, pair.choices)
