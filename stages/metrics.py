@@ -1,7 +1,7 @@
 """Scores as plain functions of arrays, and confidence intervals by bootstrap over people."""
 
 from collections.abc import Callable, Sequence
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,8 @@ class Score(TypedDict):
     bound: float | None  # the best that could be reached
     ci: list[float] | None  # 95 % confidence interval of the value
     n: int
+    reason: NotRequired[str]  # why there is no value
+    by: NotRequired[str]  # "imitator" where it drew in the engine's place
 
 
 def score(
@@ -34,6 +36,11 @@ def score(
 
     interval = None if ci is None else [round(float(end), 5) for end in ci]
     return {"value": tidy(value), "baseline": tidy(baseline), "bound": tidy(bound), "ci": interval, "n": int(n)}
+
+
+def nothing(reason: str, n: int = 0) -> Score:
+    """The score that a character cannot have."""
+    return {"value": None, "baseline": None, "bound": None, "ci": None, "n": n, "reason": reason}
 
 
 def bootstrap(statistic: Callable[[NDArray[np.int64]], float], people: ArrayLike, seed: int = 0) -> list[float]:

@@ -4,8 +4,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from models.images import encode_png
+
+IMITATOR_MARK = "imitator"
+"""On a picture that the imitator drew in the engine's place."""
 
 # One colour a class, in the order of models.parsing.CLASSES.
 PALETTE = np.array(
@@ -25,3 +29,19 @@ def write_picture(path: Path, image: NDArray[np.uint8]) -> None:
 def colour_labels(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A label map [H,W] as an RGB picture [H,W,3]."""
     return PALETTE[labels]
+
+
+def marked(image: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
+    """A picture [H,W,3] with a word in its lower right corner; no word, no change."""
+    if not text:
+        return image
+    picture = Image.fromarray(image)
+    draw = ImageDraw.Draw(picture, "RGBA")
+    size = max(9, image.shape[0] // 20)
+    font = ImageFont.load_default(size)
+    left, top, right, bottom = draw.textbbox((0, 0), text, font)
+    margin = size // 2
+    x, y = image.shape[1] - (right - left) - 2 * margin, image.shape[0] - (bottom - top) - 2 * margin
+    draw.rectangle((x, y, image.shape[1], image.shape[0]), (0, 0, 0, 150))
+    draw.text((x + margin - left, y + margin - top), text, (255, 255, 255, 255), font)
+    return np.asarray(picture)

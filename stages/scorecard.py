@@ -2,12 +2,13 @@
 
 Every score stands beside the same score of the average face (`baseline`), the best that could be reached (`bound`),
 a 95 % interval from resampling people (`ci`) and the number of samples (`n`). `scorecard.json` holds what the same
-inputs always give; the speed is only in the returned metrics.
+inputs always give; the speed is only in the returned metrics. A score that a character cannot have is null and says
+why (`reason`); one for which the imitator drew in the engine's place says so (`by`).
 """
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,70 +18,35 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
 from torch import Tensor
 
-from engine.renderer import Renderer
-from engine.scenes import Scenes
-from models.encoder import Encoder
+from engine.schema import Schema
 from models.identity import IdentityModel
 from models.images import decode, decode_labels, grid, resize
 from models.parsing import CLASSES, STRIDE
 from models.predictor import Predictor
-from stages import encoder as encoder_stage
-from stages import identity_model as identity_stage
-from stages import imitator as imitator_stage
 from stages import metrics, tables
 from stages import parsing_model as parsing_stage
+from stages.bench import FACE_SIZE, Bench, Config, as_bytes, embed, predict
 from stages.context import Context
 from stages.judge import Judge
-from stages.metrics import Score, score
+from stages.metrics import Score, nothing, score
 from stages.pictures import write_picture
 
-VERSION = "1"
+VERSION = "2"
 INPUTS = (
     "embedded", "photos", "character", "aligned_faces", "identity_model", "parsing_model", "rendered_pairs",
     "imitator", "encoder",
 )  # fmt: skip
 PHENOTYPES = ("sex", "age", "african", "asian", "european")
-FACE_SIZE = 256
 FITTED = 16  # label maps that the parser's bound is measured on
-
-
-class Config(BaseModel, frozen=True, extra="forbid"):
-    """How much is scored."""
-
-    people: int = Field(default=1000, ge=2, description="held-out people at the most")
-    judged: int = Field(default=1000, ge=2, description="of these, how many the judge compares")
-    pairs: int = Field(default=1000, ge=1, description="unseen renders at the most")
-    visible: float = Field(
-        default=0.004,
-        description="a slider is visible if, from 0 to 1, it changes the head in the frontal render by this mean share "
-        "of full scale",
-    )
-
-
-@dataclass(frozen=True)
-class Bench:
-    """Everything that is scored, loaded once."""
-
-    renderer: Renderer
-    faces: pd.DataFrame  # held-out synthetic portraits
-    photos: pd.DataFrame  # real photos
-    pairs: pd.DataFrame  # unseen renders
-    identity: IdentityModel
-    encoder: Encoder
-    x: NDArray[np.float32]  # [N,width] the encoder's answers to `faces`
-    config: Config
-    inputs: Mapping[str, Path]
-    context: Context
 
 
 def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
     """Write `scorecard.json` and pictures. Returns the main figures and the speed."""
     torch.set_grad_enabled(False)
     try:
-        bench = _load(inputs, config, context)
+        bench = Bench.load(inputs, config, context)
         card: dict[str, Any] = {}
         sections = (recovery, verification, likeness, imitator, parsing, identity)
         for number, section in enumerate(sections):
@@ -106,68 +72,58 @@ def flat(card: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     return found
 
 
-def _load(inputs: Mapping[str, Path], config: Config, context: Context) -> Bench:
-    faces = tables.read(inputs["aligned_faces"] / "faces.parquet")
-    test = faces[(faces["split"] == "test") & (faces["source"] == "portraits")]
-    people = sorted(test["person"].unique())[: config.people]
-    test = test[test["person"].isin(people)].sort_values("id").reset_index(drop=True)
-    pairs = tables.read(inputs["rendered_pairs"] / "pairs.parquet")
-    identity = identity_stage.load(inputs["identity_model"]).to(context.device).eval()
-    encoder = encoder_stage.load(inputs["encoder"]).to(context.device).eval()
-    return Bench(
-        renderer=Renderer(inputs["character"], inputs["embedded"], context.device),
-        faces=test,
-        photos=faces[faces["source"] == "photos"].sort_values("id").reset_index(drop=True),
-        pairs=pairs[pairs["split"] == "test"].head(config.pairs).reset_index(drop=True),
-        identity=identity,
-        encoder=encoder,
-        x=predict(identity, encoder, test["image"], context.device),
-        config=config,
-        inputs=inputs,
-        context=context,
-    )
+def visible_sliders(bench: Bench, size: int = 128) -> dict[str, float]:
+    """How much each slider, from 0 to 1, changes the frontal picture of the average face.
 
-
-def embed(identity: IdentityModel, images: pd.Series, device: str) -> NDArray[np.float32]:
-    """Identity embeddings [N,D] of aligned faces."""
-    return tables.in_batches(identity, tables.Pictures(images.tolist(), FACE_SIZE), device).numpy()
-
-
-def predict(identity: IdentityModel, encoder: Encoder, images: pd.Series, device: str) -> NDArray[np.float32]:
-    """Parameter vectors [N,width] of aligned faces."""
-    return tables.in_batches(
-        lambda faces: encoder(identity(faces)), tables.Pictures(images.tolist(), FACE_SIZE), device
-    ).numpy()
-
-
-def visible_sliders(renderer: Renderer, threshold: float, size: int = 128) -> dict[str, float]:
-    """How much each slider, from 0 to 1, changes the frontal render of the bald average face.
-
-    Mean absolute difference over the head's pixels as a share of full scale, of the sliders that reach the threshold.
+    Mean absolute difference over the head's pixels (over all, where nobody says which those are) as a share of full
+    scale, of the sliders that reach the configured threshold.
     """
-    schema = renderer.schema
+    schema = bench.schema
     sliders = np.repeat(schema.neutral_sliders()[None], 2 * schema.n_sliders, axis=0)
     for number in range(schema.n_sliders):
         sliders[2 * number, number], sliders[2 * number + 1, number] = 0.0, 1.0
     choices = np.repeat(schema.neutral_discrete()[None], len(sliders), axis=0)
-    drawn = renderer.render(sliders, choices, Scenes.game(len(sliders)), size)
-    low, high = drawn.image[0::2].astype(np.float32), drawn.image[1::2].astype(np.float32)
-    head = (drawn.labels[0::2] > 0) | (drawn.labels[1::2] > 0)
+    image, labels = bench.drawn(sliders, choices, size)
+    low, high = image[0::2].astype(np.float32), image[1::2].astype(np.float32)
+    head = np.ones(low.shape[:3], bool) if labels is None else (labels[0::2] > 0) | (labels[1::2] > 0)
     change = (np.abs(high - low).mean(axis=3) * head).sum(axis=(1, 2)) / head.sum(axis=(1, 2)) / 255.0
-    return {s.name: float(c) for s, c in zip(schema.sliders, change, strict=True) if c >= threshold}
+    return {s.name: float(c) for s, c in zip(schema.sliders, change, strict=True) if c >= bench.config.visible}
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Faces whose parameters are known, and the encoder's answers."""
+
+    on: str
+    people: NDArray
+    truth: NDArray[np.float32]  # [N,S]
+    choices: NDArray[np.int16]  # [N,G]
+    guess: NDArray[np.float32]
+    guessed: NDArray[np.int16]
+
+
+def _known(bench: Bench) -> _Known:
+    """Held-out portraits; of a character that they do not show, its own unseen renders."""
+    table, x, on, who = bench.faces, bench.x, "portraits of held-out people", "person"
+    if not bench.portraits_are_its_own:
+        table, on, who = bench.pairs, "unseen renders", "id"
+        x = predict(bench.identity, bench.encoder, table["image"], bench.context.device, bench.imitator.size)
+    truth, choices = tables.stack(table["parameters"]), tables.stack(table["discrete"], np.int16)
+    return _Known(on, table[who].to_numpy(), truth, choices, *bench.schema.choose(x))
 
 
 def recovery(bench: Bench, out: Path) -> dict[str, Any]:
-    """How well known parameters of held-out people are read from their portraits."""
-    schema, people = bench.renderer.schema, bench.faces["person"].to_numpy()
-    truth, choices = np.stack(bench.faces["parameters"].tolist()), np.stack(bench.faces["discrete"].tolist())
-    guess, guessed = schema.choose(bench.x)
-    neutral = np.broadcast_to(schema.neutral_sliders(), truth.shape)
-    each, average = metrics.r2(truth, guess), metrics.r2(truth, neutral)
-    visible = visible_sliders(bench.renderer, bench.config.visible)
+    """How well known parameters are read from faces that never trained; `on` says which faces."""
+    schema, known = bench.schema, _known(bench)
+    truth, guess, people = known.truth, known.guess, known.people
+    each = metrics.r2(truth, guess)
+    average = metrics.r2(truth, np.broadcast_to(schema.neutral_sliders(), truth.shape))
+    visible = visible_sliders(bench)
 
-    def mean_of(names: list[str]) -> Score:
-        columns = [schema.slider_index[name] for name in names]
+    def mean_of(names: Sequence[str]) -> Score:
+        columns = [schema.slider_index[name] for name in names if name in schema.slider_index]
+        if not np.isfinite(each[columns]).any():
+            return nothing("no such slider varies", n=len(truth))
         interval = metrics.bootstrap(
             lambda rows: float(np.nanmean(metrics.r2(truth[rows][:, columns], guess[rows][:, columns]))), people
         )
@@ -175,30 +131,38 @@ def recovery(bench: Bench, out: Path) -> dict[str, Any]:
             float(np.nanmean(each[columns])), baseline=float(np.nanmean(average[columns])), ci=interval, n=len(truth)
         )
 
-    parts = sorted({slider.part for slider in schema.sliders})
     columns = {slider.name: number for number, slider in enumerate(schema.sliders)}
-    groups = {}
-    for number, group in enumerate(schema.groups):
-        hit = guessed[:, number] == choices[:, number]
-        average_hit = float((choices[:, number] == schema.neutral_discrete()[number]).mean())
-        interval = metrics.bootstrap(lambda rows, hit=hit: float(hit[rows].mean()), people)
-        groups[group.name] = score(float(hit.mean()), baseline=average_hit, bound=1.0, ci=interval, n=len(hit))
-    tone = schema.group_index["skin"]
-    near = np.abs(guessed[:, tone] - choices[:, tone]) <= 1
-    middle = np.abs(schema.neutral_discrete()[tone] - choices[:, tone]) <= 1
+    parts = sorted({slider.part for slider in schema.sliders})
     return {
+        "on": known.on,
         "visible": mean_of(list(visible)),
-        "phenotypes": mean_of(list(PHENOTYPES)),
+        "phenotypes": mean_of(PHENOTYPES),
         "all": mean_of(list(columns)),
-        "skin_within_one": score(
-            float(near.mean()), baseline=float(middle.mean()), bound=1.0, n=len(near),
-            ci=metrics.bootstrap(lambda rows: float(near[rows].mean()), people),
-        ),
-        "groups": groups,
-        "parts": {part: mean_of([s.name for s in schema.sliders if s.part == part]) for part in parts},
+        "skin_within_one": _skin_within_one(schema, known),
+        "groups": {group.name: _right_choices(schema, known, number) for number, group in enumerate(schema.groups)},
+        "parts": {part: mean_of(schema.names_of(part)) for part in parts},
         "sliders": {n: score(float(each[k]), baseline=float(average[k]), n=len(truth)) for n, k in columns.items()},
         "visible_sliders": {name: round(change, 5) for name, change in visible.items()},
-    }  # fmt: skip
+    }
+
+
+def _share(hit: NDArray[np.bool_], average: NDArray[np.bool_], people: NDArray) -> Score:
+    interval = metrics.bootstrap(lambda rows: float(hit[rows].mean()), people)
+    return score(float(hit.mean()), baseline=float(average.mean()), bound=1.0, ci=interval, n=len(hit))
+
+
+def _right_choices(schema: Schema, known: _Known, number: int) -> Score:
+    truth, neutral = known.choices[:, number], schema.neutral_discrete()[number]
+    return _share(known.guessed[:, number] == truth, truth == neutral, known.people)
+
+
+def _skin_within_one(schema: Schema, known: _Known) -> Score:
+    if "skin" not in schema.group_index:
+        return nothing("the character has no group `skin`")
+    tone = schema.group_index["skin"]
+    truth, neutral = known.choices[:, tone], schema.neutral_discrete()[tone]
+    near, middle = np.abs(known.guessed[:, tone] - truth) <= 1, np.abs(neutral - truth) <= 1
+    return _share(near, middle, known.people)
 
 
 def verification(bench: Bench, out: Path) -> dict[str, Any]:
@@ -223,55 +187,57 @@ def verification(bench: Bench, out: Path) -> dict[str, Any]:
 def likeness(bench: Bench, out: Path) -> dict[str, Any]:
     """What an independent recogniser makes of photo and engine render.
 
-    Each held-out person is encoded from the first photo; the gallery are their second photos, so that light and pose
-    of the first cannot help. The bound renders the person's true parameters. Real photos have no bound.
+    Without an engine the scores are null, and stand again as `imitator_…` for the imitator's drawings.
     """
-    judge, renderer = Judge(bench.inputs["embedded"] / "judge"), bench.renderer
+    found = _likeness(bench, out)
+    if bench.engine is not None:
+        return found
+    by_imitator: dict[str, Any] = {f"imitator_{name}": {**entry, "by": "imitator"} for name, entry in found.items()}
+    return {name: nothing(bench.no_engine) for name in found} | by_imitator
+
+
+def _likeness(bench: Bench, out: Path) -> dict[str, Score]:
+    """Each held-out person is encoded from the first photo; the gallery are their second photos, so that light and
+    pose of the first cannot help. The bound renders the person's true parameters, where they are known; real photos
+    have none.
+    """
+    judge = Judge(bench.inputs["embedded"] / "judge")
     shots = bench.faces.groupby("person").cumcount()
     counts = bench.faces.groupby("person")["id"].transform("size")
     first = bench.faces[(shots == 0) & (counts > 1)].head(bench.config.judged)
     second = bench.faces[(shots == 1) & bench.faces["person"].isin(first["person"])]
-    x = bench.x[first.index]
-    truth = renderer.schema.pack(np.stack(first["parameters"].tolist()), np.stack(first["discrete"].tolist()))
-    renders = draw(renderer, x)
-    described = {
-        "photo": _describe(judge, first["image"]),
-        "gallery": _describe(judge, second["image"]),
-        "render": np.stack([judge.describe(image) for image in renders]),
-        "truth": np.stack([judge.describe(image) for image in draw(renderer, truth)]),
-        "average": judge.describe(draw(renderer, renderer.schema.neutral()[None])[0])[None],
-    }
-    people = first["person"].to_numpy()
-    places = metrics.ranks(described["render"], described["gallery"])
-    best = metrics.ranks(described["truth"], described["gallery"])
+    renders = bench.draw(bench.x[first.index])
+    photo, gallery = _describe(judge, first["image"]), _describe(judge, second["image"])
+    render, average = np.stack([judge.describe(image) for image in renders]), judge.describe(bench.average)[None]
+    people, places = first["person"].to_numpy(), metrics.ranks(render, gallery)
+    truth = best = None
+    if bench.portraits_are_its_own:
+        x = bench.schema.pack(tables.stack(first["parameters"]), tables.stack(first["discrete"], np.int16))
+        truth = np.stack([judge.describe(image) for image in bench.draw(x)])
+        best = metrics.ranks(truth, gallery)
 
     def retrieval(k: int) -> Score:
-        chance = min(k / len(places), 1.0)
         interval = metrics.bootstrap(lambda rows: float((places[rows] <= k).mean()), people)
-        return score(
-            float((places <= k).mean()), baseline=chance, bound=float((best <= k).mean()), ci=interval, n=len(places)
-        )
+        bound = None if best is None else float((best <= k).mean())
+        chance = min(k / len(places), 1.0)
+        return score(float((places <= k).mean()), baseline=chance, bound=bound, ci=interval, n=len(places))
 
-    real_images = [decode(data) for data in bench.photos["image"]]
-    real_x = predict(bench.identity, bench.encoder, bench.photos["image"], bench.context.device)
-    real_renders = draw(renderer, real_x)
-    write_picture(out / "real_photos.png", _side_by_side(real_images, real_renders))
-    write_picture(
-        out / "portraits.png", _side_by_side([decode(data) for data in first["image"].head(16)], renders[:16])
-    )
+    some = [decode(data) for data in first["image"].head(16)]
+    write_picture(out / "portraits.png", bench.side_by_side(some, renders[:16]))
     return {
-        "similarity": _similarity(
-            described["photo"], described["render"], described["average"], people, described["truth"]
-        ),
+        "similarity": _similarity(photo, render, average, people, truth),
         "rank1": retrieval(1),
         "rank5": retrieval(5),
-        "real_photos": _similarity(
-            _describe(judge, bench.photos["image"]),
-            np.stack([judge.describe(image) for image in real_renders]),
-            described["average"],
-            bench.photos["person"].to_numpy(),
-        ),
+        "real_photos": _real_photos(bench, judge, average, out),
     }
+
+
+def _real_photos(bench: Bench, judge: Judge, average: NDArray, out: Path) -> Score:
+    photos = [decode(data) for data in bench.photos["image"]]
+    renders = bench.draw(predict(bench.identity, bench.encoder, bench.photos["image"], bench.context.device))
+    write_picture(out / "real_photos.png", bench.side_by_side(photos, renders))
+    described = np.stack([judge.describe(image) for image in renders])
+    return _similarity(_describe(judge, bench.photos["image"]), described, average, bench.photos["person"].to_numpy())
 
 
 def _similarity(
@@ -291,60 +257,47 @@ def _describe(judge: Judge, images: pd.Series) -> NDArray[np.float64]:
     return np.stack([judge.describe(decode(data)) for data in images])
 
 
-def draw(renderer: Renderer, x: NDArray[np.float32], size: int = FACE_SIZE) -> NDArray[np.uint8]:
-    """The engine's renders [N,size,size,3] of parameter vectors."""
-    sliders, choices = renderer.schema.choose(x)
-    return renderer.render(sliders, choices, Scenes.game(len(x)), size).image
-
-
-def _side_by_side(photos: list[NDArray[np.uint8]], renders: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    pairs = [
-        image for photo, render in zip(photos, renders, strict=True) for image in (resize(photo, FACE_SIZE), render)
-    ]
-    return grid(pairs, columns=8)
-
-
 def imitator(bench: Bench, out: Path) -> dict[str, Any]:
-    """How close the imitator's picture of unseen parameters is to the engine's."""
-    from skimage.metrics import structural_similarity
+    """How close the imitator's picture of unseen parameters is to the engine's.
 
-    schema, device = bench.renderer.schema, bench.context.device
-    model = imitator_stage.load(bench.inputs["imitator"]).to(device).eval()
-    x = schema.pack(np.stack(bench.pairs["parameters"].tolist()), np.stack(bench.pairs["discrete"].tolist()))
-    batches = [model(torch.from_numpy(x[k : k + 32]).to(device)) for k in range(0, len(x), 32)]
-    drawn = torch.cat(batches).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
+    The baseline is the average face's picture; without an engine, the mean of the engine's pictures.
+    """
+    x = bench.schema.pack(tables.stack(bench.pairs["parameters"]), tables.stack(bench.pairs["discrete"], np.int16))
+    drawn = bench.imitated(x)
     size = drawn.shape[1]
     truth = np.stack([resize(decode(data), size) for data in bench.pairs["image"]]).astype(np.float32) / 255
-    head = np.stack([_shrink_labels(decode_labels(data), size) > 0 for data in bench.pairs["labels"]])
-    average = np.repeat(draw(bench.renderer, schema.neutral()[None], size).astype(np.float32) / 255, len(x), axis=0)
-
-    def figures(images: NDArray) -> dict[str, NDArray[np.float64]]:
-        squared = ((images - truth) ** 2).mean(axis=3)
-        inside = (squared * head).sum(axis=(1, 2)) / head.sum(axis=(1, 2))
-        ssim = [structural_similarity(a, b, channel_axis=2, data_range=1.0) for a, b in zip(images, truth, strict=True)]
-        return {
-            "l1": np.abs(images - truth).mean(axis=(1, 2, 3)).astype(np.float64),
-            "psnr": -10 * np.log10(squared.mean(axis=(1, 2)).astype(np.float64)),
-            "psnr_head": -10 * np.log10(inside.astype(np.float64)),
-            "ssim": np.array(ssim),
-        }
-
-    ours, theirs = figures(drawn), figures(average)
-    write_picture(
-        out / "imitator.png", _side_by_side([(t * 255).astype(np.uint8) for t in truth[:16]], _as_bytes(drawn[:16]))
-    )
+    head = None
+    if bench.pairs["labels"].notna().all():
+        head = np.stack([_shrink_labels(decode_labels(data), size) > 0 for data in bench.pairs["labels"]])
+    plain = truth.mean(axis=0) if bench.engine is None else resize(bench.average, size).astype(np.float32) / 255
+    ours, theirs = _closeness(drawn, truth, head), _closeness(np.repeat(plain[None], len(x), axis=0), truth, head)
+    tiles = zip(truth[:16], drawn[:16], strict=True)
+    pictures = [resize(as_bytes(image), FACE_SIZE) for pair in tiles for image in pair]
+    write_picture(out / "imitator.png", grid(pictures, columns=8))
     names = np.arange(len(x))
-    return {
+    scores = {
         name: score(
             float(values.mean()), baseline=float(theirs[name].mean()), n=len(values),
             ci=metrics.bootstrap(lambda rows, values=values: float(values[rows].mean()), names),
         )
         for name, values in ours.items()
     }  # fmt: skip
+    return scores if head is not None else scores | {"psnr_head": nothing("the pairs have no label maps")}
 
 
-def _as_bytes(images: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return np.stack([resize((image * 255 + 0.5).astype(np.uint8), FACE_SIZE) for image in images])
+def _closeness(images: NDArray, truth: NDArray, head: NDArray[np.bool_] | None) -> dict[str, NDArray[np.float64]]:
+    """Of pictures [N,h,h,3] in [0,1] to the true ones; inside the head where its pixels are known."""
+    from skimage.metrics import structural_similarity
+
+    squared = ((images - truth) ** 2).mean(axis=3)
+    inside = {} if head is None else {"psnr_head": (squared * head).sum(axis=(1, 2)) / head.sum(axis=(1, 2))}
+    ssim = [structural_similarity(a, b, channel_axis=2, data_range=1.0) for a, b in zip(images, truth, strict=True)]
+    noise = {"psnr": squared.mean(axis=(1, 2)), **inside}
+    return {
+        "l1": np.abs(images - truth).mean(axis=(1, 2, 3)).astype(np.float64),
+        **{name: -10 * np.log10(np.maximum(values, 1e-10).astype(np.float64)) for name, values in noise.items()},
+        "ssim": np.array(ssim),
+    }
 
 
 def _shrink_labels(labels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -363,13 +316,11 @@ def parsing(bench: Bench, out: Path) -> dict[str, Any]:
         return _enlarged(model(faces), size).argmax(1).byte()
 
     guess = tables.in_batches(classify, tables.Pictures(bench.faces["image"].tolist(), size), device, batch=16).numpy()
-    average = _average_labels(bench.renderer, size)
+    average = _average_labels(bench, size)
     few = truth[:: max(len(truth) // FITTED, 1)][:FITTED]
     fitted = fit_logits(torch.from_numpy(few), size // STRIDE)
-    figures = [
-        metrics.f1(known, maps, len(CLASSES))
-        for known, maps in ((truth, guess), (truth, np.broadcast_to(average, truth.shape)), (few, fitted))
-    ]
+    baseline = None if average is None else metrics.f1(truth, np.broadcast_to(average, truth.shape), len(CLASSES))
+    figures = [metrics.f1(truth, guess, len(CLASSES)), metrics.f1(few, fitted, len(CLASSES))]
     people = bench.faces["person"].to_numpy()
     sample = np.sort(np.random.default_rng(0).permutation(len(truth))[:200])
 
@@ -378,15 +329,19 @@ def parsing(bench: Bench, out: Path) -> dict[str, Any]:
             np.nanmean(metrics.f1(truth[sample][rows][:, ::2, ::2], guess[sample][rows][:, ::2, ::2], len(CLASSES))[1:])
         )
 
-    value, baseline, bound = (float(np.nanmean(figure[1:])) for figure in figures)
-    classes = zip(CLASSES, *figures, strict=True)
-    mean = score(value, baseline=baseline, bound=bound, ci=metrics.bootstrap(mean_f1, people[sample]), n=len(truth))
-    return {"mean": mean, "classes": {name: score(v, baseline=b, bound=t, n=len(truth)) for name, v, b, t in classes}}
+    value, bound = (float(np.nanmean(figure[1:])) for figure in figures)
+    mean = score(
+        value, bound=bound, ci=metrics.bootstrap(mean_f1, people[sample]), n=len(truth),
+        baseline=None if baseline is None else float(np.nanmean(baseline[1:])),
+    )  # fmt: skip
+    each = zip(CLASSES, *figures, [None] * len(CLASSES) if baseline is None else baseline, strict=True)
+    return {"mean": mean, "classes": {name: score(v, baseline=b, bound=t, n=len(truth)) for name, v, t, b in each}}
 
 
-def _average_labels(renderer: Renderer, size: int) -> NDArray[np.uint8]:
-    sliders, choices = renderer.schema.choose(renderer.schema.neutral()[None])
-    return renderer.render(sliders, choices, Scenes.game(1), size).labels[0]
+def _average_labels(bench: Bench, size: int) -> NDArray[np.uint8] | None:
+    """The average face's label map [size,size]; only the embedded engine has one."""
+    labels = bench.drawn(*bench.schema.choose(bench.schema.neutral()[None]), size).labels
+    return None if labels is None else labels[0]
 
 
 def fit_logits(truth: Tensor, cells: int, steps: int = 60) -> NDArray[np.uint8]:

@@ -1,0 +1,151 @@
+"""What the scorecard's sections measure with: data and models loaded once, and what draws the character.
+
+Scores of likeness belong to the engine's render. Where a character has only exported pairs, the imitator draws in its
+place, and the scores say so.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+
+from engine.character import Character
+from engine.schema import Schema
+from models.encoder import Encoder
+from models.identity import IdentityModel
+from models.images import grid, resize
+from models.imitator import Imitator
+from stages import encoder as encoder_stage
+from stages import identity_model as identity_stage
+from stages import imitator as imitator_stage
+from stages import tables
+from stages.context import Context
+from stages.drawing import Drawn, Engine, open_engine
+from stages.pictures import IMITATOR_MARK, marked
+
+FACE_SIZE = 256
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    """How much is scored."""
+
+    people: int = Field(default=1000, ge=2, description="held-out people at the most")
+    judged: int = Field(default=1000, ge=2, description="of these, how many the judge compares")
+    pairs: int = Field(default=1000, ge=1, description="unseen renders at the most")
+    visible: float = Field(
+        default=0.004,
+        description="a slider is visible if, from 0 to 1, it changes the head in the frontal render by this mean share "
+        "of full scale",
+    )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything that is scored, loaded once."""
+
+    schema: Schema
+    engine: Engine | None
+    faces: pd.DataFrame  # held-out synthetic portraits
+    photos: pd.DataFrame  # real photos
+    pairs: pd.DataFrame  # unseen renders
+    identity: IdentityModel
+    encoder: Encoder
+    imitator: Imitator
+    x: NDArray[np.float32]  # [N,width] the encoder's answers to `faces`
+    config: Config
+    inputs: Mapping[str, Path]
+    context: Context
+
+    @classmethod
+    def load(cls, inputs: Mapping[str, Path], config: Config, context: Context) -> "Bench":
+        """Raises CharacterError or SchemaError when the character's folder cannot be used."""
+        faces = tables.read(inputs["aligned_faces"] / "faces.parquet")
+        test = faces[(faces["split"] == "test") & (faces["source"] == "portraits")]
+        people = sorted(test["person"].unique())[: config.people]
+        test = test[test["person"].isin(people)].sort_values("id").reset_index(drop=True)
+        pairs = tables.read(inputs["rendered_pairs"] / "pairs.parquet")
+        character = Character.load(inputs["character"])
+        identity = identity_stage.load(inputs["identity_model"]).to(context.device).eval()
+        encoder = encoder_stage.load(inputs["encoder"]).to(context.device).eval()
+        return cls(
+            schema=character.schema,
+            engine=open_engine(character, inputs["embedded"], context.device),
+            faces=test,
+            photos=faces[faces["source"] == "photos"].sort_values("id").reset_index(drop=True),
+            pairs=pairs[pairs["split"] == "test"].head(config.pairs).reset_index(drop=True),
+            identity=identity,
+            encoder=encoder,
+            imitator=imitator_stage.load(inputs["imitator"]).to(context.device).eval(),
+            x=predict(identity, encoder, test["image"], context.device),
+            config=config,
+            inputs=inputs,
+            context=context,
+        )
+
+    @property
+    def portraits_are_its_own(self) -> bool:
+        """Whether the portraits show this character, so that their parameters are the truth about its own."""
+        return self.schema.name == encoder_stage.PORTRAITS_CHARACTER
+
+    @property
+    def no_engine(self) -> str:
+        """Why a score that needs the engine's render is null."""
+        return f"{self.schema.name} has only exported pairs: this score needs its engine"
+
+    def draw(self, x: NDArray[np.float32], size: int = FACE_SIZE) -> NDArray[np.uint8]:
+        """Pictures [N,size,size,3] of parameter vectors [N,width]: the engine's, or the imitator's."""
+        return self.drawn(*self.schema.choose(x), size).image
+
+    def drawn(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Drawn:
+        """The same of sliders [N,S] and choice numbers [N,G], with label maps where the engine has them."""
+        if self.engine is not None:
+            return self.engine.draw(sliders, choices, size)
+        images = self.imitated(self.schema.pack(sliders, choices))
+        return Drawn(np.stack([resize(as_bytes(image), size) for image in images]), None)
+
+    def imitated(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The imitator's pictures [N,h,h,3] in [0,1], at its own size."""
+        device = self.context.device
+        with torch.no_grad():
+            batches = [self.imitator(torch.from_numpy(x[k : k + 32]).to(device)) for k in range(0, len(x), 32)]
+            return torch.cat(batches).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
+
+    @cached_property
+    def average(self) -> NDArray[np.uint8]:
+        """The average face's picture [FACE_SIZE,FACE_SIZE,3]."""
+        return self.draw(self.schema.neutral()[None])[0]
+
+    def side_by_side(self, photos: list[NDArray[np.uint8]], renders: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Photo and render in turn; what the imitator drew in the engine's place is marked."""
+        mark = IMITATOR_MARK if self.engine is None else ""
+        pairs = [
+            image
+            for photo, render in zip(photos, renders, strict=True)
+            for image in (resize(photo, FACE_SIZE), marked(resize(render, FACE_SIZE), mark))
+        ]
+        return grid(pairs, columns=8)
+
+
+def as_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A picture in [0,1] as uint8."""
+    return (image * 255 + 0.5).astype(np.uint8)
+
+
+def embed(identity: IdentityModel, images: pd.Series, device: str) -> NDArray[np.float32]:
+    """Identity embeddings [N,D] of aligned faces."""
+    return tables.in_batches(identity, tables.Pictures(images.tolist(), FACE_SIZE), device).numpy()
+
+
+def predict(
+    identity: IdentityModel, encoder: Encoder, images: pd.Series, device: str, size: int = FACE_SIZE
+) -> NDArray[np.float32]:
+    """Parameter vectors [N,width] of aligned faces, looked at in `size` pixels."""
+    return tables.in_batches(
+        lambda faces: encoder(identity(faces)), tables.Pictures(images.tolist(), size), device
+    ).numpy()
