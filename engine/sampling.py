@@ -1,64 +1,34 @@
 """Random people: `uniform` as in the papers, `plausible` as a crowd looks.
 
-A plausible person has a sex, an age and mostly one ancestry; skin tone, hair, hair colour, beard and make-up follow
-from these; the other sliders scatter around neutral.
+What is plausible stands in the schema's `sampler` section (engine/population.py). A schema without one gets sliders
+that scatter independently around neutral, and choices that are all as likely.
 """
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
+from engine.population import OTHERS, Sampler, Term, Weights
 from engine.schema import Schema
 
-SPREAD = 0.20  # standard deviation of a plausible slider
-SHAPE_SPREAD = 0.22  # the same for sliders that start at 0
-
-# Mean skin tone (0 darkest to 5) and its spread, and how often each hair colour comes, by ancestry.
-TONE = {"african": (0.7, 0.8), "asian": (3.3, 0.8), "european": (4.4, 0.7)}
-COLOUR = {
-    "african": (0.80, 0.17, 0.03, 0.0, 0.0),
-    "asian": (0.65, 0.28, 0.06, 0.01, 0.0),
-    "european": (0.08, 0.27, 0.33, 0.10, 0.22),
-}
-IRIS = {
-    "african": (0.90, 0.09, 0.01, 0.0, 0.0),
-    "asian": (0.80, 0.18, 0.01, 0.01, 0.0),
-    "european": (0.25, 0.22, 0.15, 0.13, 0.25),
-}
-FEMALE_HAIR = {
-    "none": 0.03,
-    "afro01": 0.08,
-    "braid01": 0.2,
-    "long01": 0.28,
-    "ponytail01": 0.25,
-    "short01": 0.05,
-    "short02": 0.06,
-    "short04": 0.05,
-}
-MALE_HAIR = {
-    "none": 0.22,
-    "afro01": 0.06,
-    "braid01": 0.01,
-    "long01": 0.03,
-    "ponytail01": 0.03,
-    "short01": 0.25,
-    "short02": 0.18,
-    "short04": 0.22,
-}
 Sample = tuple[NDArray[np.float32], NDArray[np.int16]]
+Floats = NDArray[np.float64]
 
 
 def uniform(schema: Schema, count: int, rng: np.random.Generator) -> Sample:
     """Every slider and choice independent and uniform: sliders [count,S], choices [count,G]."""
     sliders = rng.random((count, schema.n_sliders), dtype=np.float32)
-    choices = np.stack([rng.integers(size, size=count) for size in schema.group_sizes], axis=1)
-    return sliders, choices.astype(np.int16)
+    choices = np.zeros((count, len(schema.groups)), np.int16)
+    for column, size in enumerate(schema.group_sizes):
+        choices[:, column] = rng.integers(size, size=count)
+    return sliders, choices
 
 
 def plausible(schema: Schema, count: int, rng: np.random.Generator) -> Sample:
-    """People as in a crowd, for the embedded character: sliders [count,S], choices [count,G]."""
-    sliders = np.stack([_sliders(schema, rng) for _ in range(count)])
-    choices = np.stack([_choices(schema, row, rng) for row in sliders])
-    return sliders, choices
+    """People as in a crowd: sliders [count,S], choices [count,G]."""
+    sampler = schema.sampler or Sampler()
+    sliders = _sliders(schema, sampler, count, rng)
+    return sliders, _choices(schema, sampler, sliders, rng)
 
 
 def mixed(schema: Schema, count: int, rng: np.random.Generator) -> Sample:
@@ -73,54 +43,106 @@ def mixed(schema: Schema, count: int, rng: np.random.Generator) -> Sample:
 SAMPLERS = {"uniform": uniform, "plausible": plausible, "mixed": mixed}
 
 
-def _sliders(schema: Schema, rng: np.random.Generator) -> NDArray[np.float32]:
-    neutral = schema.neutral_sliders()
-    spread = np.where(neutral > 0, SPREAD, SHAPE_SPREAD)
-    sliders = neutral + rng.normal(size=len(neutral)) * spread
-    sliders = np.where(neutral > 0, sliders, np.abs(sliders) * (rng.random(len(neutral)) < 0.3))
-    index = schema.slider_index
-    sliders[index["sex"]] = rng.beta(0.3, 0.3)
-    sliders[index["age"]] = rng.beta(1.0, 1.8)
-    sliders[[index["african"], index["asian"], index["european"]]] = rng.dirichlet([0.3, 0.3, 0.3])
+def _sliders(schema: Schema, sampler: Sampler, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    index, neutral = schema.slider_index, schema.neutral_sliders().astype(np.float64)
+    spread = np.full(schema.n_sliders, sampler.spread)
+    for name, value in sampler.spreads.items():
+        spread[index[name]] = value
+    sliders = np.zeros((count, schema.n_sliders))
+    standard = _draw_own(schema, sampler, sliders, rng)
+    loadings = np.zeros((len(sampler.factors), schema.n_sliders))
+    factors = np.zeros((count, len(sampler.factors)))
+    for number, factor in enumerate(sampler.factors):
+        for name, loading in factor.loadings.items():
+            loadings[number, index[name]] = loading
+        led = sum((share * standard[name] for name, share in factor.follows.items()), np.zeros(count))
+        rest = 1.0 - sum(share**2 for share in factor.follows.values())
+        factors[:, number] = led + np.sqrt(rest) * rng.normal(size=count)
+    rest = np.sqrt((1.0 - (loadings**2).sum(axis=0)).clip(0.0))
+    offset = factors @ loadings + rest * rng.normal(size=(count, schema.n_sliders))
+    offset = offset.clip(-sampler.limit, sampler.limit)
+    # A slider that starts at 0 is above it in a share of people, and then by the upper tail of its bell.
+    offset = np.where(neutral > 0, offset, np.maximum(offset - ndtri(1.0 - sampler.used), 0.0))
+    scattered = [i for name, i in index.items() if name not in sampler.own]
+    sliders[:, scattered] = (neutral + spread * offset)[:, scattered]
     return sliders.clip(0, 1).astype(np.float32)
 
 
-def _choices(schema: Schema, sliders: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.int16]:
-    index = schema.slider_index
-    shares = {name: float(sliders[index[name]]) for name in ("african", "asian", "european")}
-    male, age = float(sliders[index["sex"]]), float(sliders[index["age"]])
-    tone = sum(share * TONE[name][0] for name, share in shares.items())
-    tone += rng.normal() * sum(share * TONE[name][1] for name, share in shares.items())
-    colour = (
-        "grey"
-        if rng.random() < (age - 0.35) * 1.6
-        else _draw(_mix(COLOUR, shares), schema.groups[schema.group_index["hair_colour"]].choices, rng)
-    )
-    hair = FEMALE_HAIR if rng.random() > male else MALE_HAIR
-    has_beard = rng.random() < male - 0.4
-    made_up = rng.random() < (1 - male) * 0.5
-    picked = {
-        "skin": f"tone{1 + int(np.clip(round(tone), 0, 5))}",
-        "hair": _draw(tuple(hair.values()), tuple(hair), rng),
-        "hair_colour": colour,
-        "eyes": _draw(_mix(IRIS, shares), schema.groups[schema.group_index["eyes"]].choices, rng),
-        "beard": str(rng.choice(["stubble", "moustache", "goatee", "full"])) if has_beard else "none",
-        "lips": str(rng.choice(["rose", "red"])) if made_up else "natural",
-    }
-    return np.array(
-        [
-            schema.choice(g.name, picked[g.name]) if g.name in picked else rng.integers(len(g.choices))
-            for g in schema.groups
-        ],
-        dtype=np.int16,
-    )
+def _draw_own(schema: Schema, sampler: Sampler, sliders: Floats, rng: np.random.Generator) -> dict[str, Floats]:
+    """Fill in the sliders with distributions of their own; return each less its mean, over its deviation."""
+    index, count, standard = schema.slider_index, len(sliders), {}
+    for name, (a, b) in sampler.beta.items():
+        sliders[:, index[name]] = rng.beta(a, b, size=count)
+        standard[name] = _standardised(sliders[:, index[name]], a, b)
+    for shares in sampler.shares:
+        columns = [index[name] for name in shares.sliders]
+        sliders[:, columns] = rng.dirichlet(shares.dirichlet, size=count)
+        total = sum(shares.dirichlet)
+        for name, a in zip(shares.sliders, shares.dirichlet, strict=True):  # each share alone is a beta
+            standard[name] = _standardised(sliders[:, index[name]], a, total - a)
+    return standard
 
 
-def _mix(table: dict[str, tuple[float, ...]], shares: dict[str, float]) -> tuple[float, ...]:
-    rows = np.array([table[name] for name in shares]) * np.array(list(shares.values()))[:, None]
-    return tuple(rows.sum(axis=0))
+def _standardised(values: Floats, a: float, b: float) -> Floats:
+    variance = a * b / ((a + b) ** 2 * (a + b + 1))
+    return (values - a / (a + b)) / np.sqrt(variance)
 
 
-def _draw(weights: tuple[float, ...], names: tuple[str, ...], rng: np.random.Generator) -> str:
-    chances = np.array(weights) / sum(weights)
-    return str(names[int(rng.choice(len(chances), p=chances))])
+def _choices(
+    schema: Schema, sampler: Sampler, sliders: NDArray[np.float32], rng: np.random.Generator
+) -> NDArray[np.int16]:
+    choices = np.zeros((len(sliders), len(schema.groups)), np.int16)
+    free = [group.name for group in schema.groups if group.name not in sampler.groups]
+    for name in (*sampler.groups, *free):
+        column = schema.group_index[name]
+        group = schema.groups[column]
+        chances = np.ones((len(sliders), len(group.choices)))
+        for term in sampler.groups.get(name, ()):
+            weights = _term(schema, term, group.choices, sliders, choices)
+            chances = chances + weights if term.plus is not None else chances * weights
+        # Where no choice has a weight, the neutral one is taken.
+        impossible = chances.sum(axis=1) == 0
+        chances[impossible, group.choices.index(group.neutral)] = 1.0
+        limits = np.cumsum(chances, axis=1)
+        thrown = rng.random(len(sliders)) * limits[:, -1]
+        choices[:, column] = (thrown[:, None] >= limits).sum(axis=1).clip(max=len(group.choices) - 1)
+    return choices
+
+
+def _term(
+    schema: Schema, term: Term, names: tuple[str, ...], sliders: NDArray[np.float32], choices: NDArray[np.int16]
+) -> Floats:
+    """Weights [N,choices] of one term, or [1,choices] where they are the same for all."""
+
+    def values(slider: str) -> Floats:
+        return sliders[:, schema.slider_index[slider]].astype(np.float64)
+
+    if term.weights is not None:
+        return _row(term.weights, names)[None]
+    if term.mix is not None:
+        shares = _shares(np.stack([values(name) for name in term.mix], axis=1))
+        return shares @ np.stack([_row(table, names) for table in term.mix.values()])
+    if curve := term.by or term.plus:
+        (slider, tables), *_ = curve.items()
+        at = np.array(sorted(tables))
+        rows = np.stack([_row(tables[value], names) for value in at])
+        return np.stack([np.interp(values(slider), at, rows[:, k]) for k in range(len(names))], axis=1)
+    if term.given is not None:
+        (group, by_choice), *_ = term.given.items()
+        known = schema.groups[schema.group_index[group]].choices
+        rows = np.stack([_row(by_choice[c], names) if c in by_choice else np.ones(len(names)) for c in known])
+        return rows[choices[:, schema.group_index[group]]]
+    assert term.scale is not None
+    shares = _shares(np.stack([values(name) for name in term.scale.centre], axis=1))
+    centre = shares @ np.array(list(term.scale.centre.values()))
+    return np.exp(-0.5 * ((np.arange(len(names)) - centre[:, None]) / term.scale.spread) ** 2)
+
+
+def _row(weights: Weights, names: tuple[str, ...]) -> Floats:
+    return np.array([weights.get(name, weights.get(OTHERS, 0.0)) for name in names])
+
+
+def _shares(values: Floats) -> Floats:
+    """Rows that sum to 1; equal shares where all are 0."""
+    total = values.sum(axis=1, keepdims=True)
+    return np.where(total > 1e-6, values / np.maximum(total, 1e-6), 1.0 / values.shape[1])

@@ -20,6 +20,8 @@ import yaml
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from .population import Sampler
+
 SCHEMA_FILE = "schema.yaml"
 # Sections of the file that say nothing about what a parameter means.
 NOT_MEANING = ("renderer", "pairs", "reference", "sampler")
@@ -59,6 +61,7 @@ class Slider(BaseModel, frozen=True, extra="forbid"):
     neutral: float = Field(default=0.5, ge=0.0, le=1.0)
     negative: tuple[str, ...] = ()  # morphs driven below the neutral value
     positive: tuple[str, ...] = ()  # morphs driven above it
+    reach: float = Field(default=1.0, gt=0.0, le=1.0)  # weight of these morphs at the ends
     engine: EngineSlider | None = None
 
     @model_validator(mode="after")
@@ -141,6 +144,7 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
     phenotypes: tuple[Slider, ...] = ()
     local: tuple[Slider, ...] = Field(default=(), alias="sliders")
     groups: tuple[Group, ...] = ()
+    sampler: Sampler | None = None
     # How the character is drawn: read by engine/character.py, and no part of what the parameters mean.
     renderer: Any = None
     pairs: Any = None
@@ -153,6 +157,13 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
                 raise ValueError(f"used twice: {', '.join(twice)}")
         if not self.sliders:
             raise ValueError("a character needs at least one slider")
+        return self
+
+    @model_validator(mode="after")
+    def _sampler_fits(self) -> "Schema":
+        choices = {group.name: group.choices for group in self.groups}
+        if self.sampler and (problems := self.sampler.problems([s.name for s in self.sliders], choices)):
+            raise ValueError("; ".join(problems))
         return self
 
     @classmethod

@@ -28,8 +28,8 @@ CURVES: dict[str, tuple[str, tuple[tuple[float, float], ...]]] = {
 # The weight of an ancestry is its slider's share of the sum of all three.
 SHARES = {"african": "african", "asian": "asian", "caucasian": "european"}
 FORMULA = (
-    "A slider has a value in [0, 1]. Its positive target weighs max(value - neutral, 0) / (1 - neutral), its negative "
-    "target max(neutral - value, 0) / neutral. A target of `products` weighs the product of its factors: a factor of "
+    "A slider has a value in [0, 1]. Its positive target weighs reach * max(value - neutral, 0) / (1 - neutral), its "
+    "negative target reach * max(neutral - value, 0) / neutral. A target of `products` weighs the product of its factors: a factor of "
     "`curves` is linear between the points [value of `slider`, factor]; a factor of `shares` is the value of that "
     "slider over the sum of the values of all sliders in `shares` (all equal where the sum is 0). A face action weighs "
     "what the client wants, in [0, 1]. The influence to set is the weight less the target's entry in `rest` (0 where "
@@ -74,7 +74,9 @@ class Basis:
             offset = float(sliders[number]) - slider.neutral
             room = {"+": 1.0 - slider.neutral, "-": slider.neutral}
             for sign, _ in directions(slider):
-                weight[target_name(slider, sign)] = max(offset if sign == "+" else -offset, 0.0) / room[sign]
+                weight[target_name(slider, sign)] = (
+                    slider.reach * max(offset if sign == "+" else -offset, 0.0) / room[sign]
+                )
         return np.array([weight.get(name, 0.0) for name in self.names], dtype=np.float32)
 
     def description(self) -> dict[str, Any]:
@@ -100,6 +102,7 @@ class Basis:
             "label": slider.label,
             "part": slider.part,
             "neutral": slider.neutral,
+            "reach": slider.reach,
             "negative": target_name(slider, "-") if "-" in signs else None,
             "positive": target_name(slider, "+") if "+" in signs else None,
         }

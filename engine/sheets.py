@@ -1,0 +1,144 @@
+"""Contact sheets of a character: random people, every slider at its ends, every choice of every group."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from engine import sampling
+from engine.renderer import Renderer
+from engine.scenes import Scenes
+
+Picture = NDArray[np.uint8]
+Progress = Callable[[str, int, int], None]
+PAPER, INK = (250, 250, 250), (30, 30, 30)
+PEOPLE_COLUMNS, SLIDER_COLUMNS, CHOICE_COLUMNS = 8, 4, 12
+SIDE_YAW = 62.0  # degrees: shows ear, jaw and profile at once
+GAP = 6  # pixels of paper to the right of a picture
+BATCH = 16
+
+
+def _quiet(what: str, done: int, total: int) -> None:
+    """No progress is shown."""
+
+
+def people(renderer: Renderer, count: int = 48, size: int = 512, seed: int = 0, progress: Progress = _quiet) -> Picture:
+    """Plausible people in the game look, eight a row [H,W,3]."""
+    sliders, choices = sampling.plausible(renderer.schema, count, np.random.default_rng(seed))
+    tiles = _render(renderer, sliders, choices, size, 0.0, progress, "people")
+    return _grid(tiles, min(PEOPLE_COLUMNS, count))
+
+
+def sliders(renderer: Renderer, size: int = 224, progress: Progress = _quiet) -> Picture:
+    """Each slider at 0, neutral and 1, from the front or from the side, wherever it shows more [H,W,3]."""
+    schema = renderer.schema
+    steps = np.stack([_steps(renderer, number) for number in range(schema.n_sliders)])  # [S,3,S]
+    flat = steps.reshape(-1, schema.n_sliders)
+    choices = np.repeat(schema.neutral_discrete()[None], len(flat), axis=0)
+    views = [
+        _render(renderer, flat, choices, size, yaw, progress, name).reshape(-1, 3, size, size, 3)
+        for name, yaw in (("from the front", 0.0), ("from the side", SIDE_YAW))
+    ]
+    shown = [_change(view) for view in views]
+    blocks: list[Picture] = []
+    for part in dict.fromkeys(slider.part for slider in schema.sliders):
+        rows = []
+        for number, slider in enumerate(schema.sliders):
+            if slider.part == part:
+                view = views[int(shown[1][number] > 1.2 * shown[0][number])][number]
+                rows.append(_captioned(np.concatenate(list(view), axis=1), f"{slider.label}  ({slider.name})"))
+        blocks += [_heading(part, rows[0].shape[1] * SLIDER_COLUMNS), _grid(np.stack(rows), SLIDER_COLUMNS)]
+    return np.concatenate(blocks)
+
+
+def options(renderer: Renderer, size: int = 224, progress: Progress = _quiet) -> Picture:
+    """Each choice of each group on the average face, or where it belongs: a beard on a man, make-up on a woman."""
+    schema = renderer.schema
+    picked = [(group, number) for group in schema.groups for number in range(len(group.choices))]
+    sliders_ = np.repeat(schema.neutral_sliders()[None], len(picked), axis=0)
+    choices = np.repeat(schema.neutral_discrete()[None], len(picked), axis=0)
+    for row, (group, number) in enumerate(picked):
+        choices[row, schema.group_index[group.name]] = number
+        if "sex" in schema.slider_index and group.name in SHOWN_ON:
+            sliders_[row, schema.slider_index["sex"]] = SHOWN_ON[group.name]
+        if group.name == "hair_colour" and "hair" in schema.group_index:
+            hair = schema.groups[schema.group_index["hair"]]
+            choices[row, schema.group_index["hair"]] = len(hair.choices) - 1
+    tiles = _render(renderer, sliders_, choices, size, 0.0, progress, "options")
+    blocks: list[Picture] = []
+    for group in schema.groups:
+        chosen = [_captioned(tiles[i], g.choices[number]) for i, (g, number) in enumerate(picked) if g is group]
+        blocks += [_heading(group.label, (size + GAP) * CHOICE_COLUMNS), _grid(np.stack(chosen), CHOICE_COLUMNS)]
+    return np.concatenate(blocks)
+
+
+# The sex (0 female, 1 male) of the face that shows some groups.
+SHOWN_ON = {"beard": 0.9, "lips": 0.1, "eye_makeup": 0.1, "lashes": 0.1}
+SHEETS = {"people": people, "sliders": sliders, "options": options}
+
+
+def _steps(renderer: Renderer, number: int) -> NDArray[np.float32]:
+    """The neutral face [3,S] with one slider at 0, at neutral (one half where that is 0) and at 1."""
+    steps = np.repeat(renderer.schema.neutral_sliders()[None], 3, axis=0)
+    neutral = renderer.schema.sliders[number].neutral
+    steps[:, number] = [0.0, neutral or 0.5, 1.0]
+    return steps
+
+
+def _render(
+    renderer: Renderer,
+    sliders_: NDArray[np.float32],
+    choices: NDArray[np.integer],
+    size: int,
+    yaw: float,
+    progress: Progress,
+    what: str,
+) -> Picture:
+    tiles = []
+    for start in range(0, len(sliders_), BATCH):
+        chunk = slice(start, start + BATCH)
+        progress(what, start, len(sliders_))
+        scenes = _turned(Scenes.game(len(sliders_[chunk])), yaw)
+        tiles.append(renderer.render(sliders_[chunk], choices[chunk], scenes, size, samples=4).image)
+    progress(what, len(sliders_), len(sliders_))
+    return np.concatenate(tiles)
+
+
+def _turned(scenes: Scenes, yaw: float) -> Scenes:
+    """The same scenes with the head turned to its left by an angle in degrees."""
+    cosine, sine = np.cos(np.radians(yaw)), np.sin(np.radians(yaw))
+    turn = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]], np.float32)
+    return replace(scenes, rotation=np.asarray(turn @ scenes.rotation, np.float32))
+
+
+def _change(view: Picture) -> NDArray[np.float64]:
+    """How much each slider changes its pictures [S,3,H,W,3], root mean square."""
+    ends = view[:, 2].astype(np.float64) - view[:, 0]
+    return np.sqrt((ends**2).mean(axis=(1, 2, 3)))
+
+
+def _grid(tiles: Picture | Sequence[Picture], columns: int) -> Picture:
+    """Tiles [N,h,w,3] row by row; the last row is filled up with paper."""
+    tiles = np.asarray(tiles)
+    lacking = -len(tiles) % columns
+    empty = np.broadcast_to(np.uint8(PAPER), (lacking, *tiles.shape[1:]))
+    count, height, width, _ = (full := np.concatenate([tiles, empty])).shape
+    rows = full.reshape(count // columns, columns, height, width, 3)
+    return rows.transpose(0, 2, 1, 3, 4).reshape(-1, columns * width, 3)
+
+
+def _captioned(picture: Picture, text: str) -> Picture:
+    strip = _text(text, picture.shape[1], 26, 15)
+    return np.pad(np.concatenate([picture, strip]), ((0, 0), (0, GAP), (0, 0)), constant_values=PAPER[0])
+
+
+def _heading(text: str, width: int) -> Picture:
+    return _text(text.capitalize(), width, 56, 30)
+
+
+def _text(text: str, width: int, height: int, points: int) -> Picture:
+    strip = Image.new("RGB", (width, height), PAPER)
+    ImageDraw.Draw(strip).text((6, height / 2), text, fill=INK, font=ImageFont.load_default(points), anchor="lm")
+    return np.asarray(strip)
