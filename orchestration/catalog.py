@@ -13,7 +13,7 @@ from pydantic import BaseModel
 SOURCES = {
     "embedded": "Landmark model, identity weights, character assets, light, backgrounds; from installed packages.",
     "photos": "The user's photo set, one folder a person. New photos never render pairs again.",
-    "characters": "A character's own folder: schema.yaml and, unless embedded, its exported pairs.",
+    "characters": "A character's own folder: schema.yaml and, unless embedded, its renderer or exported pairs.",
 }
 """Observed sources; a stage calls the last one `character`."""
 
@@ -86,8 +86,9 @@ STAGES: tuple[Stage, ...] = (
         ("warp", "parquet", "dvc"),
         by_character=True,
         uses_gpu=True,
-        tables=("pairs",),
-        description="Random parameters and the engine's render of them: one fixed camera and light, neutral face.",
+        tables=("pairs", "set_aside"),
+        description="Random parameters and the engine's render of them: one fixed camera and light, neutral face; or "
+        "the pairs that a studio's engine exported, and why some of them were set aside.",
     ),
     Stage(
         "imitator",

@@ -180,18 +180,17 @@ def render(
     out: Annotated[Path, typer.Option("--out", help="The PNG to write.")],
     size: Annotated[int, typer.Option("--size", min=32, max=4096, help="Its side in pixels.")] = 512,
 ) -> None:
-    """Draw a `character.json` with the engine itself."""
+    """Draw a `character.json` with the engine itself; with the imitator, and marked so, where there is no engine."""
     from PIL import Image
 
     from engine.schema import SchemaError
     from orchestration import creation
 
-    settings = Settings()
     document = creation.read_document(character_json)
-    creation.require_schema(settings, document["character"], document["schema_md5"])
+    settings = get_settings(character=document["character"])
     try:
         with libraries_into_log(settings):
-            picture = creation.draw(settings, document["character"], document, size)
+            picture = creation.render(settings, get_registry(settings), document, size)
     except SchemaError as error:
         raise creation.CreationError(f"{character_json}: {error}") from error
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestration.registry import Registry, provenance
+from orchestration.registry import PRODUCTION, Registry, provenance
 from orchestration.settings import Settings
 from orchestration.store import replace_folder
 
@@ -127,7 +127,8 @@ def _create_one(
         },
         "provenance": {name: origin[name] for name in ("model", "version", "run", "commit", "inputs")},
     }
-    picture = draw(settings, character, document, size)
+    picture, by = draw(settings, document, size, model)
+    document["render"] = {"by": by}
     partial = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}.partial")
     partial.mkdir(parents=True)
     try:
@@ -154,11 +155,40 @@ def read_document(path: Path) -> dict[str, Any]:
     return document
 
 
-def draw(settings: Settings, character: str, document: dict[str, Any], size: int) -> Any:
-    """The engine's own render, RGB uint8 [size,size,3], of a character document. Raises engine.schema.SchemaError."""
-    from engine.renderer import render_character
-    from engine.schema import Schema
+def render(settings: Settings, registry: Registry, document: dict[str, Any], size: int) -> Any:
+    """A picture [size,size,3] of a character document; the model that made it is asked where no engine can draw it.
 
-    folder = settings.characters / character
-    x = Schema.load(folder).from_document(document["parameters"], document["discrete"])
-    return render_character(folder, settings.data / "embedded", x, size)
+    Raises CreationError, CharacterError or engine.schema.SchemaError, and RegistryError when that model is gone.
+    """
+    from engine.character import Character
+
+    require_schema(settings, document["character"], document["schema_md5"])
+    if Character.load(settings.characters / document["character"]).has_engine:
+        return draw(settings, document, size, None)[0]
+    version = (document.get("provenance") or {}).get("version", PRODUCTION)
+    model, _ = registry.load(str(version))
+    return draw(settings, document, size, model)[0]
+
+
+def draw(settings: Settings, document: dict[str, Any], size: int, model: Any) -> tuple[Any, str]:
+    """The engine's own picture of a character document, RGB uint8 `size` pixels high, or the imitator's of a registered
+    model, marked; and which of them drew it. Raises CharacterError or engine.schema.SchemaError.
+    """
+    from engine.character import Character
+    from models.images import resize
+    from stages.drawing import engine_of
+    from stages.pictures import IMITATOR_MARK, marked
+
+    folder = settings.characters / document["character"]
+    schema = Character.load(folder).schema
+    x = schema.from_document(document["parameters"], document["discrete"])
+    engine = engine_of(folder, settings.data / "embedded", "cpu")
+    if engine is not None:
+        return engine.picture(*schema.choose(x[None]), size), "engine"
+    picture = model.draw(x) if model is not None else None
+    if picture is None:
+        raise CreationError(
+            f"{schema.name} has only exported pairs, and this model has no imitator for it: "
+            f"run `likeness run --character {schema.name}`"
+        )
+    return marked(resize(picture, size), IMITATOR_MARK), "imitator"

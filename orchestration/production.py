@@ -1,7 +1,8 @@
 """The last asset: the encoder becomes a registered model, and production if it has earned it.
 
 A registered model is self-contained: weights, landmark model, schema, and a copy of the package `models/` under a name
-that nothing else has, so that two versions in one process each run their own code. No pickle is written.
+that nothing else has, so that two versions in one process each run their own code. A character that no engine can draw
+brings its imitator along. No pickle is written.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel
 
+from engine.character import Character
+from engine.schema import SCHEMA_FILE
 from orchestration import lineage
 from orchestration.catalog import Stage
 from orchestration.registry import PRODUCTION, REJECTED, Registry
@@ -28,8 +31,8 @@ from orchestration.workshop import Workshop, ancestors, input_versions, run_tags
 
 NAME, GATE = "production_encoder", "promotion_gate"
 CODE = REPOSITORY / "models"
-# What gives the parameters their names.
-SCHEMA_CODE = REPOSITORY / "engine" / "schema.py"
+# What gives the parameters their names; these files import nothing of ours but each other.
+SCHEMA_CODE = ("schema.py", "population.py")
 CODE_SUFFIXES = (".py", ".json")
 LOADER = Path(__file__).with_name("registered_encoder.py")
 PIP_REQUIREMENTS = (
@@ -53,6 +56,8 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     """Scores that must be above those of the average face."""
     not_worse: dict[str, float] = {"likeness.similarity": 0.02}
     """Scores that may be lower than production's by at most this much."""
+    stand_ins: dict[str, str] = {"likeness.similarity": "likeness.imitator_similarity"}
+    """What is judged in the place of a score that a character cannot have. One without a stand-in is passed over."""
 
 
 def code_files(code: Path = CODE) -> dict[str, Path]:
@@ -60,7 +65,7 @@ def code_files(code: Path = CODE) -> dict[str, Path]:
     files = {
         path.relative_to(code).as_posix(): path for path in sorted(code.rglob("*")) if path.suffix in CODE_SUFFIXES
     }
-    return files | {"schema.py": SCHEMA_CODE}
+    return files | {name: REPOSITORY / "engine" / name for name in SCHEMA_CODE}
 
 
 def _digest(files: Mapping[str, Path]) -> str:
@@ -74,7 +79,7 @@ class _Module:
     # New code is a new model, although no weight changed.
     VERSION = f"1-{_digest({**code_files(), 'loader.py': LOADER})}"
     Config = Config
-    INPUTS = ("embedded", "character", "identity_model", "encoder", "scorecard")
+    INPUTS = ("embedded", "character", "identity_model", "imitator", "encoder", "scorecard")
 
 
 INPUTS = _Module.INPUTS
@@ -86,8 +91,9 @@ def pack(inputs: Mapping[str, Path], out: Path, code: Path = CODE) -> dict[str, 
     model = out / "model"
     model.mkdir()
     shutil.copyfile(inputs["embedded"] / "landmarks" / "face_landmarker.task", model / "face_landmarker.task")
-    shutil.copyfile(inputs["character"] / "schema.yaml", model / "schema.yaml")
-    for part in ("identity_model", "encoder"):
+    shutil.copyfile(inputs["character"] / SCHEMA_FILE, model / SCHEMA_FILE)
+    engine = Character.load(inputs["character"]).has_engine
+    for part in ("identity_model", "encoder", *(() if engine else ("imitator",))):
         (model / part).mkdir()
         for name in ("model.safetensors", "meta.json"):
             shutil.copyfile(inputs[part] / name, model / part / name)
@@ -130,6 +136,7 @@ def register(
         "version": int(number),
         "in_production": not refusals,
         "refused_because": refusals,
+        "judged_otherwise": replaced(config, scorecard),
         "md5": md5,
         "inputs": {name: version.md5 for name, version in versions.items()},
         "lineage": lineage_md5,
@@ -200,16 +207,24 @@ def log_model(tracking: Tracking, run_id: str, folder: Path, name: str) -> str:
 
 
 def judge(config: Config, candidate: Mapping[str, Any], production: Mapping[str, Any] | None) -> list[str]:
-    """Why the candidate may not become production; empty when it may."""
+    """Why the candidate may not become production; empty when it may.
+
+    A score that this character cannot have (null, with a reason) is judged by its stand-in, or passed over; a candidate
+    of which nothing can be judged may not.
+    """
+    beats = {path: judged_by(config, candidate, path) for path in config.beats_baseline}
     refusals = []
-    for path in config.beats_baseline:
+    if not any(beats.values()):
+        refusals.append("the scorecard has no score that can be judged: name one in the gate's `beats_baseline`")
+    for path in filter(None, beats.values()):
         score = find_score(candidate, path)
         if score is None:
             refusals.append(f"{path} is missing from the scorecard")
         elif not (score["value"] or 0.0) > (score.get("baseline") or 0.0):
             refusals.append(f"{path} {score['value']} does not beat the average face's {score.get('baseline')}")
-    for path, margin in config.not_worse.items():
-        new, old = find_score(candidate, path), find_score(production or {}, path)
+    for wanted, margin in config.not_worse.items():
+        path = judged_by(config, candidate, wanted)
+        new, old = (find_score(card or {}, path) if path else None for card in (candidate, production))
         if old is None or old["value"] is None:
             continue
         if new is None or new["value"] is None or new["value"] < old["value"] - margin:
@@ -217,6 +232,26 @@ def judge(config: Config, candidate: Mapping[str, Any], production: Mapping[str,
                 f"{path} {new and new['value']} is worse than production's {old['value']} by more than {margin}"
             )
     return refusals
+
+
+def judged_by(config: Config, scorecard: Mapping[str, Any], path: str) -> str | None:
+    """The score that stands for `path`: itself, its stand-in, or none where the character cannot have either."""
+    score = find_score(scorecard, path)
+    if score is None or score["value"] is not None or "reason" not in score:
+        return path
+    stand_in = config.stand_ins.get(path)
+    found = find_score(scorecard, stand_in) if stand_in else None
+    return stand_in if found and found["value"] is not None else None
+
+
+def replaced(config: Config, scorecard: Mapping[str, Any]) -> dict[str, str]:
+    """The gate's scores that this character cannot have: what was judged instead, and why."""
+    found = {}
+    for path in dict.fromkeys([*config.beats_baseline, *config.not_worse]):
+        stand_in, score = judged_by(config, scorecard, path), find_score(scorecard, path)
+        if stand_in != path and score:
+            found[path] = f"judged by {stand_in}: {score['reason']}" if stand_in else f"not judged: {score['reason']}"
+    return found
 
 
 def find_score(scorecard: Mapping[str, Any], path: str) -> dict[str, Any] | None:

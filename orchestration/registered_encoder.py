@@ -20,6 +20,7 @@ class RegisteredEncoder(mlflow.pyfunc.PythonModel):
         schema = importlib.import_module(f"{package}.schema").Schema
         self.schema, self.schema_md5 = schema.load(folder), schema.md5(folder)
         self.predictor = load_predictor(package, folder)
+        self.imitator = load_imitator(package, folder)
 
     def read(self, photo: bytes) -> tuple[Any, dict[str, Any]]:
         """The bytes of one image file → what the predictor found, and its parameters by name.
@@ -28,6 +29,16 @@ class RegisteredEncoder(mlflow.pyfunc.PythonModel):
         """
         found = self.predictor.predict(photo)
         return found, self.schema.to_document(found.x)
+
+    def draw(self, x: Any) -> Any:
+        """The imitator's picture [h,h,3] uint8 of parameters [width], None where the character has an engine."""
+        if self.imitator is None:
+            return None
+        import torch
+
+        with torch.inference_mode():
+            picture = self.imitator(torch.as_tensor(x, dtype=torch.float32)[None])[0]
+        return (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
 
     # Without type hints: MLflow takes them for a signature of its own, and this model has one.
     def predict(self, context, model_input, params=None):
@@ -49,6 +60,19 @@ def load_predictor(package: str, folder: Path) -> Any:
     identity.load_state_dict(load_file(folder / "identity_model" / "model.safetensors"))
     landmarker = folder / "face_landmarker.task"
     return code["predictor"].Predictor(landmarker, identity, encoder, meta["face_size"])
+
+
+def load_imitator(package: str, folder: Path) -> Any:
+    """The network that draws a character without an engine; None where it was not needed."""
+    from safetensors.torch import load_file
+
+    if not (folder / "imitator").is_dir():
+        return None
+    meta = json.loads((folder / "imitator" / "meta.json").read_text())
+    code = importlib.import_module(f"{package}.imitator")
+    imitator = code.Imitator(*(meta[name] for name in ("n_parameters", "size", "width", "drop")))
+    imitator.load_state_dict(load_file(folder / "imitator" / "model.safetensors"))
+    return imitator.eval()
 
 
 mlflow.models.set_model(RegisteredEncoder())

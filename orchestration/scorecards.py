@@ -79,6 +79,7 @@ def table(card: Mapping[str, Any], detailed: bool = False) -> Table:
         production = before.get(path, {})
         cells = (score["value"], score.get("baseline"), score.get("bound"), production.get("value"))
         shown.add_row(path, *("–" if cell is None else f"{cell:.4g}" for cell in cells))
-    if hidden:
-        shown.caption = f"{hidden} more with `likeness scorecard --detailed`"
+    reasons = dict.fromkeys(score["reason"] for _, score in scores(card) if "reason" in score)
+    captions = [f"{hidden} more with `likeness scorecard --detailed`"] if hidden else []
+    shown.caption = "\n".join([*captions, *(f"– {reason}" for reason in reasons)])
     return shown

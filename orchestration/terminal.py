@@ -29,6 +29,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document an
 
 def expected_errors() -> tuple[type[Exception], ...]:
     """Errors whose message is meant for the person at the terminal."""
+    from engine.character import CharacterError
+    from engine.schema import SchemaError
     from orchestration.configuration import ProfileError
     from orchestration.creation import CreationError
     from orchestration.doctor import NotReady
@@ -40,6 +42,8 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from orchestration.workshop import SourceMissing
 
     return (
+        CharacterError,
+        SchemaError,
         ProfileError,
         CreationError,
         NotReady,
