@@ -2,6 +2,86 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
 
+from orchestration.settings import Settings
+from orchestration.terminal import (
+    AsJson,
+    libraries_into_log,
+    notes,
+    one_line_errors,
+    print_json,
+    screen,
+    shown_progress,
+)
+
 app = typer.Typer(help="A studio's own character: write a template, check it, look at it.", no_args_is_help=True)
+
+SHOWN_PROBLEMS = 20
+
+
+@app.command()
+@one_line_errors
+def init(
+    folder: Annotated[Path, typer.Argument(help="The new folder, usually characters/NAME.")],
+    origin: Annotated[str, typer.Option("--from", help="Start from a copy of this character of characters/.")] = "",
+) -> None:
+    """Write a commented **schema.yaml** and a README for a character of your own."""
+    from orchestration import character_files
+
+    source = Settings().characters / origin if origin else None
+    for path in character_files.write(folder, source):
+        print(path)
+    notes().print(f"fill it in, then: likeness character check {folder}")
+
+
+@app.command()
+@one_line_errors
+def check(
+    folder: Annotated[Path, typer.Argument(help="A character's folder.")],
+    sheet: Annotated[Path | None, typer.Option("--sheet", help="PNG of aligned pictures.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check schema, table and pictures; find where the face lies and write it down; draw a contact sheet.
+
+    Exit status 1 when anything is wrong, a single row included.
+    """
+    from stages import character_check
+    from stages.context import Context
+
+    settings = Settings()
+    picture = sheet or settings.root / "out" / f"character-{folder.resolve().name}.png"
+    with libraries_into_log(settings), shown_progress() as progress:
+        progress.stage("check")
+        context = Context(workers=settings.workers, on_progress=progress.step)
+        report = character_check.check(folder, settings.data / "embedded", picture, context)
+    if as_json:
+        print_json(report.document())
+    else:
+        _print_report(report)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def _print_report(report: Any) -> None:
+    from rich.table import Table
+
+    shown = Table(title=f"{report.character}: {report.source}", title_justify="left", show_header=False)
+    for name, value in report.facts.items():
+        shown.add_row(name.replace("_", " "), str(value))
+    screen.print(shown)
+    for warning in report.warnings:
+        notes().print(f"[yellow]warning:[/] {warning}", soft_wrap=True)
+    for problem in report.problems[:SHOWN_PROBLEMS]:
+        notes().print(f"[bold red]error:[/] {problem}", soft_wrap=True)
+    if (more := len(report.problems) - SHOWN_PROBLEMS) > 0:
+        notes().print(f"and {more} more rows: --json lists all")
+    for error in report.errors:
+        notes().print(f"[bold red]error:[/] {error}", soft_wrap=True)
+    if report.sheet:
+        screen.print(f"every face should lie on the points: {report.sheet}", soft_wrap=True, highlight=False)
+    if report.ok:
+        screen.print(f"ready: likeness run --character {report.character}", highlight=False)
