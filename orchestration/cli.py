@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from orchestration.character_cli import app as character_app
+from orchestration.export import Base
 from orchestration.settings import REPOSITORY, Settings
 from orchestration.terminal import (
     AsJson,
@@ -198,6 +199,37 @@ def render(
     Image.fromarray(picture).save(partial, "PNG")
     partial.replace(out)
     print(out)
+
+
+@app.command()
+@one_line_errors
+def export(
+    character_json: Annotated[Path, typer.Argument(help="What `likeness create` wrote, or a copy with other values.")],
+    out: Annotated[Path, typer.Option("--out", help="The file to write; .obj has its .mtl and pictures beside it.")],
+    form: Annotated[str, typer.Option("--format", help="glb, obj or mhm.", show_default="by --out's ending")] = "",
+    base: Annotated[
+        Base,
+        typer.Option(
+            help="glb: the geometry is the character's, or the template's and the weights make the character."
+        ),
+    ] = "character",
+) -> None:
+    """A `character.json` for other programs: **glTF** with sliders and face actions as morph targets, **Wavefront**,
+    or **MakeHuman**'s own model file.
+    """
+    from engine.schema import SchemaError
+    from orchestration import creation
+    from orchestration import export as exporting
+
+    settings = Settings()
+    document = creation.read_document(character_json)
+    try:
+        with libraries_into_log(settings):
+            written = exporting.export(settings, document, form or out.suffix[1:].lower(), out, base)
+    except SchemaError as error:
+        raise exporting.ExportError(f"{character_json}: {error}") from error
+    for path in written:
+        print(path)
 
 
 @app.command()

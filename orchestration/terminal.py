@@ -34,6 +34,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from orchestration.configuration import ProfileError
     from orchestration.creation import CreationError
     from orchestration.doctor import NotReady
+    from orchestration.export import ExportError
     from orchestration.instance import AlreadyRunning
     from orchestration.pipeline import StageFailed, UnknownAsset
     from orchestration.registry import RegistryError
@@ -47,6 +48,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
         ProfileError,
         CreationError,
         NotReady,
+        ExportError,
         AlreadyRunning,
         StageFailed,
         UnknownAsset,

@@ -29,11 +29,11 @@ CURVES: dict[str, tuple[str, tuple[tuple[float, float], ...]]] = {
 SHARES = {"african": "african", "asian": "asian", "caucasian": "european"}
 FORMULA = (
     "A slider has a value in [0, 1]. Its positive target weighs reach * max(value - neutral, 0) / (1 - neutral), its "
-    "negative target reach * max(neutral - value, 0) / neutral. A target of `products` weighs the product of its factors: a factor of "
-    "`curves` is linear between the points [value of `slider`, factor]; a factor of `shares` is the value of that "
-    "slider over the sum of the values of all sliders in `shares` (all equal where the sum is 0). A face action weighs "
-    "what the client wants, in [0, 1]. The influence to set is the weight less the target's entry in `rest` (0 where "
-    "it has none): that much is in the base geometry already."
+    "negative target reach * max(neutral - value, 0) / neutral. A target of `products` weighs the product of its "
+    "factors: a factor of `curves` is linear between the points [value of `slider`, factor]; a factor of `shares` is "
+    "the value of that slider over the sum of the values of all sliders in `shares` (all equal where the sum is 0). A "
+    "face action weighs what the client wants, in [0, 1]. The influence to set is the weight less the target's entry "
+    "in `rest` (0 where it has none): that much is in the base geometry already."
 )
 
 
@@ -71,12 +71,8 @@ class Basis:
         """Slider values [S] to the weights of all targets [K]; face actions rest at 0."""
         weight = dict(zip(self.products, self.blend.macro_weights(sliders[None])[0][self.macro_columns], strict=True))
         for number, slider in enumerate(self.schema.local, start=len(self.schema.phenotypes)):
-            offset = float(sliders[number]) - slider.neutral
-            room = {"+": 1.0 - slider.neutral, "-": slider.neutral}
             for sign, _ in directions(slider):
-                weight[target_name(slider, sign)] = (
-                    slider.reach * max(offset if sign == "+" else -offset, 0.0) / room[sign]
-                )
+                weight[target_name(slider, sign)] = morph_weight(slider, sign, float(sliders[number]))
         return np.array([weight.get(name, 0.0) for name in self.names], dtype=np.float32)
 
     def description(self) -> dict[str, Any]:
@@ -111,6 +107,14 @@ class Basis:
 def directions(slider: Slider) -> list[tuple[str, tuple[str, ...]]]:
     """The directions in which a slider drives morphs, with these."""
     return [(sign, morphs) for sign, morphs in (("-", slider.negative), ("+", slider.positive)) if morphs]
+
+
+def morph_weight(slider: Slider, sign: str, value: float) -> float:
+    """How much of its morphs in one direction a slider gives at a value in [0, 1]."""
+    offset, room = value - slider.neutral, 1.0 - slider.neutral
+    if sign == "-":
+        offset, room = -offset, slider.neutral
+    return slider.reach * max(offset, 0.0) / room
 
 
 def target_name(slider: Slider, sign: str) -> str:

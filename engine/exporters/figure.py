@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from engine.exporters.basis import Basis
 from engine.exporters.materials import Material, materials
-from engine.head import LEFT_EYE, SKIN, Head
+from engine.head import LEFT_EYE, SKIN, TEETH, Head
 from engine.renderer import Renderer
 
 WORN_GROUPS = ("lashes", "brows", "hair")
@@ -136,9 +136,9 @@ def _pieces(head: Head, chosen: dict[str, str], made: dict[str, Material]) -> It
         group = next((name for name in WORN_GROUPS if chosen.get(name) == part.name), "")
         drawn = slice(part.first_triangle, part.first_triangle + part.n_triangles)
         if part.name == "base":
-            is_skin = head.materials[drawn] == SKIN
-            yield _piece(head, "skin", made["skin"], np.arange(part.n_triangles)[is_skin])
-            yield _piece(head, "teeth", made["teeth"], np.arange(part.n_triangles)[~is_skin])
+            is_skin, inside = head.materials[drawn] == SKIN, head.labels[drawn] == TEETH
+            for name, which in (("skin", is_skin & ~inside), ("mouth", is_skin & inside), ("teeth", ~is_skin)):
+                yield _piece(head, name, made[name], part.first_triangle + np.flatnonzero(which))
         elif part.name == "eyes":
             is_left = head.labels[drawn] == LEFT_EYE
             for name, side in (("eye_left", is_left), ("eye_right", ~is_left)):

@@ -74,6 +74,7 @@ class _File:
         self.materials: list[dict[str, Any]] = []
         self.pictures: list[tuple[str, bytes]] = []
         self.material_numbers: dict[str, int] = {}
+        self.picture_numbers: dict[int, int] = {}
         self.binary = b""
 
     def mesh(self, figure: Figure, piece: Piece) -> dict[str, Any]:
@@ -184,12 +185,18 @@ class _File:
             self.materials.append(self._material_entry(material))
         return self.material_numbers[material.name]
 
+    def _picture(self, name: str, picture: NDArray[np.uint8]) -> int:
+        """The number of a picture; materials that share one share the file."""
+        if id(picture) not in self.picture_numbers:
+            self.picture_numbers[id(picture)] = len(self.pictures)
+            self.pictures.append((name, as_png(picture)))
+        return self.picture_numbers[id(picture)]
+
     def _material_entry(self, material: Material) -> dict[str, Any]:
         surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": material.roughness}
         if material.picture is not None:
-            surface["baseColorTexture"] = {"index": len(self.pictures)}
-            self.pictures.append((material.name, as_png(material.picture)))
-        else:
+            surface["baseColorTexture"] = {"index": self._picture(material.name, material.picture)}
+        if material.colour != (1.0, 1.0, 1.0):
             surface["baseColorFactor"] = [*material.colour, 1.0]
         entry: dict[str, Any] = {"name": material.name, "pbrMetallicRoughness": surface}
         if material.alpha is not Alpha.OPAQUE:

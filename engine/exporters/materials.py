@@ -16,6 +16,8 @@ Bytes = NDArray[np.uint8]
 STRAND_FLOOR, STRAND_GAIN = 0.15, 1.7
 BROW_SHADE, LASH_SHADE = 0.7, 0.25
 TOOTH_COLOUR = (0.62, 0.57, 0.50)
+# No viewer works out that little light reaches the inside of a mouth, and the skin's texture has no tongue.
+MOUTH_COLOUR = (0.34, 0.15, 0.14)
 DEFAULT_HAIR_COLOUR = "dark_brown"
 
 
@@ -42,7 +44,7 @@ class Material:
 def materials(
     renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray[np.int64], chosen: dict[str, str]
 ) -> dict[str, Material]:
-    """Materials of the pieces skin, teeth, eyes, and of those of lashes, brows and hair that the character wears.
+    """Materials of the pieces skin, mouth, teeth, eyes, and of the lashes, brows and hair that the character wears.
 
     Args:
         sliders: [S].
@@ -50,8 +52,10 @@ def materials(
         chosen: the names of these choices, by group.
     """
     layer, stack = renderer.textures.layer, renderer.textures.stack
+    skin = renderer.skin(sliders[None], choices[None])
     made = {
-        "skin": Material("skin", renderer.skin(sliders[None], choices[None]), roughness=0.55),
+        "skin": Material("skin", skin, roughness=0.55),
+        "mouth": Material("mouth", skin, roughness=0.25, colour=MOUTH_COLOUR),
         "teeth": Material("teeth", None, roughness=0.35, colour=TOOTH_COLOUR),
     }
     # Blended cards are drawn in any order: right for one thin sheet over the skin, wrong for the many sheets of hair.
