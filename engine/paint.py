@@ -4,7 +4,7 @@ Beards are drawn hair by hair along the direction of growth, in regions that are
 make-up follows the line of the lashes; lips and lids follow MakeHuman's own masks. Lengths are metres.
 """
 
-from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -17,37 +17,61 @@ from engine.head import SKIN, TEETH, Head
 
 Mask = NDArray[np.uint8]
 Density = NDArray[np.float32]
+Place = NDArray[np.float32]
 FINE = 3  # hairs are drawn this many times finer and averaged
-FOLLICLES = 26_000
+LAYERS, SHADES = 2, 12
+# Where hair begins on the head: depth z and height y, from the forehead over the temple, round the ear, to the nape.
+HAIRLINE = (
+    (-0.200, -0.062), (-0.118, -0.055), (-0.108, -0.020), (-0.100, 0.034), (-0.072, 0.030), (-0.062, 0.000),
+    (-0.052, 0.010), (-0.044, 0.034), (-0.030, 0.052), (-0.010, 0.066), (0.005, 0.073), (0.030, 0.078),
+)  # fmt: skip
 # Length (texels), width (fine texels), strength of a hair, and the tone under the hairs, of each style of beard.
 BEARDS: dict[str, tuple[float, int, float, float]] = {
     "light_stubble": (1.6, 1, 0.55, 0.10),
     "stubble": (2.2, 1, 0.85, 0.20),
-    "moustache": (7.0, 2, 0.90, 0.55),
-    "goatee": (7.0, 2, 0.90, 0.55),
-    "circle": (6.0, 2, 0.90, 0.50),
-    "chin_strap": (4.5, 2, 0.90, 0.50),
-    "mutton_chops": (7.0, 2, 0.90, 0.55),
-    "short_full": (4.5, 1, 0.90, 0.42),
-    "full": (8.0, 2, 0.95, 0.62),
+    "moustache": (7.0, 2, 0.85, 0.50),
+    "goatee": (7.0, 2, 0.85, 0.50),
+    "circle": (6.0, 2, 0.85, 0.45),
+    "chin_strap": (4.5, 2, 0.85, 0.45),
+    "mutton_chops": (7.0, 2, 0.85, 0.50),
+    "short_full": (4.5, 1, 0.85, 0.42),
+    "full": (8.0, 2, 0.90, 0.55),
 }
 
 
-def beards(head: Head, lips: Mask) -> dict[str, Mask]:
-    """A mask for each style of beard: 0 bare skin, 255 all hair."""
-    place = positions(head)
+def beards(place: Place, lips: Mask) -> dict[str, Mask]:
+    """A mask for each style of beard on the skin at `place` [512,512,3]: 0 bare skin, 255 all hair."""
     densities = beard_regions(place)
     bare = cv2.GaussianBlur(lips, (0, 0), 1.2).astype(np.float32) / 255.0
     # Stubble and full beards cover the same places.
-    follicles = _follicles(densities["full"] + densities["mutton_chops"])
-    grown = {}
-    for style, (length, width, strength, under) in BEARDS.items():
-        density = densities["full" if style in ("light_stubble", "stubble", "short_full") else style] * (1 - bare)
-        grown[style] = _grow(density, follicles, place, length, width, strength, under)
-    return grown
+    hairs = _Hairs(densities["full"] + densities["mutton_chops"], _beard_growth(place), 26_000)
+    return {
+        style: hairs.grow(densities.get(style, densities["full"]) * (1 - bare), *look) for style, look in BEARDS.items()
+    }
 
 
-def positions(head: Head) -> NDArray[np.float32]:
+def scalp(place: Place) -> Mask:
+    """The roots of the hair: what shows between the strands of a style."""
+    density = scalp_region(place)
+    backward = np.zeros((*density.shape, 2), np.float32)
+    backward[..., 0] = -1.0
+    return _Hairs(density, backward, 40_000).grow(density, 2.5, 1, 0.8, 0.6)
+
+
+def scalp_region(place: Place) -> Density:
+    """How densely hair grows on the head at each place [...,3] of the template, in [0,1]."""
+    _, y, z = np.moveaxis(place, -1, 0)
+    height = np.interp(z, *np.array(HAIRLINE).T)
+    return np.where(np.abs(y) < 1, ramp(y - height, -0.005, 0.012), 0.0).astype(np.float32)
+
+
+def ramp(value: NDArray, start: float | NDArray, end: float | NDArray) -> NDArray:
+    """0 at `start`, 1 at `end`, smooth between and level beyond."""
+    share = ((value - start) / (end - start)).clip(0, 1)
+    return share * share * (3 - 2 * share)
+
+
+def positions(head: Head) -> Place:
     """The place of each texel on the template's skin [512,512,3]; far away where there is none."""
     base = head.part["base"]
     chosen = slice(base.first_triangle, base.first_triangle + base.n_triangles)
@@ -58,15 +82,10 @@ def positions(head: Head) -> NDArray[np.float32]:
     return np.nan_to_num(place, nan=9.0)
 
 
-def beard_regions(place: NDArray[np.float32]) -> dict[str, Density]:
+def beard_regions(place: Place) -> dict[str, Density]:
     """How densely hair grows at each place [...,3] of the template in each style of beard, in [0,1]."""
     x, y, z = np.moveaxis(place, -1, 0)
     side = np.abs(x)
-
-    def ramp(value: NDArray, start: float, end: float) -> NDArray:
-        share = ((value - start) / (end - start)).clip(0, 1)
-        return share * share * (3 - 2 * share)
-
     # Heights on the template's midline: nose base −.049, lips −.055 to −.073, underside of the chin −.112.
     cheek_line = -0.056 + 0.55 * np.maximum(side - 0.032, 0.0)
     below = ramp(cheek_line - y, -0.002, 0.012)
@@ -89,43 +108,41 @@ def beard_regions(place: NDArray[np.float32]) -> dict[str, Density]:
     }
 
 
-def _follicles(density: Density) -> NDArray[np.float64]:
-    """Where hairs may grow: column, row and three random numbers in [0,1] for each, spread evenly over a region."""
-    rng = np.random.default_rng(11)
-    rows, columns = np.nonzero(density > 0.02)
-    chosen = rng.integers(len(rows), size=FOLLICLES)
-    return np.stack(
-        [columns[chosen] + rng.random(FOLLICLES), rows[chosen] + rng.random(FOLLICLES), *rng.random((3, FOLLICLES))], 1
-    )
+class _Hairs:
+    """Hairs that may grow in a region, the same for every style that is drawn with them."""
+
+    def __init__(self, region: Density, growth: NDArray[np.float32], count: int) -> None:
+        rng = np.random.default_rng(11)
+        rows, columns = np.nonzero(region > 0.02)
+        chosen = rng.integers(len(rows), size=count)
+        self.row, self.column = rows[chosen], columns[chosen]
+        self.root = np.stack([self.column, self.row], axis=1) + rng.random((count, 2))
+        self.rank, self.shade, self.size = rng.random((3, count))
+        turn = (rng.random(count)[:, None] - 0.5) * 0.7
+        along = growth[self.row, self.column]
+        self.direction = np.cos(turn) * along + np.sin(turn) * np.stack([-along[:, 1], along[:, 0]], axis=1)
+
+    def grow(self, density: Density, length: float, width: int, strength: float, under: float) -> Mask:
+        """Draw the hairs that a density lets stand, over the tone beneath them."""
+        there = self.rank < density[self.row, self.column] ** 0.8
+        reach = (length * (0.6 + 0.8 * self.size[there]))[:, None] * self.direction[there]
+        lines = np.stack([self.root[there], self.root[there] + reach], axis=1) * FINE * 16
+        shade = (strength * (0.25 + 0.75 * self.shade[there]) * SHADES).astype(int)
+        # Hairs of one layer overwrite each other, those of different layers add up.
+        open_share = np.ones(density.shape, np.float32)
+        for layer in range(LAYERS):
+            canvas = np.zeros((density.shape[0] * FINE, density.shape[1] * FINE), np.uint8)
+            for value in range(SHADES):
+                drawn = lines[layer::LAYERS][shade[layer::LAYERS] == value].astype(np.int32)
+                cv2.polylines(canvas, list(drawn), False, (value + 0.5) / SHADES * 255, width, cv2.LINE_AA, 4)
+            fine = cv2.resize(canvas, density.shape[::-1], interpolation=cv2.INTER_AREA)
+            open_share *= 1 - fine / np.float32(255)
+        cover = 1 - open_share * (1 - under * cv2.GaussianBlur(density, (0, 0), 1.5))
+        # Hairs hang over the border of their region a little, not far.
+        return (cover * (cv2.GaussianBlur(density, (0, 0), 3.0) * 4).clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def _grow(
-    density: Density, follicles: NDArray, place: NDArray, length: float, width: int, strength: float, under: float
-) -> Mask:
-    """Draw the hairs of one style over the tone beneath them."""
-    column, row = follicles[:, 0].astype(int), follicles[:, 1].astype(int)
-    there = follicles[:, 2] < density[row, column] ** 0.8
-    start = follicles[there, :2]
-    direction = _growth(place)[row[there], column[there]]
-    turn = (follicles[there, 3] - 0.5) * 0.7
-    cosine, sine = np.cos(turn)[:, None], np.sin(turn)[:, None]
-    direction = cosine * direction + sine * np.stack([-direction[:, 1], direction[:, 0]], axis=1)
-    end = start + direction * (length * (0.6 + 0.8 * follicles[there, 4]))[:, None]
-    shade = strength * (0.45 + 0.55 * follicles[there, 3])
-    # Hairs of one layer overwrite each other, those of different layers add up.
-    open_share = np.ones((atlas.SIDE, atlas.SIDE), np.float32)
-    for layer in range(3):
-        canvas = np.zeros((atlas.SIDE * FINE, atlas.SIDE * FINE), np.uint8)
-        for a, b, value in zip(start[layer::3] * FINE * 16, end[layer::3] * FINE * 16, shade[layer::3], strict=True):
-            cv2.line(canvas, a.astype(int).tolist(), b.astype(int).tolist(), float(value * 255), width, cv2.LINE_AA, 4)
-        open_share *= 1 - cv2.resize(canvas, (atlas.SIDE, atlas.SIDE), interpolation=cv2.INTER_AREA) / np.float32(255)
-    soft = cv2.GaussianBlur(density, (0, 0), 1.5)
-    cover = 1 - open_share * (1 - under * soft)
-    # Hairs hang over the border of their region a little, not far.
-    return (cover * (cv2.GaussianBlur(density, (0, 0), 3.0) * 4).clip(0, 1) * 255 + 0.5).astype(np.uint8)
-
-
-def _growth(place: NDArray[np.float32]) -> NDArray[np.float32]:
+def _beard_growth(place: Place) -> NDArray[np.float32]:
     """Unit direction of growth (columns, rows) at each texel: down the face, and outward beside the mouth."""
     x = np.where(np.abs(place[..., 0]) < 1, place[..., 0], 0.0)
     y = np.where(np.abs(place[..., 1]) < 1, place[..., 1], 0.0)
@@ -136,14 +153,12 @@ def _growth(place: NDArray[np.float32]) -> NDArray[np.float32]:
     return (direction / np.linalg.norm(direction, axis=-1, keepdims=True)).astype(np.float32)
 
 
-def eye_makeup(head: Head, lids: Mask) -> dict[str, Mask]:
+def eye_makeup(head: Head, place: Place, lids: Mask) -> dict[str, Mask]:
     """A mask for each shape of eye make-up: `liner` along the lashes, `shadow` on the lid, `smoky` all round."""
-    place = positions(head)
     upper, lower, outer = _lash_distances(head, place)
 
-    def fade(distance: NDArray, start: float, end: float) -> NDArray:
-        share = ((end - distance) / (end - start)).clip(0, 1)
-        return share * share * (3 - 2 * share)
+    def fade(distance: NDArray, start: float | NDArray, end: float | NDArray) -> NDArray:
+        return 1 - ramp(distance, start, end)
 
     lid = np.maximum(lids.astype(np.float32) / 255.0, 0)
     shadow = np.maximum(fade(upper, 0.003, 0.011) * (0.35 + 0.65 * lid), lid * 0.9) * fade(upper, 0.006, 0.014)
@@ -160,11 +175,10 @@ def eye_makeup(head: Head, lids: Mask) -> dict[str, Mask]:
     }
 
 
-def _lash_distances(head: Head, place: NDArray[np.float32]) -> tuple[NDArray, NDArray, NDArray]:
+def _lash_distances(head: Head, place: Place) -> tuple[NDArray, NDArray, NDArray]:
     """Distance of each texel to the roots of the upper and lower lashes, and how far out on the eye it lies (0–1)."""
     roots = _lash_roots(head)
-    measure: Callable[[NDArray], NDArray] = lambda points: cKDTree(points).query(place, distance_upper_bound=0.03)[0]  # noqa: E731
-    upper, lower = (np.minimum(measure(part), 0.03) for part in roots)
+    upper, lower = (np.minimum(cKDTree(points).query(place, distance_upper_bound=0.03)[0], 0.03) for points in roots)
     side = np.abs(place[..., 0])
     inner, outer = np.abs(roots[0][:, 0]).min(), np.abs(roots[0][:, 0]).max()
     return upper, lower, ((side - inner) / (outer - inner)).clip(0, 1)
@@ -183,11 +197,7 @@ def _lash_roots(head: Head) -> tuple[NDArray, NDArray]:
         middle = rim[:, 1].mean()
         for number, chosen in enumerate((rim[:, 1] >= middle, rim[:, 1] < middle)):
             line = rim[chosen][np.argsort(rim[chosen][:, 0])]
-            rims[number].append(
-                np.concatenate(
-                    [a + np.linspace(0, 1, 8)[:, None] * (b - a) for a, b in zip(line, line[1:], strict=False)]
-                )
-            )
+            rims[number] += [a + np.linspace(0, 1, 8)[:, None] * (b - a) for a, b in pairwise(line)]
     return np.concatenate(rims[0]), np.concatenate(rims[1])
 
 

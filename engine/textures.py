@@ -10,23 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import atlas, paint
+from engine import paint
 from engine.atlas import SIDE
 from engine.head import Head
 from engine.schema import Schema
+from engine.skins import Skins
 
-SEXES, AGES = ("female", "male"), ("young", "middleage", "old")
-# Skin tones, dark to light: the textures they start from, and the mean CIELAB colour of the face they are shifted to.
-TONES = {
-    "tone1": ("african", (30.0, 11.0, 14.0)),
-    "tone2": ("african", (40.0, 13.0, 19.0)),
-    "tone3": ("asian", (51.0, 14.0, 22.0)),
-    "tone4": ("asian", (60.0, 13.0, 21.0)),
-    "tone5": ("caucasian", (68.0, 12.0, 18.0)),
-    "tone6": ("caucasian", (75.0, 11.0, 14.0)),
-}
-# The middle of the face, in texels: rows, columns.
-FACE_ROWS, FACE_COLUMNS = slice(130, 380), slice(200, 460)
 # Linear RGB reflectance of melanin-coloured hair.
 HAIR_COLOURS = {
     "black": (0.012, 0.011, 0.011),
@@ -45,8 +34,9 @@ HAIR_COLOURS = {
 IRIS_OF = {"dark_brown": "brown"}
 EYE_TINTS = {"brown": (0.60, 0.82, 1.0), "dark_brown": (0.30, 0.36, 0.42)}
 
-PAINTS = ("lips", "eye_makeup", "beard")  # in the order of painting
-BEARD_SHADE = 0.8  # a beard is a little darker than the hair on the head
+PAINTS = ("lips", "eye_makeup", "beard", "scalp")  # in the order of painting
+GROWN = {"beard": "beard", "scalp": "hair"}  # what has the colour of the hair, and the group that says whether it grows
+BEARD_SHADE = 0.8  # a beard is a little darker than the hair on the head, and so are its roots
 # Linear RGB and opacity.
 LIP_COLOURS = {
     "natural": (0.0, 0.0, 0.0, 0.0),
@@ -85,8 +75,10 @@ def load(folder: Path, schema: Schema) -> Textures:
     layers: list[NDArray[np.uint8]] = []
     first: dict[str, int] = {}
     chosen = {group.name: [c for c in group.choices if c != "none"] for group in schema.groups}
-    masks = {name: paint.mask(folder / "masks" / f"{name}.jpg") for name in ("lips", "eyelids")}
-    skins = _Skins(folder / "skins", masks)
+    masks = {name: paint.mask(folder / "masks" / f"{name}.jpg") for name in ("lips", "eyelids", "ears")}
+    head = Head.load(folder)
+    place = paint.positions(head)
+    skins = Skins(folder / "skins", masks, place)
     for tone in chosen.get("skin", ()):
         first[f"skin/{tone}"] = len(layers)
         layers += skins.tone(tone)
@@ -96,9 +88,9 @@ def load(folder: Path, schema: Schema) -> Textures:
             layers.append(_prefilter(_read(folder / group / f"{IRIS_OF.get(name, name)}.png"), blur, gain))
             if group == "hair":
                 layers[-1] = _even_out(layers[-1])
-            elif group == "eyes":
-                layers[-1] = _tint_iris(layers[-1], np.array([*EYE_TINTS.get(name, (1.0, 1.0, 1.0)), 1.0]))
-    painted = _paint(Head.load(folder), chosen, masks)
+            elif name in EYE_TINTS:
+                layers[-1] = _tint_iris(layers[-1], np.array([*EYE_TINTS[name], 1.0]))
+    painted = _paint(head, place, chosen, masks)
     return Textures(
         np.stack(layers),
         first,
@@ -108,14 +100,14 @@ def load(folder: Path, schema: Schema) -> Textures:
 
 
 def _paint(
-    head: Head, chosen: dict[str, list[str]], masks: dict[str, NDArray[np.uint8]]
+    head: Head, place: NDArray[np.float32], chosen: dict[str, list[str]], masks: dict[str, NDArray[np.uint8]]
 ) -> dict[str, NDArray[np.uint8]]:
-    painted = {"lips": masks["lips"]}
+    painted = {"lips": masks["lips"], "scalp": paint.scalp(place)}
     if "beard" in chosen:
-        grown = paint.beards(head, masks["lips"])
+        grown = paint.beards(place, masks["lips"])
         painted |= {f"beard/{name}": grown[name] for name in chosen["beard"]}
     if "eye_makeup" in chosen:
-        shapes = paint.eye_makeup(head, masks["eyelids"])
+        shapes = paint.eye_makeup(head, place, masks["eyelids"])
         painted |= {f"eye_makeup/{name}": shapes[EYE_COLOURS[name][0]] for name in chosen["eye_makeup"]}
     return painted
 
@@ -130,31 +122,32 @@ def paints(
     numbers = np.full((len(choices), len(PAINTS)), -1, np.int32)
     colours = np.zeros((len(choices), len(PAINTS), 4), np.float32)
     index = schema.group_index
-    hair = (
-        np.array([HAIR_COLOURS[c] for c in schema.groups[index["hair_colour"]].choices])
-        if "hair_colour" in index
-        else np.array([HAIR_COLOURS["dark_brown"]])
-    )
-    own_hair = hair[choices[:, index["hair_colour"]]] if "hair_colour" in index else hair
-    for column, group in enumerate(PAINTS):
+    for column, paint_name in enumerate(PAINTS):
+        group = GROWN.get(paint_name, paint_name)
         if group not in index:
             continue
-        names = schema.groups[index[group]].choices
-        number = np.array([_mask_number(textures, group, name) for name in names], np.int32)
-        chosen = choices[:, index[group]]
-        numbers[:, column] = number[chosen]
-        if group == "beard":
-            colours[:, column, :3], colours[:, column, 3] = own_hair * BEARD_SHADE, 1.0
+        names, chosen = schema.groups[index[group]].choices, choices[:, index[group]]
+        numbers[:, column] = np.array([_mask_number(textures, paint_name, name) for name in names], np.int32)[chosen]
+        if paint_name in GROWN:
+            colours[:, column, :3], colours[:, column, 3] = _hair_colour(schema, choices) * BEARD_SHADE, 1.0
         else:
             table = LIP_COLOURS if group == "lips" else {name: colour for name, (_, colour) in EYE_COLOURS.items()}
             colours[:, column] = np.array([table[name] for name in names])[chosen]
     return numbers, colours * (numbers >= 0)[..., None]
 
 
-def _mask_number(textures: Textures, group: str, choice: str) -> int:
+def _hair_colour(schema: Schema, choices: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Linear RGB [N,3]."""
+    if "hair_colour" not in schema.group_index:
+        return np.tile(HAIR_COLOURS["dark_brown"], (len(choices), 1))
+    column = schema.group_index["hair_colour"]
+    return np.array([HAIR_COLOURS[name] for name in schema.groups[column].choices])[choices[:, column]]
+
+
+def _mask_number(textures: Textures, paint_name: str, choice: str) -> int:
     if choice in ("none", "natural"):
         return -1
-    return textures.mask[group] if group in textures.mask else textures.mask[f"{group}/{choice}"]
+    return textures.mask[paint_name] if paint_name in textures.mask else textures.mask[f"{paint_name}/{choice}"]
 
 
 def _read(path: Path) -> NDArray[np.uint8]:
@@ -168,48 +161,6 @@ def _read(path: Path) -> NDArray[np.uint8]:
     return cv2.resize(cv2.cvtColor(image, code), (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
-class _Skins:
-    """Skin layers of a tone: MakeHuman's textures in another colour, with a height map."""
-
-    def __init__(self, folder: Path, masks: dict[str, NDArray[np.uint8]]) -> None:
-        self.folder = folder
-        # Lips and lids have no pores, and no wrinkles that light could catch.
-        soft = cv2.GaussianBlur(np.maximum(masks["lips"], masks["eyelids"]), (0, 0), 3.0).astype(np.float32) / 255.0
-        self.rough = 1.0 - soft
-        self.pores = _pores()
-        self.skin = atlas.inside("head", "neck")[..., None]
-        self.sources: dict[str, tuple[NDArray[np.float32], NDArray[np.uint8]]] = {}
-
-    def tone(self, tone: str) -> list[NDArray[np.uint8]]:
-        ancestry, target = TONES[tone]
-        return [self._layer(f"{ancestry}_{s}_{a}", np.array(target, np.float32)) for s in SEXES for a in AGES]
-
-    def _layer(self, name: str, target: NDArray[np.float32]) -> NDArray[np.uint8]:
-        if name not in self.sources:
-            rgb = atlas.warp(_read(self.folder / f"{name}.png")[..., :3])
-            lab = cv2.cvtColor(rgb.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB).astype(np.float32)
-            self.sources[name] = lab, self._height(lab[..., 0])
-        lab, height = self.sources[name]
-        face = lab[FACE_ROWS, FACE_COLUMNS].reshape(-1, 3)
-        shifted = np.where(self.skin, lab + (target - np.median(face, axis=0)), lab)
-        rgb = cv2.cvtColor(shifted.astype(np.float32), cv2.COLOR_LAB2RGB)
-        return np.dstack([(rgb.clip(0, 1) * 255.0 + 0.5).astype(np.uint8), height])
-
-    def _height(self, lightness: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Folds and wrinkles are darker than what surrounds them; pores are too fine for the source."""
-        fine = cv2.GaussianBlur(lightness, (0, 0), 1.0) - cv2.GaussianBlur(lightness, (0, 0), 6.0)
-        relief = 6.0 * np.tanh(fine / 3.0) * 4.0 + self.pores
-        return (128.5 + self.rough * relief).clip(0, 255).astype(np.uint8)
-
-
-def _pores() -> NDArray[np.float32]:
-    """Fine relief of skin [512,512] with a spread of about 5."""
-    rng = np.random.default_rng(5)
-    noise = rng.normal(size=(SIDE, SIDE)).astype(np.float32)
-    grain = cv2.GaussianBlur(noise, (0, 0), 0.8) - cv2.GaussianBlur(noise, (0, 0), 2.2)
-    return np.asarray(grain / grain.std() * 5.0, np.float32)
-
-
 def _prefilter(rgba: NDArray[np.uint8], blur: float, gain: float) -> NDArray[np.uint8]:
     """Blur with premultiplied alpha: thin hairs do not alias, and no background colour bleeds into their edges.
 
@@ -219,12 +170,11 @@ def _prefilter(rgba: NDArray[np.uint8], blur: float, gain: float) -> NDArray[np.
         return rgba
     alpha = rgba[..., 3:].astype(np.float32) / 255.0
     colour = cv2.GaussianBlur(rgba[..., :3] * alpha, (0, 0), blur)
-    wide_colour, wide_alpha = (
-        cv2.GaussianBlur(rgba[..., :3] * alpha, (0, 0), 12.0),
-        cv2.GaussianBlur(alpha, (0, 0), 12.0),
-    )
+    # Far from any hair its colour matters little: a small picture will do.
+    small = cv2.resize(np.dstack([rgba[..., :3] * alpha, alpha]), (64, 64), interpolation=cv2.INTER_AREA)
+    wide = cv2.resize(cv2.GaussianBlur(small, (0, 0), 1.5), (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
     alpha = cv2.GaussianBlur(alpha, (0, 0), blur)[..., None]
-    fill = wide_colour / np.maximum(wide_alpha[..., None], 1e-3)
+    fill = wide[..., :3] / np.maximum(wide[..., 3:], 1e-3)
     straight = np.where(alpha > 0.02, colour / np.maximum(alpha, 0.02), fill)
     return (np.dstack([straight, alpha * gain * 255.0]) + 0.5).clip(0, 255).astype(np.uint8)
 
