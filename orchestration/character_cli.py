@@ -69,10 +69,12 @@ def check(
 def _print_report(report: Any) -> None:
     from rich.table import Table
 
-    shown = Table(title=f"{report.character}: {report.source}", title_justify="left", show_header=False)
+    screen.print(f"{report.character}: {report.source}" if report.source else report.character, highlight=False)
+    shown = Table(show_header=False)
     for name, value in report.facts.items():
         shown.add_row(name.replace("_", " "), str(value))
-    screen.print(shown)
+    if report.facts:
+        screen.print(shown)
     for warning in report.warnings:
         notes().print(f"[yellow]warning:[/] {warning}", soft_wrap=True)
     for problem in report.problems[:SHOWN_PROBLEMS]:

@@ -69,7 +69,7 @@ GROUPS: dict[str, tuple[Any, ...]] = {
 }
 
 # Camera: the bust stands left of the middle, seen a little from below; the picture spans FIELD in height.
-DISTANCE, FIELD, RISE, SHIFT, PITCH = 1.6, np.radians(17.0), 0.045, 0.045, np.radians(3.0)
+DISTANCE, FIELD, RISE, SHIFT, PITCH = 1.6, np.radians(15.2), 0.040, 0.030, np.radians(3.0)
 KEY = np.array([-0.55, 0.62, 0.56], np.float32)
 LIGHT_DISTANCE, LIGHT_FIELD, LIGHT_SIZE = 3.0, np.radians(16.0), 384
 NEAR, FAR = 0.3, 6.0
