@@ -1,4 +1,5 @@
-"""Light from HDR panoramas: a diffuse part in spherical harmonics and the strongest source as a directional light."""
+"""Light from HDR panoramas: a diffuse part in spherical harmonics, the strongest source as a directional light, and a
+small picture of the surroundings for what mirrors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +13,18 @@ from numpy.typing import NDArray
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 WHITE_BALANCE = 0.75
 KEY_SHARE = 0.003  # share of the sphere that counts as the strongest source
+ENVIRONMENT = (32, 16)  # columns and rows of what mirrors show
+BRIGHTEST = 25.0  # radiance above which a mirrored lamp would only flicker
 
 
 @dataclass(frozen=True)
 class Light:
     """What falls on a face, scaled so that a white surface facing the camera sends back about 1."""
 
-    sh: NDArray[np.float32]  # [9,3], see engine.kernels.irradiance
+    sh: NDArray[np.float32]  # [9,3], see engine.kernels.light.irradiance
     key_direction: NDArray[np.float32]  # [3] unit vector towards the source
     key_colour: NDArray[np.float32]  # [3]
+    environment: NDArray[np.float32]  # [16,32,3] radiance by direction, equirectangular like a Panorama
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,8 @@ class Panorama:
         towards = ((excess @ LUMINANCE * solid_angles)[..., None] * directions).sum(axis=(0, 1))
         towards = towards / max(float(np.linalg.norm(towards)), 1e-6)
         sh = project(pixels - excess, directions, solid_angles)
-        return scaled(Light(sh, towards.astype(np.float32), key.astype(np.float32)))
+        environment = cv2.resize(pixels, ENVIRONMENT, interpolation=cv2.INTER_AREA).astype(np.float32)
+        return scaled(Light(sh, towards.astype(np.float32), key.astype(np.float32), environment))
 
     def backdrop(self, turn: float, size: int, field: float) -> NDArray[np.uint8]:
         """What a camera with a field of view of `field` radians sees behind the subject, sRGB [size,size,3]."""
@@ -97,7 +102,7 @@ class Panorama:
 
 
 def project(radiance: NDArray, directions: NDArray, solid_angles: NDArray) -> NDArray[np.float32]:
-    """Radiance to the nine coefficients of irradiance/π in the basis of engine.kernels.irradiance."""
+    """Radiance to the nine coefficients of irradiance/π in the basis of engine.kernels.light.irradiance."""
     x, y, z = np.moveaxis(directions, -1, 0)
     constants = np.array([0.282095, *[0.488603] * 3, 1.092548, 1.092548, 0.315392, 1.092548, 0.546274])
     basis = np.stack([np.ones_like(x), y, z, x, x * y, y * z, 3 * z**2 - 1, x * z, x**2 - y**2], axis=-1)
@@ -114,13 +119,23 @@ def scaled(light: Light) -> Light:
     level = max(float(facing @ LUMINANCE), float(sh[0] @ LUMINANCE) * 0.6, 1e-4)
     # A camera takes out most of the light's colour.
     balance = (float(facing.clip(1e-4) @ LUMINANCE) / facing.clip(1e-4)).clip(0.3, 3.0) ** WHITE_BALANCE
-    return Light(sh / level * balance, light.key_direction, light.key_colour / level * balance)
+    environment = (light.environment / level * balance).clip(0.0, BRIGHTEST)
+    return Light(sh / level * balance, light.key_direction, light.key_colour / level * balance, environment)
 
 
 def studio(key_direction: Sequence[float], key: float, warm: float = 1.0) -> Light:
     """An even studio light with one key light, for the game look."""
     towards = np.array(key_direction, dtype=np.float32)
+    towards = towards / np.linalg.norm(towards)
     sh = np.zeros((9, 3), dtype=np.float32)
     sh[0], sh[1], sh[2] = 0.62, 0.16, 0.10
     colour = np.array([1.0 * warm, 0.97, 0.93], dtype=np.float32) * key
-    return scaled(Light(sh, (towards / np.linalg.norm(towards)).astype(np.float32), colour))
+    width, height = ENVIRONMENT
+    around = Panorama("studio", np.ones((height, width, 3), np.float32)).directions
+    # A grey room with a large soft box where the key light is and a small one opposite.
+    opposite = towards * np.array([-1.0, 0.4, 1.0], np.float32)
+    boxes = [(towards, 0.93, 7.0), (opposite / np.linalg.norm(opposite), 0.96, 2.0)]
+    environment = np.repeat((0.45 + 0.25 * around[..., 1])[..., None], 3, axis=2)
+    for direction, cosine, radiance in boxes:
+        environment[around @ direction > cosine] = radiance
+    return scaled(Light(sh, towards, colour, environment.astype(np.float32)))

@@ -12,16 +12,28 @@ import numpy as np
 import warp as wp
 from numpy.typing import ArrayLike, NDArray
 
-from engine import kernels, textures
+from engine import textures
 from engine.blend import MorphBlend
-from engine.head import FACE, LEFT_BROW, RIGHT_BROW, SKIN, TEETH, Head
+from engine.head import FACE, LEFT_BROW, RIGHT_BROW, SKIN, TEETH, TOOTH, Head
+from engine.kernels import pose, shade, skin, visibility
+from engine.kernels.common import Triangle, Vertex, vec3ub, vec4ub
+from engine.kernels.light import Light
+from engine.materials import Materials
 from engine.scenes import PIVOT, Scenes
 from engine.schema import Schema
 
 LANDMARKS_FILE = "landmarks.json"
-BEARDS = ("none", "stubble", "moustache", "goatee", "full")
-AMBIENT_REACH, SHADOW_REACH = 0.12, 0.5  # metres
-BATCH = 8
+WORN = ("lashes", "brows", "hair")
+"""Groups whose choices are parts of the head; the base mesh and the eyes are always drawn."""
+AMBIENT_REACH = 0.12  # metres within which a surface shades another from the surroundings
+AMBIENT_RAYS = 128
+TEETH_AMBIENT, MOUTH_AMBIENT = 0.55, 0.14  # the average face keeps its mouth shut, so nothing can be measured there
+SHADOW_CENTRE, SHADOW_REACH = (0.0, -0.01, -0.08), 0.24  # metres, in the head's frame: half the shadow map's side
+SHADOW_SIDE = 224  # texels
+SHADOW_SOFTNESS = 0.007  # metres
+FULL, HALF = 512, 256  # texels of a texture's side
+DETAILED = 384  # pixels from which on the relief of the skin can be seen
+BATCHES = {"cpu": 8, "cuda": 64}
 
 
 @dataclass(frozen=True)
@@ -32,6 +44,16 @@ class Rendering:
     image: NDArray[np.uint8]
     labels: NDArray[np.uint8]
     landmarks: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What `Renderer.draw` leaves on the device: image [N,H·W] of three bytes, labels [N,H·W] uint8, vertices
+    [N,V] in view space. The arrays are used again by the next call."""
+
+    image: wp.array
+    labels: wp.array
+    view: wp.array
 
 
 class Renderer:
@@ -49,205 +71,270 @@ class Renderer:
         self.textures = textures.load(embedded / "character", self.schema)
         landmarks = character / LANDMARKS_FILE
         self.anchors = json.loads(landmarks.read_text()) if landmarks.exists() else {"triangles": [], "weights": []}
+        self._buffers: dict[str, wp.array] = {}
+        self._materials: dict[int, Materials] = {}
         self._upload()
 
     def _upload(self) -> None:
-        head, device = self.head, self.device
-        self.triangles = wp.array(head.triangles, dtype=wp.vec3i, device=device)
-        self.uvs = wp.array(head.uvs, dtype=wp.vec2, device=device)
-        self.materials = wp.array(head.materials, dtype=wp.uint8, device=device)
-        self.regions = wp.array(head.regions, dtype=wp.vec2, device=device)
-        self.labels = wp.array(head.labels, dtype=wp.uint8, device=device)
-        self.lips = wp.array(head.lips, dtype=wp.uint8, device=device)
-        self.references = wp.array(head.references, dtype=int, device=device)
-        self.weights = wp.array(head.weights, dtype=wp.vec3, device=device)
-        self.offsets = wp.array(head.offsets, dtype=wp.vec3, device=device)
-        masks = np.repeat(self.textures.masks[..., None], 4, axis=3)
-        self.stack = wp.array(np.concatenate([self.textures.stack, masks]), dtype=wp.uint8, device=device)
-        base = head.part["base"]
-        indices = head.triangles[base.first_triangle : base.first_triangle + base.n_triangles].ravel()
-        points = wp.array(head.template, dtype=wp.vec3, device=device)
-        self.occluder = wp.Mesh(points=points, indices=wp.array(indices, dtype=int, device=device))
-        self.ambient = self._ambient()
-        self.beards = wp.array(beard_masks(head), dtype=float, device=device)
+        head = self.head
+        self.triangles = self._array(_packed(head), Triangle)
+        self.regions = self._array(head.regions, wp.vec2)
+        self.bindings = [
+            self._array(head.references, int),
+            self._array(head.weights, wp.vec3),
+            self._array(head.offsets, wp.vec3),
+        ]
+        self.ambient = self._array(self._ambient(), float)
 
-    def _ambient(self) -> wp.array:
+    def _array(self, values: NDArray, dtype: Any) -> wp.array:
+        return wp.array(np.ascontiguousarray(values), dtype=dtype, device=self.device)
+
+    def _buffer(self, name: str, shape: tuple[int, ...], dtype: Any) -> wp.array:
+        """Memory that the next batch uses again: fresh pages cost more than the work on them."""
+        held = self._buffers.get(name)
+        if held is None or held.shape != shape:
+            held = self._buffers[name] = wp.zeros(shape, dtype=dtype, device=self.device)
+        return held
+
+    def _launch(self, kernel: Any, dim: tuple[int, ...], *inputs: Any) -> None:
+        wp.launch(kernel, dim=dim, inputs=inputs, device=self.device)
+
+    def _ambient(self) -> NDArray[np.float32]:
         """How open each vertex of the average face is to its surroundings, in [0,1]."""
-        discrete = self.schema.neutral_discrete()[None].astype(np.int64)
-        vertices, normals = self._surface(self.schema.neutral_sliders()[None], discrete, Scenes.game(1))
-        share = wp.full(self.head.n_vertices, 1.0, dtype=float, device=self.device)
-        directions = wp.array(_fibonacci_sphere(160), dtype=wp.vec3, device=self.device)
-        wp.copy(self.occluder.points, vertices, count=self.head.n_base)
-        self.occluder.refit()
-        eyes = self.head.part["eyes"]
-        for first, count in ((0, self.head.n_base), (eyes.first_vertex, eyes.n_vertices)):
-            arguments = [self.occluder.id, vertices[0], normals[0], first, directions, 1, AMBIENT_REACH, share]
-            wp.launch(kernels.occlude, dim=count, inputs=arguments, device=self.device)
-        return share
+        head = self.head
+        base, eyes = head.part["base"], head.part["eyes"]
+        indices = head.triangles[base.first_triangle : base.first_triangle + base.n_triangles].ravel()
+        choices = self.schema.neutral_discrete()[None].astype(np.int64)
+        view, _, _, normals = self._posed(self.schema.neutral_sliders()[None], choices, Scenes.game(1), 1)
+        occluder = wp.Mesh(points=wp.clone(view[0][: head.n_base]), indices=self._array(indices, int))
+        share = wp.full(head.n_vertices, 1.0, dtype=float, device=self.device)
+        directions = self._array(_fibonacci_sphere(AMBIENT_RAYS), wp.vec3)
+        for first, count in ((0, head.n_base), (eyes.first_vertex, eyes.n_vertices)):
+            arguments = [occluder.id, view[0], normals[0], first, directions, AMBIENT_REACH, share]
+            self._launch(pose.occlude, (count,), *arguments)
+        ambient = np.array(share.numpy(), np.float32)
+        for material, value in ((SKIN, MOUTH_AMBIENT), (TOOTH, TEETH_AMBIENT)):
+            ambient[np.unique(head.triangles[(head.labels == TEETH) & (head.materials == material)])] = value
+        return ambient
 
     def render(
         self, parameters: ArrayLike, discrete: ArrayLike, scenes: Scenes, size: int, samples: int = 2
     ) -> Rendering:
         """Draw N faces: sliders [N,S] in [0,1], choice numbers [N,G], one scene each.
 
-        `samples`² samples a pixel; an even number, as hair and brows cover a pixel in a pattern of two by two.
+        `samples`² samples a pixel, 2 or 4; hair and brows cover a pixel in a pattern of as many levels.
         """
         sliders, choices = np.asarray(parameters, np.float32), np.asarray(discrete, np.int64)
-        chunks = [slice(start, start + BATCH) for start in range(0, len(sliders), BATCH)]
-        drawn = [self._render(sliders[c], choices[c], scenes[c], size, samples) for c in chunks]
+        batch = BATCHES["cuda" if self.device.is_cuda else "cpu"]
+        drawn: list[tuple[NDArray, NDArray, NDArray]] = []
+        for chunk in (slice(start, start + batch) for start in range(0, len(sliders), batch)):
+            frames = self.draw(sliders[chunk], choices[chunk], scenes[chunk], size, samples)
+            labels = np.stack([widen_brows(flat.reshape(size, size)) for flat in frames.labels.numpy()])
+            landmarks = self._landmarks(np.asarray(frames.view.numpy()), scenes.focal[chunk], size)
+            drawn.append((frames.image.numpy().reshape(-1, size, size, 3).copy(), labels, landmarks))
         return Rendering(*(np.concatenate(column) for column in zip(*drawn, strict=True)))
 
     def vertices(self, parameters: ArrayLike, discrete: ArrayLike) -> NDArray[np.float32]:
         """Vertices [N,V,3] in the head's own frame (metres); proxies that a face does not wear stay at the origin."""
         sliders, choices = np.asarray(parameters, np.float32), np.asarray(discrete, np.int64)
-        return np.asarray(self._bound(sliders, choices, Scenes.game(len(sliders))).numpy(), np.float32)
+        self._buffers.pop("view", None)  # what is not worn is not written
+        view, *_ = self._posed(sliders, choices, Scenes.unmoved(len(sliders)), 1)
+        return np.array(view.numpy(), np.float32)
 
-    def _render(
-        self, sliders: NDArray[np.float32], choices: NDArray[np.int64], scenes: Scenes, size: int, samples: int
-    ) -> tuple[NDArray, NDArray, NDArray]:
-        count, device = len(sliders), self.device
-        vertices, normals = self._surface(sliders, choices, scenes)
+    def skin(self, parameters: ArrayLike, discrete: ArrayLike) -> NDArray[np.uint8]:
+        """The skin texture [512,512,3] sRGB of one face: sliders [1,S], choice numbers [1,G]."""
+        sliders, choices = np.asarray(parameters, np.float32), np.asarray(discrete, np.int64)
+        painted = self._painted(sliders, choices, self.materials(FULL))
+        return np.array(painted.numpy(), np.uint8)[0].reshape(FULL, FULL, 4)[..., :3].copy()
+
+    def materials(self, side: int) -> Materials:
+        """The textures at one resolution, on the device."""
+        if side not in self._materials:
+            self._materials[side] = Materials.upload(self.textures, self.schema, self.head, self.device, side)
+        return self._materials[side]
+
+    def draw(
+        self, sliders: NDArray[np.float32], choices: NDArray[np.int64], scenes: Scenes, size: int, samples: int = 2
+    ) -> Frames:
+        """Draw one batch and leave it on the device; `render` says what the arguments are."""
+        count, side = len(sliders), size * samples
+        materials = self.materials(FULL if size >= DETAILED else HALF)
+        view, screen, cast, normals = self._posed(sliders, choices, scenes, side)
         ranges, n_drawn = self._ranges(choices, triangles=True)
-        shading = self._shading(sliders, choices, scenes)
-        lit = self._shadows(vertices, normals, scenes)
-        nearest = wp.full((count, size * samples, size * samples), kernels.EMPTY, dtype=wp.uint64, device=device)
-        focal = wp.array(scenes.focal, dtype=float, device=device)
-        wp.launch(
-            kernels.rasterise,
-            dim=(count, n_drawn),
-            inputs=[vertices, self.triangles, self.uvs, self.materials, ranges, focal, self.stack, shading, nearest],
-            device=device,
-        )
-        image = wp.empty((count, size, size, 3), dtype=wp.uint8, device=device)  # pyright: ignore[reportArgumentType]
-        labels = wp.empty((count, size, size), dtype=wp.uint8, device=device)  # pyright: ignore[reportArgumentType]
-        background = wp.array(scenes.backgrounds(size), dtype=wp.uint8, device=device)
-        surface = [vertices, normals, self.ambient, lit, self.regions]
-        soup = [self.triangles, self.uvs, self.materials, self.labels, self.lips]
-        picture = [focal, self.stack, shading, background, samples, image, labels]
-        wp.launch(kernels.resolve, dim=(count, size, size), inputs=[nearest, *surface, *soup, *picture], device=device)
-        return (
-            image.numpy(),
-            np.stack([widen_brows(label_map) for label_map in labels.numpy()]),
-            self._landmarks(np.asarray(vertices.numpy(), np.float32), scenes.focal, size),
-        )
+        wears = self._cutouts(choices, materials)
+        light = self._light(scenes)
+        soup = [self.triangles, ranges, wears]
+        shadow = self._buffer("shadow", (count, SHADOW_SIDE**2), float)
+        shadow.fill_(-1.0)
+        self._launch(visibility.cast_shadow, (count, n_drawn), cast, *soup, SHADOW_SIDE, shadow)
+        vertices = self._lit(view, cast, normals, choices, light, shadow)
+        nearest = self._buffer("nearest", (count, side**2), wp.uint64)
+        nearest.zero_()
+        self._launch(visibility.rasterise, (count, n_drawn), screen, *soup, side, samples, nearest)
+        surface = self._surface(screen, view, vertices, wears, materials)
+        surface.focal, surface.span = self._array(scenes.focal, float), float(side)
+        surface.painted = self._painted(sliders, choices, materials)
+        surface.hair_colour = self._array(self._hair_colours(choices), wp.vec3)
+        image = self._buffer("image", (count, size**2), vec3ub)
+        labels = self._buffer("labels", (count, size**2), wp.uint8)
+        background = self._array(scenes.backgrounds(size).reshape(count, -1, 3), vec3ub)
+        relief = shade.RELIEF if size >= DETAILED else 0.0
+        picture = [background, size, samples, relief, image, labels]
+        self._launch(shade.resolve, (count, size**2), nearest, surface, light, *picture)
+        return Frames(image, labels, view)
 
-    def _bound(self, sliders: NDArray[np.float32], choices: NDArray[np.int64], scenes: Scenes) -> wp.array:
-        """Morph the base mesh and put the proxies on it."""
-        count, device = len(sliders), self.device
+    def _posed(
+        self, sliders: NDArray[np.float32], choices: NDArray[np.int64], scenes: Scenes, side: int
+    ) -> tuple[wp.array, wp.array, wp.array, wp.array]:
+        """Vertices in view space, on the screen of `side` samples and in the shadow map, and normals (not yet of unit
+        length), [N,V]."""
+        count, n_vertices = len(sliders), self.head.n_vertices
         base = self.blend(sliders, scenes.expression)
-        vertices = wp.zeros((count, self.head.n_vertices), dtype=wp.vec3, device=device)
-        for face in range(count):
-            start = face * self.head.n_vertices
-            morphed = wp.array(base[face], dtype=wp.vec3, device=device)
-            wp.copy(vertices.flatten(), morphed, dest_offset=start, count=self.head.n_base)
-        ranges, drawn = self._ranges(choices, triangles=False)
-        proxies = [vertices, self.references, self.weights, self.offsets, ranges, self.head.n_base]
-        wp.launch(kernels.bind_proxies, dim=(count, drawn), inputs=proxies, device=device)
-        return vertices
-
-    def _surface(
-        self, sliders: NDArray[np.float32], choices: NDArray[np.int64], scenes: Scenes
-    ) -> tuple[wp.array, wp.array]:
-        """Vertices and (unnormalised) vertex normals in view space, [N,V] each."""
-        count, device = len(sliders), self.device
-        vertices = self._bound(sliders, choices, scenes)
         eyes = self.head.part["eyes"]
-        centres = wp.array(self._eye_centres(vertices), dtype=wp.vec3, device=device)
-        gaze = wp.array(scenes.gaze, dtype=wp.vec2, device=device)
-        wp.launch(
-            kernels.turn_eyes,
-            dim=(count, eyes.n_vertices),
-            inputs=[vertices, centres, gaze, eyes.first_vertex],
-            device=device,
-        )
+        camera = pose.Camera()
+        camera.rotation = self._array(scenes.rotation, wp.mat33)
+        camera.pivot = wp.vec3(*PIVOT)
+        camera.translation = self._array(scenes.translation, wp.vec3)
+        camera.focal = self._array(scenes.focal, float)
+        camera.gaze = self._array(scenes.gaze, wp.vec2)
+        camera.side = float(side)
+        camera.key_frame = self._array(_frames_towards(scenes.key_direction), wp.mat33)
+        centre = np.array(SHADOW_CENTRE, np.float32) - np.array(PIVOT, np.float32)
+        camera.key_centre = self._array(scenes.rotation @ centre + scenes.translation, wp.vec3)
+        camera.key_scale, camera.key_side = 0.5 * SHADOW_SIDE / SHADOW_REACH, float(SHADOW_SIDE)
+        view = self._buffer("view", (count, n_vertices), wp.vec3)
+        screen = self._buffer("screen", (count, n_vertices), wp.vec3)
+        cast = self._buffer("cast", (count, n_vertices), wp.vec3)
         ranges, drawn = self._ranges(choices, triangles=False)
-        rotation = wp.array(scenes.rotation, dtype=wp.mat33, device=device)
-        translation = wp.array(scenes.translation, dtype=wp.vec3, device=device)
-        moved = [vertices, rotation, wp.vec3(*PIVOT), translation, ranges]
-        wp.launch(kernels.to_view, dim=(count, drawn), inputs=moved, device=device)
-        normals = wp.zeros((count, self.head.n_vertices), dtype=wp.vec3, device=device)
+        span = wp.vec2i(eyes.first_vertex, eyes.first_vertex + eyes.n_vertices)
+        centres = self._array(self._eye_centres(base), wp.vec3)
+        meshes = [self._array(base, wp.vec3), *self.bindings, ranges, span, centres]
+        self._launch(pose.pose, (count, drawn), *meshes, camera, view, screen, cast)
+        normals = self._buffer("normals", (count, n_vertices), wp.vec3)
+        normals.zero_()
         ranges, drawn = self._ranges(choices, triangles=True)
-        summed = [vertices, self.triangles, ranges, normals]
-        wp.launch(kernels.add_normals, dim=(count, drawn), inputs=summed, device=device)
-        return vertices, normals
-
-    def _eye_centres(self, vertices: wp.array) -> NDArray[np.float32]:
-        """Centres [N,2,3] of the left and right eyeball."""
-        eyes = self.head.part["eyes"]
-        points = vertices.numpy()[:, eyes.first_vertex : eyes.first_vertex + eyes.n_vertices]
-        left = points[0, :, 0] > 0
-        return np.stack([(points[:, side].min(1) + points[:, side].max(1)) / 2 for side in (left, ~left)], axis=1)
-
-    def _shadows(self, vertices: wp.array, normals: wp.array, scenes: Scenes) -> wp.array:
-        """Share of the key light that reaches each vertex of skin and eyes [N,V]."""
-        count, eyes = vertices.shape[0], self.head.part["eyes"]
-        lit = wp.full((count, self.head.n_vertices), 1.0, dtype=float, device=self.device)
-        for face in range(count):
-            directions = wp.array(scenes.key_direction[face : face + 1], dtype=wp.vec3, device=self.device)
-            start = face * self.head.n_vertices
-            wp.copy(self.occluder.points, vertices.flatten(), src_offset=start, count=self.head.n_base)
-            self.occluder.refit()
-            for first, n_points in ((0, self.head.n_base), (eyes.first_vertex, eyes.n_vertices)):
-                arguments = [
-                    self.occluder.id,
-                    vertices[face],
-                    normals[face],
-                    first,
-                    directions,
-                    0,
-                    SHADOW_REACH,
-                    lit[face],
-                ]
-                wp.launch(kernels.occlude, dim=n_points, inputs=arguments, device=self.device)
-        return lit
-
-    def _ranges(self, choices: NDArray[np.int64], *, triangles: bool) -> tuple[wp.array, int]:
-        """What each face draws, as (first, count) of up to five parts [N,5,2], and the largest total."""
-        groups = self.schema.group_index
-        rows = []
-        for row in choices:
-            worn = [self.schema.groups[groups[name]].choices[row[groups[name]]] for name in ("lashes", "brows", "hair")]
-            parts = [self.head.part[name] for name in ("base", "eyes", *worn) if name != "none"]
-            spans = [(p.first_triangle, p.n_triangles) if triangles else (p.first_vertex, p.n_vertices) for p in parts]
-            rows.append(spans + [(0, 0)] * (5 - len(spans)))
-        ranges = np.array(rows, dtype=np.int32)
-        return wp.array(ranges, dtype=int, device=self.device), int(ranges[:, :, 1].sum(axis=1).max())
+        self._launch(pose.add_normals, (count, drawn), view, self.triangles, ranges, normals)
+        return view, screen, cast, normals
 
     @cached_property
-    def _layers(self) -> dict[str, NDArray[np.int32]]:
-        """Texture layer of each choice of each group that has textures."""
-        layer = self.textures.layer
-        groups = {group.name: group.choices for group in self.schema.groups}
-        return {
-            name: np.array([layer.get(f"{name}/{c}", 0) for c in groups[name]], np.int32)
-            for name in ("skin", "hair", "brows", "eyes")
-        }
+    def _eye_frames(self) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+        """For the left and the right eyeball: base vertices that carry it, their weights in its centre, its offset."""
+        head, eyes = self.head, self.head.part["eyes"]
+        first = eyes.first_vertex - head.n_base
+        chosen = slice(first, first + eyes.n_vertices)
+        references, weights = head.references[chosen], head.weights[chosen]
+        points = (weights[..., None] * head.template[references]).sum(axis=1) + head.offsets[chosen]
+        carriers = np.unique(references)
+        shares = np.zeros((2, len(carriers)), np.float32)
+        offsets = np.zeros((2, 3), np.float32)
+        for side, members in enumerate((points[:, 0] > 0, points[:, 0] <= 0)):
+            for corner in range(3):
+                places = np.searchsorted(carriers, references[members, corner])
+                np.add.at(shares[side], places, weights[members, corner] / members.sum())
+            centre = (points[members].min(axis=0) + points[members].max(axis=0)) / 2
+            offsets[side] = centre - shares[side] @ head.template[carriers]
+        return carriers, shares, offsets
 
-    def _shading(self, sliders: NDArray[np.float32], choices: NDArray[np.int64], scenes: Scenes) -> Any:
-        groups, device = self.schema.group_index, self.device
-        names = {
-            name: [self.schema.groups[groups[name]].choices[c] for c in choices[:, groups[name]]] for name in groups
-        }
-        s = kernels.Shading()
-        s.sh = wp.array(scenes.sh, dtype=wp.vec3, device=device)
-        s.key_direction = wp.array(scenes.key_direction, dtype=wp.vec3, device=device)
-        s.key_colour = wp.array(scenes.key_colour, dtype=wp.vec3, device=device)
-        s.exposure = wp.array(scenes.exposure, dtype=float, device=device)
-        s.sex = wp.array(sliders[:, self.schema.slider_index["sex"]], dtype=float, device=device)
-        s.age = wp.array(sliders[:, self.schema.slider_index["age"]], dtype=float, device=device)
-        layers = {
-            name: wp.array(table[choices[:, groups[name]]], dtype=int, device=device)
-            for name, table in self._layers.items()
-        }
-        s.skin_texture, s.hair_texture, s.brow_texture, s.eye_texture = (
-            layers[n] for n in ("skin", "hair", "brows", "eyes")
+    def _eye_centres(self, base: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Centres [N,2,3] of the left and right eyeball on morphed base meshes [N,n_base,3]."""
+        carriers, shares, offsets = self._eye_frames
+        return np.einsum("sc,nck->nsk", shares, base[:, carriers]) + offsets
+
+    def _lit(
+        self,
+        view: wp.array,
+        cast: wp.array,
+        normals: wp.array,
+        choices: NDArray[np.int64],
+        light: Any,
+        shadow: wp.array,
+    ) -> wp.array:
+        """The vertices [N,V] with the light that reaches them."""
+        count, eyes = len(choices), self.head.part["eyes"]
+        vertices = self._buffer("vertices", (count, self.head.n_vertices), Vertex)
+        ranges, drawn = self._ranges(choices, triangles=False)
+        strands = eyes.first_vertex + eyes.n_vertices
+        softness = 0.5 * SHADOW_SIDE / SHADOW_REACH * SHADOW_SOFTNESS
+        shape = [view, cast, normals, self.ambient, ranges, strands]
+        self._launch(visibility.light_vertices, (count, drawn), *shape, light, softness, SHADOW_SIDE, shadow, vertices)
+        return vertices
+
+    def _ranges(self, choices: NDArray[np.int64], *, triangles: bool) -> tuple[wp.array, int]:
+        """What each face draws, as (first, count) of a few parts [N,5,2], and the largest total."""
+        spans = self._spans[int(triangles)]
+        columns = [np.broadcast_to(spans[name], (len(choices), 2)) for name in ("base", "eyes")]
+        for group in WORN:
+            if group in self.schema.group_index:
+                names = self.schema.groups[self.schema.group_index[group]].choices
+                table = np.array([spans.get(name, (0, 0)) for name in names])
+                columns.append(table[choices[:, self.schema.group_index[group]]])
+        ranges = np.stack(columns, axis=1).astype(np.int32)
+        return self._array(ranges, int), int(ranges[:, :, 1].sum(axis=1).max())
+
+    @cached_property
+    def _spans(self) -> tuple[dict[str, tuple[int, int]], dict[str, tuple[int, int]]]:
+        """First and count of the vertices, and of the triangles, of each part."""
+        return (
+            {part.name: (part.first_vertex, part.n_vertices) for part in self.head.parts},
+            {part.name: (part.first_triangle, part.n_triangles) for part in self.head.parts},
         )
-        s.lash_texture, s.lip_mask = self.textures.layer["lashes/lashes01"], len(self.textures.stack) + self.textures.mask["lips"]
-        s.hair_colour = wp.array([textures.HAIR_COLOURS[n] for n in names["hair_colour"]], dtype=wp.vec3, device=device)
-        s.lip_colour = wp.array([textures.LIP_COLOURS[n] for n in names["lips"]], dtype=wp.vec4, device=device)
-        s.beard = self.beards
-        s.beard_style = wp.array([BEARDS.index(n) if n in BEARDS else 4 for n in names["beard"]], dtype=int, device=device)
-        return s
+
+    def _layers(self, choices: NDArray[np.int64], group: str) -> NDArray[np.int32]:
+        """Texture layer [N] of each face's choice of a group; −1 where it has none."""
+        if group not in self.schema.group_index:
+            return np.full(len(choices), -1, np.int32)
+        names = self.schema.groups[self.schema.group_index[group]].choices
+        layers = np.array([self.textures.layer.get(f"{group}/{name}", -1) for name in names], np.int32)
+        return layers[choices[:, self.schema.group_index[group]]]
+
+    def _cutouts(self, choices: NDArray[np.int64], materials: Materials) -> Any:
+        cutouts = visibility.Cutouts()
+        cutouts.opacity = materials.opacity
+        cutouts.side = materials.side
+        cutouts.hair = self._array(self._layers(choices, "hair"), int)
+        cutouts.brow = self._array(self._layers(choices, "brows"), int)
+        cutouts.lash = self._array(self._layers(choices, "lashes"), int)
+        cutouts.eye = self._array(self._layers(choices, "eyes"), int)
+        return cutouts
+
+    def _hair_colours(self, choices: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Linear RGB [N,3]."""
+        column = self.schema.group_index["hair_colour"]
+        table = np.array([textures.HAIR_COLOURS[name] for name in self.schema.groups[column].choices], np.float32)
+        return table[choices[:, column]]
+
+    def _painted(self, sliders: NDArray[np.float32], choices: NDArray[np.int64], materials: Materials) -> wp.array:
+        """Each face's own skin [N,side²]."""
+        index = self.schema.slider_index
+        masks, colours = textures.paints(self.textures, self.schema, choices)
+        made = skin.Skin()
+        made.tone = self._array(choices[:, self.schema.group_index["skin"]].astype(np.int32), int)
+        made.sex = self._array(sliders[:, index["sex"]], float)
+        made.age = self._array(sliders[:, index["age"]], float)
+        made.mask = self._array(masks.astype(np.int32), int)
+        display = np.concatenate([255.0 * np.sqrt(colours[..., :3]), colours[..., 3:]], axis=2)
+        made.paint = self._array(display.astype(np.float32), wp.vec4)
+        painted = self._buffer(f"painted{materials.side}", (len(sliders), materials.side**2), vec4ub)
+        arguments = [materials.used, materials.skins, materials.masks, made, painted]
+        self._launch(skin.paint_skin, (len(sliders), materials.used.size), *arguments)
+        return painted
+
+    def _surface(self, screen: wp.array, view: wp.array, vertices: wp.array, wears: Any, materials: Materials) -> Any:
+        surface = shade.Surface()
+        surface.triangles, surface.regions = self.triangles, self.regions
+        surface.screen, surface.view, surface.vertices = screen, view, vertices
+        surface.side, surface.lip_mask, surface.textures = materials.side, materials.lips, materials.layers
+        surface.wears = wears
+        return surface
+
+    def _light(self, scenes: Scenes) -> Any:
+        light = Light()
+        light.sh = self._array(scenes.sh, wp.vec3)
+        light.direction = self._array(scenes.key_direction, wp.vec3)
+        light.colour = self._array(scenes.key_colour, wp.vec3)
+        light.environment = self._array(scenes.environment, wp.vec3)
+        light.exposure = self._array(scenes.exposure, float)
+        return light
 
     def _landmarks(self, vertices: NDArray[np.float32], focal: NDArray[np.float32], size: int) -> NDArray[np.float32]:
         corners = self.head.triangles[np.array(self.anchors["triangles"], dtype=int)]
@@ -259,36 +346,31 @@ class Renderer:
         )
 
 
+def _packed(head: Head) -> NDArray:
+    """The head's triangles as records of engine.kernels.common.Triangle."""
+    packed = np.zeros(len(head.triangles), dtype=Triangle.numpy_dtype())
+    packed["corner"] = head.triangles
+    for number, name in enumerate(("uv_a", "uv_b", "uv_c")):
+        packed[name] = head.uvs[:, number]
+    packed["material"], packed["label"], packed["lip_label"] = head.materials, head.labels, head.lips
+    return packed
+
+
+def _frames_towards(directions: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Orthonormal rows [N,3,3] across, down and along each unit direction [N,3]."""
+    steep = np.abs(directions[:, 1:2]) > 0.95
+    up = np.where(steep, np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0]))
+    across = np.cross(up, directions)
+    across /= np.linalg.norm(across, axis=1, keepdims=True)
+    return np.stack([across, np.cross(across, directions), directions], axis=1).astype(np.float32)
+
+
 def widen_brows(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A brow is the region that its hairs span, as people draw it: wider than the hairs by a pixel in 256 all round."""
     reach = max(round(labels.shape[0] / 256), 1)
-    for brow in (LEFT_BROW, RIGHT_BROW):
-        spread = cv2.dilate((labels == brow).astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
-        labels = np.where((spread > 0) & (labels == FACE), np.uint8(brow), labels)
-    return labels
-
-
-def beard_masks(head: Head) -> NDArray[np.float32]:
-    """How dense each style of beard is at each vertex, [styles,V]; painted by position on the template."""
-    x, y, z = head.template.T
-    side = np.abs(x)
-
-    def ramp(value: NDArray, start: float, end: float) -> NDArray:
-        return ((value - start) / (end - start)).clip(0, 1)
-
-    # Heights on the template's midline: nose base −.049, lips −.055 to −.073, underside of the chin −.112.
-    cheek_line = -0.050 + 0.45 * np.maximum(side - 0.030, 0.0)
-    jaw = ramp(cheek_line - y, 0.0, 0.012) * ramp(z, -0.075, -0.060) * ramp(y, -0.128, -0.112)
-    moustache = ramp(-y, 0.049, 0.053) * ramp(y, -0.068, -0.064) * ramp(-side, -0.034, -0.026)
-    chin = ramp(-y, 0.072, 0.078) * ramp(-side, -0.026, -0.018) * ramp(y, -0.124, -0.112)
-    ring = ramp(side, 0.020, 0.025) * ramp(-side, -0.033, -0.028) * ramp(-y, 0.053, 0.058) * ramp(y, -0.110, -0.095)
-    full = np.maximum.reduce([jaw, moustache, chin, ring])
-    styles = [np.zeros_like(full), 0.4 * full, moustache, np.maximum.reduce([moustache, chin, ring]), full]
-    skin = np.zeros(head.n_vertices, dtype=bool)
-    skin[np.unique(head.triangles[(head.materials == SKIN) & (head.labels != TEETH)])] = True
-    densities = np.zeros((len(styles), head.n_vertices), dtype=np.float32)
-    densities[:, : head.n_base] = np.stack(styles) * skin[: head.n_base]
-    return densities
+    brows = np.where((labels == LEFT_BROW) | (labels == RIGHT_BROW), labels, np.uint8(0))
+    spread = cv2.dilate(brows, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+    return np.where((spread > 0) & (labels == FACE), spread, labels).astype(np.uint8)
 
 
 def _fibonacci_sphere(count: int) -> NDArray[np.float32]:

@@ -1,6 +1,6 @@
 """Cameras, poses, expressions and light: the fixed *game* look and the random *portrait* look."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import cv2
@@ -30,6 +30,7 @@ class Scenes:
     key_direction: NDArray[np.float32]  # [N,3]
     key_colour: NDArray[np.float32]  # [N,3]
     exposure: NDArray[np.float32]  # [N]
+    environment: NDArray[np.float32]  # [N,16,32,3] what mirrors show, see engine.lights.Light
     background: NDArray[np.uint8]  # [N,h,w,3] sRGB, scaled to the picture's size
 
     def __getitem__(self, chosen: slice) -> "Scenes":
@@ -60,8 +61,14 @@ class Scenes:
             key_direction=each(light.key_direction),
             key_colour=each(light.key_colour),
             exposure=each(0.95),
+            environment=each(light.environment),
             background=each(np.broadcast_to(backdrop, (64, 64, 3)), np.uint8),
         )
+
+    @classmethod
+    def unmoved(cls, count: int) -> "Scenes":
+        """The game's picture with the head left in its own frame, so that view space is that frame."""
+        return replace(cls.game(count), translation=np.tile(np.array(PIVOT, np.float32), (count, 1)))
 
     def backgrounds(self, size: int) -> NDArray[np.uint8]:
         """Backgrounds [N,size,size,3]."""
