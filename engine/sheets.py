@@ -1,23 +1,33 @@
 """Contact sheets of a character: random people, every slider at its ends, every choice of every group."""
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from engine import sampling
+from engine.character import Character
 from engine.renderer import Renderer
 from engine.scenes import Scenes
 
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 Picture = NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]
 PAPER, INK = (250, 250, 250), (30, 30, 30)
 PEOPLE_COLUMNS, SLIDER_COLUMNS, CHOICE_COLUMNS = 8, 4, 12
 SIDE_YAW = 62.0  # degrees: shows ear, jaw and profile at once
+WHOLE_PARTS = ("phenotype", "head", "forehead", "neck")  # shown with the whole head; the others closer
+ZOOM, PROFILE = 1.45, 0.045  # how much closer, and how far the camera then moves towards the profile, metres
 GAP = 6  # pixels of paper to the right of a picture
 BATCH = 16
+
+
+class SheetError(ValueError):
+    """A contact sheet cannot be drawn or written; the message says what to do."""
 
 
 def _quiet(what: str, done: int, total: int) -> None:
@@ -27,7 +37,7 @@ def _quiet(what: str, done: int, total: int) -> None:
 def people(renderer: Renderer, count: int = 48, size: int = 512, seed: int = 0, progress: Progress = _quiet) -> Picture:
     """Plausible people in the game look, eight a row [H,W,3]."""
     sliders, choices = sampling.plausible(renderer.schema, count, np.random.default_rng(seed))
-    tiles = _render(renderer, sliders, choices, size, 0.0, progress, "people")
+    tiles = _render(renderer, sliders, choices, Scenes.game(count), size, progress, "people")
     return _grid(tiles, min(PEOPLE_COLUMNS, count))
 
 
@@ -37,8 +47,9 @@ def sliders(renderer: Renderer, size: int = 224, progress: Progress = _quiet) ->
     steps = np.stack([_steps(renderer, number) for number in range(schema.n_sliders)])  # [S,3,S]
     flat = steps.reshape(-1, schema.n_sliders)
     choices = np.repeat(schema.neutral_discrete()[None], len(flat), axis=0)
+    zoom = np.repeat([1.0 if slider.part in WHOLE_PARTS else ZOOM for slider in schema.sliders], 3)
     views = [
-        _render(renderer, flat, choices, size, yaw, progress, name).reshape(-1, 3, size, size, 3)
+        _render(renderer, flat, choices, _view(yaw, zoom), size, progress, name).reshape(-1, 3, size, size, 3)
         for name, yaw in (("from the front", 0.0), ("from the side", SIDE_YAW))
     ]
     shown = [_change(view) for view in views]
@@ -66,7 +77,8 @@ def options(renderer: Renderer, size: int = 224, progress: Progress = _quiet) ->
         if group.name == "hair_colour" and "hair" in schema.group_index:
             hair = schema.groups[schema.group_index["hair"]]
             choices[row, schema.group_index["hair"]] = len(hair.choices) - 1
-    tiles = _render(renderer, sliders_, choices, size, 0.0, progress, "options")
+    zoom = np.array([ZOOMS.get(group.name, 1.0) for group, _ in picked])
+    tiles = _render(renderer, sliders_, choices, _view(0.0, zoom), size, progress, "options")
     blocks: list[Picture] = []
     for group in schema.groups:
         chosen = [_captioned(tiles[i], g.choices[number]) for i, (g, number) in enumerate(picked) if g is group]
@@ -76,7 +88,34 @@ def options(renderer: Renderer, size: int = 224, progress: Progress = _quiet) ->
 
 # The sex (0 female, 1 male) of the face that shows some groups.
 SHOWN_ON = {"beard": 0.9, "lips": 0.1, "eye_makeup": 0.1, "lashes": 0.1}
+# How much closer some groups are shown.
+ZOOMS = {"brows": 2.0, "eyes": 2.6, "lashes": 2.6, "eye_makeup": 2.6, "beard": ZOOM, "lips": ZOOM}
 SHEETS = {"people": people, "sliders": sliders, "options": options}
+
+
+def require_embedded(character: Path) -> None:
+    """Raises SheetError for a character that the embedded engine does not draw, SchemaError for a broken one."""
+    if not Character.load(character).is_embedded:
+        raise SheetError(f"{character.name} is not drawn by the embedded engine: only that one can draw contact sheets")
+
+
+def require_writable(out: Path) -> None:
+    """Raises SheetError, before any work, when no picture can be written there."""
+    if out.suffix.lower() not in FORMATS:
+        raise SheetError(f"{out}: a contact sheet ends in {', '.join(FORMATS)}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise SheetError(f"cannot write {out}: {error.strerror}. Choose another folder") from error
+
+
+def save(picture: Picture, out: Path) -> None:
+    """Write a PNG or JPEG, whole or not at all."""
+    partial = out.with_name(f".{out.name}.partial")
+    Image.fromarray(picture).save(partial, FORMATS[out.suffix.lower()], quality=92)
+    partial.replace(out)
 
 
 def _steps(renderer: Renderer, number: int) -> NDArray[np.float32]:
@@ -91,8 +130,8 @@ def _render(
     renderer: Renderer,
     sliders_: NDArray[np.float32],
     choices: NDArray[np.integer],
+    scenes: Scenes,
     size: int,
-    yaw: float,
     progress: Progress,
     what: str,
 ) -> Picture:
@@ -100,17 +139,24 @@ def _render(
     for start in range(0, len(sliders_), BATCH):
         chunk = slice(start, start + BATCH)
         progress(what, start, len(sliders_))
-        scenes = _turned(Scenes.game(len(sliders_[chunk])), yaw)
-        tiles.append(renderer.render(sliders_[chunk], choices[chunk], scenes, size, samples=4).image)
+        tiles.append(renderer.render(sliders_[chunk], choices[chunk], scenes[chunk], size, samples=4).image)
     progress(what, len(sliders_), len(sliders_))
     return np.concatenate(tiles)
 
 
-def _turned(scenes: Scenes, yaw: float) -> Scenes:
-    """The same scenes with the head turned to its left by an angle in degrees."""
+def _view(yaw: float, zoom: NDArray[np.floating]) -> Scenes:
+    """The game's scenes with the head turned to its left by an angle in degrees, each with a lens of its own [N]."""
+    scenes = Scenes.game(len(zoom))
     cosine, sine = np.cos(np.radians(yaw)), np.sin(np.radians(yaw))
-    turn = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]], np.float32)
-    return replace(scenes, rotation=np.asarray(turn @ scenes.rotation, np.float32))
+    turn = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
+    # A turned head reaches farther to the side of its face.
+    aside = np.stack([-PROFILE * sine * (zoom > 1), 0 * zoom, 0 * zoom], axis=1)
+    return replace(
+        scenes,
+        rotation=np.asarray(turn @ scenes.rotation, np.float32),
+        translation=np.asarray(scenes.translation + aside, np.float32),
+        focal=np.asarray(scenes.focal * zoom, np.float32),
+    )
 
 
 def _change(view: Picture) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,8 @@ import typer
 from orchestration.settings import Settings
 from orchestration.terminal import (
     AsJson,
+    Character,
+    get_settings,
     libraries_into_log,
     notes,
     one_line_errors,
@@ -21,6 +24,14 @@ from orchestration.terminal import (
 app = typer.Typer(help="A studio's own character: write a template, check it, look at it.", no_args_is_help=True)
 
 SHOWN_PROBLEMS = 20
+
+
+class SheetKind(StrEnum):
+    """What a contact sheet shows."""
+
+    people = "people"
+    sliders = "sliders"
+    options = "options"
 
 
 @app.command()
@@ -87,3 +98,37 @@ def _print_report(report: Any) -> None:
         screen.print(f"every face should lie on the points: {report.sheet}", soft_wrap=True, highlight=False)
     if report.ok:
         screen.print(f"ready: likeness run --character {report.character}", highlight=False)
+
+
+@app.command()
+@one_line_errors
+def sheet(
+    what: Annotated[SheetKind, typer.Argument(help="What to show.")],
+    out: Annotated[Path, typer.Option("--out", help="The PNG or JPEG to write.")],
+    character: Character = "",
+    count: Annotated[int, typer.Option("--count", min=1, max=1024, help="People on the sheet.")] = 48,
+    size: Annotated[
+        int, typer.Option("--size", min=0, max=2048, help="Side of a face in pixels; 0: 512 for people, 224 else.")
+    ] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Other people.")] = 0,
+) -> None:
+    """Draw a contact sheet in the game look: random **people**, all **sliders** at their ends, or all **options**."""
+    from engine import sheets
+    from engine.renderer import Renderer
+
+    settings = get_settings(character=character)
+    sheets.require_writable(out)
+    sheets.require_embedded(settings.characters / settings.character)
+    with libraries_into_log(settings), shown_progress() as progress:
+        progress.stage(f"sheet of {what.value}")
+
+        def step(part: str, done: int, total: int) -> None:
+            progress.step(part, done, total, {})
+
+        renderer = Renderer(settings.characters / settings.character, settings.data / "embedded")
+        if what is SheetKind.people:
+            picture = sheets.people(renderer, count, size or 512, seed, step)
+        else:
+            picture = sheets.SHEETS[what.value](renderer, size or 224, progress=step)
+        sheets.save(picture, out)
+    print(out)

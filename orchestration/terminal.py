@@ -31,6 +31,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
     """Errors whose message is meant for the person at the terminal."""
     from engine.character import CharacterError
     from engine.schema import SchemaError
+    from engine.sheets import SheetError
     from orchestration.configuration import ProfileError
     from orchestration.creation import CreationError
     from orchestration.doctor import NotReady
@@ -45,6 +46,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
     return (
         CharacterError,
         SchemaError,
+        SheetError,
         ProfileError,
         CreationError,
         NotReady,
