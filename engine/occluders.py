@@ -106,12 +106,18 @@ def _linear(colours: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.square(colours.astype(np.float32) / 255.0)
 
 
+def _display(light: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Linear light to 0–255 with the soft shoulder of engine.kernels.light.tone_map."""
+    over = (light - 0.6).clip(0.0) * 2.5
+    return _single(255.0 * np.sqrt(np.where(light < 0.6, light.clip(0.0), 0.6 + 0.4 * over / (1.0 + over))))
+
+
 def _laid_over(image: NDArray[np.uint8], layer: Layer, frame: Frame, scene: Scenes) -> NDArray[np.uint8]:
     """Light the layer, throw its shadow on the picture and put it on top."""
     light = _light_on(layer.height, frame, scene)
     if layer.lit_as_face:
         light = light / np.maximum(_light_from(np.array([[[0.0, 0.0, 1.0]]], np.float32), scene), 1e-3)
-    display = 255.0 * np.sqrt((layer.albedo * light).clip(0.0, 1.0))
+    display = _display(layer.albedo * light)
     reach = 0.05 * frame.unit
     towards = scene.key_direction[0]
     shift = np.array([[1, 0, -towards[0] * 1.5 * reach], [0, 1, (towards[1] + 0.3) * 1.5 * reach]], np.float32)

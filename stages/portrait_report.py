@@ -190,17 +190,19 @@ def gap(vectors: NDArray[np.float32], people: NDArray, real: NDArray[np.bool_]) 
         vectors, real, groups=spread, cv=folds, method="decision_function",
     )  # fmt: skip
     return {
-        "means": score(cosine, bound=_split_half(vectors[real], people[real]), n=int(real.sum())),
+        "means": score(cosine, bound=_without_gap(vectors[~real], people[~real], people[real]), n=int(real.sum())),
         "classifier": score(float(roc_auc_score(real, told)), baseline=0.5, n=len(real)),
     }
 
 
-def _split_half(vectors: NDArray[np.float32], people: NDArray) -> float:
-    """The cosine of the means of two halves of the people, averaged over random halves: what the gap would be if there
-    were none."""
-    names, rng = np.unique(people), np.random.default_rng(0)
+def _without_gap(vectors: NDArray[np.float32], people: NDArray, real: NDArray) -> float:
+    """What the cosine of the means would be if there were no gap: that of as many portraits, of as many people, with
+    all others, averaged over random people."""
+    rng, names = np.random.default_rng(0), np.unique(people)
+    count, each = len(np.unique(real)), max(round(len(real) / len(np.unique(real))), 1)
     cosines = []
     for _ in range(100):
-        chosen = np.isin(people, rng.permutation(names)[: len(names) // 2])
-        cosines.append(float(metrics.cosine(vectors[chosen].mean(axis=0), vectors[~chosen].mean(axis=0))))
+        chosen = np.isin(people, rng.permutation(names)[:count])
+        few = np.flatnonzero(chosen)[: count * each]
+        cosines.append(float(metrics.cosine(vectors[few].mean(axis=0), vectors[~chosen].mean(axis=0))))
     return float(np.mean(cosines))

@@ -1,7 +1,8 @@
 """Synthetic photos of people who do not exist: identity, parameters, label map and landmarks are known exactly.
 
 Each person is a plausible sample of the embedded character; each shot of a person has its own camera, pose, expression,
-light, background, blur, noise and compression. People, not pictures, are split into train, val and test.
+light, background, blur, noise and compression, and now and then something before the face. People, not pictures, are
+split into train, val and test.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, Field
 
-from engine import camera, sampling
+from engine import camera, occluders, sampling
 from engine.camera import Nuisance
 from engine.renderer import Renderer
 from engine.scenes import Scenes, load_backgrounds, load_panoramas
@@ -24,7 +25,7 @@ from stages.context import Context
 from stages.parallel import map_chunks
 from stages.pictures import colour_labels, write_picture
 
-VERSION = "1"
+VERSION = "2"
 INPUTS = ("embedded", "character")
 PEOPLE_A_CHUNK = 8
 SCHEMA = pa.schema(
@@ -40,8 +41,9 @@ SCHEMA = pa.schema(
         ("parameters", pa.list_(pa.float32())),
         ("discrete", pa.list_(pa.int16())),
     ]
-    + [(name, pa.float32()) for name in ("yaw", "pitch", "roll", "distance", "exposure", "blur", "noise", "jpeg")]
-    + [("light", pa.string())]
+    + [(name, pa.float32()) for name in ("yaw", "pitch", "roll", "distance", "lens", "exposure", "occluded")]
+    + [(name, pa.float32()) for name in ("mireds", "gain", "blur", "noise", "jpeg")]
+    + [(name, pa.string()) for name in ("light", "expression", "occluder")]
 )
 
 
@@ -111,11 +113,16 @@ def _shoot(character: Path, embedded: Path, device: str, config: Config, people:
         _joined(scenes),
         config.size,
     )
-    for number, row in enumerate(rows):
-        row["image"], developed = camera.develop(drawn.image[number], generators[number], config.nuisance)
-        row["labels"] = encode_png(drawn.labels[number])
+    for number, (row, rng) in enumerate(zip(rows, generators, strict=True)):
+        image, labels, occluder, occluded = drawn.image[number], drawn.labels[number], "none", 0.0
+        if rng.random() < config.nuisance.occlusion:
+            image, labels, occluder, occluded = occluders.occlude(
+                image, labels, drawn.landmarks[number], scenes[number], rng, config.nuisance.cover, backgrounds
+            )
+        row["image"], developed = camera.develop(image, rng, config.nuisance)
+        row["labels"] = encode_png(labels)
         row["landmarks"] = drawn.landmarks[number].ravel()
-        row.update(developed)
+        row |= developed | {"occluder": occluder, "occluded": occluded}
     return rows
 
 

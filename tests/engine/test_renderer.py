@@ -116,7 +116,7 @@ def test_portraits_differ_but_stay_the_same_person(renderer: Renderer, embedded)
     sliders, choices = neutral(renderer)
     drawn = renderer.render(sliders, choices, scene, 128)
     assert (drawn.labels == FACE).mean() > 0.05
-    assert set(described) == {"yaw", "pitch", "roll", "distance", "light", "exposure"}
+    assert {"yaw", "pitch", "roll", "distance", "light", "exposure"} <= set(described)
     data, _ = develop(drawn.image[0], rng, Nuisance())
     assert data[:2] == b"\xff\xd8", "a JPEG"
 
