@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from orchestration.creation import CreationError, require_schema
 from orchestration.settings import Settings
 
 FORMATS = ("glb", "obj", "mhm")
@@ -29,6 +28,7 @@ def export(
     Returns the files written. Raises ExportError, CreationError, engine.schema.SchemaError.
     """
     from engine.character import Character
+    from orchestration.creation import require_schema
 
     if form not in FORMATS:
         raise ExportError(f"unknown format {form!r}: it is one of {', '.join(FORMATS)}")
@@ -72,7 +72,7 @@ def _write_figure(
 
     embedded = settings.data / "embedded"
     if not embedded.is_dir():
-        raise CreationError(f"there is no {embedded}: run `likeness inputs`")
+        raise ExportError(f"there is no {embedded}: run `likeness inputs`")
     figure = Figure.of(Renderer(folder, embedded), *parameters, as_shown=form == "obj" or base == "character")
     if form == "obj":
         return write_obj(figure, out)

@@ -80,7 +80,10 @@ class Basis:
         words = {word for product in self.products.values() for word in product}
         return {
             "formula": FORMULA,
-            "sliders": [self._slider(slider) for slider in self.schema.sliders],
+            "sliders": [
+                *(self._slider(slider, []) for slider in self.schema.phenotypes),
+                *(self._slider(slider, [sign for sign, _ in directions(slider)]) for slider in self.schema.local),
+            ],
             "curves": {
                 word: {"slider": slider, "points": [list(point) for point in points]}
                 for word, (slider, points) in CURVES.items()
@@ -91,8 +94,8 @@ class Basis:
             "actions": list(self.blend.actions),
         }
 
-    def _slider(self, slider: Slider) -> dict[str, Any]:
-        signs = [sign for sign, _ in directions(slider)] if slider in self.schema.local else []
+    @staticmethod
+    def _slider(slider: Slider, signs: list[str]) -> dict[str, Any]:
         return {
             "name": slider.name,
             "label": slider.label,

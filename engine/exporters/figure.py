@@ -98,14 +98,17 @@ class Figure:
         shown = self.vertices[self.worn]
         for name, move in zip(self.basis.names, self.basis.moves, strict=True):
             displacement = carried(self.head, move, self.worn)
-            displacement[np.abs(displacement).max(axis=1) < STILL] = 0.0
-            touched = np.flatnonzero(displacement.any(axis=1)[everything].any(axis=1))
+            moved = largest(displacement) >= STILL
+            displacement[~moved] = 0.0
+            a, b, c = everything.T
+            touched = np.flatnonzero(moved[a] | moved[b] | moved[c])
             around = everything[touched]
             change = _crosses(shown + displacement, around) - crosses[touched]
+            turned = np.zeros(len(shown), dtype=bool)
+            turned[around] = True
             normal = np.zeros_like(shown)
-            turned = np.unique(around)
             normal[turned] = _unit((summed + _scatter(change, around, len(shown)))[turned]) - self.normals[turned]
-            normal[np.abs(normal).max(axis=1) < SMOOTH] = 0.0
+            normal[largest(normal) < SMOOTH] = 0.0
             yield Move(name, displacement, normal)
 
     def centre(self, piece: Piece) -> NDArray[np.float32]:
@@ -114,13 +117,21 @@ class Figure:
         return (points.min(axis=0) + points.max(axis=0)) / 2
 
 
+def largest(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The largest component of each vector [V,3], by amount."""
+    # Three columns: NumPy reduces a short last axis slowly.
+    x, y, z = np.abs(vectors).T
+    return np.maximum(np.maximum(x, y), z)
+
+
 def carried(head: Head, move: NDArray[np.float32], vertices: NDArray[np.int64]) -> NDArray[np.float32]:
     """How displacements [n_base,3] of the base mesh move some vertices [P] of the head, bound ones included."""
     on_base = vertices < head.n_base
     moved = np.empty((len(vertices), 3), np.float32)
     moved[on_base] = move[vertices[on_base]]
     proxy = vertices[~on_base] - head.n_base
-    moved[~on_base] = np.einsum("pc,pcx->px", head.weights[proxy], move[head.references[proxy]])
+    references, weights = head.references[proxy], head.weights[proxy]
+    moved[~on_base] = sum(weights[:, corner, None] * move[references[:, corner]] for corner in range(3))
     return moved
 
 
@@ -167,12 +178,12 @@ def _crosses(vertices: NDArray[np.float32], triangles: NDArray[np.int64]) -> NDA
 def _scatter(values: NDArray[np.float64], triangles: NDArray[np.int64], count: int) -> NDArray[np.float64]:
     """Sum of the values [T,3] of the triangles around each of `count` vertices."""
     corners = triangles.ravel()
-    columns = [np.bincount(corners, np.repeat(values[:, axis], 3), count) for axis in range(3)]
+    columns = [np.bincount(corners, np.repeat(column, 3), count) for column in values.T]
     return np.stack(columns, axis=1)
 
 
 def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
     """Vectors [V,3] at length 1; +Z where there is none."""
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    length = np.sqrt(np.einsum("vx,vx->v", vectors, vectors))[:, None]
     forward = np.array([0.0, 0.0, 1.0])
     return np.where(length > 1e-18, vectors / np.maximum(length, 1e-18), forward).astype(np.float32)

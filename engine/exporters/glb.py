@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.exporters.figure import Figure, Piece
+from engine.exporters.figure import Figure, Piece, largest
 from engine.exporters.materials import Alpha, Material, as_png
 
 COPYRIGHT = "Head, morph targets, hair and textures: MakeHuman, CC0 1.0 (see NOTICE of the project likeness)"
@@ -162,10 +162,11 @@ class _File:
 
     def _sparse(self, values: NDArray[np.float32], *, bounded: bool = False) -> int:
         """An accessor of vectors that are mostly 0; dense where that is smaller."""
-        changed = np.flatnonzero(values.any(axis=1))
+        changed = np.flatnonzero(largest(values))
         if len(changed) * 14 >= len(values) * 12:
             return self._dense("vectors", values, bounded=bounded)
-        accessor = {"componentType": FLOAT, "count": len(values), "type": "VEC3", **_bounds(values, bounded)}
+        moved = np.concatenate([values[changed], np.zeros((1, 3), np.float32)])  # some vertices stay
+        accessor = {"componentType": FLOAT, "count": len(values), "type": "VEC3", **_bounds(moved, bounded)}
         if len(changed):
             indices = self._put("sparse_vertices", changed.astype("<u2").tobytes())
             accessor["sparse"] = {

@@ -13,9 +13,10 @@ from engine.renderer import Renderer
 Bytes = NDArray[np.uint8]
 
 # Hair pictures are grey strands of mean brightness ½; the renderer's shading gives them colour in the same way.
-STRAND_FLOOR, STRAND_GAIN = 0.15, 1.7
-BROW_SHADE, LASH_SHADE = 0.7, 0.25
-TOOTH_COLOUR = (0.62, 0.57, 0.50)
+STRAND_FLOOR, STRAND_GAIN = 0.10, 1.8
+BROW_SHADE, LASH_SHADE = 0.75, 0.25
+TOOTH_COLOUR = (0.70, 0.64, 0.54)
+EYE_COLOUR = (0.85, 0.85, 0.85)
 # No viewer works out that little light reaches the inside of a mouth, and the skin's texture has no tongue.
 MOUTH_COLOUR = (0.34, 0.15, 0.14)
 DEFAULT_HAIR_COLOUR = "dark_brown"
@@ -69,8 +70,11 @@ def materials(
     for group, (roughness, alpha, double_sided) in rules.items():
         number = layer.get(f"{group}/{chosen.get(group)}")
         if number is not None:
-            picture = stack[number] if group == "eyes" else _coloured(group, stack[number], hair_colour)
-            made[group] = Material(group, picture, roughness, alpha, double_sided)
+            if group == "eyes":
+                made[group] = Material(group, stack[number], roughness, alpha, double_sided, EYE_COLOUR)
+            else:
+                picture = _coloured(group, stack[number], hair_colour)
+                made[group] = Material(group, picture, roughness, alpha, double_sided)
     return made
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import textures
+from engine import skins, textures
 from engine.exporters.basis import SHARES, directions, morph_weight
 from engine.schema import Schema
 
@@ -126,8 +126,8 @@ def _materials(chosen: Mapping[str, str]) -> Iterator[str]:
 
 def _skin(values: Mapping[str, float], chosen: Mapping[str, str]) -> str:
     """MakeHuman's skin that is nearest in tone, sex and age."""
-    ancestry = textures.TONES[chosen["skin"]][0] if "skin" in chosen else "caucasian"
-    age = textures.AGES[round(2.0 * values["age"])]
-    sex = textures.SEXES[int(values["sex"] >= 0.5)]
+    ancestry = skins.TONES[chosen["skin"]][0] if "skin" in chosen else "caucasian"
+    age = skins.AGES[round(2.0 * values["age"])]
+    sex = skins.SEXES[int(values["sex"] >= 0.5)]
     name = f"{age}_{ancestry}_{sex}"
     return f"skins/{name}/{name}.mhmat"
