@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import warp as wp
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import KDTree
 
 from engine import textures
 from engine.blend import MorphBlend
@@ -27,6 +28,7 @@ WORN = ("lashes", "brows", "hair")
 """Groups whose choices are parts of the head; the base mesh and the eyes are always drawn."""
 AMBIENT_REACH = 0.12  # metres within which a surface shades another from the surroundings
 AMBIENT_RAYS = 128
+HAIR_ROOT_AMBIENT, HAIR_DEPTH = 0.35, 0.030  # at the skin; metres off it where hair is in the open
 TEETH_AMBIENT, MOUTH_AMBIENT = 0.55, 0.14  # the average face keeps its mouth shut, so nothing can be measured there
 SHADOW_CENTRE, SHADOW_REACH = (0.0, -0.01, -0.08), 0.24  # metres, in the head's frame: half the shadow map's side
 SHADOW_SIDE = 224  # texels
@@ -106,7 +108,8 @@ class Renderer:
         indices = head.triangles[base.first_triangle : base.first_triangle + base.n_triangles].ravel()
         choices = self.schema.neutral_discrete()[None].astype(np.int64)
         view, _, _, normals = self._posed(self.schema.neutral_sliders()[None], choices, Scenes.game(1), 1)
-        occluder = wp.Mesh(points=wp.clone(view[0][: head.n_base]), indices=self._array(indices, int))
+        points = self._array(view.numpy()[0, : head.n_base], wp.vec3)
+        occluder = wp.Mesh(points=points, indices=self._array(indices, int))
         share = wp.full(head.n_vertices, 1.0, dtype=float, device=self.device)
         directions = self._array(_fibonacci_sphere(AMBIENT_RAYS), wp.vec3)
         for first, count in ((0, head.n_base), (eyes.first_vertex, eyes.n_vertices)):
@@ -115,7 +118,7 @@ class Renderer:
         ambient = np.array(share.numpy(), np.float32)
         for material, value in ((SKIN, MOUTH_AMBIENT), (TOOTH, TEETH_AMBIENT)):
             ambient[np.unique(head.triangles[(head.labels == TEETH) & (head.materials == material)])] = value
-        return ambient
+        return np.where(np.arange(head.n_vertices) < head.n_base + eyes.n_vertices, ambient, _hair_ambient(head))
 
     def render(
         self, parameters: ArrayLike, discrete: ArrayLike, scenes: Scenes, size: int, samples: int = 2
@@ -130,7 +133,7 @@ class Renderer:
         for chunk in (slice(start, start + batch) for start in range(0, len(sliders), batch)):
             frames = self.draw(sliders[chunk], choices[chunk], scenes[chunk], size, samples)
             labels = np.stack([widen_brows(flat.reshape(size, size)) for flat in frames.labels.numpy()])
-            landmarks = self._landmarks(np.asarray(frames.view.numpy()), scenes.focal[chunk], size)
+            landmarks = self._landmarks(np.asarray(frames.view.numpy(), np.float32), scenes.focal[chunk], size)
             drawn.append((frames.image.numpy().reshape(-1, size, size, 3).copy(), labels, landmarks))
         return Rendering(*(np.concatenate(column) for column in zip(*drawn, strict=True)))
 
@@ -217,7 +220,7 @@ class Renderer:
         return view, screen, cast, normals
 
     @cached_property
-    def _eye_frames(self) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+    def _eye_frames(self) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
         """For the left and the right eyeball: base vertices that carry it, their weights in its centre, its offset."""
         head, eyes = self.head, self.head.part["eyes"]
         first = eyes.first_vertex - head.n_base
@@ -348,12 +351,20 @@ class Renderer:
 
 def _packed(head: Head) -> NDArray:
     """The head's triangles as records of engine.kernels.common.Triangle."""
-    packed = np.zeros(len(head.triangles), dtype=Triangle.numpy_dtype())
+    packed = np.zeros(len(head.triangles), dtype=np.dtype(Triangle.numpy_dtype()))  # pyright: ignore[reportArgumentType,reportCallIssue]
     packed["corner"] = head.triangles
     for number, name in enumerate(("uv_a", "uv_b", "uv_c")):
         packed[name] = head.uvs[:, number]
     packed["material"], packed["label"], packed["lip_label"] = head.materials, head.labels, head.lips
     return packed
+
+
+def _hair_ambient(head: Head) -> NDArray[np.float32]:
+    """How open each vertex [V] is that lies off the skin: the outer locks shade those below them."""
+    proxies = (head.weights[..., None] * head.template[head.references]).sum(axis=1) + head.offsets
+    distance, _ = KDTree(head.template).query(proxies)
+    open_share = HAIR_ROOT_AMBIENT + (1.0 - HAIR_ROOT_AMBIENT) * (np.asarray(distance) / HAIR_DEPTH).clip(0.0, 1.0)
+    return np.concatenate([np.ones(head.n_base), open_share]).astype(np.float32)
 
 
 def _frames_towards(directions: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -213,14 +213,15 @@ def shade_strands(surface: Surface, light: Light, face: int, triangle: Triangle,
         return wp.cw_mul(albedo, found.at.around + share * light.colour[face])
     colour = texel(surface.textures, surface.wears.hair[face], surface.side, found.uv[0], found.uv[1])
     strand = 0.10 + 1.8 * to_linear(colour[0])
-    albedo = surface.hair_colour[face] * strand
+    tint = surface.hair_colour[face] * strand
+    albedo = wp.cw_div(tint, wp.vec3(1.0, 1.0, 1.0) + 0.6 * tint)  # bright strands do not send back all light
     along = tangents(surface, face, triangle).v
     # Along the smooth surface, or each flat triangle would shine by itself.
     tangent = wp.normalize(along - wp.dot(along, normal) * normal)
     direct = found.at.lit * light.colour[face]
-    gloss = strand_gloss(tangent, view, key) * wp.max(cosine + 0.15, 0.0)
+    gloss = strand_gloss(tangent, view, key) * wp.max(cosine + 0.15, 0.0) * found.at.ambient
     return (
-        wp.cw_mul(albedo, 0.85 * found.at.around + direct * (wp.max(cosine + 0.25, 0.0) / 1.25))
+        wp.cw_mul(albedo, 0.85 * found.at.around + direct * (found.at.ambient * wp.max(cosine + 0.25, 0.0) / 1.25))
         + gloss * wp.cw_mul(direct, 0.030 * strand * wp.vec3(1.0, 1.0, 1.0) + 0.30 * albedo)
         + 0.6 * strand * found.at.sheen
     )
