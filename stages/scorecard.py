@@ -121,9 +121,9 @@ def recovery(bench: Bench, out: Path) -> dict[str, Any]:
     visible = visible_sliders(bench)
 
     def mean_of(names: Sequence[str]) -> Score:
-        columns = [schema.slider_index[name] for name in names if name in schema.slider_index]
+        columns = [schema.slider_index[name] for name in names]
         if not np.isfinite(each[columns]).any():
-            return nothing("no such slider varies", n=len(truth))
+            return score(None, n=len(truth))
         interval = metrics.bootstrap(
             lambda rows: float(np.nanmean(metrics.r2(truth[rows][:, columns], guess[rows][:, columns]))), people
         )
@@ -132,11 +132,12 @@ def recovery(bench: Bench, out: Path) -> dict[str, Any]:
         )
 
     columns = {slider.name: number for number, slider in enumerate(schema.sliders)}
+    phenotypes = [name for name in PHENOTYPES if name in columns]
     parts = sorted({slider.part for slider in schema.sliders})
     return {
         "on": known.on,
         "visible": mean_of(list(visible)),
-        "phenotypes": mean_of(PHENOTYPES),
+        "phenotypes": mean_of(phenotypes) if phenotypes else nothing("the character has no phenotype sliders"),
         "all": mean_of(list(columns)),
         "skin_within_one": _skin_within_one(schema, known),
         "groups": {group.name: _right_choices(schema, known, number) for number, group in enumerate(schema.groups)},
