@@ -42,7 +42,7 @@ class Scenes:
     @classmethod
     def game(cls, count: int) -> "Scenes":
         """The game's own picture: fixed camera and light, neutral face, plain background."""
-        light = lights.studio((-0.35, 0.55, 0.85), key=0.55)
+        light = lights.studio((-0.5, 0.6, 0.75), key=0.85, warm=1.03)
         focal = GAME_DISTANCE / FRAME_WIDTH
         rise = (0.5 - EYE_LEVEL) * FRAME_WIDTH
 
