@@ -35,9 +35,8 @@ ISLANDS = (
     Island("tongue", (318, 475, 333, 505), (2, 120, 40, 186)),
 )
 # How many times larger than the rest the face is drawn along U (from the crown down) and along V (sideways).
-FACE_U, FACE_V = ((327, 1.0), (370, 1.0), (388, 3.2), (497, 3.2), (511, 1.5)), (
-    (74, 0.7), (165, 0.8), (192, 3.0), (302, 3.0), (330, 0.8), (421, 0.7),
-)  # fmt: skip
+FACE_U = ((327, 0.9), (370, 0.9), (388, 3.1), (505, 3.1), (511, 2.6))
+FACE_V = ((74, 0.7), (165, 0.8), (192, 3.0), (302, 3.0), (330, 0.8), (421, 0.7))
 
 
 @cache

@@ -39,10 +39,13 @@ BEARDS: dict[str, tuple[float, int, float, float]] = {
 }
 
 
-def beards(place: Place, lips: Mask) -> dict[str, Mask]:
-    """A mask for each style of beard on the skin at `place` [512,512,3]: 0 bare skin, 255 all hair."""
+def beards(place: Place, hairless: Mask) -> dict[str, Mask]:
+    """A mask for each style of beard on the skin at `place` [512,512,3]: 0 bare skin, 255 all hair.
+
+    None grows where `hairless` is set: on lips and ears.
+    """
     densities = beard_regions(place)
-    bare = cv2.GaussianBlur(lips, (0, 0), 1.2).astype(np.float32) / 255.0
+    bare = cv2.GaussianBlur(hairless, (0, 0), 1.2).astype(np.float32) / 255.0
     # Stubble and full beards cover the same places.
     hairs = _Hairs(densities["full"] + densities["mutton_chops"], _beard_growth(place), 26_000)
     return {
@@ -90,19 +93,26 @@ def beard_regions(place: Place) -> dict[str, Density]:
     cheek_line = -0.056 + 0.55 * np.maximum(side - 0.032, 0.0)
     below = ramp(cheek_line - y, -0.002, 0.012)
     jaw = below * ramp(z, -0.078, -0.062) * ramp(y, -0.130, -0.108)
-    moustache = ramp(-y, 0.048, 0.053) * ramp(y, -0.068, -0.063) * ramp(-side, -0.036, -0.027)
+    middle = -0.0565 - 0.28 * np.maximum(side - 0.010, 0.0)
+    moustache = ramp(0.0078 * (1 - (side / 0.036) ** 2) - np.abs(y - middle), -0.0015, 0.0025) * ramp(z, -0.02, -0.01)
     chin = ramp(-y, 0.071, 0.079) * ramp(-side, -0.027, -0.017) * ramp(y, -0.126, -0.110)
     patch = ramp(-y, 0.071, 0.075) * ramp(-side, -0.011, -0.006) * ramp(y, -0.100, -0.090)
-    ring = ramp(side, 0.018, 0.024) * ramp(-side, -0.036, -0.029) * ramp(-y, 0.052, 0.060) * ramp(y, -0.112, -0.095)
+    round_mouth = np.sqrt((x / 0.030) ** 2 + ((y + 0.076) / 0.031) ** 2)
+    ring = (
+        ramp(round_mouth, 0.70, 0.84)
+        * ramp(-round_mouth, -1.22, -1.06)
+        * ramp(-y, 0.056, 0.064)
+        * ramp(z, -0.02, -0.01)
+    )
     # How far a place lies above the edge of the jaw.
     edge = y - (-0.108 + 0.75 * np.maximum(-z - 0.010, 0.0) + 0.18 * np.maximum(side - 0.020, 0.0))
-    strap = jaw * ramp(-edge, -0.017, -0.009)
+    strap = jaw * ramp(-edge, -0.021, -0.013)
     sides = jaw * ramp(side, 0.026, 0.036)
     return {
         "moustache": moustache,
         "goatee": np.maximum(chin, patch) * ramp(-side, -0.024, -0.014),
         "circle": np.maximum.reduce([moustache, chin, ring]),
-        "chin_strap": np.maximum(strap, chin * ramp(-y, 0.088, 0.096)),
+        "chin_strap": np.maximum(strap, chin * ramp(-y, 0.085, 0.093)),
         "mutton_chops": np.maximum(sides * (1 - chin), moustache * ramp(side, 0.008, 0.016)),
         "full": np.maximum.reduce([jaw, moustache, chin, ring]),
     }

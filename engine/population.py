@@ -81,6 +81,7 @@ class Sampler(BaseModel, frozen=True, extra="forbid"):
     """Plausible people."""
 
     spread: float = Field(default=0.15, ge=0)  # standard deviation of a slider around its neutral value
+    means: dict[str, float] = {}  # of sliders whose mean is not the neutral value
     limit: float = Field(default=2.5, gt=0)  # no slider strays farther, in standard deviations
     used: float = Field(default=0.3, gt=0, le=1)  # share of people in whom a slider that starts at 0 is above it
     spreads: dict[str, float] = {}  # of sliders with a spread of their own
@@ -127,7 +128,7 @@ class Sampler(BaseModel, frozen=True, extra="forbid"):
         return found
 
     def _slider_names(self) -> list[tuple[str, list[str]]]:
-        named = [("spreads", [*self.spreads]), ("beta", [*self.beta])]
+        named = [("means", [*self.means]), ("spreads", [*self.spreads]), ("beta", [*self.beta])]
         named += [("shares", [*share.sliders]) for share in self.shares]
         named += [(f"factor {f.name}", [*f.loadings, *f.follows]) for f in self.factors]
         return named + [(f"group {g}", term.sliders) for g, terms in self.groups.items() for term in terms]

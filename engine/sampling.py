@@ -48,6 +48,9 @@ def _sliders(schema: Schema, sampler: Sampler, count: int, rng: np.random.Genera
     spread = np.full(schema.n_sliders, sampler.spread)
     for name, value in sampler.spreads.items():
         spread[index[name]] = value
+    centre = neutral.copy()
+    for name, value in sampler.means.items():
+        centre[index[name]] = value
     sliders = np.zeros((count, schema.n_sliders))
     standard = _draw_own(schema, sampler, sliders, rng)
     loadings = np.zeros((len(sampler.factors), schema.n_sliders))
@@ -64,7 +67,7 @@ def _sliders(schema: Schema, sampler: Sampler, count: int, rng: np.random.Genera
     # A slider that starts at 0 is above it in a share of people, and then by the upper tail of its bell.
     offset = np.where(neutral > 0, offset, np.maximum(offset - ndtri(1.0 - sampler.used), 0.0))
     scattered = [i for name, i in index.items() if name not in sampler.own]
-    sliders[:, scattered] = (neutral + spread * offset)[:, scattered]
+    sliders[:, scattered] = (centre + spread * offset)[:, scattered]
     return sliders.clip(0, 1).astype(np.float32)
 
 

@@ -29,6 +29,9 @@ TONES = {
 FACE = (slice(130, 380), slice(200, 460))
 # Where blood shows: place on the template in metres (either side), radius, strength in CIELAB's a*.
 BLOOD = (((0.040, -0.035, 0.005), 0.018, 3.0), ((0.0, -0.035, 0.045), 0.012, 2.5), ((0.075, -0.01, -0.08), 0.022, 2.5))
+# Beside the face's median, CIELAB: how far the lids may differ, what dark lips lack of pigment and blood.
+LID_DARKEST, LID_LIGHTEST = (-25.0, -6.0, -8.0), (3.0, 10.0, 8.0)
+DARK_LIPS = (-5.0, 4.0, 0.0)
 SCALP_TONE = (-2.0, -0.5, -1.0)  # the bare scalp beside the face, CIELAB
 
 
@@ -41,6 +44,9 @@ class Skins:
         soft = cv2.GaussianBlur(np.maximum(masks["lips"], masks["eyelids"]), (0, 0), 3.0).astype(np.float32) / 255.0
         self.scalp, self.edge = _scalp(place, masks["ears"])
         self.rough = (1.0 - soft) * (1.0 - 0.8 * self.scalp)
+        self.lips = masks["lips"][..., None].astype(np.float32) / 255.0
+        near = cv2.dilate(masks["eyelids"], np.ones((9, 9), np.uint8))
+        self.lids = cv2.GaussianBlur(near, (0, 0), 2.0)[..., None].astype(np.float32) / 255.0
         self.pores = _grain(5, 0.8, 2.2)
         self.mottling = _mottling(place) * (1.0 - soft[..., None])
         self.skin = atlas.inside("head", "neck")[..., None]
@@ -69,6 +75,10 @@ class Skins:
         lab = cv2.cvtColor(atlas.warp(picture.astype(np.uint8)).astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB)
         height = self._height(np.asarray(lab[..., 0], np.float32))
         difference = lab - np.median(lab[FACE].reshape(-1, 3), axis=0)
+        # An eye is painted between the lids; on dark skin its white would frame the real one.
+        difference += self.lids * (difference.clip(LID_DARKEST, LID_LIGHTEST) - difference)
+        if name.startswith("african"):
+            difference += self.lips * np.array(DARK_LIPS, np.float32)
         # Hair is printed on the scalp of the sources: keep a little of its grain, none of its colour.
         level = cv2.GaussianBlur(difference, (0, 0), 5.0)
         bare = 0.25 * (difference - level).clip(-6, 6) + np.array(SCALP_TONE, np.float32)

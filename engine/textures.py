@@ -104,7 +104,7 @@ def _paint(
 ) -> dict[str, NDArray[np.uint8]]:
     painted = {"lips": masks["lips"], "scalp": paint.scalp(place)}
     if "beard" in chosen:
-        grown = paint.beards(place, masks["lips"])
+        grown = paint.beards(place, np.maximum(masks["lips"], masks["ears"]))
         painted |= {f"beard/{name}": grown[name] for name in chosen["beard"]}
     if "eye_makeup" in chosen:
         shapes = paint.eye_makeup(head, place, masks["eyelids"])
