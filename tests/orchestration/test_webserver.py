@@ -1,0 +1,88 @@
+"""Dagster's pages on the real graph, from a real server."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration.catalog import SOURCES, STAGES
+from orchestration.instance import open_instance
+from orchestration.production import NAME
+from orchestration.settings import REPOSITORY, Settings
+
+pytestmark = pytest.mark.integration
+STARTS_WITHIN = 120  # seconds
+GRAPH = """{ assetNodes { assetKey { path } groupName dependencyKeys { path } partitionKeys opVersion
+             assetChecksOrError { ... on AssetChecks { checks { name } } } } }"""
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a webserver on the project's definitions answers."""
+    home = tmp_path_factory.mktemp("home")
+    with open_instance(Settings(home=home)):
+        pass
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "LIKENESS_HOME": str(home), "DAGSTER_HOME": str(Settings(home=home).dagster_home)}
+    command = [sys.executable, "-m", "dagster_webserver", "-m", "orchestration.definitions", "-p", str(port)]
+    log = Path(home) / "webserver.log"
+    with log.open("w") as file:
+        server = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=file, stderr=file)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait_for(f"{url}/server_info", server, log)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _wait_for(url: str, server: subprocess.Popen, log: Path) -> None:
+    deadline = time.monotonic() + STARTS_WITHIN
+    while time.monotonic() < deadline:
+        assert server.poll() is None, log.read_text()
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.5)
+    raise AssertionError(f"no answer within {STARTS_WITHIN} s:\n{log.read_text()}")
+
+
+def _ask(address: str, query: str) -> dict[str, Any]:
+    body = json.dumps({"query": query}).encode()
+    request = urllib.request.Request(f"{address}/graphql", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)["data"]
+
+
+def test_the_server_shows_every_asset_with_its_inputs(address: str) -> None:
+    nodes = {node["assetKey"]["path"][-1]: node for node in _ask(address, GRAPH)["assetNodes"]}
+    assert set(nodes) == {*SOURCES, *(stage.name for stage in STAGES), NAME}
+    for stage in STAGES:
+        found = {key["path"][-1] for key in nodes[stage.name]["dependencyKeys"]}
+        assert found == {"characters" if name == "character" else name for name in stage.code.INPUTS}
+
+
+def test_the_server_partitions_by_character_what_is_made_for_each(address: str) -> None:
+    nodes = {node["assetKey"]["path"][-1]: node for node in _ask(address, GRAPH)["assetNodes"]}
+    names = Settings().character_names()
+    for stage in STAGES:
+        assert nodes[stage.name]["partitionKeys"] == (names if stage.by_character else []), stage.name
+
+
+def test_the_server_lists_the_checks_of_every_table(address: str) -> None:
+    nodes = {node["assetKey"]["path"][-1]: node for node in _ask(address, GRAPH)["assetNodes"]}
+    for stage in STAGES:
+        checks = nodes[stage.name]["assetChecksOrError"].get("checks", [])
+        assert len(checks) >= len(stage.tables), stage.name
