@@ -153,7 +153,7 @@ def append_reference(folder: Path, reference: Reference) -> None:
     for line in lines:
         if line.startswith("reference:"):
             inside = True
-        elif inside and line and not line[0].isspace() and line[0] not in "#-":
+        elif inside and line and not line[0].isspace():
             inside = False
         if not inside:
             kept.append(line)
@@ -165,8 +165,10 @@ def append_reference(folder: Path, reference: Reference) -> None:
     section = ["reference:", *([f"  picture: {reference.picture}"] if reference.picture else [])]
     section += [f"  size: [{reference.size[0]}, {reference.size[1]}]", f"  points: [\n    {points}]"]
     text = "\n".join([*kept, *section]) + "\n"
-    if "reference" not in yaml.safe_load(text):
-        raise CharacterError(f"{path}: cannot tell where `reference` ends: write it by hand")
+    try:
+        yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise CharacterError(f"{path}: cannot tell where `reference` ends: take it out and check again") from error
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text)
     partial.replace(path)
