@@ -16,7 +16,7 @@ run: setup  ## The pipeline (profile quickstart), then a character from a real p
 	$(BIN)/likeness run --profile quickstart
 	$(BIN)/likeness create $(PORTRAIT) --out out
 
-test: setup  ## Unit tests and the smoke graph
+test: setup node_modules/.stamp-dev  ## Unit tests and the smoke graph
 	$(BIN)/likeness inputs
 	$(BIN)/pytest
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import textures
+from engine.materials import skin_texels
 from engine.renderer import Renderer
 
 Bytes = NDArray[np.uint8]
@@ -53,7 +54,7 @@ def materials(
         chosen: the names of these choices, by group.
     """
     layer, stack = renderer.textures.layer, renderer.textures.stack
-    skin = renderer.skin(sliders[None], choices[None])
+    skin = _bled(renderer.skin(sliders[None], choices[None]), skin_texels(renderer.head, textures.SIDE))
     made = {
         "skin": Material("skin", skin, roughness=0.55),
         "mouth": Material("mouth", skin, roughness=0.25, colour=MOUTH_COLOUR),
@@ -64,7 +65,7 @@ def materials(
         "eyes": (0.08, Alpha.MASK, False),
         "lashes": (0.7, Alpha.BLEND, True),
         "brows": (0.8, Alpha.BLEND, True),
-        "hair": (0.6, Alpha.MASK, True),
+        "hair": (0.7, Alpha.MASK, True),
     }
     hair_colour = np.array(textures.HAIR_COLOURS[chosen.get("hair_colour", DEFAULT_HAIR_COLOUR)], np.float32)
     for group, (roughness, alpha, double_sided) in rules.items():
@@ -76,6 +77,16 @@ def materials(
                 picture = _coloured(group, stack[number], hair_colour)
                 made[group] = Material(group, picture, roughness, alpha, double_sided)
     return made
+
+
+def _bled(picture: Bytes, used: NDArray[np.bool_]) -> Bytes:
+    """A picture whose unused texels have the colour of the nearest used one: smaller versions of it show no seams."""
+    _, labels = cv2.distanceTransformWithLabels(
+        (~used).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    colours = np.zeros((labels.max() + 1, 3), np.uint8)
+    colours[labels[used]] = picture[used]
+    return colours[labels]
 
 
 def _coloured(group: str, grey: Bytes, colour: NDArray[np.float32]) -> Bytes:
