@@ -2,10 +2,11 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH := .venv-bench
 TORCH := $(shell grep '^torch==' requirements.lock)
 PORTRAIT := data/photos/collins/astronaut.png
 
-.PHONY: help setup run test test-integration lint
+.PHONY: help setup run test test-integration lint bench-render
 .DEFAULT_GOAL := help
 
 help:  ## What there is to make
@@ -28,6 +29,10 @@ lint: setup node_modules/.stamp-dev  ## Style and types
 	$(BIN)/ruff check .
 	node_modules/.bin/pyright --pythonpath $(BIN)/python
 
+bench-render: setup $(BENCH)/.stamp  ## Renders a second, beside VTK and Mitsuba; BENCH_OPTIONS=--quick for a short run
+	$(BIN)/likeness inputs
+	PYTHONPATH=$(BENCH) $(BIN)/python -m benchmarks.render $(BENCH_OPTIONS)
+
 setup: $(VENV)/.stamp-project node_modules/.stamp  ## .venv from requirements.lock, node_modules from package-lock.json
 
 # Torch first and with its dependencies: on a GPU machine the same line brings the CUDA build.
@@ -40,6 +45,12 @@ $(VENV)/.stamp-lock: requirements.lock
 
 $(VENV)/.stamp-project: $(VENV)/.stamp-lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+# A folder of its own: the environment stays exactly what requirements.lock says.
+$(BENCH)/.stamp: requirements-bench.lock $(VENV)/.stamp-lock
+	rm -rf $(BENCH)
+	$(BIN)/python -m pip install --quiet --no-deps --target $(BENCH) -r requirements-bench.lock
 	@touch $@
 
 node_modules/.stamp: package.json package-lock.json

@@ -1,0 +1,1 @@
+"""Measurements that take minutes and print tables; `make bench-render` runs them."""
