@@ -48,9 +48,8 @@ def beards(place: Place, hairless: Mask) -> dict[str, Mask]:
     bare = cv2.GaussianBlur(hairless, (0, 0), 1.2).astype(np.float32) / 255.0
     # Stubble and full beards cover the same places.
     hairs = _Hairs(densities["full"] + densities["mutton_chops"], _beard_growth(place), 26_000)
-    return {
-        style: hairs.grow(densities.get(style, densities["full"]) * (1 - bare), *look) for style, look in BEARDS.items()
-    }
+    grown = {style: hairs.grow(densities.get(style, densities["full"]), *look) for style, look in BEARDS.items()}
+    return {style: (mask * (1 - bare) + 0.5).astype(np.uint8) for style, mask in grown.items()}
 
 
 def scalp(place: Place) -> Mask:

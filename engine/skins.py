@@ -40,11 +40,11 @@ class Skins:
 
     def __init__(self, folder: Path, masks: dict[str, NDArray[np.uint8]], place: Floats) -> None:
         self.folder = folder
+        self.lips = masks["lips"][..., None].astype(np.float32) / 255.0
         # Lips and lids have no pores, and no wrinkles that light could catch.
         soft = cv2.GaussianBlur(np.maximum(masks["lips"], masks["eyelids"]), (0, 0), 3.0).astype(np.float32) / 255.0
         self.scalp, self.edge = _scalp(place, masks["ears"])
-        self.rough = (1.0 - soft) * (1.0 - 0.8 * self.scalp)
-        self.lips = masks["lips"][..., None].astype(np.float32) / 255.0
+        self.rough = (1.0 - np.maximum(soft, self.lips[..., 0])) * (1.0 - 0.8 * self.scalp)
         near = cv2.dilate(masks["eyelids"], np.ones((9, 9), np.uint8))
         self.lids = cv2.GaussianBlur(near, (0, 0), 2.0)[..., None].astype(np.float32) / 255.0
         self.pores = _grain(5, 0.8, 2.2)
