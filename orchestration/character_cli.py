@@ -12,6 +12,7 @@ from orchestration.settings import Settings
 from orchestration.terminal import (
     AsJson,
     Character,
+    fail,
     get_settings,
     libraries_into_log,
     notes,
@@ -132,3 +133,62 @@ def sheet(
             picture = sheets.SHEETS[what.value](renderer, size or 224, progress=step)
         sheets.save(picture, out)
     print(out)
+
+
+@app.command()
+@one_line_errors
+def portraits(
+    out: Annotated[Path, typer.Option("--out", help="Folder for portraits.png and portraits.json.")],
+    people: Annotated[int, typer.Option("--people", min=10, help="People who do not exist.")] = 100,
+    shots: Annotated[int, typer.Option("--shots", min=2, help="Photos of each.")] = 2,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Other people.")] = 4711,
+    as_json: AsJson = False,
+) -> None:
+    """How photo-like the **portraits** are to a recogniser: verification beside real photos, by what makes it hard."""
+    from orchestration.workshop import EMBEDDED
+    from stages import portrait_report
+    from stages.context import Context
+
+    settings = get_settings()
+    inputs = {
+        "embedded": settings.data / "embedded",
+        "photos": settings.data / "photos",
+        "character": settings.characters / EMBEDDED,
+    }
+    if not inputs["embedded"].is_dir():
+        fail(f"{inputs['embedded']} is missing: run `likeness inputs`")
+    with libraries_into_log(settings), shown_progress() as progress:
+        progress.stage("portraits")
+        context = Context(workers=settings.workers, on_progress=progress.step)
+        config = portrait_report.Config(people=people, shots=shots, seed=seed)
+        report = portrait_report.run(inputs, config, out, context)
+    if as_json:
+        print_json(report)
+    else:
+        _print_portraits(report, out)
+
+
+def _print_portraits(report: dict[str, Any], out: Path) -> None:
+    from rich.table import Table
+
+    shown = Table("", "value", "95 % interval", "n")
+
+    def add(name: str, entry: Any) -> None:
+        value = "–" if entry["value"] is None else f"{entry['value']:.3f}"
+        interval = "–" if entry["ci"] is None else " – ".join(f"{end:.3f}" for end in entry["ci"])
+        shown.add_row(name, value, interval, str(entry["n"]))
+
+    add("a face is found and aligned", report["portraits"]["aligned"])
+    for domain in ("portraits", "photos"):
+        add(f"{domain}: told apart right, SFace", report[domain]["accuracy"])
+        add(f"{domain}: AUC", report[domain]["auc"])
+        add(f"{domain}: cosine, same person", report[domain]["same"])
+        add(f"{domain}: cosine, different people", report[domain]["different"])
+    add("LFW, as published for SFace", report["photos"]["published_lfw"])
+    add("cosine of the domains' means", report["gap"]["means"])
+    add("a line tells the domains apart, AUC", report["gap"]["classifier"])
+    shown.add_section()
+    for name, band in report["bands"].items():
+        add(f"same person accepted, {name}", band["accepted"])
+    screen.print(shown)
+    screen.print(f"{out / 'portraits.png'}  {out / 'portraits.json'}", soft_wrap=True, highlight=False)

@@ -7,6 +7,7 @@ domains lie in the embedding.
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -88,72 +89,84 @@ def _report(shot: pd.DataFrame, faces: pd.DataFrame, vectors: NDArray[np.float32
     real = (faces["source"] == "photos").to_numpy()
     found = faces["id"][~real].str.removeprefix("portraits/").tolist()
     described = shot.set_index("id").reindex(found).reset_index()
-    threshold, scores = verification(described["person"].to_numpy(), vectors[~real])
-    _, photos = verification(faces["person"].to_numpy()[real], vectors[real], threshold)
+    people = faces["person"].to_numpy()
+    pairs = Pairs.of(people[~real], vectors[~real])
+    threshold = pairs.threshold()
     aligned = shot["id"].isin(found)
     return {
-        "portraits": {"aligned": score(float(aligned.mean()), n=len(shot))} | scores,
-        "photos": photos | {"published_lfw": PUBLISHED},
+        "portraits": {"aligned": score(float(aligned.mean()), n=len(shot))} | verification(pairs, threshold),
+        "photos": verification(Pairs.of(people[real], vectors[real]), threshold)
+        | {"published_lfw": score(PUBLISHED, n=6000)},
+        "threshold": round(threshold, 4),
         "bands": bands(described, vectors[~real], threshold),
         "aligned_by_yaw": {
             name: score(float(aligned[BANDS[name](shot)].mean()), n=int(BANDS[name](shot).sum()))
             for name in ("yaw below 15", "yaw 15 to 35", "yaw 35 to 60")
         },
-        "gap": gap(vectors, faces["person"].to_numpy(), real),
+        "gap": gap(vectors, people, real),
     }
 
 
-def verification(
-    people: NDArray, vectors: NDArray[np.float32], threshold: float | None = None
-) -> tuple[float, dict[str, Score]]:
-    """The threshold with the fewest errors, and scores of telling people apart by the cosine of their embeddings.
+@dataclass(frozen=True)
+class Pairs:
+    """All pairs of pictures in order of their similarity, so that resampling people needs only weights."""
 
-    With a `threshold` the accuracy is that of this threshold, both kinds of pair weighing the same: for sets with too
-    few pairs to choose one. All scores are null where there are no two pictures of one person.
+    similarity: NDArray[np.float32]  # [P] ascending
+    same: NDArray[np.bool_]  # [P] whether both show one person
+    members: NDArray[np.int64]  # [P,2] the two people's numbers
+
+    @classmethod
+    def of(cls, people: NDArray, vectors: NDArray[np.float32]) -> "Pairs":
+        first, second = np.triu_indices(len(people), k=1)
+        similarity = metrics.cosine(vectors[first], vectors[second])
+        order = np.argsort(similarity)
+        members = np.unique(people, return_inverse=True)[1][np.stack([first, second], axis=1)[order]]
+        return cls(similarity[order], members[:, 0] == members[:, 1], members)
+
+    def weights(self, times: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Weights [P] when person k was drawn times[k] times: two draws of one person are not compared."""
+        return np.where(self.same, times[self.members[:, 0]], times[self.members].prod(axis=1)).astype(np.float64)
+
+    def accuracy(self, weights: NDArray[np.float64], threshold: float) -> float:
+        """Mean of the shares of same and of different pairs told right."""
+        above = self.similarity >= threshold
+        told = ((self.same, above), (~self.same, ~above))
+        return float(np.mean([weights[kind & said].sum() / weights[kind].sum() for kind, said in told]))
+
+    def auc(self, weights: NDArray[np.float64]) -> float:
+        same, different = weights * self.same, weights * ~self.same
+        return float((same * np.cumsum(different)).sum() / (same.sum() * different.sum()))
+
+    def threshold(self) -> float:
+        """Where the accuracy is highest."""
+        gained = np.where(self.same, -1.0 / self.same.sum(), 1.0 / (~self.same).sum())
+        place = int(np.argmax(np.concatenate([[0.0], np.cumsum(gained)])))
+        ends = np.concatenate([[-1.0], self.similarity, [1.0]])
+        return float((ends[place] + ends[place + 1]) / 2)
+
+
+def verification(pairs: Pairs, threshold: float) -> dict[str, Score]:
+    """How well a threshold on the cosine of two embeddings tells whether they show one person.
+
+    All scores are null where there are no two pictures of one person, or of two.
     """
-    first, second = np.triu_indices(len(people), k=1)
-    similarity, same = metrics.cosine(vectors[first], vectors[second]), people[first] == people[second]
+    same, count = pairs.same, len(pairs.same)
     if not same.any() or same.all():
-        empty = score(None, n=0)
-        return float("nan"), dict.fromkeys(("accuracy", "auc", "same", "different"), empty)
-
-    def interval(statistic: Callable[[NDArray, NDArray[np.bool_]], float]) -> list[float]:
-        # A person drawn twice would be compared with himself: resample people, keep pairs of different draws.
-        names, member = np.unique(people, return_inverse=True)
-        rng, values = np.random.default_rng(0), []
-        for _ in range(metrics.RESAMPLES):
-            times = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
-            weight = np.where(same, times[member[first]], times[member[first]] * times[member[second]])
-            rows = np.repeat(np.arange(len(same)), weight)
-            if same[rows].any() and not same[rows].all():
-                values.append(statistic(similarity[rows], same[rows]))
-        return [float(v) for v in np.percentile(values, [2.5, 97.5])]
-
-    def balanced(at: float) -> Callable[[NDArray, NDArray[np.bool_]], float]:
-        return lambda s, is_same: float(((s[is_same] >= at).mean() + (s[~is_same] < at).mean()) / 2)
-
-    chosen = _balanced_threshold(similarity, same)
-    accuracy = balanced(chosen if threshold is None else threshold)
-    n = {"same": int(same.sum()), "different": int((~same).sum())}
-    return chosen, {
-        "accuracy": score(accuracy(similarity, same), ci=interval(accuracy), baseline=0.5, n=sum(n.values())),
-        "auc": score(_auc(similarity, same), ci=interval(_auc), baseline=0.5, n=sum(n.values())),
-        "same": score(float(similarity[same].mean()), n=n["same"]),
-        "different": score(float(similarity[~same].mean()), n=n["different"]),
+        return dict.fromkeys(("accuracy", "auc", "same", "different"), score(None, n=0))
+    people, rng = int(pairs.members.max()) + 1, np.random.default_rng(0)
+    resampled = []
+    for _ in range(metrics.RESAMPLES):
+        weights = pairs.weights(np.bincount(rng.integers(people, size=people), minlength=people))
+        if weights[same].any() and weights[~same].any():
+            resampled.append((pairs.accuracy(weights, threshold), pairs.auc(weights)))
+    low, high = np.percentile(resampled, [2.5, 97.5], axis=0)
+    once = np.ones(count)
+    return {
+        "accuracy": score(pairs.accuracy(once, threshold), ci=(low[0], high[0]), baseline=0.5, n=count),
+        "auc": score(pairs.auc(once), ci=(low[1], high[1]), baseline=0.5, n=count),
+        "same": score(float(pairs.similarity[same].mean()), n=int(same.sum())),
+        "different": score(float(pairs.similarity[~same].mean()), n=int((~same).sum())),
     }
-
-
-def _auc(similarity: NDArray, same: NDArray[np.bool_]) -> float:
-    return float(roc_auc_score(same, similarity))
-
-
-def _balanced_threshold(similarity: NDArray, same: NDArray[np.bool_]) -> float:
-    """The threshold with the highest mean of the shares of same and of different pairs told right."""
-    order = np.argsort(similarity)
-    weight = np.where(same[order], -1.0 / same.sum(), 1.0 / (~same).sum())
-    place = int(np.argmax(np.concatenate([[0.0], np.cumsum(weight)])))
-    ordered = np.concatenate([[-1.0], similarity[order], [1.0]])
-    return float((ordered[place] + ordered[place + 1]) / 2)
 
 
 def bands(described: pd.DataFrame, vectors: NDArray[np.float32], threshold: float) -> dict[str, dict[str, Score]]:
