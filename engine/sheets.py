@@ -22,6 +22,7 @@ PEOPLE_COLUMNS, SLIDER_COLUMNS, CHOICE_COLUMNS = 8, 4, 12
 SIDE_YAW = 62.0  # degrees: shows ear, jaw and profile at once
 WHOLE_PARTS = ("phenotype", "head", "forehead", "neck")  # shown with the whole head; the others closer
 ZOOM, PROFILE = 1.45, 0.045  # how much closer, and how far the camera then moves towards the profile, metres
+CAPTION, HEADING = 26, 56  # pixels
 GAP = 6  # pixels of paper to the right of a picture
 BATCH = 16
 
@@ -176,12 +177,12 @@ def _grid(tiles: Picture | Sequence[Picture], columns: int) -> Picture:
 
 
 def _captioned(picture: Picture, text: str) -> Picture:
-    strip = _text(text, picture.shape[1], 26, 15)
+    strip = _text(text, picture.shape[1], CAPTION, 15)
     return np.pad(np.concatenate([picture, strip]), ((0, 0), (0, GAP), (0, 0)), constant_values=PAPER[0])
 
 
 def _heading(text: str, width: int) -> Picture:
-    return _text(text.capitalize(), width, 56, 30)
+    return _text(text.capitalize(), width, HEADING, 30)
 
 
 def _text(text: str, width: int, height: int, points: int) -> Picture:
