@@ -14,8 +14,8 @@ def schema(character: Path) -> Schema:
 
 
 def test_embedded_character_has_enough_to_set(schema: Schema) -> None:
-    assert schema.n_sliders >= 60
-    assert sum(schema.group_sizes) >= 20
+    assert schema.n_sliders >= 100
+    assert sum(schema.group_sizes) >= 60
 
 
 def test_packing_then_choosing_gives_the_parameters_back(schema: Schema) -> None:
