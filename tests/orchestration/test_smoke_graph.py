@@ -2,16 +2,20 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from orchestration.catalog import STAGES
 from orchestration.settings import REPOSITORY
 from orchestration.store import pointed_md5
+from tests.marble import changed_table
 
 pytestmark = pytest.mark.timeout(700)
 
@@ -26,7 +30,8 @@ class Project:
         (root / "data").mkdir()
         (root / "data" / "embedded").symlink_to(REPOSITORY / "data" / "embedded")
         (root / "data" / "photos").symlink_to(REPOSITORY / "data" / "photos")
-        (root / "characters").symlink_to(REPOSITORY / "characters")
+        (root / "characters").mkdir()
+        (root / "characters" / "embedded").symlink_to(REPOSITORY / "characters" / "embedded")
 
     def __call__(self, *arguments: str, status: int = 0) -> str:
         """stdout of `likeness ARGUMENTS`."""
@@ -90,3 +95,41 @@ def test_a_real_portrait_becomes_a_character(project: Project, first_run: dict, 
     project("render", str(folder / "character.json"), "--out", str(tmp_path / "again.png"))
     with Image.open(folder / "render.png") as first, Image.open(tmp_path / "again.png") as again:
         assert first.size == again.size
+
+
+@pytest.fixture(scope="module")
+def marble_run(project: Project, first_run: dict, marble_character: Path) -> dict:
+    """A second character, of which there are only exported pairs, beside the first; one row of its table is spoilt."""
+    folder = Path(shutil.copytree(marble_character, project.root / "characters" / "marble"))
+    changed_table(folder, 9, JawWidth=130)
+    return json.loads(project("run", "--character", "marble", "--json"))
+
+
+def test_a_second_character_is_made_beside_the_first_from_what_both_share(project: Project, marble_run: dict) -> None:
+    own = [stage.name for stage in STAGES if stage.by_character] + ["production_encoder"]
+    assert marble_run["made"] == [f"{name}/marble" for name in own]
+    assert set(marble_run["fresh"]) == {stage.name for stage in STAGES if not stage.by_character}
+    assert json.loads(project("run", "--json"))["made"] == [], "the first is as fresh as before"
+
+
+def test_a_bad_row_of_its_table_is_in_quarantine(project: Project, marble_run: dict) -> None:
+    folder = project.root / "artifacts" / "rendered_pairs" / "marble"
+    (reason,) = pd.read_parquet(folder / "quarantine.parquet")["reason"]
+    assert reason == "JawWidth is 130: outside its range -100 to 100 %"
+
+
+def test_its_character_has_a_marked_picture_and_parameters_in_the_engines_units(
+    project: Project, marble_run: dict, tmp_path: Path
+) -> None:
+    photo = project.root / "data" / "photos" / "collins" / "astronaut.png"
+    given = ("--character", "marble", "--model", "candidate", "--size", "128")
+    project("create", str(photo), *given, "--out", str(tmp_path))
+    folder = tmp_path / "astronaut"
+    document = json.loads((folder / "character.json").read_text())
+    assert (document["character"], document["render"]) == ("marble", {"by": "imitator"})
+    assert 20 <= document["engine"]["values"]["Years"] <= 90 and document["engine"]["units"]["EyeSpacing"] == "mm"
+    with Image.open(folder / "render.png") as render:
+        corner = np.asarray(render.convert("RGB"))[-12:, -60:]
+    assert (corner > 240).all(axis=2).any() and (corner < 90).all(axis=2).any(), "white letters on a dark strip"
+    project("render", str(folder / "character.json"), "--out", str(tmp_path / "again.png"), "--size", "128")
+    assert (tmp_path / "again.png").read_bytes() == (folder / "render.png").read_bytes()

@@ -1,0 +1,169 @@
+"""A character that has only exported pairs, through encoder and scorecard: untrained networks, real pictures."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from engine.schema import Schema
+from models.identity import IdentityModel
+from models.losses import Weights
+from models.parsing import FaceParser
+from orchestration import production
+from stages import encoder, imitator, rendered_pairs, scorecard
+from stages.context import Context
+from stages.pictures import IMITATOR_MARK, marked
+from stages.training import Optimiser, Training, save_model
+from tests.models.support import SFACE
+from tests.stages import small_tables
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = Training(steps=40, batch=8, evaluate_every=40, optimiser=Optimiser(rate=3e-3))
+
+
+@pytest.fixture(scope="module")
+def inputs(marble_character: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("other")
+    torch.manual_seed(0)
+    folders = {"character": marble_character, "embedded": ROOT / "data" / "embedded"}
+    folders["photos"] = small_tables.PHOTO_FOLDER
+    for name in ("identity_model", "parsing_model", "rendered_pairs", "imitator"):
+        folders[name] = root / name
+        folders[name].mkdir()
+    verification = {"steps_kept": 0, "steps_trained": 0}
+    save_model(
+        folders["identity_model"], IdentityModel.from_onnx(SFACE), {"model": "sface", "verification": verification}
+    )
+    parsed = {"model": "resnet", "depth": 18, "width": 0.125, "dilate": False, "stages": 4}
+    save_model(folders["parsing_model"], FaceParser(18, 0.125, False), parsed)
+    folders["aligned_faces"] = small_tables.faces(root / "aligned_faces")
+    rendered_pairs.run(folders, rendered_pairs.Config(pairs=40, size=64), folders["rendered_pairs"], Context())
+    config = imitator.Config(size=64, width=0.125, training=QUICK)
+    imitator.run(folders, config, folders["imitator"], Context())
+    return folders
+
+
+def encoder_config(**changes: Any) -> encoder.Config:
+    training = Training(steps=4, batch=2, log_every=1, optimiser=Optimiser(rate=1e-3))
+    return encoder.Config(**{"training": training, "content_size": 64, "supervised_batch": 8, "hidden": 32, **changes})
+
+
+@pytest.fixture(scope="module")
+def card(inputs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The scorecard's sections that the character makes a difference to."""
+    folder = tmp_path_factory.mktemp("encoder")
+    encoder.run(inputs, encoder_config(), folder, Context())
+    out = tmp_path_factory.mktemp("scorecard")
+    config = scorecard.Config(people=4, judged=4, pairs=4)
+    bench = scorecard.Bench.load({**inputs, "encoder": folder}, config, Context())
+    # The small tables have portraits of one split; the sections under test want some that never trained.
+    found = {section.__name__: section(bench, out) for section in (scorecard.recovery, scorecard.imitator)}
+    return found | {"likeness": _likeness(bench, out), "out": out}
+
+
+def _likeness(bench: scorecard.Bench, out: Path) -> dict[str, Any]:
+    from dataclasses import replace
+
+    from stages import tables
+    from stages.bench import predict
+
+    faces = tables.read(bench.inputs["aligned_faces"] / "faces.parquet")
+    portraits = faces[faces["source"] == "portraits"].reset_index(drop=True)
+    x = predict(bench.identity, bench.encoder, portraits["image"], "cpu")
+    return scorecard.likeness(replace(bench, faces=portraits, x=x), out)
+
+
+def test_its_imitator_learns_from_exported_pairs(inputs: dict[str, Path]) -> None:
+    """Forty steps on forty pictures: nearer than a grey picture is."""
+    drawn = imitator.load(inputs["imitator"])
+    schema = Schema.load(inputs["character"])
+    rows = imitator.tables.read(inputs["rendered_pairs"] / "pairs.parquet")
+    truth = imitator.tables.Pictures(rows["image"].tolist(), 64)[range(8)].float() / 255
+    with torch.no_grad():
+        error = (drawn(imitator.pair_parameters(schema, rows[:8])) - truth).abs().mean()
+    assert error < 0.8 * (truth - truth.mean()).abs().mean()
+
+
+@pytest.fixture(scope="module")
+def stage(inputs: dict[str, Path]) -> Any:
+    return encoder._Stage(inputs, encoder_config(), Context())
+
+
+@pytest.mark.parametrize("term", ["identity", "content", "loop", "decay", "supervised"])
+def test_its_encoder_gets_a_gradient_from_every_term(stage: Any, term: str) -> None:
+    batch = stage.batch_at(0)
+    stage.loss.weights = Weights(**dict.fromkeys(("identity", "content", "loop"), 0.0) | {term: 1.0})
+    frontal = torch.ones_like(batch["frontal"])
+    known = (batch["known_embeddings"], batch["known_x"]) if term == "supervised" else ()
+    photos = (batch["photos"].float() / 255, batch["embeddings"], frontal)
+    stage.encoder.zero_grad()
+    total, _ = stage.loss(stage.encoder, *(photos if not known else (None, None, None)), *known)
+    total.backward()
+    assert sum(p.grad.abs().sum().item() for p in stage.encoder.sliders.parameters() if p.grad is not None) > 0
+
+
+def test_portraits_of_another_character_teach_it_no_parameters(stage: Any) -> None:
+    assert len(stage.supervision) == 1
+    assert len(stage.supervision[0]) == len(stage.pairs["train"])
+    assert len(stage.train_rows), "they still serve as photos"
+
+
+def test_known_parameters_are_those_of_its_own_unseen_renders(card: dict[str, Any]) -> None:
+    recovery = card["recovery"]
+    assert recovery["on"] == "unseen renders" and recovery["all"]["n"] == 2
+    assert set(recovery["groups"]) == {"stone", "hair", "pupils"}
+    assert recovery["phenotypes"]["reason"] == "the character has no phenotype sliders"
+    assert recovery["skin_within_one"] == {
+        "value": None, "baseline": None, "bound": None, "ci": None, "n": 0,
+        "reason": "the character has no group `skin`",
+    }  # fmt: skip
+
+
+def test_scores_that_need_the_engine_are_null_with_the_reason(card: dict[str, Any]) -> None:
+    likeness = card["likeness"]
+    for name in ("similarity", "rank1", "rank5", "real_photos"):
+        assert likeness[name]["value"] is None
+        assert likeness[name]["reason"] == "marble has only exported pairs: this score needs its engine"
+        stand_in = likeness[f"imitator_{name}"]
+        assert stand_in["value"] is not None and stand_in["by"] == "imitator" and stand_in["bound"] is None
+    assert card["imitator"]["psnr"]["value"] > 5
+    assert card["imitator"]["psnr_head"]["reason"] == "the pairs have no label maps"
+
+
+def test_the_reports_pictures_are_marked(card: dict[str, Any]) -> None:
+    from models.images import decode
+
+    sheet = decode((card["out"] / "real_photos.png").read_bytes())
+    corner = sheet[256 - 14 : 256, 260 + 200 : 260 + 256]
+    assert (corner > 240).all(axis=2).any() and (corner < 90).all(axis=2).any(), "white letters on a dark strip"
+
+
+def test_a_mark_changes_the_corner_alone() -> None:
+    image = np.full((256, 256, 3), 120, np.uint8)
+    changed = (marked(image, IMITATOR_MARK) != image).any(axis=2)
+    assert changed[200:, 150:].any() and not changed[:200].any() and not changed[:, :150].any()
+    assert marked(image, "") is image
+
+
+def test_the_gate_judges_by_stand_ins_and_never_by_nothing(card: dict[str, Any]) -> None:
+    gate = production.Config()
+
+    def with_scores(recovery: dict[str, Any], similarity: float) -> dict[str, Any]:
+        likeness = card["likeness"] | {"imitator_similarity": {"value": similarity, "baseline": 0.8}}
+        return {"recovery": {"visible": recovery}, "likeness": likeness}
+
+    good = with_scores({"value": 0.3, "baseline": 0.0}, 0.9)
+    assert production.judge(gate, good, None) == []
+    assert production.judge(gate, with_scores({"value": 0.3, "baseline": 0.0}, 0.7), None) == [
+        "likeness.imitator_similarity 0.7 does not beat the average face's 0.8"
+    ]
+    assert "imitator_similarity 0.85 is worse" in production.judge(gate, with_scores({"value": 0.3}, 0.85), good)[0]
+    assert production.replaced(gate, good)["likeness.similarity"].startswith(
+        "judged by likeness.imitator_similarity: marble has only"
+    )
+    unmeasured = with_scores({"value": None, "baseline": None}, 0.9)
+    assert production.judge(gate, unmeasured, None) == ["recovery.visible None does not beat the average face's None"]
+    alone = production.Config(beats_baseline=("likeness.rank1",), not_worse={})
+    assert "no score that can be judged" in production.judge(alone, good, None)[0]
