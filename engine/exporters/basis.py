@@ -135,7 +135,7 @@ def _factors(macro: str, schema: Schema) -> tuple[str, ...] | None:
             slider, points = CURVES[word]
             if slider in schema.slider_index:
                 factors.append(word)
-            elif np.interp(0.5, *zip(*points, strict=True)) == 0.0:
+            elif np.interp(0.5, *np.array(points).T) == 0.0:
                 return None
         elif word in SHARES:
             factors.append(word)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.exporters.basis import Basis
+from engine.exporters.bust import within_bust
 from engine.exporters.materials import Material, materials
 from engine.head import LEFT_EYE, SKIN, TEETH, Head
 from engine.renderer import Renderer
@@ -148,7 +149,9 @@ def _pieces(head: Head, chosen: dict[str, str], made: dict[str, Material]) -> It
         drawn = slice(part.first_triangle, part.first_triangle + part.n_triangles)
         if part.name == "base":
             is_skin, inside = head.materials[drawn] == SKIN, head.labels[drawn] == TEETH
-            for name, which in (("skin", is_skin & ~inside), ("mouth", is_skin & inside), ("teeth", ~is_skin)):
+            skin = is_skin & ~inside
+            skin[skin] = within_bust(head, head.triangles[drawn][skin])
+            for name, which in (("skin", skin), ("mouth", is_skin & inside), ("teeth", ~is_skin)):
                 yield _piece(head, name, made[name], part.first_triangle + np.flatnonzero(which))
         elif part.name == "eyes":
             is_left = head.labels[drawn] == LEFT_EYE
@@ -179,7 +182,7 @@ def _scatter(values: NDArray[np.float64], triangles: NDArray[np.int64], count: i
     """Sum of the values [T,3] of the triangles around each of `count` vertices."""
     corners = triangles.ravel()
     columns = [np.bincount(corners, np.repeat(column, 3), count) for column in values.T]
-    return np.stack(columns, axis=1)
+    return np.stack(columns, axis=1).astype(np.float64)
 
 
 def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float32]:

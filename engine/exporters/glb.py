@@ -18,7 +18,7 @@ from engine.exporters.figure import Figure, Piece, largest
 from engine.exporters.materials import Alpha, Material, as_png
 
 COPYRIGHT = "Head, morph targets, hair and textures: MakeHuman, CC0 1.0 (see NOTICE of the project likeness)"
-ALPHA_CUTOFF = 0.25  # low, as thin hairs lose opacity where a picture is shown small
+ALPHA_CUTOFF = 0.4
 EYEBALLS = ("eye_left", "eye_right")
 FLOAT, UNSIGNED_SHORT = 5126, 5123
 ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963

@@ -81,9 +81,10 @@ def materials(
 
 def _bled(picture: Bytes, used: NDArray[np.bool_]) -> Bytes:
     """A picture whose unused texels have the colour of the nearest used one: smaller versions of it show no seams."""
-    _, labels = cv2.distanceTransformWithLabels(
+    _, found = cv2.distanceTransformWithLabels(
         (~used).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
+    labels = found.astype(np.int64)
     colours = np.zeros((labels.max() + 1, 3), np.uint8)
     colours[labels[used]] = picture[used]
     return colours[labels]

@@ -78,7 +78,7 @@ class Gltf:
             if slider["negative"] and offset < 0:
                 weights[slider["negative"]] = slider["reach"] * -offset / slider["neutral"]
         factors = {
-            word: float(np.interp(values[curve["slider"]], *zip(*curve["points"], strict=True)))
+            word: float(np.interp(values[curve["slider"]], *np.array(curve["points"]).T))
             for word, curve in about["curves"].items()
         }
         total = sum(values[slider] for slider in about["shares"].values())
