@@ -16,10 +16,9 @@ Bytes = NDArray[np.uint8]
 # Hair pictures are grey strands of mean brightness ½; the renderer's shading gives them colour in the same way.
 STRAND_FLOOR, STRAND_GAIN = 0.10, 1.8
 BROW_SHADE, LASH_SHADE = 0.75, 0.25
-TOOTH_COLOUR = (0.70, 0.64, 0.54)
 EYE_COLOUR = (0.85, 0.85, 0.85)
-# No viewer works out that little light reaches the inside of a mouth, and the skin's texture has no tongue.
-MOUTH_COLOUR = (0.34, 0.15, 0.14)
+# No viewer works out how little light reaches the inside of a mouth, and the texture of the skin has no tongue.
+TOOTH_COLOUR, MOUTH_COLOUR = (0.45, 0.41, 0.35), (0.24, 0.09, 0.09)
 DEFAULT_HAIR_COLOUR = "dark_brown"
 
 

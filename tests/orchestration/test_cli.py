@@ -10,7 +10,19 @@ from orchestration.cli import app
 from orchestration.creation import CreationError, read_document, refuse_twins
 from orchestration.settings import Settings
 
-COMMANDS = ("inputs", "run", "create", "render", "scorecard", "models", "promote", "rollback", "doctor", "dagster")
+COMMANDS = (
+    "inputs",
+    "run",
+    "create",
+    "render",
+    "export",
+    "scorecard",
+    "models",
+    "promote",
+    "rollback",
+    "doctor",
+    "dagster",
+)
 
 
 @pytest.fixture
