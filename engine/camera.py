@@ -26,10 +26,10 @@ class Nuisance(BaseModel, frozen=True, extra="forbid"):
     """How much portraits of one person may differ: standard deviations, or ranges where two numbers are given.
     Pixels are those of a picture 256 wide."""
 
-    yaw: float = Field(default=14.0, description="degrees")
-    yaw_tail: float = Field(default=0.16, description="share of heads turned anywhere up to max_yaw")
-    pitch: float = Field(default=7.0, description="degrees")
-    roll: float = Field(default=6.0, description="degrees")
+    yaw: float = Field(default=12.0, description="degrees")
+    yaw_tail: float = Field(default=0.12, description="share of heads turned anywhere up to max_yaw")
+    pitch: float = Field(default=6.0, description="degrees")
+    roll: float = Field(default=5.0, description="degrees")
     max_yaw: float = Field(default=60.0, description="degrees")
     max_pitch: float = Field(default=25.0, description="degrees")
     expression: float = Field(default=0.7, description="chance that a face is not neutral")
@@ -50,18 +50,18 @@ class Nuisance(BaseModel, frozen=True, extra="forbid"):
     vignette: tuple[float, float] = Field(default=(0.0, 0.25), description="light lost in the corners")
     blur: tuple[float, float] = Field(default=(0.0, 0.9), description="Gaussian, sigma in pixels")
     defocus: tuple[float, float] = Field(default=(0.5, 2.5), description="radius of the disc, pixels")
-    defocused: float = Field(default=0.25, description="chance of defocus")
+    defocused: float = Field(default=0.2, description="chance of defocus")
     motion: tuple[float, float] = Field(default=(2.0, 7.0), description="length of the streak, pixels")
     moved: float = Field(default=0.08, description="chance of motion blur")
     noise: tuple[float, float] = Field(default=(0.0, 4.0), description="of 255 at middle grey")
     shrink: tuple[float, float] = Field(
         default=(0.35, 1.0), description="width at which some pictures were once stored"
     )
-    shrunk: float = Field(default=0.3, description="chance of such a past")
+    shrunk: float = Field(default=0.25, description="chance of such a past")
     sharpen: tuple[float, float] = Field(default=(0.0, 0.8), description="strength of the halo")
     monochrome: float = Field(default=0.03, description="chance")
     jpeg: tuple[int, int] = Field(default=(55, 96), description="quality")
-    occlusion: float = Field(default=0.14, description="chance of something before the face")
+    occlusion: float = Field(default=0.1, description="chance of something before the face")
     cover: tuple[float, float] = Field(default=(0.02, 0.35), description="share of the face that it hides")
 
 

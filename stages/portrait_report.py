@@ -97,6 +97,7 @@ def _report(shot: pd.DataFrame, faces: pd.DataFrame, vectors: NDArray[np.float32
         "portraits": {"aligned": score(float(aligned.mean()), n=len(shot))} | verification(pairs, threshold),
         "photos": verification(Pairs.of(people[real], vectors[real]), threshold)
         | {"published_lfw": score(PUBLISHED, n=6000)},
+        "centred": centred(people[~real], vectors[~real]),
         "threshold": round(threshold, 4),
         "bands": bands(described, vectors[~real], threshold),
         "aligned_by_yaw": {
@@ -167,6 +168,12 @@ def verification(pairs: Pairs, threshold: float) -> dict[str, Score]:
         "same": score(float(pairs.similarity[same].mean()), n=int(same.sum())),
         "different": score(float(pairs.similarity[~same].mean()), n=int((~same).sum())),
     }
+
+
+def centred(people: NDArray, vectors: NDArray[np.float32]) -> dict[str, Score]:
+    """The same verification once what all portraits have in common is taken out of their embeddings."""
+    pairs = Pairs.of(people, vectors - vectors.mean(axis=0))
+    return verification(pairs, pairs.threshold())
 
 
 def bands(described: pd.DataFrame, vectors: NDArray[np.float32], threshold: float) -> dict[str, dict[str, Score]]:

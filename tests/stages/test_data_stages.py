@@ -42,6 +42,18 @@ def test_people_are_in_one_split_each(made: Path) -> None:
     assert table["id"].is_unique
 
 
+def test_what_stands_before_a_face_is_named_and_measured(tmp_path: Path) -> None:
+    config = portraits.Config(people=10, shots=1, size=128, nuisance=portraits.Nuisance(occlusion=1.0))
+    portraits.run(INPUTS, config, tmp_path, Context())
+    table = pd.read_parquet(tmp_path / "portraits.parquet")
+    covered = table["occluder"] != "none"
+    assert covered.mean() > 0.5
+    low, high = config.nuisance.cover
+    assert table["occluded"][covered].between(low - 1e-6, high + 1e-6).all()
+    assert (table["occluded"][~covered] == 0).all()
+    assert np.isfinite(np.stack(table["landmarks"].tolist())).all()
+
+
 def test_detector_finds_the_five_points_where_the_render_has_them() -> None:
     """Within 5 % of the eye distance on average, on frontal renders of plausible people."""
     from engine import sampling
