@@ -36,6 +36,8 @@ SHADOW_SOFTNESS = 0.007  # metres
 FULL, HALF = 512, 256  # texels of a texture's side
 DETAILED = 384  # pixels from which on the relief of the skin can be seen
 BATCHES = {"cpu": 8, "cuda": 64}
+RUNS = {"cpu": 256, "cuda": 1}
+"""Pixels, texels or vertices a thread: on a CPU what a thread does before its work costs more than the work."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Renderer:
     def __init__(self, character: Path, embedded: Path, device: str = "cpu") -> None:
         wp.init()
         self.device = wp.get_device(device)
+        self.kind = "cuda" if self.device.is_cuda else "cpu"
+        self.run = RUNS[self.kind]
         self.schema = Schema.load(character)
         self.head = Head.load(embedded / "character")
         self.blend = MorphBlend(self.head, self.schema)
@@ -101,6 +105,10 @@ class Renderer:
     def _launch(self, kernel: Any, dim: tuple[int, ...], *inputs: Any) -> None:
         wp.launch(kernel, dim=dim, inputs=inputs, device=self.device)
 
+    def _strips(self, count: int) -> int:
+        """How many threads do `count` things when each does `run` of them."""
+        return -(-count // self.run)
+
     def _ambient(self) -> NDArray[np.float32]:
         """How open each vertex of the average face is to its surroundings, in [0,1]."""
         head = self.head
@@ -128,7 +136,7 @@ class Renderer:
         `samples`² samples a pixel, 2 or 4; hair and brows cover a pixel in a pattern of as many levels.
         """
         sliders, choices = np.asarray(parameters, np.float32), np.asarray(discrete, np.int64)
-        batch = BATCHES["cuda" if self.device.is_cuda else "cpu"]
+        batch = BATCHES[self.kind]
         drawn: list[tuple[NDArray, NDArray, NDArray]] = []
         for chunk in (slice(start, start + batch) for start in range(0, len(sliders), batch)):
             frames = self.draw(sliders[chunk], choices[chunk], scenes[chunk], size, samples)
@@ -146,9 +154,13 @@ class Renderer:
 
     def skin(self, parameters: ArrayLike, discrete: ArrayLike) -> NDArray[np.uint8]:
         """The skin texture [512,512,3] sRGB of one face: sliders [1,S], choice numbers [1,G]."""
+        return self.skin_and_height(parameters, discrete)[..., :3].copy()
+
+    def skin_and_height(self, parameters: ArrayLike, discrete: ArrayLike) -> NDArray[np.uint8]:
+        """The skin texture and its height [512,512,4]; 128 is neutral, 255 more are RELIEF metres."""
         sliders, choices = np.asarray(parameters, np.float32), np.asarray(discrete, np.int64)
         painted = self._painted(sliders, choices, self.materials(FULL))
-        return np.array(painted.numpy(), np.uint8)[0].reshape(FULL, FULL, 4)[..., :3].copy()
+        return np.array(painted.numpy(), np.uint8)[0].reshape(FULL, FULL, 4)
 
     def materials(self, side: int) -> Materials:
         """The textures at one resolution, on the device."""
@@ -166,14 +178,14 @@ class Renderer:
         ranges, n_drawn = self._ranges(choices, triangles=True)
         wears = self._cutouts(choices, materials)
         light = self._light(scenes)
-        soup = [self.triangles, ranges, wears]
+        soup = [self.triangles, ranges, n_drawn, self.run, wears]
         shadow = self._buffer("shadow", (count, SHADOW_SIDE**2), float)
         shadow.fill_(-1.0)
-        self._launch(visibility.cast_shadow, (count, n_drawn), cast, *soup, SHADOW_SIDE, shadow)
+        self._launch(visibility.cast_shadow, (count, self._strips(n_drawn)), cast, *soup, SHADOW_SIDE, shadow)
         vertices = self._lit(view, cast, normals, choices, light, shadow)
         nearest = self._buffer("nearest", (count, side**2), wp.uint64)
         nearest.zero_()
-        self._launch(visibility.rasterise, (count, n_drawn), screen, *soup, side, samples, nearest)
+        self._launch(visibility.rasterise, (count, self._strips(n_drawn)), screen, *soup, side, samples, nearest)
         surface = self._surface(screen, view, vertices, wears, materials)
         surface.focal, surface.span = self._array(scenes.focal, float), float(side)
         surface.painted = self._painted(sliders, choices, materials)
@@ -182,8 +194,8 @@ class Renderer:
         labels = self._buffer("labels", (count, size**2), wp.uint8)
         background = self._array(scenes.backgrounds(size).reshape(count, -1, 3), vec3ub)
         relief = shade.RELIEF if size >= DETAILED else 0.0
-        picture = [background, size, samples, relief, image, labels]
-        self._launch(shade.resolve, (count, size**2), nearest, surface, light, *picture)
+        picture = [background, size, samples, relief, self.run, image, labels]
+        self._launch(shade.resolve, (count, self._strips(size**2)), nearest, surface, light, *picture)
         return Frames(image, labels, view)
 
     def _posed(
@@ -258,8 +270,9 @@ class Renderer:
         ranges, drawn = self._ranges(choices, triangles=False)
         strands = eyes.first_vertex + eyes.n_vertices
         softness = 0.5 * SHADOW_SIDE / SHADOW_REACH * SHADOW_SOFTNESS
-        shape = [view, cast, normals, self.ambient, ranges, strands]
-        self._launch(visibility.light_vertices, (count, drawn), *shape, light, softness, SHADOW_SIDE, shadow, vertices)
+        shape = [view, cast, normals, self.ambient, ranges, drawn, strands]
+        falling = [light, softness, SHADOW_SIDE, self.run, shadow]
+        self._launch(visibility.light_vertices, (count, self._strips(drawn)), *shape, *falling, vertices)
         return vertices
 
     def _ranges(self, choices: NDArray[np.int64], *, triangles: bool) -> tuple[wp.array, int]:
@@ -318,8 +331,8 @@ class Renderer:
         display = np.concatenate([255.0 * np.sqrt(colours[..., :3]), colours[..., 3:]], axis=2)
         made.paint = self._array(display.astype(np.float32), wp.vec4)
         painted = self._buffer(f"painted{materials.side}", (len(sliders), materials.side**2), vec4ub)
-        arguments = [materials.used, materials.skins, materials.masks, made, painted]
-        self._launch(skin.paint_skin, (len(sliders), materials.used.size), *arguments)
+        arguments = [materials.used, materials.skins, materials.masks, made, self.run, painted]
+        self._launch(skin.paint_skin, (len(sliders), self._strips(materials.used.size)), *arguments)
         return painted
 
     def _surface(self, screen: wp.array, view: wp.array, vertices: wp.array, wears: Any, materials: Materials) -> Any:

@@ -250,8 +250,10 @@ def developed(light: Light, face: int, radiance: wp.vec3) -> wp.vec3:
     return wp.vec3(tone_map(exposed[0]), tone_map(exposed[1]), tone_map(exposed[2]))
 
 
-@wp.kernel
-def resolve(
+@wp.func
+def resolve_pixel(
+    face: int,
+    pixel: int,
     nearest: wp.array2d(dtype=wp.uint64),
     surface: Surface,
     light: Light,
@@ -262,9 +264,7 @@ def resolve(
     image: wp.array2d(dtype=vec3ub),
     label_map: wp.array2d(dtype=wp.uint8),
 ):
-    """Shade each pixel [B,size²]: once for each material that its samples hit, averaged by coverage in display
-    space."""
-    face, pixel = wp.tid()
+    """Shade a pixel once for each material that its samples hit, averaged by coverage in display space."""
     row = pixel / size
     column = pixel - row * size
     side = size * samples
@@ -332,3 +332,22 @@ def resolve(
     total = total * (255.0 / float(samples * samples)) + wp.vec3(0.5, 0.5, 0.5)
     image[face, pixel] = vec3ub(wp.uint8(int(total[0])), wp.uint8(int(total[1])), wp.uint8(int(total[2])))
     label_map[face, pixel] = wp.uint8(label)
+
+
+@wp.kernel
+def resolve(
+    nearest: wp.array2d(dtype=wp.uint64),
+    surface: Surface,
+    light: Light,
+    background: wp.array2d(dtype=vec3ub),
+    size: int,
+    samples: int,
+    relief: float,
+    run: int,
+    image: wp.array2d(dtype=vec3ub),
+    label_map: wp.array2d(dtype=wp.uint8),
+):
+    """Give all pixels [B,size²] their colours and labels, `run` neighbours a thread."""
+    face, strip = wp.tid()
+    for pixel in range(strip * run, wp.min(strip * run + run, size * size)):
+        resolve_pixel(face, pixel, nearest, surface, light, background, size, samples, relief, image, label_map)

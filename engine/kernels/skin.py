@@ -28,36 +28,38 @@ def paint_skin(
     textures: wp.array3d(dtype=vec4ub),
     masks: wp.array2d(dtype=wp.uint8),
     skin: Skin,
+    run: int,
     painted: wp.array2d(dtype=vec4ub),
 ):
     """Blend the textures [tones,side²,6] of both sexes at the two nearest of three ages and paint over them.
 
-    `used` lists the texels that the head shows. Writes sRGB and height [B,side²].
+    `used` lists the texels that the head shows, of which a thread paints `run`. Writes sRGB and height [B,side²].
     """
-    face, number = wp.tid()
-    at = used[number]
+    face, strip = wp.tid()
     place = wp.clamp(skin.age[face], 0.0, 1.0) * 2.0
     younger = wp.min(int(place), 1)
     older_share = place - float(younger)
     male = skin.sex[face]
     tone = skin.tone[face]
-    colour = wp.vec4(0.0, 0.0, 0.0, 0.0)
-    for sex in range(2):
-        share = wp.where(sex == 0, 1.0 - male, male)
-        if share > 0.004:  # less does not change a byte
-            young = as_vec4(textures[tone, at, younger + 3 * sex])
-            colour += share * (young + older_share * (as_vec4(textures[tone, at, younger + 3 * sex + 1]) - young))
-    for layer in range(skin.mask.shape[1]):
-        mask = skin.mask[face, layer]
-        if mask >= 0:
-            share = float(masks[mask, at]) * (1.0 / 255.0)
-            if share > 0.0:
-                paint = skin.paint[face, layer]
-                share *= paint[3]
-                colour += share * wp.vec4(paint[0] - colour[0], paint[1] - colour[1], paint[2] - colour[2], 0.0)
-    painted[face, at] = vec4ub(
-        wp.uint8(int(colour[0] + 0.5)),
-        wp.uint8(int(colour[1] + 0.5)),
-        wp.uint8(int(colour[2] + 0.5)),
-        wp.uint8(int(colour[3] + 0.5)),
-    )
+    for number in range(strip * run, wp.min(strip * run + run, used.shape[0])):
+        at = used[number]
+        colour = wp.vec4(0.0, 0.0, 0.0, 0.0)
+        for sex in range(2):
+            share = wp.where(sex == 0, 1.0 - male, male)
+            if share > 0.004:  # less does not change a byte
+                young = as_vec4(textures[tone, at, younger + 3 * sex])
+                colour += share * (young + older_share * (as_vec4(textures[tone, at, younger + 3 * sex + 1]) - young))
+        for layer in range(skin.mask.shape[1]):
+            mask = skin.mask[face, layer]
+            if mask >= 0:
+                share = float(masks[mask, at]) * (1.0 / 255.0)
+                if share > 0.0:
+                    paint = skin.paint[face, layer]
+                    share *= paint[3]
+                    colour += share * wp.vec4(paint[0] - colour[0], paint[1] - colour[1], paint[2] - colour[2], 0.0)
+        painted[face, at] = vec4ub(
+            wp.uint8(int(colour[0] + 0.5)),
+            wp.uint8(int(colour[1] + 0.5)),
+            wp.uint8(int(colour[2] + 0.5)),
+            wp.uint8(int(colour[3] + 0.5)),
+        )

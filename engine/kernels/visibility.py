@@ -102,22 +102,18 @@ def alpha_threshold(column: int, row: int, samples: int) -> float:
     return (level + noise - wp.floor(noise)) / levels
 
 
-@wp.kernel
-def rasterise(
+@wp.func
+def rasterise_triangle(
+    face: int,
+    t: int,
     screen: wp.array2d(dtype=wp.vec3),
     triangles: wp.array(dtype=Triangle),
-    ranges: wp.array3d(dtype=int),
     cutouts: Cutouts,
     side: int,
     samples: int,
     nearest: wp.array2d(dtype=wp.uint64),
 ):
-    """Keep the nearest triangle of each sample [B,side²]: inverse distance in the high half of the key, triangle in the
-    low half."""
-    face, number = wp.tid()
-    t = drawn(ranges, face, number)
-    if t < 0:
-        return
+    """Enter a triangle where it is nearest."""
     triangle = triangles[t]
     a = screen[face, triangle.corner[0]]
     b = screen[face, triangle.corner[1]]
@@ -174,19 +170,37 @@ def rasterise(
 
 
 @wp.kernel
-def cast_shadow(
-    cast: wp.array2d(dtype=wp.vec3),
+def rasterise(
+    screen: wp.array2d(dtype=wp.vec3),
     triangles: wp.array(dtype=Triangle),
     ranges: wp.array3d(dtype=int),
+    n_drawn: int,
+    run: int,
+    cutouts: Cutouts,
+    side: int,
+    samples: int,
+    nearest: wp.array2d(dtype=wp.uint64),
+):
+    """Keep the nearest triangle of each sample [B,side²]: inverse distance in the high half of the key, triangle in the
+    low half. A thread enters `run` triangles."""
+    face, strip = wp.tid()
+    for number in range(strip * run, wp.min(strip * run + run, n_drawn)):
+        t = drawn(ranges, face, number)
+        if t >= 0:
+            rasterise_triangle(face, t, screen, triangles, cutouts, side, samples, nearest)
+
+
+@wp.func
+def cast_triangle(
+    face: int,
+    t: int,
+    cast: wp.array2d(dtype=wp.vec3),
+    triangles: wp.array(dtype=Triangle),
     cutouts: Cutouts,
     side: int,
     shadow: wp.array2d(dtype=float),
 ):
-    """Keep, for each texel of the shadow map [B,side²], how near to the light its nearest surface is, metres."""
-    face, number = wp.tid()
-    t = drawn(ranges, face, number)
-    if t < 0:
-        return
+    """Enter a triangle into the shadow map where it is nearest to the light."""
     triangle = triangles[t]
     if triangle.material != SKIN and triangle.material != HAIR:
         return
@@ -222,6 +236,26 @@ def cast_shadow(
             wp.atomic_max(shadow, face, row * side + column, near.dx * (float(column) + 0.5) + along)
 
 
+@wp.kernel
+def cast_shadow(
+    cast: wp.array2d(dtype=wp.vec3),
+    triangles: wp.array(dtype=Triangle),
+    ranges: wp.array3d(dtype=int),
+    n_drawn: int,
+    run: int,
+    cutouts: Cutouts,
+    side: int,
+    shadow: wp.array2d(dtype=float),
+):
+    """Keep, for each texel of the shadow map [B,side²], how near to the light its nearest surface is, metres. A thread
+    enters `run` triangles."""
+    face, strip = wp.tid()
+    for number in range(strip * run, wp.min(strip * run + run, n_drawn)):
+        t = drawn(ranges, face, number)
+        if t >= 0:
+            cast_triangle(face, t, cast, triangles, cutouts, side, shadow)
+
+
 @wp.func
 def open_to_light(
     shadow: wp.array2d(dtype=float), face: int, side: int, softness: float, x: float, y: float, near: float
@@ -238,13 +272,14 @@ def open_to_light(
     return seen / float(TAPS * TAPS)
 
 
-@wp.kernel
-def light_vertices(
+@wp.func
+def light_vertex(
+    face: int,
+    vertex: int,
     view: wp.array2d(dtype=wp.vec3),
     cast: wp.array2d(dtype=wp.vec3),
     normals: wp.array2d(dtype=wp.vec3),
     ambient: wp.array(dtype=float),
-    ranges: wp.array3d(dtype=int),
     first_strand: int,
     light: Light,
     softness: float,
@@ -253,11 +288,7 @@ def light_vertices(
     vertices: wp.array2d(dtype=Vertex),
 ):
     """All light at a vertex that does not depend on fine detail: what reaches it of the key light and of the
-    surroundings. `softness` is in texels of the shadow map; strands (brows, lashes, hair) begin at `first_strand`."""
-    face, number = wp.tid()
-    vertex = drawn(ranges, face, number)
-    if vertex < 0:
-        return
+    surroundings."""
     made = Vertex()
     made.normal = wp.normalize(normals[face, vertex])
     towards_eye = wp.normalize(-view[face, vertex])
@@ -275,3 +306,30 @@ def light_vertices(
     mirror = wp.min(fresnel(0.022, cosine), 0.14) * 0.55 * made.ambient
     made.sheen = mirror * irradiance(light, face, mirrored)
     vertices[face, vertex] = made
+
+
+@wp.kernel
+def light_vertices(
+    view: wp.array2d(dtype=wp.vec3),
+    cast: wp.array2d(dtype=wp.vec3),
+    normals: wp.array2d(dtype=wp.vec3),
+    ambient: wp.array(dtype=float),
+    ranges: wp.array3d(dtype=int),
+    n_drawn: int,
+    first_strand: int,
+    light: Light,
+    softness: float,
+    side: int,
+    run: int,
+    shadow: wp.array2d(dtype=float),
+    vertices: wp.array2d(dtype=Vertex),
+):
+    """Light all drawn vertices, `run` of them a thread. `softness` is in texels of the shadow map; strands (brows,
+    lashes, hair) begin at `first_strand`."""
+    face, strip = wp.tid()
+    for number in range(strip * run, wp.min(strip * run + run, n_drawn)):
+        vertex = drawn(ranges, face, number)
+        if vertex >= 0:
+            light_vertex(
+                face, vertex, view, cast, normals, ambient, first_strand, light, softness, side, shadow, vertices
+            )
