@@ -7,9 +7,10 @@ One process on one core, plausible people, the game's camera and light, 2×2 sam
 
     machine      processor, cores, load before the start (another program on these cores falsifies everything), versions
     throughput   renders_per_second of `Renderer.render` for each device, size and batch; low and high of the
-                 repetitions; on_device: the same left on the GPU
-    phases       milliseconds a render and shares: posing, shadows, visibility, shading, encoding, other (copies,
-                 Python)
+                 repetitions; renders_a_cpu_second: by the processor's own time, which other programs lengthen less;
+                 on_device: the same left on the GPU
+    phases       milliseconds a render (on the CPU the processor's own time) and shares: posing, shadows, visibility,
+                 shading, encoding, other (copies, Python)
     scaling      renders_per_second of 1, 2, … processes, one a core
     pairs        seconds for 20,000 rendered pairs at 256², extrapolated from a smaller run of the stage
     floor        bytes, pixels and triangles of a render; what each costs; what memory bandwidth alone would take
@@ -74,6 +75,7 @@ def throughput(device: str, plan: Plan) -> list[dict[str, Any]]:
             taken = timed(lambda: renderer.render(sliders, choices, scenes, size, SAMPLES), plan.seconds, least)  # noqa: B023
             row = {"device": device, "size": size, "batch": batch, "renders_per_second": batch / taken.median}
             row |= {"low": batch / taken.high, "high": batch / taken.low, "repetitions": taken.repetitions}
+            row["renders_a_cpu_second"] = batch / max(taken.cpu, 1e-9) if device == "cpu" else None
             rows.append(row | {"on_device": on_device(device, size, batch, plan.seconds)})
             notes.print(f"{device} {size}² batch {batch}: {row['renders_per_second']:.1f} renders/s")
     return rows
@@ -101,9 +103,9 @@ def watched(device: str, size: int, batch: int) -> tuple[KernelClock, float]:
     runs = []
     for _ in range(3):
         with KernelClock(device).watching(renderer) as clock:
-            started = time.perf_counter()
+            started = clock.now()
             renderer.render(sliders, choices, Scenes.game(batch), size, SAMPLES)
-            runs.append((time.perf_counter() - started, clock))
+            runs.append((clock.now() - started, clock))
     total, clock = min(runs, key=lambda run: run[0])
     return clock, total
 
@@ -115,7 +117,8 @@ def phases(device: str, size: int, batch: int) -> dict[str, Any]:
     drawn = renderer.render(*people(renderer, batch), Scenes.game(batch), size, SAMPLES)
     encoding = timed(lambda: [(encode_jpeg(i), encode_png(k)) for i, k in zip(drawn.image, drawn.labels)], 0.2)  # noqa: B905
     spent = {name: clock.seconds[name] for name in PHASES[:4]}
-    spent |= {"other": max(total - sum(spent.values()), 0.0), "encoding": encoding.median}
+    coded = encoding.cpu if device == "cpu" else encoding.median
+    spent |= {"other": max(total - sum(spent.values()), 0.0), "encoding": coded}
     everything = sum(spent.values())
     return {
         "device": device,
@@ -136,14 +139,14 @@ def floor(size: int, batch: int = 8) -> dict[str, Any]:
     pixels = hit.reshape(faces, size, SAMPLES, size, SAMPLES).any(axis=(2, 4)).sum() / faces
     # Each key is cleared, tested, and read when it is shaded; samples that are hit are written. Then picture,
     # labels and background, and four bytes of texture a shaded sample.
-    moved = 8 * (3 * side**2 + hit.sum() / faces) + size**2 * (3 + 1 + 3) + 4 * hit.sum() / faces
+    moved = float(8 * (3 * side**2 + hit.sum() / faces) + size**2 * (3 + 1 + 3) + 4 * hit.sum() / faces)
     bandwidth = measure.copy_bandwidth()
     milliseconds = {name: 1000 * clock.kernels[name] / batch for name in ("resolve", "rasterise")}
     bound = 1000 * moved / bandwidth
     spent = sum(clock.kernels.values()) * 1000 / batch
     return {
         "size": size,
-        "bytes": float(moved),
+        "bytes": moved,
         "pixels_shaded": float(pixels),
         "samples_hit": float(hit.sum() / faces),
         "triangles_drawn": clock.triangles,

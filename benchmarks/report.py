@@ -16,7 +16,13 @@ def show(document: dict[str, Any]) -> None:
     machine = document["machine"]
     screen.print(f"{machine['processor']}, {machine['cores']} cores, load before the start {machine['load_before']}")
     if machine["load_before"] > BUSY:
-        screen.print("[yellow]other programs were running: the times are longer than on an idle machine[/]")
+        own = max(
+            (row["renders_a_cpu_second"] or 0.0 for row in document["throughput"] if row["size"] == 256), default=0.0
+        )
+        screen.print(
+            "[yellow]other programs were running: all times are longer than on an idle machine[/]; by the processor's "
+            f"own time {own:.0f} renders a second at 256²"
+        )
     for table in (_throughput(document), _phases(document), _scaling(document), _renderers(document)):
         screen.print(table)
     made, floor = document["pairs"], document["floor"]
@@ -26,7 +32,7 @@ def show(document: dict[str, Any]) -> None:
     )
     screen.print(
         f"floor at {floor['size']}²: {floor['pixels_shaded']:.0f} pixels shaded at "
-        f"{floor['ns_a_shaded_pixel']:.0f} ns, {floor['triangles_drawn']} triangles drawn at "
+        f"{floor['ns_a_shaded_pixel']:.0f} ns, {floor['triangles_drawn']:.0f} triangles drawn at "
         f"{floor['ns_a_triangle']:.0f} ns; {floor['bytes'] / 1e6:.1f} MB touched, which memory copies in "
         f"{floor['bandwidth_bound_milliseconds']:.1f} ms; the kernels take {floor['times_the_bound']:.0f} times that"
     )
