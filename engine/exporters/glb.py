@@ -200,6 +200,8 @@ class _File:
         if material.colour != (1.0, 1.0, 1.0):
             surface["baseColorFactor"] = [*material.colour, 1.0]
         entry: dict[str, Any] = {"name": material.name, "pbrMetallicRoughness": surface}
+        if material.normals is not None:
+            entry["normalTexture"] = {"index": self._picture(f"{material.name}_normals", material.normals)}
         if material.alpha is not Alpha.OPAQUE:
             entry["alphaMode"] = str(material.alpha)
         if material.alpha is Alpha.MASK:

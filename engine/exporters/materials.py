@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import textures
+from engine.exporters.relief import normal_map
 from engine.materials import skin_texels
 from engine.renderer import Renderer
 
@@ -32,7 +33,7 @@ class Alpha(StrEnum):
 
 @dataclass(frozen=True)
 class Material:
-    """picture [H,W,3 or 4] sRGB uint8, or none; colour: linear RGB that multiplies it."""
+    """picture [H,W,3 or 4] sRGB uint8, or none; colour: linear RGB that multiplies it; normals [H,W,3]."""
 
     name: str
     picture: Bytes | None
@@ -40,6 +41,7 @@ class Material:
     alpha: Alpha = Alpha.OPAQUE
     double_sided: bool = False
     colour: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    normals: Bytes | None = None
 
 
 def materials(
@@ -53,9 +55,10 @@ def materials(
         chosen: the names of these choices, by group.
     """
     layer, stack = renderer.textures.layer, renderer.textures.stack
-    skin = _bled(renderer.skin(sliders[None], choices[None]), skin_texels(renderer.head, textures.SIDE))
+    painted = _bled(renderer.skin_and_height(sliders[None], choices[None]), skin_texels(renderer.head, textures.SIDE))
+    skin, relief = painted[..., :3], normal_map(renderer.head, painted[..., 3])
     made = {
-        "skin": Material("skin", skin, roughness=0.55),
+        "skin": Material("skin", skin, roughness=0.55, normals=relief),
         "mouth": Material("mouth", skin, roughness=0.25, colour=MOUTH_COLOUR),
         "teeth": Material("teeth", None, roughness=0.35, colour=TOOTH_COLOUR),
     }
@@ -84,7 +87,7 @@ def _bled(picture: Bytes, used: NDArray[np.bool_]) -> Bytes:
         (~used).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
     labels = found.astype(np.int64)
-    colours = np.zeros((labels.max() + 1, 3), np.uint8)
+    colours = np.zeros((labels.max() + 1, picture.shape[2]), np.uint8)
     colours[labels[used]] = picture[used]
     return colours[labels]
 

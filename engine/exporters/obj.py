@@ -15,13 +15,13 @@ from engine.exporters.materials import Alpha, Material, as_png, to_srgb
 def write_obj(figure: Figure, path: Path) -> list[Path]:
     """Write `path`, and beside it `<stem>.mtl` and `<stem>_<material>.png`. Returns all files. Raises OSError."""
     materials = {piece.material.name: piece.material for piece in figure.pieces}
-    pictures = {}
+    pictures: dict[int, Path] = {}  # materials that share a picture share the file
     for material in materials.values():
-        if material.picture is not None:
-            pictures[material.name] = path.with_name(f"{path.stem}_{material.name}.png")
-            write_whole(pictures[material.name], as_png(material.picture))
+        if material.picture is not None and id(material.picture) not in pictures:
+            pictures[id(material.picture)] = path.with_name(f"{path.stem}_{material.name}.png")
+            write_whole(pictures[id(material.picture)], as_png(material.picture))
     library = path.with_suffix(".mtl")
-    entries = [_entry(material, pictures.get(name)) for name, material in materials.items()]
+    entries = [_entry(material, pictures.get(id(material.picture))) for material in materials.values()]
     write_whole(library, "\n".join(entries).encode())
     write_whole(path, _mesh(figure, library.name).encode())
     return [path, library, *pictures.values()]
