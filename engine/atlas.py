@@ -64,7 +64,8 @@ def place(uvs: Floats) -> NDArray[np.float32]:
         u0, v0, u1, v1 = island.source
         inside = (centre[:, 0] > u0) & (centre[:, 0] < u1) & (centre[:, 1] > v0) & (centre[:, 1] < v1)
         for axis in range(2):
-            placed[inside, :, axis] = np.interp(texels[inside, :, axis], *_axis(island, axis))
+            source, target = _axis(island, axis)
+            placed[inside, :, axis] = np.interp(texels[inside, :, axis], source, target)
     if np.isnan(placed).any():
         raise ValueError(f"{int(np.isnan(placed).any(axis=(1, 2)).sum())} triangles lie on no island of the atlas")
     return (placed / SIDE).astype(np.float32)
@@ -80,7 +81,8 @@ def _lookup() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         # A margin of two texels keeps bilinear samples at an island's rim on its own colours.
         u = np.arange(max(u0 - 2, 0), min(u1 + 2, SIDE))
         v = np.arange(max(v0 - 2, 0), min(v1 + 2, SIDE))
-        source_u, source_v = (np.interp(at + 0.5, *_axis(island, axis)[::-1]) for axis, at in ((0, u), (1, v)))
+        (u_source, u_target), (v_source, v_target) = _axis(island, 0), _axis(island, 1)
+        source_u, source_v = np.interp(u + 0.5, u_target, u_source), np.interp(v + 0.5, v_target, v_source)
         block = np.ix_(SIDE - 1 - v, u)
         columns[block] = source_u[None, :] - 0.5
         rows[block] = SIDE - 0.5 - source_v[:, None]

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from engine import atlas
 from engine.head import SKIN, TEETH, Head
@@ -64,7 +64,7 @@ def scalp_region(place: Place) -> Density:
     """How densely hair grows on the head at each place [...,3] of the template, in [0,1]."""
     _, y, z = np.moveaxis(place, -1, 0)
     height = np.interp(z, *np.array(HAIRLINE).T)
-    return np.where(np.abs(y) < 1, ramp(y - height, -0.005, 0.012), 0.0).astype(np.float32)
+    return np.where(np.abs(y) < 1, ramp(y - height, -0.009, 0.012), 0.0).astype(np.float32)
 
 
 def ramp(value: NDArray, start: float | NDArray, end: float | NDArray) -> NDArray:
@@ -187,7 +187,7 @@ def eye_makeup(head: Head, place: Place, lids: Mask) -> dict[str, Mask]:
 def _lash_distances(head: Head, place: Place) -> tuple[NDArray, NDArray, NDArray]:
     """Distance of each texel to the roots of the upper and lower lashes, and how far out on the eye it lies (0–1)."""
     roots = _lash_roots(head)
-    upper, lower = (np.minimum(cKDTree(points).query(place, distance_upper_bound=0.03)[0], 0.03) for points in roots)
+    upper, lower = (np.minimum(KDTree(points).query(place, distance_upper_bound=0.03)[0], 0.03) for points in roots)
     side = np.abs(place[..., 0])
     inner, outer = np.abs(roots[0][:, 0]).min(), np.abs(roots[0][:, 0]).max()
     return upper, lower, ((side - inner) / (outer - inner)).clip(0, 1)
@@ -199,7 +199,7 @@ def _lash_roots(head: Head) -> tuple[NDArray, NDArray]:
     proxy = slice(part.first_vertex - head.n_base, part.first_vertex - head.n_base + part.n_vertices)
     points = (head.weights[proxy, :, None] * head.template[head.references[proxy]]).sum(axis=1) + head.offsets[proxy]
     skin = head.template[np.unique(head.triangles[(head.materials == SKIN) & (head.labels != TEETH)])]
-    near = cKDTree(skin).query(points)[0] < 0.0012
+    near = KDTree(skin).query(points)[0] < 0.0012
     rims: list[list[NDArray]] = [[], []]
     for sign in (1, -1):
         rim = points[near & (points[:, 0] * sign > 0)]

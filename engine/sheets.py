@@ -170,7 +170,7 @@ def _grid(tiles: Picture | Sequence[Picture], columns: int) -> Picture:
     """Tiles [N,h,w,3] row by row; the last row is filled up with paper."""
     tiles = np.asarray(tiles)
     lacking = -len(tiles) % columns
-    empty = np.broadcast_to(np.uint8(PAPER), (lacking, *tiles.shape[1:]))
+    empty = np.broadcast_to(np.array(PAPER, np.uint8), (lacking, *tiles.shape[1:]))
     count, height, width, _ = (full := np.concatenate([tiles, empty])).shape
     rows = full.reshape(count // columns, columns, height, width, 3)
     return rows.transpose(0, 2, 1, 3, 4).reshape(-1, columns * width, 3)

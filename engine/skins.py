@@ -47,8 +47,10 @@ class Skins:
         self.rough = (1.0 - np.maximum(soft, self.lips[..., 0])) * (1.0 - 0.8 * self.scalp)
         near = cv2.dilate(masks["eyelids"], np.ones((9, 9), np.uint8))
         self.lids = cv2.GaussianBlur(near, (0, 0), 2.0)[..., None].astype(np.float32) / 255.0
-        self.pores = _grain(5, 0.8, 2.2)
-        self.mottling = _mottling(place) * (1.0 - soft[..., None])
+        # On the small island of the neck a texel is a centimetre wide.
+        fine = atlas.inside("head")
+        self.pores = _grain(5, 0.8, 2.2) * fine
+        self.mottling = _mottling(place) * (fine * (1.0 - soft))[..., None]
         self.skin = atlas.inside("head", "neck")[..., None]
         self.sources: dict[str, tuple[Floats, NDArray[np.uint8]]] = {}
 
@@ -81,8 +83,11 @@ class Skins:
             difference += self.lips * np.array(DARK_LIPS, np.float32)
         # Hair is printed on the scalp of the sources: keep a little of its grain, none of its colour.
         level = cv2.GaussianBlur(difference, (0, 0), 5.0)
-        bare = 0.25 * (difference - level).clip(-6, 6) + np.array(SCALP_TONE, np.float32)
-        hair = np.maximum(self.scalp, self.edge * paint.ramp(-level[..., 0], 1.5, 6.0))[..., None]
+        fine = difference - level
+        rough = np.sqrt(cv2.GaussianBlur(fine[..., 0] ** 2, (0, 0), 5.0))
+        printed = np.maximum(paint.ramp(-level[..., 0], 1.5, 6.0), paint.ramp(rough, 1.5, 3.0))
+        hair = np.maximum(self.scalp, self.edge * printed)[..., None]
+        bare = 0.25 * fine.clip(-6, 6) + np.array(SCALP_TONE, np.float32)
         return np.where(self.skin, difference + hair * (bare - difference), lab).astype(np.float32), height
 
     def _height(self, lightness: Floats) -> NDArray[np.uint8]:
@@ -98,10 +103,10 @@ def _scalp(place: Floats, ears: NDArray[np.uint8]) -> tuple[Floats, Floats]:
     beyond = cv2.dilate(region, np.ones((61, 61), np.uint8)) * (1 - known)  # past the rim of the island
     certain = cv2.GaussianBlur(np.maximum(region, beyond).astype(np.float32), (0, 0), 6.0)
     _, y, z = np.moveaxis(place, -1, 0)
-    brow, temple = paint.ramp(y, 0.042, 0.055), paint.ramp(-z, 0.015, 0.028) * paint.ramp(y, 0.008, 0.022)
-    outer = np.maximum.reduce([brow, temple, paint.ramp(-z, 0.036, 0.050) * paint.ramp(y, -0.085, -0.070)])
+    brow, temple = paint.ramp(y, 0.042, 0.055), paint.ramp(-z, 0.006, 0.018) * paint.ramp(y, 0.002, 0.014)
+    outer = np.maximum.reduce([brow, temple, paint.ramp(-z, 0.026, 0.040) * paint.ramp(y, -0.085, -0.070)])
     ear = cv2.GaussianBlur(cv2.dilate(ears, np.ones((5, 5), np.uint8)), (0, 0), 2.0) / np.float32(255)
-    return certain * (1 - ear), (outer * known * (1 - ear)).astype(np.float32)
+    return (certain * (1 - ear)).astype(np.float32), (outer * known * (1 - ear)).astype(np.float32)
 
 
 def _grain(seed: int, fine: float, coarse: float) -> Floats:

@@ -168,15 +168,17 @@ def _prefilter(rgba: NDArray[np.uint8], blur: float, gain: float) -> NDArray[np.
     """
     if blur == 0.0:
         return rgba
-    alpha = rgba[..., 3:].astype(np.float32) / 255.0
-    colour = cv2.GaussianBlur(rgba[..., :3] * alpha, (0, 0), blur)
+    weighted = rgba.astype(np.float32)
+    weighted[..., :3] *= weighted[..., 3:] / 255.0
     # Far from any hair its colour matters little: a small picture will do.
-    small = cv2.resize(np.dstack([rgba[..., :3] * alpha, alpha]), (64, 64), interpolation=cv2.INTER_AREA)
-    wide = cv2.resize(cv2.GaussianBlur(small, (0, 0), 1.5), (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
-    alpha = cv2.GaussianBlur(alpha, (0, 0), blur)[..., None]
-    fill = wide[..., :3] / np.maximum(wide[..., 3:], 1e-3)
-    straight = np.where(alpha > 0.02, colour / np.maximum(alpha, 0.02), fill)
-    return (np.dstack([straight, alpha * gain * 255.0]) + 0.5).clip(0, 255).astype(np.uint8)
+    small = cv2.GaussianBlur(cv2.resize(weighted, (64, 64), interpolation=cv2.INTER_AREA), (0, 0), 1.5)
+    wide = cv2.resize(small, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
+    near = cv2.GaussianBlur(weighted, (0, 0), blur)
+    source = np.where(near[..., 3:] > 5.0, near, wide)
+    filtered = np.empty_like(weighted)
+    filtered[..., :3] = source[..., :3] * (255.0 / np.maximum(source[..., 3:], 0.25))
+    filtered[..., 3] = near[..., 3] * gain
+    return (filtered + 0.5).clip(0, 255).astype(np.uint8)
 
 
 def _tint_iris(rgba: NDArray[np.uint8], tint: NDArray) -> NDArray[np.uint8]:
