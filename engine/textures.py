@@ -4,6 +4,7 @@ The alpha of a skin layer is its height for bump mapping, 128 neutral; that of t
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -71,10 +72,15 @@ class Textures:
 
 
 def load(folder: Path, schema: Schema) -> Textures:
-    """Read and paint what the choices of a schema need, from `data/embedded/character`."""
+    """Read and paint what the choices of a schema need, from `data/embedded/character`; kept for the next renderer."""
+    return _load(folder, tuple((group.name, group.choices) for group in schema.groups))
+
+
+@lru_cache(maxsize=1)
+def _load(folder: Path, groups: tuple[tuple[str, tuple[str, ...]], ...]) -> Textures:
     layers: list[NDArray[np.uint8]] = []
     first: dict[str, int] = {}
-    chosen = {group.name: [c for c in group.choices if c != "none"] for group in schema.groups}
+    chosen = {name: [choice for choice in choices if choice != "none"] for name, choices in groups}
     masks = {name: paint.mask(folder / "masks" / f"{name}.jpg") for name in ("lips", "eyelids", "ears")}
     head = Head.load(folder)
     place = paint.positions(head)
