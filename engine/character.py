@@ -109,6 +109,21 @@ class Character:
         """Whether any parameters can be drawn at any time: not so where there are exported pairs alone."""
         return not isinstance(self.source, ExportedPairs)
 
+    def require_ready(self) -> None:
+        """Raises CharacterError when what draws it is not there yet: better at once than after an hour's training."""
+        if not self.has_engine:
+            self.require_table()
+        if not self.is_embedded:
+            self.require_reference()
+
+    def require_table(self) -> Path:
+        """The table of a character's exported pairs. Raises CharacterError while there is none."""
+        assert isinstance(self.source, ExportedPairs)
+        path = self.folder / self.source.table
+        if not path.is_file():
+            raise CharacterError(f"there is no {path}: export the pairs there, or name another table under `pairs`")
+        return path
+
     def require_reference(self) -> Reference:
         """The reference with its points. Raises CharacterError while they are not known."""
         if not self.reference.points:

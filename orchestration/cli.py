@@ -81,6 +81,7 @@ def run(
     Interrupted or failed, the same command goes on from the last finished asset or checkpoint.
     `likeness dagster` shows the runs.
     """
+    from engine.character import Character as EngineCharacter
     from orchestration import pipeline, production
     from orchestration.catalog import STAGES
     from orchestration.doctor import require_machine
@@ -88,6 +89,7 @@ def run(
 
     require_machine()
     settings = get_settings(profile, character)
+    EngineCharacter.load(settings.characters / settings.character).require_ready()
     if not (settings.data / "embedded").is_dir():
         gather(settings)
     with libraries_into_log(settings) as log, shown_progress() as progress, open_instance(settings) as instance:

@@ -47,7 +47,10 @@ class Workshop:
     def source_folder(self, name: str, character: str | None = None) -> Path:
         """Folder of a source, called as stages call it. Raises SourceMissing."""
         if name == "character" and character:
-            folder, remedy = self.settings.characters / character, "make it, with a schema.yaml in it"
+            folder, remedy = (
+                self.settings.characters / character,
+                f"make it with `likeness character init characters/{character}`",
+            )
         else:
             folder, remedy = self.settings.data / name, "run `likeness inputs`"
         if not folder.is_dir():

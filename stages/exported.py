@@ -72,7 +72,7 @@ def read(character: Character) -> Export:
     """Read and check a character's table. Raises CharacterError when it cannot be read as a table at all."""
     source = character.source
     assert isinstance(source, ExportedPairs)
-    path = character.folder / source.table
+    path = character.require_table()
     frame = _frame(path)
     export = Export(path, warnings=_check_columns(character, frame, path))
     pictures, ids = frame[PICTURE].tolist(), _ids(frame)
@@ -102,8 +102,6 @@ def open_picture(pair: Pair) -> NDArray[np.uint8]:
 
 
 def _frame(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise CharacterError(f"there is no {path}: export the pairs there, or name another table under `pairs`")
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)

@@ -23,7 +23,8 @@ def make_project(root: Path, *characters: str) -> Settings:
         (root / source).mkdir(parents=True)
         (root / source / "content.txt").write_text(source)
     for name in characters:
-        (root / "characters" / name / "schema.yaml").write_text(f"name: {name}\n")
+        schema = f"name: {name}\nlabel: {name}\nsliders: [{{name: a, part: p, label: a}}]\n"
+        (root / "characters" / name / "schema.yaml").write_text(schema)
     # The profiles of the repository name the real stages.
     (root / "profile.yaml").write_text("{}\n")
     return Settings(root=root, device="cpu", profile=str(root / "profile.yaml"))

@@ -103,3 +103,14 @@ def test_both_characters_are_partitions_of_every_asset_that_is_made_for_one(
     own = {stage.name for stage in STAGES if stage.by_character} | {"production_encoder", "characters"}
     assert {name for name, keys in partitions.items() if keys == ["embedded", "marble"]} == own
     assert partitions["portraits"] is None and partitions["aligned_faces"] is None
+
+
+def test_a_run_without_its_pairs_stops_before_anything_is_trained(
+    marble_character: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(marble_character, tmp_path / "characters" / "marble"))
+    shutil.rmtree(folder / "pairs")
+    monkeypatch.setenv("LIKENESS_ROOT", str(tmp_path))
+    done = likeness("run", "--character", "marble")
+    assert done.exit_code == 1 and "pairs.csv: export the pairs there" in done.output.replace("\n", "")
+    assert not (tmp_path / ".likeness").exists()

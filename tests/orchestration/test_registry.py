@@ -165,7 +165,8 @@ def test_one_bad_photo_does_not_stop_the_others(
     assert [bool(result.error) for result in results] == [True, False, True]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["astronaut"]
     document = creation.read_document(tmp_path / "out" / "astronaut" / "character.json")
-    assert set(document) == {"format", "character", "schema_md5", "parameters", "discrete", "photo", "provenance"}
+    sections = {"format", "character", "schema_md5", "parameters", "discrete", "photo", "provenance", "render"}
+    assert set(document) == sections and document["render"] == {"by": "engine"}
     assert set(document["photo"]) == {"sha256", "faces", "box", "yaw", "pitch", "warnings"}
     assert set(document["provenance"]) == {"model", "version", "run", "commit", "inputs"}
     assert (document["photo"]["faces"], document["provenance"]["version"]) == (1, 1)
