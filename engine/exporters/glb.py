@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from engine.exporters.figure import Figure, Piece, largest
 from engine.exporters.materials import Alpha, Material, as_png
+from engine.exporters.relief import tangents
 
 COPYRIGHT = "Head, morph targets, hair and textures: MakeHuman, CC0 1.0 (see NOTICE of the project likeness)"
 ALPHA_CUTOFF = 0.4
@@ -26,6 +27,7 @@ LINEAR, LINEAR_MIPMAP_LINEAR, CLAMP_TO_EDGE = 9729, 9987, 33071
 # Accessors of one kind lie in one buffer view. Those of vertices need its stride.
 VIEWS: dict[str, dict[str, int]] = {
     "vectors": {"byteStride": 12, "target": ARRAY_BUFFER},
+    "tangents": {"byteStride": 16, "target": ARRAY_BUFFER},
     "coordinates": {"byteStride": 8, "target": ARRAY_BUFFER},
     "scalars": {"byteStride": 4, "target": ARRAY_BUFFER},
     "triangles": {"target": ELEMENT_ARRAY_BUFFER},
@@ -90,6 +92,9 @@ class _File:
         if piece.material.picture is not None:
             # V runs down in glTF.
             attributes["TEXCOORD_0"] = self._dense("coordinates", piece.uvs * [1.0, -1.0] + [0.0, 1.0])
+        if piece.material.normals is not None:
+            lying = tangents(points, figure.normals[figure.places(piece)], piece.uvs, piece.triangles)
+            attributes["TANGENT"] = self._dense("tangents", lying)
         primitive = {
             "attributes": attributes,
             "indices": self._indices(piece.triangles),
@@ -154,7 +159,7 @@ class _File:
 
     def _dense(self, view: str, values: NDArray, *, bounded: bool = False) -> int:
         values = np.ascontiguousarray(values, np.float32)
-        kind = {"vectors": "VEC3", "coordinates": "VEC2", "scalars": "SCALAR"}[view]
+        kind = {"vectors": "VEC3", "tangents": "VEC4", "coordinates": "VEC2", "scalars": "SCALAR"}[view]
         place = self._put(view, values.tobytes())
         return self._add(
             {**place, "componentType": FLOAT, "count": len(values), "type": kind, **_bounds(values, bounded)}

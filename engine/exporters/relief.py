@@ -1,4 +1,4 @@
-"""The skin's relief (pores, wrinkles) as the normal map that other programs read."""
+"""The skin's relief (pores, wrinkles) as the normal map that other programs read, and the tangents it lies in."""
 
 import cv2
 import numpy as np
@@ -25,17 +25,43 @@ def normal_map(head: Head, height: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return (normal * 127.5 + 128.0).clip(0, 255).astype(np.uint8)
 
 
+def tangents(
+    points: NDArray[np.float32], normals: NDArray[np.float32], uvs: NDArray[np.float32], triangles: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Unit tangents along u of vertices [P,3], and in the fourth column [P,4] the sign of the bitangent up the
+    picture."""
+    along_u, along_v = _gradients(points, uvs[triangles], triangles)
+    tangent, up = np.zeros(points.shape), np.zeros(points.shape)
+    for corner in range(3):
+        np.add.at(tangent, triangles[:, corner], along_u)
+        np.add.at(up, triangles[:, corner], along_v)
+    tangent -= (tangent * normals).sum(axis=1, keepdims=True) * normals
+    length = np.linalg.norm(tangent, axis=1, keepdims=True)
+    anywhere = np.cross(normals, normals[:, [1, 2, 0]] * [1.0, -1.0, 1.0])
+    anywhere /= np.maximum(np.linalg.norm(anywhere, axis=1, keepdims=True), 1e-12)
+    tangent = np.where(length > 1e-12, tangent / np.maximum(length, 1e-12), anywhere)
+    sign = np.where((np.cross(normals, tangent) * up).sum(axis=1) < 0.0, -1.0, 1.0)
+    return np.column_stack([tangent, sign]).astype(np.float32)
+
+
+def _gradients(
+    points: NDArray[np.float32], uvs: NDArray[np.float32], triangles: NDArray[np.integer]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How the surface of triangles [T,3] moves with their texture coordinates [T,3,2]: along u and v [T,3], metres."""
+    origin = points[triangles[:, 0]].astype(np.float64)
+    first, second = (points[triangles[:, corner]] - origin for corner in (1, 2))
+    du, dv = (uvs[:, 1] - uvs[:, 0]).astype(np.float64), (uvs[:, 2] - uvs[:, 0]).astype(np.float64)
+    area = du[:, :1] * dv[:, 1:] - dv[:, :1] * du[:, 1:]
+    area = np.where(np.abs(area) > 1e-12, area, np.inf)
+    return (dv[:, 1:] * first - du[:, 1:] * second) / area, (du[:, :1] * second - dv[:, :1] * first) / area
+
+
 def _texel_sizes(head: Head, side: int) -> NDArray[np.float32]:
     """Width and height [side,side,2] in metres that a texel has on the template's skin."""
     is_skin = head.materials == SKIN
     triangles, uvs = head.triangles[is_skin], head.uvs[is_skin]
-    first, second = (head.template[triangles[:, k]] - head.template[triangles[:, 0]] for k in (1, 2))
-    du, dv = (uvs[:, 1] - uvs[:, 0]), (uvs[:, 2] - uvs[:, 0])
-    area = du[:, :1] * dv[:, 1:] - dv[:, :1] * du[:, 1:]
-    area = np.where(np.abs(area) > 1e-12, area, np.inf)
-    along_u = (dv[:, 1:] * first - du[:, 1:] * second) / area
-    along_v = (du[:, :1] * second - dv[:, :1] * first) / area
-    sizes = np.stack([np.linalg.norm(along_u, axis=1), np.linalg.norm(along_v, axis=1)], axis=1) / side
+    gradients = _gradients(head.template, uvs, triangles)
+    sizes = np.stack([np.linalg.norm(along, axis=1) for along in gradients], axis=1) / side
     found = np.full((side, side, 2), float(np.median(sizes[sizes > 0])), np.float32)
     pixels = np.stack([uvs[..., 0], 1.0 - uvs[..., 1]], axis=-1) * side
     for corners, size in zip(np.round(pixels).astype(np.int32), sizes.tolist(), strict=True):
