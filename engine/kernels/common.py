@@ -9,8 +9,8 @@ import warp as wp
 wp.config.log_level = wp.LOG_ERROR
 OPTIONS = {
     "enable_backward": False,
-    "optimization_level": 3,
-    "cpu_compiler_flags": "-march=native -mllvm=-inline-threshold=9000 -ffast-math -Wno-nan-infinity-disabled",
+    "cpu_compiler_flags": "-march=native -mllvm=-inline-threshold=9000 -mllvm=-slp-recursion-max-depth=4 -ffast-math "
+    "-Wno-nan-infinity-disabled",
 }
 wp.set_module_options(OPTIONS)
 

@@ -32,7 +32,7 @@ from engine.kernels.visibility import EMPTY, Cutouts
 
 wp.set_module_options(OPTIONS)
 
-RELIEF = wp.constant(0.0011)
+RELIEF = wp.constant(0.0008)
 """Metres that the full range of the skin's height stands for."""
 
 
@@ -162,8 +162,9 @@ def shade_skin(surface: Surface, light: Light, face: int, triangle: Triangle, fo
         wp.max(cosine + 0.12, 0.0) / 1.12 * lit * (1.15 - 0.15 * lit),
         wp.max(cosine + 0.08, 0.0) / 1.08 * lit,
     )
-    gloss = 0.70 * microfacets(normal, view, key, 0.56 - 0.20 * found.lip, 0.028)
-    gloss += 0.30 * microfacets(normal, view, key, 0.36, 0.028)
+    gloss = 0.70 * microfacets(normal, view, key, 0.56 - 0.18 * found.lip, 0.028)
+    gloss += 0.30 * microfacets(normal, view, key, 0.38, 0.028)
+    gloss *= wp.min(2.0 * found.at.ambient, 1.0)  # creases do not shine
     return (
         wp.cw_mul(albedo, found.at.around + wp.cw_mul(light.colour[face], direct))
         + gloss * lit * light.colour[face]
@@ -209,6 +210,7 @@ def shade_strands(surface: Surface, light: Light, face: int, triangle: Triangle,
     cosine = wp.dot(normal, key)
     if triangle.material != HAIR:
         albedo = surface.hair_colour[face] * wp.where(triangle.material == BROW, 0.75, 0.25)
+        albedo = wp.cw_div(albedo, wp.vec3(1.0, 1.0, 1.0) + 4.0 * albedo)  # thin hairs let the skin through
         share = wp.max(cosine + 0.2, 0.0) / 1.2 * found.at.lit
         return wp.cw_mul(albedo, found.at.around + share * light.colour[face])
     colour = texel(surface.textures, surface.wears.hair[face], surface.side, found.uv[0], found.uv[1])
