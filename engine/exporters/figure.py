@@ -15,7 +15,7 @@ from engine.renderer import Renderer
 
 WORN_GROUPS = ("lashes", "brows", "hair")
 # Changes below these are left out: metres, and parts of a unit normal.
-STILL, SMOOTH = 1e-6, 4e-3
+STILL, SMOOTH = 2e-6, 8e-3
 
 
 @dataclass(frozen=True)
