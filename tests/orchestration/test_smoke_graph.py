@@ -30,8 +30,7 @@ class Project:
         (root / "data").mkdir()
         (root / "data" / "embedded").symlink_to(REPOSITORY / "data" / "embedded")
         (root / "data" / "photos").symlink_to(REPOSITORY / "data" / "photos")
-        (root / "characters").mkdir()
-        (root / "characters" / "embedded").symlink_to(REPOSITORY / "characters" / "embedded")
+        shutil.copytree(REPOSITORY / "characters" / "embedded", root / "characters" / "embedded")
 
     def __call__(self, *arguments: str, status: int = 0) -> str:
         """stdout of `likeness ARGUMENTS`."""
