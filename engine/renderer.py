@@ -35,7 +35,8 @@ SHADOW_SIDE = 224  # texels
 SHADOW_SOFTNESS = 0.007  # metres
 FULL, HALF = 512, 256  # texels of a texture's side
 DETAILED = 384  # pixels from which on the relief of the skin can be seen
-BATCHES = {"cpu": 8, "cuda": 64}
+BATCH_BYTES = {"cpu": 2**25, "cuda": 2**30}
+"""What the samples of the faces drawn at once may take."""
 RUNS = {"cpu": 256, "cuda": 1}
 """Pixels, texels or vertices a thread: on a CPU what a thread does before its work costs more than the work."""
 
@@ -136,7 +137,7 @@ class Renderer:
         `samples`² samples a pixel, 2 or 4; hair and brows cover a pixel in a pattern of as many levels.
         """
         sliders, choices = np.asarray(parameters, np.float32), np.asarray(discrete, np.int64)
-        batch = BATCHES[self.kind]
+        batch = max(BATCH_BYTES[self.kind] // (8 * (size * samples) ** 2), 1)
         drawn: list[tuple[NDArray, NDArray, NDArray]] = []
         for chunk in (slice(start, start + batch) for start in range(0, len(sliders), batch)):
             frames = self.draw(sliders[chunk], choices[chunk], scenes[chunk], size, samples)
