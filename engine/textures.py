@@ -3,6 +3,7 @@
 The alpha of a skin layer is its height for bump mapping, 128 neutral; that of the others is opacity.
 """
 
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,11 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import paint
+from engine import atlas, cache, paint, skins
 from engine.atlas import SIDE
 from engine.head import Head
 from engine.schema import Schema
-from engine.skins import Skins
 
 # Linear RGB reflectance of melanin-coloured hair.
 HAIR_COLOURS = {
@@ -72,22 +72,41 @@ class Textures:
 
 
 def load(folder: Path, schema: Schema) -> Textures:
-    """Read and paint what the choices of a schema need, from `data/embedded/character`; kept for the next renderer."""
+    """Read and paint what the choices of a schema need, from `data/embedded/character`; kept for the next renderer and
+    for the next process."""
     return _load(folder, tuple((group.name, group.choices) for group in schema.groups))
 
 
 @lru_cache(maxsize=1)
 def _load(folder: Path, groups: tuple[tuple[str, tuple[str, ...]], ...]) -> Textures:
+    code = [Path(module.__file__ or "") for module in (sys.modules[__name__], atlas, paint, skins)]
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    held = cache.arrays("textures", [*code, *files], repr(groups), lambda: _packed(_make(folder, groups)))
+    layer, mask = (
+        {str(name): int(number) for name, number in zip(held[f"{kind}_names"], held[f"{kind}_numbers"], strict=True)}
+        for kind in ("layer", "mask")
+    )
+    return Textures(held["stack"], layer, held["masks"], mask)
+
+
+def _packed(made: Textures) -> dict[str, NDArray]:
+    packed: dict[str, NDArray] = {"stack": made.stack, "masks": made.masks}
+    for kind, numbers in (("layer", made.layer), ("mask", made.mask)):
+        packed |= {f"{kind}_names": np.array(list(numbers)), f"{kind}_numbers": np.array(list(numbers.values()))}
+    return packed
+
+
+def _make(folder: Path, groups: tuple[tuple[str, tuple[str, ...]], ...]) -> Textures:
     layers: list[NDArray[np.uint8]] = []
     first: dict[str, int] = {}
     chosen = {name: [choice for choice in choices if choice != "none"] for name, choices in groups}
     masks = {name: paint.mask(folder / "masks" / f"{name}.jpg") for name in ("lips", "eyelids", "ears")}
     head = Head.load(folder)
     place = paint.positions(head)
-    skins = Skins(folder / "skins", masks, place)
+    tones = skins.Skins(folder / "skins", masks, place)
     for tone in chosen.get("skin", ()):
         first[f"skin/{tone}"] = len(layers)
-        layers += skins.tone(tone)
+        layers += tones.tone(tone)
     for group, blur, gain in (("hair", 1.0, 1.0), ("brows", 2.0, 1.5), ("lashes", 1.2, 0.8), ("eyes", 0.0, 1.0)):
         for name in chosen.get(group, ()):
             first[f"{group}/{name}"] = len(layers)

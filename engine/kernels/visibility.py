@@ -303,7 +303,7 @@ def light_vertex(
     made.around = wp.cw_mul(irradiance(light, face, made.normal), bleed)
     cosine = wp.dot(made.normal, towards_eye)
     mirrored = 2.0 * cosine * made.normal - towards_eye
-    mirror = wp.min(fresnel(0.022, cosine), 0.14) * 0.55 * made.ambient
+    mirror = wp.min(fresnel(0.022, cosine), 0.11) * 0.5 * made.ambient
     made.sheen = mirror * irradiance(light, face, mirrored)
     vertices[face, vertex] = made
 
