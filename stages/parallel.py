@@ -34,13 +34,14 @@ def map_chunks(
         results[number] = rows
         context.progress(what, min(sum(map(len, results.values())), total), total)
 
-    if context.workers <= 1:
+    workers = min(context.workers, len(chunks))
+    if workers <= 1:
         # One thread here too: sums in another order would give other last bits.
         with threadpool_limits(1):
             for number, chunk in enumerate(chunks):
                 note(number, work(chunk))
     else:
-        with ProcessPoolExecutor(context.workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
             futures = {pool.submit(work, chunk): number for number, chunk in enumerate(chunks)}
             try:
                 for future in as_completed(futures):
