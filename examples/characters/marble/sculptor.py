@@ -146,7 +146,7 @@ class Sculptor:
         mass = int(float(row["HairMass"]))
         vertices = self.geometry(values)
         thickness = (0.0, 0.004, 0.013)[mass] * self.hair * (1 + 0.35 * _waves(self.rest, 220.0))
-        vertices = vertices + thickness[:, None] * _normals(vertices, self.triangles)
+        vertices = (vertices + thickness[:, None] * _normals(vertices, self.triangles)).astype(np.float32)
         normals = _normals(vertices, self.triangles)
         buffers = self._rasterise(vertices, normals, 2 * size)
         shaded = self._shade(buffers, vertices, stone, mass, drilled)
@@ -217,7 +217,7 @@ class Sculptor:
 
     def _lit(self, points: Floats, vertices: Floats) -> Floats:
         """Share of the key light that reaches points [P,3], by a shadow map."""
-        view = _look_from(KEY / np.linalg.norm(KEY) * LIGHT_DISTANCE)
+        view = _look_from((KEY * (LIGHT_DISTANCE / np.linalg.norm(KEY))).astype(np.float32))
         depth = np.full((LIGHT_SIZE, LIGHT_SIZE), FAR, np.float32)
         depth = cv2.triangleRasterizeDepth(vertices, self.triangles, depth, view, LIGHT_FIELD, NEAR, FAR, _settings())
         seen = points @ view[:, :3].T + view[:, 3]
