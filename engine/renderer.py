@@ -404,10 +404,3 @@ def _fibonacci_sphere(count: int) -> NDArray[np.float32]:
     angle = np.pi * (1 + 5**0.5) * number
     radius = np.sqrt(1 - z**2)
     return np.stack([radius * np.cos(angle), radius * np.sin(angle), z], axis=1).astype(np.float32)
-
-
-def render_character(character: Path, embedded: Path, x: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
-    """The engine's own render [size,size,3] of one parameter vector [width], in the game look."""
-    renderer = Renderer(character, embedded)
-    sliders, choices = renderer.schema.choose(np.asarray(x)[None])
-    return renderer.render(sliders, choices, Scenes.game(1), size, samples=4).image[0]

@@ -85,6 +85,52 @@ def narrowed(span: wp.vec2, weight: Plane, y: float) -> wp.vec2:
     return wp.vec2(low, high)
 
 
+@wp.struct
+class Extent:
+    """The rows, and the columns between sample centres, that a triangle may cover."""
+
+    first_row: int
+    last_row: int
+    left: float
+    right: float
+
+
+@wp.func
+def extent(a: wp.vec3, b: wp.vec3, c: wp.vec3, side: int) -> Extent:
+    found = Extent()
+    found.first_row = wp.max(int(wp.ceil(wp.min(a[1], wp.min(b[1], c[1])) - 0.5)), 0)
+    found.last_row = wp.min(int(wp.floor(wp.max(a[1], wp.max(b[1], c[1])) - 0.5)), side - 1)
+    found.left = wp.max(wp.min(a[0], wp.min(b[0], c[0])), 0.5)
+    found.right = wp.min(wp.max(a[0], wp.max(b[0], c[0])), float(side) - 0.5)
+    return found
+
+
+@wp.struct
+class Weights:
+    """The weights of a triangle's corners."""
+
+    a: Plane
+    b: Plane
+    c: Plane
+
+
+@wp.func
+def weights(a: wp.vec3, b: wp.vec3, c: wp.vec3, area: float) -> Weights:
+    found = Weights()
+    found.a = plane(a, b, c, area, 1.0, 0.0, 0.0)
+    found.b = plane(a, b, c, area, 0.0, 1.0, 0.0)
+    found.c = plane(a, b, c, area, 0.0, 0.0, 1.0)
+    return found
+
+
+@wp.func
+def covered(within: Extent, corners: Weights, y: float) -> wp.vec2i:
+    """First and last column whose centres a triangle covers in the row at y."""
+    span = narrowed(wp.vec2(within.left, within.right), corners.a, y)
+    span = narrowed(narrowed(span, corners.b, y), corners.c, y)
+    return wp.vec2i(int(wp.ceil(span[0] - 0.5)), int(wp.floor(span[1] - 0.5)))
+
+
 @wp.func
 def alpha_threshold(column: int, row: int, samples: int) -> float:
     """Alpha to coverage: the samples of a pixel let through as many levels of opacity, shifted from pixel to pixel so
@@ -123,19 +169,14 @@ def rasterise_triangle(
         return
     if wp.abs(area) < 1.0e-9:
         return
-    first_row = wp.max(int(wp.ceil(wp.min(a[1], wp.min(b[1], c[1])) - 0.5)), 0)
-    last_row = wp.min(int(wp.floor(wp.max(a[1], wp.max(b[1], c[1])) - 0.5)), side - 1)
-    left = wp.max(wp.min(a[0], wp.min(b[0], c[0])), 0.5)
-    right = wp.min(wp.max(a[0], wp.max(b[0], c[0])), float(side) - 0.5)
-    if first_row > last_row or left > right:
+    within = extent(a, b, c, side)
+    if within.first_row > within.last_row or within.left > within.right:
         return
     layer = cutout_layer(cutouts, face, triangle.material)
     near = wp.vec3(a[2], b[2], c[2])
     if triangle.material == BROW:
         near += BROW_LIFT * wp.cw_mul(near, near)
-    of_a = plane(a, b, c, area, 1.0, 0.0, 0.0)
-    of_b = plane(a, b, c, area, 0.0, 1.0, 0.0)
-    of_c = plane(a, b, c, area, 0.0, 0.0, 1.0)
+    corners = weights(a, b, c, area)
     depth = plane(a, b, c, area, near[0], near[1], near[2])
     u_plane = Plane()
     v_plane = Plane()
@@ -144,13 +185,11 @@ def rasterise_triangle(
         v = wp.vec3(triangle.uv_a[1], triangle.uv_b[1], triangle.uv_c[1])
         u_plane = plane(a, b, c, area, u[0] * near[0], u[1] * near[1], u[2] * near[2])
         v_plane = plane(a, b, c, area, v[0] * near[0], v[1] * near[1], v[2] * near[2])
-    for row in range(first_row, last_row + 1):
+    for row in range(within.first_row, within.last_row + 1):
         y = float(row) + 0.5
-        span = narrowed(narrowed(narrowed(wp.vec2(left, right), of_a, y), of_b, y), of_c, y)
-        start = int(wp.ceil(span[0] - 0.5))
-        stop = int(wp.floor(span[1] - 0.5))
+        span = covered(within, corners, y)
         along = depth.dy * y + depth.at_origin
-        for column in range(start, stop + 1):
+        for column in range(span[0], span[1] + 1):
             x = float(column) + 0.5
             inverse = depth.dx * x + along
             at = row * side + column
@@ -210,11 +249,8 @@ def cast_triangle(
     area = doubled_area(a, b, c)
     if wp.abs(area) < 1.0e-9 or (triangle.material == SKIN and area >= 0.0):
         return
-    first_row = wp.max(int(wp.ceil(wp.min(a[1], wp.min(b[1], c[1])) - 0.5)), 0)
-    last_row = wp.min(int(wp.floor(wp.max(a[1], wp.max(b[1], c[1])) - 0.5)), side - 1)
-    left = wp.max(wp.min(a[0], wp.min(b[0], c[0])), 0.5)
-    right = wp.min(wp.max(a[0], wp.max(b[0], c[0])), float(side) - 0.5)
-    if first_row > last_row or left > right:
+    within = extent(a, b, c, side)
+    if within.first_row > within.last_row or within.left > within.right:
         return
     layer = cutout_layer(cutouts, face, triangle.material)
     if layer >= 0:
@@ -222,17 +258,13 @@ def cast_triangle(
         uv = (triangle.uv_a + triangle.uv_b + triangle.uv_c) / 3.0
         if cutouts.opacity[layer, nearest_texel(cutouts.side, uv[0], uv[1])] < wp.uint8(96):
             return
-    of_a = plane(a, b, c, area, 1.0, 0.0, 0.0)
-    of_b = plane(a, b, c, area, 0.0, 1.0, 0.0)
-    of_c = plane(a, b, c, area, 0.0, 0.0, 1.0)
+    corners = weights(a, b, c, area)
     near = plane(a, b, c, area, a[2], b[2], c[2])
-    for row in range(first_row, last_row + 1):
+    for row in range(within.first_row, within.last_row + 1):
         y = float(row) + 0.5
-        span = narrowed(narrowed(narrowed(wp.vec2(left, right), of_a, y), of_b, y), of_c, y)
-        start = int(wp.ceil(span[0] - 0.5))
-        stop = int(wp.floor(span[1] - 0.5))
+        span = covered(within, corners, y)
         along = near.dy * y + near.at_origin
-        for column in range(start, stop + 1):
+        for column in range(span[0], span[1] + 1):
             wp.atomic_max(shadow, face, row * side + column, near.dx * (float(column) + 0.5) + along)
 
 
