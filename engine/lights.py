@@ -126,7 +126,7 @@ def scaled(light: Light) -> Light:
 def studio(key_direction: Sequence[float], key: float, warm: float = 1.0) -> Light:
     """An even studio light with one key light, for the game look."""
     towards = np.array(key_direction, dtype=np.float32)
-    towards = towards / np.linalg.norm(towards)
+    towards /= np.linalg.norm(towards)
     sh = np.zeros((9, 3), dtype=np.float32)
     sh[0], sh[1], sh[2] = 0.62, 0.16, 0.10
     colour = np.array([1.0 * warm, 0.97, 0.93], dtype=np.float32) * key
