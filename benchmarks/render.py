@@ -251,13 +251,14 @@ def targets(document: dict[str, Any]) -> list[dict[str, Any]]:
 def measured(plan: Plan, out: Path | None) -> dict[str, Any]:
     """Everything, as one document; pictures go to `out`. The process stays on one core afterwards."""
     among, before = cores()[: plan.most_cores], measure.machine()
-    one_core(among[-1])
     devices = ["cpu", "cuda"] if before["cuda"] else ["cpu"]
     document: dict[str, Any] = {"machine": before}
+    # Before this process is tied to one core: its workers would inherit that.
+    document["pairs"] = pairs(min(len(among), TARGET_CORES), plan.pairs)
+    one_core(among[-1])
     document["throughput"] = [row for device in devices for row in throughput(device, plan)]
     document["phases"] = [phases(d, size, 16 if d == "cpu" else 64) for d in devices for size in plan.sizes]
     document["scaling"] = scaling(among, plan.size, 4 * plan.seconds)
-    document["pairs"] = pairs(min(len(among), TARGET_CORES), plan.pairs)
     document["floor"] = floor(plan.size)
     document["renderers"] = compare(among[-1], plan, out)
     document["targets"] = targets(document)
