@@ -6,13 +6,13 @@ One process on one core, plausible people, the game's camera and light, 2×2 sam
 `render.json`, `renders.png` (renders a second) and `renderers.png` (ours, VTK, Mitsuba side by side). The document:
 
     machine      processor, cores, load before the start (another program on these cores falsifies everything), versions
+    pairs        seconds for 20,000 rendered pairs at 256², extrapolated from a smaller run of the stage
     throughput   renders_per_second of `Renderer.render` for each device, size and batch; low and high of the
                  repetitions; renders_a_cpu_second: by the processor's own time, which other programs lengthen less;
                  on_device: the same left on the GPU
     phases       milliseconds a render (on the CPU the processor's own time) and shares: posing, shadows, visibility,
                  shading, encoding, other (copies, Python)
     scaling      renders_per_second of 1, 2, … processes, one a core
-    pairs        seconds for 20,000 rendered pairs at 256², extrapolated from a smaller run of the stage
     floor        bytes, pixels and triangles of a render; what each costs; what memory bandwidth alone would take
     renderers    milliseconds a picture of each renderer, or why it was skipped
     targets      what the project set itself, and whether it is reached
