@@ -74,7 +74,13 @@ class Predictor:
         """One answer for each photo, in order; a photo that cannot be used gives its error and does not stop the
         others.
         """
-        located = [self._locate(photo) for photo in photos]
+        return self._predict([self._located_photo(photo) for photo in photos])
+
+    def predict_pictures(self, pictures: Sequence[np.ndarray]) -> list[Prediction | BadImage | NoFace]:
+        """The same of decoded pictures, RGB uint8 [H, W, 3] each."""
+        return self._predict([self._locate(picture) for picture in pictures])
+
+    def _predict(self, located: Sequence[_Located | BadImage | NoFace]) -> list[Prediction | BadImage | NoFace]:
         good = [item for item in located if isinstance(item, _Located)]
         rows = iter(self._encode([item.crop for item in good])) if good else iter(())
         answers: list[Prediction | BadImage | NoFace] = []
@@ -88,11 +94,16 @@ class Predictor:
                 answers.append(item)
         return answers
 
-    def _locate(self, photo: bytes | Path) -> _Located | BadImage | NoFace:
+    def _located_photo(self, photo: bytes | Path) -> _Located | BadImage | NoFace:
         try:
-            image = decode_photo(photo)
+            return self._locate(decode_photo(photo))
+        except BadImage as error:
+            return error
+
+    def _locate(self, image: np.ndarray) -> _Located | NoFace:
+        try:
             faces = self.landmarker.find(image)
-        except (BadImage, NoFace) as error:
+        except NoFace as error:
             return error
         face = faces[0]
         crop, _ = align(image, face.landmarks, self.size)

@@ -17,12 +17,12 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from models import images
-from models.alignment import FaceLandmarker, NoFace, align, apply, eye_distance, quality, warp_labels
+from models.alignment import FaceLandmarker, NoFace, align, apply, apply_3d, eye_distance, quality, warp_labels
 from models.images import BadImage
 from stages import tables
 from stages.context import Context
 
-VERSION = "1"
+VERSION = "2"
 INPUTS = ("embedded", "photos", "portraits")
 
 LANDMARKER = "landmarks/face_landmarker.task"
@@ -194,7 +194,9 @@ def _align_one(job: _Job, task: FaceLandmarker, config: Config) -> Result:
         "sharpness": seen.sharpness,
         "brightness": seen.brightness,
         "n_faces": len(faces),
-        "landmarks": apply(matrix, face.landmarks).astype(np.float32).ravel().tolist(),
+        "landmarks": apply(matrix, face.landmarks).astype(np.float32).ravel(),
+        "mesh": apply_3d(matrix, face.mesh).astype(np.float32).ravel(),
+        "expression": face.expression.astype(np.float32),
     }
 
 

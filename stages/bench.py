@@ -21,6 +21,7 @@ from models.encoder import Encoder
 from models.identity import IdentityModel
 from models.images import grid, resize
 from models.imitator import Imitator
+from models.predictor import Predictor
 from stages import encoder as encoder_stage
 from stages import identity_model as identity_stage
 from stages import imitator as imitator_stage
@@ -87,6 +88,19 @@ class Bench:
             inputs=inputs,
             context=context,
         )
+
+    def predict(self, table: pd.DataFrame, size: int = FACE_SIZE) -> NDArray[np.float32]:
+        """Parameter vectors [N,width] of the aligned faces of a table, looked at in `size` pixels."""
+        return predict(self.identity, self.encoder, table["image"], self.context.device, size)
+
+    def embed(self, table: pd.DataFrame) -> NDArray[np.float32]:
+        """Identity embeddings [N,D] of the aligned faces of a table."""
+        return embed(self.identity, table["image"], self.context.device)
+
+    def predictor(self) -> Predictor:
+        """From pictures to parameters, landmarks and alignment included; a context manager."""
+        landmarks = self.inputs["embedded"] / "landmarks" / "face_landmarker.task"
+        return Predictor(landmarks, self.identity, self.encoder, device=self.context.device)
 
     @property
     def portraits_are_its_own(self) -> bool:

@@ -24,10 +24,9 @@ from engine.schema import Schema
 from models.identity import IdentityModel
 from models.images import decode, decode_labels, grid, resize
 from models.parsing import CLASSES, STRIDE
-from models.predictor import Predictor
 from stages import metrics, tables
 from stages import parsing_model as parsing_stage
-from stages.bench import FACE_SIZE, Bench, Config, as_bytes, embed, predict
+from stages.bench import FACE_SIZE, Bench, Config, as_bytes, embed
 from stages.context import Context
 from stages.judge import Judge
 from stages.metrics import Score, nothing, score
@@ -107,7 +106,7 @@ def _known(bench: Bench) -> _Known:
     table, x, on, who = bench.faces, bench.x, "portraits of held-out people", "person"
     if not bench.portraits_are_its_own:
         table, on, who = bench.pairs, "unseen renders", "id"
-        x = predict(bench.identity, bench.encoder, table["image"], bench.context.device, bench.imitator.size)
+        x = bench.predict(table, bench.imitator.size)
     truth, choices = tables.stack(table["parameters"]), tables.stack(table["discrete"], np.int16)
     return _Known(on, table[who].to_numpy(), truth, choices, *bench.schema.choose(x))
 
@@ -173,7 +172,7 @@ def verification(bench: Bench, out: Path) -> dict[str, Any]:
     pairs, same = metrics.same_and_different(people)
     centred = bench.x - bench.x.mean(axis=0)
     whitened = centred / np.maximum(bench.x.std(axis=0), 1e-4)
-    embeddings = embed(bench.identity, bench.faces["image"], bench.context.device)
+    embeddings = bench.embed(bench.faces)
 
     def accuracy(vectors: NDArray) -> float:
         return metrics.verification_accuracy(metrics.cosine(vectors[pairs[:, 0]], vectors[pairs[:, 1]]), same)
@@ -235,7 +234,7 @@ def _likeness(bench: Bench, out: Path) -> dict[str, Score]:
 
 def _real_photos(bench: Bench, judge: Judge, average: NDArray, out: Path) -> Score:
     photos = [decode(data) for data in bench.photos["image"]]
-    renders = bench.draw(predict(bench.identity, bench.encoder, bench.photos["image"], bench.context.device))
+    renders = bench.draw(bench.predict(bench.photos))
     write_picture(out / "real_photos.png", bench.side_by_side(photos, renders))
     described = np.stack([judge.describe(image) for image in renders])
     return _similarity(_describe(judge, bench.photos["image"]), described, average, bench.photos["person"].to_numpy())
@@ -393,8 +392,7 @@ def throughput(bench: Bench) -> float:
         for path in sorted(bench.inputs["photos"].rglob("*"))
         if path.suffix.lower() in {".jpg", ".jpeg", ".png"}
     ]
-    landmarks = bench.inputs["embedded"] / "landmarks" / "face_landmarker.task"
-    with Predictor(landmarks, bench.identity, bench.encoder) as predictor:
+    with bench.predictor() as predictor:
         predictor.predict(photos[0])
         photos = (photos * 32)[:32]
         start = time.perf_counter()
