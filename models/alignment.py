@@ -73,7 +73,7 @@ class Face:
     mesh: np.ndarray
     """[478, 3] float64: MediaPipe's points; z in the same unit, smaller is nearer."""
     expression: np.ndarray
-    """[52] in [0, 1]: how far each face action is made, in the order of MediaPipe (ARKit names, the neutral one first)."""
+    """[52] in [0, 1]: how far each face action is made; MediaPipe's order (ARKit names after a neutral one)."""
     box: tuple[float, float, float, float]
     """left, top, right, bottom of all 478 mesh points."""
     yaw: float
