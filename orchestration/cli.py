@@ -149,10 +149,21 @@ def create(
     ] = "production",
     character: Character = "",
     size: Annotated[int, typer.Option("--size", min=32, max=4096, help="Side of render.png in pixels.")] = 512,
+    refine: Annotated[
+        int,
+        typer.Option(
+            "--refine",
+            min=0,
+            max=1000,
+            metavar="STEPS",
+            help="Search on from the encoder's answer by so many gradient steps; 20 take seconds.",
+        ),
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Turn each **photo** into `OUT/<name>/`: `character.json` (parameters, origin), `aligned.png`, `render.png`.
 
+    With **--refine** the better of the encoder's answer and the refined one is kept, by what the engine draws of both.
     A photo that fails is reported and the others go on; the exit status is then 1.
     """
     from orchestration import creation
@@ -164,12 +175,16 @@ def create(
             notes().print(f"[bold red]error:[/] {created.photo}: {created.error}", soft_wrap=True)
         for warning in created.warnings:
             notes().print(f"[yellow]warning:[/] {created.photo}: {warning}", soft_wrap=True)
+        if created.refinement:
+            notes().print(f"{created.photo}: {creation.told(created.refinement)}", soft_wrap=True)
         if created.folder and not as_json:
             for name in ("aligned.png", "render.png", "character.json"):
                 print(created.folder / name)
 
     with libraries_into_log(settings):
-        results = creation.create(settings, get_registry(settings), photos, out, model, size, report)
+        results = creation.create(
+            settings, get_registry(settings), photos, out, model, size, report, refine, shown_progress
+        )
     if as_json:
         print_json([created.summary() for created in results])
     if any(created.error for created in results):

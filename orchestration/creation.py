@@ -7,10 +7,12 @@ import json
 import shutil
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestration.progress import Progress
 from orchestration.registry import PRODUCTION, Registry, provenance
 from orchestration.settings import Settings
 from orchestration.store import replace_folder
@@ -31,6 +33,8 @@ class Created:
     folder: Path | None = None
     error: str | None = None
     warnings: Sequence[str] = ()
+    refinement: dict[str, Any] | None = None
+    """What the search after the encoder's answer came to, as in character.json."""
 
     def summary(self) -> dict[str, Any]:
         if self.folder is None:
@@ -38,7 +42,8 @@ class Created:
         files = {
             name.split(".")[0]: str(self.folder / name) for name in ("character.json", "aligned.png", "render.png")
         }
-        return {"photo": str(self.photo), **files, "warnings": list(self.warnings)}
+        refinement = {} if self.refinement is None else {"refinement": self.refinement}
+        return {"photo": str(self.photo), **files, "warnings": list(self.warnings), **refinement}
 
 
 def create(
@@ -49,15 +54,23 @@ def create(
     version: str,
     size: int = RENDER_SIZE,
     done: Callable[[Created], None] = lambda created: None,
+    refine: int = 0,
+    progress: Callable[[], AbstractContextManager[Progress]] = lambda: nullcontext(Progress(lambda line: None)),
 ) -> list[Created]:
     """Write out/<stem>/{character.json,aligned.png,render.png} for each photo; one that fails does not stop the others.
 
-    Raises CreationError before any work when two photos would be written to one place, RegistryError without a model.
+    `refine`: steps of a search from the encoder's answer, shown by `progress`. Raises CreationError before any work
+    when two photos would be written to one place or the model cannot refine, RegistryError without a model.
     """
     refuse_twins(photos)
-    model, found = registry.load(version)
-    origin = {**provenance(found), "schema_md5": model.schema_md5}
+    model, registered = registry.load(version)
+    origin = {**provenance(registered), "schema_md5": model.schema_md5}
     require_schema(settings, registry.character, model.schema_md5)
+    if refine and not hasattr(model, "refine"):
+        raise CreationError(
+            f"{registry.name} version {registered.version} was registered before there was --refine: "
+            "run `likeness run` for a newer one, or leave --refine out"
+        )
     results = []
     with model.predictor:
         for photo in photos:
@@ -65,9 +78,15 @@ def create(
             try:
                 if not photo.is_file():
                     raise FileNotFoundError("there is no such file")
-                created.warnings = _create_one(
-                    settings, registry.character, model, origin, photo, out / photo.stem, size
-                )
+                content = photo.read_bytes()
+                found, named = model.read(content)
+                document = _document(registry.character, origin, content, found, named)
+                if refine:
+                    with progress() as shown:
+                        shown.stage(f"refine {photo.name}")
+                        _refine(settings, document, model, found, refine, shown)
+                _write(settings, document, model, found.aligned, out / photo.stem, size)
+                created.warnings, created.refinement = found.warnings, document.get("refinement")
                 created.folder = out / photo.stem
             # ValueError: no picture, or no face, in words for the photo's owner. OSError: unreadable or unwritable.
             except (ValueError, OSError) as error:
@@ -105,14 +124,11 @@ def require_schema(settings: Settings, character: str, md5: str) -> None:
         )
 
 
-def _create_one(
-    settings: Settings, character: str, model: Any, origin: dict[str, Any], photo: Path, folder: Path, size: int
-) -> Sequence[str]:
-    from PIL import Image
-
-    content = photo.read_bytes()
-    found, named = model.read(content)
-    document = {
+def _document(
+    character: str, origin: dict[str, Any], content: bytes, found: Any, named: dict[str, Any]
+) -> dict[str, Any]:
+    """What character.json says before anything is drawn."""
+    return {
         "format": FORMAT,
         "character": character,
         "schema_md5": origin["schema_md5"],
@@ -127,18 +143,59 @@ def _create_one(
         },
         "provenance": {name: origin[name] for name in ("model", "version", "run", "commit", "inputs")},
     }
+
+
+def _refine(
+    settings: Settings, document: dict[str, Any], model: Any, found: Any, steps: int, progress: Progress
+) -> None:
+    """Search from the encoder's answer; the document keeps the better of both and says so under `refinement`."""
+    refined = model.refine(found.aligned, found.x, steps, lambda step, of: progress.step("search", step, of, {}))
+    outcome = keep_better(settings, document, model.schema.to_document(refined), found.aligned, model)
+    document["refinement"] = {"steps": steps, **outcome}
+
+
+def keep_better(
+    settings: Settings, document: dict[str, Any], refined: dict[str, Any], aligned: Any, model: Any
+) -> dict[str, Any]:
+    """Put the parameters `refined` into the document if what the engine draws of them is more like the aligned photo.
+
+    By the weighted sum of identity and content term; gives both terms [of the document's, of the refined], whichever is
+    kept.
+    """
+    answers = [document, document | refined]
+    pictures, by = zip(*(reference_picture(settings, one, len(aligned), model) for one in answers), strict=True)
+    before, after = model.compare(aligned, pictures)
+    better = after["loss"] < before["loss"]
+    if better:
+        document.update(refined)
+    return {
+        "kept": "refined" if better else "encoder",
+        "drawn_by": by[0],
+        **{term: [round(before[term], 5), round(after[term], 5)] for term in ("identity", "content")},
+    }
+
+
+def told(refinement: dict[str, Any]) -> str:
+    """A line about `refinement` for the terminal."""
+    terms = (f"{term} {refinement[term][0]:.3f} -> {refinement[term][1]:.3f}" for term in ("identity", "content"))
+    return f"{refinement['steps']} steps of search: {', '.join(terms)}; kept: {refinement['kept']}"
+
+
+def _write(settings: Settings, document: dict[str, Any], model: Any, aligned: Any, folder: Path, size: int) -> None:
+    """The three files, all or none."""
+    from PIL import Image
+
     picture, by = draw(settings, document, size, model)
     document["render"] = {"by": by}
     partial = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}.partial")
     partial.mkdir(parents=True)
     try:
         (partial / "character.json").write_text(json.dumps(document, indent=2) + "\n")
-        Image.fromarray(found.aligned).save(partial / "aligned.png")
+        Image.fromarray(aligned).save(partial / "aligned.png")
         Image.fromarray(picture).save(partial / "render.png")
         replace_folder(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return found.warnings
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -174,21 +231,39 @@ def draw(settings: Settings, document: dict[str, Any], size: int, model: Any) ->
     """The engine's own picture of a character document, RGB uint8 `size` pixels high, or the imitator's of a registered
     model, marked; and which of them drew it. Raises CharacterError or engine.schema.SchemaError.
     """
-    from engine.character import Character
     from models.images import resize
-    from stages.drawing import engine_of
     from stages.pictures import IMITATOR_MARK, marked
+
+    engine, schema, x = _drawable(settings, document)
+    if engine is not None:
+        return engine.picture(*schema.choose(x[None]), size), "engine"
+    return marked(resize(_imitated(schema.name, model, x), size), IMITATOR_MARK), "imitator"
+
+
+def reference_picture(settings: Settings, document: dict[str, Any], size: int, model: Any) -> tuple[Any, str]:
+    """The same in the reference frame, as an aligned photo [size,size,3] is, and unmarked: for comparison with one."""
+    engine, schema, x = _drawable(settings, document)
+    if engine is not None:
+        return engine.draw(*schema.choose(x[None]), size).image[0], "engine"
+    return _imitated(schema.name, model, x), "imitator"
+
+
+def _drawable(settings: Settings, document: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """A document's engine, or None, its schema and its parameters [width]."""
+    from engine.character import Character
+    from stages.drawing import engine_of
 
     folder = settings.characters / document["character"]
     schema = Character.load(folder).schema
     x = schema.from_document(document["parameters"], document["discrete"])
-    engine = engine_of(folder, settings.data / "embedded", "cpu")
-    if engine is not None:
-        return engine.picture(*schema.choose(x[None]), size), "engine"
+    return engine_of(folder, settings.data / "embedded", "cpu"), schema, x
+
+
+def _imitated(character: str, model: Any, x: Any) -> Any:
     picture = model.draw(x) if model is not None else None
     if picture is None:
         raise CreationError(
-            f"{schema.name} has only exported pairs, and this model has no imitator for it: "
-            f"run `likeness run --character {schema.name}`"
+            f"{character} has only exported pairs, and this model has no imitator for it: "
+            f"run `likeness run --character {character}`"
         )
-    return marked(resize(picture, size), IMITATOR_MARK), "imitator"
+    return picture

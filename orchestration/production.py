@@ -1,8 +1,8 @@
 """The last asset: the encoder becomes a registered model, and production if it has earned it.
 
 A registered model is self-contained: weights, landmark model, schema, and a copy of the package `models/` under a name
-that nothing else has, so that two versions in one process each run their own code. A character that no engine can draw
-brings its imitator along. No pickle is written.
+that nothing else has, so that two versions in one process each run their own code. Imitator and parser come along: they
+refine an answer, and the imitator draws a character that no engine can. No pickle is written.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel
 
-from engine.character import Character
 from engine.schema import SCHEMA_FILE
 from orchestration import lineage
 from orchestration.catalog import Stage
@@ -33,6 +32,7 @@ NAME, GATE = "production_encoder", "promotion_gate"
 CODE = REPOSITORY / "models"
 # What gives the parameters their names; these files import nothing of ours but each other.
 SCHEMA_CODE = ("schema.py", "population.py")
+NETWORKS = ("identity_model", "parsing_model", "imitator", "encoder")
 CODE_SUFFIXES = (".py", ".json")
 LOADER = Path(__file__).with_name("registered_encoder.py")
 PIP_REQUIREMENTS = (
@@ -79,7 +79,7 @@ class _Module:
     # New code is a new model, although no weight changed.
     VERSION = f"1-{_digest({**code_files(), 'loader.py': LOADER})}"
     Config = Config
-    INPUTS = ("embedded", "character", "identity_model", "imitator", "encoder", "scorecard")
+    INPUTS = ("embedded", "character", "identity_model", "parsing_model", "imitator", "encoder", "scorecard")
 
 
 INPUTS = _Module.INPUTS
@@ -92,8 +92,7 @@ def pack(inputs: Mapping[str, Path], out: Path, code: Path = CODE) -> dict[str, 
     model.mkdir()
     shutil.copyfile(inputs["embedded"] / "landmarks" / "face_landmarker.task", model / "face_landmarker.task")
     shutil.copyfile(inputs["character"] / SCHEMA_FILE, model / SCHEMA_FILE)
-    engine = Character.load(inputs["character"]).has_engine
-    for part in ("identity_model", "encoder", *(() if engine else ("imitator",))):
+    for part in NETWORKS:
         (model / part).mkdir()
         for name in ("model.safetensors", "meta.json"):
             shutil.copyfile(inputs[part] / name, model / part / name)

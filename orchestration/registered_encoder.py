@@ -4,6 +4,8 @@ but the package that is registered with it, whose name no other version has."""
 import base64
 import importlib
 import json
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,24 @@ class RegisteredEncoder(mlflow.pyfunc.PythonModel):
     """Photo in, parameters out, by the code and the weights of its own version."""
 
     def load_context(self, context: Any) -> None:
-        folder = Path(context.artifacts["model"])
-        package = json.loads((folder / "about.json").read_text())["package"]
+        self.folder = folder = Path(context.artifacts["model"])
+        self.package = package = json.loads((folder / "about.json").read_text())["package"]
         schema = importlib.import_module(f"{package}.schema").Schema
         self.schema, self.schema_md5 = schema.load(folder), schema.md5(folder)
         self.predictor = load_predictor(package, folder)
-        self.imitator = load_imitator(package, folder)
+
+    @cached_property
+    def imitator(self) -> Any:
+        """The network that draws the character; read when it is first asked for."""
+        return load_imitator(self.package, self.folder)
+
+    @cached_property
+    def search(self) -> Any:
+        """What refines an answer: imitator, identity model and parser."""
+        code = importlib.import_module(f"{self.package}.search")
+        parser = load_parser(self.package, self.folder)
+        sizes = (self.schema.n_sliders, self.schema.group_sizes)
+        return code.ParameterSearch(self.imitator, self.predictor.identity, parser, *sizes)
 
     def read(self, photo: bytes) -> tuple[Any, dict[str, Any]]:
         """The bytes of one image file → what the predictor found, and its parameters by name.
@@ -31,14 +45,36 @@ class RegisteredEncoder(mlflow.pyfunc.PythonModel):
         return found, self.schema.to_document(found.x)
 
     def draw(self, x: Any) -> Any:
-        """The imitator's picture [h,h,3] uint8 of parameters [width], None where the character has an engine."""
-        if self.imitator is None:
-            return None
+        """The imitator's picture [h,h,3] uint8 of parameters [width]."""
         import torch
 
         with torch.inference_mode():
             picture = self.imitator(torch.as_tensor(x, dtype=torch.float32)[None])[0]
         return (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+
+    def refine(
+        self, aligned: Any, x: Any, steps: int, report: Callable[[int, int], None] = lambda step, steps: None
+    ) -> Any:
+        """Parameters [width] found from `x` by gradient through the imitator, for the aligned photo [H,H,3] uint8."""
+        import torch
+
+        settings = importlib.import_module(f"{self.package}.search").Settings(steps=steps)
+        start = torch.as_tensor(x, dtype=torch.float32)[None]
+        return self.search(as_faces([aligned]), start, settings, report).x[0].numpy()
+
+    def compare(self, aligned: Any, pictures: Sequence[Any]) -> list[dict[str, float]]:
+        """Identity and content term of each picture [h,h,3] uint8 against the photo, and their weighted sum `loss`."""
+        import torch
+
+        weights = importlib.import_module(f"{self.package}.search").Settings()
+        found = []
+        with torch.no_grad():
+            photo = self.search.describe(as_faces([aligned]))
+            for picture in pictures:
+                identity, content = map(float, self.search.compare(photo, as_faces([picture])))
+                loss = weights.identity * identity + weights.content * content
+                found.append({"identity": identity, "content": content, "loss": loss})
+        return found
 
     # Without type hints: MLflow takes them for a signature of its own, and this model has one.
     def predict(self, context, model_input, params=None):
@@ -63,16 +99,33 @@ def load_predictor(package: str, folder: Path) -> Any:
 
 
 def load_imitator(package: str, folder: Path) -> Any:
-    """The network that draws a character without an engine; None where it was not needed."""
+    """The network that stands in for the engine."""
     from safetensors.torch import load_file
 
-    if not (folder / "imitator").is_dir():
-        return None
     meta = json.loads((folder / "imitator" / "meta.json").read_text())
     code = importlib.import_module(f"{package}.imitator")
     imitator = code.Imitator(*(meta[name] for name in ("n_parameters", "size", "width", "drop")))
     imitator.load_state_dict(load_file(folder / "imitator" / "model.safetensors"))
     return imitator.eval()
+
+
+def load_parser(package: str, folder: Path) -> Any:
+    """The network whose features are the content term's."""
+    from safetensors.torch import load_file
+
+    meta = json.loads((folder / "parsing_model" / "meta.json").read_text())
+    code = importlib.import_module(f"{package}.parsing")
+    parser = code.FaceParser(*(meta[name] for name in ("depth", "width", "dilate", "stages")))
+    parser.load_state_dict(load_file(folder / "parsing_model" / "model.safetensors"))
+    return parser.eval()
+
+
+def as_faces(pictures: Sequence[Any]) -> Any:
+    """Pictures [h,h,3] uint8 as a batch [B,3,h,h] in [0, 1]."""
+    import numpy as np
+    import torch
+
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
 
 
 mlflow.models.set_model(RegisteredEncoder())

