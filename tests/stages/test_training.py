@@ -12,6 +12,8 @@ torch.manual_seed(3)
 X = torch.randn(30, 5)
 Y = X @ torch.randn(5, 2)
 
+PACE = ("samples_per_second", "steps_per_second", "data_share")
+
 
 class _Stop(Exception):
     """Stands for a machine that goes down."""
@@ -21,6 +23,10 @@ def _run(config: Training, checkpoints: Path | None = None, stop_at: int | None 
     torch.manual_seed(1)
     module = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 2))
     logged: list[tuple[int, dict[str, float]]] = []
+
+    def on_metrics(values, step) -> None:
+        if not any(name in key for key in values for name in PACE):  # what a clock says is never the same twice
+            logged.append((step, dict(values)))
 
     def batch_at(k: int) -> dict[str, torch.Tensor]:
         if k == stop_at:
@@ -33,7 +39,7 @@ def _run(config: Training, checkpoints: Path | None = None, stop_at: int | None 
         loss = (module(batch["x"]) - batch["y"]).square().mean()
         return loss, {"squared": loss}
 
-    context = Context(checkpoints=checkpoints, on_metrics=lambda values, step: logged.append((step, dict(values))))
+    context = Context(checkpoints=checkpoints, on_metrics=on_metrics)
     try:
         steps = train("tiny", module, batch_at, loss_of, config, context, evaluate)
     except _Stop:

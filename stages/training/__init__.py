@@ -1,0 +1,32 @@
+"""The one training loop: any module, batches by number, a loss of named terms; one device or several; checkpoints from
+which it goes on bit by bit.
+
+Everything that a step depends on is a function of the seed and the step's number (which rows, which augmentation, which
+learning rate) or lies in the checkpoint (weights, optimiser, random state), so an interrupted run ends where an
+uninterrupted one does.
+"""
+
+from stages.training.batches import Batch, Pace, Prefetcher
+from stages.training.checkpoint import CHECKPOINT, Extra
+from stages.training.config import Optimiser, Training
+from stages.training.loop import LossFunction, NotFinite, train
+from stages.training.models import load_weights, read_meta, save_model
+from stages.training.rows import generator_for, rows_for
+
+__all__ = [
+    "CHECKPOINT",
+    "Batch",
+    "Extra",
+    "LossFunction",
+    "NotFinite",
+    "Optimiser",
+    "Pace",
+    "Prefetcher",
+    "Training",
+    "generator_for",
+    "load_weights",
+    "read_meta",
+    "rows_for",
+    "save_model",
+    "train",
+]
