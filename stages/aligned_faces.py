@@ -1,33 +1,42 @@
 """Every photo set in the reference frame, with pose and quality: portraits and real photos go through the same code.
 
-A photo that cannot be used is a row of quarantine.parquet with the reason; it stops nothing.
+A photo that cannot be used is a row of quarantine.parquet with the reason; it stops nothing. Photos are aligned in
+chunks, each a file of its own until all are there, so that memory stays small and an interrupted run goes on.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, Field
+import pyarrow as pa
+from pydantic import BaseModel, Field, model_validator
 
 from models import images
-from models.alignment import FaceLandmarker, NoFace, align, apply, apply_3d, eye_distance, quality, warp_labels
+from models.alignment import Face, FaceLandmarker, NoFace, align, apply, apply_3d, eye_distance, quality, warp_labels
 from models.images import BadImage
-from stages import tables
+from stages import photo_sets, tables
 from stages.context import Context
+from stages.photo_sets import AnyPhotoSet, FolderSet, People, Photo, labels
+from stages.photo_sets.folder import OWN_PHOTOS
 
-VERSION = "2"
+VERSION = "3"
 INPUTS = ("embedded", "photos", "portraits")
 
 LANDMARKER = "landmarks/face_landmarker.task"
-PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic"}
 CHUNK = 48
+SAMPLES = 64
+HELD_OUT = "the same person is held out by another photo set"
+PART_SCHEMA = pa.schema([*tables.FACES_SCHEMA, ("reason", pa.string())])
+"""One chunk's rows: aligned faces have no reason, all others have nothing but id, source and reason."""
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
@@ -41,87 +50,60 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     max_yaw: float = 70.0
     max_pitch: float = 50.0
     max_faces: int = 5
-    photo_split: str = "test"
-    """Split of the real photos: by default they are never trained on."""
+    photo_sets: tuple[AnyPhotoSet, ...] = (FolderSet(name=OWN_PHOTOS, path="."),)
+    """The real photos, set by set, each below data/photos; docs/real-data-sets.md shows every kind."""
+    mixed_people: Literal["error", "leave_out"] = "error"
+    """What to do when somebody is in two splits: refuse to begin, or leave out the photos that would be trained on."""
+
+    @model_validator(mode="after")
+    def _sets_fit_together(self) -> Config:
+        photo_sets.check_together(self.photo_sets)
+        return self
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Job:
     """One photo and what is already known about it."""
 
-    id: str
-    source: str
-    person: str
-    split: str
-    image: bytes | Path
-    labels: bytes | None = None
+    photo: Photo
     parameters: list[float] | None = None
     discrete: list[int] | None = None
-
-
-Result = tuple[bool, dict[str, Any]]
-"""Whether the row belongs into faces.parquet (else into the quarantine), and the row."""
+    refused: str | None = None
+    """Why the photo is not even opened."""
 
 
 def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
-    """Writes faces.parquet, quarantine.parquet and contact sheets; metrics: how many of each."""
+    """Writes faces.parquet, quarantine.parquet, verification_pairs.parquet and contact sheets; metrics: how many faces
+    of each source and how many refused. Raises PhotoSetError before any photo is opened.
+    """
     portraits = inputs["portraits"] / "portraits.parquet"
-    photos = sorted(p for p in inputs["photos"].rglob("*") if p.is_file() and p.suffix.lower() in PHOTO_SUFFIXES)
-    total = tables.count(portraits) + len(photos)
-    chunks = _chunks(_jobs(portraits, photos, inputs["photos"], config))
-    refused: list[dict[str, Any]] = []
-    counts: Counter[str] = Counter()
-    samples: dict[str, list[bytes]] = {"portraits": [], "photos": []}
-
-    def good_rows() -> Iterator[dict[str, Any]]:
-        done = 0
-        for results in _in_processes(chunks, inputs["embedded"] / LANDMARKER, config, context.workers):
-            for good, row in results:
-                if not good:
-                    refused.append(row)
-                    continue
-                counts[row["source"]] += 1
-                if len(samples[row["source"]]) < 64:
-                    samples[row["source"]].append(row["image"])
-                yield row
-            done += len(results)
-            context.progress("aligned_faces", done, total, quarantined=float(len(refused)))
-
-    tables.write(out / "faces.parquet", good_rows(), tables.FACES_SCHEMA)
-    tables.write(out / "quarantine.parquet", refused, tables.QUARANTINE_SCHEMA)
-    for source, encoded in samples.items():
-        if encoded:
-            sheet = images.grid([images.resize(images.decode(image), 128) for image in encoded], columns=8)
-            (out / f"{source}.png").write_bytes(images.encode_png(sheet))
+    sets, folder = config.photo_sets, inputs["photos"]
+    people = photo_sets.splits(photo_sets.photos_of(sets, folder), config.mixed_people)
+    pairs = (asdict(pair) for pair in photo_sets.pairs_of(sets, folder))
+    tables.write(out / "verification_pairs.parquet", pairs, tables.VERIFICATION_PAIRS_SCHEMA)
+    total = tables.count(portraits) + people.photos
+    with _parts_folder(context, out) as parts:
+        chunks = _chunks(_jobs(portraits, folder, people, config))
+        files = _aligned(chunks, parts, inputs["embedded"] / LANDMARKER, config, context, total)
+        counts, refused = _join(files, out)
     if not counts:
         raise ValueError("no usable face in any photo; see the reasons in quarantine.parquet")
-    return {
-        "portraits": float(counts["portraits"]),
-        "photos": float(counts["photos"]),
-        "quarantined": float(len(refused)),
-        "quarantined_share": len(refused) / max(total, 1),
-    }
+    names = ["portraits", *(one.name for one in sets)]
+    shares = {"quarantined": float(refused), "quarantined_share": refused / max(total, 1)}
+    return {name: float(counts[name]) for name in names} | shares
 
 
-def _jobs(portraits: Path, photos: list[Path], folder: Path, config: Config) -> Iterator[_Job]:
+def _jobs(portraits: Path, folder: Path, people: People, config: Config) -> Iterator[_Job]:
     columns = ("id", "person", "split", "image", "labels", "parameters", "discrete")
     for rows in tables.iterate(portraits, columns):
         for row in rows:
             name = str(row["id"])
-            yield _Job(
-                name if name.startswith("portraits/") else f"portraits/{name}",
-                "portraits",
-                str(row["person"]),
-                row["split"],
-                row["image"],
-                row.get("labels"),
-                row.get("parameters"),
-                row.get("discrete"),
-            )
-    for path in photos:
-        inside = path.relative_to(folder)
-        person = inside.parts[0] if len(inside.parts) > 1 else path.stem
-        yield _Job(f"photos/{inside.as_posix()}", "photos", person, config.photo_split, path)
+            name = name if name.startswith("portraits/") else f"portraits/{name}"
+            marks = None if row.get("labels") is None else labels.StoredLabels(row["labels"])
+            photo = Photo(name, "portraits", str(row["person"]), row["split"], row["image"], marks)
+            yield _Job(photo, row.get("parameters"), row.get("discrete"))
+    for photo in photo_sets.photos_of(config.photo_sets, folder):
+        yield _Job(photo, refused=None if people.admits(photo) else HELD_OUT)
 
 
 def _chunks(jobs: Iterator[_Job]) -> Iterator[list[_Job]]:
@@ -135,57 +117,104 @@ def _chunks(jobs: Iterator[_Job]) -> Iterator[list[_Job]]:
         yield chunk
 
 
+@contextmanager
+def _parts_folder(context: Context, out: Path) -> Iterator[Path]:
+    """Where chunks lie until they are joined: with the checkpoints, where an interrupted run finds them again."""
+    kept = context.folder_for("aligned_faces")
+    if kept is not None:
+        yield kept
+        return
+    with TemporaryDirectory(dir=out, prefix=".parts-") as temporary:
+        yield Path(temporary)
+
+
+def _aligned(
+    chunks: Iterator[list[_Job]], folder: Path, landmarker: Path, config: Config, context: Context, total: int
+) -> list[Path]:
+    """The files of all chunks in order, those made that are not there yet."""
+    files: list[Path] = []
+    done = 0
+
+    def unfinished() -> Iterator[tuple[list[_Job], Path]]:
+        nonlocal done
+        for number, chunk in enumerate(chunks):
+            file = folder / f"{CHUNK}-{number:06d}.parquet"
+            files.append(file)
+            if file.exists():
+                done += len(chunk)
+            else:
+                yield chunk, file
+
+    refused = 0
+    for found, unusable in _in_processes(unfinished(), landmarker, config, context.workers):
+        done += found
+        refused += unusable
+        context.progress("aligned_faces", done, total, quarantined=float(refused))
+    context.progress("aligned_faces", done, total)
+    return files
+
+
 def _in_processes(
-    chunks: Iterator[list[_Job]], landmarker: Path, config: Config, workers: int
-) -> Iterator[list[Result]]:
-    """Results in the order of the jobs, however many processes work; only a few chunks are in flight, so memory stays
-    small.
-    """
+    work: Iterator[tuple[list[_Job], Path]], landmarker: Path, config: Config, workers: int
+) -> Iterator[tuple[int, int]]:
+    """Rows and refused rows of each chunk; only a few chunks are in flight, so memory stays small."""
     if workers <= 1:
-        for chunk in chunks:
-            yield _align_chunk(chunk, landmarker, config)
+        for chunk, file in work:
+            yield _align_chunk(chunk, file, landmarker, config)
         return
     # spawn: a forked child would inherit the thread pools of torch and OpenCV in an unusable state
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        waiting = []
-        for chunk in chunks:
-            waiting.append(pool.submit(_align_chunk, chunk, landmarker, config))
-            if len(waiting) > 2 * workers:
-                yield waiting.pop(0).result()
-        for future in waiting:
-            yield future.result()
+        waiting: deque[Future[tuple[int, int]]] = deque()
+        try:
+            for chunk, file in work:
+                waiting.append(pool.submit(_align_chunk, chunk, file, landmarker, config))
+                if len(waiting) > 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
-def _align_chunk(chunk: list[_Job], landmarker: Path, config: Config) -> list[Result]:
+def _align_chunk(chunk: list[_Job], file: Path, landmarker: Path, config: Config) -> tuple[int, int]:
+    """Write the chunk's rows; gives how many there are and how many of them are refused."""
     with FaceLandmarker(landmarker, config.max_faces) as task:
-        return [_align_one(job, task, config) for job in chunk]
+        rows = [_align_one(job, task, config) for job in chunk]
+    tables.write(file, rows, PART_SCHEMA)
+    return len(rows), sum("reason" in row for row in rows)
 
 
-def _align_one(job: _Job, task: FaceLandmarker, config: Config) -> Result:
+def _align_one(job: _Job, task: FaceLandmarker, config: Config) -> dict[str, Any]:
+    photo = job.photo
+    if job.refused:
+        return _refuse(photo, job.refused)
     try:
-        image = images.decode_photo(job.image)
+        image = images.decode_photo(photo.picture)
+        marks = None if photo.labels is None else labels.fit(photo.labels.load(), *image.shape[:2])
         faces = task.find(image)
     except BadImage as error:
-        return _refuse(job, f"unreadable: {error}")
+        return _refuse(photo, f"unreadable: {error}")
     except NoFace:
-        return _refuse(job, "no face found")
-    face = faces[0]
-    if (eyes := eye_distance(face.landmarks)) < config.min_eye_distance:
-        return _refuse(job, f"face too small: the eyes are {eyes:.0f} pixels apart, not {config.min_eye_distance:.0f}")
-    if abs(face.yaw) > config.max_yaw:
-        return _refuse(job, f"too much from the side: yaw {face.yaw:.0f} degrees")
-    if abs(face.pitch) > config.max_pitch:
-        return _refuse(job, f"too much from above or below: pitch {face.pitch:.0f} degrees")
+        return _refuse(photo, "no face found")
+    face = _meant(photo, faces, image, marks)
+    if face is None:
+        return _refuse(photo, "no face was found where the photo set has one")
+    if reason := _unusable(face, config):
+        return _refuse(photo, reason)
     crop, matrix = align(image, face.landmarks, config.size)
     seen = quality(crop)
-    labels = None if job.labels is None else warp_labels(images.decode_labels(job.labels), matrix, config.size)
-    return True, {
-        "id": job.id,
-        "source": job.source,
-        "person": job.person,
-        "split": job.split,
+    if marks is not None:
+        if photo.labels is not None and not photo.labels.sides_known:
+            marks = labels.with_own_sides(marks, face.landmarks)
+        marks = warp_labels(marks, matrix, config.size)
+    return {
+        "id": photo.id,
+        "source": photo.source,
+        "person": photo.person,
+        "split": photo.split,
         "image": images.encode_jpeg(crop, config.jpeg_quality),
-        "labels": None if labels is None else images.encode_png(labels),
+        "labels": None if marks is None else images.encode_png(marks),
         "parameters": job.parameters,
         "discrete": job.discrete,
         "yaw": face.yaw,
@@ -200,5 +229,65 @@ def _align_one(job: _Job, task: FaceLandmarker, config: Config) -> Result:
     }
 
 
-def _refuse(job: _Job, reason: str) -> Result:
-    return False, {"id": job.id, "source": job.source, "reason": reason}
+def _refuse(photo: Photo, reason: str) -> dict[str, Any]:
+    return {"id": photo.id, "source": photo.source, "reason": reason}
+
+
+def _meant(photo: Photo, faces: list[Face], image: np.ndarray, marks: np.ndarray | None) -> Face | None:
+    """The face that the set's statement about the photo is about: the largest, or the smallest one around a point."""
+    if photo.focus == "largest":
+        return faces[0]
+    height, width = image.shape[:2]
+    if photo.focus == "labels":
+        point = None if marks is None else labels.centre(marks)
+    else:
+        point = (width / 2, height / 2) if photo.focus == "centre" else photo.focus
+    if point is None:
+        return None
+    around = [face for face in faces if _encloses(face.box, point)]
+    return min(around, key=lambda face: face.size, default=None)
+
+
+def _encloses(box: tuple[float, float, float, float], point: tuple[float, float]) -> bool:
+    left, top, right, bottom = box
+    return left <= point[0] <= right and top <= point[1] <= bottom
+
+
+def _unusable(face: Face, config: Config) -> str | None:
+    """Why a face is not used, if so."""
+    if (eyes := eye_distance(face.landmarks)) < config.min_eye_distance:
+        return f"face too small: the eyes are {eyes:.0f} pixels apart, not {config.min_eye_distance:.0f}"
+    if abs(face.yaw) > config.max_yaw:
+        return f"too much from the side: yaw {face.yaw:.0f} degrees"
+    if abs(face.pitch) > config.max_pitch:
+        return f"too much from above or below: pitch {face.pitch:.0f} degrees"
+    return None
+
+
+def _join(files: list[Path], out: Path) -> tuple[Counter[str], int]:
+    """Write the chunks' rows in order into the two tables, and a contact sheet of each source; gives the number of
+    faces of each source and of refused photos.
+    """
+    refused: list[dict[str, Any]] = []
+    counts: Counter[str] = Counter()
+    samples: dict[str, list[bytes]] = {}
+
+    def good_rows() -> Iterator[dict[str, Any]]:
+        for file in files:
+            for rows in tables.iterate(file):
+                for row in rows:
+                    reason = row.pop("reason")
+                    if reason is not None:
+                        refused.append({"id": row["id"], "source": row["source"], "reason": reason})
+                        continue
+                    counts[row["source"]] += 1
+                    if len(shown := samples.setdefault(row["source"], [])) < SAMPLES:
+                        shown.append(row["image"])
+                    yield row
+
+    tables.write(out / "faces.parquet", good_rows(), tables.FACES_SCHEMA)
+    tables.write(out / "quarantine.parquet", refused, tables.QUARANTINE_SCHEMA)
+    for source, encoded in samples.items():
+        sheet = images.grid([images.resize(images.decode(image), 128) for image in encoded], columns=8)
+        (out / f"{source}.png").write_bytes(images.encode_png(sheet))
+    return counts, len(refused)

@@ -43,6 +43,16 @@ FACES_SCHEMA = pa.schema(
     ]
 )
 QUARANTINE_SCHEMA = pa.schema([("id", pa.string()), ("source", pa.string()), ("reason", pa.string())])
+VERIFICATION_PAIRS_SCHEMA = pa.schema(
+    [
+        ("source", pa.string()),
+        ("fold", pa.int16()),
+        ("first", pa.string()),
+        ("second", pa.string()),
+        ("same", pa.bool_()),
+    ]
+)
+"""Pairs of a published protocol by the ids of faces.parquet; a photo that is quarantined keeps its pairs."""
 
 
 def write(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> int:

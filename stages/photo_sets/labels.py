@@ -1,0 +1,94 @@
+"""Other people's label maps in the project's classes.
+
+Authors do not say whose left they mean, and copies of one set that were mirrored keep the names of their classes. So a
+side is never taken from a class's name: each eye and brow pixel goes to the eye or brow whose landmarks are nearer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from models import images
+from models.images import BadImage
+from models.parsing import CLASSES
+
+CLASS = {name: number for number, name in enumerate(CLASSES)}
+# Landmarks of the person's right (the image's left on an upright face) and left, for both kinds of paired parts.
+PAIRED = (
+    ("right_brow", "left_brow", slice(17, 22), slice(22, 27)),
+    ("right_eye", "left_eye", slice(36, 42), slice(42, 48)),
+)
+ASPECT_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLabels:
+    """A PNG that this project wrote: classes and sides are its own."""
+
+    data: bytes
+
+    @property
+    def sides_known(self) -> bool:
+        return True
+
+    def load(self) -> np.ndarray:
+        return images.decode_labels(self.data)
+
+
+def read_map(path: Path) -> np.ndarray:
+    """A one-channel picture as it is stored, uint8 [H, W]. Raises BadImage."""
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise BadImage(f"cannot read the label map {path.name}: {error.strerror or error}") from error
+    labels = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if len(data) else None
+    if labels is None:
+        raise BadImage(f"the label map {path.name} is damaged")
+    return labels
+
+
+def table(mapping: Mapping[int, str]) -> np.ndarray:
+    """A lookup table [256] from a set's class numbers to ours; 255 marks numbers that the set does not have."""
+    lookup = np.full(256, 255, np.uint8)
+    for number, name in mapping.items():
+        lookup[number] = CLASS[name]
+    return lookup
+
+
+def translate(labels: np.ndarray, lookup: np.ndarray, file: str) -> np.ndarray:
+    """A label map in our classes. Raises BadImage for a number that the set does not have."""
+    ours = lookup[labels]
+    if (unknown := ours == 255).any():
+        raise BadImage(f"the label map {file} has the unknown class {int(labels[unknown][0])}")
+    return ours
+
+
+def fit(labels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A label map at its photo's size (some sets store it smaller), ids unmixed. Raises BadImage for another shape."""
+    if labels.shape == (height, width):
+        return labels
+    if abs(labels.shape[1] / labels.shape[0] * height / width - 1) > ASPECT_TOLERANCE:
+        raise BadImage(f"the label map has {labels.shape[1]} x {labels.shape[0]} pixels, the photo {width} x {height}")
+    return cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def with_own_sides(labels: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """The map with each eye and brow pixel [H, W] on the side whose landmarks [68, 2] it is nearer to."""
+    ours = labels.copy()
+    for right, left, right_points, left_points in PAIRED:
+        y, x = np.nonzero((labels == CLASS[right]) | (labels == CLASS[left]))
+        points = np.stack([x, y], 1) + 0.5
+        distances = [((points - landmarks[part].mean(0)) ** 2).sum(1) for part in (right_points, left_points)]
+        ours[y, x] = np.where(distances[0] <= distances[1], CLASS[right], CLASS[left])
+    return ours
+
+
+def centre(labels: np.ndarray, without: Sequence[str] = ("background", "hair")) -> tuple[float, float] | None:
+    """Mean place (x, y) of the labelled face in pixels; None where no face is labelled."""
+    y, x = np.nonzero(~np.isin(labels, [CLASS[name] for name in without]))
+    return (float(x.mean()) + 0.5, float(y.mean()) + 0.5) if len(x) else None
