@@ -62,7 +62,7 @@ STAGES: tuple[Stage, ...] = (
         "aligned_faces",
         "data",
         ("mediapipe", "parquet", "dvc"),
-        tables=("faces", "quarantine"),
+        tables=("faces", "quarantine", "verification_pairs"),
         description="Every photo set, aligned to the reference frame by 68 landmarks; pose, quality, quarantine.",
     ),
     Stage(

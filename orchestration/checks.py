@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 SPLITS = ["train", "val", "test"]
 MAX_QUARANTINED = 0.5
 # Pictures and vectors are not for a data frame that only counts and compares.
-HEAVY_COLUMNS = {"image", "labels", "landmarks"}
+HEAVY_COLUMNS = {"image", "labels", "landmarks", "mesh", "expression"}
+SOURCE_NAME = r"^[a-z0-9][a-z0-9_-]*$"
+FOLDS = 10
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Suite:
     one_split_per_person: bool = False
     set_aside_from: str = ""
     """The table that these rows are missing from; at most MAX_QUARANTINED of all may be."""
+    refers_to: tuple[str, ...] = ()
+    """Tables one of which has each id in the columns `first` and `second`."""
 
 
 def _unique_ids() -> list[Expectation]:
@@ -64,7 +68,7 @@ def _faces() -> list[Expectation]:
     return [
         *_people(),
         gxe.ExpectTableRowCountToBeBetween(min_value=1),
-        gxe.ExpectColumnValuesToBeInSet(column="source", value_set=["portraits", "photos"]),
+        gxe.ExpectColumnValuesToMatchRegex(column="source", regex=SOURCE_NAME),
         between("yaw", -90, 90),
         between("pitch", -90, 90),
         between("n_faces", 1, 1000),
@@ -77,6 +81,17 @@ def _pairs() -> list[Expectation]:
     import great_expectations.expectations as gxe
 
     return [*_unique_ids(), gxe.ExpectColumnValuesToBeInSet(column="split", value_set=SPLITS)]
+
+
+def _verification_pairs() -> list[Expectation]:
+    import great_expectations.expectations as gxe
+
+    return [
+        gxe.ExpectColumnValuesToMatchRegex(column="source", regex=SOURCE_NAME),
+        gxe.ExpectColumnValuesToBeBetween(column="fold", min_value=0, max_value=FOLDS - 1),
+        gxe.ExpectColumnValuesToBeInSet(column="same", value_set=[True, False]),
+        *(gxe.ExpectColumnValuesToNotBeNull(column=name) for name in ("fold", "first", "second", "same")),
+    ]
 
 
 def _quarantine() -> list[Expectation]:
@@ -109,6 +124,12 @@ SUITES = {
         one_split_per_person=True,
     ),
     "quarantine": Suite("quarantine.parquet", ("id", "source", "reason"), _quarantine, set_aside_from="faces.parquet"),
+    "verification_pairs": Suite(
+        "verification_pairs.parquet",
+        ("source", "fold", "first", "second", "same"),
+        _verification_pairs,
+        refers_to=("faces.parquet", "quarantine.parquet"),
+    ),
     "set_aside": Suite("quarantine.parquet", ("id", "source", "reason"), _quarantine, set_aside_from="pairs.parquet"),
     "pairs": Suite("pairs.parquet", ("id", "split", "image", "labels", "parameters", "discrete"), _pairs),
 }
@@ -146,6 +167,8 @@ def _check(asset: str, table: str, folder: Path) -> dg.AssetCheckResult:
             failures["people in more than one split"] = torn[:10]
     if suite.set_aside_from:
         failures |= _too_many_quarantined(len(frame), folder / suite.set_aside_from)
+    if suite.refers_to:
+        failures |= _unknown_ids(frame, [folder / name for name in suite.refers_to])
     return _result(asset, table, failures, rows=len(frame))
 
 
@@ -170,6 +193,15 @@ def _validate(frame: pd.DataFrame, expectations: Sequence[Expectation]) -> dict[
         for result in outcome.results
         if not result.success and result.expectation_config
     }
+
+
+def _unknown_ids(frame: pd.DataFrame, tables: Sequence[Path]) -> dict[str, list[Any]]:
+    import pandas as pd
+
+    known = pd.concat([pd.read_parquet(path, columns=["id"])["id"] for path in tables])
+    used = pd.concat([frame["first"], frame["second"]]).drop_duplicates()
+    unknown = used[~used.isin(known)].tolist()
+    return {f"ids in neither {' nor '.join(path.name for path in tables)}": unknown[:10]} if unknown else {}
 
 
 def _too_many_quarantined(quarantined: int, others: Path) -> dict[str, list[Any]]:

@@ -1,5 +1,6 @@
 """Tables that break an expectation stop the pipeline, and say which."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from orchestration import checks, pipeline
 from orchestration.catalog import STAGES, Stage
 from orchestration.progress import Progress
 from orchestration.settings import Settings
+from stages import tables
 from tests.orchestration.conftest import stage
 
 FACES = next(entry for entry in STAGES if entry.name == "aligned_faces")
@@ -25,8 +27,15 @@ def face(number: int, **values: Any) -> dict[str, Any]:
     } | values  # fmt: skip
 
 
-def check(folder: Path, faces: list[dict[str, Any]], quarantined: int = 0) -> dict[str, str]:
+def pair(first: str, second: str, **values: Any) -> dict[str, Any]:
+    return {"source": "lfw", "fold": 0, "first": first, "second": second, "same": True} | values
+
+
+def check(
+    folder: Path, faces: list[dict[str, Any]], quarantined: int = 0, pairs: Sequence[dict[str, Any]] = ()
+) -> dict[str, str]:
     """Descriptions of the failed checks."""
+    tables.write(folder / "verification_pairs.parquet", pairs, tables.VERIFICATION_PAIRS_SCHEMA)
     pd.DataFrame(faces).to_parquet(folder / "faces.parquet")
     reasons = [{"id": f"q{k}", "source": "photos", "reason": "no face"} for k in range(quarantined)]
     pd.DataFrame(reasons, columns=["id", "source", "reason"]).astype("str").to_parquet(folder / "quarantine.parquet")
@@ -56,6 +65,29 @@ def test_each_broken_expectation_is_named(tmp_path: Path, broken: dict[str, Any]
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
     rows = [{name: value for name, value in face(number).items() if name != "yaw"} for number in range(3)]
     assert check(tmp_path, rows) == {"faces_table": "missing columns: yaw"}
+
+
+def test_any_photo_set_may_be_a_source(tmp_path: Path) -> None:
+    assert check(tmp_path, [face(0, source="celeba"), face(1, source="agedb_30")]) == {}
+    assert "regex source" in check(tmp_path, [face(0), face(1, source="Celeb A")])["faces_table"]
+
+
+def test_pairs_may_name_photos_in_quarantine(tmp_path: Path) -> None:
+    faces = [face(number) for number in range(3)]
+    assert check(tmp_path, faces, 1, [pair("portraits/0", "q0", fold=9, same=False)]) == {}
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (pair("portraits/0", "portraits/7"), "ids in neither faces.parquet nor quarantine.parquet"),
+        (pair("portraits/0", "portraits/1", fold=10), "expect_column_values_to_be_between fold"),
+        (pair("portraits/0", "portraits/1", same=None), "expect_column_values_to_not_be_null same"),
+    ],
+)
+def test_each_broken_pair_is_named(tmp_path: Path, broken: dict[str, Any], reason: str) -> None:
+    failed = check(tmp_path, [face(number) for number in range(3)], pairs=[pair("portraits/0", "portraits/1"), broken])
+    assert reason in failed["verification_pairs_table"]
 
 
 def test_too_many_quarantined_photos_fail(tmp_path: Path) -> None:
