@@ -38,6 +38,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
 
     people: int = Field(default=1000, ge=2, description="held-out people at the most")
     judged: int = Field(default=1000, ge=2, description="of these, how many the judge compares")
+    searched: int = Field(default=200, ge=0, description="of these, how many are also searched for by gradient")
     pairs: int = Field(default=1000, ge=1, description="unseen renders at the most")
     visible: float = Field(
         default=0.004,
