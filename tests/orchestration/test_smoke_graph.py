@@ -106,6 +106,18 @@ def test_a_real_portrait_becomes_a_character(project: Project, first_run: dict, 
         assert first.size == again.size
 
 
+def test_create_refines_by_search_and_says_what_came_of_it(project: Project, marble_run: dict, tmp_path: Path) -> None:
+    photo = project.root / "data" / "photos" / "collins" / "astronaut.png"
+    for character, drawn_by in (("embedded", "engine"), ("marble", "imitator")):
+        given = ("--character", character, "--model", "candidate", "--refine", "2", "--size", "128", "--json")
+        (answer,) = json.loads(project("create", str(photo), "--out", str(tmp_path / character), *given))
+        refinement = json.loads(Path(answer["character"]).read_text())["refinement"]
+        assert refinement == answer["refinement"]
+        assert (refinement["steps"], refinement["drawn_by"]) == (2, drawn_by)
+        assert refinement["kept"] in ("refined", "encoder")
+        assert len(refinement["identity"]) == len(refinement["content"]) == 2
+
+
 def test_a_second_character_is_made_beside_the_first_from_what_both_share(project: Project, marble_run: dict) -> None:
     own = [stage.name for stage in STAGES if stage.by_character] + ["production_encoder"]
     assert marble_run["made"] == [f"{name}/marble" for name in own]
