@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -25,6 +25,8 @@ class Settings(BaseSettings):
     """Name of a file in orchestration/profiles/, or a path to one."""
     character: str = "embedded"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: Literal["auto"] | PositiveInt = 1
+    """Devices that one training uses at once; auto: every GPU that is visible."""
     workers: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
     """Processes that one data stage may use; by default one for each processor this process may run on."""
     mlflow_uri: str = ""
@@ -79,3 +81,16 @@ class Settings(BaseSettings):
         import torch
 
         return "cuda" if torch.cuda.is_available() else "cpu"
+
+    def pick_devices(self) -> int:
+        """How many devices a training gets. Raises ValueError when more GPUs are asked for than are visible."""
+        if self.pick_device() == "cpu":
+            return 1 if self.devices == "auto" else self.devices
+        import torch
+
+        visible = torch.cuda.device_count()
+        if self.devices == "auto":
+            return max(1, visible)
+        if self.devices > visible:
+            raise ValueError(f"LIKENESS_DEVICES is {self.devices}, but {visible} GPUs are visible: set it to {visible}")
+        return self.devices

@@ -102,7 +102,7 @@ def run_stage(
         run.inputs({name: version.md5 for name, version in versions.items()})
         stage_began = time.monotonic()
         with workshop.store.writing(stage.name, character) as out:
-            metrics = stage.code.run(folders, config, out, stage_context(workshop, checkpoints, run, progress))
+            metrics = call(stage, folders, config, out, stage_context(workshop, stage, checkpoints, run, progress))
             seconds = time.monotonic() - stage_began
             results = checks.results(stage, out)
         folder = workshop.store.folder(stage.name, character)
@@ -151,12 +151,23 @@ def checkpoint_folder(
     return folder
 
 
-def stage_context(workshop: Workshop, checkpoints: Path, run: TrackedRun, progress: Progress) -> Any:
+def call(stage: Stage, folders: Mapping[str, Path], config: BaseModel, out: Path, context: Any) -> dict[str, float]:
+    """Run the stage here, or in a process for each device."""
+    if context.devices == 1:
+        return stage.code.run(folders, config, out, context)
+    from stages import distributed
+
+    return distributed.run(f"stages.{stage.name}", folders, config, out, context)
+
+
+def stage_context(workshop: Workshop, stage: Stage, checkpoints: Path, run: TrackedRun, progress: Progress) -> Any:
     from stages.context import Context
 
     settings = workshop.settings
+    trains = stage.uses_gpu and stage.group == "models" and stage.module is None
     return Context(
         device=settings.pick_device(),
+        devices=settings.pick_devices() if trains else 1,
         workers=settings.workers,
         checkpoints=checkpoints,
         on_progress=progress.step,

@@ -71,11 +71,11 @@ class _LossModule(nn.Module):
     def __init__(self, module: nn.Module, loss_of: LossFunction, device: str, precision: str) -> None:
         super().__init__()
         self.module, self.loss_of = module, loss_of
-        self.device, self.half = device, precision == "bf16-mixed"
+        self.device, self.bf16 = device, precision == "bf16-mixed"
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         # Fabric's own mixed precision would round the batch as well, and with it the truth that the loss compares with.
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.half):
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
             total, terms = self.loss_of(batch)
         return total.float(), {key: value.detach() for key, value in terms.items()}
 
