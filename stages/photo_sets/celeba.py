@@ -36,7 +36,7 @@ class CelebASet(PhotoSet, frozen=True):
             raise self.error(f"no folder {images_name}/ in {root} (layout: {self.layout})")
         try:
             identities, splits = read_identities(root), read_partition(root)
-            points = read_centres(root, landmarks_name)
+            points: dict[str, Focus] = {**read_centres(root, landmarks_name)}
         except PhotoSetError as error:
             raise self.error(str(error)) from error
         names = self._checked(images, identities, splits)

@@ -68,7 +68,7 @@ class VerificationBinSet(PhotoSet, frozen=True):
     def _chosen_pairs(self, count: int) -> list[int]:
         """The pairs that the limit leaves, evenly spread over the file so that all folds and both kinds are there."""
         limit = min(self.limit or count, count)
-        return [int(pair) for pair in np.linspace(0, count - 1, limit).round()]
+        return [int((number + 0.5) * count / limit) for number in range(limit)]
 
     def _id(self, number: int) -> str:
         return f"{self.name}/{number:05d}"

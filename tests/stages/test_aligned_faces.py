@@ -1,14 +1,21 @@
+import subprocess
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from models import images
 from models.alignment import REFERENCE, five_points
+from models.parsing import CLASSES
 from stages import aligned_faces, tables
 from stages.aligned_faces import Config
 from stages.context import Context
-from tests.stages import small_tables
+from stages.photo_sets import PhotoSetError
+from tests.models.support import ROOT
+from tests.stages import photo_trees, small_tables
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +78,125 @@ def test_the_number_of_processes_does_not_change_a_byte(inputs: dict[str, Path],
         _run(inputs, tmp_path / name, Config(), workers)
     for file in ("faces.parquet", "quarantine.parquet"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def no_portraits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Everything but photos."""
+    root = tmp_path_factory.mktemp("no_portraits")
+    (root / "portraits").mkdir()
+    tables.write(root / "portraits" / "portraits.parquet", [], small_tables.PORTRAITS)
+    return {"embedded": small_tables.embedded(root / "embedded"), "portraits": root / "portraits"}
+
+
+def _configured(*entries: dict[str, Any], **values: Any) -> Config:
+    return Config(photo_sets=entries, **values)  # type: ignore[arg-type]
+
+
+def test_published_sets_are_aligned_together(no_portraits: dict[str, Path], tmp_path: Path) -> None:
+    """A labelled one, one with pairs and one in a pickle, beside the user's own photos."""
+    photos = tmp_path / "photos"
+    entries = [photo_trees.helen(photos), photo_trees.lfw(photos), photo_trees.verification_bin(photos)]
+    photo_trees.write(photos / "sunak" / "sunak.jpg", photo_trees.jpeg(5))
+    own = {"kind": "folder", "name": "photos", "path": "."}
+    broken = photos / "lfw" / "lfw" / "Jacinda_Ardern" / "Jacinda_Ardern_0002.jpg"
+    broken.write_bytes(b"no picture")
+    out = tmp_path / "out"
+    metrics = _run(no_portraits | {"photos": photos}, out, _configured(own, *entries))
+    assert metrics == {
+        "portraits": 0, "photos": 1, "helen": 3, "lfw": 3, "agedb_30": 6,
+        "quarantined": 1, "quarantined_share": pytest.approx(1 / 14),
+    }  # fmt: skip
+    faces = tables.read(out / "faces.parquet").set_index("id")
+    assert faces.loc["helen/1629243_1", "split"] == "train" and faces.loc["photos/sunak/sunak.jpg", "split"] == "test"
+    assert faces["labels"].notna().sum() == 3 and set(faces["source"]) == {"photos", "helen", "lfw", "agedb_30"}
+    marks = images.decode_labels(bytes(faces.loc["helen/1629243_1", "labels"]))  # type: ignore[arg-type]
+    points = np.asarray(faces.loc["helen/1629243_1", "landmarks"]).reshape(68, 2)
+    for name, part in (("left_eye", slice(42, 48)), ("right_eye", slice(36, 42)), ("nose", slice(31, 36))):
+        x, y = points[part].mean(0).astype(int)
+        assert CLASSES[marks[y - (name == "nose") * 8, x]] == name
+    pairs = tables.read(out / "verification_pairs.parquet")
+    assert list(pairs["source"].value_counts().sort_index().items()) == [("agedb_30", 4), ("lfw", 4)]
+    quarantined = tables.read(out / "quarantine.parquet")["id"].tolist()
+    assert quarantined == ["lfw/Jacinda_Ardern/Jacinda_Ardern_0002.jpg"]
+    assert quarantined[0] in set(pairs["second"]) and set(pairs["first"]) <= set(faces.index)
+    assert {path.name for path in out.iterdir()} == {
+        "faces.parquet", "quarantine.parquet", "verification_pairs.parquet",
+        "photos.png", "helen.png", "lfw.png", "agedb_30.png",
+    }  # fmt: skip
+
+
+def test_people_in_two_splits_are_an_error_or_left_out(no_portraits: dict[str, Path], tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    entries = photo_trees.helen(photos), photo_trees.lapa(photos, train="HELEN_2908549_1_3")
+    inputs = no_portraits | {"photos": photos}
+    with pytest.raises(PhotoSetError, match="Helen:2908549_1"):
+        _run(inputs, tmp_path / "refused", _configured(*entries))
+    assert not list((tmp_path / "refused").iterdir())
+    _run(inputs, tmp_path / "out", _configured(*entries, mixed_people="leave_out"))
+    quarantine = tables.read(tmp_path / "out" / "quarantine.parquet")
+    assert quarantine[["id", "reason"]].to_numpy().tolist() == [
+        ["lapa/train/HELEN_2908549_1_3", "the same person is held out by another photo set"]
+    ]
+
+
+def test_the_face_that_a_set_means_is_taken(no_portraits: dict[str, Path], tmp_path: Path) -> None:
+    """CelebA names the person at its landmarks, who need not be the largest in the photo."""
+    photos = tmp_path / "photos"
+    entry = photo_trees.celeba(photos)
+    large, small = images.shrink(photo_trees.photo(0), 300)[0], images.shrink(photo_trees.photo(1), 200)[0]
+    both = np.full((300, large.shape[1] + small.shape[1], 3), 128, np.uint8)
+    both[: large.shape[0], : large.shape[1]] = large
+    both[: small.shape[0], large.shape[1] :] = small
+    (photos / "celeba" / "img_celeba" / "000001.jpg").write_bytes(images.encode_jpeg(both))
+    marks = photos / "celeba" / "list_landmarks_celeba.txt"
+    rows = marks.read_text().splitlines()
+    points = five_points(photo_trees.landmarks(1)) * 200 / photo_trees.SIDE + (large.shape[1], 0)
+    rows[2] = f"000001.jpg {' '.join(str(round(value)) for value in points.ravel())}"
+    rows[3] = "000002.jpg" + " 3 3" * 5  # nobody is there
+    marks.write_text("\n".join(rows))
+    _run(no_portraits | {"photos": photos}, tmp_path / "out", _configured(entry))
+    faces = tables.read(tmp_path / "out" / "faces.parquet").set_index("id")
+    assert faces.loc["celeba/000001.jpg", "n_faces"] == 2
+    same, other = (aligned_crop(number) for number in (1, 0))
+    taken = images.decode(bytes(faces.loc["celeba/000001.jpg", "image"]))  # type: ignore[arg-type]
+    assert np.abs(taken - same).mean() < 0.5 * np.abs(taken - other).mean()
+    quarantine = tables.read(tmp_path / "out" / "quarantine.parquet").set_index("id")["reason"]
+    assert quarantine.to_dict() == {"celeba/000002.jpg": "no face was found where the photo set has one"}
+
+
+def aligned_crop(number: int) -> np.ndarray:
+    """A portrait in the reference frame, as signed numbers."""
+    crop = aligned_faces.align(photo_trees.photo(number), photo_trees.landmarks(number), 256)[0]
+    return crop.astype(np.int16)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from stages import aligned_faces
+from stages.context import Context
+aligned_faces.CHUNK = 2
+inputs = dict(zip(("embedded", "portraits", "photos"), map(Path, sys.argv[1:4])))
+aligned_faces.run(inputs, aligned_faces.Config(), Path(sys.argv[4]), Context(checkpoints=Path(sys.argv[5])))
+"""
+
+
+def test_a_killed_alignment_goes_on_where_it_was(inputs: dict[str, Path], tmp_path: Path, monkeypatch) -> None:
+    kept, out = tmp_path / "checkpoints", tmp_path / "out"
+    out.mkdir()
+    places = [inputs["embedded"], inputs["portraits"], inputs["photos"], out, kept]
+    with subprocess.Popen([sys.executable, "-c", KILLED, *map(str, places)], cwd=ROOT) as process:
+        deadline = time.monotonic() + 120
+        while len(made := sorted(kept.rglob("*.parquet"))) < 2:
+            assert process.poll() is None and time.monotonic() < deadline, "it ended before it could be killed"
+            time.sleep(0.01)
+        process.kill()
+    made = {path: path.stat().st_mtime_ns for path in sorted(kept.rglob("*.parquet"))}
+    assert 2 <= len(made) < 11 and not (out / "faces.parquet").exists()
+    monkeypatch.setattr(aligned_faces, "CHUNK", 2)
+    aligned_faces.run(inputs, Config(), out, Context(checkpoints=kept))
+    assert {path: path.stat().st_mtime_ns for path in made} == made
+    _run(inputs, tmp_path / "at_once", Config())
+    for file in ("faces.parquet", "quarantine.parquet", "verification_pairs.parquet", "photos.png"):
+        assert (out / file).read_bytes() == (tmp_path / "at_once" / file).read_bytes()
