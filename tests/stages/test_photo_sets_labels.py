@@ -21,7 +21,7 @@ PLAIN = {0: "background", 1: "face", 6: "nose", 7: "upper_lip", 8: "teeth", 9: "
 
 
 def first(build: Callable, root: Path) -> Photo:
-    return next(photo_sets.photos_of(Config(photo_sets=[build(root)]).photo_sets, root))
+    return next(photo_sets.photos_of(Config(photo_sets=(build(root),)).photo_sets, root))
 
 
 def side_of(marks: np.ndarray, name: str) -> float:
