@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -25,6 +26,7 @@ from models.alignment import Face, FaceLandmarker, NoFace, align, apply, apply_3
 from models.images import BadImage
 from stages import photo_sets, tables
 from stages.context import Context
+from stages.parallel import WorkerKilled
 from stages.photo_sets import AnyPhotoSet, FolderSet, People, Photo, labels
 from stages.photo_sets.folder import OWN_PHOTOS
 
@@ -172,6 +174,11 @@ def _in_processes(
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise WorkerKilled(
+                "a worker process was killed during aligned_faces; out of memory? Try fewer workers: a new run goes on "
+                "where this one was"
+            ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

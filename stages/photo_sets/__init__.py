@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from pydantic import Field
@@ -52,10 +52,19 @@ AnyPhotoSet = Annotated[
 
 
 def check_together(sets: Sequence[PhotoSet]) -> None:
-    """Raises ValueError when sets have the same name, or show the same people without saying so."""
+    """Raises ValueError when sets have the same name, lie in one another's way, or show the same people without saying
+    so.
+    """
     names = [one.name for one in sets]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"two photo sets are called {twice[0]}: give each its own name")
+    for own in (one for one in sets if isinstance(one, FolderSet)):
+        for one in sets:
+            if one is not own and PurePosixPath(own.path).is_relative_to(PurePosixPath(one.path)):
+                raise ValueError(
+                    f"photo set {own.name} lies in {one.path}, the place of {one.name}: its photos would count twice; "
+                    f"move {one.name} into a folder of its own"
+                )
     if any(isinstance(one, CelebASet) for one in sets):
         for one in sets:
             if isinstance(one, CelebAMaskHQSet) and one.celeba is None:

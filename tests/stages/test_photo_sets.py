@@ -300,3 +300,11 @@ def test_a_wrong_entry_is_refused(entry: dict[str, Any], reason: str) -> None:
 def test_two_sets_of_one_name_are_refused() -> None:
     with pytest.raises(ValidationError, match="two photo sets are called a"):
         configured({"kind": "lapa", "name": "a", "path": "b"}, {"kind": "helen", "name": "a", "path": "c"})
+
+
+@pytest.mark.parametrize("path", [".", "sets", "sets/mine"])
+def test_a_plain_folder_inside_another_sets_place_is_refused(path: str) -> None:
+    own = {"kind": "folder", "name": "mine", "path": "sets/mine"}
+    with pytest.raises(ValidationError, match="its photos would count twice"):
+        configured(own, {"kind": "celeba", "name": "celeba", "path": path})
+    configured(own, {"kind": "celeba", "name": "celeba", "path": "sets/mine/celeba"})
