@@ -1,88 +1,52 @@
-"""Identity model: SFace (Zhong et al., TIP 2021) as plain torch layers, and its fixed crop out of the reference frame.
+"""Identity model: faces in the reference frame to identity embeddings, by one of several backbones.
 
-Legend: B batch, D = 128 embedding.
+Legend: B batch, C colour channels of the backbone, D embedding, S side of the backbone's crop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .alignment import REFERENCE, fit_similarity, five_points
+from .alignment import REFERENCE, five_points
+from .backbone import Backbone
+from .light_cnn import LightCNN29v2
+from .sface import SFace
 
-CROP = 112
-"""Side of the crop that the network reads."""
+Kind = Literal["sface", "lightcnn29v2"]
 
-TEMPLATE = np.array(
-    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
-)
-"""Where eyes, nose tip and mouth corners lie in that crop (ArcFace's template), pixels."""
+BACKBONES: dict[str, type[Backbone]] = {backbone.kind: backbone for backbone in (SFace, LightCNN29v2)}
 
-# (in, out, stride) of the depthwise-separable stages that follow the first convolution
-_STAGES = (
-    ((32, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2), (256, 256, 1), (256, 512, 2))
-    + ((512, 512, 1),) * 5
-    + ((512, 1024, 2), (1024, 1024, 1))
-)
-
-
-class _Unit(nn.Sequential):
-    """Convolution, batch normalisation, PReLU."""
-
-    def __init__(self, n_in: int, n_out: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
-        super().__init__(
-            nn.Conv2d(n_in, n_out, kernel, stride, kernel // 2, groups=groups, bias=False),
-            nn.BatchNorm2d(n_out, eps=1e-3),
-            nn.PReLU(n_out),
-        )
-
-
-class SFace(nn.Module):
-    """MobileFaceNet-like backbone, 27 convolutions, then one fully connected layer: 9.62 M parameters."""
-
-    dim = 128
-
-    def __init__(self) -> None:
-        super().__init__()
-        units = [_Unit(3, 32, 3)]
-        for n_in, n_out, stride in _STAGES:
-            units += [_Unit(n_in, n_in, 3, stride, groups=n_in), _Unit(n_in, n_out, 1)]
-        self.convolutions = nn.Sequential(*units)
-        self.norm = nn.BatchNorm2d(1024, eps=2e-5)
-        self.dropout = nn.Dropout(0.4)
-        self.fc = nn.Linear(1024 * 7 * 7, self.dim)
-        self.out_norm = nn.BatchNorm1d(self.dim, eps=2e-5)
-
-    def features(self, crops: Tensor) -> Tensor:
-        """Crops [B, 3, 112, 112], RGB in [0, 1] -> [B, 1024, 7, 7], all that comes before the fully connected part."""
-        return self.convolutions(crops * (255 / 128) - 127.5 / 128)
-
-    def head(self, features: Tensor) -> Tensor:
-        """Features [B, 1024, 7, 7] -> embeddings [B, D], not normalised."""
-        return self.out_norm(self.fc(self.dropout(self.norm(features)).flatten(1)))
-
-    def forward(self, crops: Tensor) -> Tensor:
-        """Crops [B, 3, 112, 112], RGB in [0, 1] -> embeddings [B, D], not normalised."""
-        return self.head(self.features(crops))
+GREY = (0.299, 0.587, 0.114)
+"""Weights of R, G and B in the grey value (ITU-R BT.601, as in OpenCV's and Pillow's conversion)."""
 
 
 class IdentityModel(nn.Module):
-    """Faces in the reference frame to unit-length identity embeddings; differentiable down to the pixels."""
+    """Faces in the reference frame to unit-length identity embeddings; differentiable down to the pixels.
 
-    def __init__(self) -> None:
+    `backbone`: SFace, untrained, when none is given.
+    """
+
+    def __init__(self, backbone: Backbone | None = None) -> None:
         super().__init__()
         # On a CPU this layout saves a quarter of the time.
-        self.backbone = SFace().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        frame_to_crop = fit_similarity(five_points(REFERENCE), TEMPLATE)
+        self.backbone: Backbone = (backbone or SFace()).to(memory_format=torch.channels_last)  # pyright: ignore
+        frame_to_crop = self.backbone.placement(five_points(REFERENCE))
         self.scale = float(np.hypot(frame_to_crop[0, 0], frame_to_crop[1, 0]))  # crop pixels for the frame's side
-        self.register_buffer("theta", _sampling_matrix(frame_to_crop), persistent=False)
+        self.register_buffer("theta", _sampling_matrix(frame_to_crop, self.backbone.side), persistent=False)
+        self.register_buffer("grey", torch.tensor(GREY).view(3, 1, 1), persistent=False)
         self.theta: Tensor
+        self.grey: Tensor
+
+    @property
+    def kind(self) -> str:
+        """Name of the backbone: `build(model.kind)` makes another of the same architecture."""
+        return self.backbone.kind
 
     @property
     def dim(self) -> int:
@@ -91,109 +55,65 @@ class IdentityModel(nn.Module):
 
     @classmethod
     def from_onnx(cls, path: Path | str) -> IdentityModel:
-        """The pretrained model, from OpenCV Zoo's block-quantised SFace file."""
-        model = cls()
-        model.backbone.load_state_dict(sface_state_from_onnx(path))
+        """The pretrained SFace, from OpenCV Zoo's block-quantised file."""
+        return cls.from_file("sface", path)
+
+    @classmethod
+    def from_file(cls, kind: Kind | str, path: Path | str) -> IdentityModel:
+        """A pretrained model, from the file that its authors publish. Raises FileNotFoundError or ValueError."""
+        model = build(kind)
+        model.backbone.load_state_dict(model.backbone.read(path))
         return model.eval()
 
-    def crop(self, faces: Tensor) -> Tensor:
-        """Faces [B, 3, H, H] in the reference frame -> [B, 3, 112, 112], without aliasing."""
+    def crop(self, faces: Tensor, margin: int = 0) -> Tensor:
+        """Faces [B, 3, H, H] in the reference frame -> [B, C, S, S] that the backbone reads, without aliasing.
+
+        `margin`: so many pixels more on each side.
+        """
+        if self.backbone.channels == 1 and faces.shape[1] == 3:
+            faces = (faces * self.grey).sum(1, keepdim=True)
         side = round(self.scale)
         if faces.shape[-1] != side:
             faces = functional.interpolate(
                 faces, (side, side), mode="bilinear", align_corners=False, antialias=faces.shape[-1] > side
             )
-        size = (len(faces), faces.shape[1], CROP, CROP)
-        sampling = functional.affine_grid(
-            self.theta.to(faces).expand(len(faces), 2, 3), list(size), align_corners=False
-        )
+        wide = self.backbone.side + 2 * margin
+        theta = self.theta.to(faces)
+        if margin:
+            theta = torch.cat([theta[:, :2] * (wide / self.backbone.side), theta[:, 2:]], 1)
+        size = [len(faces), faces.shape[1], wide, wide]
+        sampling = functional.affine_grid(theta.expand(len(faces), 2, 3), size, align_corners=False)
         return functional.grid_sample(faces, sampling, mode="bilinear", padding_mode="border", align_corners=False)
 
+    def raw_of_crops(self, crops: Tensor) -> Tensor:
+        """Crops [B, C, S, S] in [0, 1] -> embeddings [B, D] before they are brought to length 1."""
+        return self.backbone(crops.contiguous(memory_format=torch.channels_last))
+
     def embed_crops(self, crops: Tensor) -> Tensor:
-        """Crops [B, 3, 112, 112], RGB in [0, 1] -> embeddings [B, D] of length 1."""
-        return functional.normalize(self.backbone(crops.contiguous(memory_format=torch.channels_last)), dim=1)
+        """Crops [B, C, S, S] in [0, 1] -> embeddings [B, D] of length 1."""
+        return functional.normalize(self.raw_of_crops(crops), dim=1)
+
+    def raw(self, faces: Tensor) -> Tensor:
+        """Faces [B, 3, H, H] in the reference frame, RGB in [0, 1] -> embeddings [B, D] before they are brought to
+        length 1.
+        """
+        return self.raw_of_crops(self.crop(faces))
 
     def forward(self, faces: Tensor) -> Tensor:
         """Faces [B, 3, H, H] in the reference frame, RGB in [0, 1] -> embeddings [B, D] of length 1."""
-        return self.embed_crops(self.crop(faces))
+        return functional.normalize(self.raw(faces), dim=1)
 
 
-def _sampling_matrix(frame_to_crop: np.ndarray) -> Tensor:
+def build(kind: Kind | str) -> IdentityModel:
+    """An untrained model of a kind, as meta.json names it. Raises ValueError for one that is not known here."""
+    if kind not in BACKBONES:
+        raise ValueError(f"no identity model of kind {kind!r}; this version knows {', '.join(BACKBONES)}")
+    return IdentityModel(BACKBONES[kind]())
+
+
+def _sampling_matrix(frame_to_crop: np.ndarray, side: int) -> Tensor:
     """affine_grid's matrix: crop coordinates in [-1, 1] to frame coordinates in [-1, 1]."""
     forward = np.vstack([frame_to_crop, [0, 0, 1]])  # frame [0, 1] -> crop pixels
-    crop_pixels = np.array([[CROP / 2, 0, CROP / 2], [0, CROP / 2, CROP / 2], [0, 0, 1]])
+    crop_pixels = np.array([[side / 2, 0, side / 2], [0, side / 2, side / 2], [0, 0, 1]])
     frame_signed = np.array([[2.0, 0, -1], [0, 2, -1], [0, 0, 1]])
     return torch.from_numpy((frame_signed @ np.linalg.inv(forward) @ crop_pixels)[:2]).float()
-
-
-def sface_state_from_onnx(path: Path | str) -> dict[str, Tensor]:
-    """State dict of SFace from its ONNX file; weights stored as blocks of 8-bit integers are multiplied out.
-
-    The graph is a chain, so its nodes meet the layers in order. Raises ValueError where a node does not fit its layer.
-    """
-    import onnx  # needed once; later the weights come from safetensors
-
-    graph = onnx.load(str(path)).graph
-    values = {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer}
-    convolutions, norms, slopes, linear = [], [], [], []
-    for node in graph.node:
-        if node.op_type == "DequantizeLinear":
-            values[node.output[0]] = _dequantised(node, values)
-        elif node.op_type == "Reshape":
-            values[node.output[0]] = values[node.input[0]].reshape(values[node.input[1]])
-        elif node.op_type == "Conv":
-            convolutions.append(values[node.input[1]])
-        elif node.op_type == "BatchNormalization":
-            norms.append([values[name] for name in node.input[1:5]])
-        elif node.op_type == "PRelu":
-            slopes.append(values[node.input[1]].reshape(-1))
-        elif node.op_type == "Gemm":
-            linear.append((values[node.input[1]], values[node.input[2]]))
-    model = SFace()
-    state = dict(_pairs(model, convolutions, norms, slopes, linear))
-    expected = model.state_dict()
-    wrong = [name for name, value in state.items() if expected[name].shape != value.shape]
-    if wrong or state.keys() != expected.keys() or not np.allclose(_input_scaling(values), (127.5, 1 / 128)):
-        raise ValueError(f"{path} is not the SFace network that this project rebuilds ({wrong or 'other layers'})")
-    return state
-
-
-def _dequantised(node: Any, values: Mapping[str, np.ndarray]) -> np.ndarray:
-    """ONNX's blocked DequantizeLinear: (q - zero point) * scale, one scale for each block along the axis."""
-    integers, scale, zero = (values[name] for name in node.input)
-    options = {attribute.name: attribute.i for attribute in node.attribute}
-    axis, block = options.get("axis", 1), options["block_size"]
-    spread = [np.repeat(v, block, axis).take(range(integers.shape[axis]), axis) for v in (scale, zero)]
-    return ((integers.astype(np.float32) - spread[1].astype(np.float32)) * spread[0]).astype(np.float32)
-
-
-def _input_scaling(values: Mapping[str, np.ndarray]) -> tuple[float, float]:
-    return float(values["scalar_op1"].item()), float(values["scalar_op2"].item())
-
-
-def _pairs(
-    model: SFace,
-    convolutions: Sequence[np.ndarray],
-    norms: Sequence[Sequence[np.ndarray]],
-    slopes: Sequence[np.ndarray],
-    linear: Sequence[tuple[np.ndarray, np.ndarray]],
-) -> Iterator[tuple[str, Tensor]]:
-    """Names of the torch layers beside the values that belong there."""
-    if (len(convolutions), len(norms), len(slopes), len(linear)) != (27, 29, 27, 1):
-        raise ValueError("the file does not hold SFace's 27 convolutions and one fully connected layer")
-    for i in range(27):
-        yield f"convolutions.{i}.0.weight", _tensor(convolutions[i])
-        yield f"convolutions.{i}.2.weight", _tensor(slopes[i])
-    prefixes = [*(f"convolutions.{i}.1" for i in range(27)), "norm", "out_norm"]
-    for prefix, (gamma, beta, mean, variance) in zip(prefixes, norms, strict=True):
-        yield f"{prefix}.weight", _tensor(gamma)
-        yield f"{prefix}.bias", _tensor(beta)
-        yield f"{prefix}.running_mean", _tensor(mean)
-        yield f"{prefix}.running_var", _tensor(variance)
-        yield f"{prefix}.num_batches_tracked", torch.zeros((), dtype=torch.long)
-    yield "fc.weight", _tensor(linear[0][0])
-    yield "fc.bias", _tensor(linear[0][1])
-
-
-def _tensor(value: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.array(value, np.float32))

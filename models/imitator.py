@@ -2,7 +2,9 @@
 gradient.
 
 Eight layers 512-512-512-256-128-64-64-3 for 512 pixels (Shi et al., TPAMI 2022); smaller pictures leave out the first
-ones.
+ones. For 264 parameters, as the male character of ICCV 2019 has (208 continuous ones and 56 choices), it has 13,376,515
+weights and takes 3.223 G multiply-adds; published are 13.4 M and 3.22 G. Each parameter more or less changes both by
+8,192, so 261 to 272 of them give 13.4 M.
 """
 
 from __future__ import annotations

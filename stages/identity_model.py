@@ -1,7 +1,9 @@
-"""Identity model: SFace's pretrained weights as torch layers, fine-tuned to tell the training people apart.
+"""Identity model: a backbone learns to tell the training people apart; the layer that names them is dropped afterwards.
 
-The weights with the best verification of people held out of training are kept, and only if real photos get no worse:
-fine-tuning on portraits must not cost what the model knows about real faces, so "0 steps kept" is a possible answer.
+SFace starts from the pretrained weights that come with the project, Light CNN-29 v2 from its authors' checkpoint or
+from scratch. The weights with the best verification of people held out of training are kept, and only if real photos
+get no worse: fine-tuning on portraits must not cost what a model knows about real faces, so "0 steps kept" is a
+possible answer.
 """
 
 from __future__ import annotations
@@ -14,30 +16,51 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 from sklearn.metrics import auc, roc_curve
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.identity import IdentityModel
+from models.identity import IdentityModel, Kind, build
+from models.published import fingerprint
 from stages import tables
 from stages.context import Context
-from stages.training import Batch, Optimiser, Training, load_weights, read_meta, rows_for, save_model, train
+from stages.training import (
+    Batch,
+    Optimiser,
+    Training,
+    generator_for,
+    load_weights,
+    read_meta,
+    rows_for,
+    save_model,
+    train,
+)
 
-VERSION = "1"
+VERSION = "2"
 INPUTS = ("embedded", "aligned_faces")
 
 WEIGHTS = "identity/sface.onnx"
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
-    """Which layers are fine-tuned, and how."""
+    """Which backbone, from which weights, and how it is trained."""
 
+    backbone: Kind = "sface"
+    """lightcnn29v2: the papers'."""
+    weights: Path | None = None
+    """A pretrained file of the backbone's authors. None: SFace takes the one that comes with the project, Light CNN is
+    trained from scratch.
+    """
     trainable: Literal["head", "all"] = "all"
     """head: the fully connected part on convolution features that are computed once."""
     loss: Literal["softmax", "cosface", "arcface"] = "cosface"
     margin: float = 0.2
     scale: float = 32.0
+    shift: int = Field(default=0, ge=0)
+    """Largest random shift of a training crop, pixels, for `trainable: all`; Light CNN's authors: 8."""
+    mirror: bool = False
+    """Mirror half of the training crops, for `trainable: all`, as Light CNN's authors do."""
     training: Training = Training(
         steps=2000,
         batch=64,
@@ -48,7 +71,23 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     max_pairs: int = Field(default=20_000, gt=0)
     """Different-person pairs in a verification set; all same-person pairs are used."""
     tolerance: float = 0.0
-    """How far a held-out AUC may fall below that of the pretrained weights and still count as no worse."""
+    """How far a held-out AUC may fall below that of the weights at the start and still count as no worse."""
+
+    @property
+    def from_scratch(self) -> bool:
+        """Are there no weights to start from?"""
+        return self.backbone != "sface" and self.weights is None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Config:
+        if self.from_scratch and self.trainable != "all":
+            raise ValueError(
+                f"{self.backbone} without `weights` is trained from scratch, which needs `trainable: all`; "
+                "to fine-tune it, give its authors' checkpoint as `weights`"
+            )
+        if (self.shift or self.mirror) and self.trainable != "all":
+            raise ValueError("`shift` and `mirror` need `trainable: all`: `head` computes each face's features once")
+        return self
 
 
 class MarginHead(nn.Module):
@@ -101,7 +140,7 @@ def verification(
 
 
 class _Best:
-    """The weights kept so far: at first the pretrained ones. Its state goes into the checkpoint."""
+    """The weights kept so far: at first those at the start. Its state goes into the checkpoint."""
 
     def __init__(self, module: nn.Module, tolerance: float) -> None:
         self.module, self.tolerance = module, tolerance
@@ -141,8 +180,8 @@ def _mean(values: Mapping[str, float]) -> float:
 class _Tuner(nn.Module):
     """The model and its classification layer, with the training rows and the held-out ones.
 
-    Batch statistics stay the pretrained ones (eval mode throughout): portraits must not shift what real photos are
-    normalised by.
+    Pretrained weights stay in eval mode throughout: portraits must not shift the batch statistics that real photos are
+    normalised by. A model from scratch has its training mode, and with it its authors' dropout.
     """
 
     def __init__(self, model: IdentityModel, config: Config, context: Context, faces: pd.DataFrame) -> None:
@@ -155,28 +194,29 @@ class _Tuner(nn.Module):
         torch.manual_seed(config.training.seed)
         self.margin_head = MarginHead(model.dim, max(len(self.people), 1), config.loss, config.margin, config.scale)
         model.requires_grad_(config.trainable == "all")
-        model.backbone.fc.requires_grad_(True)
-        model.backbone.out_norm.requires_grad_(True)
-        self.train_inputs = self._prepare(faces, rows, "training faces")
+        for layer in model.backbone.last_layers:
+            layer.requires_grad_(True)
+        self.train_inputs = self._prepare(faces, rows, "training faces", config.shift)
         self.held_inputs = {name: self._prepare(faces, at, name) for name, at in self.sets.items()}
         self.held_people = {name: faces["person"].to_numpy()[at].astype(str) for name, at in self.sets.items()}
 
     def train(self, mode: bool = True) -> _Tuner:
-        """Only the classification layer has a training mode."""
+        """Pretrained layers have no training mode."""
         super().train(False)
         self.margin_head.train(mode)
+        self.model.train(mode and self.config.from_scratch)
         return self
 
     @torch.no_grad()
-    def _prepare(self, faces: pd.DataFrame, rows: np.ndarray, what: str) -> Tensor:
-        """What a step starts from: convolution features (half precision) for `head`, 112-pixel crops (uint8) for
-        `all`.
+    def _prepare(self, faces: pd.DataFrame, rows: np.ndarray, what: str, margin: int = 0) -> Tensor:
+        """What a step starts from: convolution features (half precision) for `head`, crops (uint8, `margin` pixels more
+        on each side) for `all`.
         """
         self.model.eval()
         pictures = tables.Pictures(faces["image"].to_numpy()[rows].tolist(), size=256, cache_bytes=0)
 
         def prepared(images: Tensor) -> Tensor:
-            crops = self.model.crop(images)
+            crops = self.model.crop(images, margin)
             if self.config.trainable == "all":
                 return (crops * 255).round().byte()
             return self.model.backbone.features(crops).half()
@@ -194,7 +234,10 @@ class _Tuner(nn.Module):
     def batch_at(self, k: int) -> Batch:
         training = self.config.training
         rows = torch.from_numpy(rows_for(k, training.batch, len(self.labels), training.seed))
-        return {"prepared": self.train_inputs[rows], "people": self.labels[rows]}
+        prepared = self.train_inputs[rows]
+        if self.config.shift or self.config.mirror:
+            prepared = augment(prepared, self.config.shift, self.config.mirror, generator_for(k, training.seed))
+        return {"prepared": prepared, "people": self.labels[rows]}
 
     def loss_of(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         loss = self.margin_head(self._embed(batch["prepared"]), batch["people"])
@@ -212,6 +255,17 @@ class _Tuner(nn.Module):
         return figures
 
 
+def augment(crops: Tensor, shift: int, mirror: bool, random: torch.Generator) -> Tensor:
+    """Crops [B, C, S + 2 shift, S + 2 shift] -> [B, C, S, S], each cut out somewhere and, with `mirror`, half of them
+    mirrored.
+    """
+    side = crops.shape[-1] - 2 * shift
+    corners = torch.randint(0, 2 * shift + 1, (len(crops), 2), generator=random).tolist()
+    cut = [crop[:, y : y + side, x : x + side] for crop, (y, x) in zip(crops, corners, strict=True)]
+    flipped = torch.rand(len(crops), generator=random) < 0.5 if mirror else torch.zeros(len(crops), dtype=torch.bool)
+    return torch.stack([crop.flip(-1) if turn else crop for crop, turn in zip(cut, flipped.tolist(), strict=True)])
+
+
 def _held_out(faces: pd.DataFrame) -> dict[str, np.ndarray]:
     """Rows of the verification sets: validation people of the portraits, and real photos that are not trained on."""
     portraits = (faces["source"] == "portraits").to_numpy()
@@ -222,13 +276,29 @@ def _held_out(faces: pd.DataFrame) -> dict[str, np.ndarray]:
     }
 
 
+def _start(inputs: Mapping[str, Path], config: Config) -> IdentityModel:
+    """The model before its first step, in eval mode."""
+    if config.from_scratch:
+        torch.manual_seed(config.training.seed)
+        return build(config.backbone).eval()
+    return IdentityModel.from_file(config.backbone, config.weights or inputs["embedded"] / WEIGHTS)
+
+
 def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
-    """Writes model.safetensors and meta.json (steps kept, verification before and after)."""
+    """Writes model.safetensors and meta.json (steps kept, verification before and after).
+
+    Raises ValueError when the faces do not suffice for training from scratch.
+    """
     faces = tables.read(inputs["aligned_faces"] / "faces.parquet", ["source", "person", "split", "image"])
-    model = IdentityModel.from_onnx(inputs["embedded"] / WEIGHTS).to(context.device)
+    model = _start(inputs, config).to(context.device)
     tuner = _Tuner(model, config, context, faces)
     best = _Best(model, config.tolerance)
     before = tuner.verify()
+    if config.from_scratch and (len(tuner.people) < 2 or not before):
+        raise ValueError(
+            "training from scratch needs two training people, and two held-out people of whom one has two faces: "
+            "add a photo set with identities, or give the authors' checkpoint as `weights`"
+        )
     best.offer(0, {name: values["auc"] for name, values in before.items()})
     steps = 0
 
@@ -243,8 +313,9 @@ def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context)
     model.load_state_dict(best.weights)
     after = tuner.verify()
     figures = {"steps_trained": steps, "steps_kept": best.step, "before": before, "after": after}
-    meta = {"model": "sface", "dim": model.dim, "trainable": config.trainable, "people": len(tuner.people)}
-    save_model(out, model, {**meta, "verification": figures})
+    meta = {"model": model.kind, "dim": model.dim, "trainable": config.trainable, "people": len(tuner.people)}
+    origin = {"weights": fingerprint(config.weights)} if config.weights else {}
+    save_model(out, model, {**meta, **origin, "verification": figures})
     metrics = {"steps_trained": float(steps), "steps_kept": float(best.step)}
     for name in after:
         for key in ("auc", "accuracy"):
@@ -253,10 +324,10 @@ def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context)
 
 
 def load(folder: Path) -> IdentityModel:
-    """The kept model, in eval mode. Raises ValueError for another kind of network."""
-    kind = read_meta(folder).get("model")
-    if kind != "sface":
-        raise ValueError(f"{folder} holds an identity model of kind {kind!r}; this version knows 'sface'")
-    model = IdentityModel()
+    """The kept model, in eval mode. Raises ValueError for a kind of network that this version does not know."""
+    try:
+        model = build(str(read_meta(folder).get("model")))
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from error
     load_weights(folder, model)
     return model.eval()

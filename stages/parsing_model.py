@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from models import images
 from models.parsing import CLASSES, MIRRORED, FaceParser, count_confusion, f1_scores, mean_f1
+from models.published import fingerprint
 from stages import tables
 from stages.context import Context
 from stages.pictures import colour_labels
@@ -30,7 +31,7 @@ from stages.training import (
     train,
 )
 
-VERSION = "1"
+VERSION = "2"
 INPUTS = ("aligned_faces",)
 
 
@@ -42,6 +43,8 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     dilate: bool = True
     stages: int = Field(default=4, ge=2, le=4)
     """Residual stages kept."""
+    pretrained: Path | None = None
+    """ImageNet weights to start from: a file of torchvision's ResNet of this depth; needs `width: 1`."""
     size: int = Field(default=256, ge=64)
     """Pixels at which faces are parsed; the classes come at an eighth of it."""
     flip: bool = True
@@ -67,6 +70,8 @@ def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context)
         raise ValueError("no labelled training faces in faces.parquet")
     torch.manual_seed(config.training.seed)
     parser = FaceParser(config.depth, config.width, config.dilate, config.stages)
+    if config.pretrained:
+        parser.load_pretrained(config.pretrained)
     pictures, labels = _columns(training_rows, config.size)
     weights = _class_weights(labels, config.class_balance).to(context.device)
 
@@ -92,11 +97,9 @@ def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context)
     parser.eval()
     final = evaluate(config.training.steps)
     architecture = {"depth": config.depth, "width": config.width, "dilate": config.dilate, "stages": config.stages}
-    save_model(
-        out,
-        parser,
-        {"model": "resnet", **architecture, "size": config.size, "classes": list(CLASSES), "validation": final},
-    )
+    origin = {"pretrained": fingerprint(config.pretrained)} if config.pretrained else {}
+    meta = {"model": "resnet", **architecture, **origin, "size": config.size, "classes": list(CLASSES)}
+    save_model(out, parser, {**meta, "validation": final})
     _sheets(parser, faces, validation_rows, config, out, context.device)
     return final
 

@@ -1,10 +1,14 @@
+from typing import get_args
+
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
 
-from models.identity import CROP, TEMPLATE, IdentityModel, sface_state_from_onnx
+from models.alignment import REFERENCE, apply, five_points
+from models.identity import BACKBONES, IdentityModel, Kind, build
+from models.sface import TEMPLATE, sface_state_from_onnx
 from tests.models.support import PHOTOS, SFACE, aligned_photos
 
 
@@ -58,18 +62,54 @@ def test_swapped_colours_or_a_wrong_range_would_be_noticed(model: IdentityModel,
     assert (right * bytes_range).sum(1).max() < 0.9
 
 
+@pytest.mark.parametrize("kind", get_args(Kind))
 @pytest.mark.parametrize("size", [128, 256, 512])
-def test_the_crop_puts_the_reference_points_on_the_template(model: IdentityModel, size: int) -> None:
-    from models.alignment import REFERENCE, apply, fit_similarity, five_points
-
-    expected = apply(fit_similarity(five_points(REFERENCE), TEMPLATE), five_points(REFERENCE))
+def test_the_crop_puts_the_reference_points_where_the_backbone_wants_them(kind: Kind, size: int) -> None:
+    model = build(kind)
+    backbone = model.backbone
+    expected = apply(backbone.placement(five_points(REFERENCE)), five_points(REFERENCE))
     rows, columns = torch.meshgrid(torch.arange(size) + 0.5, torch.arange(size) + 0.5, indexing="ij")
-    crop_rows, crop_columns = torch.meshgrid(torch.arange(CROP) + 0.5, torch.arange(CROP) + 0.5, indexing="ij")
+    side = torch.arange(backbone.side) + 0.5
+    crop_rows, crop_columns = torch.meshgrid(side, side, indexing="ij")
     for (x, y), (u, v) in zip(five_points(REFERENCE) * size, expected, strict=True):
         blob = torch.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * (size * 0.02) ** 2))
         crop = model.crop(blob[None, None])[0, 0]
         found = (crop_columns * crop).sum() / crop.sum(), (crop_rows * crop).sum() / crop.sum()
         assert float(found[0]) == pytest.approx(u, abs=0.3) and float(found[1]) == pytest.approx(v, abs=0.3)
+
+
+def test_sfaces_crop_is_arcfaces() -> None:
+    placed = apply(build("sface").backbone.placement(five_points(REFERENCE)), five_points(REFERENCE))
+    assert np.abs(placed - TEMPLATE).max() < 6, "one similarity cannot meet all five points, but comes near"
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_a_margin_shows_more_of_the_same_crop(kind: Kind, faces: torch.Tensor) -> None:
+    model = build(kind)
+    inner, wide = model.crop(faces[:2]), model.crop(faces[:2], 8)
+    assert wide.shape[-1] == inner.shape[-1] + 16
+    assert torch.allclose(wide[:, :, 8:-8, 8:-8], inner, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_each_kind_gives_embeddings_of_its_length(kind: Kind, faces: torch.Tensor) -> None:
+    model = build(kind).eval()
+    backbone = model.backbone
+    with torch.no_grad():
+        crops, raw, embeddings = model.crop(faces[:2]), model.raw(faces[:2]), model(faces[:2])
+        features = backbone.features(crops)
+        assert torch.allclose(backbone.head(features), raw, atol=1e-4), "the two halves are the whole"
+    assert crops.shape == (2, backbone.channels, backbone.side, backbone.side)
+    assert features.shape == (2, *backbone.map_shape)
+    assert raw.shape == (2, model.dim) and model.dim == {"sface": 128, "lightcnn29v2": 256}[kind]
+    assert torch.allclose(embeddings, raw / raw.norm(dim=1, keepdim=True), atol=1e-6)
+    assert torch.allclose(model.embed_crops(crops), embeddings, atol=1e-6)
+
+
+def test_the_kinds_of_configurations_are_those_that_can_be_built() -> None:
+    assert set(get_args(Kind)) == set(BACKBONES) and all(build(kind).kind == kind for kind in BACKBONES)
+    with pytest.raises(ValueError, match=r"'facenet'.*sface, lightcnn29v2"):
+        build("facenet")
 
 
 def test_embeddings_hardly_depend_on_the_pictures_size(model: IdentityModel, faces: torch.Tensor) -> None:
@@ -78,10 +118,14 @@ def test_embeddings_hardly_depend_on_the_pictures_size(model: IdentityModel, fac
         assert (model(faces) * model(smaller)).sum(1).min() > 0.95
 
 
-def test_the_gradient_reaches_the_pixels(model: IdentityModel, faces: torch.Tensor) -> None:
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_through_a_frozen_model_the_gradient_reaches_the_pixels_alone(kind: Kind, faces: torch.Tensor) -> None:
+    model = build(kind).eval().requires_grad_(False)
     pixels = faces[:1].clone().requires_grad_()
     model(pixels)[0, 0].backward()
     assert pixels.grad is not None and pixels.grad.abs().sum() > 0
+    assert bool((pixels.grad != 0).any(dim=1).float().mean() > 0.3), "not only a few of them"
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_another_network_is_refused(tmp_path) -> None:
