@@ -15,7 +15,7 @@ from stages.context import Context
 from stages.training import Batch, Optimiser, Training, generator_for, rows_for, train
 
 TOLERANCE = 2e-5
-_BASE = Training(steps=20, batch=6, accumulate=2, log_every=1, clip=0.1)
+_BASE = Training(steps=20, batch=6, accumulate=2, log_every=1, clip=0.2)  # which holds back about every other step
 CONFIGS = {
     "adam": _BASE.model_copy(update={"optimiser": Optimiser(kind="adam", rate=0.02, schedule="onecycle", warmup=0.2)}),
     "sgd": _BASE.model_copy(
@@ -24,12 +24,12 @@ CONFIGS = {
 }
 GOLDEN = {
     "adam": [
-        0.4327498, 0.4331803, 0.3647469, 0.3492235, 0.3763574, 0.3351879, 0.3117838, 0.2987320, 0.3601449, 0.2916876,
-        0.3205476, 0.3024418, 0.2806866, 0.2746503, 0.2981073, 0.3041382, 0.2772066, 0.3390091, 0.2806644, 0.2691747,
+        0.4327498, 0.4331803, 0.3647468, 0.3492236, 0.3764292, 0.3351690, 0.3118621, 0.2993024, 0.3621093, 0.2941613,
+        0.3226422, 0.3013975, 0.2785123, 0.2722376, 0.2958092, 0.3030953, 0.2758620, 0.3372183, 0.2809239, 0.2681363,
     ],
     "sgd": [
-        0.4327498, 0.4281706, 0.3658951, 0.3538563, 0.3834132, 0.3436168, 0.3159944, 0.3504574, 0.3575460, 0.3306993,
-        0.3444894, 0.3502104, 0.3033099, 0.2983194, 0.3217683, 0.3243998, 0.3034334, 0.3613640, 0.3148030, 0.2880197,
+        0.4327498, 0.4201664, 0.3549571, 0.3445560, 0.3800215, 0.3413824, 0.3091423, 0.3145692, 0.3441795, 0.3051540,
+        0.3393508, 0.3211249, 0.2953231, 0.2922240, 0.3203934, 0.3229943, 0.2999775, 0.3588091, 0.3010657, 0.2880172,
     ],
 }  # fmt: skip
 DIM, SLIDERS, CHOICES, ROWS = 12, 6, 3, 50
@@ -105,9 +105,9 @@ def test_the_order_of_sums_moves_no_loss_by_a_tenth_of_the_tolerance(name: str) 
         ("adam", "optimiser", {"warmup": 0.25}),
         ("adam", "optimiser", {"schedule": "cosine"}),
         ("sgd", "optimiser", {"decay_every": 8}),
-        # clipping; Adam takes no notice of a factor that all gradients share, so it is SGD that guards the bound
+        # clipping
         ("adam", "training", {"clip": None}),
-        ("sgd", "training", {"clip": 0.101}),
+        ("sgd", "training", {"clip": 0.201}),
         # the mean over accumulated batches, the random numbers of a batch, the precision
         ("sgd", "training", {"accumulate": 1}),
         ("adam", "training", {"seed": 1}),

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from stages.context import Context
-from stages.training import CHECKPOINT, NotFinite, Optimiser, Training, generator_for, rows_for, train
+from stages.training import CHECKPOINT, NotFinite, Optimiser, Prefetcher, Training, generator_for, rows_for, train
 from tests.models.support import ROOT
 from tests.stages import tiny_training
 
@@ -248,11 +248,18 @@ def test_batches_made_ahead_change_nothing(ahead: int) -> None:
     _assert_same(plain, module)
 
 
-@pytest.mark.parametrize("stop_at", [0, 3])
-def test_the_thread_that_makes_batches_ends_with_the_training(stop_at: int) -> None:
+def test_the_thread_that_makes_batches_ends_with_the_training_and_tells_its_errors_in_turn() -> None:
+    def batch_at(k: int) -> dict[str, torch.Tensor]:
+        if k == 4:
+            raise _Stop
+        return {"k": torch.tensor(k)}
+
     before = set(threading.enumerate())
-    _, _, steps = _run(Training(steps=20, batch=4, prefetch=4), stop_at=stop_at)
-    assert steps == -1 and set(threading.enumerate()) == before
+    with pytest.raises(_Stop), Prefetcher(batch_at, range(0, 10, 2), ahead=3) as batches:
+        assert [int(batches.take()["k"]) for _ in range(2)] == [0, 2]
+        assert set(threading.enumerate()) != before
+        batches.take()
+    assert set(threading.enumerate()) == before
 
 
 def test_a_batch_of_global_random_numbers_is_not_made_ahead() -> None:
