@@ -114,7 +114,7 @@ def run(
         print_json({**summary, "scorecard": card})
         return
     if card:
-        _print_scorecard(card, False)
+        _print_scorecard(settings, card, False)
     for reason in outcome.refused:
         notes().print(f"[yellow]not promoted:[/] {reason}")
     screen.print(f"made: {', '.join(outcome.made) or 'nothing, all up to date'} in {outcome.seconds:.1f} s")
@@ -131,10 +131,12 @@ def _scorecard(settings: Settings, instance: Any) -> dict[str, Any]:
     return compare(instance, Store.of(settings), Tracking.of(settings), settings.character)
 
 
-def _print_scorecard(card: dict[str, Any], detailed: bool) -> None:
-    from orchestration.scorecards import table
+def _print_scorecard(settings: Settings, card: dict[str, Any], detailed: bool) -> None:
+    from orchestration.scorecards import page, table
+    from orchestration.store import Store
 
     screen.print(table(card, detailed))
+    screen.print(f"with pictures: {page(Store.of(settings), settings.character)}", soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -253,10 +255,12 @@ def export(
 @one_line_errors
 def scorecard(
     character: Character = "",
-    detailed: Annotated[bool, typer.Option("--detailed", help="Every slider, group and class too.")] = False,
+    detailed: Annotated[bool, typer.Option("--detailed", help="Every slider, class and group too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """The last evaluation: the **candidate** beside the average face, the bound and the model in production."""
+    """The last evaluation: the **candidate** beside the average face, the bound and the model in production; and where
+    its page with pictures lies.
+    """
     from orchestration.instance import open_instance
 
     settings = get_settings(character=character)
@@ -265,7 +269,7 @@ def scorecard(
     if as_json:
         print_json(card)
     else:
-        _print_scorecard(card, detailed)
+        _print_scorecard(settings, card, detailed)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -16,6 +17,7 @@ from orchestration.store import Store
 from orchestration.tracking import Tracking
 
 THROUGHPUT = "throughput"
+PAGE = "scorecard.html"
 
 
 class NoScorecard(Exception):
@@ -65,21 +67,30 @@ def scores(card: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Map
 
 
 def table(card: Mapping[str, Any], detailed: bool = False) -> Table:
-    """Scores, baselines, bounds and production's, one a line; per-slider and per-class ones only when detailed."""
+    """Scores with intervals, baselines, bounds and production's, one a line; those of single sliders, classes, groups
+    of people and strengths of degradation only when detailed."""
     shown = Table(title="Scorecard", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    shown.add_column("score", no_wrap=True)
-    for column in ("candidate", "average face", "bound", "production"):
-        shown.add_column(column, justify="right")
+    shown.add_column("score", overflow="fold")
+    for column in ("candidate", "95 %", "baseline", "bound", "production"):
+        shown.add_column(column, justify="right", no_wrap=True)
     before = dict(scores(card["production"])) if card.get("production") else {}
     hidden = 0
     for path, score in scores(card):
         if path.count(".") > 1 and not detailed:
             hidden += 1
             continue
-        production = before.get(path, {})
+        interval, production = score.get("ci"), before.get(path, {})
         cells = (score["value"], score.get("baseline"), score.get("bound"), production.get("value"))
-        shown.add_row(path, *("–" if cell is None else f"{cell:.4g}" for cell in cells))
-    reasons = dict.fromkeys(score["reason"] for _, score in scores(card) if "reason" in score)
+        value, *others = ("–" if cell is None else f"{cell:.4g}" for cell in cells)
+        shown.add_row(path, value, f"{interval[0]:.3g} to {interval[1]:.3g}" if interval else "", *others)
+    reasons = dict.fromkeys(
+        score["reason"] for path, score in scores(card) if "reason" in score and (detailed or path.count(".") < 2)
+    )
     captions = [f"{hidden} more with `likeness scorecard --detailed`"] if hidden else []
     shown.caption = "\n".join([*captions, *(f"– {reason}" for reason in reasons)])
     return shown
+
+
+def page(store: Store, character: str) -> Path:
+    """The last evaluation as a page for a browser; where it lies once `compare` has brought it."""
+    return store.folder("scorecard", character) / PAGE

@@ -4,13 +4,16 @@ Scores of likeness belong to the engine's render. Where a character has only exp
 place, and the scores say so.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
@@ -31,6 +34,8 @@ from stages.drawing import Drawn, Engine, open_engine
 from stages.pictures import IMITATOR_MARK, marked
 
 FACE_SIZE = 256
+PORTRAITS = "portraits"
+"""The source of synthetic portraits; every other one is of real photos."""
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
@@ -39,6 +44,10 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     people: int = Field(default=1000, ge=2, description="held-out people at the most")
     judged: int = Field(default=1000, ge=2, description="of these, how many the judge compares")
     searched: int = Field(default=200, ge=0, description="of these, how many are also searched for by gradient")
+    photos: int = Field(default=1000, ge=0, description="real photos at the most, whole people")
+    validation: int = Field(default=300, ge=0, description="validation people that parameter vectors are normalised by")
+    degraded: int = Field(default=60, ge=1, description="held-out people whose portraits are made worse")
+    degraded_judged: int = Field(default=16, ge=1, description="of these, how many the judge compares")
     pairs: int = Field(default=1000, ge=1, description="unseen renders at the most")
     visible: float = Field(
         default=0.004,
@@ -54,7 +63,9 @@ class Bench:
     schema: Schema
     engine: Engine | None
     faces: pd.DataFrame  # held-out synthetic portraits
-    photos: pd.DataFrame  # real photos
+    photos: pd.DataFrame  # real photos of people who never trained
+    validation: pd.DataFrame  # portraits of validation people
+    validation_photos: pd.DataFrame  # real photos of validation people
     pairs: pd.DataFrame  # unseen renders
     identity: IdentityModel
     encoder: Encoder
@@ -67,10 +78,8 @@ class Bench:
     @classmethod
     def load(cls, inputs: Mapping[str, Path], config: Config, context: Context) -> "Bench":
         """Raises CharacterError or SchemaError when the character's folder cannot be used."""
-        faces = tables.read(inputs["aligned_faces"] / "faces.parquet")
-        test = faces[(faces["split"] == "test") & (faces["source"] == "portraits")]
-        people = sorted(test["person"].unique())[: config.people]
-        test = test[test["person"].isin(people)].sort_values("id").reset_index(drop=True)
+        tables_of = _Faces(inputs["aligned_faces"])
+        test = tables_of.some("test", True, config.people)
         pairs = tables.read(inputs["rendered_pairs"] / "pairs.parquet")
         character = Character.load(inputs["character"])
         identity = identity_stage.load(inputs["identity_model"]).to(context.device).eval()
@@ -79,7 +88,9 @@ class Bench:
             schema=character.schema,
             engine=open_engine(character, inputs["embedded"], context.device),
             faces=test,
-            photos=faces[faces["source"] == "photos"].sort_values("id").reset_index(drop=True),
+            photos=tables_of.photos(config.photos),
+            validation=tables_of.some("val", True, config.validation),
+            validation_photos=tables_of.some("val", False, config.validation),
             pairs=pairs[pairs["split"] == "test"].head(config.pairs).reset_index(drop=True),
             identity=identity,
             encoder=encoder,
@@ -102,6 +113,11 @@ class Bench:
         """From pictures to parameters, landmarks and alignment included; a context manager."""
         landmarks = self.inputs["embedded"] / "landmarks" / "face_landmarker.task"
         return Predictor(landmarks, self.identity, self.encoder, device=self.context.device)
+
+    @cached_property
+    def embeddings(self) -> NDArray[np.float32]:
+        """Identity embeddings [N,D] of `faces`."""
+        return self.embed(self.faces)
 
     @property
     def portraits_are_its_own(self) -> bool:
@@ -145,6 +161,42 @@ class Bench:
             for image in (resize(photo, FACE_SIZE), marked(resize(render, FACE_SIZE), mark))
         ]
         return grid(pairs, columns=8)
+
+
+class _Faces:
+    """Rows of the aligned faces; only what is asked for is read, because a real set can be far larger than memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "faces.parquet"
+        self.known = ds.dataset(self.path).to_table(columns=["id", "source", "person", "split"]).to_pandas()
+        pairs = folder / "verification_pairs.parquet"
+        table = (
+            tables.read(pairs, ["first", "second"]) if pairs.is_file() else pd.DataFrame(columns=["first", "second"])
+        )
+        self.in_protocols = {*table["first"], *table["second"]}
+
+    def some(self, split: str, portraits: bool, people: int) -> pd.DataFrame:
+        """Portraits, or real photos, of the first people of a split."""
+        of = self.known[(self.known["split"] == split) & ((self.known["source"] == PORTRAITS) == portraits)]
+        return self._read(of[of["person"].isin(sorted(of["person"].unique())[:people])])
+
+    def photos(self, most: int) -> pd.DataFrame:
+        """Real test photos, person by person, but for those that a verification protocol uses."""
+        of = self.known[(self.known["split"] == "test") & (self.known["source"] != PORTRAITS)]
+        of = of[~of["id"].isin(self.in_protocols)].sort_values(["source", "person", "id"])
+        sizes = of.groupby(["source", "person"], sort=True)["id"].transform("size").to_numpy()
+        ends = of.groupby(["source", "person"], sort=True).ngroup().to_numpy()
+        kept = np.cumsum(sizes * ~pd.Series(ends).duplicated().to_numpy()) <= most
+        return self._read(of[kept])
+
+    def _read(self, rows: pd.DataFrame) -> pd.DataFrame:
+        return faces_of(self.path, rows["id"].tolist())
+
+
+def faces_of(path: Path, ids: Sequence[str]) -> pd.DataFrame:
+    """The rows of an aligned table with these ids that are there, sorted by id."""
+    wanted = pc.field("id").isin(pa.array(ids, pa.string()))
+    return ds.dataset(path).to_table(filter=wanted).to_pandas().sort_values("id").reset_index(drop=True)
 
 
 def as_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -1,12 +1,19 @@
-"""Scores as plain functions of arrays, and confidence intervals by bootstrap over people."""
+"""Scores as plain functions of arrays, and confidence intervals by bootstrap over people.
+
+Rows of one person are not independent, so whole people are resampled. Nearly every score here is a function of sums
+over people; then 500 resamples are one product of matrices (`draws`, `sums_by`). The same number of people is always
+drawn in the same way, so that two scores of the same people are compared pair by pair.
+"""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 RESAMPLES = 500
+TINY = 1e-12
 
 
 class Score(TypedDict):
@@ -34,7 +41,7 @@ def score(
     def tidy(number: float | None) -> float | None:
         return None if number is None or not np.isfinite(number) else round(float(number), 5)
 
-    interval = None if ci is None else [round(float(end), 5) for end in ci]
+    interval = None if ci is None or not np.isfinite(ci).all() else [round(float(end), 5) for end in ci]
     return {"value": tidy(value), "baseline": tidy(baseline), "bound": tidy(bound), "ci": interval, "n": int(n)}
 
 
@@ -43,16 +50,55 @@ def nothing(reason: str, n: int = 0) -> Score:
     return {"value": None, "baseline": None, "bound": None, "ci": None, "n": n, "reason": reason}
 
 
+@lru_cache(maxsize=8)
+def draws(count: int, seed: int = 0) -> NDArray[np.float64]:
+    """How often each of `count` people is drawn in each resample: [RESAMPLES,count], rows sum to `count`."""
+    return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=RESAMPLES).astype(np.float64)
+
+
+def sums_by(people: ArrayLike, values: NDArray) -> NDArray[np.float64]:
+    """Sums of rows [N,...] over each person: [P,...], people sorted by name."""
+    names, member = np.unique(np.asarray(people), return_inverse=True)
+    totals = np.zeros((len(names), *values.shape[1:]))
+    np.add.at(totals, member, values)
+    return totals
+
+
+def interval(resampled: ArrayLike) -> list[float]:
+    """2.5 % and 97.5 % of resampled values; NaN where none is finite."""
+    values = np.asarray(resampled, np.float64)
+    finite = values[np.isfinite(values)]
+    return [float(end) for end in np.percentile(finite, [2.5, 97.5])] if len(finite) else [np.nan, np.nan]
+
+
 def bootstrap(statistic: Callable[[NDArray[np.int64]], float], people: ArrayLike, seed: int = 0) -> list[float]:
-    """95 % interval of a statistic of row numbers, resampling whole people (rows of one person are not independent)."""
+    """95 % interval of any statistic of row numbers, resampling whole people. Slow: for what is no function of sums."""
     names, member = np.unique(np.asarray(people), return_inverse=True)
     rows = [np.flatnonzero(member == person) for person in range(len(names))]
-    rng = np.random.default_rng(seed)
-    values = [
-        statistic(np.concatenate([rows[k] for k in rng.integers(len(rows), size=len(rows))])) for _ in range(RESAMPLES)
-    ]
-    low, high = np.nanpercentile(values, [2.5, 97.5])
-    return [float(low), float(high)]
+    times = draws(len(names), seed).astype(np.int64)
+    return interval([statistic(np.concatenate([rows[k] for k in np.repeat(np.arange(len(rows)), t)])) for t in times])
+
+
+def mean_interval(values: NDArray, people: ArrayLike) -> list[float]:
+    """95 % interval of the mean of values [N], resampling people."""
+    return interval(resampled_means(values, people))
+
+
+def resampled_means(values: NDArray, people: ArrayLike) -> NDArray[np.float64]:
+    """The mean of values [N] or of each column of [N,K] in each resample: [RESAMPLES] or [RESAMPLES,K]."""
+    totals, counts = sums_by(people, values), sums_by(people, np.ones(len(values)))
+    drawn = draws(len(counts))
+    weight = drawn @ counts
+    return (drawn @ totals) / (weight if values.ndim == 1 else weight[:, None])
+
+
+def mean_score(
+    values: NDArray, people: ArrayLike, *, baseline: float | None = None, bound: float | None = None
+) -> Score:
+    """The mean of values [N] with its interval."""
+    if not len(values):
+        return score(None, n=0)
+    return score(float(values.mean()), baseline=baseline, bound=bound, ci=mean_interval(values, people), n=len(values))
 
 
 def r2(truth: NDArray, guess: NDArray) -> NDArray[np.float64]:
@@ -63,6 +109,17 @@ def r2(truth: NDArray, guess: NDArray) -> NDArray[np.float64]:
     residual = ((truth - guess) ** 2).sum(axis=0, dtype=np.float64)
     total = ((truth - truth.mean(axis=0)) ** 2).sum(axis=0, dtype=np.float64)
     return np.where(total > 1e-6, 1.0 - residual / np.maximum(total, 1e-6), np.nan)
+
+
+def explained(truth: NDArray, guess: NDArray, variance: NDArray) -> NDArray[np.float64]:
+    """1 − squared error over `variance` [S]: [N,S]; NaN where nothing varies.
+
+    The mean over all rows is R², if `variance` is that of all rows. Of a part or a resample of them it says how well
+    *they* are read by the measure of all: people who are alike are not punished for it, and a resample that happens to
+    lack the rare values does not count as badly read.
+    """
+    errors = (truth - guess).astype(np.float64) ** 2
+    return np.where(variance > 1e-7, 1.0 - errors / np.maximum(variance, 1e-7), np.nan)
 
 
 def same_and_different(people: ArrayLike, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -76,48 +133,97 @@ def same_and_different(people: ArrayLike, seed: int = 0) -> tuple[NDArray[np.int
     return np.stack([first[rows], second[rows]], axis=1), same[rows]
 
 
-def verification_accuracy(similarity: NDArray, is_same: NDArray[np.bool_], folds: int = 10) -> float:
-    """Share of pairs told right by a threshold chosen on the other folds, as in LFW's protocol."""
-    order = np.random.default_rng(0).permutation(len(similarity))
-    parts = [part for part in np.array_split(order, min(folds, len(order))) if len(part)]
-    hits = []
-    for number, part in enumerate(parts):
-        rest = np.concatenate([p for k, p in enumerate(parts) if k != number]) if len(parts) > 1 else part
-        hits.append((similarity[part] >= best_threshold(similarity[rest], is_same[rest])) == is_same[part])
-    return float(np.concatenate(hits).mean())
+def verification_accuracy(similarity: NDArray, is_same: NDArray[np.bool_], folds: int | NDArray = 10) -> float:
+    """Mean of the shares of same and of different pairs told right, by thresholds chosen on the other folds."""
+    return balanced(told_right(similarity, is_same, folds), is_same)
+
+
+def told_right(similarity: NDArray, is_same: NDArray[np.bool_], folds: int | NDArray = 10) -> NDArray[np.bool_]:
+    """Which pairs [P] a threshold chosen on the other folds tells right, as in LFW's protocol.
+
+    `folds`: the fold of each pair [P], or how many to draw. With one fold its own threshold is used. A similarity that
+    is NaN (a photo in which no face was found) is a miss, whatever the truth.
+    """
+    if isinstance(folds, int):
+        order = np.random.default_rng(0).permutation(len(similarity))
+        assigned = np.empty(len(similarity), np.int64)
+        for number, part in enumerate(np.array_split(order, folds)):
+            assigned[part] = number
+        folds = assigned
+    known = np.isfinite(similarity)
+    hits = np.zeros(len(similarity), bool)
+    for fold in np.unique(folds):
+        part, rest = (folds == fold) & known, (folds != fold) & known
+        rest = rest if rest.any() else part
+        if part.any():
+            hits[part] = (similarity[part] >= best_threshold(similarity[rest], is_same[rest])) == is_same[part]
+    return hits
+
+
+def balanced(hits: NDArray, is_same: NDArray[np.bool_]) -> float:
+    """Mean of the shares of same and of different pairs told right; of those there are, where one kind is missing."""
+    return float(np.mean([hits[kind].mean() for kind in (is_same, ~is_same) if kind.any()]))
 
 
 def best_threshold(similarity: NDArray, is_same: NDArray[np.bool_]) -> float:
-    """The similarity from which on pairs are called the same person with the fewest errors."""
-    order = np.argsort(similarity)
-    sorted_same = is_same[order]
-    below_right = np.concatenate([[0], np.cumsum(~sorted_same)])
-    above_right = sorted_same.sum() - np.concatenate([[0], np.cumsum(sorted_same)])
-    place = int(np.argmax(below_right + above_right))
-    ordered = np.concatenate([similarity[order], [np.inf]])
-    return float(
-        ordered[place] if place == 0 else (ordered[place - 1] + ordered[place]) / 2 if place < len(order) else np.inf
-    )
+    """The similarity from which on pairs are called the same person with the fewest errors; both kinds of pairs weigh
+    the same, however many there are."""
+    order = np.argsort(similarity, kind="stable")
+    sorted_same, ordered = is_same[order], similarity[order]
+    weights = np.where(sorted_same, 1.0 / max(is_same.sum(), 1), 1.0 / max((~is_same).sum(), 1))
+    below_right = np.concatenate([[0.0], np.cumsum(weights * ~sorted_same)])
+    above_right = (weights * sorted_same).sum() - np.concatenate([[0.0], np.cumsum(weights * sorted_same)])
+    gained = below_right + above_right
+    # Equal similarities cannot be told apart: a threshold never falls between them.
+    gained[1:-1][ordered[1:] == ordered[:-1]] = -np.inf
+    place = int(np.argmax(gained))
+    if place == 0:
+        return float(ordered[0])
+    return float((ordered[place - 1] + ordered[place]) / 2) if place < len(ordered) else np.inf
 
 
 def cosine(a: NDArray, b: NDArray) -> NDArray:
     """Cosine of matching rows."""
-    a, b = (v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-12) for v in (a, b))
+    a, b = unit(a), unit(b)
     return (a * b).sum(axis=-1)
+
+
+def unit(vectors: NDArray) -> NDArray:
+    """Vectors [...,D] at length 1."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), TINY)
 
 
 def ranks(probes: NDArray, gallery: NDArray) -> NDArray[np.int64]:
     """For each probe [N,D], at which place (1 = first) the gallery entry of the same row comes by cosine."""
-    a, b = (v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-12) for v in (probes, gallery))
-    similarity = a @ b.T
+    own = np.eye(len(probes), dtype=bool)
+    return places(unit(probes) @ unit(gallery).T, own, np.ones_like(own))
+
+
+def places(similarity: NDArray, own: NDArray[np.bool_], shown: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+    """For each probe, at which place (1 = first) the first of its own gallery entries comes.
+
+    `similarity` [N,G]; `own` [N,G] which entries show the probe's person; `shown` [N,G] which entries it is compared
+    with at all. Every probe must have an own entry that is shown.
+    """
+    shown = np.ones_like(own) if shown is None else shown
+    best = np.where(own & shown, similarity, -np.inf).max(axis=1)
     # A tie counts against the probe: a constant answer must not look like a hit.
-    return (similarity >= np.diag(similarity)[:, None]).sum(axis=1)
+    return ((similarity >= best[:, None]) & shown & ~own).sum(axis=1) + 1
+
+
+def confusion(truth: NDArray[np.uint8], guess: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
+    """Pixels of each true class that were called each class: [classes,classes]."""
+    pairs = np.bincount(truth.ravel().astype(np.int64) * classes + guess.ravel(), minlength=classes**2)
+    return pairs.reshape(classes, classes)
+
+
+def f1_of(matrix: NDArray) -> NDArray[np.float64]:
+    """F1 of each class [...,classes] from confusions [...,classes,classes]; NaN for a class that neither side has."""
+    hits = np.diagonal(matrix, axis1=-2, axis2=-1).astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return 2 * hits / (matrix.sum(axis=-1) + matrix.sum(axis=-2))
 
 
 def f1(truth: NDArray[np.uint8], guess: NDArray[np.uint8], classes: int) -> NDArray[np.float64]:
     """F1 of each class over all pixels; NaN for a class that neither has."""
-    pairs = np.bincount(truth.ravel().astype(np.int64) * classes + guess.ravel(), minlength=classes**2)
-    matrix = pairs.reshape(classes, classes)
-    hits, sums = np.diag(matrix).astype(np.float64), matrix.sum(axis=0) + matrix.sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return 2 * hits / sums
+    return f1_of(confusion(truth, guess, classes))

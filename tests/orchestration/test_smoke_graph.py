@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -78,11 +79,25 @@ def test_nothing_is_made_again_when_another_character_came_and_nothing_changed(
 def test_the_scorecard_holds_the_contract(project: Project, first_run: dict) -> None:
     card = json.loads(project("scorecard", "--json"))
     sections = {"recovery", "verification", "likeness", "imitator", "parsing", "identity", "throughput"}
+    sections |= {"robustness", "groups", "search"}
     assert sections | {"production"} == set(card)
     for section in sections:
         scores = list(_scores(card[section]))
         assert scores, section
-        assert all(set(score) == {"value", "baseline", "bound", "ci", "n"} for score in scores), section
+        keys = {"value", "baseline", "bound", "ci", "n"}
+        assert all(keys <= set(score) <= keys | {"reason", "by"} for score in scores), section
+        assert all("reason" in score for score in scores if score["value"] is None and not score["n"]), section
+
+
+def test_the_scorecards_page_needs_no_other_file(project: Project, first_run: dict) -> None:
+    shown = project("scorecard").replace("\n", "")
+    page = project.root / "artifacts" / "scorecard" / "embedded" / "scorecard.html"
+    assert str(page) in shown
+    html = page.read_text()
+    sources = re.findall(r'(?:src|srcset|href)="([^"]{1,40})', html)
+    assert len(sources) > 30 and all(source.startswith(("data:image/", "#")) for source in sources)
+    assert "url(" not in html and "@import" not in html and "<script" not in html
+    assert "prefers-color-scheme: dark" in html and "width=device-width" in html
 
 
 def _scores(entry: object) -> list[dict]:

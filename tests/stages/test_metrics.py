@@ -51,3 +51,62 @@ def test_bootstrap_resamples_people_not_rows() -> None:
     values = np.repeat([0.0, 0.0, 1.0, 1.0], 100)
     low, high = metrics.bootstrap(lambda rows: float(values[rows].mean()), people)
     assert high - low > 0.5, "four people are four observations, however many rows"
+
+
+def test_resampled_means_are_those_of_the_slow_bootstrap() -> None:
+    people, values = np.repeat(np.arange(20), 3), np.random.default_rng(4).normal(size=60)
+    slow = metrics.bootstrap(lambda rows: float(values[rows].mean()), people)
+    np.testing.assert_allclose(metrics.mean_interval(values, people), slow)
+
+
+def test_shuffling_the_truth_brings_r2_below_zero() -> None:
+    rng = np.random.default_rng(5)
+    truth = rng.random((400, 6)).astype(np.float32)
+    guess = truth + 0.1 * rng.normal(size=truth.shape).astype(np.float32)
+    assert metrics.r2(truth, guess).min() > 0.8
+    assert metrics.r2(truth[rng.permutation(400)], guess).max() < 0
+
+
+def test_explained_averages_to_r2_and_judges_a_part_by_the_variance_of_all() -> None:
+    rng = np.random.default_rng(6)
+    truth = np.concatenate([rng.normal(0.2, 0.01, 50), rng.normal(0.8, 0.01, 50)])[:, None]
+    guess = truth + rng.normal(0, 0.02, truth.shape)
+    each = metrics.explained(truth, guess, truth.var(axis=0))
+    assert each.mean() == pytest.approx(metrics.r2(truth, guess)[0])
+    assert metrics.r2(truth[:50], guess[:50])[0] < 0 < 0.9 < each[:50].mean(), "people who are alike are not punished"
+    assert np.isnan(metrics.explained(truth * 0, guess, np.zeros(1))).all()
+
+
+def test_a_threshold_never_falls_between_equal_similarities() -> None:
+    same = np.array([True, False] * 20)
+    assert metrics.verification_accuracy(np.zeros(40), same) == 0.5, "a constant answer is chance"
+
+
+def test_different_pairs_weigh_as_much_as_same_ones() -> None:
+    same = np.r_[np.ones(5, bool), np.zeros(995, bool)]
+    assert metrics.verification_accuracy(-np.ones(1000), same, 1) == 0.5, "calling all pairs different is not 99.5 %"
+    similarity = np.where(same, 1.0, np.linspace(-1, 0.9, 1000))
+    assert metrics.verification_accuracy(similarity, same, np.arange(1000) % 5) == 1.0
+
+
+def test_a_missing_similarity_is_a_miss() -> None:
+    same = np.array([True, True, False, False] * 5)
+    similarity = same.astype(float)
+    similarity[[0, 2]] = np.nan
+    hits = metrics.told_right(similarity, same, np.arange(20) % 2)
+    assert hits.tolist() == np.isfinite(similarity).tolist()
+
+
+def test_places_count_ties_against_the_probe_and_skip_what_is_not_shown() -> None:
+    similarity = np.array([[0.9, 0.9, 0.5], [0.9, 0.1, 0.5]])
+    own = np.array([[True, False, False], [False, False, True]])
+    assert metrics.places(similarity, own).tolist() == [2, 2]
+    shown = np.array([[True, False, True], [False, True, True]])
+    assert metrics.places(similarity, own, shown).tolist() == [1, 1]
+
+
+def test_f1_of_summed_confusions_is_that_of_all_pixels() -> None:
+    rng = np.random.default_rng(7)
+    truth, guess = (rng.integers(0, 3, size=(4, 5, 5)).astype(np.uint8) for _ in range(2))
+    summed = sum(metrics.confusion(t, g, 3) for t, g in zip(truth, guess, strict=True))
+    np.testing.assert_allclose(metrics.f1_of(np.asarray(summed)), metrics.f1(truth, guess, 3))

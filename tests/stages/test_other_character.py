@@ -59,7 +59,8 @@ def card(inputs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> d
     config = scorecard.Config(people=4, judged=4, pairs=4)
     bench = scorecard.Bench.load({**inputs, "encoder": folder}, config, Context())
     # The small tables have portraits of one split; the sections under test want some that never trained.
-    found = {section.__name__: section(bench, out) for section in (scorecard.recovery, scorecard.imitator)}
+    report = scorecard.Report(out)
+    found = {section.__name__: section(bench, report) for section in (scorecard.recovery, scorecard.imitator)}
     return found | {"likeness": _likeness(bench, out), "out": out}
 
 
@@ -72,7 +73,7 @@ def _likeness(bench: scorecard.Bench, out: Path) -> dict[str, Any]:
     faces = tables.read(bench.inputs["aligned_faces"] / "faces.parquet")
     portraits = faces[faces["source"] == "portraits"].reset_index(drop=True)
     x = predict(bench.identity, bench.encoder, portraits["image"], "cpu")
-    return scorecard.likeness(replace(bench, faces=portraits, x=x), out)
+    return scorecard.likeness(replace(bench, faces=portraits, x=x), scorecard.Report(out))
 
 
 def test_its_imitator_learns_from_exported_pairs(inputs: dict[str, Path]) -> None:

@@ -1,0 +1,112 @@
+"""Score an encoder on people who never trained: recovery, verification, likeness, imitator, parsing, identity,
+robustness, groups of people, and the gradient search beside it.
+
+Every score stands beside the same score of the average face (`baseline`), the best that could be reached (`bound`),
+a 95 % interval from resampling people (`ci`) and the number of samples (`n`). `scorecard.json` holds what the same
+inputs always give; what the clock says is only in the returned metrics. A score that a character cannot have is null
+and says why (`reason`); one for which the imitator drew in the engine's place says so (`by`). `scorecard.html` shows
+all of it to people.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stages import search_comparison
+from stages.bench import Bench, Config
+from stages.context import Context
+from stages.scorecard import page
+from stages.scorecard.degraded import robustness
+from stages.scorecard.imitation import imitator
+from stages.scorecard.known_parameters import recovery
+from stages.scorecard.label_maps import parsing
+from stages.scorecard.parameter_pairs import verification
+from stages.scorecard.photo_and_render import likeness
+from stages.scorecard.recogniser import identity
+from stages.scorecard.report import Report, write_text
+from stages.scorecard.subgroups import groups
+
+__all__ = [
+    "INPUTS", "VERSION", "Bench", "Config", "Report", "flat", "groups", "identity", "imitator", "likeness", "parsing",
+    "recovery", "robustness", "run", "verification",
+]  # fmt: skip
+
+VERSION = "3"
+INPUTS = (
+    "embedded", "photos", "character", "aligned_faces", "identity_model", "parsing_model", "rendered_pairs",
+    "imitator", "encoder",
+)  # fmt: skip
+SECTIONS = (recovery, verification, likeness, imitator, parsing, identity, robustness, groups)
+"""In this order: `groups` is made from what the others leave in the report."""
+
+
+def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
+    """Write `scorecard.json`, `scorecard.html` and pictures. Returns the main figures and the speed."""
+    torch.set_grad_enabled(False)
+    try:
+        card, report, clock = _measured(inputs, config, out, context)
+    finally:
+        torch.set_grad_enabled(True)
+    write_text(out / "scorecard.html", page.html(card, report))
+    write_text(out / "scorecard.json", json.dumps(card, indent=1) + "\n")
+    return flat(card) | clock
+
+
+def _measured(
+    inputs: Mapping[str, Path], config: Config, out: Path, context: Context
+) -> tuple[dict[str, Any], Report, dict[str, float]]:
+    """All sections, and what the clock says; the seconds of each section go to the progress."""
+    steps, began = len(SECTIONS) + 3, time.monotonic()
+    context.progress("scorecard: loading", 0, steps)
+    bench = Bench.load(inputs, config, context)
+    card: dict[str, Any] = {}
+    report = Report(out, bench.schema.label or bench.schema.name)
+
+    def note(number: int, name: str) -> None:
+        nonlocal began
+        now = time.monotonic()
+        context.progress(f"scorecard: {name}", number, steps, seconds=round(now - began, 2))
+        began = now
+
+    note(1, "loading")
+    for number, section in enumerate(SECTIONS, start=2):
+        card[section.__name__] = section(bench, report)
+        note(number, section.__name__)
+    card["search"], seconds = search_comparison.compare(bench, out)
+    clock = {f"throughput.{name.replace('.', '_')}": value for name, value in seconds.items()}
+    note(steps - 1, "search")
+    clock["throughput.photos_per_second"] = throughput(bench)
+    note(steps, "throughput")
+    return card, report, clock
+
+
+def flat(card: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """The values of all scores under dotted names."""
+    found: dict[str, float] = {}
+    for name, entry in card.items():
+        if isinstance(entry, Mapping) and {"value", "baseline", "n"} <= set(entry):
+            if entry["value"] is not None:
+                found[prefix + name] = float(entry["value"])
+        elif isinstance(entry, Mapping):
+            found |= flat(entry, f"{prefix}{name}.")
+    return found
+
+
+def throughput(bench: Bench) -> float:
+    """Photos a second from the file's bytes to parameters: decoding, landmarks, alignment, embedding, encoder."""
+    photos = [
+        path.read_bytes()
+        for path in sorted(bench.inputs["photos"].rglob("*"))
+        if path.suffix.lower() in {".jpg", ".jpeg", ".png"}
+    ]
+    with bench.predictor() as predictor:
+        predictor.predict(photos[0])
+        photos = (photos * 32)[:32]
+        start = time.perf_counter()
+        for photo in photos:
+            predictor.predict(photo)
+        return len(photos) / (time.perf_counter() - start)
