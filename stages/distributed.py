@@ -87,8 +87,9 @@ class _Crew:
         spawn = get_context("spawn")  # a forked process cannot use CUDA
         for rank in range(job.devices):
             ours, theirs = spawn.Pipe(duplex=False)
-            self.processes.append(spawn.Process(target=_work, args=(job, rank, theirs), name=f"{job.stage} {rank}"))
-            self.processes[-1].start()
+            process = spawn.Process(target=_work, args=(job, rank, theirs), name=f"{job.stage} {rank}")
+            process.start()
+            self.processes.append(process)
             theirs.close()  # so that the pipe ends with the process
             self.ranks[ours] = rank
 

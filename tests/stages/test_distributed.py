@@ -144,6 +144,11 @@ def test_no_process_outlives_the_one_that_started_it(tmp_path: Path) -> None:
     assert not alive
 
 
+def test_what_cannot_travel_to_a_process_is_said_before_one_starts(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match=r"(?i)pickle"):
+        distributed.run(STAGE, {}, lambda: None, tmp_path, Context(devices=2))
+
+
 def test_a_training_on_two_devices_needs_its_processes() -> None:
     with pytest.raises(RuntimeError, match=r"2 devices need a process each.*stages\.distributed"):
         tiny_training.run({}, Config(), Path(), Context(devices=2))
