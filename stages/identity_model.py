@@ -248,10 +248,11 @@ class _Tuner(nn.Module):
         """Verification on each held-out set that has pairs of both kinds."""
         figures = {}
         for name, prepared in self.held_inputs.items():
+            if not len(prepared):
+                continue
             parts = [self._embed(part.to(self.context.device)).cpu() for part in prepared.split(64)]
-            if parts:
-                found = verification(torch.cat(parts).numpy(), self.held_people[name], self.config.max_pairs)
-                figures |= {name: found} if found else {}
+            found = verification(torch.cat(parts).numpy(), self.held_people[name], self.config.max_pairs)
+            figures |= {name: found} if found else {}
         return figures
 
 

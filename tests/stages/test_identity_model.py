@@ -1,14 +1,16 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 
-from models.identity import IdentityModel
+from models.identity import IdentityModel, build
 from stages import identity_model
 from stages.context import Context
-from stages.identity_model import Config, MarginHead, verification
-from stages.training import Optimiser, Training, read_meta
+from stages.identity_model import Config, MarginHead, augment, verification
+from stages.training import Optimiser, Training, generator_for, read_meta, save_model
 from tests.models.support import SFACE
 from tests.stages import small_tables
 
@@ -70,3 +72,105 @@ def test_better_weights_are_kept_and_the_best_survives_a_checkpoint() -> None:
     again.load_tensors(best.tensors())
     assert again.step == 10 and again.weights["weight"].item() == 7.0
     assert again.best == {"portraits": 0.9, "photos": 0.99} and again.start == {"portraits": 0.8, "photos": 0.99}
+
+
+def test_light_cnn_is_trained_from_scratch_with_its_authors_augmentation(inputs, tmp_path: Path) -> None:
+    logged: list[float] = []
+
+    def on_metrics(values, step) -> None:
+        if "identity_model/classification" in values:
+            logged.append(values["identity_model/classification"])
+
+    training = Training(steps=8, batch=4, log_every=4, evaluate_every=4, optimiser=Optimiser(kind="adam", rate=3e-4))
+    config = Config(backbone="lightcnn29v2", loss="softmax", shift=8, mirror=True, tolerance=1.0, training=training)
+    metrics = identity_model.run(inputs, config, tmp_path, Context(on_metrics=on_metrics))
+    assert metrics["steps_trained"] == 8 and logged[-1] < logged[0]
+    meta = read_meta(tmp_path)
+    assert meta["model"] == "lightcnn29v2" and meta["dim"] == 256 and "weights" not in meta
+    kept = identity_model.load(tmp_path)
+    assert kept.kind == "lightcnn29v2" and not kept.training
+    with torch.no_grad():
+        assert kept(torch.rand(1, 3, 128, 128)).shape == (1, 256)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Light CNN in its authors' layout."""
+    torch.manual_seed(5)
+    layers = build("lightcnn29v2").backbone.state_dict()
+    path = tmp_path_factory.mktemp("published") / "LightCNN_29Layers_V2_checkpoint.pth.tar"
+    torch.save({"epoch": 80, "state_dict": {f"module.{name}": value for name, value in layers.items()}}, path)
+    return path
+
+
+def test_light_cnn_starts_from_its_authors_checkpoint(inputs, checkpoint: Path, tmp_path: Path) -> None:
+    config = Config(backbone="lightcnn29v2", weights=checkpoint, trainable="head", training=Training(steps=2, batch=2))
+    metrics = identity_model.run(inputs, config, tmp_path, Context())
+    assert metrics["steps_trained"] == 2
+    assert read_meta(tmp_path)["weights"]["file"] == checkpoint.name
+    published = IdentityModel.from_file("lightcnn29v2", checkpoint).backbone.state_dict()
+    kept = identity_model.load(tmp_path).backbone.state_dict()
+    assert all(torch.equal(kept[name], value) for name, value in published.items() if not name.startswith("fc."))
+
+
+@pytest.mark.parametrize(
+    ("options", "trained", "in_training_mode"),
+    [
+        ({"trainable": "head"}, {"fc", "out_norm"}, False),
+        ({"trainable": "all"}, {"convolutions", "norm", "fc", "out_norm"}, False),
+        ({"backbone": "lightcnn29v2", "weights": "given", "trainable": "head"}, {"fc"}, False),
+        (
+            {"backbone": "lightcnn29v2"},
+            {"conv1", "fc"} | {f"{part}{i}" for part in ("block", "group") for i in range(1, 5)},
+            True,
+        ),
+    ],
+)
+def test_what_is_trained_and_in_which_mode(options, trained: set[str], in_training_mode: bool) -> None:
+    config = Config(**options)
+    faces = pd.DataFrame({name: np.array([], object) for name in ("source", "person", "split", "image")})
+    tuner = identity_model._Tuner(build(config.backbone), config, Context(), faces).train()
+    found = {name.split(".")[0] for name, p in tuner.model.backbone.named_parameters() if p.requires_grad}
+    assert found == trained
+    assert tuner.margin_head.training and tuner.model.backbone.training == in_training_mode
+    assert not tuner.eval().model.backbone.training
+
+
+def test_crops_are_shifted_and_mirrored_as_their_number_says() -> None:
+    wide = torch.arange(20 * 20, dtype=torch.int16).reshape(1, 1, 20, 20).expand(64, 1, 20, 20)
+    cut = augment(wide, 2, True, generator_for(3, 0))
+    assert torch.equal(cut, augment(wide, 2, True, generator_for(3, 0)))
+    assert cut.shape == (64, 1, 16, 16)
+    mirrored = cut[:, 0, 0, 0] > cut[:, 0, 0, 1]
+    assert 16 < int(mirrored.sum()) < 48
+    corners = torch.where(mirrored, cut[:, 0, 0, -1], cut[:, 0, 0, 0])
+    assert {(int(c) // 20, int(c) % 20) for c in corners} == {(y, x) for y in range(5) for x in range(5)}
+    assert torch.equal(augment(wide, 0, False, generator_for(3, 0)), wide)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"backbone": "lightcnn29v2", "trainable": "head"}, "trainable: all"),
+        ({"trainable": "head", "shift": 4}, "trainable: all"),
+        ({"backbone": "facenet"}, "lightcnn29v2"),
+    ],
+)
+def test_a_configuration_that_cannot_be_trained_is_refused(options, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        Config(**options)
+
+
+def test_training_from_scratch_needs_people_to_verify_with(inputs, tmp_path: Path) -> None:
+    table = pq.read_table(inputs["aligned_faces"] / "faces.parquet")
+    training_only = table.filter([split == "train" for split in table["split"].to_pylist()])
+    pq.write_table(training_only, tmp_path / "faces.parquet")
+    config = Config(backbone="lightcnn29v2", training=Training(steps=1, batch=2))
+    with pytest.raises(ValueError, match="held-out people"):
+        identity_model.run({**inputs, "aligned_faces": tmp_path}, config, tmp_path, Context())
+
+
+def test_a_folder_of_another_kind_is_named(tmp_path: Path) -> None:
+    save_model(tmp_path, torch.nn.Linear(1, 1), {"model": "facenet"})
+    with pytest.raises(ValueError, match=f"{tmp_path.name}.*'facenet'"):
+        identity_model.load(tmp_path)

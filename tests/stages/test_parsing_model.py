@@ -1,12 +1,13 @@
+import hashlib
 from pathlib import Path
 
 import torch
 
-from models.parsing import MIRRORED
+from models.parsing import MIRRORED, FaceParser
 from stages import parsing_model
 from stages.context import Context
 from stages.parsing_model import Config, augment
-from stages.training import Optimiser, Training, generator_for
+from stages.training import Optimiser, Training, generator_for, read_meta
 from tests.stages import small_tables
 
 
@@ -43,3 +44,21 @@ def test_a_tiny_run_learns_and_loads_again(tmp_path: Path) -> None:
     assert 0 < metrics["mean_f1"] <= 1
     assert parsing_model.load(out)(torch.rand(1, 3, 64, 64)).shape == (1, 11, 8, 8)
     assert {p.name for p in out.glob("*.png")} == {"parsing_portraits.png", "parsing_photos.png"}
+
+
+def test_a_run_starts_from_a_file_of_imagenet_weights_and_says_which(tmp_path: Path) -> None:
+    torch.manual_seed(7)
+    weights = FaceParser(18).state_dict()
+    classifier = {name: weights.pop(name) for name in ("classifier.weight", "classifier.bias")}
+    path = tmp_path / "resnet18.pth"
+    torch.save({**weights, "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}, path)
+    config = Config(depth=18, size=64, stages=3, pretrained=path, training=Training(steps=0))
+    inputs, out = {"aligned_faces": small_tables.faces(tmp_path / "faces")}, tmp_path / "out"
+    out.mkdir()
+    parsing_model.run(inputs, config, out, Context())
+    kept = parsing_model.load(out).state_dict()
+    assert all(torch.equal(kept[name], weights[name]) for name in kept if name in weights)
+    assert len(kept) < len(weights), "three of the four stages"
+    assert kept["classifier.weight"].shape != classifier["classifier.weight"].shape
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert read_meta(out)["pretrained"] == {"file": "resnet18.pth", "sha256": sha256}
