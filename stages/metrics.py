@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 RESAMPLES = 500
 TINY = 1e-12
+CONSTANT = 1e-7  # a variance below this is none
 
 
 class Score(TypedDict):
@@ -106,9 +107,9 @@ def r2(truth: NDArray, guess: NDArray) -> NDArray[np.float64]:
 
     NaN where the truth does not vary, so that there is nothing to determine.
     """
-    residual = ((truth - guess) ** 2).sum(axis=0, dtype=np.float64)
-    total = ((truth - truth.mean(axis=0)) ** 2).sum(axis=0, dtype=np.float64)
-    return np.where(total > 1e-6, 1.0 - residual / np.maximum(total, 1e-6), np.nan)
+    residual = ((truth - guess) ** 2).mean(axis=0, dtype=np.float64)
+    variance = truth.var(axis=0, dtype=np.float64)
+    return np.where(variance > CONSTANT, 1.0 - residual / np.maximum(variance, CONSTANT), np.nan)
 
 
 def explained(truth: NDArray, guess: NDArray, variance: NDArray) -> NDArray[np.float64]:
@@ -119,7 +120,7 @@ def explained(truth: NDArray, guess: NDArray, variance: NDArray) -> NDArray[np.f
     lack the rare values does not count as badly read.
     """
     errors = (truth - guess).astype(np.float64) ** 2
-    return np.where(variance > 1e-7, 1.0 - errors / np.maximum(variance, 1e-7), np.nan)
+    return np.where(variance > CONSTANT, 1.0 - errors / np.maximum(variance, CONSTANT), np.nan)
 
 
 def same_and_different(people: ArrayLike, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -109,7 +109,9 @@ def _measure(bench: Bench) -> _Measure:
     if bench.portraits_are_its_own:
         index = bench.schema.slider_index
         spread = tables.stack(bench.faces["parameters"]).var(axis=0, dtype=np.float64)
-        columns = np.array([index[name] for name in visible_sliders(bench) if spread[index[name]] > 1e-7], np.int64)
+        columns = np.array(
+            [index[name] for name in visible_sliders(bench) if spread[index[name]] > metrics.CONSTANT], np.int64
+        )
         variance = spread[columns]
     judge = Judge(bench.inputs["embedded"] / "judge")
     return _Measure(bench, judge, judge.describe(bench.average), columns, variance, bench.x.mean(axis=0))
