@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from models.alignment import REFERENCE
-from stages import metrics
+from stages import metrics, tables
 from stages.scorecard import parameter_pairs, subgroups
 from stages.scorecard.degraded import most_frontal_other
 from stages.scorecard.degrading import DEGRADATIONS, Degradation, hull
@@ -218,3 +218,30 @@ def test_bands_are_cut_at_their_upper_ends() -> None:
 def test_the_most_frontal_other_portrait() -> None:
     people = np.array(["a", "a", "a", "b"])
     assert most_frontal_other(people, np.array([5.0, -2.0, 30.0, 1.0])).tolist() == [1, 0, 1, -1]
+
+
+def test_official_sets_are_scored_beside_the_papers(tmp_path: Any) -> None:
+    """A set of 40 photos, one of them in quarantine; the normalisation is that of validation portraits."""
+    (val_names, val), (names, x) = identities(PEOPLE, 8, 0.2, 9), identities(20, 8, 0.2, 10)
+    ids = [f"lfw/{number:02d}" for number in range(40)]
+    rows = [{"id": name, "source": "lfw", "person": who, "split": "test"} for name, who in zip(ids, names, strict=True)]
+    tables.write(tmp_path / "faces.parquet", rows[1:], tables.FACES_SCHEMA)
+    matching = [(2 * k, 2 * k + 1, True) for k in range(20)]
+    other = [(2 * k, (2 * k + 3) % 40, False) for k in range(20)]
+    pairs = [
+        {"source": "lfw", "fold": number % 10, "first": ids[a], "second": ids[b], "same": same}
+        for number, (a, b, same) in enumerate(matching + other)
+    ]
+    tables.write(tmp_path / "verification_pairs.parquet", pairs, tables.VERIFICATION_PAIRS_SCHEMA)
+    vectors = dict(zip(ids, x, strict=True))
+    bench = SimpleNamespace(
+        faces=pd.DataFrame({"person": names}), x=x, embeddings=x, portraits_are_its_own=True,
+        validation=pd.DataFrame({"person": val_names}), validation_photos=pd.DataFrame({"person": []}),
+        predict=lambda table: val if "id" not in table else np.stack([vectors[name] for name in table["id"]]),
+        embed=lambda table: np.stack([vectors[name] for name in table["id"]]), inputs={"aligned_faces": tmp_path},
+    )  # fmt: skip
+    found = parameter_pairs.verification(bench, Report(tmp_path))["sets"]["lfw"]  # pyright: ignore[reportArgumentType]
+    assert found["missing_pairs"] == 2 and found["parameters"]["n"] == 40
+    assert found["recogniser"]["value"] <= 0.95, "a missing photo's pairs are misses"
+    assert found["recogniser"]["value"] > 0.85 and found["parameters_pca"]["value"] > 0.8
+    assert found["published"]["one_shot"] == 0.94 and found["whitening"]["of"] == "portraits"
