@@ -135,7 +135,8 @@ def test_no_process_outlives_the_one_that_started_it(tmp_path: Path) -> None:
         "config = Config(trouble='hangs', trouble_at=5)\n"
         f"distributed.run({STAGE!r}, {{}}, config, Path({str(tmp_path / 'out')!r}), Context(devices=2, on_metrics=say))"
     )
-    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
+    command, own = [sys.executable, "-c", code], {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, cwd=ROOT, env=own, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout and parent.stdout.readline() == "trains\n"
         children = psutil.Process(parent.pid).children(recursive=True)
         assert len(children) >= 2
