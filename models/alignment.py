@@ -7,7 +7,7 @@ keeps its place when a picture is resized. Landmarks are the 68 iBUG points, [68
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -70,10 +70,8 @@ class NoFace(ValueError):
 class Face:
     """One detected face, in pixels of the photo it was found in."""
 
-    mesh: np.ndarray
-    """[478, 3] float64: MediaPipe's points; z in the same unit, smaller is nearer."""
-    expression: np.ndarray
-    """[52] in [0, 1]: how far each face action is made; MediaPipe's order (ARKit names after a neutral one)."""
+    landmarks: np.ndarray
+    """[68, 2] float64."""
     box: tuple[float, float, float, float]
     """left, top, right, bottom of all 478 mesh points."""
     yaw: float
@@ -82,11 +80,6 @@ class Face:
     """Degrees; positive: looking up."""
     roll: float
     """Degrees; positive: tilted counter-clockwise as seen in the image."""
-
-    @property
-    def landmarks(self) -> np.ndarray:
-        """The 68 iBUG points, [68, 2]."""
-        return self.mesh[IBUG_68, :2]
 
     @property
     def size(self) -> float:
@@ -117,7 +110,6 @@ class FaceLandmarker:
             base_options=BaseOptions(model_asset_path=str(self.model)),
             num_faces=self.max_faces,
             output_facial_transformation_matrixes=True,
-            output_face_blendshapes=True,
         )
         self._task = vision.FaceLandmarker.create_from_options(options)
         self._image = lambda rgb: mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=rgb)
@@ -155,16 +147,12 @@ class FaceLandmarker:
         result = self._task.detect(self._image(np.ascontiguousarray(image)))
         height, width = image.shape[:2]
         faces = []
-        found = zip(
-            result.face_landmarks, result.face_blendshapes, result.facial_transformation_matrixes, strict=True
-        )
-        for mesh, actions, matrix in found:
-            points = np.array([(p.x * width, p.y * height, p.z * width) for p in mesh])
-            expression = np.array([action.score for action in actions])
+        for mesh, matrix in zip(result.face_landmarks, result.facial_transformation_matrixes, strict=True):
+            points = np.array([(p.x * width, p.y * height) for p in mesh])
             yaw, pitch, roll = _angles(np.asarray(matrix))
-            (left, top), (right, bottom) = points[:, :2].min(0), points[:, :2].max(0)
+            (left, top), (right, bottom) = points.min(0), points.max(0)
             box = (float(left), float(top), float(right), float(bottom))
-            faces.append(Face(points, expression, box, yaw, pitch, roll))
+            faces.append(Face(points[IBUG_68], box, yaw, pitch, roll))
         return sorted(faces, key=lambda face: -face.size)
 
     def _refined(self, image: np.ndarray, face: Face, scale: float) -> Face:
@@ -213,7 +201,7 @@ def _starts(length: int, part: int) -> list[int]:
 def _moved(face: Face, scale: float, x: float = 0.0, y: float = 0.0) -> Face:
     left, top, right, bottom = face.box
     box = (left * scale + x, top * scale + y, right * scale + x, bottom * scale + y)
-    return replace(face, mesh=face.mesh * scale + (x, y, 0), box=box)
+    return Face(face.landmarks * scale + (x, y), box, face.yaw, face.pitch, face.roll)
 
 
 def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
@@ -264,12 +252,6 @@ def fit_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     """A [2, 3] transform applied to points [N, 2]."""
     return points @ matrix[:, :2].T + matrix[:, 2]
-
-
-def apply_3d(matrix: np.ndarray, mesh: np.ndarray) -> np.ndarray:
-    """A 2D similarity [2, 3] applied to points [N, 3]: x and y move with the picture, z grows with it."""
-    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
-    return np.concatenate([apply(matrix, mesh[:, :2]), mesh[:, 2:] * scale], 1)
 
 
 def align(image: np.ndarray, landmarks: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,99 +1,145 @@
-"""Encoder: identity embedding to character parameters.
+"""Encoder: what a recogniser sees of a face to character parameters.
 
-FC 512, three residual attention blocks (FC 512-1024-512 with a squeeze-excite gate 16 wide), one sigmoid head for the
-sliders and one softmax head for each discrete group: 3.47 M parameters (Shi et al., TPAMI 2022). Legend: B batch, D
-embedding, S sliders, G groups, width = S + all groups' choices.
+FC 512, three residual attention blocks (FC 512-1024-512 with a squeeze-excite gate 16 wide), one head for the sliders
+and one softmax head for each discrete group: 3.47 M parameters (Shi et al., TPAMI 2022). Beyond the papers: features of
+the recogniser's last convolution map beside the embedding (`features.py`), and a linear path beside the blocks that can
+start from the least-squares solution. Legend: B batch, F features, S sliders, G groups; width = S + all choices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .features import FaceFeatures
+from .identity import IdentityModel
+from .prior import FacialPrior
 
-class _AttentionBlock(nn.Module):
-    """x + gate(h) * h, with h = FC(ReLU(FC(x)))."""
 
-    def __init__(self, width: int, hidden: int, gate: int) -> None:
+@dataclass(frozen=True)
+class Architecture:
+    """All that is needed to build an encoder again; the defaults are the published ones."""
+
+    n_sliders: int
+    group_sizes: Sequence[int]
+    dim: int = 128
+    """Length of the identity embedding."""
+    map_shape: Sequence[int] = (0, 0, 0)
+    """(channels, height, width) of the recogniser's last convolution map."""
+    map_channels: int = 64
+    """Principal channels of the map that are kept."""
+    map_features: int = 0
+    """Numbers that the map is reduced to; 0: the embedding alone is read, as published."""
+    hidden: int = 512
+    blocks: int = 3
+    gate: int = 16
+    attention: bool = True
+    """Whether the blocks have their squeeze-excite gate; without it they are a plain residual MLP."""
+    dropout: float = 0.0
+    linear: bool = False
+    """A linear path beside the blocks."""
+    prior: int = 0
+    """Coefficients of the facial prior that the slider head gives; 0: it gives the sliders themselves, by a sigmoid."""
+
+    def document(self) -> dict[str, Any]:
+        """For meta.json; `Architecture(**document)` gives it back."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+
+class _Block(nn.Module):
+    """relu(x + gate(h) * h), with h = FC(ReLU(FC(x)))."""
+
+    def __init__(self, width: int, hidden: int, gate: int, attention: bool) -> None:
         super().__init__()
         self.up, self.down = nn.Linear(width, hidden), nn.Linear(hidden, width)
-        self.squeeze, self.excite = nn.Linear(width, gate), nn.Linear(gate, width)
+        if attention:
+            self.squeeze, self.excite = nn.Linear(width, gate), nn.Linear(gate, width)
+        self.attention = attention
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.down(torch.relu(self.up(x)))
-        return torch.relu(x + torch.sigmoid(self.excite(torch.relu(self.squeeze(h)))) * h)
+        if self.attention:
+            h = torch.sigmoid(self.excite(torch.relu(self.squeeze(h)))) * h
+        return torch.relu(x + h)
 
 
 class Encoder(nn.Module):
-    """Embeddings [B, D] -> parameters x [B, width]: sliders in [0, 1], then a softmax for each group.
+    """Features [B, F] -> parameters x [B, width]: sliders in [0, 1], then a softmax for each group.
 
-    `neutral`: parameters of the average face [width]; an untrained encoder starts there.
+    `neutral`: parameters of the average face [width]; an untrained encoder without a prior starts there, one with a
+    prior at the samples' mean.
     """
 
-    def __init__(
-        self,
-        n_sliders: int,
-        group_sizes: Sequence[int],
-        dim: int = 128,
-        hidden: int = 512,
-        blocks: int = 3,
-        gate: int = 16,
-        dropout: float = 0.0,
-        neutral: Tensor | None = None,
-    ) -> None:
+    def __init__(self, architecture: Architecture, neutral: Tensor | None = None) -> None:
         super().__init__()
-        self.n_sliders, self.group_sizes = n_sliders, tuple(group_sizes)
-        self.register_buffer("mean", torch.zeros(dim))
-        self.register_buffer("std", torch.ones(dim))
-        self.mean: Tensor
-        self.std: Tensor
-        self.enter = nn.Linear(dim, hidden)
-        self.blocks = nn.Sequential(*(_AttentionBlock(hidden, 2 * hidden, gate) for _ in range(blocks)))
-        self.dropout = nn.Dropout(dropout)
-        self.sliders = nn.Linear(hidden, n_sliders)
-        self.groups = nn.ModuleList(nn.Linear(hidden, size) for size in self.group_sizes)
-        if neutral is not None:
-            self._start_from(neutral)
+        a = self.architecture = architecture
+        self.n_sliders, self.group_sizes = a.n_sliders, tuple(a.group_sizes)
+        self.features = FaceFeatures(a.dim, a.map_shape, a.map_channels, a.map_features)
+        self.prior = FacialPrior(a.n_sliders, a.prior) if a.prior else None
+        n_head = a.prior or a.n_sliders
+        self.enter = nn.Linear(self.features.width, a.hidden)
+        self.blocks = nn.Sequential(*(_Block(a.hidden, 2 * a.hidden, a.gate, a.attention) for _ in range(a.blocks)))
+        self.dropout = nn.Dropout(a.dropout)
+        self.sliders = nn.Linear(a.hidden, n_head)
+        self.groups = nn.ModuleList(nn.Linear(a.hidden, size) for size in self.group_sizes)
+        self.linear = nn.Linear(self.features.width, n_head + sum(self.group_sizes)) if a.linear else None
+        self._start(neutral)
+
+    @classmethod
+    def from_meta(cls, meta: Mapping[str, Any]) -> Encoder:
+        """An untrained encoder of the architecture in a meta.json."""
+        return cls(Architecture(**meta["architecture"]))
 
     @property
     def width(self) -> int:
         """Length of a parameter vector."""
         return self.n_sliders + sum(self.group_sizes)
 
-    def standardise_by(self, embeddings: Tensor) -> None:
-        """Take mean and spread of embeddings [N, D]; with the mean spread alone, so that quiet directions are not
-        blown up.
-        """
-        spread = embeddings.std(0)
-        self.mean.copy_(embeddings.mean(0))
-        self.std.copy_(torch.maximum(spread, 0.3 * spread.mean()).clamp(min=1e-6))
+    def answers(self, features: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Features [B, F] -> sliders [B, S] in [0, 1] and each group's logits [B, choices]."""
+        h = self.dropout(self.blocks(torch.relu(self.enter(features))))
+        head, *groups = self.sliders(h), *(group(h) for group in self.groups)
+        if self.linear is not None:
+            straight = torch.split(self.linear(features), [head.shape[1], *self.group_sizes], dim=1)
+            head, *groups = (part + line for part, line in zip((head, *groups), straight, strict=True))
+        return torch.sigmoid(head) if self.prior is None else self.prior.to_sliders(head), list(groups)
 
-    def logits(self, embeddings: Tensor) -> Tensor:
-        """Embeddings [B, D] -> [B, width] before sigmoid and softmax."""
-        h = torch.relu(self.enter((embeddings - self.mean) / self.std))
-        h = self.dropout(self.blocks(h))
-        return torch.cat([self.sliders(h), *(group(h) for group in self.groups)], 1)
+    def forward(self, features: Tensor, temperature: float = 1.0) -> Tensor:
+        """Features [B, F] -> parameters [B, width]. A temperature below 1 makes the choices firmer."""
+        sliders, groups = self.answers(features)
+        return torch.cat([sliders, *(torch.softmax(group / temperature, 1) for group in groups)], 1)
 
-    def activate(self, logits: Tensor) -> Tensor:
-        """Logits [B, width] -> parameters [B, width]."""
-        sliders, *groups = self.split(logits)
-        return torch.cat([torch.sigmoid(sliders), *(torch.softmax(group, 1) for group in groups)], 1)
-
-    def forward(self, embeddings: Tensor) -> Tensor:
-        """Embeddings [B, D] of length 1 -> parameters [B, width]."""
-        return self.activate(self.logits(embeddings))
-
-    def split(self, x: Tensor) -> tuple[Tensor, ...]:
-        """[B, width] -> sliders [B, S], then one [B, choices] for each group."""
-        return split(x, self.n_sliders, self.group_sizes)
+    def read(self, identity: IdentityModel, faces: Tensor) -> Tensor:
+        """Faces [B, 3, H, H] in the reference frame, RGB in [0, 1] -> parameters [B, width]."""
+        return self(self.features.of(identity, faces)[1])
 
     @torch.no_grad()
-    def _start_from(self, neutral: Tensor) -> None:
-        sliders, *groups = self.split(neutral[None].float())
+    def start_linear(self, weight: Tensor, bias: Tensor) -> None:
+        """Let the linear path give weight [K, F] @ features + bias [K] as the slider head's answer, and the blocks add
+        nothing to it yet. Raises ValueError without a linear path.
+        """
+        if self.linear is None:
+            raise ValueError("a linear start needs an encoder with a linear path")
+        n = self.sliders.out_features
+        self.linear.weight[:n].copy_(weight)
+        self.linear.bias[:n].copy_(bias)
+        self.sliders.weight.zero_()
+        self.sliders.bias.zero_()
+
+    @torch.no_grad()
+    def _start(self, neutral: Tensor | None) -> None:
+        if self.linear is not None:
+            self.linear.weight.zero_()
+            self.linear.bias.zero_()
+        if neutral is None:
+            return
+        sliders, *groups = split(neutral[None].float(), self.n_sliders, self.group_sizes)
         self.sliders.weight.mul_(0.1)
-        self.sliders.bias.copy_(torch.logit(sliders[0].clamp(0.02, 0.98)))
+        self.sliders.bias.copy_(torch.logit(sliders[0].clamp(0.02, 0.98)) if self.prior is None else torch.zeros(1))
         for layer, probabilities in zip(self.groups, groups, strict=True):
             assert isinstance(layer, nn.Linear)
             layer.weight.mul_(0.1)

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from .encoder import harden, split
 from .imitator import Imitator
-from .losses import ContentLoss, Frozen
+from .losses import ContentLoss, Frozen, sized
 from .parsing import FaceParser
 from .prior import FacialPrior
 
@@ -151,13 +151,13 @@ class ParameterSearch(Frozen):
     @torch.no_grad()
     def describe(self, faces: Tensor) -> Target:
         """What faces [B, 3, H, H] are compared by."""
-        features = self.parser.features(self._sized(faces))
+        features = self.parser.features(sized(faces, self.content_size))
         return Target(self.identity(faces), features, torch.softmax(self.parser.classifier(features), 1))
 
     def compare(self, photo: Target, drawn: Tensor) -> tuple[Tensor, Tensor]:
         """Identity term 1 - cos(e, e') and content term of drawings or renders [B, 3, h, h], each [B]."""
         identity = 1 - functional.cosine_similarity(photo.embedding, self.identity(drawn), dim=1)
-        features = self.parser.features(self._sized(drawn))
+        features = self.parser.features(sized(drawn, self.content_size))
         # face by face: the content term is a mean over its batch, and a batch must not change a face's search
         rows = zip(photo.features.split(1), features.split(1), photo.probabilities.split(1), strict=True)
         return identity, torch.stack([self.content_loss(*row) for row in rows])
@@ -219,13 +219,6 @@ class ParameterSearch(Frozen):
     def _hard(self, x: Tensor) -> Tensor:
         sliders, *groups = split(harden(x.detach(), self.n_sliders, self.group_sizes), self.n_sliders, self.group_sizes)
         return torch.cat([sliders.clamp(0, 1), *groups], 1)
-
-    def _sized(self, faces: Tensor) -> Tensor:
-        if faces.shape[-1] == self.content_size:
-            return faces
-        smaller = self.content_size < faces.shape[-1]
-        size = (self.content_size, self.content_size)
-        return functional.interpolate(faces, size, mode="bilinear", align_corners=False, antialias=smaller)
 
 
 class _Least:

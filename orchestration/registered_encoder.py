@@ -90,8 +90,8 @@ def load_predictor(package: str, folder: Path) -> Any:
 
     code = {name: importlib.import_module(f"{package}.{name}") for name in ("encoder", "identity", "predictor")}
     meta = json.loads((folder / "encoder" / "meta.json").read_text())
-    sizes = [meta[name] for name in ("n_sliders", "group_sizes", "dim", "hidden", "blocks", "gate", "dropout")]
-    encoder, identity = code["encoder"].Encoder(*sizes), code["identity"].IdentityModel()
+    kind = json.loads((folder / "identity_model" / "meta.json").read_text())["model"]
+    encoder, identity = code["encoder"].Encoder.from_meta(meta), code["identity"].build(kind)
     encoder.load_state_dict(load_file(folder / "encoder" / "model.safetensors"))
     identity.load_state_dict(load_file(folder / "identity_model" / "model.safetensors"))
     landmarker = folder / "face_landmarker.task"

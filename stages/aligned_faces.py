@@ -22,7 +22,7 @@ import pyarrow as pa
 from pydantic import BaseModel, Field, model_validator
 
 from models import images
-from models.alignment import Face, FaceLandmarker, NoFace, align, apply, apply_3d, eye_distance, quality, warp_labels
+from models.alignment import Face, FaceLandmarker, NoFace, align, apply, eye_distance, quality, warp_labels
 from models.images import BadImage
 from stages import photo_sets, tables
 from stages.context import Context
@@ -231,8 +231,6 @@ def _align_one(job: _Job, task: FaceLandmarker, config: Config) -> dict[str, Any
         "brightness": seen.brightness,
         "n_faces": len(faces),
         "landmarks": apply(matrix, face.landmarks).astype(np.float32).ravel(),
-        "mesh": apply_3d(matrix, face.mesh).astype(np.float32).ravel(),
-        "expression": face.expression.astype(np.float32),
     }
 
 

@@ -170,9 +170,7 @@ class _Faces:
         self.path = folder / "faces.parquet"
         self.known = ds.dataset(self.path).to_table(columns=["id", "source", "person", "split"]).to_pandas()
         pairs = folder / "verification_pairs.parquet"
-        table = (
-            tables.read(pairs, ["first", "second"]) if pairs.is_file() else pd.DataFrame(columns=["first", "second"])
-        )
+        table = tables.read(pairs, ["first", "second"]) if pairs.is_file() else pd.DataFrame(columns=["first", "second"])
         self.in_protocols = {*table["first"], *table["second"]}
 
     def some(self, split: str, portraits: bool, people: int) -> pd.DataFrame:
@@ -214,5 +212,5 @@ def predict(
 ) -> NDArray[np.float32]:
     """Parameter vectors [N,width] of aligned faces, looked at in `size` pixels."""
     return tables.in_batches(
-        lambda faces: encoder(identity(faces)), tables.Pictures(images.tolist(), size), device
+        lambda faces: encoder.read(identity, faces), tables.Pictures(images.tolist(), size), device
     ).numpy()

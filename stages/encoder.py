@@ -1,14 +1,14 @@
-"""Encoder: identity embeddings to character parameters, by the composite loss through frozen imitator, identity model
-and parser.
+"""Encoder: what a recogniser sees of a face to character parameters, by the composite loss through frozen imitator,
+identity model and parser.
 
-Embeddings are computed once, so the supervised term (renders and portraits with their true parameters) costs next to
-nothing and runs every step; the terms that draw a face cost a hundred times as much and can run every n-th step only.
+What does not change in training is computed once: the features of every face and render, and the parser's view of the
+photos. So the supervised term (renders and portraits with their true parameters) costs next to nothing and runs every
+step; the terms that draw a face cost a hundred times as much and can run every n-th step only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -19,17 +19,21 @@ from torch import Tensor
 
 from engine.schema import Schema
 from models import images
-from models.encoder import Encoder, choices, harden
+from models.encoder import Architecture, Encoder, choices, harden
+from models.features import read_maps
 from models.identity import IdentityModel
 from models.imitator import Imitator
-from models.losses import CompositeLoss, SupervisedLoss, Weights
+from models.losses import CompositeLoss, DomainStatistics, IdentityLoss, Photos, Schedule, SupervisedLoss, Weights
+from models.parsing import FaceParser
+from models.prior import FacialPrior
 from stages import identity_model, parsing_model, tables
 from stages import imitator as imitator_stage
 from stages.context import Context
+from stages.encoder_data import ContentCache, Known, Reader
 from stages.metrics import r2
 from stages.training import Batch, Optimiser, Training, load_weights, read_meta, rows_for, save_model, train
 
-VERSION = "1"
+VERSION = "2"
 INPUTS = ("aligned_faces", "identity_model", "parsing_model", "rendered_pairs", "imitator", "character")
 
 PORTRAITS_CHARACTER = "embedded"
@@ -42,8 +46,19 @@ class Terms(BaseModel, frozen=True, extra="forbid"):
     identity: float = Field(default=0.01, ge=0)
     content: float = Field(default=1.0, ge=0)
     loop: float = Field(default=1.0, ge=0)
-    decay: float = Field(default=0.01, ge=0)
+    decay: float = Field(default=0.0, ge=0)
     supervised: float = Field(default=1.0, ge=0)
+
+
+class Timing(BaseModel, frozen=True, extra="forbid"):
+    """When which terms run; see `models.losses.Schedule`."""
+
+    first: int = Field(default=0, ge=0)
+    every: int = Field(default=1, ge=1)
+    ramp: int = Field(default=0, ge=0)
+    side_every: int = Field(default=4, ge=0)
+    temperature: float = Field(default=1.0, gt=0)
+    coldest: float = Field(default=1.0, gt=0)
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
@@ -52,40 +67,47 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     hidden: int = 512
     blocks: int = 3
     gate: int = 16
+    attention: bool = True
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    prior: bool = True
+    """Predict inside the facial prior, found by SVD for each facial part from the rendered parameters."""
+    prior_energy: float = Field(default=1.0, gt=0, le=1)
+    """Share of each part's variance that the prior keeps."""
+    map_features: int = Field(default=0, ge=0)
+    """Numbers read from the recogniser's last convolution map beside the embedding; 0: none, as published."""
+    map_channels: int = Field(default=64, gt=0)
+    linear_start: bool = False
+    """Begin at the ridge regression of the known parameters, in a linear path beside the blocks."""
+    align_domains: bool = False
+    """Compare the embeddings of photos and drawings without what each domain has in common."""
     terms: Terms = Terms()
+    timing: Timing = Timing()
     supervise_pairs: bool = True
     supervise_portraits: bool = True
     """Also learn from the training portraits' own parameters; only the embedded character can."""
-    supervised_norm: Literal["l1", "l2"] = "l2"
+    supervised_norm: Literal["l1", "l2", "standardised"] = "l2"
     group_weight: float = 0.05
     supervised_batch: int = Field(default=256, gt=0)
     pair_share: float = Field(default=0.5, ge=0, le=1)
     """Share of renders in a supervised batch, where there are both renders and portraits."""
-    embedding_noise: float = Field(default=0.0, ge=0)
-    """Noise on supervised embeddings, in units of the embeddings' own spread."""
-    composite_every: int = Field(default=1, gt=0)
-    composite_from: int = Field(default=0, ge=0)
-    """First step that draws faces; before it, only the supervised term runs."""
+    feature_noise: float = Field(default=0.0, ge=0)
+    """Noise on supervised features, in units of their own spread."""
     max_frontal_yaw: float = 20.0
     """Degrees; photos turned further get no content term."""
     content_size: int = Field(default=256, ge=64)
     """Pixels at which photo and drawing are parsed."""
+    content_cache_gigabytes: float = Field(default=1.0, ge=0)
+    """What the parser saw of photos is kept in so much memory and not computed again."""
     face_size: int = Field(default=256, ge=64)
     training: Training = Training(
         steps=200_000, batch=16, optimiser=Optimiser(kind="adam", rate=1e-4), evaluate_every=2000, clip=10.0
     )
 
-
-@dataclass
-class _Known:
-    """Embeddings whose parameters are known."""
-
-    embeddings: Tensor
-    x: Tensor
-
-    def __len__(self) -> int:
-        return len(self.x)
+    @property
+    def draws(self) -> bool:
+        """Whether any term looks at the photos at all."""
+        terms = self.terms
+        return bool(terms.identity or terms.content or terms.loop or terms.decay)
 
 
 def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
@@ -95,16 +117,7 @@ def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context)
 
 def load(folder: Path) -> Encoder:
     """The trained encoder, in eval mode."""
-    meta = read_meta(folder)
-    encoder = Encoder(
-        meta["n_sliders"],
-        meta["group_sizes"],
-        meta["dim"],
-        meta["hidden"],
-        meta["blocks"],
-        meta["gate"],
-        meta["dropout"],
-    )
+    encoder = Encoder.from_meta(read_meta(folder))
     load_weights(folder, encoder)
     return encoder.eval()
 
@@ -123,87 +136,149 @@ class _Stage:
             raise ValueError(
                 f"the imitator draws {width} parameters, character {self.schema.name} has {self.schema.width}"
             )
-        self._read_faces(inputs["aligned_faces"], identity)
-        self._read_pairs(inputs["rendered_pairs"], identity, imitator.size)
-        torch.manual_seed(config.training.seed)
-        neutral = torch.from_numpy(self.schema.neutral())
-        self.encoder = Encoder(
-            self.schema.n_sliders,
-            self.schema.group_sizes,
-            identity.dim,
-            config.hidden,
-            config.blocks,
-            config.gate,
-            config.dropout,
-            neutral,
-        )
-        self.supervision = self._supervision()
-        seen = [self.embeddings[self.train_rows], *(known.embeddings for known in self.supervision)]
-        self.encoder.standardise_by(torch.cat(seen))
-        supervised = SupervisedLoss(
-            self.schema.n_sliders, self.schema.group_sizes, config.supervised_norm, config.group_weight
-        )
-        imitator = imitator.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        weights = Weights(**config.terms.model_dump())
-        self.loss = CompositeLoss(imitator, identity, parser, neutral, weights, config.content_size, supervised)
-        self.loss.to(context.device)
-
-    def _read_faces(self, folder: Path, identity: IdentityModel) -> None:
         columns = ["id", "source", "split", "image", "parameters", "discrete", "yaw"]
-        self.faces = tables.read(folder / "faces.parquet", columns)
-        self.pictures = tables.Pictures(self.faces["image"].tolist(), self.config.face_size, cache_bytes=0)
-        self.embeddings = self._embed(identity, self.pictures, "faces")
+        self.faces = tables.read(inputs["aligned_faces"] / "faces.parquet", columns)
+        self.pairs = tables.read(
+            inputs["rendered_pairs"] / "pairs.parquet", ["split", "image", "parameters", "discrete"]
+        )
+        self.pictures = tables.Pictures(self.faces["image"].tolist(), config.face_size, cache_bytes=0)
         self.train_rows = np.flatnonzero((self.faces["split"] == "train").to_numpy())
-        self.frontal = torch.from_numpy(np.abs(self.faces["yaw"].to_numpy()) <= self.config.max_frontal_yaw)
         if not len(self.train_rows):
             raise ValueError("no training faces in faces.parquet")
+        frontal = np.abs(self.faces["yaw"].to_numpy()) <= config.max_frontal_yaw
+        self.frontal, self.frontal_rows = torch.from_numpy(frontal), self.train_rows[frontal[self.train_rows]]
+        self.schedule = Schedule(**config.timing.model_dump())
+        torch.manual_seed(config.training.seed)
+        self.encoder = self._build(identity)
+        self._read(identity, imitator.size)
+        self.loss = self._loss(imitator, identity, parser).to(context.device)
+        kept = int(config.content_cache_gigabytes * 1e9)
+        self.content = ContentCache(self.loss, self.pictures, context.device, kept)
 
-    def _read_pairs(self, folder: Path, identity: IdentityModel, size: int) -> None:
-        """Renders are embedded at the imitator's size: so sharp, and no sharper, will the faces be that the loop term
-        draws.
-        """
-        pairs = tables.read(folder / "pairs.parquet", ["split", "image", "parameters", "discrete"])
-        pictures = tables.Pictures(pairs["image"].tolist(), size, cache_bytes=0)
-        embeddings = self._embed(identity, pictures, "renders")
-        x = imitator_stage.pair_parameters(self.schema, pairs)
-        split = pairs["split"].to_numpy()
-        self.pairs = {name: _Known(embeddings[split == name], x[split == name]) for name in ("train", "val")}
-
-    def _embed(self, identity: IdentityModel, pictures: tables.Pictures, what: str) -> Tensor:
-        def report(done: int) -> None:
-            self.context.progress(f"encoder: embeddings of {what}", done, len(pictures))
-
-        return tables.in_batches(identity, pictures, self.context.device, on_done=report)
-
-    def _known_portraits(self, split: str) -> _Known | None:
-        if self.schema.name != PORTRAITS_CHARACTER:
-            return None
-        chosen = (self.faces["split"] == split) & self.faces["parameters"].notna()
-        if not chosen.any():
-            return None
-        return _Known(
-            self.embeddings[torch.from_numpy(chosen.to_numpy(copy=True))],
-            imitator_stage.pair_parameters(self.schema, self.faces[chosen]),
+    def _build(self, identity: IdentityModel) -> Encoder:
+        config, schema = self.config, self.schema
+        with torch.no_grad():
+            one = tables.to_unit(self.pictures[self.train_rows[:1]], self.context.device)
+            map_shape = read_maps(identity, one)[1].shape[1:]
+        prior = FacialPrior.fit(self._drawn_sliders(), self._parts(), config.prior_energy) if config.prior else None
+        architecture = Architecture(
+            n_sliders=schema.n_sliders,
+            group_sizes=tuple(schema.group_sizes),
+            dim=identity.dim,
+            map_shape=tuple(map_shape) if config.map_features else (0, 0, 0),
+            map_channels=config.map_channels,
+            map_features=config.map_features,
+            hidden=config.hidden,
+            blocks=config.blocks,
+            gate=config.gate,
+            attention=config.attention,
+            dropout=config.dropout,
+            linear=config.linear_start,
+            prior=prior.dimension if prior else 0,
         )
+        encoder = Encoder(architecture, torch.from_numpy(schema.neutral()))
+        if prior is not None and encoder.prior is not None:
+            encoder.prior.load_state_dict(prior.state_dict())
+        return encoder
 
-    def _supervision(self) -> list[_Known]:
+    def _drawn_sliders(self) -> Tensor:
+        """Slider samples of the prior: those of the portraits, which are people, else those of the renders."""
+        portraits = self._portraits("train")
+        table = self.faces[portraits] if portraits.any() else self.pairs[self.pairs["split"] == "train"]
+        return torch.from_numpy(tables.stack(table["parameters"]))
+
+    def _parts(self) -> Sequence[str]:
+        return [slider.part for slider in self.schema.sliders]
+
+    def _portraits(self, split: str) -> np.ndarray:
+        """Which faces [N] bool have parameters of this very character."""
+        if self.schema.name != PORTRAITS_CHARACTER:
+            return np.zeros(len(self.faces), bool)
+        return ((self.faces["split"] == split) & self.faces["parameters"].notna()).to_numpy(copy=True)
+
+    def _read(self, identity: IdentityModel, size: int) -> None:
+        """Features of all faces and renders. Renders are looked at in the imitator's size: so sharp, and no sharper,
+        will the faces be that the loop term draws.
+        """
+        reader = Reader(identity, self.encoder.features, self.context.device, self.context.progress)
+        reader.fit_channels(self.pictures, self.train_rows)
+        faces = reader.see(self.pictures, "faces")
+        renders = reader.see(tables.Pictures(self.pairs["image"].tolist(), size, cache_bytes=0), "renders")
+        reader.fit(faces, self.train_rows)
+        self.embeddings, self.features = faces.embeddings, reader.join(faces)
+        drawn, x = reader.join(renders), imitator_stage.pair_parameters(self.schema, self.pairs)
+        rows = {name: _where(self.pairs["split"] == name) for name in ("train", "val")}
+        self.renders = {name: Known(drawn[at], x[at]) for name, at in rows.items()}
+        self.people: dict[str, Known] = {}
+        for name in ("train", "val"):
+            if (at := self._portraits(name)).any():
+                parameters = imitator_stage.pair_parameters(self.schema, self.faces[at])
+                self.people[name] = Known(self.features[torch.from_numpy(at)], parameters)
+        self.supervision = self._supervision()
+        self.domains = [DomainStatistics(identity.dim) for _ in range(2)]
+        if self.config.align_domains:
+            self.domains[0].fit(self.embeddings[torch.from_numpy(self.train_rows)])
+            self.domains[1].fit(renders.embeddings[rows["train"]])
+
+    def _supervision(self) -> list[Known]:
         """Renders first, then portraits; what the configuration leaves out is missing."""
-        portraits = self._known_portraits("train") if self.config.supervise_portraits else None
-        pairs = self.pairs["train"] if self.config.supervise_pairs and len(self.pairs["train"]) else None
+        portraits = self.people.get("train") if self.config.supervise_portraits else None
+        pairs = self.renders["train"] if self.config.supervise_pairs and len(self.renders["train"]) else None
         self.pair_share = 0.0 if pairs is None else 1.0 if portraits is None else self.config.pair_share
         return [known for known in (pairs, portraits) if known is not None]
 
+    def _loss(self, imitator: Imitator, identity: IdentityModel, parser: FaceParser) -> CompositeLoss:
+        config, schema = self.config, self.schema
+        spread = None
+        if self.supervision:
+            spread = self.supervision[-1].x[:, : schema.n_sliders].std(0)
+        norm = config.supervised_norm if self.supervision else "l2"
+        imitator = imitator.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        return CompositeLoss(
+            imitator, identity, parser, torch.from_numpy(schema.neutral()), Weights(**config.terms.model_dump()),
+            config.content_size,
+            SupervisedLoss(schema.n_sliders, schema.group_sizes, norm, config.group_weight, spread),
+            IdentityLoss(*self.domains) if config.align_domains else IdentityLoss(),
+        )  # fmt: skip
+
+    def _start_linear(self) -> float:
+        """The linear path becomes the ridge regression of what is known; gives the strength of the shrinkage.
+
+        Portraits where there are any: renders of another world would bend the line.
+        """
+        from sklearn.linear_model import RidgeCV
+
+        if not self.supervision or self.encoder.prior is None:
+            raise ValueError("linear_start needs the facial prior and supervision: set `prior` and a `supervise_...`")
+        known = self.supervision[-1]
+        targets = self.encoder.prior.cpu().to_coefficients(known.x[:, : self.schema.n_sliders])
+        ridge = RidgeCV(alphas=SHRINKAGE).fit(known.features.double().numpy(), targets.double().numpy())
+        self.encoder.start_linear(torch.from_numpy(ridge.coef_).float(), torch.from_numpy(ridge.intercept_).float())
+        return float(ridge.alpha_)
+
     def batch_at(self, k: int) -> Batch:
-        config, seed = self.config, self.config.training.seed
-        batch: dict[str, Tensor] = {}
-        if not self.supervision or (k >= config.composite_from and k % config.composite_every == 0):
-            at = self.train_rows[
-                rows_for(k // config.composite_every, config.training.batch, len(self.train_rows), seed)
-            ]
-            index = torch.from_numpy(at)
-            batch |= {"photos": self.pictures[at], "embeddings": self.embeddings[index], "frontal": self.frontal[index]}
+        """Batch k; all batches of one step take the same terms, however many devices and batches make it."""
+        step = k // (self.config.training.accumulate * self.context.devices)
+        batch: dict[str, Tensor] = {"step": torch.tensor(step)}
+        if self.config.draws and (not self.supervision or self.schedule.draws(step)):
+            batch |= self._photo_batch(step, k)
         if self.supervision:
             batch |= self._supervised_batch(k)
+        return batch
+
+    def _photo_batch(self, step: int, k: int) -> dict[str, Tensor]:
+        config, schedule = self.config, self.schedule
+        sides = schedule.takes_sides(step) or not len(self.frontal_rows)
+        rows = self.train_rows if sides else self.frontal_rows
+        turn = schedule.turn(step) if self.supervision else step
+        turn = turn * (config.training.accumulate * self.context.devices) + k % (
+            config.training.accumulate * self.context.devices
+        )
+        at = rows[rows_for(turn, config.training.batch, len(rows), config.training.seed + sides)]
+        index = torch.from_numpy(at)
+        batch = {"embeddings": self.embeddings[index], "features": self.features[index], "frontal": self.frontal[index]}
+        if config.terms.content and schedule.has_content(step):
+            batch["content"], batch["probabilities"] = self.content(at)
         return batch
 
     def _supervised_batch(self, k: int) -> dict[str, Tensor]:
@@ -212,56 +287,57 @@ class _Stage:
         if len(self.supervision) == 2:
             renders = round(config.supervised_batch * self.pair_share)
             sizes = [renders, config.supervised_batch - renders]
-        embeddings, x = [], []
+        features, x = [], []
         for number, (known, size) in enumerate(zip(self.supervision, sizes, strict=True), start=1):
             if size:
                 index = torch.from_numpy(rows_for(k, size, len(known), seed + number))
-                embeddings.append(known.embeddings[index])
+                features.append(known.features[index])
                 x.append(known.x[index])
-        return {"known_embeddings": torch.cat(embeddings), "known_x": torch.cat(x)}
+        return {"known_features": torch.cat(features), "known_x": torch.cat(x)}
 
     def loss_of(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        known = batch.get("known_embeddings")
-        if known is not None and self.config.embedding_noise:
-            known = known + torch.randn_like(known) * self.encoder.std * self.config.embedding_noise
-        photos = batch.get("photos")
-        return self.loss(
-            self.encoder,
-            None if photos is None else photos.float() / 255,
-            batch.get("embeddings"),
-            batch.get("frontal"),
-            known,
-            batch.get("known_x"),
-        )
+        step, known, photos = int(batch["step"]), None, None
+        if "known_x" in batch:
+            features = batch["known_features"]
+            if self.config.feature_noise:
+                features = features + torch.randn_like(features) * self.config.feature_noise
+            known = (features, batch["known_x"])
+        if "features" in batch:
+            content, probabilities = (batch.get(name) for name in ("content", "probabilities"))
+            photos = Photos(
+                batch["embeddings"], batch["features"], None if content is None else content.float(),
+                None if probabilities is None else probabilities.float(), batch["frontal"],
+            )  # fmt: skip
+        temperature = self.schedule.temperature_at(step, self.config.training.steps)
+        return self.loss(self.encoder, photos, known, self.schedule.strength(step), temperature)
 
     @torch.no_grad()
     def evaluate(self, step: int) -> dict[str, float]:
         """Recovery of known parameters on people and renders that were held out."""
         values: dict[str, float] = {}
-        for name, known in (("portraits", self._known_portraits("val")), ("pairs", self.pairs["val"])):
+        for name, known in (("portraits", self.people.get("val")), ("pairs", self.renders["val"])):
             if known is not None and len(known) > 2:
-                x = self.encoder(known.embeddings.to(self.context.device)).cpu()
+                x = self.encoder(known.features.to(self.context.device)).cpu()
                 found = recovery(x, known.x, self.schema.n_sliders, self.schema.group_sizes)
                 values |= {f"{name}_{key}": value for key, value in found.items()}
         return values
 
     def run(self, out: Path) -> dict[str, float]:
         config = self.config
+        shrinkage = self._start_linear() if config.linear_start else None
         steps = train(
             "encoder", self.encoder, self.batch_at, self.loss_of, config.training, self.context, self.evaluate
         )
         self.encoder.eval()
         final = self.evaluate(steps)
         meta = {
-            "model": "attention",
+            "model": "attention" if config.attention else "mlp",
             "character": self.schema.name,
-            "n_sliders": self.schema.n_sliders,
-            "group_sizes": list(self.schema.group_sizes),
-            "dim": self.encoder.mean.numel(),
+            "architecture": self.encoder.architecture.document(),
             "face_size": config.face_size,
+            "shrinkage": shrinkage,
             "steps": steps,
             "validation": final,
-            **{key: getattr(config, key) for key in ("hidden", "blocks", "gate", "dropout")},
         }
         save_model(out, self.encoder, meta)
         self._sheet(out)
@@ -271,11 +347,12 @@ class _Stage:
     def _sheet(self, out: Path) -> None:
         """Real photos, then held-out portraits, each beside the drawing of its prediction."""
         source, split = self.faces["source"].to_numpy(), self.faces["split"].to_numpy()
-        real, held = np.flatnonzero(source == "photos")[:12], np.flatnonzero((source == "portraits") & (split == "val"))
-        rows = np.concatenate([real, held[: 32 - len(real)]])
+        real = np.flatnonzero(source != "portraits")[:12]
+        held = np.flatnonzero((source == "portraits") & (split == "val"))[: 32 - len(real)]
+        rows = np.concatenate([real, held])
         if not len(rows):
             return
-        x = self.encoder(self.embeddings[torch.from_numpy(rows)].to(self.context.device))
+        x = self.encoder(self.features[torch.from_numpy(rows)].to(self.context.device))
         imitator: Imitator = self.loss.imitator
         drawn = imitator(harden(x, self.schema.n_sliders, self.schema.group_sizes)).cpu()
         tiles = []
@@ -283,6 +360,14 @@ class _Stage:
             photo = images.decode(self.faces["image"].iloc[row])
             tiles += [images.resize(photo, 128), images.resize(tables.to_picture(drawing), 128)]
         (out / "encoder.png").write_bytes(images.encode_png(images.grid(tiles, columns=8)))
+
+
+SHRINKAGE = (10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
+"""Strengths among which the ridge regression chooses by leave-one-out error."""
+
+
+def _where(mask: object) -> Tensor:
+    return torch.from_numpy(np.flatnonzero(np.asarray(mask)))
 
 
 def recovery(x: Tensor, truth: Tensor, n_sliders: int, group_sizes: tuple[int, ...]) -> dict[str, float]:

@@ -38,8 +38,6 @@ FACES_SCHEMA = pa.schema(
         ("brightness", pa.float32()),
         ("n_faces", pa.int32()),
         ("landmarks", pa.list_(pa.float32())),
-        ("mesh", pa.list_(pa.float32())),
-        ("expression", pa.list_(pa.float32())),
     ]
 )
 QUARANTINE_SCHEMA = pa.schema([("id", pa.string()), ("source", pa.string()), ("reason", pa.string())])

@@ -4,16 +4,20 @@ import copy
 
 import pytest
 import torch
+from torch import Tensor
 
-from models.encoder import Encoder
+from models.encoder import Architecture, Encoder
 from models.identity import IdentityModel
 from models.imitator import Imitator
 from models.losses import (
     CompositeLoss,
     ContentLoss,
     DecayLoss,
+    DomainStatistics,
     IdentityLoss,
     LoopLoss,
+    Photos,
+    Schedule,
     SupervisedLoss,
     Weights,
 )
@@ -30,27 +34,29 @@ def _composite(**weights: float) -> tuple[CompositeLoss, Encoder]:
         imitator, IdentityModel(), parser, torch.full((9,), 0.5), Weights(**{**NONE, **weights}), 64,
         SupervisedLoss(SLIDERS, GROUPS),
     )  # fmt: skip
-    return loss, Encoder(SLIDERS, GROUPS, dim=128, hidden=16)
+    return loss, Encoder(Architecture(SLIDERS, GROUPS, dim=128, hidden=16))
 
 
-def _batch(n: int = 2) -> dict[str, torch.Tensor]:
+def _photos(loss: CompositeLoss, faces: Tensor, frontal: Tensor | None = None) -> Photos:
+    embeddings = torch.nn.functional.normalize(torch.randn(len(faces), 128), dim=1)
+    return Photos(embeddings, embeddings, *loss.content_of(faces), frontal)
+
+
+def _known(n: int = 2) -> tuple[Tensor, Tensor]:
+    x = torch.cat([torch.rand(n, SLIDERS), *(torch.eye(g)[torch.randint(g, (n,))] for g in GROUPS)], 1)
+    return torch.randn(n, 128), x
+
+
+def _batch(loss: CompositeLoss, n: int = 2) -> tuple[Photos, tuple[Tensor, Tensor]]:
     torch.manual_seed(1)
-    known_x = torch.cat([torch.rand(n, SLIDERS), *(torch.eye(g)[torch.randint(g, (n,))] for g in GROUPS)], 1)
-    embeddings = torch.nn.functional.normalize(torch.randn(n, 128), dim=1)
-    return {
-        "photos": torch.rand(n, 3, 64, 64),
-        "embeddings": embeddings,
-        "frontal": torch.ones(n, dtype=torch.bool),
-        "known_embeddings": embeddings.flip(0),
-        "known_x": known_x,
-    }
+    return _photos(loss, torch.rand(n, 3, 64, 64)), _known(n)
 
 
 @pytest.mark.parametrize("term", list(NONE))
 def test_each_terms_gradient_reaches_the_encoder_and_only_the_encoder(term: str) -> None:
     loss, encoder = _composite(**{term: 1.0})
     before = copy.deepcopy(loss.state_dict())
-    total, terms = loss(encoder, **_batch())
+    total, terms = loss(encoder, *_batch(loss))
     total.backward()
     assert terms[term] > 0 and torch.isclose(total, terms[term])
     assert encoder.enter.weight.grad is not None and encoder.enter.weight.grad.abs().sum() > 0
@@ -68,30 +74,63 @@ def test_frozen_models_stay_in_eval_mode_when_asked_to_train() -> None:
 def test_the_total_is_the_weighted_sum_of_the_raw_terms() -> None:
     weights = {"identity": 0.01, "content": 1.0, "loop": 0.7, "decay": 0.2, "supervised": 2.0}
     loss, encoder = _composite(**weights)
-    total, terms = loss(encoder, **_batch())
+    total, terms = loss(encoder, *_batch(loss))
     assert set(terms) == set(weights)
     assert torch.isclose(total, torch.stack([weights[k] * v for k, v in terms.items()]).sum())
 
 
 def test_side_views_get_no_content_term() -> None:
     loss, encoder = _composite(content=1.0, identity=1.0)
-    batch = _batch()
-    _, all_sides = loss(encoder, **{**batch, "frontal": torch.zeros(2, dtype=torch.bool)})
+    photos, _ = _batch(loss)
+    _, all_sides = loss(encoder, photos._replace(frontal=torch.zeros(2, dtype=torch.bool)))
     assert "content" not in all_sides and "identity" in all_sides
-    _, mixed = loss(encoder, **{**batch, "frontal": torch.tensor([True, False])})
-    first = {k: v[:1] for k, v in batch.items()}
-    _, alone = loss(encoder, **first)
+    _, unknown = loss(encoder, photos._replace(content=None))
+    assert "content" not in unknown
+    _, mixed = loss(encoder, photos._replace(frontal=torch.tensor([True, False])))
+    _, alone = loss(encoder, Photos(*(value[:1] for value in photos if value is not None)))
     assert torch.isclose(mixed["content"], alone["content"], rtol=1e-4)
 
 
 def test_a_photo_of_the_drawing_itself_has_no_content_or_identity_loss() -> None:
     loss, encoder = _composite(content=1.0, identity=1.0)
-    batch = _batch()
+    photos, _ = _batch(loss)
     with torch.no_grad():
-        photos = loss.imitator(encoder(batch["embeddings"]))
-    _, terms = loss(encoder, **{**batch, "photos": photos})
-    assert terms["content"] < 1e-6
-    assert IdentityLoss()(loss.identity(photos), loss.identity(photos)).abs() < 1e-6
+        drawn = loss.imitator(encoder(photos.features))
+    content, probabilities = loss.content_of(drawn)
+    embeddings = loss.identity(drawn).detach()
+    _, terms = loss(encoder, photos._replace(content=content, probabilities=probabilities, embeddings=embeddings))
+    assert terms["content"] < 1e-6 and terms["identity"].abs() < 1e-6
+
+
+def test_strength_weakens_the_photo_terms_alone() -> None:
+    loss, encoder = _composite(decay=1.0, supervised=1.0)
+    photos, known = _batch(loss)
+    full, terms = loss(encoder, photos, known)
+    none, _ = loss(encoder, photos, known, strength=0.0)
+    assert torch.isclose(none, terms["supervised"]) and torch.isclose(full - none, terms["decay"])
+
+
+def test_what_a_whole_domain_has_in_common_is_no_difference_between_people() -> None:
+    torch.manual_seed(0)
+    people = torch.randn(200, 16)
+    photos, drawings = people + 3.0, 0.2 * people - 1.0
+    photo, drawing = DomainStatistics(16).fit(photos), DomainStatistics(16).fit(drawings)
+    assert IdentityLoss()(photos, drawings) > 0.5
+    assert IdentityLoss(photo, drawing)(photos, drawings) < 1e-5
+
+
+def test_the_schedule_of_the_papers_draws_from_all_photos_every_fourth_time() -> None:
+    schedule = Schedule(every=2, first=4, ramp=4, temperature=1.0, coldest=0.25)
+    assert [schedule.draws(step) for step in range(8)] == [False] * 4 + [True, False, True, False]
+    sides = [step for step in range(0, 32, 2) if schedule.takes_sides(step)]
+    assert sides == [6, 14, 22, 30] and not any(schedule.has_content(step) for step in sides)
+    assert [schedule.strength(step) for step in (0, 4, 7, 20)] == [0.0, 0.25, 1.0, 1.0]
+    assert [round(schedule.temperature_at(step, 11), 3) for step in (0, 5, 10)] == [1.0, 0.5, 0.25]
+    always = Schedule(side_every=0)
+    assert all(always.takes_sides(step) and always.has_content(step) for step in range(8))
+    for wrong in ({"every": 0}, {"ramp": -1}, {"temperature": 0.5, "coldest": 1.0}):
+        with pytest.raises(ValueError, match=r"count|falls"):
+            Schedule(**wrong)
 
 
 def test_content_counts_both_brows_and_eyes_and_no_background() -> None:
@@ -110,8 +149,18 @@ def test_terms_have_their_textbook_values() -> None:
     assert LoopLoss()(a, b) == 1
     assert DecayLoss()(torch.tensor([[0.2, 0.8]]), torch.tensor([0.5, 0.5])) == pytest.approx(0.3)
     supervised = SupervisedLoss(1, (2,), "l1", group_weight=1.0)
-    value = supervised(torch.tensor([[0.0, 0.0, 0.0]]), torch.tensor([[1.0, 1.0, 0.0]]))
+    value = supervised(torch.tensor([[0.5]]), [torch.tensor([[0.0, 0.0]])], torch.tensor([[1.0, 1.0, 0.0]]))
     assert float(value) == pytest.approx(0.5 + 0.6931, abs=1e-3)
+
+
+def test_the_standardised_norm_of_the_mean_is_one_whatever_a_slider_moves() -> None:
+    torch.manual_seed(0)
+    truth = torch.rand(1000, 3) * torch.tensor([1.0, 0.01, 0.0]) + 0.4
+    loss = SupervisedLoss(3, (), "standardised", spread=truth.std(0))
+    value = loss(truth.mean(0).expand(1000, -1), [], truth)
+    assert float(value) == pytest.approx(2 / 3, abs=0.01), "the slider that never moves counts nothing"
+    with pytest.raises(ValueError, match="spread"):
+        SupervisedLoss(3, (), "standardised")
 
 
 def test_negative_weights_and_empty_batches_are_refused() -> None:
@@ -124,10 +173,10 @@ def test_negative_weights_and_empty_batches_are_refused() -> None:
 
 def test_the_composite_loss_falls_on_a_tiny_run() -> None:
     loss, encoder = _composite(identity=0.01, content=0.01, loop=1.0, decay=0.1, supervised=1.0)
-    optimiser, batch, totals = torch.optim.Adam(encoder.parameters(), 5e-3), _batch(), []
+    optimiser, batch, totals = torch.optim.Adam(encoder.parameters(), 5e-3), _batch(loss), []
     for _ in range(20):
         optimiser.zero_grad()
-        total, _ = loss(encoder, **batch)
+        total, _ = loss(encoder, *batch)
         total.backward()
         optimiser.step()
         totals.append(float(total.detach()))

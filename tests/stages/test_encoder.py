@@ -10,7 +10,7 @@ from models.imitator import Imitator
 from models.parsing import FaceParser
 from stages import encoder
 from stages.context import Context
-from stages.encoder import Config, Terms, recovery
+from stages.encoder import Config, Terms, Timing, recovery
 from stages.training import Optimiser, Training, save_model
 from tests.models.support import SFACE
 from tests.stages import small_tables
@@ -41,7 +41,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def _config(**changes) -> Config:
     training = Training(steps=6, batch=2, log_every=1, optimiser=Optimiser(rate=1e-3))
-    return Config(**{"training": training, "content_size": 64, "supervised_batch": 8, "hidden": 32, **changes})
+    terms = Terms(decay=0.01)
+    given = {"training": training, "content_size": 64, "supervised_batch": 8, "hidden": 32, "terms": terms}
+    return Config(**{**given, **changes})
 
 
 def _run(inputs: dict[str, Path], config: Config, out: Path) -> tuple[dict[str, float], list[set[str]]]:
@@ -62,18 +64,18 @@ def test_all_terms_train_an_encoder_that_loads_again(inputs: dict[str, Path], tm
     assert np.isfinite(list(metrics.values())).all()
     loaded = encoder.load(tmp_path / "out")
     schema = Schema.load(small_tables.CHARACTER)
-    assert loaded(torch.randn(1, 128)).shape == (1, schema.width) and loaded.mean.abs().sum() > 0
+    assert loaded(torch.randn(1, 128)).shape == (1, schema.width) and loaded.features.mean.abs().sum() > 0
     assert (tmp_path / "out" / "encoder.png").exists()
 
 
 def test_faces_are_drawn_only_every_nth_step_from_a_first_one(inputs: dict[str, Path], tmp_path: Path) -> None:
-    _, logged = _run(inputs, _config(composite_every=2, composite_from=3), tmp_path / "out")
+    _, logged = _run(inputs, _config(timing=Timing(every=2, first=3)), tmp_path / "out")
     assert ["identity" in terms for terms in logged] == [False, False, False, False, True, False]
     assert all("supervised" in terms for terms in logged)
 
 
 def test_without_supervision_every_step_draws(inputs: dict[str, Path], tmp_path: Path) -> None:
-    config = _config(supervise_pairs=False, supervise_portraits=False, composite_every=3)
+    config = _config(supervise_pairs=False, supervise_portraits=False, timing=Timing(every=3))
     _, logged = _run(inputs, config, tmp_path / "out")
     assert all("identity" in terms and "supervised" not in terms for terms in logged)
 
@@ -82,8 +84,10 @@ def test_real_photos_are_never_trained_on(inputs: dict[str, Path]) -> None:
     stage = encoder._Stage(inputs, _config(), Context())
     assert set(stage.faces["source"].iloc[stage.train_rows]) == {"portraits"}
     assert set(stage.faces["split"].iloc[stage.train_rows]) == {"train"}
-    photos = stage.batch_at(0)["photos"]
-    assert photos.dtype == torch.uint8 and photos.shape == (2, 3, 256, 256)
+    trained = stage.features[torch.from_numpy(stage.train_rows)]
+    for k in range(8):
+        for row in stage.batch_at(k)["features"]:
+            assert (trained == row).all(1).any()
 
 
 def test_an_imitator_of_another_character_is_refused(inputs: dict[str, Path], tmp_path: Path) -> None:
@@ -98,13 +102,52 @@ def test_an_imitator_of_another_character_is_refused(inputs: dict[str, Path], tm
 def test_supervision_alone_learns_the_known_parameters(inputs: dict[str, Path], tmp_path: Path) -> None:
     terms = Terms(identity=0, content=0, loop=0, decay=0)
     training = Training(steps=150, batch=2, optimiser=Optimiser(rate=3e-3))
-    stage = encoder._Stage(inputs, _config(terms=terms, composite_from=10**6, training=training), Context())
+    stage = encoder._Stage(inputs, _config(terms=terms, training=training), Context())
     (tmp_path / "out").mkdir()
     stage.run(tmp_path / "out")
     known = stage.supervision[1]
     with torch.no_grad():
-        found = recovery(stage.encoder(known.embeddings), known.x, stage.schema.n_sliders, stage.schema.group_sizes)
+        found = recovery(stage.encoder(known.features), known.x, stage.schema.n_sliders, stage.schema.group_sizes)
     assert found["r2"] > 0.5, "it can at least learn six rows by heart"
+
+
+def test_side_photos_come_every_fourth_step_and_without_content(inputs: dict[str, Path]) -> None:
+    stage = encoder._Stage(inputs, _config(max_frontal_yaw=1e-3), Context())
+    stage.frontal_rows = stage.train_rows[:2]
+    batches = [stage.batch_at(k) for k in range(8)]
+    assert [k for k, batch in enumerate(batches) if "content" not in batch] == [3, 7]
+    frontal = stage.features[torch.from_numpy(stage.frontal_rows)]
+    for k in (0, 1, 2, 4):
+        assert all((frontal == row).all(1).any() for row in batches[k]["features"])
+
+
+def test_what_the_parser_sees_of_a_photo_is_computed_once_and_the_same(inputs: dict[str, Path]) -> None:
+    stage = encoder._Stage(inputs, _config(), Context())
+    nothing_kept = encoder._Stage(inputs, _config(content_cache_gigabytes=0), Context())
+    first, again, fresh = stage.content([0, 1, 0]), stage.content([1, 0]), nothing_kept.content([0, 1, 0])
+    assert torch.equal(first[0][0], first[0][2]) and torch.equal(first[0][0], again[0][1])
+    assert torch.equal(first[0], fresh[0]) and torch.equal(first[1], fresh[1])
+    assert set(stage.content.kept) == {0, 1} and not nothing_kept.content.kept
+    assert first[1].float().sum(1).sub(1).abs().max() < 0.01, "probabilities"
+
+
+def test_a_linear_start_is_the_ridge_regression(inputs: dict[str, Path], tmp_path: Path) -> None:
+    config = _config(linear_start=True, map_features=8, map_channels=4, supervise_pairs=False)
+    stage = encoder._Stage(inputs, config, Context())
+    assert stage._start_linear() in encoder.SHRINKAGE
+    known, prior = stage.supervision[-1], stage.encoder.prior
+    assert prior is not None and known.features.shape[1] == 128 + 8
+    with torch.no_grad():
+        sliders, _ = stage.encoder.eval().answers(known.features)
+    average = known.x[:, : stage.schema.n_sliders].mean(0)
+    truth = known.x[:, : stage.schema.n_sliders]
+    assert (sliders - truth).square().mean() < (average - truth).square().mean(), "better than the mean face"
+    with pytest.raises(ValueError, match="prior"):
+        encoder._Stage(inputs, _config(linear_start=True, prior=False), Context())._start_linear()
+    (tmp_path / "out").mkdir()
+    metrics = encoder.run(inputs, config, tmp_path / "out", Context())
+    assert np.isfinite(list(metrics.values())).all()
+    assert encoder.load(tmp_path / "out").linear is not None
 
 
 def test_recovery_of_the_truth_and_of_the_mean() -> None:
