@@ -42,6 +42,10 @@ class Architecture:
     dropout: float = 0.0
     linear: bool = False
     """A linear path beside the blocks."""
+    mirror: bool = False
+    """Read a face as the mean of itself and its mirror image: what light, pose and expression do to one side only
+    falls out, and with it what little is seen of the face's own asymmetry.
+    """
     prior: int = 0
     """Coefficients of the facial prior that the slider head gives; 0: it gives the sliders themselves, by a sigmoid."""
 
@@ -113,9 +117,18 @@ class Encoder(nn.Module):
         sliders, groups = self.answers(features)
         return torch.cat([sliders, *(torch.softmax(group / temperature, 1) for group in groups)], 1)
 
+    def look(self, identity: IdentityModel, faces: Tensor) -> tuple[Tensor, Tensor]:
+        """Faces [B, 3, H, H] in the reference frame, RGB in [0, 1] -> embeddings [B, D] and features [B, F], mirrored
+        if the architecture says so. Features of several photos of one person may be averaged.
+        """
+        embeddings, features = self.features.of(identity, faces)
+        if self.architecture.mirror:
+            features = (features + self.features.of(identity, faces.flip(-1))[1]) / 2
+        return embeddings, features
+
     def read(self, identity: IdentityModel, faces: Tensor) -> Tensor:
         """Faces [B, 3, H, H] in the reference frame, RGB in [0, 1] -> parameters [B, width]."""
-        return self(self.features.of(identity, faces)[1])
+        return self(self.look(identity, faces)[1])
 
     @torch.no_grad()
     def start_linear(self, weight: Tensor, bias: Tensor) -> None:

@@ -57,7 +57,7 @@ class FaceFeatures(nn.Module):
 
     def of(self, identity: IdentityModel, faces: Tensor) -> tuple[Tensor, Tensor]:
         """Faces [B, 3, H, H] in the reference frame, RGB in [0, 1] -> embeddings [B, D] of length 1 and features
-        [B, F].
+        [B, F]; differentiable.
         """
         embeddings, maps = read_maps(identity, faces)
         return embeddings, self(embeddings, maps)

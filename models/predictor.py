@@ -113,7 +113,7 @@ class Predictor:
     @torch.inference_mode()
     def _encode(self, crops: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         faces = torch.from_numpy(np.stack(crops)).to(self.device).permute(0, 3, 1, 2).float() / 255
-        embeddings, features = self.encoder.features.of(self.identity, faces)
+        embeddings, features = self.encoder.look(self.identity, faces)
         x = self.encoder(features)
         return list(zip(x.float().cpu().numpy(), embeddings.float().cpu().numpy(), strict=True))
 

@@ -54,6 +54,11 @@ class Settings(BaseSettings):
         return self.home / "dagster"
 
     @property
+    def cache(self) -> Path:
+        """What can be computed again, such as the features that encoders are trained on."""
+        return self.home / "cache"
+
+    @property
     def checkpoints(self) -> Path:
         return self.home / "checkpoints"
 

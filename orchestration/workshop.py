@@ -170,6 +170,7 @@ def stage_context(workshop: Workshop, stage: Stage, checkpoints: Path, run: Trac
         devices=settings.pick_devices() if trains else 1,
         workers=settings.workers,
         checkpoints=checkpoints,
+        cache=settings.cache,
         on_progress=progress.step,
         on_metrics=run.metrics,
     )
@@ -183,7 +184,7 @@ def run_tags(context: dg.AssetExecutionContext, asset: str, character: str | Non
 def log_outcome(run: TrackedRun, folder: Path, metrics: Mapping[str, float], md5: str) -> None:
     run.metrics(metrics)
     run.tag("output.md5", md5)
-    for path in sorted([*folder.glob("*.png"), *folder.glob("*.json")]):
+    for path in sorted(path for pattern in ("*.png", "*.json", "*.html") for path in folder.glob(pattern)):
         run.file(path)
 
 

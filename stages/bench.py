@@ -170,7 +170,8 @@ class _Faces:
         self.path = folder / "faces.parquet"
         self.known = ds.dataset(self.path).to_table(columns=["id", "source", "person", "split"]).to_pandas()
         pairs = folder / "verification_pairs.parquet"
-        table = tables.read(pairs, ["first", "second"]) if pairs.is_file() else pd.DataFrame(columns=["first", "second"])
+        columns = ["first", "second"]
+        table = tables.read(pairs, columns) if pairs.is_file() else pd.DataFrame(columns=columns)
         self.in_protocols = {*table["first"], *table["second"]}
 
     def some(self, split: str, portraits: bool, people: int) -> pd.DataFrame:

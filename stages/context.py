@@ -27,6 +27,8 @@ class Context:
     """Processes that a data stage may use."""
     checkpoints: Path | None = None
     """A folder that survives an interruption of this very run (same configuration and inputs); None: no checkpoints."""
+    cache: Path | None = None
+    """A folder for what other runs may need again and can always be computed anew; None: nothing is kept."""
     on_progress: Callable[[str, int, int, Mapping[str, float]], None] = _no_progress
     on_metrics: Callable[[Mapping[str, float], int], None] = _no_metrics
 

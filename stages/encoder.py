@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from pydantic import BaseModel, Field
 from torch import Tensor
@@ -76,6 +77,8 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     map_features: int = Field(default=0, ge=0)
     """Numbers read from the recogniser's last convolution map beside the embedding; 0: none, as published."""
     map_channels: int = Field(default=64, gt=0)
+    mirror: bool = False
+    """Read a face as the mean of itself and its mirror image; in training, faces are read as they are."""
     linear_start: bool = False
     """Begin at the ridge regression of the known parameters, in a linear path beside the blocks."""
     align_domains: bool = False
@@ -141,6 +144,9 @@ class _Stage:
         self.pairs = tables.read(
             inputs["rendered_pairs"] / "pairs.parquet", ["split", "image", "parameters", "discrete"]
         )
+        if not config.supervise_pairs:  # then a few say where renders lie, and how well they are read
+            some = [self.pairs[self.pairs["split"] == split].head(RENDERS_LOOKED_AT) for split in ("train", "val")]
+            self.pairs = pd.concat(some)
         self.pictures = tables.Pictures(self.faces["image"].tolist(), config.face_size, cache_bytes=0)
         self.train_rows = np.flatnonzero((self.faces["split"] == "train").to_numpy())
         if not len(self.train_rows):
@@ -174,6 +180,7 @@ class _Stage:
             attention=config.attention,
             dropout=config.dropout,
             linear=config.linear_start,
+            mirror=config.mirror,
             prior=prior.dimension if prior else 0,
         )
         encoder = Encoder(architecture, torch.from_numpy(schema.neutral()))
@@ -200,7 +207,8 @@ class _Stage:
         """Features of all faces and renders. Renders are looked at in the imitator's size: so sharp, and no sharper,
         will the faces be that the loop term draws.
         """
-        reader = Reader(identity, self.encoder.features, self.context.device, self.context.progress)
+        context = self.context
+        reader = Reader(identity, self.encoder.features, context.device, context.progress, context.cache)
         reader.fit_channels(self.pictures, self.train_rows)
         faces = reader.see(self.pictures, "faces")
         renders = reader.see(tables.Pictures(self.pairs["image"].tolist(), size, cache_bytes=0), "renders")
@@ -362,8 +370,11 @@ class _Stage:
         (out / "encoder.png").write_bytes(images.encode_png(images.grid(tiles, columns=8)))
 
 
-SHRINKAGE = (10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
+SHRINKAGE = (10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10_000.0)
 """Strengths among which the ridge regression chooses by leave-one-out error."""
+
+RENDERS_LOOKED_AT = 500
+"""Renders of each split that are embedded where none is learnt from."""
 
 
 def _where(mask: object) -> Tensor:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from models.features import FaceFeatures, read_maps
@@ -18,6 +22,9 @@ CHANNELS_FITTED = 512
 """Faces that the principal channels are found on: 25,000 places of a 7 x 7 map."""
 DIRECTIONS_FITTED = 20_000
 """Faces that the principal directions are found on, at most."""
+
+FILES_KEPT = 6
+"""Files of features in the cache; the oldest go first."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -42,14 +49,47 @@ class _Seen:
 
 
 class Reader:
-    """Pictures to the encoder's features: fitted on the training faces, then the same for everything."""
+    """Pictures to the encoder's features: fitted on the training faces, then the same for everything.
 
-    def __init__(self, identity: IdentityModel, features: FaceFeatures, device: str, progress: Progress) -> None:
+    `cache`: a folder where what the recogniser saw is kept for other runs on the same pictures; None: nowhere.
+    """
+
+    def __init__(
+        self, identity: IdentityModel, features: FaceFeatures, device: str, progress: Progress, cache: Path | None
+    ) -> None:
         self.identity, self.features = identity, features.to(device)
-        self.device, self.progress = device, progress
+        self.device, self.progress, self.cache = device, progress, cache
 
     def see(self, pictures: tables.Pictures, what: str) -> _Seen:
-        """Embeddings and squeezed maps of all pictures."""
+        """Embeddings and squeezed maps of all pictures; from the cache if they were seen before."""
+        if self.cache is None:
+            return self._look(pictures, what)
+        folder = self.cache / "features"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{self._key(pictures)}.safetensors"
+        if not path.exists():
+            seen = self._look(pictures, what)
+            beside = path.with_name(f".{path.name}.{os.getpid()}")
+            save_file({"embeddings": seen.embeddings, "squeezed": seen.squeezed.contiguous()}, beside)
+            beside.replace(path)
+        path.touch()
+        for old in sorted(folder.glob("*.safetensors"), key=lambda file: file.stat().st_mtime)[:-FILES_KEPT]:
+            old.unlink(missing_ok=True)
+        return _Seen(**load_file(path))
+
+    def _key(self, pictures: tables.Pictures) -> str:
+        """Of everything that the answer depends on: weights, channels kept, the pictures' bytes and their size."""
+        digest = hashlib.blake2b(f"{pictures.size} {self.device.split(':')[0]}".encode(), digest_size=20)
+        for state in (self.identity.state_dict(), self.features.state_dict()):
+            for name in sorted(state):
+                # the scale and the directions are applied later
+                if name.startswith(("channel_", "backbone.")):
+                    digest.update(name.encode() + state[name].cpu().numpy().tobytes())
+        for picture in pictures.encoded:
+            digest.update(picture)
+        return digest.hexdigest()
+
+    def _look(self, pictures: tables.Pictures, what: str) -> _Seen:
         dim = self.identity.dim
 
         def both(faces: Tensor) -> Tensor:

@@ -68,6 +68,8 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         evaluate_every=200,
         clip=5.0,
     )
+    min_photos: int = Field(default=2, ge=1)
+    """People with fewer photos take no part: one photo does not say what stays the same in another."""
     max_pairs: int = Field(default=20_000, gt=0)
     """Different-person pairs in a verification set; all same-person pairs are used."""
     tolerance: float = 0.0
@@ -187,7 +189,8 @@ class _Tuner(nn.Module):
     def __init__(self, model: IdentityModel, config: Config, context: Context, faces: pd.DataFrame) -> None:
         super().__init__()
         self.model, self.config, self.context = model, config, context
-        rows = np.flatnonzero((faces["split"] == "train").to_numpy())
+        photos_of_person = faces.groupby(["source", "person"])["split"].transform("size")
+        rows = np.flatnonzero(((faces["split"] == "train") & (photos_of_person >= config.min_photos)).to_numpy())
         self.people, person_of_row = np.unique(faces["person"].to_numpy()[rows].astype(str), return_inverse=True)
         self.labels = torch.from_numpy(person_of_row.astype(np.int64))
         self.sets = _held_out(faces)

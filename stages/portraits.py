@@ -25,7 +25,7 @@ from stages.context import Context
 from stages.parallel import map_chunks
 from stages.pictures import colour_labels, write_picture
 
-VERSION = "2"
+VERSION = "3"
 INPUTS = ("embedded", "character")
 PEOPLE_A_CHUNK = 8
 SCHEMA = pa.schema(
@@ -52,6 +52,8 @@ class Config(BaseModel, frozen=True, extra="forbid"):
 
     people: int = Field(default=10_000, ge=10, description="people who do not exist")
     shots: int = Field(default=4, ge=1, description="photos of each")
+    single: int = Field(default=0, ge=0, description="further people to train on, one photo of each: an encoder "
+                        "learns more from other people than from other photos")  # fmt: skip
     size: int = Field(default=320, ge=64, description="pixels")
     seed: int = 1
     nuisance: Nuisance = Nuisance()
@@ -60,10 +62,9 @@ class Config(BaseModel, frozen=True, extra="forbid"):
 def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
     """Write `portraits.parquet` and contact sheets. Returns counts."""
     work = partial(_shoot, inputs["character"], inputs["embedded"], context.device, config)
-    chunks = [
-        range(start, min(start + PEOPLE_A_CHUNK, config.people)) for start in range(0, config.people, PEOPLE_A_CHUNK)
-    ]
-    rows = map_chunks(work, chunks, context, "portraits", config.people * config.shots)
+    people = config.people + config.single
+    chunks = [range(start, min(start + PEOPLE_A_CHUNK, people)) for start in range(0, people, PEOPLE_A_CHUNK)]
+    rows = map_chunks(work, chunks, context, "portraits", config.people * config.shots + config.single)
     tables.write(out / "portraits.parquet", rows, SCHEMA)
     shown = rows[: 12 * config.shots]
     write_picture(
@@ -73,13 +74,17 @@ def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context)
     write_picture(out / "labels.png", grid(maps, columns=2 * config.shots))
     return {
         "rows": len(rows),
-        "people": config.people,
+        "people": people,
         "mean_kilobytes": float(np.mean([len(row["image"]) for row in rows]) / 1024),
     }
 
 
 def split_of(person: int, people: int, seed: int) -> str:
-    """train, val or test of a person: 80, 10 and 10 in a hundred, fixed by the seed."""
+    """train, val or test of a person: 80, 10 and 10 in a hundred of the first `people`, fixed by the seed; the others
+    train.
+    """
+    if person >= people:
+        return "train"
     place = int(np.random.default_rng([seed, 7]).permutation(people)[person])
     return "train" if place < 0.8 * people else "val" if place < 0.9 * people else "test"
 
@@ -98,7 +103,7 @@ def _shoot(character: Path, embedded: Path, device: str, config: Config, people:
     for person in people:
         rng = np.random.default_rng([config.seed, person])
         sliders, choices = sampling.plausible(renderer.schema, 1, rng)
-        for shot in range(config.shots):
+        for shot in range(config.shots if person < config.people else 1):
             scene, described = camera.portrait(rng, config.nuisance, renderer.blend.actions, panoramas, backgrounds)
             scenes.append(scene)
             generators.append(np.random.default_rng([config.seed, person, shot]))

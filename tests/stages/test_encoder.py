@@ -155,3 +155,29 @@ def test_recovery_of_the_truth_and_of_the_mean() -> None:
     assert recovery(truth, truth, 3, (2,)) == {"r2": 1.0, "slider_l1": 0.0, "group_accuracy": 1.0}
     mean = truth.mean(0, keepdim=True).expand(50, -1)
     assert recovery(mean, truth, 3, (2,))["r2"] == pytest.approx(0.0, abs=1e-5)
+
+
+def test_features_seen_once_are_read_from_the_cache(inputs: dict[str, Path], tmp_path: Path) -> None:
+    context = Context(cache=tmp_path)
+    config = _config(map_features=8, map_channels=4)
+    first = encoder._Stage(inputs, config, context)
+    files = sorted((tmp_path / "features").iterdir())
+    assert len(files) == 2, "faces and renders"
+    times = [file.stat().st_ino for file in files]
+    again = encoder._Stage(inputs, config, context)
+    assert torch.equal(first.features, again.features) and torch.equal(first.embeddings, again.embeddings)
+    plain = encoder._Stage(inputs, config, Context())
+    assert torch.equal(first.features, plain.features)
+    assert [file.stat().st_ino for file in sorted((tmp_path / "features").iterdir())] == times
+    encoder._Stage(inputs, _config(map_features=8, map_channels=5), context)
+    assert len(list((tmp_path / "features").iterdir())) == 4, "other channels, other features"
+
+
+def test_a_mirrored_face_is_read_as_the_face_itself(inputs: dict[str, Path]) -> None:
+    stage = encoder._Stage(inputs, _config(mirror=True, map_features=8, map_channels=4), Context())
+    faces = stage.pictures[[0, 1]].float() / 255
+    identity = stage.loss.identity
+    with torch.no_grad():
+        assert torch.allclose(
+            stage.encoder.read(identity, faces), stage.encoder.read(identity, faces.flip(-1)), atol=1e-5
+        )
