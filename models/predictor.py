@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -25,12 +25,14 @@ DARK, BRIGHT = 0.12, 0.92
 class Prediction:
     """What one photo gave."""
 
-    x: np.ndarray
-    """Parameters [width] float32: sliders in [0, 1], then a probability for each choice of each group."""
     aligned: np.ndarray
     """The face in the reference frame, RGB uint8 [size, size, 3]."""
+    x: np.ndarray
+    """Parameters [width] float32: sliders in [0, 1], then a probability for each choice of each group."""
     embedding: np.ndarray
     """Identity embedding [D] of length 1."""
+    features: np.ndarray
+    """What the encoder read of the face, [F]."""
     faces: int
     box: tuple[float, float, float, float]
     """left, top, right, bottom of the face that was taken, pixels of the upright photo."""
@@ -86,9 +88,8 @@ class Predictor:
         answers: list[Prediction | BadImage | NoFace] = []
         for item in located:
             if isinstance(item, _Located):
-                x, embedding = next(rows)
                 answers.append(
-                    Prediction(x, item.crop, embedding, item.faces, item.box, item.yaw, item.pitch, item.warnings)
+                    Prediction(item.crop, *next(rows), item.faces, item.box, item.yaw, item.pitch, item.warnings)
                 )
             else:
                 answers.append(item)
@@ -111,11 +112,24 @@ class Predictor:
         return _Located(crop, len(faces), face.box, face.yaw, face.pitch, warnings)
 
     @torch.inference_mode()
-    def _encode(self, crops: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+    def together(self, predictions: Sequence[Prediction]) -> Prediction:
+        """One answer for several photos of one person: read from the mean of what was read of each, so that what light,
+        pose and expression did to one photo weighs less. Pose, box and crop are those of the most frontal photo.
+        """
+        if not predictions:
+            raise ValueError("no photo of the person can be used")
+        frontal = min(predictions, key=lambda found: abs(found.yaw) + abs(found.pitch))
+        features = np.mean([found.features for found in predictions], 0)
+        embedding = np.mean([found.embedding for found in predictions], 0)
+        x = self.encoder(torch.from_numpy(features).to(self.device)[None])[0].float().cpu().numpy()
+        return replace(frontal, x=x, features=features, embedding=embedding / np.linalg.norm(embedding))
+
+    @torch.inference_mode()
+    def _encode(self, crops: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         faces = torch.from_numpy(np.stack(crops)).to(self.device).permute(0, 3, 1, 2).float() / 255
         embeddings, features = self.encoder.look(self.identity, faces)
-        x = self.encoder(features)
-        return list(zip(x.float().cpu().numpy(), embeddings.float().cpu().numpy(), strict=True))
+        rows = (part.float().cpu().numpy() for part in (self.encoder(features), embeddings, features))
+        return list(zip(*rows, strict=True))
 
 
 @dataclass(frozen=True)

@@ -161,10 +161,15 @@ def create(
             help="Search on from the encoder's answer by so many gradient steps; 20 take seconds.",
         ),
     ] = 0,
+    person: Annotated[
+        str,
+        typer.Option("--person", metavar="NAME", help="All photos are of this one person: one character, OUT/NAME/."),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Turn each **photo** into `OUT/<name>/`: `character.json` (parameters, origin), `aligned.png`, `render.png`.
 
+    Several photos of one person make a better character than one: **--person NAME**.
     With **--refine** the better of the encoder's answer and the refined one is kept, by what the engine draws of both.
     A photo that fails is reported and the others go on; the exit status is then 1.
     """
@@ -185,7 +190,7 @@ def create(
 
     with libraries_into_log(settings):
         results = creation.create(
-            settings, get_registry(settings), photos, out, model, size, report, refine, shown_progress
+            settings, get_registry(settings), photos, out, model, size, report, refine, shown_progress, person or None
         )
     if as_json:
         print_json([created.summary() for created in results])

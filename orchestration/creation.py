@@ -27,9 +27,10 @@ class CreationError(Exception):
 
 @dataclass
 class Created:
-    """What became of one photo."""
+    """What became of one photo, or of one person's photos."""
 
     photo: Path
+    """The photo; of several, their person's name."""
     folder: Path | None = None
     error: str | None = None
     warnings: Sequence[str] = ()
@@ -56,13 +57,19 @@ def create(
     done: Callable[[Created], None] = lambda created: None,
     refine: int = 0,
     progress: Callable[[], AbstractContextManager[Progress]] = lambda: nullcontext(Progress(lambda line: None)),
+    person: str | None = None,
 ) -> list[Created]:
     """Write out/<stem>/{character.json,aligned.png,render.png} for each photo; one that fails does not stop the others.
 
-    `refine`: steps of a search from the encoder's answer, shown by `progress`. Raises CreationError before any work
-    when two photos would be written to one place or the model cannot refine, RegistryError without a model.
+    `person`: all photos are of this one person, who becomes one character, out/<person>/; photos that cannot be used
+    are warnings. `refine`: steps of a search from the encoder's answer, shown by `progress`. Raises CreationError
+    before any work when two photos would be written to one place or the model cannot do what is asked, RegistryError
+    without a model.
     """
-    refuse_twins(photos)
+    if person is None:
+        refuse_twins(photos)
+    elif Path(person).name != person:
+        raise CreationError(f"--person names a folder inside --out, so {person!r} cannot be used")
     model, registered = registry.load(version)
     origin = {**provenance(registered), "schema_md5": model.schema_md5}
     require_schema(settings, registry.character, model.schema_md5)
@@ -71,29 +78,57 @@ def create(
             f"{registry.name} version {registered.version} was registered before there was --refine: "
             "run `likeness run` for a newer one, or leave --refine out"
         )
+    if person is not None and not hasattr(model, "read_person"):
+        raise CreationError(
+            f"{registry.name} version {registered.version} was registered before there was --person: "
+            "run `likeness run` for a newer one, or give it one photo"
+        )
+    people = [(photo, [photo]) for photo in photos] if person is None else [(Path(person), list(photos))]
     results = []
     with model.predictor:
-        for photo in photos:
-            created = Created(photo)
+        for name, group in people:
+            created = Created(name)
             try:
-                if not photo.is_file():
-                    raise FileNotFoundError("there is no such file")
-                content = photo.read_bytes()
-                found, named = model.read(content)
-                document = _document(registry.character, origin, content, found, named)
+                document, found, created.warnings = _read(registry.character, origin, model, group)
                 if refine:
                     with progress() as shown:
-                        shown.stage(f"refine {photo.name}")
+                        shown.stage(f"refine {name.name}")
                         _refine(settings, document, model, found, refine, shown)
-                _write(settings, document, model, found.aligned, out / photo.stem, size)
-                created.warnings, created.refinement = found.warnings, document.get("refinement")
-                created.folder = out / photo.stem
+                folder = out / (name.stem if person is None else name.name)
+                _write(settings, document, model, found.aligned, folder, size)
+                created.refinement, created.folder = document.get("refinement"), folder
             # ValueError: no picture, or no face, in words for the photo's owner. OSError: unreadable or unwritable.
             except (ValueError, OSError) as error:
                 created.error = str(error)
             results.append(created)
             done(created)
     return results
+
+
+def _read(
+    character: str, origin: dict[str, Any], model: Any, photos: Sequence[Path]
+) -> tuple[dict[str, Any], Any, list[str]]:
+    """The document of one person's photos before anything is drawn, what the model found, and its warnings."""
+    for photo in photos:
+        if not photo.is_file():
+            raise FileNotFoundError(f"{photo}: there is no such file" if len(photos) > 1 else "there is no such file")
+    contents = [photo.read_bytes() for photo in photos]
+    if len(photos) == 1:
+        found, named = model.read(contents[0])
+        return _document(character, origin, contents[0], found, named), found, list(found.warnings)
+    found, named, each = model.read_person(contents)
+    # the first whose crop was taken: pose, box and crop of the answer are those of the most frontal photo
+    taken = next(n for n, one in enumerate(each) if not isinstance(one, Exception) and one.aligned is found.aligned)
+    document = _document(character, origin, contents[taken], found, named)
+    document["photos"] = [
+        {"error": str(one), "sha256": _sha256(content)} if isinstance(one, Exception) else _photo(content, one)
+        for content, one in zip(contents, each, strict=True)
+    ]
+    warnings = []
+    for photo, one in zip(photos, each, strict=True):
+        told = [f"left out: {one}"] if isinstance(one, Exception) else one.warnings
+        warnings += [f"{photo.name}: {text}" for text in told]
+    return document, found, warnings
 
 
 def refuse_twins(photos: Sequence[Path]) -> None:
@@ -133,16 +168,25 @@ def _document(
         "character": character,
         "schema_md5": origin["schema_md5"],
         **named,
-        "photo": {
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "faces": found.faces,
-            "box": [round(float(side), 1) for side in found.box],
-            "yaw": round(float(found.yaw), 1),
-            "pitch": round(float(found.pitch), 1),
-            "warnings": list(found.warnings),
-        },
+        "photo": _photo(content, found),
         "provenance": {name: origin[name] for name in ("model", "version", "run", "commit", "inputs")},
     }
+
+
+def _photo(content: bytes, found: Any) -> dict[str, Any]:
+    """One photo in character.json."""
+    return {
+        "sha256": _sha256(content),
+        "faces": found.faces,
+        "box": [round(float(side), 1) for side in found.box],
+        "yaw": round(float(found.yaw), 1),
+        "pitch": round(float(found.pitch), 1),
+        "warnings": list(found.warnings),
+    }
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _refine(

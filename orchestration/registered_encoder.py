@@ -44,6 +44,17 @@ class RegisteredEncoder(mlflow.pyfunc.PythonModel):
         found = self.predictor.predict(photo)
         return found, self.schema.to_document(found.x)
 
+    def read_person(self, photos: Sequence[bytes]) -> tuple[Any, dict[str, Any], list[Any]]:
+        """The same of several photos of one person, and what the predictor found in each: a prediction, or the error of
+        a photo that cannot be used. Raises ValueError when none can.
+        """
+        each = self.predictor.predict_many(photos)
+        good = [found for found in each if not isinstance(found, Exception)]
+        if not good:
+            raise ValueError("; ".join(dict.fromkeys(map(str, each))))
+        found = self.predictor.together(good)
+        return found, self.schema.to_document(found.x), each
+
     def draw(self, x: Any) -> Any:
         """The imitator's picture [h,h,3] uint8 of parameters [width]."""
         import torch

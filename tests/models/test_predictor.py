@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from models.alignment import NoFace
-from models.encoder import Encoder
+from models.encoder import Architecture, Encoder
 from models.identity import IdentityModel
 from models.images import BadImage, encode_jpeg
 from models.predictor import Prediction, Predictor
@@ -13,7 +13,7 @@ from tests.models.support import LANDMARKER, PHOTOS, SFACE
 @pytest.fixture(scope="module")
 def predictor():
     torch.manual_seed(0)
-    with Predictor(LANDMARKER, IdentityModel.from_onnx(SFACE), Encoder(5, (3,))) as ready:
+    with Predictor(LANDMARKER, IdentityModel.from_onnx(SFACE), Encoder(Architecture(5, (3,)))) as ready:
         yield ready
 
 
@@ -45,3 +45,25 @@ def test_a_blurred_photo_is_warned_about(predictor: Predictor) -> None:
 
     blurred = cv2.GaussianBlur(decode_photo(PHOTOS[-1]), (0, 0), 9)
     assert any("blurred" in warning for warning in predictor.predict(encode_jpeg(blurred)).warnings)
+
+
+def test_several_photos_of_a_person_are_read_from_the_mean_of_what_each_shows(predictor: Predictor) -> None:
+    first, second = predictor.predict(PHOTOS[0]), predictor.predict(PHOTOS[1])
+    both = predictor.together([first, second])
+    assert np.allclose(both.features, (first.features + second.features) / 2, atol=1e-6)
+    with torch.no_grad():
+        assert np.allclose(both.x, predictor.encoder(torch.from_numpy(both.features)[None])[0].numpy(), atol=1e-6)
+    assert np.linalg.norm(both.embedding) == pytest.approx(1.0, abs=1e-5)
+    assert both.aligned is min((first, second), key=lambda one: abs(one.yaw) + abs(one.pitch)).aligned
+    assert np.allclose(predictor.together([first]).x, first.x, atol=1e-6)
+    with pytest.raises(ValueError, match="no photo"):
+        predictor.together([])
+
+
+def test_a_mirroring_encoder_reads_a_photo_and_its_mirror_image_alike() -> None:
+    torch.manual_seed(0)
+    encoder = Encoder(Architecture(5, (3,), mirror=True))
+    identity = IdentityModel.from_onnx(SFACE)
+    faces = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.allclose(encoder.read(identity, faces), encoder.read(identity, faces.flip(-1)), atol=1e-5)

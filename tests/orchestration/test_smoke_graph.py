@@ -133,6 +133,20 @@ def test_create_refines_by_search_and_says_what_came_of_it(project: Project, mar
         assert len(refinement["identity"]) == len(refinement["content"]) == 2
 
 
+def test_several_photos_of_one_person_become_one_character(project: Project, first_run: dict, tmp_path: Path) -> None:
+    photos = sorted((project.root / "data" / "photos" / "ardern").iterdir())
+    blank = tmp_path / "blank.jpg"
+    Image.new("RGB", (300, 300), "grey").save(blank)
+    given = ("--model", "candidate", "--person", "two", "--out", str(tmp_path), "--size", "64", "--json")
+    (answer,) = json.loads(project("create", *map(str, [*photos, blank]), *given))
+    document = json.loads(Path(answer["character"]).read_text())
+    assert Path(answer["character"]).parent == tmp_path / "two"
+    assert len(document["photos"]) == len(photos) + 1 == 3 and "error" in document["photos"][-1]
+    assert document["photo"] in document["photos"]
+    assert any("blank.jpg: left out" in warning for warning in answer["warnings"])
+    project("create", str(photos[0]), "--person", "../two", "--out", str(tmp_path), status=1)
+
+
 def test_a_second_character_is_made_beside_the_first_from_what_both_share(project: Project, marble_run: dict) -> None:
     own = [stage.name for stage in STAGES if stage.by_character] + ["production_encoder"]
     assert marble_run["made"] == [f"{name}/marble" for name in own]
