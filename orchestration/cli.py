@@ -26,6 +26,7 @@ from orchestration.terminal import (
     print_json,
     screen,
     shown_progress,
+    wide_screen,
 )
 
 app = typer.Typer(
@@ -135,7 +136,7 @@ def _print_scorecard(settings: Settings, card: dict[str, Any], detailed: bool) -
     from orchestration.scorecards import page, table
     from orchestration.store import Store
 
-    screen.print(table(card, detailed))
+    wide_screen(110).print(table(card, detailed))
     screen.print(f"with pictures: {page(Store.of(settings), settings.character)}", soft_wrap=True, highlight=False)
 
 

@@ -70,7 +70,7 @@ def table(card: Mapping[str, Any], detailed: bool = False) -> Table:
     """Scores with intervals, baselines, bounds and production's, one a line; those of single sliders, classes, groups
     of people and strengths of degradation only when detailed."""
     shown = Table(title="Scorecard", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    shown.add_column("score", overflow="fold")
+    shown.add_column("score", no_wrap=True)
     for column in ("candidate", "95 %", "baseline", "bound", "production"):
         shown.add_column(column, justify="right", no_wrap=True)
     before = dict(scores(card["production"])) if card.get("production") else {}

@@ -78,6 +78,11 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
+def wide_screen(columns: int) -> Console:
+    """The screen, or one of so many columns where it has fewer (a log, a narrow window): figures are never cut off."""
+    return screen if screen.width >= columns else Console(width=columns)
+
+
 def notes() -> Console:
     """Where errors, warnings and progress go: stderr, also while what libraries write there goes into a file."""
     return _notes[-1]
