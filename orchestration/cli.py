@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from orchestration.ablation_cli import ablate
 from orchestration.character_cli import app as character_app
 from orchestration.export import Base
 from orchestration.settings import REPOSITORY, Settings
@@ -276,6 +277,9 @@ def scorecard(
         print_json(card)
     else:
         _print_scorecard(settings, card, detailed)
+
+
+app.command()(ablate)
 
 
 @app.command()
