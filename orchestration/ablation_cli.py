@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich import box
+from rich.table import Table
 
 from orchestration.terminal import (
     AsJson,
@@ -23,6 +25,9 @@ from orchestration.terminal import (
 
 if TYPE_CHECKING:
     from orchestration.ablations import Outcome
+
+WIDEST = 400
+"""Columns of text that a table may have."""
 
 
 @one_line_errors
@@ -82,25 +87,31 @@ def ablate(
 
 
 def show(outcome: Outcome) -> None:
-    """The table, as wide as it is: a narrow terminal wraps its lines, but cuts nothing."""
-    from rich import box
-    from rich.table import Table
+    """The table, with intervals where the terminal is wide enough. A narrower one wraps its lines, but cuts nothing."""
+    shown = table(outcome, True)
+    if shown.width is not None and shown.width > screen.width:
+        shown = table(outcome, False)
+    screen.print(shown, crop=False)
 
+
+def table(outcome: Outcome, intervals: bool) -> Table:
+    """Variants as rows, scores as columns; as wide as its content."""
     from stages import ablation
 
-    shown = Table(title="Ablations", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    shown = Table(title="Ablations", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, caption_justify="left")
     shown.add_column("variant", no_wrap=True)
-    for column in (*ablation.COLUMNS, None):
-        shown.add_column(column.title if column else "training, s", justify="right", min_width=12)
+    for title in (*(column.title for column in ablation.COLUMNS), ablation.SECONDS):
+        shown.add_column(title.replace(" ", "\n"), justify="right", no_wrap=True)
     reference = outcome.reference
     for row in [*(ablation.limits(reference) if reference else []), *outcome.rows]:
-        cells = ["\n".join(ablation.cell(row, column, reference)) for column in ablation.COLUMNS]
-        shown.add_row(row.name, *cells, "" if row.seconds is None else f"{row.seconds:.0f}")
+        cells = [ablation.cell(row, column, reference) for column in ablation.COLUMNS]
+        seconds = "" if row.seconds is None else f"{row.seconds:.0f}"
+        shown.add_row(row.name, *("\n".join(cell if intervals else cell[:1]) for cell in cells), seconds)
     shown.caption = "\n".join(
         [ablation.legend(outcome.rows, reference), *(f"{name}: {why}" for name, why in outcome.left_out.items())]
     )
-    width = max(screen.width, screen.measure(shown, options=screen.options.update(width=400)).maximum)
-    screen.print(shown, width=width, crop=False, overflow="ignore")
+    shown.width = screen.measure(shown, options=screen.options.update(width=WIDEST)).maximum
+    return shown
 
 
 def document(outcome: Outcome, profile: str, character: str, folder: Path) -> dict[str, Any]:

@@ -322,10 +322,11 @@ class _Bench:
             details.write_text(traceback.format_exc())
             raise StageFailed(f"{stage.name} failed: {_one_line(error)} (details: {details})") from error
         replace_folder(partial, folder)
-        _write_record(record, {"stage": stage.name, "seconds": None if interrupted else round(seconds, 1)})
+        known = None if interrupted else round(seconds, 1)
+        _write_record(record, {"stage": stage.name, "seconds": known})
         shutil.rmtree(checkpoints, ignore_errors=True)
         self.progress.end(f"{shown}  done in {duration(seconds)}")
-        return Made(folder, key, None if interrupted else seconds, new=True)
+        return Made(folder, key, known, new=True)
 
     def tags(self, variant: str, stage: Stage, key: str) -> dict[str, str]:
         return {

@@ -57,6 +57,7 @@ COLUMNS = (
     Column("verification.parameters_pca", "verification, PCA"),
     Column("verification.ratio", "ratio to bound"),
 )
+SECONDS = "training, s"
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def cell(row: Row, column: Column, reference: Row | None) -> tuple[str, str]:
 
 def markdown(rows: Sequence[Row], reference: Row | None, heading: str) -> str:
     """The table with intervals, and a sentence on each variant."""
-    titles = ["variant", *(column.title for column in COLUMNS), "training, s"]
+    titles = ["variant", *(column.title for column in COLUMNS), SECONDS]
     lines = [f"# {heading}", "", _line(titles), _line(["---", *["---:"] * (len(titles) - 1)])]
     for row in rows:
         cells = []
