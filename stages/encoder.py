@@ -249,8 +249,9 @@ class _Stage:
             IdentityLoss(*self.domains) if config.align_domains else IdentityLoss(),
         )  # fmt: skip
 
-    def _start_linear(self) -> float:
-        """The linear path becomes the ridge regression of what is known; gives the strength of the shrinkage.
+    def _start_linear(self) -> list[float]:
+        """The linear path becomes the ridge regression of what is known; gives the strength of the shrinkage for each
+        coefficient of the prior: what leaves little trace in the features is shrunk more, to the mean if need be.
 
         Portraits where there are any: renders of another world would bend the line.
         """
@@ -260,9 +261,9 @@ class _Stage:
             raise ValueError("linear_start needs the facial prior and supervision: set `prior` and a `supervise_...`")
         known = self.supervision[-1]
         targets = self.encoder.prior.cpu().to_coefficients(known.x[:, : self.schema.n_sliders])
-        ridge = RidgeCV(alphas=SHRINKAGE).fit(known.features.double().numpy(), targets.double().numpy())
+        ridge = RidgeCV(alphas=SHRINKAGE, alpha_per_target=True).fit(known.features.double().numpy(), targets.double().numpy())
         self.encoder.start_linear(torch.from_numpy(ridge.coef_).float(), torch.from_numpy(ridge.intercept_).float())
-        return float(ridge.alpha_)
+        return np.asarray(ridge.alpha_).tolist()
 
     def batch_at(self, k: int) -> Batch:
         """Batch k; all batches of one step take the same terms, however many devices and batches make it."""
@@ -370,7 +371,7 @@ class _Stage:
         (out / "encoder.png").write_bytes(images.encode_png(images.grid(tiles, columns=8)))
 
 
-SHRINKAGE = (10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10_000.0)
+SHRINKAGE = (100.0, 300.0, 1000.0, 3000.0, 10_000.0, 30_000.0, 100_000.0)
 """Strengths among which the ridge regression chooses by leave-one-out error."""
 
 RENDERS_LOOKED_AT = 500
