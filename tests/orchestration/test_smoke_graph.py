@@ -174,3 +174,21 @@ def test_its_character_has_a_marked_picture_and_parameters_in_the_engines_units(
     assert (corner > 240).all(axis=2).any() and (corner < 90).all(axis=2).any(), "white letters on a dark strip"
     project("render", str(folder / "character.json"), "--out", str(tmp_path / "again.png"), "--size", "128")
     assert (tmp_path / "again.png").read_bytes() == (folder / "render.png").read_bytes()
+
+
+def test_variants_are_trained_and_scored_once_and_the_artifacts_stay(project: Project, first_run: dict) -> None:
+    artifacts = [path for path in sorted((project.root / "artifacts").rglob("*")) if path.is_file()]
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in artifacts}
+    out = project.root / "out"
+    given = ("ablate", "--variant", "no_loop", "--variant", "iccv2019", "--out", str(out), "--json")
+    document = json.loads(project(*given))
+    full, no_loop, search = document["variants"]
+    assert document["made"] == ["full/scorecard", "no_loop/encoder", "no_loop/scorecard"]
+    assert full["scores"].keys() == no_loop["scores"].keys() > search["scores"].keys() == {"likeness.similarity"}
+    assert full["scores"]["recovery.visible"]["value"] != no_loop["scores"]["recovery.visible"]["value"]
+    with Image.open(out / "ablations.png") as sheet:
+        assert sheet.size[0] == 3 * 128 + 2 * 4, "photo, full, no_loop"
+    assert "| no_loop |" in (out / "ablations.md").read_text()
+    again = json.loads(project(*given))
+    assert again["made"] == [] and again["variants"] == document["variants"]
+    assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in artifacts} == before
