@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 import yaml
@@ -37,9 +37,6 @@ from orchestration.store import replace_folder
 from orchestration.tracking import TrackedRun, Tracking
 from orchestration.workshop import Workshop, call, stage_context, title
 from stages import ablation
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 VARIANTS = Path(__file__).with_name("ablations.yaml")
 EXPERIMENT = "likeness-ablations"
@@ -97,15 +94,6 @@ class Outcome:
     @property
     def reference(self) -> ablation.Row | None:
         return next((row for row in self.rows if row.name == FULL), None)
-
-
-class AblationTracking(Tracking):
-    """Runs of variants lie in an experiment of their own: they are no versions of any asset."""
-
-    def _experiment(self, client: MlflowClient) -> str:
-        if found := client.get_experiment_by_name(EXPERIMENT):
-            return found.experiment_id
-        return client.create_experiment(EXPERIMENT, artifact_location=Path(self.files).as_uri() if self.files else None)
 
 
 def read_variants(path: Path = VARIANTS) -> Variants:
@@ -249,7 +237,7 @@ class _Bench:
         self.settings, self.instance, self.progress, self.character = settings, instance, progress, character
         self.graph, self.stages, self.base = graph, stages, base
         self.workshop: Workshop = make_workshop(settings, graph)
-        self.tracking = AblationTracking.of(settings)
+        self.tracking = Tracking.of(settings, EXPERIMENT)
         self.known: dict[tuple[str, str | None], Made] = {}
 
     def partition(self, stage: Stage) -> str | None:

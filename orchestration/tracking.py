@@ -81,10 +81,12 @@ class Tracking(dg.ConfigurableResource):
     uri: str
     files: str = ""
     """Folder for files where no server keeps them."""
+    experiment: str = EXPERIMENT
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
-        return cls(uri=settings.tracking_uri, files="" if settings.mlflow_uri else str(settings.model_files))
+    def of(cls, settings: Settings, experiment: str = EXPERIMENT) -> Self:
+        files = "" if settings.mlflow_uri else str(settings.model_files)
+        return cls(uri=settings.tracking_uri, files=files, experiment=experiment)
 
     def client(self) -> "MlflowClient":
         from mlflow import MlflowClient
@@ -115,13 +117,13 @@ class Tracking(dg.ConfigurableResource):
     def _experiment(self, client: "MlflowClient") -> str:
         from mlflow.exceptions import MlflowException
 
-        if found := client.get_experiment_by_name(EXPERIMENT):
+        if found := client.get_experiment_by_name(self.experiment):
             return found.experiment_id
         location = Path(self.files).as_uri() if self.files else None
         try:
-            return client.create_experiment(EXPERIMENT, artifact_location=location)
+            return client.create_experiment(self.experiment, artifact_location=location)
         except MlflowException:  # a step beside this one made it first
-            if found := client.get_experiment_by_name(EXPERIMENT):
+            if found := client.get_experiment_by_name(self.experiment):
                 return found.experiment_id
             raise
 

@@ -261,7 +261,8 @@ class _Stage:
             raise ValueError("linear_start needs the facial prior and supervision: set `prior` and a `supervise_...`")
         known = self.supervision[-1]
         targets = self.encoder.prior.cpu().to_coefficients(known.x[:, : self.schema.n_sliders])
-        ridge = RidgeCV(alphas=SHRINKAGE, alpha_per_target=True).fit(known.features.double().numpy(), targets.double().numpy())
+        ridge = RidgeCV(alphas=SHRINKAGE, alpha_per_target=True)
+        ridge.fit(known.features.double().numpy(), targets.double().numpy())
         self.encoder.start_linear(torch.from_numpy(ridge.coef_).float(), torch.from_numpy(ridge.intercept_).float())
         return np.asarray(ridge.alpha_).tolist()
 

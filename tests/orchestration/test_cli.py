@@ -17,6 +17,7 @@ COMMANDS = (
     "render",
     "export",
     "scorecard",
+    "ablate",
     "models",
     "promote",
     "rollback",
