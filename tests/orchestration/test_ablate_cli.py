@@ -10,12 +10,13 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestration import ablations, pipeline, production
-from orchestration.ablations import AblationError, AblationTracking, Outcome
+from orchestration.ablations import EXPERIMENT, AblationError, Outcome
 from orchestration.catalog import STAGES, Stage
 from orchestration.cli import app
 from orchestration.configuration import profile_names, resolve
 from orchestration.progress import Progress
 from orchestration.settings import Settings
+from orchestration.tracking import Tracking
 from tests.orchestration.conftest import Concatenate
 
 VARIANTS = """
@@ -118,7 +119,7 @@ def test_artifacts_dagster_and_the_pipelines_own_runs_stay_as_they_are(run, sett
     run()
     assert contents(settings.root / "artifacts") == before
     assert (len(instance.all_asset_keys()), instance.get_runs_count()) == records
-    client = AblationTracking.of(settings).client()
+    client = Tracking.of(settings, EXPERIMENT).client()
     experiments = {found.name: found.experiment_id for found in client.search_experiments()}
     tracked = client.search_runs([experiments[ablations.EXPERIMENT]])
     assert {found.data.tags["ablation"] for found in tracked} == {"full", "other_faces", "other_encoder"}
