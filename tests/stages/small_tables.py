@@ -75,7 +75,7 @@ def portraits(folder: Path, bad: bool = False) -> Path:
 
 
 def faces(folder: Path) -> Path:
-    """faces.parquet of twelve portraits and the six photos, already aligned."""
+    """faces.parquet of twelve portraits and the six photos, already aligned, and no official pairs."""
     folder.mkdir(parents=True)
     random, rows, crops = np.random.default_rng(0), [], aligned_photos()
     for i in range(18):
@@ -85,6 +85,7 @@ def faces(folder: Path) -> Path:
         row |= dict.fromkeys(("labels", "parameters", "discrete")) if real else {}
         rows.append(row)
     tables.write(folder / "faces.parquet", rows, tables.FACES_SCHEMA)
+    tables.write(folder / "verification_pairs.parquet", [], tables.VERIFICATION_PAIRS_SCHEMA)
     return folder
 
 

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from models.identity import IdentityModel, build
-from stages import identity_model
+from stages import identity_model, tables
 from stages.context import Context
 from stages.identity_model import Config, MarginHead, augment, verification
 from stages.training import Optimiser, Training, generator_for, read_meta, save_model
@@ -58,6 +59,17 @@ def test_weights_that_make_held_out_pairs_worse_are_not_kept(inputs, tmp_path: P
     face = torch.rand(1, 3, 256, 256)
     with torch.no_grad():
         assert torch.allclose(kept(face), pretrained(face), atol=1e-5)
+
+
+def test_a_set_with_official_pairs_decides_nothing(inputs, tmp_path: Path) -> None:
+    aligned, out = tmp_path / "aligned", tmp_path / "out"
+    shutil.copytree(inputs["aligned_faces"], aligned)
+    out.mkdir()
+    ids = tables.read(aligned / "faces.parquet", ["id"])["id"]
+    pair = {"source": "photos", "fold": 0, "first": ids[12], "second": ids[13], "same": False}
+    tables.write(aligned / "verification_pairs.parquet", [pair], tables.VERIFICATION_PAIRS_SCHEMA)
+    metrics = identity_model.run({**inputs, "aligned_faces": aligned}, _config("head", 0.01), out, Context())
+    assert "portraits_auc_before" in metrics and "photos_auc_before" not in metrics
 
 
 def test_better_weights_are_kept_and_the_best_survives_a_checkpoint() -> None:
@@ -165,6 +177,7 @@ def test_training_from_scratch_needs_people_to_verify_with(inputs, tmp_path: Pat
     table = pq.read_table(inputs["aligned_faces"] / "faces.parquet")
     training_only = table.filter([split == "train" for split in table["split"].to_pylist()])
     pq.write_table(training_only, tmp_path / "faces.parquet")
+    shutil.copy(inputs["aligned_faces"] / "verification_pairs.parquet", tmp_path)
     config = Config(backbone="lightcnn29v2", training=Training(steps=1, batch=2))
     with pytest.raises(ValueError, match="held-out people"):
         identity_model.run({**inputs, "aligned_faces": tmp_path}, config, tmp_path, Context())
