@@ -36,7 +36,7 @@ __all__ = [
     "recovery", "robustness", "run", "verification",
 ]  # fmt: skip
 
-VERSION = "3"
+VERSION = "4"
 INPUTS = (
     "embedded", "photos", "character", "aligned_faces", "identity_model", "parsing_model", "rendered_pairs",
     "imitator", "encoder",

@@ -64,6 +64,7 @@ def recovery(bench: Bench, report: Report) -> dict[str, Any]:
     return {
         "on": known.on,
         "visible": mean_of(list(visible)),
+        "visible_together": _together(bench, known, variance, [columns[name] for name in visible]),
         "phenotypes": mean_of(phenotypes) if phenotypes else nothing("the character has no phenotype sliders"),
         "all": mean_of(list(columns)),
         **choices_right(bench, known, _training_choices(bench)),
@@ -76,6 +77,21 @@ def recovery(bench: Bench, report: Report) -> dict[str, Any]:
         },
         "visible_sliders": {name: round(change, 5) for name, change in visible.items()},
     }
+
+
+def _together(bench: Bench, known: Known, variance: NDArray, shown: Sequence[int]) -> Score:
+    """R² of the visible sliders of people who have several portraits, read from all of them together."""
+    several = bench.faces.groupby("person")["id"].transform("size").to_numpy() > 1
+    columns = [k for k in shown if variance[k] > metrics.CONSTANT]
+    if not bench.portraits_are_its_own or not several.any() or not columns:
+        return nothing("nobody whose parameters are known has several portraits")
+    guess, _ = bench.schema.choose(bench.predict_together(bench.faces[several]))
+
+    def explained(answers: NDArray) -> NDArray[np.float64]:
+        return metrics.explained(known.truth[several], answers, variance)[:, columns].mean(axis=1)
+
+    plain = explained(_neutral(bench, known)[several])
+    return metrics.mean_score(explained(guess), known.people[several], baseline=float(plain.mean()))
 
 
 def known_faces(bench: Bench) -> Known:

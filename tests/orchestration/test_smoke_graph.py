@@ -89,6 +89,12 @@ def test_the_scorecard_holds_the_contract(project: Project, first_run: dict) -> 
         assert all("reason" in score for score in scores if score["value"] is None and not score["n"]), section
 
 
+def test_people_are_read_from_several_photos_together(project: Project, first_run: dict) -> None:
+    recovery = json.loads(project("scorecard", "--json"))["recovery"]
+    assert recovery["visible_together"]["value"] != recovery["visible"]["value"]
+    assert 0 < recovery["visible_together"]["n"] <= recovery["visible"]["n"]
+
+
 def test_the_scorecards_page_needs_no_other_file(project: Project, first_run: dict) -> None:
     shown = project("scorecard").replace("\n", "")
     page = project.root / "artifacts" / "scorecard" / "embedded" / "scorecard.html"
