@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from engine.schema import Schema
-from models.encoder import Encoder
+from models.encoder import Architecture, Encoder
 from models.identity import IdentityModel
 from models.imitator import Imitator
 from models.parsing import FaceParser
@@ -41,9 +41,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     torch.manual_seed(0)
     inputs = {name: tmp_path_factory.mktemp(name) for name in ("embedded", *production.NETWORKS)}
     schema = Schema.load(EMBEDDED)
-    sizes = {"n_sliders": schema.n_sliders, "group_sizes": list(schema.group_sizes), "dim": 128}
-    sizes |= {"hidden": 32, "blocks": 1, "gate": 4, "dropout": 0.0}
-    save_model(inputs["encoder"], Encoder(**sizes), {**sizes, "face_size": 128})
+    encoder = Encoder(Architecture(schema.n_sliders, tuple(schema.group_sizes), hidden=32, blocks=1, gate=4))
+    save_model(inputs["encoder"], encoder, {"architecture": encoder.architecture.document(), "face_size": 128})
     save_model(inputs["identity_model"], IdentityModel(), {"model": "sface"})
     imitator = {"n_parameters": schema.width, "size": 64, "width": 0.125, "drop": "first"}
     save_model(inputs["imitator"], Imitator(*imitator.values()), imitator)

@@ -9,7 +9,7 @@ import torch
 
 from engine.schema import Schema
 from models.identity import IdentityModel
-from models.losses import Weights
+from models.losses import Photos, Weights
 from models.parsing import FaceParser
 from orchestration import production
 from stages import encoder, imitator, rendered_pairs, scorecard
@@ -96,18 +96,18 @@ def stage(inputs: dict[str, Path]) -> Any:
 def test_its_encoder_gets_a_gradient_from_every_term(stage: Any, term: str) -> None:
     batch = stage.batch_at(0)
     stage.loss.weights = Weights(**dict.fromkeys(("identity", "content", "loop"), 0.0) | {term: 1.0})
-    frontal = torch.ones_like(batch["frontal"])
-    known = (batch["known_embeddings"], batch["known_x"]) if term == "supervised" else ()
-    photos = (batch["photos"].float() / 255, batch["embeddings"], frontal)
+    content, probabilities = (batch[name].float() for name in ("content", "probabilities"))
+    photos = Photos(batch["embeddings"], batch["features"], content, probabilities)
+    known = (batch["known_features"], batch["known_x"])
     stage.encoder.zero_grad()
-    total, _ = stage.loss(stage.encoder, *(photos if not known else (None, None, None)), *known)
+    total, _ = stage.loss(stage.encoder, *((None, known) if term == "supervised" else (photos, None)))
     total.backward()
     assert sum(p.grad.abs().sum().item() for p in stage.encoder.sliders.parameters() if p.grad is not None) > 0
 
 
 def test_portraits_of_another_character_teach_it_no_parameters(stage: Any) -> None:
     assert len(stage.supervision) == 1
-    assert len(stage.supervision[0]) == len(stage.pairs["train"])
+    assert len(stage.supervision[0]) == len(stage.renders["train"])
     assert len(stage.train_rows), "they still serve as photos"
 
 
