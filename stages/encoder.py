@@ -85,9 +85,12 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     """Compare the embeddings of photos and drawings without what each domain has in common."""
     terms: Terms = Terms()
     timing: Timing = Timing()
-    supervise_pairs: bool = True
+    supervise_pairs: bool | None = True
+    """Learn from the parameters of renders; null: only where no portraits show this character, for renders are unlike
+    portraits and teach less.
+    """
     supervise_portraits: bool = True
-    """Also learn from the training portraits' own parameters; only the embedded character can."""
+    """Learn from the training portraits' own parameters; only the embedded character can."""
     supervised_norm: Literal["l1", "l2", "standardised"] = "l2"
     group_weight: float = 0.05
     supervised_batch: int = Field(default=256, gt=0)
@@ -144,7 +147,7 @@ class _Stage:
         self.pairs = tables.read(
             inputs["rendered_pairs"] / "pairs.parquet", ["split", "image", "parameters", "discrete"]
         )
-        if not config.supervise_pairs:  # then a few say where renders lie, and how well they are read
+        if not self._learns_from_renders():  # then a few say where renders lie, and how well they are read
             some = [self.pairs[self.pairs["split"] == split].head(RENDERS_LOOKED_AT) for split in ("train", "val")]
             self.pairs = pd.concat(some)
         self.pictures = tables.Pictures(self.faces["image"].tolist(), config.face_size, cache_bytes=0)
@@ -228,10 +231,16 @@ class _Stage:
             self.domains[0].fit(self.embeddings[torch.from_numpy(self.train_rows)])
             self.domains[1].fit(renders.embeddings[rows["train"]])
 
+    def _learns_from_renders(self) -> bool:
+        wanted = self.config.supervise_pairs
+        if wanted is None:
+            return not (self.config.supervise_portraits and self._portraits("train").any())
+        return wanted
+
     def _supervision(self) -> list[Known]:
         """Renders first, then portraits; what the configuration leaves out is missing."""
         portraits = self.people.get("train") if self.config.supervise_portraits else None
-        pairs = self.renders["train"] if self.config.supervise_pairs and len(self.renders["train"]) else None
+        pairs = self.renders["train"] if self._learns_from_renders() and len(self.renders["train"]) else None
         self.pair_share = 0.0 if pairs is None else 1.0 if portraits is None else self.config.pair_share
         return [known for known in (pairs, portraits) if known is not None]
 

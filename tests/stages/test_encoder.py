@@ -150,6 +150,13 @@ def test_a_linear_start_is_the_ridge_regression(inputs: dict[str, Path], tmp_pat
     assert encoder.load(tmp_path / "out").linear is not None
 
 
+def test_renders_are_left_out_where_portraits_teach(inputs: dict[str, Path]) -> None:
+    portraits = encoder._Stage(inputs, _config(supervise_pairs=None), Context())
+    assert [len(known) for known in portraits.supervision] == [len(portraits.people["train"])]
+    renders = encoder._Stage(inputs, _config(supervise_pairs=None, supervise_portraits=False), Context())
+    assert [len(known) for known in renders.supervision] == [len(renders.renders["train"])]
+
+
 def test_recovery_of_the_truth_and_of_the_mean() -> None:
     truth = torch.cat([torch.rand(50, 3), torch.eye(2)[torch.randint(2, (50,))]], 1)
     assert recovery(truth, truth, 3, (2,)) == {"r2": 1.0, "slider_l1": 0.0, "group_accuracy": 1.0}

@@ -111,6 +111,13 @@ def test_portraits_of_another_character_teach_it_no_parameters(stage: Any) -> No
     assert len(stage.train_rows), "they still serve as photos"
 
 
+def test_it_learns_from_its_renders_where_the_embedded_character_learns_from_portraits(inputs: dict[str, Path]) -> None:
+    quick = encoder_config(supervise_pairs=None, linear_start=True, map_features=8, map_channels=4)
+    its_own = encoder._Stage(inputs, quick, Context())
+    assert [len(known) for known in its_own.supervision] == [len(its_own.renders["train"])]
+    assert len(its_own._start_linear()) == its_own.encoder.architecture.prior
+
+
 @pytest.mark.filterwarnings("ignore:Mean of empty slice")  # two renders, drawn twice, do not vary
 def test_known_parameters_are_those_of_its_own_unseen_renders(card: dict[str, Any]) -> None:
     recovery = card["recovery"]
