@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     @property
     def cache(self) -> Path:
         """What can be computed again, such as the features that encoders are trained on."""
-        return self.home / "cache"
+        return self.home / "computed"
 
     @property
     def checkpoints(self) -> Path:
