@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -10,7 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """A face recognition network without its identity layer. Legend: B batch, C colour channels, D embedding."""
 
     kind: ClassVar[str]
@@ -28,29 +29,29 @@ class Backbone(nn.Module):
     """The embedding layer."""
 
     @staticmethod
+    @abstractmethod
     def placement(points: np.ndarray) -> np.ndarray:
         """The similarity [2, 3] that brings a face into the crop, from its five points (eye centres, nose tip, mouth
         corners, [5, 2]) to crop pixels.
         """
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def read(path: Path | str) -> dict[str, Tensor]:
         """State dict from the file that the authors publish. Raises FileNotFoundError or ValueError."""
-        raise NotImplementedError
 
     @property
     def last_layers(self) -> Sequence[nn.Module]:
         """What is trained when the convolutions stay as they are."""
         return (self.fc,)
 
+    @abstractmethod
     def features(self, crops: Tensor) -> Tensor:
         """Crops [B, C, side, side] in [0, 1] -> [B, *map_shape], all that comes before the fully connected part."""
-        raise NotImplementedError
 
+    @abstractmethod
     def head(self, features: Tensor) -> Tensor:
         """Features -> embeddings [B, D], not normalised."""
-        raise NotImplementedError
 
     def forward(self, crops: Tensor) -> Tensor:
         """Crops [B, C, side, side] in [0, 1] -> embeddings [B, D], not normalised."""

@@ -48,6 +48,7 @@ class _Job:
     devices: int
     workers: int
     checkpoints: Path | None
+    cache: Path | None
     scratch: Path
 
 
@@ -61,7 +62,7 @@ def run(stage: str, inputs: Mapping[str, Path], config: Any, out: Path, context:
     with tempfile.TemporaryDirectory(prefix="likeness-devices-") as scratch:
         workers = max(1, context.workers // context.devices)
         device, devices, checkpoints = context.device, context.devices, context.checkpoints
-        job = _Job(stage, inputs, config, out, device, devices, workers, checkpoints, Path(scratch))
+        job = _Job(stage, inputs, config, out, device, devices, workers, checkpoints, context.cache, Path(scratch))
         crew = _Crew(context)
         try:
             crew.start(job)
@@ -181,7 +182,7 @@ def _run_stage(job: _Job, rank: int, channel: Connection) -> dict[str, float]:
     )
     out = job.out if rank == 0 else job.scratch / f"out_{rank}"
     out.mkdir(exist_ok=True)
-    context = Context(job.device, job.devices, job.workers, job.checkpoints)
+    context = Context(job.device, job.devices, job.workers, job.checkpoints, job.cache)
     if rank == 0:
         context.on_progress = lambda *report: channel.send(("progress", report))
         context.on_metrics = lambda *values: channel.send(("metrics", values))
@@ -193,6 +194,7 @@ def _run_stage(job: _Job, rank: int, channel: Connection) -> dict[str, float]:
 def _portable(error: BaseException, rank: int) -> Exception:
     """The error itself where it can travel, else its text; with the traceback of its own process."""
     try:
+        # as the pipe will do it; these are this process's own bytes, no file's
         travelled = pickle.loads(pickle.dumps(error))
         assert isinstance(travelled, Exception)
     except Exception:

@@ -21,7 +21,6 @@ from torch import Tensor
 from engine.schema import Schema
 from models import images
 from models.encoder import Architecture, Encoder, choices, harden
-from models.features import read_maps
 from models.identity import IdentityModel
 from models.imitator import Imitator
 from models.losses import CompositeLoss, DomainStatistics, IdentityLoss, Photos, Schedule, SupervisedLoss, Weights
@@ -166,15 +165,12 @@ class _Stage:
 
     def _build(self, identity: IdentityModel) -> Encoder:
         config, schema = self.config, self.schema
-        with torch.no_grad():
-            one = tables.to_unit(self.pictures[self.train_rows[:1]], self.context.device)
-            map_shape = read_maps(identity, one)[1].shape[1:]
         prior = FacialPrior.fit(self._drawn_sliders(), self._parts(), config.prior_energy) if config.prior else None
         architecture = Architecture(
             n_sliders=schema.n_sliders,
             group_sizes=tuple(schema.group_sizes),
             dim=identity.dim,
-            map_shape=tuple(map_shape) if config.map_features else (0, 0, 0),
+            map_shape=identity.backbone.map_shape if config.map_features else (0, 0, 0),
             map_channels=config.map_channels,
             map_features=config.map_features,
             hidden=config.hidden,
