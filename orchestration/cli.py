@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from orchestration.ablation_cli import ablate
-from orchestration.character_cli import app as character_app
+from orchestration.commands import models, operations
+from orchestration.commands.ablate import ablate
+from orchestration.commands.character import app as character_app
 from orchestration.export import Base
-from orchestration.settings import REPOSITORY, Settings
+from orchestration.settings import Settings
 from orchestration.terminal import (
     AsJson,
     Character,
@@ -280,84 +278,8 @@ def scorecard(
 
 
 app.command()(ablate)
-
-
-@app.command()
-@one_line_errors
-def models(character: Character = "", as_json: AsJson = False) -> None:
-    """Every registered version of the encoder, newest first."""
-    registry = get_registry(get_settings(character=character))
-    versions = registry.versions()
-    if as_json:
-        print_json(versions)
-        return
-    shown = Table(title=registry.name, title_justify="left")
-    for column in ("version", "aliases", "md5", "commit", "rejected"):
-        shown.add_column(column)
-    for version in versions:
-        tags = version["tags"]
-        shown.add_row(
-            str(version["version"]),
-            ", ".join(version["aliases"]),
-            tags.get("md5", "")[:12],
-            tags.get("git.commit", "")[:10],
-            tags.get("rejected", ""),
-        )
-    screen.print(shown if versions else f"{registry.name}: none yet; `likeness run` registers the first")
-
-
-@app.command()
-@one_line_errors
-def promote(
-    version: Annotated[str, typer.Argument(help="A version's number, or `candidate`.")], character: Character = ""
-) -> None:
-    """Put a version into production; the one that was there becomes `previous`."""
-    registry = get_registry(get_settings(character=character))
-    registry.promote(version)
-    print(f"{registry.name}: version {registry.aliases()['production']} is in production")
-
-
-@app.command()
-@one_line_errors
-def rollback(character: Character = "") -> None:
-    """Go back to the `previous` version; the one left is marked and not promoted again by itself."""
-    registry = get_registry(get_settings(character=character))
-    left, now = registry.rollback()
-    print(f"{registry.name}: version {now} is in production again; version {left} is marked as rejected")
-
-
-@app.command()
-@one_line_errors
-def doctor(as_json: AsJson = False) -> None:
-    """What is installed, what is missing, and what to do about it. Exit status 1 when something is missing."""
-    from orchestration.doctor import examine
-
-    findings = examine(Settings())
-    if as_json:
-        print_json([{**finding.__dict__, "remedy": "" if finding.ok else finding.remedy} for finding in findings])
-    else:
-        for finding in findings:
-            mark = "[green]ok[/]     " if finding.ok else "[red]missing[/]"
-            screen.print(f"{mark} {finding.name}: {finding.detail}", soft_wrap=True, highlight=False)
-            if not finding.ok:
-                screen.print(f"        → {finding.remedy}", soft_wrap=True, highlight=False)
-    if not all(finding.ok for finding in findings):
-        raise typer.Exit(1)
-
-
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-@one_line_errors
-def dagster(context: typer.Context) -> None:
-    """Open Dagster's pages on the graph and its runs; options go to `dagster dev` (`--port 3001`)."""
-    from orchestration.instance import open_instance
-
-    settings = get_settings()
-    with open_instance(settings):
-        pass
-    os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
-    os.chdir(REPOSITORY)
-    command = [sys.executable, "-m", "dagster", "dev", "-m", "orchestration.definitions", *context.args]
-    os.execv(sys.executable, command)
+models.add_to(app)
+operations.add_to(app)
 
 
 if __name__ == "__main__":

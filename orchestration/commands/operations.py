@@ -1,0 +1,48 @@
+"""`likeness doctor`, `dagster`: keeping the platform running."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from orchestration.settings import REPOSITORY, Settings
+from orchestration.terminal import AsJson, get_settings, one_line_errors, print_json, screen
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(doctor)
+    app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(dagster)
+
+
+@one_line_errors
+def doctor(as_json: AsJson = False) -> None:
+    """What is installed, what is missing, and what to do about it. Exit status 1 when something is missing."""
+    from orchestration.doctor import examine
+
+    findings = examine(Settings())
+    if as_json:
+        print_json([{**finding.__dict__, "remedy": "" if finding.ok else finding.remedy} for finding in findings])
+    else:
+        for finding in findings:
+            mark = "[green]ok[/]     " if finding.ok else "[red]missing[/]"
+            screen.print(f"{mark} {finding.name}: {finding.detail}", soft_wrap=True, highlight=False)
+            if not finding.ok:
+                screen.print(f"        → {finding.remedy}", soft_wrap=True, highlight=False)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@one_line_errors
+def dagster(context: typer.Context) -> None:
+    """Open Dagster's pages on the graph and its runs; options go to `dagster dev` (`--port 3001`)."""
+    from orchestration.instance import open_instance
+
+    settings = get_settings()
+    with open_instance(settings):
+        pass
+    os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
+    os.chdir(REPOSITORY)
+    command = [sys.executable, "-m", "dagster", "dev", "-m", "orchestration.definitions", *context.args]
+    os.execv(sys.executable, command)
