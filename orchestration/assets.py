@@ -16,7 +16,7 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel
 
-from orchestration import checks, production
+from orchestration import checks, executors, production
 from orchestration.catalog import SOURCES, Stage
 from orchestration.configuration import code_version
 from orchestration.progress import into_log
@@ -26,13 +26,6 @@ from orchestration.workshop import EMBEDDED, Workshop, run_stage
 # Observable sources are beta in Dagster, and it says so for each of them at every start.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
-# Heavy steps take turns: two trainings side by side on one device take as long as one after the other.
-DEVICE_POOL = "device"
-# One declaration for each executor that can be told; the others leave it alone.
-GPU_TAGS: dict[str, Any] = {
-    "dagster-ray/config": {"num_gpus": 1},
-    "dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}},
-}
 OWNERS = ["team:likeness"]
 
 
@@ -74,8 +67,8 @@ def stage_asset(stage: Stage, config: BaseModel, workshop: Workshop) -> dg.Asset
         description=stage.description,
         owners=OWNERS,
         code_version=code_version(stage, config),
-        pool=DEVICE_POOL,
-        op_tags=GPU_TAGS if stage.uses_gpu else None,
+        pool=executors.pool(stage, workshop.settings),
+        op_tags=executors.op_tags(stage, workshop.settings),
         check_specs=checks.specs(stage),
     )
     def materialise(
@@ -107,6 +100,7 @@ def production_asset(gate: BaseModel, workshop: Workshop) -> dg.AssetsDefinition
         description="The encoder, registered with all that it needs to read a photo; the gate decides on production.",
         owners=OWNERS,
         code_version=code_version(production.STAGE, gate),
+        op_tags=executors.op_tags(production.STAGE, workshop.settings),
         check_specs=[
             dg.AssetCheckSpec(production.GATE, asset=production.NAME, description="Good enough for production?")
         ],

@@ -29,6 +29,16 @@ class StageModule(Protocol):
 
 
 @dataclass(frozen=True)
+class Resources:
+    """What one step asks a cluster for. On one machine nobody asks."""
+
+    gpus: float = 0
+    """Of a training: for each device it uses (`LIKENESS_DEVICES`)."""
+    cpus: float = 2
+    memory_gb: float = 4
+
+
+@dataclass(frozen=True)
 class Stage:
     """One asset that a stage makes."""
 
@@ -37,11 +47,20 @@ class Stage:
     kinds: tuple[str, ...]
     description: str
     by_character: bool = False
-    uses_gpu: bool = False
+    resources: Resources = Resources()
     tables: tuple[str, ...] = ()
     """Tables to check, by their name in orchestration/checks.py."""
     module: Any = field(default=None, compare=False)
     """The stage itself, where it is not `stages.<name>`."""
+
+    @property
+    def uses_gpu(self) -> bool:
+        return self.resources.gpus > 0
+
+    @property
+    def trains(self) -> bool:
+        """Can it use several devices?"""
+        return self.uses_gpu and self.group == "models" and self.module is None
 
     @property
     def code(self) -> StageModule:
@@ -53,7 +72,7 @@ STAGES: tuple[Stage, ...] = (
         "portraits",
         "data",
         ("warp", "parquet", "dvc"),
-        uses_gpu=True,
+        resources=Resources(gpus=1, cpus=4, memory_gb=8),
         tables=("portraits",),
         description="Synthetic photos of people who do not exist: random camera, pose, expression, light, background, "
         "with identity, parameters, labels and landmarks.",
@@ -62,6 +81,7 @@ STAGES: tuple[Stage, ...] = (
         "aligned_faces",
         "data",
         ("mediapipe", "parquet", "dvc"),
+        resources=Resources(cpus=4, memory_gb=8),
         tables=("faces", "quarantine", "verification_pairs"),
         description="Every photo set, aligned to the reference frame by 68 landmarks; pose, quality, quarantine.",
     ),
@@ -69,7 +89,7 @@ STAGES: tuple[Stage, ...] = (
         "identity_model",
         "models",
         ("torch", "mlflow", "dvc"),
-        uses_gpu=True,
+        resources=Resources(gpus=1, cpus=4, memory_gb=16),
         description="Face recognition: SFace rebuilt in torch and fine-tuned on held-in people; "
         "steps are kept only where held-out pairs get no worse.",
     ),
@@ -77,7 +97,7 @@ STAGES: tuple[Stage, ...] = (
         "parsing_model",
         "models",
         ("torch", "mlflow", "dvc"),
-        uses_gpu=True,
+        resources=Resources(gpus=1, cpus=4, memory_gb=16),
         description="Face parsing into 11 classes at stride 8; its features are the content term's.",
     ),
     Stage(
@@ -85,7 +105,7 @@ STAGES: tuple[Stage, ...] = (
         "data",
         ("warp", "parquet", "dvc"),
         by_character=True,
-        uses_gpu=True,
+        resources=Resources(gpus=1, cpus=4, memory_gb=8),
         tables=("pairs", "set_aside"),
         description="Random parameters and the engine's render of them: one fixed camera and light, neutral face; or "
         "the pairs that a studio's engine exported, and why some of them were set aside.",
@@ -95,7 +115,7 @@ STAGES: tuple[Stage, ...] = (
         "models",
         ("torch", "mlflow", "dvc"),
         by_character=True,
-        uses_gpu=True,
+        resources=Resources(gpus=1, cpus=4, memory_gb=16),
         description="Stands in for the engine, which has no gradient: transposed convolutions trained by L1.",
     ),
     Stage(
@@ -103,7 +123,7 @@ STAGES: tuple[Stage, ...] = (
         "models",
         ("torch", "mlflow", "dvc"),
         by_character=True,
-        uses_gpu=True,
+        resources=Resources(gpus=1, cpus=4, memory_gb=16),
         description="Identity embedding in, character parameters out, trained by the composite loss.",
     ),
     Stage(
@@ -111,7 +131,7 @@ STAGES: tuple[Stage, ...] = (
         "evaluation",
         ("torch", "mlflow", "dvc"),
         by_character=True,
-        uses_gpu=True,
+        resources=Resources(gpus=1, cpus=4, memory_gb=16),
         description="Recovery, likeness, imitator, parsing and identity on held-out people, "
         "each score beside its baseline and bound.",
     ),

@@ -8,13 +8,11 @@ from orchestration import production
 from orchestration.assets import all_assets
 from orchestration.catalog import STAGES, Stage
 from orchestration.configuration import resolve
+from orchestration.executors import executor
 from orchestration.progress import Progress
 from orchestration.settings import Settings
 from orchestration.tracking import Tracking
 from orchestration.workshop import Workshop
-
-# Imported once in the parent of every step: a step then starts in a tenth of a second.
-PRELOADED = ["orchestration.definitions", "torch", "mlflow", "dvc.repo"]
 
 
 def build(
@@ -34,14 +32,11 @@ def make_workshop(settings: Settings, stages: Sequence[Stage]) -> Workshop:
     return Workshop(settings, characters, frozenset(stage.name for stage in stages if stage.by_character))
 
 
-def executor(settings: Settings) -> dg.ExecutorDefinition:
-    """How runs that Dagster launches itself execute their steps."""
-    if settings.executor == "in_process":
-        return dg.in_process_executor
-    start = {"forkserver": {"preload_modules": PRELOADED}}
-    return dg.multiprocess_executor.configured({"max_concurrent": 2, "start_method": start})
-
-
 @dg.definitions
 def defs() -> dg.Definitions:
     return build(Settings())
+
+
+def asset_job() -> dg.JobDefinition:
+    """Every asset as one job, which the processes of a run's steps make again from this function's name."""
+    return build(Settings()).resolve_implicit_global_asset_job_def()

@@ -26,20 +26,52 @@ class Settings(BaseSettings):
     character: str = "embedded"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     devices: Literal["auto"] | PositiveInt = 1
-    """Devices that one training uses at once; auto: every GPU that is visible."""
+    """Devices that one training uses at once, and GPUs that it asks a cluster for; auto: every GPU that is visible,
+    which on a cluster is the one it asked for."""
     workers: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
     """Processes that one data stage may use; by default one for each processor this process may run on."""
+    checkpoints: Path = Path("checkpoints")
+    """Where trainings leave checkpoints, relative to the home folder. On a cluster: storage that every node sees."""
+    database: str = Field(default="", pattern=r"^(postgresql://[^/]+/[^/?]+(\?.*)?)?$")
+    """PostgreSQL for Dagster and MLflow, `postgresql://user@host/database`; empty: SQLite in the home folder.
+    The password comes from PGPASSWORD or ~/.pgpass, or stands in the URL where the URL itself is a secret."""
     mlflow_uri: str = ""
-    """MLflow tracking and registry; empty: SQLite in the home folder."""
+    """MLflow tracking and registry, usually a server; empty: the database."""
     dvc_remote: str = ""
     """DVC remote, any URL that DVC takes; empty: a folder in the home folder."""
-    executor: Literal["multiprocess", "in_process"] = "multiprocess"
-    """How `dagster dev` runs the steps of a run."""
+    executor: Literal["multiprocess", "in_process", "ray", "k8s"] = "multiprocess"
+    """Where steps run: processes of this machine, the run's own process, jobs of a Ray cluster, Kubernetes jobs."""
+    gpu_steps: PositiveInt | None = None
+    """GPU steps that a cluster runs at once: the limit of Dagster's pool `device`; None: what it is, 1 at first."""
+    resources: dict[str, dict[str, float]] = {}
+    """Changes to what assets ask a cluster for, as JSON: {"encoder": {"cpus": 8, "memory_gb": 32}}."""
+    ray_address: str = "http://127.0.0.1:8265"
+    """Ray's job server, which is its dashboard's address."""
+    k8s_image: str = ""
+    """Image of the steps; empty: the code location's own."""
+    k8s_namespace: str = ""
+    """Empty: the run's own."""
+    k8s_service_account: str = ""
+    """Empty: the run's own."""
+    k8s_secrets: tuple[str, ...] = ("likeness",)
+    """Secrets whose keys become environment variables of each step: keys of the DVC remote, PGPASSWORD."""
+    k8s_volume_claim: str = "likeness"
+    """A claim that several nodes can mount at once (ReadWriteMany); checkpoints lie on it."""
+    k8s_mount: Path = Path("/mnt/likeness")
+    """Where the claim is mounted."""
+    k8s_gpu_node_selector: dict[str, str] = {}
+    """Labels of the nodes that GPU steps run on, as JSON."""
+    k8s_gpu_tolerations: tuple[dict[str, str], ...] = ()
+    """Taints that GPU steps tolerate, as JSON: [{"key": "nvidia.com/gpu", "operator": "Exists"}]."""
 
     def model_post_init(self, context: object) -> None:
         root = self.root.expanduser().resolve()
         object.__setattr__(self, "root", root)
-        object.__setattr__(self, "home", root / self.home.expanduser())
+        home = root / self.home.expanduser()
+        object.__setattr__(self, "home", home)
+        shared = self.executor == "k8s" and "checkpoints" not in self.model_fields_set
+        checkpoints = self.k8s_mount / "checkpoints" if shared else home / self.checkpoints.expanduser()
+        object.__setattr__(self, "checkpoints", checkpoints)
 
     @property
     def data(self) -> Path:
@@ -59,12 +91,17 @@ class Settings(BaseSettings):
         return self.home / "computed"
 
     @property
-    def checkpoints(self) -> Path:
-        return self.home / "checkpoints"
+    def tracking_uri(self) -> str:
+        return self.mlflow_uri or self.mlflow_database
 
     @property
-    def tracking_uri(self) -> str:
-        return self.mlflow_uri or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+    def mlflow_database(self) -> str:
+        """Where MLflow, or the server of it, keeps its tables: beside Dagster's in PostgreSQL, or SQLite."""
+        if not self.database:
+            return f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+        from orchestration.database import MLFLOW_SCHEMA, in_schema
+
+        return in_schema(self.database, MLFLOW_SCHEMA)
 
     @property
     def model_files(self) -> Path:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import dagster as dg
 
+from orchestration import database
 from orchestration.settings import Settings
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ class Tracking(dg.ConfigurableResource):
 
         if self.uri.startswith("sqlite:///"):
             Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        elif self.uri.startswith("postgresql"):
+            database.make_schema(self.uri, database.MLFLOW_SCHEMA)
         return MlflowClient(self.uri, self.uri)
 
     @contextmanager

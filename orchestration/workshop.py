@@ -164,10 +164,9 @@ def stage_context(workshop: Workshop, stage: Stage, checkpoints: Path, run: Trac
     from stages.context import Context
 
     settings = workshop.settings
-    trains = stage.uses_gpu and stage.group == "models" and stage.module is None
     return Context(
         device=settings.pick_device(),
-        devices=settings.pick_devices() if trains else 1,
+        devices=settings.pick_devices() if stage.trains else 1,
         workers=settings.workers,
         checkpoints=checkpoints,
         cache=settings.cache,

@@ -9,7 +9,8 @@ import dagster as dg
 
 import orchestration
 from orchestration.catalog import Stage
-from orchestration.definitions import build, executor
+from orchestration.definitions import build
+from orchestration.executors import executor
 from orchestration.settings import REPOSITORY, Settings
 
 GRAPH = {

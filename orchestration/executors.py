@@ -1,0 +1,153 @@
+"""Where the steps of a run are executed, and what each asks for: one setting, LIKENESS_EXECUTOR.
+
+    multiprocess   processes of this machine, forked from one that has imported everything (the default)
+    in_process     the run's own process
+    ray            jobs of a Ray cluster
+    k8s            jobs of Kubernetes, where Dagster's Helm chart launches the runs
+
+A step in another place has the same LIKENESS_* environment as the run, but for what holds a password: secrets reach it
+by the cluster's own means.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+import dagster as dg
+
+from orchestration.catalog import Resources, Stage
+from orchestration.settings import Settings
+
+POOL = "device"
+"""Steps of this pool take turns: two trainings side by side on one device take as long as one after the other."""
+# Imported once in the parent of every step: a step then starts in a tenth of a second.
+PRELOADED = ["orchestration.definitions", "torch", "mlflow", "dvc.repo"]
+CLUSTERS = ("ray", "k8s")
+
+
+class ExecutorError(Exception):
+    """The executor that the settings name cannot be used; the message says what to do."""
+
+
+def executor(settings: Settings) -> dg.ExecutorDefinition:
+    """The executor of every run."""
+    match settings.executor:
+        case "in_process":
+            return dg.in_process_executor
+        case "ray":
+            return _ray(settings)
+        case "k8s":
+            return _k8s(settings)
+    start = {"forkserver": {"preload_modules": PRELOADED}}
+    return dg.multiprocess_executor.configured({"max_concurrent": 2, "start_method": start})
+
+
+def _ray(settings: Settings) -> dg.ExecutorDefinition:
+    from dagster_ray import ray_executor
+
+    environment = [f"{name}={value}" for name, value in forwarded().items()]
+    return ray_executor.configured({"ray": {"address": settings.ray_address, "env_vars": environment}})
+
+
+def _k8s(settings: Settings) -> dg.ExecutorDefinition:
+    from dagster_k8s import k8s_job_executor
+
+    volume = {"name": "likeness", "persistentVolumeClaim": {"claimName": settings.k8s_volume_claim}}
+    config = {
+        "job_image": settings.k8s_image,
+        "job_namespace": settings.k8s_namespace,
+        "service_account_name": settings.k8s_service_account,
+        "env_secrets": list(settings.k8s_secrets),
+        "env_vars": [f"{name}={value}" for name, value in step_environment(settings).items()],
+        "volumes": [volume],
+        "volume_mounts": [{"name": "likeness", "mountPath": str(settings.k8s_mount)}],
+        "load_incluster_config": "KUBERNETES_SERVICE_HOST" in os.environ,
+    }
+    return k8s_job_executor.configured({name: value for name, value in config.items() if value not in ("", [])})
+
+
+def step_environment(settings: Settings) -> dict[str, str]:
+    """What a Kubernetes step is told: the run's settings, and where the shared checkpoints are."""
+    return forwarded() | {"LIKENESS_CHECKPOINTS": str(settings.checkpoints)}
+
+
+def forwarded() -> dict[str, str]:
+    """The LIKENESS_* variables of this process that hold no password and are not about its own machine."""
+    given = {name: value for name, value in os.environ.items() if name.startswith("LIKENESS_") and value}
+    given.pop("LIKENESS_WORKERS", None)  # as many as the step's own cores
+    return {name: value for name, value in sorted(given.items()) if not urlsplit(value).password}
+
+
+def pool(stage: Stage, settings: Settings) -> str | None:
+    """On one machine all heavy steps take turns; a cluster has CPUs enough, and its GPU steps alone do."""
+    return POOL if stage.uses_gpu or settings.executor not in CLUSTERS else None
+
+
+def limit_pool(settings: Settings, instance: dg.DagsterInstance) -> None:
+    """Let as many GPU steps run at once as the settings say. On one machine it stays one: nobody deals out its GPUs."""
+    if settings.gpu_steps is None or settings.executor not in CLUSTERS:
+        return
+    storage = instance.event_log_storage
+    if {limit.name: limit.limit for limit in storage.get_pool_limits()}.get(POOL) != settings.gpu_steps:
+        storage.set_concurrency_slots(POOL, settings.gpu_steps)
+
+
+def resources_of(stage: Stage, settings: Settings) -> Resources:
+    """What the stage's step asks for under these settings. Raises ExecutorError for a key that there is not."""
+    wanted = stage.resources
+    try:
+        wanted = replace(wanted, **settings.resources.get(stage.name, {}))
+    except TypeError as error:
+        raise ExecutorError(f"LIKENESS_RESOURCES, {stage.name}: the keys are gpus, cpus and memory_gb") from error
+    if settings.device == "cpu":
+        return replace(wanted, gpus=0)
+    if stage.trains and settings.devices != "auto":
+        return replace(wanted, gpus=wanted.gpus * settings.devices)
+    return wanted
+
+
+def op_tags(stage: Stage, settings: Settings) -> dict[str, Any]:
+    """One declaration, told to each executor that can be told; the others leave it alone."""
+    wanted = resources_of(stage, settings)
+    return {"dagster-ray/config": _ray_tag(wanted), "dagster-k8s/config": _k8s_tag(wanted, settings)}
+
+
+def _limits_of_the_step(wanted: Resources) -> dict[str, str]:
+    """A step sees all cores of its node, not those it was given."""
+    cores = str(max(1, int(wanted.cpus)))
+    return {"LIKENESS_WORKERS": cores, "OMP_NUM_THREADS": cores}
+
+
+def _ray_tag(wanted: Resources) -> dict[str, Any]:
+    environment = _limits_of_the_step(wanted)
+    if not wanted.gpus:
+        # Ray hides GPUs only from who asked for some.
+        environment["CUDA_VISIBLE_DEVICES"] = ""
+    return {
+        "num_cpus": wanted.cpus,
+        "num_gpus": wanted.gpus,
+        "memory": int(wanted.memory_gb * 2**30),
+        "runtime_env": {"env_vars": environment},
+    }
+
+
+def _k8s_tag(wanted: Resources, settings: Settings) -> dict[str, Any]:
+    memory = f"{int(wanted.memory_gb * 1024)}Mi"
+    gpus = {"nvidia.com/gpu": str(int(wanted.gpus))} if wanted.gpus else {}
+    container = {
+        # No limit of CPU: it would slow a step down on an idle node.
+        "resources": {
+            "requests": {"cpu": str(wanted.cpus), "memory": memory, **gpus},
+            "limits": {"memory": memory, **gpus},
+        },
+        "env": [{"name": name, "value": value} for name, value in _limits_of_the_step(wanted).items()],
+    }
+    pod: dict[str, Any] = {}
+    if wanted.gpus and settings.k8s_gpu_node_selector:
+        pod["node_selector"] = settings.k8s_gpu_node_selector
+    if wanted.gpus and settings.k8s_gpu_tolerations:
+        pod["tolerations"] = list(settings.k8s_gpu_tolerations)
+    return {"container_config": container} | ({"pod_spec_config": pod} if pod else {})
