@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import cache
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from orchestration.settings import Settings
@@ -42,23 +43,30 @@ def require(url: str) -> None:
     _connect(url).close()
 
 
-@cache
-def make_schema(url: str, schema: str) -> None:
-    """Make the schema where it is missing, once in a process. Raises DatabaseError."""
+@contextmanager
+def schema(url: str, name: str) -> Iterator[None]:
+    """The schema, made where it is missing; for the length of the block nobody else is in such a block.
+
+    Raises DatabaseError.
+    """
     import psycopg2
     from psycopg2 import errors, sql
 
     connection = _connect(url)
+    connection.autocommit = True  # the lock is the connection's
     try:
-        with connection, connection.cursor() as cursor:
-            # One at a time: `if not exists` alone fails in the second of two processes that make it at once.
-            cursor.execute("select pg_advisory_xact_lock(hashtext(%s))", (f"schema {schema}",))
-            cursor.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
+        with connection.cursor() as cursor:
+            cursor.execute("select pg_advisory_lock(hashtext(%s))", (f"schema {name}",))
+            # Asked first: `create schema if not exists` wants the right to make one even where there is one.
+            cursor.execute("select 1 from pg_namespace where nspname = %s", (name,))
+            if cursor.fetchone() is None:
+                cursor.execute(sql.SQL("create schema {}").format(sql.Identifier(name)))
+        yield
     except errors.InsufficientPrivilege as error:
         user = urlsplit(url).username
         raise DatabaseError(
-            f"PostgreSQL at {name_of(url)}: {user} may not make the schema {schema}: let the database's owner "
-            f"run `create schema {schema} authorization {user}`"
+            f"PostgreSQL at {name_of(url)}: {user} may not make the schema {name}: let the database's owner "
+            f"run `create schema {name} authorization {user}`"
         ) from error
     except psycopg2.Error as error:
         raise DatabaseError(_told(url, error)) from error
@@ -106,7 +114,8 @@ def main() -> None:
     if not settings.database:
         sys.exit("error: LIKENESS_DATABASE is not set: postgresql://user@host/database")
     try:
-        make_schema(settings.database, MLFLOW_SCHEMA)
+        with schema(settings.database, MLFLOW_SCHEMA):
+            pass
     except DatabaseError as error:
         sys.exit(f"error: {error}")
     print(settings.mlflow_database)

@@ -35,8 +35,3 @@ def make_workshop(settings: Settings, stages: Sequence[Stage]) -> Workshop:
 @dg.definitions
 def defs() -> dg.Definitions:
     return build(Settings())
-
-
-def asset_job() -> dg.JobDefinition:
-    """Every asset as one job, which the processes of a run's steps make again from this function's name."""
-    return build(Settings()).resolve_implicit_global_asset_job_def()

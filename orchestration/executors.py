@@ -12,11 +12,18 @@ by the cluster's own means.
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import dagster as dg
+
+# Not public: what `dg.reconstructable` does for a job, for the job of all assets that Dagster makes by itself.
+from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
+from dagster._core.definitions.reconstruct import ReconstructableRepository
 
 from orchestration.catalog import Resources, Stage
 from orchestration.settings import Settings
@@ -48,7 +55,9 @@ def executor(settings: Settings) -> dg.ExecutorDefinition:
 def _ray(settings: Settings) -> dg.ExecutorDefinition:
     from dagster_ray import ray_executor
 
-    environment = [f"{name}={value}" for name, value in forwarded().items()]
+    # The step's command is `dagster`: of the environment that this process runs in, where no other is activated there.
+    path = f"{Path(sys.executable).parent}:${{PATH}}"
+    environment = [f"{name}={value}" for name, value in {"PATH": path, **forwarded()}.items()]
     return ray_executor.configured({"ray": {"address": settings.ray_address, "env_vars": environment}})
 
 
@@ -67,6 +76,38 @@ def _k8s(settings: Settings) -> dg.ExecutorDefinition:
         "load_incluster_config": "KUBERNETES_SERVICE_HOST" in os.environ,
     }
     return k8s_job_executor.configured({name: value for name, value in config.items() if value not in ("", [])})
+
+
+def execute(
+    instance: dg.DagsterInstance, assets: Sequence[str], module: str = "orchestration.definitions", **options: Any
+) -> dg.JobExecutionResult:
+    """One run of these assets by the executor of the `defs` in a module, which every step's process makes again.
+
+    options: as `dg.execute_job` takes them.
+    """
+    repository = ReconstructableRepository.for_module(module, "defs")
+    job = repository.get_reconstructable_job(IMPLICIT_ASSET_JOB_NAME)
+    return dg.execute_job(job, instance, asset_selection=[dg.AssetKey(asset) for asset in assets], **options)
+
+
+def require_reachable(settings: Settings) -> None:
+    """Raises ExecutorError when `likeness run` cannot have its steps executed where the settings say."""
+    if settings.executor == "k8s":
+        raise ExecutorError(
+            "on Kubernetes runs are started by Dagster (its pages, schedules, sensors): see docs/deploy.md; "
+            "to run in this very process: LIKENESS_EXECUTOR=in_process"
+        )
+    if settings.executor != "ray":
+        return
+    from ray.job_submission import JobSubmissionClient
+
+    try:
+        JobSubmissionClient(settings.ray_address)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ExecutorError(
+            f"no Ray job server answers at {settings.ray_address}: start one (`ray start --head`), or correct "
+            f"LIKENESS_RAY_ADDRESS, which is the dashboard's address (port 8265)"
+        ) from error
 
 
 def step_environment(settings: Settings) -> dict[str, str]:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import dagster as dg
+import yaml
 
+from orchestration import database, executors
 from orchestration.settings import Settings
 
 DAGSTER_YAML = """\
-# Written by likeness where it was missing; yours to change (PostgreSQL, run launchers, retention).
 telemetry:
   enabled: false
 nux:
@@ -24,6 +29,13 @@ run_monitoring:
   enabled: true
   free_slots_after_run_end_seconds: 60
 """
+POSTGRES_YAML = """\
+storage:
+  postgres:
+    postgres_url:
+      env: LIKENESS_DATABASE
+"""
+OURS = "# Written by likeness, which brings it up to date until you change it (run launchers, retention). sha256 "
 RUN_TAG = "likeness/run"
 
 
@@ -31,14 +43,42 @@ class AlreadyRunning(Exception):
     """Another `likeness run` is at work on this project."""
 
 
+class InstanceError(Exception):
+    """dagster.yaml does not say what the settings say, and is not ours to change."""
+
+
 def open_instance(settings: Settings) -> dg.DagsterInstance:
-    """The persistent instance, made where there is none."""
-    home = settings.dagster_home
-    home.mkdir(parents=True, exist_ok=True)
-    config = home / "dagster.yaml"
-    if not config.exists():
-        config.write_text(DAGSTER_YAML)
-    return dg.DagsterInstance.from_config(str(home))
+    """The persistent instance, made where there is none. Raises InstanceError or DatabaseError."""
+    settings.dagster_home.mkdir(parents=True, exist_ok=True)
+    write_config(settings.dagster_home / "dagster.yaml", settings)
+    if settings.database:
+        # dagster.yaml names this variable, so that no password is in it; who makes Settings by hand need not set it.
+        os.environ["LIKENESS_DATABASE"] = settings.database
+        database.require(settings.database)
+    instance = dg.DagsterInstance.from_config(str(settings.dagster_home))
+    executors.limit_pool(settings, instance)
+    return instance
+
+
+def write_config(path: Path, settings: Settings) -> None:
+    """Write dagster.yaml, or bring it up to date where nobody but us wrote it.
+
+    Raises InstanceError where somebody did and the settings name PostgreSQL, but the file no storage.
+    """
+    wanted = DAGSTER_YAML + (POSTGRES_YAML if settings.database else "")
+    content = path.read_text() if path.exists() else ""
+    if content and content != _signed(content.partition("\n")[2]):
+        if settings.database and "storage" not in (yaml.safe_load(content) or {}):
+            lines = POSTGRES_YAML.replace("\n", "\n  ")
+            raise InstanceError(f"LIKENESS_DATABASE is set, but {path} is your own: add to it, or remove it\n  {lines}")
+    elif content != _signed(wanted):
+        partial = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}.partial")
+        partial.write_text(_signed(wanted))
+        partial.replace(path)
+
+
+def _signed(content: str) -> str:
+    return f"{OURS}{hashlib.sha256(content.encode()).hexdigest()}\n{content}"
 
 
 @contextmanager
@@ -63,3 +103,9 @@ def _close_dead_runs(instance: dg.DagsterInstance) -> None:
     for run in instance.get_runs(dg.RunsFilter(statuses=unfinished, tags={RUN_TAG: "true"})):
         instance.report_run_failed(run, "its process ended before it did")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
+if __name__ == "__main__":
+    # For servers that start before any other command has: python -m orchestration.instance
+    with open_instance(Settings()) as opened:
+        print(opened.root_directory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration import lineage
+from orchestration import executors, lineage
 from orchestration.catalog import Stage
 from orchestration.definitions import build, make_workshop
 from orchestration.instance import RUN_TAG, only_runner
@@ -18,6 +19,7 @@ from orchestration.settings import Settings
 from orchestration.staleness import why_not_fresh
 from orchestration.workshop import title
 
+PARTITION_TAG = "dagster/partition"
 # Dagster's own console log repeats what the progress line says; everything is in its event log.
 QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -51,12 +53,13 @@ def run(
 ) -> Outcome:
     """Bring every asset (or `only` one) up to date for a character; `force` makes them whether stale or not.
 
-    Raises AlreadyRunning, UnknownAsset, SourceMissing, ProfileError or StageFailed.
+    Raises AlreadyRunning, UnknownAsset, SourceMissing, ProfileError, ExecutorError or StageFailed.
     """
     began, outcome = time.monotonic(), Outcome()
     chosen = [stage for stage in stages if only in (None, stage.name)]
     if not chosen:
         raise UnknownAsset(f"no asset is called {only}; assets: {', '.join(stage.name for stage in stages)}")
+    executors.require_reachable(settings)
     definitions = build(settings, stages, progress)
     with only_runner(settings, instance):
         observe_sources(settings, instance, stages, character)
@@ -66,7 +69,7 @@ def run(
             if not force and not why_not_fresh(definitions, instance, stage.name, partition):
                 outcome.fresh.append(name)
                 continue
-            _make(definitions, instance, stage, partition, progress, f"[{number}/{len(chosen)}] {name}")
+            _make(settings, definitions, instance, stage, partition, progress, f"[{number}/{len(chosen)}] {name}")
             outcome.made.append(name)
             outcome.refused += refusals(instance, stage.name, partition)
     outcome.seconds = time.monotonic() - began
@@ -92,6 +95,7 @@ def _sources(stages: Sequence[Stage], character: str) -> Iterator[tuple[str, str
 
 
 def _make(
+    settings: Settings,
     definitions: dg.Definitions,
     instance: dg.DagsterInstance,
     stage: Stage,
@@ -99,10 +103,24 @@ def _make(
     progress: Progress,
     name: str,
 ) -> None:
-    """One Dagster run, in this process, that makes one asset. Raises StageFailed."""
+    """One Dagster run that makes one asset. Raises StageFailed."""
     began = time.monotonic()
     progress.stage(name)
-    result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+    if settings.executor == "ray":
+        result = _execute_elsewhere(settings, instance, stage, partition)
+    else:
+        result = _execute_here(definitions, instance, stage, partition)
+    if not result.success:
+        progress.end(f"{name}  failed after {duration(time.monotonic() - began)}")
+        raise StageFailed(f"{stage.name} failed: {reason(result)}")
+    progress.end(f"{name}  done in {duration(time.monotonic() - began)}")
+
+
+def _execute_here(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, stage: Stage, partition: str | None
+) -> dg.ExecuteInProcessResult:
+    """In this process, whose progress line the stage moves."""
+    return definitions.resolve_implicit_global_asset_job_def().execute_in_process(
         asset_selection=[dg.AssetKey(stage.name)],
         partition_key=partition,
         instance=instance,
@@ -110,13 +128,19 @@ def _make(
         tags={RUN_TAG: "true"},
         raise_on_error=False,
     )
-    if not result.success:
-        progress.end(f"{name}  failed after {duration(time.monotonic() - began)}")
-        raise StageFailed(f"{stage.name} failed: {reason(result)}")
-    progress.end(f"{name}  done in {duration(time.monotonic() - began)}")
 
 
-def reason(result: dg.ExecuteInProcessResult) -> str:
+def _execute_elsewhere(
+    settings: Settings, instance: dg.DagsterInstance, stage: Stage, partition: str | None
+) -> dg.JobExecutionResult:
+    """In a process that the executor starts; the stage's progress goes to the step's log."""
+    # The other process has the environment alone, not this command's options.
+    os.environ["LIKENESS_PROFILE"] = settings.profile
+    tags = {RUN_TAG: "true"} | ({PARTITION_TAG: partition} if partition else {})
+    return executors.execute(instance, [stage.name], run_config=QUIET, tags=tags)
+
+
+def reason(result: dg.ExecuteInProcessResult | dg.JobExecutionResult) -> str:
     """The innermost error of a failed run, on one line."""
     for event in result.all_events:
         if event.is_step_failure and (error := event.step_failure_data.error):
@@ -124,7 +148,8 @@ def reason(result: dg.ExecuteInProcessResult) -> str:
                 return failure.description or "it said no more"
             while error.cause:
                 error = error.cause
-            return " ".join(f"{error.cls_name}: {error.message.removeprefix(f'{error.cls_name}:').strip()}".split())
+            message = error.message.removeprefix(f"{error.cls_name}:").strip()
+            return " ".join((f"{error.cls_name}: {message}" if error.cls_name else message).split())
     return f"see run {result.run_id} in `likeness dagster`"
 
 

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from rich.console import Console
 
+from orchestration import database
 from orchestration.settings import Settings
 
 screen = Console()
@@ -34,9 +37,11 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from engine.sheets import SheetError
     from orchestration.configuration import ProfileError
     from orchestration.creation import CreationError
+    from orchestration.database import DatabaseError
     from orchestration.doctor import NotReady
+    from orchestration.executors import ExecutorError
     from orchestration.export import ExportError
-    from orchestration.instance import AlreadyRunning
+    from orchestration.instance import AlreadyRunning, InstanceError
     from orchestration.pipeline import StageFailed, UnknownAsset
     from orchestration.registry import RegistryError
     from orchestration.scorecards import NoScorecard
@@ -52,6 +57,9 @@ def expected_errors() -> tuple[type[Exception], ...]:
         NotReady,
         ExportError,
         AlreadyRunning,
+        InstanceError,
+        DatabaseError,
+        ExecutorError,
         StageFailed,
         UnknownAsset,
         RegistryError,
@@ -73,9 +81,20 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
         except Exception as error:
             if isinstance(error, expected_errors()):
                 fail(str(error))
+            if message := wrong_setting(error) or database.lost(error):
+                fail(message)
             raise
 
     return wrapped
+
+
+def wrong_setting(error: Exception) -> str:
+    """Which LIKENESS_* variables have values that they cannot have, "" for any other error."""
+    if isinstance(error, SettingsError):
+        return f"{error}: it takes JSON"
+    if not isinstance(error, ValidationError) or error.title != Settings.__name__:
+        return ""
+    return "; ".join(f"LIKENESS_{str(wrong['loc'][0]).upper()}: {wrong['msg']}" for wrong in error.errors())
 
 
 def wide_screen(columns: int) -> Console:

@@ -3,11 +3,13 @@
 Runs are addressed by id, never by MLflow's "active run": two steps side by side never write into each other's run.
 """
 
+import fcntl
 import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 EXPERIMENT = "likeness"
 BATCH, BATCH_SECONDS = 200, 5.0
 MAX_PARAM = 6000
+SQLITE = "sqlite:///"
 
 
 class TrackedRun:
@@ -76,6 +79,28 @@ class TrackedRun:
         self.client.log_dict(self.run_id, dict(content), name)
 
 
+@cache
+def _make_tables(uri: str) -> None:
+    """Let MLflow make or migrate its tables, once in a process and in one process at a time: two at once fail."""
+    from mlflow import MlflowClient
+
+    with _alone(uri):
+        MlflowClient(uri, uri).search_experiments(max_results=1)
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    if not uri.startswith(SQLITE):
+        with database.schema(uri, database.MLFLOW_SCHEMA):
+            yield
+        return
+    file = Path(uri.removeprefix(SQLITE))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.with_name(f".{file.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 class Tracking(dg.ConfigurableResource):
     """Where MLflow is: a server, a database, or the SQLite file of the embedded default."""
 
@@ -96,10 +121,8 @@ class Tracking(dg.ConfigurableResource):
         for library in ("alembic", "mlflow"):
             logging.getLogger(library).setLevel(logging.ERROR)
 
-        if self.uri.startswith("sqlite:///"):
-            Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        elif self.uri.startswith("postgresql"):
-            database.make_schema(self.uri, database.MLFLOW_SCHEMA)
+        if "://" in self.uri and not self.uri.startswith("http"):
+            _make_tables(self.uri)
         return MlflowClient(self.uri, self.uri)
 
     @contextmanager
