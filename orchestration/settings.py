@@ -39,6 +39,10 @@ class Settings(BaseSettings):
     """MLflow tracking and registry, usually a server; empty: the database."""
     dvc_remote: str = ""
     """DVC remote, any URL that DVC takes; empty: a folder in the home folder."""
+    sources: Literal["here", "remote"] = "here"
+    """Whose data/ and characters/ count: this machine's, or, on a worker that has none of its own, those that were
+    recorded last, fetched from the remote by md5.
+    """
     executor: Literal["multiprocess", "in_process", "ray", "k8s"] = "multiprocess"
     """Where steps run: processes of this machine, the run's own process, jobs of a Ray cluster, Kubernetes jobs."""
     gpu_steps: PositiveInt | None = None
