@@ -114,7 +114,8 @@ def production_asset(gate: BaseModel, workshop: Workshop) -> dg.AssetsDefinition
 def all_assets(
     stages: Sequence[Stage], configs: Mapping[str, BaseModel], workshop: Workshop
 ) -> list[dg.AssetsDefinition | dg.SourceAsset]:
-    """Every node of the graph, in the order of the pipeline."""
+    """Every node of the graph, in the order of the pipeline. Raises ExecutorError for unknown names of resources."""
+    executors.check_names(workshop.settings, stages)
     made = [
         production_asset(configs[stage.name], workshop)
         if stage is production.STAGE

@@ -83,7 +83,7 @@ def _connect(url: str):
         raise DatabaseError(_told(url, error)) from error
 
 
-def _told(url: str, error: Exception) -> str:
+def _told(url: str, error: BaseException) -> str:
     (why, *_) = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return (
         f"PostgreSQL at {name_of(url)} cannot be used ({why}): start the server, or correct LIKENESS_DATABASE "

@@ -57,7 +57,7 @@ def _ray(settings: Settings) -> dg.ExecutorDefinition:
 
     # The step's command is `dagster`: of the environment that this process runs in, where no other is activated there.
     path = f"{Path(sys.executable).parent}:${{PATH}}"
-    environment = [f"{name}={value}" for name, value in {"PATH": path, **forwarded()}.items()]
+    environment = [f"{name}={value}" for name, value in {"PATH": path, **step_environment(settings)}.items()]
     return ray_executor.configured({"ray": {"address": settings.ray_address, "env_vars": environment}})
 
 
@@ -111,15 +111,15 @@ def require_reachable(settings: Settings) -> None:
 
 
 def step_environment(settings: Settings) -> dict[str, str]:
-    """What a Kubernetes step is told: the run's settings, and where the shared checkpoints are."""
-    return forwarded() | {"LIKENESS_CHECKPOINTS": str(settings.checkpoints)}
-
-
-def forwarded() -> dict[str, str]:
-    """The LIKENESS_* variables of this process that hold no password and are not about its own machine."""
+    """What a step on another machine is told: the run's settings, but what holds a password or is about its machine."""
     given = {name: value for name, value in os.environ.items() if name.startswith("LIKENESS_") and value}
     given.pop("LIKENESS_WORKERS", None)  # as many as the step's own cores
-    return {name: value for name, value in sorted(given.items()) if not urlsplit(value).password}
+    told = {name: value for name, value in given.items() if not urlsplit(value).password}
+    # The run's machine has the photos, the step's need not; it reads what was recorded.
+    told.setdefault("LIKENESS_SOURCES", "remote")
+    if settings.executor == "k8s":
+        told["LIKENESS_CHECKPOINTS"] = str(settings.checkpoints)
+    return dict(sorted(told.items()))
 
 
 def pool(stage: Stage, settings: Settings) -> str | None:
@@ -134,6 +134,12 @@ def limit_pool(settings: Settings, instance: dg.DagsterInstance) -> None:
     storage = instance.event_log_storage
     if {limit.name: limit.limit for limit in storage.get_pool_limits()}.get(POOL) != settings.gpu_steps:
         storage.set_concurrency_slots(POOL, settings.gpu_steps)
+
+
+def check_names(settings: Settings, stages: Sequence[Stage]) -> None:
+    """Raises ExecutorError where LIKENESS_RESOURCES names an asset that there is not."""
+    if unknown := sorted(set(settings.resources) - {stage.name for stage in stages}):
+        raise ExecutorError(f"LIKENESS_RESOURCES: no asset is called {', '.join(unknown)}")
 
 
 def resources_of(stage: Stage, settings: Settings) -> Resources:

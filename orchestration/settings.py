@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -32,7 +33,7 @@ class Settings(BaseSettings):
     """Processes that one data stage may use; by default one for each processor this process may run on."""
     checkpoints: Path = Path("checkpoints")
     """Where trainings leave checkpoints, relative to the home folder. On a cluster: storage that every node sees."""
-    database: str = Field(default="", pattern=r"^(postgresql://[^/]+/[^/?]+(\?.*)?)?$")
+    database: str = ""
     """PostgreSQL for Dagster and MLflow, `postgresql://user@host/database`; empty: SQLite in the home folder.
     The password comes from PGPASSWORD or ~/.pgpass, or stands in the URL where the URL itself is a secret."""
     mlflow_uri: str = ""
@@ -67,6 +68,13 @@ class Settings(BaseSettings):
     """Labels of the nodes that GPU steps run on, as JSON."""
     k8s_gpu_tolerations: tuple[dict[str, str], ...] = ()
     """Taints that GPU steps tolerate, as JSON: [{"key": "nvidia.com/gpu", "operator": "Exists"}]."""
+
+    @field_validator("database")
+    @classmethod
+    def _is_postgresql(cls, url: str) -> str:
+        if url and not re.match(r"postgresql://[^/]+/[^/?]+", url):
+            raise ValueError("expected postgresql://user@host/database")
+        return url
 
     def model_post_init(self, context: object) -> None:
         root = self.root.expanduser().resolve()
