@@ -7,7 +7,6 @@ the schema and prints what `mlflow server --backend-store-uri` wants.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,16 +23,21 @@ class DatabaseError(Exception):
     """PostgreSQL does not answer or refuses; the message says what to do."""
 
 
+def engine_url(url: str) -> str:
+    """As SQLAlchemy wants it: by itself it would look for a driver that is not installed."""
+    return url.replace("postgresql://", "postgresql+psycopg2://", 1)
+
+
 def in_schema(url: str, schema: str) -> str:
-    """The same database, where names without a schema mean this one."""
-    parts = urlsplit(url)
+    """The same database for SQLAlchemy, where names without a schema mean this one."""
+    parts = urlsplit(engine_url(url))
     options = dict(parse_qsl(parts.query))
     options["options"] = f"{options.get('options', '')} -csearch_path={schema}".strip()
     return parts._replace(query=urlencode(options, quote_via=quote)).geturl()
 
 
 def name_of(url: str) -> str:
-    """What may be shown: host, port and database, never the password."""
+    """Host, port and database."""
     parts = urlsplit(url)
     return f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}"
 
@@ -78,7 +82,7 @@ def _connect(url: str):
     import psycopg2
 
     try:
-        return psycopg2.connect(url, connect_timeout=ANSWERS_WITHIN)
+        return psycopg2.connect(url.replace("+psycopg2", "", 1), connect_timeout=ANSWERS_WITHIN)
     except psycopg2.Error as error:
         raise DatabaseError(_told(url, error)) from error
 
@@ -94,8 +98,7 @@ def _told(url: str, error: BaseException) -> str:
 def lost(error: BaseException | None) -> str:
     """What to tell of an error that comes of a server that went away while it was used; "" for any other."""
     psycopg2, postgres = sys.modules.get("psycopg2"), sys.modules.get("dagster_postgres.utils")
-    url = os.environ.get("LIKENESS_DATABASE", "")
-    if psycopg2 is None or not url:
+    if psycopg2 is None or not (url := Settings().database):
         return ""
     kinds = (psycopg2.OperationalError, psycopg2.InterfaceError)
     if postgres is not None:

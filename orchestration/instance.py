@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,8 +31,7 @@ run_monitoring:
 POSTGRES_YAML = """\
 storage:
   postgres:
-    postgres_url:
-      env: LIKENESS_DATABASE
+    postgres_url: {url}
 """
 OURS = "# Written by likeness, which brings it up to date until you change it (run launchers, retention). sha256 "
 RUN_TAG = "likeness/run"
@@ -52,8 +50,6 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     settings.dagster_home.mkdir(parents=True, exist_ok=True)
     write_config(settings.dagster_home / "dagster.yaml", settings)
     if settings.database:
-        # dagster.yaml names this variable, so that no password is in it; who makes Settings by hand need not set it.
-        os.environ["LIKENESS_DATABASE"] = settings.database
         database.require(settings.database)
     instance = dg.DagsterInstance.from_config(str(settings.dagster_home))
     executors.limit_pool(settings, instance)
@@ -65,15 +61,14 @@ def write_config(path: Path, settings: Settings) -> None:
 
     Raises InstanceError where somebody did and the settings name PostgreSQL, but the file no storage.
     """
-    wanted = DAGSTER_YAML + (POSTGRES_YAML if settings.database else "")
+    storage = POSTGRES_YAML.format(url=database.engine_url(settings.database)) if settings.database else ""
     content = path.read_text() if path.exists() else ""
     if content and content != _signed(content.partition("\n")[2]):
-        if settings.database and "storage" not in (yaml.safe_load(content) or {}):
-            lines = POSTGRES_YAML.replace("\n", "\n  ")
-            raise InstanceError(f"LIKENESS_DATABASE is set, but {path} is your own: add to it, or remove it\n  {lines}")
-    elif content != _signed(wanted):
+        if storage and "storage" not in (yaml.safe_load(content) or {}):
+            raise InstanceError(f"LIKENESS_DATABASE is set, but {path} is your own: remove it, or add to it\n{storage}")
+    elif content != _signed(DAGSTER_YAML + storage):
         partial = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}.partial")
-        partial.write_text(_signed(wanted))
+        partial.write_text(_signed(DAGSTER_YAML + storage))
         partial.replace(path)
 
 

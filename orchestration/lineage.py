@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration.catalog import SOURCES
-from orchestration.settings import REPOSITORY
+from orchestration.settings import REPOSITORY, Settings
 
 VERSION_TAG = "dagster/data_version"
 
@@ -57,5 +57,7 @@ def observe(instance: dg.DagsterInstance, source: str, md5: str, character: str 
 @cache
 def git_commit() -> str:
     """The commit of the code that runs, "unknown" outside git."""
+    if commit := Settings().commit:
+        return commit
     done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"

@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -33,9 +34,11 @@ class Settings(BaseSettings):
     """Processes that one data stage may use; by default one for each processor this process may run on."""
     checkpoints: Path = Path("checkpoints")
     """Where trainings leave checkpoints, relative to the home folder. On a cluster: storage that every node sees."""
+    commit: str = ""
+    """Commit of the code, where it runs without its git repository (an image); empty: git is asked."""
     database: str = ""
     """PostgreSQL for Dagster and MLflow, `postgresql://user@host/database`; empty: SQLite in the home folder.
-    The password comes from PGPASSWORD or ~/.pgpass, or stands in the URL where the URL itself is a secret."""
+    The password comes from where libpq finds it: PGPASSWORD, or ~/.pgpass."""
     mlflow_uri: str = ""
     """MLflow tracking and registry, usually a server; empty: the database."""
     dvc_remote: str = ""
@@ -71,9 +74,11 @@ class Settings(BaseSettings):
 
     @field_validator("database")
     @classmethod
-    def _is_postgresql(cls, url: str) -> str:
+    def _is_postgresql_without_password(cls, url: str) -> str:
         if url and not re.match(r"postgresql://[^/]+/[^/?]+", url):
             raise ValueError("expected postgresql://user@host/database")
+        if urlsplit(url).password:
+            raise ValueError("the URL goes into files and logs: put the password into PGPASSWORD or ~/.pgpass instead")
         return url
 
     def model_post_init(self, context: object) -> None:

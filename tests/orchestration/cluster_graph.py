@@ -15,6 +15,7 @@ from orchestration.definitions import build
 from orchestration.settings import Settings
 from tests.orchestration.conftest import Concatenate
 
+MODULE = "tests.orchestration.cluster_graph"
 LASTS = 2.0
 """Seconds: long enough for two steps that may run side by side to do so."""
 

@@ -41,7 +41,7 @@ K8S = {
     "LIKENESS_K8S_GPU_TOLERATIONS": '[{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]',
     "LIKENESS_DVC_REMOTE": "s3://studio/likeness",
     "LIKENESS_MLFLOW_URI": f"http://likeness:{PASSWORD}@mlflow:5000",
-    "LIKENESS_DATABASE": f"postgresql://likeness:{PASSWORD}@postgres/likeness",
+    "LIKENESS_DATABASE": "postgresql://likeness@postgres/likeness",
     "LIKENESS_WORKERS": "64",
 }
 
@@ -213,12 +213,12 @@ def test_ray_hides_the_gpus_from_steps_that_asked_for_none() -> None:
 
 
 def test_a_step_elsewhere_is_told_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LIKENESS_DATABASE", f"postgresql://likeness:{PASSWORD}@postgres/likeness")
+    monkeypatch.setenv("LIKENESS_MLFLOW_URI", f"http://likeness:{PASSWORD}@mlflow:5000")
     monkeypatch.setenv("LIKENESS_PROFILE", "smoke")
     told = step_environment(Settings(executor="ray"))
-    assert told["LIKENESS_PROFILE"] == "smoke" and "LIKENESS_DATABASE" not in told
-    monkeypatch.setenv("LIKENESS_DATABASE", "postgresql://likeness@postgres/likeness")
-    assert step_environment(Settings(executor="ray"))["LIKENESS_DATABASE"] == "postgresql://likeness@postgres/likeness"
+    assert told["LIKENESS_PROFILE"] == "smoke" and "LIKENESS_MLFLOW_URI" not in told
+    monkeypatch.setenv("LIKENESS_MLFLOW_URI", "http://mlflow:5000")
+    assert step_environment(Settings(executor="ray"))["LIKENESS_MLFLOW_URI"] == "http://mlflow:5000"
 
 
 def test_checkpoints_have_a_folder_of_their_own_or_the_shared_volume(

@@ -1,0 +1,113 @@
+"""The graph on a real Ray cluster of this machine, whose GPUs are pretended: what each step was given."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from orchestration import executors, pipeline
+from orchestration.executors import POOL
+from orchestration.instance import open_instance
+from orchestration.settings import Settings
+from tests.orchestration.cluster_graph import MODULE, graph
+from tests.orchestration.conftest import make_project
+from tests.orchestration.ray_head import ray_head
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+GPUS, CPUS = 2, 8
+GPU_STEPS = {each.name for each in graph() if each.uses_gpu}
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with ray_head(GPUS, CPUS, {}) as address:
+        yield address
+
+
+@pytest.fixture
+def project(
+    address: str, tmp_path: Path, empty_stores: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Settings, dg.DagsterInstance]]:
+    """A project whose steps Ray executes, two GPU steps at once; its sources were looked at."""
+    made = make_project(tmp_path, "embedded")
+    shutil.copytree(empty_stores, made.home)
+    given = {"ROOT": str(made.root), "PROFILE": made.profile, "EXECUTOR": "ray", "RAY_ADDRESS": address}
+    for name, value in (given | {"GPU_STEPS": str(GPUS)}).items():
+        monkeypatch.setenv(f"LIKENESS_{name}", value)
+    settings = Settings()
+    with open_instance(settings) as instance:
+        pipeline.observe_sources(settings, instance, graph(), "embedded")
+        yield settings, instance
+
+
+def _run(instance: dg.DagsterInstance, *assets: str) -> dg.JobExecutionResult:
+    tags = {pipeline.PARTITION_TAG: "embedded"}
+    return executors.execute(instance, assets, MODULE, run_config=pipeline.QUIET, tags=tags)
+
+
+def _seen(settings: Settings) -> dict[str, dict[str, Any]]:
+    return {path.stem: json.loads(path.read_text()) for path in (settings.home / "seen").glob("*.json")}
+
+
+def _claimed(instance: dg.DagsterInstance) -> int:
+    return len(instance.event_log_storage.get_concurrency_info(POOL).claimed_slots)
+
+
+def test_each_gpu_step_has_a_gpu_to_itself_and_the_others_have_none(
+    project: tuple[Settings, dg.DagsterInstance],
+) -> None:
+    settings, instance = project
+    result = _run(instance, *(each.name for each in graph()))
+    assert result.success, pipeline.reason(result)
+    seen = _seen(settings)
+    assert set(seen) == {each.name for each in graph()}
+    assert {name: told["gpus"] for name, told in seen.items() if name not in GPU_STEPS} == {"aligned_faces": ""}
+    on_gpus = [seen[name] for name in sorted(GPU_STEPS)]
+    assert {told["gpus"] for told in on_gpus} == {"0", "1"}
+    for told in on_gpus:
+        beside = [other for other in on_gpus if other is not told and _overlap(told, other)]
+        assert told["gpus"] not in [other["gpus"] for other in beside]
+    assert {told["workers"] for told in seen.values()} == {4}
+    assert len({told["process"] for told in seen.values()} | {os.getpid()}) == len(seen) + 1
+    assert _claimed(instance) == 0
+
+
+def _overlap(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return one["began"] < other["ended"] and other["began"] < one["ended"]
+
+
+def test_a_step_that_is_killed_is_reported_gives_its_gpu_back_and_goes_on_from_its_checkpoint(
+    project: tuple[Settings, dg.DagsterInstance],
+) -> None:
+    settings, instance = project
+    (settings.home / "stop_at").mkdir()
+    (settings.home / "stop_at" / "imitator").touch()
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(_run, instance, "rendered_pairs", "imitator")
+        os.kill(_process_that_waits(settings.home / "seen" / "imitator.waiting"), signal.SIGKILL)
+        result = running.result(120)
+    assert not result.success
+    assert "imitator" in pipeline.reason(result) and "SIGKILL" in pipeline.reason(result)
+    assert _claimed(instance) == 0
+    assert _seen(settings).keys() == {"rendered_pairs"}
+
+    again = _run(instance, "imitator")
+    assert again.success, pipeline.reason(again)
+    assert _seen(settings)["imitator"]["resumed"] is True
+    assert _seen(settings)["imitator"]["gpus"] in ("0", "1")
+
+
+def _process_that_waits(file: Path) -> int:
+    deadline = time.monotonic() + 120
+    while not file.exists():
+        assert time.monotonic() < deadline, f"{file.name} did not come"
+        time.sleep(0.2)
+    return json.loads(file.read_text())["process"]
