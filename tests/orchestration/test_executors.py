@@ -74,7 +74,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, dict[str,
 def _config(definition: dg.ExecutorDefinition) -> dict[str, Any]:
     """The executor's configuration, checked by its own schema."""
     evaluated = definition.apply_config_mapping({"config": {}})
-    assert evaluated.success, evaluated.errors
+    assert evaluated.success and evaluated.value, evaluated.errors
     return dict(evaluated.value["config"])
 
 

@@ -1,0 +1,108 @@
+"""What deploy/ says and what the code reads must be the same; no cluster is asked."""
+
+import importlib.metadata
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from orchestration.catalog import STAGES
+from orchestration.doctor import LIBRARIES
+from orchestration.instance import DAGSTER_YAML
+from orchestration.settings import REPOSITORY, Settings
+
+DEPLOY = REPOSITORY / "deploy"
+YAML = sorted(DEPLOY.glob("*.yaml"))
+TEXTS = [*YAML, DEPLOY / "Dockerfile", REPOSITORY / "docs" / "deploy.md"]
+
+
+def _documents(name: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((DEPLOY / name).read_text()))
+
+
+def _parts(value: Any) -> list[dict[str, Any]]:
+    """Every mapping inside, however deep."""
+    inside = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    own = [value] if isinstance(value, dict) else []
+    return own + [part for each in inside for part in _parts(each)]
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_every_variable_is_a_setting(path: Path) -> None:
+    names = {name.lower() for name in re.findall(r"LIKENESS_([A-Z0-9_]+)", path.read_text())}
+    assert names <= set(Settings.model_fields), names - set(Settings.model_fields)
+
+
+@pytest.mark.parametrize("name", ["dagster-values.yaml", "ray-cluster.yaml", "mlflow.yaml"])
+def test_values_of_variables_are_ones_that_the_settings_take(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for part in _parts(_documents(name)):
+        if str(part.get("name", "")).startswith("LIKENESS_"):
+            monkeypatch.setenv(part["name"], part["value"])
+    assert Settings().k8s_volume_claim == "likeness"
+
+
+def test_steps_find_their_checkpoints_on_the_one_volume(monkeypatch: pytest.MonkeyPatch) -> None:
+    (volume,) = _documents("volume.yaml")
+    assert volume["spec"]["accessModes"] == ["ReadWriteMany"]
+    claim = volume["metadata"]["name"]
+    assert claim == Settings().k8s_volume_claim
+    claims = [part["claimName"] for name in ("ray-cluster.yaml", "dagster-values.yaml") for part in _claims(name)]
+    assert claims and set(claims) == {claim}
+    ray = _parts(_documents("ray-cluster.yaml"))
+    mounts = {part["mountPath"] for part in ray if "mountPath" in part}
+    assert mounts == {str(Settings().k8s_mount)}
+    (told,) = {part["value"] for part in ray if part.get("name") == "LIKENESS_CHECKPOINTS"}
+    assert told == str(Settings(executor="k8s").checkpoints)
+
+
+def _claims(name: str) -> list[dict[str, Any]]:
+    return [part for part in _parts(_documents(name)) if "claimName" in part]
+
+
+def test_a_ray_gpu_worker_is_large_enough_for_each_gpu_step() -> None:
+    groups = {each["groupName"]: each for each in _documents("ray-cluster.yaml")[0]["spec"]["workerGroupSpecs"]}
+    for stage in STAGES:
+        (container,) = groups["gpu" if stage.uses_gpu else "cpu"]["template"]["spec"]["containers"]
+        limits = container["resources"]["limits"]
+        assert float(limits["cpu"]) >= stage.resources.cpus, stage.name
+        # Ray gives steps seven tenths of a node's memory, the rest is its object store's.
+        assert float(limits["memory"].removesuffix("Gi")) * 0.7 >= stage.resources.memory_gb, stage.name
+        assert float(limits.get("nvidia.com/gpu", 0)) >= stage.resources.gpus, stage.name
+
+
+def test_one_image_and_the_versions_of_the_lock_are_named() -> None:
+    images = [part["image"] for path in YAML for part in _parts(_documents(path.name)) if "image" in part]
+    named = {image if isinstance(image, str) else f"{image['repository']}:{image['tag']}" for image in images}
+    assert named == {"likeness:1.0", "postgres:15"}
+    (cluster,) = _documents("ray-cluster.yaml")
+    assert cluster["spec"]["rayVersion"] == importlib.metadata.version("ray")
+    assert f"--version {importlib.metadata.version('dagster')} " in (DEPLOY / "dagster-values.yaml").read_text()
+
+
+def test_the_chart_queues_runs_as_the_instance_of_one_machine_does() -> None:
+    (values,) = _documents("dagster-values.yaml")
+    pools = yaml.safe_load(DAGSTER_YAML)["concurrency"]["pools"]
+    assert values["concurrency"]["pools"] == {
+        "defaultLimit": pools["default_limit"],
+        "granularity": pools["granularity"],
+    }
+
+
+def test_no_password_stands_in_a_file() -> None:
+    for path in YAML:
+        for part in _parts(_documents(path.name)):
+            for name, value in part.items():
+                if "PASSWORD" in str(name).upper() and isinstance(value, str):
+                    assert value.startswith("${"), f"{path.name}: {name}"
+            if "PASSWORD" in str(part.get("name", "")).upper():
+                assert "value" not in part, f"{path.name}: {part}"
+
+
+def test_the_image_installs_what_the_makefile_installs() -> None:
+    dockerfile, makefile = (DEPLOY / "Dockerfile").read_text(), (REPOSITORY / "Makefile").read_text()
+    for command in ("--no-deps -r requirements.lock", "--no-deps --no-build-isolation -e .", "npm ci --omit=dev"):
+        assert command in dockerfile and command in makefile
+    assert "grep '^torch==' requirements.lock" in dockerfile and "grep '^torch==' requirements.lock" in makefile
+    assert set(LIBRARIES.values()) <= set(dockerfile.split())
