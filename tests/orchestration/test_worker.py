@@ -42,7 +42,7 @@ class S3:
 
         return get_session().create_client("s3", endpoint_url=self.address, region_name="us-east-1")
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
         return [entry["Key"] for entry in self.client().list_objects_v2(Bucket=BUCKET).get("Contents", [])]
 
 
@@ -106,7 +106,7 @@ def test_a_worker_shares_an_s3_bucket_by_one_setting(
     with s3.up():
         in_s3 = settings.model_copy(update={"dvc_remote": f"s3://{BUCKET}/project"})
         made_by_a_worker(in_s3, instance, stages, tmp_path_factory.mktemp("worker") / "root")
-        assert s3.keys() and {key[:18] for key in s3.keys()} == {"project/files/md5/"}
+        assert s3.names() and {key[:18] for key in s3.names()} == {"project/files/md5/"}
         assert not in_s3.home.joinpath("remote").exists()
 
 
@@ -118,7 +118,7 @@ def test_objects_in_s3_can_be_listed_and_removed(settings: Settings, s3: S3) -> 
         assert store.objects()["remote"] == store.objects()["cache"]
         assert store.availability(md5).remote
         store.remove({md5, *store.listing(md5).values()})
-        assert s3.keys() == [] and not store.availability(md5).remote
+        assert s3.names() == [] and not store.availability(md5).remote
 
 
 @pytest.mark.integration
