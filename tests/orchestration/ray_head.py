@@ -19,6 +19,8 @@ STARTS_WITHIN = 120
 """Seconds."""
 OBJECT_STORE = 100_000_000
 """Bytes; steps hand each other nothing through Ray."""
+MEMORY = 200 * 2**30
+"""Bytes that the steps are told the machine has: what they ask for is meant for real GPU nodes."""
 PORTS = (
     "port",
     "dashboard-port",
@@ -52,7 +54,7 @@ def ray_head(gpus: int, cpus: int, environment: Mapping[str, str]) -> Iterator[s
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     command = [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"),
-        *(f"--num-gpus={gpus}", f"--num-cpus={cpus}", f"--object-store-memory={OBJECT_STORE}"),
+        *(f"--num-gpus={gpus}", f"--num-cpus={cpus}", f"--object-store-memory={OBJECT_STORE}", f"--memory={MEMORY}"),
         *(f"--temp-dir={folder}", "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"),
         *("--include-log-monitor=false", *(f"--{name}={port}" for name, port in ports.items())),
     ]

@@ -22,7 +22,7 @@ from tests.orchestration.conftest import make_project
 from tests.orchestration.ray_head import ray_head
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
-GPUS, CPUS = 2, 8
+GPUS, CPUS = 2, 32
 GPU_STEPS = {each.name for each in graph() if each.uses_gpu}
 
 
