@@ -60,7 +60,7 @@ class Stage:
     @property
     def trains(self) -> bool:
         """Can it use several devices?"""
-        return self.uses_gpu and self.group == "models" and self.module is None
+        return self.uses_gpu and self.group == "models"
 
     @property
     def code(self) -> StageModule:

@@ -183,7 +183,8 @@ def stage_context(workshop: Workshop, stage: Stage, checkpoints: Path, run: Trac
     settings = workshop.settings
     return Context(
         device=settings.pick_device(),
-        devices=settings.pick_devices() if stage.trains else 1,
+        # stages.distributed knows a stage by its module's name.
+        devices=settings.pick_devices() if stage.trains and stage.module is None else 1,
         workers=settings.workers,
         checkpoints=checkpoints,
         cache=settings.cache,

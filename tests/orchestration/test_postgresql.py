@@ -1,14 +1,20 @@
 """Dagster and MLflow in a real PostgreSQL server, by one setting."""
 
+import json
 import os
+import signal
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+import yaml
 
 from orchestration import database, pipeline
 from orchestration.catalog import Stage
@@ -20,6 +26,7 @@ from orchestration.settings import REPOSITORY, Settings
 from orchestration.tracking import Tracking
 from tests.orchestration.conftest import make_project
 from tests.orchestration.postgres_server import PASSWORD, PostgresServer, postgres_server
+from tests.orchestration.ray_head import free_ports
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -109,7 +116,7 @@ with open_instance(settings) as instance:
         "PYTHONPATH": str(REPOSITORY),
         "LIKENESS_ROOT": str(project.root),
         "LIKENESS_PROFILE": project.profile,
-        "LIKENESS_DEVICE": "cpu",
+        "LIKENESS_EXECUTOR": "in_process",
     }
     both = [
         subprocess.Popen([sys.executable, "-c", code, name], cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE)
@@ -124,3 +131,50 @@ with open_instance(settings) as instance:
     (experiment,) = [each for each in runs.search_experiments() if each.name == "likeness"]
     finished = [run.info.status for run in runs.search_runs([experiment.experiment_id])]
     assert finished == ["FINISHED"] * 4
+
+
+def test_mlflows_server_of_the_cluster_serves_what_was_tracked_without_it(
+    project: Settings, stages: tuple[Stage, ...], tmp_path: Path
+) -> None:
+    _run(project, stages)
+    manifest = next(iter(yaml.safe_load_all((REPOSITORY / "deploy" / "mlflow.yaml").read_text())))
+    (container,) = manifest["spec"]["template"]["spec"]["containers"]
+    (port,) = free_ports(1)
+    (script,) = container["args"]
+    script = script.replace("0.0.0.0 --port 5000", f"127.0.0.1 --port {port}").replace("/mnt/likeness", str(tmp_path))
+    environment = {each["name"]: each["value"] for each in container["env"]}
+    environment |= {"LIKENESS_DATABASE": project.database, "PGPASSWORD": PASSWORD, "PYTHONPATH": str(REPOSITORY)}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    with (tmp_path / "mlflow.log").open("w") as log:
+        server = subprocess.Popen(
+            [*container["command"], script],
+            cwd=REPOSITORY,
+            env={**os.environ, **environment, "PATH": path},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        # The name by which the cluster's pods call it.
+        found = _experiments(port, "mlflow:5000", tmp_path / "mlflow.log")
+        assert "likeness" in [each["name"] for each in found["experiments"]]
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            _experiments(port, "somewhere.else", tmp_path / "mlflow.log")
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
+
+
+def _experiments(port: int, host: str, log: Path) -> dict[str, Any]:
+    """What the server answers to who calls it by this name; waits for it to start."""
+    url = f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search?max_results=10"
+    deadline = time.monotonic() + 90
+    while True:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, headers={"Host": host}), timeout=10) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError:
+            raise
+        except OSError:
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.5)
