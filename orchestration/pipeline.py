@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +23,10 @@ from orchestration.staleness import why_not_fresh
 from orchestration.workshop import title
 
 PARTITION_TAG = "dagster/partition"
+LAUNCH_TAG = "likeness/launch"
+"""By which the run of this very call is found."""
+FOLLOW_EVERY = 2.0
+"""Seconds."""
 # Dagster's own console log repeats what the progress line says; everything is in its event log.
 QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -107,7 +114,7 @@ def _make(
     began = time.monotonic()
     progress.stage(name)
     if settings.executor == "ray":
-        result = _execute_elsewhere(settings, instance, stage, partition)
+        result = _execute_elsewhere(settings, instance, stage, partition, lambda line: progress.show(f"{name}  {line}"))
     else:
         result = _execute_here(definitions, instance, stage, partition)
     if not result.success:
@@ -131,13 +138,46 @@ def _execute_here(
 
 
 def _execute_elsewhere(
-    settings: Settings, instance: dg.DagsterInstance, stage: Stage, partition: str | None
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    stage: Stage,
+    partition: str | None,
+    show: Callable[[str], None],
 ) -> dg.JobExecutionResult:
-    """In a process that the executor starts; the stage's progress goes to the step's log."""
+    """In a process that the executor starts; what its log says is shown."""
     # The other process has the environment alone, not this command's options.
     os.environ["LIKENESS_PROFILE"] = settings.profile
-    tags = {RUN_TAG: "true"} | ({PARTITION_TAG: partition} if partition else {})
-    return executors.execute(instance, [stage.name], run_config=QUIET, tags=tags)
+    launch = {LAUNCH_TAG: uuid.uuid4().hex}
+    tags = {RUN_TAG: "true"} | launch | ({PARTITION_TAG: partition} if partition else {})
+    with _followed(instance, launch, show):
+        return executors.execute(instance, [stage.name], run_config=QUIET, tags=tags)
+
+
+@contextmanager
+def _followed(instance: dg.DagsterInstance, launch: dict[str, str], show: Callable[[str], None]) -> Iterator[None]:
+    """Show the last line of a run's log, every few seconds, for the length of the block."""
+    over = threading.Event()
+
+    def follow() -> None:
+        run: dg.DagsterRun | None = None
+        cursor: str | None = None
+        while not over.wait(FOLLOW_EVERY):
+            run = run or next(iter(instance.get_runs(dg.RunsFilter(tags=launch), limit=1)), None)
+            if run is None:
+                continue
+            found = instance.get_records_for_run(run.run_id, cursor)
+            cursor = found.cursor
+            if found.records:
+                entry = found.records[-1].event_log_entry
+                show((entry.user_message or entry.message).splitlines()[0])
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def reason(result: dg.ExecuteInProcessResult | dg.JobExecutionResult) -> str:
