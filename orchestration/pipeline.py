@@ -27,6 +27,8 @@ LAUNCH_TAG = "likeness/launch"
 """By which the run of this very call is found."""
 FOLLOW_EVERY = 2.0
 """Seconds."""
+LONGEST = 800
+"""Characters of an error."""
 # Dagster's own console log repeats what the progress line says; everything is in its event log.
 QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -189,8 +191,13 @@ def reason(result: dg.ExecuteInProcessResult | dg.JobExecutionResult) -> str:
             while error.cause:
                 error = error.cause
             message = error.message.removeprefix(f"{error.cls_name}:").strip()
-            return " ".join((f"{error.cls_name}: {message}" if error.cls_name else message).split())
+            return _in_short(" ".join((f"{error.cls_name}: {message}" if error.cls_name else message).split()))
     return f"see run {result.run_id} in `likeness dagster`"
+
+
+def _in_short(message: str) -> str:
+    """Its begin and its end: a cluster puts the last thousands of characters of a job's log between them."""
+    return message if len(message) <= LONGEST else f"{message[: LONGEST // 2]} … {message[-LONGEST // 2 :]}"
 
 
 def refusals(instance: dg.DagsterInstance, asset: str, character: str | None) -> list[str]:
