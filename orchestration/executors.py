@@ -53,12 +53,12 @@ def executor(settings: Settings) -> dg.ExecutorDefinition:
 
 
 def _ray(settings: Settings) -> dg.ExecutorDefinition:
-    from dagster_ray import ray_executor
+    from orchestration.ray_steps import patient_ray_executor
 
     # The step's command is `dagster`: of the environment that this process runs in, where no other is activated there.
     path = f"{Path(sys.executable).parent}:${{PATH}}"
     environment = [f"{name}={value}" for name, value in {"PATH": path, **step_environment(settings)}.items()]
-    return ray_executor.configured({"ray": {"address": settings.ray_address, "env_vars": environment}})
+    return patient_ray_executor.configured({"ray": {"address": settings.ray_address, "env_vars": environment}})
 
 
 def _k8s(settings: Settings) -> dg.ExecutorDefinition:

@@ -1,11 +1,13 @@
 """What each executor is told, and the Kubernetes job of each asset's step; no cluster is asked."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+import requests
 import yaml
 from dagster_k8s import K8sRunLauncher
 from dagster_k8s.container_context import K8sContainerContext
@@ -238,3 +240,25 @@ def test_a_ray_that_does_not_answer_is_one_line_with_the_remedy() -> None:
 def test_likeness_run_says_who_starts_runs_on_kubernetes() -> None:
     with pytest.raises(ExecutorError, match="started by Dagster"):
         require_reachable(Settings(executor="k8s"))
+
+
+class _Silent:
+    """A handler whose server went away."""
+
+    name = "silent"
+
+    def check_step_health(self, context: object) -> None:
+        raise requests.exceptions.ConnectionError("refused")
+
+
+def test_a_ray_that_went_away_is_waited_for_but_not_for_ever() -> None:
+    from orchestration.ray_steps import PatientHandler
+
+    context: Any = None
+    handler: Any = _Silent()
+    assert PatientHandler(handler, patience=60).check_step_health(context).is_healthy
+    health = PatientHandler(handler, patience=0).check_step_health(context)
+    assert not health.is_healthy
+    assert re.fullmatch(
+        r"Ray's job server has not answered for 0 seconds .*: start it again.*", health.unhealthy_reason or ""
+    )
