@@ -14,6 +14,7 @@ from orchestration.catalog import Stage
 from orchestration.definitions import build, make_workshop
 from orchestration.instance import RUN_TAG, only_runner
 from orchestration.progress import Progress, duration
+from orchestration.recovery import why_it_failed
 from orchestration.settings import Settings
 from orchestration.staleness import why_not_fresh
 from orchestration.workshop import title
@@ -119,12 +120,8 @@ def _make(
 def reason(result: dg.ExecuteInProcessResult) -> str:
     """The innermost error of a failed run, on one line."""
     for event in result.all_events:
-        if event.is_step_failure and (error := event.step_failure_data.error):
-            if failure := event.step_failure_data.user_failure_data:
-                return failure.description or "it said no more"
-            while error.cause:
-                error = error.cause
-            return " ".join(f"{error.cls_name}: {error.message.removeprefix(f'{error.cls_name}:').strip()}".split())
+        if event.is_step_failure:
+            return why_it_failed(event)
     return f"see run {result.run_id} in `likeness dagster`"
 
 

@@ -35,6 +35,17 @@ class Settings(BaseSettings):
     """DVC remote, any URL that DVC takes; empty: a folder in the home folder."""
     executor: Literal["multiprocess", "in_process"] = "multiprocess"
     """How `dagster dev` runs the steps of a run."""
+    automation: Literal["on", "off"] = "on"
+    """Whether Dagster's daemon looks at the sources and retrains from the start; its pages switch each part."""
+    retrain_cron: str = "0 3 * * 1"
+    """When every source is looked at and what failed is tried again, whatever happened; cron syntax."""
+    retrain_timezone: str = "UTC"
+    look_seconds: PositiveInt = 60
+    """How often the daemon looks for new photos and changed characters; two looks alike start something."""
+    notify: str = "log"
+    """Who hears of failures, promotions and refusals; several by commas: orchestration/notifications.py."""
+    dagster_url: str = ""
+    """Where people open Dagster's pages, for links in notifications."""
 
     def model_post_init(self, context: object) -> None:
         root = self.root.expanduser().resolve()

@@ -37,8 +37,10 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from orchestration.doctor import NotReady
     from orchestration.export import ExportError
     from orchestration.instance import AlreadyRunning
+    from orchestration.notifications import BadNotifier
     from orchestration.pipeline import StageFailed, UnknownAsset
     from orchestration.registry import RegistryError
+    from orchestration.retraining import BadSchedule
     from orchestration.scorecards import NoScorecard
     from orchestration.store import StoreError
     from orchestration.workshop import SourceMissing
@@ -52,6 +54,8 @@ def expected_errors() -> tuple[type[Exception], ...]:
         NotReady,
         ExportError,
         AlreadyRunning,
+        BadNotifier,
+        BadSchedule,
         StageFailed,
         UnknownAsset,
         RegistryError,
