@@ -21,7 +21,6 @@ from orchestration import automation
 from orchestration.progress import into_log
 from orchestration.recovery import RETRY_POLICY, only_what_can_recover
 from orchestration.settings import Settings
-from orchestration.staleness import Staleness
 from orchestration.workshop import SourceMissing, Workshop, title
 
 LOOK = "sources_seen"
@@ -61,7 +60,7 @@ def look_asset(workshop: Workshop) -> dg.AssetsDefinition:
     @dg.asset(
         name=LOOK,
         group_name="data",
-        description="When every source was last looked at, what had changed, and what has to be made because of it.",
+        description="When every source was last looked at, and what had changed.",
         freshness_policy=automation.LOOKED_AT_EVERY_WEEK,
         retry_policy=RETRY_POLICY,
     )
@@ -86,7 +85,7 @@ def look_at_sources(context: dg.AssetExecutionContext, workshop: Workshop) -> di
             found["still changing"].append(shown)
         elif workshop.observe(context.instance, name, character):
             found["changed"].append(shown)
-    return {**found, "to make": dict(stale(context))}
+    return found
 
 
 def in_use(instance: dg.DagsterInstance, workshop: Workshop) -> Iterator[tuple[str, str | None]]:
@@ -95,21 +94,6 @@ def in_use(instance: dg.DagsterInstance, workshop: Workshop) -> Iterator[tuple[s
     for name, character in [("embedded", None), ("photos", None), *characters]:
         if workshop.latest(instance, name, character):
             yield name, character
-
-
-def stale(context: dg.AssetExecutionContext) -> Iterator[tuple[str, str]]:
-    """Assets that have to be made, and why."""
-    graph = context.repository_def.asset_graph
-    look = Staleness(context.instance, graph)
-    for key in graph.toposorted_asset_keys:
-        node = graph.get(key)
-        if not node.is_materializable or key.to_user_string() == LOOK:
-            continue
-        partitions = node.partitions_def.get_partition_keys() if node.partitions_def else [None]
-        for partition in partitions:
-            why = look.why(key, partition)
-            if why and why != "missing":
-                yield title(key.to_user_string(), partition), why
 
 
 def fingerprint(folder: Path) -> str:

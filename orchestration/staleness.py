@@ -65,11 +65,7 @@ class Staleness:
 
     def _failed_check(self, key: dg.AssetKey, character: str | None) -> str:
         """A blocking check that the newest version did not pass: Dagster keeps the version, and calls it fresh."""
-        checks = [
-            check
-            for check in self._graph.get_check_keys_for_assets({key})
-            if self._graph.get(check).blocking
-        ]
+        checks = [check for check in self._graph.get_check_keys_for_assets({key}) if self._graph.get(check).blocking]
         if not checks:
             return FRESH
         records = dg.AssetRecordsFilter(key, asset_partitions=[character] if character else None)
