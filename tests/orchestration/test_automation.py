@@ -53,10 +53,12 @@ class Daemon:
             done = done and result.success
         return done
 
-    def queue(self, asset: str) -> dg.DagsterRun:
-        """A run that was asked for and has not started."""
-        job = self.definitions.resolve_implicit_global_asset_job_def()
-        return self.instance.create_run_for_job(job, asset_selection=frozenset({dg.AssetKey(asset)}))
+    def elsewhere(self, asset: str) -> dg.DagsterRun:
+        """A run that another process makes, or seems to."""
+        wanted = {dg.AssetKey(asset)}
+        job = self.definitions.resolve_implicit_global_asset_job_def().get_subset(asset_selection=wanted)
+        started = dg.DagsterRunStatus.STARTED
+        return self.instance.create_run_for_job(job, asset_selection=frozenset(wanted), status=started)
 
     def waves(self) -> list[list[str]]:
         """Tick and make until nothing is asked for."""
@@ -153,7 +155,7 @@ def test_a_character_that_was_never_trained_is_not_begun(trained: Daemon) -> Non
 def test_what_two_branches_lead_to_is_made_when_both_are_done(trained: Daemon) -> None:
     Path(trained.settings.profile).write_text("portraits: {text: b}\npairs: {text: b}\n")
     assert trained.asks() == ["portraits", "pairs/embedded"]
-    waiting = trained.queue("portraits")
+    waiting = trained.elsewhere("portraits")
     trained.make("pairs/embedded")
     assert trained.asks() == [], "portraits are being made, and faces come after them"
     trained.instance.delete_run(waiting.run_id)
@@ -241,7 +243,7 @@ def test_a_cancelled_run_is_not_started_again(trained: Daemon) -> None:
     new_photo(trained.settings)
     trained.look()
     assert trained.asks() == ["faces"]
-    run = trained.queue("faces")
+    run = trained.elsewhere("faces")
     assert trained.asks() == [], "the run is on its way"
     trained.instance.report_run_canceled(run)
     assert trained.asks() == []
@@ -256,6 +258,6 @@ def test_nothing_is_asked_for_while_likeness_run_is_at_work(trained: Daemon) -> 
 
 
 def test_likeness_run_refuses_while_the_daemon_makes_something(trained: Daemon) -> None:
-    trained.queue("faces")
+    trained.elsewhere("faces")
     with pytest.raises(AlreadyRunning, match="Dagster makes faces"):
         trained.by_hand()
