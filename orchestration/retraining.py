@@ -89,7 +89,12 @@ def look_at_sources(context: dg.AssetExecutionContext, workshop: Workshop) -> di
 
 
 def in_use(instance: dg.DagsterInstance, workshop: Workshop) -> Iterator[tuple[str, str | None]]:
-    """Sources that somebody looked at before: automation takes over what was made once, and begins nothing."""
+    """Sources that somebody looked at before: automation takes over what was made once, and begins nothing.
+
+    None where this machine's folders do not count.
+    """
+    if workshop.settings.sources == "remote":
+        return
     characters = [("character", name) for name in workshop.settings.character_names()]
     for name, character in [("embedded", None), ("photos", None), *characters]:
         if workshop.latest(instance, name, character):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ class Daemon:
             "LIKENESS_DAGSTER_URL": "http://dagster.example",
         }
         self.process: subprocess.Popen[bytes] | None = None
+        self.groups: list[int] = []
         self.log = root / "daemon.log"
         _write_quick_yaml(self.settings)
 
@@ -61,6 +63,7 @@ class Daemon:
             self.process = subprocess.Popen(
                 command, cwd=REPOSITORY, env=self.environment, stdout=log, stderr=log, start_new_session=True
             )
+        self.groups.append(self.process.pid)
 
     def stop(self, sign: int = signal.SIGTERM, whole_group: bool = False) -> None:
         if self.process is None:
@@ -73,10 +76,11 @@ class Daemon:
         self.process = None
 
     def kill_all(self) -> None:
-        """Whatever the daemon left: its code server and run workers are in its session."""
+        """Whatever the daemons left: code servers and run workers are in their sessions."""
+        for group in self.groups:
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
         if self.process is not None:
-            group = self.process.pid
-            os.killpg(group, signal.SIGKILL)
             self.process.wait(30)
 
     def made(self) -> dict[str, int]:
@@ -172,3 +176,52 @@ def test_a_killed_step_is_tried_again_and_its_retrain_counts_once(daemon: Daemon
     daemon.release()
     daemon.wait("faces and encoder are made again", lambda: daemon.since(before) == ONCE)
     assert daemon.notices() == []
+
+
+def test_a_killed_daemon_is_started_again_and_its_retrain_counts_once(daemon: Daemon) -> None:
+    before = daemon.made()
+    daemon.hold("faces")
+    daemon.drop("new.txt")
+    worker = daemon.started()
+    daemon.stop(signal.SIGKILL)
+    daemon.start()
+    time.sleep(QUIET_FOR)
+    assert daemon.since(before) == {}
+    daemon.release()
+    daemon.wait("faces and encoder are made", lambda: daemon.since(before) == ONCE)
+    assert not _lives(worker)
+    time.sleep(QUIET_FOR)
+    assert daemon.since(before) == ONCE
+
+
+def test_what_a_machine_that_went_down_was_making_is_made_after_it_is_up(daemon: Daemon) -> None:
+    before = daemon.made()
+    daemon.hold("faces")
+    daemon.drop("new.txt")
+    daemon.started()
+    daemon.stop(signal.SIGKILL, whole_group=True)
+    daemon.release()
+    daemon.start()
+    daemon.wait("faces and encoder are made", lambda: daemon.since(before) == ONCE)
+    time.sleep(QUIET_FOR)
+    assert daemon.since(before) == ONCE
+    assert daemon.notices() == [], "it was tried again, so there is nothing to tell"
+
+
+def test_a_failed_retrain_is_told_once_and_waits_for_a_change(daemon: Daemon) -> None:
+    before = daemon.made()
+    daemon.drop("bad.txt")
+    daemon.wait("somebody is told", lambda: bool(daemon.notices()))
+    time.sleep(QUIET_FOR)
+    (notice,) = daemon.notices()
+    assert notice["event"] == "run_failed" and notice["assets"] == ["faces"]
+    assert notice["detail"] == "ValueError: a photo is no photo"
+    assert notice["url"] == f"http://dagster.example/runs/{notice['run_id']}"
+    assert daemon.since(before) == {}
+    (daemon.root / "data" / "photos" / "someone" / "bad.txt").unlink()
+    daemon.drop("good.txt")
+    daemon.wait("faces and encoder are made", lambda: daemon.since(before) == ONCE)
+
+
+def _lives(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
