@@ -17,9 +17,11 @@ import dagster as dg
 from pydantic import BaseModel
 
 from orchestration import checks, executors, production
+from orchestration.automation import retrain
 from orchestration.catalog import SOURCES, Stage
 from orchestration.configuration import code_version
 from orchestration.progress import into_log
+from orchestration.recovery import RETRY_POLICY, only_what_can_recover
 from orchestration.tracking import Tracking
 from orchestration.workshop import EMBEDDED, Workshop, run_stage
 
@@ -68,11 +70,15 @@ def stage_asset(stage: Stage, config: BaseModel, workshop: Workshop) -> dg.Asset
         pool=executors.pool(stage, workshop.settings),
         op_tags=executors.op_tags(stage, workshop.settings),
         check_specs=checks.specs(stage),
+        automation_condition=retrain(workshop.settings),
+        retry_policy=RETRY_POLICY,
     )
     def materialise(
         context: dg.AssetExecutionContext, tracking: Tracking, progress: dg.ResourceParam[Any]
     ) -> dg.MaterializeResult:
-        return run_stage(context, stage, config, workshop, tracking, progress or into_log(context.log))
+        shown = progress or into_log(context.log)
+        with only_what_can_recover(shown.show):
+            return run_stage(context, stage, config, workshop, tracking, shown)
 
     return materialise
 
@@ -102,11 +108,14 @@ def production_asset(gate: BaseModel, workshop: Workshop) -> dg.AssetsDefinition
         check_specs=[
             dg.AssetCheckSpec(production.GATE, asset=production.NAME, description="Good enough for production?")
         ],
+        automation_condition=retrain(workshop.settings),
+        retry_policy=RETRY_POLICY,
     )
     def materialise(
         context: dg.AssetExecutionContext, tracking: Tracking, progress: dg.ResourceParam[Any]
     ) -> dg.MaterializeResult:
-        return production.register(context, gate, workshop, tracking)
+        with only_what_can_recover((progress or into_log(context.log)).show):
+            return production.register(context, gate, workshop, tracking)
 
     return materialise
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from orchestration import production
+from orchestration import notifications, production, retraining
 from orchestration.assets import all_assets
 from orchestration.catalog import STAGES, Stage
 from orchestration.configuration import resolve
@@ -18,10 +18,14 @@ from orchestration.workshop import Workshop
 def build(
     settings: Settings, stages: Sequence[Stage] = (*STAGES, production.STAGE), progress: Progress | None = None
 ) -> dg.Definitions:
-    """The graph of these stages under the settings' profile. Raises ProfileError."""
+    """The graph of these stages under the settings' profile. Raises ProfileError, BadSchedule or BadNotifier."""
     workshop = make_workshop(settings, stages)
+    retrains = retraining.parts(settings, workshop)
     return dg.Definitions(
-        assets=all_assets(stages, resolve(settings.profile, stages), workshop),
+        assets=[*all_assets(stages, resolve(settings.profile, stages), workshop), retrains.look],
+        jobs=retrains.jobs,
+        schedules=retrains.schedules,
+        sensors=[*retrains.sensors, *notifications.sensors(settings)],
         resources={"tracking": Tracking.of(settings), "progress": dg.ResourceDefinition.hardcoded_resource(progress)},
         executor=executor(settings),
     )

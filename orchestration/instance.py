@@ -15,30 +15,81 @@ import yaml
 from orchestration import database, executors
 from orchestration.settings import Settings
 
-DAGSTER_YAML = """\
+QUIET = """\
 telemetry:
   enabled: false
 nux:
   enabled: false
+"""
+# The second limit: what two retrains of one character share is their partition.
+CONCURRENCY = """\
 concurrency:
   pools:
     default_limit: 1
     granularity: op
+  runs:
+    max_concurrent_runs: 4
+    tag_concurrency_limits:
+      - key: dagster/partition
+        value:
+          applyLimitPerUniqueValue: true
+        limit: 1
+"""
+# Steps retry by themselves (orchestration/recovery.py); this is for a run whose worker died.
+RECOVERY = """\
 run_monitoring:
   enabled: true
+  poll_interval_seconds: 30
+  start_timeout_seconds: 300
   free_slots_after_run_end_seconds: 60
+run_retries:
+  enabled: true
+  max_retries: 2
+  retry_on_asset_or_op_failure: false
+run_launcher:
+  module: orchestration.launcher
+  class: WatchedRunLauncher
 """
-POSTGRES_YAML = """\
+DAEMON = """\
+sensors:
+  use_threads: true
+  num_workers: 4
+schedules:
+  use_threads: true
+  num_workers: 2
+freshness:
+  enabled: true
+retention:
+  sensor:
+    purge_after_days:
+      skipped: 7
+      failure: 90
+      success: 365
+  schedule:
+    purge_after_days: 365
+  auto_materialize:
+    purge_after_days: 30
+"""
+POSTGRES = """\
 storage:
   postgres:
     postgres_url: {url}
 """
-OURS = "# Written by likeness, which brings it up to date until you change it (run launchers, retention). sha256 "
+WRITTEN_BY_US = "# Written by likeness, and rewritten by later versions as long as it is as written ({checksum})."
+# What earlier versions wrote, before the checksum stood in the file itself.
+EARLIER = ("9208dee9e44e6e91", "5353376bc70fddab")
 RUN_TAG = "likeness/run"
+UNFINISHED = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
 
 
 class AlreadyRunning(Exception):
-    """Another `likeness run` is at work on this project."""
+    """Another `likeness run`, or Dagster's daemon, is at work on this project."""
 
 
 class InstanceError(Exception):
@@ -61,36 +112,90 @@ def write_config(path: Path, settings: Settings) -> None:
 
     Raises InstanceError where somebody did and the settings name PostgreSQL, but the file no storage.
     """
-    storage = POSTGRES_YAML.format(url=database.engine_url(settings.database)) if settings.database else ""
-    content = path.read_text() if path.exists() else ""
-    if content and content != _signed(content.partition("\n")[2]):
-        if storage and "storage" not in (yaml.safe_load(content) or {}):
-            raise InstanceError(f"LIKENESS_DATABASE is set, but {path} is your own: remove it, or add to it\n{storage}")
-    elif content != _signed(DAGSTER_YAML + storage):
+    wanted, found = dagster_yaml(settings), path.read_text() if path.exists() else ""
+    if found and not is_ours(found):
+        if settings.database and "storage" not in (yaml.safe_load(found) or {}):
+            raise InstanceError(
+                f"LIKENESS_DATABASE is set, but {path} is your own: remove it, or add to it\n{_storage(settings)}"
+            )
+    elif found != wanted:
         partial = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}.partial")
-        partial.write_text(_signed(DAGSTER_YAML + storage))
+        partial.write_text(wanted)
         partial.replace(path)
 
 
-def _signed(content: str) -> str:
-    return f"{OURS}{hashlib.sha256(content.encode()).hexdigest()}\n{content}"
+def dagster_yaml(settings: Settings) -> str:
+    """The instance's configuration as this version and these settings want it."""
+    body = "".join((QUIET, CONCURRENCY, RECOVERY, DAEMON)) + _storage(settings)
+    return f"{WRITTEN_BY_US.format(checksum=_checksum(body))}\n{body}"
+
+
+def _storage(settings: Settings) -> str:
+    return POSTGRES.format(url=database.engine_url(settings.database)) if settings.database else ""
+
+
+def is_ours(text: str) -> bool:
+    """Whether nobody has changed this dagster.yaml since likeness wrote it."""
+    first, _, body = text.partition("\n")
+    return first == WRITTEN_BY_US.format(checksum=_checksum(body)) or _checksum(text) in EARLIER
+
+
+def lacking(settings: Settings) -> list[str]:
+    """Sections of our dagster.yaml that a person's own lacks."""
+    config = settings.dagster_home / "dagster.yaml"
+    wanted = yaml.safe_load(dagster_yaml(settings))
+    has = yaml.safe_load(config.read_text()) if config.exists() else wanted
+    return sorted(set(wanted) - set(has or {}))
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def lock_file(settings: Settings) -> Path:
+    """Locked by the `likeness run` that is at work."""
+    return settings.home / "run.lock"
 
 
 @contextmanager
 def only_runner(settings: Settings, instance: dg.DagsterInstance) -> Iterator[None]:
-    """One `likeness run` at a time; what an interrupted one left behind is closed first.
+    """One `likeness run` at a time, and none beside a run of Dagster's daemon; what an interrupted one left is closed.
 
     A process that was killed cannot give its slot of the device pool back, and the next run would wait for it for ever.
     Raises AlreadyRunning.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
-    with (settings.home / "run.lock").open("w") as lock:
+    with lock_file(settings).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise AlreadyRunning("another `likeness run` is at work here: wait for it, or stop it") from error
+        if run := daemon_run(instance):
+            assets = ", ".join(sorted(key.to_user_string() for key in run.asset_selection or ())) or run.job_name
+            raise AlreadyRunning(
+                f"Dagster makes {assets} (run {run.run_id[:8]}, {run.status.value.lower()}): wait for it, or cancel it "
+                "on its page, `likeness dagster`"
+            )
         _close_dead_runs(instance)
         yield
+
+
+def daemon_run(instance: dg.DagsterInstance) -> dg.DagsterRun | None:
+    """A run that somebody else's process makes or is about to make, None where there is none."""
+    for run in instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED))):
+        if RUN_TAG not in run.tags and _is_alive(instance, run):
+            return run
+    return None
+
+
+def _is_alive(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether its worker works, or a daemon is there to start one."""
+    from dagster._core.launcher import WorkerStatus
+    from dagster._daemon.controller import all_daemons_live
+
+    if run.status == dg.DagsterRunStatus.STARTED and instance.run_launcher.supports_check_run_worker_health:
+        return instance.run_launcher.check_run_worker_health(run).status == WorkerStatus.RUNNING
+    return all_daemons_live(instance, heartbeat_tolerance_seconds=120)
 
 
 def _close_dead_runs(instance: dg.DagsterInstance) -> None:

@@ -18,6 +18,7 @@ from orchestration.catalog import Stage
 from orchestration.definitions import build, make_workshop
 from orchestration.instance import RUN_TAG, only_runner
 from orchestration.progress import Progress, duration
+from orchestration.recovery import why_it_failed
 from orchestration.settings import Settings
 from orchestration.staleness import why_not_fresh
 from orchestration.workshop import title
@@ -185,13 +186,8 @@ def _followed(instance: dg.DagsterInstance, launch: dict[str, str], show: Callab
 def reason(result: dg.ExecuteInProcessResult | dg.JobExecutionResult) -> str:
     """The innermost error of a failed run, on one line."""
     for event in result.all_events:
-        if event.is_step_failure and (error := event.step_failure_data.error):
-            if failure := event.step_failure_data.user_failure_data:
-                return failure.description or "it said no more"
-            while error.cause:
-                error = error.cause
-            message = error.message.removeprefix(f"{error.cls_name}:").strip()
-            return _in_short(" ".join((f"{error.cls_name}: {message}" if error.cls_name else message).split()))
+        if event.is_step_failure:
+            return _in_short(why_it_failed(event))
     return f"see run {result.run_id} in `likeness dagster`"
 
 

@@ -72,6 +72,18 @@ class Settings(BaseSettings):
     k8s_gpu_tolerations: tuple[dict[str, str], ...] = ()
     """Taints that GPU steps tolerate, as JSON: [{"key": "nvidia.com/gpu", "operator": "Exists"}]."""
 
+    automation: Literal["on", "off"] = "on"
+    """Whether Dagster's daemon looks at the sources and retrains from the start; its pages switch each part."""
+    retrain_cron: str = "0 3 * * 1"
+    """When every source is looked at and what failed is tried again, whatever happened; cron syntax."""
+    retrain_timezone: str = "UTC"
+    look_seconds: PositiveInt = 60
+    """How often the daemon looks for new photos and changed characters; two looks alike start something."""
+    notify: str = "log"
+    """Who hears of failures, promotions and refusals; several by commas: orchestration/notifications.py."""
+    dagster_url: str = ""
+    """Where people open Dagster's pages, for links in notifications."""
+
     @field_validator("database")
     @classmethod
     def _is_postgresql_without_password(cls, url: str) -> str:

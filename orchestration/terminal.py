@@ -42,8 +42,10 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from orchestration.executors import ExecutorError
     from orchestration.export import ExportError
     from orchestration.instance import AlreadyRunning, InstanceError
+    from orchestration.notifications import BadNotifier
     from orchestration.pipeline import StageFailed, UnknownAsset
     from orchestration.registry import RegistryError
+    from orchestration.retraining import BadSchedule
     from orchestration.scorecards import NoScorecard
     from orchestration.store import StoreError
     from orchestration.workshop import SourceMissing
@@ -60,6 +62,8 @@ def expected_errors() -> tuple[type[Exception], ...]:
         InstanceError,
         DatabaseError,
         ExecutorError,
+        BadNotifier,
+        BadSchedule,
         StageFailed,
         UnknownAsset,
         RegistryError,

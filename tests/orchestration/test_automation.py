@@ -1,0 +1,263 @@
+"""What the daemon would make, asked without a daemon, and made as it would make it."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from orchestration import pipeline, retraining
+from orchestration.catalog import Stage
+from orchestration.definitions import build
+from orchestration.instance import AlreadyRunning, only_runner
+from orchestration.progress import Progress
+from orchestration.settings import Settings
+
+ALL = ["portraits", "faces", "pairs/embedded", "encoder/embedded"]
+
+
+class Daemon:
+    """Ticks of the automation sensor; what a tick asks for is made in this process."""
+
+    def __init__(self, settings: Settings, instance: dg.DagsterInstance, stages: tuple[Stage, ...]) -> None:
+        self.settings, self.instance, self.stages = settings, instance, stages
+        self.cursor: Any = None
+
+    def asks(self) -> list[str]:
+        """Assets that one tick requests."""
+        self.definitions = build(self.settings, self.stages, Progress(lambda line: None))
+        result = dg.evaluate_automation_conditions(
+            self.definitions, self.instance, cursor=self.cursor, asset_selection=dg.AssetSelection.all()
+        )
+        self.cursor = result.cursor
+        names = [stage.name for stage in self.stages]
+        requested = []
+        for name in names:
+            for partition in sorted(result.get_requested_partitions(dg.AssetKey(name)), key=str):
+                requested.append(f"{name}/{partition}" if partition else name)
+        return requested
+
+    def make(self, *assets: str) -> bool:
+        """The runs that the daemon would launch for these; whether all succeeded."""
+        job = self.definitions.resolve_implicit_global_asset_job_def()
+        done = True
+        for asset in assets:
+            name, _, partition = asset.partition("/")
+            result = job.execute_in_process(
+                asset_selection=[dg.AssetKey(name)],
+                partition_key=partition or None,
+                instance=self.instance,
+                run_config=pipeline.QUIET,
+                raise_on_error=False,
+            )
+            done = done and result.success
+        return done
+
+    def elsewhere(self, asset: str) -> dg.DagsterRun:
+        """A run that another process makes, or seems to."""
+        wanted = {dg.AssetKey(asset)}
+        job = self.definitions.resolve_implicit_global_asset_job_def().get_subset(asset_selection=wanted)
+        started = dg.DagsterRunStatus.STARTED
+        return self.instance.create_run_for_job(job, asset_selection=frozenset(wanted), status=started)
+
+    def waves(self) -> list[list[str]]:
+        """Tick and make until nothing is asked for."""
+        found = []
+        while asked := self.asks():
+            assert len(found) < 10, found
+            found.append(asked)
+            self.make(*asked)
+        return found
+
+    def look(self) -> dict[str, Any]:
+        """The look that the sensor or the schedule asks for; what it found."""
+        self.definitions = build(self.settings, self.stages, Progress(lambda line: None))
+        result = self.definitions.resolve_job_def(retraining.JOB).execute_in_process(
+            instance=self.instance, run_config=pipeline.QUIET
+        )
+        (event,) = result.get_asset_materialization_events()
+        return {name: value.value for name, value in event.materialization.metadata.items()}
+
+    def by_hand(self, character: str = "embedded") -> list[str]:
+        return pipeline.run(self.settings, self.instance, self.stages, Progress(lambda line: None), character).made
+
+    def module(self, name: str) -> Any:
+        return next(stage.module for stage in self.stages if stage.name == name)
+
+
+@pytest.fixture
+def daemon(settings: Settings, instance: dg.DagsterInstance, stages: tuple[Stage, ...]) -> Daemon:
+    return Daemon(settings, instance, stages)
+
+
+@pytest.fixture
+def trained(daemon: Daemon) -> Daemon:
+    """A project on which `likeness run` was done once and the daemon had its first tick."""
+    assert daemon.by_hand() == ALL
+    assert daemon.asks() == []
+    return daemon
+
+
+def new_photo(settings: Settings, name: str = "new.txt") -> None:
+    (settings.data / "photos" / name).write_text(f"a photo {name}")
+
+
+def test_nothing_is_begun_on_a_project_that_nobody_ran(daemon: Daemon) -> None:
+    assert daemon.asks() == []
+    assert daemon.look()["changed"] == []
+    assert daemon.asks() == []
+
+
+def test_a_look_at_what_did_not_change_makes_nothing(trained: Daemon) -> None:
+    assert trained.look() == {"changed": [], "still changing": []}
+    assert trained.asks() == []
+
+
+def test_new_photos_make_what_depends_on_them_once_parents_first(trained: Daemon) -> None:
+    new_photo(trained.settings)
+    assert trained.asks() == [], "nobody looked yet"
+    assert trained.look()["changed"] == ["photos"]
+    assert trained.waves() == [["faces"], ["encoder/embedded"]]
+    assert trained.look()["changed"] == []
+    assert trained.waves() == []
+
+
+def test_the_same_bytes_again_retrain_nothing(trained: Daemon) -> None:
+    trained.module("portraits").VERSION = "2"
+    assert trained.waves() == [["portraits"]]
+
+
+def test_other_bytes_go_on_to_what_reads_them(trained: Daemon) -> None:
+    Path(trained.settings.profile).write_text("portraits: {text: b}\n")
+    assert trained.waves() == [["portraits"], ["faces"], ["encoder/embedded"]]
+
+
+def test_a_changed_character_leaves_the_other_one_alone(trained: Daemon) -> None:
+    trained.by_hand("other")
+    (trained.settings.characters / "other" / "content.txt").write_text("changed")
+    assert trained.look()["changed"] == ["character/other"]
+    assert trained.waves() == [["pairs/other"], ["encoder/other"]]
+
+
+def test_two_characters_share_one_making_of_what_is_not_their_own(trained: Daemon) -> None:
+    trained.by_hand("other")
+    new_photo(trained.settings)
+    trained.look()
+    assert trained.waves() == [["faces"], ["encoder/embedded", "encoder/other"]]
+
+
+def test_a_character_that_was_never_trained_is_not_begun(trained: Daemon) -> None:
+    new_photo(trained.settings)
+    trained.look()
+    assert trained.waves() == [["faces"], ["encoder/embedded"]]
+
+
+def test_what_two_branches_lead_to_is_made_when_both_are_done(trained: Daemon) -> None:
+    Path(trained.settings.profile).write_text("portraits: {text: b}\npairs: {text: b}\n")
+    assert trained.asks() == ["portraits", "pairs/embedded"]
+    waiting = trained.elsewhere("portraits")
+    trained.make("pairs/embedded")
+    assert trained.asks() == [], "portraits are being made, and faces come after them"
+    trained.instance.delete_run(waiting.run_id)
+    trained.make("portraits")
+    assert trained.waves() == [["faces"], ["encoder/embedded"]]
+
+
+def test_photos_that_arrive_while_faces_are_being_made_are_not_forgotten(trained: Daemon) -> None:
+    new_photo(trained.settings, "first.txt")
+    trained.look()
+    assert trained.asks() == ["faces"]
+
+    def another_arrives(out: Path, context: Any) -> None:
+        trained.module("faces").act = lambda out, context: None
+        new_photo(trained.settings, "second.txt")
+
+    trained.module("faces").act = another_arrives
+    trained.make("faces")
+    trained.look()
+    assert trained.waves()[0] == ["faces"]
+
+
+def test_what_failed_waits_for_a_change(trained: Daemon) -> None:
+    def explode(out: Path, context: Any) -> None:
+        raise ValueError("loss is not finite")
+
+    trained.module("faces").act = explode
+    new_photo(trained.settings)
+    trained.look()
+    assert trained.asks() == ["faces"]
+    assert not trained.make("faces")
+    assert [trained.asks() for _ in range(3)] == [[], [], []]
+    trained.module("faces").act = lambda out, context: None
+    new_photo(trained.settings, "another.txt")
+    trained.look()
+    assert trained.waves() == [["faces"], ["encoder/embedded"]]
+
+
+def test_what_failed_is_tried_again_when_its_code_changes(trained: Daemon) -> None:
+    def explode(out: Path, context: Any) -> None:
+        raise ValueError("loss is not finite")
+
+    trained.module("pairs").act = explode
+    Path(trained.settings.profile).write_text("pairs: {text: b}\n")
+    assert trained.asks() == ["pairs/embedded"]
+    assert not trained.make("pairs/embedded")
+    assert trained.asks() == []
+    trained.module("pairs").act = lambda out, context: None
+    Path(trained.settings.profile).write_text("pairs: {text: c}\n")
+    assert trained.waves() == [["pairs/embedded"], ["encoder/embedded"]]
+
+
+def test_what_failed_is_tried_again_at_the_weekly_time(trained: Daemon) -> None:
+    def explode(out: Path, context: Any) -> None:
+        raise ValueError("loss is not finite")
+
+    trained.module("faces").act = explode
+    new_photo(trained.settings)
+    trained.look()
+    trained.make(*trained.asks())
+    assert trained.asks() == []
+    # Every minute is a weekly time now; the condition's cursor knows when it was asked last.
+    trained.settings = trained.settings.model_copy(update={"retrain_cron": "* * * * *"})
+    trained.module("faces").act = lambda out, context: None
+    assert trained.asks() == []
+    last = trained.cursor
+    assert last is not None
+    later = dg.evaluate_automation_conditions(
+        trained.definitions,
+        trained.instance,
+        cursor=last,
+        asset_selection=dg.AssetSelection.all(),
+        evaluation_time=_in_minutes(2),
+    )
+    assert later.get_requested_partitions(dg.AssetKey("faces")) == {None}
+
+
+def _in_minutes(minutes: int) -> Any:
+    from datetime import UTC, datetime, timedelta
+
+    return datetime.now(UTC) + timedelta(minutes=minutes)
+
+
+def test_a_cancelled_run_is_not_started_again(trained: Daemon) -> None:
+    new_photo(trained.settings)
+    trained.look()
+    assert trained.asks() == ["faces"]
+    run = trained.elsewhere("faces")
+    assert trained.asks() == [], "the run is on its way"
+    trained.instance.report_run_canceled(run)
+    assert trained.asks() == []
+
+
+def test_nothing_is_asked_for_while_likeness_run_is_at_work(trained: Daemon) -> None:
+    new_photo(trained.settings)
+    trained.look()
+    with only_runner(trained.settings, trained.instance):
+        assert trained.asks() == []
+    assert trained.asks() == ["faces"]
+
+
+def test_likeness_run_refuses_while_the_daemon_makes_something(trained: Daemon) -> None:
+    trained.elsewhere("faces")
+    with pytest.raises(AlreadyRunning, match="Dagster makes faces"):
+        trained.by_hand()

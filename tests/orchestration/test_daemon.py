@@ -1,0 +1,227 @@
+"""Dagster's daemon, really running: photos are dropped, processes are killed, and what it makes is counted."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+
+from orchestration import pipeline, retraining
+from orchestration.instance import dagster_yaml, open_instance
+from orchestration.progress import Progress
+from orchestration.settings import REPOSITORY, Settings
+from tests.orchestration.conftest import make_project
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+LOOK_SECONDS = 2
+QUIET_FOR = 3 * LOOK_SECONDS + 8  # seconds: two looks, a run of the look, and a tick of the automation
+WITHIN = 150
+ONCE = {"faces": 1, "encoder": 1}
+
+
+class Daemon:
+    """A project with every asset made, and a daemon process that can be killed and started."""
+
+    def __init__(self, root: Path) -> None:
+        # The daemon's code server reads the same settings from its environment.
+        self.root = root
+        self.settings = make_project(root, "embedded", "other").model_copy(update={"look_seconds": LOOK_SECONDS})
+        self.environment = {
+            **os.environ,
+            "PYTHONPATH": str(REPOSITORY),
+            "DAGSTER_HOME": str(self.settings.dagster_home),
+            "LIKENESS_ROOT": str(root),
+            "LIKENESS_PROFILE": self.settings.profile,
+            "LIKENESS_DEVICE": "cpu",
+            "LIKENESS_LOOK_SECONDS": str(LOOK_SECONDS),
+            "LIKENESS_NOTIFY": "log",
+            "LIKENESS_DAGSTER_URL": "http://dagster.example",
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+        self.groups: list[int] = []
+        self.log = root / "daemon.log"
+        _write_quick_yaml(self.settings)
+
+    def train(self) -> None:
+        from tests.orchestration.daemon_project import STAGES
+
+        with open_instance(self.settings) as instance:
+            pipeline.run(self.settings, instance, STAGES, Progress(lambda line: None), "embedded")
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "dagster._daemon", "run", "-m", "tests.orchestration.daemon_project"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, cwd=REPOSITORY, env=self.environment, stdout=log, stderr=log, start_new_session=True
+            )
+        self.groups.append(self.process.pid)
+
+    def stop(self, sign: int = signal.SIGTERM, whole_group: bool = False) -> None:
+        if self.process is None:
+            return
+        if whole_group:
+            os.killpg(self.process.pid, sign)
+        else:
+            self.process.send_signal(sign)
+        self.process.wait(60)
+        self.process = None
+
+    def kill_all(self) -> None:
+        """Whatever the daemons left: code servers and run workers are in their sessions."""
+        for group in self.groups:
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+        if self.process is not None:
+            self.process.wait(30)
+
+    def made(self) -> dict[str, int]:
+        """Materialisations by asset, looks aside."""
+        with open_instance(self.settings) as instance:
+            keys = [key for key in instance.all_asset_keys() if key.to_user_string() != retraining.LOOK]
+            counts = {
+                key.to_user_string(): len(
+                    instance.fetch_materializations(dg.AssetRecordsFilter(key), limit=100).records
+                )
+                for key in keys
+            }
+        return {name: count for name, count in counts.items() if count}
+
+    def since(self, before: dict[str, int]) -> dict[str, int]:
+        return {
+            name: count - before.get(name, 0) for name, count in self.made().items() if count != before.get(name, 0)
+        }
+
+    def wait(self, what: str, condition: Callable[[], bool], within: float = WITHIN) -> None:
+        deadline = time.monotonic() + within
+        while not condition():
+            assert self.process is None or self.process.poll() is None, self.tail()
+            assert time.monotonic() < deadline, f"{what}: not within {within} s\n{self.tail()}"
+            time.sleep(0.5)
+
+    def tail(self) -> str:
+        return self.log.read_text()[-6000:]
+
+    def runs(self, *statuses: dg.DagsterRunStatus) -> list[dg.DagsterRun]:
+        with open_instance(self.settings) as instance:
+            return list(instance.get_runs(dg.RunsFilter(statuses=list(statuses))))
+
+    def notices(self) -> list[dict[str, Any]]:
+        log = self.settings.home / "notifications.log"
+        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+    def drop(self, name: str) -> None:
+        (self.root / "data" / "photos" / "someone" / name).write_text(f"a photo {name}")
+
+    def hold(self, stage: str) -> None:
+        (self.root / "started").unlink(missing_ok=True)
+        (self.root / "slow").write_text(stage)
+
+    def release(self) -> None:
+        (self.root / "slow").unlink(missing_ok=True)
+
+    def started(self) -> int:
+        """The process that works on the stage that is held."""
+        self.wait("the stage begins", (self.root / "started").exists)
+        return int((self.root / "started").read_text())
+
+
+def _write_quick_yaml(settings: Settings) -> None:
+    """Our own dagster.yaml, in a hurry."""
+    config = yaml.safe_load(dagster_yaml(settings))
+    config["run_monitoring"] |= {"poll_interval_seconds": 2, "free_slots_after_run_end_seconds": 1}
+    settings.dagster_home.mkdir(parents=True)
+    (settings.dagster_home / "dagster.yaml").write_text(yaml.safe_dump(config))
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    made = Daemon(tmp_path)
+    made.train()
+    made.start()
+    try:
+        yield made
+    finally:
+        made.release()
+        made.kill_all()
+
+
+def test_photos_dropped_into_the_folder_are_one_retrain_and_none_the_second_time(daemon: Daemon) -> None:
+    before = daemon.made()
+    daemon.drop("new.txt")
+    daemon.wait("faces and encoder are made again", lambda: daemon.since(before) == ONCE)
+    time.sleep(QUIET_FOR)
+    assert daemon.since(before) == ONCE
+    looks = len(daemon.runs(dg.DagsterRunStatus.SUCCESS))
+    (daemon.root / "data" / "photos" / "someone" / "new.txt").touch()
+    daemon.wait("it looks again", lambda: len(daemon.runs(dg.DagsterRunStatus.SUCCESS)) > looks)
+    time.sleep(QUIET_FOR)
+    assert daemon.since(before) == ONCE, "the same bytes retrain nothing"
+    assert daemon.notices() == []
+
+
+def test_a_killed_step_is_tried_again_and_its_retrain_counts_once(daemon: Daemon) -> None:
+    before = daemon.made()
+    daemon.hold("faces")
+    daemon.drop("new.txt")
+    os.kill(daemon.started(), signal.SIGKILL)
+    daemon.release()
+    daemon.wait("faces and encoder are made again", lambda: daemon.since(before) == ONCE)
+    assert daemon.notices() == []
+
+
+def test_a_killed_daemon_is_started_again_and_its_retrain_counts_once(daemon: Daemon) -> None:
+    before = daemon.made()
+    daemon.hold("faces")
+    daemon.drop("new.txt")
+    worker = daemon.started()
+    daemon.stop(signal.SIGKILL)
+    daemon.start()
+    time.sleep(QUIET_FOR)
+    assert daemon.since(before) == {}
+    daemon.release()
+    daemon.wait("faces and encoder are made", lambda: daemon.since(before) == ONCE)
+    assert not _lives(worker)
+    time.sleep(QUIET_FOR)
+    assert daemon.since(before) == ONCE
+
+
+def test_what_a_machine_that_went_down_was_making_is_made_after_it_is_up(daemon: Daemon) -> None:
+    before = daemon.made()
+    daemon.hold("faces")
+    daemon.drop("new.txt")
+    daemon.started()
+    daemon.stop(signal.SIGKILL, whole_group=True)
+    daemon.release()
+    daemon.start()
+    daemon.wait("faces and encoder are made", lambda: daemon.since(before) == ONCE)
+    time.sleep(QUIET_FOR)
+    assert daemon.since(before) == ONCE
+    assert daemon.notices() == [], "it was tried again, so there is nothing to tell"
+
+
+def test_a_failed_retrain_is_told_once_and_waits_for_a_change(daemon: Daemon) -> None:
+    before = daemon.made()
+    daemon.drop("bad.txt")
+    daemon.wait("somebody is told", lambda: bool(daemon.notices()))
+    time.sleep(QUIET_FOR)
+    (notice,) = daemon.notices()
+    assert notice["event"] == "run_failed" and notice["assets"] == ["faces"]
+    assert notice["detail"] == "ValueError: a photo is no photo"
+    assert notice["url"] == f"http://dagster.example/runs/{notice['run_id']}"
+    assert daemon.since(before) == {}
+    (daemon.root / "data" / "photos" / "someone" / "bad.txt").unlink()
+    daemon.drop("good.txt")
+    daemon.wait("faces and encoder are made", lambda: daemon.since(before) == ONCE)
+
+
+def _lives(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
