@@ -147,16 +147,14 @@ def _pointed(settings: Settings) -> set[str]:
 
 def _newest(records: Records, asset: str, keep: int, before: float) -> set[str]:
     """The newest `keep` versions of each character of an asset, whatever is younger, and all that these came from."""
-    needed: set[str] = set()
-    seen: dict[str | None, list[str]] = {}
-    for version in records.versions(records.mentions(asset)):
-        own = seen.setdefault(version.character, [])
-        if version.md5 not in own and len(own) >= keep and version.when < before:
-            continue
-        if version.md5 not in own:
-            own.append(version.md5)
-        needed |= {version.md5, *version.lineage.values()}
-    return needed
+    seen: dict[str | None, set[str]] = {}
+    staying = []
+    for mention in records.mentions(asset):
+        own = seen.setdefault(mention.character, set())
+        if mention.md5 in own or len(own) < keep or mention.when >= before:
+            own.add(mention.md5)
+            staying.append(mention)
+    return {md5 for version in records.versions(staying) for md5 in (version.md5, *version.lineage.values())}
 
 
 def _removable(
@@ -174,13 +172,8 @@ def _removable(
     return cache, remote
 
 
-def _orphans(
-    store: Store, settings: Settings, known: set[str], cached: dict[str, int], before: float
-) -> set[str]:
+def _orphans(store: Store, settings: Settings, known: set[str], cached: dict[str, int], before: float) -> set[str]:
     """Objects in the cache that no recorded version has: an interrupted step left them."""
-    from orchestration.store import Store as AnyStore
-
-    assert isinstance(store, AnyStore)
     named = set(known)
     for md5 in known:
         named |= set(_listing(store, md5).values())

@@ -143,7 +143,7 @@ class Forgetting:
     # --- planning
 
     def _clean_pictures(self, found: Trace) -> set[str]:
-        """md5 of every picture in a version that was made without the photos: it shows them in no other version either."""
+        """md5 of every picture that is also in a version made without the photos: it shows them nowhere."""
         showing = {version.md5 for version in found.showing}
         clean: set[str] = set()
         for asset in {version.asset for version in found.showing}:
@@ -312,7 +312,10 @@ def _delete(path: Path) -> None:
 
 
 def erase_artifacts(tracking: Tracking, run_id: str, names: Collection[str] | None) -> None:
-    """Delete files at the top of an MLflow run, all its pictures where no names are given; a run that is gone is fine."""
+    """Delete files at the top of an MLflow run, all its pictures where no names are given.
+
+    A run that is gone has none.
+    """
     import mlflow
     from mlflow.exceptions import MlflowException
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository

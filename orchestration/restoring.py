@@ -1,4 +1,4 @@
-"""`likeness restore`: the data that a model, an md5 or a character.json was made from, each folder proved by its md5."""
+"""`likeness restore`: the data that a model, an md5 or a character.json was made from, proved by md5."""
 
 from __future__ import annotations
 

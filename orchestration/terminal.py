@@ -37,8 +37,11 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from orchestration.doctor import NotReady
     from orchestration.export import ExportError
     from orchestration.instance import AlreadyRunning
+    from orchestration.lineage.drawing import PictureError
+    from orchestration.lineage.targets import TargetError
     from orchestration.pipeline import StageFailed, UnknownAsset
     from orchestration.registry import RegistryError
+    from orchestration.restoring import RestoreError
     from orchestration.scorecards import NoScorecard
     from orchestration.store import StoreError
     from orchestration.workshop import SourceMissing
@@ -54,6 +57,9 @@ def expected_errors() -> tuple[type[Exception], ...]:
         AlreadyRunning,
         StageFailed,
         UnknownAsset,
+        PictureError,
+        TargetError,
+        RestoreError,
         RegistryError,
         NoScorecard,
         StoreError,

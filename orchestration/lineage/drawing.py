@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -93,22 +94,23 @@ def _place(boxes: Mapping[str, _Box], paths: list[list[str]]) -> None:
         columns.setdefault(box.column, []).append(box)
     neighbours: dict[str, list[str]] = {name: [] for name in boxes}
     for path in paths:
-        for start, end in zip(path, path[1:], strict=False):
+        for start, end in pairwise(path):
             neighbours[start].append(end)
             neighbours[end].append(start)
     for column in columns.values():
         _stack(column)
     for sweep in range(24):
         for at in sorted(columns, reverse=bool(sweep % 2)):
-            wanted = {
-                box.name: sum(boxes[other].y for other in others) / len(others) if (others := neighbours[box.name]) else box.y
-                for box in columns[at]
-            }
+            wanted = {box.name: _middle([boxes[name] for name in neighbours[box.name]], box) for box in columns[at]}
             columns[at].sort(key=lambda box: wanted[box.name])
             _stack(columns[at], wanted)
     top = min(box.y - box.height / 2 for box in boxes.values())
     for box in boxes.values():
         box.y += MARGIN - top
+
+
+def _middle(others: list[_Box], box: _Box) -> float:
+    return sum(other.y for other in others) / len(others) if others else box.y
 
 
 def _stack(column: list[_Box], wanted: Mapping[str, float] | None = None) -> None:

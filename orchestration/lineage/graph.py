@@ -164,15 +164,14 @@ class _Bytes:
             return [HERE if self.store.is_kept(md5) else UNKNOWN], []
         try:
             available = self.store.availability(md5)
-            files = list(self.store.listing(md5).values()) if not (available.here and available.remote) else []
+            if where := [name for name in (HERE, REMOTE) if getattr(available, name)]:
+                return where, []
+            files = list(self.store.listing(md5).values())
         except RemoteDown:
             self.down = True
             return self.of(md5)
         except StoreError:
-            available, files = None, []
-        where = [name for name, there in ((HERE, available and available.here), (REMOTE, available and available.remote)) if there]
-        if where:
-            return where, []
+            files = []
         by = dict.fromkeys(str(self.erased[oid]) for oid in (md5, *files) if oid in self.erased)
         return [ERASED if by else GONE], list(by)
 

@@ -79,9 +79,7 @@ class Trace:
             "photos": [vars(photo) for photo in self.photos],
             "photo_versions": self.sources,
             "rows": self.rows,
-            "data_versions": [
-                {"asset": one.asset, "character": one.character, "md5": one.md5} for one in self.showing
-            ],
+            "data_versions": [{"asset": one.asset, "character": one.character, "md5": one.md5} for one in self.showing],
             "tables_nobody_can_read": self.unread,
             "models": [
                 {
@@ -133,7 +131,10 @@ class Album:
         return self.ledger.entries()
 
     def find(self, word: str, person: bool = False) -> list[Photo]:
-        """The photo that `word` names (a file, `person/file`, md5 or sha256), or all of a person's. Raises TargetError."""
+        """The photo that `word` names (a file, `person/file`, md5 or sha256), or all of a person's.
+
+        Raises TargetError.
+        """
         md5s = self._of_person(word.strip("/")) if person else self._of_photo(word)
         if not md5s:
             raise TargetError(
@@ -225,21 +226,19 @@ def _how(model: Target, found: Trace) -> str:
 
 def _rows(store: Store, version: Version, paths: Collection[str]) -> dict[str, str] | None:
     """The split of each photo's row ("" where the table has none); None when a table is nowhere to be had."""
-    from pyarrow import compute, parquet
+    from pyarrow import parquet
 
     found: dict[str, str] = {}
+    wanted = _Ids(version.metadata.get("config"), paths)
     try:
-        tables = {name: md5 for name, md5 in store.listing(version.md5).items() if name.endswith(".parquet")}
-        for md5 in tables.values():
-            file = store.file(md5)
+        tables = [md5 for name, md5 in store.listing(version.md5).items() if name.endswith(".parquet")]
+        for file in map(store.file, tables):
             names = parquet.read_schema(file).names
             if "id" not in names or "image" not in names:
                 continue
-            table = parquet.read_table(file, columns=[name for name in ("id", "source", "split") if name in names])
-            wanted = _Ids(version.metadata.get("config"), paths)
-            sources = table["source"] if "source" in table.column_names else None
-            own = table.filter(compute.is_in(sources, _array(wanted.sources))) if sources is not None else table
-            for row in own.to_pylist():
+            columns = [name for name in ("id", "source", "split") if name in names]
+            inside = [("source", "in", sorted(wanted.sources))] if "source" in names else None
+            for row in parquet.read_table(file, columns=columns, filters=inside).to_pylist():
                 if path := wanted.path(row["id"]):
                     found[path] = str(row.get("split") or "")
     except RemoteDown:
@@ -247,12 +246,6 @@ def _rows(store: Store, version: Version, paths: Collection[str]) -> dict[str, s
     except StoreError:
         return None
     return found
-
-
-def _array(values: Iterable[str]) -> Any:
-    import pyarrow as pa
-
-    return pa.array(sorted(values), pa.string())
 
 
 class _Ids:

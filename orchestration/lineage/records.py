@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from functools import cached_property
 from typing import Any
 
@@ -29,6 +30,9 @@ class Mention:
     event: int
     asset: str
     md5: str
+    character: str | None = None
+    when: float = 0.0
+    """Seconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,12 @@ class Records:
         """Events by asset, by md5 or by the md5's beginning, newest first."""
         import sqlalchemy
 
-        tags = AssetEventTagsTable.c
-        query = sqlalchemy.select(tags.event_id, tags.asset_key, tags.value).where(tags.key == VERSION_TAG)
+        tags, events = AssetEventTagsTable.c, SqlEventLogStorageTable.c
+        query = (
+            sqlalchemy.select(tags.event_id, tags.asset_key, tags.value, events.partition, events.timestamp)
+            .join(SqlEventLogStorageTable, events.id == tags.event_id)
+            .where(tags.key == VERSION_TAG)
+        )
         if asset is not None:
             query = query.where(tags.asset_key == dg.AssetKey(asset).to_string())
         if md5 is not None:
@@ -63,7 +71,10 @@ class Records:
             query = query.where(tags.value.startswith(prefix, autoescape=True))
         with self.storage.index_connection() as connection:
             rows = connection.execute(query.order_by(tags.event_id.desc())).fetchall()
-        return [Mention(int(event), _name(key), str(value)) for event, key, value in rows]
+        return [
+            Mention(int(event), _name(key), str(value), character, when.replace(tzinfo=UTC).timestamp())
+            for event, key, value, character, when in rows
+        ]
 
     def versions(self, mentions: Sequence[Mention]) -> list[Version]:
         """What these events say, in their order; those that are gone are left out."""
