@@ -14,7 +14,7 @@ import shutil
 import socket
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ import dagster as dg
 
 from orchestration import lineage
 from orchestration.catalog import SOURCES
-from orchestration.instance import only_runner
 from orchestration.lineage import ledger as ledgers
 from orchestration.lineage.events import Version
 from orchestration.lineage.ledger import Entry
@@ -121,24 +120,23 @@ class Forgetting:
         return found
 
     def carry_out(self, plan: Plan, why: str, progress: Progress = lambda what, done, total: None) -> Entry:
-        """Do it, and say so in the ledger before and after. Raises AlreadyRunning, RemoteDown, OSError."""
-        with only_runner(self.settings, self.instance):
-            entry = self.album.ledger.write(self._entry(plan, why))
-            self.album.ledger.copy_to(self.settings.home)
-            steps: list[tuple[str, Callable[[], object]]] = [
-                ("data/photos", lambda: self._delete_photos(plan)),
-                ("working copies", lambda: [_delete(path) for path in plan.local]),
-                ("Dagster's pages", lambda: [self._blank_record(version, names) for version, names in plan.pictures]),
-                ("MLflow's files", lambda: self._erase_tracked(plan)),
-                ("cache and remote", lambda: self.store.remove(set(plan.objects))),
-                ("what is left of data/photos", self._observe),
-            ]
-            for number, (what, step) in enumerate(steps):
-                progress(f"erase: {what}", number, len(steps))
-                step()
-            done = self.album.ledger.write(Entry(**{**vars(entry), "done": True}))
-            self.album.ledger.copy_to(self.settings.home)
-            return done
+        """Do it, and say so in the ledger before and after. No run may be at work. Raises RemoteDown, OSError."""
+        entry = self.album.ledger.write(self._entry(plan, why))
+        self.album.ledger.copy_to(self.settings.home)
+        steps: list[tuple[str, Callable[[], object]]] = [
+            ("data/photos", lambda: self._delete_photos(plan)),
+            ("working copies", lambda: [_delete(path) for path in plan.local]),
+            ("Dagster's pages", lambda: [self._blank_record(version, names) for version, names in plan.pictures]),
+            ("MLflow's files", lambda: self._erase_tracked(plan)),
+            ("cache and remote", lambda: self.store.remove(set(plan.objects))),
+            ("what is left of data/photos", self._observe),
+        ]
+        for number, (what, step) in enumerate(steps):
+            progress(f"erase: {what}", number, len(steps))
+            step()
+        done = self.album.ledger.write(replace(entry, done=True))
+        self.album.ledger.copy_to(self.settings.home)
+        return done
 
     # --- planning
 
@@ -148,24 +146,22 @@ class Forgetting:
         clean: set[str] = set()
         for asset in {version.asset for version in found.showing}:
             for md5 in {mention.md5 for mention in self.album.records.mentions(asset)} - showing:
-                try:
-                    listing = self.store.listing(md5)
-                except RemoteDown:
-                    raise
-                except StoreError:
-                    continue
-                clean |= {its_md5 for path, its_md5 in listing.items() if path.endswith(PICTURES)}
+                clean |= {its_md5 for path, its_md5 in self._listing(md5).items() if path.endswith(PICTURES)}
         return clean
 
     def _files_showing(self, version: Version, found: Trace, clean: Collection[str]) -> dict[str, str]:
         """md5 by path of the files of a version that may hold pixels of the photos."""
+        listing = self._listing(version.md5)
+        return {path: md5 for path, md5 in listing.items() if self._shows(version, path, md5, found, clean)}
+
+    def _listing(self, md5: str) -> dict[str, str]:
+        """A version's files; none where its listing is nowhere to be had. Raises RemoteDown."""
         try:
-            listing = self.store.listing(version.md5)
+            return self.store.listing(md5)
         except RemoteDown:
             raise
         except StoreError:
             return {}
-        return {path: md5 for path, md5 in listing.items() if self._shows(version, path, md5, found, clean)}
 
     def _shows(self, version: Version, path: str, md5: str, found: Trace, clean: Collection[str]) -> bool:
         suffix = Path(path).suffix.lower()
@@ -200,17 +196,12 @@ class Forgetting:
         yield from (root / "artifacts").rglob(".*.partial")
         yield from (home / "inputs").glob(".*.partial")
         yield from self._ablations(found.trace)[0]
-        by_version: dict[str, set[str]] = {}
-        for version in found.trace.showing:
-            by_version[version.md5] = set()
-        for where in found.objects.values():
-            version, _, path = where.partition(" ")[2].partition("/")
-            by_version.setdefault(version, set()).add(path)
         for pointer in sorted((root / "artifacts").rglob("*.dvc")):
             folder = pointer.with_suffix("")
-            for path in by_version.get(pointed_md5(folder) or "", ()):
-                if (folder / path).is_file():
-                    yield folder / path
+            listing = self._listing(pointed_md5(folder) or "")
+            yield from (
+                folder / path for path, md5 in listing.items() if md5 in found.objects and (folder / path).exists()
+            )
 
     def _checkpoints(self) -> Iterator[Path]:
         """Trainings that were interrupted, but for those of assets that are known not to see photos."""

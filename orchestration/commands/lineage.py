@@ -137,27 +137,25 @@ def forget(
     Dagster; lists which models were trained on it and must be retrained. Nothing brings it back: `restore` then names
     what was erased. Interrupted, the same command finishes; other machines' caches are cleared by running it there.
     """
+    from orchestration.cleaning import nothing_runs
     from orchestration.forgetting import Forgetting
 
-    with _opened() as project, shown_progress() as progress:
+    with _opened() as project, nothing_runs(project.settings, project.instance):
         forgetting = Forgetting(project.settings, project.instance, project.album)
-        photos = project.album.find(photo, person)
-        plan = forgetting.plan(photos, _step(progress))
-    if not as_json:
-        _print_plan(plan)
-    if dry_run or plan.nothing_left:
-        if as_json:
-            print_json({**plan.document(), "done": plan.nothing_left})
-        else:
-            screen.print("nothing was changed" if dry_run else "there is nothing left to erase here")
-        return
-    _confirm(yes, as_json, "Erase all this for good?")
-    with _opened() as project, shown_progress() as progress:
-        Forgetting(project.settings, project.instance, project.album).carry_out(plan, why, _step(progress))
+        with shown_progress() as progress:
+            plan = forgetting.plan(project.album.find(photo, person), _step(progress))
+        if not as_json:
+            _print_plan(plan)
+        if going := not (dry_run or plan.nothing_left):
+            _confirm(yes, as_json, "Erase all this for good?")
+            with shown_progress() as progress:
+                forgetting.carry_out(plan, why, _step(progress))
     if as_json:
-        print_json({**plan.document(), "done": True})
-    else:
+        print_json({**plan.document(), "done": not dry_run})
+    elif going:
         screen.print("forgotten; the next `likeness run` makes everything without it", highlight=False)
+    else:
+        screen.print("nothing was changed" if dry_run else "there is nothing left to erase here", highlight=False)
 
 
 @one_line_errors
