@@ -123,7 +123,10 @@ class Store:
     def is_kept(self, md5: str) -> bool:
         """Whether this folder was put into the cache, here and as a whole."""
         with self._repo() as repo:
-            return _listing(repo.cache.local, md5) is not None
+            cache = repo.cache.local
+            tree = _listing(cache, md5)
+            # Of a version that was seen before, `likeness forget` may have erased files.
+            return tree is not None and all(cache.exists(oid) for oid in tree.values())
 
     def fetch(self, md5: str) -> Path:
         """A folder with exactly this content, to be read only; it never changes under a reader.
@@ -187,6 +190,15 @@ class Store:
         if tree is None:
             raise StoreError(self._missing(md5))
         return tree
+
+    def file(self, md5: str) -> Path:
+        """One file of a listing, in the cache, pulled when it is not there; to be read only. Raises StoreError."""
+        with self._repo() as repo:
+            if not _intact(repo.cache.local, md5):
+                self._pull(repo, {md5})
+                if not _intact(repo.cache.local, md5):
+                    raise StoreError(self._missing(md5))
+            return Path(repo.cache.local.oid_to_path(md5))
 
     # --- cleaning
 
@@ -273,7 +285,8 @@ class Store:
             gone = [path for path, oid in tree.items() if not _intact(cache, oid)]
             if gone:
                 raise StoreError(
-                    f"{self._missing(md5)} ({len(gone)} of its files missing or damaged, among them {gone[0]})"
+                    f"{self._missing(md5, tree.values())} ({len(gone)} of its files missing or damaged, among them "
+                    f"{gone[0]})"
                 )
         return tree
 
@@ -310,7 +323,11 @@ class Store:
                 "LIKENESS_DVC_REMOTE right, are its credentials in the environment? `likeness doctor` tries it"
             ) from error
 
-    def _missing(self, md5: str) -> str:
+    def _missing(self, md5: str, files: Iterable[str] = ()) -> str:
+        from orchestration.lineage import ledger
+
+        if why := ledger.reason(self.home, [md5, *files]):
+            return f"the data with md5 {md5} was erased: {why}; `likeness run` makes what depends on it again"
         return (
             f"the data with md5 {md5} is neither in the cache nor in the remote {self.remote}: set LIKENESS_DVC_REMOTE "
             "to the remote that has it, or make it again with `likeness run --force`"

@@ -42,9 +42,12 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from orchestration.executors import ExecutorError
     from orchestration.export import ExportError
     from orchestration.instance import AlreadyRunning, InstanceError
+    from orchestration.lineage.drawing import PictureError
+    from orchestration.lineage.targets import TargetError
     from orchestration.notifications import BadNotifier
     from orchestration.pipeline import StageFailed, UnknownAsset
     from orchestration.registry import RegistryError
+    from orchestration.restoring import RestoreError
     from orchestration.retraining import BadSchedule
     from orchestration.scorecards import NoScorecard
     from orchestration.store import StoreError
@@ -66,6 +69,9 @@ def expected_errors() -> tuple[type[Exception], ...]:
         BadSchedule,
         StageFailed,
         UnknownAsset,
+        PictureError,
+        TargetError,
+        RestoreError,
         RegistryError,
         NoScorecard,
         StoreError,

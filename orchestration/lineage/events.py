@@ -1,4 +1,4 @@
-"""Who was made from what: data versions read from Dagster's events, which are the truth."""
+"""One version of an asset or a source, as Dagster recorded it."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ class Version:
     lineage: Mapping[str, str] = field(default_factory=dict)
     """md5 of everything it came from, by asset."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    when: float = 0.0
+    """Seconds since 1970."""
 
 
 def latest(instance: dg.DagsterInstance, asset: str, character: str | None = None) -> Version | None:
@@ -36,12 +38,25 @@ def latest(instance: dg.DagsterInstance, asset: str, character: str | None = Non
     found = fetch(records, limit=1).records
     if not found:
         return None
-    entry = found[0].event_log_entry
+    return version_of(found[0])
+
+
+def version_of(record: dg.EventLogRecord) -> Version | None:
+    """The version that an event tells of, None where it tells of none."""
+    entry = record.event_log_entry
     event = entry.asset_observation or entry.asset_materialization
     if event is None or not event.tags or VERSION_TAG not in event.tags:
         return None
     metadata: dict[str, Any] = {name: value.value for name, value in event.metadata.items()}
-    return Version(asset, character, event.tags[VERSION_TAG], entry.run_id, metadata.get("lineage") or {}, metadata)
+    return Version(
+        event.asset_key.to_user_string(),
+        event.partition,
+        event.tags[VERSION_TAG],
+        entry.run_id,
+        metadata.get("lineage") or {},
+        metadata,
+        entry.timestamp,
+    )
 
 
 def observe(instance: dg.DagsterInstance, source: str, md5: str, character: str | None = None) -> bool:

@@ -1,0 +1,189 @@
+"""A version and everything that it came from, down to the sources, each with what is known about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from orchestration.configuration import flatten
+from orchestration.lineage.events import Version
+from orchestration.lineage.ledger import Entry
+from orchestration.lineage.records import Records
+from orchestration.lineage.targets import Target, source_key
+from orchestration.store import RemoteDown, Store, StoreError
+
+HERE, REMOTE, ERASED, GONE, UNKNOWN = "here", "remote", "erased", "gone", "unknown"
+
+
+@dataclass
+class Node:
+    """One version in a graph of lineage."""
+
+    id: str
+    asset: str
+    character: str | None
+    md5: str
+    source: bool = False
+    recorded: int = 0
+    """How many times Dagster saw this very content made or observed; the rest is of the newest time."""
+    when: str | None = None
+    dagster_run: str | None = None
+    mlflow_run: str | None = None
+    git_commit: str | None = None
+    rows: dict[str, int] = field(default_factory=dict)
+    same_as_production: bool | None = None
+    """Has the version in production the same content? None where nothing is in production, or not of this asset."""
+    differences: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    """Configuration that is not production's: here, there. A missing value is None."""
+    bytes: list[str] = field(default_factory=list)
+    """Where its content is to be had: `here`, `remote`, both; `erased` or `gone` where it is nowhere as a whole."""
+    erased: list[str] = field(default_factory=list)
+    """By whom and when bytes of it were erased."""
+    model: Mapping[str, Any] | None = None
+    inputs: dict[str, str] = field(default_factory=dict)
+    """md5 of each direct input."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.asset}/{self.character}" if self.character else self.asset
+
+
+@dataclass
+class Graph:
+    """`edges` lead from an input to what was made of it."""
+
+    target: Target
+    root: str
+    nodes: dict[str, Node]
+    edges: list[tuple[str, str]]
+    production: Mapping[str, Any] | None
+    """The model version that configurations were compared with."""
+
+    def children(self, node: str) -> list[str]:
+        return [start for start, end in self.edges if end == node]
+
+    def document(self) -> dict[str, Any]:
+        """What `--json` prints."""
+        return {
+            "root": self.root,
+            "character_json": str(self.target.file) if self.target.file else None,
+            "notes": list(self.target.notes),
+            "production": self.production,
+            "nodes": [asdict(node) for node in self.nodes.values()],
+            "edges": [{"from": start, "to": end} for start, end in self.edges],
+        }
+
+
+def build(
+    target: Target, production: Target | None, records: Records, store: Store, erased: Mapping[str, Entry]
+) -> Graph:
+    """Follow the md5s. Availability is asked of the store; a remote that is down makes it unknown, nothing else."""
+    builder = _Builder(target, production, records, _Bytes(store, erased))
+    root = builder.follow(target.asset, target.md5)
+    return Graph(target, root, builder.nodes, builder.edges, production.model if production else None)
+
+
+class _Builder:
+    def __init__(self, target: Target, production: Target | None, records: Records, content: _Bytes) -> None:
+        self.target, self.production, self.records, self.content = target, production, records, content
+        self.nodes: dict[str, Node] = {}
+        self.edges: list[tuple[str, str]] = []
+
+    def follow(self, asset: str, md5: str) -> str:
+        name = f"{asset}@{md5 or 'unknown'}"
+        if name not in self.nodes:
+            self.nodes[name] = node = self._node(name, asset, md5)
+            for part, its_md5 in node.inputs.items():
+                self.edges.append((self.follow(part, its_md5), name))
+        return name
+
+    def _node(self, name: str, asset: str, md5: str) -> Node:
+        known = self.records.of(source_key(asset), md5) if md5 else []
+        version = self._fitting(known)
+        node = Node(name, asset, version.character if version else None, md5, recorded=len(known))
+        if version:
+            metadata = version.metadata
+            node.when = _time(version.when)
+            node.dagster_run = version.run_id or None
+            node.mlflow_run, node.git_commit = metadata.get("mlflow_run_id"), metadata.get("git_commit")
+            node.rows = {
+                table.removeprefix("rows_"): int(n) for table, n in metadata.items() if table.startswith("rows_")
+            }
+            node.inputs = dict(metadata.get("inputs") or {})
+            node.source = "inputs" not in metadata
+        if asset == self.target.asset and md5 == self.target.md5:
+            self._complete(node)
+        self._compare(node, version)
+        node.bytes, node.erased = self.content.of(md5)
+        return node
+
+    def _fitting(self, known: list[Version]) -> Version | None:
+        """The newest record that was made of the target's own ancestors, else the newest."""
+        wanted = self.target.versions
+
+        def fits(version: Version) -> bool:
+            inputs = version.metadata.get("inputs") or {}
+            same = all(wanted.get(part, its_md5) == its_md5 for part, its_md5 in inputs.items())
+            return same and version.character in (None, self.target.character or version.character)
+
+        return next(filter(fits, known), known[0] if known else None)
+
+    def _complete(self, node: Node) -> None:
+        """The registry knows what Dagster may not: the model, and what it came from where no event tells."""
+        node.model = self.target.model
+        node.character = node.character or self.target.character
+        if node.model:
+            node.mlflow_run = node.mlflow_run or node.model["mlflow_run"]
+            node.git_commit = node.git_commit or node.model["git_commit"]
+            node.dagster_run = node.dagster_run or node.model["dagster_run"]
+        if not node.recorded:
+            node.inputs = dict(self.target.ancestors)
+
+    def _compare(self, node: Node, version: Version | None) -> None:
+        there = self.production.versions.get(node.asset) if self.production else None
+        if not there or not self.production or (node.character or None) not in (None, self.production.character):
+            return
+        node.same_as_production = node.md5 == there
+        other = next(iter(self.records.of(source_key(node.asset), there)), None)
+        if version and other and version is not other:
+            node.differences = dict(_differences(version.metadata.get("config"), other.metadata.get("config")))
+
+
+class _Bytes:
+    """Where content is to be had; a remote that is down is asked once."""
+
+    def __init__(self, store: Store, erased: Mapping[str, Entry]) -> None:
+        self.store, self.erased, self.down = store, erased, False
+
+    def of(self, md5: str) -> tuple[list[str], list[str]]:
+        if not md5:
+            return [UNKNOWN], []
+        if self.down:
+            return [HERE if self.store.is_kept(md5) else UNKNOWN], []
+        try:
+            available = self.store.availability(md5)
+            if where := [name for name in (HERE, REMOTE) if getattr(available, name)]:
+                return where, []
+            files = list(self.store.listing(md5).values())
+        except RemoteDown:
+            self.down = True
+            return self.of(md5)
+        except StoreError:
+            files = []
+        by = dict.fromkeys(str(self.erased[oid]) for oid in (md5, *files) if oid in self.erased)
+        return [ERASED if by else GONE], list(by)
+
+
+def _differences(own: Any, other: Any) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    if not isinstance(own, Mapping) or not isinstance(other, Mapping):
+        return
+    mine, theirs = flatten(own), flatten(other)
+    for key in sorted({*mine, *theirs}):
+        if mine.get(key) != theirs.get(key):
+            yield key, (mine.get(key), theirs.get(key))
+
+
+def _time(seconds: float) -> str | None:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if seconds else None

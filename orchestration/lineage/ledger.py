@@ -1,0 +1,129 @@
+"""What was forgotten: who, when, why, and which bytes are gone. Dagster keeps it, so every machine reads the same.
+
+An entry is an observation of the asset `forgotten`; one that was begun and not ended is finished by the same command.
+A copy of the erased md5s lies in the home folder, so that a store that misses them can say why.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+KEY = "forgotten"
+COPY = "erased.json"
+PAGE = 500
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One call of `likeness forget`."""
+
+    id: str
+    photos: Mapping[str, str]
+    """md5 of each photo by its path below data/photos."""
+    sha256: Mapping[str, str]
+    """sha256 by md5, of the photos whose bytes were at hand."""
+    who: str
+    when: str
+    why: str
+    rows: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """md5 of each version of a table that had the photos: the split of each photo's row by its path."""
+    erased: Mapping[str, str] = field(default_factory=dict)
+    """Where each erased file was, `<asset> <md5>/<file>`, by the file's own md5."""
+    done: bool = False
+
+    @property
+    def names(self) -> str:
+        shown = list(self.photos)[:3]
+        return ", ".join(shown) + (f" and {len(self.photos) - 3} more" if len(self.photos) > 3 else "")
+
+    def __str__(self) -> str:
+        return f"{self.names}: forgotten on {self.when} by {self.who}" + (f" ({self.why})" if self.why else "")
+
+
+def now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Everything that was forgotten in a project."""
+
+    instance: dg.DagsterInstance
+
+    def write(self, entry: Entry) -> Entry:
+        """Record an entry, or that it is further than it was; later records add to earlier ones."""
+        event = dg.AssetObservation(
+            KEY,
+            description=str(entry),
+            metadata={
+                "photos": dg.MetadataValue.json(dict(entry.photos)),
+                "erased_files": len(entry.erased),
+                "who": entry.who,
+                "why": entry.why or "–",
+                "done": entry.done,
+                "entry": dg.MetadataValue.json(asdict(entry)),
+            },
+        )
+        self.instance.report_runless_asset_event(event)
+        return entry
+
+    def entries(self) -> list[Entry]:
+        """Newest first, each with everything that was ever said of it."""
+        found: dict[str, Entry] = {}
+        cursor = None
+        while True:
+            page = self.instance.fetch_observations(dg.AssetKey(KEY), limit=PAGE, cursor=cursor)
+            for record in page.records:
+                observed = record.asset_event
+                if isinstance(observed, dg.AssetObservation) and "entry" in observed.metadata:
+                    entry = Entry(**_document(observed.metadata["entry"].value))
+                    found[entry.id] = _joined(entry, found[entry.id]) if entry.id in found else entry
+            if not page.has_more:
+                return sorted(found.values(), key=lambda entry: entry.when, reverse=True)
+            cursor = page.cursor
+
+    def erased(self) -> dict[str, Entry]:
+        """The entry that each erased file belongs to, by the file's md5; photos' own md5s included."""
+        found: dict[str, Entry] = {}
+        for entry in reversed(self.entries()):
+            found |= dict.fromkeys([*entry.erased, *entry.photos.values()], entry)
+        return found
+
+    def copy_to(self, home: Path) -> None:
+        """Write the file that `reason` reads."""
+        home.mkdir(parents=True, exist_ok=True)
+        partial = home / f".{COPY}.partial"
+        partial.write_text(json.dumps({md5: str(entry) for md5, entry in self.erased().items()}, indent=1) + "\n")
+        partial.replace(home / COPY)
+
+
+def reason(home: Path, md5s: Any) -> str:
+    """Why a store misses one of these files, "" when nothing is known to have erased them."""
+    try:
+        notes = json.loads((home / COPY).read_text())
+    except (OSError, ValueError):
+        return ""
+    return next((notes[md5] for md5 in md5s if md5 in notes), "")
+
+
+def _joined(older: Entry, newer: Entry) -> Entry:
+    """Both records of one entry, read newest first: `newer` was read before."""
+    return replace(
+        newer,
+        photos={**older.photos, **newer.photos},
+        sha256={**older.sha256, **newer.sha256},
+        rows={**older.rows, **newer.rows},
+        erased={**older.erased, **newer.erased},
+        done=newer.done,
+    )
+
+
+def _document(value: Any) -> dict[str, Any]:
+    return dict(value)

@@ -1,0 +1,301 @@
+"""From a photo to everything that was made of it: data versions, and the models that were trained or scored on it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from orchestration.lineage.events import Version
+from orchestration.lineage.ledger import Entry, Ledger
+from orchestration.lineage.records import Records
+from orchestration.lineage.targets import Target, TargetError, find_all_models
+from orchestration.settings import Settings
+from orchestration.store import RemoteDown, Store, StoreError
+
+SOURCE = "photos"
+TRAINED, CHOSEN, SCORED, UNUSED = "trained on it", "chosen by it", "only scored on it", "not used"
+EXACT_SETS = ("folder", "people")
+"""Kinds of photo sets whose rows are called exactly like their files."""
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo by its bytes."""
+
+    md5: str
+    sha256: str
+    """Empty when the bytes are not at hand."""
+    paths: tuple[str, ...]
+    """Every place below data/photos where it ever was seen."""
+    here: tuple[str, ...]
+    """Those where it is now."""
+
+
+@dataclass
+class Use:
+    """What a registered model did with the photos."""
+
+    model: Target
+    how: str
+    """TRAINED, CHOSEN (its rows chose between models), SCORED or UNUSED (set aside in quarantine)."""
+
+    @property
+    def retrain(self) -> bool:
+        return self.how in (TRAINED, CHOSEN)
+
+
+@dataclass
+class Trace:
+    """What was made of some photos."""
+
+    photos: Sequence[Photo]
+    sources: list[str] = field(default_factory=list)
+    """md5 of each version of data/photos that had one of them."""
+    rows: dict[str, dict[str, str]] = field(default_factory=dict)
+    """md5 of each version with a table that has rows of them: the row's split by the photo's path."""
+    descendants: list[Version] = field(default_factory=list)
+    """One record of each version that was made, step by step, from `sources`."""
+    unread: list[str] = field(default_factory=list)
+    """Versions whose tables are nowhere to be had, so that nobody can tell whether they had rows of them."""
+    uses: list[Use] = field(default_factory=list)
+    forgotten: list[Entry] = field(default_factory=list)
+
+    @property
+    def showing(self) -> list[Version]:
+        """The versions that may show one of the photos: those with rows, and all that were made from these."""
+        having = {*self.rows, *self.unread}
+        return [one for one in self.descendants if one.md5 in having or not having.isdisjoint(one.lineage.values())]
+
+    def document(self) -> dict[str, Any]:
+        """What `--json` prints."""
+        return {
+            "photos": [vars(photo) for photo in self.photos],
+            "photo_versions": self.sources,
+            "rows": self.rows,
+            "data_versions": [{"asset": one.asset, "character": one.character, "md5": one.md5} for one in self.showing],
+            "tables_nobody_can_read": self.unread,
+            "models": [
+                {
+                    **(use.model.model or {}),
+                    "character": use.model.character,
+                    "md5": use.model.md5,
+                    "use": use.how,
+                    "retrain": use.retrain,
+                    "in_production": in_production(use.model),
+                }
+                for use in self.uses
+            ],
+            "forgotten": [{**vars(entry), "erased": len(entry.erased)} for entry in self.forgotten],
+        }
+
+
+def in_production(model: Target) -> bool:
+    return "production" in (model.model or {}).get("aliases", ())
+
+
+@dataclass(frozen=True)
+class Album:
+    """Every version of data/photos that was ever recorded."""
+
+    settings: Settings
+    store: Store
+    records: Records
+    ledger: Ledger
+
+    @property
+    def folder(self) -> Path:
+        return self.settings.data / SOURCE
+
+    @cached_property
+    def versions(self) -> dict[str, dict[str, str]]:
+        """md5 of each photo by its path, for each recorded version whose listing is to be had. Raises RemoteDown."""
+        found = {}
+        for md5 in dict.fromkeys(mention.md5 for mention in self.records.mentions(SOURCE)):
+            try:
+                found[md5] = self.store.listing(md5)
+            except RemoteDown:
+                raise
+            except StoreError:  # it was recorded before sources were kept, or its listing was cleaned away
+                continue
+        return found
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        return self.ledger.entries()
+
+    def find(self, word: str, person: bool = False) -> list[Photo]:
+        """The photo that `word` names (a file, `person/file`, md5 or sha256), or all of a person's.
+
+        Raises TargetError.
+        """
+        md5s = self._of_person(word.strip("/")) if person else self._of_photo(word)
+        if not md5s:
+            raise TargetError(
+                f"no {'person' if person else 'photo'} {word}: give "
+                + (
+                    "a folder's name below data/photos"
+                    if person
+                    else "a file, `person/file` below data/photos, or its md5 or sha256"
+                )
+            )
+        return [self._photo(md5) for md5 in sorted(md5s)]
+
+    def _of_person(self, person: str) -> set[str]:
+        below = f"{person}/"
+        known = {md5 for paths in self._known() for path, md5 in paths.items() if path.startswith(below)}
+        return known | {_md5(file) for file in self._files() if self._path(file).startswith(below)}
+
+    def _of_photo(self, word: str) -> set[str]:
+        for file in (Path(word), self.folder / word):
+            if file.is_file():
+                return {_md5(file)}
+        if known := {paths[word] for paths in self._known() if word in paths}:
+            return known
+        if re.fullmatch(r"[0-9a-f]{32}", word):
+            listed = any(word in paths.values() for paths in self._known())
+            return {word} if listed or any(_md5(file) == word for file in self._files()) else set()
+        if re.fullmatch(r"[0-9a-f]{64}", word):
+            remembered = {md5 for entry in self.entries for md5, sha256 in entry.sha256.items() if sha256 == word}
+            return remembered or {_md5(file) for file in self._files() if _sha256(file) == word}
+        return set()
+
+    def _known(self) -> Iterable[Mapping[str, str]]:
+        """Paths and md5s out of every version and of the ledger."""
+        yield from self.versions.values()
+        yield from (entry.photos for entry in self.entries)
+
+    def _photo(self, md5: str) -> Photo:
+        paths = {path: None for listed in self._known() for path, its_md5 in listed.items() if its_md5 == md5}
+        sizes = {file.stat().st_size for path in paths if (file := self.folder / path).is_file()}
+        # A copy has the same size; only those are read.
+        here = [file for file in self._files() if not sizes or file.stat().st_size in sizes]
+        here = [file for file in here if _md5(file) == md5]
+        sha256 = _sha256(here[0]) if here else next((e.sha256[md5] for e in self.entries if md5 in e.sha256), "")
+        now = tuple(sorted(self._path(file) for file in here))
+        return Photo(md5, sha256, tuple(sorted({*paths, *now})), now)
+
+    def _files(self) -> list[Path]:
+        return sorted(file for file in self.folder.rglob("*") if file.is_file())
+
+    def _path(self, file: Path) -> str:
+        return file.relative_to(self.folder).as_posix()
+
+
+def trace(album: Album, photos: Sequence[Photo], progress: Progress = lambda what, done, total: None) -> Trace:
+    """Follow photos through every version that was ever recorded. Raises RemoteDown."""
+    md5s = {photo.md5 for photo in photos}
+    found = Trace(photos)
+    found.forgotten = [entry for entry in album.entries if not md5s.isdisjoint(entry.photos.values())]
+    found.sources = [md5 for md5, listed in album.versions.items() if not md5s.isdisjoint(listed.values())]
+    newest: dict[tuple[str, str], Version] = {}
+    for version in album.records.made_from(found.sources):
+        newest.setdefault((version.asset, version.md5), version)
+    found.descendants = list(newest.values())
+    remembered = {md5: rows for entry in found.forgotten for md5, rows in entry.rows.items()}
+    for number, version in enumerate(found.descendants):
+        progress("photos: tables that have them", number, len(found.descendants))
+        listed = album.versions.get(version.lineage.get(SOURCE, ""), {})
+        paths = {path for path, md5 in listed.items() if md5 in md5s}
+        rows = _rows(album.store, version, paths)
+        if rows is None and version.md5 in remembered:
+            rows = {path: split for path, split in remembered[version.md5].items() if path in paths}
+        if rows is None:
+            found.unread.append(version.md5)
+        elif rows:
+            found.rows[version.md5] = rows
+    found.uses = [Use(model, _how(model, found)) for model in find_all_models(album.settings)]
+    return found
+
+
+def _how(model: Target, found: Trace) -> str:
+    splits = {split for md5 in model.ancestors.values() for split in found.rows.get(md5, {}).values()}
+    unknown = not set(found.unread).isdisjoint(model.ancestors.values())
+    if "train" in splits or "" in splits or unknown:
+        return TRAINED
+    if "val" in splits:
+        return CHOSEN
+    return SCORED if splits else UNUSED
+
+
+def _rows(store: Store, version: Version, paths: Collection[str]) -> dict[str, str] | None:
+    """The split of each photo's row ("" where the table has none); None when a table is nowhere to be had."""
+    from pyarrow import parquet
+
+    found: dict[str, str] = {}
+    wanted = _Ids(version.metadata.get("config"), paths)
+    try:
+        tables = [md5 for name, md5 in store.listing(version.md5).items() if name.endswith(".parquet")]
+        for file in map(store.file, tables):
+            names = parquet.read_schema(file).names
+            if "id" not in names or "image" not in names:
+                continue
+            columns = [name for name in ("id", "source", "split") if name in names]
+            inside = [("source", "in", sorted(wanted.sources))] if "source" in names else None
+            for row in parquet.read_table(file, columns=columns, filters=inside).to_pylist():
+                if path := wanted.path(row["id"]):
+                    found[path] = str(row.get("split") or "")
+    except RemoteDown:
+        raise
+    except StoreError:
+        return None
+    return found
+
+
+class _Ids:
+    """What the rows of some photos are called: their set's name, a slash and their place in it."""
+
+    def __init__(self, config: Any, paths: Collection[str]) -> None:
+        sets = config.get("photo_sets") if isinstance(config, Mapping) else None
+        sets = sets or [{"name": SOURCE, "path": ".", "kind": "folder"}]
+        self.sources = {str(one["name"]) for one in sets}
+        self.exact: dict[str, str] = {}
+        self.places: list[tuple[str, str, str]] = []
+        for one in sets:
+            for path in paths:
+                inside = _inside(path, str(one["path"]))
+                if inside is None:
+                    continue
+                if one.get("kind", "folder") in EXACT_SETS:
+                    self.exact[f"{one['name']}/{inside}"] = path
+                else:
+                    self.places.append((f"{one['name']}/", inside, path))
+
+    def path(self, row: str) -> str | None:
+        """The path of the photo that this row is of, None where it is of another."""
+        if row in self.exact:
+            return self.exact[row]
+        for prefix, inside, path in self.places:
+            # Published sets leave out folders that all their photos share, and some of them the suffix.
+            rest = row.removeprefix(prefix)
+            whole = PurePosixPath(inside)
+            if row.startswith(prefix) and any(
+                f"/{place}".endswith(f"/{rest}") for place in (whole.as_posix(), whole.with_suffix("").as_posix())
+            ):
+                return path
+        return None
+
+
+def _inside(path: str, folder: str) -> str | None:
+    if folder in (".", ""):
+        return path
+    return path.removeprefix(f"{folder}/") if path.startswith(f"{folder}/") else None
+
+
+def _md5(file: Path) -> str:
+    return _digest(file, "md5")
+
+
+def _sha256(file: Path) -> str:
+    return _digest(file, "sha256")
+
+
+def _digest(file: Path, kind: str) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, kind).hexdigest()

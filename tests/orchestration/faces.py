@@ -1,0 +1,171 @@
+"""A small graph of the real one's shape whose tables, sheets and pages hold the bytes of photos."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image, PngImagePlugin
+from pydantic import BaseModel
+from typer.testing import CliRunner
+
+from orchestration import pipeline
+from orchestration.catalog import Stage
+from orchestration.cli import app
+from orchestration.lineage import latest
+from orchestration.progress import Progress
+from orchestration.registry import Registry
+from orchestration.settings import Settings
+from orchestration.tracking import Tracking
+
+ROWS = ("id", "source", "person", "split", "image")
+
+
+class Faces:
+    """aligned_faces: a row for each photo, a contact sheet that shows them all."""
+
+    VERSION, INPUTS = "1", ("photos", "portraits")
+
+    class Config(BaseModel, frozen=True, extra="forbid"):
+        split: str = "test"
+        refused: tuple[str, ...] = ()
+
+    def run(self, inputs: Mapping[str, Path], config: Any, out: Path, context: Any) -> dict[str, float]:
+        folder = inputs["photos"]
+        photos = [path for path in sorted(folder.rglob("*.jpg")) if path.stem not in config.refused]
+        rows = [("portraits/0", "portraits", "nobody", "train", b"a portrait")]
+        for path in photos:
+            inside = path.relative_to(folder)
+            rows.append((f"photos/{inside.as_posix()}", "photos", inside.parts[0], config.split, path.read_bytes()))
+        pq.write_table(
+            pa.table({name: [row[at] for row in rows] for at, name in enumerate(ROWS)}), out / "faces.parquet"
+        )
+        picture(out / "photos.png", [row[-1] for row in rows[1:]])
+        picture(out / "portraits.png", [b"a portrait"])
+        return {"photos": float(len(photos))}
+
+
+class Model:
+    """A network: weights, figures, and a sheet of the faces that it was given."""
+
+    VERSION = "1"
+
+    class Config(BaseModel, frozen=True, extra="forbid"):
+        steps: int = 10
+
+    def __init__(self, *inputs: str, page: bool = False) -> None:
+        self.INPUTS, self.page = inputs, page
+        self.act: Any = lambda: None
+
+    def run(self, inputs: Mapping[str, Path], config: Any, out: Path, context: Any) -> dict[str, float]:
+        self.act()
+        files = [path for folder in inputs.values() for path in sorted(folder.rglob("*")) if path.is_file()]
+        learnt = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+        (out / "model.safetensors").write_text(f"weights {learnt}")
+        images = []
+        if "aligned_faces" in inputs:
+            images = pq.read_table(inputs["aligned_faces"] / "faces.parquet")["image"].to_pylist()
+            picture(out / "sheet.png", images[1:])
+        (out / "meta.json").write_text(json.dumps({"steps": config.steps, "faces": len(images)}))
+        if self.page:
+            (out / "scorecard.html").write_bytes(b"<html>" + b"".join(images))
+        return {"loss": 0.5}
+
+
+def picture(path: Path, contents: list[bytes]) -> None:
+    """A PNG in which these bytes can be found again."""
+    about = PngImagePlugin.PngInfo()
+    about.add_text("shown", b"".join(contents).decode("latin-1"))
+    Image.new("RGB", (8, 8), (len(contents), 0, 0)).save(path, pnginfo=about)
+
+
+def make_stages() -> tuple[Stage, ...]:
+    def stage(name: str, module: Any, by_character: bool = False, group: str = "models") -> Stage:
+        return Stage(name, group, ("dvc",), name, by_character=by_character, module=module)
+
+    return (
+        stage("portraits", Model("embedded", "character"), group="data"),
+        stage("aligned_faces", Faces(), group="data"),
+        stage("identity_model", Model("embedded", "aligned_faces")),
+        stage("imitator", Model("embedded", "character"), by_character=True),
+        stage("encoder", Model("aligned_faces", "identity_model", "imitator", "character"), by_character=True),
+        stage("scorecard", Model("aligned_faces", "encoder", page=True), by_character=True, group="evaluation"),
+        stage("production_encoder", Model("encoder", "scorecard"), by_character=True, group="production"),
+    )
+
+
+class Project:
+    """A project with people, a pipeline and a registry, and its command line."""
+
+    said = ""
+
+    def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
+        self.settings, self.instance, self.stages = settings, instance, make_stages()
+        self.photos = settings.data / "photos"
+        (self.photos / "someone" / "content.txt").unlink()
+        for name in ("ann/one", "ann/two", "bob/one"):
+            self.add_photo(name)
+
+    def add_photo(self, name: str) -> bytes:
+        path = self.photos / f"{name}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(self.pixels(name))
+        return path.read_bytes()
+
+    @staticmethod
+    def pixels(name: str) -> bytes:
+        return f"<pixels of {name}>".encode()
+
+    def configure(self, **stages: Mapping[str, Any]) -> None:
+        Path(self.settings.profile).write_text(json.dumps(stages))
+
+    def run(self, **options: Any) -> list[str]:
+        progress = Progress(lambda line: None)
+        return pipeline.run(self.settings, self.instance, self.stages, progress, "embedded", **options).made
+
+    def md5(self, asset: str) -> str:
+        by_character = next((stage.by_character for stage in self.stages if stage.name == asset), False)
+        version = latest(self.instance, asset, "embedded" if by_character else None)
+        assert version is not None
+        return version.md5
+
+    def register(self, *aliases: str) -> str:
+        """A registered version of the newest encoder, with the tags that the pipeline gives it."""
+        made = latest(self.instance, "production_encoder", "embedded")
+        assert made is not None
+        registry = Registry(Tracking.of(self.settings), "embedded")
+        client = registry.client
+        if not client.search_registered_models(f"name='{registry.name}'"):
+            client.create_registered_model(registry.name)
+        run = made.metadata["mlflow_run_id"]
+        number = str(client.create_model_version(registry.name, f"runs:/{run}/encoder", run_id=run).version)
+        tags = {"md5": made.md5, "git.commit": "abc", "dagster.run_id": made.run_id, "character": "embedded"}
+        for name, value in (tags | {f"input.{asset}": md5 for asset, md5 in made.lineage.items()}).items():
+            client.set_model_version_tag(registry.name, number, name, value)
+        for alias in aliases:
+            client.set_registered_model_alias(registry.name, alias, number)
+        return number
+
+    def __call__(self, *arguments: str, status: int = 0) -> str:
+        """stdout of `likeness ARGUMENTS`; what it says besides is in `self.said`."""
+        environment = {
+            "LIKENESS_ROOT": str(self.settings.root),
+            "LIKENESS_PROFILE": self.settings.profile,
+            "LIKENESS_DEVICE": "cpu",
+        }
+        done = CliRunner(env=environment).invoke(app, list(arguments))
+        self.said = done.stderr
+        assert done.exit_code == status, f"{arguments}: {done.output}\n{done.exception!r}"
+        return done.stdout
+
+    def where(self, content: bytes) -> list[str]:
+        """Every file of the project that has these bytes in it."""
+        root = self.settings.root
+        files = (path for path in root.rglob("*") if path.is_file())
+        return sorted(path.relative_to(root).as_posix() for path in files if content in path.read_bytes())

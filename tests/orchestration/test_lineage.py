@@ -1,0 +1,202 @@
+"""What came from what, as `likeness lineage` tells it."""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from PIL import Image
+
+from orchestration.instance import open_instance
+from orchestration.lineage import observe
+from orchestration.lineage.records import Records
+from orchestration.settings import Settings
+from orchestration.store import Store
+from tests.orchestration.conftest import make_project
+from tests.orchestration.faces import Project
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, empty_stores: Path) -> Iterator[Project]:
+    """Everything made once, version 1 in production; for tests that change nothing."""
+    settings = make_project(tmp_path_factory.mktemp("made"), "embedded", "other")
+    shutil.copytree(empty_stores, settings.home)
+    with open_instance(settings) as instance:
+        project = Project(settings, instance)
+        project.run()
+        project.register("production")
+        yield project
+
+
+@pytest.fixture
+def project(settings: Settings, instance: dg.DagsterInstance) -> Project:
+    """The same for a test that goes on from there."""
+    project = Project(settings, instance)
+    project.run()
+    project.register("production")
+    return project
+
+
+def told(project: Project, *arguments: str) -> dict:
+    return json.loads(project("lineage", *arguments, "--json"))
+
+
+def test_a_models_lineage_has_every_ancestor_with_where_it_is_recorded(made: Project) -> None:
+    document = told(made, "production")
+    nodes = {node["asset"]: node for node in document["nodes"]}
+    assert set(nodes) == {stage.name for stage in made.stages} | {"embedded", "photos", "character"}
+    assert nodes["production_encoder"]["model"]["aliases"] == ["production"]
+    assert {name for name, node in nodes.items() if node["source"]} == {"embedded", "photos", "character"}
+    for name, node in nodes.items():
+        assert node["md5"] == made.md5("characters" if name == "character" else name) or name == "character"
+        assert node["bytes"] == ["here", "remote"] and node["when"] and node["recorded"] == 1
+        if not node["source"]:
+            assert node["dagster_run"] and node["mlflow_run"] and node["git_commit"]
+    assert nodes["aligned_faces"]["rows"] == {"faces": 4}
+    edges = {(edge["from"].split("@")[0], edge["to"].split("@")[0]) for edge in document["edges"]}
+    assert ("photos", "aligned_faces") in edges and ("encoder", "production_encoder") in edges
+    assert document["root"] == f"production_encoder@{made.md5('production_encoder')}"
+
+
+def test_a_version_a_number_and_an_md5_name_the_same_model(made: Project) -> None:
+    md5 = made.md5("production_encoder")
+    assert told(made, "production") == told(made, "1") == told(made, "embedded/1") == told(made, md5[:6])
+
+
+def test_an_md5_of_a_part_shows_that_part_alone(made: Project) -> None:
+    document = told(made, made.md5("imitator").removesuffix(".dir"))
+    assert {node["asset"] for node in document["nodes"]} == {"imitator", "embedded", "character"}
+
+
+def test_a_beginning_of_several_md5s_is_refused_and_names_them(project: Project) -> None:
+    for number in range(2):
+        observe(project.instance, "photos", f"abcdef{number:026}.dir")
+    project("lineage", "abcdef", status=1)
+    assert "is the beginning of 2 md5s" in project.said
+
+
+def test_what_nobody_knows_is_one_line(made: Project) -> None:
+    made("lineage", "0123456789", status=1)
+    assert made.said.count("\n") == 1 and "no photo 0123456789" in made.said
+    made("lineage", "9", status=1)
+    assert "has no version 9" in made.said
+
+
+def test_a_character_json_leads_to_its_model(made: Project, tmp_path: Path) -> None:
+    (model,) = (node for node in told(made, "1")["nodes"] if node["model"])
+    inputs = {node["asset"]: node["md5"] for node in told(made, "1")["nodes"] if not node["model"]}
+    file = tmp_path / "character.json"
+    origin = {"model": "likeness-embedded", "version": 1, "inputs": inputs}
+    file.write_text(json.dumps({"format": 1, "character": "embedded", "provenance": origin}))
+    document = told(made, str(file))
+    assert document["character_json"] == str(file) and document["root"].endswith(model["md5"])
+    assert str(file) in made("lineage", str(file))
+
+
+def test_a_character_json_of_a_model_that_is_gone_still_tells_of_the_data(made: Project, tmp_path: Path) -> None:
+    file = tmp_path / "character.json"
+    origin = {"model": "likeness-embedded", "version": 7, "inputs": {"encoder": made.md5("encoder")}}
+    file.write_text(json.dumps({"format": 1, "character": "embedded", "provenance": origin}))
+    document = told(made, str(file))
+    assert "version 7 is not the one in the registry" in document["notes"][0]
+    assert {"encoder", "photos"} <= {node["asset"] for node in document["nodes"]}
+
+
+def test_only_what_differs_from_production_is_shown(project: Project) -> None:
+    project.configure(encoder={"steps": 20})
+    project.run()
+    project.register("candidate")
+    nodes = {node["asset"]: node for node in told(project, "candidate")["nodes"]}
+    assert nodes["encoder"]["differences"] == {"steps": [20, 10]}
+    assert [name for name, node in nodes.items() if node["differences"]] == ["encoder"]
+    assert nodes["imitator"]["same_as_production"] and not nodes["encoder"]["same_as_production"]
+    text = project("lineage", "candidate")
+    assert "steps: 20, in production 10" in text and "1 configurations differ" in text
+    assert "this is likeness-embedded version 1, which is in production" in project("lineage", "production")
+
+
+def test_the_tree_shows_what_was_shown_before_by_reference(made: Project) -> None:
+    text = made("lineage", "1")
+    assert text.count(made.md5("aligned_faces")) == 1
+    assert text.count("shown above") >= 3
+
+
+def test_the_same_bytes_made_twice_are_one_node_that_says_so(project: Project) -> None:
+    project.run(only="imitator", force=True)
+    nodes = {node["asset"]: node for node in told(project, "1")["nodes"]}
+    assert nodes["imitator"]["recorded"] == 2
+    assert "2 times" in project("lineage", "1")
+
+
+def test_bytes_that_are_only_in_the_remote_or_nowhere_are_told_apart(project: Project) -> None:
+    store = Store.of(project.settings)
+    store.remove({*store.listing(project.md5("encoder")).values()}, ("cache",))
+    assert {n["asset"]: n["bytes"] for n in told(project, "1")["nodes"]}["encoder"] == ["remote"]
+    store.remove({*store.listing(project.md5("encoder")).values()}, ("remote",))
+    assert {n["asset"]: n["bytes"] for n in told(project, "1")["nodes"]}["encoder"] == ["gone"]
+
+
+def test_a_picture_is_drawn_in_both_formats_and_no_other(made: Project, tmp_path: Path) -> None:
+    made("lineage", "1", "--picture", str(tmp_path / "tree.svg"))
+    drawn = (tmp_path / "tree.svg").read_text()
+    assert all(stage.name in drawn for stage in made.stages)
+    made("lineage", "1", "--picture", str(tmp_path / "tree.png"))
+    with Image.open(tmp_path / "tree.png") as picture:
+        assert picture.width > 1000
+    made("lineage", "1", "--picture", str(tmp_path / "tree.pdf"), status=1)
+    assert not list(tmp_path.glob(".tree*"))
+
+
+def test_a_remote_that_is_down_makes_availability_unknown_and_nothing_else(
+    made: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestration.store.ATTEMPTS", 1)
+    monkeypatch.setenv("LIKENESS_DVC_REMOTE", "http://127.0.0.1:9/nothing")
+    assert all(node["bytes"] in (["here"], ["unknown"]) for node in told(made, "1")["nodes"])
+
+
+def test_an_event_is_found_by_md5_among_a_thousand_in_a_blink(project: Project) -> None:
+    heavy = "x" * 50_000
+    for number in range(1000):
+        md5 = f"{number:032x}.dir"
+        project.instance.report_runless_asset_event(
+            dg.AssetMaterialization("portraits", tags={"dagster/data_version": md5}, metadata={"sheet": heavy})
+        )
+    records, began = Records(project.instance), time.monotonic()
+    (mention,) = records.mentions(prefix=f"{500:032x}")
+    (version,) = records.versions([mention])
+    assert version.md5 == f"{500:032x}.dir"
+    assert time.monotonic() - began < 0.5
+
+
+def test_a_photo_leads_to_versions_models_and_what_they_did_with_it(project: Project) -> None:
+    scored = told(project, "ann/one.jpg")
+    assert scored["rows"] == {project.md5("aligned_faces"): {"ann/one.jpg": "test"}}
+    assert scored["models"][0]["use"] == "only scored on it" and not scored["models"][0]["retrain"]
+    project.configure(aligned_faces={"split": "train"})
+    project.run()
+    project.register("candidate")
+    uses = {model["version"]: model["use"] for model in told(project, "ann/one.jpg")["models"]}
+    assert uses == {1: "only scored on it", 2: "trained on it"}
+    for word in (scored["photos"][0]["md5"], scored["photos"][0]["sha256"], str(project.photos / "ann" / "one.jpg")):
+        assert told(project, word)["photos"] == scored["photos"]
+    assert "trained on it" in project("lineage", "ann/one.jpg")
+
+
+def test_a_photo_in_quarantine_was_not_used(settings: Settings, instance: dg.DagsterInstance) -> None:
+    project = Project(settings, instance)
+    project.configure(aligned_faces={"refused": ["two"]})
+    project.run()
+    project.register()
+    document = told(project, "ann/two.jpg")
+    assert document["photo_versions"] and not document["rows"]
+    assert document["models"][0]["use"] == "not used"
+
+
+def test_a_photo_that_was_deleted_by_hand_is_still_found_by_its_name(project: Project) -> None:
+    shutil.rmtree(project.photos / "bob")
+    document = told(project, "bob/one.jpg")
+    assert document["photos"][0]["here"] == [] and len(document["photo_versions"]) == 1
