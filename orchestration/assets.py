@@ -76,7 +76,7 @@ def stage_asset(stage: Stage, config: BaseModel, workshop: Workshop) -> dg.Asset
         code_version=code_version(stage, config),
         pool=DEVICE_POOL,
         op_tags=GPU_TAGS if stage.uses_gpu else None,
-        check_specs=checks.specs(stage),
+        check_specs=checks.specs(stage, workshop.rules),
     )
     def materialise(
         context: dg.AssetExecutionContext, tracking: Tracking, progress: dg.ResourceParam[Any]

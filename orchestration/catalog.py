@@ -39,7 +39,9 @@ class Stage:
     by_character: bool = False
     uses_gpu: bool = False
     tables: tuple[str, ...] = ()
-    """Tables to check, by their name in orchestration/checks.py."""
+    """Tables to check, by their name in orchestration/checks/suites.py."""
+    drift: tuple[str, ...] = ()
+    """Those of them that are compared with what production was made from."""
     module: Any = field(default=None, compare=False)
     """The stage itself, where it is not `stages.<name>`."""
 
@@ -55,6 +57,7 @@ STAGES: tuple[Stage, ...] = (
         ("warp", "parquet", "dvc"),
         uses_gpu=True,
         tables=("portraits",),
+        drift=("portraits",),
         description="Synthetic photos of people who do not exist: random camera, pose, expression, light, background, "
         "with identity, parameters, labels and landmarks.",
     ),
@@ -63,6 +66,7 @@ STAGES: tuple[Stage, ...] = (
         "data",
         ("mediapipe", "parquet", "dvc"),
         tables=("faces", "quarantine", "verification_pairs"),
+        drift=("faces",),
         description="Every photo set, aligned to the reference frame by 68 landmarks; pose, quality, quarantine.",
     ),
     Stage(

@@ -10,6 +10,8 @@ import dagster as dg
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContext
 
+from orchestration.checks.verdicts import evaluation_of, newest_record
+
 FRESH = ""
 
 
@@ -31,38 +33,41 @@ class _OneLook(LoadingContext):
 def why_not_fresh(
     definitions: dg.Definitions, instance: dg.DagsterInstance, asset: str, character: str | None = None
 ) -> str:
-    """Why the asset has to be made, "" when it has not.
+    """Why the asset cannot be taken as it is, "" when it can: it has to be made, or it failed a blocking check.
 
     Looks one level up: ask for parents first, and make them when they need it.
     """
+    stale = why_stale(definitions, instance, asset, character)
+    return stale or _failed_check(definitions, instance, dg.AssetKey(asset), character)
+
+
+def why_stale(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, asset: str, character: str | None = None
+) -> str:
+    """Why the asset has to be made, "" when nothing that it is made of changed since it was."""
     key = dg.AssetKey(asset)
     resolver = CachingStaleStatusResolver(instance, definitions.resolve_asset_graph(), _OneLook(instance))
     status = resolver.get_status(key, character)
     if status == StaleStatus.MISSING:
         return "missing"
-    if status == StaleStatus.STALE:
-        causes = {
-            f"{cause.dependency_asset_key.to_user_string()} {cause.reason}"
-            if cause.dependency_asset_key
-            else cause.reason
-            for cause in resolver.get_stale_causes(key, character)
-        }
-        return "; ".join(sorted(causes))
-    return _failed_check(definitions, instance, key, character)
+    if status != StaleStatus.STALE:
+        return FRESH
+    causes = {
+        f"{cause.dependency_asset_key.to_user_string()} {cause.reason}" if cause.dependency_asset_key else cause.reason
+        for cause in resolver.get_stale_causes(key, character)
+    }
+    return "; ".join(sorted(causes))
 
 
 def _failed_check(
     definitions: dg.Definitions, instance: dg.DagsterInstance, key: dg.AssetKey, character: str | None
 ) -> str:
     """A blocking check that the newest version did not pass: Dagster keeps the version, and calls it fresh."""
-    graph = definitions.resolve_asset_graph()
-    records = dg.AssetRecordsFilter(key, asset_partitions=[character] if character else None)
-    made = instance.fetch_materializations(records, limit=1).records
+    graph, made = definitions.resolve_asset_graph(), newest_record(instance, key.to_user_string(), character)
     for check in graph.get_check_keys_for_assets({key}):
         if not graph.get_check_spec(check).blocking or not made:
             continue
-        last = instance.event_log_storage.get_latest_asset_check_execution_by_key([check]).get(check)
-        evaluation = last.evaluation if last and last.run_id == made[0].run_id else None
+        evaluation = evaluation_of(instance, check, made)
         if evaluation and not evaluation.passed:
             return f"its check {check.name} failed: {evaluation.description}"
     return FRESH
