@@ -78,8 +78,8 @@ def run(
 def require_passed(
     instance: dg.DagsterInstance, stage: Stage, partition: str | None, workshop: Workshop, progress: Progress
 ) -> None:
-    """Judge a version that need not be made again under the rules of now. Raises StageFailed when it is blocked: the same
-    inputs would give the same again.
+    """Judge a version that need not be made again under the rules of now. Raises StageFailed when it is blocked: the
+    same inputs would give the same again.
     """
     name = title(stage.name, partition)
     for verdict in verdicts.judge_again(instance, stage, partition, workshop):

@@ -18,10 +18,14 @@ from orchestration.checks.rules import DriftRule
 from orchestration.checks.subject import Subject
 from orchestration.checks.suites import Suite
 
+BINS = 10
+"""Bins that hold equal shares of the reference."""
+ALL = "all rows"
+
 
 def judge(suite: Suite, subject: Subject) -> tuple[list[Finding], dict[str, Any]]:
-    """Findings on each column, of all rows and of each source that both versions have. None, with the reason, where there
-    is nothing to compare with.
+    """Findings on each column, of all rows and of each source that both versions have. None, with the reason, where
+    there is nothing to compare with.
     """
     asset, production = subject.stage.name, subject.production
     try:

@@ -35,8 +35,8 @@ def type_name(kind: pa.DataType) -> str:
 
 
 def read(path: Path, group_sizes: Sequence[int] | None = None) -> pd.DataFrame:
-    """The file without its pictures. A list column `c` becomes `c_length`, `c_lowest`, `c_highest` and `c_finite`; where
-    the sizes of the character's groups are known, `discrete_outside` counts the choices that no group has.
+    """The file without its pictures. A list column `c` becomes `c_length`, `c_lowest`, `c_highest` and `c_finite`;
+    where the sizes of the character's groups are known, `discrete_outside` counts the choices that no group has.
     """
     schema = pq.read_schema(path)
     lists = [field.name for field in schema if pa.types.is_list(field.type)]
@@ -83,8 +83,8 @@ def _outside(values: np.ndarray, lengths: np.ndarray, sizes: Sequence[int]) -> n
 
 
 def pictures(path: Path, frame: pd.DataFrame, count: int) -> pd.DataFrame:
-    """About `count` rows of the table, some of each source, always the same ones, with what opening them shows: sides in
-    pixels, or the error; of label maps also the highest class and the face's share.
+    """About `count` rows of the table, some of each source, always the same ones, with what opening them shows: sides
+    in pixels, or the error; of label maps also the highest class and the face's share.
     """
     rows = sample(path, frame, count)
     known = set(pq.read_schema(path).names) & {"image", "labels"}

@@ -15,6 +15,8 @@ from orchestration.checks.production import NoReference
 from orchestration.checks.rules import MetricRule
 from orchestration.checks.subject import Subject
 
+NOT_REPORTED = "not reported"
+
 
 def judge(subject: Subject) -> tuple[list[Finding], dict[str, Any]]:
     """A finding for each thing that a rule asks of a metric."""
