@@ -125,10 +125,11 @@ def _observed(result: ExpectationValidationResult, failing: int) -> str:
     found = result.result
     if "unexpected_count" in found:
         total = int(found["element_count"])
-        return f"{failing:,} of {total:,} rows fail" if failing else f"{total:,} rows"
+        return f"{failing:,} of {total:,} rows fail" if failing else f"{total:,} row{'s' * (total != 1)}"
     if missing := found.get("partial_missing_list"):
         return f"missing: {', '.join(map(str, missing))}"
-    return _short(found.get("observed_value"))
+    observed = found.get("observed_value")
+    return "all there" if observed is None else _short(observed)
 
 
 def _error(info: Any) -> str:

@@ -60,12 +60,16 @@ class Verdict:
     def expectations(self) -> list[dict[str, Any]]:
         return _records(self.metadata.get(report.EXPECTATIONS))
 
+    def facts(self) -> dict[str, Any]:
+        """The rest of what the check tells: how much it looked at, with what it compared."""
+        return {name: value for name, value in self.metadata.items() if isinstance(value, str | int | float)}
+
     def __str__(self) -> str:
         return f"{self.asset} failed its check {self.check}: {self.description}"
 
 
 def _records(value: Any) -> list[dict[str, Any]]:
-    return [dict(record.data) for record in value] if value else []
+    return [dict(record.data) for record in value.records] if value else []
 
 
 def newest(instance: dg.DagsterInstance, stage: Stage, character: str | None, workshop: Workshop) -> list[Verdict]:
