@@ -64,8 +64,8 @@ def _compare(
 ) -> list[Finding]:
     frame = pd.DataFrame({name: new[name].astype(np.float64) for name in columns if name in new}).dropna()
     expectations, shares = [], {}
-    for name in frame if len(frame) else []:
-        if name in old and (partition := quantile_bins(old[name].dropna().to_numpy(np.float64))):
+    for name in columns if len(frame) else []:
+        if name in frame and name in old and (partition := quantile_bins(old[name].dropna().to_numpy(np.float64))):
             allowed = allowance(len(partition["weights"]) + 2, len(old), len(frame), rule.chance)
             expectations.append(_expectation(name, partition, rule.limit(name) + allowed, allowed))
             shares[name] = bins(partition, frame[name].to_numpy())

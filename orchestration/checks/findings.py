@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,8 @@ class Look:
 
 def validate(look: Look) -> list[Finding]:
     """Put the expectations to the frame, in one batch."""
+    if not look.expectations:
+        return []
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
@@ -115,7 +118,8 @@ def _expected(kwargs: Mapping[str, Any]) -> str:
 
 
 def _short(value: Any, longest: int = 80) -> str:
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    fraction = isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral)
+    text = f"{value:.4g}" if fraction else str(value)
     return text if len(text) <= longest else f"{text[:longest]}…"
 
 
@@ -143,8 +147,9 @@ def _error(info: Any) -> str:
 
 def _rows(kwargs: Mapping[str, Any], found: Mapping[str, Any]) -> list[dict[str, Any]]:
     column = kwargs.get("column")
-    if listed := found.get("partial_unexpected_index_list"):
-        return [_row(entry, column) for entry in listed[:SHOWN_ROWS]]
+    # Rows that nothing names are numbers here.
+    if named := [entry for entry in found.get("partial_unexpected_index_list") or () if isinstance(entry, Mapping)]:
+        return [_row(entry, column) for entry in named[:SHOWN_ROWS]]
     values = found.get("partial_unexpected_list") or found.get("partial_missing_list") or []
     return [{"value": str(value)} for value in values[:SHOWN_ROWS]]
 
@@ -153,7 +158,7 @@ def _row(entry: Mapping[str, Any], column: str | None) -> dict[str, Any]:
     """A failing row as Great Expectations names it: its values, and what it is recognised by."""
     names = {name: str(entry[name]) for name in IDENTIFYING if name in entry}
     values = {name: value for name, value in entry.items() if name not in IDENTIFYING}
-    if column in entry:
+    if column is not None and column in entry:
         value: Any = entry[column]
     else:
         value = ", ".join(f"{name} {value}" for name, value in values.items())

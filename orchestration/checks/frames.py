@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from models import images
@@ -58,7 +57,7 @@ def _batches(path: Path, column: str) -> Iterator[pa.RecordBatch]:
 
 def _describe(name: str, lists: pa.ListArray, sizes: Sequence[int] | None) -> pd.DataFrame:
     """What is said of each list; missing lists have missing values, empty ones no lowest and no highest."""
-    lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False).astype(np.float64)
+    lengths = lists.value_lengths().to_numpy(zero_copy_only=False).astype(np.float64)
     values = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float64)
     filled = np.flatnonzero(lengths > 0)
     lowest, highest = np.full(len(lengths), np.nan), np.full(len(lengths), np.nan)

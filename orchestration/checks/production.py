@@ -14,6 +14,9 @@ from orchestration import lineage
 from orchestration.registry import PRODUCTION, Registry
 from orchestration.store import Store
 
+PAGE = 100
+"""Materialisations that are read at once: Dagster cannot be asked for one by its data version."""
+
 
 class NoReference(Exception):
     """There is nothing to compare with; the message says why."""
@@ -67,16 +70,16 @@ class Production:
 
 def _metadata_of(instance: dg.DagsterInstance, asset: str, md5: str, character: str | None) -> dict[str, Any] | None:
     """What the newest run that made exactly this content said of it."""
-    records = dg.EventRecordsFilter(
-        dg.DagsterEventType.ASSET_MATERIALIZATION,
-        dg.AssetKey(asset),
-        asset_partitions=[character] if character else None,
-        tags={lineage.VERSION_TAG: md5},
-    )
-    for record in instance.get_event_records(records, limit=1):
-        if made := record.event_log_entry.asset_materialization:
-            return {name: value.value for name, value in made.metadata.items()}
-    return None
+    records, cursor = dg.AssetRecordsFilter(dg.AssetKey(asset), [character] if character else None), None
+    while True:
+        found = instance.fetch_materializations(records, limit=PAGE, cursor=cursor)
+        for record in found.records:
+            made = record.event_log_entry.asset_materialization
+            if made and (made.tags or {}).get(lineage.VERSION_TAG) == md5:
+                return {name: value.value for name, value in made.metadata.items()}
+        if not found.has_more:
+            return None
+        cursor = found.cursor
 
 
 def numbers(metadata: Mapping[str, Any]) -> dict[str, float]:

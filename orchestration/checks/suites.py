@@ -151,7 +151,9 @@ def _parameters(table: Table) -> list[Expectation]:
 
 
 def _pictures(table: Table) -> Look:
-    """A sample of pictures and label maps, opened."""
+    """A sample of pictures and label maps, opened; of an empty table there is none, and nothing is asked."""
+    if table.frame.empty:
+        return Look(table.frame, [])
     frame, size = table.pictures, table.subject.config.get("size")
     side = frame["image_width"] if size is None else size
     maps = frame["labels_width"].notna()
