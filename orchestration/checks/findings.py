@@ -35,13 +35,14 @@ class Finding:
     """Some of them: `value`, and the columns by which a row is recognised."""
 
     def __str__(self) -> str:
-        named = f"{self.expectation} {self.column}".strip() + (f" ({self.about})" if self.about else "")
-        shown = (
-            ", ".join(f"{name}: {self.rows[0][name]}" for name in ("id", "value") if name in self.rows[0])
-            if self.rows
-            else ""
-        )
-        return f"{named}: {self.observed}" + (f", first {shown}" if shown else "")
+        """The expectation, its column, how many rows fail, and the first of them; or what was seen, and expected."""
+        about = f" ({self.about})" if self.about else ""
+        return f"{self.expectation} {self.column}".strip() + f"{about}: {self.observed}, {self._detail()}"
+
+    def _detail(self) -> str:
+        if not self.rows:
+            return f"expected {self.expected}"
+        return f"first {', '.join(f'{name}: {self.rows[0][name]}' for name in ('id', 'value') if name in self.rows[0])}"
 
 
 @dataclass(frozen=True)

@@ -156,9 +156,11 @@ def evaluation_of(
     cursor = None
     while records := instance.event_log_storage.get_asset_check_execution_history(check, HISTORY, cursor):
         for record in records:
-            target = record.evaluation.target_materialization_data if record.evaluation else None
+            # One that is planned has no result yet.
+            evaluation = record.evaluation if isinstance(record.evaluation, AssetCheckEvaluation) else None
+            target = evaluation.target_materialization_data if evaluation else None
             if target and target.storage_id == made.storage_id:
-                return record.evaluation
+                return evaluation
         if records[-1].create_timestamp < made.timestamp:
             return None
         cursor = records[-1].id

@@ -115,7 +115,7 @@ def test_each_broken_expectation_is_named(
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
-        ([], "row_count_to_be_between: 0"),
+        ([], "row_count_to_be_between: 0, expected min_value: 1"),
         ([face(1), face(2)], "distinct_values_to_contain_set split: missing: train"),
     ],
 )
