@@ -37,11 +37,12 @@ class Finding:
     def __str__(self) -> str:
         """The expectation, its column, how many rows fail, and the first of them; or what was seen, and expected."""
         about = f" ({self.about})" if self.about else ""
-        return f"{self.expectation} {self.column}".strip() + f"{about}: {self.observed}, {self._detail()}"
+        came = ", ".join(filter(None, [self.observed, self._detail()]))
+        return f"{self.expectation} {self.column}".strip() + f"{about}: {came}"
 
     def _detail(self) -> str:
         if not self.rows:
-            return f"expected {self.expected}"
+            return f"expected {self.expected}" if self.expected else ""
         return f"first {', '.join(f'{name}: {self.rows[0][name]}' for name in ('id', 'value') if name in self.rows[0])}"
 
 

@@ -95,6 +95,11 @@ def test_with_nothing_to_compare_with_it_passes_and_says_why(tmp_path: Path, pro
     assert result.passed and reason in str(result.description)
 
 
+def test_the_same_few_values_many_times_are_no_drift(tmp_path: Path) -> None:
+    few = together(tmp_path / "old", *[sample(7, 1)] * 300)
+    assert judged(together(tmp_path / "new", *[sample(7, 1)] * 200), good.MadeFrom(few), divergence=1e-9).passed
+
+
 def test_a_constant_column_has_no_distribution_to_drift_from() -> None:
     assert drift.quantile_bins(np.zeros(50)) is None
     assert drift.quantile_bins(np.empty(0)) is None
