@@ -100,7 +100,7 @@ def judge_again(
         before = evaluation_of(instance, dg.AssetCheckKey(dg.AssetKey(stage.name), check.name), made)
         if before and _rule(before) == check.rule and not every and (before.passed or not check.blocking):
             continue
-        after = _as_evaluation(checks.judge(check, subject), check, made)
+        after = as_evaluation(checks.judge(check, subject), check, made)
         if before and _told(before) == _told(after):
             continue
         instance.report_runless_asset_event(after)
@@ -194,7 +194,7 @@ def _told(evaluation: AssetCheckEvaluation) -> tuple[Any, ...]:
     return evaluation.passed, evaluation.description, _rule(evaluation), evaluation.severity
 
 
-def _as_evaluation(result: dg.AssetCheckResult, check: checks.Check, made: EventLogRecord) -> AssetCheckEvaluation:
+def as_evaluation(result: dg.AssetCheckResult, check: checks.Check, made: EventLogRecord) -> AssetCheckEvaluation:
     assert result.asset_key is not None
     return AssetCheckEvaluation(
         asset_key=result.asset_key,
