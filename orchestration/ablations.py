@@ -25,7 +25,7 @@ from pydantic import BaseModel, ValidationError
 
 from orchestration import lineage
 from orchestration.catalog import Stage
-from orchestration.configuration import config_hash, flatten, resolve
+from orchestration.configuration import config_hash, flatten, merged, resolve
 from orchestration.definitions import build, make_workshop
 from orchestration.instance import only_runner
 from orchestration.pipeline import StageFailed
@@ -116,16 +116,6 @@ def choose(found: Variants, names: Sequence[str]) -> dict[str, Variant]:
     wanted = set(names) or {name for name, variant in found.variants.items() if not variant.slow}
     order = [FULL, *(name for name in found.variants if name in wanted and name != FULL)]
     return {name: found.variants[name] for name in order}
-
-
-def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` with `changes`, mapping by mapping."""
-    both = {
-        name: merged(values[name], change)
-        for name, change in changes.items()
-        if isinstance(change, Mapping) and isinstance(values.get(name), Mapping)
-    }
-    return {**values, **changes, **both}
 
 
 def configure(

@@ -69,7 +69,7 @@ def stage_asset(stage: Stage, config: BaseModel, workshop: Workshop) -> dg.Asset
         code_version=code_version(stage, config),
         pool=executors.pool(stage, workshop.settings),
         op_tags=executors.op_tags(stage, workshop.settings),
-        check_specs=checks.specs(stage),
+        check_specs=checks.specs(stage, workshop.rules),
         automation_condition=retrain(workshop.settings),
         retry_policy=RETRY_POLICY,
     )

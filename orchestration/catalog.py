@@ -49,7 +49,9 @@ class Stage:
     by_character: bool = False
     resources: Resources = Resources()
     tables: tuple[str, ...] = ()
-    """Tables to check, by their name in orchestration/checks.py."""
+    """Tables to check, by their name in orchestration/checks/suites.py."""
+    drift: tuple[str, ...] = ()
+    """Those of them that are compared with what production was made from."""
     module: Any = field(default=None, compare=False)
     """The stage itself, where it is not `stages.<name>`."""
 
@@ -74,6 +76,7 @@ STAGES: tuple[Stage, ...] = (
         ("warp", "parquet", "dvc"),
         resources=Resources(gpus=1, cpus=4, memory_gb=8),
         tables=("portraits",),
+        drift=("portraits",),
         description="Synthetic photos of people who do not exist: random camera, pose, expression, light, background, "
         "with identity, parameters, labels and landmarks.",
     ),
@@ -83,6 +86,7 @@ STAGES: tuple[Stage, ...] = (
         ("mediapipe", "parquet", "dvc"),
         resources=Resources(cpus=4, memory_gb=8),
         tables=("faces", "quarantine", "verification_pairs"),
+        drift=("faces",),
         description="Every photo set, aligned to the reference frame by 68 landmarks; pose, quality, quarantine.",
     ),
     Stage(

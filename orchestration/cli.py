@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from orchestration.commands import lineage, models, operations
+from orchestration.commands import checks, lineage, models, operations
 from orchestration.commands.ablate import ablate
 from orchestration.commands.character import app as character_app
 from orchestration.export import Base
@@ -278,6 +278,7 @@ def scorecard(
 
 
 app.command()(ablate)
+checks.add_to(app)
 models.add_to(app)
 lineage.add_to(app)
 operations.add_to(app)

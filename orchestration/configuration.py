@@ -12,8 +12,11 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from orchestration.catalog import Stage
+from orchestration.checks.rules import Rules
 
 PROFILES = Path(__file__).with_name("profiles")
+CHECKS = "checks"
+"""The section of a profile that is no stage's: what the checks ask for."""
 
 
 class ProfileError(ValueError):
@@ -30,13 +33,35 @@ def resolve(profile: str, stages: Sequence[Stage]) -> dict[str, BaseModel]:
     profile: the name of a file in orchestration/profiles/, or a path that ends in .yaml. Raises ProfileError.
     """
     overrides = _read(profile)
-    unknown = sorted(set(overrides) - {stage.name for stage in stages})
+    unknown = sorted(set(overrides) - {stage.name for stage in stages} - {CHECKS})
     if unknown:
         raise ProfileError(
             f"profile {profile}: no stage is called {', '.join(unknown)}; "
             f"stages: {', '.join(stage.name for stage in stages)}"
         )
     return {stage.name: _configure(profile, stage, overrides.get(stage.name) or {}) for stage in stages}
+
+
+def resolve_checks(profile: str, stages: Sequence[Stage]) -> Rules:
+    """What the checks ask for under this profile. Raises ProfileError."""
+    changes = _read(profile).get(CHECKS) or {}
+    unknown = sorted(set(changes.get("metrics") or {}) - {stage.name for stage in stages})
+    if unknown:
+        raise ProfileError(f"profile {profile}, section {CHECKS}: metrics: no stage is called {', '.join(unknown)}")
+    try:
+        return Rules.model_validate(merged(Rules().model_dump(), changes))
+    except ValidationError as error:
+        raise ProfileError(f"profile {profile}, section {CHECKS}: {problems(error)}") from error
+
+
+def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` with `changes`, mapping by mapping."""
+    both = {
+        name: merged(values[name], change)
+        for name, change in changes.items()
+        if isinstance(change, Mapping) and isinstance(values.get(name), Mapping)
+    }
+    return {**values, **changes, **both}
 
 
 def _read(profile: str) -> Mapping[str, Any]:
@@ -55,8 +80,12 @@ def _configure(profile: str, stage: Stage, overrides: Mapping[str, Any]) -> Base
     try:
         return stage.code.Config(**overrides)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}" for e in error.errors())
-        raise ProfileError(f"profile {profile}, stage {stage.name}: {problems}") from error
+        raise ProfileError(f"profile {profile}, stage {stage.name}: {problems(error)}") from error
+
+
+def problems(error: ValidationError) -> str:
+    """What is wrong with which keys, on one line."""
+    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}" for e in error.errors())
 
 
 def config_hash(config: BaseModel) -> str:

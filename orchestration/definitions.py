@@ -7,7 +7,7 @@ import dagster as dg
 from orchestration import notifications, production, retraining
 from orchestration.assets import all_assets
 from orchestration.catalog import STAGES, Stage
-from orchestration.configuration import resolve
+from orchestration.configuration import resolve, resolve_checks
 from orchestration.executors import executor
 from orchestration.progress import Progress
 from orchestration.settings import Settings
@@ -32,8 +32,15 @@ def build(
 
 
 def make_workshop(settings: Settings, stages: Sequence[Stage]) -> Workshop:
+    """What the assets of these stages share. Raises ProfileError."""
     characters = dg.StaticPartitionsDefinition(settings.character_names())
-    return Workshop(settings, characters, frozenset(stage.name for stage in stages if stage.by_character))
+    return Workshop(
+        settings,
+        characters,
+        frozenset(stage.name for stage in stages if stage.by_character),
+        {stage.name: stage for stage in stages},
+        resolve_checks(settings.profile, stages),
+    )
 
 
 @dg.definitions

@@ -15,13 +15,14 @@ import dagster as dg
 
 from orchestration import executors, lineage
 from orchestration.catalog import Stage
+from orchestration.checks import verdicts
 from orchestration.definitions import build, make_workshop
 from orchestration.instance import RUN_TAG, only_runner
 from orchestration.progress import Progress, duration
 from orchestration.recovery import why_it_failed
 from orchestration.settings import Settings
-from orchestration.staleness import why_not_fresh
-from orchestration.workshop import title
+from orchestration.staleness import why_stale
+from orchestration.workshop import Workshop, title
 
 PARTITION_TAG = "dagster/partition"
 LAUNCH_TAG = "likeness/launch"
@@ -70,13 +71,14 @@ def run(
     if not chosen:
         raise UnknownAsset(f"no asset is called {only}; assets: {', '.join(stage.name for stage in stages)}")
     executors.require_reachable(settings)
-    definitions = build(settings, stages, progress)
+    definitions, workshop = build(settings, stages, progress), make_workshop(settings, stages)
     with only_runner(settings, instance):
         observe_sources(settings, instance, stages, character)
         for number, stage in enumerate(chosen, 1):
             partition = character if stage.by_character else None
             name = title(stage.name, partition)
-            if not force and not why_not_fresh(definitions, instance, stage.name, partition):
+            if not force and not why_stale(definitions, instance, stage.name, partition):
+                require_passed(instance, stage, partition, workshop, progress)
                 outcome.fresh.append(name)
                 continue
             _make(settings, definitions, instance, stage, partition, progress, f"[{number}/{len(chosen)}] {name}")
@@ -84,6 +86,23 @@ def run(
             outcome.refused += refusals(instance, stage.name, partition)
     outcome.seconds = time.monotonic() - began
     return outcome
+
+
+def require_passed(
+    instance: dg.DagsterInstance, stage: Stage, partition: str | None, workshop: Workshop, progress: Progress
+) -> None:
+    """Judge a version that need not be made again under the rules of now. Raises StageFailed when it is blocked: the
+    same inputs would give the same again.
+    """
+    name = title(stage.name, partition)
+    for verdict in verdicts.judge_again(instance, stage, partition, workshop):
+        progress.end(f"{name}  check {verdict.check} judged again: {verdict.description}")
+    failed = [verdict for verdict in verdicts.newest(instance, stage, partition, workshop) if verdict.blocks]
+    if failed:
+        raise StageFailed(
+            f"{failed[0]}\nThe rows: `likeness checks {stage.name}`. It was not made again, since nothing that it is "
+            "made of changed: change that, or the rule (`checks` in the profile), or make it again with --force"
+        )
 
 
 def observe_sources(
@@ -120,10 +139,22 @@ def _make(
         result = _execute_elsewhere(settings, instance, stage, partition, lambda line: progress.show(f"{name}  {line}"))
     else:
         result = _execute_here(definitions, instance, stage, partition)
+    failed = [evaluation for evaluation in result.get_asset_check_evaluations() if not evaluation.passed]
     if not result.success:
         progress.end(f"{name}  failed after {duration(time.monotonic() - began)}")
+        if blocking := next(filter(blocks, failed), None):
+            raise StageFailed(
+                f"{stage.name} failed its check {blocking.check_name}: {blocking.description}\n"
+                f"The rows: `likeness checks {stage.name}`"
+            )
         raise StageFailed(f"{stage.name} failed: {reason(result)}")
+    for evaluation in failed:
+        progress.end(f"{name}  warning, check {evaluation.check_name}: {evaluation.description}")
     progress.end(f"{name}  done in {duration(time.monotonic() - began)}")
+
+
+def blocks(evaluation: dg.AssetCheckEvaluation) -> bool:
+    return bool(evaluation.blocking) and evaluation.severity == dg.AssetCheckSeverity.ERROR
 
 
 def _execute_here(

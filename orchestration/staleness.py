@@ -11,6 +11,8 @@ from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGra
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContext
 
+from orchestration.checks.verdicts import evaluation_of, newest_record
+
 FRESH = ""
 
 
@@ -32,11 +34,18 @@ class _OneLook(LoadingContext):
 def why_not_fresh(
     definitions: dg.Definitions, instance: dg.DagsterInstance, asset: str, character: str | None = None
 ) -> str:
-    """Why the asset has to be made, "" when it has not.
+    """Why the asset cannot be taken as it is, "" when it can: it has to be made, or it failed a blocking check.
 
     Looks one level up: ask for parents first, and make them when they need it.
     """
     return Staleness(instance, definitions.resolve_asset_graph()).why(dg.AssetKey(asset), character)
+
+
+def why_stale(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, asset: str, character: str | None = None
+) -> str:
+    """Why the asset has to be made, "" when nothing that it is made of changed since it was."""
+    return Staleness(instance, definitions.resolve_asset_graph()).stale(dg.AssetKey(asset), character)
 
 
 class Staleness:
@@ -50,30 +59,31 @@ class Staleness:
 
     def why(self, key: dg.AssetKey, character: str | None = None) -> str:
         """As `why_not_fresh`; sources are always fresh."""
+        return self.stale(key, character) or self._failed_check(key, character)
+
+    def stale(self, key: dg.AssetKey, character: str | None = None) -> str:
+        """As `why_stale`."""
         status = self._resolver.get_status(key, character)
         if status == StaleStatus.MISSING:
             return "missing"
-        if status == StaleStatus.STALE:
-            causes = {
-                f"{cause.dependency_asset_key.to_user_string()} {cause.reason}"
-                if cause.dependency_asset_key
-                else cause.reason
-                for cause in self._resolver.get_stale_causes(key, character)
-            }
-            return "; ".join(sorted(causes))
-        return self._failed_check(key, character)
+        if status != StaleStatus.STALE:
+            return FRESH
+        causes = {
+            f"{cause.dependency_asset_key.to_user_string()} {cause.reason}"
+            if cause.dependency_asset_key
+            else cause.reason
+            for cause in self._resolver.get_stale_causes(key, character)
+        }
+        return "; ".join(sorted(causes))
 
     def _failed_check(self, key: dg.AssetKey, character: str | None) -> str:
         """A blocking check that the newest version did not pass: Dagster keeps the version, and calls it fresh."""
         checks = [check for check in self._graph.get_check_keys_for_assets({key}) if self._graph.get(check).blocking]
-        if not checks:
+        made = newest_record(self._instance, key.to_user_string(), character) if checks else None
+        if made is None:
             return FRESH
-        records = dg.AssetRecordsFilter(key, asset_partitions=[character] if character else None)
-        made = self._instance.fetch_materializations(records, limit=1).records
-        latest = self._instance.event_log_storage.get_latest_asset_check_execution_by_key(checks)
         for check in checks:
-            last = latest.get(check)
-            evaluation = last.evaluation if last and made and last.run_id == made[0].run_id else None
+            evaluation = evaluation_of(self._instance, check, made)
             if evaluation and not evaluation.passed:
                 return f"its check {check.name} failed: {evaluation.description}"
         return FRESH

@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from pydantic import BaseModel
 
 from orchestration import checks, lineage
 from orchestration.catalog import SOURCES, Stage
+from orchestration.checks import verdicts
+from orchestration.checks.rules import Rules
+from orchestration.checks.subject import Subject
 from orchestration.configuration import config_hash, flatten
 from orchestration.pictures import as_markdown
 from orchestration.progress import Progress
@@ -39,6 +42,9 @@ class Workshop:
     characters: dg.StaticPartitionsDefinition
     by_character: frozenset[str]
     """The assets that are made once for each character."""
+    stages: Mapping[str, Stage] = field(default_factory=dict)
+    rules: Rules = field(default_factory=Rules)
+    """What the checks ask for."""
 
     @property
     def store(self) -> Store:
@@ -122,10 +128,23 @@ def run_stage(
             stage_scope = stage_context(workshop, stage, checkpoints, run, progress)
             metrics = call(stage, folders, config, draft.folder, stage_scope)
             seconds = time.monotonic() - stage_began
-            results = checks.results(stage, draft.folder)
         folder, md5 = draft.folder, draft.md5
         log_outcome(run, folder, metrics, md5)
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
+    # What fails is in the store by now, so that its rows can be looked at; `input_versions` lets nobody read it.
+    results = checks.results(
+        Subject(
+            stage,
+            character,
+            md5,
+            workshop.rules,
+            verdicts.production_of(workshop, context.instance, character),
+            config.model_dump(mode="json"),
+            metrics,
+            lambda: folder,
+            (lambda: folders["character"]) if "character" in folders else None,
+        )
+    )
     metadata = describe(folder, metrics, md5, config, versions, run)
     metadata |= {"seconds": seconds, "seconds_around_the_stage": time.monotonic() - began - seconds}
     return dg.MaterializeResult(data_version=dg.DataVersion(md5), metadata=metadata, check_results=results)
@@ -137,7 +156,7 @@ def input_versions(
     """The recorded version of each input.
 
     Dagster notes the versions of inputs before the step begins, so a source that changed since it was last seen is
-    recorded now and the step tried again. Raises dagster.Failure when an input was never made.
+    recorded now and the step tried again. Raises dagster.Failure when an input was never made or failed its checks.
     """
     names = stage.code.INPUTS
     changed = [name for name in names if workshop.is_source(name) and workshop.observe(instance, name, character)]
@@ -149,7 +168,21 @@ def input_versions(
         raise dg.Failure(
             f"{stage.name} needs {', '.join(missing)}, which was never made: run `likeness run` without --only"
         )
+    require_passed(instance, stage, character, workshop)
     return {name: version for name, version in versions.items() if version is not None}
+
+
+def require_passed(instance: dg.DagsterInstance, stage: Stage, character: str | None, workshop: Workshop) -> None:
+    """Raises dagster.Failure when an input's newest version failed a blocking check: nothing is made from it."""
+    for name in stage.code.INPUTS:
+        if origin := workshop.stages.get(name):
+            partition = character if origin.by_character else None
+            if failed := verdicts.blocking(instance, origin, partition, workshop):
+                raise dg.Failure(
+                    f"{stage.name} would read a version that must not be read: {failed[0]}; the rows: "
+                    f"`likeness checks {name}`",
+                    allow_retries=False,
+                )
 
 
 def checkpoint_folder(

@@ -330,12 +330,23 @@ class _Stage:
     def evaluate(self, step: int) -> dict[str, float]:
         """Recovery of known parameters on people and renders that were held out."""
         values: dict[str, float] = {}
-        for name, known in (("portraits", self.people.get("val")), ("pairs", self.renders["val"])):
-            if known is not None and len(known) > 2:
-                x = self.encoder(known.features.to(self.context.device)).cpu()
-                found = recovery(x, known.x, self.schema.n_sliders, self.schema.group_sizes)
-                values |= {f"{name}_{key}": value for key, value in found.items()}
+        for name, known in self._held_out():
+            x = self.encoder(known.features.to(self.context.device)).cpu()
+            found = recovery(x, known.x, self.schema.n_sliders, self.schema.group_sizes)
+            values |= {f"{name}_{key}": value for key, value in found.items()}
         return values
+
+    def baseline(self) -> dict[str, float]:
+        """The recovery of the average face: whoever is shown, it says the neutral parameters."""
+        neutral, values = torch.from_numpy(self.schema.neutral()), {}
+        for name, known in self._held_out():
+            found = recovery(neutral.expand_as(known.x), known.x, self.schema.n_sliders, self.schema.group_sizes)
+            values |= {f"{name}_{key}_average_face": value for key, value in found.items()}
+        return values
+
+    def _held_out(self) -> list[tuple[str, Known]]:
+        known = (("portraits", self.people.get("val")), ("pairs", self.renders["val"]))
+        return [(name, one) for name, one in known if one is not None and len(one) > 2]
 
     def run(self, out: Path) -> dict[str, float]:
         config = self.config
@@ -356,7 +367,7 @@ class _Stage:
         }
         save_model(out, self.encoder, meta)
         self._sheet(out)
-        return final
+        return final | self.baseline()
 
     @torch.no_grad()
     def _sheet(self, out: Path) -> None:

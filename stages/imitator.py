@@ -23,6 +23,9 @@ from stages.training import Batch, Optimiser, Training, load_weights, read_meta,
 VERSION = "1"
 INPUTS = ("rendered_pairs", "character")
 
+AVERAGED = 200
+"""Training pictures that the baseline is the mean of."""
+
 
 class Config(BaseModel, frozen=True, extra="forbid"):
     """Architecture and training; defaults are the published ones (512 pixels, SGD 0.01 falling by 0.9 every 50 of 500
@@ -76,7 +79,7 @@ def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context)
     architecture = {"n_parameters": schema.width, "size": config.size, "width": config.width, "drop": config.drop}
     save_model(out, imitator, {"model": "transposed", **architecture, "validation": final})
     _sheet(imitator, schema, pairs[pairs["split"] != "train"].head(16), out, context.device)
-    return final
+    return final | ({} if validation_rows.empty else baseline(pictures, validation_rows))
 
 
 def load(folder: Path) -> Imitator:
@@ -110,6 +113,15 @@ def score(imitator: Imitator, schema: Schema, rows: pd.DataFrame, device: str, b
             in_head += ((error.square() * mask).sum((1, 2, 3)) / (3 * mask.sum((1, 2, 3))).clamp(min=1)).tolist()
     result = {"l1": float(np.mean(absolute)), "psnr": _psnr(squared)}
     return result | ({"psnr_head": _psnr(in_head)} if in_head else {})
+
+
+def baseline(pictures: tables.Pictures, validation_rows: pd.DataFrame) -> dict[str, float]:
+    """PSNR, dB, of always drawing the mean training picture."""
+    at = np.unique(np.linspace(0, len(pictures) - 1, AVERAGED).astype(int))
+    mean = torch.stack([pictures[[k]][0].float() for k in at]).mean(0) / 255
+    unseen = tables.Pictures(validation_rows["image"].tolist(), pictures.size, cache_bytes=0)
+    squared = [float((unseen[[k]][0].float() / 255 - mean).square().mean()) for k in range(len(unseen))]
+    return {"psnr_mean_picture": _psnr(squared)}
 
 
 def _psnr(squared: list[float]) -> float:

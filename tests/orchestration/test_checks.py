@@ -1,112 +1,283 @@
-"""Tables that break an expectation stop the pipeline, and say which."""
+"""Tables that break an expectation fail a check, and it says which and shows the rows."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
-import pandas as pd
+import numpy as np
+import pyarrow as pa
 import pytest
 
-from orchestration import checks, pipeline
-from orchestration.catalog import STAGES, Stage
-from orchestration.progress import Progress
-from orchestration.settings import Settings
+from orchestration import checks
+from orchestration.checks import frames, report
+from orchestration.checks.rules import Rules
 from stages import tables
-from tests.orchestration.conftest import stage
+from tests.orchestration import good_tables as good
+from tests.orchestration.good_tables import face, label_map, pair, picture, refused, verification_pair
 
-FACES = next(entry for entry in STAGES if entry.name == "aligned_faces")
-
-
-def face(number: int, **values: Any) -> dict[str, Any]:
-    splits = ("train", "val", "test")
-    return {
-        "id": f"portraits/{number}", "source": "portraits", "person": str(number), "split": splits[number % 3],
-        "image": b"x",
-        "yaw": 1.0, "pitch": 2.0, "roll": 0.0, "sharpness": 50.0, "brightness": 0.5, "n_faces": 1, "landmarks": [0.0],
-    } | values  # fmt: skip
+COUNT = 6
 
 
-def pair(first: str, second: str, **values: Any) -> dict[str, Any]:
-    return {"source": "lfw", "fold": 0, "first": first, "second": second, "same": True} | values
-
-
-def check(
-    folder: Path, faces: list[dict[str, Any]], quarantined: int = 0, pairs: Sequence[dict[str, Any]] = ()
-) -> dict[str, str]:
+def failed(asset: str, folder: Path, rules: Rules | None = None) -> dict[str, str]:
     """Descriptions of the failed checks."""
-    tables.write(folder / "verification_pairs.parquet", pairs, tables.VERIFICATION_PAIRS_SCHEMA)
-    pd.DataFrame(faces).to_parquet(folder / "faces.parquet")
-    reasons = [{"id": f"q{k}", "source": "photos", "reason": "no face"} for k in range(quarantined)]
-    pd.DataFrame(reasons, columns=["id", "source", "reason"]).astype("str").to_parquet(folder / "quarantine.parquet")
-    return {
-        str(result.check_name): str(result.description) for result in checks.results(FACES, folder) if not result.passed
+    found = checks.results(good.subject(asset, folder, rules))
+    return {str(result.check_name): str(result.description) for result in found if not result.passed}
+
+
+@pytest.mark.parametrize("asset", good.MAKERS)
+def test_good_tables_pass(tmp_path: Path, asset: str) -> None:
+    _, make = good.MAKERS[asset]
+    others: dict[str, Any] = {"quarantine": [refused(0)]}
+    if asset == "aligned_faces":
+        others["verification_pairs"] = [verification_pair("portraits/0", "q0", fold=9, same=False)]
+    assert failed(asset, good.write(tmp_path, asset, [make(number) for number in range(COUNT)], **others)) == {}
+
+
+def sliders(first: float, length: int = good.SCHEMA.n_sliders) -> list[float]:
+    return [first, *[0.5] * (length - 1)]
+
+
+NAN = float("nan")
+BROKEN_EXAMPLES = [
+    ({"id": "portraits/0"}, "be_unique id"),
+    ({"id": None}, "not_be_null id"),
+    ({"split": "holdout"}, "be_in_set split"),
+    ({"split": None}, "not_be_null split"),
+    ({"parameters": sliders(1.5)}, "be_between parameters_highest"),
+    ({"parameters": sliders(-0.1)}, "be_between parameters_lowest"),
+    ({"parameters": sliders(NAN)}, "be_in_set parameters_finite"),
+    ({"parameters": sliders(0.5, 3)}, "parameters_length"),
+    ({"discrete": [0, 1]}, "discrete_length"),
+    ({"discrete": [-1, *[0] * (len(good.SCHEMA.groups) - 1)]}, "be_between discrete_lowest"),
+    ({"image": b"no picture"}, "be_null image_error"),
+    ({"image": picture()[:200]}, "be_null image_error"),
+    ({"image": None}, "be_null image_error"),
+    ({"image": picture(size=16)}, "be_in_set image_fits"),
+    ({"labels": b"no label map"}, "be_null labels_error"),
+    ({"labels": label_map(size=16)}, "be_in_set labels_fit"),
+    ({"labels": label_map(highest=11)}, "be_between labels_highest"),
+    ({"labels": label_map(face=False)}, "be_between face_share"),
+]
+OF_ONE_CHARACTER = [
+    ({"parameters": None}, "not_be_null parameters_length"),
+    ({"discrete": None}, "not_be_null discrete_length"),
+    ({"discrete": [99, *[0] * (len(good.SCHEMA.groups) - 1)]}, "be_in_set discrete_outside"),
+]
+OF_PEOPLE = [
+    ({"person": "0", "split": "test"}, "be_between splits_of_person"),
+    ({"person": None}, "not_be_null person"),
+    ({"landmarks": [0.5] * 134}, "be_in_set landmarks_length"),
+    ({"landmarks": [NAN] * 136}, "be_in_set landmarks_finite"),
+    ({"landmarks": None}, "not_be_null landmarks_length"),
+    ({"yaw": 170.0}, "be_between yaw"),
+    ({"yaw": NAN}, "not_be_null yaw"),
+    ({"pitch": -91.0}, "be_between pitch"),
+    ({"pitch": None}, "not_be_null pitch"),
+    ({"roll": 181.0}, "be_between roll"),
+    ({"roll": None}, "not_be_null roll"),
+]
+OF_PORTRAITS = [
+    ({"occluded": 1.5}, "be_between occluded"),
+    ({"occluded": None}, "not_be_null occluded"),
+    ({"exposure": -1.0}, "be_between exposure"),
+    ({"exposure": None}, "not_be_null exposure"),
+    ({"blur": -1.0}, "be_between blur"),
+    ({"blur": None}, "not_be_null blur"),
+]
+OF_FACES = [
+    ({"source": "Celeb A"}, "match_regex source"),
+    ({"source": None}, "not_be_null source"),
+    ({"sharpness": -1.0}, "be_between sharpness"),
+    ({"sharpness": None}, "not_be_null sharpness"),
+    ({"brightness": 1.5}, "be_between brightness"),
+    ({"brightness": None}, "not_be_null brightness"),
+    ({"n_faces": 0}, "be_between n_faces"),
+    ({"n_faces": None}, "not_be_null n_faces"),
+]
+BROKEN = [
+    *(("portraits", "portraits_table", *case) for case in BROKEN_EXAMPLES + OF_ONE_CHARACTER + OF_PEOPLE),
+    *(("portraits", "portraits_table", *case) for case in OF_PORTRAITS),
+    *(("aligned_faces", "faces_table", *case) for case in BROKEN_EXAMPLES + OF_PEOPLE + OF_FACES),
+    *(("rendered_pairs", "pairs_table", *case) for case in BROKEN_EXAMPLES + OF_ONE_CHARACTER),
+]
+
+
+@pytest.mark.parametrize(("asset", "check", "values", "reason"), BROKEN)
+def test_each_broken_expectation_is_named(
+    tmp_path: Path, asset: str, check: str, values: dict[str, Any], reason: str
+) -> None:
+    _, make = good.MAKERS[asset]
+    rows = [*(make(number) for number in range(COUNT)), make(9, **values)]
+    found = failed(asset, good.write(tmp_path, asset, rows))
+    assert list(found) == [check]
+    assert reason in found[check]
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ([], "row_count_to_be_between: 0, expected min_value: 1"),
+        ([face(1), face(2)], "distinct_values_to_contain_set split: missing: train"),
+    ],
+)
+def test_a_table_without_rows_to_train_on_fails(tmp_path: Path, rows: list[good.Row], reason: str) -> None:
+    assert reason in failed("aligned_faces", good.write(tmp_path, "aligned_faces", rows))["faces_table"]
+
+
+def test_a_missing_column_is_named_and_nothing_else_is_asked(tmp_path: Path) -> None:
+    good.write(tmp_path, "aligned_faces", [])
+    good.write_with_schema(tmp_path / "faces.parquet", [face(0)], yaw=None)
+    assert failed("aligned_faces", tmp_path) == {
+        "faces_table": "expect_column_distinct_values_to_contain_set column (columns and types): missing: yaw, "
+        "first value: yaw"
     }
 
 
-def test_a_good_table_passes(tmp_path: Path) -> None:
-    assert check(tmp_path, [face(number) for number in range(6)], quarantined=1) == {}
-
-
-@pytest.mark.parametrize(
-    ("broken", "reason"),
-    [
-        (face(0), "expect_column_values_to_be_unique id"),
-        (face(9, yaw=170.0), "expect_column_values_to_be_between yaw"),
-        (face(9, split="holdout"), "expect_column_values_to_be_in_set split"),
-        (face(9, person="0", split="test"), "people in more than one split"),
-    ],
-)
-def test_each_broken_expectation_is_named(tmp_path: Path, broken: dict[str, Any], reason: str) -> None:
-    failed = check(tmp_path, [*(face(number) for number in range(6)), broken])
-    assert reason in failed["faces_table"]
-
-
-def test_a_missing_column_is_named(tmp_path: Path) -> None:
-    rows = [{name: value for name, value in face(number).items() if name != "yaw"} for number in range(3)]
-    assert check(tmp_path, rows) == {"faces_table": "missing columns: yaw"}
+def test_a_column_of_another_type_is_named(tmp_path: Path) -> None:
+    good.write(tmp_path, "aligned_faces", [])
+    good.write_with_schema(tmp_path / "faces.parquet", [face(0, yaw="left")], yaw=pa.string())
+    assert "('yaw', 'string')" in failed("aligned_faces", tmp_path)["faces_table"]
 
 
 def test_any_photo_set_may_be_a_source(tmp_path: Path) -> None:
-    assert check(tmp_path, [face(0, source="celeba"), face(1, source="agedb_30")]) == {}
-    assert "regex source" in check(tmp_path, [face(0), face(1, source="Celeb A")])["faces_table"]
-
-
-def test_pairs_may_name_photos_in_quarantine(tmp_path: Path) -> None:
-    faces = [face(number) for number in range(3)]
-    assert check(tmp_path, faces, 1, [pair("portraits/0", "q0", fold=9, same=False)]) == {}
+    rows = [face(0, source="celeba"), face(1, source="agedb_30", parameters=None, discrete=None, labels=None)]
+    assert failed("aligned_faces", good.write(tmp_path, "aligned_faces", rows)) == {}
 
 
 @pytest.mark.parametrize(
     ("broken", "reason"),
     [
-        (pair("portraits/0", "portraits/7"), "ids in neither faces.parquet nor quarantine.parquet"),
-        (pair("portraits/0", "portraits/1", fold=10), "expect_column_values_to_be_between fold"),
-        (pair("portraits/0", "portraits/1", same=None), "expect_column_values_to_not_be_null same"),
+        (verification_pair("portraits/0", "portraits/7"), "be_in_set second_is_listed"),
+        (verification_pair("portraits/7", "portraits/0"), "be_in_set first_is_listed"),
+        (verification_pair("portraits/1", "portraits/1"), "be_in_set two_photos"),
+        (verification_pair("portraits/0", "portraits/1", fold=10), "be_between fold"),
+        (verification_pair("portraits/0", "portraits/1", fold=None), "not_be_null fold"),
+        (verification_pair("portraits/0", "portraits/1", same=None), "not_be_null same"),
+        (verification_pair("portraits/0", "portraits/1", source="L F W"), "match_regex source"),
+        (verification_pair("portraits/0", "portraits/1", source=None), "not_be_null source"),
     ],
 )
-def test_each_broken_pair_is_named(tmp_path: Path, broken: dict[str, Any], reason: str) -> None:
-    failed = check(tmp_path, [face(number) for number in range(3)], pairs=[pair("portraits/0", "portraits/1"), broken])
-    assert reason in failed["verification_pairs_table"]
+def test_each_broken_verification_pair_is_named(tmp_path: Path, broken: good.Row, reason: str) -> None:
+    pairs = [verification_pair("portraits/0", "portraits/1"), broken]
+    rows = [face(number) for number in range(3)]
+    found = failed("aligned_faces", good.write(tmp_path, "aligned_faces", rows, verification_pairs=pairs))
+    assert reason in found["verification_pairs_table"]
 
 
-def test_too_many_quarantined_photos_fail(tmp_path: Path) -> None:
-    assert "share quarantined 67%" in check(tmp_path, [face(0)], quarantined=2)["quarantine_table"]
-
-
-def test_a_failed_check_stops_the_run_and_the_asset_is_made_again(
-    settings: Settings, instance: dg.DagsterInstance
+@pytest.mark.parametrize(("asset", "check"), [("aligned_faces", "quarantine"), ("rendered_pairs", "set_aside")])
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (refused(0), "be_unique id"),
+        (refused(9, id=None), "not_be_null id"),
+        (refused(9, source=None), "not_be_null source"),
+        (refused(9, reason=None), "not_be_null reason"),
+        (refused(9, reason=""), "value_lengths_to_be_between reason"),
+    ],
+)
+def test_each_broken_row_of_the_quarantine_is_named(
+    tmp_path: Path, asset: str, check: str, broken: good.Row, reason: str
 ) -> None:
-    rows = [face(0), face(0)]
+    _, make = good.MAKERS[asset]
+    rows = [make(number) for number in range(COUNT)]
+    found = failed(asset, good.write(tmp_path, asset, rows, quarantine=[refused(0), broken]))
+    assert list(found) == [f"{check}_table"] and reason in found[f"{check}_table"]
 
-    def write_faces(out: Path, context: Any) -> None:
-        pd.DataFrame(rows).to_parquet(out / "faces.parquet")
 
-    faces, after = stage("faces", ("photos",), tables=("faces",)), stage("after", ("faces",))
-    faces.module.act = write_faces
-    stages: tuple[Stage, ...] = (faces, after)
-    progress = Progress(lambda line: None)
-    with pytest.raises(pipeline.StageFailed, match="faces_table"):
-        pipeline.run(settings, instance, stages, progress, "embedded")
-    rows[:] = [face(0), face(1)]
-    assert pipeline.run(settings, instance, stages, progress, "embedded").made == ["faces", "after"]
+@pytest.mark.parametrize(("asset", "check"), [("aligned_faces", "quarantine"), ("rendered_pairs", "set_aside")])
+def test_too_many_quarantined_photos_fail(tmp_path: Path, asset: str, check: str) -> None:
+    _, make = good.MAKERS[asset]
+    folder = good.write(tmp_path, asset, [make(0)], quarantine=[refused(0), refused(1)])
+    assert "share_quarantined" in failed(asset, folder)[f"{check}_table"]
+    assert failed(asset, folder, Rules(quarantined=0.7)) == {}
+
+
+def test_a_photo_set_that_is_refused_as_a_whole_fails_beside_many_good_portraits(tmp_path: Path) -> None:
+    rows = [face(number) for number in range(60)]
+    folder = good.write(tmp_path, "aligned_faces", rows, quarantine=[refused(k, source="lfw") for k in range(20)])
+    assert failed("aligned_faces", folder) == {}, "a set so small is not judged by itself"
+    found = failed("aligned_faces", folder, Rules(quarantined_from=20))
+    assert "share_quarantined" in found["quarantine_table"]
+
+
+def test_failing_rows_are_in_the_metadata_with_their_number_and_pictures(tmp_path: Path) -> None:
+    rows = [face(0), face(3, yaw=120.0), *(face(10 + k, yaw=100.0, source="photos") for k in range(50))]
+    result = checks.results(good.subject("aligned_faces", good.write(tmp_path, "aligned_faces", rows)))[0]
+    shown = [dict(record.data) for record in result.metadata[report.FAILING_ROWS].records]
+    assert shown[0] == {
+        "id": "portraits/3",
+        "source": "portraits",
+        "person": "3",
+        "column": "yaw",
+        "value": "120",
+        "expectation": "expect_column_values_to_be_between",
+    }
+    assert len(shown) == 20 and result.metadata[report.FAILING_COUNT].value == 51
+    assert "data:image/jpeg;base64," in str(result.metadata["pictures"].value)
+    summary = {(r.data["expectation"], r.data["column"]): r.data for r in result.metadata["expectations"].records}
+    assert summary["expect_column_values_to_be_between", "yaw"]["observed"] == "51 of 52 rows fail"
+    assert sum(not entry["ok"] for entry in summary.values()) == 1
+
+
+def test_a_good_table_shows_what_was_looked_at_and_no_rows(tmp_path: Path) -> None:
+    folder = good.write(tmp_path, "rendered_pairs", [pair(number) for number in range(40)])
+    result = checks.results(good.subject("rendered_pairs", folder, Rules(pictures=16)))[0]
+    assert report.FAILING_ROWS not in result.metadata and "pictures" not in result.metadata
+    assert result.metadata["rows"].value == 40 and result.metadata["pictures_opened"].value == 16
+
+
+def test_a_table_that_cannot_be_read_fails_its_check_and_raises_nothing(tmp_path: Path) -> None:
+    folder = good.write(tmp_path, "aligned_faces", [face(0)])
+    (folder / "faces.parquet").write_bytes(b"not parquet")
+    assert "check_runs" in failed("aligned_faces", folder)["faces_table"]
+
+
+def test_pictures_are_sampled_from_every_source_and_always_the_same(tmp_path: Path) -> None:
+    rows = [face(number) for number in range(1500)] + [face(2000 + k, source="photos") for k in range(3)]
+    path = good.write(tmp_path, "aligned_faces", rows) / "faces.parquet"
+    frame = frames.read(path)
+    chosen = frames.sample(path, frame, 64)
+    assert chosen == frames.sample(path, frame, 64)
+    assert {1500, 1501, 1502} <= set(chosen)
+    assert 30 < len(chosen) < 70 and chosen[0] < 100 and chosen[-4] > 1400, "from the whole length of the table"
+    ids = [row["id"] for row in frames.pick(path, chosen, ["id"])]
+    assert ids == frame["id"].iloc[chosen].tolist()
+
+
+def test_lists_are_described_row_by_row(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.parquet"
+    rows = [pair(0, parameters=[0.25, 0.75]), pair(1, parameters=None), pair(2, parameters=[]), pair(3)]
+    tables.write(path, rows, good.SCHEMAS[path.name])
+    frame = frames.read(path)
+    assert frame["parameters_length"].tolist()[0] == 2 and np.isnan(frame["parameters_length"][1])
+    assert (frame["parameters_lowest"][0], frame["parameters_highest"][0]) == (0.25, 0.75)
+    assert frame["parameters_length"][2] == 0 and np.isnan(frame["parameters_lowest"][2])
+    assert frame["parameters_length"][3] == good.SCHEMA.n_sliders
+
+
+def test_an_unknown_rule_is_an_error_that_names_it(tmp_path: Path) -> None:
+    from orchestration.catalog import STAGES
+    from orchestration.configuration import ProfileError, resolve_checks
+
+    profile = tmp_path / "own.yaml"
+    profile.write_text("checks: {metrics: {imitator: {psnr: {marjin: 1}}}}\n")
+    with pytest.raises(ProfileError, match=r"metrics.imitator.psnr.marjin"):
+        resolve_checks(str(profile), STAGES)
+    profile.write_text("checks: {metrics: {imitater: {}}}\n")
+    with pytest.raises(ProfileError, match="imitater"):
+        resolve_checks(str(profile), STAGES)
+    profile.write_text("checks: {metrics: {imitator: {psnr: {margin: 3}}}}\n")
+    rule = resolve_checks(str(profile), STAGES).metrics_of("imitator")["psnr"]
+    assert (rule.margin, rule.baseline) == (3.0, "psnr_mean_picture"), "the rest stays as it is in the code"
+
+
+def test_a_changed_threshold_changes_no_stages_code_version(tmp_path: Path) -> None:
+    from orchestration.catalog import STAGES
+    from orchestration.configuration import code_version, resolve
+
+    profile = tmp_path / "own.yaml"
+    profile.write_text("checks: {metrics: {imitator: {psnr: {margin: 3}}}, quarantined: 0.1}\n")
+    own = resolve(str(profile), STAGES)
+    profile.write_text("{}\n")
+    plain = resolve(str(profile), STAGES)
+    for stage in STAGES:
+        assert code_version(stage, own[stage.name]) == code_version(stage, plain[stage.name])

@@ -1,0 +1,124 @@
+"""What must hold for a version before others are made from it: suites of Great Expectations on every table, drift
+against the data that production was made from, and validation metrics of each model.
+
+A version that fails stays in the store, so that its rows can be looked at, but nothing reads it (`verdicts`). What is
+asked for is configuration: the section `checks` of a profile (`rules`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from orchestration.catalog import Stage
+from orchestration.checks import report
+from orchestration.checks.findings import Finding
+from orchestration.checks.rules import Rules, as_text
+from orchestration.checks.subject import Subject
+
+METRICS = "metrics"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of an asset under the present rules."""
+
+    name: str
+    description: str
+    blocking: bool
+    rule: str
+    """All that its verdict depends on beside the version itself, and what was in production when it was made."""
+    judge: Callable[[Subject], tuple[list[Finding], dict[str, Any]]]
+    table: str = ""
+
+
+def checks_of(stage: Stage, rules: Rules) -> list[Check]:
+    """Every check of a stage's asset, in the order in which they are shown."""
+    tables = [_table_check(table, rules) for table in stage.tables]
+    drift = [_drift_check(table, rules) for table in stage.drift]
+    metrics = [_metrics_check(stage, rules)] if stage.group == "models" and rules.metrics_of(stage.name) else []
+    return [*tables, *drift, *metrics]
+
+
+def specs(stage: Stage, rules: Rules) -> list[dg.AssetCheckSpec]:
+    """The checks that Dagster lists for the asset."""
+    return [
+        dg.AssetCheckSpec(check.name, asset=stage.name, blocking=check.blocking, description=check.description)
+        for check in checks_of(stage, rules)
+    ]
+
+
+def results(subject: Subject) -> list[dg.AssetCheckResult]:
+    """Put every check of its stage to a version."""
+    return [judge(check, subject) for check in checks_of(subject.stage, subject.rules)]
+
+
+def judge(check: Check, subject: Subject) -> dg.AssetCheckResult:
+    """Put one check to a version. A check that breaks is a failed one: it must not cost what the stage has made."""
+    began = time.monotonic()
+    try:
+        findings, facts = check.judge(subject)
+    except Exception as error:
+        findings, facts = [Finding("check_runs", "", False, "a verdict", f"{type(error).__name__}: {error}")], {}
+    shown = report.metadata(findings, check.rule, facts)
+    passed = all(finding.passed for finding in findings)
+    if check.table and not passed and (sheet := _sheet(check.table, subject, findings)):
+        shown["pictures"] = sheet
+    return dg.AssetCheckResult(
+        check_name=check.name,
+        asset_key=subject.stage.name,
+        passed=passed,
+        severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
+        description=report.description(findings, facts),
+        metadata=shown | {"seconds": time.monotonic() - began},
+    )
+
+
+def _table_check(table: str, rules: Rules) -> Check:
+    def judge(subject: Subject) -> tuple[list[Finding], dict[str, Any]]:
+        from orchestration.checks import suites
+
+        return suites.judge(suites.SUITES[table], subject)
+
+    asked = rules.model_dump(include={"quarantined", "quarantined_from", "pictures"})
+    about = f"Columns, types, ranges, uniqueness and pictures of the table {table}, by Great Expectations."
+    return Check(f"{table}_table", about, True, as_text({"version": TABLES_VERSION, **asked}), judge, table)
+
+
+def _drift_check(table: str, rules: Rules) -> Check:
+    def judge(subject: Subject) -> tuple[list[Finding], dict[str, Any]]:
+        from orchestration.checks import drift, suites
+
+        return drift.judge(suites.SUITES[table], subject)
+
+    about = f"Whether the table {table} still looks like the one that the model in production was made from."
+    rule = as_text({"version": DRIFT_VERSION, **rules.drift.model_dump()})
+    return Check(f"{table}_drift", about, rules.drift.blocking, rule, judge)
+
+
+def _metrics_check(stage: Stage, rules: Rules) -> Check:
+    def judge(subject: Subject) -> tuple[list[Finding], dict[str, Any]]:
+        from orchestration.checks import metrics
+
+        return metrics.judge(subject)
+
+    asked = {name: rule.model_dump() for name, rule in rules.metrics_of(stage.name).items()}
+    about = "Validation metrics: finite, better than a trivial model, not far behind production."
+    return Check(METRICS, about, True, as_text({"version": METRICS_VERSION, **asked}), judge)
+
+
+TABLES_VERSION, DRIFT_VERSION, METRICS_VERSION = 1, 1, 1
+"""Bumped when what a check asks for changes in the code: versions that are there are then judged again."""
+
+
+def _sheet(table: str, subject: Subject, findings: list[Finding]) -> dg.MarkdownMetadataValue | None:
+    from orchestration.checks import suites
+
+    try:
+        return report.contact_sheet(subject, suites.SUITES[table].file, findings)
+    except Exception:  # a table that is broken so much has no pictures to be shown
+        return None

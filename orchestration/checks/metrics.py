@@ -1,0 +1,75 @@
+"""Whether a model is good enough by its own validation metrics for others to be made from it.
+
+The validation data may differ from version to version, so production is compared with loosely here; the scorecard
+compares both on the same people.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from orchestration.checks.findings import Finding
+from orchestration.checks.production import NoReference
+from orchestration.checks.rules import MetricRule
+from orchestration.checks.subject import Subject
+
+NOT_REPORTED = "not reported"
+
+
+def judge(subject: Subject) -> tuple[list[Finding], dict[str, Any]]:
+    """A finding for each thing that a rule asks of a metric."""
+    reference, compared = _production(subject)
+    rules = subject.rules.metrics_of(subject.stage.name)
+    findings = list(_finite(subject.metrics))
+    judged = {name: rule for name, rule in rules.items() if name in subject.metrics}
+    for name, rule in rules.items():
+        if name in subject.metrics:
+            if rule.unless not in subject.metrics:
+                findings += _judge(name, rule, subject.metrics, reference)
+        elif not (rule.optional or rule.unless in subject.metrics):
+            findings.append(Finding("metric_is_reported", name, False, "a number", NOT_REPORTED))
+    if rules and not judged:
+        findings.append(Finding("any_metric_is_reported", ", ".join(rules), False, "one of them", NOT_REPORTED))
+    return findings, compared
+
+
+def _production(subject: Subject) -> tuple[Mapping[str, float], dict[str, Any]]:
+    """Production's metrics, and what to say of them."""
+    production, asset = subject.production, subject.stage.name
+    try:
+        if production.md5(asset) == subject.md5:
+            raise NoReference(f"{production.name} was made from this very version")
+        found = production.metrics(asset, subject.character)
+    except NoReference as reason:
+        return {}, {"compared_with": "nothing", "reason": str(reason)}
+    return found, {"compared_with": f"{asset} of {production.name}", "reference_md5": production.md5(asset)}
+
+
+def _finite(metrics: Mapping[str, float]) -> Iterator[Finding]:
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            yield Finding("metric_is_finite", name, False, "a finite number", str(value))
+
+
+def _judge(
+    name: str, rule: MetricRule, metrics: Mapping[str, float], production: Mapping[str, float]
+) -> Iterator[Finding]:
+    value, sign = metrics[name], 1 if rule.better == "higher" else -1
+
+    def finding(expectation: str, worst: float, origin: str) -> Finding:
+        # Written so that a value that is not a number passes nothing.
+        passed = sign * value >= sign * worst
+        return Finding(expectation, name, passed, f"{'≥' if sign > 0 else '≤'} {worst:.4g} ({origin})", f"{value:.4g}")
+
+    if rule.limit is not None:
+        yield finding("metric_keeps_limit", rule.limit, "limit")
+    if rule.baseline and rule.baseline not in metrics:
+        yield Finding("metric_beats_baseline", name, False, f"{rule.baseline}, {rule.margin:+g}", NOT_REPORTED)
+    elif rule.baseline:
+        origin = f"{rule.baseline} {metrics[rule.baseline]:.4g}, margin {rule.margin:g}"
+        yield finding("metric_beats_baseline", metrics[rule.baseline] + sign * rule.margin, origin)
+    if rule.behind_production is not None and name in production:
+        origin = f"production {production[name]:.4g}, at most {rule.behind_production:g} behind"
+        yield finding("metric_keeps_up_with_production", production[name] - sign * rule.behind_production, origin)

@@ -1,0 +1,87 @@
+"""What the model in production was made from: the versions that new data and new models are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from orchestration import lineage
+from orchestration.registry import PRODUCTION, Registry
+from orchestration.store import Store
+
+PAGE = 100
+"""Materialisations that are read at once: Dagster cannot be asked for one by its data version."""
+
+
+class NoReference(Exception):
+    """There is nothing to compare with; the message says why."""
+
+
+@dataclass(frozen=True)
+class Production:
+    """The version in production of one character."""
+
+    instance: dg.DagsterInstance
+    store: Store
+    registry: Registry
+
+    @cached_property
+    def name(self) -> str:
+        """Its name and number. Raises NoReference."""
+        number = self.registry.aliases().get(PRODUCTION)
+        if number is None:
+            raise NoReference(f"{self.registry.name} has no version in production")
+        return f"{self.registry.name} {number}"
+
+    @cached_property
+    def _inputs(self) -> Mapping[str, str]:
+        tags = self.registry.find(self.name.split()[-1]).tags
+        return {name.removeprefix("input."): md5 for name, md5 in tags.items() if name.startswith("input.")}
+
+    def md5(self, asset: str) -> str:
+        """The version of an asset that it was made from. Raises NoReference."""
+        name = self.name
+        if asset not in self._inputs:
+            raise NoReference(f"{name} does not say which {asset} it was made from")
+        return self._inputs[asset]
+
+    def folder(self, asset: str) -> Path:
+        """The data itself. Raises NoReference where it was erased."""
+        from orchestration.store import StoreError
+
+        md5 = self.md5(asset)
+        try:
+            return self.store.fetch(md5)
+        except StoreError as error:
+            raise NoReference(f"the {asset} that {self.name} was made from is not to be had: {error}") from error
+
+    def metrics(self, asset: str, character: str | None) -> Mapping[str, float]:
+        """The metrics of the version of a model that it was made from. Raises NoReference."""
+        metadata = _metadata_of(self.instance, asset, self.md5(asset), character)
+        if metadata is None:
+            raise NoReference(f"no run is recorded that made the {asset} of {self.name}")
+        return numbers(metadata)
+
+
+def _metadata_of(instance: dg.DagsterInstance, asset: str, md5: str, character: str | None) -> dict[str, Any] | None:
+    """What the newest run that made exactly this content said of it."""
+    records, cursor = dg.AssetRecordsFilter(dg.AssetKey(asset), [character] if character else None), None
+    while True:
+        found = instance.fetch_materializations(records, limit=PAGE, cursor=cursor)
+        for record in found.records:
+            made = record.event_log_entry.asset_materialization
+            if made and (made.tags or {}).get(lineage.VERSION_TAG) == md5:
+                return {name: value.value for name, value in made.metadata.items()}
+        if not found.has_more:
+            return None
+        cursor = found.cursor
+
+
+def numbers(metadata: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics among what a materialisation says of itself."""
+    return {name: value for name, value in metadata.items() if isinstance(value, float)}

@@ -1,0 +1,98 @@
+"""What Dagster shows of a check: every expectation, the rows that break one, and their pictures."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from orchestration.checks.findings import IDENTIFYING, Finding
+from orchestration.checks.subject import Subject
+
+MOST_ROWS = 100
+MOST_PICTURES = 16
+PICTURE_SIDE = 128
+
+EXPECTATIONS, FAILING_ROWS, FAILING_COUNT, RULE = "expectations", "failing_rows", "failing_count", "rule"
+"""Names in the metadata of a check's result."""
+
+
+def metadata(findings: Sequence[Finding], rule: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables of all expectations and of failing rows, at most MOST_ROWS of them; how many there are; the rule."""
+    rows = [(finding, row) for finding in findings if not finding.passed for row in finding.rows]
+    shown: dict[str, Any] = {EXPECTATIONS: _table([_summary(finding) for finding in findings])}
+    if rows:
+        shown[FAILING_ROWS] = _table([_row(finding, row) for finding, row in rows[:MOST_ROWS]])
+    shown[FAILING_COUNT] = sum(finding.failing for finding in findings if not finding.passed)
+    return {**shown, **facts, RULE: rule}
+
+
+def description(findings: Sequence[Finding], facts: Mapping[str, Any]) -> str:
+    """One line: what does not hold, or that all does."""
+    failed = [str(finding) for finding in findings if not finding.passed]
+    if failed:
+        return "; ".join(failed)
+    return f"nothing to compare with: {facts['reason']}" if "reason" in facts and not findings else _all_hold(findings)
+
+
+def _all_hold(findings: Sequence[Finding]) -> str:
+    return f"all {len(findings)} expectations hold" if findings else "nothing was asked"
+
+
+def _summary(finding: Finding) -> dict[str, Any]:
+    return {
+        "ok": finding.passed,
+        "expectation": finding.expectation,
+        "column": finding.column,
+        "expected": finding.expected,
+        "observed": finding.observed,
+        "failing": finding.failing,
+        "about": finding.about,
+    }
+
+
+def _row(finding: Finding, row: Mapping[str, Any]) -> dict[str, Any]:
+    names = {name: str(row.get(name, "")) for name in IDENTIFYING}
+    return {**names, "column": finding.column, "value": str(row["value"]), "expectation": finding.expectation}
+
+
+def _table(records: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
+    """A table without the columns that are empty throughout."""
+    used = [name for name in (records[0] if records else {}) if any(record[name] != "" for record in records)]
+    kinds = {bool: "bool", int: "int"}
+    columns = [dg.TableColumn(name, kinds.get(type(records[0][name]), "string")) for name in used]
+    return dg.MetadataValue.table(
+        [dg.TableRecord({name: record[name] for name in used}) for record in records], dg.TableSchema(columns=columns)
+    )
+
+
+def contact_sheet(subject: Subject, file: str, findings: Sequence[Finding]) -> dg.MarkdownMetadataValue | None:
+    """The pictures of the first failing rows, None where there are none to be shown."""
+    from models import images
+
+    wanted = {str(row["id"]) for finding in findings if not finding.passed for row in finding.rows if "id" in row}
+    tiles = []
+    for data in _pictures_of(subject.folder / file, wanted):
+        try:
+            tiles.append(images.resize(images.decode(data), PICTURE_SIDE))
+        except images.BadImage:
+            continue
+    if not tiles:
+        return None
+    encoded = base64.b64encode(images.encode_jpeg(images.grid(tiles, columns=8), 85)).decode()
+    return dg.MetadataValue.md(f"![failing rows](data:image/jpeg;base64,{encoded})")
+
+
+def _pictures_of(path: Path, ids: set[str]) -> list[bytes]:
+    import pyarrow.parquet as pq
+
+    from orchestration.checks import frames
+
+    if not ids or not {"id", "image"} <= set(pq.read_schema(path).names):
+        return []
+    known = pq.read_table(path, columns=["id"]).to_pandas()["id"].astype(str)
+    rows = known.index[known.isin(ids)][:MOST_PICTURES].tolist()
+    return [row["image"] for row in frames.pick(path, rows, ["image"]) if row["image"]]

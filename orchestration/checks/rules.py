@@ -1,0 +1,98 @@
+"""What the checks ask for: the section `checks` of a profile. It belongs to no stage, so that changing it makes no
+asset again; the versions that are there are judged anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+
+class DriftRule(BaseModel, frozen=True, extra="forbid"):
+    """How unlike the data that production was made from a table may be."""
+
+    divergence: float = Field(default=0.1, gt=0)
+    """Largest Kullback-Leibler divergence of a column, beyond what chance does to so many rows. 0.1 is what a normal
+    distribution has that moved by 0.45 of its spread, and half of a population stability index of 0.2.
+    """
+    columns: dict[str, float] = {}
+    """Another limit for a column by its name."""
+    chance: float = Field(default=0.001, gt=0, lt=1)
+    """How seldom chance alone may pass for drift, where the limit is 0."""
+    blocking: bool = False
+    """Whether drift stops the pipeline. A new photo set shifts these columns rightfully, so by default it warns."""
+
+    def limit(self, column: str) -> float:
+        return self.columns.get(column, self.divergence)
+
+
+class MetricRule(BaseModel, frozen=True, extra="forbid"):
+    """When a validation metric of a model is good enough. A metric that is not finite never is."""
+
+    better: Literal["higher", "lower"] = "higher"
+    baseline: str = ""
+    """A metric of the same stage that a trivial model reaches."""
+    margin: float = 0.0
+    """By how much the baseline must be beaten; below 0: how far the metric may stay behind it."""
+    limit: float | None = None
+    """The worst value that passes."""
+    behind_production: float | None = Field(default=None, ge=0)
+    """How far the metric may stay behind that of the version in production."""
+    optional: bool = False
+    """Passed over where the stage does not report it; of all metrics of a stage one must be reported."""
+    unless: str = ""
+    """Passed over where the stage reports this metric."""
+
+
+METRICS: dict[str, dict[str, MetricRule] | None] = {
+    "identity_model": {
+        "portraits_auc_after": MetricRule(
+            baseline="portraits_auc_before", margin=-0.01, limit=0.6, behind_production=0.02
+        ),
+        "photos_auc_after": MetricRule(
+            baseline="photos_auc_before", margin=-0.01, behind_production=0.05, optional=True
+        ),
+    },
+    "parsing_model": {"mean_f1": MetricRule(baseline="mean_f1_average_map", margin=0.05, behind_production=0.05)},
+    "imitator": {"psnr": MetricRule(baseline="psnr_mean_picture", margin=1.0, behind_production=1.0)},
+    "encoder": {
+        "portraits_r2": MetricRule(
+            baseline="portraits_r2_average_face", margin=0.05, behind_production=0.05, optional=True
+        ),
+        "portraits_group_accuracy": MetricRule(
+            baseline="portraits_group_accuracy_average_face", behind_production=0.05, optional=True
+        ),
+        # Where portraits teach, renders need not be read well.
+        "pairs_r2": MetricRule(
+            baseline="pairs_r2_average_face", margin=0.05, behind_production=0.05, unless="portraits_r2"
+        ),
+    },
+}
+"""Each model by its stage; null in a profile: not judged."""
+
+
+class Rules(BaseModel, frozen=True, extra="forbid"):
+    """The section `checks` of a profile."""
+
+    quarantined: float = Field(default=0.5, gt=0, le=1)
+    """Largest share of photos in quarantine: of all, and of each source that has enough of them."""
+    quarantined_from: int = Field(default=50, ge=1)
+    """A source with fewer photos than this is not judged by itself."""
+    pictures: int = Field(default=256, ge=1)
+    """About how many pictures of a table are opened; which ones depends on the number of rows alone."""
+    drift: DriftRule = DriftRule()
+    metrics: dict[str, dict[str, MetricRule | None] | None] = {
+        name: dict(rules) if rules else None for name, rules in METRICS.items()
+    }
+
+    def metrics_of(self, stage: str) -> dict[str, MetricRule]:
+        """What the stage's metrics must reach, by metric."""
+        return {name: rule for name, rule in (self.metrics.get(stage) or {}).items() if rule}
+
+
+def as_text(parts: Mapping[str, Any]) -> str:
+    """A rule as it is recorded with a check's result: another text, another rule."""
+    return json.dumps(parts, sort_keys=True)

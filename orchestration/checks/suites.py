@@ -1,0 +1,316 @@
+"""What must hold for every table, as suites of Great Expectations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import great_expectations.expectations as gxe
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from great_expectations.expectations.expectation import Expectation
+
+from models.parsing import CLASSES
+from orchestration.checks import frames
+from orchestration.checks.findings import Finding, Look, validate
+from orchestration.checks.subject import Subject
+
+SPLITS = ["train", "val", "test"]
+SOURCE_NAME = r"^[a-z0-9][a-z0-9_-]*$"
+FOLDS = 10
+LANDMARKS = 2 * 68
+LEAST_FACE = 0.01
+"""Share of a label map's pixels that are a face where there is one: of a face half covered, it is still several times
+this.
+"""
+
+
+class Table:
+    """A table of the version that is judged."""
+
+    def __init__(self, subject: Subject, file: str) -> None:
+        self.subject, self.path = subject, subject.folder / file
+
+    def beside(self, file: str) -> Path:
+        return self.subject.folder / file
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        schema = self.subject.schema
+        return frames.read(self.path, schema.group_sizes if schema else None)
+
+    @cached_property
+    def pictures(self) -> pd.DataFrame:
+        return frames.pictures(self.path, self.frame, self.subject.rules.pictures)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Expectations on one parquet file of a stage's folder."""
+
+    file: str
+    schema: Callable[[], pa.Schema]
+    """Columns and their types, as the stage that writes them declares them."""
+    looks: Callable[[Table], Iterator[Look]]
+    drift: tuple[str, ...] = ()
+    """Columns that are compared with what production was made from."""
+
+
+def judge(suite: Suite, subject: Subject) -> tuple[list[Finding], dict[str, Any]]:
+    """All findings on a table, and how much of it was looked at. Columns first: without them, nothing else is asked."""
+    table = Table(subject, suite.file)
+    wanted = suite.schema()
+    findings = validate(_columns(table.path, wanted))
+    looked_at: dict[str, Any] = {"rows": pq.read_metadata(table.path).num_rows}
+    if all(finding.passed for finding in findings):
+        for look in suite.looks(table):
+            findings += validate(look)
+    if "pictures" in vars(table):
+        looked_at["pictures_opened"] = len(table.pictures)
+    return findings, looked_at
+
+
+def _columns(path: Path, wanted: pa.Schema) -> Look:
+    frame, names = frames.columns(path), wanted.names
+    known = frame[frame["column"].isin(names)]
+    return Look(
+        known,
+        [
+            gxe.ExpectColumnDistinctValuesToContainSet(column="column", value_set=names),
+            gxe.ExpectColumnPairValuesToBeInSet(
+                column_A="column",
+                column_B="type",
+                value_pairs_set=[(field.name, frames.type_name(field.type)) for field in wanted],
+            ),
+        ],
+        "columns and types",
+    )
+
+
+def between(column: str, low: float | None, high: float | None, about: str = "") -> Expectation:
+    return gxe.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high, meta={"about": about})
+
+
+def not_null(*columns: str) -> list[Expectation]:
+    return [gxe.ExpectColumnValuesToNotBeNull(column=column) for column in columns]
+
+
+def one_of(column: str, values: Sequence[Any], about: str = "") -> Expectation:
+    return gxe.ExpectColumnValuesToBeInSet(column=column, value_set=list(values), meta={"about": about})
+
+
+def all_equal(column: str, about: str = "") -> Expectation:
+    return gxe.ExpectColumnUniqueValueCountToBeBetween(column=column, max_value=1, meta={"about": about})
+
+
+def _rows() -> list[Expectation]:
+    """Any table of examples: there are some, each has an id of its own and a split, and some are to train on."""
+    return [
+        gxe.ExpectTableRowCountToBeBetween(min_value=1),
+        gxe.ExpectColumnValuesToBeUnique(column="id"),
+        *not_null("id", "split"),
+        one_of("split", SPLITS),
+        gxe.ExpectColumnDistinctValuesToContainSet(column="split", value_set=["train"]),
+    ]
+
+
+def _people(frame: pd.DataFrame) -> Look:
+    """Nobody is in two splits."""
+    splits = frame.groupby("person")["split"].transform("nunique")
+    return Look(
+        frame.assign(splits_of_person=splits),
+        [*not_null("person"), between("splits_of_person", 1, 1, "each person is in one split")],
+    )
+
+
+def _parameters(table: Table) -> list[Expectation]:
+    """Sliders in [0, 1] and choices that their groups have, as many as the character has; without its schema, equally
+    many in each row.
+    """
+    schema = table.subject.schema
+    expected = [
+        between("parameters_lowest", 0, None, "sliders lie in [0, 1]"),
+        between("parameters_highest", None, 1, "sliders lie in [0, 1]"),
+        one_of("parameters_finite", [True], "sliders are finite"),
+        between("discrete_lowest", 0, None, "choices count from 0"),
+    ]
+    if schema is None:
+        lengths = [all_equal(f"{name}_length", "each row has as many") for name in ("parameters", "discrete")]
+        return [*expected, *lengths]
+    return [
+        *expected,
+        *not_null("parameters_length", "discrete_length"),
+        one_of("parameters_length", [schema.n_sliders], f"the sliders of {schema.name}"),
+        one_of("discrete_length", [len(schema.groups)], f"the groups of {schema.name}"),
+        one_of("discrete_outside", [0], f"each choice is one of its group of {schema.name}"),
+    ]
+
+
+def _pictures(table: Table) -> Look:
+    """A sample of pictures and label maps, opened; of an empty table there is none, and nothing is asked."""
+    if table.frame.empty:
+        return Look(table.frame, [])
+    frame, size = table.pictures, table.subject.config.get("size")
+    side = frame["image_width"] if size is None else size
+    maps = frame["labels_width"].notna()
+    aside = frame.assign(
+        image_fits=(frame["image_height"] == side) & (frame["image_width"] == side),
+        labels_fit=((frame["labels_height"] == side) & (frame["labels_width"] == side)).where(maps),
+    )
+    wanted = f"{size} × {size} pixels" if size else "as high as wide"
+    return Look(
+        aside,
+        [
+            gxe.ExpectColumnValuesToBeNull(column="image_error", meta={"about": "each picture can be opened"}),
+            one_of("image_fits", [True], f"each picture has {wanted}"),
+            gxe.ExpectColumnValuesToBeNull(column="labels_error", meta={"about": "each label map can be opened"}),
+            one_of("labels_fit", [True], "each label map has the picture's size"),
+            between("labels_highest", 0, len(CLASSES) - 1, "label maps hold known classes"),
+            between("face_share", LEAST_FACE, None, "there is a face in each label map"),
+        ],
+        f"{len(aside)} pictures",
+    )
+
+
+def _portraits(table: Table) -> Iterator[Look]:
+    numbers = ("yaw", "pitch", "roll", "occluded", "exposure", "blur")
+    yield Look(
+        table.frame,
+        [
+            *_rows(),
+            *_parameters(table),
+            *_landmarks(),
+            *not_null(*numbers),
+            between("yaw", -90, 90),
+            between("pitch", -90, 90),
+            between("roll", -180, 180),
+            between("occluded", 0, 1),
+            between("exposure", 0, None),
+            between("blur", 0, None),
+        ],
+    )
+    yield _people(table.frame)
+    yield _pictures(table)
+
+
+def _landmarks() -> list[Expectation]:
+    return [
+        *not_null("landmarks_length"),
+        one_of("landmarks_length", [LANDMARKS], "68 points"),
+        one_of("landmarks_finite", [True], "points are finite"),
+    ]
+
+
+def _faces(table: Table) -> Iterator[Look]:
+    yield Look(
+        table.frame,
+        [
+            *_rows(),
+            *_parameters(table),
+            *_landmarks(),
+            *not_null("source", "yaw", "pitch", "roll", "sharpness", "brightness", "n_faces"),
+            gxe.ExpectColumnValuesToMatchRegex(column="source", regex=SOURCE_NAME),
+            between("yaw", -90, 90),
+            between("pitch", -90, 90),
+            between("roll", -180, 180),
+            between("sharpness", 0, None),
+            between("brightness", 0, 1),
+            between("n_faces", 1, 1000),
+        ],
+    )
+    yield _people(table.frame)
+    yield _pictures(table)
+
+
+def _pairs(table: Table) -> Iterator[Look]:
+    yield Look(table.frame, [*_rows(), *_parameters(table)])
+    yield _pictures(table)
+
+
+def _quarantine(kept: str) -> Callable[[Table], Iterator[Look]]:
+    """Rows that are missing from the table `kept`: each with its reason, and not too many."""
+
+    def looks(table: Table) -> Iterator[Look]:
+        yield Look(
+            table.frame,
+            [
+                gxe.ExpectColumnValuesToBeUnique(column="id"),
+                *not_null("id", "source", "reason"),
+                gxe.ExpectColumnValueLengthsToBeBetween(column="reason", min_value=1),
+            ],
+        )
+        yield _shares(table, kept)
+
+    return looks
+
+
+def _shares(table: Table, kept: str) -> Look:
+    """A row for all photos, and one for each source that has enough."""
+    rules, path = table.subject.rules, table.beside(kept)
+    counts = pd.DataFrame({"quarantined": [len(table.frame)], "kept": [pq.read_metadata(path).num_rows]}, ["all"])
+    if "source" in pq.read_schema(path).names:
+        sources = pq.read_table(path, columns=["source"]).to_pandas()["source"]
+        by_source = {"quarantined": table.frame["source"].value_counts(), "kept": sources.value_counts()}
+        each = pd.DataFrame(by_source).fillna(0)
+        counts = pd.concat([counts, each[each.sum(axis=1) >= rules.quarantined_from]])
+    frame = counts.rename_axis("source").reset_index()
+    frame["share_quarantined"] = frame["quarantined"] / (frame["quarantined"] + frame["kept"]).clip(lower=1)
+    return Look(frame, [between("share_quarantined", 0, rules.quarantined)], "photos, all and by source")
+
+
+def _verification_pairs(table: Table) -> Iterator[Look]:
+    known = pd.concat([pq.read_table(table.beside(name), columns=["id"]).to_pandas()["id"] for name in LISTED_IN])
+    frame = table.frame
+    looked_up = {f"{name}_is_listed": frame[name].isin(known) for name in ("first", "second")}
+    yield Look(
+        frame.assign(**looked_up, two_photos=frame["first"] != frame["second"]),
+        [
+            *not_null("source", "fold", "first", "second", "same"),
+            gxe.ExpectColumnValuesToMatchRegex(column="source", regex=SOURCE_NAME),
+            between("fold", 0, FOLDS - 1),
+            *(one_of(name, [True], f"its id is in {' or '.join(LISTED_IN)}") for name in looked_up),
+            one_of("two_photos", [True], "no photo is compared with itself"),
+        ],
+    )
+
+
+LISTED_IN = ("faces.parquet", "quarantine.parquet")
+
+
+def _portraits_schema() -> pa.Schema:
+    from stages import portraits
+
+    return portraits.SCHEMA
+
+
+def _pairs_schema() -> pa.Schema:
+    from stages import rendered_pairs
+
+    return rendered_pairs.SCHEMA
+
+
+def _stage_tables() -> Any:
+    from stages import tables
+
+    return tables
+
+
+SUITES = {
+    "portraits": Suite("portraits.parquet", _portraits_schema, _portraits, drift=("exposure", "yaw", "pitch", "blur")),
+    "faces": Suite(
+        "faces.parquet",
+        lambda: _stage_tables().FACES_SCHEMA,
+        _faces,
+        drift=("brightness", "yaw", "pitch", "sharpness"),
+    ),
+    "quarantine": Suite("quarantine.parquet", lambda: _stage_tables().QUARANTINE_SCHEMA, _quarantine("faces.parquet")),
+    "verification_pairs": Suite(
+        "verification_pairs.parquet", lambda: _stage_tables().VERIFICATION_PAIRS_SCHEMA, _verification_pairs
+    ),
+    "pairs": Suite("pairs.parquet", _pairs_schema, _pairs),
+    "set_aside": Suite("quarantine.parquet", lambda: _stage_tables().QUARANTINE_SCHEMA, _quarantine("pairs.parquet")),
+}

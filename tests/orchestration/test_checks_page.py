@@ -1,0 +1,71 @@
+"""What a person sees of a failed check on Dagster's pages, from a real server."""
+
+import json
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from orchestration import checks
+from orchestration.checks import verdicts
+from orchestration.instance import open_instance
+from orchestration.settings import REPOSITORY, Settings
+from tests.orchestration import good_tables as good
+from tests.orchestration.servers import free_port, running, wait_for
+
+pytestmark = pytest.mark.integration
+CHECKS = """{ assetNodes(assetKeys: [{path: ["aligned_faces"]}]) { assetChecksOrError { ... on AssetChecks { checks {
+  name blocking executionForLatestMaterialization { status evaluation { success description metadataEntries {
+    label
+    ... on TableMetadataEntry { table { records schema { columns { name type } } } }
+    ... on MarkdownMetadataEntry { mdStr }
+    ... on IntMetadataEntry { intValue } } } } } } } } }"""
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """A webserver on the project's graph, of which one table was made that has a bad row."""
+    rows = [good.face(0), good.face(1, yaw=170.0)]
+    subject = good.subject("aligned_faces", good.write(tmp_path / "faces", "aligned_faces", rows))
+    settings = Settings(home=tmp_path / "home")
+    with open_instance(settings) as instance:
+        instance.report_runless_asset_event(dg.AssetMaterialization("aligned_faces"))
+        made = verdicts.newest_record(instance, "aligned_faces", None)
+        assert made is not None
+        for check in checks.checks_of(subject.stage, subject.rules):
+            evaluation = verdicts.as_evaluation(checks.judge(check, subject), check, made)
+            instance.report_runless_asset_event(evaluation)
+    port, log = free_port(), tmp_path / "webserver.log"
+    environment = {"LIKENESS_HOME": str(settings.home), "DAGSTER_HOME": str(settings.dagster_home)}
+    command = [sys.executable, "-m", "dagster_webserver", "-m", "orchestration.definitions", "-p", str(port)]
+    with running(command, log, environment, cwd=REPOSITORY) as server:
+        url = f"http://127.0.0.1:{port}"
+        wait_for(f"{url}/server_info", server, log)
+        yield url
+
+
+def _ask(address: str, query: str) -> dict[str, Any]:
+    body = json.dumps({"query": query}).encode()
+    request = urllib.request.Request(f"{address}/graphql", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)["data"]
+
+
+def test_a_failed_check_shows_its_expectations_its_rows_and_their_pictures(address: str) -> None:
+    (node,) = _ask(address, CHECKS)["assetNodes"]
+    found = {check["name"]: check for check in node["assetChecksOrError"]["checks"]}
+    execution = found["faces_table"]["executionForLatestMaterialization"]
+    assert execution["status"] == "FAILED" and found["faces_table"]["blocking"]
+    entries = {entry["label"]: entry for entry in execution["evaluation"]["metadataEntries"]}
+    (row,) = map(json.loads, entries["failing_rows"]["table"]["records"])
+    assert (row["id"], row["column"], row["value"]) == ("portraits/1", "yaw", "170")
+    expectations = [json.loads(record) for record in entries["expectations"]["table"]["records"]]
+    assert [entry["column"] for entry in expectations if not entry["ok"]] == ["yaw"] and len(expectations) > 30
+    assert entries["pictures"]["mdStr"].startswith("![failing rows](data:image/jpeg;base64,")
+    assert entries["failing_count"]["intValue"] == 1
+    for name in ("quarantine_table", "verification_pairs_table", "faces_drift"):
+        assert found[name]["executionForLatestMaterialization"]["status"] == "SUCCEEDED"
