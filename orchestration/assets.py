@@ -112,7 +112,7 @@ def production_asset(gate: BaseModel, workshop: Workshop) -> dg.AssetsDefinition
     def materialise(
         context: dg.AssetExecutionContext, tracking: Tracking, progress: dg.ResourceParam[Any]
     ) -> dg.MaterializeResult:
-        return production.register(context, gate, workshop, tracking)
+        return production.register(context, gate, workshop, tracking, progress or into_log(context.log))
 
     return materialise
 

@@ -40,6 +40,8 @@ class Stage:
     uses_gpu: bool = False
     tables: tuple[str, ...] = ()
     """Tables to check, by their name in orchestration/checks.py."""
+    compares: bool = False
+    """Whether the stage is also given the version in production, as the optional input `production`."""
     module: Any = field(default=None, compare=False)
     """The stage itself, where it is not `stages.<name>`."""
 
@@ -112,6 +114,7 @@ STAGES: tuple[Stage, ...] = (
         ("torch", "mlflow", "dvc"),
         by_character=True,
         uses_gpu=True,
+        compares=True,
         description="Recovery, likeness, imitator, parsing and identity on held-out people, "
         "each score beside its baseline and bound.",
     ),

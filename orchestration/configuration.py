@@ -6,13 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from orchestration.catalog import Stage
 
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
 PROFILES = Path(__file__).with_name("profiles")
 
 
@@ -39,6 +40,11 @@ def resolve(profile: str, stages: Sequence[Stage]) -> dict[str, BaseModel]:
     return {stage.name: _configure(profile, stage, overrides.get(stage.name) or {}) for stage in stages}
 
 
+def resolve_one(profile: str, name: str, config: type[ConfigT]) -> ConfigT:
+    """One stage's whole configuration, without loading any other stage. Raises ProfileError."""
+    return _validated(profile, name, config, _read(profile).get(name) or {})
+
+
 def _read(profile: str) -> Mapping[str, Any]:
     path = Path(profile) if profile.endswith(".yaml") else PROFILES / f"{profile}.yaml"
     if not path.exists():
@@ -52,11 +58,15 @@ def _read(profile: str) -> Mapping[str, Any]:
 
 
 def _configure(profile: str, stage: Stage, overrides: Mapping[str, Any]) -> BaseModel:
+    return _validated(profile, stage.name, stage.code.Config, overrides)
+
+
+def _validated(profile: str, name: str, config: type[ConfigT], overrides: Mapping[str, Any]) -> ConfigT:
     try:
-        return stage.code.Config(**overrides)
+        return config(**overrides)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}" for e in error.errors())
-        raise ProfileError(f"profile {profile}, stage {stage.name}: {problems}") from error
+        raise ProfileError(f"profile {profile}, stage {name}: {problems}") from error
 
 
 def config_hash(config: BaseModel) -> str:

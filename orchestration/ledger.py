@@ -30,7 +30,7 @@ CANDIDATE, PRODUCTION, PREVIOUS, NEWEST = "candidate", "production", "previous",
 REJECTED = "rejected"
 """Tag of a version that was rolled back: it is not promoted again by itself."""
 PROMOTION, ROLLBACK = "promotion", "rollback"
-DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+DATABASES = ("sqlite", "postgresql")
 
 
 class RegistryError(Exception):
@@ -208,7 +208,7 @@ class Ledger:
         why: str,
         against: Mapping[str, Any] | None = None,
         forced: bool = False,
-        judged_against: str | None | Literal["any"] = "any",
+        judged_against: str | Literal["any"] | None = "any",
     ) -> Move | None:
         """Move `production` to this version; what was there becomes `previous`. None when it is there already.
 
@@ -274,7 +274,8 @@ def now() -> str:
 class DatabaseBook:
     """MLflow's own tables in its own database.
 
-    MLflow's client sets one alias or tag at a time; here a move is one transaction, and two of them wait for each other.
+    MLflow's client sets one alias or tag at a time; here a move is one transaction, and two moves wait for each
+    other.
     """
 
     uri: str
@@ -282,19 +283,22 @@ class DatabaseBook:
 
     @contextmanager
     def transaction(self) -> Iterator[tuple[State, Apply]]:
-        import sqlalchemy as sa
+        from sqlalchemy import text
+        from sqlalchemy.exc import SQLAlchemyError
 
         try:
             with self._locked() as connection:
                 state = self._read(connection) if connection is not None else State({}, {})
 
                 def apply(changes: Sequence[Change]) -> None:
-                    for change in changes if connection is not None else ():
+                    if connection is None:
+                        raise RegistryError(f"{self.name} has no version yet: run `likeness run`")
+                    for change in changes:
                         for statement, values in self._statements(change):
-                            connection.execute(sa.text(statement), values)
+                            connection.execute(text(statement), values)
 
                 yield state, apply
-        except sa.exc.SQLAlchemyError as error:
+        except (SQLAlchemyError, ImportError) as error:
             cause = getattr(error, "orig", None) or error
             raise RegistryError(
                 f"the registry {_without_password(self.uri)} cannot be used ({' '.join(str(cause).split())}): "

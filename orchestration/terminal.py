@@ -32,13 +32,14 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from engine.character import CharacterError
     from engine.schema import SchemaError
     from engine.sheets import SheetError
+    from orchestration.comparison import NotComparable
     from orchestration.configuration import ProfileError
     from orchestration.creation import CreationError
     from orchestration.doctor import NotReady
     from orchestration.export import ExportError
     from orchestration.instance import AlreadyRunning
+    from orchestration.ledger import RegistryError
     from orchestration.pipeline import StageFailed, UnknownAsset
-    from orchestration.registry import RegistryError
     from orchestration.scorecards import NoScorecard
     from orchestration.store import StoreError
     from orchestration.workshop import SourceMissing
@@ -54,6 +55,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
         AlreadyRunning,
         StageFailed,
         UnknownAsset,
+        NotComparable,
         RegistryError,
         NoScorecard,
         StoreError,
@@ -70,6 +72,8 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
             command(*args, **kwargs)
         except KeyboardInterrupt:
             fail("interrupted: the same command goes on from the last finished asset or checkpoint", 130)
+        except typer.Exit:
+            raise
         except Exception as error:
             if isinstance(error, expected_errors()):
                 fail(str(error))

@@ -89,8 +89,8 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str 
 def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
     """{"value", "ci", "n"} of one score less another of the same people; no interval where they are not the same."""
     a, b = ours.get("resampled"), theirs.get("resampled")
-    paired = a is not None and b is not None and ours["n"] == theirs["n"]
-    apart = score(ours["value"] - theirs["value"], n=ours["n"], resampled=np.subtract(a, b) if paired else None)
+    resampled = np.subtract(a, b) if a is not None and b is not None and ours["n"] == theirs["n"] else None
+    apart = score(ours["value"] - theirs["value"], n=ours["n"], resampled=resampled)
     return {"value": apart["value"], "ci": apart["ci"], "n": apart["n"]}
 
 
