@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,7 +59,10 @@ def _loader(folder: Path) -> ModuleType:
     if spec is None or spec.loader is None or not (folder / "loader.py").is_file():
         raise CannotDo("it was registered without a loader.py")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with warnings.catch_warnings():
+        # MLflow misses type hints that it would take for a second signature.
+        warnings.simplefilter("ignore", UserWarning)
+        spec.loader.exec_module(module)
     return module
 
 

@@ -103,7 +103,9 @@ def test_two_versions_answer_in_one_process_each_by_its_own_code(tmp_path: Path)
     assert torch.equal(answers[0], answers[2]) and not torch.equal(answers[0], answers[1])
 
 
-def test_what_an_older_version_cannot_do_is_null_with_the_reason(tmp_path: Path) -> None:
+def test_what_an_older_version_cannot_do_is_null_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = pack(tmp_path / "old")
     loader = (folder / "loader.py").read_text()
     (folder / "loader.py").write_text(loader.replace("def load_parser", "def load_a_parser"))
@@ -116,11 +118,8 @@ def test_what_an_older_version_cannot_do_is_null_with_the_reason(tmp_path: Path)
 
     own = SimpleNamespace(schema=Schema.load(CHARACTER), context=SimpleNamespace(device="cpu"))
     card = {"parsing": {"mean": metrics.mean_score(np.ones(200), PEOPLE), "classes": {"skin": metrics.score(1.0, n=1)}}}
-    original, comparison.with_version = comparison.with_version, lambda bench, folder: networks
-    try:
-        found = comparison.beside(own, card, (parsing,), folder)  # pyright: ignore[reportArgumentType]
-    finally:
-        comparison.with_version = original
+    monkeypatch.setattr(comparison, "with_version", lambda bench, folder: networks)
+    found = comparison.beside(own, card, (parsing,), folder)  # pyright: ignore[reportArgumentType]
     reason = "the version in production cannot be scored: it was registered before there was load_parser"
     assert found["parsing"]["mean"] == metrics.nothing(reason) == found["parsing"]["classes"]["skin"]
     assert found["differences"] == {}

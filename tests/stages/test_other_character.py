@@ -157,8 +157,8 @@ def test_a_mark_changes_the_corner_alone() -> None:
 
 
 def test_the_gate_judges_by_stand_ins_and_never_by_nothing(card: dict[str, Any]) -> None:
-    rule = gate.Config(
-        beats_baseline=["recovery.visible", "likeness.similarity"], not_worse={"likeness.similarity": 0.02}
+    rule = gate.Config.model_validate(
+        {"beats_baseline": ["recovery.visible", "likeness.similarity"], "not_worse": {"likeness.similarity": 0.02}}
     )
 
     def with_scores(recovery: dict[str, Any], similarity: float) -> dict[str, Any]:
@@ -180,5 +180,5 @@ def test_the_gate_judges_by_stand_ins_and_never_by_nothing(card: dict[str, Any])
     )
     unmeasured = with_scores({"value": None, "baseline": None}, 0.9)
     assert refusals(unmeasured) == ["recovery.visible None does not beat the average face's None"]
-    alone = gate.Config(beats_baseline=["likeness.rank1"], not_worse={})
+    alone = gate.Config(beats_baseline={"likeness.rank1": "value"}, not_worse={})
     assert "no score that can be judged" in gate.judge(alone, good).refusals[0]
