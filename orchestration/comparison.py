@@ -86,9 +86,9 @@ def again(
     last = lineage.latest(instance, "scorecard", character)
     if last is None:
         raise NotComparable(f"nothing was evaluated yet for {character}: run `likeness run`")
+    packed = [workshop.store.fetch(md5) for md5 in (candidate, production)]
     md5s = last.metadata["inputs"]
     folders = {name: workshop.fetch(name, lineage.Version(name, character, md5s[name])) for name in DATA}
-    packed = [workshop.store.fetch(md5) for md5 in (candidate, production)]
     config = scorecard.Config(**last.metadata["config"])
     try:
         settings = workshop.settings

@@ -189,10 +189,10 @@ def _show_verdict(verdict: Verdict, as_json: bool, about: Mapping[str, Any]) -> 
         return
     shown = Table()
     for column in COLUMNS:
-        shown.add_column(column)
+        shown.add_column(column, no_wrap=column != COLUMNS[-1])
     for cells in cells_of(verdict):
         shown.add_row(*cells, style="red" if cells[-1] == "NO" else "")
-    wide_screen(140).print(shown)
+    wide_screen(160).print(shown)
     for refusal in verdict.refusals:
         notes().print(refusal, soft_wrap=True, highlight=False)
 
