@@ -5,7 +5,7 @@ or left: who, when, why, where from, and against which figures. In a database a 
 server has none: there the record comes first and `production` moves by one call, so that what a killed process left
 half done can be told from the records, which are followed rather than the alias `previous`.
 
-This module needs neither Dagster nor, with a database, MLflow: importing them takes longer than a rollback may.
+This module needs neither Dagster nor MLflow: importing them takes longer than a rollback may.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from sqlalchemy import Connection
 
     from orchestration.settings import Settings
@@ -370,6 +369,17 @@ class DatabaseBook:
             )
 
 
+class Calls(Protocol):
+    """What ServerBook asks of a server, one call at a time."""
+
+    def tags(self, name: str) -> dict[str, dict[str, str]]: ...
+    def aliases(self, name: str) -> dict[str, str]: ...
+    def set_registered_model_alias(self, name: str, alias: str, version: str) -> None: ...
+    def delete_registered_model_alias(self, name: str, alias: str) -> None: ...
+    def set_model_version_tag(self, name: str, version: str, key: str, value: str) -> None: ...
+    def delete_model_version_tag(self, name: str, version: str, key: str) -> None: ...
+
+
 @dataclass(frozen=True)
 class ServerBook:
     """The same by MLflow's server: one call after the other, in the order that is given."""
@@ -379,59 +389,53 @@ class ServerBook:
 
     @contextmanager
     def transaction(self) -> Iterator[tuple[State, Apply]]:
-        from mlflow.exceptions import MlflowException
+        from orchestration.mlflow_rest import RestError
 
-        client = connect(self.uri)
+        calls = self.calls()
         try:
-            state = self._read(client)
+            tags = calls.tags(self.name)
+            state = State(calls.aliases(self.name) if tags else {}, tags)
 
             def apply(changes: Sequence[Change]) -> None:
-                self._apply(client, state, changes)
+                self._apply(calls, state, changes)
 
             yield state, apply
-        except MlflowException as error:
+        except RestError as error:
             raise unreachable(self.uri, error) from error
 
-    def _apply(self, client: MlflowClient, state: State, changes: Sequence[Change]) -> None:
+    def calls(self) -> Calls:
+        from orchestration.mlflow_rest import RestClient
+
+        return RestClient(self.uri)
+
+    def _apply(self, calls: Calls, state: State, changes: Sequence[Change]) -> None:
         """Raises RegistryError, with the records taken back, when somebody else moved `production` meanwhile."""
         done: list[Change] = []
         for change in changes:
             if change.kind == "alias" and change.name == PRODUCTION:
-                there = self._aliases(client).get(PRODUCTION)
+                there = calls.aliases(self.name).get(PRODUCTION)
                 if there != state.production:
                     for record in [change for change in done if change.kind == "tag" and change.value is not None]:
-                        client.delete_model_version_tag(self.name, record.version, record.name)
+                        calls.delete_model_version_tag(self.name, record.version, record.name)
                     raise RegistryError(f"{self.name}: version {there} came into production meanwhile: try again")
-            self._set(client, change)
+            self._set(calls, change)
             done.append(change)
 
-    def _set(self, client: MlflowClient, change: Change) -> None:
+    def _set(self, calls: Calls, change: Change) -> None:
         if change.kind == "alias" and change.value is None:
-            client.delete_registered_model_alias(self.name, change.name)
+            calls.delete_registered_model_alias(self.name, change.name)
         elif change.kind == "alias":
-            client.set_registered_model_alias(self.name, change.name, str(change.value))
+            calls.set_registered_model_alias(self.name, change.name, str(change.value))
         elif change.value is None:
-            client.delete_model_version_tag(self.name, change.version, change.name)
+            calls.delete_model_version_tag(self.name, change.version, change.name)
         else:
-            client.set_model_version_tag(self.name, change.version, change.name, change.value)
-
-    def _aliases(self, client: MlflowClient) -> dict[str, str]:
-        aliases = client.get_registered_model(self.name).aliases
-        return {alias: str(version) for alias, version in aliases.items()}
-
-    def _read(self, client: MlflowClient) -> State:
-        found = client.search_model_versions(f"name='{self.name}'", max_results=10_000)
-        tags = {str(version.version): dict(version.tags) for version in found}
-        return State(self._aliases(client) if tags else {}, tags)
+            calls.set_model_version_tag(self.name, change.version, change.name, change.value)
 
 
-def connect(uri: str) -> MlflowClient:
-    """A client that a person waits for: it gives up on a server that is down within seconds."""
+def impatient() -> None:
+    """Let MLflow's own client give up on a server that is down within seconds, for whoever waits at a terminal."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    from mlflow import MlflowClient
-
-    return MlflowClient(uri, uri)
 
 
 def unreachable(uri: str, error: Exception) -> RegistryError:

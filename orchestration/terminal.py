@@ -114,9 +114,11 @@ def get_settings(profile: str = "", character: str = "") -> Settings:
 
 
 def get_registry(settings: Settings) -> Any:
+    from orchestration.ledger import impatient
     from orchestration.registry import Registry
     from orchestration.tracking import Tracking
 
+    impatient()
     return Registry(Tracking.of(settings), settings.character)
 
 

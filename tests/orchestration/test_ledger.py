@@ -10,18 +10,33 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from orchestration.ledger import Book, Ledger, Move, RegistryError, ServerBook, State
+from orchestration.ledger import Book, Calls, Ledger, Move, RegistryError, ServerBook, State
 from orchestration.settings import REPOSITORY, Settings
 
 NAME = "likeness-embedded"
 
 
+class OneByOne(MlflowClient):
+    """MLflow's own client, in the place of its REST API."""
+
+    def tags(self, name: str) -> dict[str, dict[str, str]]:
+        return {str(found.version): dict(found.tags) for found in self.search_model_versions(f"name='{name}'")}
+
+    def aliases(self, name: str) -> dict[str, str]:
+        return {alias: str(version) for alias, version in self.get_registered_model(name).aliases.items()}
+
+
+class OnDatabase(ServerBook):
+    def calls(self) -> Calls:
+        return OneByOne(self.uri, self.uri)
+
+
 class CallByCall(Ledger):
-    """The way of a server, on a database: MLflow's client, one call after the other."""
+    """The way of a server, on a database: one call after the other."""
 
     @property
     def book(self) -> Book:
-        return ServerBook(self.uri, self.name)
+        return OnDatabase(self.uri, self.name)
 
 
 @pytest.fixture(params=[Ledger, CallByCall], ids=["database", "server"])
@@ -134,7 +149,7 @@ found = (ledger.Ledger if kind == "database" else CallByCall)(uri, "likeness-emb
 statements, set_ = ledger.DatabaseBook._statements, ledger.ServerBook._set
 moves = lambda change: change.kind == "alias" and change.name == "production"
 ledger.DatabaseBook._statements = lambda self, change: die() if moves(change) else statements(self, change)
-ledger.ServerBook._set = lambda self, client, change: die() if moves(change) else set_(self, client, change)
+ledger.ServerBook._set = lambda self, calls, change: die() if moves(change) else set_(self, calls, change)
 found.promote("3", "anna", "") if act == "promote" else found.rollback("anna")
 """
 
