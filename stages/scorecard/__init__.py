@@ -113,9 +113,10 @@ def _measured(
         card[section.__name__] = section(bench, report)
         note(number, section.__name__)
     card[PRODUCTION] = beside(bench, card, COMPARED, inputs[PRODUCTION]) if PRODUCTION in inputs else None
+    clock = {"comparison_seconds": time.monotonic() - began}
     note(steps - 2, "the version in production")
     card["search"], seconds = search_comparison.compare(bench, out)
-    clock = {f"throughput.{name.replace('.', '_')}": value for name, value in seconds.items()}
+    clock |= {f"throughput.{name.replace('.', '_')}": value for name, value in seconds.items()}
     note(steps - 1, "search")
     clock["throughput.photos_per_second"] = throughput(bench)
     note(steps, "throughput")
