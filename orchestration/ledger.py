@@ -72,6 +72,8 @@ class Move:
             record = json.loads(content)
         except ValueError:
             return None
+        if not isinstance(record, dict):
+            return None
         before, after = (record.get("from"), version) if kind == PROMOTION else (version, str(record.get("to")))
         return cls(
             PROMOTION if kind == PROMOTION else ROLLBACK, version, record.get("when", when), record.get("who", ""),

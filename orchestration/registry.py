@@ -8,13 +8,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestration.gate import find_score
-from orchestration.ledger import PRODUCTION, Ledger, RegistryError, model_name, unreachable
+from orchestration.ledger import (
+    CANDIDATE,
+    PREVIOUS,
+    PRODUCTION,
+    REJECTED,
+    Ledger,
+    RegistryError,
+    model_name,
+    unreachable,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
     from orchestration.tracking import Tracking
+
+__all__ = ["CANDIDATE", "PREVIOUS", "PRODUCTION", "REJECTED", "Registry", "RegistryError", "model_name", "provenance"]
 
 FIGURES = (
     "recovery.visible",
