@@ -114,8 +114,9 @@ def production_asset(gate: BaseModel, workshop: Workshop) -> dg.AssetsDefinition
     def materialise(
         context: dg.AssetExecutionContext, tracking: Tracking, progress: dg.ResourceParam[Any]
     ) -> dg.MaterializeResult:
-        with only_what_can_recover((progress or into_log(context.log)).show):
-            return production.register(context, gate, workshop, tracking)
+        progress = progress or into_log(context.log)
+        with only_what_can_recover(progress.show):
+            return production.register(context, gate, workshop, tracking, progress)
 
     return materialise
 

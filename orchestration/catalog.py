@@ -52,6 +52,8 @@ class Stage:
     """Tables to check, by their name in orchestration/checks/suites.py."""
     drift: tuple[str, ...] = ()
     """Those of them that are compared with what production was made from."""
+    compares: bool = False
+    """Whether the stage is also given the version in production, as the optional input `production`."""
     module: Any = field(default=None, compare=False)
     """The stage itself, where it is not `stages.<name>`."""
 
@@ -136,6 +138,7 @@ STAGES: tuple[Stage, ...] = (
         ("torch", "mlflow", "dvc"),
         by_character=True,
         resources=Resources(gpus=1, cpus=4, memory_gb=16),
+        compares=True,
         description="Recovery, likeness, imitator, parsing and identity on held-out people, "
         "each score beside its baseline and bound.",
     ),

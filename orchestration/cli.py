@@ -147,7 +147,7 @@ def create(
     ],
     out: Annotated[Path, typer.Option("--out", help="Each photo gets a folder in here, named like its file.")],
     model: Annotated[
-        str, typer.Option("--model", help="A version's number, or candidate, production, previous.")
+        str, typer.Option("--model", help="A version's number, or production, candidate, newest, previous.")
     ] = "production",
     character: Character = "",
     size: Annotated[int, typer.Option("--size", min=32, max=4096, help="Side of render.png in pixels.")] = 512,

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from orchestration.catalog import Stage
 from orchestration.checks.rules import Rules
 
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
 PROFILES = Path(__file__).with_name("profiles")
 CHECKS = "checks"
 """The section of a profile that is no stage's: what the checks ask for."""
@@ -40,6 +41,11 @@ def resolve(profile: str, stages: Sequence[Stage]) -> dict[str, BaseModel]:
             f"stages: {', '.join(stage.name for stage in stages)}"
         )
     return {stage.name: _configure(profile, stage, overrides.get(stage.name) or {}) for stage in stages}
+
+
+def resolve_one(profile: str, name: str, config: type[ConfigT]) -> ConfigT:
+    """One stage's whole configuration, without loading any other stage. Raises ProfileError."""
+    return _validated(profile, name, config, _read(profile).get(name) or {})
 
 
 def resolve_checks(profile: str, stages: Sequence[Stage]) -> Rules:
@@ -77,10 +83,14 @@ def _read(profile: str) -> Mapping[str, Any]:
 
 
 def _configure(profile: str, stage: Stage, overrides: Mapping[str, Any]) -> BaseModel:
+    return _validated(profile, stage.name, stage.code.Config, overrides)
+
+
+def _validated(profile: str, name: str, config: type[ConfigT], overrides: Mapping[str, Any]) -> ConfigT:
     try:
-        return stage.code.Config(**overrides)
+        return config(**overrides)
     except ValidationError as error:
-        raise ProfileError(f"profile {profile}, stage {stage.name}: {problems(error)}") from error
+        raise ProfileError(f"profile {profile}, stage {name}: {problems(error)}") from error
 
 
 def problems(error: ValidationError) -> str:

@@ -1,4 +1,4 @@
-"""The registered encoders of a character: versions, the aliases `candidate`, `production`, `previous`, and loading."""
+"""The registered encoders of a character: versions, their figures, and loading. `ledger.py` moves the aliases."""
 
 from __future__ import annotations
 
@@ -7,23 +7,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestration.tracking import Tracking
+from orchestration.gate import find_score
+from orchestration.ledger import (
+    CANDIDATE,
+    PREVIOUS,
+    PRODUCTION,
+    REJECTED,
+    Ledger,
+    RegistryError,
+    model_name,
+    unreachable,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-CANDIDATE, PRODUCTION, PREVIOUS = "candidate", "production", "previous"
-REJECTED = "rejected"
-"""Tag of a version that was rolled back: it is not promoted again by itself."""
+    from orchestration.tracking import Tracking
 
+__all__ = ["CANDIDATE", "PREVIOUS", "PRODUCTION", "REJECTED", "Registry", "RegistryError", "model_name", "provenance"]
 
-class RegistryError(Exception):
-    """There is no such model or version."""
-
-
-def model_name(character: str) -> str:
-    return f"likeness-{character}"
+FIGURES = (
+    "recovery.visible",
+    "recovery.groups_mean",
+    "verification.parameters_pca",
+    "likeness.similarity",
+    "likeness.rank1",
+    "likeness.real_photos",
+)
+SCORECARD, COMPARISON = "scorecard.json", "comparison.json"
+"""Files of a version's run: its evaluation, and a later one beside what was in production by then."""
 
 
 @dataclass(frozen=True)
@@ -41,28 +54,36 @@ class Registry:
     def client(self) -> MlflowClient:
         return self.tracking.client()
 
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.tracking.uri, self.name)
+
     def versions(self) -> list[dict[str, Any]]:
-        """Every version, newest first, with its aliases and tags."""
-        aliases = self.aliases()
-        found = self.client.search_model_versions(f"name='{self.name}'", max_results=1000)
-        return [
-            {
-                "version": int(version.version),
-                "aliases": sorted(alias for alias, number in aliases.items() if number == str(version.version)),
+        """Every version, newest first, with its aliases, tags, promotions and rollbacks. Raises RegistryError."""
+        state, found = self.ledger.state(), {}
+        for version in self._search(f"name='{self.name}'"):
+            number = str(version.version)
+            found[int(number)] = {
+                "version": int(number),
+                "aliases": sorted(alias for alias, target in state.aliases.items() if target == number),
                 "run": version.run_id,
+                "rejected": state.is_rejected(number),
+                "moves": [{"kind": move.kind, **move.document()} for move in state.moves() if move.version == number],
                 "tags": dict(version.tags),
             }
-            for version in sorted(found, key=lambda version: int(version.version), reverse=True)
-        ]
+        return [found[number] for number in sorted(found, reverse=True)]
 
     def aliases(self) -> dict[str, str]:
+        """Raises RegistryError."""
+        return dict(self.ledger.state().aliases)
+
+    def _search(self, query: str) -> list[ModelVersion]:
         from mlflow.exceptions import MlflowException
 
         try:
-            model = self.client.get_registered_model(self.name)
-        except MlflowException:
-            return {}
-        return {alias: str(number) for alias, number in model.aliases.items()}
+            return list(self.client.search_model_versions(query, max_results=10_000))
+        except MlflowException as error:
+            raise unreachable(self.tracking.uri, error) from error
 
     def find(self, version: str) -> ModelVersion:
         """A version by its number or an alias. Raises RegistryError."""
@@ -73,44 +94,55 @@ class Registry:
                 return self.client.get_model_version(self.name, version)
             return self.client.get_model_version_by_alias(self.name, version)
         except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise unreachable(self.tracking.uri, error) from error
             raise RegistryError(
                 f"{self.name} has no version {version}: run `likeness run`, or pick one that `likeness models` shows"
             ) from error
 
     def with_md5(self, md5: str) -> ModelVersion | None:
         """The version with exactly this content, if it was registered before."""
-        found = self.client.search_model_versions(f"name='{self.name}' and tags.md5 = '{md5}'")
+        found = self._search(f"name='{self.name}' and tags.md5 = '{md5}'")
         return max(found, key=lambda version: int(version.version), default=None)
 
     def scorecard(self, version: str) -> dict[str, Any]:
         """The scorecard that was logged with a version. Raises RegistryError."""
+        card = self._document(version, SCORECARD)
+        if card is None:
+            raise RegistryError(f"{self.name} version {version} was registered without a scorecard")
+        return card
+
+    def card_against(self, version: str, production: str | None) -> dict[str, Any] | None:
+        """The version's figures beside those of the version in production (md5; None: there is none), from one run on
+        the same people; None where it was never compared with just that one. Raises RegistryError.
+        """
+        own = self._document(version, SCORECARD)
+        if production is None:
+            return None if own is None else {**own, PRODUCTION: None}
+        for card in (own, self._document(version, COMPARISON)):
+            if card and (card.get(PRODUCTION) or {}).get("md5") == production:
+                return card
+        return None
+
+    def figures(self, version: str) -> dict[str, float | None]:
+        """The main scores of a version's own evaluation by path; none where nothing was logged."""
+        card = self._document(version, SCORECARD) or {}
+        found = {path: find_score(card, path) for path in FIGURES}
+        return {path: score["value"] for path, score in found.items() if score}
+
+    def log_card(self, version: str, card: Mapping[str, Any], name: str = SCORECARD) -> None:
+        self.client.log_dict(str(self.find(version).run_id), dict(card), name)
+
+    def _document(self, version: str, name: str) -> dict[str, Any] | None:
         import mlflow.artifacts
+        from mlflow.exceptions import MlflowException
 
-        run = self.client.get_run(str(self.find(version).run_id))
-        return json.loads(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/scorecard.json"))
-
-    def set_candidate(self, version: str) -> None:
-        self.client.set_registered_model_alias(self.name, CANDIDATE, version)
-
-    def promote(self, version: str) -> None:
-        """Move `production` to this version; what was there becomes `previous`. `production` moves last."""
-        number, current = str(self.find(version).version), self.aliases().get(PRODUCTION)
-        if number == current:
-            return
-        if current:
-            self.client.set_registered_model_alias(self.name, PREVIOUS, current)
-        self.client.set_registered_model_alias(self.name, PRODUCTION, number)
-
-    def rollback(self) -> tuple[str, str]:
-        """Make `previous` production again and mark what was there as rejected; (left, now). Raises RegistryError."""
-        aliases = self.aliases()
-        if PRODUCTION not in aliases or PREVIOUS not in aliases:
-            raise RegistryError(f"{self.name} has no previous version to go back to: see `likeness models`")
-        left, now = aliases[PRODUCTION], aliases[PREVIOUS]
-        self.client.set_registered_model_alias(self.name, PRODUCTION, now)
-        self.client.delete_registered_model_alias(self.name, PREVIOUS)
-        self.client.set_model_version_tag(self.name, left, REJECTED, "rolled back")
-        return left, now
+        found = self.find(version)
+        try:
+            run = self.client.get_run(str(found.run_id))
+            return json.loads(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{name}"))
+        except (MlflowException, OSError):
+            return None
 
     def load(self, version: str) -> tuple[Any, ModelVersion]:
         """The model itself (its `read` takes a photo), running the code that was registered with it, and its version.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ from rich import box
 from rich.table import Table
 
 from orchestration import lineage
-from orchestration.registry import PRODUCTION, Registry
+from orchestration.ledger import PRODUCTION
+from orchestration.registry import Registry
 from orchestration.store import Store
 from orchestration.tracking import Tracking
 
-THROUGHPUT = "throughput"
+THROUGHPUT, DIFFERENCES = "throughput", "differences"
 PAGE = "scorecard.html"
 
 
@@ -25,7 +26,9 @@ class NoScorecard(Exception):
 
 
 def complete(scores: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The stage's scorecard.json with the measured speed, which may not be in a tracked folder."""
+    """The stage's scorecard.json with what the materialisation's metadata say besides: the measured speed, which may
+    not be in a tracked folder, and the md5 of the version it was compared with.
+    """
     speeds = {
         name.removeprefix(THROUGHPUT).lstrip("._/") or "photos_per_second": {
             "value": float(value),
@@ -37,13 +40,18 @@ def complete(scores: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str,
         for name, value in metrics.items()
         if name.startswith(THROUGHPUT)
     }
-    return {**scores, THROUGHPUT: {**scores.get(THROUGHPUT, {}), **speeds}}
+    card = {**scores, THROUGHPUT: {**scores.get(THROUGHPUT, {}), **speeds}}
+    if compared := card.get(PRODUCTION):
+        card[PRODUCTION] = {"md5": (metrics.get("inputs") or {}).get(PRODUCTION), **compared}
+    return card
 
 
 def compare(instance: dg.DagsterInstance, store: Store, tracking: Tracking, character: str) -> dict[str, Any]:
     """The candidate's scores at the top level, production's under `production` (null where there is none).
 
-    Raises NoScorecard.
+    Where both were scored in one run, `production.differences` has candidate less production with intervals. Where the
+    scorecard was made against no version, or against one that is not in production any more, production's figures are
+    those of its own evaluation and `production.note` says so. Raises NoScorecard, RegistryError.
     """
     version = lineage.latest(instance, "scorecard", character)
     if version is None:
@@ -51,14 +59,22 @@ def compare(instance: dg.DagsterInstance, store: Store, tracking: Tracking, char
     folder = store.checkout("scorecard", version.md5, character)
     candidate = complete(json.loads((folder / "scorecard.json").read_text()), version.metadata)
     registry = Registry(tracking, character)
-    current = registry.aliases().get(PRODUCTION)
-    return {**candidate, "production": registry.scorecard(current) if current else None}
+    state = registry.ledger.state()
+    if (current := state.production) is None:
+        return {**candidate, PRODUCTION: None}
+    md5 = state.tags[current].get("md5")
+    compared = candidate.get(PRODUCTION) or {}
+    if compared and compared.get("md5") == md5:
+        return {**candidate, PRODUCTION: {**compared, "version": int(current)}}
+    own = {name: section for name, section in registry.scorecard(current).items() if name != PRODUCTION}
+    note = f"figures of version {current}'s own evaluation: it was not in production when this scorecard was made"
+    return {**candidate, PRODUCTION: {**own, "md5": md5, "version": int(current), "note": note}}
 
 
 def scores(card: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every {"value", …} in the card with its dotted path."""
     for name, content in card.items():
-        if not isinstance(content, Mapping) or name == "production":
+        if not isinstance(content, Mapping) or name in (PRODUCTION, DIFFERENCES):
             continue
         if "value" in content:
             yield f"{prefix}{name}", content
@@ -71,24 +87,38 @@ def table(card: Mapping[str, Any], detailed: bool = False) -> Table:
     of people and strengths of degradation only when detailed."""
     shown = Table(title="Scorecard", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     shown.add_column("score", no_wrap=True)
-    for column in ("candidate", "95 %", "baseline", "bound", "production"):
+    rival = card.get(PRODUCTION) or {}
+    apart = rival.get(DIFFERENCES, {})
+    columns = ["candidate", "95 %", "baseline", "bound", "production"] + ["difference", "its 95 %"] * bool(apart)
+    for column in columns:
         shown.add_column(column, justify="right", no_wrap=True)
-    before = dict(scores(card["production"])) if card.get("production") else {}
-    hidden = 0
+    before, hidden = dict(scores(rival)), 0
     for path, score in scores(card):
         if path.count(".") > 1 and not detailed:
             hidden += 1
             continue
-        interval, production = score.get("ci"), before.get(path, {})
-        cells = (score["value"], score.get("baseline"), score.get("bound"), production.get("value"))
+        cells = (score["value"], score.get("baseline"), score.get("bound"), before.get(path, {}).get("value"))
         value, *others = ("–" if cell is None else f"{cell:.4g}" for cell in cells)
-        shown.add_row(path, value, f"{interval[0]:.3g} to {interval[1]:.3g}" if interval else "", *others)
+        difference = apart.get(path, {})
+        if apart:
+            others += [f"{difference['value']:+.3g}" if difference else "", _told(difference.get("ci"))]
+        shown.add_row(path, value, _told(score.get("ci")), *others)
     reasons = dict.fromkeys(
         score["reason"] for path, score in scores(card) if "reason" in score and (detailed or path.count(".") < 2)
     )
     captions = [f"{hidden} more with `likeness scorecard --detailed`"] if hidden else []
+    if rival:
+        captions.append(f"production: {rival.get('note') or _same_run(rival)}")
     shown.caption = "\n".join([*captions, *(f"– {reason}" for reason in reasons)])
     return shown
+
+
+def _same_run(rival: Mapping[str, Any]) -> str:
+    return f"version {rival['version']}, on the same people in the same run, by its own code"
+
+
+def _told(interval: Sequence[float] | None) -> str:
+    return f"{interval[0]:.3g} to {interval[1]:.3g}" if interval else ""
 
 
 def page(store: Store, character: str) -> Path:

@@ -35,6 +35,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from engine.character import CharacterError
     from engine.schema import SchemaError
     from engine.sheets import SheetError
+    from orchestration.comparison import NotComparable
     from orchestration.configuration import ProfileError
     from orchestration.creation import CreationError
     from orchestration.database import DatabaseError
@@ -42,11 +43,11 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from orchestration.executors import ExecutorError
     from orchestration.export import ExportError
     from orchestration.instance import AlreadyRunning, InstanceError
+    from orchestration.ledger import RegistryError
     from orchestration.lineage.drawing import PictureError
     from orchestration.lineage.targets import TargetError
     from orchestration.notifications import BadNotifier
     from orchestration.pipeline import StageFailed, UnknownAsset
-    from orchestration.registry import RegistryError
     from orchestration.restoring import RestoreError
     from orchestration.retraining import BadSchedule
     from orchestration.scorecards import NoScorecard
@@ -72,6 +73,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
         PictureError,
         TargetError,
         RestoreError,
+        NotComparable,
         RegistryError,
         NoScorecard,
         StoreError,
@@ -88,6 +90,8 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
             command(*args, **kwargs)
         except KeyboardInterrupt:
             fail("interrupted: the same command goes on from the last finished asset or checkpoint", 130)
+        except typer.Exit:
+            raise
         except Exception as error:
             if isinstance(error, expected_errors()):
                 fail(str(error))
@@ -139,9 +143,11 @@ def get_settings(profile: str = "", character: str = "") -> Settings:
 
 
 def get_registry(settings: Settings) -> Any:
+    from orchestration.ledger import impatient
     from orchestration.registry import Registry
     from orchestration.tracking import Tracking
 
+    impatient()
     return Registry(Tracking.of(settings), settings.character)
 
 

@@ -14,16 +14,17 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel
 
-from orchestration import checks, lineage
+from orchestration import checks, comparison, lineage
 from orchestration.catalog import SOURCES, Stage
 from orchestration.checks import verdicts
 from orchestration.checks.rules import Rules
 from orchestration.checks.subject import Subject
 from orchestration.configuration import config_hash, flatten
+from orchestration.ledger import Ledger, model_name
 from orchestration.pictures import as_markdown
 from orchestration.progress import Progress
 from orchestration.settings import Settings
-from orchestration.store import Store
+from orchestration.store import RemoteDown, Store, StoreError
 from orchestration.tracking import TrackedRun, Tracking
 
 EMBEDDED = "embedded"
@@ -119,10 +120,12 @@ def run_stage(
     character = context.partition_key if stage.by_character else None
     versions = input_versions(context.instance, stage, character, workshop)
     folders = {name: workshop.fetch(name, version) for name, version in versions.items()}
+    compared = compared_version(context, stage, versions, workshop, tracking)
+    folders |= {name: workshop.fetch(name, version) for name, version in compared.items()}
     checkpoints = checkpoint_folder(stage, config, versions, workshop.settings, character)
     with tracking.run(title(stage.name, character), run_tags(context, stage.name, character)) as run:
         run.params(flatten(config.model_dump(mode="json")))
-        run.inputs({name: version.md5 for name, version in versions.items()})
+        run.inputs({name: version.md5 for name, version in (versions | compared).items()})
         stage_began = time.monotonic()
         with workshop.store.writing(stage.name, character) as draft:
             stage_scope = stage_context(workshop, stage, checkpoints, run, progress)
@@ -146,6 +149,8 @@ def run_stage(
         )
     )
     metadata = describe(folder, metrics, md5, config, versions, run)
+    # What it was compared with is no ancestor: nothing was made from it.
+    metadata["inputs"] |= {name: version.md5 for name, version in compared.items()}
     metadata |= {"seconds": seconds, "seconds_around_the_stage": time.monotonic() - began - seconds}
     return dg.MaterializeResult(data_version=dg.DataVersion(md5), metadata=metadata, check_results=results)
 
@@ -183,6 +188,32 @@ def require_passed(instance: dg.DagsterInstance, stage: Stage, character: str | 
                     f"`likeness checks {name}`",
                     allow_retries=False,
                 )
+
+
+def compared_version(
+    context: dg.AssetExecutionContext,
+    stage: Stage,
+    versions: Mapping[str, lineage.Version],
+    workshop: Workshop,
+    tracking: Tracking,
+) -> dict[str, lineage.Version]:
+    """The version in production, for a stage that compares with it; nothing where there is none, or where its files are
+    gone, which must not keep a candidate from being evaluated. Raises RegistryError, RemoteDown.
+    """
+    if not stage.compares:
+        return {}
+    ledger = Ledger(tracking.uri, model_name(context.partition_key))
+    md5s = {name: version.md5 for name, version in versions.items()}
+    try:
+        found = comparison.rival(ledger, workshop.store, context.partition_key, md5s)
+        if found:
+            workshop.fetch(comparison.RIVAL, found)
+    except RemoteDown:
+        raise
+    except StoreError as error:
+        context.log.warning(f"not compared with the version in production: {error}")
+        found = None
+    return {comparison.RIVAL: found} if found else {}
 
 
 def checkpoint_folder(

@@ -4,10 +4,11 @@ Scores of likeness belong to the engine's render. Where a character has only exp
 place, and the scores say so.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -24,14 +25,19 @@ from models.encoder import Encoder
 from models.identity import IdentityModel
 from models.images import grid, resize
 from models.imitator import Imitator
+from models.parsing import FaceParser
 from models.predictor import Predictor
 from stages import encoder as encoder_stage
 from stages import identity_model as identity_stage
 from stages import imitator as imitator_stage
+from stages import parsing_model as parsing_stage
 from stages import tables
 from stages.context import Context
 from stages.drawing import Drawn, Engine, open_engine
+from stages.judge import Judge
 from stages.pictures import IMITATOR_MARK, marked
+
+T = TypeVar("T")
 
 FACE_SIZE = 256
 PORTRAITS = "portraits"
@@ -57,6 +63,26 @@ class Config(BaseModel, frozen=True, extra="forbid"):
 
 
 @dataclass(frozen=True)
+class Networks:
+    """What is scored. Another version's networks run that version's own code: they answer the same calls."""
+
+    identity: IdentityModel
+    encoder: Encoder
+    imitator: Imitator
+    parser: FaceParser
+
+    @classmethod
+    def load(cls, inputs: Mapping[str, Path], device: str) -> Self:
+        """Those that the stages left."""
+        return cls(
+            identity_stage.load(inputs["identity_model"]).to(device).eval(),
+            encoder_stage.load(inputs["encoder"]).to(device).eval(),
+            imitator_stage.load(inputs["imitator"]).to(device).eval(),
+            parsing_stage.load(inputs["parsing_model"]).to(device).eval(),
+        )
+
+
+@dataclass(frozen=True)
 class Bench:
     """Everything that is scored, loaded once."""
 
@@ -70,20 +96,27 @@ class Bench:
     identity: IdentityModel
     encoder: Encoder
     imitator: Imitator
+    parser: FaceParser
     x: NDArray[np.float32]  # [N,width] the encoder's answers to `faces`
     config: Config
     inputs: Mapping[str, Path]
     context: Context
+    known: dict[str, Any] = field(default_factory=dict)
+    """What is the same for all encoders that are scored on these people; a copy with other networks shares it."""
 
     @classmethod
-    def load(cls, inputs: Mapping[str, Path], config: Config, context: Context) -> "Bench":
-        """Raises CharacterError or SchemaError when the character's folder cannot be used."""
+    def load(
+        cls, inputs: Mapping[str, Path], config: Config, context: Context, networks: Networks | None = None
+    ) -> "Bench":
+        """`networks`: those in `inputs` unless given.
+
+        Raises CharacterError or SchemaError when the character's folder cannot be used.
+        """
         tables_of = _Faces(inputs["aligned_faces"])
         test = tables_of.some("test", True, config.people)
         pairs = tables.read(inputs["rendered_pairs"] / "pairs.parquet")
         character = Character.load(inputs["character"])
-        identity = identity_stage.load(inputs["identity_model"]).to(context.device).eval()
-        encoder = encoder_stage.load(inputs["encoder"]).to(context.device).eval()
+        networks = networks or Networks.load(inputs, context.device)
         return cls(
             schema=character.schema,
             engine=open_engine(character, inputs["embedded"], context.device),
@@ -92,14 +125,23 @@ class Bench:
             validation=tables_of.some("val", True, config.validation),
             validation_photos=tables_of.some("val", False, config.validation),
             pairs=pairs[pairs["split"] == "test"].head(config.pairs).reset_index(drop=True),
-            identity=identity,
-            encoder=encoder,
-            imitator=imitator_stage.load(inputs["imitator"]).to(context.device).eval(),
-            x=predict(identity, encoder, test["image"], context.device),
+            **vars(networks),
+            x=predict(networks.identity, networks.encoder, test["image"], context.device),
             config=config,
             inputs=inputs,
             context=context,
         )
+
+    def once(self, what: str, compute: Callable[[], T]) -> T:
+        """A result that depends on no network, computed when it is first asked for."""
+        if what not in self.known:
+            self.known[what] = compute()
+        return self.known[what]
+
+    @property
+    def judge(self) -> Judge:
+        """The recogniser that takes no part in training."""
+        return self.once("judge", lambda: Judge(self.inputs["embedded"] / "judge"))
 
     def predict(self, table: pd.DataFrame, size: int = FACE_SIZE) -> NDArray[np.float32]:
         """Parameter vectors [N,width] of the aligned faces of a table, looked at in `size` pixels."""

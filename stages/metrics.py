@@ -27,6 +27,7 @@ class Score(TypedDict):
     n: int
     reason: NotRequired[str]  # why there is no value
     by: NotRequired[str]  # "imitator" where it drew in the engine's place
+    resampled: NotRequired[NDArray]  # [RESAMPLES] what `ci` was read from; for paired differences, never written
 
 
 def score(
@@ -36,14 +37,22 @@ def score(
     baseline: float | None = None,
     bound: float | None = None,
     ci: Sequence[float] | None = None,
+    resampled: NDArray | None = None,
 ) -> Score:
-    """A score with its figures rounded for reading."""
+    """A score with its figures rounded for reading. `ci` follows from the resamples [RESAMPLES] where they are given;
+    they stay with the score."""
 
     def tidy(number: float | None) -> float | None:
         return None if number is None or not np.isfinite(number) else round(float(number), 5)
 
-    interval = None if ci is None or not np.isfinite(ci).all() else [round(float(end), 5) for end in ci]
-    return {"value": tidy(value), "baseline": tidy(baseline), "bound": tidy(bound), "ci": interval, "n": int(n)}
+    ends = interval(resampled) if resampled is not None else ci
+    rounded = None if ends is None or not np.isfinite(ends).all() else [round(float(end), 5) for end in ends]
+    found: Score = {
+        "value": tidy(value), "baseline": tidy(baseline), "bound": tidy(bound), "ci": rounded, "n": int(n),
+    }  # fmt: skip
+    if resampled is not None:
+        found["resampled"] = resampled
+    return found
 
 
 def nothing(reason: str, n: int = 0) -> Score:
@@ -99,7 +108,8 @@ def mean_score(
     """The mean of values [N] with its interval."""
     if not len(values):
         return score(None, n=0)
-    return score(float(values.mean()), baseline=baseline, bound=bound, ci=mean_interval(values, people), n=len(values))
+    resampled = resampled_means(values, people)
+    return score(float(values.mean()), baseline=baseline, bound=bound, resampled=resampled, n=len(values))
 
 
 def r2(truth: NDArray, guess: NDArray) -> NDArray[np.float64]:

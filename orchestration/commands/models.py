@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from orchestration.terminal import (
     AsJson,
     Character,
+    Profile,
+    fail,
     get_registry,
     get_settings,
+    libraries_into_log,
+    notes,
     one_line_errors,
     print_json,
     screen,
+    shown_progress,
+    wide_screen,
 )
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from orchestration.gate import Verdict
+
+Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason; it is recorded.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -24,41 +37,183 @@ def add_to(app: typer.Typer) -> None:
 
 
 @one_line_errors
-def models(character: Character = "", as_json: AsJson = False) -> None:
-    """Every registered version of the encoder, newest first."""
+def models(
+    version: Annotated[str, typer.Argument(help="A version's number or alias: its whole history.")] = "",
+    character: Character = "",
+    as_json: AsJson = False,
+) -> None:
+    """Every registered version of the encoder, newest first: aliases, who **promoted** it when and why, what was
+    **rejected**. With VERSION, its promotions and the figures they were decided by.
+    """
     registry = get_registry(get_settings(character=character))
     versions = registry.versions()
+    if version:
+        number = int(registry.find(version).version)
+        versions = [entry for entry in versions if entry["version"] == number]
+    for entry in versions:
+        entry["figures"] = registry.figures(str(entry["version"]))
     if as_json:
-        print_json(versions)
-        return
-    shown = Table(title=registry.name, title_justify="left")
-    for column in ("version", "aliases", "md5", "commit", "rejected"):
+        print_json(versions[0] if version else versions)
+    elif version:
+        _print_version(registry.name, versions[0])
+    elif versions:
+        wide_screen(120).print(_versions_table(registry.name, versions))
+    else:
+        screen.print(f"{registry.name}: none yet; `likeness run` registers the first")
+
+
+def _versions_table(name: str, versions: list[dict[str, Any]]) -> Table:
+    from rich.table import Table
+
+    shown = Table(title=name, title_justify="left")
+    for column in ("version", "aliases", "md5", "commit", *FIGURES.values(), "last move", "why"):
         shown.add_column(column)
     for version in versions:
-        tags = version["tags"]
+        tags, last = version["tags"], (version["moves"] or [{}])[-1]
+        rejected = ["[red]rejected[/]"] if version["rejected"] else []
         shown.add_row(
             str(version["version"]),
-            ", ".join(version["aliases"]),
-            tags.get("md5", "")[:12],
-            tags.get("git.commit", "")[:10],
-            tags.get("rejected", ""),
+            ", ".join(version["aliases"] + rejected),
+            tags.get("md5", "")[:8],
+            tags.get("git.commit", "")[:8],
+            *(_number(version["figures"].get(path)) for path in FIGURES),
+            _told(last),
+            last.get("why", ""),
         )
-    screen.print(shown if versions else f"{registry.name}: none yet; `likeness run` registers the first")
+    return shown
+
+
+FIGURES = {"recovery.visible": "R² visible", "likeness.similarity": "similarity"}
+
+
+def _told(move: Mapping[str, Any]) -> str:
+    if not move:
+        return ""
+    verb = "rolled back" if move["kind"] == "rollback" else "forced" if move["forced"] else "promoted"
+    return f"{verb} {move['when'][:16].replace('T', ' ')} by {move['who']}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+def _print_version(name: str, version: Mapping[str, Any]) -> None:
+    from rich.table import Table
+
+    aliases = ", ".join(version["aliases"]) or "no alias"
+    screen.print(f"{name} version {version['version']} ({aliases})" + (", rejected" if version["rejected"] else ""))
+    screen.print(f"md5 {version['tags'].get('md5', 'unknown')}, MLflow run {version['run']}", highlight=False)
+    for path, value in version["figures"].items():
+        screen.print(f"  {path}  {_number(value)}", highlight=False)
+    for move in version["moves"]:
+        place = f"to version {move['to']}" if move["kind"] == "rollback" else f"after version {move['from'] or 'none'}"
+        screen.print(f"\n{_told(move)}, {place}: {move['why'] or 'no reason given'}", highlight=False)
+        if move.get("against"):
+            shown = Table()
+            for column in ("score", "candidate", "production", "difference", "95 %", "margin", "ok"):
+                shown.add_column(column)
+            for path, figures in move["against"].items():
+                ends = figures["interval"]
+                shown.add_row(
+                    path,
+                    *(_number(figures[key]) for key in ("candidate", "production", "difference")),
+                    f"{ends[0]:.4g} to {ends[1]:.4g}" if ends else "",
+                    f"{figures['margin']:g} by {figures['by']}",
+                    {True: "yes", False: "NO", None: "not judged"}[figures["ok"]],
+                )
+            wide_screen(110).print(shown)
+    if not version["moves"]:
+        screen.print("it was never in production")
 
 
 @one_line_errors
 def promote(
-    version: Annotated[str, typer.Argument(help="A version's number, or `candidate`.")], character: Character = ""
+    version: Annotated[str, typer.Argument(help="A version's number, or `candidate`, `newest`, `previous`.")],
+    why: Why = "",
+    force: Annotated[bool, typer.Option("--force", help="Whatever the gate says; needs --why, is recorded.")] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="First compare it with what is in production now, on the same people.")
+    ] = False,
+    profile: Profile = "",
+    character: Character = "",
+    as_json: AsJson = False,
 ) -> None:
-    """Put a version into production; the one that was there becomes `previous`."""
-    registry = get_registry(get_settings(character=character))
-    registry.promote(version)
-    print(f"{registry.name}: version {registry.aliases()['production']} is in production")
+    """Put a version into production; the one that was there becomes `previous`.
+
+    The **gate** of the profile (`production_encoder`) judges it by figures against what is in production now. A version
+    that is worse is refused with a table that says where, and the exit status is 1. One that was rolled back comes
+    back by **--force --why** alone.
+    """
+    from orchestration.configuration import resolve_one
+    from orchestration.gate import Config
+    from orchestration.promotion import Refused
+    from orchestration.promotion import promote as promote_version
+
+    settings = get_settings(profile, character)
+    registry, config = get_registry(settings), resolve_one(settings.profile, "production_encoder", Config)
+    if compare:
+        _compare(settings, registry, version)
+    try:
+        outcome = promote_version(registry, version, config, why, force)
+    except Refused as error:
+        _show_verdict(error.verdict, as_json, {"version": version, "promoted": False})
+        fail(str(error) if as_json else f"{registry.name} version {version} is not promoted: see the scores above")
+        return
+    now = f"{registry.name}: version {outcome.version} is in production"
+    if as_json:
+        record = outcome.move.document() if outcome.move else None
+        print_json({"version": int(outcome.version), "promoted": outcome.move is not None, "record": record})
+    else:
+        print(now if outcome.move else f"{now} already")
+
+
+def _compare(settings: Any, registry: Any, version: str) -> None:
+    from orchestration import production
+    from orchestration.catalog import STAGES
+    from orchestration.comparison import with_production
+    from orchestration.definitions import make_workshop
+    from orchestration.instance import open_instance
+
+    workshop = make_workshop(settings, (*STAGES, production.STAGE))
+    with libraries_into_log(settings), shown_progress() as progress, open_instance(settings) as instance:
+        with_production(instance, workshop, registry, version, progress)
+
+
+def _show_verdict(verdict: Verdict, as_json: bool, about: Mapping[str, Any]) -> None:
+    from rich.table import Table
+
+    from orchestration.gate import COLUMNS, cells_of
+
+    if as_json:
+        print_json({**about, **verdict.document()})
+        return
+    shown = Table()
+    for column in COLUMNS:
+        shown.add_column(column, no_wrap=column != COLUMNS[-1])
+    for cells in cells_of(verdict):
+        shown.add_row(*cells, style="red" if cells[-1] == "NO" else "")
+    wide_screen(160).print(shown)
+    for refusal in verdict.refusals:
+        notes().print(refusal, soft_wrap=True, highlight=False)
 
 
 @one_line_errors
-def rollback(character: Character = "") -> None:
-    """Go back to the `previous` version; the one left is marked and not promoted again by itself."""
-    registry = get_registry(get_settings(character=character))
-    left, now = registry.rollback()
-    print(f"{registry.name}: version {now} is in production again; version {left} is marked as rejected")
+def rollback(why: Why = "", character: Character = "", as_json: AsJson = False) -> None:
+    """Go back to the version that was in production **before**, in a second; the one left is marked as rejected and is
+    not promoted again by itself.
+    """
+    from orchestration.ledger import Ledger, RegistryError, user
+
+    settings = get_settings(character=character)
+    ledger = Ledger.of(settings, settings.character)
+    try:
+        move = ledger.rollback(user(), why)
+    except RegistryError as error:  # here, because to know all errors that are meant for people takes seconds
+        fail(str(error))
+        return
+    if as_json:
+        print_json({"left": int(move.before or 0), "now": int(move.after), "record": move.document()})
+    else:
+        print(
+            f"{ledger.name}: version {move.after} is in production again; version {move.before} is marked as rejected"
+        )

@@ -6,6 +6,9 @@ a 95 % interval from resampling people (`ci`) and the number of samples (`n`). `
 inputs always give; what the clock says is only in the returned metrics. A score that a character cannot have is null
 and says why (`reason`); one for which the imitator drew in the engine's place says so (`by`). `scorecard.html` shows
 all of it to people.
+
+With the input `production`, a packed encoder, that version is scored beside the candidate on the same people, and
+`scorecard.json` has its scores and the differences under `production`, which is null otherwise.
 """
 
 import json
@@ -16,11 +19,13 @@ from typing import Any
 
 import torch
 
-from stages import search_comparison
+from engine.schema import Schema
+from stages import registered, search_comparison
 from stages.bench import Bench, Config
 from stages.context import Context
 from stages.photo_sets.base import PICTURE_SUFFIXES
 from stages.scorecard import page
+from stages.scorecard.comparison import PRODUCTION, Unseen, beside, written
 from stages.scorecard.degraded import robustness
 from stages.scorecard.imitation import imitator
 from stages.scorecard.known_parameters import recovery
@@ -32,17 +37,19 @@ from stages.scorecard.report import Report, write_text
 from stages.scorecard.subgroups import groups
 
 __all__ = [
-    "INPUTS", "VERSION", "Bench", "Config", "Report", "flat", "groups", "identity", "imitator", "likeness", "parsing",
-    "recovery", "robustness", "run", "verification",
+    "INPUTS", "VERSION", "Bench", "Config", "Report", "compare", "flat", "groups", "identity", "imitator", "likeness",
+    "parsing", "recovery", "robustness", "run", "verification",
 ]  # fmt: skip
 
-VERSION = "4"
+VERSION = "5"
 INPUTS = (
     "embedded", "photos", "character", "aligned_faces", "identity_model", "parsing_model", "rendered_pairs",
     "imitator", "encoder",
 )  # fmt: skip
 SECTIONS = (recovery, verification, likeness, imitator, parsing, identity, robustness, groups)
 """In this order: `groups` is made from what the others leave in the report."""
+COMPARED = (recovery, verification, likeness, imitator, parsing, identity)
+"""What production is scored by as well."""
 TIMED = 32
 """Photos that the speed is measured on."""
 
@@ -54,16 +61,42 @@ def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context)
         card, report, clock = _measured(inputs, config, out, context)
     finally:
         torch.set_grad_enabled(True)
+    card = written(card)
     write_text(out / "scorecard.html", page.html(card, report))
     write_text(out / "scorecard.json", json.dumps(card, indent=1) + "\n")
-    return flat(card) | clock
+    return flat({name: section for name, section in card.items() if name != PRODUCTION}) | clock
+
+
+def compare(
+    inputs: Mapping[str, Path], config: Config, candidate: Path, production: Path, context: Context
+) -> dict[str, Any]:
+    """Two packed encoders on the same people: the candidate's sections, and production's beside it as in `run`.
+
+    Needs the inputs `embedded`, `character`, `aligned_faces` and `rendered_pairs`. Raises CannotDo when the candidate
+    cannot be scored by what the stage asks for today.
+    """
+    torch.set_grad_enabled(False)
+    try:
+        context.progress("compare: loading", 0, len(COMPARED) + 2)
+        schema = Schema.load(inputs["character"])
+        networks = registered.networks(candidate, schema, context.device)
+        own = {**inputs, "identity_model": candidate / "model" / "identity_model"}
+        bench, report = Bench.load(own, config, context, networks), Unseen(Path())
+        card: dict[str, Any] = {}
+        for number, section in enumerate(COMPARED, 1):
+            context.progress(f"compare: {section.__name__}", number, len(COMPARED) + 2)
+            card[section.__name__] = section(bench, report)
+        context.progress("compare: the version in production", len(COMPARED) + 1, len(COMPARED) + 2)
+        return written(card | {PRODUCTION: beside(bench, card, COMPARED, production)})
+    finally:
+        torch.set_grad_enabled(True)
 
 
 def _measured(
     inputs: Mapping[str, Path], config: Config, out: Path, context: Context
 ) -> tuple[dict[str, Any], Report, dict[str, float]]:
     """All sections, and what the clock says; the seconds of each section go to the progress."""
-    steps, began = len(SECTIONS) + 3, time.monotonic()
+    steps, began = len(SECTIONS) + 4, time.monotonic()
     context.progress("scorecard: loading", 0, steps)
     bench = Bench.load(inputs, config, context)
     card: dict[str, Any] = {}
@@ -79,8 +112,11 @@ def _measured(
     for number, section in enumerate(SECTIONS, start=2):
         card[section.__name__] = section(bench, report)
         note(number, section.__name__)
+    card[PRODUCTION] = beside(bench, card, COMPARED, inputs[PRODUCTION]) if PRODUCTION in inputs else None
+    clock = {"comparison_seconds": time.monotonic() - began}
+    note(steps - 2, "the version in production")
     card["search"], seconds = search_comparison.compare(bench, out)
-    clock = {f"throughput.{name.replace('.', '_')}": value for name, value in seconds.items()}
+    clock |= {f"throughput.{name.replace('.', '_')}": value for name, value in seconds.items()}
     note(steps - 1, "search")
     clock["throughput.photos_per_second"] = throughput(bench)
     note(steps, "throughput")

@@ -42,7 +42,7 @@ def recovery(bench: Bench, report: Report) -> dict[str, Any]:
     variance = known.truth.var(axis=0, dtype=np.float64)
     read = metrics.explained(known.truth, known.guess, variance)
     resampled = metrics.resampled_means(read, known.people)
-    visible = visible_sliders(bench)
+    visible = bench.once("visible sliders", lambda: visible_sliders(bench))
     columns = {slider.name: number for number, slider in enumerate(schema.sliders)}
 
     def mean_of(names: Sequence[str]) -> Score:
@@ -51,7 +51,7 @@ def recovery(bench: Bench, report: Report) -> dict[str, Any]:
             return score(None, n=len(known.truth))
         return score(
             float(each[chosen].mean()), baseline=float(average[chosen].mean()),
-            ci=metrics.interval(resampled[:, chosen].mean(axis=1)), n=len(known.truth),
+            resampled=resampled[:, chosen].mean(axis=1), n=len(known.truth),
         )  # fmt: skip
 
     phenotypes = [name for name in PHENOTYPES if name in columns]
@@ -70,9 +70,7 @@ def recovery(bench: Bench, report: Report) -> dict[str, Any]:
         **choices_right(bench, known, _training_choices(bench)),
         "parts": {part: mean_of(schema.names_of(part)) for part in parts},
         "sliders": {
-            name: score(
-                float(each[k]), baseline=float(average[k]), ci=metrics.interval(resampled[:, k]), n=len(known.truth)
-            )
+            name: score(float(each[k]), baseline=float(average[k]), resampled=resampled[:, k], n=len(known.truth))
             for name, k in columns.items()
         },
         "visible_sliders": {name: round(change, 5) for name, change in visible.items()},

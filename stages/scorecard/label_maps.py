@@ -10,7 +10,6 @@ from torch import Tensor
 from models.images import decode, decode_labels, grid, resize
 from models.parsing import CLASSES, STRIDE
 from stages import metrics, tables
-from stages import parsing_model as parsing_stage
 from stages.bench import Bench
 from stages.metrics import score
 from stages.pictures import colour_labels
@@ -25,16 +24,14 @@ def parsing(bench: Bench, report: Report) -> dict[str, Any]:
     """F1 of each class but the background, and their mean. The bound is what a grid of 1/8 can hold; the baseline is
     the average face's map."""
     device = bench.context.device
-    model = parsing_stage.load(bench.inputs["parsing_model"]).to(device).eval()
     truth = np.stack([decode_labels(data) for data in bench.faces["labels"]])
     size = truth.shape[1]
 
     def classify(faces: Tensor) -> Tensor:
-        return _enlarged(model(faces), size).argmax(1).byte()
+        return _enlarged(bench.parser(faces), size).argmax(1).byte()
 
     guess = tables.in_batches(classify, tables.Pictures(bench.faces["image"].tolist(), size), device, batch=16).numpy()
-    few = truth[:: max(len(truth) // FITTED, 1)][:FITTED]
-    fitted = metrics.f1(few, fit_logits(torch.from_numpy(few), size // STRIDE), len(CLASSES))
+    fitted = bench.once("parsing bound", lambda: _bound(truth[:: max(len(truth) // FITTED, 1)][:FITTED]))
     average = _average_labels(bench, size)
     plain = None if average is None else metrics.f1(truth, np.broadcast_to(average, truth.shape), len(CLASSES))
     matrices = np.stack([metrics.confusion(t, g, len(CLASSES)) for t, g in zip(truth, guess, strict=True)])
@@ -48,17 +45,22 @@ def parsing(bench: Bench, report: Report) -> dict[str, Any]:
     each = metrics.f1_of(matrices.sum(axis=0))
     mean = score(
         float(np.nanmean(each[1:])), bound=float(np.nanmean(fitted[1:])), n=len(truth),
-        ci=metrics.interval(np.nanmean(resampled[:, 1:], axis=1)),
+        resampled=np.nanmean(resampled[:, 1:], axis=1),
         baseline=None if plain is None else float(np.nanmean(plain[1:])),
     )  # fmt: skip
     classes = {
         name: score(
             each[k], bound=fitted[k], baseline=None if plain is None else plain[k], n=len(truth),
-            ci=metrics.interval(resampled[:, k]),
+            resampled=resampled[:, k],
         )
         for k, name in enumerate(CLASSES)
     }  # fmt: skip
     return {"mean": mean, "classes": classes}
+
+
+def _bound(truth: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """F1 of each class that the best logits on the parser's grid reach."""
+    return metrics.f1(truth, fit_logits(torch.from_numpy(truth), truth.shape[1] // STRIDE), len(CLASSES))
 
 
 def mean_f1(matrices: NDArray) -> NDArray[np.float64]:

@@ -53,6 +53,16 @@ DIMENSIONS = ("sex", "age", "skin")
 
 
 @dataclass(frozen=True)
+class Beside:
+    """One score of the candidate and of production."""
+
+    name: str
+    candidate: float | None
+    production: float | None
+    difference: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Row:
     """One line of a table of scores."""
 
@@ -75,6 +85,7 @@ def html(card: Mapping[str, Any], report: Report) -> str:
         character=report.character,
         headlines=[Row(name, note, found) for path, name, note in HEADLINES if (found := find(card, path))],
         card=card,
+        production=list(beside(card)),
         curves=[(name, *_themes(name, section, robust["undegraded"])) for name, section in curves.items()],
         legend=[(label, colour) for _, label, colour in charts.CURVES],
         exhibits={
@@ -104,10 +115,21 @@ def find(card: Mapping[str, Any], path: str) -> Mapping[str, Any] | None:
 def scores(card: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every score with its dotted path."""
     for name, entry in card.items():
+        if name == "production":
+            continue
         if isinstance(entry, Mapping) and "value" in entry:
             yield f"{prefix}{name}", entry
         elif isinstance(entry, Mapping):
             yield from scores(entry, f"{prefix}{name}.")
+
+
+def beside(card: Mapping[str, Any]) -> Iterator[Beside]:
+    """The main scores that the candidate shares with production; none where it was compared with no other version."""
+    theirs = card.get("production") or {}
+    for path, difference in theirs.get("differences", {}).items():
+        ours, other = find(card, path), find(theirs, path)
+        if path.count(".") == 1 and ours and other:
+            yield Beside(path, ours["value"], other["value"], difference)
 
 
 def number(value: float | None) -> str:

@@ -107,15 +107,15 @@ def accuracies(
         value, resampled = metrics.balanced(hits, pairs.same), pairs.resampled(hits)
         count = len(pairs.same)
         return (
-            score(value, baseline=0.5, bound=bound, ci=metrics.interval(resampled), n=count),
+            score(value, baseline=0.5, bound=bound, resampled=resampled, n=count),
             score(
                 value / bound, baseline=0.5 / bound, bound=1.0, n=count,
-                ci=metrics.interval(resampled / pairs.resampled(own)),
+                resampled=resampled / pairs.resampled(own),
             ),
         )  # fmt: skip
 
     raw, raw_ratio = accuracy(x - centre)
-    recogniser = score(bound, baseline=0.5, bound=1.0, ci=metrics.interval(pairs.resampled(own)), n=len(own))
+    recogniser = score(bound, baseline=0.5, bound=1.0, resampled=pairs.resampled(own), n=len(own))
     found = {"parameters": raw, "ratio_raw": raw_ratio, "recogniser": recogniser}
     if whitening is None:
         return found | {"parameters_pca": nothing(NOBODY), "ratio": nothing(NOBODY)}

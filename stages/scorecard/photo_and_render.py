@@ -44,7 +44,7 @@ def likeness(bench: Bench, report: Report) -> dict[str, Any]:
 
     Without an engine the scores are null, and stand again as `imitator_…` for the imitator's drawings.
     """
-    judge = Judge(bench.inputs["embedded"] / "judge")
+    judge = bench.judge
     average = judge.describe(bench.average)
     found = _portraits(bench, judge, average, report) | _photos(bench, judge, average, report)
     if bench.engine is not None:
@@ -59,11 +59,12 @@ def _portraits(bench: Bench, judge: Judge, average: NDArray, report: Report) -> 
     """
     first, second = first_and_second(bench.faces, bench.config.judged)
     renders = bench.draw(bench.x[first.index])
-    seen = Seen(first["person"].to_numpy(), judge.all_of(first["image"]), judge.all_of(renders), average)
-    gallery, truth = judge.all_of(second["image"]), None
+    photo = bench.once("judge of first portraits", lambda: judge.all_of(first["image"]))
+    gallery = bench.once("judge of second portraits", lambda: judge.all_of(second["image"]))
+    seen, truth = Seen(first["person"].to_numpy(), photo, judge.all_of(renders), average), None
     if bench.portraits_are_its_own:
         x = bench.schema.pack(tables.stack(first["parameters"]), tables.stack(first["discrete"], np.int16))
-        truth = judge.all_of(bench.draw(x))
+        truth = bench.once("judge of true renders", lambda: judge.all_of(bench.draw(x)))
         for name, values in (
             ("likeness_similarity", seen.similarity),
             ("likeness_rank1", metrics.ranks(seen.render, gallery) <= 1),
@@ -122,7 +123,8 @@ def _photos(bench: Bench, judge: Judge, average: NDArray, report: Report) -> dic
     photos = [decode(data) for data in bench.photos["image"]]
     renders = bench.draw(bench.predict(bench.photos))
     people = bench.photos["person"].to_numpy()
-    seen = Seen(people, judge.all_of(photos), judge.all_of(renders), average)
+    described = bench.once("judge of real photos", lambda: judge.all_of(photos))
+    seen = Seen(people, described, judge.all_of(renders), average)
     report.picture("real_photos", bench.side_by_side(photos, renders))
     tiles = _tiles(bench, photos, renders, seen, [f"{person}, " for person in people])
     report.show("real_photos", "Real photos", "Photo, and the engine's render of what was read from it.", tiles[:SHOWN])

@@ -19,9 +19,10 @@ from models.encoder import Architecture, Encoder
 from models.identity import IdentityModel
 from models.imitator import Imitator
 from models.parsing import FaceParser
-from orchestration import creation, production
+from orchestration import creation, packing
+from orchestration.ledger import RegistryError
 from orchestration.progress import Progress
-from orchestration.registry import Registry, RegistryError
+from orchestration.registry import Registry
 from orchestration.settings import REPOSITORY, Settings
 from orchestration.tracking import Tracking
 from stages.inputs import package_folder
@@ -39,7 +40,7 @@ def registry(settings: Settings) -> Registry:
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     """Inputs of `pack`: untrained networks, the real landmark model and schema."""
     torch.manual_seed(0)
-    inputs = {name: tmp_path_factory.mktemp(name) for name in ("embedded", *production.NETWORKS)}
+    inputs = {name: tmp_path_factory.mktemp(name) for name in ("embedded", *packing.NETWORKS)}
     schema = Schema.load(EMBEDDED)
     encoder = Encoder(Architecture(schema.n_sliders, tuple(schema.group_sizes), hidden=32, blocks=1, gate=4))
     save_model(inputs["encoder"], encoder, {"architecture": encoder.architecture.document(), "face_size": 128})
@@ -54,17 +55,17 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     return inputs | {"character": EMBEDDED}
 
 
-def register(registry: Registry, folder: Path, weights: Mapping[str, Path], code: Path = production.CODE) -> str:
+def register(registry: Registry, folder: Path, weights: Mapping[str, Path], code: Path = packing.CODE) -> str:
     folder.mkdir()
-    production.pack(weights, folder, code)
+    packing.pack(weights, folder, code)
     with registry.tracking.run("production_encoder", {}) as run:
         run.document({"recovery": {}}, "scorecard.json")
-        return production.log_model(registry.tracking, run.run_id, folder, registry.name)
+        return packing.log_model(registry.tracking, run.run_id, folder, registry.name)
 
 
 def other_code(folder: Path) -> Path:
     """A later version of models/: it warns about every photo."""
-    shutil.copytree(production.CODE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(packing.CODE, folder, ignore=shutil.ignore_patterns("__pycache__"))
     predictor = folder / "predictor.py"
     text = predictor.read_text()
     assert "return tuple(text for condition, text in found if condition)" in text
@@ -119,44 +120,9 @@ def test_a_registered_model_needs_none_of_our_packages_and_holds_no_pickle(
     assert json.loads(done.stdout.splitlines()[-1]) == [[], Schema.load(EMBEDDED).n_sliders]
 
 
-def test_promotion_keeps_the_previous_version_and_rollback_rejects_what_it_leaves(
-    registry: Registry, weights: Mapping[str, Path], tmp_path: Path
-) -> None:
-    for name in ("a", "b"):
-        register(registry, tmp_path / name, weights)
-    registry.set_candidate("2")
-    registry.promote("1")
-    assert registry.aliases() == {"candidate": "2", "production": "1"}
-    registry.promote("candidate")
-    assert registry.aliases() == {"candidate": "2", "production": "2", "previous": "1"}
-    assert registry.rollback() == ("2", "1")
-    assert registry.aliases() == {"candidate": "2", "production": "1"}
-    assert registry.find("2").tags == {"rejected": "rolled back"}
-
-
 def test_a_version_that_is_not_there_is_named(registry: Registry) -> None:
     with pytest.raises(RegistryError, match="likeness-embedded has no version 7"):
         registry.find("7")
-
-
-def card(value: float, baseline: float = 0.0, similarity: float = 0.8) -> dict[str, Any]:
-    return {
-        "recovery": {"visible": {"value": value, "baseline": baseline}},
-        "likeness": {"similarity": {"value": similarity, "baseline": 0.5}},
-    }
-
-
-def test_the_gate_lets_through_what_beats_the_average_face_and_is_not_worse_than_production() -> None:
-    gate = production.Config()
-    assert production.judge(gate, card(0.2), None) == []
-    assert production.judge(gate, card(0.2, similarity=0.79), card(0.3, similarity=0.8)) == []
-
-
-def test_the_gate_says_why_it_refuses() -> None:
-    gate = production.Config()
-    assert production.judge(gate, card(-0.1), None) == ["recovery.visible -0.1 does not beat the average face's 0.0"]
-    assert "worse than production's 0.8" in production.judge(gate, card(0.2, similarity=0.7), card(0.2))[0]
-    assert production.judge(gate, {}, None)[0] == "recovery.visible is missing from the scorecard"
 
 
 @pytest.fixture
@@ -172,7 +138,7 @@ def test_one_bad_photo_does_not_stop_the_others(
     registry: Registry, with_engine: Settings, weights: Mapping[str, Path], tmp_path: Path
 ) -> None:
     register(registry, tmp_path / "packed", weights)
-    registry.promote("1")
+    registry.ledger.promote("1", "anna", "")
     photos = [tmp_path / name for name in ("broken.png", "astronaut.png", "gone.png")]
     photos[0].write_bytes(b"no picture")
     photos[1].write_bytes(portrait())
@@ -235,9 +201,9 @@ def test_a_model_registered_before_refinement_says_what_to_do(
     registry: Registry, with_engine: Settings, weights: Mapping[str, Path], tmp_path: Path, monkeypatch
 ) -> None:
     older = tmp_path / "older.py"
-    text = production.LOADER.read_text()
+    text = packing.LOADER.read_text()
     older.write_text(text.replace("    def refine(", "    def not_yet("))
-    monkeypatch.setattr(production, "LOADER", older)
+    monkeypatch.setattr(packing, "LOADER", older)
     register(registry, tmp_path / "packed", weights)
     (tmp_path / "astronaut.png").write_bytes(portrait())
     with pytest.raises(creation.CreationError, match="version 1 was registered before there was --refine: run"):

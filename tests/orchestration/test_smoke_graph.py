@@ -11,10 +11,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
+from orchestration import lineage
 from orchestration.catalog import STAGES
-from orchestration.settings import REPOSITORY
+from orchestration.configuration import PROFILES
+from orchestration.instance import open_instance
+from orchestration.scorecards import scores
+from orchestration.settings import REPOSITORY, Settings
 from orchestration.store import pointed_md5
 from tests.marble import changed_table
 
@@ -35,11 +40,20 @@ class Project:
 
     def __call__(self, *arguments: str, status: int = 0) -> str:
         """stdout of `likeness ARGUMENTS`."""
-        environment = {**os.environ, "LIKENESS_ROOT": str(self.root), "LIKENESS_PROFILE": "smoke"}
-        command = [sys.executable, "-m", "orchestration.cli", *arguments]
-        done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+        done = self.run(*arguments)
         assert done.returncode == status, f"{' '.join(arguments)}: {done.stderr[-4000:]}"
         return done.stdout
+
+    def error(self, *arguments: str) -> str:
+        """stderr of `likeness ARGUMENTS`, which fails."""
+        done = self.run(*arguments)
+        assert done.returncode == 1, done.stdout
+        return done.stderr
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "LIKENESS_ROOT": str(self.root), "LIKENESS_PROFILE": "smoke"}
+        command = [sys.executable, "-m", "orchestration.cli", *arguments]
+        return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +101,7 @@ def test_the_scorecard_holds_the_contract(project: Project, first_run: dict) -> 
         keys = {"value", "baseline", "bound", "ci", "n"}
         assert all(keys <= set(score) <= keys | {"reason", "by"} for score in scores), section
         assert all("reason" in score for score in scores if score["value"] is None and not score["n"]), section
+    assert card["production"] is None or card["production"]["version"] == 1
 
 
 def test_people_are_read_from_several_photos_together(project: Project, first_run: dict) -> None:
@@ -115,7 +130,7 @@ def _scores(entry: object) -> list[dict]:
 def test_a_real_portrait_becomes_a_character(project: Project, first_run: dict, tmp_path: Path) -> None:
     # The smoke encoder need not have earned the alias `production`.
     photo = project.root / "data" / "photos" / "collins" / "astronaut.png"
-    project("create", str(photo), "--out", str(tmp_path), "--model", "candidate", "--json")
+    project("create", str(photo), "--out", str(tmp_path), "--model", "newest", "--json")
     folder = tmp_path / "astronaut"
     assert sorted(path.name for path in folder.iterdir()) == ["aligned.png", "character.json", "render.png"]
     character = json.loads((folder / "character.json").read_text())
@@ -130,7 +145,7 @@ def test_a_real_portrait_becomes_a_character(project: Project, first_run: dict, 
 def test_create_refines_by_search_and_says_what_came_of_it(project: Project, marble_run: dict, tmp_path: Path) -> None:
     photo = project.root / "data" / "photos" / "collins" / "astronaut.png"
     for character, drawn_by in (("embedded", "engine"), ("marble", "imitator")):
-        given = ("--character", character, "--model", "candidate", "--refine", "2", "--size", "128", "--json")
+        given = ("--character", character, "--model", "newest", "--refine", "2", "--size", "128", "--json")
         (answer,) = json.loads(project("create", str(photo), "--out", str(tmp_path / character), *given))
         refinement = json.loads(Path(answer["character"]).read_text())["refinement"]
         assert refinement == answer["refinement"]
@@ -143,7 +158,7 @@ def test_several_photos_of_one_person_become_one_character(project: Project, fir
     photos = sorted((project.root / "data" / "photos" / "ardern").iterdir())
     blank = tmp_path / "blank.jpg"
     Image.new("RGB", (300, 300), "grey").save(blank)
-    given = ("--model", "candidate", "--person", "two", "--out", str(tmp_path), "--size", "64", "--json")
+    given = ("--model", "newest", "--person", "two", "--out", str(tmp_path), "--size", "64", "--json")
     (answer,) = json.loads(project("create", *map(str, [*photos, blank]), *given))
     document = json.loads(Path(answer["character"]).read_text())
     assert Path(answer["character"]).parent == tmp_path / "two"
@@ -169,7 +184,7 @@ def test_its_character_has_a_marked_picture_and_parameters_in_the_engines_units(
     project: Project, marble_run: dict, tmp_path: Path
 ) -> None:
     photo = project.root / "data" / "photos" / "collins" / "astronaut.png"
-    given = ("--character", "marble", "--model", "candidate", "--size", "128")
+    given = ("--character", "marble", "--model", "newest", "--size", "128")
     project("create", str(photo), *given, "--out", str(tmp_path))
     folder = tmp_path / "astronaut"
     document = json.loads((folder / "character.json").read_text())
@@ -198,3 +213,63 @@ def test_variants_are_trained_and_scored_once_and_the_artifacts_stay(project: Pr
     again = json.loads(project(*given))
     assert again["made"] == [] and again["variants"] == document["variants"]
     assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in artifacts} == before
+
+
+@pytest.fixture(scope="module")
+def second_run(project: Project, first_run: dict) -> dict:
+    """Another encoder, with the first one in production; and the gate decides nothing by itself."""
+    if "production" not in json.loads(project("models", "1", "--json"))["aliases"]:
+        project("promote", "1", "--force", "--why", "the first of all")
+    profile = yaml.safe_load((PROFILES / "smoke.yaml").read_text())
+    profile["encoder"]["training"]["steps"] = 9
+    profile["production_encoder"] = {"auto_promote": False}
+    (project.root / "second.yaml").write_text(yaml.safe_dump(profile))
+    return json.loads(project("run", "--profile", str(project.root / "second.yaml"), "--json"))
+
+
+def test_candidate_and_production_are_scored_on_the_same_people_in_one_run(
+    project: Project, first_run: dict, second_run: dict
+) -> None:
+    assert second_run["made"] == ["encoder/embedded", "scorecard/embedded", "production_encoder/embedded"]
+    card, first = second_run["scorecard"], first_run["scorecard"]
+    production = card["production"]
+    assert production["version"] == 1
+    for section in ("recovery", "verification", "likeness", "imitator", "parsing", "identity"):
+        again = {path: score["value"] for path, score in scores(production[section])}
+        before = {path: score["value"] for path, score in scores(first[section])}
+        assert again == pytest.approx(before, abs=1e-3), f"{section}: the same version on the same people"
+    difference = production["differences"]["recovery.visible"]
+    own = card["recovery"]["visible"]["value"] - production["recovery"]["visible"]["value"]
+    assert difference["value"] == pytest.approx(own, abs=1e-5) and len(difference["ci"]) == 2
+    assert production["differences"]["parsing.mean"] == {"value": 0.0, "ci": [0.0, 0.0], "n": 8}, "the same parser"
+    page = (project.root / "artifacts" / "scorecard" / "embedded" / "scorecard.html").read_text()
+    assert "Beside production" in page and "difference" in project("scorecard")
+
+
+def test_what_a_scorecard_was_compared_with_is_recorded_and_makes_nothing_stale(
+    project: Project, second_run: dict
+) -> None:
+    first, second = (json.loads(project("models", number, "--json")) for number in ("1", "2"))
+    assert "newest" in second["aliases"] and "production" in first["aliases"], "auto_promote is off"
+    settings = Settings(root=project.root)
+    with open_instance(settings) as instance:
+        scored = lineage.latest(instance, "scorecard", "embedded")
+    assert scored is not None and scored.metadata["inputs"]["production"] == first["tags"]["md5"]
+    assert "production" not in scored.lineage
+    project("promote", "2", "--force", "--why", "to see what moves")
+    assert json.loads(project("run", "--profile", str(project.root / "second.yaml"), "--json"))["made"] == []
+
+
+def test_a_version_is_judged_against_what_is_in_production_now(project: Project, second_run: dict) -> None:
+    """Version 1 was never compared with version 2, which is in production."""
+    profile = ("--profile", str(project.root / "second.yaml"))
+    assert "likeness promote 1 --compare" in project.error("promote", "1", *profile)
+    compared = project.run("promote", "1", "--compare", "--json", *profile)
+    document = json.loads(compared.stdout)
+    assert compared.returncode == (0 if document["promoted"] else 1)
+    judged = document["record"]["against"] if document["promoted"] else document["scores"]
+    assert judged and "never compared" not in compared.stderr
+    if document["promoted"]:
+        project("promote", "2", "--force", "--why", "and back")
+    assert "version 1 is in production again" in project("rollback", "--why", "that was all")
+    assert json.loads(project("models", "2", "--json"))["rejected"]

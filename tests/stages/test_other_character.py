@@ -11,7 +11,7 @@ from engine.schema import Schema
 from models.identity import IdentityModel
 from models.losses import Photos, Weights
 from models.parsing import FaceParser
-from orchestration import production
+from orchestration import gate
 from stages import encoder, imitator, rendered_pairs, scorecard
 from stages.context import Context
 from stages.pictures import IMITATOR_MARK, marked
@@ -157,22 +157,28 @@ def test_a_mark_changes_the_corner_alone() -> None:
 
 
 def test_the_gate_judges_by_stand_ins_and_never_by_nothing(card: dict[str, Any]) -> None:
-    gate = production.Config()
+    rule = gate.Config.model_validate(
+        {"beats_baseline": ["recovery.visible", "likeness.similarity"], "not_worse": {"likeness.similarity": 0.02}}
+    )
 
     def with_scores(recovery: dict[str, Any], similarity: float) -> dict[str, Any]:
         likeness = card["likeness"] | {"imitator_similarity": {"value": similarity, "baseline": 0.8}}
         return {"recovery": {"visible": recovery}, "likeness": likeness}
 
+    def refusals(card: dict[str, Any]) -> list[str]:
+        return gate.judge(rule, card).refusals
+
     good = with_scores({"value": 0.3, "baseline": 0.0}, 0.9)
-    assert production.judge(gate, good, None) == []
-    assert production.judge(gate, with_scores({"value": 0.3, "baseline": 0.0}, 0.7), None) == [
+    assert refusals(good) == []
+    assert refusals(with_scores({"value": 0.3, "baseline": 0.0}, 0.7)) == [
         "likeness.imitator_similarity 0.7 does not beat the average face's 0.8"
     ]
-    assert "imitator_similarity 0.85 is worse" in production.judge(gate, with_scores({"value": 0.3}, 0.85), good)[0]
-    assert production.replaced(gate, good)["likeness.similarity"].startswith(
+    worse = with_scores({"value": 0.3}, 0.85) | {"production": good}
+    assert refusals(worse) == ["likeness.imitator_similarity 0.85 is worse than production's 0.9 by more than 0.02"]
+    assert gate.replaced(rule, good)["likeness.similarity"].startswith(
         "judged by likeness.imitator_similarity: marble has only"
     )
     unmeasured = with_scores({"value": None, "baseline": None}, 0.9)
-    assert production.judge(gate, unmeasured, None) == ["recovery.visible None does not beat the average face's None"]
-    alone = production.Config(beats_baseline=("likeness.rank1",), not_worse={})
-    assert "no score that can be judged" in production.judge(alone, good, None)[0]
+    assert refusals(unmeasured) == ["recovery.visible None does not beat the average face's None"]
+    alone = gate.Config(beats_baseline={"likeness.rank1": "value"}, not_worse={})
+    assert "no score that can be judged" in gate.judge(alone, good).refusals[0]

@@ -1,0 +1,100 @@
+"""The version in production as the scorecard's rival, and the figures by which a version may be promoted.
+
+The scorecard compares when it is made; it is not made again because production moved. Figures against a version that is
+no longer in production decide nothing: the gate has both compared again on the scorecard's own data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from orchestration import lineage, packing
+from orchestration.ledger import PRODUCTION, Ledger
+from orchestration.registry import COMPARISON
+from orchestration.store import Store
+
+if TYPE_CHECKING:
+    from orchestration.progress import Progress
+    from orchestration.registry import Registry
+    from orchestration.workshop import Workshop
+
+RIVAL = "production"
+"""The scorecard's optional input."""
+ASSET = "production_encoder"
+DATA = ("embedded", "character", "aligned_faces", "rendered_pairs")
+"""What two packed encoders are compared on."""
+
+
+class NotComparable(Exception):
+    """There is nothing to compare with, or on."""
+
+
+def rival(ledger: Ledger, store: Store, character: str, inputs: Mapping[str, str]) -> lineage.Version | None:
+    """The packed version in production that a candidate made of these inputs (md5 by name) is compared with.
+
+    None where there is none, where it is the candidate's own content, and where nobody noted its md5.
+    Raises RegistryError, StoreError.
+    """
+    state = ledger.state()
+    md5 = state.tags.get(state.production or "", {}).get("md5")
+    if md5 is None or packing.is_made_of(store, md5, inputs):
+        return None
+    return lineage.Version(ASSET, character, md5)
+
+
+def with_production(
+    instance: dg.DagsterInstance, workshop: Workshop, registry: Registry, version: str, progress: Progress
+) -> dict[str, Any] | None:
+    """Compare a version with what is in production now and keep the figures with it; None where it is that itself, or
+    nothing is. Raises NotComparable, RegistryError, StoreError.
+    """
+    number, state = str(registry.find(version).version), registry.ledger.state()
+    current = state.production
+    if current in (None, number):
+        return None
+    for one in (number, current):
+        if "md5" not in state.tags[one]:
+            raise NotComparable(f"nobody noted which files version {one} consists of: it cannot be compared")
+    progress.stage(f"compare version {number} with version {current}, which is in production")
+    md5s = [state.tags[one]["md5"] for one in (number, current)]
+    card = again(instance, workshop, registry.character, md5s[0], md5s[1], progress)
+    card[PRODUCTION]["version"] = int(current)
+    registry.log_card(number, card, COMPARISON)
+    return card
+
+
+def again(
+    instance: dg.DagsterInstance,
+    workshop: Workshop,
+    character: str,
+    candidate: str,
+    production: str,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Two packed versions (md5) beside each other on the people of the last scorecard: the candidate's sections, and
+    production's under `production`.
+
+    Raises NotComparable, StoreError.
+    """
+    from stages import scorecard
+    from stages.context import Context
+    from stages.registered import CannotDo
+
+    last = lineage.latest(instance, "scorecard", character)
+    if last is None:
+        raise NotComparable(f"nothing was evaluated yet for {character}: run `likeness run`")
+    packed = [workshop.store.fetch(md5) for md5 in (candidate, production)]
+    md5s = last.metadata["inputs"]
+    folders = {name: workshop.fetch(name, lineage.Version(name, character, md5s[name])) for name in DATA}
+    config = scorecard.Config(**last.metadata["config"])
+    try:
+        settings = workshop.settings
+        context = Context(settings.pick_device(), workers=settings.workers, on_progress=progress.step)
+        card = scorecard.compare(folders, config, packed[0], packed[1], context)
+    except CannotDo as error:
+        raise NotComparable(f"the version cannot be scored by what the scorecard asks for today: {error}") from error
+    card[PRODUCTION]["md5"] = production
+    return card

@@ -1,0 +1,265 @@
+"""The gate: which scores decide whether a model may become production, by which margins, on which evidence.
+
+Two questions are asked of a candidate. Does it beat the average face? Is it no worse than production, by more than a
+margin? The second is a test of non-inferiority: both were scored on the same people in one run, the difference has a
+95 % interval that resamples people in both at once, and by default the interval's worse end must lie within the margin.
+So a lucky draw promotes nothing that may be worse than the margin allows, and noise smaller than the margin blocks
+nothing. Where people are so few that the interval is wider than the margin the evidence decides nothing, and the
+answer is no: a person may promote by hand, or the rule may ask for the value alone (`by: value`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, field_validator
+
+By = Literal["interval", "value"]
+LOWER_IS_BETTER = frozenset({"l1", "no_face"})
+"""Scores by the last part of their path."""
+
+
+class Margin(BaseModel, frozen=True, extra="forbid"):
+    """How much worse than production a score may be."""
+
+    margin: float = Field(ge=0)
+    by: By = "interval"
+    """interval: the worse end of the difference's 95 % interval is within the margin; value: the difference is."""
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    """The gate's rule. A score is named by its path in scorecard.json."""
+
+    beats_baseline: dict[str, By] = {"recovery.visible": "interval", "likeness.similarity": "interval"}
+    """Scores that must be above those of the average face: by the lower end of their 95 % interval, or by value. A list
+    of names means by value.
+    """
+    not_worse: dict[str, Margin] = {
+        "recovery.visible": Margin(margin=0.03),
+        "recovery.groups_mean": Margin(margin=0.03),
+        "verification.parameters_pca": Margin(margin=0.03),
+        "likeness.similarity": Margin(margin=0.01),
+        "likeness.real_photos": Margin(margin=0.03, by="value"),
+    }
+    """Scores that may be worse than production's by at most a margin. A plain number is a margin for the value. Real
+    photos are few, so that an interval of theirs would block everything.
+    """
+    stand_ins: dict[str, str] = {
+        "likeness.similarity": "likeness.imitator_similarity",
+        "likeness.real_photos": "likeness.imitator_real_photos",
+    }
+    """What is judged in the place of a score that a character cannot have. One without a stand-in is passed over."""
+    auto_promote: bool = True
+    """Whether what passes becomes production by itself; if not, it becomes `candidate`, for `likeness promote`."""
+
+    @field_validator("beats_baseline", mode="before")
+    @classmethod
+    def _names_alone(cls, given: Any) -> Any:
+        return given if isinstance(given, Mapping) else dict.fromkeys(given, "value")
+
+    @field_validator("not_worse", mode="before")
+    @classmethod
+    def _numbers_alone(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        plain = (int, float)
+        return {k: {"margin": v, "by": "value"} if isinstance(v, plain) else v for k, v in given.items()}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One score that was judged, or could not be."""
+
+    score: str
+    asked: Literal["beats the average face", "not worse than production"]
+    candidate: float | None
+    reference: float | None
+    """The average face's, or production's."""
+    difference: float | None = None
+    interval: tuple[float, float] | None = None
+    """Of the difference; of the candidate's score beside the average face's."""
+    margin: float | None = None
+    by: By = "value"
+    ok: bool | None = None
+    """None: passed over."""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says, score by score."""
+
+    lines: tuple[Line, ...]
+    compared: bool
+    """Whether there is another version in production that it was compared with."""
+
+    @property
+    def refusals(self) -> list[str]:
+        """Why the candidate may not become production; empty when it may."""
+        found = [line.note for line in self.lines if line.ok is False]
+        if not any(line.ok is not None for line in self._asked("beats the average face")):
+            found.insert(0, "the scorecard has no score that can be judged: name one in the gate's `beats_baseline`")
+        against = self._asked("not worse than production")
+        if self.compared and against and all(line.ok is None for line in against):
+            found.append("no score could be compared with production's: " + "; ".join({line.note for line in against}))
+        return found
+
+    @property
+    def passed_over(self) -> dict[str, str]:
+        """Scores that were not judged, and why."""
+        return {line.score: line.note for line in self.lines if line.ok is None}
+
+    def against(self) -> dict[str, dict[str, Any]]:
+        """The figures that decided, for the record of a promotion."""
+        return {
+            line.score: {
+                "candidate": line.candidate, "production": line.reference, "difference": line.difference,
+                "interval": line.interval, "margin": line.margin, "by": line.by, "ok": line.ok,
+            }
+            for line in self._asked("not worse than production")
+        }  # fmt: skip
+
+    def document(self) -> dict[str, Any]:
+        return {"passed": not self.refusals, "refusals": self.refusals, "scores": [asdict(line) for line in self.lines]}
+
+    def _asked(self, question: str) -> list[Line]:
+        return [line for line in self.lines if line.asked == question]
+
+
+def judge(config: Config, card: Mapping[str, Any]) -> Verdict:
+    """Whether the scorecard's candidate may become production. Under `production` the card has what it was compared
+    with, null where there is no other version.
+
+    A score that this character cannot have (null, with a reason) is judged by its stand-in, or passed over, as is one
+    that production's version cannot be scored by; a candidate of which nothing can be judged may not pass.
+    """
+    production = card.get("production")
+    lines = [_beats_average(config, card, path, by) for path, by in config.beats_baseline.items()]
+    if production:
+        lines += [_not_worse(config, card, production, path, rule) for path, rule in config.not_worse.items()]
+    return Verdict(tuple(lines), bool(production))
+
+
+def _beats_average(config: Config, card: Mapping[str, Any], wanted: str, by: By) -> Line:
+    asked: Literal["beats the average face"] = "beats the average face"
+    path = judged_by(config, card, wanted)
+    score = find_score(card, path or wanted)
+    if score is None:
+        return Line(wanted, asked, None, None, ok=False, note=f"{wanted} is missing from the scorecard")
+    if path is None:
+        return Line(wanted, asked, None, None, note=str(score.get("reason")))
+    value, average, interval = score["value"], score.get("baseline"), _ends(score)
+    sign = -1 if _lower_is_better(path) else 1
+    tested = value if by == "value" else interval and interval[0 if sign > 0 else 1]
+    ok = tested is not None and sign * (tested - (average or 0.0)) > 0
+    said = f"{path} {value} does not beat the average face's {average}"
+    if not ok and by == "interval":
+        said += f" beyond its interval {_told(interval)}"
+    return Line(path, asked, value, average, None, interval, None, by, ok, "" if ok else said)
+
+
+def _not_worse(
+    config: Config, card: Mapping[str, Any], production: Mapping[str, Any], wanted: str, rule: Margin
+) -> Line:
+    asked: Literal["not worse than production"] = "not worse than production"
+    path = judged_by(config, card, wanted)
+    ours = find_score(card, path or wanted)
+    if path is None and ours is not None:
+        return Line(wanted, asked, None, None, margin=rule.margin, by=rule.by, note=str(ours.get("reason")))
+    path = path or wanted
+    theirs = find_score(production, path)
+    if theirs is None or theirs["value"] is None:
+        reason = (theirs or {}).get("reason") or production.get("reason") or f"production has no {path}"
+        value = ours["value"] if ours else None
+        return Line(path, asked, value, None, margin=rule.margin, by=rule.by, note=reason)
+    if ours is None or ours["value"] is None:
+        said = f"{path} is missing, production has {theirs['value']}"
+        return Line(path, asked, None, theirs["value"], margin=rule.margin, by=rule.by, ok=False, note=said)
+    return _compared(path, ours["value"], theirs["value"], (production.get("differences") or {}).get(path) or {}, rule)
+
+
+def _compared(path: str, ours: float, theirs: float, paired: Mapping[str, Any], rule: Margin) -> Line:
+    difference, interval = paired.get("value", round(ours - theirs, 5)), _ends(paired)
+    sign = -1 if _lower_is_better(path) else 1
+    tested = difference if rule.by == "value" else interval and interval[0 if sign > 0 else 1]
+    ok = tested is not None and sign * tested >= -rule.margin
+    note = ""
+    if not ok and tested is None:
+        note = f"{path}: the difference from production has no interval to judge by"
+    elif not ok and sign * difference < -rule.margin:
+        note = f"{path} {ours} is worse than production's {theirs} by more than {rule.margin}"
+    elif not ok:
+        note = (
+            f"{path} {ours} may be worse than production's {theirs} by more than {rule.margin}: "
+            f"the difference is {difference}, its 95 % interval {_told(interval)}"
+        )
+    return Line(
+        path, "not worse than production", ours, theirs, difference, interval, rule.margin, rule.by, ok, note
+    )  # fmt: skip
+
+
+def judged_by(config: Config, card: Mapping[str, Any], path: str) -> str | None:
+    """The score that stands for `path`: itself, its stand-in, or none where the character cannot have either."""
+    score = find_score(card, path)
+    if score is None or score["value"] is not None or "reason" not in score:
+        return path
+    stand_in = config.stand_ins.get(path)
+    found = find_score(card, stand_in) if stand_in else None
+    return stand_in if found and found["value"] is not None else None
+
+
+def replaced(config: Config, card: Mapping[str, Any]) -> dict[str, str]:
+    """The gate's scores that this character cannot have: what was judged instead, and why."""
+    found = {}
+    for path in dict.fromkeys([*config.beats_baseline, *config.not_worse]):
+        stand_in, score = judged_by(config, card, path), find_score(card, path)
+        if stand_in != path and score:
+            found[path] = f"judged by {stand_in}: {score['reason']}" if stand_in else f"not judged: {score['reason']}"
+    return found
+
+
+def find_score(card: Mapping[str, Any], path: str) -> dict[str, Any] | None:
+    """The {"value", …} at a dotted path, None where there is none."""
+    found: Any = card
+    for key in path.split("."):
+        if not isinstance(found, dict) or key not in found:
+            return None
+        found = found[key]
+    return found if isinstance(found, dict) and "value" in found else None
+
+
+def markdown(verdict: Verdict) -> str:
+    """The verdict as a table."""
+    rows = [f"| {' | '.join(cells)} |" for cells in cells_of(verdict)]
+    return "\n".join([f"| {' | '.join(COLUMNS)} |", "|---|---|---|---|---|---|---|---|", *rows])
+
+
+COLUMNS = ("score", "must be", "candidate", "against", "difference", "95 %", "margin", "ok")
+
+
+def cells_of(verdict: Verdict) -> Iterator[tuple[str, ...]]:
+    """One row of text for each line, under COLUMNS."""
+    for line in verdict.lines:
+        mark = {True: "yes", False: "NO", None: f"not judged: {line.note}"}[line.ok]
+        margin = "" if line.margin is None else f"{line.margin:g} by {line.by}"
+        figures = (line.candidate, line.reference)
+        difference = "" if line.difference is None else f"{line.difference:+.4f}"
+        yield (
+            line.score, line.asked, *("–" if value is None else f"{value:.4f}" for value in figures), difference,
+            _told(line.interval) if line.interval else "", margin or f"by {line.by}", mark,
+        )  # fmt: skip
+
+
+def _ends(score: Mapping[str, Any]) -> tuple[float, float] | None:
+    ends = score.get("ci")
+    return (float(ends[0]), float(ends[1])) if ends else None
+
+
+def _told(interval: tuple[float, float] | None) -> str:
+    return f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else "(it has none)"
+
+
+def _lower_is_better(path: str) -> bool:
+    return path.rpartition(".")[2] in LOWER_IS_BETTER

@@ -1,0 +1,212 @@
+"""Moves of `production`: recorded, atomic, and never back to what was rejected. On MLflow's own tables."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from orchestration.ledger import Book, Calls, Ledger, Move, RegistryError, ServerBook, State
+from orchestration.settings import REPOSITORY, Settings
+
+NAME = "likeness-embedded"
+
+
+class OneByOne(MlflowClient):
+    """MLflow's own client, in the place of its REST API."""
+
+    def tags(self, name: str) -> dict[str, dict[str, str]]:
+        return {str(found.version): dict(found.tags) for found in self.search_model_versions(f"name='{name}'")}
+
+    def aliases(self, name: str) -> dict[str, str]:
+        return {alias: str(version) for alias, version in self.get_registered_model(name).aliases.items()}
+
+
+class OnDatabase(ServerBook):
+    def calls(self) -> Calls:
+        return OneByOne(self.uri, self.uri)
+
+
+class CallByCall(Ledger):
+    """The way of a server, on a database: one call after the other."""
+
+    @property
+    def book(self) -> Book:
+        return OnDatabase(self.uri, self.name)
+
+
+@pytest.fixture(params=[Ledger, CallByCall], ids=["database", "server"])
+def ledger(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Ledger]:
+    """Five registered versions, none of them promoted."""
+    client = MlflowClient(settings.tracking_uri, settings.tracking_uri)
+    client.create_registered_model(NAME)
+    for number in range(1, 6):
+        client.create_model_version(NAME, f"file:///{number}")
+    yield request.param(settings.tracking_uri, NAME)
+
+
+def aliases(ledger: Ledger) -> dict[str, str]:
+    """As MLflow's own client sees them."""
+    found = MlflowClient(ledger.uri, ledger.uri).get_registered_model(NAME).aliases
+    return {alias: str(version) for alias, version in found.items()}
+
+
+def tags(ledger: Ledger, version: str) -> dict[str, str]:
+    return dict(MlflowClient(ledger.uri, ledger.uri).get_model_version(NAME, version).tags)
+
+
+def test_a_promotion_says_who_when_why_from_where_and_against_which_figures(ledger: Ledger) -> None:
+    ledger.promote("1", "anna", "the first")
+    move = ledger.promote("2", "ben", "sharper", {"likeness.similarity": {"candidate": 0.9, "production": 0.8}})
+    assert move is not None
+    assert aliases(ledger) == {"production": "2", "previous": "1"}
+    ((name, record),) = tags(ledger, "2").items()
+    assert name == f"promotion.{move.when}"
+    assert json.loads(record) == {
+        "who": "ben",
+        "when": move.when,
+        "why": "sharper",
+        "from": "1",
+        "against": {"likeness.similarity": {"candidate": 0.9, "production": 0.8}},
+        "forced": False,
+    }
+    assert ledger.promote("2", "ben", "again") is None
+
+
+def test_rollback_goes_back_step_by_step_and_never_to_what_was_rejected(ledger: Ledger) -> None:
+    for version in ("1", "2", "3"):
+        ledger.promote(version, "anna", "")
+    ledger.set_alias("candidate", "3")
+    move = ledger.rollback("ben", "players complain")
+    assert (move.before, move.after) == ("3", "2")
+    assert aliases(ledger) == {"production": "2", "previous": "1"}, "what is rejected is no candidate"
+    assert tags(ledger, "3")["rejected"] == "rolled back"
+    record = json.loads(tags(ledger, "3")[f"rollback.{move.when}"])
+    assert record == {"who": "ben", "when": move.when, "why": "players complain", "to": "2"}
+    assert ledger.rollback("ben").after == "1"
+    assert aliases(ledger) == {"production": "1"}
+    with pytest.raises(RegistryError, match="no previous version to go back to"):
+        ledger.rollback("ben")
+    state = ledger.state()
+    assert [version for version in sorted(state.tags) if state.is_rejected(version)] == ["2", "3"]
+
+
+def test_after_a_rollback_and_a_new_promotion_the_rejected_one_is_skipped(ledger: Ledger) -> None:
+    for version in ("1", "2"):
+        ledger.promote(version, "anna", "")
+    ledger.rollback("anna")
+    ledger.promote("3", "anna", "")
+    assert aliases(ledger) == {"production": "3", "previous": "1"}
+    assert ledger.rollback("anna").after == "1"
+
+
+def test_a_rejected_version_that_was_promoted_by_hand_is_in_production_but_not_forgotten(ledger: Ledger) -> None:
+    for version in ("1", "2"):
+        ledger.promote(version, "anna", "")
+    ledger.rollback("anna")
+    ledger.promote("2", "ben", "it was the data", forced=True)
+    state = ledger.state()
+    assert aliases(ledger) == {"production": "2", "previous": "1"} and "rejected" not in tags(ledger, "2")
+    assert state.was_rolled_back("2") and not state.is_rejected("2")
+    assert [move.kind for move in state.moves()] == ["promotion", "promotion", "rollback", "promotion"]
+
+
+def test_what_was_judged_against_another_production_does_not_move(ledger: Ledger) -> None:
+    ledger.promote("1", "anna", "")
+    ledger.promote("2", "ben", "meanwhile")
+    with pytest.raises(RegistryError, match="version 2 came into production meanwhile, 3 was judged against 1"):
+        ledger.promote("3", "anna", "", judged_against="1")
+    assert aliases(ledger)["production"] == "2" and not tags(ledger, "3")
+
+
+def test_a_version_that_is_not_there_is_named(ledger: Ledger) -> None:
+    with pytest.raises(RegistryError, match="has no version 9"):
+        ledger.promote("9", "anna", "")
+
+
+def test_aliases_that_were_there_before_any_record_are_followed(ledger: Ledger) -> None:
+    client = MlflowClient(ledger.uri, ledger.uri)
+    for alias, version in (("production", "2"), ("previous", "1")):
+        client.set_registered_model_alias(NAME, alias, version)
+    assert ledger.rollback("anna").after == "1"
+
+
+KILLED = """
+import os, sys
+from orchestration import ledger
+from tests.orchestration.test_ledger import CallByCall
+
+def die(*_):
+    os._exit(9)
+
+
+kind, act, uri = sys.argv[1:]
+found = (ledger.Ledger if kind == "database" else CallByCall)(uri, "likeness-embedded")
+statements, set_ = ledger.DatabaseBook._statements, ledger.ServerBook._set
+moves = lambda change: change.kind == "alias" and change.name == "production"
+ledger.DatabaseBook._statements = lambda self, change: die() if moves(change) else statements(self, change)
+ledger.ServerBook._set = lambda self, calls, change: die() if moves(change) else set_(self, calls, change)
+found.promote("3", "anna", "") if act == "promote" else found.rollback("anna")
+"""
+
+
+@pytest.mark.parametrize("act", ["promote", "rollback"])
+def test_killed_just_before_production_moves_it_is_as_if_nothing_had_been_done(ledger: Ledger, act: str) -> None:
+    for version in ("1", "2"):
+        ledger.promote(version, "anna", "")
+    kind = "server" if isinstance(ledger, CallByCall) else "database"
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-c", KILLED, kind, act, ledger.uri]
+    assert subprocess.run(command, env=environment, check=False).returncode == 9
+    state = ledger.state()
+    assert (state.production, state.previous()) == ("2", "1")
+    assert [move.version for move in state.moves()] == ["1", "2"], "the unfinished move is none"
+    assert not state.is_rejected("2")
+    ledger.promote("4", "ben", "")
+    assert aliases(ledger) == {"production": "4", "previous": "2"}
+    assert ledger.rollback("ben").after == "2"
+
+
+def test_promotions_at_once_end_in_one_of_them_with_another_version_as_previous(ledger: Ledger) -> None:
+    ledger.promote("1", "anna", "")
+    script = (
+        "import sys; from orchestration.ledger import Ledger, RegistryError\n"
+        "from tests.orchestration.test_ledger import CallByCall\n"
+        "kind, uri, version = sys.argv[1:]\n"
+        "ledger = (Ledger if kind == 'database' else CallByCall)(uri, 'likeness-embedded')\n"
+        "try: ledger.promote(version, version, '')\n"
+        "except RegistryError: pass\n"
+    )
+    kind = "server" if isinstance(ledger, CallByCall) else "database"
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    racing = [
+        subprocess.Popen([sys.executable, "-c", script, kind, ledger.uri, version], env=environment)
+        for version in ("2", "3")
+    ]
+    assert [process.wait(60) for process in racing] == [0, 0]
+    found = aliases(ledger)
+    assert found["production"] in ("2", "3") and found["previous"] != found["production"]
+    assert ledger.state().moves()[-1].version == found["production"]
+    assert ledger.rollback("anna").after in ("1", "2", "3")
+
+
+def test_a_registry_that_is_down_is_one_line_without_its_password(tmp_path: Path) -> None:
+    for uri in ("http://127.0.0.1:9", "postgresql+psycopg2://likeness:secret@127.0.0.1:9/mlflow"):
+        with pytest.raises(RegistryError) as error:
+            Ledger(uri, NAME).rollback("anna")
+        message = str(error.value)
+        assert "127.0.0.1:9" in message and "\n" not in message and "secret" not in message
+        assert "LIKENESS_MLFLOW_URI" in message
+    (tmp_path / "broken.db").write_text("this is no database, and long enough to be sure of it " * 20)
+    with pytest.raises(RegistryError, match="cannot be used"):
+        Ledger(f"sqlite:///{tmp_path / 'broken.db'}", NAME).state()
+
+
+def test_a_move_by_other_hands_than_ours_is_believed() -> None:
+    record = Move("promotion", "2", "2026-01-01T00:00:00.000000Z", "anna", "", "1", "2", {}, False)
+    state = State({"production": "5", "previous": "4"}, {"2": {record.tag: json.dumps(record.document())}, "4": {}})
+    assert [move.version for move in state.moves()] == ["2"] and state.previous() == "4"

@@ -1,0 +1,101 @@
+"""The registry's moves by a real MLflow server, and by the command line within a second or two."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+import requests
+from mlflow import MlflowClient
+
+from orchestration.ledger import Ledger
+from orchestration.settings import REPOSITORY, Settings
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+NAME = "likeness-embedded"
+
+
+@dataclass
+class Server:
+    uri: str
+    process: subprocess.Popen
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGTERM)
+            self.process.wait(30)
+
+
+@pytest.fixture
+def server(settings: Settings) -> Iterator[Server]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    store = ["--backend-store-uri", settings.tracking_uri]
+    with (settings.home / "server.log").open("w") as log:
+        process = subprocess.Popen(
+            [*command, *store], env=environment, stdout=log, stderr=log, cwd=settings.home, start_new_session=True
+        )  # fmt: skip
+    server = Server(f"http://127.0.0.1:{port}", process)
+    try:
+        for _ in range(240):
+            try:
+                if requests.get(f"{server.uri}/health", timeout=2).ok:
+                    break
+            except requests.RequestException:
+                time.sleep(0.25)
+        yield server
+    finally:
+        server.stop()
+
+
+def test_moves_by_a_server_are_those_of_its_client_and_a_server_that_is_down_is_one_line(
+    settings: Settings, server: Server
+) -> None:
+    uri = server.uri
+    database = MlflowClient(settings.tracking_uri, settings.tracking_uri)  # a server takes no version without files
+    database.create_registered_model(NAME)
+    for number in range(3):
+        database.create_model_version(NAME, f"file:///{number}")
+    client, ledger = MlflowClient(uri, uri), Ledger(uri, NAME)
+    for version in ("1", "2", "3"):
+        ledger.promote(version, "anna", "because", {"a": {"candidate": 1.0}})
+    assert likeness(settings, uri, "rollback", "--why", "complaints").stdout.startswith(f"{NAME}: version 2 is in")
+    aliases = {alias: str(version) for alias, version in client.get_registered_model(NAME).aliases.items()}
+    assert aliases == {"production": "2", "previous": "1"}
+    assert dict(client.get_model_version(NAME, "3").tags)["rejected"] == "rolled back"
+    assert [move.kind for move in ledger.state().moves()] == ["promotion"] * 3 + ["rollback"]
+    server.stop()
+    down = likeness(settings, uri, "rollback")
+    assert down.returncode == 1 and down.stderr.count("\n") == 1 and "is the MLflow server up" in down.stderr
+
+
+def test_rollback_does_not_wait_for_the_imports_of_mlflow_or_dagster(settings: Settings) -> None:
+    client = MlflowClient(settings.tracking_uri, settings.tracking_uri)
+    client.create_registered_model(NAME)
+    for version in ("1", "2"):
+        client.create_model_version(NAME, f"file:///{version}")
+        Ledger(settings.tracking_uri, NAME).promote(version, "anna", "")
+    script = (
+        "import json, sys\nfrom typer.testing import CliRunner\nfrom orchestration.cli import app\n"
+        "result = CliRunner().invoke(app, ['rollback'])\n"
+        "heavy = {'mlflow', 'dagster', 'torch', 'pandas'} & set(sys.modules)\n"
+        "print(json.dumps([result.exit_code, sorted(heavy)]))"
+    )
+    environment = {**os.environ, "LIKENESS_ROOT": str(settings.root), "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [0, []]
+
+
+def likeness(settings: Settings, uri: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "LIKENESS_ROOT": str(settings.root), "LIKENESS_MLFLOW_URI": uri}
+    command = [sys.executable, "-m", "orchestration.cli", *arguments]
+    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)

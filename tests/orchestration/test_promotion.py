@@ -1,0 +1,305 @@
+"""From a scorecard to production: by the gate, by hand, and never by itself again once rolled back."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+from mlflow import MlflowClient
+from typer.testing import CliRunner, Result
+
+from engine.schema import SCHEMA_FILE
+from orchestration import comparison, lineage, packing, pipeline, production
+from orchestration.catalog import Stage
+from orchestration.cli import app
+from orchestration.progress import Progress
+from orchestration.registry import Registry
+from orchestration.settings import Settings
+from orchestration.store import Store
+from orchestration.tracking import Tracking
+from tests.orchestration.conftest import Concatenate
+
+NAMES = ("identity_model", "parsing_model", "imitator", "encoder")
+
+
+def figures(similarity: float, recovery: float = 0.3) -> dict[str, Any]:
+    """Sections with two scores."""
+    ends = 0.01
+    return {
+        "recovery": {"visible": score(recovery, 0.0, ends)},
+        "likeness": {"similarity": score(similarity, 0.5, ends)},
+    }
+
+
+def score(value: float, baseline: float | None, ends: float) -> dict[str, Any]:
+    return {"value": value, "baseline": baseline, "bound": None, "ci": [value - ends, value + ends], "n": 100}
+
+
+def beside(ours: float, theirs: float, **more: Any) -> dict[str, Any]:
+    """A candidate's sections, and production's from the same run."""
+    difference = {"value": round(ours - theirs, 5), "ci": [ours - theirs - 0.001, ours - theirs + 0.001], "n": 100}
+    same = {"value": 0.0, "ci": [0.0, 0.0], "n": 100}
+    differences = {"likeness.similarity": difference, "recovery.visible": same}
+    return figures(ours) | {"production": {**figures(theirs), "differences": differences, **more}}
+
+
+# --- by hand
+
+
+@pytest.fixture
+def registry(settings: Settings) -> Registry:
+    return Registry(Tracking.of(settings), "embedded")
+
+
+@pytest.fixture
+def registered(registry: Registry) -> Callable[..., str]:
+    """Registers a version with these figures; its md5 is its own number."""
+    client = MlflowClient(registry.tracking.uri, registry.tracking.uri)
+    client.create_registered_model(registry.name)
+
+    def register(card: Mapping[str, Any]) -> str:
+        with registry.tracking.run("production_encoder", {}) as run:
+            run.document(card, "scorecard.json")
+        version = client.create_model_version(registry.name, "file:///nowhere", run.run_id)
+        client.set_model_version_tag(registry.name, str(version.version), "md5", f"{version.version}.dir")
+        return str(version.version)
+
+    return register
+
+
+@pytest.fixture
+def likeness(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.setenv("LIKENESS_ROOT", str(settings.root))
+    monkeypatch.setenv("LIKENESS_PROFILE", settings.profile)
+    monkeypatch.setenv("LIKENESS_USER", "anna")
+    return lambda *arguments: CliRunner().invoke(app, arguments)
+
+
+def test_a_better_version_is_promoted_with_its_figures(
+    registry: Registry, registered: Callable[..., str], likeness: Callable[..., Result]
+) -> None:
+    registered(figures(0.8))
+    assert likeness("promote", "1").exit_code == 0
+    registered(beside(0.9, 0.8, md5="1.dir"))
+    done = json.loads(likeness("promote", "2", "--why", "sharper", "--json").stdout)
+    record = done["record"]
+    assert (record["who"], record["why"], record["from"], record["forced"]) == ("anna", "sharper", "1", False)
+    assert record["against"]["likeness.similarity"]["difference"] == pytest.approx(0.1)
+    assert registry.aliases() == {"production": "2", "previous": "1"}
+    assert "is in production already" in likeness("promote", "2").stdout
+
+
+def test_a_worse_version_is_refused_with_a_table_that_says_where(
+    registry: Registry, registered: Callable[..., str], likeness: Callable[..., Result]
+) -> None:
+    registered(figures(0.9))
+    registry.ledger.promote("1", "anna", "")
+    registered(beside(0.8, 0.9, md5="1.dir"))
+    refused = likeness("promote", "2")
+    assert refused.exit_code == 1
+    (row,) = [line for line in refused.stdout.splitlines() if "NO" in line]
+    for cell in ("likeness.similarity", "0.8000", "0.9000", "-0.1000", "-0.1010 to -0.0990", "0.01 by interval"):
+        assert cell in row
+    assert "worse than production's 0.9 by more than 0.01" in refused.stderr
+    document = json.loads(likeness("promote", "2", "--json").stdout)
+    assert not document["promoted"] and document["refusals"]
+    assert registry.aliases() == {"production": "1"}
+
+
+def test_force_needs_a_reason_and_is_recorded_as_such(
+    registry: Registry, registered: Callable[..., str], likeness: Callable[..., Result]
+) -> None:
+    registered(figures(0.9))
+    registry.ledger.promote("1", "anna", "")
+    registered(beside(0.8, 0.9, md5="1.dir"))
+    assert "--force needs a reason" in likeness("promote", "2", "--force").stderr
+    assert likeness("promote", "2", "--force", "--why", "a demo").exit_code == 0
+    (move,) = json.loads(likeness("models", "2", "--json").stdout)["moves"]
+    assert (move["kind"], move["forced"], move["why"], move["who"]) == ("promotion", True, "a demo", "anna")
+    assert move["against"]["likeness.similarity"]["ok"] is False
+    shown = likeness("models", "2").stdout
+    assert "forced" in shown and "a demo" in shown and "likeness.similarity" in shown
+    assert "forced" in likeness("models").stdout
+
+
+def test_figures_against_another_production_decide_nothing(
+    registry: Registry, registered: Callable[..., str], likeness: Callable[..., Result]
+) -> None:
+    registered(figures(0.8))
+    registered(beside(0.9, 0.8, md5="1.dir"))
+    registered(beside(0.9, 0.8, md5="1.dir"))
+    registry.ledger.promote("2", "anna", "")
+    stale = likeness("promote", "3").stderr
+    assert "version 3 was never compared with version 2" in stale and "likeness promote 3 --compare" in stale
+    registry.log_card("3", beside(0.95, 0.9, md5="2.dir"), "comparison.json")
+    assert likeness("promote", "3").exit_code == 0
+
+
+def test_a_version_that_was_rolled_back_comes_back_by_force_and_a_reason_alone(
+    registry: Registry, registered: Callable[..., str], likeness: Callable[..., Result]
+) -> None:
+    registered(figures(0.8))
+    registry.ledger.promote("1", "anna", "")
+    registered(beside(0.9, 0.8, md5="1.dir"))
+    registry.ledger.promote("2", "anna", "")
+    document = json.loads(likeness("rollback", "--why", "complaints", "--json").stdout)
+    assert (document["left"], document["now"]) == (2, 1) and document["record"]["why"] == "complaints"
+    assert "version 2 was rolled back" in likeness("promote", "2").stderr
+    assert "rejected" in likeness("models").stdout
+    assert likeness("promote", "2", "--force", "--why", "it was the data").exit_code == 0
+    versions = json.loads(likeness("models", "--json").stdout)
+    assert [move["kind"] for move in versions[0]["moves"]] == ["promotion", "rollback", "promotion"]
+    assert not versions[0]["rejected"]
+
+
+# --- by the gate
+
+
+class Scored(Concatenate):
+    """A scorecard of figures that the test gives."""
+
+    def __init__(self) -> None:
+        super().__init__("scorecard", ("embedded", "character", *NAMES))
+        self.similarity, self.rival = 0.8, 0.8
+        self.given: Path | None = None
+
+    def run(self, inputs: Mapping[str, Path], config: Any, out: Path, context: Any) -> dict[str, float]:
+        self.given = inputs.get("production")
+        card = beside(self.similarity, self.rival) if self.given else figures(self.similarity) | {"production": None}
+        (out / "scorecard.json").write_text(json.dumps(card))
+        return {}
+
+
+class Pipeline:
+    """The end of the graph: networks that are a few bytes, a scorecard as the test wants it, and the real gate."""
+
+    def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
+        (settings.data / "embedded" / "landmarks").mkdir()
+        (settings.data / "embedded" / "landmarks" / "face_landmarker.task").write_text("landmarks")
+        assert (settings.characters / "embedded" / SCHEMA_FILE).is_file()
+        self.settings, self.instance, self.scorecard = settings, instance, Scored()
+        self.registry = Registry(Tracking.of(settings), "embedded")
+        self.stages = (
+            *(self._network(name) for name in NAMES),
+            Stage("scorecard", "evaluation", ("dvc",), "", by_character=True, compares=True, module=self.scorecard),
+            production.STAGE,
+        )
+
+    def _network(self, name: str) -> Stage:
+        module = Concatenate(name, ("embedded", "character"))
+
+        def write(out: Path, context: Any) -> None:
+            text = yaml.safe_load(Path(self.settings.profile).read_text()).get(name, {}).get("text", "a")
+            (out / "model.safetensors").write_text(f"{name} {text}")
+            (out / "meta.json").write_text("{}")
+
+        module.act = write
+        return Stage(name, "models", ("dvc",), "", by_character=True, module=module)
+
+    def __call__(self, encoder: str = "a", force: str = "", **gate: Any) -> pipeline.Outcome:
+        """`likeness run`, with an encoder of this name."""
+        profile = {"encoder": {"text": encoder}, "production_encoder": gate}
+        Path(self.settings.profile).write_text(yaml.safe_dump(profile))
+        progress = Progress(lambda line: None)
+        return pipeline.run(
+            self.settings, self.instance, self.stages, progress, "embedded", force or None, bool(force)
+        )  # fmt: skip
+
+    def metadata(self, asset: str) -> Mapping[str, Any]:
+        version = lineage.latest(self.instance, asset, "embedded")
+        assert version is not None
+        return version.metadata
+
+
+@pytest.fixture
+def run(settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    monkeypatch.setenv("LIKENESS_USER", "anna")
+    return Pipeline(settings, instance)
+
+
+def test_what_passes_is_promoted_and_what_does_not_stays_behind(run: Pipeline) -> None:
+    assert run("a").refused == []
+    assert run.registry.aliases() == {"newest": "1", "candidate": "1", "production": "1"}
+    assert run.scorecard.given is None
+    (move,) = run.registry.ledger.state().moves()
+    assert (move.who, move.why, move.before) == ("anna", "passed the gate; nothing was in production", None)
+
+    run.scorecard.similarity = 0.7
+    outcome = run("b")
+    assert "worse than production's 0.8" in outcome.refused[0]
+    assert run.scorecard.given is not None, "the version in production was there to be scored"
+    assert run.registry.aliases() == {"newest": "2", "candidate": "1", "production": "1"}
+    first = run.registry.ledger.state().tags["1"]["md5"]
+    assert run.metadata("scorecard")["inputs"]["production"] == first
+    assert "production" not in run.metadata("production_encoder")["lineage"]
+    assert "| likeness.similarity | not worse than production |" in run.metadata("production_encoder")["gate"]
+
+    run.scorecard.similarity = 0.9
+    assert run("c").refused == []
+    assert run.registry.aliases() == {"newest": "3", "candidate": "3", "production": "3", "previous": "1"}
+    assert run("c").made == [], "that production moved makes nothing stale"
+
+
+def test_without_auto_promote_what_passes_waits_as_candidate(run: Pipeline) -> None:
+    assert run("a", auto_promote=False).refused == []
+    assert run.registry.aliases() == {"newest": "1", "candidate": "1"}
+
+
+def test_what_was_rolled_back_is_never_promoted_again_by_itself(run: Pipeline) -> None:
+    run("a")
+    run.scorecard.similarity = 0.9
+    run("b")
+    run.registry.ledger.rollback("anna", "complaints")
+    assert run.registry.aliases() == {"newest": "2", "production": "1"}
+    outcome = run("b", force="production_encoder")
+    assert outcome.refused == ["version 2 was rolled back: `likeness promote 2 --force --why REASON` if you are sure"]
+    assert run.registry.aliases() == {"newest": "2", "production": "1"}
+
+
+def test_the_same_content_is_no_rival_of_its_own(run: Pipeline) -> None:
+    run("a")
+    run("a", force="scorecard")
+    assert run.scorecard.given is None
+
+
+def test_the_gate_judges_against_production_of_now_when_it_moved_since_the_scorecard(
+    run: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("a")
+    run("b", auto_promote=False)
+    run("c", auto_promote=False)
+    md5 = {version: tags["md5"] for version, tags in run.registry.ledger.state().tags.items()}
+    run.registry.ledger.promote("2", "ben", "by hand")
+    asked: list[tuple[str, ...]] = []
+
+    def again(*given: Any) -> dict[str, Any]:
+        asked.append(given[3:5])
+        return beside(0.7, 0.8, md5=md5["2"])
+
+    monkeypatch.setattr(comparison, "again", again)
+    outcome = run("c", force="production_encoder")
+    assert asked == [(md5["3"], md5["2"])], "version 3 with version 2, although the scorecard has version 1"
+    assert "worse than production's 0.8" in outcome.refused[0]
+    card = run.registry.card_against("3", md5["2"])
+    assert card is not None and card["production"]["version"] == 2
+
+
+def test_a_production_whose_files_are_gone_is_not_replaced_by_itself(run: Pipeline) -> None:
+    run("a")
+    client = MlflowClient(run.registry.tracking.uri, run.registry.tracking.uri)
+    client.set_model_version_tag(run.registry.name, "1", "md5", "0" * 32 + ".dir")
+    outcome = run("b")
+    assert "no score could be compared with production's" in outcome.refused[0]
+    assert "neither in the cache nor in the remote" in outcome.refused[0]
+    assert run.registry.aliases()["production"] == "1"
+
+
+def test_a_packed_folder_is_known_by_what_it_was_made_of(run: Pipeline) -> None:
+    run("a")
+    inputs = dict(run.metadata("production_encoder")["inputs"])
+    packed, store = run.metadata("production_encoder")["md5"], Store.of(run.settings)
+    assert packing.is_made_of(store, packed, inputs)
+    assert not packing.is_made_of(store, packed, {**inputs, "encoder": inputs["imitator"]})

@@ -1,0 +1,154 @@
+"""Two versions on the same people: paired intervals by known numbers, and each version's own code in one process."""
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from engine.schema import Schema
+from models.encoder import Architecture, Encoder
+from models.identity import IdentityModel
+from models.imitator import Imitator
+from models.parsing import FaceParser
+from orchestration import packing
+from stages import metrics, registered
+from stages.scorecard import comparison
+from stages.training import save_model
+from tests.models.support import LANDMARKER
+from tests.stages.small_tables import CHARACTER
+
+PEOPLE = np.arange(200)
+
+
+def test_a_small_difference_shows_although_both_intervals_overlap() -> None:
+    """Some people are far harder than others, for both versions alike."""
+    rng = np.random.default_rng(0)
+    hard = rng.normal(size=len(PEOPLE))
+    theirs, ours = hard, hard + 0.05 + 0.02 * rng.normal(size=len(PEOPLE))
+    a, b = metrics.mean_score(ours, PEOPLE), metrics.mean_score(theirs, PEOPLE)
+    found = comparison.difference(a, b)
+    assert found["value"] == pytest.approx(0.05, abs=0.005)
+    low, high = found["ci"]
+    expected = 1.96 * 0.02 / np.sqrt(len(PEOPLE))
+    assert (high - low) / 2 == pytest.approx(expected, rel=0.15) and low > 0.045
+    assert a["ci"] and b["ci"] and a["ci"][0] < b["ci"][1], "unpaired they cannot be told apart"
+
+
+def test_the_same_figures_differ_by_nothing() -> None:
+    values = np.random.default_rng(0).normal(size=len(PEOPLE))
+    found = comparison.difference(metrics.mean_score(values, PEOPLE), metrics.mean_score(values, PEOPLE))
+    assert found == {"value": 0.0, "ci": [0.0, 0.0], "n": 200}
+
+
+def test_other_people_are_not_paired() -> None:
+    few, many = (metrics.mean_score(np.arange(float(n)), np.arange(n)) for n in (5, 6))
+    assert comparison.difference(few, many)["ci"] is None
+
+
+def test_only_what_both_have_is_compared_and_resamples_are_not_written() -> None:
+    own = metrics.mean_score(np.ones(4), np.arange(4))
+    card = {"a": {"b": own, "c": own, "on": "portraits"}, "d": metrics.nothing("no")}
+    differences = comparison.differences(card, {"a": {"b": own, "c": metrics.nothing("older")}, "d": own})
+    assert list(differences) == ["a.b"]
+    assert "resampled" not in json.dumps(comparison.written(card))
+
+
+def pack(root: Path, code: Path = packing.CODE, character: Path = CHARACTER) -> Path:
+    """A packed encoder with untrained networks."""
+    torch.manual_seed(0)
+    inputs = {name: root / name for name in ("embedded", *packing.NETWORKS)}
+    for folder in inputs.values():
+        folder.mkdir(parents=True)
+    schema = Schema.load(character)
+    encoder = Encoder(Architecture(schema.n_sliders, tuple(schema.group_sizes), hidden=32, blocks=1, gate=4))
+    save_model(inputs["encoder"], encoder, {"architecture": encoder.architecture.document(), "face_size": 128})
+    save_model(inputs["identity_model"], IdentityModel(), {"model": "sface"})
+    imitator = {"n_parameters": schema.width, "size": 64, "width": 0.125, "drop": "first"}
+    save_model(inputs["imitator"], Imitator(*imitator.values()), imitator)
+    parser = {"depth": 18, "width": 0.125, "dilate": False, "stages": 2}
+    save_model(inputs["parsing_model"], FaceParser(**parser), parser)
+    (inputs["embedded"] / "landmarks").mkdir()
+    shutil.copyfile(LANDMARKER, inputs["embedded"] / packing.LANDMARKER)
+    out = root / "packed"
+    out.mkdir()
+    packing.pack(inputs | {"character": character}, out, code)
+    return out
+
+
+def later_code(folder: Path) -> Path:
+    """A version of models/ whose encoder says that every slider is at its end."""
+    shutil.copytree(packing.CODE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    encoder = folder / "encoder.py"
+    text = encoder.read_text()
+    line = "        return self(self.look(identity, faces)[1])\n"
+    assert line in text
+    encoder.write_text(text.replace(line, "        return torch.ones_like(self(self.look(identity, faces)[1]))\n"))
+    return folder
+
+
+def test_two_versions_answer_in_one_process_each_by_its_own_code(tmp_path: Path) -> None:
+    schema, faces = Schema.load(CHARACTER), torch.rand(2, 3, 128, 128)
+    folders = [pack(tmp_path / "now"), pack(tmp_path / "later", later_code(tmp_path / "code"))]
+    with torch.no_grad():
+        answers = []
+        for folder in (*folders, folders[0]):
+            networks = registered.networks(folder, schema, "cpu")
+            answers.append(networks.encoder.read(networks.identity, faces))
+    assert torch.equal(answers[1], torch.ones_like(answers[1]))
+    assert torch.equal(answers[0], answers[2]) and not torch.equal(answers[0], answers[1])
+
+
+def test_what_an_older_version_cannot_do_is_null_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = pack(tmp_path / "old")
+    loader = (folder / "loader.py").read_text()
+    (folder / "loader.py").write_text(loader.replace("def load_parser", "def load_a_parser"))
+    networks = registered.networks(folder, Schema.load(CHARACTER), "cpu")
+    with pytest.raises(registered.CannotDo, match="registered before there was load_parser"):
+        networks.parser(torch.rand(1, 3, 64, 64))
+
+    def parsing(bench: Any, report: Any) -> dict[str, Any]:
+        return {"mean": metrics.mean_score(bench.parser(0), PEOPLE)}
+
+    own = SimpleNamespace(schema=Schema.load(CHARACTER), context=SimpleNamespace(device="cpu"))
+    card = {"parsing": {"mean": metrics.mean_score(np.ones(200), PEOPLE), "classes": {"skin": metrics.score(1.0, n=1)}}}
+    monkeypatch.setattr(comparison, "with_version", lambda bench, folder: networks)
+    found = comparison.beside(own, card, (parsing,), folder)  # pyright: ignore[reportArgumentType]
+    reason = "the version in production cannot be scored: it was registered before there was load_parser"
+    assert found["parsing"]["mean"] == metrics.nothing(reason) == found["parsing"]["classes"]["skin"]
+    assert found["differences"] == {}
+
+
+def test_a_version_that_cannot_be_loaded_at_all_does_not_stop_the_candidate(tmp_path: Path) -> None:
+    bench = SimpleNamespace(schema=Schema.load(CHARACTER), context=SimpleNamespace(device="cpu"))
+    card = {"recovery": {"visible": metrics.mean_score(np.ones(200), PEOPLE)}}
+
+    def recovery(bench: Any, report: Any) -> dict[str, Any]:
+        raise AssertionError("it was never loaded")
+
+    found = comparison.beside(bench, card, (recovery,), tmp_path)  # pyright: ignore[reportArgumentType]
+    assert "registered without a loader.py" in found["recovery"]["visible"]["reason"]
+
+
+def test_answers_are_carried_over_to_a_schema_that_changed_by_the_names_of_parameters(tmp_path: Path) -> None:
+    old, new = (Schema.model_validate(document) for document in (schema("ab", "xy"), schema("bca", "yz")))
+    carried = registered.Carried.between(old, new)
+    assert carried is not None and registered.Carried.between(old, old) is None
+    x = carried(torch.tensor([[0.1, 0.2, 0.3, 0.7]]))
+    # b, c at its neutral value, a; y as it was, z unknown to the older version.
+    assert x[0].tolist() == pytest.approx([0.2, 0.5, 0.1, 0.7, 0.0])
+
+
+def schema(sliders: str, choices: str) -> dict[str, Any]:
+    return {
+        "name": "test",
+        "label": "test",
+        "sliders": [{"name": name, "part": "p", "label": name} for name in sliders],
+        "groups": [{"name": "g", "label": "g", "choices": list(choices), "neutral": choices[0]}],
+    }
