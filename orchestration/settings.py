@@ -31,6 +31,8 @@ class Settings(BaseSettings):
     """Processes that one data stage may use; by default one for each processor this process may run on."""
     mlflow_uri: str = ""
     """MLflow tracking and registry; empty: SQLite in the home folder."""
+    mlflow_url: str = ""
+    """Where browsers reach MLflow, for links; empty: where the server itself is."""
     dvc_remote: str = ""
     """DVC remote, any URL that DVC takes; empty: a folder in the home folder."""
     executor: Literal["multiprocess", "in_process"] = "multiprocess"
@@ -65,6 +67,11 @@ class Settings(BaseSettings):
     @property
     def tracking_uri(self) -> str:
         return self.mlflow_uri or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+
+    @property
+    def mlflow_server(self) -> bool:
+        """Whether MLflow is a server that others run; else this project's own database, opened directly."""
+        return self.mlflow_uri.startswith(("http://", "https://"))
 
     @property
     def model_files(self) -> Path:

@@ -40,7 +40,9 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from orchestration.pipeline import StageFailed, UnknownAsset
     from orchestration.registry import RegistryError
     from orchestration.scorecards import NoScorecard
+    from orchestration.services import ServiceError
     from orchestration.store import StoreError
+    from orchestration.tracking import TrackingUnreachable
     from orchestration.workshop import SourceMissing
 
     return (
@@ -56,7 +58,9 @@ def expected_errors() -> tuple[type[Exception], ...]:
         UnknownAsset,
         RegistryError,
         NoScorecard,
+        ServiceError,
         StoreError,
+        TrackingUnreachable,
         SourceMissing,
     )
 

@@ -14,10 +14,9 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel
 
-from orchestration import checks, lineage
+from orchestration import checks, lineage, shown
 from orchestration.catalog import SOURCES, Stage
 from orchestration.configuration import config_hash, flatten
-from orchestration.pictures import as_markdown
 from orchestration.progress import Progress
 from orchestration.settings import Settings
 from orchestration.store import Store
@@ -208,9 +207,7 @@ def describe(
         "mlflow_run_id": run.run_id,
         "git_commit": lineage.git_commit(),
     }
-    metadata |= {f"rows_{path.stem}": table_rows(path) for path in sorted(folder.glob("*.parquet"))}
-    metadata |= {path.stem: dg.MetadataValue.md(as_markdown(path)) for path in sorted(folder.glob("*.png"))}
-    return metadata
+    return metadata | shown.of_output(folder, run.history)
 
 
 def ancestors(versions: Mapping[str, lineage.Version]) -> dict[str, str]:
@@ -219,9 +216,3 @@ def ancestors(versions: Mapping[str, lineage.Version]) -> dict[str, str]:
     for version in versions.values():
         found |= version.lineage
     return found | {name: version.md5 for name, version in versions.items()}
-
-
-def table_rows(path: Path) -> int:
-    from pyarrow import parquet
-
-    return parquet.read_metadata(path).num_rows

@@ -1,18 +1,20 @@
-"""`likeness doctor`, `dagster`: keeping the platform running."""
+"""`likeness doctor`, `dagster`, `start`: keeping the platform running."""
 
 from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
 from orchestration.settings import REPOSITORY, Settings
-from orchestration.terminal import AsJson, get_settings, one_line_errors, print_json, screen
+from orchestration.terminal import AsJson, Profile, get_settings, notes, one_line_errors, print_json, screen
 
 
 def add_to(app: typer.Typer) -> None:
     app.command()(doctor)
+    app.command()(start)
     app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(dagster)
 
 
@@ -46,3 +48,24 @@ def dagster(context: typer.Context) -> None:
     os.chdir(REPOSITORY)
     command = [sys.executable, "-m", "dagster", "dev", "-m", "orchestration.definitions", *context.args]
     os.execv(sys.executable, command)
+
+
+@one_line_errors
+def start(
+    profile: Profile = "",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Dagster's pages.")] = 3000,
+    mlflow_port: Annotated[int, typer.Option("--mlflow-port", min=1, max=65535, help="MLflow's pages.")] = 5000,
+    host: Annotated[
+        str, typer.Option("--host", help="Interface to listen on; 0.0.0.0: all. Neither server asks for a password.")
+    ] = "127.0.0.1",
+) -> None:
+    """Run the platform on this machine until Ctrl-C or SIGTERM: Dagster's **code server, webserver and daemon**
+    (schedules, sensors, queued runs) and **MLflow's server**, unless LIKENESS_MLFLOW_URI is another one.
+
+    A server that dies is started again; logs are in **.likeness/logs/**. `likeness run`, `create` and all other
+    commands work beside it on the same stores.
+    """
+    from orchestration import services
+
+    where = services.Addresses(host, port, mlflow_port)
+    services.start(get_settings(profile), where, lambda line: notes().print(line, soft_wrap=True))
