@@ -44,7 +44,7 @@ def source_assets(workshop: Workshop) -> list[dg.SourceAsset]:
 def _source(name: str, workshop: Workshop) -> dg.SourceAsset:
     @dg.observable_source_asset(name=name, group_name="data", description=SOURCES[name])
     def observe() -> dg.DataVersion:
-        return dg.DataVersion(workshop.store.md5(workshop.source_folder(name)))
+        return dg.DataVersion(workshop.look(name))
 
     return observe
 
@@ -55,9 +55,7 @@ def _characters(workshop: Workshop) -> dg.SourceAsset:
     )
     def observe() -> dg.DataVersionsByPartition:
         names = workshop.characters.get_partition_keys()
-        return dg.DataVersionsByPartition(
-            {name: workshop.store.md5(workshop.source_folder("character", name)) for name in names}
-        )
+        return dg.DataVersionsByPartition({name: workshop.look("character", name) for name in names})
 
     return observe
 

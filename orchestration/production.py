@@ -115,10 +115,9 @@ def register(
     character = context.partition_key
     versions = input_versions(context.instance, STAGE, character, workshop)
     folders = {name: workshop.fetch(name, version) for name, version in versions.items()}
-    with workshop.store.writing(NAME, character) as out:
-        metrics = pack(folders, out)
-    folder = workshop.store.folder(NAME, character)
-    md5 = workshop.store.add(folder)
+    with workshop.store.writing(NAME, character) as draft:
+        metrics = pack(folders, draft.folder)
+    folder, md5 = draft.folder, draft.md5
     registry = Registry(tracking, character)
     stage_scores = json.loads((folders["scorecard"] / "scorecard.json").read_text())
     scorecard = complete(stage_scores, versions["scorecard"].metadata)

@@ -48,7 +48,7 @@ def compare(instance: dg.DagsterInstance, store: Store, tracking: Tracking, char
     version = lineage.latest(instance, "scorecard", character)
     if version is None:
         raise NoScorecard(f"nothing was evaluated yet for {character}: run `likeness run`")
-    folder = store.fetch("scorecard", version.md5, character)
+    folder = store.checkout("scorecard", version.md5, character)
     candidate = complete(json.loads((folder / "scorecard.json").read_text()), version.metadata)
     registry = Registry(tracking, character)
     current = registry.aliases().get(PRODUCTION)

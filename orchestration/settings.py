@@ -35,6 +35,10 @@ class Settings(BaseSettings):
     """Where browsers reach MLflow, for links; empty: where the server itself is."""
     dvc_remote: str = ""
     """DVC remote, any URL that DVC takes; empty: a folder in the home folder."""
+    sources: Literal["here", "remote"] = "here"
+    """Whose data/ and characters/ count: this machine's, or, on a worker that has none of its own, those that were
+    recorded last, fetched from the remote by md5.
+    """
     executor: Literal["multiprocess", "in_process"] = "multiprocess"
     """How `dagster dev` runs the steps of a run."""
 

@@ -1,20 +1,22 @@
 """Folders that are known by their DVC md5.
 
 Every asset writes `artifacts/<asset>/`, or `artifacts/<asset>/<character>/`, and the md5 that DVC gives the folder is
-the asset's data version. An md5 alone brings the data back: a pointer with it, and a pull. Parallel writers wait for
-each other.
+the asset's data version. An md5 alone brings the data back, from the cache or from the remote, so who has the remote
+needs nothing else. Nothing here takes DVC's lock: an object is known by its content, a pointer belongs to one folder,
+and both are written beside and renamed, so parallel writers lose nothing.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
@@ -22,12 +24,37 @@ from orchestration.settings import Settings
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
+    from dvc_data.hashfile.hash_info import HashInfo
 
 REMOTE = "likeness"
+ATTEMPTS = 4
+"""Times that the remote is tried, with 1, 2 and 4 seconds between them."""
+
+Result = TypeVar("Result")
 
 
 class StoreError(Exception):
-    """Data that an asset needs is neither here nor in the remote."""
+    """Data that an asset needs is neither here nor in the remote, or is not what its md5 says."""
+
+
+class RemoteDown(StoreError):
+    """The remote does not answer, or not as it should: worth another try later."""
+
+
+@dataclass
+class Draft:
+    """A folder that is being written, and its md5 once it is kept."""
+
+    folder: Path
+    md5: str = ""
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Where every file of a folder is to be had."""
+
+    here: bool
+    remote: bool
 
 
 @dataclass(frozen=True)
@@ -40,59 +67,166 @@ class Store:
     def of(cls, settings: Settings) -> Store:
         return cls(settings.root, settings.home, settings.remote)
 
+    # --- writing
+
     def folder(self, asset: str, character: str | None = None) -> Path:
-        """Where the asset's current version lies, whether it exists or not."""
+        """Where the asset's newest version on this machine lies, whether it exists or not."""
         folder = self.root / "artifacts" / asset
         return folder / character if character else folder
 
-    def add(self, folder: Path) -> str:
-        """Track the folder, write its pointer beside it, push it to the remote; its md5 ("….dir")."""
-        with self._repo() as repo:
-            # DVC types its locked methods as functions of a string.
-            (stage,) = repo.add(str(folder))  # pyright: ignore[reportArgumentType]
-            repo.push(targets=[str(pointer_of(folder))])
-            return stage.outs[0].hash_info.value
-
-    def fetch(self, asset: str, md5: str, character: str | None = None) -> Path:
-        """The asset's folder with exactly this content, pulled from the remote when it is not here.
-
-        Raises StoreError when neither the cache nor the remote has it.
+    @contextmanager
+    def writing(self, asset: str, character: str | None = None) -> Iterator[Draft]:
+        """An empty folder to write into. When the block ends well it is kept in cache and remote and takes the asset's
+        place, and the draft has its md5; else it is removed. Raises RemoteDown, OSError.
         """
-        folder = self.folder(asset, character)
+        final = self.folder(asset, character)
+        draft = Draft(final.with_name(f".{final.name}-{uuid.uuid4().hex[:8]}.partial"))
+        draft.folder.mkdir(parents=True)
+        try:
+            yield draft
+            draft.md5 = self.keep(draft.folder)
+            replace_folder(draft.folder, final)
+            self._point(final, draft.md5)
+            draft.folder = final
+        finally:
+            if draft.folder != final:
+                shutil.rmtree(draft.folder, ignore_errors=True)
+
+    def add(self, folder: Path) -> str:
+        """Keep the folder and write its pointer beside it; its md5 ("….dir"). Raises RemoteDown, OSError."""
+        md5 = self.keep(folder)
+        self._point(folder, md5)
+        return md5
+
+    def keep(self, folder: Path) -> str:
+        """Put the folder's content into cache and remote, so that its md5 brings it back; nothing beside it changes.
+
+        Raises RemoteDown, OSError.
+        """
+        from dvc_data.hashfile.transfer import transfer
+
         with self._repo() as repo:
-            if folder.is_dir() and pointed_md5(folder) == md5 and self._hash(repo, folder) == md5:
-                return folder
-            before = pointed_md5(folder)
-            write_pointer(folder, md5)
-            try:
-                repo.fetch(targets=[str(pointer_of(folder))])
-                repo.cache.local.check(md5)
-                repo.checkout(targets=[str(pointer_of(folder))], force=True)
-            except Exception as error:
-                restore_pointer(folder, before)
-                raise StoreError(
-                    f"{asset} with md5 {md5} is neither in the cache nor in the remote {self.remote}: "
-                    f"set LIKENESS_DVC_REMOTE to the remote that has it, or make it again with "
-                    f"`likeness run --only {asset} --force`"
-                ) from error
-        return folder
+            staging, md5, files = self._build(repo, folder, dry_run=False)
+            kept = transfer(staging, repo.cache.local, _hash_infos({md5}), shallow=False)
+            if kept.failed:
+                raise OSError(errno.EIO, f"cannot copy {folder} into {repo.cache.local.path}: is the disk full?")
+            self._push(repo, {md5, *files.values()})
+            return md5
+
+    # --- reading
 
     def md5(self, folder: Path) -> str:
-        """The md5 that DVC would give this folder, without tracking it; files hashed before are not read again."""
+        """The md5 that DVC would give this folder, without keeping it; files hashed before are not read again."""
         with self._repo() as repo:
-            return self._hash(repo, folder)
+            return self._build(repo, folder, dry_run=True)[1]
 
-    @contextmanager
-    def writing(self, asset: str, character: str | None = None) -> Iterator[Path]:
-        """An empty folder to write into; it takes the asset's place when the block ends well, else it is removed."""
-        final = self.folder(asset, character)
-        partial = final.with_name(f".{final.name}-{uuid.uuid4().hex[:8]}.partial")
-        partial.mkdir(parents=True)
-        try:
-            yield partial
-            replace_folder(partial, final)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+    def is_kept(self, md5: str) -> bool:
+        """Whether this folder was put into the cache, here and as a whole."""
+        with self._repo() as repo:
+            return _listing(repo.cache.local, md5) is not None
+
+    def fetch(self, md5: str) -> Path:
+        """A folder with exactly this content, to be read only; it never changes under a reader.
+
+        It takes no room of its own where the file system can link. Raises StoreError.
+        """
+        final = self.home / "inputs" / md5
+        if final.is_dir():
+            return final
+        return self.export(md5, final, links=("reflink", "hardlink", "copy"))
+
+    def checkout(self, asset: str, md5: str, character: str | None = None) -> Path:
+        """The asset's folder in artifacts/, brought to this content. Raises StoreError."""
+        folder = self.folder(asset, character)
+        if not (folder.is_dir() and pointed_md5(folder) == md5 and self.md5(folder) == md5):
+            self.export(md5, folder)
+            self._point(folder, md5)
+        return folder
+
+    def export(self, md5: str, folder: Path, links: Iterable[str] = ("reflink", "copy")) -> Path:
+        """Put this content where `folder` is, from the cache or the remote. Raises StoreError.
+
+        Unless `links` says otherwise, the files are the reader's own: to change them changes nothing here.
+        """
+        from dvc_objects.fs.generic import transfer
+        from dvc_objects.fs.local import LocalFileSystem
+
+        partial = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}.partial")
+        with self._repo() as repo:
+            tree, cache = self._bring(repo, md5), repo.cache.local
+            files = {partial / path: cache.oid_to_path(oid) for path, oid in tree.items()}
+            partial.mkdir(parents=True)
+            try:
+                for parent in {path.parent for path in files}:
+                    parent.mkdir(parents=True, exist_ok=True)
+                transfer(cache.fs, list(files.values()), LocalFileSystem(), list(map(str, files)), links=list(links))
+                replace_folder(partial, folder)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+        return folder
+
+    def availability(self, md5: str) -> Availability:
+        """Whether this folder is whole here, and in the remote. Raises RemoteDown."""
+        with self._repo() as repo:
+            remote = self._patiently(repo.cloud.get_remote_odb)
+            tree = _listing(repo.cache.local, md5)
+            if tree is None and (tree := self._patiently(lambda: _listing(remote, md5))) is None:
+                return Availability(False, False)
+            oids = {md5, *tree.values()}
+            here = all(repo.cache.local.exists(oid) for oid in oids)
+            there = self._patiently(lambda: set(remote.list_oids_exists(oids)))
+            return Availability(here, there >= oids)
+
+    def listing(self, md5: str) -> dict[str, str]:
+        """The md5 of each file by its path in the folder. Raises StoreError."""
+        with self._repo() as repo:
+            tree = _listing(repo.cache.local, md5)
+            if tree is None:
+                remote = self._patiently(repo.cloud.get_remote_odb)
+                tree = self._patiently(lambda: _listing(remote, md5))
+        if tree is None:
+            raise StoreError(self._missing(md5))
+        return tree
+
+    # --- cleaning
+
+    def objects(self) -> dict[str, dict[str, int]]:
+        """What is kept in the `cache` and in the `remote`: bytes by md5, of files and of folders' listings ("….dir").
+
+        Raises RemoteDown.
+        """
+        with self._repo() as repo:
+            remote = self._patiently(repo.cloud.get_remote_odb)
+            return {
+                "cache": _sizes(repo.cache.local),
+                "remote": self._patiently(lambda: _sizes(remote)),
+            }
+
+    def remove(self, oids: Collection[str], places: Collection[str] = ("cache", "remote")) -> int:
+        """Delete objects, and from the cache's side every folder of `fetch` that holds one; bytes freed.
+
+        Raises RemoteDown.
+        """
+        freed = 0
+        with self._repo() as repo:
+            if "cache" in places:
+                self._drop_inputs(repo, set(oids))
+                freed += _delete(repo.cache.local, oids)
+            if "remote" in places:
+                from dvc_data.hashfile.db import get_index
+
+                remote = self._patiently(repo.cloud.get_remote_odb)
+                get_index(remote).clear()  # it takes a listed folder's files for granted
+                freed += self._patiently(lambda: _delete(remote, oids))
+        return freed
+
+    def _drop_inputs(self, repo: Repo, oids: set[str]) -> None:
+        for folder in (self.home / "inputs").glob("*.dir"):
+            tree = _listing(repo.cache.local, folder.name)
+            if tree is None or not oids.isdisjoint({folder.name, *tree.values()}):
+                shutil.rmtree(folder)
+
+    # --- DVC
 
     @contextmanager
     def _repo(self) -> Iterator[Repo]:
@@ -100,7 +234,7 @@ class Store:
 
         # Its warnings repeat what the errors say.
         for library in ("dvc", "dvc_data", "dvc_objects"):
-            logging.getLogger(library).setLevel(logging.ERROR)
+            logging.getLogger(library).setLevel(logging.CRITICAL)
         config: dict[str, Any] = {
             "core": {
                 "remote": REMOTE,
@@ -109,19 +243,144 @@ class Store:
                 "site_cache_dir": str(self.home / "dvc"),
             },
             "cache": {"dir": str(self.home / "cache")},
-            "remote": {REMOTE: {"url": self.remote}},
+            "remote": {REMOTE: {"url": self.remote, "verify": True}},
         }
-        with Repo(str(self.root), config=config, _wait_for_lock=True) as repo:
+        with Repo(str(self.root), config=config) as repo:
             yield repo
 
     @staticmethod
-    def _hash(repo: Repo, folder: Path) -> str:
+    def _build(repo: Repo, folder: Path, dry_run: bool) -> tuple[Any, str, dict[str, str]]:
+        """Where the folder's objects are to be taken from, its md5, and its listing."""
         from dvc.fs import LocalFileSystem
         from dvc_data.hashfile.build import build
 
-        ignore: Any = repo.dvcignore
-        _, _, tree = build(repo.cache.local, str(folder), LocalFileSystem(), "md5", ignore=ignore, dry_run=True)
-        return str(tree.hash_info.value)
+        # What .dvcignore leaves out of artifacts/ must not leave a draft out, which lies under such a name.
+        ignore: Any = None if folder.name.endswith(".partial") else repo.dvcignore
+        staging, _, tree = build(
+            repo.cache.local, str(folder), LocalFileSystem(), "md5", ignore=ignore, dry_run=dry_run
+        )
+        return staging, str(tree.hash_info.value), _files(tree)
+
+    def _bring(self, repo: Repo, md5: str) -> dict[str, str]:
+        """The listing of a folder whose files are all in the cache, pulled where they were not. Raises StoreError."""
+        cache = repo.cache.local
+        if (tree := _listing(cache, md5)) is None:
+            self._pull(repo, {md5})
+            if (tree := _listing(cache, md5)) is None:
+                raise StoreError(self._missing(md5))
+        if missing := {oid for oid in tree.values() if not _intact(cache, oid)}:
+            self._pull(repo, missing)
+            gone = [path for path, oid in tree.items() if not _intact(cache, oid)]
+            if gone:
+                raise StoreError(
+                    f"{self._missing(md5)} ({len(gone)} of its files missing or damaged, among them {gone[0]})"
+                )
+        return tree
+
+    def _pull(self, repo: Repo, oids: Collection[str]) -> None:
+        self._patiently(lambda: repo.cloud.pull(_hash_infos(oids)))
+
+    def _push(self, repo: Repo, oids: Collection[str]) -> None:
+        def push() -> None:
+            if repo.cloud.push(_hash_infos(oids)).failed:
+                raise OSError("objects were not accepted")
+
+        self._patiently(push)
+
+    def _patiently(self, act: Callable[[], Result]) -> Result:
+        """Use the remote, again after a while when it fails. Raises RemoteDown."""
+        from dvc.exceptions import DvcException
+        from tenacity import retry, retry_if_not_exception_type, stop_after_attempt, wait_exponential
+
+        # What another try does not change: a wrong address, missing rights.
+        settled = (FileNotFoundError, PermissionError, DvcException)
+        patient = retry(
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=wait_exponential(min=1),
+            retry=retry_if_not_exception_type(settled),
+            reraise=True,
+        )
+        try:
+            return patient(act)()
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise RemoteDown(
+                f"the remote {self.remote} cannot be used ({type(error).__name__}: {error}): is it up, is "
+                "LIKENESS_DVC_REMOTE right, are its credentials in the environment? `likeness doctor` tries it"
+            ) from error
+
+    def _missing(self, md5: str) -> str:
+        return (
+            f"the data with md5 {md5} is neither in the cache nor in the remote {self.remote}: set LIKENESS_DVC_REMOTE "
+            "to the remote that has it, or make it again with `likeness run --force`"
+        )
+
+    def _point(self, folder: Path, md5: str) -> None:
+        """Write the folder's pointer as `dvc add` would."""
+        with self._repo() as repo:
+            cache, files = repo.cache.local, _listing(repo.cache.local, md5)
+            assert files is not None, "only what is in the cache is pointed to"
+            size = sum(Path(cache.oid_to_path(oid)).stat().st_size for oid in files.values())
+        out = {"md5": md5, "size": size, "nfiles": len(files), "hash": "md5", "path": folder.name}
+        pointer = pointer_of(folder)
+        partial = pointer.with_name(f".{pointer.name}-{uuid.uuid4().hex[:8]}.partial")
+        partial.write_text(yaml.safe_dump({"outs": [out]}, sort_keys=False))
+        partial.replace(pointer)
+
+
+def _hash_infos(oids: Iterable[str]) -> set[HashInfo]:
+    from dvc_data.hashfile.hash_info import HashInfo
+
+    return {HashInfo("md5", oid) for oid in oids}
+
+
+def _files(tree: Any) -> dict[str, str]:
+    """The md5 of each file by its path, of DVC's own kind of listing."""
+    return {"/".join(key): str(oid.value) for key, (_, oid) in tree.as_dict().items()}
+
+
+def _listing(objects: Any, md5: str) -> dict[str, str] | None:
+    """A folder's files out of a cache or a remote, None where its listing is not (or not readable) there."""
+    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc_data.hashfile.tree import Tree
+    from dvc_objects.errors import ObjectFormatError
+
+    try:
+        return _files(Tree.load(objects, HashInfo("md5", md5)))
+    except (FileNotFoundError, ObjectFormatError):
+        return None
+
+
+def _intact(cache: Any, oid: str) -> bool:
+    """Whether the cache has this object, and its content is what the name says unless it is write-protected."""
+    from dvc_objects.errors import ObjectFormatError
+
+    try:
+        cache.check(oid)
+    except (FileNotFoundError, ObjectFormatError):
+        return False
+    return True
+
+
+def _sizes(objects: Any) -> dict[str, int]:
+    """Bytes of every object by its md5; other programs' files and half uploads are none."""
+    try:
+        paths = {objects.oid_to_path(oid): oid for oid in objects._list_oids()}
+    except FileNotFoundError:
+        return {}
+    abouts = objects.fs.info(list(paths), return_exceptions=True) if paths else []
+    found = zip(paths.values(), abouts, strict=True)
+    return {oid: int(about["size"]) for oid, about in found if not isinstance(about, Exception)}
+
+
+def _delete(objects: Any, oids: Collection[str]) -> int:
+    """Remove what is there of these; bytes freed."""
+    sizes = _sizes(objects)
+    there = [oid for oid in oids if oid in sizes]
+    if there:
+        objects.fs.remove([objects.oid_to_path(oid) for oid in there])
+    return sum(sizes[oid] for oid in there)
 
 
 def pointer_of(folder: Path) -> Path:
@@ -132,22 +391,6 @@ def pointed_md5(folder: Path) -> str | None:
     """The md5 in the folder's pointer, None where there is no pointer."""
     pointer = pointer_of(folder)
     return yaml.safe_load(pointer.read_text())["outs"][0]["md5"] if pointer.exists() else None
-
-
-def write_pointer(folder: Path, md5: str) -> None:
-    """Write the smallest pointer that DVC can pull from."""
-    pointer = pointer_of(folder)
-    pointer.parent.mkdir(parents=True, exist_ok=True)
-    partial = pointer.with_name(f".{pointer.name}.partial")
-    partial.write_text(yaml.safe_dump({"outs": [{"md5": md5, "hash": "md5", "path": folder.name}]}, sort_keys=False))
-    partial.replace(pointer)
-
-
-def restore_pointer(folder: Path, md5: str | None) -> None:
-    if md5 is None:
-        pointer_of(folder).unlink()
-    else:
-        write_pointer(folder, md5)
 
 
 def replace_folder(new: Path, final: Path) -> None:

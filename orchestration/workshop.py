@@ -66,16 +66,33 @@ class Workshop:
         return lineage.latest(instance, name, character if name in self.by_character else None)
 
     def observe(self, instance: dg.DagsterInstance, name: str, character: str | None = None) -> bool:
-        """Look at a source and record it where it changed; True when it did. Raises SourceMissing."""
+        """Look at a source and record it where it changed; True when it did.
+
+        Where this machine's folders do not count, nothing is looked at. Raises SourceMissing, StoreError.
+        """
+        if self.settings.sources == "remote":
+            return False
         character = (character or EMBEDDED) if name == "character" else None
-        md5 = self.store.md5(self.source_folder(name, character))
+        md5 = self.look(name, character)
         return lineage.observe(instance, "characters" if name == "character" else name, md5, character)
 
+    def look(self, name: str, character: str | None = None) -> str:
+        """The md5 of a source's folder. Its content is kept where it is new, so that a step anywhere reads it by md5.
+
+        Raises SourceMissing, StoreError.
+        """
+        folder = self.source_folder(name, character)
+        md5 = self.store.md5(folder)
+        return md5 if self.store.is_kept(md5) else self.store.keep(folder)
+
     def fetch(self, name: str, version: lineage.Version) -> Path:
-        """The folder that has exactly this version."""
-        if self.is_source(name):
-            return self.source_folder(name, version.character)
-        return self.store.fetch(name, version.md5, version.character)
+        """A folder that has exactly this version, to be read only. Raises StoreError."""
+        if name == "character":
+            # A studio's renderer may have to be executable, which DVC does not keep: its own folder, if it is the one.
+            own = self.settings.characters / str(version.character)
+            if own.is_dir() and self.store.md5(own) == version.md5:
+                return own
+        return self.store.fetch(version.md5)
 
 
 def title(asset: str, character: str | None) -> str:
@@ -100,12 +117,12 @@ def run_stage(
         run.params(flatten(config.model_dump(mode="json")))
         run.inputs({name: version.md5 for name, version in versions.items()})
         stage_began = time.monotonic()
-        with workshop.store.writing(stage.name, character) as out:
-            metrics = call(stage, folders, config, out, stage_context(workshop, stage, checkpoints, run, progress))
+        with workshop.store.writing(stage.name, character) as draft:
+            stage_scope = stage_context(workshop, stage, checkpoints, run, progress)
+            metrics = call(stage, folders, config, draft.folder, stage_scope)
             seconds = time.monotonic() - stage_began
-            results = checks.results(stage, out)
-        folder = workshop.store.folder(stage.name, character)
-        md5 = workshop.store.add(folder)
+            results = checks.results(stage, draft.folder)
+        folder, md5 = draft.folder, draft.md5
         log_outcome(run, folder, metrics, md5)
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
     metadata = describe(folder, metrics, md5, config, versions, run)
