@@ -20,6 +20,7 @@ from orchestration import checks, production
 from orchestration.catalog import SOURCES, Stage
 from orchestration.configuration import code_version
 from orchestration.progress import into_log
+from orchestration.shown import code_of
 from orchestration.tracking import Tracking
 from orchestration.workshop import EMBEDDED, Workshop, run_stage
 
@@ -75,6 +76,7 @@ def stage_asset(stage: Stage, config: BaseModel, workshop: Workshop) -> dg.Asset
         pool=DEVICE_POOL,
         op_tags=GPU_TAGS if stage.uses_gpu else None,
         check_specs=checks.specs(stage),
+        metadata=code_of(stage.name),
     )
     def materialise(
         context: dg.AssetExecutionContext, tracking: Tracking, progress: dg.ResourceParam[Any]

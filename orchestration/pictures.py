@@ -29,12 +29,12 @@ def as_markdown(name: str, picture: Path | bytes, budget: int = BUDGET) -> str:
         side = max(int(side * 0.85), SHORTEST)
 
 
-def within_budget(pictures: Mapping[str, Path | bytes], budget: int = BUDGET) -> dict[str, str]:
-    """All of them as markdown; what one does not need of its share, the others get."""
+def one_page(pictures: Mapping[str, Path | bytes], budget: int = BUDGET) -> str:
+    """All of them under their names as one markdown text; what one does not need of its share, the others get."""
     shown: dict[str, str] = {}
     left = budget
     sizes = {name: len(as_markdown(name, picture, budget)) for name, picture in pictures.items()}
     for number, name in enumerate(sorted(sizes, key=lambda name: sizes[name])):
         shown[name] = as_markdown(name, pictures[name], left // (len(sizes) - number))
         left -= len(shown[name])
-    return {name: shown[name] for name in pictures}
+    return "\n\n".join(f"### {name}\n\n{shown[name]}" for name in pictures)

@@ -20,7 +20,7 @@ import dagster as dg
 from pydantic import BaseModel
 
 from engine.schema import SCHEMA_FILE
-from orchestration import lineage
+from orchestration import lineage, shown
 from orchestration.catalog import Stage
 from orchestration.registry import PRODUCTION, REJECTED, Registry
 from orchestration.scorecards import complete
@@ -130,6 +130,7 @@ def register(
     if not refusals:
         registry.promote(number)
     metadata: dict[str, Any] = {
+        **shown.of_model(folders["scorecard"], tracking.model_url(registry.name, number)),
         "model": registry.name,
         "version": int(number),
         "in_production": not refusals,

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration import charts
-from orchestration.pictures import within_budget
+from orchestration.pictures import one_page
 from orchestration.settings import REPOSITORY
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
@@ -22,8 +22,12 @@ def of_output(folder: Path, history: Mapping[str, charts.Curve]) -> dict[str, An
     drawings: dict[str, Path | bytes] = {path.stem: path for path in sorted(folder.glob("*.png"))}
     drawings |= {f"{name} by step": chart for name, chart in charts.trainings(history).items()}
     drawings |= {f"{path.stem} distributions": chart for path in tables if (chart := charts.table(path))}
-    pictures = {name: dg.MetadataValue.md(shown) for name, shown in within_budget(drawings).items()}
-    return pictures | _table(tables) | of_files(folder)
+    return _pictures(drawings) | _table(tables) | of_files(folder)
+
+
+def _pictures(drawings: Mapping[str, Path | bytes]) -> dict[str, Any]:
+    """One entry: Dagster shows markdown behind a link, and one is enough to follow."""
+    return {"pictures": dg.MetadataValue.md(one_page(drawings))} if drawings else {}
 
 
 def _table(tables: list[Path]) -> dict[str, Any]:
@@ -45,7 +49,7 @@ def of_files(folder: Path) -> dict[str, Any]:
     largest = sorted(sizes, key=lambda name: -sizes[name])[:MOST_FILES]
     records = [dg.TableRecord({"file": name, "bytes": sizes[name]}) for name in largest]
     return {
-        "folder": dg.MetadataValue.path(str(folder)),
+        "dagster/uri": folder.as_uri(),
         "bytes": sum(sizes.values()),
         "files": len(sizes),
         "largest files": dg.MetadataValue.table(
@@ -56,11 +60,8 @@ def of_files(folder: Path) -> dict[str, Any]:
 
 def of_source(folder: Path) -> dict[str, Any]:
     """Metadata of an observed folder: its files, a sheet of its pictures, a character's schema."""
-    shown = of_files(folder)
     pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
-    if pictures:
-        shown["pictures"] = len(pictures)
-        shown |= {name: dg.MetadataValue.md(md) for name, md in within_budget({"sample": _sheet(pictures)}).items()}
+    shown = _pictures({f"{len(pictures)} pictures": _sheet(pictures)} if pictures else {}) | of_files(folder)
     schema = folder / "schema.yaml"
     if schema.exists():
         shown["schema"] = dg.MetadataValue.md(f"```yaml\n{schema.read_text()[:4000]}\n```")
@@ -93,8 +94,7 @@ def of_model(scorecard: Path, page: str) -> dict[str, Any]:
     """Metadata of a registered model: the pictures it was judged by, and its page in MLflow ("" without a server)."""
     names = ("real_photos", "extremes", "robustness")
     drawings = {name: path for name in names if (path := scorecard / f"{name}.png").exists()}
-    shown: dict[str, Any] = {name: dg.MetadataValue.md(md) for name, md in within_budget(drawings).items()}
-    return shown | ({"mlflow_model": dg.MetadataValue.url(page)} if page else {})
+    return _pictures(drawings) | ({"mlflow_model": dg.MetadataValue.url(page)} if page else {})
 
 
 def code_of(stage: str) -> dict[str, Any]:

@@ -225,3 +225,7 @@ class Tracking(dg.ConfigurableResource):
     def url(self, experiment: str, run_id: str) -> str:
         """The run's page, "" where no server shows it."""
         return f"{self.page}/#/experiments/{experiment}/runs/{run_id}" if self.page else ""
+
+    def model_url(self, name: str, version: str) -> str:
+        """A registered version's page, "" where no server shows it."""
+        return f"{self.page}/#/models/{name}/versions/{version}" if self.page else ""

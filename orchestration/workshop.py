@@ -74,7 +74,8 @@ class Workshop:
             return False
         character = (character or EMBEDDED) if name == "character" else None
         md5 = self.look(name, character)
-        return lineage.observe(instance, "characters" if name == "character" else name, md5, character)
+        source, folder = "characters" if name == "character" else name, self.source_folder(name, character)
+        return lineage.observe(instance, source, md5, character, lambda: shown.of_source(folder))
 
     def look(self, name: str, character: str | None = None) -> str:
         """The md5 of a source's folder. Its content is kept where it is new, so that a step anywhere reads it by md5.
@@ -213,18 +214,19 @@ def describe(
     run: TrackedRun,
 ) -> dict[str, Any]:
     """What the Dagster UI shows beside a materialisation."""
-    inputs = {name: version.md5 for name, version in versions.items()}
-    metadata: dict[str, Any] = {name: float(value) for name, value in metrics.items()}
-    metadata |= {
-        "md5": md5,
-        "inputs": inputs,
-        "lineage": ancestors(versions),
-        "config": config.model_dump(mode="json"),
+    about = shown.of_output(folder, run.history)
+    metadata: dict[str, Any] = {
+        **({"pictures": about.pop("pictures")} if "pictures" in about else {}),
         "mlflow_run": dg.MetadataValue.url(run.url) if run.url else run.run_id,
-        "mlflow_run_id": run.run_id,
+        **{name: float(value) for name, value in metrics.items()},
+        "md5": md5,
+        "inputs": {name: version.md5 for name, version in versions.items()},
+        "lineage": ancestors(versions),
         "git_commit": lineage.git_commit(),
+        "mlflow_run_id": run.run_id,
+        "config": config.model_dump(mode="json"),
     }
-    return metadata | shown.of_output(folder, run.history)
+    return metadata | about
 
 
 def ancestors(versions: Mapping[str, lineage.Version]) -> dict[str, str]:
