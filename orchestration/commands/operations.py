@@ -8,8 +8,10 @@ from typing import Annotated
 
 import typer
 
-from orchestration.settings import REPOSITORY, Settings
+from orchestration.settings import REPOSITORY
 from orchestration.terminal import AsJson, Profile, get_settings, notes, one_line_errors, print_json, screen
+
+MARKS = {"ok": "[green]ok[/]     ", "warning": "[yellow]warning[/]", "error": "[red]error[/]  "}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -19,18 +21,21 @@ def add_to(app: typer.Typer) -> None:
 
 
 @one_line_errors
-def doctor(as_json: AsJson = False) -> None:
-    """What is installed, what is missing, and what to do about it. Exit status 1 when something is missing."""
+def doctor(profile: Profile = "", as_json: AsJson = False) -> None:
+    """What is installed, what runs, what is missing or stale, and what to do about it: packages, data, GPU, disk,
+    permissions, locks, the DVC remote (a probe is written, read and deleted), Dagster, MLflow.
+
+    Exit status 1 when something keeps the pipeline from working; warnings do not.
+    """
     from orchestration.doctor import examine
 
-    findings = examine(Settings())
+    findings = examine(get_settings(profile))
     if as_json:
-        print_json([{**finding.__dict__, "remedy": "" if finding.ok else finding.remedy} for finding in findings])
+        print_json([finding.summary() for finding in findings])
     else:
         for finding in findings:
-            mark = "[green]ok[/]     " if finding.ok else "[red]missing[/]"
-            screen.print(f"{mark} {finding.name}: {finding.detail}", soft_wrap=True, highlight=False)
-            if not finding.ok:
+            screen.print(f"{MARKS[finding.level]} {finding.name}: {finding.detail}", soft_wrap=True, highlight=False)
+            if finding.remedy:
                 screen.print(f"        → {finding.remedy}", soft_wrap=True, highlight=False)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
