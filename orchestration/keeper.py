@@ -41,6 +41,8 @@ def keep(log: Path, command: list[str], parent: int) -> int:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
+    if os.getpgrp() != os.getpid():
+        os.setpgid(0, 0)  # what it ends is its group
     die_with_parent(signal.SIGTERM)
     if os.getppid() != parent:  # it ended before the kernel was asked
         return 1
@@ -54,10 +56,12 @@ def keep(log: Path, command: list[str], parent: int) -> int:
         preexec_fn=lambda: die_with_parent(signal.SIGKILL),
     )
     assert child.stdout
-    threading.Thread(target=_copy, args=(child.stdout, log), daemon=True).start()
+    copying = threading.Thread(target=_copy, args=(child.stdout, log), daemon=True)
+    copying.start()
     while child.poll() is None and not ending.wait(0.2):
         pass
     _end_group(child)
+    copying.join(GRACE)
     return child.returncode
 
 
