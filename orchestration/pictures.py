@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 LONGEST_SIDE, SHORTEST = 1024, 320
-BUDGET = 280_000
+BUDGET = 220_000
 """Characters that all pictures of one event take together."""
 
 

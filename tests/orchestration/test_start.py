@@ -1,4 +1,4 @@
-"""`likeness start` with every server really running: killed one by one, in the middle of a training, and all at once."""
+"""`likeness start` with every server really running: killed one by one, in the middle of a training, and all of them."""
 
 import json
 import os
@@ -85,8 +85,7 @@ def begin(settings: Settings) -> Platform:
             [sys.executable, "-m", "orchestration.cli", "start", *ports],
             cwd=REPOSITORY, env=environment(settings), stdout=file, stderr=file,
         )  # fmt: skip
-    where = [f"http://127.0.0.1:{port}" for port in (dagster, mlflow)]
-    platform = Platform(settings, process, *where, log)
+    platform = Platform(settings, process, f"http://127.0.0.1:{dagster}", f"http://127.0.0.1:{mlflow}", log)
     wait_until(lambda: "Ctrl-C stops all" in log.read_text() or process.poll() is not None, STARTS_WITHIN, log)
     assert process.poll() is None, log.read_text()
     return platform
