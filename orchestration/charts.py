@@ -80,7 +80,7 @@ def table(path: Path) -> bytes | None:
     """
     from pyarrow import parquet, types
 
-    kinds = (types.is_floating, types.is_integer, types.is_boolean, types.is_string)
+    kinds = (types.is_floating, types.is_integer, types.is_boolean, types.is_string, types.is_large_string)
     schema = parquet.read_schema(path)
     simple = [column.name for column in schema if any(kind(column.type) for kind in kinds)]
     rows = parquet.read_table(path, columns=simple).to_pandas()

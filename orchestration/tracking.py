@@ -27,6 +27,8 @@ BATCH, BATCH_SECONDS, MOST_METRICS = 200, 5.0, 1000
 PATIENCE, IMPATIENCE = 600.0, 15.0
 """Seconds to wait for MLflow before a stage fails, and after it failed."""
 MAX_PARAM = 6000
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""MLflow's pages open on training runs; without it, on traces of language models."""
 T = TypeVar("T")
 
 
@@ -216,7 +218,7 @@ class Tracking(dg.ConfigurableResource):
             return found.experiment_id
         location = Path(self.files).as_uri() if self.files else None
         try:
-            return client.create_experiment(self.experiment, artifact_location=location)
+            return client.create_experiment(self.experiment, artifact_location=location, tags=KIND)
         except MlflowException:  # a step beside this one made it first
             if found := client.get_experiment_by_name(self.experiment):
                 return found.experiment_id

@@ -1,4 +1,4 @@
-"""`likeness start` with every server really running: killed one by one, in the middle of a training, and all of them."""
+"""`likeness start` with its servers really running: killed one by one, during a training, and all together."""
 
 import json
 import os
