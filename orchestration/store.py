@@ -196,6 +196,7 @@ class Store:
             path = remote.fs.join(remote.path, f"likeness-probe-{content.decode()}")
 
             def try_it() -> None:
+                remote.fs.makedirs(remote.path, exist_ok=True)
                 remote.fs.pipe_file(path, content)
                 if remote.fs.cat_file(path) != content:
                     raise OSError("what was written is not what was read")
