@@ -99,7 +99,7 @@ class Addresses:
 def likeness_services(settings: Settings, where: Addresses) -> list[list[Service]]:
     """What is started, in groups: each waits for the one before it. Without MLflow where another server is set."""
     logs = settings.home / "logs"
-    socket_file = _code_socket(settings)
+    socket_file = code_socket(settings)
     workspace = settings.dagster_home / "workspace.yaml"
     server = {"socket": str(socket_file), "location_name": DEFINITIONS}
     workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}))
@@ -109,7 +109,7 @@ def likeness_services(settings: Settings, where: Addresses) -> list[list[Service
         "code server",
         [*python, "dagster", "code-server", "start", "-m", DEFINITIONS, "-s", str(socket_file),
          "--log-level", "warning", "--use-python-environment-entry-point", "--inject-env-vars-from-instance"],
-        lambda: _serves_code(socket_file), logs / "code-server.log",
+        lambda: serves_code(socket_file), logs / "code-server.log",
     )  # fmt: skip
     webserver = Service(
         "Dagster",
@@ -140,7 +140,7 @@ def _mlflow_options(settings: Settings, where: Addresses) -> list[str]:
     return options
 
 
-def _code_socket(settings: Settings) -> Path:
+def code_socket(settings: Settings) -> Path:
     """A path that is short enough for a socket, the same after a restart, and nobody else's."""
     name = hashlib.sha256(str(settings.home).encode()).hexdigest()[:12]
     folder = Path(tempfile.gettempdir()) / f"likeness-{os.getuid()}-{name}"
@@ -158,7 +158,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _serves_code(socket_file: Path) -> bool:
+def serves_code(socket_file: Path) -> bool:
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
