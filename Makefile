@@ -7,7 +7,7 @@ S3 := .venv-s3
 TORCH := $(shell grep '^torch==' requirements.lock)
 PORTRAIT := data/photos/collins/astronaut.png
 
-.PHONY: help setup run test test-integration lint bench-render
+.PHONY: help setup run test test-integration lint bench-render bench-orchestration
 .DEFAULT_GOAL := help
 
 help:  ## What there is to make
@@ -33,6 +33,10 @@ lint: setup node_modules/.stamp-dev  ## Style and types
 bench-render: setup $(BENCH)/.stamp  ## Renders a second, beside VTK and Mitsuba; BENCH_OPTIONS=--quick for a short run
 	$(BIN)/likeness inputs
 	PYTHONPATH=$(BENCH) $(BIN)/python -m benchmarks.render $(BENCH_OPTIONS)
+
+bench-orchestration: setup  ## What Dagster, DVC, MLflow and checks cost beside the stages; BENCH_OPTIONS=--quick for a short run
+	$(BIN)/likeness inputs
+	$(BIN)/python -m benchmarks.orchestration $(BENCH_OPTIONS)
 
 setup: $(VENV)/.stamp-project node_modules/.stamp  ## .venv from requirements.lock, node_modules from package-lock.json
 

@@ -22,6 +22,7 @@ from orchestration.catalog import SOURCES, Stage
 from orchestration.configuration import code_version
 from orchestration.progress import into_log
 from orchestration.recovery import RETRY_POLICY, only_what_can_recover
+from orchestration.shown import code_of
 from orchestration.tracking import Tracking
 from orchestration.workshop import EMBEDDED, Workshop, run_stage
 
@@ -70,6 +71,7 @@ def stage_asset(stage: Stage, config: BaseModel, workshop: Workshop) -> dg.Asset
         pool=executors.pool(stage, workshop.settings),
         op_tags=executors.op_tags(stage, workshop.settings),
         check_specs=checks.specs(stage, workshop.rules),
+        metadata=code_of(stage.name),
         automation_condition=retrain(workshop.settings),
         retry_policy=RETRY_POLICY,
     )

@@ -1,21 +1,40 @@
-"""Pictures that a stage leaves at the top of its folder, small enough to live in Dagster's database."""
+"""Pictures small enough to live in Dagster's database: what a stage left at the top of its folder, and charts."""
 
 from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 from PIL import Image
 
-LONGEST_SIDE = 1024
+LONGEST_SIDE, SHORTEST = 1024, 320
+BUDGET = 220_000
+"""Characters that all pictures of one event take together."""
 
 
-def as_markdown(path: Path) -> str:
-    """The picture as a data URL that the Dagster UI shows."""
-    with Image.open(path) as image:
+def as_markdown(name: str, picture: Path | bytes, budget: int = BUDGET) -> str:
+    """The picture as a data URL that the Dagster UI shows, made smaller until it takes no more than `budget`."""
+    with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture) as image:
         small = image.convert("RGB")
-    small.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-    data = io.BytesIO()
-    small.save(data, "JPEG", quality=85)
-    return f"![{path.stem}](data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()})"
+    side = LONGEST_SIDE
+    while True:
+        small.thumbnail((side, side))
+        data = io.BytesIO()
+        small.save(data, "WEBP", quality=80, method=2)
+        markdown = f"![{name}](data:image/webp;base64,{base64.b64encode(data.getvalue()).decode()})"
+        if len(markdown) <= budget or side <= SHORTEST:
+            return markdown
+        side = max(int(side * 0.85), SHORTEST)
+
+
+def one_page(pictures: Mapping[str, Path | bytes], budget: int = BUDGET) -> str:
+    """All of them under their names as one markdown text; what one does not need of its share, the others get."""
+    shown: dict[str, str] = {}
+    left = budget
+    sizes = {name: len(as_markdown(name, picture, budget)) for name, picture in pictures.items()}
+    for number, name in enumerate(sorted(sizes, key=lambda name: sizes[name])):
+        shown[name] = as_markdown(name, pictures[name], left // (len(sizes) - number))
+        left -= len(shown[name])
+    return "\n\n".join(f"### {name}\n\n{shown[name]}" for name in pictures)

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel
 
-from orchestration import comparison, lineage
+from orchestration import comparison, lineage, shown
 from orchestration.catalog import Stage
 from orchestration.gate import Config, Verdict, judge, markdown, replaced
 from orchestration.ledger import user
@@ -64,6 +64,7 @@ def register(
     refusals, promoted = _decide(context, registry, config, number, rival, verdict)
     in_production = promoted or number == rival
     metadata: dict[str, Any] = {
+        **shown.of_model(folders["scorecard"], tracking.model_url(registry.name, number)),
         "model": registry.name,
         "version": int(number),
         "in_production": in_production,

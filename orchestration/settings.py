@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     The password comes from where libpq finds it: PGPASSWORD, or ~/.pgpass."""
     mlflow_uri: str = ""
     """MLflow tracking and registry, usually a server; empty: the database."""
+    mlflow_url: str = ""
+    """Where browsers reach MLflow, for links; empty: where the server itself is."""
     dvc_remote: str = ""
     """DVC remote, any URL that DVC takes; empty: a folder in the home folder."""
     sources: Literal["here", "remote"] = "here"
@@ -131,6 +133,11 @@ class Settings(BaseSettings):
         from orchestration.database import MLFLOW_SCHEMA, in_schema
 
         return in_schema(self.database, MLFLOW_SCHEMA)
+
+    @property
+    def mlflow_server(self) -> bool:
+        """Whether MLflow is a server that others run; else this project's own database, opened directly."""
+        return self.mlflow_uri.startswith(("http://", "https://"))
 
     @property
     def model_files(self) -> Path:

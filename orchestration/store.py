@@ -200,6 +200,22 @@ class Store:
                     raise StoreError(self._missing(md5))
             return Path(repo.cache.local.oid_to_path(md5))
 
+    def probe(self) -> None:
+        """Write, read and delete a small object in the remote. Raises RemoteDown."""
+        content = uuid.uuid4().hex.encode()
+        with self._repo() as repo:
+            remote = self._patiently(repo.cloud.get_remote_odb)
+            path = remote.fs.join(remote.path, f"likeness-probe-{content.decode()}")
+
+            def try_it() -> None:
+                remote.fs.makedirs(remote.path, exist_ok=True)
+                remote.fs.pipe_file(path, content)
+                if remote.fs.cat_file(path) != content:
+                    raise OSError("what was written is not what was read")
+                remote.fs.remove(path)
+
+            self._patiently(try_it)
+
     # --- cleaning
 
     def objects(self) -> dict[str, dict[str, int]]:

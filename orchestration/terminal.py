@@ -51,7 +51,9 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from orchestration.restoring import RestoreError
     from orchestration.retraining import BadSchedule
     from orchestration.scorecards import NoScorecard
+    from orchestration.services import ServiceError
     from orchestration.store import StoreError
+    from orchestration.tracking import TrackingUnreachable
     from orchestration.workshop import SourceMissing
 
     return (
@@ -76,7 +78,9 @@ def expected_errors() -> tuple[type[Exception], ...]:
         NotComparable,
         RegistryError,
         NoScorecard,
+        ServiceError,
         StoreError,
+        TrackingUnreachable,
         SourceMissing,
     )
 

@@ -6,77 +6,167 @@ Runs are addressed by id, never by MLflow's "active run": two steps side by side
 import fcntl
 import logging
 import math
+import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import dagster as dg
 
-from orchestration import database
+from orchestration import database, services
+from orchestration.charts import Curve
 from orchestration.settings import Settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "likeness"
-BATCH, BATCH_SECONDS = 200, 5.0
+BATCH, BATCH_SECONDS, MOST_METRICS = 200, 5.0, 1000
+PATIENCE, IMPATIENCE = 600.0, 15.0
+"""Seconds to wait for MLflow before a stage fails, and after it failed."""
 MAX_PARAM = 6000
 SQLITE = "sqlite:///"
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""MLflow's pages open on training runs; without it, on traces of language models."""
+T = TypeVar("T")
+
+
+class TrackingUnreachable(Exception):
+    """MLflow did not answer for as long as it was waited for."""
+
+
+def insist(call: Callable[[], T], patience: float = PATIENCE, closed: threading.Event | None = None) -> T:
+    """What the call returns, tried again while MLflow cannot be reached. Raises TrackingUnreachable, or its error."""
+    from tenacity import (
+        RetryError,
+        Retrying,
+        retry_if_exception,
+        sleep_using_event,
+        stop_after_delay,
+        stop_when_event_set,
+        wait_exponential_jitter,
+    )
+
+    closed = closed or threading.Event()
+    tries = Retrying(
+        retry=retry_if_exception(_can_recover),
+        stop=stop_after_delay(patience) | stop_when_event_set(closed),
+        wait=wait_exponential_jitter(initial=0.5, max=10),
+        sleep=sleep_using_event(closed),
+    )
+    try:
+        return tries(call)
+    except RetryError as error:
+        reason = error.last_attempt.exception()
+        raise TrackingUnreachable(f"MLflow did not answer for {patience:.0f} s: {reason}") from reason
+
+
+def _can_recover(error: BaseException) -> bool:
+    """No answer, or one that says that the server or its database cannot at the moment."""
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import ConnectionError, Timeout
+
+    passing = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
+    return isinstance(error, ConnectionError | Timeout) or (
+        isinstance(error, MlflowException) and error.error_code in passing
+    )
 
 
 class TrackedRun:
-    """A running MLflow run; metrics are sent in batches."""
+    """A running MLflow run. Metrics are sent in batches from a thread: a training never waits for a server.
+
+    A server that is down is asked again until it answers; what was not sent meanwhile is kept.
+    """
 
     def __init__(self, client: "MlflowClient", run_id: str, url: str) -> None:
         self.client, self.run_id, self.url = client, run_id, url
+        self.history: dict[str, Curve] = {}
         self._waiting: list[Any] = []
         self._sent = time.monotonic()
+        self._sender = ThreadPoolExecutor(1, thread_name_prefix="mlflow")
+        self._sending: list[Future[None]] = []
+        self._closed = threading.Event()
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Log values of one step; infinite and undefined ones are left out, because databases refuse them."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        self._waiting += [Metric(k, float(v), now, step) for k, v in values.items() if math.isfinite(v)]
+        finite = {key: float(value) for key, value in values.items() if math.isfinite(value)}
+        for key, value in finite.items():
+            self.history.setdefault(key, Curve()).add(step, value)
+        self._waiting += [Metric(key, value, now, step) for key, value in finite.items()]
         if len(self._waiting) >= BATCH or time.monotonic() - self._sent > BATCH_SECONDS:
-            self.flush()
+            self._send()
 
-    def flush(self) -> None:
+    def _send(self) -> None:
         while self._waiting:
-            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
-            self.client.log_batch(self.run_id, metrics=batch)
+            batch, self._waiting = self._waiting[:MOST_METRICS], self._waiting[MOST_METRICS:]
+            self._sending.append(self._sender.submit(self._log, batch))
+        self._sending = [sending for sending in self._sending if not sending.done() or sending.exception()]
         self._sent = time.monotonic()
+
+    def _log(self, batch: Sequence[Any]) -> None:
+        # For as long as the run lasts: only its end is in a hurry.
+        insist(lambda: self.client.log_batch(self.run_id, metrics=batch), math.inf, self._closed)
+
+    def flush(self, patience: float = PATIENCE) -> None:
+        """Wait until every metric is in MLflow. Raises TrackingUnreachable."""
+        self._send()
+        deadline = time.monotonic() + patience
+        for sending in self._sending:
+            try:
+                sending.result(max(deadline - time.monotonic(), 0))
+            except TimeoutError as error:
+                raise TrackingUnreachable(f"MLflow took no metrics for {patience:.0f} s") from error
+        self._sending = []
+
+    def end(self, status: str, patience: float = PATIENCE) -> None:
+        """Close the run with everything sent. Raises TrackingUnreachable."""
+        try:
+            self.flush(patience)
+            ended = self._sender.submit(
+                insist, lambda: self.client.set_terminated(self.run_id, status), patience, self._closed
+            )
+            ended.result(patience)
+        except TimeoutError as error:
+            raise TrackingUnreachable(f"MLflow run {self.run_id} stays open: the server does not answer") from error
+        finally:
+            self._closed.set()
+            self._sender.shutdown(wait=False, cancel_futures=True)
 
     def params(self, values: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
         params = [Param(key, str(value)[:MAX_PARAM]) for key, value in values.items()]
         for start in range(0, len(params), 100):
-            self.client.log_batch(self.run_id, params=params[start : start + 100])
+            batch = params[start : start + 100]
+            insist(lambda batch=batch: self.client.log_batch(self.run_id, params=batch))
 
     def inputs(self, versions: Mapping[str, str]) -> None:
         """Which data it reads: MLflow datasets whose digest is the DVC md5, and tags to search by."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
+        from mlflow.entities import Dataset, DatasetInput, InputTag, RunTag
 
         datasets = [
             DatasetInput(Dataset(name, md5, "dvc", f"dvc:{md5}"), [InputTag("mlflow.data.context", "input")])
             for name, md5 in versions.items()
         ]
-        self.client.log_inputs(self.run_id, datasets=datasets)
-        for name, md5 in versions.items():
-            self.client.set_tag(self.run_id, f"input.{name}", md5)
+        insist(lambda: self.client.log_inputs(self.run_id, datasets=datasets))
+        tags = [RunTag(f"input.{name}", md5) for name, md5 in versions.items()]
+        insist(lambda: self.client.log_batch(self.run_id, tags=tags))
 
     def tag(self, name: str, value: str) -> None:
-        self.client.set_tag(self.run_id, name, value)
+        insist(lambda: self.client.set_tag(self.run_id, name, value))
 
     def file(self, path: Path) -> None:
-        self.client.log_artifact(self.run_id, str(path))
+        insist(lambda: self.client.log_artifact(self.run_id, str(path)))
 
     def document(self, content: Mapping[str, Any], name: str) -> None:
-        self.client.log_dict(self.run_id, dict(content), name)
+        insist(lambda: self.client.log_dict(self.run_id, dict(content), name))
 
 
 @cache
@@ -107,12 +197,17 @@ class Tracking(dg.ConfigurableResource):
     uri: str
     files: str = ""
     """Folder for files where no server keeps them."""
+    page: str = ""
+    """Where people open MLflow, empty where no server runs."""
     experiment: str = EXPERIMENT
 
     @classmethod
     def of(cls, settings: Settings, experiment: str = EXPERIMENT) -> Self:
-        files = "" if settings.mlflow_uri else str(settings.model_files)
-        return cls(uri=settings.tracking_uri, files=files, experiment=experiment)
+        own, page = not settings.mlflow_server, settings.mlflow_url
+        if not page:
+            page = services.running(settings).get("mlflow", "") if own else settings.mlflow_uri
+        files = str(settings.model_files) if own else ""
+        return cls(uri=settings.tracking_uri, files=files, page=page.rstrip("/"), experiment=experiment)
 
     def client(self) -> "MlflowClient":
         from mlflow import MlflowClient
@@ -129,16 +224,17 @@ class Tracking(dg.ConfigurableResource):
     def run(self, name: str, tags: Mapping[str, str]) -> Iterator[TrackedRun]:
         """A run that ends FINISHED, KILLED when interrupted, FAILED when the block raises."""
         client = self.client()
-        run_id = client.create_run(self._experiment(client), run_name=name, tags=dict(tags)).info.run_id
-        run = TrackedRun(client, run_id, self.url(client, run_id))
+        experiment = insist(lambda: self._experiment(client))
+        run_id = insist(lambda: client.create_run(experiment, run_name=name, tags=dict(tags))).info.run_id
+        run = TrackedRun(client, run_id, self.url(experiment, run_id))
         try:
             yield run
         except BaseException as error:
-            run.flush()
-            client.set_terminated(run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
+            status = "FAILED" if isinstance(error, Exception) else "KILLED"
+            with suppress(Exception):  # what ended the run is what has to be told
+                run.end(status, IMPATIENCE)
             raise
-        run.flush()
-        client.set_terminated(run_id, "FINISHED")
+        run.end("FINISHED")
 
     def _experiment(self, client: "MlflowClient") -> str:
         from mlflow.exceptions import MlflowException
@@ -147,14 +243,16 @@ class Tracking(dg.ConfigurableResource):
             return found.experiment_id
         location = Path(self.files).as_uri() if self.files else None
         try:
-            return client.create_experiment(self.experiment, artifact_location=location)
+            return client.create_experiment(self.experiment, artifact_location=location, tags=KIND)
         except MlflowException:  # a step beside this one made it first
             if found := client.get_experiment_by_name(self.experiment):
                 return found.experiment_id
             raise
 
-    def url(self, client: "MlflowClient", run_id: str) -> str:
-        """A link where a server is, else the run's name in the database."""
-        if not self.uri.startswith("http"):
-            return ""
-        return f"{self.uri}/#/experiments/{client.get_run(run_id).info.experiment_id}/runs/{run_id}"
+    def url(self, experiment: str, run_id: str) -> str:
+        """The run's page, "" where no server shows it."""
+        return f"{self.page}/#/experiments/{experiment}/runs/{run_id}" if self.page else ""
+
+    def model_url(self, name: str, version: str) -> str:
+        """A registered version's page, "" where no server shows it."""
+        return f"{self.page}/#/models/{name}/versions/{version}" if self.page else ""

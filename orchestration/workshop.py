@@ -14,14 +14,13 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel
 
-from orchestration import checks, comparison, lineage
+from orchestration import checks, comparison, lineage, shown
 from orchestration.catalog import SOURCES, Stage
 from orchestration.checks import verdicts
 from orchestration.checks.rules import Rules
 from orchestration.checks.subject import Subject
 from orchestration.configuration import config_hash, flatten
 from orchestration.ledger import Ledger, model_name
-from orchestration.pictures import as_markdown
 from orchestration.progress import Progress
 from orchestration.settings import Settings
 from orchestration.store import RemoteDown, Store, StoreError
@@ -82,7 +81,8 @@ class Workshop:
             return False
         character = (character or EMBEDDED) if name == "character" else None
         md5 = self.look(name, character)
-        return lineage.observe(instance, "characters" if name == "character" else name, md5, character)
+        source, folder = "characters" if name == "character" else name, self.source_folder(name, character)
+        return lineage.observe(instance, source, md5, character, lambda: shown.of_source(folder))
 
     def look(self, name: str, character: str | None = None) -> str:
         """The md5 of a source's folder. Its content is kept where it is new, so that a step anywhere reads it by md5.
@@ -278,20 +278,19 @@ def describe(
     run: TrackedRun,
 ) -> dict[str, Any]:
     """What the Dagster UI shows beside a materialisation."""
-    inputs = {name: version.md5 for name, version in versions.items()}
-    metadata: dict[str, Any] = {name: float(value) for name, value in metrics.items()}
-    metadata |= {
-        "md5": md5,
-        "inputs": inputs,
-        "lineage": ancestors(versions),
-        "config": config.model_dump(mode="json"),
+    about = shown.of_output(folder, run.history)
+    metadata: dict[str, Any] = {
+        **({"pictures": about.pop("pictures")} if "pictures" in about else {}),
         "mlflow_run": dg.MetadataValue.url(run.url) if run.url else run.run_id,
-        "mlflow_run_id": run.run_id,
+        **{name: float(value) for name, value in metrics.items()},
+        "md5": md5,
+        "inputs": {name: version.md5 for name, version in versions.items()},
+        "lineage": ancestors(versions),
         "git_commit": lineage.git_commit(),
+        "mlflow_run_id": run.run_id,
+        "config": config.model_dump(mode="json"),
     }
-    metadata |= {f"rows_{path.stem}": table_rows(path) for path in sorted(folder.glob("*.parquet"))}
-    metadata |= {path.stem: dg.MetadataValue.md(as_markdown(path)) for path in sorted(folder.glob("*.png"))}
-    return metadata
+    return metadata | about
 
 
 def ancestors(versions: Mapping[str, lineage.Version]) -> dict[str, str]:
@@ -300,9 +299,3 @@ def ancestors(versions: Mapping[str, lineage.Version]) -> dict[str, str]:
     for version in versions.values():
         found |= version.lineage
     return found | {name: version.md5 for name, version in versions.items()}
-
-
-def table_rows(path: Path) -> int:
-    from pyarrow import parquet
-
-    return parquet.read_metadata(path).num_rows

@@ -1,34 +1,41 @@
-"""`likeness doctor`, `dagster`: keeping the platform running."""
+"""`likeness doctor`, `dagster`, `start`: keeping the platform running."""
 
 from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
-from orchestration.settings import REPOSITORY, Settings
-from orchestration.terminal import AsJson, get_settings, one_line_errors, print_json, screen
+from orchestration.settings import REPOSITORY
+from orchestration.terminal import AsJson, Profile, get_settings, notes, one_line_errors, print_json, screen
+
+MARKS = {"ok": "[green]ok[/]     ", "warning": "[yellow]warning[/]", "error": "[red]error[/]  "}
 
 
 def add_to(app: typer.Typer) -> None:
     app.command()(doctor)
+    app.command()(start)
     app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(dagster)
 
 
 @one_line_errors
-def doctor(as_json: AsJson = False) -> None:
-    """What is installed, what is missing, and what to do about it. Exit status 1 when something is missing."""
+def doctor(profile: Profile = "", as_json: AsJson = False) -> None:
+    """What is installed, what runs, what is missing or stale, and what to do about it: packages, data, GPU, disk,
+    permissions, locks, the DVC remote (a probe is written, read and deleted), Dagster, MLflow.
+
+    Exit status 1 when something keeps the pipeline from working; warnings do not.
+    """
     from orchestration.doctor import examine
 
-    findings = examine(Settings())
+    findings = examine(get_settings(profile))
     if as_json:
-        print_json([{**finding.__dict__, "remedy": "" if finding.ok else finding.remedy} for finding in findings])
+        print_json([finding.summary() for finding in findings])
     else:
         for finding in findings:
-            mark = "[green]ok[/]     " if finding.ok else "[red]missing[/]"
-            screen.print(f"{mark} {finding.name}: {finding.detail}", soft_wrap=True, highlight=False)
-            if not finding.ok:
+            screen.print(f"{MARKS[finding.level]} {finding.name}: {finding.detail}", soft_wrap=True, highlight=False)
+            if finding.remedy:
                 screen.print(f"        → {finding.remedy}", soft_wrap=True, highlight=False)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
@@ -46,3 +53,24 @@ def dagster(context: typer.Context) -> None:
     os.chdir(REPOSITORY)
     command = [sys.executable, "-m", "dagster", "dev", "-m", "orchestration.definitions", *context.args]
     os.execv(sys.executable, command)
+
+
+@one_line_errors
+def start(
+    profile: Profile = "",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Dagster's pages.")] = 3000,
+    mlflow_port: Annotated[int, typer.Option("--mlflow-port", min=1, max=65535, help="MLflow's pages.")] = 5000,
+    host: Annotated[
+        str, typer.Option("--host", help="Interface to listen on; 0.0.0.0: all. Neither server asks for a password.")
+    ] = "127.0.0.1",
+) -> None:
+    """Run the platform on this machine until Ctrl-C or SIGTERM: Dagster's **code server, webserver and daemon**
+    (schedules, sensors, queued runs) and **MLflow's server**, unless LIKENESS_MLFLOW_URI is another one.
+
+    A server that dies is started again; logs are in **.likeness/logs/**. `likeness run`, `create` and all other
+    commands work beside it on the same stores.
+    """
+    from orchestration import services
+
+    where = services.Addresses(host, port, mlflow_port)
+    services.start(get_settings(profile), where, lambda line: notes().print(line, soft_wrap=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -59,12 +59,20 @@ def version_of(record: dg.EventLogRecord) -> Version | None:
     )
 
 
-def observe(instance: dg.DagsterInstance, source: str, md5: str, character: str | None = None) -> bool:
-    """Record the source's content where it differs from what was seen last; True when it did."""
+def observe(
+    instance: dg.DagsterInstance,
+    source: str,
+    md5: str,
+    character: str | None = None,
+    describe: Callable[[], Mapping[str, Any]] = dict,
+) -> bool:
+    """Record the source's content, and what `describe` says of it, where it differs from what was seen last; True when
+    it did.
+    """
     seen = latest(instance, source, character)
     if seen and seen.md5 == md5:
         return False
-    event = dg.AssetObservation(source, partition=character, tags={VERSION_TAG: md5})
+    event = dg.AssetObservation(source, partition=character, tags={VERSION_TAG: md5}, metadata=describe())
     instance.report_runless_asset_event(event)
     return True
 

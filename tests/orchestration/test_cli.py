@@ -23,6 +23,7 @@ COMMANDS = (
     "rollback",
     "doctor",
     "dagster",
+    "start",
 )
 
 
@@ -89,7 +90,7 @@ def test_json_is_one_document_on_stdout(call) -> None:
     assert result.exit_code == 0
     assert json.loads(result.stdout) == []
     findings = json.loads(call("doctor", "--json").stdout)
-    assert {"name", "ok", "detail", "remedy"} == set(findings[0])
+    assert {"name", "ok", "level", "detail", "remedy"} == set(findings[0])
 
 
 @pytest.mark.parametrize(

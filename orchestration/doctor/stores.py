@@ -1,0 +1,131 @@
+"""Disk, permissions, locks that nobody holds any more, and the DVC remote."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from orchestration.doctor.finding import Finding
+from orchestration.settings import Settings
+
+NEEDS = {"smoke": 1.0, "quickstart": 4.0, "paper": 200.0}
+"""GB that a first run of a profile writes under the home folder and the project."""
+OTHER_PROFILE, REMOTE_SHARE, TEMPORARY = 4.0, 0.5, 0.5
+
+
+def disk(settings: Settings) -> Iterator[Finding]:
+    """Free bytes against what the profile needs, once for each file system."""
+    need = NEEDS.get(settings.profile, OTHER_PROFILE)
+    wanted = [("project", settings.root, need / 2), ("home", settings.home, need)]
+    wanted.append(("temporary files", Path(tempfile.gettempdir()), TEMPORARY))
+    if "://" not in settings.remote:
+        wanted.append(("DVC remote", Path(settings.remote), need * REMOTE_SHARE))
+    by_system: dict[int, list[tuple[str, Path, float]]] = {}
+    for name, path, gigabytes in wanted:
+        there = _existing(path)
+        by_system.setdefault(there.stat().st_dev, []).append((name, there, gigabytes))
+    for places in by_system.values():
+        total, free = sum(gigabytes for *_, gigabytes in places), shutil.disk_usage(places[0][1]).free / 1e9
+        names = ", ".join(name for name, *_ in places)
+        detail = f"{free:.1f} GB free for {names}; {settings.profile} wants {total:.1f} GB"
+        remedy = "free some (`likeness clean`), or move stores with LIKENESS_HOME and LIKENESS_DVC_REMOTE"
+        yield Finding.of(f"disk of {places[0][1]}", free >= total, detail, remedy)
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that exists."""
+    return path if path.exists() else _existing(path.parent)
+
+
+def permissions(settings: Settings) -> Iterator[Finding]:
+    home = _existing(settings.home)
+    probe = home / f".likeness-doctor-{uuid.uuid4().hex}"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        yield Finding.bad("permissions", f"{home}: {error.strerror}", "own it (chown), or set LIKENESS_HOME")
+        return
+    if others := _others_files(settings.home):
+        detail = f"{len(others)} entries belong to another user, among them {others[0]}"
+        yield Finding.odd("permissions", detail, f"chown -R {os.getuid()}:{os.getgid()} {settings.home}")
+    elif home == settings.home and home.stat().st_mode & 0o002:
+        yield Finding.odd("permissions", f"anyone may write to {home}", f"chmod o-w {home}")
+    else:
+        yield Finding.good("permissions", f"{home} can be written")
+    mask = _umask()
+    if mask & 0o700:
+        yield Finding.bad("umask", f"{mask:03o} takes rights from the owner of new files", "umask 022")
+
+
+def _others_files(home: Path) -> list[Path]:
+    """Entries of the home folder, two levels deep, that this user does not own."""
+    entries = [*home.glob("*"), *home.glob("*/*")]
+    return [path for path in entries if path.lstat().st_uid != os.getuid()]
+
+
+def _umask() -> int:
+    """Without changing it, as os.umask would for a moment, in all threads."""
+    for line in Path("/proc/self/status").read_text().splitlines() if Path("/proc/self/status").exists() else ():
+        if line.startswith("Umask:"):
+            return int(line.split()[1], 8)
+    return 0
+
+
+def locks(settings: Settings) -> Iterator[Finding]:
+    """Who is at work, and what dead processes left locked."""
+    if is_held(settings.home / "run.lock"):
+        yield Finding.good("run.lock", "a `likeness run` is at work")
+    rwlock = settings.root / ".dvc" / "tmp" / "rwlock"
+    if dead := [pid for pid in _holders(rwlock) if not Path(f"/proc/{pid}").exists()]:
+        detail = f"{rwlock} is held by process {', '.join(map(str, dead))}, which ended"
+        yield Finding.odd("DVC lock", detail, f"rm {rwlock}")
+    else:
+        yield Finding.good("locks", "none that a dead process left")
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a living process holds this lock."""
+    try:
+        with lock.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _holders(rwlock: Path) -> list[int]:
+    """Process numbers in DVC's file of read and write locks."""
+    try:
+        content = json.loads(rwlock.read_text() or "{}")
+    except (FileNotFoundError, ValueError):
+        return []
+    entries = [lock for by_kind in content.values() for lock in [by_kind.get("write"), *by_kind.get("read", [])]]
+    return sorted({int(entry["pid"]) for entry in entries if entry})
+
+
+def remote(settings: Settings) -> Iterator[Finding]:
+    from orchestration.store import Store, StoreError
+
+    if not (settings.root / ".dvc").is_dir():
+        yield Finding.bad("DVC", f"{settings.root} is no DVC repository", "git checkout .dvc, or dvc init --no-scm")
+        return
+    if "://" not in settings.remote and not Path(settings.remote).exists():
+        writable = os.access(_existing(Path(settings.remote)), os.W_OK)
+        detail = f"{settings.remote}: the first run makes it" if writable else f"{settings.remote} cannot be made"
+        yield Finding.of("DVC remote", writable, detail, "set LIKENESS_DVC_REMOTE to a folder that can be written")
+        return
+    try:
+        Store.of(settings).probe()
+    except (StoreError, OSError) as error:
+        yield Finding.bad("DVC remote", str(error), "start it, or correct LIKENESS_DVC_REMOTE and its credentials")
+    else:
+        yield Finding.good("DVC remote", f"{settings.remote}: wrote, read and deleted a probe")

@@ -1,0 +1,137 @@
+"""`likeness doctor` finds what is broken, says what to do about it, changes nothing, and never hangs."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from orchestration import doctor
+from orchestration.doctor import machine, servers, stores
+from orchestration.doctor.finding import Finding
+from orchestration.instance import RUN_TAG
+from orchestration.settings import Settings
+
+
+def one(findings: Iterable[Finding], name: str) -> Finding:
+    return next(finding for finding in findings if finding.name == name)
+
+
+def dead_process() -> int:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    return ended.pid
+
+
+def test_a_sound_project_has_no_errors_and_is_left_as_it_was(settings: Settings) -> None:
+    def listing() -> set[Path]:
+        # Databases that are opened put files beside themselves for a moment.
+        return {path for path in settings.root.rglob("*") if path.suffix not in (".db-wal", ".db-shm", ".db-journal")}
+
+    before = listing()
+    findings = doctor.examine(settings)
+    assert [finding for finding in findings if finding.level == "error" and finding.name != "npm"] == []
+    assert {path for path in listing() - before if "/.likeness/dvc/" not in f"{path}/"} == set()
+
+
+def test_a_check_that_hangs_or_fails_is_a_finding_and_the_others_answer(settings: Settings) -> None:
+    def hangs(settings: Settings) -> list[Finding]:
+        time.sleep(60)
+        return []
+
+    def fails(settings: Settings) -> list[Finding]:
+        raise OSError("input/output error")
+
+    checks = {"slow": hangs, "broken": fails, "data": machine.inputs}
+    began = time.monotonic()
+    findings = doctor.examine(settings, checks, patience=1.0)
+    assert time.monotonic() - began < 5.0
+    assert [(finding.name, finding.level) for finding in findings] == [
+        ("slow", "error"),
+        ("broken", "error"),
+        ("data", "ok"),
+        ("characters", "ok"),
+    ]
+    assert "no answer within 1 s" in findings[0].detail and "input/output error" in findings[1].detail
+
+
+def test_a_remote_is_written_read_and_left_empty(settings: Settings) -> None:
+    remote = Path(settings.remote)
+    assert next(iter(stores.remote(settings))).level == "ok", "a remote that the first run makes"
+    remote.mkdir()
+    (finding,) = stores.remote(settings)
+    assert finding.level == "ok" and "wrote, read and deleted" in finding.detail
+    assert [path for path in remote.rglob("*") if path.is_file()] == []
+
+
+def test_a_remote_that_cannot_be_written_is_an_error(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    broken = settings.model_copy(update={"dvc_remote": str(tmp_path / "file")})
+    (finding,) = stores.remote(broken)
+    assert finding.level == "error" and "LIKENESS_DVC_REMOTE" in finding.remedy
+
+
+def test_a_disk_that_is_too_small_for_the_profile_is_an_error(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(stores.NEEDS, "paper", 1e9)
+    findings = list(stores.disk(settings.model_copy(update={"profile": "paper"})))
+    assert any(finding.level == "error" and "paper wants" in finding.detail for finding in findings)
+    assert all(finding.level == "ok" for finding in stores.disk(settings.model_copy(update={"profile": "smoke"})))
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_dvc_lock_of_a_dead_process_is_found(settings: Settings, alive: bool) -> None:
+    rwlock = settings.root / ".dvc" / "tmp" / "rwlock"
+    rwlock.parent.mkdir()
+    pid = os.getpid() if alive else dead_process()
+    rwlock.write_text(json.dumps({"data": {"write": {"pid": pid, "cmd": "dvc add"}, "read": []}}))
+    findings = list(stores.locks(settings))
+    assert [finding.level for finding in findings] == ["ok" if alive else "warning"]
+    assert alive or findings[0].remedy == f"rm {rwlock}"
+
+
+def test_files_of_another_user_are_found(settings: Settings) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can give files away")
+    os.chown(settings.home / "mlflow", 12345, 12345)
+    finding = one(stores.permissions(settings), "permissions")
+    assert finding.level == "warning" and "mlflow" in finding.detail and "chown" in finding.remedy
+
+
+def test_a_pool_slot_of_a_dead_run_is_found(settings: Settings, instance: dg.DagsterInstance) -> None:
+    storage = instance.event_log_storage
+    storage.set_concurrency_slots("device", 1)
+    run = instance.add_run(dg.DagsterRun("job", status=dg.DagsterRunStatus.STARTED, tags={RUN_TAG: "true"}))
+    storage.claim_concurrency_slot("device", run.run_id, "step")
+    finding = one(servers.dagster(settings), "pool device")
+    assert finding.level == "warning" and run.run_id[:8] in finding.detail
+
+
+def test_old_tables_are_found_with_the_command_that_migrates_them(settings: Settings) -> None:
+    with sqlite3.connect(settings.dagster_home / "history" / "runs.db") as database:
+        database.execute("update alembic_version set version_num = 'da7cd32b690d'")
+    finding = one(servers.dagster(settings), "Dagster")
+    assert finding.level == "error" and "dagster instance migrate" in finding.remedy
+
+
+def test_an_mlflow_server_that_is_down_is_an_error_at_once(settings: Settings) -> None:
+    began = time.monotonic()
+    (finding,) = servers.mlflow(settings.model_copy(update={"mlflow_uri": "http://127.0.0.1:9"}))
+    assert finding.level == "error" and "LIKENESS_MLFLOW_URI" in finding.remedy
+    assert time.monotonic() - began < 5.0
+
+
+def test_a_gpu_that_was_asked_for_and_is_not_there_is_an_error(settings: Settings) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    finding = one(machine.gpu(settings.model_copy(update={"device": "cuda"})), "LIKENESS_DEVICE")
+    assert finding.level == "error"

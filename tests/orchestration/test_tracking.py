@@ -1,0 +1,104 @@
+"""A training never waits for MLflow; what ends a run is told, whatever MLflow does; links open where a server is."""
+
+import threading
+import time
+from itertools import pairwise
+
+import pytest
+
+from orchestration import services
+from orchestration.charts import Curve
+from orchestration.services import Addresses
+from orchestration.settings import Settings
+from orchestration.tracking import TrackedRun, Tracking, TrackingUnreachable, insist
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch) -> Tracking:
+    """An address where no server listens; MLflow's own retries are off, so that ours are seen."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    return Tracking(uri="http://127.0.0.1:9")
+
+
+def test_every_metric_arrives_in_batches_from_another_thread(settings: Settings) -> None:
+    tracking = Tracking.of(settings)
+    with tracking.run("many", {}) as run:
+        for step in range(2500):
+            run.metrics({"loss": 1 / (step + 1), "broken": float("nan")}, step)
+    client = tracking.client()
+    history = client.get_metric_history(run.run_id, "loss")
+    assert [(metric.step, metric.value) for metric in history] == [(step, 1 / (step + 1)) for step in range(2500)]
+    assert client.get_run(run.run_id).info.status == "FINISHED"
+    assert "broken" not in run.history and run.history["loss"].values[0] == 1.0
+
+
+def test_metrics_do_not_wait_for_a_server_that_is_down(nobody: Tracking) -> None:
+    run = TrackedRun(nobody.client(), "abc", "")
+    began = time.monotonic()
+    for step in range(1000):
+        run.metrics({"loss": 1.0}, step)
+    assert time.monotonic() - began < 1.0
+    with pytest.raises(TrackingUnreachable):
+        run.end("FINISHED", patience=0.5)
+    assert time.monotonic() - began < 5.0
+
+
+def test_a_call_is_tried_again_until_the_server_answers(nobody: Tracking) -> None:
+    client, calls = nobody.client(), 0
+
+    def flaky() -> str:
+        nonlocal calls
+        calls += 1
+        return "answer" if calls == 3 else str(client.get_run("abc"))
+
+    assert insist(flaky, patience=20.0) == "answer"
+    with pytest.raises(TrackingUnreachable, match="did not answer"):
+        insist(lambda: client.get_run("abc"), patience=0.5)
+
+
+def test_what_the_server_refuses_is_not_tried_again(settings: Settings) -> None:
+    from mlflow.exceptions import MlflowException
+
+    client, began = Tracking.of(settings).client(), time.monotonic()
+    with pytest.raises(MlflowException, match="not found"):
+        insist(lambda: client.get_run("0" * 32))
+    assert time.monotonic() - began < 5.0
+
+
+def test_a_closed_run_stops_trying(nobody: Tracking) -> None:
+    closed, client = threading.Event(), nobody.client()
+    threading.Timer(0.5, closed.set).start()
+    began = time.monotonic()
+    with pytest.raises(TrackingUnreachable):
+        insist(lambda: client.get_run("abc"), 600.0, closed)
+    assert time.monotonic() - began < 5.0
+
+
+def test_a_failed_and_an_interrupted_run_are_closed_as_such(settings: Settings) -> None:
+    tracking, ended = Tracking.of(settings), {}
+    for error in (ValueError, KeyboardInterrupt):
+        with pytest.raises(error), tracking.run("bad", {}) as run:
+            ended[error] = run.run_id
+            raise error
+    client = tracking.client()
+    assert client.get_run(ended[ValueError]).info.status == "FAILED"
+    assert client.get_run(ended[KeyboardInterrupt]).info.status == "KILLED"
+
+
+def test_a_link_leads_to_the_server_that_runs_or_to_the_address_that_was_set(settings: Settings) -> None:
+    assert Tracking.of(settings).url("1", "abc") == ""
+    with services.only_supervisor(settings, Addresses(mlflow_port=5210)):
+        assert Tracking.of(settings).url("1", "abc") == "http://127.0.0.1:5210/#/experiments/1/runs/abc"
+    public = settings.model_copy(update={"mlflow_url": "https://mlflow.studio.example/"})
+    assert Tracking.of(public).url("1", "abc") == "https://mlflow.studio.example/#/experiments/1/runs/abc"
+    elsewhere = settings.model_copy(update={"mlflow_uri": "http://10.0.0.5:5000"})
+    assert Tracking.of(elsewhere).model_url("m", "2") == "http://10.0.0.5:5000/#/models/m/versions/2"
+
+
+def test_a_long_curve_takes_no_more_memory_than_a_short_one() -> None:
+    curve = Curve()
+    for step in range(100_000):
+        curve.add(step, float(step))
+    assert len(curve.steps) < Curve.MOST and curve.steps == [int(value) for value in curve.values]
+    distances = {later - earlier for earlier, later in pairwise(curve.steps)}
+    assert curve.steps[0] == 0 and curve.steps[-1] > 99_000 and len(distances) == 1
