@@ -73,6 +73,7 @@ WRITTEN_BY_US = "# Written by likeness, and rewritten by later versions as long 
 # What earlier versions wrote, before the checksum stood in the file itself.
 EARLIER = ("9208dee9e44e6e91", "5353376bc70fddab")
 RUN_TAG = "likeness/run"
+LOOK_TAG = "likeness/look"
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -150,9 +151,9 @@ def only_runner(settings: Settings, instance: dg.DagsterInstance) -> Iterator[No
 
 
 def daemon_run(instance: dg.DagsterInstance) -> dg.DagsterRun | None:
-    """A run that somebody else's process makes or is about to make, None where there is none."""
+    """A run that another process makes or is about to make, None where there is none; a look disturbs nobody."""
     for run in instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED))):
-        if RUN_TAG not in run.tags and _is_alive(instance, run):
+        if not {RUN_TAG, LOOK_TAG} & set(run.tags) and _is_alive(instance, run):
             return run
     return None
 
