@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import dagster as dg
 import yaml
@@ -136,10 +138,7 @@ def only_runner(settings: Settings, instance: dg.DagsterInstance) -> Iterator[No
     """
     settings.home.mkdir(parents=True, exist_ok=True)
     with lock_file(settings).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise AlreadyRunning("another `likeness run` is at work here: wait for it, or stop it") from error
+        _lock(lock)
         if run := daemon_run(instance):
             assets = ", ".join(sorted(key.to_user_string() for key in run.asset_selection or ())) or run.job_name
             raise AlreadyRunning(
@@ -168,8 +167,27 @@ def _is_alive(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     return all_daemons_live(instance, heartbeat_tolerance_seconds=120)
 
 
+def _lock(file: IO[str]) -> None:
+    """Raises AlreadyRunning; automation looks at the lock by taking it for an instant, so once is not enough."""
+    for wait in (0.1, 0.3, 0.0):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(wait)
+    raise AlreadyRunning("another `likeness run` is at work here: wait for it, or stop it")
+
+
 def _close_dead_runs(instance: dg.DagsterInstance) -> None:
-    unfinished = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
-    for run in instance.get_runs(dg.RunsFilter(statuses=unfinished, tags={RUN_TAG: "true"})):
-        instance.report_run_failed(run, "its process ended before it did")
+    """Close what nobody works on any more, and give back its slots.
+
+    What a daemon left is cancelled and not failed, so that the next daemon does not retry it: this run makes it.
+    """
+    for run in instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED))):
+        if RUN_TAG in run.tags:
+            instance.report_run_failed(run, "its process ended before it did")
+        elif LOOK_TAG not in run.tags and not _is_alive(instance, run):
+            instance.report_run_canceled(run, "neither its process nor Dagster's daemon is there any more")
+        else:
+            continue
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
