@@ -1,6 +1,5 @@
 """The sensor, the schedule and the evaluation of conditions as Dagster's daemon calls them."""
 
-import json
 from pathlib import Path
 
 import dagster as dg
@@ -116,8 +115,7 @@ def test_the_weekly_schedule_asks_for_a_look_in_its_time_zone(
     schedule = build(own, stages).resolve_schedule_def(retraining.SCHEDULE)
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("30 4 * * 6", "Europe/Berlin")
     assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
-    (request,) = schedule.evaluate_tick(dg.build_schedule_context(instance)).run_requests or ()
-    assert json.dumps(request.run_config) == "{}"
+    assert len(schedule.evaluate_tick(dg.build_schedule_context(instance)).run_requests or ()) == 1
 
 
 def test_automation_can_be_off_from_the_start(settings: Settings, stages: tuple[Stage, ...]) -> None:
