@@ -76,6 +76,7 @@ WRITTEN_BY_US = "# Written by likeness, and rewritten by later versions as long 
 EARLIER = ("9208dee9e44e6e91", "5353376bc70fddab")
 RUN_TAG = "likeness/run"
 LOOK_TAG = "likeness/look"
+HEARD_OF_WITHIN = 120  # seconds: a daemon that was not is gone
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -158,13 +159,19 @@ def daemon_run(instance: dg.DagsterInstance) -> dg.DagsterRun | None:
 
 
 def _is_alive(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether its worker works, or a daemon is there to start one."""
+    """Whether a daemon is there to start it, or to close it when it died; without one, whether its worker works."""
     from dagster._core.launcher import WorkerStatus
     from dagster._daemon.controller import all_daemons_live
 
-    if run.status == dg.DagsterRunStatus.STARTED and instance.run_launcher.supports_check_run_worker_health:
-        return instance.run_launcher.check_run_worker_health(run).status == WorkerStatus.RUNNING
-    return all_daemons_live(instance, heartbeat_tolerance_seconds=120)
+    if all_daemons_live(instance, heartbeat_tolerance_seconds=HEARD_OF_WITHIN):
+        return True
+    if run.status != dg.DagsterRunStatus.STARTED:
+        return False
+    launcher = instance.run_launcher
+    # One that cannot be asked may live; a person can cancel it.
+    return not launcher.supports_check_run_worker_health or (
+        launcher.check_run_worker_health(run).status == WorkerStatus.RUNNING
+    )
 
 
 def _lock(file: IO[str]) -> None:
