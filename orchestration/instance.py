@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import dagster as dg
 import yaml
@@ -79,6 +81,8 @@ WRITTEN_BY_US = "# Written by likeness, and rewritten by later versions as long 
 # What earlier versions wrote, before the checksum stood in the file itself.
 EARLIER = ("9208dee9e44e6e91", "5353376bc70fddab")
 RUN_TAG = "likeness/run"
+LOOK_TAG = "likeness/look"
+HEARD_OF_WITHIN = 120  # seconds: a daemon that was not is gone
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -166,10 +170,7 @@ def only_runner(settings: Settings, instance: dg.DagsterInstance) -> Iterator[No
     """
     settings.home.mkdir(parents=True, exist_ok=True)
     with lock_file(settings).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise AlreadyRunning("another `likeness run` is at work here: wait for it, or stop it") from error
+        _lock(lock)
         if run := daemon_run(instance):
             assets = ", ".join(sorted(key.to_user_string() for key in run.asset_selection or ())) or run.job_name
             raise AlreadyRunning(
@@ -181,27 +182,52 @@ def only_runner(settings: Settings, instance: dg.DagsterInstance) -> Iterator[No
 
 
 def daemon_run(instance: dg.DagsterInstance) -> dg.DagsterRun | None:
-    """A run that somebody else's process makes or is about to make, None where there is none."""
+    """A run that another process makes or is about to make, None where there is none; a look disturbs nobody."""
     for run in instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED))):
-        if RUN_TAG not in run.tags and _is_alive(instance, run):
+        if not {RUN_TAG, LOOK_TAG} & set(run.tags) and _is_alive(instance, run):
             return run
     return None
 
 
 def _is_alive(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether its worker works, or a daemon is there to start one."""
+    """Whether a daemon is there to start it, or to close it when it died; without one, whether its worker works."""
     from dagster._core.launcher import WorkerStatus
     from dagster._daemon.controller import all_daemons_live
 
-    if run.status == dg.DagsterRunStatus.STARTED and instance.run_launcher.supports_check_run_worker_health:
-        return instance.run_launcher.check_run_worker_health(run).status == WorkerStatus.RUNNING
-    return all_daemons_live(instance, heartbeat_tolerance_seconds=120)
+    if all_daemons_live(instance, heartbeat_tolerance_seconds=HEARD_OF_WITHIN):
+        return True
+    if run.status != dg.DagsterRunStatus.STARTED:
+        return False
+    launcher = instance.run_launcher
+    # One that cannot be asked may live; a person can cancel it.
+    return not launcher.supports_check_run_worker_health or (
+        launcher.check_run_worker_health(run).status == WorkerStatus.RUNNING
+    )
+
+
+def _lock(file: IO[str]) -> None:
+    """Raises AlreadyRunning; automation looks at the lock by taking it for an instant, so once is not enough."""
+    for wait in (0.1, 0.3, 0.0):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(wait)
+    raise AlreadyRunning("another `likeness run` is at work here: wait for it, or stop it")
 
 
 def _close_dead_runs(instance: dg.DagsterInstance) -> None:
-    unfinished = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
-    for run in instance.get_runs(dg.RunsFilter(statuses=unfinished, tags={RUN_TAG: "true"})):
-        instance.report_run_failed(run, "its process ended before it did")
+    """Close what nobody works on any more, and give back its slots.
+
+    What a daemon left is cancelled and not failed, so that the next daemon does not retry it: this run makes it.
+    """
+    for run in instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED))):
+        if RUN_TAG in run.tags:
+            instance.report_run_failed(run, "its process ended before it did")
+        elif LOOK_TAG not in run.tags and not _is_alive(instance, run):
+            instance.report_run_canceled(run, "neither its process nor Dagster's daemon is there any more")
+        else:
+            continue
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 

@@ -18,6 +18,7 @@ import logging
 import os
 import shlex
 import smtplib
+import ssl
 import subprocess
 import urllib.request
 from collections.abc import Sequence
@@ -106,11 +107,14 @@ class Mail:
         message["From"] = sender if "@" in sender else f"{sender}@{parts.hostname}"
         message["To"] = ", ".join(query["to"])
         message.set_content(notice.text)
-        kind = smtplib.SMTP_SSL if parts.scheme == "smtps" else smtplib.SMTP
-        with kind(parts.hostname or "localhost", parts.port or 0, timeout=PATIENCE) as server:
-            password = os.environ.get("LIKENESS_SMTP_PASSWORD") or unquote(parts.password or "")
-            if parts.scheme == "smtp" and server.has_extn("starttls"):
-                server.starttls()
+        password = os.environ.get("LIKENESS_SMTP_PASSWORD") or unquote(parts.password or "")
+        where: dict[str, Any] = {"host": parts.hostname or "localhost", "port": parts.port or 0, "timeout": PATIENCE}
+        trusted = ssl.create_default_context()
+        tls = parts.scheme == "smtps"
+        with smtplib.SMTP_SSL(**where, context=trusted) if tls else smtplib.SMTP(**where) as server:
+            server.ehlo()
+            if not tls and server.has_extn("starttls"):
+                server.starttls(context=trusted)
             if password:
                 server.login(unquote(parts.username or ""), password)
             server.send_message(message)

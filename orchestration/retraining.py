@@ -18,6 +18,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration import automation
+from orchestration.instance import LOOK_TAG
 from orchestration.progress import into_log
 from orchestration.recovery import RETRY_POLICY, only_what_can_recover
 from orchestration.settings import Settings
@@ -50,6 +51,7 @@ def parts(settings: Settings, workshop: Workshop) -> Parts:
         selection=dg.AssetSelection.assets(look),
         description="Look at every source, and record what changed; automation makes what follows from it.",
         executor_def=dg.in_process_executor,
+        tags={LOOK_TAG: "true"},
     )
     return Parts(look, [job], [weekly(settings, job)], [changed_sources(settings, workshop, job), conditions(settings)])
 

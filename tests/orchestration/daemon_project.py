@@ -34,7 +34,7 @@ def _linger(root: Path, name: str) -> None:
 def _act(root: Path, name: str) -> Any:
     def act(out: Path, context: Any) -> None:
         _linger(root, name)
-        bad = root / "data" / "photos" / "bad.txt"
+        bad = root / "data" / "photos" / "someone" / "bad.txt"
         if name == "faces" and bad.exists():
             raise ValueError("a photo is no photo")
 

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from orchestration import pipeline, retraining
-from orchestration.instance import dagster_yaml, open_instance
+from orchestration.instance import LOOK_TAG, dagster_yaml, open_instance
 from orchestration.progress import Progress
 from orchestration.settings import REPOSITORY, Settings
 from tests.orchestration.conftest import make_project
@@ -31,7 +31,7 @@ ONCE = {"faces": 1, "encoder": 1}
 class Daemon:
     """A project with every asset made, and a daemon process that can be killed and started."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, executor: str) -> None:
         # The daemon's code server reads the same settings from its environment.
         self.root = root
         self.settings = make_project(root, "embedded", "other").model_copy(update={"look_seconds": LOOK_SECONDS})
@@ -43,7 +43,9 @@ class Daemon:
             "LIKENESS_PROFILE": self.settings.profile,
             "LIKENESS_DEVICE": "cpu",
             "LIKENESS_LOOK_SECONDS": str(LOOK_SECONDS),
+            "LIKENESS_EXECUTOR": executor,
             "LIKENESS_NOTIFY": "log",
+            "FRESHNESS_DAEMON_INTERVAL_SECONDS": "2",
             "LIKENESS_DAGSTER_URL": "http://dagster.example",
         }
         self.process: subprocess.Popen[bytes] | None = None
@@ -118,6 +120,12 @@ class Daemon:
         log = self.settings.home / "notifications.log"
         return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
+    def freshness(self) -> str:
+        key = dg.AssetKey(retraining.LOOK)
+        with open_instance(self.settings) as instance:
+            record = instance.get_freshness_state_records([key]).get(key)
+        return record.freshness_state.value if record else ""
+
     def drop(self, name: str) -> None:
         (self.root / "data" / "photos" / "someone" / name).write_text(f"a photo {name}")
 
@@ -143,8 +151,9 @@ def _write_quick_yaml(settings: Settings) -> None:
 
 
 @pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    made = Daemon(tmp_path)
+def daemon(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Daemon]:
+    """With steps in the run's own process, which start sooner, unless a test asks for another executor."""
+    made = Daemon(tmp_path, getattr(request, "param", "in_process"))
     made.train()
     made.start()
     try:
@@ -166,8 +175,10 @@ def test_photos_dropped_into_the_folder_are_one_retrain_and_none_the_second_time
     time.sleep(QUIET_FOR)
     assert daemon.since(before) == ONCE, "the same bytes retrain nothing"
     assert daemon.notices() == []
+    daemon.wait("the daemon evaluates the freshness policy", lambda: daemon.freshness() == "PASS")
 
 
+@pytest.mark.parametrize("daemon", ["multiprocess"], indirect=True)
 def test_a_killed_step_is_tried_again_and_its_retrain_counts_once(daemon: Daemon) -> None:
     before = daemon.made()
     daemon.hold("faces")
@@ -182,14 +193,13 @@ def test_a_killed_daemon_is_started_again_and_its_retrain_counts_once(daemon: Da
     before = daemon.made()
     daemon.hold("faces")
     daemon.drop("new.txt")
-    worker = daemon.started()
+    daemon.started()
     daemon.stop(signal.SIGKILL)
     daemon.start()
     time.sleep(QUIET_FOR)
     assert daemon.since(before) == {}
     daemon.release()
     daemon.wait("faces and encoder are made", lambda: daemon.since(before) == ONCE)
-    assert not _lives(worker)
     time.sleep(QUIET_FOR)
     assert daemon.since(before) == ONCE
 
@@ -223,5 +233,20 @@ def test_a_failed_retrain_is_told_once_and_waits_for_a_change(daemon: Daemon) ->
     daemon.wait("faces and encoder are made", lambda: daemon.since(before) == ONCE)
 
 
-def _lives(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+def test_two_runs_of_one_character_wait_for_each_other(daemon: Daemon) -> None:
+    before = daemon.made()
+    command = [sys.executable, "-m", "dagster", "job", "launch", "-m", "tests.orchestration.daemon_project"]
+    for _ in range(2):
+        launch = [*command, "-j", retraining.JOB, "--tags", json.dumps({"dagster/partition": "embedded"})]
+        subprocess.run(launch, cwd=REPOSITORY, env=daemon.environment, check=True, capture_output=True)
+    done = [dg.DagsterRunStatus.SUCCESS]
+
+    def finished() -> list[dg.RunRecord]:
+        with open_instance(daemon.settings) as instance:
+            wanted = dg.RunsFilter(statuses=done, tags={"dagster/partition": "embedded", LOOK_TAG: "true"})
+            return sorted(instance.get_run_records(wanted), key=lambda record: record.start_time or 0)
+
+    daemon.wait("both are done", lambda: len(finished()) == 2)
+    first, second = finished()
+    assert first.end_time is not None and second.start_time is not None and second.start_time >= first.end_time
+    assert daemon.since(before) == {}

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from orchestration.catalog import STAGES
-from orchestration.doctor import LIBRARIES
-from orchestration.instance import DAGSTER_YAML
+from orchestration.doctor.machine import LIBRARIES
+from orchestration.instance import dagster_yaml
 from orchestration.settings import REPOSITORY, Settings
 
 DEPLOY = REPOSITORY / "deploy"
@@ -83,7 +83,7 @@ def test_one_image_and_the_versions_of_the_lock_are_named() -> None:
 
 def test_the_chart_queues_runs_as_the_instance_of_one_machine_does() -> None:
     (values,) = _documents("dagster-values.yaml")
-    pools = yaml.safe_load(DAGSTER_YAML)["concurrency"]["pools"]
+    pools = yaml.safe_load(dagster_yaml(Settings()))["concurrency"]["pools"]
     assert values["concurrency"]["pools"] == {
         "defaultLimit": pools["default_limit"],
         "granularity": pools["granularity"],

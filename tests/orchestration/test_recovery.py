@@ -13,7 +13,7 @@ import yaml
 
 from orchestration import assets, recovery
 from orchestration.definitions import build
-from orchestration.instance import dagster_yaml, is_ours, lacking, open_instance
+from orchestration.instance import AlreadyRunning, dagster_yaml, is_ours, lacking, only_runner, open_instance
 from orchestration.launcher import WatchedRunLauncher
 from orchestration.pipeline import QUIET
 from orchestration.settings import Settings
@@ -117,8 +117,10 @@ def test_a_dagster_yaml_of_somebodys_own_is_left_alone_and_says_what_it_lacks(tm
     assert {"concurrency", "run_retries", "run_launcher"} <= set(lacking(settings))
 
 
-def test_a_worker_whose_code_server_is_gone_is_alive_as_long_as_its_process(settings: Settings, tmp_path: Path) -> None:
-    from dagster._core.events import EngineEventData
+def test_a_run_without_code_server_lives_as_long_as_its_process_and_is_closed_after_it(
+    settings: Settings, tmp_path: Path
+) -> None:
+    from dagster._core.events import DagsterEvent, DagsterEventType, EngineEventData
     from dagster._core.storage.tags import GRPC_INFO_TAG
 
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as worker:
@@ -130,10 +132,16 @@ def test_a_worker_whose_code_server_is_gone_is_alive_as_long_as_its_process(sett
             instance.report_engine_event("started", run, EngineEventData.in_process(worker.pid))
             run = instance.get_run_by_id(run.run_id)
             assert run is not None
+            instance.report_dagster_event(DagsterEvent(DagsterEventType.RUN_START.value, run.job_name), run.run_id)
             assert instance.run_launcher.check_run_worker_health(run).status.value == "RUNNING"
+            with pytest.raises(AlreadyRunning, match="Dagster makes"), only_runner(settings, instance):
+                pass
             os.kill(worker.pid, signal.SIGKILL)
             worker.wait()
             assert instance.run_launcher.check_run_worker_health(run).status.value == "FAILED"
+            with only_runner(settings, instance):
+                closed = instance.get_run_by_id(run.run_id)
+                assert closed is not None and closed.status == dg.DagsterRunStatus.CANCELED
 
 
 FIRST_VERSION = """\

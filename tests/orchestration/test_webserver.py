@@ -11,12 +11,18 @@ import pytest
 from orchestration.catalog import SOURCES, STAGES
 from orchestration.instance import open_instance
 from orchestration.production import NAME
+from orchestration.retraining import AUTOMATION, LOOK, SCHEDULE, SENSOR
 from orchestration.settings import REPOSITORY, Settings
 from tests.orchestration.servers import free_port, running, wait_for
 
 pytestmark = pytest.mark.integration
 GRAPH = """{ assetNodes { assetKey { path } groupName dependencyKeys { path } partitionKeys opVersion
              assetChecksOrError { ... on AssetChecks { checks { name } } } } }"""
+
+AUTOMATED = """{ repositoriesOrError { ... on RepositoryConnection { nodes {
+                 sensors { name sensorType sensorState { status } }
+                 schedules { name cronSchedule executionTimezone scheduleState { status } } } } }
+                 assetNodes { assetKey { path } automationCondition { label } } }"""
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +49,7 @@ def _ask(address: str, query: str) -> dict[str, Any]:
 
 def test_the_server_shows_every_asset_with_its_inputs(address: str) -> None:
     nodes = {node["assetKey"]["path"][-1]: node for node in _ask(address, GRAPH)["assetNodes"]}
-    assert set(nodes) == {*SOURCES, *(stage.name for stage in STAGES), NAME}
+    assert set(nodes) == {*SOURCES, *(stage.name for stage in STAGES), NAME, LOOK}
     for stage in STAGES:
         found = {key["path"][-1] for key in nodes[stage.name]["dependencyKeys"]}
         assert found == {"characters" if name == "character" else name for name in stage.code.INPUTS}
@@ -61,3 +67,16 @@ def test_the_server_lists_the_checks_of_every_table(address: str) -> None:
     for stage in STAGES:
         checks = nodes[stage.name]["assetChecksOrError"].get("checks", [])
         assert len(checks) >= len(stage.tables), stage.name
+
+
+def test_the_server_lists_what_retrains_by_itself_and_that_it_is_running(address: str) -> None:
+    answer = _ask(address, AUTOMATED)
+    (repository,) = answer["repositoriesOrError"]["nodes"]
+    sensors = {sensor["name"]: sensor["sensorState"]["status"] for sensor in repository["sensors"]}
+    assert sensors == dict.fromkeys((SENSOR, AUTOMATION, "failures", "verdicts"), "RUNNING")
+    (schedule,) = repository["schedules"]
+    assert schedule["name"] == SCHEDULE and schedule["scheduleState"]["status"] == "RUNNING"
+    assert (schedule["cronSchedule"], schedule["executionTimezone"]) == ("0 3 * * 1", "UTC")
+    labels = {node["assetKey"]["path"][-1]: node["automationCondition"] for node in answer["assetNodes"]}
+    made = {*(stage.name for stage in STAGES), NAME}
+    assert {name for name, condition in labels.items() if condition and condition["label"] == "retrain"} == made
