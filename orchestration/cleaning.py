@@ -131,11 +131,11 @@ def carry_out(plan: Plan, store: Store, progress: Progress = lambda what, done, 
         if kind.objects:
             freed += store.remove(kind.objects, (kind.name,))
         for path in kind.paths:
-            freed += _size(path)
             if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
+                shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+        freed += kind.bytes if kind.paths else 0
     return freed
 
 
@@ -223,6 +223,6 @@ def _times(path: Path) -> Iterator[float]:
 
 
 def _size(path: Path) -> int:
-    if path.is_file():
-        return path.stat().st_size
-    return sum(inside.stat().st_size for inside in path.rglob("*") if inside.is_file())
+    """Bytes that are freed by removing it: those that another name of the same file keeps are not."""
+    files = [path] if path.is_file() else [inside for inside in path.rglob("*") if inside.is_file()]
+    return sum(about.st_size for about in (file.stat() for file in files) if about.st_nlink == 1)

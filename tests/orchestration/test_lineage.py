@@ -3,41 +3,17 @@
 import json
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from PIL import Image
 
-from orchestration.instance import open_instance
 from orchestration.lineage import observe
 from orchestration.lineage.records import Records
 from orchestration.settings import Settings
 from orchestration.store import Store
-from tests.orchestration.conftest import make_project
 from tests.orchestration.faces import Project
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, empty_stores: Path) -> Iterator[Project]:
-    """Everything made once, version 1 in production; for tests that change nothing."""
-    settings = make_project(tmp_path_factory.mktemp("made"), "embedded", "other")
-    shutil.copytree(empty_stores, settings.home)
-    with open_instance(settings) as instance:
-        project = Project(settings, instance)
-        project.run()
-        project.register("production")
-        yield project
-
-
-@pytest.fixture
-def project(settings: Settings, instance: dg.DagsterInstance) -> Project:
-    """The same for a test that goes on from there."""
-    project = Project(settings, instance)
-    project.run()
-    project.register("production")
-    return project
 
 
 def told(project: Project, *arguments: str) -> dict:
