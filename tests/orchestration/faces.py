@@ -96,6 +96,37 @@ def picture(path: Path, contents: list[bytes]) -> None:
 
 
 def make_stages() -> tuple[Stage, ...]:
+    def stage(name: str, group: str, *inputs: str, by_character: bool = False) -> Stage:
+        module = Faces() if name == "aligned_faces" else Model(name, *inputs, page=name == "scorecard")
+        return Stage(name, group, ("dvc",), name, by_character=by_character, module=module)
+
+    return (
+        stage("portraits", "data", "embedded", "character"),
+        stage("aligned_faces", "data"),
+        stage("identity_model", "models", "embedded", "aligned_faces"),
+        stage("imitator", "models", "embedded", "character", by_character=True),
+        stage("encoder", "models", "aligned_faces", "identity_model", "imitator", "character", by_character=True),
+        stage("scorecard", "evaluation", "aligned_faces", "encoder", by_character=True),
+        stage("production_encoder", "production", "encoder", "scorecard", by_character=True),
+    )
+
+
+def copy_project(root: Path, new: Path) -> None:
+    """Copy a project with its stores: MLflow alone writes down where it lies."""
+    shutil.copytree(root, new, dirs_exist_ok=True)
+    with sqlite3.connect(new / ".likeness" / "mlflow" / "mlflow.db") as database:
+        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+            database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(root), str(new)))
+
+
+def picture(path: Path, contents: list[bytes]) -> None:
+    """A PNG in which these bytes can be found again."""
+    about = PngImagePlugin.PngInfo()
+    about.add_text("shown", b"".join(contents).decode("latin-1"))
+    Image.new("RGB", (8, 8), (len(contents), 0, 0)).save(path, pnginfo=about)
+
+
+def make_stages() -> tuple[Stage, ...]:
     def stage(name: str, module: Any, by_character: bool = False, group: str = "models") -> Stage:
         return Stage(name, group, ("dvc",), name, by_character=by_character, module=module)
 

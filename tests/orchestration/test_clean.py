@@ -60,9 +60,8 @@ def test_cleaning_twice_frees_nothing_more(used: Project) -> None:
 
 def test_what_is_young_and_the_newest_few_stay(used: Project) -> None:
     assert json.loads(used("clean", "--dry-run", "--json"))["versions_dropped"] == []
-    assert (
-        json.loads(used("clean", "--keep", "9", "--older-than", "0", "--dry-run", "--json"))["versions_dropped"] == []
-    )
+    many = ("--keep", "9", "--older-than", "0")
+    assert json.loads(used("clean", *many, "--dry-run", "--json"))["versions_dropped"] == []
 
 
 def test_dead_checkpoints_computed_features_and_half_written_folders_go_the_young_ones_stay(project: Project) -> None:
