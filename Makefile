@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .venv-bench
+S3 := .venv-s3
 TORCH := $(shell grep '^torch==' requirements.lock)
 PORTRAIT := data/photos/collins/astronaut.png
 
@@ -21,7 +22,7 @@ test: setup node_modules/.stamp-dev  ## Unit tests and the smoke graph
 	$(BIN)/likeness inputs
 	$(BIN)/pytest
 
-test-integration: setup  ## What needs servers or a browser
+test-integration: setup $(S3)/.stamp  ## What needs servers, Ray or a browser
 	$(BIN)/likeness inputs
 	$(BIN)/pytest -m integration
 
@@ -51,6 +52,12 @@ $(VENV)/.stamp-project: $(VENV)/.stamp-lock pyproject.toml
 $(BENCH)/.stamp: requirements-bench.lock $(VENV)/.stamp-lock
 	rm -rf $(BENCH)
 	$(BIN)/python -m pip install --quiet --no-deps --target $(BENCH) -r requirements-bench.lock
+	@touch $@
+
+$(S3)/.stamp: requirements-s3.lock
+	rm -rf $(S3)
+	$(PYTHON) -m venv $(S3)
+	$(S3)/bin/python -m pip install --quiet --no-deps -r requirements-s3.lock
 	@touch $@
 
 node_modules/.stamp: package.json package-lock.json

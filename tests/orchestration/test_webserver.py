@@ -1,14 +1,9 @@
 """Dagster's pages on the real graph, from a real server."""
 
 import json
-import os
-import socket
-import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +12,9 @@ from orchestration.catalog import SOURCES, STAGES
 from orchestration.instance import open_instance
 from orchestration.production import NAME
 from orchestration.settings import REPOSITORY, Settings
+from tests.orchestration.servers import free_port, running, wait_for
 
 pytestmark = pytest.mark.integration
-STARTS_WITHIN = 120  # seconds
 GRAPH = """{ assetNodes { assetKey { path } groupName dependencyKeys { path } partitionKeys opVersion
              assetChecksOrError { ... on AssetChecks { checks { name } } } } }"""
 
@@ -30,33 +25,13 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     home = tmp_path_factory.mktemp("home")
     with open_instance(Settings(home=home)):
         pass
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {**os.environ, "LIKENESS_HOME": str(home), "DAGSTER_HOME": str(Settings(home=home).dagster_home)}
+    port, log = free_port(), home / "webserver.log"
+    environment = {"LIKENESS_HOME": str(home), "DAGSTER_HOME": str(Settings(home=home).dagster_home)}
     command = [sys.executable, "-m", "dagster_webserver", "-m", "orchestration.definitions", "-p", str(port)]
-    log = Path(home) / "webserver.log"
-    with log.open("w") as file:
-        server = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=file, stderr=file)
-    try:
+    with running(command, log, environment, cwd=REPOSITORY) as server:
         url = f"http://127.0.0.1:{port}"
-        _wait_for(f"{url}/server_info", server, log)
+        wait_for(f"{url}/server_info", server, log)
         yield url
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def _wait_for(url: str, server: subprocess.Popen, log: Path) -> None:
-    deadline = time.monotonic() + STARTS_WITHIN
-    while time.monotonic() < deadline:
-        assert server.poll() is None, log.read_text()
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.5)
-    raise AssertionError(f"no answer within {STARTS_WITHIN} s:\n{log.read_text()}")
 
 
 def _ask(address: str, query: str) -> dict[str, Any]:

@@ -1,0 +1,61 @@
+"""Real servers for tests: each on a free port of this machine, ended with the test whatever happens."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+STARTS_WITHIN = 120.0
+"""Seconds; two cores may be busy."""
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@contextmanager
+def running(
+    command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> Iterator[subprocess.Popen]:
+    """The process and all that it starts, until the block ends; what it says goes to the log."""
+    with log.open("a") as file:
+        process = subprocess.Popen(
+            list(command),
+            cwd=cwd,
+            env={**os.environ, **(environment or {})},
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(process.pid, sign)
+                process.wait(20)
+            except (ProcessLookupError, subprocess.TimeoutExpired):
+                continue
+
+
+def wait_for(url: str, process: subprocess.Popen, log: Path, within: float = STARTS_WITHIN) -> None:
+    """Until the server answers at all. Fails with its log when it ended or does not answer in time."""
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"it ended:\n{log.read_text()[-4000:]}"
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(f"no answer within {within} s:\n{log.read_text()[-4000:]}")
