@@ -111,43 +111,6 @@ def make_stages() -> tuple[Stage, ...]:
     )
 
 
-def copy_project(root: Path, new: Path) -> None:
-    """Copy a project with its stores: MLflow alone writes down where it lies."""
-    shutil.copytree(root, new, dirs_exist_ok=True)
-    with sqlite3.connect(new / ".likeness" / "mlflow" / "mlflow.db") as database:
-        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
-            database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(root), str(new)))
-
-
-def picture(path: Path, contents: list[bytes]) -> None:
-    """A PNG in which these bytes can be found again."""
-    about = PngImagePlugin.PngInfo()
-    about.add_text("shown", b"".join(contents).decode("latin-1"))
-    Image.new("RGB", (8, 8), (len(contents), 0, 0)).save(path, pnginfo=about)
-
-
-def make_stages() -> tuple[Stage, ...]:
-    def stage(name: str, module: Any, by_character: bool = False, group: str = "models") -> Stage:
-        return Stage(name, group, ("dvc",), name, by_character=by_character, module=module)
-
-    return (
-        stage("portraits", Model("portraits", "embedded", "character"), group="data"),
-        stage("aligned_faces", Faces(), group="data"),
-        stage("identity_model", Model("identity", "embedded", "aligned_faces")),
-        stage("imitator", Model("imitator", "embedded", "character"), by_character=True),
-        stage(
-            "encoder", Model("encoder", "aligned_faces", "identity_model", "imitator", "character"), by_character=True
-        ),
-        stage(
-            "scorecard",
-            Model("scorecard", "aligned_faces", "encoder", page=True),
-            by_character=True,
-            group="evaluation",
-        ),
-        stage("production_encoder", Model("packed", "encoder", "scorecard"), by_character=True, group="production"),
-    )
-
-
 class Project:
     """A project with people, a pipeline and a registry, and its command line."""
 
