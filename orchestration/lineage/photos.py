@@ -116,15 +116,8 @@ class Album:
     @cached_property
     def versions(self) -> dict[str, dict[str, str]]:
         """md5 of each photo by its path, for each recorded version whose listing is to be had. Raises RemoteDown."""
-        found = {}
-        for md5 in dict.fromkeys(mention.md5 for mention in self.records.mentions(SOURCE)):
-            try:
-                found[md5] = self.store.listing(md5)
-            except RemoteDown:
-                raise
-            except StoreError:  # it was recorded before sources were kept, or its listing was cleaned away
-                continue
-        return found
+        # Some were recorded before sources were kept, or cleaned away: they are left out.
+        return self.store.listings(dict.fromkeys(mention.md5 for mention in self.records.mentions(SOURCE)))
 
     @cached_property
     def entries(self) -> list[Entry]:

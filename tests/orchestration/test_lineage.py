@@ -90,7 +90,7 @@ def test_only_what_differs_from_production_is_shown(project: Project) -> None:
     assert [name for name, node in nodes.items() if node["differences"]] == ["encoder"]
     assert nodes["imitator"]["same_as_production"] and not nodes["encoder"]["same_as_production"]
     text = project("lineage", "candidate")
-    assert "steps: 20, in production 10" in text and "1 configurations differ" in text
+    assert "steps: 20, in production 10" in text and "1 configuration differs" in text
     assert "this is likeness-embedded version 1, which is in production" in project("lineage", "production")
 
 
