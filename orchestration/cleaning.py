@@ -124,7 +124,8 @@ def plan(
         kind.count = len(kind.objects)
         kind.bytes = sum(objects[place][md5] for md5 in kind.objects)
     kinds = [cache, remote, *_folders(settings, needed, before)]
-    return Plan(kinds, len(needed & set(known)), len(models), sorted((asset, md5) for md5, asset in dropped.items()))
+    lost = sorted((asset, md5) for md5, asset in dropped.items() if md5 in listings)
+    return Plan(kinds, len(needed & set(known)), len(models), lost)
 
 
 def carry_out(plan: Plan, store: Store, progress: Progress = lambda what, done, total: None) -> int:
