@@ -146,9 +146,10 @@ class Album:
         return known | {_md5(file) for file in self._files() if self._path(file).startswith(below)}
 
     def _of_photo(self, word: str) -> set[str]:
-        for file in (Path(word), self.folder / word):
+        for file in (Path(word), self.folder / word, self.settings.root / word):
             if file.is_file():
                 return {_md5(file)}
+        word = word.removeprefix("data/photos/")
         if known := {paths[word] for paths in self._known() if word in paths}:
             return known
         if re.fullmatch(r"[0-9a-f]{32}", word):

@@ -14,7 +14,7 @@ from orchestration import forgetting
 from orchestration.instance import RUN_TAG, only_runner
 from orchestration.lineage.ledger import KEY
 from orchestration.settings import REPOSITORY, Settings
-from orchestration.store import Store, StoreError
+from orchestration.store import Store, StoreError, pointed_md5
 from tests.orchestration.faces import Project
 
 PIXELS = Project.pixels("ann/one")
@@ -27,6 +27,7 @@ def pictures_in_dagster(project: Project) -> int:
 
 
 def test_its_bytes_are_in_no_file_of_project_cache_remote_and_tracking_any_more(project: Project) -> None:
+    pinned = Store.of(project.settings).add(project.settings.data)
     (project.settings.cache / "features").mkdir(parents=True)
     (project.settings.cache / "features" / "a.safetensors").write_bytes(PIXELS)
     (project.settings.checkpoints / "aligned_faces" / "key").mkdir(parents=True)
@@ -41,6 +42,7 @@ def test_its_bytes_are_in_no_file_of_project_cache_remote_and_tracking_any_more(
     project("forget", "ann/one.jpg", "--yes", "--why", "asked to")
     assert project.where(PIXELS) == []
     assert pictures_in_dagster(project) == 0
+    assert pointed_md5(project.settings.data) not in (None, pinned)
 
 
 def test_the_rest_of_the_photos_stays_and_the_next_run_goes_on_without_it(project: Project) -> None:

@@ -45,11 +45,13 @@ def test_an_older_version_comes_back_from_the_remote_alone(project: Project, tmp
 def test_a_second_restore_leaves_what_is_proved_and_mends_the_rest(project: Project, tmp_path: Path) -> None:
     out = tmp_path / "out"
     restored(project, out)
-    shutil.rmtree(out / "encoder")
+    (out / "restored.json").unlink()
+    (out / "encoder").rename(out / ".encoder-1234.partial")
     (out / "photos" / "ann" / "one.jpg").write_bytes(b"tampered")
     statuses = {folder["asset"]: folder["status"] for folder in restored(project, out)["folders"]}
     assert {name for name, status in statuses.items() if status == "restored"} == {"encoder", "photos"}
     assert (out / "photos" / "ann" / "one.jpg").read_bytes() == project.pixels("ann/one")
+    assert not list(out.glob(".*"))
 
 
 def test_lost_bytes_are_named_and_everything_else_comes_back(project: Project, tmp_path: Path) -> None:
