@@ -20,7 +20,7 @@ from orchestration.lineage.ledger import KEY
 from orchestration.lineage.records import Records
 from orchestration.lineage.targets import find_all_models
 from orchestration.settings import Settings
-from orchestration.store import RemoteDown, Store, StoreError, pointed_md5
+from orchestration.store import Store, pointed_md5
 
 KEEP, DAYS = 1, 7.0
 DAY = 86_400.0
@@ -114,13 +114,18 @@ def plan(
         needed |= _newest(records, asset, max(keep, 1), before)
     dropped = {md5: asset for md5, asset in known.items() if md5 not in needed}
     objects = store.objects()
-    cache, remote = _removable(store, dropped, needed, objects)
-    cache.objects |= _orphans(store, settings, {*known, *needed}, objects["cache"], before)
+    # Without its listing a version is nowhere, whatever is left of its files.
+    there = {*known, *needed} & {*objects["cache"], *objects["remote"]}
+    listings = {md5: set(files.values()) for md5, files in store.listings(there).items()}
+    cache, remote = _removable(listings, set(dropped), needed, objects)
+    named = {*known, *needed}.union(*listings.values())
+    cache.objects |= {md5 for md5 in set(objects["cache"]) - named if _modified(settings, md5) < before}
     for kind, place in ((cache, "cache"), (remote, "remote")):
         kind.count = len(kind.objects)
         kind.bytes = sum(objects[place][md5] for md5 in kind.objects)
     kinds = [cache, remote, *_folders(settings, needed, before)]
-    return Plan(kinds, len(needed & set(known)), len(models), sorted((asset, md5) for md5, asset in dropped.items()))
+    lost = sorted((asset, md5) for md5, asset in dropped.items() if md5 in listings)
+    return Plan(kinds, len(needed & set(known)), len(models), lost)
 
 
 def carry_out(plan: Plan, store: Store, progress: Progress = lambda what, done, total: None) -> int:
@@ -131,11 +136,11 @@ def carry_out(plan: Plan, store: Store, progress: Progress = lambda what, done, 
         if kind.objects:
             freed += store.remove(kind.objects, (kind.name,))
         for path in kind.paths:
-            freed += _size(path)
             if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
+                shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+        freed += kind.bytes if kind.paths else 0
     return freed
 
 
@@ -158,40 +163,20 @@ def _newest(records: Records, asset: str, keep: int, before: float) -> set[str]:
 
 
 def _removable(
-    store: Store, dropped: dict[str, str], needed: set[str], objects: dict[str, dict[str, int]]
+    listings: dict[str, set[str]], dropped: set[str], needed: set[str], objects: dict[str, dict[str, int]]
 ) -> tuple[Kind, Kind]:
     """Objects of dropped versions that no needed one shares, in the cache and in the remote."""
-    shared = set(needed)
-    for md5 in needed:
-        shared |= set(_listing(store, md5).values())
-    going: set[str] = set()
-    for md5 in dropped:
-        going |= {md5, *_listing(store, md5).values()} - shared
-    cache = Kind("cache", "versions that nothing needs, on this machine", objects=going & set(objects["cache"]))
+    shared = needed.union(*(files for md5, files in listings.items() if md5 in needed))
+    going = dropped.union(*(files for md5, files in listings.items() if md5 in dropped)) - shared
+    cache = Kind("cache", "what nothing needs, on this machine", objects=going & set(objects["cache"]))
     remote = Kind("remote", "the same in the remote, for every machine", objects=going & set(objects["remote"]))
     return cache, remote
 
 
-def _orphans(store: Store, settings: Settings, known: set[str], cached: dict[str, int], before: float) -> set[str]:
-    """Objects in the cache that no recorded version has: an interrupted step left them."""
-    named = set(known)
-    for md5 in known:
-        named |= set(_listing(store, md5).values())
-    return {md5 for md5 in set(cached) - named if _modified(settings, md5) < before}
-
-
 def _modified(settings: Settings, md5: str) -> float:
+    """When the cache got an object; now, if it has none."""
     path = settings.home / "cache" / "files" / "md5" / md5[:2] / md5[2:]
     return path.stat().st_mtime if path.exists() else time.time()
-
-
-def _listing(store: Store, md5: str) -> dict[str, str]:
-    try:
-        return store.listing(md5)
-    except RemoteDown:
-        raise
-    except StoreError:
-        return {}
 
 
 def _folders(settings: Settings, needed: set[str], before: float) -> list[Kind]:
@@ -223,6 +208,6 @@ def _times(path: Path) -> Iterator[float]:
 
 
 def _size(path: Path) -> int:
-    if path.is_file():
-        return path.stat().st_size
-    return sum(inside.stat().st_size for inside in path.rglob("*") if inside.is_file())
+    """Bytes that are freed by removing it: those that another name of the same file keeps are not."""
+    files = [path] if path.is_file() else [inside for inside in path.rglob("*") if inside.is_file()]
+    return sum(about.st_size for about in (file.stat() for file in files) if about.st_nlink == 1)

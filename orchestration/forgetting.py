@@ -142,12 +142,12 @@ class Forgetting:
 
     def _clean_pictures(self, found: Trace) -> set[str]:
         """md5 of every picture that is also in a version made without the photos: it shows them nowhere."""
-        showing = {version.md5 for version in found.showing}
-        clean: set[str] = set()
-        for asset in {version.asset for version in found.showing}:
-            for md5 in {mention.md5 for mention in self.album.records.mentions(asset)} - showing:
-                clean |= {its_md5 for path, its_md5 in self._listing(md5).items() if path.endswith(PICTURES)}
-        return clean
+        assets = {version.asset for version in found.showing}
+        others = {mention.md5 for asset in assets for mention in self.album.records.mentions(asset)}
+        listings = self.store.listings(others - {version.md5 for version in found.showing})
+        return {
+            md5 for files in listings.values() for path, md5 in files.items() if Path(path).suffix.lower() in PICTURES
+        }
 
     def _files_showing(self, version: Version, found: Trace, clean: Collection[str]) -> dict[str, str]:
         """md5 by path of the files of a version that may hold pixels of the photos."""

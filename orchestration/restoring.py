@@ -69,6 +69,8 @@ def _require_own(out: Path, assets: set[str]) -> None:
     """A folder of restored data, or an empty one: nobody's files are replaced."""
     if out.is_file():
         raise RestoreError(f"{out} is a file: give --out a folder")
+    for half in (path for asset in assets for path in out.glob(f".{asset}*.partial")):
+        shutil.rmtree(half)  # an interrupted restore left it
     strangers = {path.name for path in out.glob("*")} - assets - {f"{asset}.incomplete" for asset in assets}
     if strangers - {MANIFEST} and not (out / MANIFEST).exists():
         raise RestoreError(f"{out} holds other files ({sorted(strangers)[0]}): give --out an empty or a new folder")

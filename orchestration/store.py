@@ -191,6 +191,15 @@ class Store:
             raise StoreError(self._missing(md5))
         return tree
 
+    def listings(self, md5s: Iterable[str]) -> dict[str, dict[str, str]]:
+        """The same for many folders; those whose listing is nowhere to be had are left out. Raises RemoteDown."""
+        with self._repo() as repo:
+            found = {md5: _listing(repo.cache.local, md5) for md5 in md5s}
+            if missing := [md5 for md5, tree in found.items() if tree is None]:
+                remote = self._patiently(repo.cloud.get_remote_odb)
+                found |= {md5: self._patiently(lambda md5=md5: _listing(remote, md5)) for md5 in missing}
+        return {md5: tree for md5, tree in found.items() if tree is not None}
+
     def file(self, md5: str) -> Path:
         """One file of a listing, in the cache, pulled when it is not there; to be read only. Raises StoreError."""
         with self._repo() as repo:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from orchestration.terminal import (
@@ -117,7 +118,8 @@ def restore(
         wide_screen(TREE_WIDTH).print(shown)
     for result in results:
         for path, why in result.lost.items():
-            notes().print(f"[bold red]gone:[/] {result.asset}{f'/{path}' if path else ''}: {why}", soft_wrap=True)
+            place = f"{result.asset}/{path}" if path else result.asset
+            notes().print(f"[bold red]gone:[/] {escape(f'{place}: {why}')}", soft_wrap=True)
     if not document["complete"]:
         raise typer.Exit(1)
 
@@ -241,7 +243,8 @@ def _print_trace(found: Trace) -> None:
     for photo in found.photos:
         _print_photo(photo)
     for entry in found.forgotten:
-        screen.print(f"[red]forgotten[/] on {entry.when} by {entry.who} {entry.why}", highlight=False)
+        said = escape(f"on {entry.when} by {entry.who}" + (f": {entry.why}" if entry.why else ""))
+        screen.print(f"[red]forgotten[/] {said}", highlight=False, soft_wrap=True)
     versions = Table(title="Data versions that contain it, or may show it", title_justify="left")
     for column in ("asset", "md5", "rows"):
         versions.add_column(column)
@@ -252,7 +255,7 @@ def _print_trace(found: Trace) -> None:
         splits = ", ".join(f"{path}: {split or 'no split'}" for path, split in sorted(rows.items()))
         name = f"{version.asset}/{version.character}" if version.character else version.asset
         unread = "its table is gone: nobody can tell" if version.md5 in found.unread else "made from these"
-        versions.add_row(name, version.md5, splits or unread)
+        versions.add_row(name, version.md5, escape(splits or unread))
     wide_screen(TREE_WIDTH).print(versions)
     models = Table(title="Registered models", title_justify="left")
     for column in ("model", "aliases", "use", "what to do"):
@@ -269,7 +272,7 @@ def _print_trace(found: Trace) -> None:
 
 def _print_photo(photo: Photo) -> None:
     gone = "" if photo.here else "  (not in data/photos now)"
-    screen.print(f"[bold]{', '.join(photo.paths)}[/]{gone}", highlight=False, soft_wrap=True)
+    screen.print(f"[bold]{escape(', '.join(photo.paths))}[/]{gone}", highlight=False, soft_wrap=True)
     screen.print(f"md5 {photo.md5}  sha256 {photo.sha256 or 'unknown'}", highlight=False, soft_wrap=True)
     if len(photo.paths) > 1:
         screen.print("[yellow]the same bytes lie in all these places: it is one photo[/]", highlight=False)
@@ -283,11 +286,11 @@ def _print_plan(plan: ForgetPlan) -> None:
     table.add_column("what")
     table.add_column("megabytes", justify="right")
     for path in plan.photos:
-        table.add_row(str(path), f"{path.stat().st_size / 1e6:.2f}")
+        table.add_row(escape(str(path)), f"{path.stat().st_size / 1e6:.2f}")
     for md5, size in sorted(plan.sizes.items(), key=lambda item: plan.objects[item[0]]):
-        table.add_row(f"cache and remote: {plan.objects[md5]}", f"{size / 1e6:.2f}")
+        table.add_row(escape(f"cache and remote: {plan.objects[md5]}"), f"{size / 1e6:.2f}")
     for path in plan.local:
-        table.add_row(str(path), "")
+        table.add_row(escape(str(path)), "")
     for version, names in plan.pictures:
         table.add_row(f"Dagster and MLflow: {', '.join(names)} of {version.asset} {version.md5[:12]}", "")
     wide_screen(TREE_WIDTH).print(table)

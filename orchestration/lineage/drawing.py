@@ -134,7 +134,7 @@ def _lines(node: Node) -> list[tuple[str, str, bool]]:
         lines.append((f"{node.model['name']} version {node.model['version']}{aliases}", INK, True))
     lines.append((f"md5 {node.md5.removesuffix('.dir') or 'unknown'}", INK, False))
     for line in details(node):
-        lines += [(part, PALE, False) for part in _wrapped(line)]
+        lines += [(part, PALE, False) for told in line.split(" · ") for part in _wrapped(told)]
     bad = not {ERASED, GONE}.isdisjoint(node.bytes)
     lines.append((f"bytes: {', '.join(node.bytes)}", BAD if bad else PALE, bad))
     for line in differences(node):

@@ -166,14 +166,27 @@ class _Bytes:
             available = self.store.availability(md5)
             if where := [name for name in (HERE, REMOTE) if getattr(available, name)]:
                 return where, []
-            files = list(self.store.listing(md5).values())
+            files = self.store.listing(md5)
         except RemoteDown:
             self.down = True
             return self.of(md5)
         except StoreError:
-            files = []
-        by = dict.fromkeys(str(self.erased[oid]) for oid in (md5, *files) if oid in self.erased)
-        return [ERASED if by else GONE], list(by)
+            files = {}
+        by = self._erased_from(files)
+        if not by and md5 in self.erased:
+            by = [str(self.erased[md5])]
+        return [ERASED if by else GONE], by
+
+    def _erased_from(self, files: Mapping[str, str]) -> list[str]:
+        """A line for each entry of the ledger that took files of this version: a model's weights may still be there."""
+        lost: dict[str, list[str]] = {}
+        for path, md5 in sorted(files.items()):
+            if md5 in self.erased:
+                lost.setdefault(str(self.erased[md5]), []).append(path)
+        return [
+            f"{len(paths)} of {len(files)} files ({', '.join(paths[:3])}{', …' if len(paths) > 3 else ''}): {entry}"
+            for entry, paths in lost.items()
+        ]
 
 
 def _differences(own: Any, other: Any) -> Iterator[tuple[str, tuple[Any, Any]]]:

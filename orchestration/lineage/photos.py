@@ -116,15 +116,8 @@ class Album:
     @cached_property
     def versions(self) -> dict[str, dict[str, str]]:
         """md5 of each photo by its path, for each recorded version whose listing is to be had. Raises RemoteDown."""
-        found = {}
-        for md5 in dict.fromkeys(mention.md5 for mention in self.records.mentions(SOURCE)):
-            try:
-                found[md5] = self.store.listing(md5)
-            except RemoteDown:
-                raise
-            except StoreError:  # it was recorded before sources were kept, or its listing was cleaned away
-                continue
-        return found
+        # Some were recorded before sources were kept, or cleaned away: they are left out.
+        return self.store.listings(dict.fromkeys(mention.md5 for mention in self.records.mentions(SOURCE)))
 
     @cached_property
     def entries(self) -> list[Entry]:
@@ -153,9 +146,10 @@ class Album:
         return known | {_md5(file) for file in self._files() if self._path(file).startswith(below)}
 
     def _of_photo(self, word: str) -> set[str]:
-        for file in (Path(word), self.folder / word):
+        for file in (Path(word), self.folder / word, self.settings.root / word):
             if file.is_file():
                 return {_md5(file)}
+        word = word.removeprefix("data/photos/")
         if known := {paths[word] for paths in self._known() if word in paths}:
             return known
         if re.fullmatch(r"[0-9a-f]{32}", word):

@@ -35,7 +35,8 @@ def against(graph: Graph) -> str:
     differing = sum(bool(node.differences) for node in graph.nodes.values())
     if not differing:
         return f"no configuration differs from that of {name}, which is in production"
-    return f"compared with {name}, which is in production: {differing} configurations differ"
+    told = "1 configuration differs" if differing == 1 else f"{differing} configurations differ"
+    return f"compared with {name}, which is in production: {told}"
 
 
 def _branch(graph: Graph, name: str, seen: set[str]) -> Tree:

@@ -13,6 +13,7 @@ from orchestration.catalog import Stage
 from orchestration.instance import open_instance
 from orchestration.settings import REPOSITORY, Settings
 from orchestration.tracking import Tracking
+from tests.orchestration.faces import Project, copy_project
 
 
 def make_project(root: Path, *characters: str) -> Settings:
@@ -98,3 +99,25 @@ def stages() -> tuple[Stage, ...]:
         stage("pairs", ("embedded", "character"), by_character=True),
         stage("encoder", ("faces", "pairs", "character"), by_character=True),
     )
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory, empty_stores: Path) -> Iterator[Project]:
+    """Faces, models and version 1 in production, made once; for tests that change nothing."""
+    settings = make_project(tmp_path_factory.mktemp("made"), "embedded", "other")
+    shutil.copytree(empty_stores, settings.home)
+    with open_instance(settings) as instance:
+        project = Project(settings, instance)
+        project.run()
+        project.register("production")
+        yield project
+
+
+@pytest.fixture
+def project(made: Project, tmp_path: Path) -> Iterator[Project]:
+    """A copy of it for one test."""
+    root = tmp_path / "project"
+    copy_project(made.settings.root, root)
+    settings = Settings(root=root, device="cpu", profile=str(root / "profile.yaml"))
+    with open_instance(settings) as instance:
+        yield Project(settings, instance)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -59,8 +61,8 @@ class Model:
     class Config(BaseModel, frozen=True, extra="forbid"):
         steps: int = 10
 
-    def __init__(self, *inputs: str, page: bool = False) -> None:
-        self.INPUTS, self.page = inputs, page
+    def __init__(self, name: str, *inputs: str, page: bool = False) -> None:
+        self.name, self.INPUTS, self.page = name, inputs, page
         self.act: Any = lambda: None
 
     def run(self, inputs: Mapping[str, Path], config: Any, out: Path, context: Any) -> dict[str, float]:
@@ -72,10 +74,18 @@ class Model:
         if "aligned_faces" in inputs:
             images = pq.read_table(inputs["aligned_faces"] / "faces.parquet")["image"].to_pylist()
             picture(out / "sheet.png", images[1:])
-        (out / "meta.json").write_text(json.dumps({"steps": config.steps, "faces": len(images)}))
+        (out / "meta.json").write_text(json.dumps({"model": self.name, "steps": config.steps}))
         if self.page:
             (out / "scorecard.html").write_bytes(b"<html>" + b"".join(images))
         return {"loss": 0.5}
+
+
+def copy_project(root: Path, new: Path) -> None:
+    """Copy a project with its stores: MLflow alone writes down where it lies."""
+    shutil.copytree(root, new, dirs_exist_ok=True)
+    with sqlite3.connect(new / ".likeness" / "mlflow" / "mlflow.db") as database:
+        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+            database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(root), str(new)))
 
 
 def picture(path: Path, contents: list[bytes]) -> None:
@@ -86,17 +96,18 @@ def picture(path: Path, contents: list[bytes]) -> None:
 
 
 def make_stages() -> tuple[Stage, ...]:
-    def stage(name: str, module: Any, by_character: bool = False, group: str = "models") -> Stage:
+    def stage(name: str, group: str, *inputs: str, by_character: bool = False) -> Stage:
+        module = Faces() if name == "aligned_faces" else Model(name, *inputs, page=name == "scorecard")
         return Stage(name, group, ("dvc",), name, by_character=by_character, module=module)
 
     return (
-        stage("portraits", Model("embedded", "character"), group="data"),
-        stage("aligned_faces", Faces(), group="data"),
-        stage("identity_model", Model("embedded", "aligned_faces")),
-        stage("imitator", Model("embedded", "character"), by_character=True),
-        stage("encoder", Model("aligned_faces", "identity_model", "imitator", "character"), by_character=True),
-        stage("scorecard", Model("aligned_faces", "encoder", page=True), by_character=True, group="evaluation"),
-        stage("production_encoder", Model("encoder", "scorecard"), by_character=True, group="production"),
+        stage("portraits", "data", "embedded", "character"),
+        stage("aligned_faces", "data"),
+        stage("identity_model", "models", "embedded", "aligned_faces"),
+        stage("imitator", "models", "embedded", "character", by_character=True),
+        stage("encoder", "models", "aligned_faces", "identity_model", "imitator", "character", by_character=True),
+        stage("scorecard", "evaluation", "aligned_faces", "encoder", by_character=True),
+        stage("production_encoder", "production", "encoder", "scorecard", by_character=True),
     )
 
 
@@ -108,7 +119,7 @@ class Project:
     def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
         self.settings, self.instance, self.stages = settings, instance, make_stages()
         self.photos = settings.data / "photos"
-        (self.photos / "someone" / "content.txt").unlink()
+        shutil.rmtree(self.photos / "someone", ignore_errors=True)
         for name in ("ann/one", "ann/two", "bob/one"):
             self.add_photo(name)
 

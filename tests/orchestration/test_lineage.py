@@ -3,41 +3,17 @@
 import json
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from PIL import Image
 
-from orchestration.instance import open_instance
 from orchestration.lineage import observe
 from orchestration.lineage.records import Records
 from orchestration.settings import Settings
 from orchestration.store import Store
-from tests.orchestration.conftest import make_project
 from tests.orchestration.faces import Project
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, empty_stores: Path) -> Iterator[Project]:
-    """Everything made once, version 1 in production; for tests that change nothing."""
-    settings = make_project(tmp_path_factory.mktemp("made"), "embedded", "other")
-    shutil.copytree(empty_stores, settings.home)
-    with open_instance(settings) as instance:
-        project = Project(settings, instance)
-        project.run()
-        project.register("production")
-        yield project
-
-
-@pytest.fixture
-def project(settings: Settings, instance: dg.DagsterInstance) -> Project:
-    """The same for a test that goes on from there."""
-    project = Project(settings, instance)
-    project.run()
-    project.register("production")
-    return project
 
 
 def told(project: Project, *arguments: str) -> dict:
@@ -114,7 +90,7 @@ def test_only_what_differs_from_production_is_shown(project: Project) -> None:
     assert [name for name, node in nodes.items() if node["differences"]] == ["encoder"]
     assert nodes["imitator"]["same_as_production"] and not nodes["encoder"]["same_as_production"]
     text = project("lineage", "candidate")
-    assert "steps: 20, in production 10" in text and "1 configurations differ" in text
+    assert "steps: 20, in production 10" in text and "1 configuration differs" in text
     assert "this is likeness-embedded version 1, which is in production" in project("lineage", "production")
 
 

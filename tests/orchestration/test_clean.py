@@ -1,0 +1,101 @@
+"""Cleaning frees what nothing needs, and nothing else."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from orchestration import cleaning
+from orchestration.instance import only_runner
+from orchestration.registry import Registry
+from orchestration.store import Store
+from orchestration.tracking import Tracking
+from tests.orchestration.faces import Project
+
+
+def retrain(project: Project, steps: int) -> None:
+    project.configure(encoder={"steps": steps})
+    project.run()
+
+
+@pytest.fixture
+def used(project: Project) -> Project:
+    """Version 1 was registered, version 2 rejected; of the two encoders after them the first is nobody's."""
+    retrain(project, 20)
+    number = project.register("candidate")
+    registry = Registry(Tracking.of(project.settings), "embedded")
+    registry.client.set_model_version_tag(registry.name, number, "rejected", "rolled back")
+    retrain(project, 30)
+    project.unneeded = project.md5("encoder")  # pyright: ignore[reportAttributeAccessIssue]
+    retrain(project, 40)
+    return project
+
+
+def test_what_no_model_and_no_current_asset_needs_goes_from_cache_and_remote(used: Project) -> None:
+    unneeded, current = used.unneeded, used.md5("encoder")  # pyright: ignore[reportAttributeAccessIssue]
+    plan = json.loads(used("clean", "--older-than", "0", "--dry-run", "--json"))
+    assert unneeded in {version["md5"] for version in plan["versions_dropped"]} and plan["freed"] == 0
+    assert Store.of(used.settings).availability(unneeded).here
+    done = json.loads(used("clean", "--older-than", "0", "--yes", "--json"))
+    assert done["freed"] == done["bytes"] > 0
+    left, kept = (Store.of(used.settings).availability(md5) for md5 in (unneeded, current))
+    assert not (left.here or left.remote) and kept.here and kept.remote
+
+
+def test_every_registered_version_can_be_restored_afterwards_the_rejected_too(used: Project, tmp_path: Path) -> None:
+    used("clean", "--older-than", "0", "--yes")
+    for number in ("1", "2"):
+        used("restore", number, "--out", str(tmp_path / number))
+    assert used.run() == []
+    nodes = json.loads(used("lineage", used.md5("production_encoder"), "--json"))["nodes"]
+    assert all(node["bytes"] == ["here", "remote"] for node in nodes)
+
+
+def test_cleaning_twice_frees_nothing_more(used: Project) -> None:
+    used("clean", "--older-than", "0", "--yes")
+    assert "nothing was removed" in used("clean", "--older-than", "0", "--yes")
+
+
+def test_what_is_young_and_the_newest_few_stay(used: Project) -> None:
+    assert json.loads(used("clean", "--dry-run", "--json"))["versions_dropped"] == []
+    many = ("--keep", "9", "--older-than", "0")
+    assert json.loads(used("clean", *many, "--dry-run", "--json"))["versions_dropped"] == []
+
+
+def test_dead_checkpoints_computed_features_and_half_written_folders_go_the_young_ones_stay(project: Project) -> None:
+    old, young = (project.settings.checkpoints / "encoder-embedded" / name for name in ("old", "young"))
+    features = project.settings.cache / "features" / "a.safetensors"
+    half = project.settings.root / "artifacts" / ".encoder-1.partial"
+    for path in (old / "checkpoint.safetensors", young / "checkpoint.safetensors", features, half / "x"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"1234")
+    month_ago = time.time() - 30 * cleaning.DAY
+    for path in (old / "checkpoint.safetensors", old, features):
+        os.utime(path, (month_ago, month_ago))
+    kinds = json.loads(project("clean", "--yes", "--json"))["kinds"]
+    assert [kinds[name]["bytes"] for name in ("checkpoints", "computed", "inputs")] == [4, 4, 4]
+    assert young.is_dir() and not (old.exists() or features.exists() or half.exists())
+
+
+def test_objects_of_an_interrupted_step_go_and_another_projects_in_the_same_remote_stay(project: Project) -> None:
+    store = Store.of(project.settings)
+    draft = project.settings.root / "draft"
+    draft.mkdir()
+    (draft / "content.txt").write_text("nobody recorded this")
+    md5 = store.keep(draft)
+    month_ago = time.time() - 30 * cleaning.DAY
+    for oid in (md5, *store.listing(md5).values()):
+        os.utime(project.settings.home / "cache" / "files" / "md5" / oid[:2] / oid[2:], (month_ago, month_ago))
+    project("clean", "--yes")
+    objects = store.objects()
+    assert md5 not in objects["cache"] and md5 in objects["remote"]
+
+
+def test_it_refuses_while_a_run_is_at_work_and_asks_before_it_removes(used: Project) -> None:
+    with only_runner(used.settings, used.instance):
+        used("clean", "--yes", status=1)
+    assert "another `likeness run` is at work" in used.said
+    used("clean", "--older-than", "0", status=1)
+    assert Store.of(used.settings).availability(used.unneeded).here  # pyright: ignore[reportAttributeAccessIssue]
