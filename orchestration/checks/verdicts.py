@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from orchestration.lineage import Version
     from orchestration.workshop import Workshop
 
-HISTORY = 50
-"""Results of a check that are read at once; those of other characters lie between."""
+HISTORY = 5
+"""Results of a check that are read at once: the newest is nearly always the one, unless other characters were busy."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def judge_again(
     subject, new = subject_of(stage, version, workshop, instance), []
     for check in checks.checks_of(stage, workshop.rules):
         before = evaluation_of(instance, dg.AssetCheckKey(dg.AssetKey(stage.name), check.name), made)
-        if before and _rule(before) == check.rule and not every and (before.passed or not check.blocking):
+        if before and _fact(before, report.RULE) == check.rule and not every and (before.passed or not check.blocking):
             continue
         after = as_evaluation(checks.judge(check, subject), check, made)
         if before and _told(before) == _told(after):
@@ -184,14 +184,15 @@ def _verdict(
     )
 
 
-def _rule(evaluation: AssetCheckEvaluation) -> Any:
-    rule = evaluation.metadata.get(report.RULE)
-    return rule.value if rule else None
+def _fact(evaluation: AssetCheckEvaluation, name: str) -> Any:
+    fact = evaluation.metadata.get(name)
+    return fact.value if fact else None
 
 
 def _told(evaluation: AssetCheckEvaluation) -> tuple[Any, ...]:
     """What would make a new record worth while."""
-    return evaluation.passed, evaluation.description, _rule(evaluation), evaluation.severity
+    facts = [_fact(evaluation, name) for name in (report.RULE, report.REFERENCE)]
+    return evaluation.passed, evaluation.description, evaluation.severity, *facts
 
 
 def as_evaluation(result: dg.AssetCheckResult, check: checks.Check, made: EventLogRecord) -> AssetCheckEvaluation:
