@@ -68,6 +68,21 @@ class Production:
         return numbers(metadata)
 
 
+def require_other(production: Production, asset: str, md5: str) -> None:
+    """Raises NoReference where production was made from exactly this version, or there is none."""
+    if production.md5(asset) == md5:
+        raise NoReference(f"{production.name} was made from this very version")
+
+
+def compared(production: Production, asset: str) -> dict[str, Any]:
+    """What a check says of what it compared with."""
+    return {"compared_with": f"{asset} of {production.name}", "reference_md5": production.md5(asset)}
+
+
+def compared_with_nothing(reason: NoReference) -> dict[str, Any]:
+    return {"compared_with": "nothing", "reason": str(reason)}
+
+
 def _metadata_of(instance: dg.DagsterInstance, asset: str, md5: str, character: str | None) -> dict[str, Any] | None:
     """What the newest run that made exactly this content said of it."""
     records, cursor = dg.AssetRecordsFilter(dg.AssetKey(asset), [character] if character else None), None

@@ -17,7 +17,7 @@ MOST_PICTURES = 16
 PICTURE_SIDE = 128
 
 EXPECTATIONS, FAILING_ROWS, FAILING_COUNT, RULE = "expectations", "failing_rows", "failing_count", "rule"
-COMPARED_WITH, REFERENCE = "compared_with", "reference_md5"
+REFERENCE = "reference_md5"
 """Names in the metadata of a check's result."""
 
 
