@@ -47,9 +47,12 @@ def _production(subject: Subject) -> tuple[Mapping[str, float], dict[str, Any]]:
 
 
 def _finite(metrics: Mapping[str, float]) -> Iterator[Finding]:
-    for name, value in metrics.items():
-        if not math.isfinite(value):
-            yield Finding("metric_is_finite", name, False, "a finite number", str(value))
+    """All metrics in one, or each that is not finite."""
+    broken = {name: value for name, value in metrics.items() if not math.isfinite(value)}
+    if not broken:
+        yield Finding("metrics_are_finite", "", True, "finite numbers", f"{len(metrics)} metrics")
+    for name, value in broken.items():
+        yield Finding("metric_is_finite", name, False, "a finite number", str(value))
 
 
 def _judge(

@@ -40,7 +40,9 @@ def description(findings: Sequence[Finding], facts: Mapping[str, Any]) -> str:
 
 
 def _all_hold(findings: Sequence[Finding]) -> str:
-    return f"all {len(findings)} expectations hold" if findings else "nothing was asked"
+    if not findings:
+        return "nothing was asked"
+    return f"all {len(findings)} expectations hold" if len(findings) > 1 else "its one expectation holds"
 
 
 def _summary(finding: Finding) -> dict[str, Any]:

@@ -48,6 +48,13 @@ class Verdict:
     """None: not judged yet."""
     description: str
     metadata: Mapping[str, Any]
+    rule: str = ""
+    """What is asked for now."""
+
+    @property
+    def outdated(self) -> bool:
+        """Was it judged by other rules than those of now?"""
+        return self.passed is not None and self.metadata.get(report.RULE) != self.rule
 
     @property
     def blocks(self) -> bool:
@@ -69,7 +76,11 @@ class Verdict:
 
 
 def _records(value: Any) -> list[dict[str, Any]]:
-    return [dict(record.data) for record in value.records] if value else []
+    """The rows of a table in metadata, their columns in its order: Dagster stores them sorted by name."""
+    if not value:
+        return []
+    names = [column.name for column in value.schema.columns]
+    return [{name: record.data[name] for name in names} for record in value.records]
 
 
 def newest(instance: dg.DagsterInstance, stage: Stage, character: str | None, workshop: Workshop) -> list[Verdict]:
@@ -180,7 +191,15 @@ def _verdict(
         return Verdict(stage.name, character, md5, check.name, check.blocking, None, "not judged yet", {})
     values = {name: value.value for name, value in evaluation.metadata.items()}
     return Verdict(
-        stage.name, character, md5, check.name, check.blocking, evaluation.passed, evaluation.description or "", values
+        stage.name,
+        character,
+        md5,
+        check.name,
+        check.blocking,
+        evaluation.passed,
+        evaluation.description or "",
+        values,
+        check.rule,
     )
 
 
