@@ -58,7 +58,7 @@ class Production:
         try:
             return self.store.fetch(md5)
         except StoreError as error:
-            raise NoReference(f"the {asset} that {self.name} was made from is not to be had: {error}") from error
+            raise NoReference(f"{asset} of {self.name} is not to be had any more: {error}") from error
 
     def metrics(self, asset: str, character: str | None) -> Mapping[str, float]:
         """The metrics of the version of a model that it was made from. Raises NoReference."""
