@@ -13,7 +13,7 @@ from great_expectations.expectations.expectation import Expectation
 from scipy import stats
 
 from orchestration.checks.findings import Finding, Look, validate
-from orchestration.checks.production import NoReference
+from orchestration.checks.production import NoReference, compared, compared_with_nothing, require_other
 from orchestration.checks.rules import DriftRule
 from orchestration.checks.subject import Subject
 from orchestration.checks.suites import Suite
@@ -29,19 +29,17 @@ def judge(suite: Suite, subject: Subject) -> tuple[list[Finding], dict[str, Any]
     """
     asset, production = subject.stage.name, subject.production
     try:
-        if production.md5(asset) == subject.md5:
-            raise NoReference(f"{production.name} was made from this very version")
+        require_other(production, asset, subject.md5)
         reference = _columns(production.folder(asset) / suite.file, suite)
     except NoReference as reason:
-        return [], {"compared_with": "nothing", "reason": str(reason)}
+        return [], compared_with_nothing(reason)
     now = _columns(subject.folder / suite.file, suite)
     findings = [
         finding
         for name, old, new in _parts(reference, now)
         for finding in _compare(name, old, new, suite.drift, subject.rules.drift)
     ]
-    compared = {"compared_with": f"{asset} of {production.name}", "reference_md5": production.md5(asset)}
-    return findings, compared | {"rows": len(now), "reference_rows": len(reference)}
+    return findings, compared(production, asset) | {"rows": len(now), "reference_rows": len(reference)}
 
 
 def _columns(path: Any, suite: Suite) -> pd.DataFrame:

@@ -11,46 +11,45 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from orchestration.checks.findings import Finding
-from orchestration.checks.production import NoReference
+from orchestration.checks.production import NoReference, compared, compared_with_nothing, require_other
 from orchestration.checks.rules import MetricRule
 from orchestration.checks.subject import Subject
 
-NOT_REPORTED = "not reported"
+NOT_REPORTED = "not reported: there was nothing to measure it on"
 
 
 def judge(subject: Subject) -> tuple[list[Finding], dict[str, Any]]:
     """A finding for each thing that a rule asks of a metric."""
-    reference, compared = _production(subject)
+    reference, facts = _production(subject)
     rules = subject.rules.metrics_of(subject.stage.name)
     findings = list(_finite(subject.metrics))
-    judged = {name: rule for name, rule in rules.items() if name in subject.metrics}
     for name, rule in rules.items():
         if name in subject.metrics:
             if rule.unless not in subject.metrics:
                 findings += _judge(name, rule, subject.metrics, reference)
         elif not (rule.optional or rule.unless in subject.metrics):
             findings.append(Finding("metric_is_reported", name, False, "a number", NOT_REPORTED))
-    if rules and not judged:
-        findings.append(Finding("any_metric_is_reported", ", ".join(rules), False, "one of them", NOT_REPORTED))
-    return findings, compared
+    return findings, facts
 
 
 def _production(subject: Subject) -> tuple[Mapping[str, float], dict[str, Any]]:
     """Production's metrics, and what to say of them."""
     production, asset = subject.production, subject.stage.name
     try:
-        if production.md5(asset) == subject.md5:
-            raise NoReference(f"{production.name} was made from this very version")
+        require_other(production, asset, subject.md5)
         found = production.metrics(asset, subject.character)
     except NoReference as reason:
-        return {}, {"compared_with": "nothing", "reason": str(reason)}
-    return found, {"compared_with": f"{asset} of {production.name}", "reference_md5": production.md5(asset)}
+        return {}, compared_with_nothing(reason)
+    return found, compared(production, asset)
 
 
 def _finite(metrics: Mapping[str, float]) -> Iterator[Finding]:
-    for name, value in metrics.items():
-        if not math.isfinite(value):
-            yield Finding("metric_is_finite", name, False, "a finite number", str(value))
+    """All metrics in one, or each that is not finite."""
+    broken = {name: value for name, value in metrics.items() if not math.isfinite(value)}
+    if not broken:
+        yield Finding("metrics_are_finite", "", True, "finite numbers", f"{len(metrics)} metrics")
+    for name, value in broken.items():
+        yield Finding("metric_is_finite", name, False, "a finite number", str(value))
 
 
 def _judge(

@@ -58,7 +58,7 @@ class Production:
         try:
             return self.store.fetch(md5)
         except StoreError as error:
-            raise NoReference(f"the {asset} that {self.name} was made from is not to be had: {error}") from error
+            raise NoReference(f"{asset} of {self.name} is not to be had any more: {error}") from error
 
     def metrics(self, asset: str, character: str | None) -> Mapping[str, float]:
         """The metrics of the version of a model that it was made from. Raises NoReference."""
@@ -66,6 +66,21 @@ class Production:
         if metadata is None:
             raise NoReference(f"no run is recorded that made the {asset} of {self.name}")
         return numbers(metadata)
+
+
+def require_other(production: Production, asset: str, md5: str) -> None:
+    """Raises NoReference where production was made from exactly this version, or there is none."""
+    if production.md5(asset) == md5:
+        raise NoReference(f"{production.name} was made from this very version")
+
+
+def compared(production: Production, asset: str) -> dict[str, Any]:
+    """What a check says of what it compared with."""
+    return {"compared_with": f"{asset} of {production.name}", "reference_md5": production.md5(asset)}
+
+
+def compared_with_nothing(reason: NoReference) -> dict[str, Any]:
+    return {"compared_with": "nothing", "reason": str(reason)}
 
 
 def _metadata_of(instance: dg.DagsterInstance, asset: str, md5: str, character: str | None) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ MOST_PICTURES = 16
 PICTURE_SIDE = 128
 
 EXPECTATIONS, FAILING_ROWS, FAILING_COUNT, RULE = "expectations", "failing_rows", "failing_count", "rule"
+REFERENCE = "reference_md5"
 """Names in the metadata of a check's result."""
 
 
@@ -39,7 +40,9 @@ def description(findings: Sequence[Finding], facts: Mapping[str, Any]) -> str:
 
 
 def _all_hold(findings: Sequence[Finding]) -> str:
-    return f"all {len(findings)} expectations hold" if findings else "nothing was asked"
+    if not findings:
+        return "nothing was asked"
+    return f"all {len(findings)} expectations hold" if len(findings) > 1 else "its one expectation holds"
 
 
 def _summary(finding: Finding) -> dict[str, Any]:

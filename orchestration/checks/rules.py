@@ -42,7 +42,7 @@ class MetricRule(BaseModel, frozen=True, extra="forbid"):
     behind_production: float | None = Field(default=None, ge=0)
     """How far the metric may stay behind that of the version in production."""
     optional: bool = False
-    """Passed over where the stage does not report it; of all metrics of a stage one must be reported."""
+    """Passed over where the stage does not report it: there may be nothing to measure it on."""
     unless: str = ""
     """Passed over where the stage reports this metric."""
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from orchestration.lineage import Version
     from orchestration.workshop import Workshop
 
-HISTORY = 50
-"""Results of a check that are read at once; those of other characters lie between."""
+HISTORY = 5
+"""Results of a check that are read at once: the newest is nearly always the one, unless other characters were busy."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,13 @@ class Verdict:
     """None: not judged yet."""
     description: str
     metadata: Mapping[str, Any]
+    rule: str = ""
+    """What is asked for now."""
+
+    @property
+    def outdated(self) -> bool:
+        """Was it judged by other rules than those of now?"""
+        return self.passed is not None and self.metadata.get(report.RULE) != self.rule
 
     @property
     def blocks(self) -> bool:
@@ -69,7 +76,11 @@ class Verdict:
 
 
 def _records(value: Any) -> list[dict[str, Any]]:
-    return [dict(record.data) for record in value.records] if value else []
+    """The rows of a table in metadata, their columns in its order: Dagster stores them sorted by name."""
+    if not value:
+        return []
+    names = [column.name for column in value.schema.columns]
+    return [{name: record.data[name] for name in names} for record in value.records]
 
 
 def newest(instance: dg.DagsterInstance, stage: Stage, character: str | None, workshop: Workshop) -> list[Verdict]:
@@ -98,7 +109,7 @@ def judge_again(
     subject, new = subject_of(stage, version, workshop, instance), []
     for check in checks.checks_of(stage, workshop.rules):
         before = evaluation_of(instance, dg.AssetCheckKey(dg.AssetKey(stage.name), check.name), made)
-        if before and _rule(before) == check.rule and not every and (before.passed or not check.blocking):
+        if before and _fact(before, report.RULE) == check.rule and not every and (before.passed or not check.blocking):
             continue
         after = as_evaluation(checks.judge(check, subject), check, made)
         if before and _told(before) == _told(after):
@@ -180,18 +191,27 @@ def _verdict(
         return Verdict(stage.name, character, md5, check.name, check.blocking, None, "not judged yet", {})
     values = {name: value.value for name, value in evaluation.metadata.items()}
     return Verdict(
-        stage.name, character, md5, check.name, check.blocking, evaluation.passed, evaluation.description or "", values
+        stage.name,
+        character,
+        md5,
+        check.name,
+        check.blocking,
+        evaluation.passed,
+        evaluation.description or "",
+        values,
+        check.rule,
     )
 
 
-def _rule(evaluation: AssetCheckEvaluation) -> Any:
-    rule = evaluation.metadata.get(report.RULE)
-    return rule.value if rule else None
+def _fact(evaluation: AssetCheckEvaluation, name: str) -> Any:
+    fact = evaluation.metadata.get(name)
+    return fact.value if fact else None
 
 
 def _told(evaluation: AssetCheckEvaluation) -> tuple[Any, ...]:
     """What would make a new record worth while."""
-    return evaluation.passed, evaluation.description, _rule(evaluation), evaluation.severity
+    facts = [_fact(evaluation, name) for name in (report.RULE, report.REFERENCE)]
+    return evaluation.passed, evaluation.description, evaluation.severity, *facts
 
 
 def as_evaluation(result: dg.AssetCheckResult, check: checks.Check, made: EventLogRecord) -> AssetCheckEvaluation:

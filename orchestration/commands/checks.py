@@ -93,6 +93,7 @@ def document(verdict: Verdict) -> dict[str, Any]:
         "blocking": verdict.blocking,
         "passed": verdict.passed,
         "description": verdict.description,
+        "judged_by_other_rules": verdict.outdated,
         "expectations": verdict.expectations(),
         "failing_rows": verdict.rows(),
         **verdict.facts(),
@@ -108,7 +109,8 @@ def show(found: list[Verdict], every_expectation: bool) -> None:
     for verdict in found:
         mark = MARKS[verdict.passed] if verdict.blocking or verdict.passed else "[yellow]warning[/]"
         name = f"{verdict.asset}/{verdict.character}" if verdict.character else verdict.asset
-        shown.add_row(name, verdict.check, mark, _told(verdict))
+        note = "\nby other rules than those of this profile: --again judges by them" if verdict.outdated else ""
+        shown.add_row(name, verdict.check, mark, _told(verdict) + note)
     screen.print(shown, highlight=False)
     for verdict in found:
         if every_expectation or verdict.passed is False:
@@ -120,8 +122,12 @@ def _told(verdict: Verdict) -> str:
         facts = verdict.facts()
         seen = [f"{facts[name]:,} {name.replace('_', ' ')}" for name in ("rows", "pictures_opened") if name in facts]
         return ", ".join([verdict.description, *seen])
-    failed = [record for record in verdict.expectations() if not record["ok"]]
-    return "\n".join(f"{record['expectation']} {record.get('column', '')}: {record['observed']}" for record in failed)
+    return "\n".join(_failure(record) for record in verdict.expectations() if not record["ok"])
+
+
+def _failure(record: dict[str, Any]) -> str:
+    wanted = f", expected {record['expected']}" if record.get("expected") and not record["failing"] else ""
+    return f"{record['expectation']} {record.get('column', '')}: {record['observed']}{wanted}"
 
 
 def _show_one(verdict: Verdict, every_expectation: bool) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import numpy as np
 import pyarrow as pa
 
@@ -147,14 +148,22 @@ def subject(
     metrics: dict[str, float] | None = None,
 ) -> Subject:
     stage = stage_named(asset)
+    compared_with: Any = production or NothingInProduction()
     return Subject(
         stage,
         "embedded" if stage.by_character else None,
         "new.dir",
         rules or Rules(),
-        production or NothingInProduction(),
+        compared_with,
         {"size": SIZE},
         metrics or {},
         lambda: folder,
         (lambda: CHARACTER) if "character" in stage.code.INPUTS else None,
     )
+
+
+def records(result: dg.AssetCheckResult, name: str) -> list[dict[str, Any]]:
+    """A table of a check's metadata."""
+    table = result.metadata[name]
+    assert isinstance(table, dg.TableMetadataValue)
+    return [dict(record.data) for record in table.records]

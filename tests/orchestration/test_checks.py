@@ -202,7 +202,7 @@ def test_a_photo_set_that_is_refused_as_a_whole_fails_beside_many_good_portraits
 def test_failing_rows_are_in_the_metadata_with_their_number_and_pictures(tmp_path: Path) -> None:
     rows = [face(0), face(3, yaw=120.0), *(face(10 + k, yaw=100.0, source="photos") for k in range(50))]
     result = checks.results(good.subject("aligned_faces", good.write(tmp_path, "aligned_faces", rows)))[0]
-    shown = [dict(record.data) for record in result.metadata[report.FAILING_ROWS].records]
+    shown = good.records(result, report.FAILING_ROWS)
     assert shown[0] == {
         "id": "portraits/3",
         "source": "portraits",
@@ -213,7 +213,7 @@ def test_failing_rows_are_in_the_metadata_with_their_number_and_pictures(tmp_pat
     }
     assert len(shown) == 20 and result.metadata[report.FAILING_COUNT].value == 51
     assert "data:image/jpeg;base64," in str(result.metadata["pictures"].value)
-    summary = {(r.data["expectation"], r.data["column"]): r.data for r in result.metadata["expectations"].records}
+    summary = {(e["expectation"], e["column"]): e for e in good.records(result, report.EXPECTATIONS)}
     assert summary["expect_column_values_to_be_between", "yaw"]["observed"] == "51 of 52 rows fail"
     assert sum(not entry["ok"] for entry in summary.values()) == 1
 

@@ -44,9 +44,9 @@ def test_a_table_that_moved_is_seen_and_shows_how_by_bins(tmp_path: Path) -> Non
     old = good.MadeFrom(table(tmp_path / "old", 3000, 1))
     result = judged(table(tmp_path / "new", 3000, 2, brightness=-0.8), old)
     assert not result.passed and result.severity == dg.AssetCheckSeverity.WARN
-    failed = [r.data["column"] for r in result.metadata["expectations"].records if not r.data["ok"]]
+    failed = [entry["column"] for entry in good.records(result, report.EXPECTATIONS) if not entry["ok"]]
     assert failed == ["brightness"]
-    bins = [record.data["value"] for record in result.metadata[report.FAILING_ROWS].records]
+    bins = [row["value"] for row in good.records(result, report.FAILING_ROWS)]
     assert len(bins) == drift.BINS and bins[0].startswith("… to") and "10% in production, 3" in bins[0]
 
 
@@ -74,7 +74,7 @@ def test_an_old_source_that_changed_is_seen_beside_many_others(tmp_path: Path) -
     portraits = sample(20_000, 1)
     old = good.MadeFrom(together(tmp_path / "old", portraits, sample(500, 2, "photos")))
     new = together(tmp_path / "new", portraits, sample(500, 3, "photos", sharpness=-1.5))
-    failed = [r.data["about"] for r in judged(new, old).metadata["expectations"].records if not r.data["ok"]]
+    failed = [e["about"] for e in good.records(judged(new, old), report.EXPECTATIONS) if not e["ok"]]
     assert len(failed) == 1 and failed[0].startswith("photos;")
 
 

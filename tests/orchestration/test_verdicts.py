@@ -44,7 +44,7 @@ class Runner:
         self.settings, self.instance = settings, instance
         self.lines: list[str] = []
         self.rows = [good.face(0), good.face(1)]
-        faces = fake_stage("faces", ("photos",), tables=("faces",))
+        faces = fake_stage("faces", ("photos",), tables=("faces",), drift=("faces",))
         faces.module.act = lambda out, context: good.write(out, "aligned_faces", self.rows) and None
         self.model = Model("model", ("faces", "character"))
         model = Stage("model", "models", (), "", by_character=True, module=self.model)
@@ -224,7 +224,7 @@ def test_a_model_may_be_a_little_worse_than_production(value: float, passes: boo
     rules = Rules(metrics={"imitator": {"psnr": MetricRule(behind_production=1.0)}})
     production = good.MadeFrom(metrics={"psnr": 5.0})
     findings, facts = metrics.judge(good.subject("imitator", Path(), rules, production, {"psnr": value}))
-    assert [finding.passed for finding in findings] == [passes]
+    assert findings[-1].passed == passes
     assert facts["compared_with"] == "imitator of likeness-embedded 1"
 
 
@@ -254,24 +254,55 @@ def test_an_encoder_is_judged_by_renders_only_where_no_portraits_show_its_charac
     assert all(finding.passed for finding in findings) == passes
 
 
-def test_an_asset_is_compared_with_what_the_registered_production_was_made_from(run: Runner) -> None:
+def put_in_production(run: Runner) -> str:
+    """Register a version that was made from what is newest, and promote it; the md5 of its faces."""
     from orchestration.registry import Registry
     from orchestration.tracking import Tracking
 
-    run()
-    first, faces = latest(run.instance, "model", "embedded"), latest(run.instance, "faces")
-    assert first is not None and faces is not None
+    model, faces = latest(run.instance, "model", "embedded"), latest(run.instance, "faces")
+    assert model is not None and faces is not None
     registry = Registry(Tracking.of(run.settings), "embedded")
     registry.client.create_registered_model(registry.name)
-    for name, value in (("input.model", first.md5), ("input.faces", faces.md5)):
-        registry.client.create_model_version(registry.name, source="file:///nowhere") if name == "input.model" else None
-        registry.client.set_model_version_tag(registry.name, "1", name, value)
+    tags = {"input.model": model.md5, "input.faces": faces.md5}
+    registry.client.create_model_version(registry.name, source="file:///nowhere", tags=tags)
     registry.promote("1")
-    run.model.VERSION, run.model.metrics = "2", {"score": 3.5, "trivial": 2.0}
+    return faces.md5
+
+
+def test_a_model_is_compared_with_the_one_that_production_was_made_from(run: Runner) -> None:
+    run()
+    put_in_production(run)
+    run.model.metrics = {"score": 3.5, "trivial": 2.0}
     Path(run.settings.profile).write_text(RULE % ("", 0.5) + "model: {text: b}\n")
     with pytest.raises(pipeline.StageFailed, match=r"metric_keeps_up_with_production score: 3.5"):
         run()
     assert run.verdict("metrics").facts()["compared_with"] == "model of likeness-embedded 1"
+
+
+def test_faces_that_drift_from_productions_are_a_warning_and_the_run_goes_on(run: Runner) -> None:
+    run.rows = [good.face(number, brightness=0.4 + number / 1500) for number in range(300)]
+    run()
+    put_in_production(run)
+    run.rows = [good.face(number, brightness=0.6 + number / 1500) for number in range(300)]
+    (run.settings.data / "photos" / "new.txt").write_text("a photo")
+    assert run() == ["faces", "model/embedded", "after/embedded"]
+    verdict = run.verdict("faces_drift")
+    assert verdict.passed is False and not verdict.blocks
+    assert verdict.facts()["compared_with"] == "faces of likeness-embedded 1"
+    (line,) = (line for line in run.lines if "warning, check faces_drift" in line)
+    assert "kl_divergence_to_be_less_than brightness" in line
+    assert run() == [], "a warning is no reason to make anything again"
+
+
+def test_faces_whose_reference_was_erased_pass_and_say_so(run: Runner) -> None:
+    run()
+    md5 = put_in_production(run)
+    run.rows = [good.face(2, split="train")]
+    (run.settings.data / "photos" / "new.txt").write_text("a photo")
+    Store.of(run.settings).remove([md5])
+    run(only="faces")
+    verdict = run.verdict("faces_drift")
+    assert verdict.passed and "faces of likeness-embedded 1 is not to be had any more" in verdict.description
 
 
 @pytest.fixture

@@ -61,6 +61,7 @@ def test_all_terms_train_an_encoder_that_loads_again(inputs: dict[str, Path], tm
     metrics, logged = _run(inputs, _config(), tmp_path / "out")
     assert set().union(*logged) == {"identity", "content", "loop", "decay", "supervised"}
     assert {"portraits_r2", "pairs_r2", "pairs_group_accuracy"} <= set(metrics)
+    assert {"portraits_r2_average_face", "pairs_group_accuracy_average_face"} <= set(metrics)
     assert np.isfinite(list(metrics.values())).all()
     loaded = encoder.load(tmp_path / "out")
     schema = Schema.load(small_tables.CHARACTER)

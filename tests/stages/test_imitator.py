@@ -1,10 +1,13 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pytest
 import torch
 
 from engine.schema import Schema
-from stages import imitator
+from models import images
+from stages import imitator, tables
 from stages.context import Context
 from stages.imitator import Config
 from stages.training import Optimiser, Training
@@ -25,10 +28,18 @@ def test_a_tiny_run_learns_repeats_and_loads_again(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         metrics = imitator.run(inputs, config, tmp_path / name, Context(on_metrics=on_metrics))
     assert logged[2] < 0.8 * logged[0]
-    assert set(metrics) == {"l1", "psnr", "psnr_head"} and np.isfinite(list(metrics.values())).all()
+    assert (
+        set(metrics) == {"l1", "psnr", "psnr_head", "psnr_mean_picture"} and np.isfinite(list(metrics.values())).all()
+    )
     for file in ("model.safetensors", "meta.json", "imitator.png"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
     model = imitator.load(tmp_path / "one")
     assert not model.training
     drawn = model(torch.from_numpy(Schema.load(small_tables.CHARACTER).neutral())[None])
     assert drawn.shape == (1, 3, 32, 32)
+
+
+def test_the_baseline_is_what_the_mean_training_picture_scores() -> None:
+    grey = [images.encode_png(np.full((8, 8, 3), level, np.uint8)) for level in (100, 140, 171)]
+    found = imitator.baseline(tables.Pictures(grey[:2], 8), pd.DataFrame({"image": grey[2:]}))
+    assert found["psnr_mean_picture"] == pytest.approx(-20 * np.log10((171 - 120) / 255), abs=0.01)

@@ -1,10 +1,13 @@
 import hashlib
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import torch
 
+from models import images
 from models.parsing import MIRRORED, FaceParser
-from stages import parsing_model
+from stages import parsing_model, tables
 from stages.context import Context
 from stages.parsing_model import Config, augment
 from stages.training import Optimiser, Training, generator_for, read_meta
@@ -41,7 +44,7 @@ def test_a_tiny_run_learns_and_loads_again(tmp_path: Path) -> None:
     out.mkdir()
     metrics = parsing_model.run(inputs, config, out, Context(on_metrics=on_metrics))
     assert logged[-1] < 0.7 * logged[0]
-    assert 0 < metrics["mean_f1"] <= 1
+    assert 0 < metrics["mean_f1"] <= 1 and 0 < metrics["mean_f1_average_map"] <= 1
     assert parsing_model.load(out)(torch.rand(1, 3, 64, 64)).shape == (1, 11, 8, 8)
     assert {p.name for p in out.glob("*.png")} == {"parsing_portraits.png", "parsing_photos.png"}
 
@@ -62,3 +65,15 @@ def test_a_run_starts_from_a_file_of_imagenet_weights_and_says_which(tmp_path: P
     assert kept["classifier.weight"].shape != classifier["classifier.weight"].shape
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     assert read_meta(out)["pretrained"] == {"file": "resnet18.pth", "sha256": sha256}
+
+
+def test_the_baseline_says_at_each_place_what_most_training_maps_have_there() -> None:
+    usual, rare = np.ones((8, 8), np.uint8), np.zeros((8, 8), np.uint8)
+    usual[:4] = 7
+    usual_map, rare_map = images.encode_png(usual), images.encode_png(rare)
+    train = tables.Pictures([usual_map, rare_map, usual_map], 8, labels=True)
+    pictures = [images.encode_png(np.zeros((8, 8, 3), np.uint8))]
+    seen = pd.DataFrame({"image": pictures, "labels": [usual_map]})
+    assert parsing_model.baseline(train, seen, 8) == {"mean_f1_average_map": 1.0}
+    unseen = pd.DataFrame({"image": pictures, "labels": [images.encode_png(usual[::-1])]})
+    assert parsing_model.baseline(train, unseen, 8) == {"mean_f1_average_map": 0.0}
