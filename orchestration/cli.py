@@ -135,7 +135,8 @@ def _print_scorecard(settings: Settings, card: dict[str, Any], detailed: bool) -
     from orchestration.scorecards import page, table
     from orchestration.store import Store
 
-    wide_screen(110).print(table(card, detailed))
+    compared = bool((card.get("production") or {}).get("differences"))
+    wide_screen(150 if compared else 110).print(table(card, detailed))
     screen.print(f"with pictures: {page(Store.of(settings), settings.character)}", soft_wrap=True, highlight=False)
 
 
