@@ -15,13 +15,15 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.reconstruct import ReconstructableJob
 
-from orchestration import executors, pipeline
+from orchestration import executors, pipeline, production
+from orchestration.catalog import STAGES
 from orchestration.executors import POOL
 from orchestration.instance import open_instance
 from orchestration.settings import Settings
 from tests.orchestration.cluster_graph import MODULE, graph
 from tests.orchestration.conftest import make_project
 from tests.orchestration.ray_head import ray_head
+from tests.orchestration.test_smoke_graph import Project
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 GPUS, CPUS = 2, 32
@@ -117,3 +119,17 @@ def _process_that_waits(file: Path) -> int:
         assert time.monotonic() < deadline, f"{file.name} did not come"
         time.sleep(0.2)
     return json.loads(file.read_text())["process"]
+
+
+def test_likeness_run_makes_the_real_graph_on_ray(
+    address: str, gathered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"EXECUTOR": "ray", "RAY_ADDRESS": address, "GPU_STEPS": str(GPUS)}.items():
+        monkeypatch.setenv(f"LIKENESS_{name}", value)
+    project = Project(tmp_path)
+    stages = (*STAGES, production.STAGE)
+    made = json.loads(project("run", "--json"))["made"]
+    assert made == [f"{each.name}/embedded" if each.by_character else each.name for each in stages]
+    with open_instance(Settings(root=tmp_path)) as instance:
+        for run in instance.get_runs():
+            assert any("in Ray job dagster-step-" in entry.message for entry in instance.all_logs(run.run_id)), run
