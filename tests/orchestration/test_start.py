@@ -172,8 +172,13 @@ def test_a_killed_code_server_answers_again(platform: Platform) -> None:
     wait_until(lambda: services.serves_code(socket_file), AGAIN_WITHIN, platform.log)
     query = json.dumps({"query": "{ assetNodes { assetKey { path } } }"}).encode()
     request = urllib.request.Request(f"{platform.dagster}/graphql", query, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        assert len(json.load(answer)["data"]["assetNodes"]) > 8
+
+    def assets() -> int:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return len(json.load(answer)["data"]["assetNodes"])
+
+    # The webserver asks the new one for its graph when it has noticed it.
+    wait_until(lambda: assets() > 8, AGAIN_WITHIN, platform.log)
 
 
 def test_sigterm_ends_everything_and_it_starts_again(platform: Platform) -> None:
