@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 BENCH := .venv-bench
 S3 := .venv-s3
 TORCH := $(shell grep '^torch==' requirements.lock)
+# A file of tests stays in one process, which makes what its tests share once.
+PARALLEL := -n 2 --dist loadfile
 PORTRAIT := data/photos/collins/astronaut.png
 
 .PHONY: help setup run test test-integration lint bench-render bench-orchestration
@@ -20,11 +22,11 @@ run: setup  ## The pipeline (profile quickstart), then a character from a real p
 
 test: setup node_modules/.stamp-dev  ## Unit tests and the smoke graph
 	$(BIN)/likeness inputs
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL)
 
 test-integration: setup $(S3)/.stamp  ## What needs servers, Ray or a browser
 	$(BIN)/likeness inputs
-	$(BIN)/pytest -m integration
+	$(BIN)/pytest -m integration $(PARALLEL)
 
 lint: setup node_modules/.stamp-dev  ## Style and types
 	$(BIN)/ruff check .

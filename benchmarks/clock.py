@@ -85,8 +85,10 @@ class Clock:
 
 def install(clock: Clock) -> None:
     """Put the clocks around what the assets call."""
-    from orchestration import checks, definitions, pipeline, production, scorecards, shown, tracking, workshop
-    from orchestration.registry import Registry
+    from orchestration import checks, definitions, pipeline, tracking, workshop
+    from orchestration.pages import shown
+    from orchestration.promotion import production, scorecards
+    from orchestration.promotion.registry import Registry
     from orchestration.store import Store
 
     clock.around(pipeline, "run", DAGSTER)

@@ -30,7 +30,7 @@ from orchestration.definitions import build, make_workshop
 from orchestration.instance import only_runner
 from orchestration.pipeline import StageFailed
 from orchestration.progress import Progress, duration
-from orchestration.scorecards import scores
+from orchestration.promotion.scorecards import scores
 from orchestration.settings import Settings
 from orchestration.staleness import why_not_fresh
 from orchestration.store import replace_folder

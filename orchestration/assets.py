@@ -16,13 +16,15 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel
 
-from orchestration import checks, executors, production
-from orchestration.automation import retrain
+from orchestration import checks
 from orchestration.catalog import SOURCES, Stage
 from orchestration.configuration import code_version
+from orchestration.execution import executors
+from orchestration.pages.shown import code_of
 from orchestration.progress import into_log
-from orchestration.recovery import RETRY_POLICY, only_what_can_recover
-from orchestration.shown import code_of
+from orchestration.promotion import production
+from orchestration.retraining.automation import retrain
+from orchestration.retraining.recovery import RETRY_POLICY, only_what_can_recover
 from orchestration.tracking import Tracking
 from orchestration.workshop import EMBEDDED, Workshop, run_stage
 

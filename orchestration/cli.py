@@ -82,10 +82,11 @@ def run(
     `likeness dagster` shows the runs.
     """
     from engine.character import Character as EngineCharacter
-    from orchestration import pipeline, production
+    from orchestration import pipeline
     from orchestration.catalog import STAGES
     from orchestration.doctor import require_machine
     from orchestration.instance import open_instance
+    from orchestration.promotion import production
 
     require_machine()
     settings = get_settings(profile, character)
@@ -124,7 +125,7 @@ def run(
 
 
 def _scorecard(settings: Settings, instance: Any) -> dict[str, Any]:
-    from orchestration.scorecards import compare
+    from orchestration.promotion.scorecards import compare
     from orchestration.store import Store
     from orchestration.tracking import Tracking
 
@@ -132,7 +133,7 @@ def _scorecard(settings: Settings, instance: Any) -> dict[str, Any]:
 
 
 def _print_scorecard(settings: Settings, card: dict[str, Any], detailed: bool) -> None:
-    from orchestration.scorecards import page, table
+    from orchestration.promotion.scorecards import page, table
     from orchestration.store import Store
 
     compared = bool((card.get("production") or {}).get("differences"))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestration.progress import Progress
-from orchestration.registry import PRODUCTION, Registry, provenance
+from orchestration.promotion.registry import PRODUCTION, Registry, provenance
 from orchestration.settings import Settings
 from orchestration.store import replace_folder
 

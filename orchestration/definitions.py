@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from orchestration import notifications, production, retraining
 from orchestration.assets import all_assets
 from orchestration.catalog import STAGES, Stage
 from orchestration.configuration import resolve, resolve_checks
-from orchestration.executors import executor
+from orchestration.execution.executors import executor
 from orchestration.progress import Progress
+from orchestration.promotion import production
+from orchestration.retraining import notifications, sensors
 from orchestration.settings import Settings
 from orchestration.tracking import Tracking
 from orchestration.workshop import Workshop
@@ -20,7 +21,7 @@ def build(
 ) -> dg.Definitions:
     """The graph of these stages under the settings' profile. Raises ProfileError, BadSchedule or BadNotifier."""
     workshop = make_workshop(settings, stages)
-    retrains = retraining.parts(settings, workshop)
+    retrains = sensors.parts(settings, workshop)
     return dg.Definitions(
         assets=[*all_assets(stages, resolve(settings.profile, stages), workshop), retrains.look],
         jobs=retrains.jobs,

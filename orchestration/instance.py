@@ -14,7 +14,8 @@ from typing import IO
 import dagster as dg
 import yaml
 
-from orchestration import database, executors
+from orchestration.execution import executors
+from orchestration.servers import database
 from orchestration.settings import Settings
 
 QUIET = """\
@@ -37,7 +38,7 @@ concurrency:
           applyLimitPerUniqueValue: true
         limit: 1
 """
-# Steps retry by themselves (orchestration/recovery.py); this is for a run whose worker died.
+# Steps retry by themselves (orchestration/retraining/recovery.py); this is for a run whose worker died.
 RECOVERY = """\
 run_monitoring:
   enabled: true
@@ -49,7 +50,7 @@ run_retries:
   max_retries: 2
   retry_on_asset_or_op_failure: false
 run_launcher:
-  module: orchestration.launcher
+  module: orchestration.retraining.launcher
   class: WatchedRunLauncher
 """
 DAEMON = """\

@@ -13,13 +13,14 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration import executors, lineage
+from orchestration import lineage
 from orchestration.catalog import Stage
 from orchestration.checks import verdicts
 from orchestration.definitions import build, make_workshop
+from orchestration.execution import executors
 from orchestration.instance import RUN_TAG, only_runner
 from orchestration.progress import Progress, duration
-from orchestration.recovery import why_it_failed
+from orchestration.retraining.recovery import why_it_failed
 from orchestration.settings import Settings
 from orchestration.staleness import why_stale
 from orchestration.workshop import Workshop, title

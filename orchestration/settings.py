@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     look_seconds: PositiveInt = 60
     """How often the daemon looks for new photos and changed characters; two looks alike start something."""
     notify: str = "log"
-    """Who hears of failures, promotions and refusals; several by commas: orchestration/notifications.py."""
+    """Who hears of failures, promotions and refusals; several by commas: orchestration/retraining/notifications.py."""
     dagster_url: str = ""
     """Where people open Dagster's pages, for links in notifications."""
 
@@ -130,7 +130,7 @@ class Settings(BaseSettings):
         """Where MLflow, or the server of it, keeps its tables: beside Dagster's in PostgreSQL, or SQLite."""
         if not self.database:
             return f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
-        from orchestration.database import MLFLOW_SCHEMA, in_schema
+        from orchestration.servers.database import MLFLOW_SCHEMA, in_schema
 
         return in_schema(self.database, MLFLOW_SCHEMA)
 

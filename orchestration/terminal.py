@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from rich.console import Console
 
-from orchestration import database
+from orchestration.servers import database
 from orchestration.settings import Settings
 
 screen = Console()
@@ -35,23 +35,23 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from engine.character import CharacterError
     from engine.schema import SchemaError
     from engine.sheets import SheetError
-    from orchestration.comparison import NotComparable
     from orchestration.configuration import ProfileError
     from orchestration.creation import CreationError
-    from orchestration.database import DatabaseError
     from orchestration.doctor import NotReady
-    from orchestration.executors import ExecutorError
+    from orchestration.execution.executors import ExecutorError
     from orchestration.export import ExportError
     from orchestration.instance import AlreadyRunning, InstanceError
-    from orchestration.ledger import RegistryError
     from orchestration.lineage.drawing import PictureError
+    from orchestration.lineage.restoring import RestoreError
     from orchestration.lineage.targets import TargetError
-    from orchestration.notifications import BadNotifier
     from orchestration.pipeline import StageFailed, UnknownAsset
-    from orchestration.restoring import RestoreError
-    from orchestration.retraining import BadSchedule
-    from orchestration.scorecards import NoScorecard
-    from orchestration.services import ServiceError
+    from orchestration.promotion.comparison import NotComparable
+    from orchestration.promotion.ledger import RegistryError
+    from orchestration.promotion.scorecards import NoScorecard
+    from orchestration.retraining.notifications import BadNotifier
+    from orchestration.retraining.sensors import BadSchedule
+    from orchestration.servers.database import DatabaseError
+    from orchestration.servers.services import ServiceError
     from orchestration.store import StoreError
     from orchestration.tracking import TrackingUnreachable
     from orchestration.workshop import SourceMissing
@@ -147,8 +147,8 @@ def get_settings(profile: str = "", character: str = "") -> Settings:
 
 
 def get_registry(settings: Settings) -> Any:
-    from orchestration.ledger import impatient
-    from orchestration.registry import Registry
+    from orchestration.promotion.ledger import impatient
+    from orchestration.promotion.registry import Registry
     from orchestration.tracking import Tracking
 
     impatient()

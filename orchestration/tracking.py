@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import dagster as dg
 
-from orchestration import database, services
-from orchestration.charts import Curve
+from orchestration.pages.charts import Curve
+from orchestration.servers import database, services
 from orchestration.settings import Settings
 
 if TYPE_CHECKING:

@@ -14,14 +14,16 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel
 
-from orchestration import checks, comparison, lineage, shown
+from orchestration import checks, lineage
 from orchestration.catalog import SOURCES, Stage
 from orchestration.checks import verdicts
 from orchestration.checks.rules import Rules
 from orchestration.checks.subject import Subject
 from orchestration.configuration import config_hash, flatten
-from orchestration.ledger import Ledger, model_name
+from orchestration.pages import shown
 from orchestration.progress import Progress
+from orchestration.promotion import comparison
+from orchestration.promotion.ledger import Ledger, model_name
 from orchestration.settings import Settings
 from orchestration.store import RemoteDown, Store, StoreError
 from orchestration.tracking import TrackedRun, Tracking

@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration import lineage
-from orchestration.registry import PRODUCTION, Registry
+from orchestration.promotion.registry import PRODUCTION, Registry
 from orchestration.store import Store
 
 PAGE = 100

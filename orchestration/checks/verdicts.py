@@ -147,7 +147,7 @@ def subject_of(stage: Stage, version: Version, workshop: Workshop, instance: dg.
 
 def production_of(workshop: Workshop, instance: dg.DagsterInstance, character: str | None) -> Production:
     """The version in production that an asset is compared with: what all characters share, with the embedded one's."""
-    from orchestration.registry import Registry
+    from orchestration.promotion.registry import Registry
     from orchestration.tracking import Tracking
     from orchestration.workshop import EMBEDDED
 

@@ -53,10 +53,11 @@ def ablate(
     Writes `ablations.md` (the table) and `ablations.png` (the same photos drawn by each variant). What was made once is
     not made again; interrupted, the same command goes on. The pipeline's own results and models stay as they are.
     """
-    from orchestration import ablations, production
+    from orchestration import ablations
     from orchestration.catalog import STAGES
     from orchestration.doctor import require_machine
     from orchestration.instance import open_instance
+    from orchestration.promotion import production
 
     require_machine()
     settings = get_settings(profile, character)

@@ -25,7 +25,7 @@ from orchestration.terminal import (
 )
 
 if TYPE_CHECKING:
-    from orchestration.forgetting import Plan as ForgetPlan
+    from orchestration.lineage.forgetting import Plan as ForgetPlan
     from orchestration.lineage.photos import Photo, Trace
     from orchestration.settings import Settings
 
@@ -92,9 +92,9 @@ def restore(
     What is there already and proves to be right is left alone, so an interrupted restore goes on. When bytes are gone,
     it says which and why, restores all others, and exits with 1.
     """
+    from orchestration.lineage.restoring import document_of
+    from orchestration.lineage.restoring import restore as bring_back
     from orchestration.lineage.targets import TargetError, find_version
-    from orchestration.restoring import document_of
-    from orchestration.restoring import restore as bring_back
 
     with _opened(character) as project, shown_progress() as progress:
         found = find_version(target, project.settings, project.records)
@@ -139,8 +139,8 @@ def forget(
     Dagster; lists which models were trained on it and must be retrained. Nothing brings it back: `restore` then names
     what was erased. Interrupted, the same command finishes; other machines' caches are cleared by running it there.
     """
-    from orchestration.cleaning import nothing_runs
-    from orchestration.forgetting import Forgetting
+    from orchestration.lineage.cleaning import nothing_runs
+    from orchestration.lineage.forgetting import Forgetting
 
     with _opened() as project, nothing_runs(project.settings, project.instance):
         forgetting = Forgetting(project.settings, project.instance, project.album)
@@ -174,7 +174,7 @@ def clean(
 
     Every registered version, rejected ones too, can still be restored afterwards. Refuses while a run is at work.
     """
-    from orchestration import cleaning
+    from orchestration.lineage import cleaning
 
     with _opened() as project, cleaning.nothing_runs(project.settings, project.instance):
         with shown_progress() as progress:
@@ -279,7 +279,7 @@ def _print_photo(photo: Photo) -> None:
 
 
 def _print_plan(plan: ForgetPlan) -> None:
-    from orchestration.forgetting import retrain_command
+    from orchestration.lineage.forgetting import retrain_command
 
     _print_trace(plan.trace)
     table = Table(title="To be erased", title_justify="left")

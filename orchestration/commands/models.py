@@ -26,7 +26,7 @@ from orchestration.terminal import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from orchestration.gate import Verdict
+    from orchestration.promotion.gate import Verdict
 
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason; it is recorded.")]
 
@@ -145,9 +145,9 @@ def promote(
     back by **--force --why** alone.
     """
     from orchestration.configuration import resolve_one
-    from orchestration.gate import Config
-    from orchestration.promotion import Refused
-    from orchestration.promotion import promote as promote_version
+    from orchestration.promotion.by_hand import Refused
+    from orchestration.promotion.by_hand import promote as promote_version
+    from orchestration.promotion.gate import Config
 
     settings = get_settings(profile, character)
     registry, config = get_registry(settings), resolve_one(settings.profile, "production_encoder", Config)
@@ -168,11 +168,11 @@ def promote(
 
 
 def _compare(settings: Any, registry: Any, version: str) -> None:
-    from orchestration import production
     from orchestration.catalog import STAGES
-    from orchestration.comparison import with_production
     from orchestration.definitions import make_workshop
     from orchestration.instance import open_instance
+    from orchestration.promotion import production
+    from orchestration.promotion.comparison import with_production
 
     workshop = make_workshop(settings, (*STAGES, production.STAGE))
     with libraries_into_log(settings), shown_progress() as progress, open_instance(settings) as instance:
@@ -182,7 +182,7 @@ def _compare(settings: Any, registry: Any, version: str) -> None:
 def _show_verdict(verdict: Verdict, as_json: bool, about: Mapping[str, Any]) -> None:
     from rich.table import Table
 
-    from orchestration.gate import COLUMNS, cells_of
+    from orchestration.promotion.gate import COLUMNS, cells_of
 
     if as_json:
         print_json({**about, **verdict.document()})
@@ -202,7 +202,7 @@ def rollback(why: Why = "", character: Character = "", as_json: AsJson = False) 
     """Go back to the version that was in production **before**, in a second; the one left is marked as rejected and is
     not promoted again by itself.
     """
-    from orchestration.ledger import Ledger, RegistryError, user
+    from orchestration.promotion.ledger import Ledger, RegistryError, user
 
     settings = get_settings(character=character)
     ledger = Ledger.of(settings, settings.character)

@@ -70,7 +70,7 @@ def start(
     A server that dies is started again; logs are in **.likeness/logs/**. `likeness run`, `create` and all other
     commands work beside it on the same stores.
     """
-    from orchestration import services
+    from orchestration.servers import services
 
     where = services.Addresses(host, port, mlflow_port)
     services.start(get_settings(profile), where, lambda line: notes().print(line, soft_wrap=True))

@@ -12,9 +12,9 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration import services
 from orchestration.doctor.finding import Finding
 from orchestration.doctor.stores import is_held
+from orchestration.servers import services
 from orchestration.settings import Settings
 
 SECONDS, BEATS_WITHIN, SKEW = 4.0, 120.0, 60.0

@@ -22,7 +22,7 @@ from orchestration.catalog import Stage
 from orchestration.cli import app
 from orchestration.lineage import latest
 from orchestration.progress import Progress
-from orchestration.registry import Registry
+from orchestration.promotion.registry import Registry
 from orchestration.settings import Settings
 from orchestration.tracking import Tracking
 

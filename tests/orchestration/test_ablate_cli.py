@@ -9,12 +9,13 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
-from orchestration import ablations, pipeline, production
+from orchestration import ablations, pipeline
 from orchestration.ablations import EXPERIMENT, AblationError, Outcome
 from orchestration.catalog import STAGES, Stage
 from orchestration.cli import app
 from orchestration.configuration import profile_names, resolve
 from orchestration.progress import Progress
+from orchestration.promotion import production
 from orchestration.settings import Settings
 from orchestration.tracking import Tracking
 from tests.orchestration.conftest import Concatenate

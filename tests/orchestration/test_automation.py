@@ -6,11 +6,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from orchestration import pipeline, retraining
+from orchestration import pipeline
 from orchestration.catalog import Stage
 from orchestration.definitions import build
 from orchestration.instance import AlreadyRunning, only_runner
 from orchestration.progress import Progress
+from orchestration.retraining import sensors
 from orchestration.settings import Settings
 
 ALL = ["portraits", "faces", "pairs/embedded", "encoder/embedded"]
@@ -72,7 +73,7 @@ class Daemon:
     def look(self) -> dict[str, Any]:
         """The look that the sensor or the schedule asks for; what it found."""
         self.definitions = build(self.settings, self.stages, Progress(lambda line: None))
-        result = self.definitions.resolve_job_def(retraining.JOB).execute_in_process(
+        result = self.definitions.resolve_job_def(sensors.JOB).execute_in_process(
             instance=self.instance, run_config=pipeline.QUIET
         )
         (event,) = result.get_asset_materialization_events()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestration import cleaning
 from orchestration.instance import only_runner
-from orchestration.registry import Registry
+from orchestration.lineage import cleaning
+from orchestration.promotion.registry import Registry
 from orchestration.store import Store
 from orchestration.tracking import Tracking
 from tests.orchestration.faces import Project

@@ -15,9 +15,10 @@ import dagster as dg
 import pytest
 import yaml
 
-from orchestration import pipeline, retraining
+from orchestration import pipeline
 from orchestration.instance import LOOK_TAG, dagster_yaml, open_instance
 from orchestration.progress import Progress
+from orchestration.retraining import sensors
 from orchestration.settings import REPOSITORY, Settings
 from tests.orchestration.conftest import make_project
 
@@ -88,7 +89,7 @@ class Daemon:
     def made(self) -> dict[str, int]:
         """Materialisations by asset, looks aside."""
         with open_instance(self.settings) as instance:
-            keys = [key for key in instance.all_asset_keys() if key.to_user_string() != retraining.LOOK]
+            keys = [key for key in instance.all_asset_keys() if key.to_user_string() != sensors.LOOK]
             counts = {
                 key.to_user_string(): len(
                     instance.fetch_materializations(dg.AssetRecordsFilter(key), limit=100).records
@@ -121,7 +122,7 @@ class Daemon:
         return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
     def freshness(self) -> str:
-        key = dg.AssetKey(retraining.LOOK)
+        key = dg.AssetKey(sensors.LOOK)
         with open_instance(self.settings) as instance:
             record = instance.get_freshness_state_records([key]).get(key)
         return record.freshness_state.value if record else ""
@@ -237,7 +238,7 @@ def test_two_runs_of_one_character_wait_for_each_other(daemon: Daemon) -> None:
     before = daemon.made()
     command = [sys.executable, "-m", "dagster", "job", "launch", "-m", "tests.orchestration.daemon_project"]
     for _ in range(2):
-        launch = [*command, "-j", retraining.JOB, "--tags", json.dumps({"dagster/partition": "embedded"})]
+        launch = [*command, "-j", sensors.JOB, "--tags", json.dumps({"dagster/partition": "embedded"})]
         subprocess.run(launch, cwd=REPOSITORY, env=daemon.environment, check=True, capture_output=True)
     done = [dg.DagsterRunStatus.SUCCESS]
 

@@ -10,7 +10,7 @@ import dagster as dg
 import orchestration
 from orchestration.catalog import Stage
 from orchestration.definitions import build
-from orchestration.executors import executor
+from orchestration.execution.executors import executor
 from orchestration.settings import REPOSITORY, Settings
 
 GRAPH = {

@@ -15,7 +15,7 @@ from dagster_k8s.job import construct_dagster_k8s_job, get_user_defined_k8s_conf
 
 from orchestration.catalog import STAGES, Resources, Stage
 from orchestration.definitions import build
-from orchestration.executors import (
+from orchestration.execution.executors import (
     ExecutorError,
     check_names,
     executor,
@@ -25,7 +25,7 @@ from orchestration.executors import (
     resources_of,
     step_environment,
 )
-from orchestration.production import NAME
+from orchestration.promotion.production import NAME
 from orchestration.settings import Settings
 from tests.orchestration.conftest import stage
 
@@ -252,7 +252,7 @@ class _Silent:
 
 
 def test_a_ray_that_went_away_is_waited_for_but_not_for_ever() -> None:
-    from orchestration.ray_steps import PatientHandler
+    from orchestration.execution.ray_steps import PatientHandler
 
     context: Any = None
     handler: Any = _Silent()

@@ -10,8 +10,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from orchestration import forgetting
 from orchestration.instance import RUN_TAG, only_runner
+from orchestration.lineage import forgetting
 from orchestration.lineage.ledger import KEY
 from orchestration.settings import REPOSITORY, Settings
 from orchestration.store import Store, StoreError, pointed_md5
@@ -173,7 +173,7 @@ def test_it_waits_for_no_run_and_tears_none(project: Project) -> None:
 
 KILLED = """
 import os, sys
-from orchestration import forgetting
+from orchestration.lineage import forgetting
 from orchestration.cli import app
 setattr(forgetting.Forgetting, "_erase_tracked", lambda self, plan: os._exit(9))
 app(["forget", "ann/one.jpg", "--yes", "--why", "asked to"])

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from orchestration.configuration import ProfileError, resolve_one
-from orchestration.gate import Config, Margin, judge, markdown
+from orchestration.promotion.gate import Config, Margin, judge, markdown
 
 SIMILARITY = "likeness.similarity"
 

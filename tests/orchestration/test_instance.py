@@ -6,8 +6,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from orchestration.database import in_schema
 from orchestration.instance import InstanceError, write_config
+from orchestration.servers.database import in_schema
 from orchestration.settings import Settings
 
 URL = "postgresql://studio@db.studio:5433/likeness"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from orchestration.ledger import Book, Calls, Ledger, Move, RegistryError, ServerBook, State
+from orchestration.promotion.ledger import Book, Calls, Ledger, Move, RegistryError, ServerBook, State
 from orchestration.settings import REPOSITORY, Settings
 
 NAME = "likeness-embedded"
@@ -137,7 +137,7 @@ def test_aliases_that_were_there_before_any_record_are_followed(ledger: Ledger) 
 
 KILLED = """
 import os, sys
-from orchestration import ledger
+from orchestration.promotion import ledger
 from tests.orchestration.test_ledger import CallByCall
 
 def die(*_):
@@ -174,7 +174,7 @@ def test_killed_just_before_production_moves_it_is_as_if_nothing_had_been_done(l
 def test_promotions_at_once_end_in_one_of_them_with_another_version_as_previous(ledger: Ledger) -> None:
     ledger.promote("1", "anna", "")
     script = (
-        "import sys; from orchestration.ledger import Ledger, RegistryError\n"
+        "import sys; from orchestration.promotion.ledger import Ledger, RegistryError\n"
         "from tests.orchestration.test_ledger import CallByCall\n"
         "kind, uri, version = sys.argv[1:]\n"
         "ledger = (Ledger if kind == 'database' else CallByCall)(uri, 'likeness-embedded')\n"

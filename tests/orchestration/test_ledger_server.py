@@ -14,7 +14,7 @@ import pytest
 import requests
 from mlflow import MlflowClient
 
-from orchestration.ledger import Ledger
+from orchestration.promotion.ledger import Ledger
 from orchestration.settings import REPOSITORY, Settings
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]

@@ -13,8 +13,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from orchestration import notifications
-from orchestration.notifications import BadNotifier, Notice, tell
+from orchestration.retraining import notifications
+from orchestration.retraining.notifications import BadNotifier, Notice, tell
 from orchestration.settings import Settings
 
 LOG = logging.getLogger("test")

@@ -16,12 +16,13 @@ import dagster as dg
 import pytest
 import yaml
 
-from orchestration import database, pipeline
+from orchestration import pipeline
 from orchestration.catalog import Stage
-from orchestration.database import DatabaseError
 from orchestration.instance import open_instance
 from orchestration.pipeline import Outcome
 from orchestration.progress import Progress
+from orchestration.servers import database
+from orchestration.servers.database import DatabaseError
 from orchestration.settings import REPOSITORY, Settings
 from orchestration.tracking import Tracking
 from tests.orchestration.conftest import make_project
@@ -99,7 +100,8 @@ def test_a_server_killed_in_a_stage_is_named_and_the_next_run_goes_on(
 def test_two_processes_that_begin_with_an_empty_database_lose_nothing(project: Settings) -> None:
     code = """
 import sys
-from orchestration import executors, pipeline
+from orchestration import pipeline
+from orchestration.execution import executors
 from orchestration.instance import open_instance
 from orchestration.settings import Settings
 from tests.orchestration.cluster_graph import MODULE, graph

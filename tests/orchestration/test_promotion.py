@@ -12,11 +12,12 @@ from mlflow import MlflowClient
 from typer.testing import CliRunner, Result
 
 from engine.schema import SCHEMA_FILE
-from orchestration import comparison, lineage, packing, pipeline, production
+from orchestration import lineage, pipeline
 from orchestration.catalog import Stage
 from orchestration.cli import app
 from orchestration.progress import Progress
-from orchestration.registry import Registry
+from orchestration.promotion import comparison, packing, production
+from orchestration.promotion.registry import Registry
 from orchestration.settings import Settings
 from orchestration.store import Store
 from orchestration.tracking import Tracking

@@ -15,10 +15,12 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.reconstruct import ReconstructableJob
 
-from orchestration import executors, pipeline, production
+from orchestration import pipeline
 from orchestration.catalog import STAGES
-from orchestration.executors import POOL
+from orchestration.execution import executors
+from orchestration.execution.executors import POOL
 from orchestration.instance import open_instance
+from orchestration.promotion import production
 from orchestration.settings import Settings
 from tests.orchestration.cluster_graph import MODULE, graph
 from tests.orchestration.conftest import make_project

@@ -11,11 +11,12 @@ import dagster as dg
 import pytest
 import yaml
 
-from orchestration import assets, recovery
+from orchestration import assets
 from orchestration.definitions import build
 from orchestration.instance import AlreadyRunning, dagster_yaml, is_ours, lacking, only_runner, open_instance
-from orchestration.launcher import WatchedRunLauncher
 from orchestration.pipeline import QUIET
+from orchestration.retraining import recovery
+from orchestration.retraining.launcher import WatchedRunLauncher
 from orchestration.settings import Settings
 from orchestration.store import StoreError
 from tests.orchestration.conftest import stage

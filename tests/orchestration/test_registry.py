@@ -19,10 +19,11 @@ from models.encoder import Architecture, Encoder
 from models.identity import IdentityModel
 from models.imitator import Imitator
 from models.parsing import FaceParser
-from orchestration import creation, packing
-from orchestration.ledger import RegistryError
+from orchestration import creation
 from orchestration.progress import Progress
-from orchestration.registry import Registry
+from orchestration.promotion import packing
+from orchestration.promotion.ledger import RegistryError
+from orchestration.promotion.registry import Registry
 from orchestration.settings import REPOSITORY, Settings
 from orchestration.tracking import Tracking
 from stages.inputs import package_folder

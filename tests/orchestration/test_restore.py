@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.restoring import file_md5
+from orchestration.lineage.restoring import file_md5
 from orchestration.store import Store
 from tests.orchestration.faces import Project
 

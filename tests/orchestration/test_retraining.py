@@ -5,11 +5,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from orchestration import retraining
 from orchestration.catalog import Stage
 from orchestration.definitions import build
 from orchestration.lineage import observe
-from orchestration.retraining import BadSchedule, decide, fingerprint
+from orchestration.retraining import sensors
+from orchestration.retraining.sensors import BadSchedule, decide, fingerprint
 from orchestration.settings import Settings
 from orchestration.staleness import why_not_fresh
 
@@ -74,7 +74,7 @@ def test_a_fingerprint_sees_names_sizes_and_times_and_reads_no_bytes(tmp_path: P
 def test_the_sensor_says_what_to_do_where_nothing_was_ever_run(
     settings: Settings, instance: dg.DagsterInstance, stages: tuple[Stage, ...]
 ) -> None:
-    sensor = build(settings, stages).resolve_sensor_def(retraining.SENSOR)
+    sensor = build(settings, stages).resolve_sensor_def(sensors.SENSOR)
     tick = sensor.evaluate_tick(dg.build_sensor_context(instance))
     assert tick.skip_message == "no source was ever looked at: start with `likeness run`"
 
@@ -84,7 +84,7 @@ def test_a_missing_source_is_a_reason_to_skip_and_no_error(
 ) -> None:
     observe(instance, "photos", "0.dir")
     (settings.data / "photos").rename(settings.data / "elsewhere")
-    sensor = build(settings, stages).resolve_sensor_def(retraining.SENSOR)
+    sensor = build(settings, stages).resolve_sensor_def(sensors.SENSOR)
     tick = sensor.evaluate_tick(dg.build_sensor_context(instance))
     assert "photos is missing" in str(tick.skip_message)
 
@@ -96,7 +96,7 @@ def test_conditions_are_evaluated_in_the_code_server_and_ask_for_one_run_a_wave(
     for source in ("embedded", "photos"):
         observe(instance, source, "0.dir")
     observe(instance, "characters", "0.dir", "embedded")
-    sensor = definitions.resolve_sensor_def(retraining.AUTOMATION)
+    sensor = definitions.resolve_sensor_def(sensors.AUTOMATION)
     context = dg.build_sensor_context(instance, repository_def=definitions.get_repository_def())
     tick = sensor.evaluate_tick(context)
     asked = {
@@ -112,7 +112,7 @@ def test_the_weekly_schedule_asks_for_a_look_in_its_time_zone(
     settings: Settings, instance: dg.DagsterInstance, stages: tuple[Stage, ...]
 ) -> None:
     own = settings.model_copy(update={"retrain_cron": "30 4 * * 6", "retrain_timezone": "Europe/Berlin"})
-    schedule = build(own, stages).resolve_schedule_def(retraining.SCHEDULE)
+    schedule = build(own, stages).resolve_schedule_def(sensors.SCHEDULE)
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("30 4 * * 6", "Europe/Berlin")
     assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
     assert len(schedule.evaluate_tick(dg.build_schedule_context(instance)).run_requests or ()) == 1
@@ -121,9 +121,9 @@ def test_the_weekly_schedule_asks_for_a_look_in_its_time_zone(
 def test_automation_can_be_off_from_the_start(settings: Settings, stages: tuple[Stage, ...]) -> None:
     definitions = build(settings.model_copy(update={"automation": "off"}), stages)
     stopped = dg.DefaultSensorStatus.STOPPED
-    for name in (retraining.SENSOR, retraining.AUTOMATION):
+    for name in (sensors.SENSOR, sensors.AUTOMATION):
         assert definitions.resolve_sensor_def(name).default_status == stopped
-    assert definitions.resolve_schedule_def(retraining.SCHEDULE).default_status == dg.DefaultScheduleStatus.STOPPED
+    assert definitions.resolve_schedule_def(sensors.SCHEDULE).default_status == dg.DefaultScheduleStatus.STOPPED
 
 
 @pytest.mark.parametrize("change", [{"retrain_cron": "sometimes"}, {"retrain_timezone": "Mars/Olympus"}])

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from orchestration import charts, shown
 from orchestration.catalog import STAGES
-from orchestration.charts import Curve
 from orchestration.instance import open_instance
 from orchestration.lineage import latest
-from orchestration.pictures import BUDGET, one_page
+from orchestration.pages import charts, shown
+from orchestration.pages.charts import Curve
+from orchestration.pages.pictures import BUDGET, one_page
 from orchestration.pipeline import run
 from orchestration.progress import Progress
 from orchestration.settings import Settings

@@ -18,7 +18,7 @@ from orchestration import lineage
 from orchestration.catalog import STAGES
 from orchestration.configuration import PROFILES
 from orchestration.instance import open_instance
-from orchestration.scorecards import scores
+from orchestration.promotion.scorecards import scores
 from orchestration.settings import REPOSITORY, Settings
 from orchestration.store import pointed_md5
 from tests.marble import changed_table

@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestration import services
 from orchestration.instance import open_instance
+from orchestration.servers import services
 from orchestration.settings import REPOSITORY, Settings
 from orchestration.tracking import Tracking
 from tests.orchestration.conftest import make_project
@@ -38,7 +38,7 @@ class Platform:
     def server(self, words: str) -> psutil.Process:
         """The process of a service whose command has these words; its keeper has them too, and is older."""
         found = [process for process in self.processes() if words in " ".join(process.cmdline())]
-        return next(process for process in found if "orchestration.keeper" not in process.cmdline())
+        return next(process for process in found if "orchestration.servers.keeper" not in process.cmdline())
 
     def processes(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)

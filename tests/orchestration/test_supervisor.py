@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestration import keeper, services
-from orchestration.services import Addresses, Service, ServiceError, Supervisor
+from orchestration.servers import keeper, services
+from orchestration.servers.services import Addresses, Service, ServiceError, Supervisor
 from orchestration.settings import REPOSITORY, Settings
 
 SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
@@ -104,7 +104,7 @@ def test_a_service_that_cannot_start_is_told_with_its_last_words(tmp_path: Path)
 def test_services_end_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     log = tmp_path / "sleeper.log"
     code = (
-        "from pathlib import Path\nfrom orchestration.services import Service, Supervisor\n"
+        "from pathlib import Path\nfrom orchestration.servers.services import Service, Supervisor\n"
         f"one = Service('s', [{sys.executable!r}, '-c', {PARENT!r}], lambda: True, Path({str(log)!r}))\n"
         "supervisor = Supervisor([[one]], print)\nsupervisor.start()\nsupervisor.watch()\n"
     )

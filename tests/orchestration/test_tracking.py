@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import pytest
 
-from orchestration import services
-from orchestration.charts import Curve
-from orchestration.services import Addresses
+from orchestration.pages.charts import Curve
+from orchestration.servers import services
+from orchestration.servers.services import Addresses
 from orchestration.settings import Settings
 from orchestration.tracking import TrackedRun, Tracking, TrackingUnreachable, insist
 

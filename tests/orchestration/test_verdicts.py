@@ -256,7 +256,7 @@ def test_an_encoder_is_judged_by_renders_only_where_no_portraits_show_its_charac
 
 def put_in_production(run: Runner) -> str:
     """Register a version that was made from what is newest, and promote it; the md5 of its faces."""
-    from orchestration.registry import Registry
+    from orchestration.promotion.registry import Registry
     from orchestration.tracking import Tracking
 
     model, faces = latest(run.instance, "model", "embedded"), latest(run.instance, "faces")

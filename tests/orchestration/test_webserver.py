@@ -10,8 +10,8 @@ import pytest
 
 from orchestration.catalog import SOURCES, STAGES
 from orchestration.instance import open_instance
-from orchestration.production import NAME
-from orchestration.retraining import AUTOMATION, LOOK, SCHEDULE, SENSOR
+from orchestration.promotion.production import NAME
+from orchestration.retraining.sensors import AUTOMATION, LOOK, SCHEDULE, SENSOR
 from orchestration.settings import REPOSITORY, Settings
 from tests.orchestration.servers import free_port, running, wait_for
 

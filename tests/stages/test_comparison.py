@@ -15,7 +15,7 @@ from models.encoder import Architecture, Encoder
 from models.identity import IdentityModel
 from models.imitator import Imitator
 from models.parsing import FaceParser
-from orchestration import packing
+from orchestration.promotion import packing
 from stages import metrics, registered
 from stages.scorecard import comparison
 from stages.training import save_model

@@ -1,8 +1,8 @@
 """`likeness start`: Dagster's code server, webserver and daemon, and MLflow's server, kept running by one process.
 
-Each service has a keeper (orchestration/keeper.py), a process that ties it to this one. A service that dies is started
-again, later each time; one that keeps dying ends all of them. The code server is apart from webserver and daemon, so
-that runs, which are its children, outlive a restart of either.
+Each service has a keeper (orchestration/servers/keeper.py), a process that ties it to this one. A service that dies is
+started again, later each time; one that keeps dying ends all of them. The code server is apart from webserver and
+daemon, so that runs, which are its children, outlive a restart of either.
 
 MLflow's server is a window on the store that commands and steps on this machine write to directly: they need it for
 nothing, and what it shows is what they wrote.
@@ -30,7 +30,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from orchestration import keeper
+from orchestration.servers import keeper
 from orchestration.settings import REPOSITORY, Settings
 
 DEFINITIONS = "orchestration.definitions"

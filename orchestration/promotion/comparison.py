@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from orchestration import lineage, packing
-from orchestration.ledger import PRODUCTION, Ledger
-from orchestration.registry import COMPARISON
+from orchestration import lineage
+from orchestration.promotion import packing
+from orchestration.promotion.ledger import PRODUCTION, Ledger
+from orchestration.promotion.registry import COMPARISON
 from orchestration.store import Store
 
 if TYPE_CHECKING:
     from orchestration.progress import Progress
-    from orchestration.registry import Registry
+    from orchestration.promotion.registry import Registry
     from orchestration.workshop import Workshop
 
 RIVAL = "production"

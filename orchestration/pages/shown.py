@@ -8,8 +8,8 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration import charts
-from orchestration.pictures import one_page
+from orchestration.pages import charts
+from orchestration.pages.pictures import one_page
 from orchestration.settings import REPOSITORY
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")

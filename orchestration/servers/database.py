@@ -1,8 +1,8 @@
 """PostgreSQL in the place of SQLite, for Dagster and MLflow alike: one setting, LIKENESS_DATABASE.
 
 Dagster's tables lie in the database's default schema, where Dagster's Helm chart has them too, and MLflow's in a schema
-of their own, because both keep their revision in a table `alembic_version`. `python -m orchestration.database` prepares
-the schema and prints what `mlflow server --backend-store-uri` wants.
+of their own, because both keep their revision in a table `alembic_version`. `python -m orchestration.servers.database`
+prepares the schema and prints what `mlflow server --backend-store-uri` wants.
 """
 
 from __future__ import annotations

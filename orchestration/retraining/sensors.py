@@ -17,10 +17,10 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration import automation
 from orchestration.instance import LOOK_TAG
 from orchestration.progress import into_log
-from orchestration.recovery import RETRY_POLICY, only_what_can_recover
+from orchestration.retraining import automation
+from orchestration.retraining.recovery import RETRY_POLICY, only_what_can_recover
 from orchestration.settings import Settings
 from orchestration.workshop import SourceMissing, Workshop, title
 

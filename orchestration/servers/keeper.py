@@ -1,6 +1,6 @@
 """Runs one command for as long as its parent lives, and leaves nothing of it behind.
 
-    python -m orchestration.keeper PARENT LOG COMMAND...
+    python -m orchestration.servers.keeper PARENT LOG COMMAND...
 
 What the command writes goes to LOG, which is rotated. The command and all that it starts share this process's group.
 They get SIGTERM when this process does, or when its parent is gone, were it killed with SIGKILL, and SIGKILL when they

@@ -12,8 +12,8 @@ from rich import box
 from rich.table import Table
 
 from orchestration import lineage
-from orchestration.ledger import PRODUCTION
-from orchestration.registry import Registry
+from orchestration.promotion.ledger import PRODUCTION
+from orchestration.promotion.registry import Registry
 from orchestration.store import Store
 from orchestration.tracking import Tracking
 

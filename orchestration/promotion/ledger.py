@@ -391,7 +391,7 @@ class ServerBook:
 
     @contextmanager
     def transaction(self) -> Iterator[tuple[State, Apply]]:
-        from orchestration.mlflow_rest import RestError
+        from orchestration.promotion.mlflow_rest import RestError
 
         calls = self.calls()
         try:
@@ -406,7 +406,7 @@ class ServerBook:
             raise unreachable(self.uri, error) from error
 
     def calls(self) -> Calls:
-        from orchestration.mlflow_rest import RestClient
+        from orchestration.promotion.mlflow_rest import RestClient
 
         return RestClient(self.uri)
 

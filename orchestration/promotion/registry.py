@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestration.gate import find_score
-from orchestration.ledger import (
+from orchestration.promotion.gate import find_score
+from orchestration.promotion.ledger import (
     CANDIDATE,
     PREVIOUS,
     PRODUCTION,

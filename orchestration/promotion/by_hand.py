@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestration.gate import Config, Verdict, judge
-from orchestration.ledger import Move, RegistryError, user
-from orchestration.registry import Registry
+from orchestration.promotion.gate import Config, Verdict, judge
+from orchestration.promotion.ledger import Move, RegistryError, user
+from orchestration.promotion.registry import Registry
 
 
 class Refused(RegistryError):

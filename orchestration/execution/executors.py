@@ -53,7 +53,7 @@ def executor(settings: Settings) -> dg.ExecutorDefinition:
 
 
 def _ray(settings: Settings) -> dg.ExecutorDefinition:
-    from orchestration.ray_steps import patient_ray_executor
+    from orchestration.execution.ray_steps import patient_ray_executor
 
     # The step's command is `dagster`: of the environment that this process runs in, where no other is activated there.
     path = f"{Path(sys.executable).parent}:${{PATH}}"

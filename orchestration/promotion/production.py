@@ -10,14 +10,16 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel
 
-from orchestration import comparison, lineage, shown
+from orchestration import lineage
 from orchestration.catalog import Stage
-from orchestration.gate import Config, Verdict, judge, markdown, replaced
-from orchestration.ledger import user
-from orchestration.packing import LOADER, code_files, digest, log_model, pack
+from orchestration.pages import shown
 from orchestration.progress import Progress
-from orchestration.registry import Registry
-from orchestration.scorecards import complete
+from orchestration.promotion import comparison
+from orchestration.promotion.gate import Config, Verdict, judge, markdown, replaced
+from orchestration.promotion.ledger import user
+from orchestration.promotion.packing import LOADER, code_files, digest, log_model, pack
+from orchestration.promotion.registry import Registry
+from orchestration.promotion.scorecards import complete
 from orchestration.store import RemoteDown, StoreError
 from orchestration.tracking import Tracking
 from orchestration.workshop import (

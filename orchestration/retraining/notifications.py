@@ -31,9 +31,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import dagster as dg
 
-from orchestration import production
 from orchestration.instance import RUN_TAG
-from orchestration.recovery import why_it_failed
+from orchestration.promotion import production
+from orchestration.retraining.recovery import why_it_failed
 from orchestration.settings import Settings
 
 FAILED, PROMOTED, REFUSED = "run_failed", "promoted", "refused"

@@ -1,0 +1,1 @@
+"""Where steps run, and what each asks for."""

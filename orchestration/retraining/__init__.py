@@ -1,0 +1,1 @@
+"""What happens when nobody is at a terminal: conditions, sensors and a schedule, recovery, notices."""

@@ -1,0 +1,1 @@
+"""The servers of the platform: PostgreSQL, and those that `likeness start` keeps running."""
