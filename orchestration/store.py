@@ -113,6 +113,14 @@ class Store:
             self._push(repo, {md5, *files.values()})
             return md5
 
+    def push(self) -> int:
+        """Copy to the remote what it lacks of the cache, as after the remote was changed; how many objects.
+
+        Raises RemoteDown.
+        """
+        with self._repo() as repo:
+            return self._push(repo, set(_sizes(repo.cache.local)))
+
     # --- reading
 
     def md5(self, folder: Path) -> str:
@@ -136,7 +144,16 @@ class Store:
         final = self.home / "inputs" / md5
         if final.is_dir():
             return final
-        return self.export(md5, final, links=("reflink", "hardlink", "copy"))
+        partial = final.with_name(f".{md5}-{uuid.uuid4().hex[:8]}.partial")
+        self.export(md5, partial, links=("reflink", "hardlink", "copy"))
+        try:
+            partial.rename(final)
+        except OSError:
+            # Another reader was faster, and may be reading already.
+            shutil.rmtree(partial, ignore_errors=True)
+            if not final.is_dir():
+                raise
+        return final
 
     def checkout(self, asset: str, md5: str, character: str | None = None) -> Path:
         """The asset's folder in artifacts/, brought to this content. Raises StoreError."""
@@ -318,12 +335,16 @@ class Store:
     def _pull(self, repo: Repo, oids: Collection[str]) -> None:
         self._patiently(lambda: repo.cloud.pull(_hash_infos(oids)))
 
-    def _push(self, repo: Repo, oids: Collection[str]) -> None:
-        def push() -> None:
-            if repo.cloud.push(_hash_infos(oids)).failed:
-                raise OSError("objects were not accepted")
+    def _push(self, repo: Repo, oids: Collection[str]) -> int:
+        """How many objects the remote lacked."""
 
-        self._patiently(push)
+        def push() -> int:
+            pushed = repo.cloud.push(_hash_infos(oids))
+            if pushed.failed:
+                raise OSError("objects were not accepted")
+            return len(pushed.transferred)
+
+        return self._patiently(push)
 
     def _patiently(self, act: Callable[[], Result]) -> Result:
         """Use the remote, again after a while when it fails. Raises RemoteDown."""

@@ -1,4 +1,4 @@
-"""`likeness doctor`, `dagster`, `start`: keeping the platform running."""
+"""`likeness doctor`, `push`, `dagster`, `start`: keeping the platform running."""
 
 from __future__ import annotations
 
@@ -9,13 +9,23 @@ from typing import Annotated
 import typer
 
 from orchestration.settings import REPOSITORY
-from orchestration.terminal import AsJson, Profile, get_settings, notes, one_line_errors, print_json, screen
+from orchestration.terminal import (
+    AsJson,
+    Profile,
+    get_settings,
+    notes,
+    one_line_errors,
+    print_json,
+    screen,
+    shown_progress,
+)
 
 MARKS = {"ok": "[green]ok[/]     ", "warning": "[yellow]warning[/]", "error": "[red]error[/]  "}
 
 
 def add_to(app: typer.Typer) -> None:
     app.command()(doctor)
+    app.command()(push)
     app.command()(start)
     app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(dagster)
 
@@ -39,6 +49,24 @@ def doctor(profile: Profile = "", as_json: AsJson = False) -> None:
                 screen.print(f"        → {finding.remedy}", soft_wrap=True, highlight=False)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
+
+
+@one_line_errors
+def push(as_json: AsJson = False) -> None:
+    """Copy to the DVC remote what it lacks of this machine's cache: **after LIKENESS_DVC_REMOTE was changed**.
+
+    Runs push what they make by themselves; interrupted, the same command copies the rest.
+    """
+    from orchestration.store import Store
+
+    store = Store.of(get_settings())
+    with shown_progress() as progress:
+        progress.stage(f"push to {store.remote}")
+        copied = store.push()
+    if as_json:
+        print_json({"remote": store.remote, "objects": copied})
+    else:
+        print(f"{store.remote}: {copied} objects copied")
 
 
 @one_line_errors

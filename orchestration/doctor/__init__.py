@@ -29,6 +29,7 @@ CHECKS: Mapping[str, Check] = {
     "Dagster": servers.dagster,
     "services": servers.webserver,
     "MLflow": servers.mlflow,
+    "executor": servers.executor,
 }
 
 

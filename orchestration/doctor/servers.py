@@ -21,15 +21,40 @@ SECONDS, BEATS_WITHIN, SKEW = 4.0, 120.0, 60.0
 
 
 def dagster(settings: Settings) -> Iterator[Finding]:
-    from orchestration.instance import open_instance
+    from orchestration.instance import InstanceError, lacking, open_instance
+    from orchestration.servers.database import DatabaseError
 
     if not (settings.dagster_home / "dagster.yaml").exists():
         yield Finding.good("Dagster", f"{settings.dagster_home}: the first `likeness run` makes it")
         return
-    with open_instance(settings) as instance:
+    try:
+        opened = open_instance(settings)
+    except InstanceError as error:
+        yield Finding.bad("Dagster", *str(error).split(": ", 1))
+        return
+    except DatabaseError as error:
+        yield Finding.bad("Dagster", *str(error).rsplit(": ", 1))
+        return
+    with opened as instance:
+        if sections := lacking(settings):
+            detail = f"{settings.dagster_home / 'dagster.yaml'} is your own and says nothing of {', '.join(sections)}"
+            yield Finding.odd("dagster.yaml", detail, "add them as you want them, or remove the file: it is made anew")
         yield _storage(settings, instance)
         yield _daemon(settings, instance)
         yield from _pools(settings, instance)
+
+
+def executor(settings: Settings) -> Iterator[Finding]:
+    """Whether the steps of a run can be executed where the settings say."""
+    from orchestration.execution.executors import ExecutorError, require_reachable
+
+    if settings.executor == "ray":
+        try:
+            require_reachable(settings)
+        except ExecutorError as error:
+            yield Finding.bad("executor", *str(error).rsplit(": ", 1))
+            return
+    yield Finding.good("executor", settings.executor)
 
 
 def _storage(settings: Settings, instance: dg.DagsterInstance) -> Finding:

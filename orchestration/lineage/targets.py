@@ -12,12 +12,13 @@ from typing import Any
 from orchestration.catalog import SOURCES
 from orchestration.lineage.events import Version
 from orchestration.lineage.records import Records
-from orchestration.promotion.registry import CANDIDATE, PREVIOUS, PRODUCTION, Registry, RegistryError
+from orchestration.promotion.ledger import CANDIDATE, NEWEST, PREVIOUS, PRODUCTION
+from orchestration.promotion.registry import Registry, RegistryError
 from orchestration.settings import Settings
 from orchestration.tracking import Tracking
 
 MODEL = "production_encoder"
-ALIASES = (CANDIDATE, PRODUCTION, PREVIOUS)
+ALIASES = (NEWEST, CANDIDATE, PRODUCTION, PREVIOUS)
 SHORTEST = 6
 """Characters of an md5 that are needed to find it."""
 

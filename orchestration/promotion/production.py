@@ -16,7 +16,7 @@ from orchestration.pages import shown
 from orchestration.progress import Progress
 from orchestration.promotion import comparison
 from orchestration.promotion.gate import Config, Verdict, judge, markdown, replaced
-from orchestration.promotion.ledger import user
+from orchestration.promotion.ledger import NEWEST, user
 from orchestration.promotion.packing import LOADER, code_files, digest, log_model, pack
 from orchestration.promotion.registry import Registry
 from orchestration.promotion.scorecards import complete
@@ -60,7 +60,7 @@ def register(
     stage_scores = json.loads((folders["scorecard"] / "scorecard.json").read_text())
     card = complete(stage_scores, versions["scorecard"].metadata)
     number = _registered(context, registry, draft.folder, md5, lineage_md5, card)
-    registry.ledger.set_alias("newest", number)
+    registry.ledger.set_alias(NEWEST, number)
     rival, card = _against_production(context, registry, workshop, number, card, progress)
     verdict = judge(config, card)
     refusals, promoted = _decide(context, registry, config, number, rival, verdict)

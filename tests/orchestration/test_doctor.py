@@ -121,6 +121,26 @@ def test_old_tables_are_found_with_the_command_that_migrates_them(settings: Sett
     assert finding.level == "error" and "dagster instance migrate" in finding.remedy
 
 
+def test_a_dagster_yaml_of_ones_own_that_lacks_what_retraining_needs_is_told(settings: Settings) -> None:
+    config = settings.dagster_home / "dagster.yaml"
+    config.write_text("telemetry: {enabled: false}\n")
+    finding = one(servers.dagster(settings), "dagster.yaml")
+    assert finding.level == "warning" and "run_retries" in finding.detail
+    assert config.read_text() == "telemetry: {enabled: false}\n"
+
+
+def test_a_ray_cluster_and_a_database_that_are_down_are_errors_with_a_remedy(settings: Settings) -> None:
+    nobody = {
+        "executor": "ray",
+        "ray_address": "http://127.0.0.1:9",
+        "database": "postgresql://me@127.0.0.1:9/likeness",
+    }
+    away = settings.model_copy(update=nobody)
+    ray, database = one(servers.executor(away), "executor"), one(servers.dagster(away), "Dagster")
+    assert ray.level == "error" and "no Ray job server answers" in ray.detail and ray.remedy.startswith("start one")
+    assert database.level == "error" and database.remedy.startswith("start the server, or correct LIKENESS_DATABASE")
+
+
 def test_an_mlflow_server_that_is_down_is_an_error_at_once(settings: Settings) -> None:
     began = time.monotonic()
     (finding,) = servers.mlflow(settings.model_copy(update={"mlflow_uri": "http://127.0.0.1:9"}))

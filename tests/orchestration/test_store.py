@@ -180,6 +180,14 @@ def test_what_was_removed_can_be_kept_again(store: Store) -> None:
     assert store.availability(md5) == Availability(here=True, remote=True)
 
 
+def test_another_remote_gets_what_the_cache_has(store: Store, tmp_path: Path) -> None:
+    md5 = write(store, "faces", "made before the move")
+    moved = dataclasses.replace(store, remote=str(tmp_path / "elsewhere"))
+    assert not moved.availability(md5).remote
+    assert (moved.push(), moved.push()) == (2, 0)
+    assert moved.availability(md5) == Availability(here=True, remote=True)
+
+
 def write_one(root: Path, number: int) -> None:
     write(Store.of(Settings(root=root)), "pairs", f"character {number}", f"c{number}")
 
