@@ -86,8 +86,10 @@ class Clock:
 def install(clock: Clock) -> None:
     """Put the clocks around what the assets call."""
     from orchestration import checks, definitions, pipeline, tracking, workshop
+    from orchestration.checks import verdicts
     from orchestration.pages import shown
     from orchestration.promotion import production, scorecards
+    from orchestration.promotion.ledger import Ledger
     from orchestration.promotion.registry import Registry
     from orchestration.store import Store
 
@@ -96,6 +98,8 @@ def install(clock: Clock) -> None:
     clock.around(workshop, "call", STAGES)
     clock.around(production, "pack", STAGES)
     clock.around(checks, "results", GX)
+    for name in ("judge_again", "newest", "blocking"):
+        clock.around(verdicts, name, GX)
     for name in ("of_output", "of_source", "of_model"):
         clock.around(shown, name, PAGES)
     for name in ("add", "keep", "fetch", "md5", "is_kept", "checkout", "export", "writing"):
@@ -104,7 +108,8 @@ def install(clock: Clock) -> None:
     clock.around(tracking.Tracking, "client", MLFLOW)
     for owner, names in (
         (tracking.TrackedRun, ("metrics", "params", "inputs", "tag", "file", "document")),
-        (Registry, ("aliases", "versions", "find", "with_md5", "set_candidate", "promote", "scorecard")),
+        (Registry, ("aliases", "versions", "find", "with_md5", "scorecard")),
+        (Ledger, ("state", "set_alias", "promote")),
         (production, ("log_model",)),
         (scorecards, ("compare",)),
     ):

@@ -17,6 +17,8 @@ MOST_PICTURES = 16
 PICTURE_SIDE = 128
 
 EXPECTATIONS, FAILING_ROWS, FAILING_COUNT, RULE = "expectations", "failing_rows", "failing_count", "rule"
+SHEET = "failing rows"
+"""The contact sheet's name on Dagster's pages."""
 REFERENCE = "reference_md5"
 """Names in the metadata of a check's result."""
 
@@ -86,7 +88,7 @@ def contact_sheet(subject: Subject, file: str, findings: Sequence[Finding]) -> d
     if not tiles:
         return None
     encoded = base64.b64encode(images.encode_jpeg(images.grid(tiles, columns=8), 85)).decode()
-    return dg.MetadataValue.md(f"![failing rows](data:image/jpeg;base64,{encoded})")
+    return dg.MetadataValue.md(f"![{SHEET}](data:image/jpeg;base64,{encoded})")
 
 
 def _pictures_of(path: Path, ids: set[str]) -> list[bytes]:

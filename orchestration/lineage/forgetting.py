@@ -15,17 +15,21 @@ import socket
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.instance import RUNLESS_RUN_ID
 
 from orchestration import lineage
 from orchestration.catalog import SOURCES
+from orchestration.checks.report import SHEET
 from orchestration.lineage import ledger as ledgers
 from orchestration.lineage.events import Version
 from orchestration.lineage.ledger import Entry
 from orchestration.lineage.photos import SOURCE, Album, Photo, Trace, trace
+from orchestration.lineage.targets import MODEL
 from orchestration.settings import Settings
 from orchestration.store import RemoteDown, Store, StoreError, pointed_md5
 from orchestration.tracking import Tracking
@@ -126,7 +130,7 @@ class Forgetting:
         steps: list[tuple[str, Callable[[], object]]] = [
             ("data/photos", lambda: self._delete_photos(plan)),
             ("working copies", lambda: [_delete(path) for path in plan.local]),
-            ("Dagster's pages", lambda: [self._blank_record(version, names) for version, names in plan.pictures]),
+            ("Dagster's pages", lambda: self._blank_records(plan)),
             ("MLflow's files", lambda: self._erase_tracked(plan)),
             ("cache and remote", lambda: self.store.remove(set(plan.objects))),
             ("what is left of data/photos", self._observe),
@@ -261,9 +265,17 @@ class Forgetting:
             if path.parent != self.album.folder and not any(path.parent.iterdir()):
                 path.parent.rmdir()
 
-    def _blank_record(self, version: Version, names: Collection[str]) -> None:
-        """Take the pictures out of Dagster's record of a version: no public call changes an event."""
-        blank_pictures(self.album.records.storage, version, {Path(name).stem for name in names})
+    def _blank_records(self, plan: Plan) -> None:
+        """Take the pictures out of Dagster's records: no public call changes an event."""
+        storage = self.album.records.storage
+        stems = {version.md5: {Path(name).stem for name in names} for version, names in plan.pictures}
+        for version in plan.trace.showing:
+            # A registered model shows pictures of its scorecard.
+            named = None if version.asset == MODEL else stems.get(version.md5, set()) | {SHEET}
+            blank_pictures(storage, version, named)
+        for md5 in plan.trace.sources:
+            for version in self.album.records.of(SOURCE, md5):
+                blank_pictures(storage, version, None)
 
     def _erase_tracked(self, plan: Plan) -> None:
         tracking = Tracking.of(self.settings)
@@ -322,13 +334,17 @@ def erase_artifacts(tracking: Tracking, run_id: str, names: Collection[str] | No
             repository.delete_artifacts(path)
 
 
-def blank_pictures(storage: Any, version: Version, names: Collection[str]) -> None:
-    """Replace pictures of these names in all that Dagster wrote about a version's run and asset by a word."""
+def blank_pictures(storage: Any, version: Version, names: Collection[str] | None) -> None:
+    """Replace pictures of these names, or all, in what Dagster wrote about a version's run, asset and checks."""
     import sqlalchemy
-    from dagster._core.storage.event_log.schema import AssetKeyTable, SqlEventLogStorageTable
+    from dagster._core.storage.event_log.schema import (
+        AssetCheckExecutionsTable,
+        AssetKeyTable,
+        SqlEventLogStorageTable,
+    )
 
     key = dg.AssetKey(version.asset).to_string()
-    named = "|".join(map(re.escape, sorted(names)))
+    named = r"[^\]]*" if names is None else "|".join(map(re.escape, sorted(names)))
     # Base64 has no character that JSON escapes, so the text of an event can be changed as it is.
     picture = re.compile(rf"!\[({named})\]\(data:image/[^)]*\)")
 
@@ -340,14 +356,20 @@ def blank_pictures(storage: Any, version: Version, names: Collection[str]) -> No
 
     events = SqlEventLogStorageTable
     own = sqlalchemy.and_(
-        events.c.run_id == version.run_id, sqlalchemy.or_(events.c.asset_key == key, events.c.step_key == version.asset)
+        # A check that was judged again later has no run.
+        events.c.run_id.in_([version.run_id, RUNLESS_RUN_ID]),
+        sqlalchemy.or_(events.c.asset_key == key, events.c.step_key == version.asset),
     )
-    for connect in (storage.index_connection, lambda: storage.run_connection(version.run_id)):
+    runs = (version.run_id, RUNLESS_RUN_ID)
+    for connect in (storage.index_connection, *(partial(storage.run_connection, run_id) for run_id in runs)):
         with connect() as connection:
             if connection.dialect.name == "sqlite":
                 # What is overwritten does not stay in the file's free pages.
                 connection.execute(sqlalchemy.text("PRAGMA secure_delete = ON"))
             blank(connection, events, events.c.event, own)
     with storage.index_connection() as connection:
-        table = AssetKeyTable
-        blank(connection, table, table.c.last_materialization, table.c.asset_key == key)
+        for table, column in (
+            (AssetKeyTable, AssetKeyTable.c.last_materialization),
+            (AssetCheckExecutionsTable, AssetCheckExecutionsTable.c.evaluation_event),
+        ):
+            blank(connection, table, column, table.c.asset_key == key)
