@@ -16,6 +16,8 @@ from orchestration.settings import Settings
 from tests.orchestration.conftest import Concatenate
 
 MODULE = "tests.orchestration.cluster_graph"
+PROFILE = json.dumps({"checks": {"metrics": {each.name: None for each in STAGES if each.group == "models"}}})
+"""Its models have no figures to be judged by."""
 LASTS = 2.0
 """Seconds: long enough for two steps that may run side by side to do so."""
 

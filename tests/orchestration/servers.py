@@ -1,15 +1,20 @@
 """Real servers for tests: each on a free port of this machine, ended with the test whatever happens."""
 
+import json
 import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from orchestration.settings import REPOSITORY, Settings
 
 STARTS_WITHIN = 120.0
 """Seconds; two cores may be busy."""
@@ -59,3 +64,23 @@ def wait_for(url: str, process: subprocess.Popen, log: Path, within: float = STA
         except OSError:
             time.sleep(0.2)
     raise AssertionError(f"no answer within {within} s:\n{log.read_text()[-4000:]}")
+
+
+@contextmanager
+def dagster_pages(settings: Settings) -> Iterator[str]:
+    """Where a webserver on the project's definitions answers, with these settings' home."""
+    port, log = free_port(), settings.home / "webserver.log"
+    environment = {"LIKENESS_HOME": str(settings.home), "DAGSTER_HOME": str(settings.dagster_home)}
+    command = [sys.executable, "-m", "dagster_webserver", "-m", "orchestration.definitions", "-p", str(port)]
+    with running(command, log, environment, cwd=REPOSITORY) as server:
+        url = f"http://127.0.0.1:{port}"
+        wait_for(f"{url}/server_info", server, log)
+        yield url
+
+
+def ask(address: str, query: str) -> dict[str, Any]:
+    """The answer of Dagster's webserver to a GraphQL query."""
+    body = json.dumps({"query": query}).encode()
+    request = urllib.request.Request(f"{address}/graphql", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)["data"]

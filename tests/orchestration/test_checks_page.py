@@ -1,11 +1,8 @@
 """What a person sees of a failed check on Dagster's pages, from a real server."""
 
 import json
-import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
@@ -13,9 +10,9 @@ import pytest
 from orchestration import checks
 from orchestration.checks import verdicts
 from orchestration.instance import open_instance
-from orchestration.settings import REPOSITORY, Settings
+from orchestration.settings import Settings
 from tests.orchestration import good_tables as good
-from tests.orchestration.servers import free_port, running, wait_for
+from tests.orchestration.servers import ask, dagster_pages
 
 pytestmark = pytest.mark.integration
 CHECKS = """{ assetNodes(assetKeys: [{path: ["aligned_faces"]}]) { assetChecksOrError { ... on AssetChecks { checks {
@@ -39,24 +36,12 @@ def address(tmp_path: Path) -> Iterator[str]:
         for check in checks.checks_of(subject.stage, subject.rules):
             evaluation = verdicts.as_evaluation(checks.judge(check, subject), check, made)
             instance.report_runless_asset_event(evaluation)
-    port, log = free_port(), tmp_path / "webserver.log"
-    environment = {"LIKENESS_HOME": str(settings.home), "DAGSTER_HOME": str(settings.dagster_home)}
-    command = [sys.executable, "-m", "dagster_webserver", "-m", "orchestration.definitions", "-p", str(port)]
-    with running(command, log, environment, cwd=REPOSITORY) as server:
-        url = f"http://127.0.0.1:{port}"
-        wait_for(f"{url}/server_info", server, log)
+    with dagster_pages(settings) as url:
         yield url
 
 
-def _ask(address: str, query: str) -> dict[str, Any]:
-    body = json.dumps({"query": query}).encode()
-    request = urllib.request.Request(f"{address}/graphql", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)["data"]
-
-
 def test_a_failed_check_shows_its_expectations_its_rows_and_their_pictures(address: str) -> None:
-    (node,) = _ask(address, CHECKS)["assetNodes"]
+    (node,) = ask(address, CHECKS)["assetNodes"]
     found = {check["name"]: check for check in node["assetChecksOrError"]["checks"]}
     execution = found["faces_table"]["executionForLatestMaterialization"]
     assert execution["status"] == "FAILED" and found["faces_table"]["blocking"]

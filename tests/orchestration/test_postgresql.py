@@ -25,6 +25,7 @@ from orchestration.servers import database
 from orchestration.servers.database import DatabaseError
 from orchestration.settings import REPOSITORY, Settings
 from orchestration.tracking import Tracking
+from tests.orchestration.cluster_graph import PROFILE
 from tests.orchestration.conftest import make_project
 from tests.orchestration.postgres_server import PASSWORD, PostgresServer, postgres_server
 from tests.orchestration.ray_head import free_ports
@@ -45,7 +46,9 @@ def project(server: PostgresServer, tmp_path: Path, request: pytest.FixtureReque
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LIKENESS_DATABASE", server.create(name))
         patch.setenv("PGPASSWORD", PASSWORD)
-        yield make_project(tmp_path, "embedded", "other")
+        made = make_project(tmp_path, "embedded", "other")
+        Path(made.profile).write_text(PROFILE)
+        yield made
 
 
 def _run(settings: Settings, stages: tuple[Stage, ...]) -> Outcome:

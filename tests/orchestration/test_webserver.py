@@ -1,10 +1,6 @@
 """Dagster's pages on the real graph, from a real server."""
 
-import json
-import sys
-import urllib.request
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -12,8 +8,8 @@ from orchestration.catalog import SOURCES, STAGES
 from orchestration.instance import open_instance
 from orchestration.promotion.production import NAME
 from orchestration.retraining.sensors import AUTOMATION, LOOK, SCHEDULE, SENSOR
-from orchestration.settings import REPOSITORY, Settings
-from tests.orchestration.servers import free_port, running, wait_for
+from orchestration.settings import Settings
+from tests.orchestration.servers import ask, dagster_pages
 
 pytestmark = pytest.mark.integration
 GRAPH = """{ assetNodes { assetKey { path } groupName dependencyKeys { path } partitionKeys opVersion
@@ -28,27 +24,15 @@ AUTOMATED = """{ repositoriesOrError { ... on RepositoryConnection { nodes {
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where a webserver on the project's definitions answers."""
-    home = tmp_path_factory.mktemp("home")
-    with open_instance(Settings(home=home)):
+    settings = Settings(home=tmp_path_factory.mktemp("home"))
+    with open_instance(settings):
         pass
-    port, log = free_port(), home / "webserver.log"
-    environment = {"LIKENESS_HOME": str(home), "DAGSTER_HOME": str(Settings(home=home).dagster_home)}
-    command = [sys.executable, "-m", "dagster_webserver", "-m", "orchestration.definitions", "-p", str(port)]
-    with running(command, log, environment, cwd=REPOSITORY) as server:
-        url = f"http://127.0.0.1:{port}"
-        wait_for(f"{url}/server_info", server, log)
+    with dagster_pages(settings) as url:
         yield url
 
 
-def _ask(address: str, query: str) -> dict[str, Any]:
-    body = json.dumps({"query": query}).encode()
-    request = urllib.request.Request(f"{address}/graphql", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)["data"]
-
-
 def test_the_server_shows_every_asset_with_its_inputs(address: str) -> None:
-    nodes = {node["assetKey"]["path"][-1]: node for node in _ask(address, GRAPH)["assetNodes"]}
+    nodes = {node["assetKey"]["path"][-1]: node for node in ask(address, GRAPH)["assetNodes"]}
     assert set(nodes) == {*SOURCES, *(stage.name for stage in STAGES), NAME, LOOK}
     for stage in STAGES:
         found = {key["path"][-1] for key in nodes[stage.name]["dependencyKeys"]}
@@ -56,21 +40,21 @@ def test_the_server_shows_every_asset_with_its_inputs(address: str) -> None:
 
 
 def test_the_server_partitions_by_character_what_is_made_for_each(address: str) -> None:
-    nodes = {node["assetKey"]["path"][-1]: node for node in _ask(address, GRAPH)["assetNodes"]}
+    nodes = {node["assetKey"]["path"][-1]: node for node in ask(address, GRAPH)["assetNodes"]}
     names = Settings().character_names()
     for stage in STAGES:
         assert nodes[stage.name]["partitionKeys"] == (names if stage.by_character else []), stage.name
 
 
 def test_the_server_lists_the_checks_of_every_table(address: str) -> None:
-    nodes = {node["assetKey"]["path"][-1]: node for node in _ask(address, GRAPH)["assetNodes"]}
+    nodes = {node["assetKey"]["path"][-1]: node for node in ask(address, GRAPH)["assetNodes"]}
     for stage in STAGES:
         checks = nodes[stage.name]["assetChecksOrError"].get("checks", [])
         assert len(checks) >= len(stage.tables), stage.name
 
 
 def test_the_server_lists_what_retrains_by_itself_and_that_it_is_running(address: str) -> None:
-    answer = _ask(address, AUTOMATED)
+    answer = ask(address, AUTOMATED)
     (repository,) = answer["repositoriesOrError"]["nodes"]
     sensors = {sensor["name"]: sensor["sensorState"]["status"] for sensor in repository["sensors"]}
     assert sensors == dict.fromkeys((SENSOR, AUTOMATION, "failures", "verdicts"), "RUNNING")
