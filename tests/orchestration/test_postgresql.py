@@ -46,9 +46,7 @@ def project(server: PostgresServer, tmp_path: Path, request: pytest.FixtureReque
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LIKENESS_DATABASE", server.create(name))
         patch.setenv("PGPASSWORD", PASSWORD)
-        made = make_project(tmp_path, "embedded", "other")
-        Path(made.profile).write_text(PROFILE)
-        yield made
+        yield make_project(tmp_path, "embedded", "other")
 
 
 def _run(settings: Settings, stages: tuple[Stage, ...]) -> Outcome:
@@ -101,6 +99,7 @@ def test_a_server_killed_in_a_stage_is_named_and_the_next_run_goes_on(
 
 
 def test_two_processes_that_begin_with_an_empty_database_lose_nothing(project: Settings) -> None:
+    Path(project.profile).write_text(PROFILE)
     code = """
 import sys
 from orchestration import pipeline
