@@ -130,8 +130,8 @@ def _stack(column: list[_Box], wanted: Mapping[str, float] | None = None) -> Non
 def _lines(node: Node) -> list[tuple[str, str, bool]]:
     lines = [(node.title, INK, True)]
     if node.model:
-        aliases = f" ({', '.join(node.model['aliases'])})" if node.model["aliases"] else ""
-        lines.append((f"{node.model['name']} version {node.model['version']}{aliases}", INK, True))
+        lines.append((f"{node.model['name']} version {node.model['version']}", INK, True))
+        lines += [(part, INK, False) for part in _wrapped(", ".join(node.model["aliases"]))]
     lines.append((f"md5 {node.md5.removesuffix('.dir') or 'unknown'}", INK, False))
     for line in details(node):
         lines += [(part, PALE, False) for told in line.split(" · ") for part in _wrapped(told)]
