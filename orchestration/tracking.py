@@ -39,7 +39,7 @@ class TrackingUnreachable(Exception):
     """MLflow did not answer for as long as it was waited for."""
 
 
-def insist(call: Callable[[], T], patience: float = PATIENCE, closed: threading.Event | None = None) -> T:
+def insist(call: Callable[[], T], patience: float | None = None, closed: threading.Event | None = None) -> T:
     """What the call returns, tried again while MLflow cannot be reached. Raises TrackingUnreachable, or its error."""
     from tenacity import (
         RetryError,
@@ -51,7 +51,7 @@ def insist(call: Callable[[], T], patience: float = PATIENCE, closed: threading.
         wait_exponential_jitter,
     )
 
-    closed = closed or threading.Event()
+    patience, closed = PATIENCE if patience is None else patience, closed or threading.Event()
     tries = Retrying(
         retry=retry_if_exception(_can_recover),
         stop=stop_after_delay(patience) | stop_when_event_set(closed),

@@ -16,7 +16,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from orchestration import pipeline
+from orchestration import pipeline, tracking
 from orchestration.catalog import Stage
 from orchestration.instance import open_instance
 from orchestration.pipeline import Outcome
@@ -77,8 +77,10 @@ def test_no_file_of_the_project_holds_the_password(project: Settings, stages: tu
 
 
 def test_a_server_killed_in_a_stage_is_named_and_the_next_run_goes_on(
-    project: Settings, server: PostgresServer, stages: tuple[Stage, ...]
+    project: Settings, server: PostgresServer, stages: tuple[Stage, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tracking, "PATIENCE", 3.0)
+
     def kill(out: Path, context: Any) -> None:
         (context.checkpoints / "half").touch()
         server.kill()
