@@ -20,6 +20,7 @@ import shlex
 import smtplib
 import ssl
 import subprocess
+import time
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -39,6 +40,7 @@ from orchestration.settings import Settings
 FAILED, PROMOTED, REFUSED = "run_failed", "promoted", "refused"
 PATIENCE = 10.0  # seconds that a server or a command may take
 WILL_RETRY = "dagster/will_retry"
+NOTED_WITHIN = 10.0  # seconds
 
 
 class BadNotifier(ValueError):
@@ -189,7 +191,7 @@ def failures(settings: Settings) -> dg.SensorDefinition:
     )
     def sensor(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
         run = context.dagster_run
-        if run.tags.get(WILL_RETRY) == "true":
+        if is_tried_again(context.instance, run.run_id):
             return dg.SkipReason(f"run {run.run_id[:8]} is tried again")
         events = context.get_step_failure_events()
         detail = why_it_failed(events[0]) if events else context.failure_event.message or "it said no more"
@@ -197,6 +199,17 @@ def failures(settings: Settings) -> dg.SensorDefinition:
         return None
 
     return sensor
+
+
+def is_tried_again(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Dagster records a failure first, and a moment later whether the run is tried again: that moment is waited for."""
+    deadline = time.monotonic() + NOTED_WITHIN
+    while run := instance.get_run_by_id(run_id):
+        noted = run.tags.get(WILL_RETRY)
+        if noted is not None or not instance.run_retries_enabled or time.monotonic() > deadline:
+            return noted == "true"
+        time.sleep(0.1)
+    return False
 
 
 def failure(settings: Settings, run: dg.DagsterRun, detail: str) -> Notice:
