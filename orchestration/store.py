@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
+from orchestration import objects
 from orchestration.settings import Settings
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
-    from dvc_data.hashfile.hash_info import HashInfo
 
 REMOTE = "likeness"
 ATTEMPTS = 4
@@ -107,7 +107,7 @@ class Store:
 
         with self._repo() as repo:
             staging, md5, files = self._build(repo, folder, dry_run=False)
-            kept = transfer(staging, repo.cache.local, _hash_infos({md5}), shallow=False)
+            kept = transfer(staging, repo.cache.local, objects.hash_infos({md5}), shallow=False)
             if kept.failed:
                 raise OSError(errno.EIO, f"cannot copy {folder} into {repo.cache.local.path}: is the disk full?")
             self._push(repo, {md5, *files.values()})
@@ -119,7 +119,7 @@ class Store:
         Raises RemoteDown.
         """
         with self._repo() as repo:
-            return self._push(repo, set(_sizes(repo.cache.local)))
+            return self._push(repo, set(objects.sizes(repo.cache.local)))
 
     # --- reading
 
@@ -132,7 +132,7 @@ class Store:
         """Whether this folder was put into the cache, here and as a whole."""
         with self._repo() as repo:
             cache = repo.cache.local
-            tree = _listing(cache, md5)
+            tree = objects.listing(cache, md5)
             # Of a version that was seen before, `likeness forget` may have erased files.
             return tree is not None and all(cache.exists(oid) for oid in tree.values())
 
@@ -189,8 +189,8 @@ class Store:
         """Whether this folder is whole here, and in the remote. Raises RemoteDown."""
         with self._repo() as repo:
             remote = self._patiently(repo.cloud.get_remote_odb)
-            tree = _listing(repo.cache.local, md5)
-            if tree is None and (tree := self._patiently(lambda: _listing(remote, md5))) is None:
+            tree = objects.listing(repo.cache.local, md5)
+            if tree is None and (tree := self._patiently(lambda: objects.listing(remote, md5))) is None:
                 return Availability(False, False)
             oids = {md5, *tree.values()}
             here = all(repo.cache.local.exists(oid) for oid in oids)
@@ -200,10 +200,10 @@ class Store:
     def listing(self, md5: str) -> dict[str, str]:
         """The md5 of each file by its path in the folder. Raises StoreError."""
         with self._repo() as repo:
-            tree = _listing(repo.cache.local, md5)
+            tree = objects.listing(repo.cache.local, md5)
             if tree is None:
                 remote = self._patiently(repo.cloud.get_remote_odb)
-                tree = self._patiently(lambda: _listing(remote, md5))
+                tree = self._patiently(lambda: objects.listing(remote, md5))
         if tree is None:
             raise StoreError(self._missing(md5))
         return tree
@@ -211,18 +211,18 @@ class Store:
     def listings(self, md5s: Iterable[str]) -> dict[str, dict[str, str]]:
         """The same for many folders; those whose listing is nowhere to be had are left out. Raises RemoteDown."""
         with self._repo() as repo:
-            found = {md5: _listing(repo.cache.local, md5) for md5 in md5s}
+            found = {md5: objects.listing(repo.cache.local, md5) for md5 in md5s}
             if missing := [md5 for md5, tree in found.items() if tree is None]:
                 remote = self._patiently(repo.cloud.get_remote_odb)
-                found |= {md5: self._patiently(lambda md5=md5: _listing(remote, md5)) for md5 in missing}
+                found |= {md5: self._patiently(lambda md5=md5: objects.listing(remote, md5)) for md5 in missing}
         return {md5: tree for md5, tree in found.items() if tree is not None}
 
     def file(self, md5: str) -> Path:
         """One file of a listing, in the cache, pulled when it is not there; to be read only. Raises StoreError."""
         with self._repo() as repo:
-            if not _intact(repo.cache.local, md5):
+            if not objects.is_intact(repo.cache.local, md5):
                 self._pull(repo, {md5})
-                if not _intact(repo.cache.local, md5):
+                if not objects.is_intact(repo.cache.local, md5):
                     raise StoreError(self._missing(md5))
             return Path(repo.cache.local.oid_to_path(md5))
 
@@ -244,7 +244,7 @@ class Store:
 
     # --- cleaning
 
-    def objects(self) -> dict[str, dict[str, int]]:
+    def held(self) -> dict[str, dict[str, int]]:
         """What is kept in the `cache` and in the `remote`: bytes by md5, of files and of folders' listings ("….dir").
 
         Raises RemoteDown.
@@ -252,8 +252,8 @@ class Store:
         with self._repo() as repo:
             remote = self._patiently(repo.cloud.get_remote_odb)
             return {
-                "cache": _sizes(repo.cache.local),
-                "remote": self._patiently(lambda: _sizes(remote)),
+                "cache": objects.sizes(repo.cache.local),
+                "remote": self._patiently(lambda: objects.sizes(remote)),
             }
 
     def remove(self, oids: Collection[str], places: Collection[str] = ("cache", "remote")) -> int:
@@ -265,18 +265,18 @@ class Store:
         with self._repo() as repo:
             if "cache" in places:
                 self._drop_inputs(repo, set(oids))
-                freed += _delete(repo.cache.local, oids)
+                freed += objects.delete(repo.cache.local, oids)
             if "remote" in places:
                 from dvc_data.hashfile.db import get_index
 
                 remote = self._patiently(repo.cloud.get_remote_odb)
                 get_index(remote).clear()  # it takes a listed folder's files for granted
-                freed += self._patiently(lambda: _delete(remote, oids))
+                freed += self._patiently(lambda: objects.delete(remote, oids))
         return freed
 
     def _drop_inputs(self, repo: Repo, oids: set[str]) -> None:
         for folder in (self.home / "inputs").glob("*.dir"):
-            tree = _listing(repo.cache.local, folder.name)
+            tree = objects.listing(repo.cache.local, folder.name)
             if tree is None or not oids.isdisjoint({folder.name, *tree.values()}):
                 shutil.rmtree(folder)
 
@@ -313,18 +313,18 @@ class Store:
         staging, _, tree = build(
             repo.cache.local, str(folder), LocalFileSystem(), "md5", ignore=ignore, dry_run=dry_run
         )
-        return staging, str(tree.hash_info.value), _files(tree)
+        return staging, str(tree.hash_info.value), objects.files_of(tree)
 
     def _bring(self, repo: Repo, md5: str) -> dict[str, str]:
         """The listing of a folder whose files are all in the cache, pulled where they were not. Raises StoreError."""
         cache = repo.cache.local
-        if (tree := _listing(cache, md5)) is None:
+        if (tree := objects.listing(cache, md5)) is None:
             self._pull(repo, {md5})
-            if (tree := _listing(cache, md5)) is None:
+            if (tree := objects.listing(cache, md5)) is None:
                 raise StoreError(self._missing(md5))
-        if missing := {oid for oid in tree.values() if not _intact(cache, oid)}:
+        if missing := {oid for oid in tree.values() if not objects.is_intact(cache, oid)}:
             self._pull(repo, missing)
-            gone = [path for path, oid in tree.items() if not _intact(cache, oid)]
+            gone = [path for path, oid in tree.items() if not objects.is_intact(cache, oid)]
             if gone:
                 raise StoreError(
                     f"{self._missing(md5, tree.values())} ({len(gone)} of its files missing or damaged, among them "
@@ -333,13 +333,13 @@ class Store:
         return tree
 
     def _pull(self, repo: Repo, oids: Collection[str]) -> None:
-        self._patiently(lambda: repo.cloud.pull(_hash_infos(oids)))
+        self._patiently(lambda: repo.cloud.pull(objects.hash_infos(oids)))
 
     def _push(self, repo: Repo, oids: Collection[str]) -> int:
         """How many objects the remote lacked."""
 
         def push() -> int:
-            pushed = repo.cloud.push(_hash_infos(oids))
+            pushed = repo.cloud.push(objects.hash_infos(oids))
             if pushed.failed:
                 raise OSError("objects were not accepted")
             return len(pushed.transferred)
@@ -382,7 +382,7 @@ class Store:
     def _point(self, folder: Path, md5: str) -> None:
         """Write the folder's pointer as `dvc add` would."""
         with self._repo() as repo:
-            cache, files = repo.cache.local, _listing(repo.cache.local, md5)
+            cache, files = repo.cache.local, objects.listing(repo.cache.local, md5)
             assert files is not None, "only what is in the cache is pointed to"
             size = sum(Path(cache.oid_to_path(oid)).stat().st_size for oid in files.values())
         out = {"md5": md5, "size": size, "nfiles": len(files), "hash": "md5", "path": folder.name}
@@ -390,60 +390,6 @@ class Store:
         partial = pointer.with_name(f".{pointer.name}-{uuid.uuid4().hex[:8]}.partial")
         partial.write_text(yaml.safe_dump({"outs": [out]}, sort_keys=False))
         partial.replace(pointer)
-
-
-def _hash_infos(oids: Iterable[str]) -> set[HashInfo]:
-    from dvc_data.hashfile.hash_info import HashInfo
-
-    return {HashInfo("md5", oid) for oid in oids}
-
-
-def _files(tree: Any) -> dict[str, str]:
-    """The md5 of each file by its path, of DVC's own kind of listing."""
-    return {"/".join(key): str(oid.value) for key, (_, oid) in tree.as_dict().items()}
-
-
-def _listing(objects: Any, md5: str) -> dict[str, str] | None:
-    """A folder's files out of a cache or a remote, None where its listing is not (or not readable) there."""
-    from dvc_data.hashfile.hash_info import HashInfo
-    from dvc_data.hashfile.tree import Tree
-    from dvc_objects.errors import ObjectFormatError
-
-    try:
-        return _files(Tree.load(objects, HashInfo("md5", md5)))
-    except (FileNotFoundError, ObjectFormatError):
-        return None
-
-
-def _intact(cache: Any, oid: str) -> bool:
-    """Whether the cache has this object, and its content is what the name says unless it is write-protected."""
-    from dvc_objects.errors import ObjectFormatError
-
-    try:
-        cache.check(oid)
-    except (FileNotFoundError, ObjectFormatError):
-        return False
-    return True
-
-
-def _sizes(objects: Any) -> dict[str, int]:
-    """Bytes of every object by its md5; other programs' files and half uploads are none."""
-    try:
-        paths = {objects.oid_to_path(oid): oid for oid in objects._list_oids()}
-    except FileNotFoundError:
-        return {}
-    abouts = objects.fs.info(list(paths), return_exceptions=True) if paths else []
-    found = zip(paths.values(), abouts, strict=True)
-    return {oid: int(about["size"]) for oid, about in found if not isinstance(about, Exception)}
-
-
-def _delete(objects: Any, oids: Collection[str]) -> int:
-    """Remove what is there of these; bytes freed."""
-    sizes = _sizes(objects)
-    there = [oid for oid in oids if oid in sizes]
-    if there:
-        objects.fs.remove([objects.oid_to_path(oid) for oid in there])
-    return sum(sizes[oid] for oid in there)
 
 
 def pointer_of(folder: Path) -> Path:

@@ -46,7 +46,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from orchestration.lineage.targets import TargetError
     from orchestration.pipeline import StageFailed, UnknownAsset
     from orchestration.promotion.comparison import NotComparable
-    from orchestration.promotion.ledger import RegistryError
+    from orchestration.promotion.moves import RegistryError
     from orchestration.promotion.scorecards import NoScorecard
     from orchestration.retraining.notifications import BadNotifier
     from orchestration.retraining.sensors import BadSchedule

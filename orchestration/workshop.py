@@ -25,7 +25,7 @@ from orchestration.progress import Progress
 from orchestration.promotion import comparison
 from orchestration.promotion.ledger import Ledger, model_name
 from orchestration.settings import Settings
-from orchestration.store import RemoteDown, Store, StoreError
+from orchestration.store import Draft, RemoteDown, Store, StoreError
 from orchestration.tracking import TrackedRun, Tracking
 
 EMBEDDED = "embedded"
@@ -137,24 +137,36 @@ def run_stage(
         log_outcome(run, folder, metrics, md5)
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
     # What fails is in the store by now, so that its rows can be looked at; `input_versions` lets nobody read it.
-    results = checks.results(
-        Subject(
-            stage,
-            character,
-            md5,
-            workshop.rules,
-            verdicts.production_of(workshop, context.instance, character),
-            config.model_dump(mode="json"),
-            metrics,
-            lambda: folder,
-            (lambda: folders["character"]) if "character" in folders else None,
-        )
-    )
+    results = checks.results(subject_of(context.instance, stage, character, config, metrics, draft, folders, workshop))
     metadata = describe(folder, metrics, md5, config, versions, run)
     # What it was compared with is no ancestor: nothing was made from it.
     metadata["inputs"] |= {name: version.md5 for name, version in compared.items()}
     metadata |= {"seconds": seconds, "seconds_around_the_stage": time.monotonic() - began - seconds}
     return dg.MaterializeResult(data_version=dg.DataVersion(md5), metadata=metadata, check_results=results)
+
+
+def subject_of(
+    instance: dg.DagsterInstance,
+    stage: Stage,
+    character: str | None,
+    config: BaseModel,
+    metrics: Mapping[str, float],
+    draft: Draft,
+    folders: Mapping[str, Path],
+    workshop: Workshop,
+) -> Subject:
+    """The version that was just made, as a check looks at it."""
+    return Subject(
+        stage,
+        character,
+        draft.md5,
+        workshop.rules,
+        verdicts.production_of(workshop, instance, character),
+        config.model_dump(mode="json"),
+        metrics,
+        lambda: draft.folder,
+        (lambda: folders["character"]) if "character" in folders else None,
+    )
 
 
 def input_versions(

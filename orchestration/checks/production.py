@@ -10,12 +10,9 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration import lineage
+from orchestration.lineage.records import Records
 from orchestration.promotion.registry import PRODUCTION, Registry
 from orchestration.store import Store
-
-PAGE = 100
-"""Materialisations that are read at once: Dagster cannot be asked for one by its data version."""
 
 
 class NoReference(Exception):
@@ -62,10 +59,10 @@ class Production:
 
     def metrics(self, asset: str, character: str | None) -> Mapping[str, float]:
         """The metrics of the version of a model that it was made from. Raises NoReference."""
-        metadata = _metadata_of(self.instance, asset, self.md5(asset), character)
-        if metadata is None:
-            raise NoReference(f"no run is recorded that made the {asset} of {self.name}")
-        return numbers(metadata)
+        for version in Records(self.instance).of(asset, self.md5(asset)):
+            if version.character == character:
+                return numbers(version.metadata)
+        raise NoReference(f"no run is recorded that made the {asset} of {self.name}")
 
 
 def require_other(production: Production, asset: str, md5: str) -> None:
@@ -81,20 +78,6 @@ def compared(production: Production, asset: str) -> dict[str, Any]:
 
 def compared_with_nothing(reason: NoReference) -> dict[str, Any]:
     return {"compared_with": "nothing", "reason": str(reason)}
-
-
-def _metadata_of(instance: dg.DagsterInstance, asset: str, md5: str, character: str | None) -> dict[str, Any] | None:
-    """What the newest run that made exactly this content said of it."""
-    records, cursor = dg.AssetRecordsFilter(dg.AssetKey(asset), [character] if character else None), None
-    while True:
-        found = instance.fetch_materializations(records, limit=PAGE, cursor=cursor)
-        for record in found.records:
-            made = record.event_log_entry.asset_materialization
-            if made and (made.tags or {}).get(lineage.VERSION_TAG) == md5:
-                return {name: value.value for name, value in made.metadata.items()}
-        if not found.has_more:
-            return None
-        cursor = found.cursor
 
 
 def numbers(metadata: Mapping[str, Any]) -> dict[str, float]:

@@ -202,7 +202,8 @@ def rollback(why: Why = "", character: Character = "", as_json: AsJson = False) 
     """Go back to the version that was in production **before**, in a second; the one left is marked as rejected and is
     not promoted again by itself.
     """
-    from orchestration.promotion.ledger import Ledger, RegistryError, user
+    from orchestration.promotion.ledger import Ledger, user
+    from orchestration.promotion.moves import RegistryError
 
     settings = get_settings(character=character)
     ledger = Ledger.of(settings, settings.character)

@@ -113,7 +113,7 @@ def plan(
         known |= {mention.md5: asset for mention in mentions}
         needed |= _newest(records, asset, max(keep, 1), before)
     dropped = {md5: asset for md5, asset in known.items() if md5 not in needed}
-    objects = store.objects()
+    objects = store.held()
     # Without its listing a version is nowhere, whatever is left of its files.
     there = {*known, *needed} & {*objects["cache"], *objects["remote"]}
     listings = {md5: set(files.values()) for md5, files in store.listings(there).items()}

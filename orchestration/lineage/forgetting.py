@@ -302,7 +302,7 @@ def retrain_command(character: str | None) -> str:
 def _kept(store: Store, objects: Mapping[str, str]) -> dict[str, int]:
     """Bytes of those objects that the cache or the remote still has."""
     sizes: dict[str, int] = {}
-    for place in store.objects().values():
+    for place in store.held().values():
         sizes |= {md5: place[md5] for md5 in objects if md5 in place}
     return sizes
 

@@ -12,7 +12,7 @@ from typing import Any
 from orchestration.catalog import SOURCES
 from orchestration.lineage.events import Version
 from orchestration.lineage.records import Records
-from orchestration.promotion.ledger import CANDIDATE, NEWEST, PREVIOUS, PRODUCTION
+from orchestration.promotion.moves import CANDIDATE, NEWEST, PREVIOUS, PRODUCTION
 from orchestration.promotion.registry import Registry, RegistryError
 from orchestration.settings import Settings
 from orchestration.tracking import Tracking

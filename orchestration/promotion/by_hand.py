@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orchestration.promotion.gate import Config, Verdict, judge
-from orchestration.promotion.ledger import Move, RegistryError, user
+from orchestration.promotion.ledger import user
+from orchestration.promotion.moves import Move, RegistryError
 from orchestration.promotion.registry import Registry
 
 

@@ -13,7 +13,8 @@ import dagster as dg
 
 from orchestration import lineage
 from orchestration.promotion import packing
-from orchestration.promotion.ledger import PRODUCTION, Ledger
+from orchestration.promotion.ledger import Ledger
+from orchestration.promotion.moves import PRODUCTION
 from orchestration.promotion.registry import COMPARISON
 from orchestration.store import Store
 

@@ -16,7 +16,8 @@ from orchestration.pages import shown
 from orchestration.progress import Progress
 from orchestration.promotion import comparison
 from orchestration.promotion.gate import Config, Verdict, judge, markdown, replaced
-from orchestration.promotion.ledger import NEWEST, user
+from orchestration.promotion.ledger import user
+from orchestration.promotion.moves import NEWEST
 from orchestration.promotion.packing import LOADER, code_files, digest, log_model, pack
 from orchestration.promotion.registry import Registry
 from orchestration.promotion.scorecards import complete

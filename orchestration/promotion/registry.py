@@ -7,17 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from orchestration.promotion.books import unreachable
 from orchestration.promotion.gate import find_score
-from orchestration.promotion.ledger import (
-    CANDIDATE,
-    PREVIOUS,
-    PRODUCTION,
-    REJECTED,
-    Ledger,
-    RegistryError,
-    model_name,
-    unreachable,
-)
+from orchestration.promotion.ledger import Ledger, model_name
+from orchestration.promotion.moves import CANDIDATE, PREVIOUS, PRODUCTION, REJECTED, RegistryError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

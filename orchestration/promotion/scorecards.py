@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 
 from orchestration import lineage
-from orchestration.promotion.ledger import PRODUCTION
+from orchestration.promotion.moves import PRODUCTION
 from orchestration.promotion.registry import Registry
 from orchestration.store import Store
 from orchestration.tracking import Tracking

@@ -9,6 +9,7 @@ one wave of assets a tick.
 from __future__ import annotations
 
 import fcntl
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -41,9 +42,9 @@ class _Condition(AutomationCondition):
             return dg.AutomationResult(context, candidates.compute_intersection_with_partition_keys(chosen))
         return dg.AutomationResult(context, candidates if chosen else context.get_empty_subset())
 
+    @abstractmethod
     def question(self, context: dg.AutomationContext) -> Callable[[str | None], bool]:
         """What to ask about a partition, or about None for an asset that has none."""
-        raise NotImplementedError
 
 
 def _staleness(context: dg.AutomationContext) -> Staleness:

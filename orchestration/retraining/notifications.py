@@ -6,7 +6,7 @@ LIKENESS_NOTIFY names the notifiers, several by commas:
     https://hooks.example/T0/B0           JSON by POST; `text` is what Slack, Mattermost and Teams show
     smtp://user@mail.example:587/?to=a@example&to=b@example
                                           mail; the password is LIKENESS_SMTP_PASSWORD; smtps:// for TLS from the start
-    command:/opt/tell-us --urgent         JSON on its standard input
+    command:tell-us --urgent              JSON on its standard input
     studio.alerts:Pager                   a class of your own, made without arguments, with send(notice)
 """
 

@@ -89,7 +89,7 @@ def test_objects_of_an_interrupted_step_go_and_another_projects_in_the_same_remo
     for oid in (md5, *store.listing(md5).values()):
         os.utime(project.settings.home / "cache" / "files" / "md5" / oid[:2] / oid[2:], (month_ago, month_ago))
     project("clean", "--yes")
-    objects = store.objects()
+    objects = store.held()
     assert md5 not in objects["cache"] and md5 in objects["remote"]
 
 

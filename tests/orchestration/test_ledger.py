@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from orchestration.promotion.ledger import Book, Calls, Ledger, Move, RegistryError, ServerBook, State
+from orchestration.promotion.books import Book, Calls, ServerBook
+from orchestration.promotion.ledger import Ledger
+from orchestration.promotion.moves import Move, RegistryError, State
 from orchestration.settings import REPOSITORY, Settings
 
 NAME = "likeness-embedded"
@@ -137,7 +139,7 @@ def test_aliases_that_were_there_before_any_record_are_followed(ledger: Ledger) 
 
 KILLED = """
 import os, sys
-from orchestration.promotion import ledger
+from orchestration.promotion import books, ledger
 from tests.orchestration.test_ledger import CallByCall
 
 def die(*_):
@@ -146,10 +148,10 @@ def die(*_):
 
 kind, act, uri = sys.argv[1:]
 found = (ledger.Ledger if kind == "database" else CallByCall)(uri, "likeness-embedded")
-statements, set_ = ledger.DatabaseBook._statements, ledger.ServerBook._set
+statements, set_ = books.DatabaseBook._statements, books.ServerBook._set
 moves = lambda change: change.kind == "alias" and change.name == "production"
-ledger.DatabaseBook._statements = lambda self, change: die() if moves(change) else statements(self, change)
-ledger.ServerBook._set = lambda self, calls, change: die() if moves(change) else set_(self, calls, change)
+books.DatabaseBook._statements = lambda self, change: die() if moves(change) else statements(self, change)
+books.ServerBook._set = lambda self, calls, change: die() if moves(change) else set_(self, calls, change)
 found.promote("3", "anna", "") if act == "promote" else found.rollback("anna")
 """
 
@@ -174,7 +176,8 @@ def test_killed_just_before_production_moves_it_is_as_if_nothing_had_been_done(l
 def test_promotions_at_once_end_in_one_of_them_with_another_version_as_previous(ledger: Ledger) -> None:
     ledger.promote("1", "anna", "")
     script = (
-        "import sys; from orchestration.promotion.ledger import Ledger, RegistryError\n"
+        "import sys; from orchestration.promotion.ledger import Ledger\n"
+        "from orchestration.promotion.moves import RegistryError\n"
         "from tests.orchestration.test_ledger import CallByCall\n"
         "kind, uri, version = sys.argv[1:]\n"
         "ledger = (Ledger if kind == 'database' else CallByCall)(uri, 'likeness-embedded')\n"

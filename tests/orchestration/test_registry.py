@@ -22,7 +22,7 @@ from models.parsing import FaceParser
 from orchestration import creation
 from orchestration.progress import Progress
 from orchestration.promotion import packing
-from orchestration.promotion.ledger import RegistryError
+from orchestration.promotion.moves import RegistryError
 from orchestration.promotion.registry import Registry
 from orchestration.settings import REPOSITORY, Settings
 from orchestration.tracking import Tracking

@@ -169,7 +169,7 @@ def test_removed_objects_are_gone_here_in_the_remote_and_from_what_was_fetched(s
     assert not folder.exists()
     assert store.availability(going) == Availability(here=False, remote=False)
     assert store.availability(staying) == Availability(here=True, remote=True)
-    held = store.objects()
+    held = store.held()
     assert held["cache"] == held["remote"] and set(held["cache"]) == {staying, *store.listing(staying).values()}
 
 

@@ -115,7 +115,7 @@ def test_objects_in_s3_can_be_listed_and_removed(settings: Settings, s3: S3) -> 
     with s3.up():
         store = dataclasses.replace(Store.of(settings), remote=f"s3://{BUCKET}/project")
         md5 = store.keep(settings.data / "photos")
-        assert store.objects()["remote"] == store.objects()["cache"]
+        assert store.held()["remote"] == store.held()["cache"]
         assert store.availability(md5).remote
         store.remove({md5, *store.listing(md5).values()})
         assert s3.names() == [] and not store.availability(md5).remote
