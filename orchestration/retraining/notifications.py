@@ -31,6 +31,7 @@ from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import dagster as dg
+from dagster._core.storage.tags import WILL_RETRY_TAG
 
 from orchestration.instance import RUN_TAG
 from orchestration.promotion import production
@@ -39,7 +40,6 @@ from orchestration.settings import Settings
 
 FAILED, PROMOTED, REFUSED = "run_failed", "promoted", "refused"
 PATIENCE = 10.0  # seconds that a server or a command may take
-WILL_RETRY = "dagster/will_retry"
 NOTED_WITHIN = 10.0  # seconds
 
 
@@ -205,7 +205,7 @@ def is_tried_again(instance: dg.DagsterInstance, run_id: str) -> bool:
     """Dagster records a failure first, and a moment later whether the run is tried again: that moment is waited for."""
     deadline = time.monotonic() + NOTED_WITHIN
     while run := instance.get_run_by_id(run_id):
-        noted = run.tags.get(WILL_RETRY)
+        noted = run.tags.get(WILL_RETRY_TAG)
         if noted is not None or not instance.run_retries_enabled or time.monotonic() > deadline:
             return noted == "true"
         time.sleep(0.1)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import dagster as dg
+from dagster._core.storage.tags import WILL_RETRY_TAG
 
 RETRY_POLICY = dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 """About 10, 20 and 40 seconds; what takes longer to recover waits for the next change or the weekly time."""
@@ -83,6 +84,27 @@ def only_what_can_recover(say: Callable[[str], object]) -> Iterator[None]:
             say(f"{one_line(error)}: this may pass, so it is tried again")
             raise
         raise dg.Failure(one_line(error), allow_retries=False) from error
+
+
+def retry_was_missed(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether a run whose worker died is noted to be tried again, and Dagster never will.
+
+    Dagster records a failure first, then the run's status and its note. Its daemon reads every failure once: where it
+    does so between the two, it sees a run that has not failed, and passes over it for ever.
+    """
+    from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG
+    from dagster._daemon.auto_run_reexecution.event_log_consumer import _create_cursor_key
+
+    failure = dg.DagsterEventType.RUN_FAILURE
+    key = _create_cursor_key(failure)
+    read_up_to = instance.daemon_cursor_storage.get_cursor_values({key}).get(key)
+    if read_up_to is None:
+        return False
+    unread = instance.event_log_storage.get_logs_for_all_runs_by_log_id(int(read_up_to), failure)
+    # After the position: Dagster notes a retry, then moves on.
+    run = instance.get_run_by_id(run_id)
+    noted = run is not None and run.tags.get(WILL_RETRY_TAG) == "true" and AUTO_RETRY_RUN_ID_TAG not in run.tags
+    return noted and run_id not in {event.run_id for event in unread.values()}
 
 
 def one_line(error: BaseException) -> str:

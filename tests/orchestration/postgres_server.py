@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from tests.orchestration.ray_head import free_ports
+from tests.orchestration.servers import free_port
 
 USER, PASSWORD = "studio", "only here"
 ANSWERS_WITHIN = 30
@@ -41,7 +41,7 @@ class PostgresServer:
         if self.user:
             entry = pwd.getpwnam(self.user)
             os.chown(folder, entry.pw_uid, entry.pw_gid)
-        (self.port,) = free_ports(1)
+        self.port = free_port()
         self.process: subprocess.Popen | None = None
         password = folder / "password"
         password.write_text(PASSWORD)

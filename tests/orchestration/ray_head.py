@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from orchestration.settings import REPOSITORY
+from tests.orchestration.servers import free_ports
 
 STARTS_WITHIN = 120
 """Seconds."""
@@ -32,18 +32,6 @@ PORTS = (
     "node-manager-port",
     "object-manager-port",
 )
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of the loopback address that nobody has; all are held until the last is found, so none comes twice."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 @contextmanager

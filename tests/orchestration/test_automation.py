@@ -1,10 +1,12 @@
 """What the daemon would make, asked without a daemon, and made as it would make it."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._daemon.auto_run_reexecution.event_log_consumer import EventLogConsumerDaemon
 
 from orchestration import pipeline
 from orchestration.catalog import Stage
@@ -60,6 +62,11 @@ class Daemon:
         job = self.definitions.resolve_implicit_global_asset_job_def().get_subset(asset_selection=wanted)
         started = dg.DagsterRunStatus.STARTED
         return self.instance.create_run_for_job(job, asset_selection=frozenset(wanted), status=started)
+
+    def reads_failures(self) -> None:
+        """What Dagster's own daemon does every five seconds, to see which runs to try again."""
+        context: Any = SimpleNamespace(instance=self.instance)
+        list(EventLogConsumerDaemon().run_iteration(context))
 
     def waves(self) -> list[list[str]]:
         """Tick and make until nothing is asked for."""
@@ -247,6 +254,36 @@ def test_a_cancelled_run_is_not_started_again(trained: Daemon) -> None:
     run = trained.elsewhere("faces")
     assert trained.asks() == [], "the run is on its way"
     trained.instance.report_run_canceled(run)
+    assert trained.asks() == []
+
+
+def test_a_retry_that_dagsters_daemon_passed_over_is_asked_for(
+    trained: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_photo(trained.settings)
+    trained.look()
+    assert trained.asks() == ["faces"]
+    run, storage = trained.elsewhere("faces"), trained.instance.run_storage
+    trained.reads_failures()
+    assert trained.asks() == [], "the run is on its way"
+    status_follows = storage.handle_run_event
+
+    def reads_too_early(*event: Any) -> None:
+        trained.reads_failures()
+        status_follows(*event)
+
+    monkeypatch.setattr(storage, "handle_run_event", reads_too_early)
+    trained.instance.report_run_failed(run, "its process is gone")
+    assert trained.asks() == ["faces"]
+
+
+def test_a_retry_that_dagsters_daemon_has_yet_to_read_of_is_left_to_it(trained: Daemon) -> None:
+    new_photo(trained.settings)
+    trained.look()
+    assert trained.asks() == ["faces"]
+    run = trained.elsewhere("faces")
+    trained.reads_failures()
+    trained.instance.report_run_failed(run, "its process is gone")
     assert trained.asks() == []
 
 

@@ -107,11 +107,15 @@ class Daemon:
         deadline = time.monotonic() + within
         while not condition():
             assert self.process is None or self.process.poll() is None, self.tail()
-            assert time.monotonic() < deadline, f"{what}: not within {within} s\n{self.tail()}"
+            assert time.monotonic() < deadline, f"{what}: not within {within} s\n{self.tail()}\n{self.state()}"
             time.sleep(0.5)
 
     def tail(self) -> str:
         return self.log.read_text()[-6000:]
+
+    def state(self) -> str:
+        runs = [f"{run.run_id[:8]} {run.status.value} {dict(run.tags)}" for run in self.runs(*dg.DagsterRunStatus)]
+        return "\n".join([f"made so far: {self.made()}", *runs])
 
     def runs(self, *statuses: dg.DagsterRunStatus) -> list[dg.DagsterRun]:
         with open_instance(self.settings) as instance:

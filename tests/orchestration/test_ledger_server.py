@@ -2,65 +2,39 @@
 
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
-import requests
 from mlflow import MlflowClient
 
 from orchestration.promotion.ledger import Ledger
 from orchestration.settings import REPOSITORY, Settings
+from tests.orchestration.servers import free_port, running, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 NAME = "likeness-embedded"
 
 
-@dataclass
-class Server:
-    uri: str
-    process: subprocess.Popen
-
-    def stop(self) -> None:
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGTERM)
-            self.process.wait(30)
-
-
 @pytest.fixture
-def server(settings: Settings) -> Iterator[Server]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def server(settings: Settings) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Where a server on the project's registry answers, and what stops it."""
+    port, log = free_port(), settings.home / "server.log"
+    uri = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     store = ["--backend-store-uri", settings.tracking_uri]
-    with (settings.home / "server.log").open("w") as log:
-        process = subprocess.Popen(
-            [*command, *store], env=environment, stdout=log, stderr=log, cwd=settings.home, start_new_session=True
-        )  # fmt: skip
-    server = Server(f"http://127.0.0.1:{port}", process)
-    try:
-        for _ in range(240):
-            try:
-                if requests.get(f"{server.uri}/health", timeout=2).ok:
-                    break
-            except requests.RequestException:
-                time.sleep(0.25)
-        yield server
-    finally:
-        server.stop()
+    with ExitStack() as up:
+        process = up.enter_context(running([*command, *store], log, cwd=settings.home))
+        wait_for(f"{uri}/health", process, log)
+        yield uri, up.close
 
 
 def test_moves_by_a_server_are_those_of_its_client_and_a_server_that_is_down_is_one_line(
-    settings: Settings, server: Server
+    settings: Settings, server: tuple[str, Callable[[], None]]
 ) -> None:
-    uri = server.uri
+    uri, stop = server
     database = MlflowClient(settings.tracking_uri, settings.tracking_uri)  # a server takes no version without files
     database.create_registered_model(NAME)
     for number in range(3):
@@ -73,7 +47,7 @@ def test_moves_by_a_server_are_those_of_its_client_and_a_server_that_is_down_is_
     assert aliases == {"production": "2", "previous": "1"}
     assert dict(client.get_model_version(NAME, "3").tags)["rejected"] == "rolled back"
     assert [move.kind for move in ledger.state().moves()] == ["promotion"] * 3 + ["rollback"]
-    server.stop()
+    stop()
     down = likeness(settings, uri, "rollback")
     assert down.returncode == 1 and down.stderr.count("\n") == 1 and "is the MLflow server up" in down.stderr
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -28,7 +27,7 @@ from orchestration.tracking import Tracking
 from tests.orchestration.cluster_graph import PROFILE
 from tests.orchestration.conftest import make_project
 from tests.orchestration.postgres_server import PASSWORD, PostgresServer, postgres_server
-from tests.orchestration.ray_head import free_ports
+from tests.orchestration.servers import free_port, running
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -145,30 +144,19 @@ def test_mlflows_server_of_the_cluster_serves_what_was_tracked_without_it(
     _run(project, stages)
     manifest = next(iter(yaml.safe_load_all((REPOSITORY / "deploy" / "mlflow.yaml").read_text())))
     (container,) = manifest["spec"]["template"]["spec"]["containers"]
-    (port,) = free_ports(1)
+    port = free_port()
     (script,) = container["args"]
     script = script.replace("0.0.0.0 --port 5000", f"127.0.0.1 --port {port}").replace("/mnt/likeness", str(tmp_path))
     environment = {each["name"]: each["value"] for each in container["env"]}
     environment |= {"LIKENESS_DATABASE": project.database, "PGPASSWORD": PASSWORD, "PYTHONPATH": str(REPOSITORY)}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    with (tmp_path / "mlflow.log").open("w") as log:
-        server = subprocess.Popen(
-            [*container["command"], script],
-            cwd=REPOSITORY,
-            env={**os.environ, **environment, "PATH": path},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
+    log = tmp_path / "mlflow.log"
+    with running([*container["command"], script], log, environment | {"PATH": path}, cwd=REPOSITORY):
         # The name by which the cluster's pods call it.
-        found = _experiments(port, "mlflow:5000", tmp_path / "mlflow.log")
+        found = _experiments(port, "mlflow:5000", log)
         assert "likeness" in [each["name"] for each in found["experiments"]]
         with pytest.raises(urllib.error.HTTPError, match="403"):
-            _experiments(port, "somewhere.else", tmp_path / "mlflow.log")
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(30)
+            _experiments(port, "somewhere.else", log)
 
 
 def _experiments(port: int, host: str, log: Path) -> dict[str, Any]:

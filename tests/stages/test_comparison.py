@@ -11,16 +11,11 @@ import pytest
 import torch
 
 from engine.schema import Schema
-from models.encoder import Architecture, Encoder
-from models.identity import IdentityModel
-from models.imitator import Imitator
-from models.parsing import FaceParser
 from orchestration.promotion import packing
 from stages import metrics, registered
 from stages.scorecard import comparison
-from stages.training import save_model
-from tests.models.support import LANDMARKER
 from tests.stages.small_tables import CHARACTER
+from tests.untrained import networks
 
 PEOPLE = np.arange(200)
 
@@ -60,23 +55,9 @@ def test_only_what_both_have_is_compared_and_resamples_are_not_written() -> None
 
 def pack(root: Path, code: Path = packing.CODE, character: Path = CHARACTER) -> Path:
     """A packed encoder with untrained networks."""
-    torch.manual_seed(0)
-    inputs = {name: root / name for name in ("embedded", *packing.NETWORKS)}
-    for folder in inputs.values():
-        folder.mkdir(parents=True)
-    schema = Schema.load(character)
-    encoder = Encoder(Architecture(schema.n_sliders, tuple(schema.group_sizes), hidden=32, blocks=1, gate=4))
-    save_model(inputs["encoder"], encoder, {"architecture": encoder.architecture.document(), "face_size": 128})
-    save_model(inputs["identity_model"], IdentityModel(), {"model": "sface"})
-    imitator = {"n_parameters": schema.width, "size": 64, "width": 0.125, "drop": "first"}
-    save_model(inputs["imitator"], Imitator(*imitator.values()), imitator)
-    parser = {"depth": 18, "width": 0.125, "dilate": False, "stages": 2}
-    save_model(inputs["parsing_model"], FaceParser(**parser), parser)
-    (inputs["embedded"] / "landmarks").mkdir()
-    shutil.copyfile(LANDMARKER, inputs["embedded"] / packing.LANDMARKER)
     out = root / "packed"
-    out.mkdir()
-    packing.pack(inputs | {"character": character}, out, code)
+    out.mkdir(parents=True)
+    packing.pack(networks(root, character), out, code)
     return out
 
 

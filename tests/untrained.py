@@ -1,0 +1,35 @@
+"""Networks as a pipeline leaves them, small and untrained."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from engine.schema import Schema
+from models.encoder import Architecture, Encoder
+from models.identity import IdentityModel
+from models.imitator import Imitator
+from models.parsing import FaceParser
+from orchestration.promotion import packing
+from stages.training import save_model
+from tests.models.support import LANDMARKER
+
+
+def networks(root: Path, character: Path) -> Mapping[str, Path]:
+    """What `packing.pack` is given: the networks for a character, the real landmark model, and its schema."""
+    torch.manual_seed(0)
+    inputs = {name: root / name for name in ("embedded", *packing.NETWORKS)}
+    for folder in inputs.values():
+        folder.mkdir(parents=True)
+    schema = Schema.load(character)
+    encoder = Encoder(Architecture(schema.n_sliders, tuple(schema.group_sizes), hidden=32, blocks=1, gate=4))
+    save_model(inputs["encoder"], encoder, {"architecture": encoder.architecture.document(), "face_size": 128})
+    save_model(inputs["identity_model"], IdentityModel(), {"model": "sface"})
+    imitator = {"n_parameters": schema.width, "size": 64, "width": 0.125, "drop": "first"}
+    save_model(inputs["imitator"], Imitator(*imitator.values()), imitator)
+    parser = {"depth": 18, "width": 0.125, "dilate": False, "stages": 2}
+    save_model(inputs["parsing_model"], FaceParser(**parser), parser)
+    (inputs["embedded"] / "landmarks").mkdir()
+    shutil.copyfile(LANDMARKER, inputs["embedded"] / packing.LANDMARKER)
+    return inputs | {"character": character}
