@@ -1,0 +1,41 @@
+"""What the service allows and keeps. Every field can be set by an environment variable LIKENESS_SERVE_<FIELD>."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Service(BaseSettings):
+    """One object with all limits of the service."""
+
+    model_config = SettingsConfigDict(env_prefix="LIKENESS_SERVE_", frozen=True, extra="forbid")
+
+    keys: Path | None = None
+    """File of API keys, as `likeness key` writes it; without one, only this machine may ask."""
+    store: Path | None = None
+    """Folder of the characters that were made; with several machines, one that all of them see.
+    None: in the project's home folder."""
+    keep_days: PositiveFloat = 7.0
+    """How long a character, and a photo whose owner asked for it to be kept, can be asked for."""
+    photo_megabytes: PositiveFloat = 20.0
+    """A larger photo is refused before it is read to its end."""
+    photo_megapixels: PositiveFloat = 50.0
+    """A larger photo is refused before it is decoded."""
+    batch_photos: PositiveInt = 32
+    """Photos in one request to `/v1/characters:batch`."""
+    workers: PositiveInt = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    """Processes that hold the model; by default one for each processor that this process may run on."""
+    batch: PositiveInt = 4
+    """Photos that a worker reads at once."""
+    queue: PositiveInt = 128
+    """Photos that may wait for a worker; more are answered with 429."""
+    timeout: PositiveFloat = 30.0
+    """Seconds that a request may take before it is answered with 503."""
+    grace: PositiveFloat = 30.0
+    """Seconds that requests under way may take once the service is asked to stop."""
+    follow: PositiveFloat = 5.0
+    """Seconds between two looks at the registry's alias."""

@@ -1,0 +1,110 @@
+"""What requests and answers look like: the models that OpenAPI shows, with examples."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Choice(BaseModel):
+    """What one group is set to."""
+
+    choice: str
+    probabilities: dict[str, float]
+    """Of every choice, as the encoder saw them."""
+
+
+class Remark(BaseModel):
+    """Something about the photo that may make the character unlike the person."""
+
+    code: str = Field(examples=["side_view"])
+    """several_faces, side_view, tilted, small_face, blurred, dark, overexposed; `other` from older models."""
+    text: str = Field(examples=["side view: the head is turned by 42 degrees"])
+
+
+class Photo(BaseModel):
+    """What was found in the photo."""
+
+    sha256: str
+    faces: int
+    box: tuple[float, float, float, float] = Field(description="left, top, right, bottom of the face, pixels")
+    yaw: float = Field(description="degrees; positive: turned towards the picture's right")
+    pitch: float = Field(description="degrees; positive: looking up")
+    warnings: list[str]
+    remarks: list[Remark] = []
+
+
+class Provenance(BaseModel):
+    """Which model answered, and from which data it was made."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    model: str = Field(examples=["likeness-embedded"])
+    version: int
+    run: str | None = Field(description="MLflow's run")
+    commit: str | None
+    inputs: dict[str, str] = Field(description="md5 of each input of the encoder's training")
+
+
+class Links(BaseModel):
+    """Where the same character is to be had in other forms."""
+
+    self: str
+    png: str | None = None
+    glb: str | None = None
+    mhm: str | None = None
+    photo: str | None = None
+
+
+class Character(BaseModel):
+    """A character.json (format 1), with what the service adds: `id`, `links`, when it was made and when it goes."""
+
+    format: int = 1
+    id: str = Field(examples=["hT4Rk1-0m2vGqE9wYl3ZsA"])
+    character: str = Field(examples=["embedded"])
+    schema_md5: str
+    parameters: dict[str, float] = Field(description="every slider in [0, 1]")
+    discrete: dict[str, Choice]
+    engine: dict[str, Any] | None = Field(default=None, description="the same in the studio's own names and units")
+    photo: Photo
+    provenance: Provenance
+    edited: list[str] = Field(default=[], description="sliders and groups that were changed by hand since")
+    created: datetime
+    expires: datetime
+    links: Links
+    aligned: str | None = Field(
+        default=None, description="the aligned face as a data URL (JPEG), where `aligned=true` asked for it"
+    )
+
+
+class Edit(BaseModel, extra="forbid"):
+    """New values for some sliders and groups; all others stay."""
+
+    parameters: dict[str, float] = Field(default={}, examples=[{"nose_width": 0.62}])
+    discrete: dict[str, str] = Field(default={}, examples=[{"hair": "short02"}])
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem document, media type application/problem+json."""
+
+    type: str = Field(examples=["/problems/no-face"])
+    title: str = Field(examples=["No face"])
+    status: int = Field(examples=[422])
+    detail: str = Field(examples=["no face was found in the photo"])
+    instance: str | None = Field(default=None, description="the request, as the service's log names it")
+
+
+class BatchItem(BaseModel):
+    """One photo's answer: either a character or a problem."""
+
+    name: str | None = Field(description="the file's name as it was sent")
+    character: Character | None = None
+    problem: Problem | None = None
+
+
+class Batch(BaseModel):
+    """An answer for each photo, in order."""
+
+    results: list[BatchItem]
