@@ -126,6 +126,10 @@ def no_storage() -> ProblemError:
     return ProblemError(503, "no-storage", "Nothing can be stored", "the service's disk is full or gone", _after(60))
 
 
+def internal() -> ProblemError:
+    return ProblemError(500, "internal", "Something went wrong here", "it was logged")
+
+
 def _after(seconds: float) -> dict[str, str]:
     return {"Retry-After": str(max(1, math.ceil(seconds)))}
 
@@ -153,14 +157,9 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         return respond(request, ProblemError(422, "invalid", "The request is not valid", _told(error)))
 
-    async def unexpected(request: Request, error: Exception) -> JSONResponse:
-        log.error("request %s failed", getattr(request.state, "request_id", "?"), exc_info=error)
-        return respond(request, ProblemError(500, "internal", "Something went wrong here", "it was logged"))
-
     app.add_exception_handler(ProblemError, own)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(Exception, unexpected)
 
 
 def _told(error: RequestValidationError) -> str:
