@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from serving.documents import Problem
 
@@ -149,9 +150,11 @@ def install(app: FastAPI) -> None:
 
     async def http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        title = HTTPStatus(error.status_code).phrase
+        title, headers = HTTPStatus(error.status_code).phrase, dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_methods(app, request.url.path))
         kind = title.lower().replace(" ", "-")
-        return respond(request, ProblemError(error.status_code, kind, title, str(error.detail), error.headers))
+        return respond(request, ProblemError(error.status_code, kind, title, str(error.detail), headers))
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
@@ -160,6 +163,15 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ProblemError, own)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
+
+
+def _methods(app: FastAPI, path: str) -> list[str]:
+    """What may be asked of a path: each of an application's routes knows its own methods only."""
+    routes = (
+        route for one in app.routes for route in getattr(getattr(one, "original_router", None), "routes", None) or [one]
+    )
+    matching = (route for route in routes if isinstance(route, Route) and route.path_regex.match(path))
+    return sorted({method for route in matching for method in route.methods or ()})
 
 
 def _told(error: RequestValidationError) -> str:
