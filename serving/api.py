@@ -16,7 +16,7 @@ from engine.schema import Schema, SchemaError
 from serving import photos, problems
 from serving.characters import Record, Unknown
 from serving.documents import Batch, BatchItem, Character, Edit, Links
-from serving.drawing import Busy, CannotDraw
+from serving.drawing import Busy, CannotDraw, NoAnswer
 from serving.keys import KeyProblem
 from serving.parts import AllParts, Parts
 from serving.workers.line import LineFull
@@ -125,7 +125,7 @@ async def create_batch(
     response_class=Response,
     responses={200: {"content": {FILES["png"]: {}}}, **problems.responses(404, 409, 422, 429, 503)},
 )
-async def png(parts: AllParts, owner: Owner, id: str, size: Annotated[int, Query(ge=32, le=2048)] = 512) -> Response:
+async def png(parts: AllParts, owner: Owner, id: str, size: Annotated[int, Query(ge=64, le=1024)] = 512) -> Response:
     """The engine's picture of a character, `size` pixels high."""
     return await _drawn(parts, owner, id, "png", size)
 
@@ -210,10 +210,10 @@ async def _read(parts: Parts, content: bytes, aligned: bool) -> Reading:
         raise problems.no_model(str(error)) from error
     except LineFull as error:
         outcome = "refused"
-        raise problems.busy(error.seconds, error.waiting) from error
+        raise problems.busy(str(error), error.seconds) from error
     except TimeoutError as error:
         outcome = "late"
-        raise problems.too_late(seconds) from error
+        raise problems.too_late(f"no answer within {seconds:g} seconds") from error
     except WorkerDied as error:
         raise problems.model_died() from error
     finally:
@@ -232,9 +232,9 @@ async def _drawn(parts: Parts, owner: str, id: str, form: str, *options: Any) ->
     except CannotDraw as error:
         raise problems.cannot_draw(str(error)) from error
     except Busy as error:
-        raise problems.busy(error.retry_after, parts.drawing.waiting) from error
-    except TimeoutError as error:
-        raise problems.too_late(parts.drawing.timeout) from error
+        raise problems.busy(str(error), error.retry_after) from error
+    except NoAnswer as error:
+        raise problems.too_late(str(error)) from error
     headers = {"Content-Disposition": f'{"inline" if form == "png" else "attachment"}; filename="character.{form}"'}
     return Response(content, media_type=FILES[form], headers=headers)
 

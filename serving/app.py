@@ -98,7 +98,7 @@ def _add_operations(app: FastAPI, parts: Parts) -> None:
         if pool is None:
             raise problems.no_model(parts.models.why_none)
         if len(line) >= line.room:
-            raise problems.busy(line.seconds, len(line))
+            raise problems.busy(f"{len(line)} photos wait, as many as may", line.seconds)
         return {"model": pool.release.model, "version": pool.release.version, "waiting": len(line)}
 
     @app.get("/metrics", tags=["operations"], response_class=PlainTextResponse)

@@ -97,24 +97,17 @@ def other_site() -> ProblemError:
     return ProblemError(403, "other-site", "Another site's page asks", "LIKENESS_SERVE_ORIGINS names sites that may")
 
 
-def busy(seconds: float, waiting: int) -> ProblemError:
-    return ProblemError(
-        429,
-        "busy",
-        "Too many photos are waiting",
-        f"{waiting} photos wait already: ask again after the time in Retry-After",
-        _after(seconds),
-    )
+def busy(reason: str, seconds: float) -> ProblemError:
+    detail = f"{reason}: ask again after the time in Retry-After"
+    return ProblemError(429, "busy", "Too much at once", detail, _after(seconds))
 
 
 def no_model(detail: str) -> ProblemError:
     return ProblemError(503, "no-model", "No model is loaded", detail, _after(10))
 
 
-def too_late(seconds: float) -> ProblemError:
-    return ProblemError(
-        503, "timeout", "It took too long", f"no answer within {seconds:g} seconds: ask again later", _after(5)
-    )
+def too_late(reason: str) -> ProblemError:
+    return ProblemError(503, "timeout", "It took too long", f"{reason}: ask again later", _after(5))
 
 
 def model_died() -> ProblemError:
