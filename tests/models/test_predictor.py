@@ -46,7 +46,7 @@ def _darkened(photo: np.ndarray) -> np.ndarray:
 
 
 def _overexposed(photo: np.ndarray) -> np.ndarray:
-    return np.clip(photo * 0.3 + 200.0, 0, 255).astype(np.uint8)
+    return np.clip(photo * 0.15 + 225.0, 0, 255).astype(np.uint8)
 
 
 def _blurred(photo: np.ndarray) -> np.ndarray:
