@@ -62,7 +62,7 @@ class Predictor:
         self.identity = identity.to(device).eval()
         self.encoder = encoder.to(device).eval()
         self.size, self.device = size, device
-        self._reader = prepared(self.identity)
+        self._prepared: IdentityModel | None = None
 
     def __enter__(self) -> Predictor:
         self.landmarker.__enter__()
@@ -131,6 +131,13 @@ class Predictor:
         embedding = np.mean([found.embedding for found in predictions], 0)
         x = self.encoder(torch.from_numpy(features).to(self.device)[None])[0].float().cpu().numpy()
         return replace(frontal, x=x, features=features, embedding=embedding / np.linalg.norm(embedding))
+
+    @property
+    def _reader(self) -> IdentityModel:
+        """The identity model, prepared for inference where it is now."""
+        if self._prepared is None or self._prepared.theta.device != self.identity.theta.device:
+            self._prepared = prepared(self.identity)
+        return self._prepared
 
     @torch.inference_mode()
     def _encode(self, crops: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
