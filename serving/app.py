@@ -48,9 +48,12 @@ def build(service: Service, source: Source, place: Place, keys: Keys | None = No
         version="1",
         lifespan=lifespan,
         responses=problems.responses(500),
+        docs_url=None,
         redoc_url=None,
     )
     app.state.parts = parts
+    if keys is None:
+        _ask_for_no_key(app)
     problems.install(app)
     app.include_router(router)
     app.include_router(routes(parts.drawing))
@@ -95,13 +98,28 @@ def _add_operations(app: FastAPI, parts: Parts) -> None:
         if pool is None:
             raise problems.no_model(parts.models.why_none)
         if len(line) >= line.room:
-            raise problems.busy(line.seconds, len(line))
+            raise problems.busy(f"{len(line)} photos wait, as many as may", line.seconds)
         return {"model": pool.release.model, "version": pool.release.version, "waiting": len(line)}
 
     @app.get("/metrics", tags=["operations"], response_class=PlainTextResponse)
     async def metrics() -> Response:
         """For Prometheus."""
         return Response(parts.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _ask_for_no_key(app: FastAPI) -> None:
+    """Have OpenAPI say so: a generated client would insist on a key otherwise."""
+    described = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = described()
+        document["components"].pop("securitySchemes", None)
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                operation.pop("security", None)
+        return document
+
+    app.openapi = openapi
 
 
 def _limit(app: FastAPI, parts: Parts) -> None:
