@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, File, Form, Query, Response, UploadFile
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import BeforeValidator
 from starlette.convertors import Convertor, register_url_convertor
 
 from engine.document import character_document
@@ -18,6 +17,7 @@ from serving.characters import Record, Unknown
 from serving.documents import Batch, BatchItem, Character, Edit, Links
 from serving.drawing import Busy, CannotDraw, NoAnswer
 from serving.keys import KeyProblem
+from serving.openapi import file
 from serving.parts import AllParts, Parts
 from serving.workers.line import LineFull
 from serving.workers.models import NoModel, Reading
@@ -62,16 +62,8 @@ def owner_of(
 Owner = Annotated[str, Depends(owner_of)]
 
 
-def _said(value: object) -> object:
-    """A form's fields are text: `true` and `false`, and nothing else that might be meant so."""
-    if value not in ("true", "false", True, False):
-        raise ValueError("say true or false")
-    return value
-
-
-Flag = Annotated[bool, BeforeValidator(_said)]
-Aligned = Annotated[Flag, Form(description="The answer has the aligned face as a data URL.")]
-KeepPhoto = Annotated[Flag, Form(description="Keep the photo as long as the character: `GET …/{id}.photo`.")]
+Aligned = Annotated[bool, Form(description="The answer has the aligned face as a data URL.")]
+KeepPhoto = Annotated[bool, Form(description="Keep the photo as long as the character: `GET …/{id}.photo`.")]
 
 
 @router.post(
@@ -80,7 +72,7 @@ KeepPhoto = Annotated[Flag, Form(description="Keep the photo as long as the char
     response_model_exclude_none=True,
     responses=problems.responses(400, 413, 415, 422, 429, 503),
 )
-async def create(
+async def create_character(
     parts: AllParts,
     owner: Owner,
     response: Response,
@@ -99,7 +91,7 @@ async def create(
     response_model_exclude_none=True,
     responses=problems.responses(400, 413, 422),
 )
-async def create_batch(
+async def create_characters(
     parts: AllParts,
     owner: Owner,
     photo: Annotated[list[UploadFile], File(description="Photos, a person each.", min_length=1)],
@@ -123,9 +115,11 @@ async def create_batch(
 @router.get(
     "/characters/{id:token}.png",
     response_class=Response,
-    responses={200: {"content": {FILES["png"]: {}}}, **problems.responses(404, 409, 422, 429, 503)},
+    responses={200: file(FILES["png"]), **problems.responses(404, 409, 422, 429, 503)},
 )
-async def png(parts: AllParts, owner: Owner, id: str, size: Annotated[int, Query(ge=64, le=1024)] = 512) -> Response:
+async def get_png(
+    parts: AllParts, owner: Owner, id: str, size: Annotated[int, Query(ge=64, le=1024)] = 512
+) -> Response:
     """The engine's picture of a character, `size` pixels high."""
     return await _drawn(parts, owner, id, "png", size)
 
@@ -133,9 +127,9 @@ async def png(parts: AllParts, owner: Owner, id: str, size: Annotated[int, Query
 @router.get(
     "/characters/{id:token}.glb",
     response_class=Response,
-    responses={200: {"content": {FILES["glb"]: {}}}, **problems.responses(404, 409, 429, 503)},
+    responses={200: file(FILES["glb"]), **problems.responses(404, 409, 429, 503)},
 )
-async def glb(parts: AllParts, owner: Owner, id: str) -> Response:
+async def get_glb(parts: AllParts, owner: Owner, id: str) -> Response:
     """The character as glTF 2.0, with its textures, and its sliders and face actions as morph targets."""
     return await _drawn(parts, owner, id, "glb")
 
@@ -143,9 +137,9 @@ async def glb(parts: AllParts, owner: Owner, id: str) -> Response:
 @router.get(
     "/characters/{id:token}.mhm",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {}}}, **problems.responses(404, 409, 429, 503)},
+    responses={200: file("text/plain"), **problems.responses(404, 409, 429, 503)},
 )
-async def mhm(parts: AllParts, owner: Owner, id: str) -> Response:
+async def get_mhm(parts: AllParts, owner: Owner, id: str) -> Response:
     """The character as MakeHuman's own model file."""
     return await _drawn(parts, owner, id, "mhm")
 
@@ -153,9 +147,9 @@ async def mhm(parts: AllParts, owner: Owner, id: str) -> Response:
 @router.get(
     "/characters/{id:token}.photo",
     response_class=Response,
-    responses={200: {"content": {name: {} for name in photos.MEDIA_TYPES}}, **problems.responses(404, 503)},
+    responses={200: file("image/*"), **problems.responses(404, 503)},
 )
-async def photo(parts: AllParts, owner: Owner, id: str) -> Response:
+async def get_photo(parts: AllParts, owner: Owner, id: str) -> Response:
     """The photo, where `keep_photo` asked for it to be kept."""
     record = await _in_store(parts.characters.get, id, owner)
     if not record.media_type:
@@ -165,7 +159,7 @@ async def photo(parts: AllParts, owner: Owner, id: str) -> Response:
 
 
 @router.get("/characters/{id:token}", response_model_exclude_none=True, responses=problems.responses(404, 503))
-async def get(parts: AllParts, owner: Owner, id: str) -> Character:
+async def get_character(parts: AllParts, owner: Owner, id: str) -> Character:
     """A character as it is now: a character.json that `likeness render`, `export` and `lineage` take."""
     return shown(parts, await _in_store(parts.characters.get, id, owner))
 
@@ -173,7 +167,7 @@ async def get(parts: AllParts, owner: Owner, id: str) -> Character:
 @router.patch(
     "/characters/{id:token}", response_model_exclude_none=True, responses=problems.responses(400, 404, 409, 422, 503)
 )
-async def edit(parts: AllParts, owner: Owner, id: str, changes: Edit) -> Character:
+async def edit_character(parts: AllParts, owner: Owner, id: str, changes: Edit) -> Character:
     """Set some sliders and choices by hand; what is drawn and exported then is the changed character."""
     return shown(
         parts, await _in_store(parts.characters.change, id, owner, lambda document: edited(parts, document, changes))
@@ -181,7 +175,7 @@ async def edit(parts: AllParts, owner: Owner, id: str, changes: Edit) -> Charact
 
 
 @router.delete("/characters/{id:token}", status_code=204, responses=problems.responses(404, 503))
-async def delete(parts: AllParts, owner: Owner, id: str) -> None:
+async def delete_character(parts: AllParts, owner: Owner, id: str) -> None:
     """Erase a character, and its photo if it was kept."""
     await _in_store(parts.characters.delete, id, owner)
 

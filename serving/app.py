@@ -21,6 +21,7 @@ from serving.configuration import Service
 from serving.drawing import routes
 from serving.edge import Edge
 from serving.keys import Keys
+from serving.openapi import describe, operation_id
 from serving.parts import Parts, Place, assemble
 from serving.releases import Source
 
@@ -50,15 +51,15 @@ def build(service: Service, source: Source, place: Place, keys: Keys | None = No
         responses=problems.responses(500),
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=operation_id,
     )
     app.state.parts = parts
-    if keys is None:
-        _ask_for_no_key(app)
     problems.install(app)
     app.include_router(router)
     app.include_router(routes(parts.drawing))
     _add_operations(app, parts)
     page.add_to(app)
+    describe(app, needs_key=keys is not None)
     _limit(app, parts)
     return app
 
@@ -105,21 +106,6 @@ def _add_operations(app: FastAPI, parts: Parts) -> None:
     async def metrics() -> Response:
         """For Prometheus."""
         return Response(parts.metrics.text(), media_type=CONTENT_TYPE_LATEST)
-
-
-def _ask_for_no_key(app: FastAPI) -> None:
-    """Have OpenAPI say so: a generated client would insist on a key otherwise."""
-    described = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = described()
-        document["components"].pop("securitySchemes", None)
-        for operations in document["paths"].values():
-            for operation in operations.values():
-                operation.pop("security", None)
-        return document
-
-    app.openapi = openapi
 
 
 def _limit(app: FastAPI, parts: Parts) -> None:

@@ -12,7 +12,6 @@ from serving import problems
 
 FORMATS = ("JPEG", "PNG", "WEBP", "HEIF")
 """What phones, cameras and browsers make; HEIF is also called HEIC."""
-MEDIA_TYPES = ("image/jpeg", "image/png", "image/webp", "image/heic")
 
 
 def inspect(content: bytes, max_bytes: int, max_pixels: int) -> str:

@@ -172,10 +172,11 @@ def _told(error: RequestValidationError) -> str:
     return "; ".join(parts)
 
 
+def content() -> dict[str, Any]:
+    """What OpenAPI says of a problem's form."""
+    return {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What OpenAPI says of the problems that an operation may answer with."""
-    schema = {"$ref": "#/components/schemas/Problem"}
-    return {
-        status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
-        for status in statuses
-    }
+    return {status: {"description": HTTPStatus(status).phrase, "content": content()} for status in statuses}
