@@ -261,7 +261,7 @@ class Drawing:
             async with asyncio.timeout(START_SECONDS):
                 return process, *await _read_answer(process)
         except BaseException as error:  # to be cancelled is one
-            ended = await _ended(process)
+            ended = await _ended(process, PATIENCE if isinstance(error, EOFError) else 0.0)
             if isinstance(error, (TimeoutError, OSError, EOFError)):
                 log.error("the engine's process ended (%s) while it was loaded", ended)
                 raise NoAnswer(f"the engine's process ended ({ended}) while it was loaded") from error
@@ -312,7 +312,7 @@ async def _ended(process: Process, patience: float = PATIENCE) -> str:
     if process.returncode is None:
         with suppress(TimeoutError, OSError):
             # Its input ends, and what it still has to say is read: it would wait for a reader.
-            await asyncio.wait_for(process.communicate(), patience)
+            await asyncio.wait_for(process.communicate(b""), patience)
     if process.returncode is None:
         with suppress(ProcessLookupError):
             process.kill()

@@ -118,6 +118,19 @@ def test_who_gives_up_while_waiting_costs_nothing(clay: Path) -> None:
     drawing_of(clay, work)
 
 
+def test_it_stops_at_once_whatever_it_is_at(tmp_path: Path) -> None:
+    async def work() -> None:
+        for seconds in (0.0, 0.3, 3.0):  # before, while and after the engine is loaded
+            async with Drawing(CHARACTER, EMBEDDED, tmp_path / "drawn"):
+                await asyncio.sleep(seconds)
+                asked = time.monotonic()
+            assert time.monotonic() - asked < 1.5
+
+    before = psutil.Process().children(recursive=True)
+    asyncio.run(work())
+    assert psutil.Process().children(recursive=True) == before
+
+
 def test_refusals_are_in_words_and_leave_the_process_as_it_is(clay: Path) -> None:
     async def work(drawing: Drawing) -> None:
         process = drawing._process
