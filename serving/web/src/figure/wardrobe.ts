@@ -1,0 +1,175 @@
+/** The head as three.js draws it: fetches what the settings need, shapes it, and lets go of what they no longer need. */
+
+import {
+  BufferAttribute,
+  BufferGeometry,
+  DynamicDrawUsage,
+  Group,
+  ImageBitmapLoader,
+  LinearFilter,
+  LinearMipmapLinearFilter,
+  Mesh,
+  Texture,
+  type MeshPhysicalMaterial,
+} from "three";
+
+import type { Picture, Piece, Schema } from "../api/schema";
+import type { Settings } from "../edit/settings";
+import { pictureAddress, pieceAddress } from "./addresses";
+import { targetWeights, type Basis } from "./formula";
+import { readGlb } from "./glb";
+import { applyPicture, materialFor } from "./materials";
+import { MorphedMesh, SharedNormals } from "./morphs";
+
+type Drawable = Schema & { figure: NonNullable<Schema["figure"]> };
+
+/** What one address gave: meshes that share points, and how three.js has them. */
+interface Worn {
+  shapes: { shape: MorphedMesh; mesh: Mesh<BufferGeometry, MeshPhysicalMaterial> }[];
+  normals: SharedNormals;
+}
+
+export class Wardrobe {
+  /** What to put into the scene. */
+  readonly root = new Group();
+  private readonly basis: Basis;
+  private readonly worn = new Map<Piece, { address: string | null; worn: Worn | null }>();
+  private readonly pictures = new Map<Picture, { address: string | null; texture: Texture | null }>();
+  private weights = new Map<string, number>();
+  /** Closed eyes, 0 to 1. */
+  private blink = 0;
+
+  /**
+   * @param changed called whenever there is something new to draw.
+   */
+  constructor(
+    private readonly schema: Drawable,
+    private readonly changed: () => void,
+    private readonly anisotropy: number,
+  ) {
+    this.basis = { ...schema.figure, sliders: schema.sliders };
+  }
+
+  /** Shape the head at once, and fetch what else the settings need. Resolves when all of it is worn. */
+  async wear(settings: Settings): Promise<void> {
+    this.weights = targetWeights(this.basis, settings.parameters);
+    this.shape();
+    const { pieces, textures } = this.schema.figure;
+    await Promise.all([
+      ...pieces.map((piece) => this.wearPiece(piece, pieceAddress(piece, settings))),
+      ...textures.map((picture) => this.wearPicture(picture, pictureAddress(picture, settings))),
+    ]);
+  }
+
+  close(eyes: number): void {
+    this.blink = eyes;
+    this.shape();
+  }
+
+  dispose(): void {
+    for (const { worn } of this.worn.values()) this.takeOff(worn);
+    for (const { texture } of this.pictures.values()) texture?.dispose();
+    this.worn.clear();
+    this.pictures.clear();
+  }
+
+  private shape(): void {
+    const weights = this.weights.set("eyeBlinkLeft", this.blink).set("eyeBlinkRight", this.blink);
+    for (const { worn } of this.worn.values()) if (worn !== null) shape(worn, weights);
+    this.changed();
+  }
+
+  private async wearPiece(piece: Piece, address: string | null): Promise<void> {
+    const before = this.worn.get(piece);
+    if (before?.address === address) return;
+    this.worn.set(piece, { address, worn: before?.worn ?? null });
+    const meshes = address === null ? [] : readGlb(await (await fetched(address)).arrayBuffer());
+    // The person may have chosen something else while this came.
+    const now = this.worn.get(piece);
+    if (now?.address !== address) return;
+    this.takeOff(now.worn);
+    const worn = this.putOn(meshes.map((mesh) => new MorphedMesh(mesh)));
+    this.worn.set(piece, { address, worn });
+    shape(worn, this.weights, true);
+    this.changed();
+  }
+
+  private putOn(shapes: MorphedMesh[]): Worn {
+    const worn: Worn = { shapes: [], normals: new SharedNormals(shapes) };
+    for (const shape of shapes) {
+      const { surface, uvs, triangles, name } = shape.mesh;
+      const geometry = new BufferGeometry();
+      geometry.setAttribute("position", new BufferAttribute(shape.positions, 3).setUsage(DynamicDrawUsage));
+      geometry.setAttribute("normal", new BufferAttribute(shape.normals, 3).setUsage(DynamicDrawUsage));
+      if (uvs.length > 0) geometry.setAttribute("uv", new BufferAttribute(uvs, 2));
+      geometry.setIndex(new BufferAttribute(triangles, 1));
+      const mesh = new Mesh(geometry, materialFor(surface));
+      mesh.name = name;
+      mesh.castShadow = surface.alpha !== "BLEND";
+      mesh.receiveShadow = surface.alpha === "OPAQUE";
+      // A head fills the view; its bounds would have to follow every slider.
+      mesh.frustumCulled = false;
+      for (const [picture, { texture }] of this.pictures) {
+        if (picture.materials.includes(surface.name)) applyPicture(mesh.material, picture.use, texture);
+      }
+      this.root.add(mesh);
+      worn.shapes.push({ shape, mesh });
+    }
+    return worn;
+  }
+
+  private takeOff(worn: Worn | null): void {
+    for (const { mesh } of worn?.shapes ?? []) {
+      this.root.remove(mesh);
+      mesh.geometry.dispose();
+      mesh.material.dispose();
+    }
+  }
+
+  private async wearPicture(picture: Picture, address: string | null): Promise<void> {
+    const before = this.pictures.get(picture);
+    if (before?.address === address) return;
+    this.pictures.set(picture, { address, texture: before?.texture ?? null });
+    const texture = address === null ? null : await this.texture(address);
+    const now = this.pictures.get(picture);
+    if (now?.address !== address) {
+      texture?.dispose();
+      return;
+    }
+    this.pictures.set(picture, { address, texture });
+    for (const { worn } of this.worn.values()) {
+      for (const { mesh } of worn?.shapes ?? []) {
+        if (picture.materials.includes(mesh.material.name)) applyPicture(mesh.material, picture.use, texture);
+      }
+    }
+    now.texture?.dispose();
+    this.changed();
+  }
+
+  private async texture(address: string): Promise<Texture> {
+    const loader = new ImageBitmapLoader().setOptions({ imageOrientation: "none", premultiplyAlpha: "none", colorSpaceConversion: "none" });
+    const texture = new Texture(await loader.loadAsync(address));
+    texture.flipY = false;
+    texture.minFilter = LinearMipmapLinearFilter;
+    texture.magFilter = LinearFilter;
+    texture.anisotropy = this.anisotropy;
+    texture.needsUpdate = true;
+    return texture;
+  }
+}
+
+function shape(worn: Worn, weights: ReadonlyMap<string, number>, fresh = false): void {
+  const moved = worn.shapes.filter(({ shape }) => shape.follow(weights));
+  if (moved.length === 0 && !fresh) return;
+  worn.normals.update();
+  for (const { mesh } of worn.shapes) {
+    mesh.geometry.getAttribute("position").needsUpdate = true;
+    mesh.geometry.getAttribute("normal").needsUpdate = true;
+  }
+}
+
+async function fetched(address: string): Promise<Response> {
+  const answer = await fetch(address);
+  if (!answer.ok) throw new Error(`${address} was answered with ${answer.status}`);
+  return answer;
+}

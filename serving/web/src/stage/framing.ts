@@ -1,0 +1,21 @@
+/** How the camera sees the head. Lengths in pixels of the page, angles in degrees. */
+
+export const DEGREES = 180 / Math.PI;
+
+/**
+ * The vertical field of view of a stage on which a square of this side shows what `fov` shows of a square picture: so
+ * the head lies exactly over the aligned photo when that is laid over the square.
+ */
+export function stageFov(fov: number, square: number, height: number): number {
+  return 2 * DEGREES * Math.atan((Math.tan(fov / 2 / DEGREES) * height) / square);
+}
+
+/** The side of the square that the photo is laid over. */
+export function photoSquare(width: number, height: number): number {
+  return Math.floor(Math.min(width, height) * 0.92);
+}
+
+/** Where a turntable that sways stands after some seconds: degrees to the side. */
+export function sway(seconds: number): number {
+  return 26 * Math.sin((seconds * 2 * Math.PI) / 9) * Math.min(1, seconds / 2);
+}
