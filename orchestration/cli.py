@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from orchestration.commands import checks, lineage, models, operations
+from orchestration.commands import checks, lineage, models, operations, serve
 from orchestration.commands.ablate import ablate
 from orchestration.commands.character import app as character_app
 from orchestration.export import Base
@@ -210,10 +210,11 @@ def render(
     """Draw a `character.json` with the engine itself; with the imitator, and marked so, where there is no engine."""
     from PIL import Image
 
+    from engine.document import read_document
     from engine.schema import SchemaError
     from orchestration import creation
 
-    document = creation.read_document(character_json)
+    document = read_document(character_json)
     settings = get_settings(character=document["character"])
     try:
         with libraries_into_log(settings):
@@ -243,12 +244,12 @@ def export(
     """A `character.json` for other programs: **glTF** with sliders and face actions as morph targets, **Wavefront**,
     or **MakeHuman**'s own model file.
     """
+    from engine.document import read_document
     from engine.schema import SchemaError
-    from orchestration import creation
     from orchestration import export as exporting
 
     settings = Settings()
-    document = creation.read_document(character_json)
+    document = read_document(character_json)
     try:
         with libraries_into_log(settings):
             written = exporting.export(settings, document, form or out.suffix[1:].lower(), out, base)
@@ -284,6 +285,7 @@ checks.add_to(app)
 models.add_to(app)
 lineage.add_to(app)
 operations.add_to(app)
+serve.add_to(app)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import uuid
@@ -12,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.document import character_document, photo_digest, photo_entry
 from orchestration.progress import Progress
 from orchestration.promotion.registry import PRODUCTION, Registry, provenance
 from orchestration.settings import Settings
 from orchestration.store import replace_folder
 
-FORMAT = 1
 RENDER_SIZE = 512
 
 
@@ -115,13 +114,18 @@ def _read(
     contents = [photo.read_bytes() for photo in photos]
     if len(photos) == 1:
         found, named = model.read(contents[0])
-        return _document(character, origin, contents[0], found, named), found, list(found.warnings)
+        photo = photo_entry(contents[0], found)
+        document = character_document(character, origin["schema_md5"], named, photo, origin)
+        return document, found, list(found.warnings)
     found, named, each = model.read_person(contents)
     # the first whose crop was taken: pose, box and crop of the answer are those of the most frontal photo
     taken = next(n for n, one in enumerate(each) if not isinstance(one, Exception) and one.aligned is found.aligned)
-    document = _document(character, origin, contents[taken], found, named)
+    photo = photo_entry(contents[taken], found)
+    document = character_document(character, origin["schema_md5"], named, photo, origin)
     document["photos"] = [
-        {"error": str(one), "sha256": _sha256(content)} if isinstance(one, Exception) else _photo(content, one)
+        photo_entry(content, one)
+        if not isinstance(one, Exception)
+        else {"error": str(one), "sha256": photo_digest(content)}
         for content, one in zip(contents, each, strict=True)
     ]
     warnings = []
@@ -157,36 +161,6 @@ def require_schema(settings: Settings, character: str, md5: str) -> None:
             f"{character}'s schema.yaml is not the one this was made for (md5 {md5}): bring that file back, "
             f"or run `likeness run --character {character}` and create again"
         )
-
-
-def _document(
-    character: str, origin: dict[str, Any], content: bytes, found: Any, named: dict[str, Any]
-) -> dict[str, Any]:
-    """What character.json says before anything is drawn."""
-    return {
-        "format": FORMAT,
-        "character": character,
-        "schema_md5": origin["schema_md5"],
-        **named,
-        "photo": _photo(content, found),
-        "provenance": {name: origin[name] for name in ("model", "version", "run", "commit", "inputs")},
-    }
-
-
-def _photo(content: bytes, found: Any) -> dict[str, Any]:
-    """One photo in character.json."""
-    return {
-        "sha256": _sha256(content),
-        "faces": found.faces,
-        "box": [round(float(side), 1) for side in found.box],
-        "yaw": round(float(found.yaw), 1),
-        "pitch": round(float(found.pitch), 1),
-        "warnings": list(found.warnings),
-    }
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def _refine(
@@ -240,20 +214,6 @@ def _write(settings: Settings, document: dict[str, Any], model: Any, aligned: An
         replace_folder(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def read_document(path: Path) -> dict[str, Any]:
-    """A character.json of this format. Raises CreationError."""
-    try:
-        document = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise CreationError(f"{path} cannot be read as a character: {error}") from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        version = document.get("format") if isinstance(document, dict) else None
-        raise CreationError(f"{path} has format {version!r}, this version reads format {FORMAT}: create it again")
-    if missing := {"character", "schema_md5", "parameters", "discrete"} - set(document):
-        raise CreationError(f"{path} lacks {', '.join(sorted(missing))}: create it again")
-    return document
 
 
 def render(settings: Settings, registry: Registry, document: dict[str, Any], size: int) -> Any:

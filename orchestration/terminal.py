@@ -18,6 +18,7 @@ from rich.console import Console
 
 from orchestration.servers import database
 from orchestration.settings import Settings
+from serving.configuration import Service
 
 screen = Console()
 _notes = [Console(stderr=True, highlight=False)]
@@ -33,6 +34,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document an
 def expected_errors() -> tuple[type[Exception], ...]:
     """Errors whose message is meant for the person at the terminal."""
     from engine.character import CharacterError
+    from engine.document import DocumentError
     from engine.schema import SchemaError
     from engine.sheets import SheetError
     from orchestration.configuration import ProfileError
@@ -55,9 +57,11 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from orchestration.store import StoreError
     from orchestration.tracking import TrackingUnreachable
     from orchestration.workshop import SourceMissing
+    from serving.keys import KeyProblem
 
     return (
         CharacterError,
+        DocumentError,
         SchemaError,
         SheetError,
         ProfileError,
@@ -82,6 +86,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
         StoreError,
         TrackingUnreachable,
         SourceMissing,
+        KeyProblem,
     )
 
 
@@ -110,9 +115,11 @@ def wrong_setting(error: Exception) -> str:
     """Which LIKENESS_* variables have values that they cannot have, "" for any other error."""
     if isinstance(error, SettingsError):
         return f"{error}: it takes JSON"
-    if not isinstance(error, ValidationError) or error.title != Settings.__name__:
+    prefixes = {kind.__name__: str(kind.model_config.get("env_prefix")) for kind in (Settings, Service)}
+    if not isinstance(error, ValidationError) or error.title not in prefixes:
         return ""
-    return "; ".join(f"LIKENESS_{str(wrong['loc'][0]).upper()}: {wrong['msg']}" for wrong in error.errors())
+    prefix = prefixes[error.title]
+    return "; ".join(f"{prefix}{str(wrong['loc'][0]).upper()}: {wrong['msg']}" for wrong in error.errors())
 
 
 def wide_screen(columns: int) -> Console:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -27,6 +28,13 @@ class Service(BaseSettings):
     """A larger photo is refused before it is decoded."""
     batch_photos: PositiveInt = 32
     """Photos in one request to `/v1/characters:batch`."""
+    batch_megabytes: PositiveFloat = 100.0
+    """All photos of such a request together."""
+    origins: tuple[str, ...] = ()
+    """Other sites whose pages may ask, as JSON: ["https://game.example"]; they are trusted with what the service
+    answers to their visitors."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """What the model runs on."""
     workers: PositiveInt = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
     """Processes that hold the model; by default one for each processor that this process may run on."""
     batch: PositiveInt = 4

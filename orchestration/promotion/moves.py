@@ -18,6 +18,10 @@ class RegistryError(Exception):
     """There is no such model or version, or the registry cannot be used."""
 
 
+class UnknownVersion(RegistryError):
+    """The registry answers, and has no such version or alias."""
+
+
 def now() -> str:
     """UTC to the microsecond: two moves never bear the same time."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

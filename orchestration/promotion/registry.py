@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from orchestration.promotion.books import unreachable
 from orchestration.promotion.gate import find_score
 from orchestration.promotion.ledger import Ledger, model_name
-from orchestration.promotion.moves import CANDIDATE, PREVIOUS, PRODUCTION, REJECTED, RegistryError
+from orchestration.promotion.moves import CANDIDATE, PREVIOUS, PRODUCTION, REJECTED, RegistryError, UnknownVersion
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -79,7 +79,7 @@ class Registry:
             raise unreachable(self.tracking.uri, error) from error
 
     def find(self, version: str) -> ModelVersion:
-        """A version by its number or an alias. Raises RegistryError."""
+        """A version by its number or an alias. Raises UnknownVersion, or RegistryError when nothing answers."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -89,7 +89,7 @@ class Registry:
         except MlflowException as error:
             if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 raise unreachable(self.tracking.uri, error) from error
-            raise RegistryError(
+            raise UnknownVersion(
                 f"{self.name} has no version {version}: run `likeness run`, or pick one that `likeness models` shows"
             ) from error
 

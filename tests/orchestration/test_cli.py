@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from engine.document import DocumentError, read_document
 from orchestration.cli import app
-from orchestration.creation import CreationError, read_document, refuse_twins
+from orchestration.creation import refuse_twins
 from orchestration.settings import Settings
 
 COMMANDS = (
@@ -110,6 +111,6 @@ def test_json_is_one_document_on_stdout(call) -> None:
 def test_what_is_no_character_is_refused_with_the_reason(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "character.json"
     path.write_text(text)
-    with pytest.raises(CreationError) as error:
+    with pytest.raises(DocumentError) as error:
         read_document(path)
     assert message in str(error.value)

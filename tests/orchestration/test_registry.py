@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from engine.document import read_document
 from engine.schema import Schema
 from orchestration import creation
 from orchestration.progress import Progress
@@ -128,7 +129,7 @@ def test_one_bad_photo_does_not_stop_the_others(
     results = creation.create(with_engine, registry, photos, tmp_path / "out", "production", size=64)
     assert [bool(result.error) for result in results] == [True, False, True]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["astronaut"]
-    document = creation.read_document(tmp_path / "out" / "astronaut" / "character.json")
+    document = read_document(tmp_path / "out" / "astronaut" / "character.json")
     sections = {"format", "character", "schema_md5", "parameters", "discrete", "photo", "provenance", "render"}
     assert set(document) == sections and document["render"] == {"by": "engine"}
     assert set(document["photo"]) == {"sha256", "faces", "box", "yaw", "pitch", "warnings"}
@@ -151,7 +152,7 @@ def test_refining_keeps_what_the_engines_render_says_is_more_alike(
     assert plain.refinement is None and "refinement" not in plain.summary()
     assert lines[0] == "refine astronaut.png" and "search 2/2" in lines[-1]
     before, after = (
-        creation.read_document(tmp_path / folder / "astronaut" / "character.json") for folder in ("plain", "refined")
+        read_document(tmp_path / folder / "astronaut" / "character.json") for folder in ("plain", "refined")
     )
     found = after["refinement"]
     assert found == refined.summary()["refinement"] and (found["steps"], found["drawn_by"]) == (2, "engine")

@@ -1,0 +1,139 @@
+"""`likeness serve`, `likeness key`: the HTTP service, and who may ask it."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestration.settings import Settings
+from orchestration.terminal import Character, fail, get_registry, get_settings, notes, one_line_errors, screen
+
+key_app = typer.Typer(help="Who may ask the service: **API keys**.", no_args_is_help=True, rich_markup_mode="markdown")
+Name = Annotated[str, typer.Argument(help="Whose key: letters, digits, dots and dashes.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(serve)
+    app.add_typer(key_app, name="key")
+
+
+@one_line_errors
+def serve(
+    host: Annotated[
+        str, typer.Option("--host", help="Interface to listen on; 0.0.0.0: all, for which there must be API keys.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8000,
+    character: Character = "",
+    model: Annotated[
+        str, typer.Option("--model", help="The alias to follow: production, candidate, newest, previous.")
+    ] = "production",
+    keys: Annotated[
+        Path | None,
+        typer.Option("--keys", help="File of API keys, also for this machine.", show_default="LIKENESS_SERVE_KEYS"),
+    ] = None,
+) -> None:
+    """Photos in, characters out: the **HTTP API** and the **page** for players, until Ctrl-C or SIGTERM.
+
+    The model in production answers; when the alias moves, the next one is loaded beside it and takes over, and no
+    request is lost. On this machine's own address nobody needs a key; on any other, `likeness key add NAME` comes
+    first.
+    Limits are LIKENESS_SERVE_* variables: `serving/configuration.py`.
+
+        curl -F photo=@me.jpg http://127.0.0.1:8000/v1/characters
+    """
+    import uvicorn
+
+    from serving.app import build
+    from serving.configuration import Service
+
+    settings, service = get_settings(character=character), Service()
+    if keys is not None:
+        service = service.model_copy(update={"keys": keys})
+    application = build(service, source(settings, model), place(settings), keys_for(host, service, settings))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    shown = f"[{host}]" if ":" in host else host
+    notes().print(
+        f"[bold]http://{shown}:{port}[/]  the page; API: /v1/schema, /openapi.json; /healthz, /readyz, /metrics"
+    )
+    uvicorn.run(
+        application,
+        host=host,
+        port=port,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=round(service.grace),
+    )
+
+
+def source(settings: Settings, alias: str):
+    """Where the service's models come from."""
+    from orchestration.promotion.released import Released
+
+    return Released(get_registry(settings), settings.home / "serving" / "releases", alias)
+
+
+def place(settings: Settings):
+    """What the service serves, and where it keeps what it made."""
+    from serving.parts import Place
+
+    folder = settings.characters / settings.character
+    return Place(folder, settings.data / "embedded", settings.home / "serving" / settings.character)
+
+
+def keys_for(host: str, service, settings: Settings):
+    """The keys that are asked for: those of the file that is named, or on a public address the project's own."""
+    from serving.keys import Keys
+
+    named = service.keys
+    if named is None and is_this_machine(host):
+        return None
+    found = Keys(named or default_keys(settings))
+    if not found.path.exists() or not found.digests():
+        fail(f"{host} is open to other machines, and there is no API key in {found.path}: `likeness key add NAME`")
+    return found
+
+
+def is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def default_keys(settings: Settings) -> Path:
+    return settings.home / "serving" / "keys"
+
+
+def _keys():
+    from serving.configuration import Service
+    from serving.keys import Keys
+
+    return Keys(Service().keys or default_keys(Settings()))
+
+
+@key_app.command("add")
+@one_line_errors
+def add_key(name: Name) -> None:
+    """Make a key and print it, **once**: only its digest is kept. It counts at once, also for a running service."""
+    print(_keys().add(name))
+
+
+@key_app.command("remove")
+@one_line_errors
+def remove_key(name: Name) -> None:
+    """Take a key away; a running service refuses it at once."""
+    _keys().remove(name)
+
+
+@key_app.command("list")
+@one_line_errors
+def list_keys() -> None:
+    """Whose keys there are."""
+    keys = _keys()
+    for name in keys.digests() if keys.path.exists() else ():
+        screen.print(name)

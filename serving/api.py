@@ -1,0 +1,261 @@
+"""`/v1/characters`: a photo in, a character out, and what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, File, Form, Query, Response, UploadFile
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from engine.document import character_document
+from engine.schema import Schema, SchemaError
+from serving import photos, problems
+from serving.characters import Record, Unknown
+from serving.documents import Batch, BatchItem, Character, Edit, Links
+from serving.drawing import Busy, CannotDraw
+from serving.keys import KeyProblem
+from serving.parts import AllParts, Parts
+from serving.workers.line import LineFull
+from serving.workers.models import NoModel, Reading
+from serving.workers.process import BAD, NO_FACE
+from serving.workers.worker import WorkerDied
+
+bearer = HTTPBearer(auto_error=False, description="Where the service was started with keys: `likeness key add NAME`.")
+router = APIRouter(prefix="/v1", tags=["characters"], responses=problems.responses(401, 403))
+FILES = {"png": "image/png", "glb": "model/gltf-binary", "mhm": "text/plain; charset=utf-8"}
+
+
+def owner_of(
+    parts: AllParts,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+) -> str:
+    """Whose key was sent; everybody is one where no keys are asked for. Raises ProblemError."""
+    if parts.keys is None:
+        return ""
+    try:
+        owner = parts.keys.owner(credentials.credentials) if credentials else None
+    except KeyProblem as error:
+        raise problems.no_storage() from error
+    if owner is None:
+        raise problems.no_key()
+    return owner
+
+
+Owner = Annotated[str, Depends(owner_of)]
+Aligned = Annotated[bool, Form(description="The answer has the aligned face as a data URL.")]
+KeepPhoto = Annotated[bool, Form(description="Keep the photo as long as the character: `GET …/{id}.photo`.")]
+
+
+@router.post(
+    "/characters",
+    status_code=201,
+    response_model_exclude_none=True,
+    responses=problems.responses(400, 413, 415, 422, 429, 503),
+)
+async def create(
+    parts: AllParts,
+    owner: Owner,
+    response: Response,
+    photo: Annotated[UploadFile, File(description="A photo of one person: JPEG, PNG, WebP or HEIC.")],
+    aligned: Aligned = False,
+    keep_photo: KeepPhoto = False,
+) -> Character:
+    """Make a character of a photo. The largest face is taken; `photo.remarks` says what may have made it unlike."""
+    made = await _make(parts, owner, await photo.read(), aligned, keep_photo)
+    response.headers["Location"] = made.links.self
+    return made
+
+
+@router.post(
+    "/characters:batch",
+    response_model_exclude_none=True,
+    responses=problems.responses(400, 413, 422),
+)
+async def create_batch(
+    parts: AllParts,
+    owner: Owner,
+    photo: Annotated[list[UploadFile], File(description="Photos, a person each.")],
+    aligned: Aligned = False,
+    keep_photo: KeepPhoto = False,
+) -> Batch:
+    """The same of several photos: an answer for each, in order; one that fails does not stop the others."""
+    if len(photo) > parts.service.batch_photos:
+        raise problems.too_large(f"{len(photo)} photos; the limit is {parts.service.batch_photos}")
+
+    async def one(file: UploadFile) -> BatchItem:
+        try:
+            made = await _make(parts, owner, await file.read(), aligned, keep_photo)
+        except problems.ProblemError as problem:
+            return BatchItem(name=file.filename, problem=problem.document())
+        return BatchItem(name=file.filename, character=made)
+
+    return Batch(results=list(await asyncio.gather(*map(one, photo))))
+
+
+# Before `/characters/{id}`, which any of them would match.
+@router.get(
+    "/characters/{id}.png",
+    response_class=Response,
+    responses={200: {"content": {FILES["png"]: {}}}, **problems.responses(404, 409, 429, 503)},
+)
+async def png(parts: AllParts, owner: Owner, id: str, size: Annotated[int, Query(ge=32, le=2048)] = 512) -> Response:
+    """The engine's picture of a character, `size` pixels high."""
+    return await _drawn(parts, owner, id, "png", size)
+
+
+@router.get(
+    "/characters/{id}.glb",
+    response_class=Response,
+    responses={200: {"content": {FILES["glb"]: {}}}, **problems.responses(404, 409, 429, 503)},
+)
+async def glb(parts: AllParts, owner: Owner, id: str) -> Response:
+    """The character as glTF 2.0, with its textures, and its sliders and face actions as morph targets."""
+    return await _drawn(parts, owner, id, "glb")
+
+
+@router.get(
+    "/characters/{id}.mhm",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}, **problems.responses(404, 409, 429, 503)},
+)
+async def mhm(parts: AllParts, owner: Owner, id: str) -> Response:
+    """The character as MakeHuman's own model file."""
+    return await _drawn(parts, owner, id, "mhm")
+
+
+@router.get(
+    "/characters/{id}.photo",
+    response_class=Response,
+    responses={200: {"content": {name: {} for name in photos.MEDIA_TYPES}}, **problems.responses(404, 503)},
+)
+async def photo(parts: AllParts, owner: Owner, id: str) -> Response:
+    """The photo, where `keep_photo` asked for it to be kept."""
+    record = await _in_store(parts.characters.get, id, owner)
+    if not record.media_type:
+        raise problems.not_kept()
+    content, media_type = await _in_store(parts.characters.photo, id, owner)
+    return Response(content, media_type=media_type)
+
+
+@router.get("/characters/{id}", response_model_exclude_none=True, responses=problems.responses(404, 503))
+async def get(parts: AllParts, owner: Owner, id: str) -> Character:
+    """A character as it is now: a character.json that `likeness render`, `export` and `lineage` take."""
+    return shown(parts, await _in_store(parts.characters.get, id, owner))
+
+
+@router.patch("/characters/{id}", response_model_exclude_none=True, responses=problems.responses(404, 409, 422, 503))
+async def edit(parts: AllParts, owner: Owner, id: str, changes: Edit) -> Character:
+    """Set some sliders and choices by hand; what is drawn and exported then is the changed character."""
+    return shown(
+        parts, await _in_store(parts.characters.change, id, owner, lambda document: edited(parts, document, changes))
+    )
+
+
+@router.delete("/characters/{id}", status_code=204, responses=problems.responses(404, 503))
+async def delete(parts: AllParts, owner: Owner, id: str) -> None:
+    """Erase a character, and its photo if it was kept."""
+    await _in_store(parts.characters.delete, id, owner)
+
+
+async def _make(parts: Parts, owner: str, content: bytes, aligned: bool, keep_photo: bool) -> Character:
+    service = parts.service
+    media_type = await asyncio.to_thread(
+        photos.inspect, content, round(service.photo_megabytes * 1e6), round(service.photo_megapixels * 1e6)
+    )
+    reading = await _read(parts, content, aligned)
+    kept = (content, media_type) if keep_photo else ()
+    record = await _in_store(parts.characters.add, document_of(parts, reading), owner, *kept)
+    made = shown(parts, record)
+    if aligned:
+        made.aligned = f"data:image/jpeg;base64,{base64.b64encode(reading.answer.aligned).decode()}"
+    return made
+
+
+async def _read(parts: Parts, content: bytes, aligned: bool) -> Reading:
+    """What the model says of a photo. Raises ProblemError."""
+    seconds, outcome = parts.service.timeout, "failed"
+    try:
+        reading = await parts.models.read(content, aligned, seconds)
+        outcome = reading.answer.kind
+    except NoModel as error:
+        raise problems.no_model(str(error)) from error
+    except LineFull as error:
+        outcome = "refused"
+        raise problems.busy(error.seconds, error.waiting) from error
+    except TimeoutError as error:
+        outcome = "late"
+        raise problems.too_late(seconds) from error
+    except WorkerDied as error:
+        raise problems.model_died() from error
+    finally:
+        parts.metrics.photos.labels(outcome).inc()
+    if reading.answer.kind == NO_FACE:
+        raise problems.no_face()
+    if reading.answer.kind == BAD:
+        raise problems.bad_photo(reading.answer.reason)
+    return reading
+
+
+async def _drawn(parts: Parts, owner: str, id: str, form: str, *options: Any) -> Response:
+    record = await _in_store(parts.characters.get, id, owner)
+    try:
+        content = await getattr(parts.drawing, form)(record.document, *options)
+    except CannotDraw as error:
+        raise problems.cannot_draw(str(error)) from error
+    except Busy as error:
+        raise problems.busy(error.retry_after, parts.drawing.waiting) from error
+    except TimeoutError as error:
+        raise problems.too_late(parts.drawing.timeout) from error
+    headers = {"Content-Disposition": f'{"inline" if form == "png" else "attachment"}; filename="character.{form}"'}
+    return Response(content, media_type=FILES[form], headers=headers)
+
+
+async def _in_store(call: Any, *arguments: Any) -> Any:
+    """What a call of the store returns; it waits for a disk, so it is made in a thread. Raises ProblemError."""
+    try:
+        return await asyncio.to_thread(call, *arguments)
+    except Unknown as error:
+        raise problems.unknown_character() from error
+    except OSError as error:
+        problems.log.error("the store of characters does not work: %s", error)
+        raise problems.no_storage() from error
+
+
+def document_of(parts: Parts, reading: Reading) -> dict[str, Any]:
+    """The character.json of what a model read."""
+    answer, release = reading.answer, reading.release
+    return character_document(parts.schema.name, reading.schema_md5, answer.named, answer.photo, {**release.origin})
+
+
+def edited(parts: Parts, document: dict[str, Any], changes: Edit) -> dict[str, Any]:
+    """A document with new values. Raises ProblemError."""
+    if document["schema_md5"] != parts.schema_md5:
+        raise problems.cannot_draw("the character creator has changed since this character was made: make it again")
+    schema: Schema = parts.schema
+    parameters = document["parameters"] | changes.parameters
+    discrete = {**document["discrete"]}
+    for group, choice in changes.discrete.items():
+        discrete[group] = {**discrete.get(group, {}), "choice": choice}
+    try:
+        x = schema.from_document(parameters, discrete)
+    except SchemaError as error:
+        raise problems.bad_edit(str(error)) from error
+    touched = {*document.get("edited", []), *changes.parameters, *changes.discrete}
+    changed = {**document, "parameters": parameters, "discrete": discrete, "edited": sorted(touched)}
+    if "engine" in (named := schema.to_document(x)):
+        changed["engine"] = named["engine"]
+    return changed
+
+
+def shown(parts: Parts, record: Record) -> Character:
+    """A character as it is answered."""
+    here = f"/v1/characters/{record.id}"
+    drawable = parts.drawing.forms
+    links = Links(
+        self=here,
+        photo=f"{here}.photo" if record.media_type else None,
+        **{form: f"{here}.{form}" for form in FILES if form in drawable},
+    )
+    return Character(**record.document, id=record.id, created=record.created, expires=record.expires, links=links)

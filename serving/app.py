@@ -1,0 +1,120 @@
+"""The service as an ASGI application: who may ask what, and in which words it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
+
+from fastapi import FastAPI, Response
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.formparsers import MultiPartParser
+
+from serving import page, problems
+from serving.api import router
+from serving.characters import Characters
+from serving.configuration import Service
+from serving.drawing import routes
+from serving.edge import Edge
+from serving.keys import Keys
+from serving.parts import Parts, Place, assemble
+from serving.releases import Source
+
+SWEEPS_EVERY = 3600.0
+TITLE = "likeness"
+DESCRIPTION = """A player's photo in, the parameters of the game's own character creator out.
+
+    curl -F photo=@me.jpg http://127.0.0.1:8000/v1/characters
+
+Every error is a problem document (RFC 9457, `application/problem+json`) whose `type` ends in a word that programs can
+tell problems apart by. No photo is kept unless `keep_photo` says so; characters expire."""
+log = logging.getLogger("likeness.serving")
+
+
+def build(service: Service, source: Source, place: Place, keys: Keys | None = None) -> FastAPI:
+    """The application; nothing runs before it is started.
+
+    Args:
+        keys: who may ask; None: everybody who can reach it.
+    """
+    parts = assemble(service, source, place, keys)
+    app = FastAPI(
+        title=TITLE,
+        description=DESCRIPTION,
+        version="1",
+        lifespan=lifespan,
+        responses=problems.responses(500),
+        redoc_url=None,
+    )
+    app.state.parts = parts
+    problems.install(app)
+    app.include_router(router)
+    app.include_router(routes(parts.drawing))
+    _add_operations(app, parts)
+    page.add_to(app)
+    _limit(app, parts)
+    return app
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Workers, drawing and the sweep of expired characters, from the start of the application to its end."""
+    parts: Parts = app.state.parts
+    async with AsyncExitStack() as running:
+        await running.enter_async_context(parts.drawing)
+        await running.enter_async_context(parts.models)
+        sweeping = asyncio.create_task(_sweep(parts.characters))
+        running.callback(sweeping.cancel)
+        yield
+
+
+async def _sweep(characters: Characters) -> None:
+    while True:
+        with suppress(OSError):
+            if erased := await asyncio.to_thread(characters.sweep):
+                log.info("%d characters expired", erased)
+        await asyncio.sleep(SWEEPS_EVERY)
+
+
+def _add_operations(app: FastAPI, parts: Parts) -> None:
+    """What whoever runs the service asks: alive, ready, how it goes."""
+
+    @app.get("/healthz", tags=["operations"], response_class=PlainTextResponse)
+    async def healthz() -> str:
+        """The process is alive."""
+        return "ok"
+
+    @app.get("/readyz", tags=["operations"], responses=problems.responses(503))
+    async def readyz() -> dict[str, Any]:
+        """A model is loaded and photos may come. 503 before, and while as many wait as may."""
+        pool, line = parts.models.pool, parts.models.line
+        if pool is None:
+            raise problems.no_model(parts.models.why_none)
+        if len(line) >= line.room:
+            raise problems.busy(line.seconds, len(line))
+        return {"model": pool.release.model, "version": pool.release.version, "waiting": len(line)}
+
+    @app.get("/metrics", tags=["operations"], response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        """For Prometheus."""
+        return Response(parts.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _limit(app: FastAPI, parts: Parts) -> None:
+    service = parts.service
+    most = round(max(service.photo_megabytes, service.batch_megabytes) * 1e6) + 65_536
+    # Larger files of a form would be spooled to the disk: no photo gets there.
+    MultiPartParser.spool_max_size = most
+    if service.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=service.origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["*"],
+        )
+    app.add_middleware(Edge, metrics=parts.metrics, most_bytes=most, origins=service.origins)

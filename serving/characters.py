@@ -1,0 +1,128 @@
+"""Characters that were made, a file each, until they expire.
+
+An id is 128 random bits: nobody finds a character by trying. With several machines, the folder is one that all see.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from engine.exporters.files import write_whole
+
+ID = re.compile(r"[\w-]{22}", re.ASCII)
+
+
+class Unknown(Exception):
+    """There is no such character, or none of this owner's."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One character: its character.json, and whose it is."""
+
+    id: str
+    owner: str
+    created: datetime
+    expires: datetime
+    media_type: str
+    """Of the photo that was kept; empty: none was."""
+    document: dict[str, Any]
+    """A character.json, and `edited`: what was changed by hand since."""
+
+
+@dataclass(frozen=True)
+class Characters:
+    """All of them. Every call blocks on the disk and raises OSError when that is full or gone."""
+
+    folder: Path
+    keep: timedelta
+
+    def add(self, document: Mapping[str, Any], owner: str, photo: bytes = b"", media_type: str = "") -> Record:
+        """Keep a new character, and its photo if there is one."""
+        now = datetime.now(UTC).replace(microsecond=0)
+        record = Record(secrets.token_urlsafe(16), owner, now, now + self.keep, media_type, dict(document))
+        if photo:
+            write_whole(self._path(record.id, ".photo"), photo)
+        self._write(record)
+        return record
+
+    def get(self, id: str, owner: str) -> Record:
+        """Raises Unknown."""
+        if not ID.fullmatch(id):
+            raise Unknown(id)
+        try:
+            content = json.loads(self._path(id).read_text())
+        except FileNotFoundError as error:
+            raise Unknown(id) from error
+        created, expires = (datetime.fromisoformat(content.pop(name)) for name in ("created", "expires"))
+        record = Record(id, created=created, expires=expires, **content)
+        if record.owner != owner or record.expires < datetime.now(UTC):
+            raise Unknown(id)
+        return record
+
+    def change(self, id: str, owner: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Record:
+        """Replace a character's document by what `change` makes of it. Raises Unknown, and what `change` raises."""
+        record = self.get(id, owner)
+        changed = Record(**{**vars(record), "document": change(record.document)})
+        self._write(changed)
+        return changed
+
+    def photo(self, id: str, owner: str) -> tuple[bytes, str]:
+        """The photo that was kept, and its media type. Raises Unknown."""
+        record = self.get(id, owner)
+        try:
+            return self._path(id, ".photo").read_bytes(), record.media_type
+        except FileNotFoundError as error:
+            raise Unknown(id) from error
+
+    def delete(self, id: str, owner: str) -> None:
+        """Raises Unknown."""
+        self.get(id, owner)
+        self._erase(id)
+
+    def sweep(self) -> int:
+        """Erase what has expired; how many characters. By the files' times: nothing has to be read."""
+        oldest, erased = time.time() - self.keep.total_seconds(), 0
+        for path in self.folder.glob("*/*"):
+            if path.suffix in (".json", ".photo", ".partial") and _made(path) < oldest:
+                path.unlink(missing_ok=True)
+                erased += path.suffix == ".json"
+        return erased
+
+    def _erase(self, id: str) -> None:
+        # The photo first: what is interrupted in between leaves nothing that cannot be found.
+        self._path(id, ".photo").unlink(missing_ok=True)
+        self._path(id).unlink(missing_ok=True)
+
+    def _write(self, record: Record) -> None:
+        content = {
+            "owner": record.owner,
+            "created": record.created.isoformat(),
+            "expires": record.expires.isoformat(),
+            "media_type": record.media_type,
+            "document": record.document,
+        }
+        path = self._path(record.id)
+        write_whole(path, json.dumps(content).encode())
+        # A changed character goes when it would have gone: `sweep` asks the file's time.
+        os.utime(path, (record.created.timestamp(),) * 2)
+
+    def _path(self, id: str, suffix: str = ".json") -> Path:
+        # Folders of at most some thousand files.
+        return self.folder / id[:2] / f"{id}{suffix}"
+
+
+def _made(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()

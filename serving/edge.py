@@ -1,0 +1,106 @@
+"""What every request passes through: its id, the limit of its body, whose page it comes from, headers, counting."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving import problems
+from serving.metrics import Metrics
+
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+CONTENT_POLICY = (
+    "default-src 'self'; img-src 'self' blob: data:; connect-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; "
+    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+# FastAPI's page of the API loads its script from elsewhere; without one it shows nothing, with it the policy is moot.
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    "Content-Security-Policy": CONTENT_POLICY,
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class Edge:
+    """An ASGI middleware.
+
+    `most_bytes`: of a request's body. `origins`: other sites whose pages may change something.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, most_bytes: int, origins: Collection[str]) -> None:
+        self.app, self.metrics, self.most_bytes, self.origins = app, metrics, most_bytes, origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun, status = time.perf_counter(), 500
+        id = secrets.token_hex(8)
+        scope.setdefault("state", {})["request_id"] = id
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                self._dress(message, id, scope["path"])
+            await send(message)
+
+        try:
+            self._admit(scope)
+        except problems.ProblemError as problem:
+            await problems.respond(Request(scope), problem)(scope, receive, answer)
+        else:
+            await self.app(scope, self._counted(receive), answer)
+        finally:
+            self._count(scope, status, time.perf_counter() - begun)
+
+    def _admit(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        length = headers.get("content-length", "")
+        if length.isdigit() and int(length) > self.most_bytes:
+            raise self._too_large()
+        origin = headers.get("origin")
+        if scope["method"] in SAFE_METHODS or origin is None or origin in self.origins:
+            return
+        # A browser says whose page asks. Without keys, any page that a player has open could use the service otherwise.
+        if urlsplit(origin).netloc != headers.get("host"):
+            raise problems.other_site()
+
+    def _counted(self, receive: Receive) -> Receive:
+        """The same, until more comes than may: whatever Content-Length says or does not say."""
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.most_bytes:
+                raise self._too_large()
+            return message
+
+        return counted
+
+    def _too_large(self) -> problems.ProblemError:
+        return problems.too_large(f"the request has more than {self.most_bytes / 1e6:g} megabytes")
+
+    def _dress(self, message: Message, id: str, path: str) -> None:
+        headers = MutableHeaders(scope=message)
+        headers["X-Request-ID"] = id
+        for name, value in HEADERS.items():
+            headers.setdefault(name, value)
+        if path.startswith("/v1/characters"):
+            headers["Cache-Control"] = "no-store"
+
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+        # The route's pattern: a label for every path would be one for every character.
+        route = getattr(scope.get("route"), "path", "other")
+        self.metrics.requests.labels(route, status).inc()
+        self.metrics.seconds.labels(route).observe(seconds)

@@ -1,0 +1,177 @@
+"""Every error as a problem document (RFC 9457), in words for whoever asked; what went wrong inside stays in the log."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from serving.documents import Problem
+
+MEDIA_TYPE = "application/problem+json"
+log = logging.getLogger("likeness.serving")
+
+
+class ProblemError(HTTPException):
+    """An answer that is no success.
+
+    `kind`: the last part of the problem's type, a word that programs can tell problems apart by. An HTTPException, so
+    that it passes through FastAPI's reading of a request's body.
+    """
+
+    def __init__(
+        self, status: int, kind: str, title: str, detail: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(status, detail, headers)
+        self.kind, self.title = kind, title
+
+    def document(self, instance: str | None = None) -> Problem:
+        return Problem(
+            type=f"/problems/{self.kind}",
+            title=self.title,
+            status=self.status_code,
+            detail=self.detail,
+            instance=instance,
+        )
+
+
+def no_face() -> ProblemError:
+    return ProblemError(
+        422, "no-face", "No face", "no face was found in the photo: take one that shows it from the front"
+    )
+
+
+def bad_photo(reason: str) -> ProblemError:
+    return ProblemError(422, "bad-photo", "Not a photo that can be used", reason)
+
+
+def not_an_image(reason: str) -> ProblemError:
+    return ProblemError(415, "not-an-image", "Not a picture", reason)
+
+
+def too_large(reason: str) -> ProblemError:
+    return ProblemError(413, "too-large", "Too large", reason)
+
+
+def bad_request(reason: str) -> ProblemError:
+    return ProblemError(400, "bad-request", "The request cannot be read", reason)
+
+
+def unknown_character() -> ProblemError:
+    return ProblemError(404, "unknown-character", "No such character", "it was never made, has expired or was deleted")
+
+
+def not_kept() -> ProblemError:
+    return ProblemError(
+        404, "photo-not-kept", "The photo was not kept", "a photo is kept only where the request says keep_photo=true"
+    )
+
+
+def bad_edit(reason: str) -> ProblemError:
+    return ProblemError(422, "bad-edit", "The character cannot be changed so", reason)
+
+
+def cannot_draw(reason: str) -> ProblemError:
+    return ProblemError(409, "cannot-draw", "This cannot be drawn", reason)
+
+
+def no_key() -> ProblemError:
+    return ProblemError(
+        401,
+        "no-key",
+        "An API key is needed",
+        "send it as `Authorization: Bearer <key>`; `likeness key add NAME` makes one",
+        {"WWW-Authenticate": "Bearer"},
+    )
+
+
+def other_site() -> ProblemError:
+    return ProblemError(403, "other-site", "Another site's page asks", "LIKENESS_SERVE_ORIGINS names sites that may")
+
+
+def busy(seconds: float, waiting: int) -> ProblemError:
+    return ProblemError(
+        429,
+        "busy",
+        "Too many photos are waiting",
+        f"{waiting} photos wait already: ask again after the time in Retry-After",
+        _after(seconds),
+    )
+
+
+def no_model(detail: str) -> ProblemError:
+    return ProblemError(503, "no-model", "No model is loaded", detail, _after(10))
+
+
+def too_late(seconds: float) -> ProblemError:
+    return ProblemError(
+        503, "timeout", "It took too long", f"no answer within {seconds:g} seconds: ask again later", _after(5)
+    )
+
+
+def model_died() -> ProblemError:
+    return ProblemError(
+        500, "model-died", "The model died", "reading this photo ended the process that did it: use another photo"
+    )
+
+
+def no_storage() -> ProblemError:
+    return ProblemError(503, "no-storage", "Nothing can be stored", "the service's disk is full or gone", _after(60))
+
+
+def _after(seconds: float) -> dict[str, str]:
+    return {"Retry-After": str(max(1, math.ceil(seconds)))}
+
+
+def respond(request: Request, problem: ProblemError) -> JSONResponse:
+    """The answer for a problem."""
+    document = problem.document(getattr(request.state, "request_id", None))
+    return JSONResponse(document.model_dump(), problem.status_code, problem.headers, MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Have every error of an application answered by a problem document."""
+
+    async def own(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, ProblemError)
+        return respond(request, error)
+
+    async def http(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        title = HTTPStatus(error.status_code).phrase
+        kind = title.lower().replace(" ", "-")
+        return respond(request, ProblemError(error.status_code, kind, title, str(error.detail), error.headers))
+
+    async def invalid(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        return respond(request, ProblemError(422, "invalid", "The request is not valid", _told(error)))
+
+    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+        log.error("request %s failed", getattr(request.state, "request_id", "?"), exc_info=error)
+        return respond(request, ProblemError(500, "internal", "Something went wrong here", "it was logged"))
+
+    app.add_exception_handler(ProblemError, own)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(Exception, unexpected)
+
+
+def _told(error: RequestValidationError) -> str:
+    parts = (f"{'.'.join(str(part) for part in wrong['loc'])}: {wrong['msg']}" for wrong in error.errors())
+    return "; ".join(parts)
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of the problems that an operation may answer with."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status in statuses
+    }

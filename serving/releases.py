@@ -1,0 +1,45 @@
+"""Which model answers: the release that is in production, as whoever runs the service knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class SourceDown(Exception):
+    """The registry does not answer; the message says why."""
+
+
+class ReleaseBroken(Exception):
+    """A release cannot be fetched or loaded; the message says why."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """One registered version of an encoder."""
+
+    model: str
+    version: int
+    origin: Mapping[str, Any]
+    """What a character.json says of its provenance."""
+
+    def __str__(self) -> str:
+        return f"{self.model} version {self.version}"
+
+
+class Source(Protocol):
+    """Where releases come from. Both calls block, and are made in a thread. It can be pickled."""
+
+    def current(self) -> Release | None:
+        """The release in production, None where there is none yet. Raises SourceDown."""
+        ...
+
+    def last(self) -> Release | None:
+        """The release that was fetched last and still lies here: to start with while the registry is down."""
+        ...
+
+    def fetch(self, release: Release) -> Path:
+        """A folder with the release as MLflow saved it, brought here. Raises SourceDown or ReleaseBroken."""
+        ...
