@@ -34,6 +34,7 @@ SHADOW_CENTRE, SHADOW_REACH = (0.0, -0.01, -0.08), 0.24  # metres, in the head's
 SHADOW_SIDE = 224  # texels
 SHADOW_SOFTNESS = 0.007  # metres
 FULL, HALF = 512, 256  # texels of a texture's side
+FINAL_SAMPLES = 4  # a pixel's side, for the one picture that a person looks at
 DETAILED = 384  # pixels from which on the relief of the skin can be seen
 BATCH_BYTES = {"cpu": 2**25, "cuda": 2**30}
 """What the samples of the faces drawn at once may take."""
@@ -145,6 +146,10 @@ class Renderer:
             landmarks = self._landmarks(np.asarray(frames.view.numpy(), np.float32), scenes.focal[chunk], size)
             drawn.append((frames.image.numpy().reshape(-1, size, size, 3).copy(), labels, landmarks))
         return Rendering(*(np.concatenate(column) for column in zip(*drawn, strict=True)))
+
+    def picture(self, parameters: ArrayLike, discrete: ArrayLike, size: int) -> NDArray[np.uint8]:
+        """One face (sliders [1,S], choice numbers [1,G]) in the game look [size,size,3], for people to look at."""
+        return self.render(parameters, discrete, Scenes.game(1), size, samples=FINAL_SAMPLES).image[0]
 
     def vertices(self, parameters: ArrayLike, discrete: ArrayLike) -> NDArray[np.float32]:
         """Vertices [N,V,3] in the head's own frame (metres); proxies that a face does not wear stay at the origin."""

@@ -10,6 +10,7 @@ entries `engine` say so, and tables and documents for the engine are written in 
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -24,8 +25,13 @@ from .population import Sampler
 
 SCHEMA_FILE = "schema.yaml"
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where PyYAML was built with libyaml
-# Sections of the file that say nothing about what a parameter means.
-NOT_MEANING = ("renderer", "pairs", "reference", "sampler")
+# What says nothing about what a parameter means: how the character is drawn, and words for people that came later.
+NOT_MEANING: Any = {
+    **dict.fromkeys(("renderer", "pairs", "reference", "sampler", "parts"), True),
+    "phenotypes": {"__all__": {"ends"}},
+    "local": {"__all__": {"ends"}},
+    "groups": {"__all__": {"labels", "part"}},
+}
 
 
 class SchemaError(ValueError):
@@ -63,6 +69,7 @@ class Slider(BaseModel, frozen=True, extra="forbid"):
     negative: tuple[str, ...] = ()  # morphs driven below the neutral value
     positive: tuple[str, ...] = ()  # morphs driven above it
     reach: float = Field(default=1.0, gt=0.0, le=1.0)  # weight of these morphs at the ends
+    ends: tuple[str, str] | None = None  # what people call 0 and 1: narrow, wide
     engine: EngineSlider | None = None
 
     @model_validator(mode="after")
@@ -101,6 +108,8 @@ class Group(BaseModel, frozen=True, extra="forbid"):
     label: str
     choices: tuple[str, ...] = Field(min_length=2)
     neutral: str
+    labels: dict[str, str] = {}  # what people call the choices; see label_of
+    part: str | None = None  # the part that people look for it in
     engine: EngineGroup | None = None
 
     @model_validator(mode="after")
@@ -111,6 +120,8 @@ class Group(BaseModel, frozen=True, extra="forbid"):
             raise ValueError(f"group {self.name}: a choice appears twice")
         if unknown := sorted(set(self.engine.values if self.engine else ()) - set(self.choices)):
             raise ValueError(f"group {self.name}: engine values for unknown choices {unknown}")
+        if unknown := sorted(set(self.labels) - set(self.choices)):
+            raise ValueError(f"group {self.name}: labels for unknown choices {unknown}")
         if len(self._number_of) != len(self.choices):
             raise ValueError(f"group {self.name}: two choices have the same engine value")
         return self
@@ -118,6 +129,10 @@ class Group(BaseModel, frozen=True, extra="forbid"):
     @property
     def engine_name(self) -> str:
         return self.engine.name if self.engine else self.name
+
+    def label_of(self, choice: str) -> str:
+        """What people call a choice: its label, or its tidied name where it has none."""
+        return self.labels.get(choice) or tidied(choice)
 
     def to_engine(self, choice: int) -> int | float | str:
         """The engine's value for a choice number."""
@@ -145,6 +160,7 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
     phenotypes: tuple[Slider, ...] = ()
     local: tuple[Slider, ...] = Field(default=(), alias="sliders")
     groups: tuple[Group, ...] = ()
+    parts: dict[str, str] = {}  # what people call the parts of sliders and groups, in the order they expect
     sampler: Sampler | None = None
     # How the character is drawn: read by engine/character.py, and no part of what the parameters mean.
     renderer: Any = None
@@ -305,14 +321,21 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
     def md5(cls, character_dir: Path) -> str:
         """md5 of what the parameters mean, as written into every character.json.
 
-        Comments, and how the character is drawn, do not count. Raises SchemaError.
+        Comments, how the character is drawn and NOT_MEANING's words for people do not count. Raises SchemaError.
         """
-        meaning = cls.load(character_dir).model_dump(mode="json", by_alias=True, exclude_defaults=True)
-        content = {name: value for name, value in meaning.items() if name not in NOT_MEANING}
-        return hashlib.md5(json.dumps(content, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
+        schema = cls.load(character_dir)
+        meaning = schema.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=NOT_MEANING)
+        return hashlib.md5(json.dumps(meaning, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
 
     def names_of(self, part: str) -> Sequence[str]:
         return [slider.name for slider in self.sliders if slider.part == part]
+
+
+def tidied(name: str) -> str:
+    """A name as people would write it: `light_blond` is "Light blond", `short01` is "Short 1"."""
+    words = re.sub(r"(?<=[A-Za-z])(?=\d)|_+", " ", name).split()
+    text = " ".join(str(int(word)) if word.isdecimal() else word for word in words)
+    return text[:1].upper() + text[1:]
 
 
 def _choice_number(group: Group, choice: object) -> int:

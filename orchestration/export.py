@@ -66,7 +66,7 @@ def _write_figure(
 ) -> list[Path]:
     from engine.exporters.figure import Figure
     from engine.exporters.files import write_whole
-    from engine.exporters.glb import to_glb
+    from engine.exporters.glb import about, to_glb
     from engine.exporters.obj import write_obj
     from engine.renderer import Renderer
 
@@ -78,11 +78,3 @@ def _write_figure(
         return write_obj(figure, out)
     write_whole(out, to_glb(figure, about(document)))
     return [out]
-
-
-def about(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What a .glb says of the character it shows: parameters, choices and origin."""
-    kept = {
-        name: document[name] for name in ("character", "schema_md5", "parameters", "provenance") if name in document
-    }
-    return {**kept, "choices": {group: entry["choice"] for group, entry in document["discrete"].items()}}

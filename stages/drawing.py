@@ -18,7 +18,6 @@ from engine.schema import Schema
 from models.alignment import REFERENCE, fit_similarity, five_points, warp
 
 Picture = NDArray[np.uint8]
-FINAL_SAMPLES = 4  # a pixel's side, for the one picture that a person looks at
 MAX_OVERSIZE = 4.0  # an engine whose face is small is asked for a picture this much larger at the most
 
 
@@ -92,9 +91,7 @@ class EmbeddedEngine:
         return Drawn(drawn.image, drawn.labels)
 
     def picture(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Picture:
-        from engine.scenes import Scenes
-
-        return self.renderer.render(sliders, choices, Scenes.game(1), size, samples=FINAL_SAMPLES).image[0]
+        return self.renderer.picture(sliders, choices, size)
 
 
 class ExternalEngine:

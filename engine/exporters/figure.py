@@ -1,7 +1,7 @@
 """A character taken apart for export: pieces of one material each, and what the morph targets do to them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -72,6 +72,10 @@ class Figure:
             return cls(head, basis, pieces, bound(head, head.template), weights, np.zeros_like(weights))
         return cls(head, basis, pieces, renderer.vertices(sliders[None], numbers[None])[0], weights, weights)
 
+    def only(self, names: Collection[str]) -> "Figure":
+        """The same figure with some of its pieces."""
+        return replace(self, pieces=tuple(piece for piece in self.pieces if piece.name in names))
+
     @cached_property
     def worn(self) -> NDArray[np.int64]:
         """Vertices of all pieces, sorted."""
@@ -93,14 +97,19 @@ class Figure:
         """Where the vertices of a piece lie among the worn ones."""
         return np.searchsorted(self.worn, piece.sources)
 
+    def displacements(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        """Each target's name and how it moves the worn vertices [W,3], in the basis' order; small changes are 0."""
+        for name, move in zip(self.basis.names, self.basis.moves, strict=True):
+            displacement = carried(self.head, move, self.worn)
+            displacement[largest(displacement) < STILL] = 0.0
+            yield name, displacement
+
     def moves(self) -> Iterator[Move]:
         """What each target does, in the basis' order; small changes are 0."""
         everything, crosses, summed = self._surface
         shown = self.vertices[self.worn]
-        for name, move in zip(self.basis.names, self.basis.moves, strict=True):
-            displacement = carried(self.head, move, self.worn)
-            moved = largest(displacement) >= STILL
-            displacement[~moved] = 0.0
+        for name, displacement in self.displacements():
+            moved = largest(displacement) > 0.0
             a, b, c = everything.T
             touched = np.flatnonzero(moved[a] | moved[b] | moved[c])
             around = everything[touched]

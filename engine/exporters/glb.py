@@ -3,11 +3,13 @@
 Each piece is a mesh of its own with only the targets that move it; the same name is the same target everywhere.
 Displacements and changes of normals are sparse accessors where most vertices stay. The eyeballs are nodes whose origin
 is their centre, so that a client can turn them. `extras.likeness` of the scene says how weights follow from sliders.
+
+A client that has pictures and description from elsewhere takes the geometry alone (`to_bare_glb`).
 """
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -18,6 +20,8 @@ from engine.exporters.figure import Figure, Piece, largest
 from engine.exporters.materials import Alpha, Material, as_png
 from engine.exporters.relief import tangents
 
+# Displacements of a bare file are multiples of this (metres, 8 µm): numbers with few digits, which compress well.
+GRAIN = 2.0**-17
 COPYRIGHT = "Head, morph targets, hair and textures: MakeHuman, CC0 1.0 (see NOTICE of the project likeness)"
 ALPHA_CUTOFF = 0.4
 EYEBALLS = ("eye_left", "eye_right")
@@ -48,17 +52,55 @@ def to_glb(figure: Figure, about: Mapping[str, Any]) -> bytes:
     for move, influence in zip(figure.moves(), figure.weights - figure.rest, strict=True):
         for mesh, places in meshes:
             file.morph(mesh, move.name, move.displacement[places], move.normal[places], float(influence))
+    _add_nodes(nodes, figure)
+    rest = {name: float(weight) for name, weight in zip(figure.basis.names, figure.rest, strict=True) if weight}
+    likeness = {**about, **figure.basis.description(), "rest": rest}
+    return _finished(file, nodes, {"likeness": likeness})
+
+
+def to_bare_glb(figure: Figure, name: str, targets: Collection[str]) -> bytes:
+    """The geometry of a figure's pieces as a .glb file without pictures, tangents, normals of targets and description.
+
+    The same figure gives the same bytes. Its influences are 0.
+
+    Args:
+        name: what the file's root node is called.
+        targets: the morph targets to have, by name, as far as they move anything.
+    """
+    file = _File(bare=True)
+    nodes: list[dict[str, Any]] = [{"name": name, "children": []}]
+    meshes = [(file.mesh(figure, piece), figure.places(piece)) for piece in figure.pieces]
+    for target, displacement in figure.displacements():
+        if target in targets:
+            moved = np.round(displacement / GRAIN).astype(np.float32) * np.float32(GRAIN)
+            for mesh, places in meshes:
+                file.morph(mesh, target, moved[places], None, 0.0)
+    _add_nodes(nodes, figure)
+    return _finished(file, nodes, {})
+
+
+def about(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What a .glb says of the character.json whose character it shows: parameters, choices and origin."""
+    kept = {
+        name: document[name] for name in ("character", "schema_md5", "parameters", "provenance") if name in document
+    }
+    return {**kept, "choices": {group: entry["choice"] for group, entry in document["discrete"].items()}}
+
+
+def _add_nodes(nodes: list[dict[str, Any]], figure: Figure) -> None:
+    """A node for each piece below the root `nodes[0]`; pieces and meshes have the same numbers."""
     for piece in figure.pieces:
         nodes[0]["children"].append(len(nodes))
         nodes.append({"name": piece.name, "mesh": len(nodes) - 1})
         if piece.name in EYEBALLS:
             nodes[-1]["translation"] = [float(v) for v in figure.centre(piece)]
-    rest = {name: float(weight) for name, weight in zip(figure.basis.names, figure.rest, strict=True) if weight}
-    likeness = {**about, **figure.basis.description(), "rest": rest}
+
+
+def _finished(file: "_File", nodes: list[dict[str, Any]], extras: dict[str, Any]) -> bytes:
     document = {
         "asset": {"version": "2.0", "generator": f"likeness {version('likeness')}", "copyright": COPYRIGHT},
         "scene": 0,
-        "scenes": [{"name": nodes[0]["name"], "nodes": [0], "extras": {"likeness": likeness}}],
+        "scenes": [{"name": nodes[0]["name"], "nodes": [0], **({"extras": extras} if extras else {})}],
         "nodes": nodes,
         **file.finish(),
     }
@@ -68,8 +110,9 @@ def to_glb(figure: Figure, about: Mapping[str, Any]) -> bytes:
 class _File:
     """Collects meshes, materials, accessors and the binary chunk."""
 
-    def __init__(self) -> None:
-        self.chunks: dict[str, list[bytes]] = {name: [] for name in VIEWS}
+    def __init__(self, *, bare: bool = False) -> None:
+        self.bare = bare
+        self.chunks: dict[str, list[bytes]] = {}  # of the buffer views in use, by their numbers
         self.lengths = dict.fromkeys(VIEWS, 0)
         self.accessors: list[dict[str, Any]] = []
         self.meshes: list[dict[str, Any]] = []
@@ -92,7 +135,7 @@ class _File:
         if piece.material.picture is not None:
             # V runs down in glTF.
             attributes["TEXCOORD_0"] = self._dense("coordinates", piece.uvs * [1.0, -1.0] + [0.0, 1.0])
-        if piece.material.normals is not None:
+        if piece.material.normals is not None and not self.bare:
             lying = tangents(points, figure.normals[figure.places(piece)], piece.uvs, piece.triangles)
             attributes["TANGENT"] = self._dense("tangents", lying)
         primitive = {
@@ -105,11 +148,15 @@ class _File:
         self.meshes.append(mesh)
         return mesh
 
-    def morph(self, mesh: dict[str, Any], name: str, displacement: NDArray, normal: NDArray, influence: float) -> None:
+    def morph(
+        self, mesh: dict[str, Any], name: str, displacement: NDArray, normal: NDArray | None, influence: float
+    ) -> None:
         """Add what a target does to the vertices of a mesh, [P,3] each, if it does anything."""
         if not displacement.any():
             return
-        target = {"POSITION": self._sparse(displacement, bounded=True), "NORMAL": self._sparse(normal)}
+        target = {"POSITION": self._sparse(displacement, bounded=True)}
+        if normal is not None:
+            target["NORMAL"] = self._sparse(normal)
         mesh["primitives"][0]["targets"].append(target)
         mesh["extras"]["targetNames"].append(name)
         mesh["weights"].append(influence)
@@ -119,6 +166,8 @@ class _File:
         views = []
         for name, chunks in self.chunks.items():
             views.append(self._view(b"".join(chunks), **VIEWS[name]))
+        if not self.pictures:
+            return self._filled(views)
         images = []
         for name, data in self.pictures:
             images.append({"name": name, "mimeType": "image/png", "bufferView": len(views)})
@@ -129,12 +178,13 @@ class _File:
             "wrapS": CLAMP_TO_EDGE,
             "wrapT": CLAMP_TO_EDGE,
         }
+        textures = [{"source": number, "sampler": 0} for number in range(len(images))]
+        return {"textures": textures, "samplers": [sampler], "images": images, **self._filled(views)}
+
+    def _filled(self, views: list[dict[str, Any]]) -> dict[str, Any]:
         return {
             "meshes": self.meshes,
             "materials": self.materials,
-            "textures": [{"source": number, "sampler": 0} for number in range(len(images))],
-            "samplers": [sampler],
-            "images": images,
             "accessors": self.accessors,
             "bufferViews": views,
             "buffers": [{"byteLength": len(self.binary)}],
@@ -147,7 +197,8 @@ class _File:
 
     def _put(self, view: str, data: bytes) -> dict[str, int]:
         """Append to a buffer view; where it lies in there."""
-        place = {"bufferView": list(VIEWS).index(view), "byteOffset": self.lengths[view]}
+        self.chunks.setdefault(view, [])
+        place = {"bufferView": list(self.chunks).index(view), "byteOffset": self.lengths[view]}
         data = _padded(data, b"\0")
         self.chunks[view].append(data)
         self.lengths[view] += len(data)
@@ -200,12 +251,12 @@ class _File:
 
     def _material_entry(self, material: Material) -> dict[str, Any]:
         surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": material.roughness}
-        if material.picture is not None:
+        if material.picture is not None and not self.bare:
             surface["baseColorTexture"] = {"index": self._picture(material.name, material.picture)}
         if material.colour != (1.0, 1.0, 1.0):
             surface["baseColorFactor"] = [*material.colour, 1.0]
         entry: dict[str, Any] = {"name": material.name, "pbrMetallicRoughness": surface}
-        if material.normals is not None:
+        if material.normals is not None and not self.bare:
             entry["normalTexture"] = {"index": self._picture(f"{material.name}_normals", material.normals)}
         if material.alpha is not Alpha.OPAQUE:
             entry["alphaMode"] = str(material.alpha)

@@ -1,5 +1,6 @@
 """What each piece of an exported character is made of: a picture, an opacity rule and a roughness."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -44,6 +45,15 @@ class Material:
     normals: Bytes | None = None
 
 
+# Blended cards are drawn in any order: right for one thin sheet over the skin, wrong for the many sheets of hair.
+RULES = {
+    "eyes": (0.08, Alpha.MASK, False),
+    "lashes": (0.7, Alpha.BLEND, True),
+    "brows": (0.8, Alpha.BLEND, True),
+    "hair": (0.7, Alpha.MASK, True),
+}
+
+
 def materials(
     renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray[np.int64], chosen: dict[str, str]
 ) -> dict[str, Material]:
@@ -54,31 +64,41 @@ def materials(
         choices: [G] choice numbers.
         chosen: the names of these choices, by group.
     """
-    layer, stack = renderer.textures.layer, renderer.textures.stack
-    painted = _bled(renderer.skin_and_height(sliders[None], choices[None]), skin_texels(renderer.head, textures.SIDE))
-    skin, relief = painted[..., :3], normal_map(renderer.head, painted[..., 3])
+    skin, relief = skin_pictures(renderer, sliders, choices)
     made = {
         "skin": Material("skin", skin, roughness=0.55, normals=relief),
         "mouth": Material("mouth", skin, roughness=0.25, colour=MOUTH_COLOUR),
         "teeth": Material("teeth", None, roughness=0.35, colour=TOOTH_COLOUR),
     }
-    # Blended cards are drawn in any order: right for one thin sheet over the skin, wrong for the many sheets of hair.
-    rules = {
-        "eyes": (0.08, Alpha.MASK, False),
-        "lashes": (0.7, Alpha.BLEND, True),
-        "brows": (0.8, Alpha.BLEND, True),
-        "hair": (0.7, Alpha.MASK, True),
-    }
-    hair_colour = np.array(textures.HAIR_COLOURS[chosen.get("hair_colour", DEFAULT_HAIR_COLOUR)], np.float32)
-    for group, (roughness, alpha, double_sided) in rules.items():
-        number = layer.get(f"{group}/{chosen.get(group)}")
-        if number is not None:
-            if group == "eyes":
-                made[group] = Material(group, stack[number], roughness, alpha, double_sided, EYE_COLOUR)
-            else:
-                picture = _coloured(group, stack[number], hair_colour)
-                made[group] = Material(group, picture, roughness, alpha, double_sided)
+    for group, (roughness, alpha, double_sided) in RULES.items():
+        picture = worn_picture(renderer, group, chosen)
+        if picture is not None:
+            colour = EYE_COLOUR if group == "eyes" else (1.0, 1.0, 1.0)
+            made[group] = Material(group, picture, roughness, alpha, double_sided, colour)
     return made
+
+
+def skin_pictures(
+    renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray[np.integer]
+) -> tuple[Bytes, Bytes]:
+    """The skin of sliders [S] and choice numbers [G]: colours and normals [512,512,3]."""
+    numbers = np.asarray(choices, np.int64)
+    painted = renderer.skin_and_height(sliders[None], numbers[None])
+    painted = _bled(painted, skin_texels(renderer.head, textures.SIDE))
+    return painted[..., :3], normal_map(renderer.head, painted[..., 3])
+
+
+def worn_picture(renderer: Renderer, group: str, chosen: Mapping[str, str]) -> Bytes | None:
+    """The picture [512,512,4] of what a character's choices (by group) make of eyes, lashes, brows or hair; None where
+    it wears none."""
+    number = renderer.textures.layer.get(f"{group}/{chosen.get(group)}")
+    if number is None:
+        return None
+    picture = renderer.textures.stack[number]
+    if group == "eyes":
+        return picture
+    colour = np.array(textures.HAIR_COLOURS[chosen.get("hair_colour", DEFAULT_HAIR_COLOUR)], np.float32)
+    return _coloured(group, picture, colour)
 
 
 def _bled(picture: Bytes, used: NDArray[np.bool_]) -> Bytes:
