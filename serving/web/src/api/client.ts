@@ -56,7 +56,12 @@ export class Client {
   edit(id: string, edit: Difference): Promise<Character> {
     const body = JSON.stringify(edit);
     const headers = { "Content-Type": "application/json" };
-    return this.json(`/v1/characters/${encodeURIComponent(id)}`, { method: "PATCH", body, headers });
+    // The last edit is sent even when the page is being closed.
+    return this.json(`/v1/characters/${encodeURIComponent(id)}`, { method: "PATCH", body, headers, keepalive: true });
+  }
+
+  async erase(id: string): Promise<void> {
+    await this.ask(`/v1/characters/${encodeURIComponent(id)}`, { method: "DELETE" });
   }
 
   async file(address: string): Promise<Blob> {

@@ -9,33 +9,44 @@ export interface Advice {
   again: boolean;
 }
 
+const OTHER_PHOTO = "JPEG, PNG, WebP and HEIC work. If it is one of these, it may be damaged: save it again, or take another.";
+
+// By the last word of the problem's type (serving/problems.py).
 const BY_KIND: Readonly<Record<string, Advice>> = {
   "no-face": {
     title: "No face found",
     advice: "Use a photo in which the whole face is seen from the front, well lit and not too small.",
     again: false,
   },
-  "bad-image": {
-    title: "This file is not a photo we can read",
-    advice: "JPEG, PNG, WebP and HEIC work. If it is one of these, it may be damaged: save it again, or take another.",
-    again: false,
-  },
-};
-
-const BY_STATUS: Readonly<Record<number, Advice>> = {
-  401: { title: "An access key is needed", advice: "Ask whoever runs this service for a key, then try again.", again: true },
-  403: { title: "This key may not do that", advice: "Ask whoever runs this service for another key.", again: true },
-  404: {
+  "not-an-image": { title: "This file is not a picture", advice: OTHER_PHOTO, again: false },
+  "bad-photo": { title: "This photo cannot be read", advice: OTHER_PHOTO, again: false },
+  "too-large": { title: "The photo is too large", advice: "Use a smaller version: 2000 pixels a side are plenty.", again: false },
+  "no-key": { title: "An access key is needed", advice: "Ask whoever runs this service for one, then try again.", again: true },
+  "unknown-character": {
     title: "This character is gone",
     advice: "Characters are kept for a few days only. Use the photo again to make a new one.",
     again: false,
   },
+  "cannot-draw": {
+    title: "The character creator has changed",
+    advice: "This character was made with an older one. Use the photo again to make it anew.",
+    again: false,
+  },
+  busy: { title: "Many people are here right now", advice: "Wait a moment, then try again.", again: true },
+  timeout: { title: "It took too long", advice: "The service is very busy. Try again in a moment.", again: true },
+  "no-model": { title: "The service is still starting", advice: "Try again in a moment.", again: true },
+  "no-storage": { title: "The service cannot store anything now", advice: "Tell whoever runs it, and try again later.", again: true },
+  "model-died": { title: "This photo was too much for us", advice: "Use another one.", again: false },
+};
+
+// For what stands between this page and the service, and has no type.
+const BY_STATUS: Readonly<Record<number, Advice>> = {
   408: { title: "The upload took too long", advice: "Check your connection and try again, or use a smaller photo.", again: true },
-  413: { title: "The photo is too large", advice: "Use a smaller version: 2000 pixels a side are plenty.", again: false },
-  415: BY_KIND["bad-image"]!,
-  422: { title: "This photo cannot be used", advice: "Try another one.", again: false },
-  429: { title: "Many people are here right now", advice: "Wait a moment, then try again.", again: true },
-  503: { title: "The service is not ready", advice: "It is starting or very busy. Try again in a moment.", again: true },
+  413: BY_KIND["too-large"]!,
+  429: BY_KIND["busy"]!,
+  502: { title: "The service is away for a moment", advice: "Try again shortly.", again: true },
+  503: BY_KIND["no-model"]!,
+  504: BY_KIND["timeout"]!,
 };
 
 const UNKNOWN: Advice = {

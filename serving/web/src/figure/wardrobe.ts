@@ -17,7 +17,7 @@ import type { Picture, Piece, Schema } from "../api/schema";
 import type { Settings } from "../edit/settings";
 import { pictureAddress, pieceAddress } from "./addresses";
 import { targetWeights, type Basis } from "./formula";
-import { readGlb } from "./glb";
+import { readGlb, type Mesh as Glb } from "./glb";
 import { applyPicture, materialFor } from "./materials";
 import { MorphedMesh, SharedNormals } from "./morphs";
 
@@ -50,10 +50,14 @@ export class Wardrobe {
     this.basis = { ...schema.figure, sliders: schema.sliders };
   }
 
-  /** Shape the head at once, and fetch what else the settings need. Resolves when all of it is worn. */
-  async wear(settings: Settings): Promise<void> {
+  /** Shape the head by the sliders, at once. */
+  pose(settings: Settings): void {
     this.weights = targetWeights(this.basis, settings.parameters);
     this.shape();
+  }
+
+  /** Fetch what the settings need, and put it on as it comes. Resolves when all of it is worn. */
+  async fetch(settings: Settings): Promise<void> {
     const { pieces, textures } = this.schema.figure;
     await Promise.all([
       ...pieces.map((piece) => this.wearPiece(piece, pieceAddress(piece, settings))),
@@ -83,7 +87,11 @@ export class Wardrobe {
     const before = this.worn.get(piece);
     if (before?.address === address) return;
     this.worn.set(piece, { address, worn: before?.worn ?? null });
-    const meshes = address === null ? [] : readGlb(await (await fetched(address)).arrayBuffer());
+    const meshes = address === null ? [] : await meshesAt(address).catch((error: unknown) => {
+      // Asked for again by the next settings, unless others have come since.
+      if (this.worn.get(piece)?.address === address) this.worn.set(piece, before ?? { address: null, worn: null });
+      throw error;
+    });
     // The person may have chosen something else while this came.
     const now = this.worn.get(piece);
     if (now?.address !== address) return;
@@ -130,7 +138,10 @@ export class Wardrobe {
     const before = this.pictures.get(picture);
     if (before?.address === address) return;
     this.pictures.set(picture, { address, texture: before?.texture ?? null });
-    const texture = address === null ? null : await this.texture(address);
+    const texture = address === null ? null : await this.texture(address).catch((error: unknown) => {
+      if (this.pictures.get(picture)?.address === address) this.pictures.set(picture, before ?? { address: null, texture: null });
+      throw error;
+    });
     const now = this.pictures.get(picture);
     if (now?.address !== address) {
       texture?.dispose();
@@ -168,8 +179,8 @@ function shape(worn: Worn, weights: ReadonlyMap<string, number>, fresh = false):
   }
 }
 
-async function fetched(address: string): Promise<Response> {
+async function meshesAt(address: string): Promise<Glb[]> {
   const answer = await fetch(address);
   if (!answer.ok) throw new Error(`${address} was answered with ${answer.status}`);
-  return answer;
+  return readGlb(await answer.arrayBuffer());
 }

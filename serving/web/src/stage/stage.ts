@@ -26,6 +26,12 @@ const TURNED_BY_KEY = 8 / DEGREES;
 const TURNS_FOR = 27;
 const TO_FRONT_SECONDS = 0.45;
 
+interface Movement {
+  seconds: number;
+  move: (share: number) => void;
+  began: number | null;
+}
+
 export interface GameCamera {
   position: [number, number, number];
   fov: number;
@@ -34,6 +40,8 @@ export interface GameCamera {
 export class Stage {
   readonly canvas: HTMLCanvasElement;
   readonly anisotropy: number;
+  /** Called while the head turns by itself, with the seconds since it began. */
+  turned: (seconds: number) => void = () => undefined;
   /** Milliseconds that the last frames took, newest last. */
   readonly frameTimes: number[] = [];
   private readonly renderer: WebGLRenderer;
@@ -44,7 +52,8 @@ export class Stage {
   private readonly calm = matchMedia("(prefers-reduced-motion: reduce)");
   private drawn = false;
   private turningSince: number | null = null;
-  private movement: ((seconds: number) => boolean) | null = null;
+  private readonly movements = new Set<Movement>();
+  private toFront: Movement | null = null;
   private comparing = false;
 
   /**
@@ -122,18 +131,23 @@ export class Stage {
       this.camera.fov = from.fov + (fov - from.fov) * eased;
       this.camera.updateProjectionMatrix();
     };
-    if (moving && !this.calm.matches) {
-      this.movement = (seconds) => {
-        const share = Math.min(1, seconds / TO_FRONT_SECONDS);
-        move(share);
-        return share < 1;
-      };
-      this.movedSince = null;
-    } else {
-      this.movement = null;
+    this.stopMoving();
+    this.toFront = this.animate(moving ? TO_FRONT_SECONDS : 0, move);
+  }
+
+  /**
+   * Call `move` with shares from 0 to 1 in the coming frames; with 1 at once where less motion is wanted.
+   */
+  animate(seconds: number, move: (share: number) => void): Movement | null {
+    if (seconds === 0 || this.calm.matches) {
       move(1);
+      this.invalidate();
+      return null;
     }
+    const movement = { seconds, move, began: null };
+    this.movements.add(movement);
     this.invalidate();
+    return movement;
   }
 
   /** Whether the head may be turned: not while the photo lies over it. */
@@ -141,8 +155,6 @@ export class Stage {
     this.controls.enabled = may;
     this.canvas.classList.toggle("fixed", !may);
   }
-
-  private movedSince: number | null = null;
 
   private fov(): number {
     const { clientWidth: width, clientHeight: height } = this.container;
@@ -165,7 +177,7 @@ export class Stage {
     });
     controls.addEventListener("start", () => {
       this.stopTurning();
-      this.movement = null;
+      this.stopMoving();
     });
     controls.addEventListener("change", () => this.invalidate());
     canvas.tabIndex = 0;
@@ -195,6 +207,7 @@ export class Stage {
 
   private orbit(azimuth: number, polar: number, nearer: number): void {
     this.stopTurning();
+    this.stopMoving();
     const { controls, camera } = this;
     const place = new Spherical().setFromVector3(camera.position.clone().sub(controls.target));
     place.theta += azimuth;
@@ -223,16 +236,25 @@ export class Stage {
     this.render();
     this.frameTimes.push(performance.now() - began);
     if (this.frameTimes.length > 240) this.frameTimes.shift();
-    if (this.turningSince !== null || this.movement !== null) this.invalidate();
+    if (this.turningSince !== null || this.movements.size > 0) this.invalidate();
+  }
+
+  private stopMoving(): void {
+    if (this.toFront !== null) this.movements.delete(this.toFront);
+    this.toFront = null;
   }
 
   private move(now: number): void {
-    if (this.movement !== null) {
-      this.movedSince ??= now;
-      if (!this.movement((now - this.movedSince) / 1000)) this.movement = null;
-    } else if (this.turningSince !== null) {
+    for (const movement of this.movements) {
+      movement.began ??= now;
+      const share = Math.min(1, (now - movement.began) / 1000 / movement.seconds);
+      movement.move(share);
+      if (share === 1) this.movements.delete(movement);
+    }
+    if (this.turningSince !== null) {
       const seconds = Math.max(0, now - this.turningSince) / 1000;
       if (seconds > TURNS_FOR) this.stopTurning();
+      this.turned(seconds);
       const distance = this.camera.position.distanceTo(this.controls.target);
       const place = new Spherical(distance, Math.PI / 2, sway(Math.min(seconds, TURNS_FOR)) / DEGREES);
       this.camera.position.setFromSpherical(place).add(this.controls.target);
