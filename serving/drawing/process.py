@@ -1,0 +1,285 @@
+"""The process that holds the engine, as the service sees it: started, asked, timed, started again when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import os
+import signal
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.character import Character
+from serving.drawing.errors import Busy, CannotDraw, NoAnswer
+from serving.drawing.kept import Kept
+from serving.drawing.published import SchemaDocument
+from serving.drawing.worker import Kind
+
+START_SECONDS = 300.0  # a first start compiles the renderer's kernels and paints textures
+STARTS_EVERY = 10  # seconds between two starts, where the first failed
+RETRY_WHILE_STARTING = 5  # seconds
+PATIENCE = 2.0  # seconds for the process to end by itself
+IDLE_LOOK = 0.1  # seconds between two looks at whether somebody waits
+TOLD_EVERY = 20  # thumbnails
+RECENT = 0.2  # how much the newest drawing counts in how long one takes
+THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+"""The processors are the models'."""
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Request:
+    """`draw`: a method of Artist, or None, which only lets the process start; `given`: its arguments, plain JSON."""
+
+    draw: str | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
+    compressed: bool = False
+    begun: bool = field(default=False, compare=False)
+
+    def line(self) -> bytes:
+        return json.dumps({"draw": self.draw, "with": self.given, "compressed": self.compressed}).encode() + b"\n"
+
+
+class Drawing:
+    """An async context manager that owns one drawing process. One request is drawn at a time, in order.
+
+    On entry the process starts in the background and draws, while nobody waits, the thumbnails that are not on disk.
+    One that ends (killed, out of memory) or takes too long fails the request that it was at; the next request starts
+    another.
+
+    Args:
+        character: the character's folder.
+        embedded: `data/embedded`.
+        cache: a folder for what was drawn; it may be deleted at any time.
+        waiting: requests that may wait.
+        timeout: seconds that a request may take.
+
+    Raises SchemaError or CharacterError when the character cannot be read.
+    """
+
+    def __init__(
+        self,
+        character: Path,
+        embedded: Path,
+        cache: Path,
+        device: str = "cpu",
+        waiting: int = 32,
+        timeout: float = 30.0,
+    ) -> None:
+        found = Character.load(character)
+        self.forms = ("png", "glb", "mhm") if found.is_embedded else ("png",) if found.has_engine else ()
+        self.waiting = 0
+        """Requests that wait or are being drawn."""
+        self.timeout = timeout
+        self._document: SchemaDocument | None = None
+        self._most_waiting = waiting
+        self._arguments = (str(character.resolve()), str(embedded.resolve()), device)
+        self._kept = Kept(cache)
+        self._turn = asyncio.Lock()
+        self._process: Process | None = None
+        self._next_start = 0.0
+        self._seconds = 0.5  # that a drawing takes, lately
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._shared: dict[str, asyncio.Task[bytes]] = {}
+
+    async def __aenter__(self) -> Drawing:
+        self._background(self._warm())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """End the process; requests that wait are cancelled."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._end()
+
+    async def png(self, document: Mapping[str, Any], size: int) -> bytes:
+        """The engine's own picture of a character.json, `size` (64 to 1024) pixels high.
+
+        Raises CannotDraw, Busy or NoAnswer, as all that draws does.
+        """
+        return await self._ask(_Request("png", {"document": document, "size": size}))
+
+    async def glb(self, document: Mapping[str, Any]) -> bytes:
+        """What `likeness export --format glb` writes."""
+        return await self._ask(_Request("glb", {"document": document}))
+
+    async def mhm(self, document: Mapping[str, Any]) -> bytes:
+        """A character.json as MakeHuman's model file."""
+        return await self._ask(_Request("mhm", {"document": document}))
+
+    async def published(self) -> SchemaDocument:
+        """The document of `/v1/schema`."""
+        if self._document is None:
+            await self._ask(_Request())
+            assert self._document is not None, "a process that runs has told it"
+        return self._document
+
+    async def kept(self, draw: str, *, compressed: bool = False, **given: Any) -> bytes:
+        """What Artist.<draw> gives, from disk where it was drawn before; `compressed`: by gzip."""
+        version = (await self.published()).version
+        key = json.dumps([version, draw, compressed, given], sort_keys=True)
+        task = self._shared.get(key)  # of two who ask for the same at once, one draws
+        if task is None:
+            task = self._shared[key] = self._background(self._drawn_once(key, _Request(draw, given, compressed)))
+            task.add_done_callback(lambda _: self._shared.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def _drawn_once(self, key: str, request: _Request) -> bytes:
+        content = await asyncio.to_thread(self._kept.get, key)
+        if content is None:
+            content = await self._ask(request)
+            await asyncio.to_thread(self._kept.put, key, content)
+        return content
+
+    async def _warm(self) -> None:
+        """Start the process, then draw the thumbnails whenever nobody else waits."""
+        try:
+            await self._in_turn(_Request())
+            document = await self.published()
+            wanted = [(g.name, c.name) for g in document.groups for c in g.choices if c.thumbnail]
+            for number, (group, choice) in enumerate(wanted, start=1):
+                while self.waiting:
+                    await asyncio.sleep(IDLE_LOOK)
+                await self.kept("thumbnail", group=group, choice=choice)
+                if number % TOLD_EVERY == 0 or number == len(wanted):
+                    log.info("thumbnails of %s: %d of %d are there", document.character, number, len(wanted))
+        except (CannotDraw, Busy, NoAnswer, RuntimeError) as error:
+            log.warning("no thumbnails are drawn ahead: %s", error)
+
+    async def _ask(self, request: _Request) -> bytes:
+        if self.waiting >= self._most_waiting:
+            raise Busy(f"{self.waiting} drawings wait already", math.ceil(self.waiting * self._seconds))
+        self.waiting += 1
+        task = self._background(self._in_turn(request))
+        task.add_done_callback(self._one_less)
+        try:
+            return await asyncio.wait_for(asyncio.shield(task), self.timeout)
+        except NoAnswer:
+            raise
+        except TimeoutError as error:
+            if self._process is None:
+                raise Busy("the engine is still starting", RETRY_WHILE_STARTING) from error
+            raise NoAnswer(f"it was not drawn within {self.timeout:g} s") from error
+        finally:
+            if not request.begun:  # nobody waits for it any more
+                task.cancel()
+
+    def _one_less(self, _: object) -> None:
+        self.waiting -= 1
+
+    async def _in_turn(self, request: _Request) -> bytes:
+        async with self._turn:
+            request.begun = True
+            process = await self._running()
+            if request.draw is None:
+                return b""
+            begun = time.monotonic()
+            kind, content = await self._answer_of(process, request)
+            if kind is Kind.OUTDATED:
+                await self._end()
+                kind, content = await self._answer_of(await self._running(), request)
+            self._seconds += RECENT * (time.monotonic() - begun - self._seconds)
+        if kind is Kind.REFUSED:
+            raise CannotDraw(content.decode())
+        if kind is not Kind.DRAWN:
+            raise RuntimeError(f"{request.draw} could not be drawn: {content.decode() or kind}")
+        return content
+
+    async def _answer_of(self, process: Process, request: _Request) -> tuple[Kind, bytes]:
+        """Raises NoAnswer when the process ends or takes too long: it is gone then."""
+        try:
+            async with asyncio.timeout(self.timeout):
+                assert process.stdin is not None
+                process.stdin.write(request.line())
+                await process.stdin.drain()
+                return await _read_answer(process)
+        except TimeoutError as error:
+            await self._end()
+            log.error("%s took more than %g s: the drawing process is ended", request.draw, self.timeout)
+            raise NoAnswer(f"it was not drawn within {self.timeout:g} s") from error
+        except (OSError, EOFError) as error:
+            ended = await self._end()
+            log.error("the drawing process ended (%s) at %s", ended, request.draw)
+            raise NoAnswer(f"the drawing process ended ({ended}) while it drew this") from error
+
+    async def _running(self) -> Process:
+        """The process, started where there is none. Raises CannotDraw or NoAnswer when it cannot start."""
+        if self._process is not None and self._process.returncode is None:
+            return self._process
+        await self._end()
+        if time.monotonic() < self._next_start:
+            raise Busy("the engine could not be started a moment ago", STARTS_EVERY)
+        self._next_start = time.monotonic() + STARTS_EVERY
+        self._process, kind, content = await self._started()
+        if kind is not Kind.DRAWN:
+            await self._end()
+            log.error("the engine cannot be loaded: %s", content.decode())
+            raise CannotDraw("the engine that draws this character cannot be loaded: the service's log says why")
+        self._document = SchemaDocument.model_validate_json(content)
+        self._next_start = 0.0
+        return self._process
+
+    async def _started(self) -> tuple[Process, Kind, bytes]:
+        root = str(Path(__file__).resolve().parents[2])
+        path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+        command = (sys.executable, "-m", "serving.drawing.worker", *self._arguments)
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=PIPE, stdout=PIPE, env={**os.environ, **THREADS, "PYTHONPATH": path}
+        )
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                return process, *await _read_answer(process)
+        except BaseException as error:  # to be cancelled is one
+            ended = await _ended(process)
+            if isinstance(error, (TimeoutError, OSError, EOFError)):
+                log.error("the engine's process ended (%s) while it was loaded", ended)
+                raise NoAnswer(f"the engine's process ended ({ended}) while it was loaded") from error
+            raise
+
+    async def _end(self) -> str:
+        """End the process, if there is one; how it ended."""
+        process, self._process = self._process, None
+        return await _ended(process) if process is not None else "it did not run"
+
+    def _background(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # somebody may have stopped waiting
+        return task
+
+
+async def _read_answer(process: Process) -> tuple[Kind, bytes]:
+    """Raises EOFError when the process ends before its answer does."""
+    assert process.stdout is not None
+    header = await process.stdout.readline()
+    if not header.endswith(b"\n"):
+        raise EOFError
+    said = json.loads(header)
+    return Kind(said["kind"]), await process.stdout.readexactly(said["length"])
+
+
+async def _ended(process: Process) -> str:
+    """Let a process end, or kill it; how it ended."""
+    assert process.stdin is not None
+    process.stdin.close()
+    if process.returncode is None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), PATIENCE)
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            process.kill()
+    status = await process.wait()
+    return f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"

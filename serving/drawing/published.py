@@ -1,0 +1,255 @@
+"""What a client has to know of a character to show it and to let a person change it: the document of `/v1/schema`.
+
+The document names URLs of geometry (`pieces`) and pictures (`textures`). Which groups and sliders an answer depends on
+stands beside its URL, so that a client knows nothing of one character in particular.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from engine.schema import Group, Schema, Slider, tidied
+
+FIGURE_URL = "/v1/figure"
+THUMBNAIL_SIZE = 160
+# A part for the groups of a schema that says nothing of where people look for them.
+LOOK = ("look", "Look")
+SKIN_MESHES = ("skin", "mouth", "teeth", "eye_left", "eye_right")
+ACTIONS = ("eyeBlinkLeft", "eyeBlinkRight")
+"""The face actions that pieces have: a figure that blinks seems alive."""
+
+
+class PublishedSlider(BaseModel):
+    """A slider, its value in [0, 1]. The targets are morph targets of the pieces, see Figure.formula."""
+
+    name: str
+    label: str
+    part: str
+    neutral: float
+    reach: float
+    negative: str | None = Field(default=None, description="the target below the neutral value")
+    positive: str | None = Field(default=None, description="the target above the neutral value")
+    low: str | None = Field(default=None, description="what people call 0", examples=["narrow"])
+    high: str | None = Field(default=None, description="what people call 1", examples=["wide"])
+
+
+class PublishedChoice(BaseModel):
+    name: str
+    label: str
+    thumbnail: str | None = Field(description="URL of a picture; null where nothing can draw the character")
+    colour: str | None = Field(default=None, description="#rrggbb, of a choice that stands for a colour")
+
+
+class PublishedGroup(BaseModel):
+    name: str
+    label: str
+    part: str
+    neutral: str
+    choices: list[PublishedChoice]
+
+
+class Part(BaseModel):
+    """Sliders and groups that people look for in one place, by name."""
+
+    name: str
+    label: str
+    sliders: list[str]
+    groups: list[str]
+
+
+class Piece(BaseModel):
+    """Geometry as .glb, on the template, all influences 0. To `url` is added `&<group>=<choice>`."""
+
+    name: str
+    url: str
+    group: str | None = Field(description="the group whose choice it shows")
+    absent: list[str] = Field(description="choices of that group that have no geometry")
+    meshes: list[str]
+
+
+class Rounded(BaseModel):
+    name: str
+    step: float
+
+
+class Texture(BaseModel):
+    """A picture. To `url` are added `&<group>=<choice>` for all `groups`, then `&<slider>=<value>` for all `sliders`,
+    each rounded to its step, with two decimals."""
+
+    name: str
+    url: str
+    use: Literal["base_colour", "normals"]
+    materials: list[str] = Field(description="materials of the pieces that it belongs to")
+    groups: list[str]
+    sliders: list[Rounded] = []
+    absent: dict[str, list[str]] = Field(default={}, description="choices, by group, with which there is none")
+
+
+class Camera(BaseModel):
+    """The camera of the engine's own picture; it looks along −Z, and the point between the eyes is the origin."""
+
+    distance: float = Field(description="metres before the eyes")
+    width: float = Field(description="metres that the picture spans at the eyes")
+    level: float = Field(description="where the eyes are, as a share of the picture's height from its top")
+
+
+class Figure(BaseModel):
+    """How the template becomes the character, and where its geometry and pictures are."""
+
+    formula: str = Field(description="how the influence of a morph target follows from the sliders")
+    curves: dict[str, Any]
+    shares: dict[str, str]
+    products: dict[str, list[str]]
+    rest: dict[str, float] = {}
+    actions: list[str] = Field(description="face actions that the pieces have targets for")
+    camera: Camera
+    pieces: list[Piece]
+    textures: list[Texture]
+
+
+class SchemaDocument(BaseModel):
+    """All that a client can set, in a person's order and words."""
+
+    character: str
+    label: str
+    schema_md5: str
+    version: str = Field(description="of all that the URLs in here name")
+    parts: list[Part]
+    sliders: list[PublishedSlider]
+    groups: list[PublishedGroup]
+    figure: Figure | None = Field(description="null for a character whose geometry its own engine keeps to itself")
+
+
+def schema_document(
+    schema: Schema,
+    md5: str,
+    version: str,
+    *,
+    thumbnails: bool,
+    colours: dict[str, dict[str, str | None]],
+    basis: dict[str, Any] | None,
+    camera: dict[str, float] | None,
+) -> SchemaDocument:
+    """The document of one character.
+
+    Args:
+        md5: of the schema, as in character.json.
+        version: changes with all that an URL's answer depends on.
+        thumbnails: whether something can draw them.
+        colours: by group and choice.
+        basis: `Basis.description()`, and `camera` the fields of Camera: of the embedded engine; None for others.
+    """
+    targets = {slider["name"]: slider for slider in basis["sliders"]} if basis else {}
+    figure = _figure(schema, version, basis, camera) if basis is not None and camera is not None else None
+    return SchemaDocument(
+        character=schema.name,
+        label=schema.label,
+        schema_md5=md5,
+        version=version,
+        parts=_parts(schema),
+        sliders=[_slider(slider, targets.get(slider.name, {})) for slider in schema.sliders],
+        groups=[_group(group, version if thumbnails else None, colours.get(group.name, {})) for group in schema.groups],
+        figure=figure,
+    )
+
+
+def pieces_of(schema: Schema) -> dict[str, tuple[str | None, tuple[str, ...]]]:
+    """The group and the meshes of each piece."""
+    worn = {name: (name, (name,)) for name in ("lashes", "brows", "hair") if name in schema.group_index}
+    return {"head": (None, SKIN_MESHES), **worn}
+
+
+def textures_of(schema: Schema) -> dict[str, Texture]:
+    """All pictures of a character; their URLs lack the version."""
+    blended = [Rounded(name="sex", step=0.05), Rounded(name="age", step=0.05)]
+    painted = ["skin", "hair", "hair_colour", "beard", "lips", "eye_makeup"]
+    found = [
+        Texture(
+            name="skin", url="jpg", use="base_colour", materials=["skin", "mouth"], groups=painted, sliders=blended
+        ),
+        Texture(name="skin_normals", url="jpg", use="normals", materials=["skin"], groups=["skin"], sliders=blended),
+        Texture(name="eyes", url="webp", use="base_colour", materials=["eyes"], groups=["eyes"]),
+        *(
+            Texture(name=name, url="webp", use="base_colour", materials=[name], groups=[name, "hair_colour"])
+            for name in ("lashes", "brows", "hair")
+        ),
+    ]
+    for texture in found:
+        texture.url = f"{FIGURE_URL}/{texture.name}.{texture.url}"
+        texture.groups = [name for name in texture.groups if name in schema.group_index]
+        texture.sliders = [slider for slider in texture.sliders if slider.name in schema.slider_index]
+        if texture.name in texture.groups and (absent := _absent(schema, texture.name)):
+            texture.absent = {texture.name: absent}
+    return {texture.name: texture for texture in found if texture.groups and _is_worn(schema, texture)}
+
+
+def _is_worn(schema: Schema, texture: Texture) -> bool:
+    return texture.use == "normals" or texture.name in schema.group_index
+
+
+def _absent(schema: Schema, group: str) -> list[str]:
+    return [choice for choice in schema.groups[schema.group_index[group]].choices if choice == "none"]
+
+
+def _figure(schema: Schema, version: str, basis: dict[str, Any], camera: dict[str, float]) -> Figure:
+    pieces = [
+        Piece(
+            name=name,
+            url=f"{FIGURE_URL}/{name}.glb?v={version}",
+            group=group,
+            absent=_absent(schema, group) if group else [],
+            meshes=list(meshes),
+        )
+        for name, (group, meshes) in pieces_of(schema).items()
+    ]
+    textures = [
+        texture.model_copy(update={"url": f"{texture.url}?v={version}"}) for texture in textures_of(schema).values()
+    ]
+    kept = {name: basis[name] for name in ("formula", "curves", "shares", "products")}
+    actions = [name for name in ACTIONS if name in basis["actions"]]
+    return Figure(**kept, actions=actions, camera=Camera(**camera), pieces=pieces, textures=textures)
+
+
+def _slider(slider: Slider, target: dict[str, Any]) -> PublishedSlider:
+    low, high = slider.ends or (None, None)
+    return PublishedSlider(
+        name=slider.name,
+        label=slider.label,
+        part=slider.part,
+        neutral=slider.neutral,
+        reach=slider.reach,
+        negative=target.get("negative"),
+        positive=target.get("positive"),
+        low=low,
+        high=high,
+    )
+
+
+def _group(group: Group, version: str | None, colours: dict[str, str | None]) -> PublishedGroup:
+    choices = [
+        PublishedChoice(
+            name=choice,
+            label=group.label_of(choice),
+            thumbnail=version and f"{FIGURE_URL}/thumbnails/{group.name}/{choice}.jpg?v={version}",
+            colour=colours.get(choice),
+        )
+        for choice in group.choices
+    ]
+    part = group.part or LOOK[0]
+    return PublishedGroup(name=group.name, label=group.label, part=part, neutral=group.neutral, choices=choices)
+
+
+def _parts(schema: Schema) -> list[Part]:
+    """The parts that the schema names, in its order, then others in the order in which they appear."""
+    labels = dict([LOOK]) | schema.parts
+    used = [*(s.part for s in schema.sliders), *(g.part or LOOK[0] for g in schema.groups)]
+    ordered = [*(name for name in schema.parts if name in used), *used]
+    return [
+        Part(
+            name=name,
+            label=labels.get(name) or tidied(name),
+            sliders=[slider.name for slider in schema.sliders if slider.part == name],
+            groups=[group.name for group in schema.groups if (group.part or LOOK[0]) == name],
+        )
+        for name in dict.fromkeys(ordered)
+    ]
