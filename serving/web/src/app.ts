@@ -1,7 +1,7 @@
 /** The page as a whole: from the first photo to the download. */
 
 import { Client, patiently, type Character } from "./api/client";
-import type { Figure, Schema } from "./api/schema";
+import type { Schema } from "./api/schema";
 import { adviceFor } from "./api/words";
 import { Editor } from "./edit/editor";
 import { Saver, type SaveState } from "./edit/saver";
@@ -98,7 +98,7 @@ export class App {
     }
     const { Head } = await import("./stage/head");
     try {
-      this.head = new Head(this.shell.canvas, { ...schema, figure } satisfies Schema & { figure: Figure }, averageOf(schema), {
+      this.head = new Head(this.shell.canvas, { ...schema, figure }, averageOf(schema), {
         lost: (isLost) => this.tell(isLost ? "The graphics were interrupted; they come back by themselves" : ""),
         failed: () => this.tell("Some of the head could not be loaded", () => this.showHead()),
       });

@@ -54,7 +54,7 @@ describe("normals", () => {
 
 describe("addresses", () => {
   const settings = { parameters: { age: 0.237 }, discrete: { hair: "none", skin: "tone4" } };
-  const hair = { name: "hair", url: "/hair.glb?v=1", group: "hair", absent: ["none"] };
+  const hair = { name: "hair", url: "/hair.glb?v=1", group: "hair", absent: ["none"], meshes: ["hair"] };
 
   it("name the choice, and nothing for a choice without geometry", () => {
     expect(pieceAddress(hair, settings)).toBeNull();

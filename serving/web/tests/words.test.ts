@@ -45,9 +45,9 @@ describe("patience", () => {
 
 describe("a value in words", () => {
   it("says which end and how far", () => {
-    const slider = { neutral: 0.5, ends: ["narrow", "wide"] as [string, string] };
+    const slider = { neutral: 0.5, low: "narrow", high: "wide" };
     expect([0.5, 0.75, 0].map((value) => valueInWords(slider, value))).toEqual(["average", "wide 50", "narrow 100"]);
-    expect(valueInWords({ neutral: 0, ends: null }, 0.3)).toBe("+30");
+    expect(valueInWords({ neutral: 0 }, 0.3)).toBe("+30");
     expect(valueInWords({ neutral: 0.25 }, 0.125)).toBe("−50");
   });
 });

@@ -4,8 +4,8 @@ export interface SliderTargets {
   name: string;
   neutral: number;
   reach: number;
-  negative: string | null;
-  positive: string | null;
+  negative?: string | null;
+  positive?: string | null;
 }
 
 export interface Basis {
@@ -27,10 +27,10 @@ export function targetWeights(basis: Basis, values: Values): Map<string, number>
   const weights = new Map<string, number>();
   for (const slider of basis.sliders) {
     const offset = at(slider.name) - slider.neutral;
-    if (slider.positive !== null) {
+    if (slider.positive) {
       weights.set(slider.positive, (slider.reach * Math.max(offset, 0)) / (1 - slider.neutral));
     }
-    if (slider.negative !== null) {
+    if (slider.negative) {
       weights.set(slider.negative, (slider.reach * Math.max(-offset, 0)) / slider.neutral);
     }
   }

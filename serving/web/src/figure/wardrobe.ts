@@ -5,7 +5,6 @@ import {
   BufferGeometry,
   DynamicDrawUsage,
   Group,
-  ImageBitmapLoader,
   LinearFilter,
   LinearMipmapLinearFilter,
   Mesh,
@@ -13,15 +12,14 @@ import {
   type MeshPhysicalMaterial,
 } from "three";
 
-import type { Picture, Piece, Schema } from "../api/schema";
+import { figureFile } from "../api/figure";
+import type { DrawableSchema, Picture, Piece } from "../api/schema";
 import type { Settings } from "../edit/settings";
 import { pictureAddress, pieceAddress } from "./addresses";
 import { targetWeights, type Basis } from "./formula";
 import { readGlb, type Mesh as Glb } from "./glb";
 import { applyPicture, materialFor } from "./materials";
 import { MorphedMesh, SharedNormals } from "./morphs";
-
-type Drawable = Schema & { figure: NonNullable<Schema["figure"]> };
 
 /** What one address gave: meshes that share points, and how three.js has them. */
 interface Worn {
@@ -43,11 +41,11 @@ export class Wardrobe {
    * @param changed called whenever there is something new to draw.
    */
   constructor(
-    private readonly schema: Drawable,
+    private readonly schema: DrawableSchema,
     private readonly changed: () => void,
     private readonly anisotropy: number,
   ) {
-    this.basis = { ...schema.figure, sliders: schema.sliders };
+    this.basis = { ...schema.figure, curves: schema.figure.curves as Basis["curves"], sliders: schema.sliders };
   }
 
   /** Shape the head by the sliders, at once. */
@@ -158,8 +156,8 @@ export class Wardrobe {
   }
 
   private async texture(address: string): Promise<Texture> {
-    const loader = new ImageBitmapLoader().setOptions({ imageOrientation: "none", premultiplyAlpha: "none", colorSpaceConversion: "none" });
-    const texture = new Texture(await loader.loadAsync(address));
+    const picture = await (await figureFile(address)).blob();
+    const texture = new Texture(await createImageBitmap(picture, { premultiplyAlpha: "none", colorSpaceConversion: "none" }));
     texture.flipY = false;
     texture.minFilter = LinearMipmapLinearFilter;
     texture.magFilter = LinearFilter;
@@ -180,7 +178,5 @@ function shape(worn: Worn, weights: ReadonlyMap<string, number>, fresh = false):
 }
 
 async function meshesAt(address: string): Promise<Glb[]> {
-  const answer = await fetch(address);
-  if (!answer.ok) throw new Error(`${address} was answered with ${answer.status}`);
-  return readGlb(await answer.arrayBuffer());
+  return readGlb(await (await figureFile(address)).arrayBuffer());
 }

@@ -1,6 +1,18 @@
 /** How the camera sees the head. Lengths in pixels of the page, angles in degrees. */
 
+import type { GameCamera } from "../api/schema";
+
 export const DEGREES = 180 / Math.PI;
+
+/** The field of view of the game's own square picture. */
+export function gameFov({ width, distance }: GameCamera): number {
+  return 2 * DEGREES * Math.atan(width / 2 / distance);
+}
+
+/** Where the game's camera is, the eyes being the origin; it looks straight ahead. Metres. */
+export function gamePosition({ width, distance, level }: GameCamera): [number, number, number] {
+  return [0, -(0.5 - level) * width, distance];
+}
 
 /**
  * The vertical field of view of a stage on which a square of this side shows what `fov` shows of a square picture: so

@@ -1,6 +1,6 @@
 /** The head on its stage: follows settings at once, and becomes another person smoothly. */
 
-import type { Figure, Schema } from "../api/schema";
+import type { DrawableSchema } from "../api/schema";
 import type { Settings } from "../edit/settings";
 import { Wardrobe } from "../figure/wardrobe";
 import type { View } from "../ui/compare";
@@ -29,7 +29,7 @@ export class Head {
   /** @throws Error where the browser has no WebGL. */
   constructor(
     private readonly container: HTMLElement,
-    schema: Schema & { figure: Figure },
+    schema: DrawableSchema,
     settings: Settings,
     private readonly events: HeadEvents,
   ) {

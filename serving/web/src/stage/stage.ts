@@ -12,7 +12,8 @@ import {
 } from "three";
 import { OrbitControls } from "three/addons/controls/OrbitControls.js";
 
-import { DEGREES, photoSquare, stageFov, sway } from "./framing";
+import type { GameCamera } from "../api/schema";
+import { DEGREES, gameFov, gamePosition, photoSquare, stageFov, sway } from "./framing";
 import { keyLight, surroundings } from "./lights";
 
 const MAX_PIXEL_RATIO = 2;
@@ -30,11 +31,6 @@ interface Movement {
   seconds: number;
   move: (share: number) => void;
   began: number | null;
-}
-
-export interface GameCamera {
-  position: [number, number, number];
-  fov: number;
 }
 
 export class Stage {
@@ -120,7 +116,7 @@ export class Stage {
     this.comparing = comparing;
     this.stopTurning();
     const from = { position: this.camera.position.clone(), target: this.controls.target.clone(), fov: this.camera.fov };
-    const position = new Vector3(...this.game.position);
+    const position = new Vector3(...gamePosition(this.game));
     const target = comparing ? new Vector3(position.x, position.y, 0) : MIDDLE.clone();
     if (!comparing) position.set(MIDDLE.x, MIDDLE.y, position.z);
     const fov = this.fov();
@@ -160,7 +156,7 @@ export class Stage {
     const { clientWidth: width, clientHeight: height } = this.container;
     if (width === 0 || height === 0) return this.camera.fov;
     const square = photoSquare(width, height);
-    return stageFov(this.game.fov, this.comparing ? square : Math.min(width, height) / WIDER, height);
+    return stageFov(gameFov(this.game), this.comparing ? square : Math.min(width, height) / WIDER, height);
   }
 
   private setUpControls(): void {

@@ -7,9 +7,6 @@ import { element, freshId, icon } from "./dom";
 import { SliderRow } from "./slider";
 import { Tabs } from "./tabs";
 
-/** Where groups stand that belong to no part of the face. */
-const STYLE: Part = { name: "style", label: "Style" };
-
 interface Control {
   name: string;
   /** What a search looks in. */
@@ -43,7 +40,7 @@ export class Panel {
     private readonly editor: Editor,
     sure: (group: string, choice: string) => number | null,
   ) {
-    this.sections = partsOf(schema).map((part) => this.section(part, sure));
+    this.sections = schema.parts.map((part) => this.section(part, sure));
     this.search = element("input", {
       type: "search",
       placeholder: "Find a slider",
@@ -122,7 +119,7 @@ export class Panel {
       reset: (name: string) => editor.reset([name]),
     };
     return this.schema.groups
-      .filter((group) => (group.part ?? STYLE.name) === part.name)
+      .filter((group) => group.part === part.name)
       .map((group) => {
         const { name, label, neutral, choices } = group;
         const read = editor.read.discrete[name] ?? neutral;
@@ -169,9 +166,3 @@ export class Panel {
   }
 }
 
-function partsOf({ parts, groups, sliders }: Schema): Part[] {
-  const known = new Set(parts.map(({ name }) => name));
-  const stray = [...new Set(sliders.map(({ part }) => part))].filter((part) => !known.has(part));
-  const style = groups.some(({ part }) => part === null || part === undefined) ? [STYLE] : [];
-  return [...style, ...parts, ...stray.map((name) => ({ name, label: name }))];
-}

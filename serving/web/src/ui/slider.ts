@@ -69,12 +69,12 @@ export class SliderRow {
 }
 
 /** "wide 24": the end that the value leans to, and how far, of a hundred. */
-export function valueInWords({ neutral, ends }: Pick<Slider, "neutral" | "ends">, value: number): string {
+export function valueInWords({ neutral, low, high }: Pick<Slider, "neutral" | "low" | "high">, value: number): string {
   const offset = value - neutral;
   if (Math.abs(offset) < MIDDLE) return neutral === 0 ? "none" : "average";
   const room = offset < 0 ? neutral : 1 - neutral;
   const share = Math.round((100 * Math.abs(offset)) / room);
-  const end = ends?.[offset < 0 ? 0 : 1];
-  if (end !== undefined && end !== "") return `${end} ${share}`;
+  const end = offset < 0 ? low : high;
+  if (end) return `${end} ${share}`;
   return `${offset < 0 ? "−" : "+"}${share}`;
 }
