@@ -187,8 +187,8 @@ export class App {
   }
 
   private showHead(): void {
-    const settings = this.session?.editor.now ?? (this.schema && averageOf(this.schema));
-    if (settings) this.head?.show(settings);
+    if (this.session !== null) this.head?.show(this.session.editor.now);
+    else if (this.schema !== null) this.head?.become(averageOf(this.schema), true);
   }
 
   private showHistory(): void {
@@ -199,7 +199,7 @@ export class App {
   private startAnew(): void {
     this.leaveSession();
     this.welcome.invite();
-    if (this.schema !== null) this.head?.become(averageOf(this.schema));
+    if (this.schema !== null) this.head?.become(averageOf(this.schema), true);
     this.welcome.root.querySelector("button")?.focus();
   }
 

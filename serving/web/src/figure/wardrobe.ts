@@ -18,12 +18,18 @@ import type { Settings } from "../edit/settings";
 import { pictureAddress, pieceAddress } from "./addresses";
 import { targetWeights, type Basis } from "./formula";
 import { readGlb, type Mesh as Glb } from "./glb";
-import { applyPicture, materialFor } from "./materials";
+import { applyPicture, materialFor, thinEndsFor } from "./materials";
 import { MorphedMesh, SharedNormals } from "./morphs";
+
+/** What is transparent is drawn after what it lies over. The skin is, where the neck ends. */
+const ORDER: Readonly<Record<string, number>> = { lashes: 1, brows: 1, hair: 2 };
+const THIN_ENDS = 3;
+
+type Drawn = Mesh<BufferGeometry, MeshPhysicalMaterial>;
 
 /** What one address gave: meshes that share points, and how three.js has them. */
 interface Worn {
-  shapes: { shape: MorphedMesh; mesh: Mesh<BufferGeometry, MeshPhysicalMaterial> }[];
+  shapes: { shape: MorphedMesh; mesh: Drawn; ends: Drawn | null }[];
   normals: SharedNormals;
 }
 
@@ -36,6 +42,7 @@ export class Wardrobe {
   private weights = new Map<string, number>();
   /** Closed eyes, 0 to 1. */
   private blink = 0;
+  private plaster = true;
 
   /**
    * @param changed called whenever there is something new to draw.
@@ -54,13 +61,18 @@ export class Wardrobe {
     this.shape();
   }
 
-  /** Fetch what the settings need, and put it on as it comes. Resolves when all of it is worn. */
-  async fetch(settings: Settings): Promise<void> {
+  /**
+   * Fetch what the settings need, and put it on as it comes. Resolves when all of it is worn.
+   *
+   * @param plaster the bare head, like a cast: it needs no pictures and wears nothing.
+   */
+  async fetch(settings: Settings, plaster: boolean): Promise<void> {
     const { pieces, textures } = this.schema.figure;
-    await Promise.all([
-      ...pieces.map((piece) => this.wearPiece(piece, pieceAddress(piece, settings))),
-      ...textures.map((picture) => this.wearPicture(picture, pictureAddress(picture, settings))),
-    ]);
+    const coloured = Promise.all(textures.map((picture) => this.wearPicture(picture, plaster ? null : pictureAddress(picture, settings))));
+    if (this.plaster && !plaster) await coloured;
+    this.paint(plaster);
+    const worn = pieces.map((piece) => this.wearPiece(piece, plaster && piece.group !== null ? null : pieceAddress(piece, settings)));
+    await Promise.all([coloured, ...worn]);
   }
 
   close(eyes: number): void {
@@ -79,6 +91,27 @@ export class Wardrobe {
     const weights = this.weights.set("eyeBlinkLeft", this.blink).set("eyeBlinkRight", this.blink);
     for (const { worn } of this.worn.values()) if (worn !== null) shape(worn, weights);
     this.changed();
+  }
+
+  /** From plaster to skin and back. */
+  private paint(plaster: boolean): void {
+    if (this.plaster === plaster) return;
+    this.plaster = plaster;
+    for (const { worn } of this.worn.values()) {
+      for (const { shape, mesh } of worn?.shapes ?? []) {
+        mesh.material.dispose();
+        mesh.material = this.dressed(materialFor(shape.mesh.surface, plaster));
+      }
+    }
+    this.changed();
+  }
+
+  private dressed(material: MeshPhysicalMaterial): MeshPhysicalMaterial {
+    if (this.plaster) return material;
+    for (const [picture, { texture }] of this.pictures) {
+      if (picture.materials.includes(material.name)) applyPicture(material, picture.use, texture);
+    }
+    return material;
   }
 
   private async wearPiece(piece: Piece, address: string | null): Promise<void> {
@@ -103,32 +136,35 @@ export class Wardrobe {
   private putOn(shapes: MorphedMesh[]): Worn {
     const worn: Worn = { shapes: [], normals: new SharedNormals(shapes) };
     for (const shape of shapes) {
-      const { surface, uvs, triangles, name } = shape.mesh;
-      const geometry = new BufferGeometry();
-      geometry.setAttribute("position", new BufferAttribute(shape.positions, 3).setUsage(DynamicDrawUsage));
-      geometry.setAttribute("normal", new BufferAttribute(shape.normals, 3).setUsage(DynamicDrawUsage));
-      if (uvs.length > 0) geometry.setAttribute("uv", new BufferAttribute(uvs, 2));
-      geometry.setIndex(new BufferAttribute(triangles, 1));
-      const mesh = new Mesh(geometry, materialFor(surface));
+      const { surface, name } = shape.mesh;
+      const geometry = geometryOf(shape);
+      const mesh = new Mesh(geometry, this.dressed(materialFor(surface, this.plaster)));
       mesh.name = name;
       mesh.castShadow = surface.alpha !== "BLEND";
-      mesh.receiveShadow = surface.alpha === "OPAQUE";
+      mesh.receiveShadow = surface.alpha !== "BLEND";
       // A head fills the view; its bounds would have to follow every slider.
       mesh.frustumCulled = false;
-      for (const [picture, { texture }] of this.pictures) {
-        if (picture.materials.includes(surface.name)) applyPicture(mesh.material, picture.use, texture);
-      }
+      mesh.renderOrder = ORDER[surface.name] ?? 0;
       this.root.add(mesh);
-      worn.shapes.push({ shape, mesh });
+      const thin = thinEndsFor(surface);
+      const ends = thin === null ? null : new Mesh(geometry, this.dressed(thin));
+      if (ends !== null) {
+        Object.assign(ends, { frustumCulled: false, receiveShadow: true, renderOrder: THIN_ENDS });
+        this.root.add(ends);
+      }
+      worn.shapes.push({ shape, mesh, ends });
     }
     return worn;
   }
 
   private takeOff(worn: Worn | null): void {
-    for (const { mesh } of worn?.shapes ?? []) {
+    for (const { mesh, ends } of worn?.shapes ?? []) {
       this.root.remove(mesh);
       mesh.geometry.dispose();
       mesh.material.dispose();
+      if (ends === null) continue;
+      this.root.remove(ends);
+      ends.material.dispose();
     }
   }
 
@@ -147,8 +183,10 @@ export class Wardrobe {
     }
     this.pictures.set(picture, { address, texture });
     for (const { worn } of this.worn.values()) {
-      for (const { mesh } of worn?.shapes ?? []) {
-        if (picture.materials.includes(mesh.material.name)) applyPicture(mesh.material, picture.use, texture);
+      for (const { mesh, ends } of worn?.shapes ?? []) {
+        if (this.plaster || !picture.materials.includes(mesh.material.name)) continue;
+        applyPicture(mesh.material, picture.use, texture);
+        if (ends !== null) applyPicture(ends.material, picture.use, texture);
       }
     }
     now.texture?.dispose();
@@ -165,6 +203,14 @@ export class Wardrobe {
     texture.needsUpdate = true;
     return texture;
   }
+}
+
+function geometryOf({ mesh: { uvs, triangles }, positions, normals }: MorphedMesh): BufferGeometry {
+  const geometry = new BufferGeometry();
+  geometry.setAttribute("position", new BufferAttribute(positions, 3).setUsage(DynamicDrawUsage));
+  geometry.setAttribute("normal", new BufferAttribute(normals, 3).setUsage(DynamicDrawUsage));
+  if (uvs.length > 0) geometry.setAttribute("uv", new BufferAttribute(uvs, 2));
+  return geometry.setIndex(new BufferAttribute(triangles, 1));
 }
 
 function shape(worn: Worn, weights: ReadonlyMap<string, number>, fresh = false): void {

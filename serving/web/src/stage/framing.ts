@@ -22,9 +22,10 @@ export function stageFov(fov: number, square: number, height: number): number {
   return 2 * DEGREES * Math.atan((Math.tan(fov / 2 / DEGREES) * height) / square);
 }
 
-/** The side of the square that the photo is laid over. */
+/** The side of the square that the photo is laid over: clear of what stands above and below. */
 export function photoSquare(width: number, height: number): number {
-  return Math.floor(Math.min(width, height) * 0.92);
+  const room = height < 560 ? 58 : 84;
+  return Math.floor(Math.max(80, Math.min(width * 0.92, height - 2 * room)));
 }
 
 /** Where a turntable that sways stands after some seconds: degrees to the side. */

@@ -24,6 +24,7 @@ export class Head {
   readonly stage: Stage;
   private readonly wardrobe: Wardrobe;
   private shown: Settings;
+  private plaster = true;
   private resting: ReturnType<typeof setTimeout> | undefined;
 
   /** @throws Error where the browser has no WebGL. */
@@ -53,12 +54,18 @@ export class Head {
     this.shown = settings;
     this.wardrobe.close(0);
     this.wardrobe.pose(settings);
+    this.plaster = false;
     clearTimeout(this.resting);
     this.resting = setTimeout(() => void this.wear(settings), choosing ? 0 : RESTS);
   }
 
-  /** Turn into another person before the eyes of the one who gave the photo. */
-  become(settings: Settings): void {
+  /**
+   * Turn into another person before the eyes of the one who gave the photo.
+   *
+   * @param plaster a head that is nobody's.
+   */
+  become(settings: Settings, plaster = false): void {
+    this.plaster = plaster;
     clearTimeout(this.resting);
     const before = this.shown.parameters;
     this.shown = settings;
@@ -88,7 +95,7 @@ export class Head {
   private async wear(settings: Settings, posed = true): Promise<void> {
     try {
       if (posed) this.wardrobe.pose(settings);
-      await this.wardrobe.fetch(settings);
+      await this.wardrobe.fetch(settings, this.plaster);
     } catch (error) {
       this.events.failed(error);
     }

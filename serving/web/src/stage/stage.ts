@@ -1,8 +1,8 @@
 /** The 3D view: a head under studio light that turns by drag, touch and keys, and is drawn only when something changed. */
 
 import {
-  NeutralToneMapping,
-  PCFSoftShadowMap,
+  CustomToneMapping,
+  PCFShadowMap,
   PerspectiveCamera,
   Scene,
   Spherical,
@@ -14,12 +14,14 @@ import { OrbitControls } from "three/addons/controls/OrbitControls.js";
 
 import type { GameCamera } from "../api/schema";
 import { DEGREES, gameFov, gamePosition, photoSquare, stageFov, sway } from "./framing";
+import { developAsEngine } from "./development";
 import { keyLight, surroundings } from "./lights";
 
 const MAX_PIXEL_RATIO = 2;
+const EXPOSURE = 0.95;
 /** The free view shows this much more than the game's picture, so that hair and neck are in it. */
 const WIDER = 1.5;
-const MIDDLE = new Vector3(0, -0.035, -0.03);
+const MIDDLE = new Vector3(0, -0.03, -0.06);
 const NEAREST = 0.55;
 const FARTHEST = 1.7;
 const TURNED_BY_KEY = 8 / DEGREES;
@@ -64,12 +66,13 @@ export class Stage {
   ) {
     this.renderer = new WebGLRenderer({ antialias: true, alpha: true, powerPreference: "default" });
     this.canvas = this.renderer.domElement;
-    this.renderer.toneMapping = NeutralToneMapping;
+    developAsEngine();
+    this.renderer.toneMapping = CustomToneMapping;
+    this.renderer.toneMappingExposure = EXPOSURE;
     this.renderer.shadowMap.enabled = true;
-    this.renderer.shadowMap.type = PCFSoftShadowMap;
+    this.renderer.shadowMap.type = PCFShadowMap;
     this.anisotropy = Math.min(8, this.renderer.capabilities.getMaxAnisotropy());
     this.scene.environment = surroundings(this.renderer);
-    this.scene.environmentIntensity = 0.62;
     this.scene.add(this.lights);
     container.append(this.canvas);
     this.controls = new OrbitControls(this.camera, this.canvas);
