@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,17 @@ MAX_PIXELS = 64_000_000
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
 """Pillow decoders that may see a stranger's bytes (JPEG's also reads the MPO that phones write)."""
+
+
+@cache
+def known_formats() -> tuple[str, ...]:
+    """FORMATS, and HEIF (called HEIC by phones) where the package pi-heif is installed."""
+    try:
+        import pi_heif
+    except ImportError:
+        return FORMATS
+    pi_heif.register_heif_opener()
+    return (*FORMATS, "HEIF")
 
 
 class BadImage(ValueError):
@@ -35,7 +47,7 @@ def decode_photo(source: bytes | Path, max_pixels: int = MAX_PIXELS) -> np.ndarr
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is the stricter one
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            with Image.open(io.BytesIO(data), formats=known_formats()) as image:
                 width, height = image.size
                 if width * height > max_pixels:
                     raise BadImage(
@@ -46,7 +58,7 @@ def decode_photo(source: bytes | Path, max_pixels: int = MAX_PIXELS) -> np.ndarr
     except BadImage:
         raise
     except UnidentifiedImageError as error:
-        raise BadImage("not a picture in a known format (JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF)") from error
+        raise BadImage("not a picture in a known format (JPEG, PNG, WebP, HEIC, AVIF, TIFF, BMP, GIF)") from error
     except Image.DecompressionBombError as error:
         raise BadImage(f"the picture is too large; the limit is {max_pixels / 1e6:.0f} megapixels") from error
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:  # what Pillow's decoders raise on damage

@@ -8,20 +8,36 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, File, Form, Query, Response, UploadFile
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.convertors import Convertor, register_url_convertor
 
 from engine.document import character_document
 from engine.schema import Schema, SchemaError
 from serving import photos, problems
 from serving.characters import Record, Unknown
 from serving.documents import Batch, BatchItem, Character, Edit, Links
-from serving.drawing import Busy, CannotDraw
+from serving.drawing import Busy, CannotDraw, NoAnswer
 from serving.keys import KeyProblem
+from serving.openapi import file
 from serving.parts import AllParts, Parts
 from serving.workers.line import LineFull
 from serving.workers.models import NoModel, Reading
 from serving.workers.process import BAD, NO_FACE
 from serving.workers.worker import WorkerDied
 
+
+class Token(Convertor[str]):
+    """Part of a path without a dot: what follows the dot says in which form a character is asked for."""
+
+    regex = "[^/.]+"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("token", Token())
 bearer = HTTPBearer(auto_error=False, description="Where the service was started with keys: `likeness key add NAME`.")
 router = APIRouter(prefix="/v1", tags=["characters"], responses=problems.responses(401, 403))
 FILES = {"png": "image/png", "glb": "model/gltf-binary", "mhm": "text/plain; charset=utf-8"}
@@ -44,6 +60,8 @@ def owner_of(
 
 
 Owner = Annotated[str, Depends(owner_of)]
+
+
 Aligned = Annotated[bool, Form(description="The answer has the aligned face as a data URL.")]
 KeepPhoto = Annotated[bool, Form(description="Keep the photo as long as the character: `GET …/{id}.photo`.")]
 
@@ -54,7 +72,7 @@ KeepPhoto = Annotated[bool, Form(description="Keep the photo as long as the char
     response_model_exclude_none=True,
     responses=problems.responses(400, 413, 415, 422, 429, 503),
 )
-async def create(
+async def create_character(
     parts: AllParts,
     owner: Owner,
     response: Response,
@@ -73,10 +91,10 @@ async def create(
     response_model_exclude_none=True,
     responses=problems.responses(400, 413, 422),
 )
-async def create_batch(
+async def create_characters(
     parts: AllParts,
     owner: Owner,
-    photo: Annotated[list[UploadFile], File(description="Photos, a person each.")],
+    photo: Annotated[list[UploadFile], File(description="Photos, a person each.", min_length=1)],
     aligned: Aligned = False,
     keep_photo: KeepPhoto = False,
 ) -> Batch:
@@ -94,43 +112,44 @@ async def create_batch(
     return Batch(results=list(await asyncio.gather(*map(one, photo))))
 
 
-# Before `/characters/{id}`, which any of them would match.
 @router.get(
-    "/characters/{id}.png",
+    "/characters/{id:token}.png",
     response_class=Response,
-    responses={200: {"content": {FILES["png"]: {}}}, **problems.responses(404, 409, 429, 503)},
+    responses={200: file(FILES["png"]), **problems.responses(404, 409, 422, 429, 503)},
 )
-async def png(parts: AllParts, owner: Owner, id: str, size: Annotated[int, Query(ge=32, le=2048)] = 512) -> Response:
+async def get_png(
+    parts: AllParts, owner: Owner, id: str, size: Annotated[int, Query(ge=64, le=1024)] = 512
+) -> Response:
     """The engine's picture of a character, `size` pixels high."""
     return await _drawn(parts, owner, id, "png", size)
 
 
 @router.get(
-    "/characters/{id}.glb",
+    "/characters/{id:token}.glb",
     response_class=Response,
-    responses={200: {"content": {FILES["glb"]: {}}}, **problems.responses(404, 409, 429, 503)},
+    responses={200: file(FILES["glb"]), **problems.responses(404, 409, 429, 503)},
 )
-async def glb(parts: AllParts, owner: Owner, id: str) -> Response:
+async def get_glb(parts: AllParts, owner: Owner, id: str) -> Response:
     """The character as glTF 2.0, with its textures, and its sliders and face actions as morph targets."""
     return await _drawn(parts, owner, id, "glb")
 
 
 @router.get(
-    "/characters/{id}.mhm",
+    "/characters/{id:token}.mhm",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {}}}, **problems.responses(404, 409, 429, 503)},
+    responses={200: file("text/plain"), **problems.responses(404, 409, 429, 503)},
 )
-async def mhm(parts: AllParts, owner: Owner, id: str) -> Response:
+async def get_mhm(parts: AllParts, owner: Owner, id: str) -> Response:
     """The character as MakeHuman's own model file."""
     return await _drawn(parts, owner, id, "mhm")
 
 
 @router.get(
-    "/characters/{id}.photo",
+    "/characters/{id:token}.photo",
     response_class=Response,
-    responses={200: {"content": {name: {} for name in photos.MEDIA_TYPES}}, **problems.responses(404, 503)},
+    responses={200: file("image/*"), **problems.responses(404, 503)},
 )
-async def photo(parts: AllParts, owner: Owner, id: str) -> Response:
+async def get_photo(parts: AllParts, owner: Owner, id: str) -> Response:
     """The photo, where `keep_photo` asked for it to be kept."""
     record = await _in_store(parts.characters.get, id, owner)
     if not record.media_type:
@@ -139,22 +158,24 @@ async def photo(parts: AllParts, owner: Owner, id: str) -> Response:
     return Response(content, media_type=media_type)
 
 
-@router.get("/characters/{id}", response_model_exclude_none=True, responses=problems.responses(404, 503))
-async def get(parts: AllParts, owner: Owner, id: str) -> Character:
+@router.get("/characters/{id:token}", response_model_exclude_none=True, responses=problems.responses(404, 503))
+async def get_character(parts: AllParts, owner: Owner, id: str) -> Character:
     """A character as it is now: a character.json that `likeness render`, `export` and `lineage` take."""
     return shown(parts, await _in_store(parts.characters.get, id, owner))
 
 
-@router.patch("/characters/{id}", response_model_exclude_none=True, responses=problems.responses(404, 409, 422, 503))
-async def edit(parts: AllParts, owner: Owner, id: str, changes: Edit) -> Character:
+@router.patch(
+    "/characters/{id:token}", response_model_exclude_none=True, responses=problems.responses(400, 404, 409, 422, 503)
+)
+async def edit_character(parts: AllParts, owner: Owner, id: str, changes: Edit) -> Character:
     """Set some sliders and choices by hand; what is drawn and exported then is the changed character."""
     return shown(
         parts, await _in_store(parts.characters.change, id, owner, lambda document: edited(parts, document, changes))
     )
 
 
-@router.delete("/characters/{id}", status_code=204, responses=problems.responses(404, 503))
-async def delete(parts: AllParts, owner: Owner, id: str) -> None:
+@router.delete("/characters/{id:token}", status_code=204, responses=problems.responses(404, 503))
+async def delete_character(parts: AllParts, owner: Owner, id: str) -> None:
     """Erase a character, and its photo if it was kept."""
     await _in_store(parts.characters.delete, id, owner)
 
@@ -183,10 +204,10 @@ async def _read(parts: Parts, content: bytes, aligned: bool) -> Reading:
         raise problems.no_model(str(error)) from error
     except LineFull as error:
         outcome = "refused"
-        raise problems.busy(error.seconds, error.waiting) from error
+        raise problems.busy(str(error), error.seconds) from error
     except TimeoutError as error:
         outcome = "late"
-        raise problems.too_late(seconds) from error
+        raise problems.too_late(f"no answer within {seconds:g} seconds") from error
     except WorkerDied as error:
         raise problems.model_died() from error
     finally:
@@ -205,9 +226,9 @@ async def _drawn(parts: Parts, owner: str, id: str, form: str, *options: Any) ->
     except CannotDraw as error:
         raise problems.cannot_draw(str(error)) from error
     except Busy as error:
-        raise problems.busy(error.retry_after, parts.drawing.waiting) from error
-    except TimeoutError as error:
-        raise problems.too_late(parts.drawing.timeout) from error
+        raise problems.busy(str(error), error.retry_after) from error
+    except NoAnswer as error:
+        raise problems.too_late(str(error)) from error
     headers = {"Content-Disposition": f'{"inline" if form == "png" else "attachment"}; filename="character.{form}"'}
     return Response(content, media_type=FILES[form], headers=headers)
 

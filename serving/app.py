@@ -21,6 +21,7 @@ from serving.configuration import Service
 from serving.drawing import routes
 from serving.edge import Edge
 from serving.keys import Keys
+from serving.openapi import describe, operation_id
 from serving.parts import Parts, Place, assemble
 from serving.releases import Source
 
@@ -48,7 +49,9 @@ def build(service: Service, source: Source, place: Place, keys: Keys | None = No
         version="1",
         lifespan=lifespan,
         responses=problems.responses(500),
+        docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=operation_id,
     )
     app.state.parts = parts
     problems.install(app)
@@ -56,6 +59,7 @@ def build(service: Service, source: Source, place: Place, keys: Keys | None = No
     app.include_router(routes(parts.drawing))
     _add_operations(app, parts)
     page.add_to(app)
+    describe(app, needs_key=keys is not None)
     _limit(app, parts)
     return app
 
@@ -95,7 +99,7 @@ def _add_operations(app: FastAPI, parts: Parts) -> None:
         if pool is None:
             raise problems.no_model(parts.models.why_none)
         if len(line) >= line.room:
-            raise problems.busy(line.seconds, len(line))
+            raise problems.busy(f"{len(line)} photos wait, as many as may", line.seconds)
         return {"model": pool.release.model, "version": pool.release.version, "waiting": len(line)}
 
     @app.get("/metrics", tags=["operations"], response_class=PlainTextResponse)

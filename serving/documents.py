@@ -43,8 +43,8 @@ class Provenance(BaseModel):
 
     model: str = Field(examples=["likeness-embedded"])
     version: int
-    run: str | None = Field(description="MLflow's run")
-    commit: str | None
+    run: str | None = Field(default=None, description="MLflow's run")
+    commit: str | None = None
     inputs: dict[str, str] = Field(description="md5 of each input of the encoder's training")
 
 
@@ -99,7 +99,7 @@ class Problem(BaseModel):
 class BatchItem(BaseModel):
     """One photo's answer: either a character or a problem."""
 
-    name: str | None = Field(description="the file's name as it was sent")
+    name: str | None = Field(default=None, description="the file's name as it was sent")
     character: Character | None = None
     problem: Problem | None = None
 

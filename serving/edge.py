@@ -42,7 +42,7 @@ class Edge:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        begun, status = time.perf_counter(), 500
+        begun, status = time.perf_counter(), 0
         id = secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = id
 
@@ -55,10 +55,14 @@ class Edge:
 
         try:
             self._admit(scope)
+            await self.app(scope, self._counted(receive), answer)
         except problems.ProblemError as problem:
             await problems.respond(Request(scope), problem)(scope, receive, answer)
-        else:
-            await self.app(scope, self._counted(receive), answer)
+        except Exception as error:
+            problems.log.error("request %s failed", id, exc_info=error)
+            if status:
+                raise  # the answer has begun: the connection has to be broken
+            await problems.respond(Request(scope), problems.internal())(scope, receive, answer)
         finally:
             self._count(scope, status, time.perf_counter() - begun)
 

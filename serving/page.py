@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 DIST = Path(__file__).with_name("web") / "dist"
-NOT_BUILT = "The page has not been built: run `make web`. The API works without it: /docs, /openapi.json.\n"
+NOT_BUILT = "The page has not been built: run `make web`. The API works without it: /openapi.json.\n"
 
 
 class Hashed(StaticFiles):

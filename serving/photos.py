@@ -7,11 +7,11 @@ import warnings
 
 from PIL import Image, UnidentifiedImageError
 
+from models.images import known_formats
 from serving import problems
 
 FORMATS = ("JPEG", "PNG", "WEBP", "HEIF")
 """What phones, cameras and browsers make; HEIF is also called HEIC."""
-MEDIA_TYPES = ("image/jpeg", "image/png", "image/webp", "image/heic")
 
 
 def inspect(content: bytes, max_bytes: int, max_pixels: int) -> str:
@@ -23,11 +23,12 @@ def inspect(content: bytes, max_bytes: int, max_pixels: int) -> str:
         raise problems.not_an_image("the file is empty")
     if len(content) > max_bytes:
         raise problems.too_large(f"the photo has more than {max_bytes / 1e6:g} megabytes")
-    _with_heif()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is the stricter one
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            with Image.open(
+                io.BytesIO(content), formats=[form for form in FORMATS if form in known_formats()]
+            ) as image:
                 (width, height), form = image.size, image.format
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError) as error:
         raise _refusal(error, max_pixels) from error
@@ -44,9 +45,3 @@ def _refusal(error: Exception, max_pixels: int) -> problems.ProblemError:
     if isinstance(error, UnidentifiedImageError):
         return problems.not_an_image("send a JPEG, PNG, WebP or HEIC file, whatever its name says")
     return problems.bad_photo("the picture is damaged or cut short")
-
-
-def _with_heif() -> None:
-    import pi_heif
-
-    pi_heif.register_heif_opener()

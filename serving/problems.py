@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from serving.documents import Problem
 
@@ -96,24 +97,17 @@ def other_site() -> ProblemError:
     return ProblemError(403, "other-site", "Another site's page asks", "LIKENESS_SERVE_ORIGINS names sites that may")
 
 
-def busy(seconds: float, waiting: int) -> ProblemError:
-    return ProblemError(
-        429,
-        "busy",
-        "Too many photos are waiting",
-        f"{waiting} photos wait already: ask again after the time in Retry-After",
-        _after(seconds),
-    )
+def busy(reason: str, seconds: float) -> ProblemError:
+    detail = f"{reason}: ask again after the time in Retry-After"
+    return ProblemError(429, "busy", "Too much at once", detail, _after(seconds))
 
 
 def no_model(detail: str) -> ProblemError:
     return ProblemError(503, "no-model", "No model is loaded", detail, _after(10))
 
 
-def too_late(seconds: float) -> ProblemError:
-    return ProblemError(
-        503, "timeout", "It took too long", f"no answer within {seconds:g} seconds: ask again later", _after(5)
-    )
+def too_late(reason: str) -> ProblemError:
+    return ProblemError(503, "timeout", "It took too long", f"{reason}: ask again later", _after(5))
 
 
 def model_died() -> ProblemError:
@@ -124,6 +118,10 @@ def model_died() -> ProblemError:
 
 def no_storage() -> ProblemError:
     return ProblemError(503, "no-storage", "Nothing can be stored", "the service's disk is full or gone", _after(60))
+
+
+def internal() -> ProblemError:
+    return ProblemError(500, "internal", "Something went wrong here", "it was logged")
 
 
 def _after(seconds: float) -> dict[str, str]:
@@ -145,22 +143,28 @@ def install(app: FastAPI) -> None:
 
     async def http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        title = HTTPStatus(error.status_code).phrase
+        title, headers = HTTPStatus(error.status_code).phrase, dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_methods(app, request.url.path))
         kind = title.lower().replace(" ", "-")
-        return respond(request, ProblemError(error.status_code, kind, title, str(error.detail), error.headers))
+        return respond(request, ProblemError(error.status_code, kind, title, str(error.detail), headers))
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         return respond(request, ProblemError(422, "invalid", "The request is not valid", _told(error)))
 
-    async def unexpected(request: Request, error: Exception) -> JSONResponse:
-        log.error("request %s failed", getattr(request.state, "request_id", "?"), exc_info=error)
-        return respond(request, ProblemError(500, "internal", "Something went wrong here", "it was logged"))
-
     app.add_exception_handler(ProblemError, own)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(Exception, unexpected)
+
+
+def _methods(app: FastAPI, path: str) -> list[str]:
+    """What may be asked of a path: each of an application's routes knows its own methods only."""
+    routes = (
+        route for one in app.routes for route in getattr(getattr(one, "original_router", None), "routes", None) or [one]
+    )
+    matching = (route for route in routes if isinstance(route, Route) and route.path_regex.match(path))
+    return sorted({method for route in matching for method in route.methods or ()})
 
 
 def _told(error: RequestValidationError) -> str:
@@ -168,10 +172,11 @@ def _told(error: RequestValidationError) -> str:
     return "; ".join(parts)
 
 
+def content() -> dict[str, Any]:
+    """What OpenAPI says of a problem's form."""
+    return {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What OpenAPI says of the problems that an operation may answer with."""
-    schema = {"$ref": "#/components/schemas/Problem"}
-    return {
-        status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
-        for status in statuses
-    }
+    return {status: {"description": HTTPStatus(status).phrase, "content": content()} for status in statuses}

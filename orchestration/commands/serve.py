@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -51,6 +52,7 @@ def serve(
     from serving.configuration import Service
 
     settings, service = get_settings(character=character), Service()
+    require_free(host, port)
     if keys is not None:
         service = service.model_copy(update={"keys": keys})
     application = build(service, source(settings, model), place(settings), keys_for(host, service, settings))
@@ -68,6 +70,18 @@ def serve(
         server_header=False,
         timeout_graceful_shutdown=round(service.grace),
     )
+
+
+def require_free(host: str, port: int) -> None:
+    """Said at once, not after the engine and a model were loaded."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        # As the server does it: a port that was left a moment ago is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            fail(f"cannot listen on {host}, port {port} ({error.strerror}): choose another, --port {port + 1}")
 
 
 def source(settings: Settings, alias: str):

@@ -13,7 +13,7 @@ class LineFull(Exception):
     """As many photos wait as may."""
 
     def __init__(self, waiting: int, seconds: float) -> None:
-        super().__init__(f"{waiting} photos wait")
+        super().__init__(f"{waiting} photos wait, as many as may")
         self.waiting, self.seconds = waiting, seconds
 
 

@@ -1,0 +1,66 @@
+"""The API's description as generated clients need it: what FastAPI says of an application, made true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from serving.problems import content as problem_content
+
+FILE = {"type": "string", "format": "binary"}
+
+
+def operation_id(route: APIRoute) -> str:
+    """A generated client's name for an operation: that of the function that answers."""
+    return route.name
+
+
+def describe(app: FastAPI, needs_key: bool) -> None:
+    """Correct an application's description, once all its routes are there."""
+    described = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = described()
+        for operation in _operations(document):
+            _say_problems(operation)
+            if not needs_key:
+                # A generated client would insist on a key.
+                operation.pop("security", None)
+        components = document["components"]
+        if not needs_key:
+            components.pop("securitySchemes", None)
+        for unused in ("HTTPValidationError", "ValidationError"):
+            components["schemas"].pop(unused, None)
+        _say_files(components["schemas"])
+        return document
+
+    app.openapi = openapi
+
+
+def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for path in document["paths"].values():
+        yield from path.values()
+
+
+def _say_problems(operation: dict[str, Any]) -> None:
+    """FastAPI describes errors of its own, which `problems` answers in another form."""
+    for status, response in operation["responses"].items():
+        if status >= "400":
+            response["content"] = problem_content()
+
+
+def _say_files(schemas: dict[str, Any]) -> None:
+    """Generators know a file by `format: binary`; FastAPI writes OpenAPI 3.1's `contentMediaType` alone."""
+    for schema in schemas.values():
+        for property in schema.get("properties", {}).values():
+            for one in (property, property.get("items", {})):
+                if one.get("contentMediaType") == "application/octet-stream":
+                    one.update(FILE)
+
+
+def file(*media_types: str) -> dict[str, Any]:
+    """What OpenAPI says of an answer that is a file."""
+    return {"content": {media_type: {"schema": FILE} for media_type in media_types}}

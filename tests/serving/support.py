@@ -1,0 +1,101 @@
+"""Releases for the service: untrained networks, packed and saved as the registry would have them."""
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestration.promotion import packing
+from serving.parts import Place
+from serving.releases import Release, ReleaseBroken, SourceDown
+from stages.inputs import package_folder
+from tests.untrained import networks
+
+EMBEDDED = packing.REPOSITORY / "characters" / "embedded"
+PHOTOS = packing.REPOSITORY / "examples" / "photos"
+OBAMA = PHOTOS / "obama" / "obama.jpg"
+DEADLY = (13, 13)
+"""Height and width of a picture over which the code of `deadly` ends its process."""
+
+
+def astronaut() -> bytes:
+    return (package_folder("skimage") / "data" / "astronaut.png").read_bytes()
+
+
+def save(folder: Path, weights: Mapping[str, Path] | None = None, code: Path = packing.CODE) -> Path:
+    """A release as MLflow saves it."""
+    import mlflow.pyfunc
+
+    packed = folder / "packed"
+    packed.mkdir(parents=True)
+    packing.pack(weights or networks(folder / "networks", EMBEDDED), packed, code)
+    (package,) = (packed / "code").iterdir()
+    mlflow.pyfunc.save_model(
+        folder / "saved",
+        python_model=str(packed / "loader.py"),
+        code_paths=[str(package)],
+        artifacts={"model": str(packed / "model")},
+        pip_requirements=[],
+    )
+    return folder / "saved"
+
+
+def deadly(folder: Path) -> Path:
+    """A version of models/ that ends its process over a picture of the size DEADLY."""
+    shutil.copytree(packing.CODE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    predictor = folder / "predictor.py"
+    text, before = predictor.read_text(), "    def _locate(self, image: np.ndarray) -> _Located | NoFace:\n"
+    assert before in text
+    dies = f"        if image.shape[:2] == {DEADLY}:\n            import os\n\n            os._exit(1)\n"
+    predictor.write_text(text.replace(before, before + dies))
+    return folder
+
+
+def release(version: int = 1) -> Release:
+    origin = {"model": "likeness-embedded", "version": version, "run": "0" * 32, "commit": None, "inputs": {}}
+    return Release("likeness-embedded", version, origin)
+
+
+@dataclass
+class Shelf:
+    """A `Source` of folders: what is in production is whatever the test says."""
+
+    folders: dict[int, Path]
+    version: int | None = 1
+    up: bool = True
+    fetched: list[int] = field(default_factory=list)
+
+    def current(self) -> Release | None:
+        if not self.up:
+            raise SourceDown("no answer")
+        return None if self.version is None else release(self.version)
+
+    def last(self) -> Release | None:
+        return release(self.fetched[-1]) if self.fetched else None
+
+    def fetch(self, release: Release) -> Path:
+        folder = self.folders[release.version]
+        if not folder.is_dir():
+            raise ReleaseBroken(f"there is no {folder.name}")
+        self.fetched.append(release.version)
+        return folder
+
+
+def place(home: Path) -> Place:
+    return Place(EMBEDDED, packing.REPOSITORY / "data" / "embedded", home)
+
+
+async def until(true: Callable[[], Any], seconds: float = 60.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not true():
+            await asyncio.sleep(0.05)
+
+
+def run(test: Awaitable[None]) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(240):
+            await test
+
+    asyncio.run(main())

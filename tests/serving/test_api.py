@@ -1,0 +1,309 @@
+"""The API, with real workers and the real engine behind it."""
+
+import base64
+import io
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from httpx import Response
+from PIL import Image
+
+from engine.document import read_document
+from engine.schema import Schema
+from serving.app import build
+from serving.configuration import Service
+from serving.keys import Keys
+from serving.problems import MEDIA_TYPE
+from tests.serving import support
+from tests.serving.support import EMBEDDED, OBAMA, Shelf, astronaut
+from tests.serving.test_photos import bomb
+
+HEIC = Path(__file__).with_name("astronaut.heic")
+SERVICE = Service(workers=1, photo_megabytes=2, batch_megabytes=5, batch_photos=4)
+
+
+@pytest.fixture(scope="module")
+def app(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+    return build(SERVICE, Shelf({1: saved}), support.place(tmp_path_factory.mktemp("service")))
+
+
+@pytest.fixture(scope="module")
+def client(app: FastAPI) -> Iterator[TestClient]:
+    """A client of a service that is ready."""
+    with TestClient(app, raise_server_exceptions=False) as client:
+        while client.get("/readyz").status_code != 200:
+            pass
+        yield client
+
+
+@pytest.fixture(scope="module")
+def made(client: TestClient) -> dict[str, Any]:
+    """A character of a portrait."""
+    answer = post(client, astronaut(), aligned="true")
+    assert answer.status_code == 201, answer.text
+    assert answer.headers["location"] == answer.json()["links"]["self"]
+    return answer.json()
+
+
+def post(client: TestClient, photo: bytes, name: str = "me.png", **form: str) -> Response:
+    return client.post("/v1/characters", files={"photo": (name, photo, "image/png")}, data=form)
+
+
+def problem(answer: Response) -> str:
+    """The last part of a problem's type."""
+    assert answer.headers["content-type"] == MEDIA_TYPE, answer.text
+    document = answer.json()
+    assert document["status"] == answer.status_code
+    assert document["title"] and document["detail"] and document["instance"] == answer.headers["x-request-id"]
+    assert "Traceback" not in answer.text and ".py" not in answer.text
+    return document["type"].removeprefix("/problems/")
+
+
+def test_a_photo_becomes_a_character_that_the_commands_read(
+    client: TestClient, made: dict[str, Any], tmp_path: Path
+) -> None:
+    schema = Schema.load(EMBEDDED)
+    assert list(made["parameters"]) == [slider.name for slider in schema.sliders]
+    for group in schema.groups:
+        probabilities = made["discrete"][group.name]["probabilities"]
+        assert list(probabilities) == list(group.choices)
+        assert max(probabilities, key=lambda choice: probabilities[choice]) == made["discrete"][group.name]["choice"]
+    assert made["schema_md5"] == Schema.md5(EMBEDDED)
+    assert made["photo"]["faces"] == 1 and len(made["photo"]["box"]) == 4
+    assert made["provenance"] == {"model": "likeness-embedded", "version": 1, "run": "0" * 32, "inputs": {}}
+    stored = client.get(made["links"]["self"])
+    (tmp_path / "character.json").write_text(stored.text)
+    document = read_document(tmp_path / "character.json")
+    assert schema.from_document(document["parameters"], document["discrete"]).shape == (schema.width,)
+    assert "aligned" not in stored.json(), "nothing of the photo is kept"
+
+
+def test_the_aligned_face_comes_with_the_answer_alone(made: dict[str, Any]) -> None:
+    head, _, data = made["aligned"].partition(",")
+    assert head == "data:image/jpeg;base64"
+    face = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+    assert face is not None and face.shape == (128, 128, 3)
+
+
+def test_a_photo_is_kept_only_where_it_is_asked_for(client: TestClient, made: dict[str, Any]) -> None:
+    assert problem(client.get(f"{made['links']['self']}.photo")) == "photo-not-kept"
+    kept = post(client, OBAMA.read_bytes(), keep_photo="true").json()
+    photo = client.get(kept["links"]["photo"])
+    assert (photo.content, photo.headers["content-type"]) == (OBAMA.read_bytes(), "image/jpeg")
+    assert client.delete(kept["links"]["self"]).status_code == 204
+    assert problem(client.get(kept["links"]["photo"])) == "unknown-character"
+
+
+def test_phones_own_formats_are_read_whatever_the_name_says(client: TestClient) -> None:
+    webp = io.BytesIO()
+    Image.open(io.BytesIO(astronaut())).save(webp, "WEBP", quality=90)
+    for photo in (webp.getvalue(), HEIC.read_bytes()):
+        answer = post(client, photo, "me.jpg")
+        assert answer.status_code == 201, answer.text
+    assert problem(post(client, HEIC.read_bytes()[:5000])) == "bad-photo"
+
+
+def test_an_edit_changes_what_is_drawn_and_is_written_down(client: TestClient) -> None:
+    character = post(client, astronaut()).json()
+    here = character["links"]["self"]
+    before = client.get(f"{here}.png?size=64")
+    changed = client.patch(here, json={"parameters": {"nose_width": 1.0}, "discrete": {"hair": "afro01"}})
+    assert changed.status_code == 200, changed.text
+    assert changed.json()["edited"] == ["hair", "nose_width"]
+    assert changed.json()["parameters"] == character["parameters"] | {"nose_width": 1.0}
+    assert changed.json()["discrete"]["hair"]["choice"] == "afro01"
+    assert client.get(here).json() == changed.json()
+    after = client.get(f"{here}.png?size=64")
+    assert before.headers["content-type"] == "image/png" and before.content != after.content
+    assert np.asarray(Image.open(io.BytesIO(after.content))).shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"parameters": {"nose_width": 1.5}},
+        {"parameters": {"nose_width": -0.1}},
+        {"parameters": {"no_such_slider": 0.5}},
+        {"discrete": {"hair": "no_such_hair"}},
+        {"discrete": {"no_such_group": "none"}},
+    ],
+)
+def test_a_value_that_the_creator_does_not_have_is_refused(
+    client: TestClient, made: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    assert problem(client.patch(made["links"]["self"], json=changes)) == "bad-edit"
+    assert (
+        "edited" not in client.get(made["links"]["self"]).json()
+        or not client.get(made["links"]["self"]).json()["edited"]
+    )
+
+
+def test_files_for_other_programs(client: TestClient, made: dict[str, Any]) -> None:
+    glb = client.get(made["links"]["glb"])
+    assert glb.headers["content-type"] == "model/gltf-binary" and glb.content[:4] == b"glTF"
+    assert "attachment" in glb.headers["content-disposition"]
+    length = int.from_bytes(glb.content[12:16], "little")
+    extras = json.loads(glb.content[20 : 20 + length])["scenes"][0]["extras"]["likeness"]
+    assert extras["parameters"] == made["parameters"]
+    assert client.get(made["links"]["mhm"]).text.startswith("#") or "version" in client.get(made["links"]["mhm"]).text
+
+
+def test_a_batch_answers_for_each_photo(client: TestClient) -> None:
+    grey = io.BytesIO()
+    Image.new("RGB", (64, 64), "grey").save(grey, "PNG")
+    files = [("photo", (name, photo)) for name, photo in (("a", astronaut()), ("b", b"text"), ("c", grey.getvalue()))]
+    results = client.post("/v1/characters:batch", files=files).json()["results"]
+    assert [result["name"] for result in results] == ["a", "b", "c"]
+    assert results[0]["character"]["photo"]["faces"] == 1
+    assert [result["problem"]["type"] for result in results[1:]] == ["/problems/not-an-image", "/problems/no-face"]
+    many = [("photo", ("x", b"x"))] * 5
+    assert problem(client.post("/v1/characters:batch", files=many)) == "too-large"
+
+
+def broken() -> list[tuple[str, bytes]]:
+    """Files that are nearly photos."""
+    whole, generator = OBAMA.read_bytes(), random.Random(0)
+    cases = [(f"cut at {share:.0%}", whole[: int(len(whole) * share)]) for share in (0.001, 0.01, 0.1, 0.5, 0.95)]
+    for number in range(12):
+        damaged = bytearray(whole)
+        for _ in range(200):
+            damaged[generator.randrange(2, len(damaged))] = generator.randrange(256)
+        cases.append((f"damaged {number}", bytes(damaged)))
+    png = astronaut()
+    cases += [("png cut", png[: len(png) // 2]), ("png damaged", png[:200] + b"\0" * 200 + png[400:])]
+    cases += [("noise", generator.randbytes(5000)), ("zeros", b"\0" * 5000), ("bomb", bomb(50_000, 50_000))]
+    cases += [("html", b"<html><script>alert(1)</script></html>"), ("zip", b"PK\x03\x04" + b"\0" * 100)]
+    return cases
+
+
+@pytest.mark.parametrize(("name", "photo"), broken(), ids=lambda value: value if isinstance(value, str) else "")
+def test_a_broken_file_is_a_problem_of_whoever_sent_it(client: TestClient, name: str, photo: bytes) -> None:
+    answer = post(client, photo)
+    # Some damage leaves a picture that decodes: then it is a character, or has no face.
+    assert answer.status_code == 201 or (400 <= answer.status_code < 500 and problem(answer))
+    assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (lambda client: client.post("/v1/characters"), "invalid"),
+        (lambda client: client.post("/v1/characters", data={"photo": "text"}), "invalid"),
+        (lambda client: client.post("/v1/characters", content=b"x", headers={"content-type": "text/plain"}), "invalid"),
+        (
+            lambda client: client.post(
+                "/v1/characters",
+                content=b"--b\r\nnonsense",
+                headers={"content-type": "multipart/form-data; boundary=b"},
+            ),
+            "",
+        ),
+        (lambda client: post(client, b"\0" * 2_100_000), "too-large"),
+        (lambda client: post(client, b"\0" * 6_000_000), "too-large"),
+        (lambda client: client.get("/v1/characters/nothing"), "unknown-character"),
+        (lambda client: client.get("/v1/characters/..%2f..%2fkeys"), ""),
+        (lambda client: client.get("/nowhere"), "not-found"),
+        (lambda client: client.put("/v1/schema"), "method-not-allowed"),
+        (lambda client: client.patch("/v1/characters/" + "x" * 22, content=b"{"), "invalid"),
+        (
+            lambda client: client.post("/v1/characters", headers={"origin": "https://evil.example"}),
+            "other-site",
+        ),
+    ],
+)
+def test_a_request_that_is_wrong_is_told_so(client: TestClient, answer: Any, kind: str) -> None:
+    given = answer(client)
+    assert 400 <= given.status_code < 500
+    assert problem(given).startswith(kind)
+
+
+def test_a_body_without_a_length_is_cut_off_at_the_limit(client: TestClient) -> None:
+    def endless() -> Iterator[bytes]:
+        yield b"--b\r\ncontent-disposition: form-data; name=photo; filename=x\r\n\r\n"
+        for _ in range(100):
+            yield b"\0" * 100_000
+
+    answer = client.post(
+        "/v1/characters", content=endless(), headers={"content-type": "multipart/form-data; boundary=b"}
+    )
+    assert problem(answer) == "too-large"
+
+
+def test_what_goes_wrong_inside_is_logged_and_not_told(
+    client: TestClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def breaks(*_: object) -> None:
+        raise RuntimeError("a secret of this machine")
+
+    monkeypatch.setattr(type(app.state.parts.characters), "get", breaks)
+    answer = client.get("/v1/characters/" + "x" * 22)
+    assert (answer.status_code, problem(answer)) == (500, "internal")
+    assert "secret" not in answer.text and "a secret of this machine" in caplog.text
+
+
+def test_a_disk_that_is_full_is_told(client: TestClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("serving.characters.write_whole", full)
+    answer = post(client, astronaut())
+    assert (answer.status_code, problem(answer)) == (503, "no-storage")
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def test_prometheus_sees_requests_photos_and_the_release(client: TestClient, made: dict[str, Any]) -> None:
+    text = client.get("/metrics").text
+    for line in (
+        'likeness_requests_total{route="/v1/characters",status="201"}',
+        'likeness_photos_total{outcome="read"}',
+        'likeness_release{model="likeness-embedded",version="1"} 1.0',
+        "likeness_waiting_photos 0.0",
+        "likeness_registry_up 1.0",
+    ):
+        assert line in text
+    assert made["id"] not in text
+
+
+def test_answers_about_people_are_stored_nowhere_on_the_way(client: TestClient, made: dict[str, Any]) -> None:
+    answer = client.get(made["links"]["self"])
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_keys_are_asked_for_where_there_are_keys(saved: Path, tmp_path: Path) -> None:
+    keys = Keys(tmp_path / "keys")
+    first, second = keys.add("first"), keys.add("second")
+    client = TestClient(build(SERVICE, Shelf({}, version=None), support.place(tmp_path), keys))
+    refused = client.get("/v1/characters/" + "x" * 22)
+    assert problem(refused) == "no-key" and refused.headers["www-authenticate"] == "Bearer"
+    assert problem(client.get("/v1/characters/" + "x" * 22, headers={"authorization": "Bearer guess"})) == "no-key"
+    characters = client.app.state.parts.characters  # pyright: ignore[reportAttributeAccessIssue]
+    mine = characters.add({}, "first")
+    for key, kind in ((second, "unknown-character"), (first, "")):
+        answer = client.delete(f"/v1/characters/{mine.id}", headers={"authorization": f"Bearer {key}"})
+        assert answer.status_code == 204 if not kind else problem(answer) == kind
+    assert client.get("/healthz").text == "ok", "who watches the service needs no key"
+
+
+def test_before_there_is_a_model_it_says_so(tmp_path: Path) -> None:
+    app = build(SERVICE, Shelf({}, version=None), support.place(tmp_path))
+    with TestClient(app) as client:
+        for answer in (client.get("/readyz"), post(client, astronaut())):
+            assert (answer.status_code, problem(answer)) == (503, "no-model")
+            assert answer.headers["retry-after"]
+
+
+def test_openapi_names_every_problem_and_shows_examples(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    operations = document["paths"]["/v1/characters"]["post"]["responses"]
+    assert {"201", "400", "401", "413", "415", "422", "429", "503"} <= set(operations)
+    assert MEDIA_TYPE in operations["429"]["content"]
+    assert "Problem" in document["components"]["schemas"]
