@@ -3,6 +3,7 @@ import { describe, expect, it, vi } from "vitest";
 import { patiently, Refused, Unreachable } from "../src/api/client";
 import { adviceFor, kindly } from "../src/api/words";
 import { closedEyes } from "../src/stage/head";
+import { Pace } from "../src/stage/pace";
 import { photoSquare, stageFov, sway } from "../src/stage/framing";
 import { valueInWords } from "../src/ui/slider";
 
@@ -69,5 +70,25 @@ describe("the stage", () => {
     const closed = Array.from({ length: 1000 }, (_, at) => closedEyes(at / 50)).filter((share) => share > 0.5);
     expect(closed.length).toBeGreaterThan(0);
     expect(closed.length).toBeLessThan(60);
+  });
+});
+
+describe("the pace", () => {
+  it("draws coarser while frames are late, and fine again once they are not", () => {
+    const pace = new Pace();
+    let now = 0;
+    const frames = (count: number, gap: number): number => {
+      for (let frame = 0; frame < count; frame++) pace.frame((now += gap));
+      return pace.share;
+    };
+    expect(frames(20, 16)).toBe(1);
+    expect(frames(40, 120)).toBe(0.4);
+    expect(frames(60, 10)).toBe(1);
+  });
+
+  it("takes a pause for no slow frame", () => {
+    const pace = new Pace();
+    for (let now = 0; now < 60_000; now += 2000) pace.frame(now);
+    expect(pace.share).toBe(1);
   });
 });

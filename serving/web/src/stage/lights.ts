@@ -40,7 +40,7 @@ const KEY_DIRECTION = [-0.5, 0.6, 0.75] as const;
 export function surroundings(renderer: WebGLRenderer): Texture {
   const scene = new Scene().add(room(), ...PANELS.map(panel));
   const generator = new PMREMGenerator(renderer);
-  const { texture } = generator.fromScene(scene, 0.02, 0.1, 20);
+  const { texture } = generator.fromScene(scene, 0.02, 0.1, 20, { size: 64 });
   generator.dispose();
   scene.traverse((object) => {
     if (object instanceof Mesh) {

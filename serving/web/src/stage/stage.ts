@@ -14,6 +14,7 @@ import { OrbitControls } from "three/addons/controls/OrbitControls.js";
 
 import type { GameCamera } from "../api/schema";
 import { DEGREES, gameFov, gamePosition, photoSquare, stageFov, sway } from "./framing";
+import { Pace } from "./pace";
 import { developAsEngine } from "./development";
 import { keyLight, surroundings } from "./lights";
 
@@ -28,6 +29,8 @@ const TURNED_BY_KEY = 8 / DEGREES;
 /** A head that nobody touches stops turning after a while, for the battery's sake. */
 const TURNS_FOR = 27;
 const TO_FRONT_SECONDS = 0.45;
+/** What rests for so long is drawn as fine as the screen is, in milliseconds. */
+const SHARPENS_AFTER = 160;
 
 interface Movement {
   seconds: number;
@@ -40,8 +43,6 @@ export class Stage {
   readonly anisotropy: number;
   /** Called while the head turns by itself, with the seconds since it began. */
   turned: (seconds: number) => void = () => undefined;
-  /** Milliseconds that the last frames took, newest last. */
-  readonly frameTimes: number[] = [];
   private readonly renderer: WebGLRenderer;
   private readonly scene = new Scene();
   private readonly camera = new PerspectiveCamera(20, 1, 0.05, 10);
@@ -53,6 +54,9 @@ export class Stage {
   private readonly movements = new Set<Movement>();
   private toFront: Movement | null = null;
   private comparing = false;
+  private readonly pace = new Pace();
+  private ratio = 1;
+  private sharpening: ReturnType<typeof setTimeout> | undefined;
 
   /**
    * @param game the camera of the game's own picture.
@@ -219,23 +223,40 @@ export class Stage {
   private fit(): void {
     const { clientWidth: width, clientHeight: height } = this.container;
     if (width === 0 || height === 0) return;
-    this.renderer.setPixelRatio(Math.min(devicePixelRatio, MAX_PIXEL_RATIO));
-    this.renderer.setSize(width, height, false);
+    this.draw(1);
     this.camera.aspect = width / height;
     this.camera.fov = this.fov();
     this.camera.updateProjectionMatrix();
     this.render();
   }
 
+  /** With how many pixels: a share of what the screen has. */
+  private draw(share: number): void {
+    const { clientWidth: width, clientHeight: height } = this.container;
+    this.ratio = share * Math.min(devicePixelRatio, MAX_PIXEL_RATIO);
+    this.renderer.setPixelRatio(this.ratio);
+    this.renderer.setSize(width, height, false);
+  }
+
   private frame(now: number): void {
     this.drawn = false;
-    const began = performance.now();
     this.move(now);
     this.controls.update();
+    const ratio = this.pace.share * Math.min(devicePixelRatio, MAX_PIXEL_RATIO);
+    this.pace.frame(now);
+    if (this.ratio !== ratio) this.draw(this.pace.share);
     this.render();
-    this.frameTimes.push(performance.now() - began);
-    if (this.frameTimes.length > 240) this.frameTimes.shift();
+    this.sharpenSoon();
     if (this.turningSince !== null || this.movements.size > 0) this.invalidate();
+  }
+
+  private sharpenSoon(): void {
+    clearTimeout(this.sharpening);
+    if (this.pace.share === 1) return;
+    this.sharpening = setTimeout(() => {
+      this.draw(1);
+      this.render();
+    }, SHARPENS_AFTER);
   }
 
   private stopMoving(): void {

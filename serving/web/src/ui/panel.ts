@@ -52,7 +52,7 @@ export class Panel {
     this.onlyChanged = element("button", { type: "button", class: "chip", "aria-pressed": "false", onclick: () => this.toggleChanged() }, "Changed");
     this.resetAll = element("button", { type: "button", class: "quiet", onclick: () => editor.reset() }, "Reset all");
     const titles = this.sections.map(({ part, root }) => ({ name: part.name, label: part.label, panel: root }));
-    this.tabs = new Tabs(titles, "Parts of the face", () => this.leaveSearch());
+    this.tabs = new Tabs(titles, "Parts of the face", (panel) => this.openPart(panel));
     this.root = element(
       "div",
       { class: "editor" },
@@ -136,10 +136,16 @@ export class Panel {
     this.arrange();
   }
 
-  private leaveSearch(): void {
+  private openPart(section: HTMLElement): void {
     this.search.value = "";
     this.onlyChanged.setAttribute("aria-pressed", "false");
     this.arrange();
+    // A part is read from its top, wherever the one before was left.
+    section.parentElement?.scrollTo(0, 0);
+    const { bottom } = this.tabs.root.getBoundingClientRect();
+    if (getComputedStyle(this.tabs.root).position === "sticky" && section.getBoundingClientRect().top < bottom) {
+      section.scrollIntoView({ block: "start" });
+    }
   }
 
   /** One part behind its tab, or whatever was searched for out of all parts. */

@@ -17,7 +17,7 @@ export class Tabs {
   constructor(
     private readonly titles: readonly Title[],
     label: string,
-    private readonly chosen: () => void,
+    private readonly chosen: (panel: HTMLElement) => void,
   ) {
     this.buttons = titles.map((title, number) => {
       const id = freshId("tab");
@@ -46,9 +46,11 @@ export class Tabs {
   }
 
   private choose(number: number): void {
+    const title = this.titles[number];
+    if (title === undefined) return;
     this.selected = number;
-    this.chosen();
     this.show();
+    this.chosen(title.panel);
     this.buttons[number]?.scrollIntoView({ block: "nearest", inline: "center" });
   }
 
