@@ -121,10 +121,12 @@ class Encoder(nn.Module):
         """Faces [B, 3, H, H] in the reference frame, RGB in [0, 1] -> embeddings [B, D] and features [B, F], mirrored
         if the architecture says so. Features of several photos of one person may be averaged.
         """
-        embeddings, features = self.features.of(identity, faces)
-        if self.architecture.mirror:
-            features = (features + self.features.of(identity, faces.flip(-1))[1]) / 2
-        return embeddings, features
+        if not self.architecture.mirror:
+            return self.features.of(identity, faces)
+        # in one go, because the embedding layer's weights are most of what is read from memory
+        embeddings, features = self.features.of(identity, torch.cat([faces, faces.flip(-1)]))
+        seen, mirrored = features.chunk(2)
+        return embeddings[: len(faces)], (seen + mirrored) / 2
 
     def read(self, identity: IdentityModel, faces: Tensor) -> Tensor:
         """Faces [B, 3, H, H] in the reference frame, RGB in [0, 1] -> parameters [B, width]."""

@@ -14,6 +14,7 @@ from .alignment import FaceLandmarker, NoFace, align, eye_distance, quality
 from .encoder import Encoder
 from .identity import IdentityModel
 from .images import BadImage, decode_photo
+from .inference import prepared
 
 SIDE_VIEW_DEGREES = 30.0
 BLUR_SHARPNESS = 30.0
@@ -38,7 +39,13 @@ class Prediction:
     """left, top, right, bottom of the face that was taken, pixels of the upright photo."""
     yaw: float
     pitch: float
-    warnings: tuple[str, ...]
+    remarks: tuple[tuple[str, str], ...]
+    """What may make the character unlike the person: a code and a text each; see `remarks_of`."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The texts of the remarks."""
+        return tuple(text for _, text in self.remarks)
 
 
 class Predictor:
@@ -55,6 +62,7 @@ class Predictor:
         self.identity = identity.to(device).eval()
         self.encoder = encoder.to(device).eval()
         self.size, self.device = size, device
+        self._prepared: IdentityModel | None = None
 
     def __enter__(self) -> Predictor:
         self.landmarker.__enter__()
@@ -89,7 +97,7 @@ class Predictor:
         for item in located:
             if isinstance(item, _Located):
                 answers.append(
-                    Prediction(item.crop, *next(rows), item.faces, item.box, item.yaw, item.pitch, item.warnings)
+                    Prediction(item.crop, *next(rows), item.faces, item.box, item.yaw, item.pitch, item.remarks)
                 )
             else:
                 answers.append(item)
@@ -108,8 +116,8 @@ class Predictor:
             return error
         face = faces[0]
         crop, _ = align(image, face.landmarks, self.size)
-        warnings = _warnings(len(faces), face.yaw, face.pitch, eye_distance(face.landmarks), crop)
-        return _Located(crop, len(faces), face.box, face.yaw, face.pitch, warnings)
+        remarks = remarks_of(len(faces), face.yaw, face.pitch, eye_distance(face.landmarks), crop)
+        return _Located(crop, len(faces), face.box, face.yaw, face.pitch, remarks)
 
     @torch.inference_mode()
     def together(self, predictions: Sequence[Prediction]) -> Prediction:
@@ -124,10 +132,18 @@ class Predictor:
         x = self.encoder(torch.from_numpy(features).to(self.device)[None])[0].float().cpu().numpy()
         return replace(frontal, x=x, features=features, embedding=embedding / np.linalg.norm(embedding))
 
+    @property
+    def _reader(self) -> IdentityModel:
+        """The identity model, prepared for inference where it is now."""
+        if self._prepared is None or self._prepared.theta.device != self.identity.theta.device:
+            self._prepared = prepared(self.identity)
+        return self._prepared
+
     @torch.inference_mode()
     def _encode(self, crops: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        faces = torch.from_numpy(np.stack(crops)).to(self.device).permute(0, 3, 1, 2).float() / 255
-        embeddings, features = self.encoder.look(self.identity, faces)
+        # plane by plane, which is how resizing is fastest
+        faces = torch.from_numpy(np.stack(crops)).to(self.device).permute(0, 3, 1, 2).contiguous().float() / 255
+        embeddings, features = self.encoder.look(self._reader, faces)
         rows = (part.float().cpu().numpy() for part in (self.encoder(features), embeddings, features))
         return list(zip(*rows, strict=True))
 
@@ -139,22 +155,20 @@ class _Located:
     box: tuple[float, float, float, float]
     yaw: float
     pitch: float
-    warnings: tuple[str, ...]
+    remarks: tuple[tuple[str, str], ...]
 
 
-def _warnings(faces: int, yaw: float, pitch: float, eyes: float, crop: np.ndarray) -> tuple[str, ...]:
-    """What may make the character unlike the person, in words for the photo's owner."""
+def remarks_of(faces: int, yaw: float, pitch: float, eyes: float, crop: np.ndarray) -> tuple[tuple[str, str], ...]:
+    """What may make the character unlike the person: codes for programs, words for the photo's owner."""
     seen = quality(crop)
+    tilt = f"the head is tilted {'up' if pitch > 0 else 'down'} by {abs(pitch):.0f} degrees"
     found = [
-        (faces > 1, f"{faces} faces: the largest was taken"),
-        (abs(yaw) > SIDE_VIEW_DEGREES, f"side view: the head is turned by {abs(yaw):.0f} degrees"),
-        (
-            abs(pitch) > SIDE_VIEW_DEGREES,
-            f"the head is tilted {'up' if pitch > 0 else 'down'} by {abs(pitch):.0f} degrees",
-        ),
-        (eyes < SMALL_EYE_DISTANCE, f"small face: the eyes are {eyes:.0f} pixels apart"),
-        (seen.sharpness < BLUR_SHARPNESS, "the face is blurred"),
-        (seen.brightness < DARK, "the face is very dark"),
-        (seen.brightness > BRIGHT, "the face is overexposed"),
+        (faces > 1, "several_faces", f"{faces} faces: the largest was taken"),
+        (abs(yaw) > SIDE_VIEW_DEGREES, "side_view", f"side view: the head is turned by {abs(yaw):.0f} degrees"),
+        (abs(pitch) > SIDE_VIEW_DEGREES, "tilted", tilt),
+        (eyes < SMALL_EYE_DISTANCE, "small_face", f"small face: the eyes are {eyes:.0f} pixels apart"),
+        (seen.sharpness < BLUR_SHARPNESS, "blurred", "the face is blurred"),
+        (seen.brightness < DARK, "dark", "the face is very dark"),
+        (seen.brightness > BRIGHT, "overexposed", "the face is overexposed"),
     ]
-    return tuple(text for condition, text in found if condition)
+    return tuple((code, text) for condition, code, text in found if condition)

@@ -1,3 +1,6 @@
+from collections.abc import Callable
+
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -5,8 +8,8 @@ import torch
 from models.alignment import NoFace
 from models.encoder import Architecture, Encoder
 from models.identity import IdentityModel
-from models.images import BadImage, encode_jpeg
-from models.predictor import Prediction, Predictor
+from models.images import BadImage, decode_photo, encode_jpeg
+from models.predictor import Prediction, Predictor, remarks_of
 from tests.models.support import LANDMARKER, PHOTOS, SFACE
 
 
@@ -20,7 +23,7 @@ def predictor():
 def test_a_photo_gives_parameters_pose_and_box(predictor: Predictor) -> None:
     result = predictor.predict(PHOTOS[0].read_bytes())
     assert result.x.shape == (8,) and result.x.dtype == np.float32 and (result.x >= 0).all() and (result.x <= 1).all()
-    assert result.aligned.shape == (256, 256, 3) and result.faces == 1 and result.warnings == ()
+    assert result.aligned.shape == (256, 256, 3) and result.faces == 1 and result.remarks == ()
     assert result.box[0] < result.box[2] and result.box[1] < result.box[3] and abs(result.yaw) < 20
     assert np.linalg.norm(result.embedding) == pytest.approx(1.0, abs=1e-5)
 
@@ -38,13 +41,56 @@ def test_a_single_bad_photo_raises(predictor: Predictor) -> None:
         predictor.predict(b"")
 
 
-def test_a_blurred_photo_is_warned_about(predictor: Predictor) -> None:
-    import cv2
+def _darkened(photo: np.ndarray) -> np.ndarray:
+    return (photo * 0.15).astype(np.uint8)
 
-    from models.images import decode_photo
 
-    blurred = cv2.GaussianBlur(decode_photo(PHOTOS[-1]), (0, 0), 9)
-    assert any("blurred" in warning for warning in predictor.predict(encode_jpeg(blurred)).warnings)
+def _overexposed(photo: np.ndarray) -> np.ndarray:
+    return np.clip(photo * 0.15 + 225.0, 0, 255).astype(np.uint8)
+
+
+def _blurred(photo: np.ndarray) -> np.ndarray:
+    return cv2.GaussianBlur(photo, (0, 0), 9)
+
+
+def _small(photo: np.ndarray) -> np.ndarray:
+    return cv2.resize(photo, None, fx=0.08, fy=0.08, interpolation=cv2.INTER_AREA)
+
+
+def _two(photo: np.ndarray) -> np.ndarray:
+    return np.hstack([photo, photo])
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        (_darkened, "dark", "very dark"),
+        (_overexposed, "overexposed", "overexposed"),
+        (_blurred, "blurred", "blurred"),
+        (_small, "small_face", "pixels apart"),
+        (_two, "several_faces", "2 faces"),
+    ],
+)
+def test_what_is_wrong_with_a_photo_is_remarked_by_code_and_in_words(
+    predictor: Predictor, change: Callable[[np.ndarray], np.ndarray], code: str, words: str
+) -> None:
+    (found,) = predictor.predict_pictures([change(decode_photo(PHOTOS[-1]))])
+    assert isinstance(found, Prediction)
+    remarks = dict(found.remarks)
+    assert words in remarks[code] and found.warnings == tuple(text for _, text in found.remarks)
+
+
+@pytest.mark.parametrize(
+    ("yaw", "pitch", "remark"),
+    [
+        (-42.4, 0.0, ("side_view", "side view: the head is turned by 42 degrees")),
+        (0.0, 35.0, ("tilted", "the head is tilted up by 35 degrees")),
+        (0.0, -35.0, ("tilted", "the head is tilted down by 35 degrees")),
+    ],
+)
+def test_a_turned_head_is_remarked(predictor: Predictor, yaw: float, pitch: float, remark: tuple[str, str]) -> None:
+    crop = predictor.predict(PHOTOS[0]).aligned
+    assert remarks_of(1, yaw, pitch, 60.0, crop) == (remark,)
 
 
 def test_several_photos_of_a_person_are_read_from_the_mean_of_what_each_shows(predictor: Predictor) -> None:

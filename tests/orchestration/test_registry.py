@@ -52,7 +52,7 @@ def other_code(folder: Path) -> Path:
     shutil.copytree(packing.CODE, folder, ignore=shutil.ignore_patterns("__pycache__"))
     predictor = folder / "predictor.py"
     text = predictor.read_text()
-    assert "return tuple(text for condition, text in found if condition)" in text
+    assert "return tuple(text for _, text in self.remarks)" in text
     predictor.write_text(text.replace("return tuple(text for", 'return ("later",) + tuple(text for'))
     return folder
 

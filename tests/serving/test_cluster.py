@@ -1,0 +1,152 @@
+"""The service on a real Ray cluster of this machine, whose GPUs are pretended: replicas answer, die, come back, end."""
+
+import json
+import os
+import signal
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from orchestration.promotion import packing
+from orchestration.promotion.registry import Registry
+from orchestration.servers import replicas
+from orchestration.settings import Settings
+from orchestration.tracking import Tracking
+from serving import cluster
+from tests.orchestration.ray_head import ray_head
+from tests.orchestration.servers import free_port
+from tests.serving.support import EMBEDDED, OBAMA
+from tests.untrained import networks
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+REPLICAS, COMES_BACK_WITHIN = 2, 90.0
+
+
+@dataclass
+class Served:
+    """The service on a cluster."""
+
+    address: str
+    url: str
+
+    def replicas(self) -> dict[int, psutil.Process]:
+        """The processes of the replicas that answer, by their number."""
+        with urllib.request.urlopen(f"{self.address}/api/serve/applications/", timeout=10) as answer:
+            (deployment,) = json.load(answer)["applications"][cluster.NAME]["deployments"].values()
+        running = [each["pid"] for each in deployment["replicas"] if each["state"] == "RUNNING"]
+        return {number: psutil.Process(number) for number in running if psutil.pid_exists(number)}
+
+    def photo(self) -> httpx.Response:
+        return httpx.post(f"{self.url}/v1/characters", files={"photo": OBAMA.read_bytes()}, timeout=60)
+
+    def photos(self, count: int) -> list[httpx.Response]:
+        """So many at once."""
+        with ThreadPoolExecutor(count) as pool:
+            return list(pool.map(lambda _: self.photo(), range(count)))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder whose registry has a version in production."""
+    folder = tmp_path_factory.mktemp("home")
+    registry = Registry(Tracking.of(Settings(home=folder)), "embedded")
+    packed = folder / "packed"
+    packed.mkdir()
+    packing.pack(networks(folder / "networks", EMBEDDED), packed)
+    with registry.tracking.run("production_encoder", {}) as tracked:
+        packing.log_model(registry.tracking, tracked.run_id, packed, registry.name)
+    registry.ledger.promote("1", "test", "the first")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served(home: Path) -> Iterator[Served]:
+    """Two replicas, each with one of two pretended GPUs."""
+    settings = {"LIKENESS_HOME": str(home), "LIKENESS_SERVE_DEVICE": "cpu"}
+    order = replicas.Order(replicas=REPLICAS, gpus=1, host=replicas.LOOPBACK)
+    with ray_head(REPLICAS, 4, {}) as address, pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        told: list[str] = []
+        url = replicas.deploy(address, order, free_port(), told.append)
+        assert told[-1] == f"{REPLICAS} of {REPLICAS} replicas answer"
+        yield Served(address, url)
+
+
+def test_replicas_share_the_photos_and_the_characters(served: Served) -> None:
+    assert len(served.replicas()) == REPLICAS
+    before = {number: _cpu_seconds(process) for number, process in served.replicas().items()}
+    answers = served.photos(8)
+    assert {answer.status_code for answer in answers} == {201}
+    spent = {number: _cpu_seconds(process) - before[number] for number, process in served.replicas().items()}
+    assert len(spent) == REPLICAS and min(spent.values()) > 0.05, spent
+    made = answers[0].json()
+    for _ in range(6):  # whichever replica is asked
+        assert httpx.get(f"{served.url}{made['links']['self']}").json()["parameters"] == made["parameters"]
+
+
+def test_each_replica_holds_a_gpu(served: Served) -> None:
+    with urllib.request.urlopen(f"{served.address}/api/cluster_status", timeout=10) as answer:
+        usage = json.load(answer)["data"]["clusterStatus"]["loadMetricsReport"]["usage"]
+    assert usage["GPU"] == [REPLICAS, REPLICAS]
+
+
+def test_a_replica_that_is_killed_takes_only_its_own_requests_along_and_comes_back(served: Served) -> None:
+    (killed, *others), answers, stop = served.replicas(), [], threading.Event()
+
+    def client() -> None:
+        while not stop.is_set():
+            answers.append(served.photo().status_code)
+
+    threads = [threading.Thread(target=client) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        _until(lambda: len(answers) >= 4)
+        os.kill(killed, signal.SIGKILL)
+        asked = len(answers)
+        _until(lambda: answers[asked + len(threads) :].count(201) >= 8)
+        _until(lambda: len(served.replicas()) == REPLICAS)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert set(others) <= set(served.replicas()) and killed not in served.replicas()
+    failed = [status for status in answers if status != 201]
+    assert len(failed) <= len(threads) and answers[-1] == 201
+
+
+def test_what_was_begun_is_answered_before_the_service_ends(served: Served) -> None:
+    answers: list[int] = []
+    threads = [threading.Thread(target=lambda: answers.append(served.photo().status_code)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    _until(lambda: answers)
+    cluster.stop(served.address)
+    for thread in threads:
+        thread.join()
+    assert answers == [201] * len(threads)
+    with pytest.raises(cluster.ClusterError, match="does not run"):
+        cluster.stop(served.address)
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    """Of a replica's model workers."""
+    workers = [child for child in process.children(recursive=True) if "spawn_main" in " ".join(child.cmdline())]
+    return sum(sum(worker.cpu_times()[:2]) for worker in workers)
+
+
+def _until(true: Any, seconds: float = COMES_BACK_WITHIN) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
