@@ -26,7 +26,7 @@ from engine.external import Row, open_renderer
 from engine.renderer import Renderer
 from engine.scenes import EYE_LEVEL, FRAME_WIDTH, GAME_DISTANCE
 from engine.schema import Schema
-from serving.drawing.errors import CannotDraw, Outdated
+from serving.drawing.answers import CannotDraw, Outdated
 from serving.drawing.published import ACTIONS, THUMBNAIL_SIZE, SchemaDocument, pieces_of, schema_document
 
 JPEG: dict[str, Any] = {"format": "JPEG", "quality": 90}

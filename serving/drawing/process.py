@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.character import Character
-from serving.drawing.errors import Busy, CannotDraw, NoAnswer
+from serving.drawing.answers import Busy, CannotDraw, Kind, NoAnswer
 from serving.drawing.kept import Kept
 from serving.drawing.published import SchemaDocument
-from serving.drawing.worker import Kind
 
 START_SECONDS = 300.0  # a first start compiles the renderer's kernels and paints textures
 STARTS_EVERY = 10  # seconds between two starts, where the first failed
@@ -85,7 +84,9 @@ class Drawing:
         self._kept = Kept(cache)
         self._turn = asyncio.Lock()
         self._process: Process | None = None
+        self._starting = False
         self._next_start = 0.0
+        self._refusal: CannotDraw | Busy  # until the next start
         self._seconds = 0.5  # that a drawing takes, lately
         self._tasks: set[asyncio.Task[Any]] = set()
         self._shared: dict[str, asyncio.Task[bytes]] = {}
@@ -169,7 +170,7 @@ class Drawing:
         except NoAnswer:
             raise
         except TimeoutError as error:
-            if self._process is None:
+            if self._starting:
                 raise Busy("the engine is still starting", RETRY_WHILE_STARTING) from error
             raise NoAnswer(f"it was not drawn within {self.timeout:g} s") from error
         finally:
@@ -206,7 +207,7 @@ class Drawing:
                 await process.stdin.drain()
                 return await _read_answer(process)
         except TimeoutError as error:
-            await self._end()
+            await self._end(patience=0.0)
             log.error("%s took more than %g s: the drawing process is ended", request.draw, self.timeout)
             raise NoAnswer(f"it was not drawn within {self.timeout:g} s") from error
         except (OSError, EOFError) as error:
@@ -220,13 +221,20 @@ class Drawing:
             return self._process
         await self._end()
         if time.monotonic() < self._next_start:
-            raise Busy("the engine could not be started a moment ago", STARTS_EVERY)
+            raise self._refusal
         self._next_start = time.monotonic() + STARTS_EVERY
-        self._process, kind, content = await self._started()
+        self._refusal = Busy("the engine could not be started a moment ago", STARTS_EVERY)
+        self._starting = True
+        try:
+            self._process, kind, content = await self._started()
+        finally:
+            self._starting = False
         if kind is not Kind.DRAWN:
             await self._end()
             log.error("the engine cannot be loaded: %s", content.decode())
-            raise CannotDraw("the engine that draws this character cannot be loaded: the service's log says why")
+            why = "the engine that draws this character cannot be loaded: the service's log says why"
+            self._refusal = CannotDraw(why)
+            raise self._refusal
         self._document = SchemaDocument.model_validate_json(content)
         self._next_start = 0.0
         return self._process
@@ -248,10 +256,10 @@ class Drawing:
                 raise NoAnswer(f"the engine's process ended ({ended}) while it was loaded") from error
             raise
 
-    async def _end(self) -> str:
+    async def _end(self, patience: float = PATIENCE) -> str:
         """End the process, if there is one; how it ended."""
         process, self._process = self._process, None
-        return await _ended(process) if process is not None else "it did not run"
+        return await _ended(process, patience) if process is not None else "it did not run"
 
     def _background(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)
@@ -271,13 +279,13 @@ async def _read_answer(process: Process) -> tuple[Kind, bytes]:
     return Kind(said["kind"]), await process.stdout.readexactly(said["length"])
 
 
-async def _ended(process: Process) -> str:
-    """Let a process end, or kill it; how it ended."""
+async def _ended(process: Process, patience: float = PATIENCE) -> str:
+    """Let a process end within some seconds, or kill it; how it ended."""
     assert process.stdin is not None
     process.stdin.close()
     if process.returncode is None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), PATIENCE)
+            await asyncio.wait_for(process.wait(), patience)
     if process.returncode is None:
         with suppress(ProcessLookupError):
             process.kill()

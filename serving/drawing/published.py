@@ -4,6 +4,7 @@ The document names URLs of geometry (`pieces`) and pictures (`textures`). Which 
 stands beside its URL, so that a client knows nothing of one character in particular.
 """
 
+import re
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -212,9 +213,11 @@ def _figure(schema: Schema, version: str, basis: dict[str, Any], camera: dict[st
 
 def _slider(slider: Slider, target: dict[str, Any]) -> PublishedSlider:
     low, high = slider.ends or (None, None)
+    # Some labels say what 0 and 1 are: no need to, where `ends` does.
+    label = re.sub(r" \(0 .*\)$", "", slider.label) if slider.ends else slider.label
     return PublishedSlider(
         name=slider.name,
-        label=slider.label,
+        label=label,
         part=slider.part,
         neutral=slider.neutral,
         reach=slider.reach,

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
-from serving.drawing.errors import Busy, CannotDraw, NoAnswer
+from serving.drawing.answers import Busy, CannotDraw, NoAnswer
 from serving.drawing.process import Drawing
 from serving.drawing.published import FIGURE_URL, SchemaDocument, Texture
 

@@ -12,23 +12,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
 
-from serving.drawing.errors import CannotDraw, Outdated
+from serving.drawing.answers import CannotDraw, Kind, Outdated
 
 COMPRESSION = 6
 log = logging.getLogger(__name__)
-
-
-class Kind(StrEnum):
-    """What an answer's bytes are: what was asked for, or a reason."""
-
-    DRAWN = "drawn"
-    REFUSED = "refused"
-    OUTDATED = "outdated"
-    FAILED = "failed"
 
 
 def main(character: str, embedded: str, device: str) -> int:
