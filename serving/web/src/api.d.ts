@@ -14,10 +14,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Create
+         * Create Character
          * @description Make a character of a photo. The largest face is taken; `photo.remarks` says what may have made it unlike.
          */
-        post: operations["create_v1_characters_post"];
+        post: operations["create_character"];
         delete?: never;
         options?: never;
         head?: never;
@@ -34,10 +34,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Create Batch
+         * Create Characters
          * @description The same of several photos: an answer for each, in order; one that fails does not stop the others.
          */
-        post: operations["create_batch_v1_characters_batch_post"];
+        post: operations["create_characters"];
         delete?: never;
         options?: never;
         head?: never;
@@ -52,10 +52,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Png
+         * Get Png
          * @description The engine's picture of a character, `size` pixels high.
          */
-        get: operations["png_v1_characters__id__png_get"];
+        get: operations["get_png"];
         put?: never;
         post?: never;
         delete?: never;
@@ -72,10 +72,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Glb
+         * Get Glb
          * @description The character as glTF 2.0, with its textures, and its sliders and face actions as morph targets.
          */
-        get: operations["glb_v1_characters__id__glb_get"];
+        get: operations["get_glb"];
         put?: never;
         post?: never;
         delete?: never;
@@ -92,10 +92,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Mhm
+         * Get Mhm
          * @description The character as MakeHuman's own model file.
          */
-        get: operations["mhm_v1_characters__id__mhm_get"];
+        get: operations["get_mhm"];
         put?: never;
         post?: never;
         delete?: never;
@@ -112,10 +112,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Photo
+         * Get Photo
          * @description The photo, where `keep_photo` asked for it to be kept.
          */
-        get: operations["photo_v1_characters__id__photo_get"];
+        get: operations["get_photo"];
         put?: never;
         post?: never;
         delete?: never;
@@ -132,24 +132,24 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Get
+         * Get Character
          * @description A character as it is now: a character.json that `likeness render`, `export` and `lineage` take.
          */
-        get: operations["get_v1_characters__id__get"];
+        get: operations["get_character"];
         put?: never;
         post?: never;
         /**
-         * Delete
+         * Delete Character
          * @description Erase a character, and its photo if it was kept.
          */
-        delete: operations["delete_v1_characters__id__delete"];
+        delete: operations["delete_character"];
         options?: never;
         head?: never;
         /**
-         * Edit
+         * Edit Character
          * @description Set some sliders and choices by hand; what is drawn and exported then is the changed character.
          */
-        patch: operations["edit_v1_characters__id__patch"];
+        patch: operations["edit_character"];
         trace?: never;
     };
     "/v1/schema": {
@@ -163,7 +163,7 @@ export interface paths {
          * Schema
          * @description All that a client can set, in people's words, and where it finds geometry and pictures.
          */
-        get: operations["schema_v1_schema_get"];
+        get: operations["schema"];
         put?: never;
         post?: never;
         delete?: never;
@@ -183,7 +183,7 @@ export interface paths {
          * Thumbnail
          * @description A picture of one choice, 160 pixels wide.
          */
-        get: operations["thumbnail_v1_figure_thumbnails__group___choice__jpg_get"];
+        get: operations["thumbnail"];
         put?: never;
         post?: never;
         delete?: never;
@@ -204,7 +204,7 @@ export interface paths {
          * @description Geometry: `head`, or what is worn for a choice (`hair.glb?hair=bob01`), on the template, with the morph
          *     targets of all sliders. `/v1/schema` says which pieces there are.
          */
-        get: operations["piece_v1_figure__name__glb_get"];
+        get: operations["piece"];
         put?: never;
         post?: never;
         delete?: never;
@@ -225,7 +225,7 @@ export interface paths {
          * @description A picture of a piece's material (`skin.jpg?skin=tone2&beard=full&age=0.25`). `/v1/schema` says which there
          *     are and what each depends on; what is not given is neutral.
          */
-        get: operations["texture_v1_figure__name___form__get"];
+        get: operations["texture"];
         put?: never;
         post?: never;
         delete?: never;
@@ -245,7 +245,7 @@ export interface paths {
          * Healthz
          * @description The process is alive.
          */
-        get: operations["healthz_healthz_get"];
+        get: operations["healthz"];
         put?: never;
         post?: never;
         delete?: never;
@@ -265,7 +265,7 @@ export interface paths {
          * Readyz
          * @description A model is loaded and photos may come. 503 before, and while as many wait as may.
          */
-        get: operations["readyz_readyz_get"];
+        get: operations["readyz"];
         put?: never;
         post?: never;
         delete?: never;
@@ -285,7 +285,7 @@ export interface paths {
          * Metrics
          * @description For Prometheus.
          */
-        get: operations["metrics_metrics_get"];
+        get: operations["metrics"];
         put?: never;
         post?: never;
         delete?: never;
@@ -315,17 +315,18 @@ export interface components {
              * Name
              * @description the file's name as it was sent
              */
-            name: string | null;
+            name?: string | null;
             character?: components["schemas"]["Character"] | null;
             problem?: components["schemas"]["Problem"] | null;
         };
-        /** Body_create_batch_v1_characters_batch_post */
-        Body_create_batch_v1_characters_batch_post: {
+        /** Body_create_character */
+        Body_create_character: {
             /**
              * Photo
-             * @description Photos, a person each.
+             * Format: binary
+             * @description A photo of one person: JPEG, PNG, WebP or HEIC.
              */
-            photo: string[];
+            photo: string;
             /**
              * Aligned
              * @description The answer has the aligned face as a data URL.
@@ -339,13 +340,13 @@ export interface components {
              */
             keep_photo: boolean;
         };
-        /** Body_create_v1_characters_post */
-        Body_create_v1_characters_post: {
+        /** Body_create_characters */
+        Body_create_characters: {
             /**
              * Photo
-             * @description A photo of one person: JPEG, PNG, WebP or HEIC.
+             * @description Photos, a person each.
              */
-            photo: string;
+            photo: string[];
             /**
              * Aligned
              * @description The answer has the aligned face as a data URL.
@@ -523,11 +524,6 @@ export interface components {
             /** Textures */
             textures: components["schemas"]["Texture"][];
         };
-        /** HTTPValidationError */
-        HTTPValidationError: {
-            /** Detail */
-            detail?: components["schemas"]["ValidationError"][];
-        };
         /**
          * Links
          * @description Where the same character is to be had in other forms.
@@ -664,9 +660,9 @@ export interface components {
              * Run
              * @description MLflow's run
              */
-            run: string | null;
+            run?: string | null;
             /** Commit */
-            commit: string | null;
+            commit?: string | null;
             /**
              * Inputs
              * @description md5 of each input of the encoder's training
@@ -827,19 +823,6 @@ export interface components {
                 [key: string]: string[];
             };
         };
-        /** ValidationError */
-        ValidationError: {
-            /** Location */
-            loc: (string | number)[];
-            /** Message */
-            msg: string;
-            /** Error Type */
-            type: string;
-            /** Input */
-            input?: unknown;
-            /** Context */
-            ctx?: Record<string, never>;
-        };
     };
     responses: never;
     parameters: never;
@@ -849,7 +832,7 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    create_v1_characters_post: {
+    create_character: {
         parameters: {
             query?: never;
             header?: never;
@@ -858,7 +841,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "multipart/form-data": components["schemas"]["Body_create_v1_characters_post"];
+                "multipart/form-data": components["schemas"]["Body_create_character"];
             };
         };
         responses: {
@@ -954,7 +937,7 @@ export interface operations {
             };
         };
     };
-    create_batch_v1_characters_batch_post: {
+    create_characters: {
         parameters: {
             query?: never;
             header?: never;
@@ -963,7 +946,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "multipart/form-data": components["schemas"]["Body_create_batch_v1_characters_batch_post"];
+                "multipart/form-data": components["schemas"]["Body_create_characters"];
             };
         };
         responses: {
@@ -1032,7 +1015,7 @@ export interface operations {
             };
         };
     };
-    png_v1_characters__id__png_get: {
+    get_png: {
         parameters: {
             query?: {
                 size?: number;
@@ -1051,7 +1034,101 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "image/png": unknown;
+                    "image/png": string;
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_glb: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "model/gltf-binary": string;
                 };
             };
             /** @description Unauthorized */
@@ -1096,7 +1173,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Too Many Requests */
@@ -1128,7 +1205,7 @@ export interface operations {
             };
         };
     };
-    glb_v1_characters__id__glb_get: {
+    get_mhm: {
         parameters: {
             query?: never;
             header?: never;
@@ -1145,7 +1222,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "model/gltf-binary": unknown;
+                    "text/plain": string;
                 };
             };
             /** @description Unauthorized */
@@ -1190,7 +1267,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Too Many Requests */
@@ -1222,7 +1299,7 @@ export interface operations {
             };
         };
     };
-    mhm_v1_characters__id__mhm_get: {
+    get_photo: {
         parameters: {
             query?: never;
             header?: never;
@@ -1239,104 +1316,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/plain": unknown;
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not Found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Conflict */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-            /** @description Too Many Requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    photo_v1_characters__id__photo_get: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "image/jpeg": unknown;
-                    "image/png": unknown;
-                    "image/webp": unknown;
-                    "image/heic": unknown;
+                    "image/*": string;
                 };
             };
             /** @description Unauthorized */
@@ -1372,7 +1352,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Internal Server Error */
@@ -1395,7 +1375,7 @@ export interface operations {
             };
         };
     };
-    get_v1_characters__id__get: {
+    get_character: {
         parameters: {
             query?: never;
             header?: never;
@@ -1448,7 +1428,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Internal Server Error */
@@ -1471,7 +1451,7 @@ export interface operations {
             };
         };
     };
-    delete_v1_characters__id__delete: {
+    delete_character: {
         parameters: {
             query?: never;
             header?: never;
@@ -1522,7 +1502,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Internal Server Error */
@@ -1545,7 +1525,7 @@ export interface operations {
             };
         };
     };
-    edit_v1_characters__id__patch: {
+    edit_character: {
         parameters: {
             query?: never;
             header?: never;
@@ -1567,6 +1547,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Character"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Unauthorized */
@@ -1634,7 +1623,7 @@ export interface operations {
             };
         };
     };
-    schema_v1_schema_get: {
+    schema: {
         parameters: {
             query?: never;
             header?: never;
@@ -1673,11 +1662,13 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
         };
     };
-    thumbnail_v1_figure_thumbnails__group___choice__jpg_get: {
+    thumbnail: {
         parameters: {
             query?: {
                 /** @description the version that `/v1/schema` names; with it, the answer never changes */
@@ -1714,14 +1705,18 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
             /** @description A value is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
             /** @description Internal Server Error */
             500: {
@@ -1737,11 +1732,13 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
         };
     };
-    piece_v1_figure__name__glb_get: {
+    piece: {
         parameters: {
             query?: {
                 /** @description the version that `/v1/schema` names; with it, the answer never changes */
@@ -1777,14 +1774,18 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
             /** @description A value is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
             /** @description Internal Server Error */
             500: {
@@ -1800,11 +1801,13 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
         };
     };
-    texture_v1_figure__name___form__get: {
+    texture: {
         parameters: {
             query?: {
                 /** @description the version that `/v1/schema` names; with it, the answer never changes */
@@ -1842,14 +1845,18 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
             /** @description A value is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
             /** @description Internal Server Error */
             500: {
@@ -1865,11 +1872,13 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
         };
     };
-    healthz_healthz_get: {
+    healthz: {
         parameters: {
             query?: never;
             header?: never;
@@ -1898,7 +1907,7 @@ export interface operations {
             };
         };
     };
-    readyz_readyz_get: {
+    readyz: {
         parameters: {
             query?: never;
             header?: never;
@@ -1938,7 +1947,7 @@ export interface operations {
             };
         };
     };
-    metrics_metrics_get: {
+    metrics: {
         parameters: {
             query?: never;
             header?: never;

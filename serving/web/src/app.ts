@@ -166,7 +166,8 @@ export class App {
       () => void this.erase(),
     );
     this.shell.side.replaceChildren(about, panel.root);
-    this.shell.side.scrollTop = 0;
+    // Whoever cannot see the page hears that it has changed, and the Tab key goes on from here.
+    about.querySelector("h1")?.focus({ preventScroll: true });
     document.body.classList.add("editing");
     this.shell.tools.hidden = false;
     this.downloads.show(character);

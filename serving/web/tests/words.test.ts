@@ -5,6 +5,7 @@ import { adviceFor, kindly } from "../src/api/words";
 import { closedEyes } from "../src/stage/head";
 import { Pace } from "../src/stage/pace";
 import { photoSquare, stageFov, sway } from "../src/stage/framing";
+import { canBeToldApart } from "../src/ui/choices";
 import { valueInWords } from "../src/ui/slider";
 
 describe("advice", () => {
@@ -90,5 +91,14 @@ describe("the pace", () => {
     const pace = new Pace();
     for (let now = 0; now < 60_000; now += 2000) pace.frame(now);
     expect(pace.share).toBe(1);
+  });
+});
+
+describe("colours", () => {
+  it("are shown as swatches only where eyes can tell all of them apart", () => {
+    expect(canBeToldApart(["#5e3f31", "#7c5540", "#d6b19f"])).toBe(true);
+    expect(canBeToldApart(["#150601", "#2a0d03", "#6095a8"])).toBe(false);
+    expect(canBeToldApart(["#150601", null])).toBe(false);
+    expect(canBeToldApart([null, "#150601"])).toBe(false);
   });
 });

@@ -3,6 +3,11 @@
 import type { Choice, Group } from "../api/schema";
 import { element, freshId, icon } from "./dom";
 
+/** Colours nearer than this in RGB look the same in a swatch. */
+const UNLIKE = 24;
+const DRAWN_WITHIN_TRIES = 8;
+const BETWEEN_TRIES = 1000;
+
 export interface ChoiceEvents {
   choose: (group: string, choice: string) => void;
   reset: (name: string) => void;
@@ -30,7 +35,7 @@ export class ChoiceGrid {
       { type: "button", class: "back", "aria-label": `Reset ${group.label}`, title: "As in the photo", onclick: () => this.goBack(events) },
       icon("reset"),
     );
-    const asColours = group.choices.every((choice) => choice.colour);
+    const asColours = canBeToldApart(group.choices.map(({ colour }) => colour));
     this.root = element(
       "fieldset",
       { class: asColours ? "choices colours" : "choices" },
@@ -80,6 +85,25 @@ function picture(choice: Choice, asColour: boolean): HTMLElement {
     swatch.style.setProperty("--swatch", choice.colour);
     return swatch;
   }
-  if (choice.thumbnail === null) return element("span", { class: "thumbnail" });
-  return element("img", { class: "thumbnail", src: choice.thumbnail, alt: "", loading: "lazy", decoding: "async", width: 160, height: 160 });
+  return choice.thumbnail === null ? element("span", { class: "thumbnail" }) : thumbnail(choice.thumbnail);
+}
+
+/** A picture that the service may still have to draw. */
+function thumbnail(address: string): HTMLImageElement {
+  let tries = 0;
+  const again = (): void => {
+    tries += 1;
+    if (tries < DRAWN_WITHIN_TRIES) setTimeout(() => (image.src = address), BETWEEN_TRIES * tries);
+  };
+  const image = element("img", { class: "thumbnail", alt: "", loading: "lazy", decoding: "async", width: 160, height: 160, onerror: again });
+  image.src = address;
+  return image;
+}
+
+/** Whether swatches of these colours, "#rrggbb", look different from each other. */
+export function canBeToldApart(colours: readonly (string | null | undefined)[]): boolean {
+  const points = colours.map((colour) => [1, 3, 5].map((at) => Number.parseInt(colour?.slice(at, at + 2) ?? "", 16)));
+  return points.every((point, number) =>
+    points.slice(0, number).every((other) => Math.hypot(...point.map((value, at) => value - (other[at] ?? 0))) >= UNLIKE),
+  );
 }

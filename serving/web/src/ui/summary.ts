@@ -30,7 +30,7 @@ export function summary(character: Character, aligned: string | null, compare: (
     element(
       "div",
       {},
-      element("h1", {}, "Read from your photo"),
+      element("h1", { tabindex: -1 }, "Read from your photo"),
       ...(remarks.length === 0 ? [element("p", {}, GOOD)] : remarks.map((words) => element("p", { class: "remark" }, words))),
       element(
         "p",
