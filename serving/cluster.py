@@ -137,8 +137,7 @@ def deploy(
         "args": dict(arguments),
         "runtime_env": {"env_vars": dict(environment)},
     }
-    others = [other for name, other in _configs(client).items() if name != NAME]
-    _ask(lambda: client.deploy_applications(_whole([*others, config], host, port)))
+    _ask(lambda: client.deploy_applications(_whole([*_others(_details(client)), config], host, port)))
     _wait_until_running(client, report)
     proxies = _details(client)["http_options"]
     return f"http://{proxies['host']}:{proxies['port']}"
@@ -150,11 +149,12 @@ def stop(address: str) -> None:
     details = _details(client)
     if NAME not in details["applications"]:
         raise ClusterError(f"the service does not run on the Ray cluster at {address}")
-    proxies = details["http_options"]
-    others = [other for name, other in _configs(client).items() if name != NAME]
+    proxies, others = details["http_options"], _others(details)
     _ask(lambda: client.deploy_applications(_whole(others, proxies["host"], proxies["port"])))
     while NAME in _details(client)["applications"]:
         time.sleep(0.5)
+    if not others:
+        _ask(client.delete_applications)  # Ray Serve itself, with its proxies
 
 
 def _client(address: str) -> Any:
@@ -180,10 +180,10 @@ def _details(client: Any) -> dict[str, Any]:
     return _ask(client.get_serve_details)
 
 
-def _configs(client: Any) -> dict[str, Any]:
-    """What else runs on the cluster, which asking for one application would end."""
-    found = {name: each.get("deployed_app_config") for name, each in _details(client)["applications"].items()}
-    return {name: config for name, config in found.items() if config}
+def _others(details: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Other applications of the cluster: Ray ends those that it is not asked for again."""
+    found = [each.get("deployed_app_config") for name, each in details["applications"].items() if name != NAME]
+    return [config for config in found if config]
 
 
 def _whole(applications: list[dict[str, Any]], host: str, port: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +27,9 @@ STARTS_EVERY = 10  # seconds between two starts, where the first failed
 RETRY_WHILE_STARTING = 5  # seconds
 PATIENCE = 2.0  # seconds for the process to end by itself
 IDLE_LOOK = 0.1  # seconds between two looks at whether somebody waits
-TOLD_EVERY = 20  # thumbnails
+TOLD_EVERY = 20  # files drawn ahead
+ANYBODY = 0.5
+"""The share of places to wait in that requests without a key may take; the rest is for people's characters."""
 RECENT = 0.2  # how much the newest drawing counts in how long one takes
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 """The processors are the models'."""
@@ -50,9 +52,9 @@ class _Request:
 class Drawing:
     """An async context manager that owns one drawing process. One request is drawn at a time, in order.
 
-    On entry the process starts in the background and draws, while nobody waits, the thumbnails that are not on disk.
-    One that ends (killed, out of memory) or takes too long fails the request that it was at; the next request starts
-    another.
+    On entry the process starts in the background and draws, while nobody waits, the thumbnails and the geometry that
+    are not on disk. One that ends (killed, out of memory) or takes too long fails the request that it was at; the next
+    request starts another.
 
     Args:
         character: the character's folder.
@@ -123,7 +125,7 @@ class Drawing:
     async def published(self) -> SchemaDocument:
         """The document of `/v1/schema`."""
         if self._document is None:
-            await self._ask(_Request())
+            await self._ask(_Request(), ANYBODY)
             assert self._document is not None, "a process that runs has told it"
         return self._document
 
@@ -140,27 +142,27 @@ class Drawing:
     async def _drawn_once(self, key: str, request: _Request) -> bytes:
         content = await asyncio.to_thread(self._kept.get, key)
         if content is None:
-            content = await self._ask(request)
+            content = await self._ask(request, ANYBODY)
             await asyncio.to_thread(self._kept.put, key, content)
         return content
 
     async def _warm(self) -> None:
-        """Start the process, then draw the thumbnails whenever nobody else waits."""
+        """Start the process, then draw what every page shows, whenever nobody else waits."""
         try:
             await self._in_turn(_Request())
-            document = await self.published()
-            wanted = [(g.name, c.name) for g in document.groups for c in g.choices if c.thumbnail]
-            for number, (group, choice) in enumerate(wanted, start=1):
+            wanted = list(_drawn_ahead(await self.published()))
+            for number, (draw, compressed, given) in enumerate(wanted, start=1):
                 while self.waiting:
                     await asyncio.sleep(IDLE_LOOK)
-                await self.kept("thumbnail", group=group, choice=choice)
+                await self.kept(draw, compressed=compressed, **given)
                 if number % TOLD_EVERY == 0 or number == len(wanted):
-                    log.info("thumbnails of %s: %d of %d are there", document.character, number, len(wanted))
+                    log.info("geometry and thumbnails: %d of %d are there", number, len(wanted))
         except (CannotDraw, Busy, NoAnswer, RuntimeError) as error:
-            log.warning("no thumbnails are drawn ahead: %s", error)
+            log.warning("geometry and thumbnails are not drawn ahead: %s", error)
 
-    async def _ask(self, request: _Request) -> bytes:
-        if self.waiting >= self._most_waiting:
+    async def _ask(self, request: _Request, share: float = 1.0) -> bytes:
+        """The answer to a request, which may take a share of the places to wait in."""
+        if self.waiting >= share * self._most_waiting:
             raise Busy(f"{self.waiting} drawings wait already", math.ceil(self.waiting * self._seconds))
         self.waiting += 1
         task = self._background(self._in_turn(request))
@@ -267,6 +269,23 @@ class Drawing:
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda done: done.cancelled() or done.exception())  # somebody may have stopped waiting
         return task
+
+
+def _drawn_ahead(document: SchemaDocument) -> Iterator[tuple[str, bool, dict[str, str | None]]]:
+    """What `Drawing.kept` is asked for: the head, the thumbnails, and what is worn for all choices."""
+    pieces = document.figure.pieces if document.figure else []
+    for piece in pieces:
+        if piece.group is None:
+            yield "piece", True, {"name": piece.name, "choice": None}
+    for group in document.groups:
+        for choice in group.choices:
+            if choice.thumbnail:
+                yield "thumbnail", False, {"group": group.name, "choice": choice.name}
+    for piece in pieces:
+        for group in document.groups:
+            worn = [choice.name for choice in group.choices if choice.name not in piece.absent]
+            for choice in worn if group.name == piece.group else ():
+                yield "piece", True, {"name": piece.name, "choice": choice}
 
 
 async def _read_answer(process: Process) -> tuple[Kind, bytes]:

@@ -14,6 +14,12 @@ def schema(client: TestClient) -> dict[str, Any]:
     return answer.json()
 
 
+def test_the_schema_is_sent_again_only_when_it_changed(client: TestClient) -> None:
+    tag = client.get("/v1/schema").headers["etag"]
+    assert client.get("/v1/schema", headers={"If-None-Match": f"W/{tag}"}).status_code == 304
+    assert client.get("/v1/schema", headers={"If-None-Match": '"older"'}).status_code == 200
+
+
 def urls(schema: dict[str, Any]) -> list[str]:
     """A piece, textures and a thumbnail, by nothing but what the schema says."""
     neutral = {group["name"]: group["neutral"] for group in schema["groups"]} | {"hair": "short02"}
