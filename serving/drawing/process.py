@@ -309,11 +309,10 @@ async def _read_answer(process: Process) -> tuple[Kind, bytes]:
 
 async def _ended(process: Process, patience: float = PATIENCE) -> str:
     """Let a process end within some seconds, or kill it; how it ended."""
-    assert process.stdin is not None
-    process.stdin.close()
     if process.returncode is None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), patience)
+        with suppress(TimeoutError, OSError):
+            # Its input ends, and what it still has to say is read: it would wait for a reader.
+            await asyncio.wait_for(process.communicate(), patience)
     if process.returncode is None:
         with suppress(ProcessLookupError):
             process.kill()
