@@ -66,10 +66,12 @@ def deploy(address: str, order: Order, port: int, report: Callable[[str], None])
 
     `report` hears how far it is. Returns where it answers. Raises ClusterError.
     """
-    from orchestration.commands.serve import source
+    from orchestration.commands.serve import keys_for, source
 
+    settings = order.settings()
+    keys_for(order.host, order.service(), settings)
     try:
-        release = source(order.settings(), order.alias).current()
+        release = source(settings, order.alias).current()
     except SourceDown as error:
         raise cluster.ClusterError(str(error)) from error
     if release is None:
