@@ -8,8 +8,9 @@ TORCH := $(shell grep '^torch==' requirements.lock)
 # A file of tests stays in one process, which makes what its tests share once.
 PARALLEL := -n 2 --dist loadfile
 PORTRAIT := data/photos/collins/astronaut.png
+WEB := serving/web
 
-.PHONY: help setup run test test-integration lint bench-render bench-orchestration
+.PHONY: help setup web run serve test test-integration lint bench-render bench-orchestration bench-serve
 .DEFAULT_GOAL := help
 
 help:  ## What there is to make
@@ -20,8 +21,12 @@ run: setup  ## The pipeline (profile quickstart), then a character from a real p
 	$(BIN)/likeness run --profile quickstart
 	$(BIN)/likeness create $(PORTRAIT) --out out
 
+serve: setup  ## The page for players and the API, http://127.0.0.1:8000; after make run
+	$(BIN)/likeness serve
+
 test: setup node_modules/.stamp-dev  ## Unit tests and the smoke graph
 	$(BIN)/likeness inputs
+	npm --prefix $(WEB) test
 	$(BIN)/pytest $(PARALLEL)
 
 test-integration: setup $(S3)/.stamp  ## What needs servers, Ray or a browser
@@ -31,6 +36,7 @@ test-integration: setup $(S3)/.stamp  ## What needs servers, Ray or a browser
 lint: setup node_modules/.stamp-dev  ## Style and types
 	$(BIN)/ruff check .
 	node_modules/.bin/pyright --pythonpath $(BIN)/python
+	npm --prefix $(WEB) run check
 
 bench-render: setup $(BENCH)/.stamp  ## Renders a second, beside VTK and Mitsuba; BENCH_OPTIONS=--quick for a short run
 	$(BIN)/likeness inputs
@@ -40,7 +46,12 @@ bench-orchestration: setup  ## What Dagster, DVC, MLflow and checks cost beside 
 	$(BIN)/likeness inputs
 	$(BIN)/python -m benchmarks.orchestration $(BENCH_OPTIONS)
 
-setup: $(VENV)/.stamp-project node_modules/.stamp  ## .venv from requirements.lock, node_modules from package-lock.json
+bench-serve: setup  ## Photos a second through HTTP, after make run; BENCH_OPTIONS=--quick for a short run
+	$(BIN)/python -m benchmarks.serve $(BENCH_OPTIONS)
+
+setup: $(VENV)/.stamp-project node_modules/.stamp web  ## .venv from requirements.lock, node_modules from package-lock.json, the page
+
+web: $(WEB)/dist/index.html  ## The page for players, built
 
 # Torch first and with its dependencies: on a GPU machine the same line brings the CUDA build.
 $(VENV)/.stamp-lock: requirements.lock
@@ -70,6 +81,13 @@ node_modules/.stamp: package.json package-lock.json
 	@command -v npm >/dev/null || { echo "error: npm is missing: install Node 20, which brings it"; exit 1; }
 	npm ci --omit=dev
 	@touch $@
+
+$(WEB)/node_modules/.stamp: $(WEB)/package.json $(WEB)/package-lock.json node_modules/.stamp
+	npm --prefix $(WEB) ci
+	@touch $@
+
+$(WEB)/dist/index.html: $(WEB)/node_modules/.stamp $(shell find $(WEB)/src $(WEB)/index.html $(WEB)/*.ts -type f)
+	npm --prefix $(WEB) run build
 
 node_modules/.stamp-dev: node_modules/.stamp
 	npm ci

@@ -35,14 +35,14 @@ class View:
 EYE = View(centre=(0.033, 0.003), width=0.062, sex=0.15)
 VIEWS = {
     "skin": View(centre=(0.0, -0.022), width=0.21),
-    "hair": View(centre=(-0.008, -0.003), width=0.32, yaw=-28.0),
+    "hair": View(centre=(-0.008, -0.003), width=0.30, yaw=-28.0),
     "hair_colour": View(centre=(0.0, 0.045), width=0.21, yaw=-28.0, choices=(("hair", "short02"),)),
     "brows": View(centre=(0.0, 0.014), width=0.118),
     "eyes": replace(EYE, centre=(0.033, 0.0), width=0.046),
     "lashes": EYE,
     "beard": View(centre=(0.0, -0.062), width=0.185, sex=0.9),
     "lips": View(centre=(0.0, -0.066), width=0.085, sex=0.15),
-    "eye_makeup": replace(EYE, centre=(0.033, 0.006), width=0.066, eyes_shut=0.25),
+    "eye_makeup": replace(EYE, centre=(0.033, 0.006), width=0.066, eyes_shut=0.25, choices=(("skin", "tone5"),)),
 }
 
 

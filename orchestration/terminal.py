@@ -57,6 +57,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from orchestration.store import StoreError
     from orchestration.tracking import TrackingUnreachable
     from orchestration.workshop import SourceMissing
+    from serving.cluster import ClusterError
     from serving.keys import KeyProblem
 
     return (
@@ -86,6 +87,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
         StoreError,
         TrackingUnreachable,
         SourceMissing,
+        ClusterError,
         KeyProblem,
     )
 

@@ -114,7 +114,8 @@ class Characters:
         path = self._path(record.id)
         write_whole(path, json.dumps(content).encode())
         # A changed character goes when it would have gone: `sweep` asks the file's time.
-        os.utime(path, (record.created.timestamp(),) * 2)
+        made = record.created.timestamp()
+        os.utime(path, (made, made))
 
     def _path(self, id: str, suffix: str = ".json") -> Path:
         # Folders of at most some thousand files.

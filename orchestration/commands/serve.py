@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 import socket
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from orchestration.settings import Settings
 from orchestration.terminal import Character, fail, get_registry, get_settings, notes, one_line_errors, screen
@@ -36,6 +38,18 @@ def serve(
         Path | None,
         typer.Option("--keys", help="File of API keys, also for this machine.", show_default="LIKENESS_SERVE_KEYS"),
     ] = None,
+    ray: Annotated[
+        str,
+        typer.Option(
+            "--ray", metavar="ADDRESS", help="On the Ray cluster whose job server is here, and goes on there."
+        ),
+    ] = "",
+    replicas: Annotated[int, typer.Option("--replicas", min=1, help="--ray: how many.")] = 1,
+    most_replicas: Annotated[
+        int | None, typer.Option("--most-replicas", min=1, help="--ray: up to so many while photos wait.")
+    ] = None,
+    gpus: Annotated[float, typer.Option("--gpus", min=0, help="--ray: of each replica; 0.5: two share one.")] = 0.0,
+    stop: Annotated[bool, typer.Option("--stop", help="--ray: end it there.")] = False,
 ) -> None:
     """Photos in, characters out: the **HTTP API** and the **page** for players, until Ctrl-C or SIGTERM.
 
@@ -45,7 +59,13 @@ def serve(
     Limits are LIKENESS_SERVE_* variables: `serving/configuration.py`.
 
         curl -F photo=@me.jpg http://127.0.0.1:8000/v1/characters
+
+    On several machines and GPUs: `likeness serve --ray http://HEAD:8265 --replicas 4 --gpus 1 --host 0.0.0.0`.
     """
+    if ray:
+        order = {"alias": model, "host": host, "replicas": replicas, "most_replicas": most_replicas, "gpus": gpus}
+        on_cluster(ray, order, port, character, keys, stop)
+        return
     import uvicorn
 
     from serving.app import build
@@ -70,6 +90,27 @@ def serve(
         server_header=False,
         timeout_graceful_shutdown=round(service.grace),
     )
+
+
+def on_cluster(address: str, order: dict[str, Any], port: int, character: str, keys: Path | None, stop: bool) -> None:
+    """Start, change or end the service on a Ray cluster."""
+    from orchestration.servers import replicas
+    from serving import cluster
+
+    if stop:
+        cluster.stop(address)
+        return
+    settings = get_settings(character=character)
+    os.environ["LIKENESS_CHARACTER"] = settings.character
+    if keys is not None:
+        os.environ["LIKENESS_SERVE_KEYS"] = str(keys)
+    try:
+        wanted = replicas.Order(**order)
+    except ValidationError as error:
+        fail("; ".join(wrong["msg"] for wrong in error.errors()))
+        return
+    url = replicas.deploy(address, wanted, port, lambda state: notes().print(state))
+    screen.print(f"{url}  until `likeness serve --ray {address} --stop`", soft_wrap=True)
 
 
 def require_free(host: str, port: int) -> None:

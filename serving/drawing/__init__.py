@@ -8,7 +8,7 @@ kept.py        drawn bytes on disk, for the next request and the next start
 routes.py      `/v1/schema` and `/v1/figure/…`
 """
 
-from serving.drawing.errors import Busy, CannotDraw, NoAnswer
+from serving.drawing.answers import Busy, CannotDraw, NoAnswer
 from serving.drawing.process import Drawing
 from serving.drawing.routes import routes
 

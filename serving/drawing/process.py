@@ -11,24 +11,25 @@ import signal
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from engine.character import Character
-from serving.drawing.errors import Busy, CannotDraw, NoAnswer
+from serving.drawing.answers import Busy, CannotDraw, Kind, NoAnswer
 from serving.drawing.kept import Kept
 from serving.drawing.published import SchemaDocument
-from serving.drawing.worker import Kind
 
 START_SECONDS = 300.0  # a first start compiles the renderer's kernels and paints textures
 STARTS_EVERY = 10  # seconds between two starts, where the first failed
 RETRY_WHILE_STARTING = 5  # seconds
 PATIENCE = 2.0  # seconds for the process to end by itself
 IDLE_LOOK = 0.1  # seconds between two looks at whether somebody waits
-TOLD_EVERY = 20  # thumbnails
+TOLD_EVERY = 20  # files drawn ahead
+ANYBODY_WAITING = 256
+"""Requests for what everybody may have that may wait; they are quick, and take turns with those for characters."""
 RECENT = 0.2  # how much the newest drawing counts in how long one takes
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 """The processors are the models'."""
@@ -48,12 +49,22 @@ class _Request:
         return json.dumps({"draw": self.draw, "with": self.given, "compressed": self.compressed}).encode() + b"\n"
 
 
+class _Line:
+    """Requests that wait for their turn: the first of each line takes turns with the first of the others."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self.waiting, self.first = room, 0, asyncio.Lock()
+
+    def leave(self, _: object) -> None:
+        self.waiting -= 1
+
+
 class Drawing:
     """An async context manager that owns one drawing process. One request is drawn at a time, in order.
 
-    On entry the process starts in the background and draws, while nobody waits, the thumbnails that are not on disk.
-    One that ends (killed, out of memory) or takes too long fails the request that it was at; the next request starts
-    another.
+    On entry the process starts in the background and draws, while nobody waits, the thumbnails and the geometry that
+    are not on disk. One that ends (killed, out of memory) or takes too long fails the request that it was at; the next
+    request starts another.
 
     Args:
         character: the character's folder.
@@ -76,19 +87,24 @@ class Drawing:
     ) -> None:
         found = Character.load(character)
         self.forms = ("png", "glb", "mhm") if found.is_embedded else ("png",) if found.has_engine else ()
-        self.waiting = 0
-        """Requests that wait or are being drawn."""
         self.timeout = timeout
         self._document: SchemaDocument | None = None
-        self._most_waiting = waiting
+        self._characters, self._anybody = _Line(waiting), _Line(ANYBODY_WAITING)
         self._arguments = (str(character.resolve()), str(embedded.resolve()), device)
         self._kept = Kept(cache)
         self._turn = asyncio.Lock()
         self._process: Process | None = None
+        self._starting = False
         self._next_start = 0.0
+        self._refusal: CannotDraw | Busy  # until the next start
         self._seconds = 0.5  # that a drawing takes, lately
         self._tasks: set[asyncio.Task[Any]] = set()
         self._shared: dict[str, asyncio.Task[bytes]] = {}
+
+    @property
+    def waiting(self) -> int:
+        """Characters that wait or are being drawn."""
+        return self._characters.waiting
 
     async def __aenter__(self) -> Drawing:
         self._background(self._warm())
@@ -109,20 +125,20 @@ class Drawing:
 
         Raises CannotDraw, Busy or NoAnswer, as all that draws does.
         """
-        return await self._ask(_Request("png", {"document": document, "size": size}))
+        return await self._ask(_Request("png", {"document": document, "size": size}), self._characters)
 
     async def glb(self, document: Mapping[str, Any]) -> bytes:
         """What `likeness export --format glb` writes."""
-        return await self._ask(_Request("glb", {"document": document}))
+        return await self._ask(_Request("glb", {"document": document}), self._characters)
 
     async def mhm(self, document: Mapping[str, Any]) -> bytes:
         """A character.json as MakeHuman's model file."""
-        return await self._ask(_Request("mhm", {"document": document}))
+        return await self._ask(_Request("mhm", {"document": document}), self._characters)
 
     async def published(self) -> SchemaDocument:
         """The document of `/v1/schema`."""
         if self._document is None:
-            await self._ask(_Request())
+            await self._ask(_Request(), self._anybody)
             assert self._document is not None, "a process that runs has told it"
         return self._document
 
@@ -139,48 +155,44 @@ class Drawing:
     async def _drawn_once(self, key: str, request: _Request) -> bytes:
         content = await asyncio.to_thread(self._kept.get, key)
         if content is None:
-            content = await self._ask(request)
+            content = await self._ask(request, self._anybody)
             await asyncio.to_thread(self._kept.put, key, content)
         return content
 
     async def _warm(self) -> None:
-        """Start the process, then draw the thumbnails whenever nobody else waits."""
+        """Start the process, then draw what every page shows, whenever nobody else waits."""
         try:
-            await self._in_turn(_Request())
-            document = await self.published()
-            wanted = [(g.name, c.name) for g in document.groups for c in g.choices if c.thumbnail]
-            for number, (group, choice) in enumerate(wanted, start=1):
-                while self.waiting:
+            await self._in_turn(_Request(), self._anybody)
+            wanted = list(_drawn_ahead(await self.published()))
+            for number, (draw, compressed, given) in enumerate(wanted, start=1):
+                while self._characters.waiting or self._anybody.waiting:
                     await asyncio.sleep(IDLE_LOOK)
-                await self.kept("thumbnail", group=group, choice=choice)
+                await self.kept(draw, compressed=compressed, **given)
                 if number % TOLD_EVERY == 0 or number == len(wanted):
-                    log.info("thumbnails of %s: %d of %d are there", document.character, number, len(wanted))
+                    log.info("geometry and thumbnails: %d of %d are there", number, len(wanted))
         except (CannotDraw, Busy, NoAnswer, RuntimeError) as error:
-            log.warning("no thumbnails are drawn ahead: %s", error)
+            log.warning("geometry and thumbnails are not drawn ahead: %s", error)
 
-    async def _ask(self, request: _Request) -> bytes:
-        if self.waiting >= self._most_waiting:
-            raise Busy(f"{self.waiting} drawings wait already", math.ceil(self.waiting * self._seconds))
-        self.waiting += 1
-        task = self._background(self._in_turn(request))
-        task.add_done_callback(self._one_less)
+    async def _ask(self, request: _Request, line: _Line) -> bytes:
+        if line.waiting >= line.room:
+            raise Busy(f"{line.waiting} drawings wait already", math.ceil(line.waiting * self._seconds))
+        line.waiting += 1
+        task = self._background(self._in_turn(request, line))
+        task.add_done_callback(line.leave)
         try:
             return await asyncio.wait_for(asyncio.shield(task), self.timeout)
         except NoAnswer:
             raise
         except TimeoutError as error:
-            if self._process is None:
+            if self._starting:
                 raise Busy("the engine is still starting", RETRY_WHILE_STARTING) from error
             raise NoAnswer(f"it was not drawn within {self.timeout:g} s") from error
         finally:
             if not request.begun:  # nobody waits for it any more
                 task.cancel()
 
-    def _one_less(self, _: object) -> None:
-        self.waiting -= 1
-
-    async def _in_turn(self, request: _Request) -> bytes:
-        async with self._turn:
+    async def _in_turn(self, request: _Request, line: _Line) -> bytes:
+        async with line.first, self._turn:
             request.begun = True
             process = await self._running()
             if request.draw is None:
@@ -206,7 +218,7 @@ class Drawing:
                 await process.stdin.drain()
                 return await _read_answer(process)
         except TimeoutError as error:
-            await self._end()
+            await self._end(patience=0.0)
             log.error("%s took more than %g s: the drawing process is ended", request.draw, self.timeout)
             raise NoAnswer(f"it was not drawn within {self.timeout:g} s") from error
         except (OSError, EOFError) as error:
@@ -220,13 +232,20 @@ class Drawing:
             return self._process
         await self._end()
         if time.monotonic() < self._next_start:
-            raise Busy("the engine could not be started a moment ago", STARTS_EVERY)
+            raise self._refusal
         self._next_start = time.monotonic() + STARTS_EVERY
-        self._process, kind, content = await self._started()
+        self._refusal = Busy("the engine could not be started a moment ago", STARTS_EVERY)
+        self._starting = True
+        try:
+            self._process, kind, content = await self._started()
+        finally:
+            self._starting = False
         if kind is not Kind.DRAWN:
             await self._end()
             log.error("the engine cannot be loaded: %s", content.decode())
-            raise CannotDraw("the engine that draws this character cannot be loaded: the service's log says why")
+            why = "the engine that draws this character cannot be loaded: the service's log says why"
+            self._refusal = CannotDraw(why)
+            raise self._refusal
         self._document = SchemaDocument.model_validate_json(content)
         self._next_start = 0.0
         return self._process
@@ -248,10 +267,10 @@ class Drawing:
                 raise NoAnswer(f"the engine's process ended ({ended}) while it was loaded") from error
             raise
 
-    async def _end(self) -> str:
+    async def _end(self, patience: float = PATIENCE) -> str:
         """End the process, if there is one; how it ended."""
         process, self._process = self._process, None
-        return await _ended(process) if process is not None else "it did not run"
+        return await _ended(process, patience) if process is not None else "it did not run"
 
     def _background(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)
@@ -259,6 +278,23 @@ class Drawing:
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda done: done.cancelled() or done.exception())  # somebody may have stopped waiting
         return task
+
+
+def _drawn_ahead(document: SchemaDocument) -> Iterator[tuple[str, bool, dict[str, str | None]]]:
+    """What `Drawing.kept` is asked for: the head, the thumbnails, and what is worn for all choices."""
+    pieces = document.figure.pieces if document.figure else []
+    for piece in pieces:
+        if piece.group is None:
+            yield "piece", True, {"name": piece.name, "choice": None}
+    for group in document.groups:
+        for choice in group.choices:
+            if choice.thumbnail:
+                yield "thumbnail", False, {"group": group.name, "choice": choice.name}
+    for piece in pieces:
+        for group in document.groups:
+            worn = [choice.name for choice in group.choices if choice.name not in piece.absent]
+            for choice in worn if group.name == piece.group else ():
+                yield "piece", True, {"name": piece.name, "choice": choice}
 
 
 async def _read_answer(process: Process) -> tuple[Kind, bytes]:
@@ -271,13 +307,13 @@ async def _read_answer(process: Process) -> tuple[Kind, bytes]:
     return Kind(said["kind"]), await process.stdout.readexactly(said["length"])
 
 
-async def _ended(process: Process) -> str:
-    """Let a process end, or kill it; how it ended."""
+async def _ended(process: Process, patience: float = PATIENCE) -> str:
+    """Let a process end within some seconds, or kill it; how it ended."""
     assert process.stdin is not None
     process.stdin.close()
     if process.returncode is None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), PATIENCE)
+            await asyncio.wait_for(process.wait(), patience)
     if process.returncode is None:
         with suppress(ProcessLookupError):
             process.kill()

@@ -4,6 +4,8 @@ The document names URLs of geometry (`pieces`) and pictures (`textures`). Which 
 stands beside its URL, so that a client knows nothing of one character in particular.
 """
 
+import re
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -17,6 +19,21 @@ LOOK = ("look", "Look")
 SKIN_MESHES = ("skin", "mouth", "teeth", "eye_left", "eye_right")
 ACTIONS = ("eyeBlinkLeft", "eyeBlinkRight")
 """The face actions that pieces have: a figure that blinks seems alive."""
+
+Use = Literal["base_colour", "normals"]
+STEP = 0.05
+"""A slider's values between two steps are one picture: nobody sees the difference, and it is there already."""
+WORN_TEXTURES = ("eyes", "lashes", "brows", "hair")
+PAINTED = ("skin", "hair", "hair_colour", "beard", "lips", "eye_makeup")
+# Each picture's file format, use, materials, and the groups and sliders that it depends on.
+TEXTURES: dict[str, tuple[str, Use, tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
+    "skin": ("jpg", "base_colour", ("skin", "mouth"), PAINTED, ("sex", "age")),
+    "skin_normals": ("jpg", "normals", ("skin",), ("skin",), ("sex", "age")),
+    "eyes": ("webp", "base_colour", ("eyes",), ("eyes",), ()),
+    "lashes": ("webp", "base_colour", ("lashes",), ("lashes", "hair_colour"), ()),
+    "brows": ("webp", "base_colour", ("brows",), ("brows", "hair_colour"), ()),
+    "hair": ("webp", "base_colour", ("hair",), ("hair", "hair_colour"), ()),
+}
 
 
 class PublishedSlider(BaseModel):
@@ -78,7 +95,7 @@ class Texture(BaseModel):
 
     name: str
     url: str
-    use: Literal["base_colour", "normals"]
+    use: Use
     materials: list[str] = Field(description="materials of the pieces that it belongs to")
     groups: list[str]
     sliders: list[Rounded] = []
@@ -126,9 +143,9 @@ def schema_document(
     version: str,
     *,
     thumbnails: bool,
-    colours: dict[str, dict[str, str | None]],
-    basis: dict[str, Any] | None,
-    camera: dict[str, float] | None,
+    colours: Mapping[str, dict[str, str | None]] | None = None,
+    basis: dict[str, Any] | None = None,
+    camera: dict[str, float] | None = None,
 ) -> SchemaDocument:
     """The document of one character.
 
@@ -141,6 +158,7 @@ def schema_document(
     """
     targets = {slider["name"]: slider for slider in basis["sliders"]} if basis else {}
     figure = _figure(schema, version, basis, camera) if basis is not None and camera is not None else None
+    drawn = version if thumbnails else None
     return SchemaDocument(
         character=schema.name,
         label=schema.label,
@@ -148,7 +166,7 @@ def schema_document(
         version=version,
         parts=_parts(schema),
         sliders=[_slider(slider, targets.get(slider.name, {})) for slider in schema.sliders],
-        groups=[_group(group, version if thumbnails else None, colours.get(group.name, {})) for group in schema.groups],
+        groups=[_group(group, drawn, (colours or {}).get(group.name, {})) for group in schema.groups],
         figure=figure,
     )
 
@@ -159,32 +177,24 @@ def pieces_of(schema: Schema) -> dict[str, tuple[str | None, tuple[str, ...]]]:
     return {"head": (None, SKIN_MESHES), **worn}
 
 
-def textures_of(schema: Schema) -> dict[str, Texture]:
-    """All pictures of a character; their URLs lack the version."""
-    blended = [Rounded(name="sex", step=0.05), Rounded(name="age", step=0.05)]
-    painted = ["skin", "hair", "hair_colour", "beard", "lips", "eye_makeup"]
-    found = [
-        Texture(
-            name="skin", url="jpg", use="base_colour", materials=["skin", "mouth"], groups=painted, sliders=blended
-        ),
-        Texture(name="skin_normals", url="jpg", use="normals", materials=["skin"], groups=["skin"], sliders=blended),
-        Texture(name="eyes", url="webp", use="base_colour", materials=["eyes"], groups=["eyes"]),
-        *(
-            Texture(name=name, url="webp", use="base_colour", materials=[name], groups=[name, "hair_colour"])
-            for name in ("lashes", "brows", "hair")
-        ),
-    ]
-    for texture in found:
-        texture.url = f"{FIGURE_URL}/{texture.name}.{texture.url}"
-        texture.groups = [name for name in texture.groups if name in schema.group_index]
-        texture.sliders = [slider for slider in texture.sliders if slider.name in schema.slider_index]
-        if texture.name in texture.groups and (absent := _absent(schema, texture.name)):
-            texture.absent = {texture.name: absent}
-    return {texture.name: texture for texture in found if texture.groups and _is_worn(schema, texture)}
-
-
-def _is_worn(schema: Schema, texture: Texture) -> bool:
-    return texture.use == "normals" or texture.name in schema.group_index
+def textures_of(schema: Schema, version: str) -> list[Texture]:
+    """All pictures of a character: those of its skin, and one for each group whose choices have a picture."""
+    found = []
+    for name, (form, use, materials, groups, sliders) in TEXTURES.items():
+        if name in WORN_TEXTURES and name not in schema.group_index:
+            continue
+        found.append(
+            Texture(
+                name=name,
+                url=f"{FIGURE_URL}/{name}.{form}?v={version}",
+                use=use,
+                materials=list(materials),
+                groups=[group for group in groups if group in schema.group_index],
+                sliders=[Rounded(name=slider, step=STEP) for slider in sliders if slider in schema.slider_index],
+                absent={name: absent} if name in WORN_TEXTURES and (absent := _absent(schema, name)) else {},
+            )
+        )
+    return found
 
 
 def _absent(schema: Schema, group: str) -> list[str]:
@@ -202,19 +212,20 @@ def _figure(schema: Schema, version: str, basis: dict[str, Any], camera: dict[st
         )
         for name, (group, meshes) in pieces_of(schema).items()
     ]
-    textures = [
-        texture.model_copy(update={"url": f"{texture.url}?v={version}"}) for texture in textures_of(schema).values()
-    ]
     kept = {name: basis[name] for name in ("formula", "curves", "shares", "products")}
     actions = [name for name in ACTIONS if name in basis["actions"]]
-    return Figure(**kept, actions=actions, camera=Camera(**camera), pieces=pieces, textures=textures)
+    return Figure(
+        **kept, actions=actions, camera=Camera(**camera), pieces=pieces, textures=textures_of(schema, version)
+    )
 
 
 def _slider(slider: Slider, target: dict[str, Any]) -> PublishedSlider:
     low, high = slider.ends or (None, None)
+    # Some labels say what 0 and 1 are: no need to, where `ends` does.
+    label = re.sub(r" \(0 .*\)$", "", slider.label) if slider.ends else slider.label
     return PublishedSlider(
         name=slider.name,
-        label=slider.label,
+        label=label,
         part=slider.part,
         neutral=slider.neutral,
         reach=slider.reach,

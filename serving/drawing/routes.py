@@ -13,10 +13,12 @@ from typing import Any, TypeVar
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
-from serving.drawing.errors import Busy, CannotDraw, NoAnswer
+from serving.drawing.answers import Busy, CannotDraw, NoAnswer
 from serving.drawing.process import Drawing
 from serving.drawing.published import FIGURE_URL, SchemaDocument, Texture
 
+THUMBNAIL = f"{FIGURE_URL}/thumbnails/{{group}}/{{choice}}.jpg"
+PIECE, TEXTURE = f"{FIGURE_URL}/{{name}}.glb", f"{FIGURE_URL}/{{name}}.{{form}}"
 FOR_EVER = "public, max-age=31536000, immutable"
 ASK_AGAIN = "no-cache"
 MEDIA = {"glb": "model/gltf-binary", "jpg": "image/jpeg", "webp": "image/webp"}
@@ -32,9 +34,14 @@ def routes(drawing: Drawing) -> APIRouter:
     async def schema(request: Request) -> Response:
         """All that a client can set, in people's words, and where it finds geometry and pictures."""
         content = (await _got(drawing.published())).model_dump_json().encode()
-        return _respond(request, gzip.compress(content, mtime=0), "application/json", _tag(content), ASK_AGAIN)
+        headers = {"ETag": _tag(content), "Cache-Control": ASK_AGAIN, "Vary": "Accept-Encoding"}
+        if _has(request, headers["ETag"]):
+            return Response(status_code=304, headers=headers)
+        return _unpacked(request, gzip.compress(content, mtime=0), "application/json", headers)
 
-    @router.get(f"{FIGURE_URL}/thumbnails/{{group}}/{{choice}}.jpg", responses=_answers(MEDIA["jpg"]))
+    @router.get(
+        f"{FIGURE_URL}/thumbnails/{{group}}/{{choice}}.jpg", response_class=Response, responses=_answers(MEDIA["jpg"])
+    )
     async def thumbnail(request: Request, group: str, choice: str, v: str | None = VERSION) -> Response:
         """A picture of one choice, 160 pixels wide."""
         document = await _got(drawing.published())
@@ -43,7 +50,7 @@ def routes(drawing: Drawing) -> APIRouter:
             raise HTTPException(404, f"nothing can draw {document.character}")
         return await _kept(request, drawing, "jpg", v, "thumbnail", group=group, choice=choice)
 
-    @router.get(f"{FIGURE_URL}/{{name}}.glb", responses=_answers(MEDIA["glb"]))
+    @router.get(PIECE, response_class=Response, responses=_answers(MEDIA["glb"]))
     async def piece(request: Request, name: str, v: str | None = VERSION) -> Response:
         """Geometry: `head`, or what is worn for a choice (`hair.glb?hair=bob01`), on the template, with the morph
         targets of all sliders. `/v1/schema` says which pieces there are."""
@@ -56,7 +63,9 @@ def routes(drawing: Drawing) -> APIRouter:
             raise HTTPException(404, f"there is no {name} for {choice!r}")
         return await _kept(request, drawing, "glb", v, "piece", name=name, choice=choice)
 
-    @router.get(f"{FIGURE_URL}/{{name}}.{{form}}", responses=_answers(MEDIA["jpg"], MEDIA["webp"]))
+    @router.get(
+        f"{FIGURE_URL}/{{name}}.{{form}}", response_class=Response, responses=_answers(MEDIA["jpg"], MEDIA["webp"])
+    )
     async def texture(request: Request, name: str, form: str, v: str | None = VERSION) -> Response:
         """A picture of a piece's material (`skin.jpg?skin=tone2&beard=full&age=0.25`). `/v1/schema` says which there
         are and what each depends on; what is not given is neutral."""
@@ -106,25 +115,24 @@ async def _kept(request: Request, drawing: Drawing, form: str, v: str | None, dr
     version = (await drawing.published()).version
     if v not in (None, version):
         raise HTTPException(404, "the figure has changed: read /v1/schema again")
-    caching = FOR_EVER if v else ASK_AGAIN
     tag = _tag(repr((version, draw, given)).encode())
-    if _has(request, tag):
-        return _unchanged(tag, caching)
+    headers = {"ETag": tag, "Cache-Control": FOR_EVER if v else ASK_AGAIN}
     compressed = form == "glb"
+    if compressed:
+        headers["Vary"] = "Accept-Encoding"
+    if _has(request, tag):
+        return Response(status_code=304, headers=headers)
     content = await _got(drawing.kept(draw, compressed=compressed, **given))
     if compressed:
-        return _respond(request, content, MEDIA[form], tag, caching)
-    return Response(content, media_type=MEDIA[form], headers={"ETag": tag, "Cache-Control": caching})
+        return _unpacked(request, content, MEDIA[form], headers)
+    return Response(content, media_type=MEDIA[form], headers=headers)
 
 
-def _respond(request: Request, compressed: bytes, media_type: str, tag: str, caching: str) -> Response:
+def _unpacked(request: Request, compressed: bytes, media_type: str, headers: dict[str, str]) -> Response:
     """Bytes that are held compressed, for a client that takes them so or not."""
-    if _has(request, tag):
-        return _unchanged(tag, caching)
-    headers = {"Cache-Control": caching, "Vary": "Accept-Encoding"}
     if "gzip" not in request.headers.get("accept-encoding", ""):
-        return Response(gzip.decompress(compressed), media_type=media_type, headers={**headers, "ETag": tag})
-    headers |= {"Content-Encoding": "gzip", "ETag": _zipped(tag)}
+        return Response(gzip.decompress(compressed), media_type=media_type, headers=headers)
+    headers = {**headers, "Content-Encoding": "gzip", "ETag": _zipped(headers["ETag"])}
     return Response(compressed, media_type=media_type, headers=headers)
 
 
@@ -141,10 +149,6 @@ def _has(request: Request, tag: str) -> bool:
     """Whether the client names the tag of what it has. The comparison is the weak one, as RFC 9110 wants it here."""
     named = [entry.strip().removeprefix("W/") for entry in request.headers.get("if-none-match", "").split(",")]
     return not {tag, _zipped(tag), "*"}.isdisjoint(named)
-
-
-def _unchanged(tag: str, caching: str) -> Response:
-    return Response(status_code=304, headers={"ETag": tag, "Cache-Control": caching})
 
 
 def _form(texture: Texture) -> str:

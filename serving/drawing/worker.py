@@ -12,23 +12,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
 
-from serving.drawing.errors import CannotDraw, Outdated
+from serving.drawing.answers import CannotDraw, Kind, Outdated
 
 COMPRESSION = 6
 log = logging.getLogger(__name__)
-
-
-class Kind(StrEnum):
-    """What an answer's bytes are: what was asked for, or a reason."""
-
-    DRAWN = "drawn"
-    REFUSED = "refused"
-    OUTDATED = "outdated"
-    FAILED = "failed"
 
 
 def main(character: str, embedded: str, device: str) -> int:
@@ -39,10 +29,10 @@ def main(character: str, embedded: str, device: str) -> int:
     logging.basicConfig(stream=sys.stderr)
     from engine.character import CharacterError
     from engine.schema import SchemaError
-    from serving.drawing.artist import Artist
+    from serving.drawing.artist import open_artist
 
     try:
-        artist = Artist(Path(character), Path(embedded), device)
+        artist = open_artist(Path(character), Path(embedded), device)
         _answer(answers, Kind.DRAWN, artist.published().model_dump_json().encode())
     except (CharacterError, SchemaError, OSError) as error:
         _answer(answers, Kind.REFUSED, str(error).encode())

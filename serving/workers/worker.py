@@ -7,6 +7,7 @@ import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from multiprocessing.context import SpawnProcess
 
 from serving.releases import ReleaseBroken
 from serving.workers import process
@@ -28,7 +29,7 @@ class Worker:
         self.schema_md5 = ""
         # One thread that waits for this one process; the event loop goes on.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="worker")
-        self._process: multiprocessing.process.BaseProcess | None = None
+        self._process: SpawnProcess | None = None
 
     @property
     def pid(self) -> int | None:

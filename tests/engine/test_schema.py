@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.schema import Schema, SchemaError
+from engine.schema import Schema, SchemaError, tidied
 
 
 @pytest.fixture
@@ -55,3 +55,38 @@ def test_broken_schema_file_is_named(tmp_path: Path) -> None:
         Schema.load(tmp_path)
     with pytest.raises(SchemaError, match="no schema"):
         Schema.load(tmp_path / "nowhere")
+
+
+# A schema and its md5 from before there were words for people.
+OLD = """
+name: x
+label: X
+phenotypes: [{name: sex, part: body, label: Sex}]
+sliders: [{name: nose_width, part: nose, label: Nose width}]
+groups: [{name: hair, label: Hair, choices: [none, long01], neutral: none}]
+"""
+OLD_MD5 = "94ea591e789c99cad190cc04b010fe52"
+
+
+def test_words_for_people_are_no_part_of_what_parameters_mean(tmp_path: Path, character: Path) -> None:
+    (tmp_path / "schema.yaml").write_text(OLD)
+    assert Schema.md5(tmp_path) == OLD_MD5
+    worded = OLD.replace("label: Nose width", "label: Nose width, ends: [narrow, wide]")
+    worded = worded.replace("label: Sex", "label: Sex, ends: [female, male]")
+    worded = worded.replace("label: Hair,", "label: Hair, part: hair, labels: {long01: Long},")
+    (tmp_path / "schema.yaml").write_text(worded + "parts: {hair: Hair, nose: Nose}\n")
+    schema = Schema.load(tmp_path)
+    assert schema.local[0].ends == ("narrow", "wide") and schema.groups[0].part == "hair"
+    assert Schema.md5(tmp_path) == OLD_MD5
+    (tmp_path / "schema.yaml").write_text(OLD.replace("Nose width", "Width of the nose"))
+    assert Schema.md5(tmp_path) != OLD_MD5
+
+
+def test_a_choice_is_called_by_its_label_or_by_its_tidied_name(tmp_path: Path) -> None:
+    (tmp_path / "schema.yaml").write_text(OLD.replace("label: Hair,", "label: Hair, labels: {none: Bald},"))
+    hair = Schema.load(tmp_path).groups[0]
+    assert [hair.label_of(choice) for choice in hair.choices] == ["Bald", "Long 1"]
+    assert tidied("light_blond") == "Light blond"
+    (tmp_path / "schema.yaml").write_text(OLD.replace("label: Hair,", "label: Hair, labels: {mohawk: Mohawk},"))
+    with pytest.raises(SchemaError, match="mohawk"):
+        Schema.load(tmp_path)

@@ -31,6 +31,8 @@ COMMANDS = (
     "doctor",
     "dagster",
     "start",
+    "serve",
+    "key",
 )
 
 

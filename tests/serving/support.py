@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestration.promotion import packing
+from orchestration.promotion.registry import Registry
+from orchestration.settings import Settings
+from orchestration.tracking import Tracking
 from serving.parts import Place
 from serving.releases import Release, ReleaseBroken, SourceDown
 from stages.inputs import package_folder
@@ -40,6 +43,20 @@ def save(folder: Path, weights: Mapping[str, Path] | None = None, code: Path = p
         pip_requirements=[],
     )
     return folder / "saved"
+
+
+def registered(home: Path, versions: int) -> Registry:
+    """The registry of a home folder, with so many versions, the first in production."""
+    registry = Registry(Tracking.of(Settings(home=home)), "embedded")
+    weights = networks(home / "networks", EMBEDDED)
+    for number in range(versions):
+        packed = home / f"packed-{number}"
+        packed.mkdir()
+        packing.pack(weights, packed)
+        with registry.tracking.run("production_encoder", {}) as tracked:
+            packing.log_model(registry.tracking, tracked.run_id, packed, registry.name)
+    registry.ledger.promote("1", "test", "the first")
+    return registry
 
 
 def deadly(folder: Path) -> Path:

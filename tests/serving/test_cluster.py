@@ -16,16 +16,12 @@ import httpx
 import psutil
 import pytest
 
-from orchestration.promotion import packing
-from orchestration.promotion.registry import Registry
 from orchestration.servers import replicas
-from orchestration.settings import Settings
-from orchestration.tracking import Tracking
 from serving import cluster
 from tests.orchestration.ray_head import ray_head
 from tests.orchestration.servers import free_port
-from tests.serving.support import EMBEDDED, OBAMA
-from tests.untrained import networks
+from tests.serving import support
+from tests.serving.support import OBAMA
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 REPLICAS, COMES_BACK_WITHIN = 2, 90.0
@@ -58,13 +54,7 @@ class Served:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home folder whose registry has a version in production."""
     folder = tmp_path_factory.mktemp("home")
-    registry = Registry(Tracking.of(Settings(home=folder)), "embedded")
-    packed = folder / "packed"
-    packed.mkdir()
-    packing.pack(networks(folder / "networks", EMBEDDED), packed)
-    with registry.tracking.run("production_encoder", {}) as tracked:
-        packing.log_model(registry.tracking, tracked.run_id, packed, registry.name)
-    registry.ledger.promote("1", "test", "the first")
+    support.registered(folder, 1)
     return folder
 
 

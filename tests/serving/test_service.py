@@ -14,14 +14,13 @@ from subprocess import Popen, run
 import httpx
 import pytest
 
-from orchestration.promotion import packing
 from orchestration.promotion.registry import Registry
 from orchestration.settings import REPOSITORY, Settings
 from orchestration.tracking import Tracking
 from serving.keys import Keys
 from tests.orchestration.servers import free_port, running, wait_for
-from tests.serving.support import EMBEDDED, OBAMA
-from tests.untrained import networks
+from tests.serving import support
+from tests.serving.support import OBAMA
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 READY_WITHIN, MOVES_WITHIN = 120.0, 90.0
@@ -56,15 +55,7 @@ class Served:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home folder whose registry has two versions, the first in production."""
     folder = tmp_path_factory.mktemp("home")
-    registry = Registry(Tracking.of(Settings(home=folder)), "embedded")
-    weights = networks(folder / "networks", EMBEDDED)
-    for number in range(2):
-        packed = folder / f"packed-{number}"
-        packed.mkdir()
-        packing.pack(weights, packed)
-        with registry.tracking.run("production_encoder", {}) as tracked:
-            packing.log_model(registry.tracking, tracked.run_id, packed, registry.name)
-    registry.ledger.promote("1", "test", "the first")
+    support.registered(folder, 2)
     return folder
 
 

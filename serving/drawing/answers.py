@@ -1,4 +1,15 @@
-"""What may come instead of a picture."""
+"""What comes of a request to draw: bytes, or one of these exceptions."""
+
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What the bytes are that the drawing process answers with: what was asked for, or a reason."""
+
+    DRAWN = "drawn"
+    REFUSED = "refused"
+    OUTDATED = "outdated"
+    FAILED = "failed"
 
 
 class CannotDraw(Exception):

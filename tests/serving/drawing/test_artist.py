@@ -1,0 +1,168 @@
+"""What a client draws from pieces and textures is what the engine draws."""
+
+import gzip
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine import sampling
+from engine.character import Character
+from engine.renderer import Renderer
+from serving.drawing.answers import CannotDraw
+from serving.drawing.artist import open_artist
+from serving.drawing.embedded import EmbeddedArtist
+from serving.drawing.published import SchemaDocument
+from tests.engine.gltf_reader import Gltf
+from tests.serving.drawing.conftest import CHARACTER, EMBEDDED, ROOT, document
+
+TENTH_OF_A_MILLIMETRE = 1e-4
+ON_THE_WIRE = {"head": 900_000, "hair": 1_000_000, "brows": 50_000, "lashes": 50_000}  # bytes
+
+
+@pytest.fixture(scope="module")
+def artist() -> EmbeddedArtist:
+    return EmbeddedArtist(Character.load(CHARACTER), EMBEDDED, "cpu")
+
+
+@pytest.fixture(scope="module")
+def published(artist: EmbeddedArtist) -> SchemaDocument:
+    return artist.published()
+
+
+def bare(content: bytes) -> Gltf:
+    """A reader of a file without a description."""
+    reader = Gltf.__new__(Gltf)
+    size = int.from_bytes(content[12:16], "little")
+    reader.document, reader.binary = json.loads(content[20 : 20 + size]), content[20 + size + 8 :]
+    return reader
+
+
+def test_pieces_follow_the_sliders_as_the_engine_does(
+    artist: EmbeddedArtist, published: SchemaDocument, renderer: Renderer
+) -> None:
+    """Any slider anywhere, by nothing but the published formula. Pieces are rounded to 8 µm a target."""
+    sliders, choices = sampling.uniform(renderer.schema, 4, np.random.default_rng(5))
+    choices[:, renderer.schema.group_index["hair"]] = renderer.schema.choice("hair", "bob01")
+    figure = published.figure
+    assert figure is not None
+    about: dict[str, Any] = {"sliders": [s.model_dump() for s in published.sliders], **figure.model_dump()}
+    for values, numbers in zip(sliders, choices, strict=True):
+        chosen = {g.name: g.choices[n] for g, n in zip(renderer.schema.groups, numbers, strict=True)}
+        expected, seen = renderer.vertices(values[None], numbers[None])[0], 0
+        for piece in figure.pieces:
+            reader = bare(artist.piece(piece.name, chosen.get(piece.group or "")))
+            assert [mesh["name"] for mesh in reader.document["meshes"]] == piece.meshes
+            reader.about = about
+            influences = reader.influences(dict(zip(renderer.schema.slider_index, values.tolist(), strict=True)))
+            for number, point in reader.shape(influences).items():
+                assert np.linalg.norm(point - expected[number]) < TENTH_OF_A_MILLIMETRE
+                seen += 1
+        assert seen > 5000
+
+
+@pytest.mark.parametrize("piece", ["head", "hair", "brows", "lashes"])
+def test_khronos_validator_finds_nothing_in_a_piece(
+    artist: EmbeddedArtist, published: SchemaDocument, piece: str, tmp_path: Path
+) -> None:
+    content = artist.piece(piece, {"hair": "bob01", "brows": "eyebrow009", "lashes": "lashes04"}.get(piece))
+    (tmp_path / "x.glb").write_bytes(content)
+    command = ["node", str(ROOT / "tests" / "engine" / "validate_gltf.mjs"), str(tmp_path / "x.glb")]
+    report = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+    assert report["issues"]["numErrors"] == 0 and report["issues"]["numWarnings"] == 0, report["issues"]["messages"]
+    assert report["info"]["hasMorphTargets"] and not report["info"]["hasTextures"]
+    assert len(gzip.compress(content)) < ON_THE_WIRE[piece]
+
+
+def test_a_piece_has_the_targets_of_all_sliders_and_of_a_blink(
+    artist: EmbeddedArtist, published: SchemaDocument
+) -> None:
+    meshes = bare(artist.piece("head", None)).document["meshes"]
+    names = {name for mesh in meshes for name in mesh["extras"]["targetNames"]}
+    asked = {target for slider in published.sliders for target in (slider.negative, slider.positive) if target}
+    assert published.figure is not None
+    blinks = {"eyeBlinkLeft", "eyeBlinkRight"}
+    assert asked | blinks <= names <= asked | blinks | set(published.figure.products)
+
+
+def test_textures_depend_on_what_the_schema_says_and_on_nothing_else(
+    artist: EmbeddedArtist, published: SchemaDocument
+) -> None:
+    assert published.figure is not None
+    for texture in published.figure.textures:
+        worn = {group.name: group.choices[-1].name for group in published.groups}
+        still = artist.texture(texture.name, worn, {})
+        for group in published.groups:
+            other = {**worn, group.name: group.choices[1 if group.name == "skin" else 0].name}
+            if other[group.name] in texture.absent.get(group.name, ()):
+                other[group.name] = group.choices[1].name
+            assert (artist.texture(texture.name, other, {}) != still) == (group.name in texture.groups), group.name
+        rounded = {slider.name for slider in texture.sliders}
+        others = {slider.name: 0.9 for slider in published.sliders if slider.name not in rounded}
+        assert artist.texture(texture.name, worn, others) == still
+        for name in rounded:
+            assert artist.texture(texture.name, worn, {name: 0.9}) != still
+
+
+def test_the_skin_is_the_renderers(artist: EmbeddedArtist, renderer: Renderer) -> None:
+    import cv2
+
+    sliders, choices = renderer.schema.neutral_sliders()[None], renderer.schema.neutral_discrete()[None].copy()
+    choices[0, renderer.schema.group_index["beard"]] = renderer.schema.choice("beard", "full")
+    content = np.frombuffer(artist.texture("skin", {"beard": "full"}, {}), np.uint8)
+    sent = np.asarray(cv2.imdecode(content, cv2.IMREAD_COLOR_RGB), int)
+    true = renderer.skin(sliders, choices)
+    painted = true.any(axis=2)
+    assert np.abs(sent - true)[painted].mean() < 4
+
+
+def test_thumbnails_of_one_group_differ(artist: EmbeddedArtist, published: SchemaDocument) -> None:
+    group = next(group for group in published.groups if group.name == "brows")
+    drawn = [artist.thumbnail(group.name, choice.name) for choice in group.choices]
+    assert len(set(drawn)) == len(drawn)
+    assert artist.thumbnail("brows", "eyebrow001") == drawn[0]
+
+
+def test_choices_that_are_a_colour_say_which(published: SchemaDocument) -> None:
+    colours = {g.name: {c.name: c.colour for c in g.choices} for g in published.groups}
+    light = {name: int(colour[1:3], 16) for name, colour in colours["skin"].items() if colour}
+    assert list(light) == sorted(light, key=lambda name: light[name]) and len(light) == 6
+    red, green, blue = (int(str(colours["lips"]["red"])[at : at + 2], 16) for at in (1, 3, 5))
+    assert red > 2 * max(green, blue)
+    assert set(colours["hair"].values()) == {None} and colours["lips"]["natural"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"schema_md5": "0" * 32}, "another schema"),
+        ({"character": "orc"}, "made for orc"),
+        ({"parameters": {}}, "do not fit"),
+        ({"parameters": None}, "not valid"),
+        ({"discrete": {"skin": {"choice": "green"}}}, "do not fit"),
+    ],
+)
+def test_a_document_that_does_not_fit_is_refused_in_words(artist: EmbeddedArtist, change: dict, words: str) -> None:
+    with pytest.raises(CannotDraw, match=words):
+        artist.glb({**document(CHARACTER), **change})
+    with pytest.raises(CannotDraw, match="pixels"):
+        artist.png(document(CHARACTER), 100_000)
+
+
+def test_a_studios_own_character_has_pictures_but_no_geometry(clay: Path) -> None:
+    artist = open_artist(clay, EMBEDDED, "cpu")
+    assert artist.png(document(clay), 64).startswith(b"\x89PNG")
+    assert artist.thumbnail("glaze", "red") != artist.thumbnail("glaze", "dark_blue")
+    for draw in (artist.glb, artist.mhm):
+        with pytest.raises(CannotDraw, match="engine of its own"):
+            draw(document(clay))
+
+
+def test_exported_pairs_alone_draw_nothing(marble_character: Path) -> None:
+    artist = open_artist(marble_character, EMBEDDED, "cpu")
+    assert artist.published().figure is None
+    with pytest.raises(CannotDraw, match="only pairs"):
+        artist.png(document(marble_character), 256)

@@ -1,0 +1,152 @@
+"""The drawing process: in time, in order, and replaced when it dies."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from engine.renderer import Renderer
+from engine.schema import Schema
+from orchestration.export import export
+from orchestration.settings import Settings
+from serving.drawing import Busy, CannotDraw, Drawing, NoAnswer
+from tests.serving.drawing.conftest import CHARACTER, EMBEDDED, ROOT, document
+
+PNG = b"\x89PNG"
+
+
+def drawing_of(character: Path, work: Callable[[Drawing], Awaitable[None]], **limits: float) -> None:
+    """Run some work with a drawing, and see that nothing of it is left."""
+    before = {process.pid for process in psutil.Process().children(recursive=True)}
+
+    async def all_of_it() -> None:
+        async with Drawing(character, EMBEDDED, character.parent / "drawn", **limits) as drawing:  # type: ignore[arg-type]
+            await drawing.published()
+            await work(drawing)
+
+    asyncio.run(all_of_it())
+    assert {process.pid for process in psutil.Process().children(recursive=True)} <= before
+
+
+def test_files_are_those_of_the_command_line(tmp_path: Path, renderer: Renderer) -> None:
+    import cv2
+
+    made = document(CHARACTER, nose_width=0.9, age=0.8)
+    settings = Settings(home=tmp_path, root=ROOT)
+    (exported,) = export(settings, made, "glb", tmp_path / "likeness.glb")
+    export(settings, made, "mhm", tmp_path / "likeness.mhm")
+    drawn: dict[str, bytes] = {}
+
+    async def work() -> None:
+        async with Drawing(CHARACTER, EMBEDDED, tmp_path / "drawn") as drawing:
+            drawn["glb"], drawn["mhm"] = await drawing.glb(made), await drawing.mhm(made)
+            drawn["png"] = await drawing.png(made, 256)
+
+    asyncio.run(work())
+    assert drawn["glb"] == exported.read_bytes()
+    assert drawn["mhm"] == (tmp_path / "likeness.mhm").read_bytes()
+    schema = Schema.load(CHARACTER)
+    sliders, choices = schema.choose(schema.from_document(made["parameters"], made["discrete"])[None])
+    sent = cv2.imdecode(np.frombuffer(drawn["png"], np.uint8), cv2.IMREAD_COLOR_RGB)
+    np.testing.assert_array_equal(sent, renderer.picture(sliders, choices, 256))
+
+
+def test_a_process_that_dies_fails_its_request_and_the_next_one_is_drawn(clay: Path) -> None:
+    async def work(drawing: Drawing) -> None:
+        with pytest.raises(NoAnswer, match="SIGKILL"):
+            await drawing.png(document(clay, burst=1.0), 64)
+        assert (await drawing.png(document(clay), 64)).startswith(PNG)
+
+    drawing_of(clay, work)
+
+
+def test_a_request_that_takes_too_long_is_ended(clay: Path) -> None:
+    async def work(drawing: Drawing) -> None:
+        drawing.timeout, begun = 1.0, time.monotonic()
+        with pytest.raises(NoAnswer, match="within 1 s"):
+            await drawing.png(document(clay, seconds=1.0), 64)
+        assert time.monotonic() - begun < 10
+        drawing.timeout = 30.0
+        assert (await drawing.png(document(clay), 64)).startswith(PNG)
+
+    drawing_of(clay, work)
+
+
+def test_more_than_may_wait_are_told_when_to_come_back(clay: Path) -> None:
+    async def work(drawing: Drawing) -> None:
+        slow = document(clay, seconds=0.005)
+        answers = await asyncio.gather(*(drawing.png(slow, 64) for _ in range(6)), return_exceptions=True)
+        assert sum(isinstance(answer, bytes) for answer in answers) == 3
+        assert {type(answer) for answer in answers[3:]} == {Busy}
+        assert isinstance(answers[-1], Busy) and answers[-1].retry_after >= 1
+        assert drawing.waiting == 0
+
+    drawing_of(clay, work, waiting=3)
+
+
+def test_pictures_for_everybody_do_not_keep_a_character_waiting(clay: Path) -> None:
+    async def work(drawing: Drawing) -> None:
+        done: list[str] = []
+
+        async def draw(name: str, drawn: Awaitable[bytes]) -> None:
+            await drawn
+            done.append(name)
+
+        anybody = [drawing.kept("png", document=document(clay, seconds=0.001), size=64 + n) for n in range(20)]
+        character = drawing.png(document(clay), 64)
+        await asyncio.gather(*(draw("anybody", one) for one in anybody), draw("character", character))
+        assert done.index("character") <= 2
+
+    drawing_of(clay, work, waiting=3)
+
+
+def test_who_gives_up_while_waiting_costs_nothing(clay: Path) -> None:
+    async def work(drawing: Drawing) -> None:
+        first = asyncio.create_task(drawing.png(document(clay, seconds=0.01), 64))
+        await asyncio.sleep(0.1)
+        second = asyncio.create_task(drawing.png(document(clay, burst=1.0), 64))
+        await asyncio.sleep(0.1)
+        second.cancel()
+        assert (await first).startswith(PNG)
+        assert (await drawing.png(document(clay), 64)).startswith(PNG), "the second was never drawn"
+
+    drawing_of(clay, work)
+
+
+def test_refusals_are_in_words_and_leave_the_process_as_it_is(clay: Path) -> None:
+    async def work(drawing: Drawing) -> None:
+        process = drawing._process
+        with pytest.raises(CannotDraw, match="another schema"):
+            await drawing.png({**document(clay), "schema_md5": "0" * 32}, 64)
+        with pytest.raises(CannotDraw, match="engine of its own"):
+            await drawing.glb(document(clay))
+        assert drawing._process is process and drawing.forms == ("png",)
+
+    drawing_of(clay, work)
+
+
+def test_a_schema_that_changed_is_loaded_when_a_character_of_it_comes(clay: Path) -> None:
+    async def work(drawing: Drawing) -> None:
+        schema = clay / "schema.yaml"
+        schema.write_text(schema.read_text().replace("[red, dark_blue]", "[red, dark_blue, green]"))
+        assert (await drawing.png(document(clay), 64)).startswith(PNG)
+        assert len((await drawing.published()).groups[0].choices) == 3
+
+    drawing_of(clay, work)
+
+
+def test_an_engine_that_cannot_be_loaded_is_told_of_without_a_path(clay: Path) -> None:
+    async def work() -> None:
+        async with Drawing(clay, EMBEDDED, clay.parent / "drawn") as drawing:
+            with pytest.raises(CannotDraw, match="cannot be loaded") as refused:
+                await drawing.published()
+            assert str(clay) not in str(refused.value)
+            with pytest.raises(CannotDraw, match="cannot be loaded"):
+                await drawing.png(document(clay), 64)
+
+    (clay / "studio.py").write_text("import nowhere_to_be_found")
+    asyncio.run(work())
