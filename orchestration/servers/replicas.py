@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from orchestration.promotion.moves import PRODUCTION
+from orchestration.settings import Settings
 from serving import cluster
+from serving.configuration import Service
+from serving.releases import SourceDown
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -28,24 +31,23 @@ class Order(cluster.Scale, frozen=True):
     host: str = ALL
     """Interface of Ray's proxies: on any but this machine's own address there must be API keys."""
 
+    def service(self) -> Service:
+        """One replica's settings, on the machine that it is asked on."""
+        return cluster.sized(Service(), self)
+
 
 # Ray reads the annotation and makes an Order of its JSON: it must not be a string.
 def application(order: Order) -> "Application":
     """What Ray Serve runs. It is called on one of the cluster's machines."""
-    from serving.configuration import Service
-
-    service = cluster.sized(Service(), order)
-    return cluster.application(partial(_build, order), service, order)
+    return cluster.application(partial(_build, order), order.service(), order)
 
 
 def _build(order: Order) -> "FastAPI":
     """One replica's application, on its machine."""
     from orchestration.commands.serve import keys_for, place, source
-    from orchestration.settings import Settings
     from serving.app import build
-    from serving.configuration import Service
 
-    settings, service = Settings(), cluster.sized(Service(), order)
+    settings, service = Settings(), order.service()
     return build(service, source(settings, order.alias), place(settings), keys_for(order.host, service, settings))
 
 
@@ -54,6 +56,16 @@ def deploy(address: str, order: Order, port: int, report: Callable[[str], None])
 
     `report` hears how far it is. Returns where it answers. Raises ClusterError.
     """
+    from orchestration.commands.serve import keys_for, source
+
+    settings = Settings()
+    keys_for(order.host, order.service(), settings)
+    try:
+        release = source(settings, order.alias).current()
+    except SourceDown as error:
+        raise cluster.ClusterError(str(error)) from error
+    if release is None:
+        raise cluster.ClusterError(f"no model is in {order.alias} yet, which replicas would wait for: `likeness run`")
     return cluster.deploy(address, HERE, order.model_dump(), environment(os.environ), order.host, port, report)
 
 

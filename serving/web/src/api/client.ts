@@ -1,0 +1,137 @@
+/** The service over HTTP: its answers as types, its refusals as errors. */
+
+import type { components } from "../api";
+import type { Difference } from "../edit/settings";
+import type { Schema } from "./schema";
+
+export type Character = components["schemas"]["Character"];
+export type Problem = components["schemas"]["Problem"];
+export type Remark = components["schemas"]["Remark"];
+
+/** The service said no, in a problem document (RFC 9457). */
+export class Refused extends Error {
+  override readonly name = "Refused";
+
+  constructor(
+    readonly status: number,
+    readonly problem: Partial<Problem>,
+    /** Seconds after which the same may succeed; null where the service does not say. */
+    readonly retryAfter: number | null,
+  ) {
+    super(problem.detail ?? problem.title ?? `the service answered with ${status}`);
+  }
+
+  /** The last word of the problem's type: `no-face` of `/problems/no-face`. */
+  get kind(): string {
+    return this.problem.type?.split("/").pop() ?? "";
+  }
+}
+
+/** No answer at all. */
+export class Unreachable extends Error {
+  override readonly name = "Unreachable";
+}
+
+const KEY = "likeness.key";
+
+export class Client {
+  /** Asks for a key when the service wants one; null: the person gave none. */
+  askForKey: (wrong: boolean) => Promise<string | null> = () => Promise.resolve(null);
+
+  schema(): Promise<Schema> {
+    return this.json("/v1/schema");
+  }
+
+  create(photo: Blob, name: string, signal: AbortSignal): Promise<Character> {
+    const form = new FormData();
+    form.append("photo", photo, name);
+    form.append("aligned", "true");
+    return this.json("/v1/characters", { method: "POST", body: form, signal });
+  }
+
+  character(id: string): Promise<Character> {
+    return this.json(`/v1/characters/${encodeURIComponent(id)}`);
+  }
+
+  edit(id: string, edit: Difference): Promise<Character> {
+    const body = JSON.stringify(edit);
+    const headers = { "Content-Type": "application/json" };
+    // The last edit is sent even when the page is being closed.
+    return this.json(`/v1/characters/${encodeURIComponent(id)}`, { method: "PATCH", body, headers, keepalive: true });
+  }
+
+  async erase(id: string): Promise<void> {
+    await this.ask(`/v1/characters/${encodeURIComponent(id)}`, { method: "DELETE" });
+  }
+
+  async file(address: string): Promise<Blob> {
+    return (await this.ask(address)).blob();
+  }
+
+  private async json<T>(address: string, request: RequestInit = {}): Promise<T> {
+    return (await (await this.ask(address, request)).json()) as T;
+  }
+
+  private async ask(address: string, request: RequestInit = {}): Promise<Response> {
+    for (;;) {
+      const key = sessionStorage.getItem(KEY);
+      const answer = await sent(address, key === null ? request : withKey(request, key));
+      if (answer.ok) return answer;
+      if (answer.status !== 401) throw await refusal(answer);
+      const given = await this.askForKey(key !== null);
+      if (given === null) throw await refusal(answer);
+      sessionStorage.setItem(KEY, given);
+    }
+  }
+}
+
+async function sent(address: string, request: RequestInit): Promise<Response> {
+  try {
+    return await fetch(address, request);
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    throw new Unreachable("the service does not answer", { cause: error });
+  }
+}
+
+function withKey(request: RequestInit, key: string): RequestInit {
+  return { ...request, headers: { ...request.headers, Authorization: `Bearer ${key}` } };
+}
+
+async function refusal(answer: Response): Promise<Refused> {
+  const seconds = Number.parseFloat(answer.headers.get("Retry-After") ?? "");
+  const problem = await answer.json().catch(() => ({}));
+  return new Refused(answer.status, problem as Partial<Problem>, Number.isFinite(seconds) ? seconds : null);
+}
+
+const PATIENCE = 8;
+
+/**
+ * Ask again when the service is busy (429, 503 with Retry-After), after as long as it says.
+ *
+ * @param waiting told every second how many are left until the next try.
+ */
+export async function patiently<T>(ask: () => Promise<T>, waiting: (seconds: number) => void, signal: AbortSignal): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!(error instanceof Refused) || error.retryAfter === null || tries === PATIENCE) throw error;
+      if (error.status !== 429 && error.status !== 503) throw error;
+      for (let left = Math.max(1, Math.ceil(error.retryAfter)); left > 0; left--) {
+        waiting(left);
+        await pause(1000, signal);
+      }
+    }
+  }
+}
+
+function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, milliseconds);
+    signal.addEventListener("abort", () => {
+      clearTimeout(timer);
+      reject(new DOMException("given up", "AbortError"));
+    });
+  });
+}

@@ -1,0 +1,81 @@
+/** What went wrong, or could be better, in words for the person before the screen. */
+
+import { Refused, Unreachable, type Remark } from "./client";
+
+export interface Advice {
+  title: string;
+  advice: string;
+  /** Whether the same again may work; otherwise another photo is needed. */
+  again: boolean;
+}
+
+const OTHER_PHOTO = "JPEG, PNG, WebP and HEIC work. If it is one of these, it may be damaged: save it again, or take another.";
+
+// By the last word of the problem's type (serving/problems.py).
+const BY_KIND: Readonly<Record<string, Advice>> = {
+  "no-face": {
+    title: "No face found",
+    advice: "Use a photo in which the whole face is seen from the front, well lit and not too small.",
+    again: false,
+  },
+  "not-an-image": { title: "This file is not a picture", advice: OTHER_PHOTO, again: false },
+  "bad-photo": { title: "This photo cannot be read", advice: OTHER_PHOTO, again: false },
+  "too-large": { title: "The photo is too large", advice: "Use a smaller version: 2000 pixels a side are plenty.", again: false },
+  "no-key": { title: "An access key is needed", advice: "Ask whoever runs this service for one, then try again.", again: true },
+  "unknown-character": {
+    title: "This character is gone",
+    advice: "Characters are kept for a few days only. Use the photo again to make a new one.",
+    again: false,
+  },
+  "cannot-draw": {
+    title: "The character creator has changed",
+    advice: "This character was made with an older one. Use the photo again to make it anew.",
+    again: false,
+  },
+  busy: { title: "Many people are here right now", advice: "Wait a moment, then try again.", again: true },
+  timeout: { title: "It took too long", advice: "The service is very busy. Try again in a moment.", again: true },
+  "no-model": { title: "The service is still starting", advice: "Try again in a moment.", again: true },
+  "no-storage": { title: "The service cannot store anything now", advice: "Tell whoever runs it, and try again later.", again: true },
+  "model-died": { title: "This photo was too much for us", advice: "Use another one.", again: false },
+};
+
+// For what stands between this page and the service, and has no type.
+const BY_STATUS: Readonly<Record<number, Advice>> = {
+  408: { title: "The upload took too long", advice: "Check your connection and try again, or use a smaller photo.", again: true },
+  413: BY_KIND["too-large"]!,
+  429: BY_KIND["busy"]!,
+  502: { title: "The service is away for a moment", advice: "Try again shortly.", again: true },
+  503: BY_KIND["no-model"]!,
+  504: BY_KIND["timeout"]!,
+};
+
+const UNKNOWN: Advice = {
+  title: "Something went wrong on our side",
+  advice: "Try again. If it happens once more, tell whoever runs this service.",
+  again: true,
+};
+
+/** What to tell of an error. What the service says itself is kept where it adds something. */
+export function adviceFor(error: unknown): Advice {
+  if (error instanceof Unreachable) {
+    return { title: "The service cannot be reached", advice: "Check your connection. Nothing you changed is lost; try again.", again: true };
+  }
+  if (!(error instanceof Refused)) return UNKNOWN;
+  return BY_KIND[error.kind] ?? BY_STATUS[error.status] ?? { ...UNKNOWN, title: error.problem.title ?? UNKNOWN.title };
+}
+
+const REMARKS: Readonly<Record<string, string>> = {
+  several_faces: "There are several faces; we took the largest. Crop the photo if it should be another.",
+  side_view: "The head is turned to the side. A photo from the front shows more of the face.",
+  tilted: "The head is tilted up or down. Level with the camera works best.",
+  small_face: "The face is small in this photo. Coming closer gives more detail.",
+  blurred: "The photo is a little blurred, so fine details may be off.",
+  dark: "It is rather dark. Light from the front helps.",
+  overexposed: "It is very bright, so some of the face is washed out.",
+};
+
+/** A kind word on what may make the character less alike. */
+export function kindly(remark: Remark): string {
+  const words = REMARKS[remark.code];
+  return words ?? `${remark.text.charAt(0).toUpperCase()}${remark.text.slice(1)}.`;
+}

@@ -1,0 +1,66 @@
+/** Keeps the service's copy of a character as the person sees it, a moment after each edit. */
+
+import type { Difference, Settings } from "./settings";
+import { difference, same } from "./settings";
+
+export type SaveState = "saved" | "waiting" | "saving" | "failed";
+
+const DELAY = 900;
+
+export class Saver {
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private running: Promise<void> | null = null;
+  private wanted: Settings;
+
+  /**
+   * @param saved what the service has.
+   * @param send gives the service new values.
+   * @param tell called with every change of state; the error where sending failed.
+   */
+  constructor(
+    private saved: Settings,
+    private readonly send: (edit: Difference) => Promise<unknown>,
+    private readonly tell: (state: SaveState, error?: unknown) => void,
+  ) {
+    this.wanted = saved;
+  }
+
+  /** These settings are to be saved soon. */
+  want(settings: Settings): void {
+    this.wanted = settings;
+    if (same(this.saved, settings) && this.running === null) {
+      clearTimeout(this.timer);
+      this.tell("saved");
+      return;
+    }
+    this.tell("waiting");
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => void this.flush().catch(() => undefined), DELAY);
+  }
+
+  /** Save now what is wanted. Throws what the service answered when that failed. */
+  async flush(): Promise<void> {
+    clearTimeout(this.timer);
+    while (this.running !== null) await this.running.catch(() => undefined);
+    if (same(this.saved, this.wanted)) return;
+    this.running = this.save(this.wanted);
+    try {
+      await this.running;
+    } finally {
+      this.running = null;
+    }
+    if (!same(this.saved, this.wanted)) await this.flush();
+  }
+
+  private async save(settings: Settings): Promise<void> {
+    this.tell("saving");
+    try {
+      await this.send(difference(this.saved, settings));
+    } catch (error) {
+      this.tell("failed", error);
+      throw error;
+    }
+    this.saved = settings;
+    this.tell("saved");
+  }
+}

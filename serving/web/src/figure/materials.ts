@@ -1,0 +1,147 @@
+/** Surfaces as three.js materials: skin that lets light through, wet eyes, strands; or all of it plaster. */
+
+import {
+  Color,
+  DoubleSide,
+  FrontSide,
+  LessDepth,
+  MeshPhysicalMaterial,
+  NoColorSpace,
+  ShaderChunk,
+  SRGBColorSpace,
+  Vector2,
+  type Texture,
+  type WebGLProgramParametersWithUniforms,
+} from "three";
+
+import type { Surface } from "./glb";
+
+/**
+ * Light that enters skin comes out nearby, red farthest: red reaches past the line where light ends. The same three
+ * numbers as in the engine's own shading (engine/kernels/shade.py).
+ */
+const DIFFUSE = "reflectedLight.directDiffuse += irradiance *";
+const SKIN_DIFFUSE = `
+	vec3 reach = vec3( 0.28, 0.12, 0.08 );
+	vec3 through = max( dot( geometryNormal, directLight.direction ) + reach, 0.0 ) / ( 1.0 + reach );
+	reflectedLight.directDiffuse += through * directLight.color *`;
+
+/** The neck fades out above where the mesh ends, metres below the eyes and to the sides. */
+const FADE = `
+	float below = 1.0 - smoothstep( -0.125, -0.090, vAt.y );
+	diffuseColor.a *= smoothstep( -0.172, -0.122, vAt.y ) * ( 1.0 - below * smoothstep( 0.060, 0.126, abs( vAt.x ) ) );
+	#include <opaque_fragment>`;
+
+const PLASTER = new Color(0xd9d5cc);
+
+/** @param plaster the material of a head that is nobody's yet. */
+export function materialFor(surface: Surface, plaster: boolean): MeshPhysicalMaterial {
+  const material = new MeshPhysicalMaterial({
+    name: surface.name,
+    color: new Color(...surface.colour),
+    roughness: surface.roughness,
+    metalness: 0,
+    side: surface.doubleSided ? DoubleSide : FrontSide,
+  });
+  if (surface.alpha === "MASK") material.alphaTest = surface.alphaCutoff;
+  if (surface.alpha === "BLEND") {
+    material.transparent = true;
+    material.depthWrite = false;
+  }
+  REFINEMENTS[surface.name]?.(material);
+  if (plaster) turnToPlaster(material);
+  return material;
+}
+
+const REFINEMENTS: Readonly<Record<string, (material: MeshPhysicalMaterial) => void>> = {
+  skin: (material) => {
+    material.specularIntensity = 0.6;
+    material.normalScale = new Vector2(0.9, -0.9);
+    material.transparent = true;
+    material.onBeforeCompile = (shader) => {
+      fade(shader);
+      const lit = ShaderChunk.lights_physical_pars_fragment.replace(DIFFUSE, SKIN_DIFFUSE);
+      shader.fragmentShader = shader.fragmentShader.replace("#include <lights_physical_pars_fragment>", lit);
+    };
+    material.customProgramCacheKey = () => "skin";
+  },
+  eyes: (material) => {
+    material.clearcoat = 0.5;
+    material.clearcoatRoughness = 0.06;
+    material.roughness = 0.5;
+    material.specularIntensity = 0.2;
+  },
+  // Little light reaches the inside of a mouth, and nothing here works out how little.
+  mouth: (material) => {
+    material.specularIntensity = 0.05;
+    material.color.multiplyScalar(0.5);
+  },
+  teeth: (material) => {
+    material.specularIntensity = 0.1;
+    material.color.multiplyScalar(0.5);
+  },
+  hair: (material) => {
+    material.alphaTest = DENSE;
+    // The samples of the antialiasing smooth the edges of the cards; blended as well, they keep the colour behind them.
+    material.alphaToCoverage = true;
+    material.transparent = true;
+    silken(material);
+  },
+};
+
+/** Hair is drawn twice: where it is dense, and then its thin ends over all else. This opacity parts the two. */
+const DENSE = 0.6;
+
+/** The material of the thin ends of hair; null for what has none. */
+export function thinEndsFor(surface: Surface): MeshPhysicalMaterial | null {
+  if (surface.name !== "hair") return null;
+  const material = new MeshPhysicalMaterial({
+    name: surface.name,
+    roughness: surface.roughness,
+    metalness: 0,
+    side: DoubleSide,
+    transparent: true,
+    depthWrite: false,
+    depthFunc: LessDepth,
+    alphaTest: 0.03,
+  });
+  silken(material);
+  return material;
+}
+
+function silken(material: MeshPhysicalMaterial): void {
+  material.specularIntensity = 0.45;
+  material.anisotropy = 0.5;
+  material.anisotropyRotation = Math.PI / 2;
+}
+
+function turnToPlaster(material: MeshPhysicalMaterial): void {
+  material.color.copy(PLASTER);
+  material.roughness = 0.85;
+  material.clearcoat = 0;
+  material.specularIntensity = 0.25;
+  material.alphaTest = 0;
+  if (material.name === "skin") {
+    material.onBeforeCompile = fade;
+    material.customProgramCacheKey = () => "plaster";
+  }
+  if (material.name === "mouth") material.color.multiplyScalar(0.35);
+}
+
+function fade(shader: WebGLProgramParametersWithUniforms): void {
+  shader.vertexShader = shader.vertexShader
+    .replace("#include <common>", "#include <common>\nvarying vec3 vAt;")
+    .replace("#include <begin_vertex>", "#include <begin_vertex>\nvAt = position;");
+  shader.fragmentShader = shader.fragmentShader
+    .replace("#include <common>", "#include <common>\nvarying vec3 vAt;")
+    .replace("#include <opaque_fragment>", FADE);
+}
+
+/** Put a picture on a material, or take it off. */
+export function applyPicture(material: MeshPhysicalMaterial, use: "base_colour" | "normals", texture: Texture | null): void {
+  const slot = use === "normals" ? "normalMap" : "map";
+  if (texture !== null) texture.colorSpace = use === "normals" ? NoColorSpace : SRGBColorSpace;
+  const appeared = (material[slot] === null) !== (texture === null);
+  material[slot] = texture;
+  if (appeared) material.needsUpdate = true;
+}

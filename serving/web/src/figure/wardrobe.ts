@@ -1,0 +1,228 @@
+/** The head as three.js draws it: fetches what the settings need, shapes it, and lets go of what they no longer need. */
+
+import {
+  BufferAttribute,
+  BufferGeometry,
+  DynamicDrawUsage,
+  Group,
+  LinearFilter,
+  LinearMipmapLinearFilter,
+  Mesh,
+  Texture,
+  type MeshPhysicalMaterial,
+} from "three";
+
+import { figureFile } from "../api/figure";
+import type { DrawableSchema, Picture, Piece } from "../api/schema";
+import type { Settings } from "../edit/settings";
+import { pictureAddress, pieceAddress } from "./addresses";
+import { targetWeights, type Basis } from "./formula";
+import { readGlb, type Mesh as Glb } from "./glb";
+import { applyPicture, materialFor, thinEndsFor } from "./materials";
+import { MorphedMesh, SharedNormals } from "./morphs";
+
+/** What is transparent is drawn after what it lies over. The skin is, where the neck ends. */
+const ORDER: Readonly<Record<string, number>> = { lashes: 1, brows: 1, hair: 2 };
+const THIN_ENDS = 3;
+
+type Drawn = Mesh<BufferGeometry, MeshPhysicalMaterial>;
+
+/** What one address gave: meshes that share points, and how three.js has them. */
+interface Worn {
+  shapes: { shape: MorphedMesh; mesh: Drawn; ends: Drawn | null }[];
+  normals: SharedNormals;
+}
+
+export class Wardrobe {
+  /** What to put into the scene. */
+  readonly root = new Group();
+  private readonly basis: Basis;
+  private readonly worn = new Map<Piece, { address: string | null; worn: Worn | null }>();
+  private readonly pictures = new Map<Picture, { address: string | null; texture: Texture | null }>();
+  private weights = new Map<string, number>();
+  /** Closed eyes, 0 to 1. */
+  private blink = 0;
+  private plaster = true;
+
+  /**
+   * @param changed called whenever there is something new to draw.
+   */
+  constructor(
+    private readonly schema: DrawableSchema,
+    private readonly changed: () => void,
+    private readonly anisotropy: number,
+  ) {
+    this.basis = { ...schema.figure, curves: schema.figure.curves as Basis["curves"], sliders: schema.sliders };
+  }
+
+  /** Shape the head by the sliders, at once. */
+  pose(settings: Settings): void {
+    this.weights = targetWeights(this.basis, settings.parameters);
+    this.shape();
+  }
+
+  /**
+   * Fetch what the settings need, and put it on as it comes. Resolves when all of it is worn.
+   *
+   * @param plaster the bare head, like a cast: it needs no pictures and wears nothing.
+   */
+  async fetch(settings: Settings, plaster: boolean): Promise<void> {
+    const { pieces, textures } = this.schema.figure;
+    const coloured = Promise.all(textures.map((picture) => this.wearPicture(picture, plaster ? null : pictureAddress(picture, settings))));
+    if (this.plaster && !plaster) await coloured;
+    this.paint(plaster);
+    const worn = pieces.map((piece) => this.wearPiece(piece, plaster && piece.group !== null ? null : pieceAddress(piece, settings)));
+    await Promise.all([coloured, ...worn]);
+  }
+
+  close(eyes: number): void {
+    this.blink = eyes;
+    this.shape();
+  }
+
+  dispose(): void {
+    for (const { worn } of this.worn.values()) this.takeOff(worn);
+    for (const { texture } of this.pictures.values()) texture?.dispose();
+    this.worn.clear();
+    this.pictures.clear();
+  }
+
+  private shape(): void {
+    const weights = this.weights.set("eyeBlinkLeft", this.blink).set("eyeBlinkRight", this.blink);
+    for (const { worn } of this.worn.values()) if (worn !== null) shape(worn, weights);
+    this.changed();
+  }
+
+  /** From plaster to skin and back. */
+  private paint(plaster: boolean): void {
+    if (this.plaster === plaster) return;
+    this.plaster = plaster;
+    for (const { worn } of this.worn.values()) {
+      for (const { shape, mesh } of worn?.shapes ?? []) {
+        mesh.material.dispose();
+        mesh.material = this.dressed(materialFor(shape.mesh.surface, plaster));
+      }
+    }
+    this.changed();
+  }
+
+  private dressed(material: MeshPhysicalMaterial): MeshPhysicalMaterial {
+    if (this.plaster) return material;
+    for (const [picture, { texture }] of this.pictures) {
+      if (picture.materials.includes(material.name)) applyPicture(material, picture.use, texture);
+    }
+    return material;
+  }
+
+  private async wearPiece(piece: Piece, address: string | null): Promise<void> {
+    const before = this.worn.get(piece);
+    if (before?.address === address) return;
+    this.worn.set(piece, { address, worn: before?.worn ?? null });
+    const meshes = address === null ? [] : await meshesAt(address).catch((error: unknown) => {
+      // Asked for again by the next settings, unless others have come since.
+      if (this.worn.get(piece)?.address === address) this.worn.set(piece, before ?? { address: null, worn: null });
+      throw error;
+    });
+    // The person may have chosen something else while this came.
+    const now = this.worn.get(piece);
+    if (now?.address !== address) return;
+    this.takeOff(now.worn);
+    const worn = this.putOn(meshes.map((mesh) => new MorphedMesh(mesh)));
+    this.worn.set(piece, { address, worn });
+    shape(worn, this.weights, true);
+    this.changed();
+  }
+
+  private putOn(shapes: MorphedMesh[]): Worn {
+    const worn: Worn = { shapes: [], normals: new SharedNormals(shapes) };
+    for (const shape of shapes) {
+      const { surface, name } = shape.mesh;
+      const geometry = geometryOf(shape);
+      const mesh = new Mesh(geometry, this.dressed(materialFor(surface, this.plaster)));
+      mesh.name = name;
+      mesh.castShadow = surface.alpha !== "BLEND";
+      mesh.receiveShadow = surface.alpha !== "BLEND";
+      // A head fills the view; its bounds would have to follow every slider.
+      mesh.frustumCulled = false;
+      mesh.renderOrder = ORDER[surface.name] ?? 0;
+      this.root.add(mesh);
+      const thin = thinEndsFor(surface);
+      const ends = thin === null ? null : new Mesh(geometry, this.dressed(thin));
+      if (ends !== null) {
+        Object.assign(ends, { frustumCulled: false, receiveShadow: true, renderOrder: THIN_ENDS });
+        this.root.add(ends);
+      }
+      worn.shapes.push({ shape, mesh, ends });
+    }
+    return worn;
+  }
+
+  private takeOff(worn: Worn | null): void {
+    for (const { mesh, ends } of worn?.shapes ?? []) {
+      this.root.remove(mesh);
+      mesh.geometry.dispose();
+      mesh.material.dispose();
+      if (ends === null) continue;
+      this.root.remove(ends);
+      ends.material.dispose();
+    }
+  }
+
+  private async wearPicture(picture: Picture, address: string | null): Promise<void> {
+    const before = this.pictures.get(picture);
+    if (before?.address === address) return;
+    this.pictures.set(picture, { address, texture: before?.texture ?? null });
+    const texture = address === null ? null : await this.texture(address).catch((error: unknown) => {
+      if (this.pictures.get(picture)?.address === address) this.pictures.set(picture, before ?? { address: null, texture: null });
+      throw error;
+    });
+    const now = this.pictures.get(picture);
+    if (now?.address !== address) {
+      texture?.dispose();
+      return;
+    }
+    this.pictures.set(picture, { address, texture });
+    for (const { worn } of this.worn.values()) {
+      for (const { mesh, ends } of worn?.shapes ?? []) {
+        if (this.plaster || !picture.materials.includes(mesh.material.name)) continue;
+        applyPicture(mesh.material, picture.use, texture);
+        if (ends !== null) applyPicture(ends.material, picture.use, texture);
+      }
+    }
+    now.texture?.dispose();
+    this.changed();
+  }
+
+  private async texture(address: string): Promise<Texture> {
+    const picture = await (await figureFile(address)).blob();
+    const texture = new Texture(await createImageBitmap(picture, { premultiplyAlpha: "none", colorSpaceConversion: "none" }));
+    texture.flipY = false;
+    texture.minFilter = LinearMipmapLinearFilter;
+    texture.magFilter = LinearFilter;
+    texture.anisotropy = this.anisotropy;
+    texture.needsUpdate = true;
+    return texture;
+  }
+}
+
+function geometryOf({ mesh: { uvs, triangles }, positions, normals }: MorphedMesh): BufferGeometry {
+  const geometry = new BufferGeometry();
+  geometry.setAttribute("position", new BufferAttribute(positions, 3).setUsage(DynamicDrawUsage));
+  geometry.setAttribute("normal", new BufferAttribute(normals, 3).setUsage(DynamicDrawUsage));
+  if (uvs.length > 0) geometry.setAttribute("uv", new BufferAttribute(uvs, 2));
+  return geometry.setIndex(new BufferAttribute(triangles, 1));
+}
+
+function shape(worn: Worn, weights: ReadonlyMap<string, number>, fresh = false): void {
+  const moved = worn.shapes.filter(({ shape }) => shape.follow(weights));
+  if (moved.length === 0 && !fresh) return;
+  worn.normals.update();
+  for (const { mesh } of worn.shapes) {
+    mesh.geometry.getAttribute("position").needsUpdate = true;
+    mesh.geometry.getAttribute("normal").needsUpdate = true;
+  }
+}
+
+async function meshesAt(address: string): Promise<Glb[]> {
+  return readGlb(await (await figureFile(address)).arrayBuffer());
+}

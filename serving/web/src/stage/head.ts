@@ -1,0 +1,110 @@
+/** The head on its stage: follows settings at once, and becomes another person smoothly. */
+
+import type { DrawableSchema } from "../api/schema";
+import type { Settings } from "../edit/settings";
+import { Wardrobe } from "../figure/wardrobe";
+import type { View } from "../ui/compare";
+import { photoSquare } from "./framing";
+import { Stage } from "./stage";
+
+const BECOMES_SECONDS = 1.1;
+/** Pictures that follow a slider are fetched once it rests for so long, in milliseconds. */
+const RESTS = 140;
+const BLINKS_EVERY = 4.2;
+const BLINK_SECONDS = 0.22;
+
+export interface HeadEvents {
+  /** The graphics card was taken away, or is back. */
+  lost: (isLost: boolean) => void;
+  /** Some of the head could not be fetched. */
+  failed: (error: unknown) => void;
+}
+
+export class Head {
+  readonly stage: Stage;
+  private readonly wardrobe: Wardrobe;
+  private shown: Settings;
+  private plaster = true;
+  private resting: ReturnType<typeof setTimeout> | undefined;
+
+  /** @throws Error where the browser has no WebGL. */
+  constructor(
+    private readonly container: HTMLElement,
+    schema: DrawableSchema,
+    settings: Settings,
+    private readonly events: HeadEvents,
+  ) {
+    this.stage = new Stage(container, schema.figure.camera, events.lost);
+    this.wardrobe = new Wardrobe(schema, () => this.stage.invalidate(), this.stage.anisotropy);
+    this.stage.add(this.wardrobe.root);
+    this.stage.turned = (seconds) => this.wardrobe.close(closedEyes(seconds));
+    this.shown = settings;
+  }
+
+  /** Fetch and put on what was given to begin with. */
+  async begin(): Promise<void> {
+    await this.wear(this.shown);
+    this.stage.turn();
+  }
+
+  /** Show these settings now. */
+  show(settings: Settings): void {
+    this.stage.stopTurning();
+    const choosing = Object.entries(settings.discrete).some(([group, choice]) => this.shown.discrete[group] !== choice);
+    this.shown = settings;
+    this.wardrobe.close(0);
+    this.wardrobe.pose(settings);
+    this.plaster = false;
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => void this.wear(settings), choosing ? 0 : RESTS);
+  }
+
+  /**
+   * Turn into another person before the eyes of the one who gave the photo.
+   *
+   * @param plaster a head that is nobody's.
+   */
+  become(settings: Settings, plaster = false): void {
+    this.plaster = plaster;
+    clearTimeout(this.resting);
+    const before = this.shown.parameters;
+    this.shown = settings;
+    void this.wear(settings, false);
+    this.stage.animate(BECOMES_SECONDS, (share) => {
+      const eased = share * share * (3 - 2 * share);
+      const between = Object.entries(settings.parameters).map(([name, value]) => {
+        const from = before[name] ?? value;
+        return [name, from + (value - from) * eased] as const;
+      });
+      // Whoever moves a slider meanwhile sees that instead.
+      if (this.shown === settings) this.wardrobe.pose({ ...settings, parameters: Object.fromEntries(between) });
+    });
+    this.stage.turn();
+  }
+
+  compare(view: View): void {
+    this.stage.turnable = view === "head" || view === "beside";
+    this.stage.front(view !== "head", true);
+  }
+
+  /** The side of the square that the photo is laid over, pixels. */
+  get square(): number {
+    return photoSquare(this.container.clientWidth, this.container.clientHeight);
+  }
+
+  private async wear(settings: Settings, posed = true): Promise<void> {
+    try {
+      if (posed) this.wardrobe.pose(settings);
+      await this.wardrobe.fetch(settings, this.plaster);
+    } catch (error) {
+      this.events.failed(error);
+    }
+  }
+}
+
+/** How far the eyes are closed after some seconds of standing there. */
+export function closedEyes(seconds: number): number {
+  const since = seconds % BLINKS_EVERY;
+  const share = (since - (BLINKS_EVERY - BLINK_SECONDS)) / BLINK_SECONDS;
+  return share < 0 ? 0 : Math.sin(share * Math.PI) ** 2;
+}

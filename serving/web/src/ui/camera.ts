@@ -1,0 +1,63 @@
+/** A photo from the camera, in a dialog with an oval that says where the face should be. */
+
+import { element, icon } from "./dom";
+
+export const hasCamera = (): boolean => Boolean(navigator.mediaDevices?.getUserMedia);
+
+const DENIED = "The browser may not use the camera. Allow it in the browser's settings for this page, or choose a photo instead.";
+const MISSING = "No camera was found, or another program is using it.";
+
+export class CameraDialog {
+  private readonly video = element("video", { playsinline: true, muted: true, autoplay: true, "aria-label": "What the camera sees" });
+  private readonly message = element("p", { class: "camera-message", role: "status" });
+  private readonly shutter = element("button", { type: "button", class: "shutter", "aria-label": "Take the photo", onclick: () => void this.shoot() });
+  private readonly dialog: HTMLDialogElement;
+  private stream: MediaStream | null = null;
+
+  constructor(private readonly taken: (photo: Blob) => void) {
+    const close = element("button", { type: "button", class: "round", "aria-label": "Close the camera", onclick: () => this.dialog.close() }, icon("close"));
+    this.dialog = element(
+      "dialog",
+      { class: "camera", "aria-label": "Take a photo", onclose: () => this.stop() },
+      element("div", { class: "viewfinder" }, this.video, element("i", { class: "oval" })),
+      this.message,
+      element("div", { class: "camera-foot" }, close, this.shutter, element("span", { class: "round" })),
+    );
+    document.body.append(this.dialog);
+  }
+
+  async open(): Promise<void> {
+    this.message.textContent = "Look straight ahead, with light on your face.";
+    this.shutter.disabled = true;
+    this.dialog.showModal();
+    try {
+      const wanted = { facingMode: "user", width: { ideal: 1280 }, height: { ideal: 960 } };
+      const stream = await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
+      this.stream = stream;
+      // The person may have closed the dialog while the browser asked.
+      if (!this.dialog.open) return this.stop();
+      this.video.srcObject = stream;
+      await this.video.play();
+      this.shutter.disabled = false;
+      this.shutter.focus();
+    } catch (error) {
+      const denied = error instanceof DOMException && error.name === "NotAllowedError";
+      this.message.textContent = denied ? DENIED : MISSING;
+    }
+  }
+
+  private async shoot(): Promise<void> {
+    const { videoWidth: width, videoHeight: height } = this.video;
+    const canvas = element("canvas", { width, height });
+    canvas.getContext("2d")?.drawImage(this.video, 0, 0);
+    const photo = await new Promise<Blob | null>((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.94));
+    this.dialog.close();
+    if (photo !== null) this.taken(photo);
+  }
+
+  private stop(): void {
+    for (const track of this.stream?.getTracks() ?? []) track.stop();
+    this.stream = null;
+    this.video.srcObject = null;
+  }
+}

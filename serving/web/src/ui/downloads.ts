@@ -1,0 +1,98 @@
+/** The files of a character, behind one button. */
+
+import type { Character } from "../api/client";
+import { element, freshId, icon } from "./dom";
+
+interface Kind {
+  label: string;
+  about: string;
+  ending: string;
+  link: (character: Character) => string | null | undefined;
+}
+
+const KINDS: readonly Kind[] = [
+  { label: "3D model", about: ".glb with all sliders as morph targets, for Blender, Unity, Unreal, Godot", ending: "glb", link: ({ links }) => links.glb },
+  { label: "MakeHuman model", about: ".mhm, to go on in MakeHuman", ending: "mhm", link: ({ links }) => links.mhm },
+  { label: "Parameters", about: "character.json, for the game and the likeness command", ending: "json", link: ({ links }) => links.self },
+  { label: "Picture", about: ".png, drawn by the game's engine", ending: "png", link: ({ links }) => links.png && `${links.png}?size=1024` },
+];
+
+export class Downloads {
+  readonly root: HTMLElement;
+  private readonly button: HTMLButtonElement;
+  private readonly menu: HTMLElement;
+
+  /**
+   * @param fetched the file at an address, of what is seen now.
+   * @param failed told of what went wrong.
+   */
+  constructor(
+    private readonly fetched: (address: string) => Promise<Blob>,
+    private readonly failed: (error: unknown) => void,
+  ) {
+    const id = freshId("downloads");
+    this.menu = element("div", { class: "menu", id, hidden: true });
+    this.button = element(
+      "button",
+      { type: "button", class: "primary", "aria-expanded": "false", "aria-controls": id, onclick: () => this.open(this.menu.hidden) },
+      icon("download"),
+      element("span", {}, "Download"),
+    );
+    this.root = element(
+      "div",
+      {
+        class: "downloads",
+        hidden: true,
+        onkeydown: (event: KeyboardEvent) => event.key === "Escape" && this.close(),
+        onfocusout: (event: FocusEvent) => !this.root.contains(event.relatedTarget as Node | null) && this.open(false),
+      },
+      this.button,
+      this.menu,
+    );
+    document.addEventListener("pointerdown", (event) => !this.root.contains(event.target as Node) && this.open(false));
+  }
+
+  show(character: Character | null): void {
+    this.root.hidden = character === null;
+    if (character !== null) this.menu.replaceChildren(...KINDS.map((kind) => this.entry(kind, character)));
+  }
+
+  private entry({ label, about, ending, link }: Kind, character: Character): HTMLElement {
+    const address = link(character);
+    const words = address ? about : "not offered for this character";
+    const button = element(
+      "button",
+      { type: "button", class: "entry", disabled: !address },
+      element("strong", {}, label),
+      element("span", {}, words),
+    );
+    if (address) button.addEventListener("click", () => void this.download(button, address, `${ending === "json" ? "character" : `likeness-${character.id.slice(0, 6)}`}.${ending}`));
+    return button;
+  }
+
+  private async download(button: HTMLButtonElement, address: string, name: string): Promise<void> {
+    button.setAttribute("aria-busy", "true");
+    try {
+      const file = await this.fetched(address);
+      const url = URL.createObjectURL(file);
+      element("a", { href: url, download: name }).click();
+      setTimeout(() => URL.revokeObjectURL(url), 30_000);
+      this.close();
+    } catch (error) {
+      this.close();
+      this.failed(error);
+    } finally {
+      button.removeAttribute("aria-busy");
+    }
+  }
+
+  private open(isOpen: boolean): void {
+    this.menu.hidden = !isOpen;
+    this.button.setAttribute("aria-expanded", String(isOpen));
+  }
+
+  private close(): void {
+    if (this.menu.contains(document.activeElement)) this.button.focus();
+    this.open(false);
+  }
+}

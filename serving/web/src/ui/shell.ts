@@ -1,0 +1,46 @@
+/** The page's frame: bar, stage, side; and the places where the other parts go. */
+
+import { element, icon, type Icon } from "./dom";
+
+export interface Shell {
+  root: HTMLElement;
+  canvas: HTMLElement;
+  stage: HTMLElement;
+  foot: HTMLElement;
+  side: HTMLElement;
+  tools: HTMLElement;
+  undo: HTMLButtonElement;
+  redo: HTMLButtonElement;
+  status: HTMLElement;
+}
+
+export interface ShellEvents {
+  undo: () => void;
+  redo: () => void;
+  anew: () => void;
+}
+
+export function shell(events: ShellEvents): Shell {
+  const undo = tool("undo", "Undo", "Ctrl+Z", events.undo);
+  const redo = tool("redo", "Redo", "Ctrl+Shift+Z", events.redo);
+  const anew = element("button", { type: "button", class: "secondary", onclick: events.anew }, icon("plus"), element("span", {}, "New photo"));
+  const tools = element("div", { class: "tools", hidden: true }, undo, redo, anew);
+  const canvas = element("div", { class: "canvas" });
+  const foot = element("div", { class: "stage-foot" });
+  const stage = element("section", { class: "stage loading", "aria-label": "The character" }, canvas, foot);
+  const side = element("div", { class: "side" });
+  const status = element("div", { class: "status", role: "status" });
+  const bar = element("header", { class: "bar" }, mark(), status, tools);
+  const root = element("div", { class: "page" }, bar, element("main", {}, stage, side));
+  return { root, canvas, stage, foot, side, tools, undo, redo, status };
+}
+
+function tool(name: Icon, label: string, keys: string, act: () => void): HTMLButtonElement {
+  return element("button", { type: "button", class: "round", "aria-label": label, title: `${label} (${keys})`, onclick: act }, icon(name));
+}
+
+/** A face of two halves: the line of a photo, the body of a figure. */
+function mark(): HTMLElement {
+  const half = element("i", { class: "mark-face" });
+  return element("a", { class: "mark", href: "./", "aria-label": "likeness, start" }, half, "likeness");
+}

@@ -1,0 +1,143 @@
+/** The first thing that is seen: what this is, and where the photo goes; then how far it is; then what went wrong. */
+
+import type { Advice } from "../api/words";
+import { CameraDialog, hasCamera } from "./camera";
+import { element, freshId, icon } from "./dom";
+
+// What the service can read; phones offer their photos and camera for it.
+const ACCEPTED = "image/jpeg,image/png,image/webp,image/heic,image/heif";
+
+export class Welcome {
+  readonly root: HTMLElement;
+  private readonly card = element("div", { class: "card" });
+  private readonly file: HTMLInputElement;
+  private readonly camera: CameraDialog | null;
+  private preview: string | null = null;
+
+  /**
+   * @param given a photo to read, with its name.
+   * @param stop the person does not want to wait.
+   */
+  constructor(
+    private readonly given: (photo: Blob, name: string) => void,
+    private readonly stop: () => void,
+  ) {
+    const id = freshId("photo");
+    this.file = element("input", { type: "file", id, accept: ACCEPTED, class: "unseen", tabindex: -1, "aria-hidden": "true", onchange: () => this.take() });
+    this.camera = hasCamera() ? new CameraDialog((photo) => given(photo, "camera.jpg")) : null;
+    this.root = element(
+      "div",
+      { class: "welcome" },
+      element("h1", {}, "Your face,", element("br"), "as a character."),
+      element("p", { class: "lead" }, "Give it one photo. It finds the head, hair and eyes of a game character that look like you, and you change whatever you like."),
+      this.card,
+      this.file,
+    );
+    this.invite();
+    this.acceptDrops();
+  }
+
+  browse(): void {
+    this.file.click();
+  }
+
+  /** Ready for a photo. */
+  invite(): void {
+    this.forget();
+    this.card.className = "card drop";
+    this.card.replaceChildren(
+      element("p", { class: "drop-words" }, "Drop a photo anywhere, paste one, or"),
+      ...this.ways(),
+      element(
+        "ul",
+        { class: "hints" },
+        element("li", {}, "From the front, eyes open"),
+        element("li", {}, "Even light, nothing before the face"),
+        element("li", {}, "The photo is read once and not kept"),
+      ),
+    );
+  }
+
+  /** The photo is on its way. */
+  busy(photo: Blob): void {
+    this.forget();
+    this.preview = URL.createObjectURL(photo);
+    const picture = element("img", { src: this.preview, alt: "Your photo", onerror: () => picture.remove() });
+    this.card.className = "card reading";
+    this.card.replaceChildren(
+      element("div", { class: "scan" }, picture, element("i")),
+      element("p", { class: "reading-words", role: "status" }, "Reading your face"),
+      element("button", { type: "button", class: "quiet", onclick: () => this.stop() }, "Cancel"),
+    );
+  }
+
+  /** What is being waited for. */
+  say(words: string): void {
+    const place = this.card.querySelector(".reading-words");
+    if (place !== null) place.textContent = words;
+  }
+
+  /** What went wrong and what to do. `again` asks for the same once more. */
+  refuse({ title, advice }: Advice, again: (() => void) | null): void {
+    this.card.className = "card refused";
+    const picture = this.preview === null ? null : element("img", { class: "refused-photo", src: this.preview, alt: "" });
+    picture?.addEventListener("error", () => picture.remove());
+    const retry = again === null ? null : element("button", { type: "button", class: "primary", onclick: again }, "Try again");
+    this.card.replaceChildren(
+      element("div", { class: "refusal", role: "alert" }, picture ?? "", element("div", {}, element("h2", {}, title), element("p", {}, advice))),
+      ...(retry === null ? [] : [element("div", { class: "ways" }, retry)]),
+      ...this.ways(retry !== null),
+    );
+    (retry ?? this.card.querySelector("button"))?.focus({ preventScroll: true });
+  }
+
+  private ways(quietly = false): HTMLElement[] {
+    const choose = element("button", { type: "button", class: quietly ? "secondary" : "primary", onclick: () => this.browse() }, icon("photo"), "Choose a photo");
+    const shoot = element("button", { type: "button", class: "secondary", onclick: () => this.shoot() }, icon("camera"), "Take one");
+    return [element("div", { class: "ways" }, choose, shoot)];
+  }
+
+  private shoot(): void {
+    if (this.camera !== null) {
+      void this.camera.open();
+      return;
+    }
+    // Without a camera for pages (plain http), a phone's own camera app does it.
+    this.file.setAttribute("capture", "user");
+    this.browse();
+    this.file.removeAttribute("capture");
+  }
+
+  private take(): void {
+    const photo = this.file.files?.[0];
+    // So that the same file can be chosen again.
+    if (photo !== undefined) this.given(photo, photo.name);
+    this.file.value = "";
+  }
+
+  private acceptDrops(): void {
+    let depth = 0;
+    const over = (change: number): void => {
+      depth = Math.max(0, depth + change);
+      document.body.classList.toggle("dropping", depth > 0);
+    };
+    addEventListener("dragenter", () => over(1));
+    addEventListener("dragleave", () => over(-1));
+    addEventListener("dragover", (event) => event.preventDefault());
+    addEventListener("drop", (event) => {
+      event.preventDefault();
+      over(-depth);
+      const photo = event.dataTransfer?.files[0];
+      if (photo !== undefined) this.given(photo, photo.name);
+    });
+    addEventListener("paste", (event) => {
+      const photo = [...(event.clipboardData?.files ?? [])].find(({ type }) => type.startsWith("image/"));
+      if (photo !== undefined) this.given(photo, photo.name || "pasted.png");
+    });
+  }
+
+  private forget(): void {
+    if (this.preview !== null) URL.revokeObjectURL(this.preview);
+    this.preview = null;
+  }
+}

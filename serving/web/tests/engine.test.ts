@@ -1,0 +1,56 @@
+/**
+ * The browser's head beside the engine's own: run by tests/serving/web/test_shape.py, which has the engine write a
+ * character into the folder LIKENESS_FIGURE.
+ */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { expect, it } from "vitest";
+
+import { targetWeights, type Basis } from "../src/figure/formula";
+import { readGlb } from "../src/figure/glb";
+import { MorphedMesh, SharedNormals } from "../src/figure/morphs";
+import type { Schema } from "../src/api/schema";
+
+const folder = process.env["LIKENESS_FIGURE"];
+/** Metres: the files round displacements to a 130 000th. */
+const NEAR = 2e-5;
+/** The cosine of what normals may differ by, for nearly all of them. */
+const PARALLEL = 0.999;
+
+type Points = Record<string, [number, number, number]>;
+
+const json = <T>(name: string): T => JSON.parse(readFileSync(join(folder ?? "", name), "utf8")) as T;
+
+it.skipIf(folder === undefined)("has the engine's vertices and normals", () => {
+  const schema = json<Schema>("schema.json");
+  const { parameters, pieces } = json<{ parameters: Record<string, number>; pieces: string[] }>("settings.json");
+  const expected = json<{ positions: Points; normals: Points }>("expected.json");
+  const figure = schema.figure;
+  if (figure === null) throw new Error("a figure was to be compared");
+  const weights = targetWeights({ ...figure, curves: figure.curves as Basis["curves"], sliders: schema.sliders }, parameters);
+  let compared = 0;
+  let astray = 0;
+  for (const piece of pieces) {
+    const bytes = readFileSync(join(folder ?? "", `${piece}.glb`));
+    const meshes = readGlb(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer);
+    const shapes = meshes.map((mesh) => new MorphedMesh(mesh));
+    for (const shape of shapes) shape.follow(weights);
+    new SharedNormals(shapes).update();
+    for (const { mesh, positions, normals } of shapes) {
+      mesh.sources.forEach((source, vertex) => {
+        const [position, normal] = [expected.positions[source], expected.normals[source]];
+        if (position === undefined || normal === undefined) throw new Error(`the engine has no vertex ${source}`);
+        let cosine = 0;
+        for (let axis = 0; axis < 3; axis++) {
+          expect(Math.abs(positions[3 * vertex + axis]! - position[axis]!)).toBeLessThan(NEAR);
+          cosine += normals[3 * vertex + axis]! * normal[axis]!;
+        }
+        compared += 1;
+        if (cosine < PARALLEL) astray += 1;
+      });
+    }
+  }
+  expect(compared).toBeGreaterThan(5000);
+  expect(astray / compared).toBeLessThan(0.01);
+});

@@ -1,0 +1,268 @@
+"""The page as a person uses it: a photo becomes a head, sliders change it at once, downloads are what is seen."""
+
+import io
+import json
+import struct
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser
+
+from engine.document import read_document
+from engine.schema import Schema
+from models.alignment import FaceLandmarker
+from serving.app import build
+from serving.configuration import Service
+from serving.keys import Keys
+from tests.engine.gltf_reader import Gltf
+from tests.models.support import LANDMARKER
+from tests.serving import support
+from tests.serving.support import EMBEDDED, OBAMA, Shelf
+from tests.serving.web.browser import Visitor, chromium, downloaded, served, unlike, visitor
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+SERVICE = Service(workers=1, photo_megabytes=1, batch_megabytes=2)
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+PHOTO = OBAMA.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    return Keys(tmp_path_factory.mktemp("keys") / "keys")
+
+
+@pytest.fixture(scope="module")
+def key(keys: Keys) -> str:
+    return keys.add("player")
+
+
+@pytest.fixture(scope="module")
+def address(saved: Path, keys: Keys, key: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service that asks for a key."""
+    place = support.place(tmp_path_factory.mktemp("service"))
+    with served(build(SERVICE, Shelf({1: saved}), place, keys)) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def someone(browser: Browser, address: str, key: str) -> Iterator[Visitor]:
+    with ExitStack() as closing:
+        found = visitor(browser, address, key)
+        closing.callback(found.context.close)
+        yield found
+        assert not found.complaints
+
+
+def test_a_slider_moves_the_head_without_the_server(someone: Visitor) -> None:
+    someone.open()
+    plaster = someone.settled()
+    someone.make_character(PHOTO)
+    face = someone.settled()
+    assert unlike(face, plaster) > 3.0, "the photo changed nothing"
+    someone.part("Nose")
+    slider = someone.slider("Nose width")
+    someone.context.set_offline(True)
+    slider.press("End")
+    assert slider.get_attribute("aria-valuetext") == "wide 100"
+    assert unlike(someone.settled(), face) > 0.05, "the head did not move"
+    # Sixty steps of a drag: what the page does for each has to leave most of a frame's 16 ms to the graphics card.
+    milliseconds = slider.evaluate(
+        """slider => { const begun = performance.now();
+           for (let step = 0; step < 60; step++) {
+               slider.valueAsNumber = step / 60; slider.dispatchEvent(new Event("input")); }
+           return (performance.now() - begun) / 60; }"""
+    )
+    print(f"{milliseconds:.2f} ms a step of a slider")
+    assert milliseconds < 12.0
+    # What could not be saved is not lost.
+    someone.page.get_by_text("Not saved").wait_for()
+    someone.context.set_offline(False)
+    with someone.page.expect_response(lambda answer: answer.request.method == "PATCH" and answer.ok):
+        someone.page.get_by_role("button", name="Try again").click()
+
+
+def test_choices_are_undone_and_done_again(someone: Visitor) -> None:
+    someone.open()
+    someone.make_character(PHOTO)
+    before = someone.settled()
+    someone.part("Hair")
+    chosen = someone.page.locator("input[type=radio]:checked").first.get_attribute("value")
+    other = "Afro" if chosen != "afro01" else "Crew cut"
+    with someone.page.expect_response(lambda answer: "/hair.glb" in answer.url):
+        someone.page.locator(".tile", has_text=other).click()
+    changed = someone.settled()
+    assert unlike(changed, before) > 1.0
+    someone.page.keyboard.press("Control+z")
+    assert unlike(someone.settled(), before) < 0.2
+    someone.page.keyboard.press("Control+Shift+z")
+    assert unlike(someone.settled(), changed) < 0.2
+    someone.page.get_by_role("button", name="Reset all").click()
+    assert unlike(someone.settled(), before) < 0.2
+
+
+def test_downloads_are_of_what_is_seen(someone: Visitor, tmp_path: Path) -> None:
+    someone.open()
+    someone.make_character(PHOTO)
+    someone.part("Chin & jaw")
+    someone.slider("Chin width").press("End")
+    document = json.loads(downloaded(someone.page, "Parameters", tmp_path))
+    assert document["parameters"]["chin_width"] == 1.0 and document["edited"] == ["chin_width"]
+    schema = Schema.load(EMBEDDED)
+    read = read_document(tmp_path / "character.json")
+    schema.from_document(read["parameters"], read["discrete"])
+    glb = downloaded(someone.page, "3D model", tmp_path)
+    assert struct.unpack_from("<4sII", glb) == (b"glTF", 2, len(glb))
+    assert Gltf(glb).about["parameters"]["chin_width"] == 1.0
+    assert downloaded(someone.page, "MakeHuman", tmp_path).startswith(b"version")
+
+
+def test_the_head_lies_over_the_aligned_photo(someone: Visitor) -> None:
+    someone.open()
+    someone.make_character(PHOTO)
+    someone.page.locator(".segment", has_text="Fade").click()
+    someone.settled()
+    someone.page.locator(".mix").evaluate(
+        "mix => { mix.valueAsNumber = 0; mix.dispatchEvent(new Event('input')); mix.style.opacity = 0 }"
+    )
+    shot = someone.page.locator(".frame").screenshot()
+    head = np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"))
+    reference = json.loads((Path(support.packing.CODE) / "reference.json").read_text())["points"]
+    with FaceLandmarker(LANDMARKER) as landmarker:
+        found = landmarker.find(head)[0].landmarks / head.shape[0]
+    eyes = slice(36, 48)
+    assert np.abs(found[eyes].mean(0) - np.array(reference)[eyes].mean(0)).max() < 0.02
+
+
+def test_a_reload_keeps_the_character_and_what_the_photo_gave(someone: Visitor) -> None:
+    someone.open()
+    someone.make_character(PHOTO)
+    someone.part("Ears")
+    read = someone.slider("Ear size").input_value()
+    with someone.page.expect_response(lambda answer: answer.request.method == "PATCH"):
+        someone.slider("Ear size").press("Home")
+    someone.page.reload()
+    someone.page.wait_for_selector(".editor")
+    someone.part("Ears")
+    assert someone.slider("Ear size").input_value() == "0"
+    someone.page.get_by_role("button", name="Reset Ear size").click()
+    assert someone.slider("Ear size").input_value() == read
+
+
+def no_face() -> bytes:
+    rows, columns = np.mgrid[:300, :400]
+    sky = np.dstack([90 + columns // 8, 120 + rows // 8, 200 - rows // 6]).astype(np.uint8)
+    picture = io.BytesIO()
+    Image.fromarray(sky).save(picture, "PNG")
+    return picture.getvalue()
+
+
+def test_what_goes_wrong_is_said_in_words(someone: Visitor) -> None:
+    someone.open()
+    refused = someone.page.locator(".refusal h2")
+    for photo, words in (
+        (b"this is no photo", "This file is not a picture"),
+        (no_face(), "No face found"),
+        (PHOTO + bytes(2_000_000), "The photo is too large"),
+    ):
+        someone.give("photo.jpg", photo)
+        refused.filter(has_text=words).wait_for()
+    someone.context.set_offline(True)
+    someone.give("photo.jpg", PHOTO)
+    refused.filter(has_text="cannot be reached").wait_for()
+    someone.context.set_offline(False)
+    someone.page.get_by_role("button", name="Try again").click()
+    someone.page.wait_for_selector(".editor")
+
+
+def test_a_busy_service_is_asked_again_after_as_long_as_it_says(someone: Visitor) -> None:
+    answers = []
+
+    def busy_once(route) -> None:
+        answers.append(route.request.url)
+        problem = {"type": "/problems/busy", "title": "busy", "status": 429, "detail": "busy"}
+        if len(answers) == 1:
+            route.fulfill(status=429, headers={"Retry-After": "2"}, json=problem)
+        else:
+            route.continue_()
+
+    someone.open()
+    someone.page.route("**/v1/characters", busy_once)
+    someone.give("me.jpg", PHOTO)
+    someone.page.get_by_text("trying again in 2 s").wait_for()
+    someone.page.wait_for_selector(".editor")
+    assert len(answers) == 2
+
+
+def test_a_service_with_keys_is_given_one(browser: Browser, address: str, key: str) -> None:
+    stranger = visitor(browser, address, None)
+    stranger.open()
+    stranger.give("me.jpg", PHOTO)
+    for text in ("not the key", key):
+        stranger.page.get_by_label("Access key").fill(text)
+        stranger.page.get_by_role("button", name="Continue").click()
+        if text != key:
+            stranger.page.get_by_text("was not accepted").wait_for()
+    stranger.page.wait_for_selector(".editor")
+    stranger.context.close()
+
+
+def test_a_phone_shows_all_of_it(browser: Browser, address: str, key: str) -> None:
+    phone = visitor(browser, address, key, **PHONE, color_scheme="dark")
+    phone.open()
+    fits = "document.documentElement.scrollWidth <= innerWidth"
+    assert phone.page.evaluate(fits)
+    ground = phone.page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    assert max(map(int, ground.removeprefix("rgb(").rstrip(")").split(","))) < 40, "dark is not dark"
+    phone.make_character(PHOTO)
+    for label in ("Overall", "Asymmetry", "Eyes"):
+        phone.part(label)
+        assert phone.page.evaluate(fits), label
+    small = phone.page.evaluate(
+        """[...document.querySelectorAll("button, input[type=range], input[type=search], .segment, .tile")]
+           .map(each => [each.textContent || each.ariaLabel || each.id, each.getBoundingClientRect()])
+           .filter(([, { width, height }]) => width > 0 && (width < 36 || height < 40)).map(([name]) => name)"""
+    )
+    assert small == ["Erase it now"], "too small for a finger"
+    phone.context.close()
+
+
+def test_everything_can_be_done_by_keyboard(someone: Visitor) -> None:
+    someone.open()
+    page = someone.page
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent") == "Choose a photo":
+            break
+    with page.expect_file_chooser() as asked:
+        page.keyboard.press("Enter")
+    asked.value.set_files([{"name": "me.jpg", "mimeType": "image/jpeg", "buffer": PHOTO}])
+    page.wait_for_selector(".editor")
+    focused = "(() => { const at = document.activeElement; return at.getAttribute('role') || at.type || at.tagName })()"
+    seen: list[str] = []
+    # On to the end of the page, out of it, and in again at its top: the Tab key is held nowhere.
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        seen.append(page.evaluate(focused))
+        if seen[-1] == "tab" and seen.count("tab") == 1:
+            page.keyboard.press("ArrowDown")
+            assert page.evaluate("document.activeElement.getAttribute('aria-selected')") == "true"
+        if seen[-1] == "range":
+            before = page.evaluate("document.activeElement.value")
+            page.keyboard.press("ArrowRight")
+            assert page.evaluate("document.activeElement.value") != before
+        if seen[-1] == "application":
+            break
+    assert {"application", "tab", "radio", "search", "button"} <= set(seen), seen
+    before = someone.settled()
+    page.keyboard.press("ArrowLeft")
+    assert unlike(someone.settled(), before) > 0.5, "the head does not turn"
