@@ -25,7 +25,7 @@ from serving.drawing.published import SchemaDocument
 START_SECONDS = 300.0  # a first start compiles the renderer's kernels and paints textures
 STARTS_EVERY = 10  # seconds between two starts, where the first failed
 RETRY_WHILE_STARTING = 5  # seconds
-PATIENCE = 2.0  # seconds for the process to end by itself
+PATIENCE = 5.0  # seconds for the process to end by itself
 IDLE_LOOK = 0.1  # seconds between two looks at whether somebody waits
 TOLD_EVERY = 20  # files drawn ahead
 ANYBODY_WAITING = 256

@@ -124,7 +124,7 @@ def test_it_stops_at_once_whatever_it_is_at(tmp_path: Path) -> None:
             async with Drawing(CHARACTER, EMBEDDED, tmp_path / "drawn"):
                 await asyncio.sleep(seconds)
                 asked = time.monotonic()
-            assert time.monotonic() - asked < 1.5
+            assert time.monotonic() - asked < 4.0
 
     before = psutil.Process().children(recursive=True)
     asyncio.run(work())
