@@ -18,7 +18,8 @@ import { shell, type Shell } from "./ui/shell";
 import { summary } from "./ui/summary";
 import { Welcome } from "./ui/welcome";
 
-const NO_WEBGL = "This browser cannot draw in 3D (WebGL is off or missing), so you see the service's own picture a moment after each change.";
+const NO_WEBGL =
+  "This browser cannot draw in 3D (WebGL is off or missing), so you see the service's own picture a moment after each change.";
 const NO_FIGURE = "This character is drawn by its own game. Sliders and choices work here; you see the result there.";
 
 /** A character that is being changed. */
@@ -61,7 +62,10 @@ export class App {
     this.shell.canvas.after(this.compare.overlay);
     this.shell.foot.append(this.compare.bar);
     this.shell.side.append(this.welcome.root);
-    document.body.append(this.shell.root, element("div", { class: "drop-veil", "aria-hidden": "true" }, "Drop the photo"));
+    document.body.append(
+      this.shell.root,
+      element("div", { class: "drop-veil", "aria-hidden": "true" }, "Drop the photo"),
+    );
     addEventListener("keydown", (event) => this.shortcut(event));
     addEventListener("pagehide", () => void this.session?.saver.flush().catch(() => undefined));
     new ResizeObserver(() => this.placePhoto()).observe(this.shell.canvas);
@@ -225,7 +229,14 @@ export class App {
       await this.client.erase(character.id);
       Visit.forget(character.id);
       // Nothing is left to save to.
-      this.session = this.session && { ...this.session, saver: new Saver(this.session.editor.now, () => Promise.resolve(), () => undefined) };
+      this.session = this.session && {
+        ...this.session,
+        saver: new Saver(
+          this.session.editor.now,
+          () => Promise.resolve(),
+          () => undefined,
+        ),
+      };
       this.startAnew();
       this.tell("Erased");
     } catch (error) {
@@ -279,7 +290,8 @@ export class App {
 
   /** A line beside the name; `again`: what to do about it. */
   private tell(words: string, again: (() => void) | null = null): void {
-    const retry = again === null ? null : element("button", { type: "button", class: "link", onclick: again }, "Try again");
+    const retry =
+      again === null ? null : element("button", { type: "button", class: "link", onclick: again }, "Try again");
     this.shell.status.replaceChildren(words, ...(retry === null ? [] : [" ", retry]));
     this.shell.status.classList.toggle("quietly", words === "Saved" || words === "Saving" || words === "Erased");
   }

@@ -23,13 +23,25 @@ export class Welcome {
     private readonly stop: () => void,
   ) {
     const id = freshId("photo");
-    this.file = element("input", { type: "file", id, accept: ACCEPTED, class: "unseen", tabindex: -1, "aria-hidden": "true", onchange: () => this.take() });
+    this.file = element("input", {
+      type: "file",
+      id,
+      accept: ACCEPTED,
+      class: "unseen",
+      tabindex: -1,
+      "aria-hidden": "true",
+      onchange: () => this.take(),
+    });
     this.camera = hasCamera() ? new CameraDialog((photo) => given(photo, "camera.jpg")) : null;
     this.root = element(
       "div",
       { class: "welcome" },
       element("h1", {}, "Your face,", element("br"), "as a character."),
-      element("p", { class: "lead" }, "Give it one photo. It finds the head, hair and eyes of a game character that look like you, and you change whatever you like."),
+      element(
+        "p",
+        { class: "lead" },
+        "Give it one photo. It finds the head, hair and eyes of a game character that look like you, and you change whatever you like.",
+      ),
       this.card,
       this.file,
     );
@@ -80,11 +92,18 @@ export class Welcome {
   /** What went wrong and what to do. `again` asks for the same once more. */
   refuse({ title, advice }: Advice, again: (() => void) | null): void {
     this.card.className = "card refused";
-    const picture = this.preview === null ? null : element("img", { class: "refused-photo", src: this.preview, alt: "" });
+    const picture =
+      this.preview === null ? null : element("img", { class: "refused-photo", src: this.preview, alt: "" });
     picture?.addEventListener("error", () => picture.remove());
-    const retry = again === null ? null : element("button", { type: "button", class: "primary", onclick: again }, "Try again");
+    const retry =
+      again === null ? null : element("button", { type: "button", class: "primary", onclick: again }, "Try again");
     this.card.replaceChildren(
-      element("div", { class: "refusal", role: "alert" }, picture ?? "", element("div", {}, element("h2", {}, title), element("p", {}, advice))),
+      element(
+        "div",
+        { class: "refusal", role: "alert" },
+        picture ?? "",
+        element("div", {}, element("h2", {}, title), element("p", {}, advice)),
+      ),
       ...(retry === null ? [] : [element("div", { class: "ways" }, retry)]),
       ...this.ways(retry !== null),
     );
@@ -92,8 +111,18 @@ export class Welcome {
   }
 
   private ways(quietly = false): HTMLElement[] {
-    const choose = element("button", { type: "button", class: quietly ? "secondary" : "primary", onclick: () => this.browse() }, icon("photo"), "Choose a photo");
-    const shoot = element("button", { type: "button", class: "secondary", onclick: () => this.shoot() }, icon("camera"), "Take one");
+    const choose = element(
+      "button",
+      { type: "button", class: quietly ? "secondary" : "primary", onclick: () => this.browse() },
+      icon("photo"),
+      "Choose a photo",
+    );
+    const shoot = element(
+      "button",
+      { type: "button", class: "secondary", onclick: () => this.shoot() },
+      icon("camera"),
+      "Take one",
+    );
     return [element("div", { class: "ways" }, choose, shoot)];
   }
 
