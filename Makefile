@@ -86,7 +86,7 @@ $(WEB)/node_modules/.stamp: $(WEB)/package.json $(WEB)/package-lock.json node_mo
 	npm --prefix $(WEB) ci
 	@touch $@
 
-$(WEB)/dist/index.html: $(WEB)/node_modules/.stamp $(shell find $(WEB)/src $(WEB)/public $(WEB)/index.html $(WEB)/*.ts -type f)
+$(WEB)/dist/index.html: $(WEB)/node_modules/.stamp $(shell find $(WEB)/src $(WEB)/index.html $(WEB)/*.ts -type f)
 	npm --prefix $(WEB) run build
 
 node_modules/.stamp-dev: node_modules/.stamp

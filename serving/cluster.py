@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import BaseModel, NonNegativeFloat, PositiveInt, model_validator
 
 from serving.configuration import Service
+from serving.workers.models import NoModel
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -66,12 +67,15 @@ class Replica:
         """Ray asks before it sends the first request, and then every few seconds.
 
         Healthy is what has a model. A replica with a full queue answers 429 itself: it must not be ended for it.
-        Raises TimeoutError.
+        Raises NoModel.
         """
         models = self._application.state.parts.models
-        async with asyncio.timeout(LOADS_WITHIN):
-            while models.pool is None:
-                await asyncio.sleep(0.1)
+        try:
+            async with asyncio.timeout(LOADS_WITHIN):
+                while models.pool is None:
+                    await asyncio.sleep(0.1)
+        except TimeoutError as error:
+            raise NoModel(models.why_none) from error
 
 
 def sized(service: Service, scale: Scale) -> Service:

@@ -7,6 +7,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
 from starlette.types import Scope
 
@@ -32,4 +33,4 @@ def add_to(app: FastAPI, dist: Path = DIST) -> None:
             return PlainTextResponse(NOT_BUILT, 404)
         return FileResponse(dist / "index.html", headers={"Cache-Control": "no-cache"})
 
-    app.mount("/assets", Hashed(directory=dist / "assets", check_dir=False))
+    app.mount("/assets", GZipMiddleware(Hashed(directory=dist / "assets", check_dir=False)))

@@ -6,11 +6,15 @@ Ray Serve and KubeRay (deploy/ray-serve.yaml) name `orchestration.servers.replic
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from orchestration.promotion.moves import PRODUCTION
+from orchestration.settings import Settings
 from serving import cluster
+from serving.configuration import Service
+from serving.releases import SourceDown
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -25,27 +29,35 @@ class Order(cluster.Scale, frozen=True):
     """What the application is made from, beside the settings in the environment."""
 
     alias: str = PRODUCTION
+    character: str = ""
+    """Empty: the settings'."""
+    keys: Path | None = None
+    """File of API keys, on storage that every machine sees; None: the settings'."""
     host: str = ALL
     """Interface of Ray's proxies: on any but this machine's own address there must be API keys."""
+
+    def settings(self) -> Settings:
+        """Of the machine that it is asked on."""
+        return Settings(character=self.character) if self.character else Settings()
+
+    def service(self) -> Service:
+        """Of one replica."""
+        service = cluster.sized(Service(), self)
+        return service.model_copy(update={"keys": self.keys}) if self.keys else service
 
 
 # Ray reads the annotation and makes an Order of its JSON: it must not be a string.
 def application(order: Order) -> "Application":
     """What Ray Serve runs. It is called on one of the cluster's machines."""
-    from serving.configuration import Service
-
-    service = cluster.sized(Service(), order)
-    return cluster.application(partial(_build, order), service, order)
+    return cluster.application(partial(_build, order), order.service(), order)
 
 
 def _build(order: Order) -> "FastAPI":
     """One replica's application, on its machine."""
     from orchestration.commands.serve import keys_for, place, source
-    from orchestration.settings import Settings
     from serving.app import build
-    from serving.configuration import Service
 
-    settings, service = Settings(), cluster.sized(Service(), order)
+    settings, service = order.settings(), order.service()
     return build(service, source(settings, order.alias), place(settings), keys_for(order.host, service, settings))
 
 
@@ -54,7 +66,16 @@ def deploy(address: str, order: Order, port: int, report: Callable[[str], None])
 
     `report` hears how far it is. Returns where it answers. Raises ClusterError.
     """
-    return cluster.deploy(address, HERE, order.model_dump(), environment(os.environ), order.host, port, report)
+    from orchestration.commands.serve import source
+
+    try:
+        release = source(order.settings(), order.alias).current()
+    except SourceDown as error:
+        raise cluster.ClusterError(str(error)) from error
+    if release is None:
+        raise cluster.ClusterError(f"no model is in {order.alias} yet, which replicas would wait for: `likeness run`")
+    arguments = order.model_dump(mode="json")
+    return cluster.deploy(address, HERE, arguments, environment(os.environ), order.host, port, report)
 
 
 def environment(here: Mapping[str, Any]) -> dict[str, str]:

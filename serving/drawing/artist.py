@@ -4,7 +4,7 @@ bytes."""
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,121 +15,78 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import engine
-from engine import thumbnails
 from engine.character import Character
-from engine.exporters.basis import Basis
-from engine.exporters.figure import Figure
-from engine.exporters.glb import about, to_bare_glb, to_glb
-from engine.exporters.materials import as_png, skin_pictures, worn_picture
-from engine.exporters.mhm import to_mhm
 from engine.external import Row, open_renderer
-from engine.renderer import Renderer
-from engine.scenes import EYE_LEVEL, FRAME_WIDTH, GAME_DISTANCE
 from engine.schema import Schema
 from serving.drawing.answers import CannotDraw, Outdated
-from serving.drawing.published import ACTIONS, THUMBNAIL_SIZE, SchemaDocument, pieces_of, schema_document
+from serving.drawing.published import THUMBNAIL_SIZE, SchemaDocument, schema_document
 
 JPEG: dict[str, Any] = {"format": "JPEG", "quality": 90}
-# Three channels that mean directions, not brightness and hue, are all kept at full resolution.
-JPEG_NORMALS: dict[str, Any] = {"format": "JPEG", "quality": 90, "subsampling": 0}
-# Colours are kept where nothing shows: smaller versions of the picture mix them in.
-WEBP: dict[str, Any] = {"format": "WEBP", "quality": 90, "method": 4, "exact": True}
+PNG: dict[str, Any] = {"format": "PNG", "compress_level": 4}
 SIZES = (64, 1024)  # pixels of a picture's side
-MHM_NAME = "likeness"
 SMALL = 1_000_000  # bytes; larger files of a character are pairs or models, not what draws it
 
 Picture = NDArray[np.uint8]
 Parameters = tuple[NDArray[np.float32], NDArray[np.int16]]
 
 
-class Artist:
-    """One character with the engine that draws it.
+def open_artist(folder: Path, embedded: Path, device: str) -> "Artist":
+    """The artist of the character in a folder.
 
     Args:
-        character: the character's folder.
         embedded: `data/embedded`; read for characters of the embedded engine only.
 
     Raises SchemaError, CharacterError or OSError when the character or its engine cannot be loaded.
     """
+    character = Character.load(folder)
+    if not character.is_embedded:
+        return Artist(character)
+    from serving.drawing.embedded import EmbeddedArtist
 
-    def __init__(self, character: Path, embedded: Path, device: str) -> None:
-        self.character = Character.load(character)
-        self.schema = self.character.schema
-        self.md5 = Schema.md5(character)
-        self.renderer: Renderer | None = None
+    return EmbeddedArtist(character, embedded, device)
+
+
+class Artist:
+    """One character, drawn by a renderer of its own or, where there are only exported pairs, by nothing."""
+
+    def __init__(self, character: Character) -> None:
+        self.character, self.schema = character, character.schema
+        self.md5 = Schema.md5(character.folder)
         self.own: Callable[[Sequence[Row], int], list[Picture]] | None = None
-        if self.character.is_embedded:
-            self.renderer = Renderer(character, embedded, device)
-        elif self.character.has_engine:
-            self.own = open_renderer(self.character)
-        self.version = _version(character, embedded / "character" if self.renderer else None)
+        if character.has_engine and not character.is_embedded:
+            self.own = open_renderer(character)
 
     def published(self) -> SchemaDocument:
         """The document of `/v1/schema`."""
-        renderer, basis, camera, colours = self.renderer, None, None, {}
-        if renderer is not None:
-            basis = Basis.of(renderer.head, self.schema, renderer.blend).description()
-            camera = {"distance": GAME_DISTANCE, "width": FRAME_WIDTH, "level": EYE_LEVEL}
-            colours = {
-                g.name: {c: thumbnails.colour(renderer, g.name, c) for c in g.choices} for g in self.schema.groups
-            }
-        return schema_document(
-            self.schema,
-            self.md5,
-            self.version,
-            thumbnails=self.character.has_engine,
-            colours=colours,
-            basis=basis,
-            camera=camera,
-        )
+        now = version_of(self.character.folder.iterdir())
+        return schema_document(self.schema, self.md5, now, thumbnails=self.own is not None)
 
     def png(self, document: Mapping[str, Any], size: int) -> bytes:
         """The engine's own picture of a character.json, `size` pixels high."""
         sliders, choices = self._parameters(document)
         if not SIZES[0] <= size <= SIZES[1]:
             raise CannotDraw(f"a picture is {SIZES[0]} to {SIZES[1]} pixels high, not {size}")
-        return as_png(self._picture(sliders, choices, size))
+        return encoded(self._picture(sliders, choices, size), PNG)
 
     def glb(self, document: Mapping[str, Any]) -> bytes:
         """What `likeness export` writes of a character.json as .glb."""
-        sliders, choices = self._parameters(document)
-        return to_glb(Figure.of(self._embedded(), sliders[0], choices[0]), about(document))
+        raise CannotDraw(f"{self.schema.name} is drawn by an engine of its own, whose geometry is not here")
 
     def mhm(self, document: Mapping[str, Any]) -> bytes:
         """A character.json as MakeHuman's model file."""
-        sliders, choices = self._parameters(document)
-        self._embedded()
-        return to_mhm(self.schema, sliders[0], choices[0], MHM_NAME).encode()
-
-    def piece(self, name: str, choice: str | None) -> bytes:
-        """Geometry of a piece, on the template, with the targets of all sliders; `choice` of its group."""
-        renderer = self._embedded()
-        group, meshes = pieces_of(self.schema)[name]
-        sliders, choices = self._set({} if group is None or choice is None else {group: choice}, {})
-        figure = Figure.of(renderer, sliders[0], choices[0], as_shown=False).only(meshes)
-        left_out = set(renderer.blend.actions) - set(ACTIONS)
-        return to_bare_glb(figure, name, set(figure.basis.names) - left_out)
-
-    def texture(self, name: str, choices: Mapping[str, str], sliders: Mapping[str, float]) -> bytes:
-        """A picture of the materials; choices and sliders that are not given are neutral."""
-        renderer = self._embedded()
-        values, numbers = self._set(choices, sliders)
-        if name in ("skin", "skin_normals"):
-            skin, normals = skin_pictures(renderer, values[0], numbers[0])
-            return _encoded(skin, JPEG) if name == "skin" else _encoded(normals, JPEG_NORMALS)
-        chosen = {group.name: group.choices[numbers[0, n]] for n, group in enumerate(self.schema.groups)}
-        picture = worn_picture(renderer, name, chosen)
-        if picture is None:
-            raise CannotDraw(f"{chosen[name]} of {name} has no picture")
-        return _encoded(picture, WEBP)
+        raise CannotDraw(f"{self.schema.name} is drawn by an engine of its own, of which MakeHuman knows nothing")
 
     def thumbnail(self, group: str, choice: str) -> bytes:
         """A small picture of one choice."""
-        if self.renderer is not None:
-            found = self.schema.groups[self.schema.group_index[group]]
-            return _encoded(thumbnails.thumbnail(self.renderer, found, choice, THUMBNAIL_SIZE), JPEG)
         whole = self._picture(*self._set({group: choice}, {}), 2 * THUMBNAIL_SIZE)
-        return _encoded(_square(whole, THUMBNAIL_SIZE), JPEG)
+        return encoded(_square(whole, THUMBNAIL_SIZE), JPEG)
+
+    def _picture(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Picture:
+        if self.own is None:
+            raise CannotDraw(
+                f"{self.schema.name} has only pairs that its own engine exported: nothing can draw another one"
+            )
+        return self.own(self.schema.to_engine(sliders, choices), size)[0]
 
     def _set(self, choices: Mapping[str, str], sliders: Mapping[str, float]) -> Parameters:
         """The neutral character with some values changed: sliders [1,S], choice numbers [1,G]."""
@@ -157,36 +114,22 @@ class Artist:
             raise CannotDraw(f"the character's document is not valid: {error}") from error
         return self.schema.choose(x[None])
 
-    def _picture(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Picture:
-        if self.renderer is not None:
-            return self.renderer.picture(sliders, choices, size)
-        if self.own is not None:
-            return self.own(self.schema.to_engine(sliders, choices), size)[0]
-        raise CannotDraw(
-            f"{self.schema.name} has only pairs that its own engine exported: nothing can draw another one"
-        )
 
-    def _embedded(self) -> Renderer:
-        if self.renderer is None:
-            raise CannotDraw(f"{self.schema.name} is drawn by an engine of its own, whose geometry is not here")
-        return self.renderer
-
-
-def _version(character: Path, figure: Path | None) -> str:
-    """A digest of all that drawn bytes depend on: code, libraries, the character's small files, the figure's data."""
-    digest = hashlib.blake2b(digest_size=6)
+def version_of(*data: Iterable[Path], head: bytes = b"") -> str:
+    """A digest of all that drawn bytes depend on: code, libraries, small files of the data, the embedded head."""
+    digest = hashlib.blake2b(head, digest_size=6)
     libraries = ("numpy", "opencv-python", "pillow", "warp-lang")
     digest.update(json.dumps({name: version(name) for name in libraries}).encode())
     code = [Path(engine.__file__).parent.rglob("*.py"), Path(__file__).parent.glob("*.py")]
-    data = [character.iterdir(), figure.rglob("*") if figure else ()]
-    for folder in (*code, *data):
-        for path in sorted(folder):
-            if path.is_file() and (figure in path.parents or path.stat().st_size < SMALL):
+    for files in (*code, *data):
+        for path in sorted(files):
+            if path.is_file() and path.stat().st_size < SMALL:
                 digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
 
 
-def _encoded(picture: Picture, how: Mapping[str, Any]) -> bytes:
+def encoded(picture: Picture, how: Mapping[str, Any]) -> bytes:
+    """A picture as a file, with Pillow's options."""
     file = io.BytesIO()
     Image.fromarray(picture).save(file, **how)
     return file.getvalue()

@@ -28,8 +28,8 @@ RETRY_WHILE_STARTING = 5  # seconds
 PATIENCE = 2.0  # seconds for the process to end by itself
 IDLE_LOOK = 0.1  # seconds between two looks at whether somebody waits
 TOLD_EVERY = 20  # files drawn ahead
-ANYBODY = 0.5
-"""The share of places to wait in that requests without a key may take; the rest is for people's characters."""
+ANYBODY_WAITING = 256
+"""Requests for what everybody may have that may wait; they are quick, and take turns with those for characters."""
 RECENT = 0.2  # how much the newest drawing counts in how long one takes
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 """The processors are the models'."""
@@ -47,6 +47,16 @@ class _Request:
 
     def line(self) -> bytes:
         return json.dumps({"draw": self.draw, "with": self.given, "compressed": self.compressed}).encode() + b"\n"
+
+
+class _Line:
+    """Requests that wait for their turn: the first of each line takes turns with the first of the others."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self.waiting, self.first = room, 0, asyncio.Lock()
+
+    def leave(self, _: object) -> None:
+        self.waiting -= 1
 
 
 class Drawing:
@@ -77,11 +87,9 @@ class Drawing:
     ) -> None:
         found = Character.load(character)
         self.forms = ("png", "glb", "mhm") if found.is_embedded else ("png",) if found.has_engine else ()
-        self.waiting = 0
-        """Requests that wait or are being drawn."""
         self.timeout = timeout
         self._document: SchemaDocument | None = None
-        self._most_waiting = waiting
+        self._characters, self._anybody = _Line(waiting), _Line(ANYBODY_WAITING)
         self._arguments = (str(character.resolve()), str(embedded.resolve()), device)
         self._kept = Kept(cache)
         self._turn = asyncio.Lock()
@@ -92,6 +100,11 @@ class Drawing:
         self._seconds = 0.5  # that a drawing takes, lately
         self._tasks: set[asyncio.Task[Any]] = set()
         self._shared: dict[str, asyncio.Task[bytes]] = {}
+
+    @property
+    def waiting(self) -> int:
+        """Characters that wait or are being drawn."""
+        return self._characters.waiting
 
     async def __aenter__(self) -> Drawing:
         self._background(self._warm())
@@ -112,20 +125,20 @@ class Drawing:
 
         Raises CannotDraw, Busy or NoAnswer, as all that draws does.
         """
-        return await self._ask(_Request("png", {"document": document, "size": size}))
+        return await self._ask(_Request("png", {"document": document, "size": size}), self._characters)
 
     async def glb(self, document: Mapping[str, Any]) -> bytes:
         """What `likeness export --format glb` writes."""
-        return await self._ask(_Request("glb", {"document": document}))
+        return await self._ask(_Request("glb", {"document": document}), self._characters)
 
     async def mhm(self, document: Mapping[str, Any]) -> bytes:
         """A character.json as MakeHuman's model file."""
-        return await self._ask(_Request("mhm", {"document": document}))
+        return await self._ask(_Request("mhm", {"document": document}), self._characters)
 
     async def published(self) -> SchemaDocument:
         """The document of `/v1/schema`."""
         if self._document is None:
-            await self._ask(_Request(), ANYBODY)
+            await self._ask(_Request(), self._anybody)
             assert self._document is not None, "a process that runs has told it"
         return self._document
 
@@ -142,17 +155,17 @@ class Drawing:
     async def _drawn_once(self, key: str, request: _Request) -> bytes:
         content = await asyncio.to_thread(self._kept.get, key)
         if content is None:
-            content = await self._ask(request, ANYBODY)
+            content = await self._ask(request, self._anybody)
             await asyncio.to_thread(self._kept.put, key, content)
         return content
 
     async def _warm(self) -> None:
         """Start the process, then draw what every page shows, whenever nobody else waits."""
         try:
-            await self._in_turn(_Request())
+            await self._in_turn(_Request(), self._anybody)
             wanted = list(_drawn_ahead(await self.published()))
             for number, (draw, compressed, given) in enumerate(wanted, start=1):
-                while self.waiting:
+                while self._characters.waiting or self._anybody.waiting:
                     await asyncio.sleep(IDLE_LOOK)
                 await self.kept(draw, compressed=compressed, **given)
                 if number % TOLD_EVERY == 0 or number == len(wanted):
@@ -160,13 +173,12 @@ class Drawing:
         except (CannotDraw, Busy, NoAnswer, RuntimeError) as error:
             log.warning("geometry and thumbnails are not drawn ahead: %s", error)
 
-    async def _ask(self, request: _Request, share: float = 1.0) -> bytes:
-        """The answer to a request, which may take a share of the places to wait in."""
-        if self.waiting >= share * self._most_waiting:
-            raise Busy(f"{self.waiting} drawings wait already", math.ceil(self.waiting * self._seconds))
-        self.waiting += 1
-        task = self._background(self._in_turn(request))
-        task.add_done_callback(self._one_less)
+    async def _ask(self, request: _Request, line: _Line) -> bytes:
+        if line.waiting >= line.room:
+            raise Busy(f"{line.waiting} drawings wait already", math.ceil(line.waiting * self._seconds))
+        line.waiting += 1
+        task = self._background(self._in_turn(request, line))
+        task.add_done_callback(line.leave)
         try:
             return await asyncio.wait_for(asyncio.shield(task), self.timeout)
         except NoAnswer:
@@ -179,11 +191,8 @@ class Drawing:
             if not request.begun:  # nobody waits for it any more
                 task.cancel()
 
-    def _one_less(self, _: object) -> None:
-        self.waiting -= 1
-
-    async def _in_turn(self, request: _Request) -> bytes:
-        async with self._turn:
+    async def _in_turn(self, request: _Request, line: _Line) -> bytes:
+        async with line.first, self._turn:
             request.begun = True
             process = await self._running()
             if request.draw is None:

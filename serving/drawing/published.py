@@ -5,6 +5,7 @@ stands beside its URL, so that a client knows nothing of one character in partic
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -142,9 +143,9 @@ def schema_document(
     version: str,
     *,
     thumbnails: bool,
-    colours: dict[str, dict[str, str | None]],
-    basis: dict[str, Any] | None,
-    camera: dict[str, float] | None,
+    colours: Mapping[str, dict[str, str | None]] | None = None,
+    basis: dict[str, Any] | None = None,
+    camera: dict[str, float] | None = None,
 ) -> SchemaDocument:
     """The document of one character.
 
@@ -157,6 +158,7 @@ def schema_document(
     """
     targets = {slider["name"]: slider for slider in basis["sliders"]} if basis else {}
     figure = _figure(schema, version, basis, camera) if basis is not None and camera is not None else None
+    drawn = version if thumbnails else None
     return SchemaDocument(
         character=schema.name,
         label=schema.label,
@@ -164,7 +166,7 @@ def schema_document(
         version=version,
         parts=_parts(schema),
         sliders=[_slider(slider, targets.get(slider.name, {})) for slider in schema.sliders],
-        groups=[_group(group, version if thumbnails else None, colours.get(group.name, {})) for group in schema.groups],
+        groups=[_group(group, drawn, (colours or {}).get(group.name, {})) for group in schema.groups],
         figure=figure,
     )
 

@@ -29,10 +29,10 @@ def main(character: str, embedded: str, device: str) -> int:
     logging.basicConfig(stream=sys.stderr)
     from engine.character import CharacterError
     from engine.schema import SchemaError
-    from serving.drawing.artist import Artist
+    from serving.drawing.artist import open_artist
 
     try:
-        artist = Artist(Path(character), Path(embedded), device)
+        artist = open_artist(Path(character), Path(embedded), device)
         _answer(answers, Kind.DRAWN, artist.published().model_dump_json().encode())
     except (CharacterError, SchemaError, OSError) as error:
         _answer(answers, Kind.REFUSED, str(error).encode())

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from engine import sampling
+from engine.character import Character
 from engine.renderer import Renderer
 from serving.drawing.answers import CannotDraw
-from serving.drawing.artist import Artist
+from serving.drawing.artist import open_artist
+from serving.drawing.embedded import EmbeddedArtist
 from serving.drawing.published import SchemaDocument
 from tests.engine.gltf_reader import Gltf
 from tests.serving.drawing.conftest import CHARACTER, EMBEDDED, ROOT, document
@@ -22,12 +24,12 @@ ON_THE_WIRE = {"head": 900_000, "hair": 1_000_000, "brows": 50_000, "lashes": 50
 
 
 @pytest.fixture(scope="module")
-def artist() -> Artist:
-    return Artist(CHARACTER, EMBEDDED, "cpu")
+def artist() -> EmbeddedArtist:
+    return EmbeddedArtist(Character.load(CHARACTER), EMBEDDED, "cpu")
 
 
 @pytest.fixture(scope="module")
-def published(artist: Artist) -> SchemaDocument:
+def published(artist: EmbeddedArtist) -> SchemaDocument:
     return artist.published()
 
 
@@ -40,7 +42,7 @@ def bare(content: bytes) -> Gltf:
 
 
 def test_pieces_follow_the_sliders_as_the_engine_does(
-    artist: Artist, published: SchemaDocument, renderer: Renderer
+    artist: EmbeddedArtist, published: SchemaDocument, renderer: Renderer
 ) -> None:
     """Any slider anywhere, by nothing but the published formula. Pieces are rounded to 8 µm a target."""
     sliders, choices = sampling.uniform(renderer.schema, 4, np.random.default_rng(5))
@@ -64,7 +66,7 @@ def test_pieces_follow_the_sliders_as_the_engine_does(
 
 @pytest.mark.parametrize("piece", ["head", "hair", "brows", "lashes"])
 def test_khronos_validator_finds_nothing_in_a_piece(
-    artist: Artist, published: SchemaDocument, piece: str, tmp_path: Path
+    artist: EmbeddedArtist, published: SchemaDocument, piece: str, tmp_path: Path
 ) -> None:
     content = artist.piece(piece, {"hair": "bob01", "brows": "eyebrow009", "lashes": "lashes04"}.get(piece))
     (tmp_path / "x.glb").write_bytes(content)
@@ -75,7 +77,9 @@ def test_khronos_validator_finds_nothing_in_a_piece(
     assert len(gzip.compress(content)) < ON_THE_WIRE[piece]
 
 
-def test_a_piece_has_the_targets_of_all_sliders_and_of_a_blink(artist: Artist, published: SchemaDocument) -> None:
+def test_a_piece_has_the_targets_of_all_sliders_and_of_a_blink(
+    artist: EmbeddedArtist, published: SchemaDocument
+) -> None:
     meshes = bare(artist.piece("head", None)).document["meshes"]
     names = {name for mesh in meshes for name in mesh["extras"]["targetNames"]}
     asked = {target for slider in published.sliders for target in (slider.negative, slider.positive) if target}
@@ -84,7 +88,9 @@ def test_a_piece_has_the_targets_of_all_sliders_and_of_a_blink(artist: Artist, p
     assert asked | blinks <= names <= asked | blinks | set(published.figure.products)
 
 
-def test_textures_depend_on_what_the_schema_says_and_on_nothing_else(artist: Artist, published: SchemaDocument) -> None:
+def test_textures_depend_on_what_the_schema_says_and_on_nothing_else(
+    artist: EmbeddedArtist, published: SchemaDocument
+) -> None:
     assert published.figure is not None
     for texture in published.figure.textures:
         worn = {group.name: group.choices[-1].name for group in published.groups}
@@ -101,7 +107,7 @@ def test_textures_depend_on_what_the_schema_says_and_on_nothing_else(artist: Art
             assert artist.texture(texture.name, worn, {name: 0.9}) != still
 
 
-def test_the_skin_is_the_renderers(artist: Artist, renderer: Renderer) -> None:
+def test_the_skin_is_the_renderers(artist: EmbeddedArtist, renderer: Renderer) -> None:
     import cv2
 
     sliders, choices = renderer.schema.neutral_sliders()[None], renderer.schema.neutral_discrete()[None].copy()
@@ -113,7 +119,7 @@ def test_the_skin_is_the_renderers(artist: Artist, renderer: Renderer) -> None:
     assert np.abs(sent - true)[painted].mean() < 4
 
 
-def test_thumbnails_of_one_group_differ(artist: Artist, published: SchemaDocument) -> None:
+def test_thumbnails_of_one_group_differ(artist: EmbeddedArtist, published: SchemaDocument) -> None:
     group = next(group for group in published.groups if group.name == "brows")
     drawn = [artist.thumbnail(group.name, choice.name) for choice in group.choices]
     assert len(set(drawn)) == len(drawn)
@@ -139,7 +145,7 @@ def test_choices_that_are_a_colour_say_which(published: SchemaDocument) -> None:
         ({"discrete": {"skin": {"choice": "green"}}}, "do not fit"),
     ],
 )
-def test_a_document_that_does_not_fit_is_refused_in_words(artist: Artist, change: dict, words: str) -> None:
+def test_a_document_that_does_not_fit_is_refused_in_words(artist: EmbeddedArtist, change: dict, words: str) -> None:
     with pytest.raises(CannotDraw, match=words):
         artist.glb({**document(CHARACTER), **change})
     with pytest.raises(CannotDraw, match="pixels"):
@@ -147,7 +153,7 @@ def test_a_document_that_does_not_fit_is_refused_in_words(artist: Artist, change
 
 
 def test_a_studios_own_character_has_pictures_but_no_geometry(clay: Path) -> None:
-    artist = Artist(clay, EMBEDDED, "cpu")
+    artist = open_artist(clay, EMBEDDED, "cpu")
     assert artist.png(document(clay), 64).startswith(b"\x89PNG")
     assert artist.thumbnail("glaze", "red") != artist.thumbnail("glaze", "dark_blue")
     for draw in (artist.glb, artist.mhm):
@@ -156,7 +162,7 @@ def test_a_studios_own_character_has_pictures_but_no_geometry(clay: Path) -> Non
 
 
 def test_exported_pairs_alone_draw_nothing(marble_character: Path) -> None:
-    artist = Artist(marble_character, EMBEDDED, "cpu")
+    artist = open_artist(marble_character, EMBEDDED, "cpu")
     assert artist.published().figure is None
     with pytest.raises(CannotDraw, match="only pairs"):
         artist.png(document(marble_character), 256)

@@ -88,6 +88,22 @@ def test_more_than_may_wait_are_told_when_to_come_back(clay: Path) -> None:
     drawing_of(clay, work, waiting=3)
 
 
+def test_pictures_for_everybody_do_not_keep_a_character_waiting(clay: Path) -> None:
+    async def work(drawing: Drawing) -> None:
+        done: list[str] = []
+
+        async def draw(name: str, drawn: Awaitable[bytes]) -> None:
+            await drawn
+            done.append(name)
+
+        anybody = [drawing.kept("png", document=document(clay, seconds=0.001), size=64 + n) for n in range(20)]
+        character = drawing.png(document(clay), 64)
+        await asyncio.gather(*(draw("anybody", one) for one in anybody), draw("character", character))
+        assert done.index("character") <= 2
+
+    drawing_of(clay, work, waiting=3)
+
+
 def test_who_gives_up_while_waiting_costs_nothing(clay: Path) -> None:
     async def work(drawing: Drawing) -> None:
         first = asyncio.create_task(drawing.png(document(clay, seconds=0.01), 64))

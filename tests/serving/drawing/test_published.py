@@ -9,7 +9,7 @@ from tests.serving.drawing.conftest import CHARACTER, ROOT
 
 def published(folder: Path) -> SchemaDocument:
     schema = Schema.load(folder)
-    return schema_document(schema, "md5", "v1", thumbnails=True, colours={}, basis=None, camera=None)
+    return schema_document(schema, "md5", "v1", thumbnails=True)
 
 
 def test_parts_come_in_the_order_that_a_person_expects_and_hold_everything_once() -> None:
@@ -46,5 +46,5 @@ def test_ends_say_what_a_label_says_in_brackets() -> None:
 
 def test_a_character_that_nothing_can_draw_has_no_thumbnails() -> None:
     schema = Schema.load(ROOT / "examples" / "characters" / "marble")
-    document = schema_document(schema, "md5", "v1", thumbnails=False, colours={}, basis=None, camera=None)
+    document = schema_document(schema, "md5", "v1", thumbnails=False)
     assert {choice.thumbnail for group in document.groups for choice in group.choices} == {None}
