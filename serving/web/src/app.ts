@@ -3,31 +3,25 @@
 import { Client, patiently, type Character } from "./api/client";
 import type { Schema } from "./api/schema";
 import { adviceFor } from "./api/words";
-import { Editor } from "./edit/editor";
-import { Saver, type SaveState } from "./edit/saver";
+import type { SaveState } from "./edit/saver";
 import type { Settings } from "./edit/settings";
-import { Visit, visitIn } from "./edit/visit";
+import { visitIn, type Visit } from "./edit/visit";
+import { averageOf, Session, settingsOf } from "./session";
 import type { Head } from "./stage/head";
 import { Still } from "./stage/still";
 import { Compare, type View } from "./ui/compare";
 import { element } from "./ui/dom";
 import { Downloads } from "./ui/downloads";
 import { askForKey } from "./ui/key";
-import { Panel } from "./ui/panel";
 import { shell, type Shell } from "./ui/shell";
 import { summary } from "./ui/summary";
 import { Welcome } from "./ui/welcome";
 
-const NO_WEBGL = "This browser cannot draw in 3D (WebGL is off or missing), so you see the service's own picture a moment after each change.";
-const NO_FIGURE = "This character is drawn by its own game. Sliders and choices work here; you see the result there.";
-
-/** A character that is being changed. */
-interface Session {
-  character: Character;
-  editor: Editor;
-  saver: Saver;
-  panel: Panel;
-}
+const NO_WEBGL =
+  "This browser cannot draw in 3D (WebGL is off or missing), so you see the service's own picture a moment after each change.";
+const NO_FIGURE =
+  "This character is drawn by its own game: what you change here you see there, or in its picture where it gives one.";
+const NEVER = new AbortController().signal;
 
 export class App {
   private readonly client = new Client();
@@ -48,10 +42,10 @@ export class App {
       redo: () => this.session?.editor.redo(),
       anew: () => this.startAnew(),
     });
-    this.welcome = new Welcome(
-      (photo, name) => void this.read(photo, name),
-      () => this.reading?.abort(),
-    );
+    this.welcome = new Welcome({
+      given: (photo, name) => void this.read(photo, name),
+      stop: () => this.reading?.abort(),
+    });
     this.compare = new Compare((view) => this.view(view));
     this.downloads = new Downloads(
       (address) => this.file(address),
@@ -61,9 +55,12 @@ export class App {
     this.shell.canvas.after(this.compare.overlay);
     this.shell.foot.append(this.compare.bar);
     this.shell.side.append(this.welcome.root);
-    document.body.append(this.shell.root, element("div", { class: "drop-veil", "aria-hidden": "true" }, "Drop the photo"));
+    document.body.append(
+      this.shell.root,
+      element("div", { class: "drop-veil", "aria-hidden": "true" }, "Drop the photo"),
+    );
     addEventListener("keydown", (event) => this.shortcut(event));
-    addEventListener("pagehide", () => void this.session?.saver.flush().catch(() => undefined));
+    addEventListener("pagehide", () => this.session?.saveBehind());
     new ResizeObserver(() => this.placePhoto()).observe(this.shell.canvas);
   }
 
@@ -71,13 +68,7 @@ export class App {
   async begin(): Promise<void> {
     const visit = visitIn(location.hash);
     try {
-      this.schema = await patiently(
-        () => this.client.schema(),
-        () => this.tell("The service is starting"),
-        new AbortController().signal,
-      );
-      this.tell("");
-      await this.setTheStage(this.schema);
+      await this.setTheStage(await this.schemaInTime());
       if (visit !== null) await this.goOn(visit);
     } catch (error) {
       this.welcome.refuse(adviceFor(error), () => {
@@ -87,6 +78,13 @@ export class App {
     } finally {
       this.shell.stage.classList.remove("loading");
     }
+  }
+
+  private async schemaInTime(): Promise<Schema> {
+    const starting = (): void => this.tell("The service is starting");
+    this.schema ??= await patiently(() => this.client.schema(), starting, NEVER);
+    this.tell("");
+    return this.schema;
   }
 
   private async setTheStage(schema: Schema): Promise<void> {
@@ -100,7 +98,7 @@ export class App {
     try {
       this.head = new Head(this.shell.canvas, { ...schema, figure }, averageOf(schema), {
         lost: (isLost) => this.tell(isLost ? "The graphics were interrupted; they come back by themselves" : ""),
-        failed: () => this.tell("Some of the head could not be loaded", () => this.showHead()),
+        failed: () => this.tell("Some of the head could not be loaded.", () => this.showHead()),
       });
     } catch {
       this.still = new Still(this.shell.canvas, NO_WEBGL);
@@ -113,77 +111,113 @@ export class App {
     this.reading?.abort();
     const reading = new AbortController();
     this.reading = reading;
-    this.leaveSession();
+    this.leave();
     this.welcome.busy(photo);
     try {
-      this.schema ??= await this.client.schema();
+      const schema = await this.schemaInTime();
       const character = await patiently(
         () => this.client.create(photo, name, reading.signal),
         (seconds) => this.welcome.say(`Many people are here: trying again in ${seconds} s`),
         reading.signal,
       );
-      this.enter(character, settingsOf(character), character.aligned ?? null);
+      this.enter(schema, character, settingsOf(character), character.aligned ?? null);
     } catch (error) {
-      if (reading.signal.aborted) {
-        if (this.reading === reading) this.welcome.invite();
-        return;
-      }
+      // Another photo may have been given meanwhile.
+      if (this.reading !== reading) return;
       const advice = adviceFor(error);
-      this.welcome.refuse(advice, advice.again ? () => void this.read(photo, name) : null);
+      if (reading.signal.aborted) this.welcome.invite();
+      else this.welcome.refuse(advice, advice.again ? () => void this.read(photo, name) : null);
     }
   }
 
-  private async goOn(visit: Visit): Promise<void> {
-    const { id, read, aligned } = visit;
+  /** Take up a character again, as the service has it. */
+  private async goOn({ id, read, aligned }: Visit): Promise<void> {
     try {
+      const schema = await this.schemaInTime();
       const character = await this.client.character(id);
-      this.enter(character, read ?? settingsOf(character), aligned);
+      this.enter(schema, character, read ?? settingsOf(character), aligned);
     } catch (error) {
-      location.hash = "";
+      history.replaceState(null, "", location.pathname);
+      this.welcome.back = null;
       this.welcome.refuse(adviceFor(error), null);
     }
   }
 
-  /** Put the character into the person's hands. `read`: what the photo gave. */
-  private enter(character: Character, read: Settings, aligned: string | null): void {
-    if (this.schema === null) return;
-    const editor = new Editor(read, settingsOf(character));
-    const saver = new Saver(
-      editor.now,
-      (edit) => this.client.edit(character.id, edit),
-      (state, error) => this.tellSaved(state, error),
-    );
-    const sure = (group: string, choice: string) => character.discrete[group]?.probabilities?.[choice] ?? null;
-    const panel = new Panel(this.schema, editor, sure);
-    this.session = { character, editor, saver, panel };
-    editor.onChange(() => this.edited());
-    new Visit(character.id, read, aligned).remember();
+  /** Put a character into the person's hands. `read`: what the photo gave. */
+  private enter(schema: Schema, character: Character, read: Settings, aligned: string | null): void {
+    const session = new Session(character, read, aligned, schema, this.client, {
+      changed: () => this.showSession(),
+      saved: (state, error) => this.tellSaved(state, error),
+    });
+    this.session = session;
     history.replaceState(null, "", `#${character.id}`);
     const about = summary(
       character,
       aligned,
       () => this.compare.choose("beside"),
-      () => void this.erase(),
+      () => void this.erase(session),
     );
-    this.shell.side.replaceChildren(about, panel.root);
-    // Whoever cannot see the page hears that it has changed, and the Tab key goes on from here.
-    about.querySelector("h1")?.focus({ preventScroll: true });
+    this.shell.side.replaceChildren(about, session.panel.root);
     document.body.classList.add("editing");
     this.shell.tools.hidden = false;
     this.downloads.show(character);
     this.compare.face = this.head === null ? null : aligned;
-    this.head?.become(editor.now);
+    this.head?.become(session.editor.now);
     void this.refreshStill();
     this.showHistory();
     this.tell("");
+    // Whoever cannot see the page hears that it has changed, and the Tab key goes on from here.
+    about.querySelector("h1")?.focus({ preventScroll: true });
   }
 
-  private edited(): void {
-    if (this.session === null) return;
-    const { editor, panel, saver } = this.session;
-    panel.update();
+  /** Back to the welcome; what was changed is saved, and can be come back to. */
+  private leave(): void {
+    const { session } = this;
+    if (session === null) return;
+    session.saveBehind();
+    this.session = null;
+    this.welcome.back = () => void this.goOn(session.visit);
+    history.replaceState(null, "", location.pathname);
+    document.body.classList.remove("editing");
+    this.shell.tools.hidden = true;
+    this.downloads.show(null);
+    this.compare.face = null;
+    this.shell.side.replaceChildren(this.welcome.root);
+    this.tell("");
+  }
+
+  private startAnew(): void {
+    this.leave();
+    this.welcome.invite();
     this.showHead();
-    saver.want(editor.now);
+    this.welcome.root.querySelector("button")?.focus();
+  }
+
+  private async erase(session: Session): Promise<void> {
+    try {
+      await this.client.erase(session.character.id);
+    } catch (error) {
+      this.complain(error);
+      return;
+    }
+    session.forget();
+    this.leave();
+    this.welcome.back = null;
+    this.startAnew();
+    this.tell("Erased");
+  }
+
+  /** A file of the character as it is seen. */
+  private async file(address: string): Promise<Blob> {
+    await this.session?.save();
+    const waiting = (seconds: number): void => this.tell(`The service is busy: trying again in ${seconds} s`);
+    const file = await patiently(() => this.client.file(address), waiting, NEVER);
+    this.tell("");
+    return file;
+  }
+
+  private showSession(): void {
+    this.showHead();
     this.showHistory();
   }
 
@@ -195,51 +229,6 @@ export class App {
   private showHistory(): void {
     this.shell.undo.disabled = !this.session?.editor.canUndo;
     this.shell.redo.disabled = !this.session?.editor.canRedo;
-  }
-
-  private startAnew(): void {
-    this.leaveSession();
-    this.welcome.invite();
-    if (this.schema !== null) this.head?.become(averageOf(this.schema), true);
-    this.welcome.root.querySelector("button")?.focus();
-  }
-
-  /** Back to the welcome; what was changed is saved. */
-  private leaveSession(): void {
-    if (this.session === null) return;
-    void this.session.saver.flush().catch(() => undefined);
-    this.session = null;
-    history.replaceState(null, "", location.pathname);
-    document.body.classList.remove("editing");
-    this.shell.tools.hidden = true;
-    this.downloads.show(null);
-    this.compare.face = null;
-    this.shell.side.replaceChildren(this.welcome.root);
-    this.tell("");
-  }
-
-  private async erase(): Promise<void> {
-    const { character } = this.session ?? {};
-    if (character === undefined) return;
-    try {
-      await this.client.erase(character.id);
-      Visit.forget(character.id);
-      // Nothing is left to save to.
-      this.session = this.session && { ...this.session, saver: new Saver(this.session.editor.now, () => Promise.resolve(), () => undefined) };
-      this.startAnew();
-      this.tell("Erased");
-    } catch (error) {
-      this.complain(error);
-    }
-  }
-
-  private async file(address: string): Promise<Blob> {
-    await this.session?.saver.flush();
-    return patiently(
-      () => this.client.file(address),
-      (seconds) => this.tell(`The service is busy: trying again in ${seconds} s`),
-      new AbortController().signal,
-    );
   }
 
   private view(view: View): void {
@@ -263,12 +252,9 @@ export class App {
   }
 
   private tellSaved(state: SaveState, error: unknown): void {
-    const words: Record<SaveState, string> = { saved: "Saved", waiting: "", saving: "Saving", failed: "Not saved" };
-    if (state === "failed") {
-      this.tell(`Not saved. ${adviceFor(error).title}`, () => void this.session?.saver.flush().catch(() => undefined));
-    } else {
-      this.tell(words[state]);
-    }
+    const words: Record<Exclude<SaveState, "failed">, string> = { saved: "Saved", waiting: "", saving: "Saving" };
+    if (state === "failed") this.tell(`Not saved. ${adviceFor(error).title}.`, () => this.session?.saveBehind());
+    else this.tell(words[state]);
     if (state === "saved") void this.refreshStill();
   }
 
@@ -279,9 +265,9 @@ export class App {
 
   /** A line beside the name; `again`: what to do about it. */
   private tell(words: string, again: (() => void) | null = null): void {
-    const retry = again === null ? null : element("button", { type: "button", class: "link", onclick: again }, "Try again");
+    const retry = again && element("button", { type: "button", class: "link", onclick: again }, "Try again");
     this.shell.status.replaceChildren(words, ...(retry === null ? [] : [" ", retry]));
-    this.shell.status.classList.toggle("quietly", words === "Saved" || words === "Saving" || words === "Erased");
+    this.shell.status.classList.toggle("quietly", ["Saved", "Saving", "Erased"].includes(words));
   }
 
   private shortcut(event: KeyboardEvent): void {
@@ -289,22 +275,9 @@ export class App {
     if (!(event.ctrlKey || event.metaKey) || event.altKey || isTyping || this.session === null) return;
     const { editor } = this.session;
     const key = event.key.toLowerCase();
-    if (key === "z" && event.shiftKey) editor.redo();
-    else if (key === "z") editor.undo();
-    else if (key === "y") editor.redo();
+    if (key === "z" && !event.shiftKey) editor.undo();
+    else if (key === "z" || key === "y") editor.redo();
     else return;
     event.preventDefault();
   }
-}
-
-function settingsOf({ parameters, discrete }: Character): Settings {
-  const choices = Object.entries(discrete).map(([group, { choice }]) => [group, choice] as const);
-  return { parameters, discrete: Object.fromEntries(choices) };
-}
-
-function averageOf({ sliders, groups }: Schema): Settings {
-  return {
-    parameters: Object.fromEntries(sliders.map(({ name, neutral }) => [name, neutral])),
-    discrete: Object.fromEntries(groups.map(({ name, neutral }) => [name, neutral])),
-  };
 }

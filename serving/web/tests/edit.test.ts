@@ -91,7 +91,9 @@ describe("the saver", () => {
   it("keeps what could not be sent, for the next try", async () => {
     let answers = false;
     const sent: Difference[] = [];
-    const [keeper, states] = saver((edit) => (answers ? Promise.resolve(sent.push(edit)) : Promise.reject(new Error("away"))));
+    const [keeper, states] = saver((edit) =>
+      answers ? Promise.resolve(sent.push(edit)) : Promise.reject(new Error("away")),
+    );
     keeper.want({ ...READ, discrete: { hair: "long" } });
     await vi.runAllTimersAsync();
     expect(states.at(-1)).toBe("failed");

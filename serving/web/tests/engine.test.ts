@@ -28,7 +28,10 @@ it.skipIf(folder === undefined)("has the engine's vertices and normals", () => {
   const expected = json<{ positions: Points; normals: Points }>("expected.json");
   const figure = schema.figure;
   if (figure === null) throw new Error("a figure was to be compared");
-  const weights = targetWeights({ ...figure, curves: figure.curves as Basis["curves"], sliders: schema.sliders }, parameters);
+  const weights = targetWeights(
+    { ...figure, curves: figure.curves as Basis["curves"], sliders: schema.sliders },
+    parameters,
+  );
   let compared = 0;
   let astray = 0;
   for (const piece of pieces) {

@@ -4,7 +4,14 @@ import { pictureAddress, pieceAddress } from "../src/figure/addresses";
 import type { Mesh } from "../src/figure/glb";
 import { MorphedMesh, SharedNormals } from "../src/figure/morphs";
 
-const SURFACE = { name: "skin", colour: [1, 1, 1], roughness: 1, alpha: "OPAQUE", alphaCutoff: 0.5, doubleSided: false } as const;
+const SURFACE = {
+  name: "skin",
+  colour: [1, 1, 1],
+  roughness: 1,
+  alpha: "OPAQUE",
+  alphaCutoff: 0.5,
+  doubleSided: false,
+} as const;
 
 /** Two triangles of the plane z = 0 that share an edge, whose vertices are split as at a texture's seam. */
 function square(): Mesh {

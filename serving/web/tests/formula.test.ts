@@ -12,8 +12,21 @@ const BASIS: Basis = {
     { name: "head_round", neutral: 0, reach: 1, negative: null, positive: "head_round+" },
   ],
   curves: {
-    male: { slider: "sex", points: [[0, 0], [1, 1]] },
-    averageweight: { slider: "weight", points: [[0, 0], [0.5, 1], [1, 0]] },
+    male: {
+      slider: "sex",
+      points: [
+        [0, 0],
+        [1, 1],
+      ],
+    },
+    averageweight: {
+      slider: "weight",
+      points: [
+        [0, 0],
+        [0.5, 1],
+        [1, 0],
+      ],
+    },
   },
   shares: { african: "african", asian: "asian" },
   products: { "macro/african-male": ["african", "male"], "macro/male-averageweight": ["male", "averageweight"] },
@@ -52,7 +65,10 @@ describe("target weights", () => {
 
 describe("a curve", () => {
   it("is linear between its points and constant beyond", () => {
-    const points = [[0.2, 1], [0.4, 3]] as const;
+    const points = [
+      [0.2, 1],
+      [0.4, 3],
+    ] as const;
     expect([0, 0.2, 0.3, 0.4, 1].map((x) => interpolated(points, x))).toEqual([1, 1, expect.closeTo(2), 3, 3]);
   });
 });

@@ -41,7 +41,13 @@ describe("patience", () => {
 
   it("does not ask again where that cannot help", async () => {
     const refused = new Refused(422, {}, 3);
-    await expect(patiently(() => Promise.reject(refused), () => undefined, new AbortController().signal)).rejects.toBe(refused);
+    await expect(
+      patiently(
+        () => Promise.reject(refused),
+        () => undefined,
+        new AbortController().signal,
+      ),
+    ).rejects.toBe(refused);
   });
 });
 

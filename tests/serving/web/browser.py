@@ -27,14 +27,16 @@ FLAGS += ["--disable-quic", "--no-first-run", "--disable-background-networking",
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """Debian's browser. Skips where there is none; fails where the page has not been built."""
+def chromium(camera: Path) -> Iterator[Browser]:
+    """Debian's browser, whose camera sees the JPEG file `camera`. Skips where there is no browser; fails where the page
+    has not been built."""
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("chromium is missing (Debian: apt-get install chromium)")
     assert (DIST / "index.html").is_file(), "the page has not been built: make web"
+    seen = ["--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={camera}"]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=path, args=[*FLAGS, *seen])
         try:
             yield browser
         finally:

@@ -111,7 +111,11 @@ const PATIENCE = 8;
  *
  * @param waiting told every second how many are left until the next try.
  */
-export async function patiently<T>(ask: () => Promise<T>, waiting: (seconds: number) => void, signal: AbortSignal): Promise<T> {
+export async function patiently<T>(
+  ask: () => Promise<T>,
+  waiting: (seconds: number) => void,
+  signal: AbortSignal,
+): Promise<T> {
   for (let tries = 1; ; tries++) {
     try {
       return await ask();

@@ -9,7 +9,8 @@ export interface Advice {
   again: boolean;
 }
 
-const OTHER_PHOTO = "JPEG, PNG, WebP and HEIC work. If it is one of these, it may be damaged: save it again, or take another.";
+const OTHER_PHOTO =
+  "JPEG, PNG, WebP and HEIC work. If it is one of these, it may be damaged: save it again, or take another.";
 
 // By the last word of the problem's type (serving/problems.py).
 const BY_KIND: Readonly<Record<string, Advice>> = {
@@ -20,8 +21,16 @@ const BY_KIND: Readonly<Record<string, Advice>> = {
   },
   "not-an-image": { title: "This file is not a picture", advice: OTHER_PHOTO, again: false },
   "bad-photo": { title: "This photo cannot be read", advice: OTHER_PHOTO, again: false },
-  "too-large": { title: "The photo is too large", advice: "Use a smaller version: 2000 pixels a side are plenty.", again: false },
-  "no-key": { title: "An access key is needed", advice: "Ask whoever runs this service for one, then try again.", again: true },
+  "too-large": {
+    title: "The photo is too large",
+    advice: "Use a smaller version: 2000 pixels a side are plenty.",
+    again: false,
+  },
+  "no-key": {
+    title: "An access key is needed",
+    advice: "Ask whoever runs this service for one, then try again.",
+    again: true,
+  },
   "unknown-character": {
     title: "This character is gone",
     advice: "Characters are kept for a few days only. Use the photo again to make a new one.",
@@ -35,13 +44,21 @@ const BY_KIND: Readonly<Record<string, Advice>> = {
   busy: { title: "Many people are here right now", advice: "Wait a moment, then try again.", again: true },
   timeout: { title: "It took too long", advice: "The service is very busy. Try again in a moment.", again: true },
   "no-model": { title: "The service is still starting", advice: "Try again in a moment.", again: true },
-  "no-storage": { title: "The service cannot store anything now", advice: "Tell whoever runs it, and try again later.", again: true },
+  "no-storage": {
+    title: "The service cannot store anything now",
+    advice: "Tell whoever runs it, and try again later.",
+    again: true,
+  },
   "model-died": { title: "This photo was too much for us", advice: "Use another one.", again: false },
 };
 
 // For what stands between this page and the service, and has no type.
 const BY_STATUS: Readonly<Record<number, Advice>> = {
-  408: { title: "The upload took too long", advice: "Check your connection and try again, or use a smaller photo.", again: true },
+  408: {
+    title: "The upload took too long",
+    advice: "Check your connection and try again, or use a smaller photo.",
+    again: true,
+  },
   413: BY_KIND["too-large"]!,
   429: BY_KIND["busy"]!,
   502: { title: "The service is away for a moment", advice: "Try again shortly.", again: true },
@@ -58,7 +75,11 @@ const UNKNOWN: Advice = {
 /** What to tell of an error. What the service says itself is kept where it adds something. */
 export function adviceFor(error: unknown): Advice {
   if (error instanceof Unreachable) {
-    return { title: "The service cannot be reached", advice: "Check your connection. Nothing you changed is lost; try again.", again: true };
+    return {
+      title: "The service cannot be reached",
+      advice: "Check your connection. Nothing you changed is lost; try again.",
+      again: true,
+    };
   }
   if (!(error instanceof Refused)) return UNKNOWN;
   return BY_KIND[error.kind] ?? BY_STATUS[error.status] ?? { ...UNKNOWN, title: error.problem.title ?? UNKNOWN.title };

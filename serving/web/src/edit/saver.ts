@@ -52,6 +52,12 @@ export class Saver {
     if (!same(this.saved, this.wanted)) await this.flush();
   }
 
+  /** Send nothing any more: what was to be changed is gone. */
+  stop(): void {
+    clearTimeout(this.timer);
+    this.saved = this.wanted;
+  }
+
   private async save(settings: Settings): Promise<void> {
     this.tell("saving");
     try {

@@ -28,8 +28,8 @@ export class Visit {
     }
   }
 
-  static forget(id: string): void {
-    sessionStorage.removeItem(place(id));
+  forget(): void {
+    sessionStorage.removeItem(place(this.id));
   }
 }
 

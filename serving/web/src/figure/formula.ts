@@ -46,7 +46,8 @@ export function targetWeights(basis: Basis, values: Values): Map<string, number>
 
 function factorsOf(basis: Basis, at: (slider: string) => number): Map<string, number> {
   const factors = new Map<string, number>();
-  for (const [word, curve] of Object.entries(basis.curves)) factors.set(word, interpolated(curve.points, at(curve.slider)));
+  for (const [word, curve] of Object.entries(basis.curves))
+    factors.set(word, interpolated(curve.points, at(curve.slider)));
   const shares = Object.entries(basis.shares);
   const total = shares.reduce((sum, [, slider]) => sum + at(slider), 0);
   for (const [word, slider] of shares) factors.set(word, total > 1e-6 ? at(slider) / total : 1 / shares.length);

@@ -103,7 +103,7 @@ class File {
     const view = new DataView(bytes);
     if (bytes.byteLength < 20 || view.getUint32(0, true) !== MAGIC) throw new Error("not a binary glTF file");
     const chunks = new Map<number, DataView>();
-    for (let at = 12; at + 8 <= bytes.byteLength; ) {
+    for (let at = 12; at + 8 <= bytes.byteLength;) {
       const length = view.getUint32(at, true);
       chunks.set(view.getUint32(at + 4, true), new DataView(bytes, at + 8, length));
       at += 8 + length;
@@ -130,9 +130,14 @@ class File {
       surface: this.surface(primitive.material),
       positions,
       uvs: TEXCOORD_0 === undefined ? new Float32Array() : this.dense(TEXCOORD_0),
-      sources: _SOURCE === undefined ? Uint32Array.from({ length: positions.length / 3 }, (_, at) => at) : Uint32Array.from(this.dense(_SOURCE)),
+      sources:
+        _SOURCE === undefined
+          ? Uint32Array.from({ length: positions.length / 3 }, (_, at) => at)
+          : Uint32Array.from(this.dense(_SOURCE)),
       triangles: Uint32Array.from(this.dense(primitive.indices)),
-      targets: (primitive.targets ?? []).map((target, at) => this.target(names[at] ?? String(at), target.POSITION, scale)),
+      targets: (primitive.targets ?? []).map((target, at) =>
+        this.target(names[at] ?? String(at), target.POSITION, scale),
+      ),
     };
   }
 
@@ -157,7 +162,12 @@ class File {
     if (sparse !== undefined && accessor.bufferView === undefined) {
       const { indices, values } = sparse;
       vertices = Uint32Array.from(this.numbers({ ...indices, count: sparse.count, type: "SCALAR" }));
-      moves = this.numbers({ ...accessor, bufferView: values.bufferView, byteOffset: values.byteOffset ?? 0, count: sparse.count });
+      moves = this.numbers({
+        ...accessor,
+        bufferView: values.bufferView,
+        byteOffset: values.byteOffset ?? 0,
+        count: sparse.count,
+      });
     } else {
       const everything = this.dense(number);
       const moved = [];
@@ -175,11 +185,17 @@ class File {
   private dense(number: number | undefined): Float32Array {
     const accessor = found(this.document.accessors, number ?? -1);
     const width = WIDTHS[accessor.type];
-    const values = accessor.bufferView === undefined ? new Float32Array(accessor.count * width) : this.numbers(accessor);
+    const values =
+      accessor.bufferView === undefined ? new Float32Array(accessor.count * width) : this.numbers(accessor);
     const { sparse } = accessor;
     if (sparse !== undefined) {
       const places = this.numbers({ ...sparse.indices, count: sparse.count, type: "SCALAR" });
-      const replaced = this.numbers({ ...accessor, bufferView: sparse.values.bufferView, byteOffset: sparse.values.byteOffset ?? 0, count: sparse.count });
+      const replaced = this.numbers({
+        ...accessor,
+        bufferView: sparse.values.bufferView,
+        byteOffset: sparse.values.byteOffset ?? 0,
+        count: sparse.count,
+      });
       places.forEach((place, at) => values.set(replaced.subarray(at * width, (at + 1) * width), place * width));
     }
     return values;

@@ -66,8 +66,8 @@ const REFINEMENTS: Readonly<Record<string, (material: MeshPhysicalMaterial) => v
     material.customProgramCacheKey = () => "skin";
   },
   eyes: (material) => {
-    material.clearcoat = 0.5;
-    material.clearcoatRoughness = 0.06;
+    material.clearcoat = 0.8;
+    material.clearcoatRoughness = 0.15;
     material.roughness = 0.5;
     material.specularIntensity = 0.2;
   },
@@ -138,7 +138,11 @@ function fade(shader: WebGLProgramParametersWithUniforms): void {
 }
 
 /** Put a picture on a material, or take it off. */
-export function applyPicture(material: MeshPhysicalMaterial, use: "base_colour" | "normals", texture: Texture | null): void {
+export function applyPicture(
+  material: MeshPhysicalMaterial,
+  use: "base_colour" | "normals",
+  texture: Texture | null,
+): void {
   const slot = use === "normals" ? "normalMap" : "map";
   if (texture !== null) texture.colorSpace = use === "normals" ? NoColorSpace : SRGBColorSpace;
   const appeared = (material[slot] === null) !== (texture === null);

@@ -68,10 +68,14 @@ export class Wardrobe {
    */
   async fetch(settings: Settings, plaster: boolean): Promise<void> {
     const { pieces, textures } = this.schema.figure;
-    const coloured = Promise.all(textures.map((picture) => this.wearPicture(picture, plaster ? null : pictureAddress(picture, settings))));
+    const coloured = Promise.all(
+      textures.map((picture) => this.wearPicture(picture, plaster ? null : pictureAddress(picture, settings))),
+    );
     if (this.plaster && !plaster) await coloured;
     this.paint(plaster);
-    const worn = pieces.map((piece) => this.wearPiece(piece, plaster && piece.group !== null ? null : pieceAddress(piece, settings)));
+    const worn = pieces.map((piece) =>
+      this.wearPiece(piece, plaster && piece.group !== null ? null : pieceAddress(piece, settings)),
+    );
     await Promise.all([coloured, ...worn]);
   }
 
@@ -118,11 +122,15 @@ export class Wardrobe {
     const before = this.worn.get(piece);
     if (before?.address === address) return;
     this.worn.set(piece, { address, worn: before?.worn ?? null });
-    const meshes = address === null ? [] : await meshesAt(address).catch((error: unknown) => {
-      // Asked for again by the next settings, unless others have come since.
-      if (this.worn.get(piece)?.address === address) this.worn.set(piece, before ?? { address: null, worn: null });
-      throw error;
-    });
+    const meshes =
+      address === null
+        ? []
+        : await meshesAt(address).catch((error: unknown) => {
+            // Asked for again by the next settings, unless others have come since.
+            if (this.worn.get(piece)?.address === address)
+              this.worn.set(piece, before ?? { address: null, worn: null });
+            throw error;
+          });
     // The person may have chosen something else while this came.
     const now = this.worn.get(piece);
     if (now?.address !== address) return;
@@ -172,10 +180,14 @@ export class Wardrobe {
     const before = this.pictures.get(picture);
     if (before?.address === address) return;
     this.pictures.set(picture, { address, texture: before?.texture ?? null });
-    const texture = address === null ? null : await this.texture(address).catch((error: unknown) => {
-      if (this.pictures.get(picture)?.address === address) this.pictures.set(picture, before ?? { address: null, texture: null });
-      throw error;
-    });
+    const texture =
+      address === null
+        ? null
+        : await this.texture(address).catch((error: unknown) => {
+            if (this.pictures.get(picture)?.address === address)
+              this.pictures.set(picture, before ?? { address: null, texture: null });
+            throw error;
+          });
     const now = this.pictures.get(picture);
     if (now?.address !== address) {
       texture?.dispose();
@@ -195,7 +207,9 @@ export class Wardrobe {
 
   private async texture(address: string): Promise<Texture> {
     const picture = await (await figureFile(address)).blob();
-    const texture = new Texture(await createImageBitmap(picture, { premultiplyAlpha: "none", colorSpaceConversion: "none" }));
+    const texture = new Texture(
+      await createImageBitmap(picture, { premultiplyAlpha: "none", colorSpaceConversion: "none" }),
+    );
     texture.flipY = false;
     texture.minFilter = LinearMipmapLinearFilter;
     texture.magFilter = LinearFilter;

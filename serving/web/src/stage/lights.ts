@@ -64,7 +64,10 @@ function room(): Mesh {
 }
 
 function panel({ at, size, light, tint }: Panel): Mesh {
-  const made = new Mesh(new PlaneGeometry(...size), new MeshBasicMaterial({ color: new Color(tint).multiplyScalar(light) }));
+  const made = new Mesh(
+    new PlaneGeometry(...size),
+    new MeshBasicMaterial({ color: new Color(tint).multiplyScalar(light) }),
+  );
   made.position.set(...at);
   made.lookAt(0, 0, 0);
   return made;

@@ -185,7 +185,10 @@ export class Stage {
     controls.addEventListener("change", () => this.invalidate());
     canvas.tabIndex = 0;
     canvas.setAttribute("role", "application");
-    canvas.setAttribute("aria-label", "The head in 3D. Arrow keys turn it, plus and minus come nearer, Home looks from the front.");
+    canvas.setAttribute(
+      "aria-label",
+      "The head in 3D. Arrow keys turn it, plus and minus come nearer, Home looks from the front.",
+    );
     canvas.addEventListener("keydown", (event) => this.key(event));
     canvas.addEventListener("dblclick", () => this.front(this.comparing, true));
   }
@@ -283,7 +286,10 @@ export class Stage {
 
   private render(): void {
     // The studio turns with the camera, so that the side that is seen is the side that is lit.
-    const azimuth = Math.atan2(this.camera.position.x - this.controls.target.x, this.camera.position.z - this.controls.target.z);
+    const azimuth = Math.atan2(
+      this.camera.position.x - this.controls.target.x,
+      this.camera.position.z - this.controls.target.z,
+    );
     this.lights.rotation.y = azimuth * 0.85;
     this.scene.environmentRotation.y = azimuth * 0.85;
     this.renderer.render(this.scene, this.camera);

@@ -3,7 +3,11 @@
 import { element } from "../ui/dom";
 
 export class Still {
-  private readonly picture = element("img", { class: "still", alt: "Your character, drawn by the service", hidden: true });
+  private readonly picture = element("img", {
+    class: "still",
+    alt: "Your character, drawn by the service",
+    hidden: true,
+  });
   private readonly words = element("p", { class: "still-words" });
   private address: string | null = null;
 

@@ -4,18 +4,33 @@ import { element, icon } from "./dom";
 
 export const hasCamera = (): boolean => Boolean(navigator.mediaDevices?.getUserMedia);
 
-const DENIED = "The browser may not use the camera. Allow it in the browser's settings for this page, or choose a photo instead.";
+const DENIED =
+  "The browser may not use the camera. Allow it in the browser's settings for this page, or choose a photo instead.";
 const MISSING = "No camera was found, or another program is using it.";
 
 export class CameraDialog {
-  private readonly video = element("video", { playsinline: true, muted: true, autoplay: true, "aria-label": "What the camera sees" });
+  private readonly video = element("video", {
+    playsinline: true,
+    muted: true,
+    autoplay: true,
+    "aria-label": "What the camera sees",
+  });
   private readonly message = element("p", { class: "camera-message", role: "status" });
-  private readonly shutter = element("button", { type: "button", class: "shutter", "aria-label": "Take the photo", onclick: () => void this.shoot() });
+  private readonly shutter = element("button", {
+    type: "button",
+    class: "shutter",
+    "aria-label": "Take the photo",
+    onclick: () => void this.shoot(),
+  });
   private readonly dialog: HTMLDialogElement;
   private stream: MediaStream | null = null;
 
   constructor(private readonly taken: (photo: Blob) => void) {
-    const close = element("button", { type: "button", class: "round", "aria-label": "Close the camera", onclick: () => this.dialog.close() }, icon("close"));
+    const close = element(
+      "button",
+      { type: "button", class: "round", "aria-label": "Close the camera", onclick: () => this.dialog.close() },
+      icon("close"),
+    );
     this.dialog = element(
       "dialog",
       { class: "camera", "aria-label": "Take a photo", onclose: () => this.stop() },

@@ -32,7 +32,13 @@ export class ChoiceGrid {
     const name = freshId(group.name);
     this.back = element(
       "button",
-      { type: "button", class: "back", "aria-label": `Reset ${group.label}`, title: "As in the photo", onclick: () => this.goBack(events) },
+      {
+        type: "button",
+        class: "back",
+        "aria-label": `Reset ${group.label}`,
+        title: "As in the photo",
+        onclick: () => this.goBack(events),
+      },
       icon("reset"),
     );
     const asColours = canBeToldApart(group.choices.map(({ colour }) => colour));
@@ -75,7 +81,11 @@ export class ChoiceGrid {
 
   private seal(): HTMLElement {
     const sure = this.probability === null ? "" : `, ${Math.round(100 * this.probability)} % sure`;
-    return element("span", { class: "seal", title: `Read from the photo${sure}` }, element("span", { class: "unseen" }, "(from the photo)"));
+    return element(
+      "span",
+      { class: "seal", title: `Read from the photo${sure}` },
+      element("span", { class: "unseen" }, "(from the photo)"),
+    );
   }
 }
 
@@ -95,7 +105,15 @@ function thumbnail(address: string): HTMLImageElement {
     tries += 1;
     if (tries < DRAWN_WITHIN_TRIES) setTimeout(() => (image.src = address), BETWEEN_TRIES * tries);
   };
-  const image = element("img", { class: "thumbnail", alt: "", loading: "lazy", decoding: "async", width: 160, height: 160, onerror: again });
+  const image = element("img", {
+    class: "thumbnail",
+    alt: "",
+    loading: "lazy",
+    decoding: "async",
+    width: 160,
+    height: 160,
+    onerror: again,
+  });
   image.src = address;
   return image;
 }
@@ -104,6 +122,8 @@ function thumbnail(address: string): HTMLImageElement {
 export function canBeToldApart(colours: readonly (string | null | undefined)[]): boolean {
   const points = colours.map((colour) => [1, 3, 5].map((at) => Number.parseInt(colour?.slice(at, at + 2) ?? "", 16)));
   return points.every((point, number) =>
-    points.slice(0, number).every((other) => Math.hypot(...point.map((value, at) => value - (other[at] ?? 0))) >= UNLIKE),
+    points
+      .slice(0, number)
+      .every((other) => Math.hypot(...point.map((value, at) => value - (other[at] ?? 0))) >= UNLIKE),
   );
 }

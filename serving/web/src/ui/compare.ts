@@ -23,15 +23,34 @@ export class Compare {
   private readonly options = new Map<View, HTMLInputElement>();
 
   constructor(private readonly chosen: (view: View) => void) {
-    this.mix = element("input", { type: "range", class: "mix", min: 0, max: 100, step: 1, value: 50, oninput: () => this.blend() });
+    this.mix = element("input", {
+      type: "range",
+      class: "mix",
+      min: 0,
+      max: 100,
+      step: 1,
+      value: 50,
+      oninput: () => this.blend(),
+    });
     this.overlay = element("div", { class: "compare", hidden: true }, this.frame, this.mix);
     const name = freshId("view");
     const options = VIEWS.map(([view, label]) => {
-      const input = element("input", { type: "radio", name, class: "unseen", checked: view === "head", onchange: () => this.choose(view) });
+      const input = element("input", {
+        type: "radio",
+        name,
+        class: "unseen",
+        checked: view === "head",
+        onchange: () => this.choose(view),
+      });
       this.options.set(view, input);
       return element("label", { class: "segment" }, input, element("span", {}, label));
     });
-    this.bar = element("fieldset", { class: "segments", hidden: true }, element("legend", { class: "unseen" }, "Compare with the photo"), ...options);
+    this.bar = element(
+      "fieldset",
+      { class: "segments", hidden: true },
+      element("legend", { class: "unseen" }, "Compare with the photo"),
+      ...options,
+    );
     this.blend();
   }
 

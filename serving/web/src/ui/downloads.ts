@@ -11,10 +11,25 @@ interface Kind {
 }
 
 const KINDS: readonly Kind[] = [
-  { label: "3D model", about: ".glb with all sliders as morph targets, for Blender, Unity, Unreal, Godot", ending: "glb", link: ({ links }) => links.glb },
+  {
+    label: "3D model",
+    about: ".glb with all sliders as morph targets, for Blender, Unity, Unreal, Godot",
+    ending: "glb",
+    link: ({ links }) => links.glb,
+  },
   { label: "MakeHuman model", about: ".mhm, to go on in MakeHuman", ending: "mhm", link: ({ links }) => links.mhm },
-  { label: "Parameters", about: "character.json, for the game and the likeness command", ending: "json", link: ({ links }) => links.self },
-  { label: "Picture", about: ".png, drawn by the game's engine", ending: "png", link: ({ links }) => links.png && `${links.png}?size=1024` },
+  {
+    label: "Parameters",
+    about: "character.json, for the game and the likeness command",
+    ending: "json",
+    link: ({ links }) => links.self,
+  },
+  {
+    label: "Picture",
+    about: ".png, drawn by the game's engine",
+    ending: "png",
+    link: ({ links }) => links.png && `${links.png}?size=1024`,
+  },
 ];
 
 export class Downloads {
@@ -34,7 +49,13 @@ export class Downloads {
     this.menu = element("div", { class: "menu", id, hidden: true });
     this.button = element(
       "button",
-      { type: "button", class: "primary", "aria-expanded": "false", "aria-controls": id, onclick: () => this.open(this.menu.hidden) },
+      {
+        type: "button",
+        class: "primary",
+        "aria-expanded": "false",
+        "aria-controls": id,
+        onclick: () => this.open(this.menu.hidden),
+      },
       icon("download"),
       element("span", {}, "Download"),
     );
@@ -66,7 +87,16 @@ export class Downloads {
       element("strong", {}, label),
       element("span", {}, words),
     );
-    if (address) button.addEventListener("click", () => void this.download(button, address, `${ending === "json" ? "character" : `likeness-${character.id.slice(0, 6)}`}.${ending}`));
+    if (address)
+      button.addEventListener(
+        "click",
+        () =>
+          void this.download(
+            button,
+            address,
+            `${ending === "json" ? "character" : `likeness-${character.id.slice(0, 6)}`}.${ending}`,
+          ),
+      );
     return button;
   }
 

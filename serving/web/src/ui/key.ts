@@ -5,9 +5,17 @@ import { element, freshId } from "./dom";
 /** What the person gave; null when they closed the dialog. `wrong`: the key before was refused. */
 export function askForKey(wrong: boolean): Promise<string | null> {
   const id = freshId("key");
-  const field = element("input", { type: "password", id, autocomplete: "current-password", required: true, spellcheck: "false" });
+  const field = element("input", {
+    type: "password",
+    id,
+    autocomplete: "current-password",
+    required: true,
+    spellcheck: "false",
+  });
   const cancel = element("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Not now");
-  const words = wrong ? "That key was not accepted. Check it, and try once more." : "This service is for people who were given a key. It is kept until you close this tab.";
+  const words = wrong
+    ? "That key was not accepted. Check it, and try once more."
+    : "This service is for people who were given a key. It is kept until you close this tab.";
   const form = element(
     "form",
     { method: "dialog" },
@@ -15,7 +23,12 @@ export function askForKey(wrong: boolean): Promise<string | null> {
     element("p", {}, words),
     element("label", { for: id, class: "unseen" }, "Access key"),
     field,
-    element("div", { class: "dialog-foot" }, cancel, element("button", { class: "primary", value: "given" }, "Continue")),
+    element(
+      "div",
+      { class: "dialog-foot" },
+      cancel,
+      element("button", { class: "primary", value: "given" }, "Continue"),
+    ),
   );
   const dialog = element("dialog", { class: "sheet" }, form);
   document.body.append(dialog);

@@ -49,14 +49,24 @@ export class Panel {
       spellcheck: "false",
       oninput: () => this.arrange(),
     });
-    this.onlyChanged = element("button", { type: "button", class: "chip", "aria-pressed": "false", onclick: () => this.toggleChanged() }, "Changed");
+    this.onlyChanged = element(
+      "button",
+      { type: "button", class: "chip", "aria-pressed": "false", onclick: () => this.toggleChanged() },
+      "Changed",
+    );
     this.resetAll = element("button", { type: "button", class: "quiet", onclick: () => editor.reset() }, "Reset all");
     const titles = this.sections.map(({ part, root }) => ({ name: part.name, label: part.label, panel: root }));
     this.tabs = new Tabs(titles, "Parts of the face", (panel) => this.openPart(panel));
     this.root = element(
       "div",
       { class: "editor" },
-      element("div", { class: "find" }, element("span", { class: "search" }, icon("search"), this.search), this.onlyChanged, this.resetAll),
+      element(
+        "div",
+        { class: "find" },
+        element("span", { class: "search" }, icon("search"), this.search),
+        this.onlyChanged,
+        this.resetAll,
+      ),
       this.tabs.root,
       element("div", { class: "sections" }, ...this.sections.map(({ root }) => root), this.nothing),
     );
@@ -85,7 +95,11 @@ export class Panel {
   private section(part: Part, sure: (group: string, choice: string) => number | null): Section {
     const controls = [...this.choicesOf(part, sure), ...this.slidersOf(part)];
     const names = controls.map(({ name }) => name);
-    const reset = element("button", { type: "button", class: "quiet", onclick: () => this.editor.reset(names) }, `Reset ${part.label.toLowerCase()}`);
+    const reset = element(
+      "button",
+      { type: "button", class: "quiet", onclick: () => this.editor.reset(names) },
+      `Reset ${part.label.toLowerCase()}`,
+    );
     const root = element(
       "section",
       { class: "section", id: freshId("section") },
@@ -167,8 +181,11 @@ export class Panel {
     }
     this.root.classList.toggle("filtering", filtering);
     this.tabs.shownAlone = !filtering;
+    if (filtering) this.nothing.parentElement?.scrollTo(0, 0);
     this.nothing.hidden = !filtering || found > 0;
-    this.nothing.textContent = onlyChanged && changed.size === 0 ? "Nothing was changed yet: this is what your photo gave." : "Nothing here has that name.";
+    this.nothing.textContent =
+      onlyChanged && changed.size === 0
+        ? "Nothing was changed yet: this is what your photo gave."
+        : "Nothing here has that name.";
   }
 }
-

@@ -23,7 +23,12 @@ export interface ShellEvents {
 export function shell(events: ShellEvents): Shell {
   const undo = tool("undo", "Undo", "Ctrl+Z", events.undo);
   const redo = tool("redo", "Redo", "Ctrl+Shift+Z", events.redo);
-  const anew = element("button", { type: "button", class: "secondary", onclick: events.anew }, icon("plus"), element("span", {}, "New photo"));
+  const anew = element(
+    "button",
+    { type: "button", class: "secondary", onclick: events.anew },
+    icon("plus"),
+    element("span", {}, "New photo"),
+  );
   const tools = element("div", { class: "tools", hidden: true }, undo, redo, anew);
   const canvas = element("div", { class: "canvas" });
   const foot = element("div", { class: "stage-foot" });
@@ -36,7 +41,11 @@ export function shell(events: ShellEvents): Shell {
 }
 
 function tool(name: Icon, label: string, keys: string, act: () => void): HTMLButtonElement {
-  return element("button", { type: "button", class: "round", "aria-label": label, title: `${label} (${keys})`, onclick: act }, icon(name));
+  return element(
+    "button",
+    { type: "button", class: "round", "aria-label": label, title: `${label} (${keys})`, onclick: act },
+    icon(name),
+  );
 }
 
 /** A face of two halves: the line of a photo, the body of a figure. */

@@ -38,13 +38,31 @@ export class SliderRow {
     });
     this.back = element(
       "button",
-      { type: "button", class: "back", "aria-label": `Reset ${slider.label}`, title: "As in the photo", onclick: () => this.goBack(events) },
+      {
+        type: "button",
+        class: "back",
+        "aria-label": `Reset ${slider.label}`,
+        title: "As in the photo",
+        onclick: () => this.goBack(events),
+      },
       icon("reset"),
     );
-    this.track = element("div", { class: "track" }, element("i", { class: "neutral" }), element("i", { class: "read" }), this.input);
+    this.track = element(
+      "div",
+      { class: "track" },
+      element("i", { class: "neutral" }),
+      element("i", { class: "read" }),
+      this.input,
+    );
     this.track.style.setProperty("--neutral", String(slider.neutral));
     this.track.style.setProperty("--read", String(read));
-    const head = element("div", { class: "slider-head" }, element("label", { for: id }, slider.label), this.reading, this.back);
+    const head = element(
+      "div",
+      { class: "slider-head" },
+      element("label", { for: id }, slider.label),
+      this.reading,
+      this.back,
+    );
     this.root = element("div", { class: "slider" }, head, this.track);
   }
 

@@ -11,7 +11,12 @@ const GOOD = "A clear photo: nothing stood in the way.";
  * @param compare the person wants to see photo and head beside each other.
  * @param erase the person wants the character to be gone.
  */
-export function summary(character: Character, aligned: string | null, compare: () => void, erase: () => void): HTMLElement {
+export function summary(
+  character: Character,
+  aligned: string | null,
+  compare: () => void,
+  erase: () => void,
+): HTMLElement {
   const { photo, provenance, expires } = character;
   const remarks = (photo.remarks ?? []).map(kindly);
   const face =
@@ -19,7 +24,13 @@ export function summary(character: Character, aligned: string | null, compare: (
       ? null
       : element(
           "button",
-          { type: "button", class: "face", "aria-label": "Compare with the photo", title: "Compare with the photo", onclick: compare },
+          {
+            type: "button",
+            class: "face",
+            "aria-label": "Compare with the photo",
+            title: "Compare with the photo",
+            onclick: compare,
+          },
           element("img", { src: aligned, alt: "" }),
         );
   const until = new Date(expires).toLocaleDateString("en", { day: "numeric", month: "long" });
@@ -31,7 +42,9 @@ export function summary(character: Character, aligned: string | null, compare: (
       "div",
       {},
       element("h1", { tabindex: -1 }, "Read from your photo"),
-      ...(remarks.length === 0 ? [element("p", {}, GOOD)] : remarks.map((words) => element("p", { class: "remark" }, words))),
+      ...(remarks.length === 0
+        ? [element("p", {}, GOOD)]
+        : remarks.map((words) => element("p", { class: "remark" }, words))),
       element(
         "p",
         { class: "fine" },

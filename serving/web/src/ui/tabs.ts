@@ -25,11 +25,22 @@ export class Tabs {
       title.panel.setAttribute("aria-labelledby", id);
       return element(
         "button",
-        { type: "button", role: "tab", id, "aria-controls": title.panel.id, class: "tab", onclick: () => this.choose(number) },
+        {
+          type: "button",
+          role: "tab",
+          id,
+          "aria-controls": title.panel.id,
+          class: "tab",
+          onclick: () => this.choose(number),
+        },
         title.label,
       );
     });
-    this.root = element("div", { class: "tabs", role: "tablist", "aria-label": label, onkeydown: (event: KeyboardEvent) => this.key(event) }, ...this.buttons);
+    this.root = element(
+      "div",
+      { class: "tabs", role: "tablist", "aria-label": label, onkeydown: (event: KeyboardEvent) => this.key(event) },
+      ...this.buttons,
+    );
     this.show();
   }
 

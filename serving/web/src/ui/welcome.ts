@@ -7,29 +7,43 @@ import { element, freshId, icon } from "./dom";
 // What the service can read; phones offer their photos and camera for it.
 const ACCEPTED = "image/jpeg,image/png,image/webp,image/heic,image/heif";
 
+export interface WelcomeEvents {
+  /** A photo to read, with its name. */
+  given: (photo: Blob, name: string) => void;
+  /** The person does not want to wait. */
+  stop: () => void;
+}
+
 export class Welcome {
   readonly root: HTMLElement;
   private readonly card = element("div", { class: "card" });
   private readonly file: HTMLInputElement;
   private readonly camera: CameraDialog | null;
   private preview: string | null = null;
+  /** The way to the character before, if there is one. */
+  back: (() => void) | null = null;
 
-  /**
-   * @param given a photo to read, with its name.
-   * @param stop the person does not want to wait.
-   */
-  constructor(
-    private readonly given: (photo: Blob, name: string) => void,
-    private readonly stop: () => void,
-  ) {
+  constructor(private readonly events: WelcomeEvents) {
     const id = freshId("photo");
-    this.file = element("input", { type: "file", id, accept: ACCEPTED, class: "unseen", tabindex: -1, "aria-hidden": "true", onchange: () => this.take() });
-    this.camera = hasCamera() ? new CameraDialog((photo) => given(photo, "camera.jpg")) : null;
+    this.file = element("input", {
+      type: "file",
+      id,
+      accept: ACCEPTED,
+      class: "unseen",
+      tabindex: -1,
+      "aria-hidden": "true",
+      onchange: () => this.take(),
+    });
+    this.camera = hasCamera() ? new CameraDialog((photo) => events.given(photo, "camera.jpg")) : null;
     this.root = element(
       "div",
       { class: "welcome" },
       element("h1", {}, "Your face,", element("br"), "as a character."),
-      element("p", { class: "lead" }, "Give it one photo. It finds the head, hair and eyes of a game character that look like you, and you change whatever you like."),
+      element(
+        "p",
+        { class: "lead" },
+        "Give it one photo. It finds the head, hair and eyes of a game character that look like you, and you change whatever you like.",
+      ),
       this.card,
       this.file,
     );
@@ -67,7 +81,7 @@ export class Welcome {
     this.card.replaceChildren(
       element("div", { class: "scan" }, picture, element("i")),
       element("p", { class: "reading-words", role: "status" }, "Reading your face"),
-      element("button", { type: "button", class: "quiet", onclick: () => this.stop() }, "Cancel"),
+      element("button", { type: "button", class: "quiet", onclick: () => this.events.stop() }, "Cancel"),
     );
   }
 
@@ -80,11 +94,18 @@ export class Welcome {
   /** What went wrong and what to do. `again` asks for the same once more. */
   refuse({ title, advice }: Advice, again: (() => void) | null): void {
     this.card.className = "card refused";
-    const picture = this.preview === null ? null : element("img", { class: "refused-photo", src: this.preview, alt: "" });
+    const picture =
+      this.preview === null ? null : element("img", { class: "refused-photo", src: this.preview, alt: "" });
     picture?.addEventListener("error", () => picture.remove());
-    const retry = again === null ? null : element("button", { type: "button", class: "primary", onclick: again }, "Try again");
+    const retry =
+      again === null ? null : element("button", { type: "button", class: "primary", onclick: again }, "Try again");
     this.card.replaceChildren(
-      element("div", { class: "refusal", role: "alert" }, picture ?? "", element("div", {}, element("h2", {}, title), element("p", {}, advice))),
+      element(
+        "div",
+        { class: "refusal", role: "alert" },
+        picture ?? "",
+        element("div", {}, element("h2", {}, title), element("p", {}, advice)),
+      ),
       ...(retry === null ? [] : [element("div", { class: "ways" }, retry)]),
       ...this.ways(retry !== null),
     );
@@ -92,9 +113,23 @@ export class Welcome {
   }
 
   private ways(quietly = false): HTMLElement[] {
-    const choose = element("button", { type: "button", class: quietly ? "secondary" : "primary", onclick: () => this.browse() }, icon("photo"), "Choose a photo");
-    const shoot = element("button", { type: "button", class: "secondary", onclick: () => this.shoot() }, icon("camera"), "Take one");
-    return [element("div", { class: "ways" }, choose, shoot)];
+    const choose = element(
+      "button",
+      { type: "button", class: quietly ? "secondary" : "primary", onclick: () => this.browse() },
+      icon("photo"),
+      "Choose a photo",
+    );
+    const shoot = element(
+      "button",
+      { type: "button", class: "secondary", onclick: () => this.shoot() },
+      icon("camera"),
+      "Take one",
+    );
+    const { back } = this;
+    const before =
+      back &&
+      element("button", { type: "button", class: "quiet", onclick: back }, icon("undo"), "Back to the one before");
+    return [element("div", { class: "ways" }, choose, shoot, before)];
   }
 
   private shoot(): void {
@@ -111,7 +146,7 @@ export class Welcome {
   private take(): void {
     const photo = this.file.files?.[0];
     // So that the same file can be chosen again.
-    if (photo !== undefined) this.given(photo, photo.name);
+    if (photo !== undefined) this.events.given(photo, photo.name);
     this.file.value = "";
   }
 
@@ -128,11 +163,11 @@ export class Welcome {
       event.preventDefault();
       over(-depth);
       const photo = event.dataTransfer?.files[0];
-      if (photo !== undefined) this.given(photo, photo.name);
+      if (photo !== undefined) this.events.given(photo, photo.name);
     });
     addEventListener("paste", (event) => {
       const photo = [...(event.clipboardData?.files ?? [])].find(({ type }) => type.startsWith("image/"));
-      if (photo !== undefined) this.given(photo, photo.name || "pasted.png");
+      if (photo !== undefined) this.events.given(photo, photo.name || "pasted.png");
     });
   }
 

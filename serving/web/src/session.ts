@@ -1,0 +1,78 @@
+/** One character under change: what was read, what it is now, where it is saved, and what shows it. */
+
+import type { Character, Client } from "./api/client";
+import type { Schema } from "./api/schema";
+import { Editor } from "./edit/editor";
+import { Saver, type SaveState } from "./edit/saver";
+import type { Settings } from "./edit/settings";
+import { Visit } from "./edit/visit";
+import { Panel } from "./ui/panel";
+
+export interface SessionEvents {
+  /** Something was changed, undone or reset. */
+  changed: () => void;
+  saved: (state: SaveState, error?: unknown) => void;
+}
+
+export class Session {
+  readonly editor: Editor;
+  readonly panel: Panel;
+  readonly visit: Visit;
+  private readonly saver: Saver;
+
+  /**
+   * @param read what the photo gave.
+   * @param aligned the aligned face, a data URL; null where it is no longer known.
+   */
+  constructor(
+    readonly character: Character,
+    read: Settings,
+    readonly aligned: string | null,
+    schema: Schema,
+    client: Client,
+    events: SessionEvents,
+  ) {
+    this.editor = new Editor(read, settingsOf(character));
+    this.saver = new Saver(this.editor.now, (edit) => client.edit(character.id, edit), events.saved);
+    const sure = (group: string, choice: string): number | null =>
+      character.discrete[group]?.probabilities?.[choice] ?? null;
+    this.panel = new Panel(schema, this.editor, sure);
+    this.visit = new Visit(character.id, read, aligned);
+    this.visit.remember();
+    this.editor.onChange(() => {
+      this.panel.update();
+      this.saver.want(this.editor.now);
+      events.changed();
+    });
+  }
+
+  /** Save at once what is not saved. Throws what the service answered when that failed. */
+  save(): Promise<void> {
+    return this.saver.flush();
+  }
+
+  /** The same where nobody waits for it; `saved` is told of a failure. */
+  saveBehind(): void {
+    void this.saver.flush().catch(() => undefined);
+  }
+
+  /** The service has it no more: nothing is saved from now on. */
+  forget(): void {
+    this.saver.stop();
+    this.visit.forget();
+  }
+}
+
+/** What a character's document sets. */
+export function settingsOf({ parameters, discrete }: Character): Settings {
+  const choices = Object.entries(discrete).map(([group, { choice }]) => [group, choice] as const);
+  return { parameters, discrete: Object.fromEntries(choices) };
+}
+
+/** The head that is nobody's. */
+export function averageOf({ sliders, groups }: Schema): Settings {
+  return {
+    parameters: Object.fromEntries(sliders.map(({ name, neutral }) => [name, neutral])),
+    discrete: Object.fromEntries(groups.map(({ name, neutral }) => [name, neutral])),
+  };
+}
