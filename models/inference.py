@@ -64,9 +64,14 @@ class _PackedConvolution(nn.Module):
             raise ValueError(f"only a convolution with zeros around it can be packed, not {layer}")
         self.bias = None if layer.bias is None else layer.bias.detach()
         self.how = (list(layer.padding), list(layer.stride), list(layer.dilation), layer.groups)
-        weight = layer.weight.detach().contiguous(memory_format=torch.channels_last)
-        self.weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.how, None)
+        self.plain = layer.weight.detach().contiguous(memory_format=torch.channels_last)
+        self.packed, self.packed_for = self.plain, ()
 
     def forward(self, x: Tensor) -> Tensor:
         """x [B, C, h, w] -> [B, C', h', w']."""
-        return torch.ops.mkldnn._convolution_pointwise(x, self.weight, self.bias, *self.how, "none", [], "")
+        # oneDNN's choice of a layout depends on both; weights in another are brought into it at each call.
+        here = (x.shape, torch.get_num_threads())
+        if here != self.packed_for:
+            self.packed = torch.ops.mkldnn._reorder_convolution_weight(self.plain, *self.how, list(x.shape))
+            self.packed_for = here
+        return torch.ops.mkldnn._convolution_pointwise(x, self.packed, self.bias, *self.how, "none", [], "")
