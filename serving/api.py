@@ -43,7 +43,7 @@ router = APIRouter(prefix="/v1", tags=["characters"], responses=problems.respons
 FILES = {"png": "image/png", "glb": "model/gltf-binary", "mhm": "text/plain; charset=utf-8"}
 
 
-def owner_of(
+async def owner_of(
     parts: AllParts,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> str:

@@ -19,13 +19,16 @@ from serving.api import router
 from serving.characters import Characters
 from serving.configuration import Service
 from serving.drawing import routes
-from serving.edge import Edge
+from serving.edge import Edge, Limits
 from serving.keys import Keys
 from serving.openapi import describe, operation_id
 from serving.parts import Parts, Place, assemble
 from serving.releases import Source
 
 SWEEPS_EVERY = 3600.0
+FORM = 65_536
+"""Bytes of a form beside its photos."""
+THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 TITLE = "likeness"
 DESCRIPTION = """A player's photo in, the parameters of the game's own character creator out.
 
@@ -110,9 +113,9 @@ def _add_operations(app: FastAPI, parts: Parts) -> None:
 
 def _limit(app: FastAPI, parts: Parts) -> None:
     service = parts.service
-    most = round(max(service.photo_megabytes, service.batch_megabytes) * 1e6) + 65_536
+    one, several = (round(size * 1e6) + FORM for size in (service.photo_megabytes, service.batch_megabytes))
     # Larger files of a form would be spooled to the disk: no photo gets there.
-    MultiPartParser.spool_max_size = most
+    MultiPartParser.spool_max_size = max(one, several)
     if service.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -121,4 +124,6 @@ def _limit(app: FastAPI, parts: Parts) -> None:
             allow_headers=["*"],
             expose_headers=["*"],
         )
-    app.add_middleware(Edge, metrics=parts.metrics, most_bytes=most, origins=service.origins)
+    bodies = {"/v1/characters": one, "/v1/characters:batch": several}
+    limits = Limits(bodies, service.origins, () if parts.keys else THIS_MACHINE)
+    app.add_middleware(Edge, metrics=parts.metrics, limits=limits)

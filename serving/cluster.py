@@ -107,6 +107,7 @@ def application(build: Callable[[], FastAPI], service: Service, scale: Scale) ->
             "max_replicas": scale.most_replicas,
             # Twice as many as it reads at once: one lot is being read, one waits.
             "target_ongoing_requests": 2 * at_once,
+            "upscale_delay_s": 10.0,
         }
     return serve.deployment(**options)(serve.ingress()(Replica)).bind(build)
 
@@ -126,7 +127,7 @@ def deploy(
         address: Ray's job server, http://host:8265.
         import_path: `module:function` on the cluster's machines that makes the application from `arguments`.
         environment: variables for the replicas.
-        host: interface of Ray's proxies, `port` theirs; Ray keeps those that it was first started with.
+        host: interface of Ray's proxies, `port` theirs; where Ray Serve runs already, they must be what it has.
         report: hears how many replicas run, whenever that changes.
 
     Returns: where the service answers.
@@ -134,6 +135,8 @@ def deploy(
     Raises ClusterError.
     """
     client = _client(address)
+    before = _details(client)
+    _require_same(before.get("http_options"), host, port)
     config = {
         "name": NAME,
         "route_prefix": ROUTE,
@@ -141,10 +144,14 @@ def deploy(
         "args": dict(arguments),
         "runtime_env": {"env_vars": dict(environment)},
     }
-    _ask(lambda: client.deploy_applications(_whole([*_others(_details(client)), config], host, port)))
-    _wait_until_running(client, report)
-    proxies = _details(client)["http_options"]
-    return f"http://{proxies['host']}:{proxies['port']}"
+    _ask(lambda: client.deploy_applications(_whole([*_others(before), config], host, port)))
+    try:
+        _wait_until_running(client, report)
+    except ClusterError:
+        if NAME not in before["applications"]:
+            stop(address)  # nothing of it answered before, and nothing shall be left of it
+        raise
+    return f"http://{host}:{port}"
 
 
 def stop(address: str) -> None:
@@ -171,6 +178,15 @@ def _client(address: str) -> Any:
             f"no Ray job server answers at {address}: start one (`ray start --head`), and name its dashboard, such as "
             "http://127.0.0.1:8265"
         ) from error
+
+
+def _require_same(proxies: Mapping[str, Any] | None, host: str, port: int) -> None:
+    """Ray keeps the proxies that it was started with, and whether keys are asked for depends on their interface."""
+    if proxies and (proxies["host"], proxies["port"]) != (host, port):
+        raise ClusterError(
+            f"Ray Serve listens on {proxies['host']}, port {proxies['port']} already: ask for the same, or end what "
+            "runs there (`serve shutdown`)"
+        )
 
 
 def _ask(call: Callable[[], Any]) -> Any:
@@ -204,7 +220,7 @@ def _wait_until_running(client: Any, report: Callable[[str], None]) -> None:
         if found["status"] == "RUNNING":
             return
         if found["status"] not in PROGRESS:
-            raise ClusterError(f"the service does not start on the cluster: {_last_line(found.get('message', ''))}")
+            raise ClusterError(f"the service does not start on the cluster: {_reason(found)}")
         time.sleep(0.5)
     raise ClusterError(f"the service did not start on the cluster within {2 * LOADS_WITHIN:.0f} seconds: {told}")
 
@@ -214,6 +230,8 @@ def _state(application: Mapping[str, Any]) -> str:
     return f"{replicas.count('RUNNING')} of {len(replicas)} replicas answer" if replicas else "the cluster builds it"
 
 
-def _last_line(message: str) -> str:
-    """A message's last line is what happened, those before it are where."""
-    return ([line.strip() for line in message.splitlines() if line.strip()] or ["Ray says no more"])[-1]
+def _reason(application: Mapping[str, Any]) -> str:
+    """The last line of what Ray says, the others being where it happened; a deployment knows more than the whole."""
+    messages = [application.get("message", ""), *(each["message"] for each in application["deployments"].values())]
+    lines = [line.strip() for message in messages for line in message.splitlines() if line.strip()]
+    return lines[-1] if lines else "Ray does not say why"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -14,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serving import problems
 from serving.metrics import Metrics
 
+SMALL = 1_000_000
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 CONTENT_POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; connect-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; "
@@ -29,14 +31,24 @@ HEADERS = {
 }
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What is let in."""
+
+    bodies: Mapping[str, int]
+    """Bytes of a request's body, by path; SMALL for all others."""
+    origins: Collection[str]
+    """Other sites whose pages may change something."""
+    names: Collection[str]
+    """Names under which the service may be asked; none: any. A page whose own name is made to point here could read
+    all answers otherwise (DNS rebinding)."""
+
+
 class Edge:
-    """An ASGI middleware.
+    """An ASGI middleware."""
 
-    `most_bytes`: of a request's body. `origins`: other sites whose pages may change something.
-    """
-
-    def __init__(self, app: ASGIApp, metrics: Metrics, most_bytes: int, origins: Collection[str]) -> None:
-        self.app, self.metrics, self.most_bytes, self.origins = app, metrics, most_bytes, origins
+    def __init__(self, app: ASGIApp, metrics: Metrics, limits: Limits) -> None:
+        self.app, self.metrics, self.limits = app, metrics, limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -55,7 +67,7 @@ class Edge:
 
         try:
             self._admit(scope)
-            await self.app(scope, self._counted(receive), answer)
+            await self.app(scope, self._counted(receive, self._most_bytes(scope)), answer)
         except problems.ProblemError as problem:
             await problems.respond(Request(scope), problem)(scope, receive, answer)
         except Exception as error:
@@ -68,17 +80,23 @@ class Edge:
 
     def _admit(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
-        length = headers.get("content-length", "")
-        if length.isdigit() and int(length) > self.most_bytes:
-            raise self._too_large()
+        length, most = headers.get("content-length", ""), self._most_bytes(scope)
+        if length.isdigit() and int(length) > most:
+            raise _too_large(most)
+        host = headers.get("host", "")
+        if self.limits.names and urlsplit(f"//{host}").hostname not in self.limits.names:
+            raise problems.other_name(host)
         origin = headers.get("origin")
-        if scope["method"] in SAFE_METHODS or origin is None or origin in self.origins:
+        if scope["method"] in SAFE_METHODS or origin is None or origin in self.limits.origins:
             return
         # A browser says whose page asks. Without keys, any page that a player has open could use the service otherwise.
-        if urlsplit(origin).netloc != headers.get("host"):
+        if urlsplit(origin).netloc != host:
             raise problems.other_site()
 
-    def _counted(self, receive: Receive) -> Receive:
+    def _most_bytes(self, scope: Scope) -> int:
+        return self.limits.bodies.get(scope["path"], SMALL)
+
+    def _counted(self, receive: Receive, most: int) -> Receive:
         """The same, until more comes than may: whatever Content-Length says or does not say."""
         received = 0
 
@@ -86,14 +104,11 @@ class Edge:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.most_bytes:
-                raise self._too_large()
+            if received > most:
+                raise _too_large(most)
             return message
 
         return counted
-
-    def _too_large(self) -> problems.ProblemError:
-        return problems.too_large(f"the request has more than {self.most_bytes / 1e6:g} megabytes")
 
     def _dress(self, message: Message, id: str, path: str) -> None:
         headers = MutableHeaders(scope=message)
@@ -108,3 +123,7 @@ class Edge:
         route = getattr(scope.get("route"), "path", "other")
         self.metrics.requests.labels(route, status).inc()
         self.metrics.seconds.labels(route).observe(seconds)
+
+
+def _too_large(most: int) -> problems.ProblemError:
+    return problems.too_large(f"the request has more than {most / 1e6:g} megabytes")

@@ -74,7 +74,7 @@ def assemble(service: Service, source: Source, place: Place, keys: Keys | None) 
     )
 
 
-def _parts_of(request: Request) -> Parts:
+async def _parts_of(request: Request) -> Parts:
     return request.app.state.parts
 
 

@@ -97,6 +97,13 @@ def other_site() -> ProblemError:
     return ProblemError(403, "other-site", "Another site's page asks", "LIKENESS_SERVE_ORIGINS names sites that may")
 
 
+def other_name(host: str) -> ProblemError:
+    detail = (
+        f"without API keys the service answers to this machine's own names only, not to {host}: name a file of keys"
+    )
+    return ProblemError(403, "other-site", "It was asked under another name", detail)
+
+
 def busy(reason: str, seconds: float) -> ProblemError:
     detail = f"{reason}: ask again after the time in Retry-After"
     return ProblemError(429, "busy", "Too much at once", detail, _after(seconds))

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from engine.exporters.basis import Basis
 from engine.exporters.bust import within_bust
@@ -70,7 +71,9 @@ class Figure:
         weights = basis.weights(sliders)
         if not as_shown:
             return cls(head, basis, pieces, bound(head, head.template), weights, np.zeros_like(weights))
-        return cls(head, basis, pieces, renderer.vertices(sliders[None], numbers[None])[0], weights, weights)
+        with threadpool_limits(1, user_api="blas"):  # sums in one order: the same bytes on any number of processors
+            vertices = renderer.vertices(sliders[None], numbers[None])[0]
+        return cls(head, basis, pieces, vertices, weights, weights)
 
     def only(self, names: Collection[str]) -> "Figure":
         """The same figure with some of its pieces."""

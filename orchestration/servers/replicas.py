@@ -6,7 +6,6 @@ Ray Serve and KubeRay (deploy/ray-serve.yaml) name `orchestration.servers.replic
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -29,21 +28,12 @@ class Order(cluster.Scale, frozen=True):
     """What the application is made from, beside the settings in the environment."""
 
     alias: str = PRODUCTION
-    character: str = ""
-    """Empty: the settings'."""
-    keys: Path | None = None
-    """File of API keys, on storage that every machine sees; None: the settings'."""
     host: str = ALL
     """Interface of Ray's proxies: on any but this machine's own address there must be API keys."""
 
-    def settings(self) -> Settings:
-        """Of the machine that it is asked on."""
-        return Settings(character=self.character) if self.character else Settings()
-
     def service(self) -> Service:
-        """Of one replica."""
-        service = cluster.sized(Service(), self)
-        return service.model_copy(update={"keys": self.keys}) if self.keys else service
+        """One replica's settings, on the machine that it is asked on."""
+        return cluster.sized(Service(), self)
 
 
 # Ray reads the annotation and makes an Order of its JSON: it must not be a string.
@@ -57,7 +47,7 @@ def _build(order: Order) -> "FastAPI":
     from orchestration.commands.serve import keys_for, place, source
     from serving.app import build
 
-    settings, service = order.settings(), order.service()
+    settings, service = Settings(), order.service()
     return build(service, source(settings, order.alias), place(settings), keys_for(order.host, service, settings))
 
 
@@ -66,16 +56,17 @@ def deploy(address: str, order: Order, port: int, report: Callable[[str], None])
 
     `report` hears how far it is. Returns where it answers. Raises ClusterError.
     """
-    from orchestration.commands.serve import source
+    from orchestration.commands.serve import keys_for, source
 
+    settings = Settings()
+    keys_for(order.host, order.service(), settings)
     try:
-        release = source(order.settings(), order.alias).current()
+        release = source(settings, order.alias).current()
     except SourceDown as error:
         raise cluster.ClusterError(str(error)) from error
     if release is None:
         raise cluster.ClusterError(f"no model is in {order.alias} yet, which replicas would wait for: `likeness run`")
-    arguments = order.model_dump(mode="json")
-    return cluster.deploy(address, HERE, arguments, environment(os.environ), order.host, port, report)
+    return cluster.deploy(address, HERE, order.model_dump(), environment(os.environ), order.host, port, report)
 
 
 def environment(here: Mapping[str, Any]) -> dict[str, str]:

@@ -25,7 +25,7 @@ from serving.drawing.published import SchemaDocument
 START_SECONDS = 300.0  # a first start compiles the renderer's kernels and paints textures
 STARTS_EVERY = 10  # seconds between two starts, where the first failed
 RETRY_WHILE_STARTING = 5  # seconds
-PATIENCE = 2.0  # seconds for the process to end by itself
+PATIENCE = 5.0  # seconds for the process to end by itself
 IDLE_LOOK = 0.1  # seconds between two looks at whether somebody waits
 TOLD_EVERY = 20  # files drawn ahead
 ANYBODY_WAITING = 256
@@ -261,7 +261,7 @@ class Drawing:
             async with asyncio.timeout(START_SECONDS):
                 return process, *await _read_answer(process)
         except BaseException as error:  # to be cancelled is one
-            ended = await _ended(process)
+            ended = await _ended(process, PATIENCE if isinstance(error, EOFError) else 0.0)
             if isinstance(error, (TimeoutError, OSError, EOFError)):
                 log.error("the engine's process ended (%s) while it was loaded", ended)
                 raise NoAnswer(f"the engine's process ended ({ended}) while it was loaded") from error
@@ -309,11 +309,10 @@ async def _read_answer(process: Process) -> tuple[Kind, bytes]:
 
 async def _ended(process: Process, patience: float = PATIENCE) -> str:
     """Let a process end within some seconds, or kill it; how it ended."""
-    assert process.stdin is not None
-    process.stdin.close()
     if process.returncode is None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), patience)
+        with suppress(TimeoutError, OSError):
+            # Its input ends, and what it still has to say is read: it would wait for a reader.
+            await asyncio.wait_for(process.communicate(b""), patience)
     if process.returncode is None:
         with suppress(ProcessLookupError):
             process.kill()

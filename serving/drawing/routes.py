@@ -39,9 +39,7 @@ def routes(drawing: Drawing) -> APIRouter:
             return Response(status_code=304, headers=headers)
         return _unpacked(request, gzip.compress(content, mtime=0), "application/json", headers)
 
-    @router.get(
-        f"{FIGURE_URL}/thumbnails/{{group}}/{{choice}}.jpg", response_class=Response, responses=_answers(MEDIA["jpg"])
-    )
+    @router.get(THUMBNAIL, response_class=Response, responses=_answers(MEDIA["jpg"]))
     async def thumbnail(request: Request, group: str, choice: str, v: str | None = VERSION) -> Response:
         """A picture of one choice, 160 pixels wide."""
         document = await _got(drawing.published())
@@ -63,9 +61,7 @@ def routes(drawing: Drawing) -> APIRouter:
             raise HTTPException(404, f"there is no {name} for {choice!r}")
         return await _kept(request, drawing, "glb", v, "piece", name=name, choice=choice)
 
-    @router.get(
-        f"{FIGURE_URL}/{{name}}.{{form}}", response_class=Response, responses=_answers(MEDIA["jpg"], MEDIA["webp"])
-    )
+    @router.get(TEXTURE, response_class=Response, responses=_answers(MEDIA["jpg"], MEDIA["webp"]))
     async def texture(request: Request, name: str, form: str, v: str | None = VERSION) -> Response:
         """A picture of a piece's material (`skin.jpg?skin=tone2&beard=full&age=0.25`). `/v1/schema` says which there
         are and what each depends on; what is not given is neutral."""

@@ -120,7 +120,11 @@ class Models:
         log.info("loading %s", release)
         folder = await asyncio.to_thread(self.source.fetch, release)
         pool = self.make_pool(release, folder)
-        await pool.start()
+        try:
+            await pool.start()
+        except asyncio.CancelledError:
+            await pool.stop()
+            raise
         former, self.pool = self.pool, pool
         self._broken, self._pause = None, 0.0
         pool.work(self.line)

@@ -68,8 +68,10 @@ class Duty:
 
 def main(connection: Connection, duty: Duty) -> None:
     """Load the release, say Ready or Failed, then answer lists of orders until the connection ends."""
-    # Ctrl-C reaches every process of a terminal; when to end is the service's to say.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C reaches every process of a terminal, systemd's SIGTERM every process of a service; photos under way are to
+    # be answered first, so when to end is the service's to say.
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, signal.SIG_IGN)
     with duty.log.open("a") as log:
         os.dup2(log.fileno(), 2)
     try:

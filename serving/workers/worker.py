@@ -13,7 +13,7 @@ from serving.releases import ReleaseBroken
 from serving.workers import process
 from serving.workers.process import Answer, Duty, Failed, Order, Ready
 
-STARTS_WITHIN, ENDS_WITHIN = 180.0, 5.0
+STARTS_WITHIN = 180.0
 """Seconds."""
 
 
@@ -45,6 +45,9 @@ class Worker:
 
     async def stop(self) -> None:
         """End the process; what it was reading is lost."""
+        if self._process is not None:
+            # From here, because the thread may be waiting for it to load.
+            self._process.kill()
         await self._in_thread(self._end)
         self._thread.shutdown(wait=False)
 
@@ -91,11 +94,6 @@ class Worker:
             return
         with suppress(OSError):
             self._connection.close()
-        self._process.join(0.5)
-        if self._process.is_alive():
-            self._process.terminate()
-            self._process.join(ENDS_WITHIN)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        self._process.kill()
+        self._process.join()
         self._process = None

@@ -11,11 +11,18 @@ import yaml
 from orchestration.catalog import STAGES
 from orchestration.doctor.machine import LIBRARIES
 from orchestration.instance import dagster_yaml
+from orchestration.servers import replicas
 from orchestration.settings import REPOSITORY, Settings
+from serving import cluster, page
+from serving.configuration import Service
 
 DEPLOY = REPOSITORY / "deploy"
 YAML = sorted(DEPLOY.glob("*.yaml"))
-TEXTS = [*YAML, DEPLOY / "Dockerfile", REPOSITORY / "docs" / "deploy.md"]
+DOCS = REPOSITORY / "docs"
+TEXTS = [*YAML, DEPLOY / "Dockerfile", DOCS / "deploy.md", DOCS / "serving.md", DOCS / "serving-cluster.md"]
+
+
+MOUNTING = ("ray-cluster.yaml", "ray-serve.yaml", "dagster-values.yaml")
 
 
 def _documents(name: str) -> list[dict[str, Any]]:
@@ -31,16 +38,19 @@ def _parts(value: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
 def test_every_variable_is_a_setting(path: Path) -> None:
-    names = {name.lower() for name in re.findall(r"LIKENESS_([A-Z0-9_]+)", path.read_text())}
-    assert names <= set(Settings.model_fields), names - set(Settings.model_fields)
+    # The name alone, not the start of several.
+    names = {name.lower() for name in re.findall(r"LIKENESS_([A-Z0-9_]*[A-Z0-9])\b", path.read_text())}
+    known = {*Settings.model_fields, *(f"serve_{name}" for name in Service.model_fields)}
+    assert names <= known, names - known
 
 
-@pytest.mark.parametrize("name", ["dagster-values.yaml", "ray-cluster.yaml", "mlflow.yaml"])
+@pytest.mark.parametrize("name", ["dagster-values.yaml", "ray-cluster.yaml", "ray-serve.yaml", "mlflow.yaml"])
 def test_values_of_variables_are_ones_that_the_settings_take(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for part in _parts(_documents(name)):
         if str(part.get("name", "")).startswith("LIKENESS_"):
             monkeypatch.setenv(part["name"], part["value"])
     assert Settings().k8s_volume_claim == "likeness"
+    Service()
 
 
 def test_steps_find_their_checkpoints_on_the_one_volume(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +58,7 @@ def test_steps_find_their_checkpoints_on_the_one_volume(monkeypatch: pytest.Monk
     assert volume["spec"]["accessModes"] == ["ReadWriteMany"]
     claim = volume["metadata"]["name"]
     assert claim == Settings().k8s_volume_claim
-    claims = [part["claimName"] for name in ("ray-cluster.yaml", "dagster-values.yaml") for part in _claims(name)]
+    claims = [part["claimName"] for name in MOUNTING for part in _claims(name)]
     assert claims and set(claims) == {claim}
     ray = _parts(_documents("ray-cluster.yaml"))
     mounts = {part["mountPath"] for part in ray if "mountPath" in part}
@@ -76,9 +86,38 @@ def test_one_image_and_the_versions_of_the_lock_are_named() -> None:
     images = [part["image"] for path in YAML for part in _parts(_documents(path.name)) if "image" in part]
     named = {image if isinstance(image, str) else f"{image['repository']}:{image['tag']}" for image in images}
     assert named == {"likeness:1.0", "postgres:15"}
-    (cluster,) = _documents("ray-cluster.yaml")
-    assert cluster["spec"]["rayVersion"] == importlib.metadata.version("ray")
+    clusters = [part for name in ("ray-cluster.yaml", "ray-serve.yaml") for part in _parts(_documents(name))]
+    versions = [part["rayVersion"] for part in clusters if "rayVersion" in part]
+    assert versions == [importlib.metadata.version("ray")] * 2
     assert f"--version {importlib.metadata.version('dagster')} " in (DEPLOY / "dagster-values.yaml").read_text()
+
+
+def test_kuberay_is_told_what_the_command_tells_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.serve.schema import ServeDeploySchema
+
+    spec = _documents("ray-serve.yaml")[0]["spec"]
+    config = ServeDeploySchema.model_validate(yaml.safe_load(spec["serveConfigV2"]))
+    (application,) = config.applications
+    assert (application.name, application.route_prefix) == (cluster.NAME, cluster.ROUTE)
+    assert application.import_path == replicas.HERE
+    order = replicas.Order(**application.args)
+    assert order.host == config.http_options.host, "keys are asked for where other machines can ask"
+    (workers,) = spec["rayClusterConfig"]["workerGroupSpecs"]
+    (container,) = workers["template"]["spec"]["containers"]
+    for variable in container["env"]:
+        monkeypatch.setenv(variable["name"], variable["value"])
+    service = order.service()
+    assert order.replicas * service.workers <= workers["maxReplicas"] * float(container["resources"]["limits"]["cpu"])
+    shared = str(Settings().k8s_mount)
+    assert service.keys is not None and str(service.keys).startswith(shared)
+    assert service.store is not None and str(service.store).startswith(shared)
+    assert workers["template"]["spec"]["terminationGracePeriodSeconds"] > service.grace
+    assert config.http_options.port in {port["containerPort"] for port in container["ports"]}
+
+
+def test_compose_gives_the_service_its_time_to_stop() -> None:
+    (compose,) = _documents("compose.yaml")
+    assert float(compose["services"]["service"]["stop_grace_period"].removesuffix("s")) > Service().grace
 
 
 def test_the_chart_queues_runs_as_the_instance_of_one_machine_does() -> None:
@@ -104,5 +143,6 @@ def test_the_image_installs_what_the_makefile_installs() -> None:
     dockerfile, makefile = (DEPLOY / "Dockerfile").read_text(), (REPOSITORY / "Makefile").read_text()
     for command in ("--no-deps -r requirements.lock", "--no-deps --no-build-isolation -e .", "npm ci --omit=dev"):
         assert command in dockerfile and command in makefile
+    assert "COPY --from=page /app/dist serving/web/dist" in dockerfile and page.DIST == REPOSITORY / "serving/web/dist"
     assert "grep '^torch==' requirements.lock" in dockerfile and "grep '^torch==' requirements.lock" in makefile
     assert set(LIBRARIES.values()) <= set(dockerfile.split())

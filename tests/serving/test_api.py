@@ -26,6 +26,7 @@ from tests.serving import support
 from tests.serving.support import EMBEDDED, OBAMA, Shelf, astronaut
 from tests.serving.test_photos import bomb
 
+HERE = "http://127.0.0.1"
 HEIC = Path(__file__).with_name("astronaut.heic")
 SERVICE = Service(workers=1, photo_megabytes=2, batch_megabytes=5, batch_photos=4)
 
@@ -38,7 +39,7 @@ def app(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
 @pytest.fixture(scope="module")
 def client(app: FastAPI) -> Iterator[TestClient]:
     """A client of a service that is ready."""
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with TestClient(app, HERE, raise_server_exceptions=False) as client:
         while client.get("/readyz").status_code != 200:
             pass
         yield client
@@ -208,6 +209,8 @@ def test_a_broken_file_is_a_problem_of_whoever_sent_it(client: TestClient, name:
         ),
         (lambda client: post(client, b"\0" * 2_100_000), "too-large"),
         (lambda client: post(client, b"\0" * 6_000_000), "too-large"),
+        (lambda client: client.patch("/v1/characters/" + "x" * 22, content=b"{" * 1_100_000), "too-large"),
+        (lambda client: client.get("/v1/characters/x", headers={"host": "evil.example"}), "other-site"),
         (lambda client: client.get("/v1/characters/nothing"), "unknown-character"),
         (lambda client: client.get("/v1/characters/..%2f..%2fkeys"), ""),
         (lambda client: client.get("/nowhere"), "not-found"),
@@ -295,7 +298,7 @@ def test_keys_are_asked_for_where_there_are_keys(saved: Path, tmp_path: Path) ->
 
 def test_before_there_is_a_model_it_says_so(tmp_path: Path) -> None:
     app = build(SERVICE, Shelf({}, version=None), support.place(tmp_path))
-    with TestClient(app) as client:
+    with TestClient(app, HERE) as client:
         for answer in (client.get("/readyz"), post(client, astronaut())):
             assert (answer.status_code, problem(answer)) == (503, "no-model")
             assert answer.headers["retry-after"]

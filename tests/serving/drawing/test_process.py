@@ -35,7 +35,8 @@ def drawing_of(character: Path, work: Callable[[Drawing], Awaitable[None]], **li
 def test_files_are_those_of_the_command_line(tmp_path: Path, renderer: Renderer) -> None:
     import cv2
 
-    made = document(CHARACTER, nose_width=0.9, age=0.8)
+    rng = np.random.default_rng(8)
+    made = document(CHARACTER, **{slider.name: float(rng.random()) for slider in Schema.load(CHARACTER).sliders})
     settings = Settings(home=tmp_path, root=ROOT)
     (exported,) = export(settings, made, "glb", tmp_path / "likeness.glb")
     export(settings, made, "mhm", tmp_path / "likeness.mhm")
@@ -115,6 +116,19 @@ def test_who_gives_up_while_waiting_costs_nothing(clay: Path) -> None:
         assert (await drawing.png(document(clay), 64)).startswith(PNG), "the second was never drawn"
 
     drawing_of(clay, work)
+
+
+def test_it_stops_at_once_whatever_it_is_at(tmp_path: Path) -> None:
+    async def work() -> None:
+        for seconds in (0.0, 0.3, 3.0):  # before, while and after the engine is loaded
+            async with Drawing(CHARACTER, EMBEDDED, tmp_path / "drawn"):
+                await asyncio.sleep(seconds)
+                asked = time.monotonic()
+            assert time.monotonic() - asked < 4.0
+
+    before = psutil.Process().children(recursive=True)
+    asyncio.run(work())
+    assert psutil.Process().children(recursive=True) == before
 
 
 def test_refusals_are_in_words_and_leave_the_process_as_it_is(clay: Path) -> None:

@@ -1,0 +1,90 @@
+"""What Ray is asked for, without a cluster."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from orchestration.servers import replicas
+from serving import cluster
+from serving.cluster import ClusterError, Scale, sized
+from serving.configuration import Service
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Service.model_fields:
+        monkeypatch.delenv(f"LIKENESS_SERVE_{name.upper()}", raising=False)
+
+
+def test_a_replica_has_one_worker_and_the_cpu_or_its_gpu() -> None:
+    assert (sized(Service(), Scale()).workers, sized(Service(), Scale()).device) == (1, "cpu")
+    assert sized(Service(), Scale(gpus=0.5)).device == "cuda"
+
+
+def test_the_environment_decides_over_a_replica(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIKENESS_SERVE_WORKERS", "3")
+    monkeypatch.setenv("LIKENESS_SERVE_DEVICE", "cpu")
+    service = sized(Service(), Scale(gpus=1))
+    assert (service.workers, service.device) == (3, "cpu")
+
+
+def _options(scale: Scale, **settings: Any) -> Any:
+    service = sized(Service(**settings), scale)
+    return cluster.application(lambda: pytest.fail("built too early"), service, scale)._bound_deployment
+
+
+def test_ray_is_asked_for_what_the_workers_use_and_never_refuses_before_the_service_does() -> None:
+    deployment = _options(Scale(replicas=3, gpus=0.5), workers=2, queue=10, batch=8, grace=7)
+    assert deployment.num_replicas == 3
+    options = deployment.ray_actor_options
+    assert options is not None and (options["num_cpus"], options["num_gpus"]) == (2, 0.5)
+    assert deployment.max_ongoing_requests > 10 + 2 * 8
+    assert deployment._deployment_config.graceful_shutdown_timeout_s == 7
+
+
+def test_replicas_may_grow_with_the_photos_that_wait() -> None:
+    growing = _options(Scale(replicas=2, most_replicas=6))._deployment_config.autoscaling_config
+    assert (growing.min_replicas, growing.max_replicas) == (2, 6)
+    assert _options(Scale(replicas=2))._deployment_config.autoscaling_config is None
+
+
+@pytest.mark.parametrize("wrong", [{"replicas": 0}, {"replicas": 3, "most_replicas": 2}, {"gpus": -1}, {"replica": 1}])
+def test_what_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Scale(**wrong)
+
+
+def test_no_password_and_nothing_of_this_machine_goes_to_the_replicas() -> None:
+    here = {
+        "LIKENESS_MLFLOW_URI": "http://mlflow:5000",
+        "LIKENESS_SERVE_STORE": "/mnt/characters",
+        "LIKENESS_DATABASE": "postgresql://somebody:secret@host/likeness",
+        "LIKENESS_WORKERS": "64",
+        "LIKENESS_PROFILE": "",
+        "PGPASSWORD": "secret",
+    }
+    assert replicas.environment(here) == {
+        "LIKENESS_MLFLOW_URI": "http://mlflow:5000",
+        "LIKENESS_SERVE_STORE": "/mnt/characters",
+    }
+
+
+def test_proxies_that_listen_elsewhere_are_not_taken_for_those_that_were_asked_for() -> None:
+    cluster._require_same(None, "127.0.0.1", 8000)
+    cluster._require_same({"host": "127.0.0.1", "port": 8000}, "127.0.0.1", 8000)
+    with pytest.raises(ClusterError, match=r"0\.0\.0\.0, port 8000 already"):
+        cluster._require_same({"host": "0.0.0.0", "port": 8000}, "127.0.0.1", 8000)
+
+
+def test_other_applications_of_the_cluster_are_asked_for_again() -> None:
+    other = {"name": "theirs", "import_path": "their:app", "runtime_env": {"env_vars": {"A": "1"}}}
+    details = {"applications": {"theirs": {"deployed_app_config": other}, cluster.NAME: {"deployed_app_config": {}}}}
+    assert cluster._others(details) == [other]
+
+
+def test_the_reason_is_the_last_line_of_the_deployment_that_failed() -> None:
+    trace = 'Traceback:\n  File "a.py"\nengine.schema.SchemaError: no schema.yaml\n\n'
+    failed = {"message": "Failed to update the deployments.", "deployments": {"Replica": {"message": trace}}}
+    assert cluster._reason(failed) == "engine.schema.SchemaError: no schema.yaml"
+    assert cluster._reason({"message": "", "deployments": {}}) == "Ray does not say why"
