@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, FileChooser, Locator, Page, sync_playwright
 
 from serving.page import DIST
 from tests.orchestration.servers import free_port
@@ -65,6 +65,9 @@ class Visitor:
         self.context, self.address = context, address
         self.page: Page = context.new_page()
         self.complaints: list[str] = []
+        self.choosers: list[FileChooser] = []
+        # From the start: a dialog that opens before the browser knows that somebody waits for it is lost.
+        self.page.on("filechooser", lambda chooser: self.choosers.append(chooser))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("console", self._heard)
 
@@ -80,6 +83,14 @@ class Visitor:
 
     def give(self, name: str, content: bytes, media_type: str = "image/jpeg") -> None:
         self.page.set_input_files("input[type=file]", [{"name": name, "mimeType": media_type, "buffer": content}])
+
+    def choose(self, content: bytes) -> None:
+        """Give a photo to the dialog that the page has opened."""
+        for _ in range(PATIENCE // 100):
+            if self.choosers:
+                break
+            self.page.wait_for_timeout(100)
+        self.choosers.pop().set_files([{"name": "me.jpg", "mimeType": "image/jpeg", "buffer": content}])
 
     def make_character(self, photo: bytes) -> None:
         """Until sliders are there and the head wears everything."""
@@ -118,7 +129,7 @@ def unlike(one: np.ndarray, other: np.ndarray) -> float:
 def visitor(browser: Browser, address: str, key: str | None, **options: Any) -> Visitor:
     """A new window, calm, so that pictures can be compared; with a key where one is given."""
     context = browser.new_context(
-        **{"viewport": {"width": 920, "height": 460}, "reduced_motion": "reduce", "accept_downloads": True, **options}
+        **{"viewport": {"width": 900, "height": 420}, "reduced_motion": "reduce", "accept_downloads": True, **options}
     )
     if key is not None:
         context.add_init_script(f"sessionStorage.setItem('likeness.key', '{key}')")
