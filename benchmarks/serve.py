@@ -14,7 +14,7 @@ DIR/serve.json. The document:
     service      for each number of clients photos_per_second, p50, p99 (seconds), answers, errors by status, the
                  cores that server and clients kept busy, of_floor; cpu_photos_per_second: what the cores would do if
                  no other program took part of them
-    plain        the same of `mlflow models serve`
+    plain        the same of `mlflow models serve`, until it ends under the load
     targets      what the project set itself, and whether it is reached
 """
 
@@ -22,6 +22,7 @@ import base64
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -192,13 +193,27 @@ def loaded(server: psutil.Process, port: int, request: Request, plan: Plan, name
         load = attack(port, request, clients, plan.seconds)
         row = {"clients": clients, **summary(load, request.good)}
         whole = max(row["seconds"], 1e-9)
-        row["server_cores"] = (_cpu_seconds(server) - before) / whole
+        # A process that ended takes its time with it.
+        row["server_cores"] = max(_cpu_seconds(server) - before, 0.0) / whole
         row["client_cores"] = load.cpu_seconds / whole
         spent = (row["server_cores"] + row["client_cores"]) * whole
         row["cpu_photos_per_second"] = cores * row["answers"] / max(spent, 1e-9)
         rows.append(row)
         notes.print(f"{name}, {clients} clients: {row['photos_per_second']:.1f} photos/s, p99 {_seconds(row['p99'])}")
+        if not server.is_running() or server.status() == psutil.STATUS_ZOMBIE or not _answers(port):
+            notes.print(f"[yellow]{name} ended under this load[/]: more clients are not tried")
+            break
     return rows
+
+
+def _answers(port: int) -> bool:
+    """Whether somebody still listens, at least after a moment."""
+    for _ in range(20):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return True
+        time.sleep(0.1)
+    return False
 
 
 def _cpu_seconds(server: psutil.Process) -> float:
@@ -243,8 +258,6 @@ def plain(model: Released, photos: list[bytes], plan: Plan, folder: Path) -> lis
 
 
 def _free_port() -> int:
-    import socket
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]

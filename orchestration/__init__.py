@@ -3,8 +3,9 @@
 No component may phone home. A library reads its switch when it is imported, so they are set here, first of all.
 """
 
-import ctypes
 import os
+
+from models.memory import keep_freed_memory
 
 os.environ.update(
     MLFLOW_DISABLE_TELEMETRY="true",
@@ -22,18 +23,4 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")
 os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
 
-
-def _keep_freed_memory() -> None:
-    """Let the C library keep what is freed instead of giving it back to the kernel.
-
-    A training step frees and takes the same few hundred megabytes, and paging them in anew each time is slow: the
-    identity model's forward pass took up to twice as long. Only glibc has this switch.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        m_trim_threshold, m_mmap_max = -1, -4  # malloc.h
-        mallopt(m_mmap_max, 0)
-        mallopt(m_trim_threshold, 2**31 - 1)
-
-
-_keep_freed_memory()
+keep_freed_memory()

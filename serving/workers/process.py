@@ -96,6 +96,10 @@ def load(folder: Path, threads: int, device: str) -> Any:
     import mlflow.pyfunc
     import torch
 
+    from models.memory import keep_freed_memory
+
+    keep_freed_memory()
+
     torch.set_num_threads(threads)
     model: Any = mlflow.pyfunc.load_model(str(folder)).unwrap_python_model()
     predictor = model.predictor
