@@ -32,6 +32,9 @@ const FADE = `
 	diffuseColor.a *= smoothstep( -0.172, -0.122, vAt.y ) * ( 1.0 - below * smoothstep( 0.060, 0.126, abs( vAt.x ) ) );
 	#include <opaque_fragment>`;
 
+/** In steps of a depth buffer of 24 bits: about two centimetres. */
+const BEHIND = 14000;
+
 const PLASTER = new Color(0xd9d5cc);
 
 /** @param plaster the material of a head that is nobody's yet. */
@@ -71,15 +74,8 @@ const REFINEMENTS: Readonly<Record<string, (material: MeshPhysicalMaterial) => v
     material.roughness = 0.5;
     material.specularIntensity = 0.2;
   },
-  // Little light reaches the inside of a mouth, and nothing here works out how little.
-  mouth: (material) => {
-    material.specularIntensity = 0.05;
-    material.color.multiplyScalar(0.5);
-  },
-  teeth: (material) => {
-    material.specularIntensity = 0.1;
-    material.color.multiplyScalar(0.5);
-  },
+  mouth: inside,
+  teeth: inside,
   hair: (material) => {
     material.alphaTest = DENSE;
     // The samples of the antialiasing smooth the edges of the cards; blended as well, they keep the colour behind them.
@@ -107,6 +103,15 @@ export function thinEndsFor(surface: Surface): MeshPhysicalMaterial | null {
   });
   silken(material);
   return material;
+}
+
+/** Little light reaches the inside of a mouth, and nothing here works out how little. */
+function inside(material: MeshPhysicalMaterial): void {
+  material.specularIntensity = 0.05;
+  material.color.multiplyScalar(0.5);
+  // Its sides lie so close under the cheeks that they would show through.
+  material.polygonOffset = true;
+  material.polygonOffsetUnits = BEHIND;
 }
 
 function silken(material: MeshPhysicalMaterial): void {
