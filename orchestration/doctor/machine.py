@@ -28,6 +28,7 @@ SECONDS = 5
 def check(settings: Settings) -> Iterator[Finding]:
     yield from necessary()
     yield _packages()
+    yield _page()
 
 
 def necessary() -> Iterator[Finding]:
@@ -42,6 +43,14 @@ def necessary() -> Iterator[Finding]:
             yield Finding.bad(library, "is missing", f"install it (Debian, Ubuntu: apt-get install {package})")
         else:
             yield Finding.good(library, "there")
+
+
+def _page() -> Finding:
+    from serving.page import DIST
+
+    if (DIST / "index.html").is_file():
+        return Finding.good("page", "built")
+    return Finding.odd("page", "not built: `likeness serve` has the API alone", "make web")
 
 
 def _packages() -> Finding:
