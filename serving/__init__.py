@@ -1,13 +1,17 @@
 """The HTTP service: a player's photo in, a character's parameters out; and the page that shows and changes it.
 
-    app.py            the service as an ASGI application: who may ask what, and in which words it answers
-    documents.py      what requests and answers look like
+    app.py            the service as an ASGI application
+    api.py            `/v1/characters`: what may be asked, and in which words it is answered
+    documents.py      what requests and answers look like; openapi.py makes their description true
     problems.py       every error as a problem document (RFC 9457)
-    releases.py       the model in production: found, fetched, followed when the alias moves
-    workers/          processes that hold a model each, and the queue before them
+    edge.py           what every request passes through: limits, origin, headers, counting; keys.py, photos.py
+    parts.py          what requests work with, put together from configuration.py
+    releases.py       the model in production: where it comes from
+    workers/          processes that hold the model, and the queue before them
     characters.py     characters that were made, until they expire
     drawing/          pictures and files of a character, and what a client needs to draw it itself
-    web/              the page (TypeScript, three.js)
+    web/              the page (TypeScript, three.js); page.py hands it out
+    cluster.py        the same application under Ray Serve
 
 It knows `models` and `engine`. Where models come from is told to it (`releases.Source`); `likeness serve` tells it.
 """
