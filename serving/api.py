@@ -60,8 +60,6 @@ async def owner_of(
 
 
 Owner = Annotated[str, Depends(owner_of)]
-
-
 Aligned = Annotated[bool, Form(description="The answer has the aligned face as a data URL.")]
 KeepPhoto = Annotated[bool, Form(description="Keep the photo as long as the character: `GET …/{id}.photo`.")]
 
