@@ -61,10 +61,6 @@ def too_large(reason: str) -> ProblemError:
     return ProblemError(413, "too-large", "Too large", reason)
 
 
-def bad_request(reason: str) -> ProblemError:
-    return ProblemError(400, "bad-request", "The request cannot be read", reason)
-
-
 def unknown_character() -> ProblemError:
     return ProblemError(404, "unknown-character", "No such character", "it was never made, has expired or was deleted")
 
