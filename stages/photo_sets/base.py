@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -70,7 +71,7 @@ class Pair:
     same: bool
 
 
-class PhotoSet(BaseModel, frozen=True, extra="forbid"):
+class PhotoSet(BaseModel, ABC, frozen=True, extra="forbid"):
     """What all kinds of sets have in common."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
@@ -98,11 +99,11 @@ class PhotoSet(BaseModel, frozen=True, extra="forbid"):
             raise ValueError(f"{path} does not lie below data/photos: give a path inside it")
         return path
 
+    @abstractmethod
     def photos(self, source: Path, others: Collection[Path] = ()) -> Iterator[Photo]:
         """All photos in an order that depends on the files alone. `source`: the folder of all photos; `others`: where
         other sets lie, whose photos are not this one's. Raises PhotoSetError before the first photo.
         """
-        raise NotImplementedError
 
     def pairs(self, source: Path) -> Iterator[Pair]:
         """The verification pairs of the set, if it has any. Raises PhotoSetError."""
