@@ -35,6 +35,7 @@ test-integration: setup $(S3)/.stamp  ## What needs servers, Ray or a browser
 
 lint: setup node_modules/.stamp-dev  ## Style and types
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	node_modules/.bin/pyright --pythonpath $(BIN)/python
 	npm --prefix $(WEB) run check
 
