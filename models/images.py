@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import cv2
 import numpy as np
@@ -50,13 +50,9 @@ def known_formats() -> tuple[str, ...]:
 class BadImage(ValueError):
     """The bytes are no picture that can be used; the message says why, in words for the photo's owner."""
 
-
-class NoPicture(BadImage):
-    """The bytes are in no format that is read."""
-
-
-class TooLarge(BadImage):
-    """The picture has more pixels than may be."""
+    def __init__(self, message: str, kind: Literal["damaged", "unknown", "too_large"] = "damaged") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 def decode_photo(source: bytes | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -79,6 +75,23 @@ def thumbnail(source: bytes | Path, side: int, max_pixels: int = MAX_PIXELS) -> 
     with _opened(source, max_pixels) as image:
         image.draft(None, (2 * side, 2 * side))
         return shrink(turn(*_first_that_shows(image, max_pixels)), side)[0]
+
+
+def decode_map(source: bytes | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """A picture of numbers, one for each pixel as it is stored (a label map, a mask): uint8 [H, W]. Of a palette they
+    are the places in it, whatever its colours. Raises BadImage, also for a picture of colours or of larger numbers.
+    """
+    with _opened(source, max_pixels) as image:
+        orientation.load(image)
+        values = np.asarray(image)
+        if image.mode in ("LA", "RGB", "RGBA"):
+            colours = values[..., : 1 if image.mode == "LA" else 3]
+            if (colours != colours[..., :1]).any():
+                raise BadImage("it has colours where each pixel should be one number")
+            values = colours[..., 0]
+        if values.ndim != 2 or values.min(initial=0) < 0 or values.max(initial=0) > 255:
+            raise BadImage("its pixels should be numbers from 0 to 255")
+        return values.astype(np.uint8)
 
 
 def media_type(source: bytes, formats: Sequence[str], max_pixels: int = MAX_PIXELS) -> str:
@@ -105,9 +118,11 @@ def _opened(source: bytes | Path, max_pixels: int, formats: Sequence[str] = EVER
     except BadImage:
         raise
     except UnidentifiedImageError as error:
-        raise NoPicture(_why_unknown(source)) from error
+        raise BadImage(_why_unknown(source), "unknown") from error
     except Image.DecompressionBombError as error:
-        raise TooLarge(f"the picture is too large; the limit is {max_pixels / 1e6:g} megapixels") from error
+        raise BadImage(
+            f"the picture is too large; the limit is {max_pixels / 1e6:g} megapixels", "too_large"
+        ) from error
     except Exception as error:
         raise BadImage(f"the picture is damaged or cut short ({error or type(error).__name__})") from error
 
@@ -137,7 +152,7 @@ def _require_size(image: Image.Image, max_pixels: int) -> None:
     width, height = image.size
     if width * height > max_pixels:
         limit = f"{max_pixels / 1e6:g} megapixels"
-        raise TooLarge(f"the picture has {width} x {height} pixels; the limit is {limit}")
+        raise BadImage(f"the picture has {width} x {height} pixels; the limit is {limit}", "too_large")
 
 
 def _frame(image: ImageFile.ImageFile, max_pixels: int) -> tuple[np.ndarray, int]:
@@ -177,19 +192,23 @@ def _contrast(pixels: np.ndarray) -> float:
 
 
 def decode(data: bytes) -> np.ndarray:
-    """Decode a picture that this project wrote (JPEG or PNG column of a table): RGB uint8 [H, W, 3]."""
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    """Decode a picture that this project wrote (JPEG or PNG column of a table): RGB uint8 [H, W, 3]; or BadImage."""
+    return _own(data, cv2.IMREAD_COLOR_RGB, "a stored picture")
+
+
+def decode_labels(data: bytes, name: str = "a stored label map") -> np.ndarray:
+    """Decode a label map (PNG): uint8 [H, W], the class ids of the pixels as they are stored. Raises BadImage."""
+    return _own(data, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION, name)
+
+
+def _own(data: bytes, flags: int, name: str) -> np.ndarray:
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise BadImage(f"{name} cannot be decoded ({error.err})") from error
     if image is None:
-        raise BadImage("a stored picture cannot be decoded")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def decode_labels(data: bytes) -> np.ndarray:
-    """Decode a label map (PNG): uint8 [H, W], the class ids."""
-    labels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-    if labels is None:
-        raise BadImage("a stored label map cannot be decoded")
-    return labels
+        raise BadImage(f"{name} cannot be decoded")
+    return image.astype(np.uint8, copy=False)
 
 
 def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
@@ -200,6 +219,11 @@ def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
 def encode_png(image: np.ndarray) -> bytes:
     """RGB uint8 [H, W, 3] or a label map [H, W] to PNG bytes."""
     return _encode(".png", image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [])
+
+
+def encode_bmp(image: np.ndarray) -> bytes:
+    """RGB uint8 [H, W, 3] to BMP bytes: large, without loss and at once."""
+    return _encode(".bmp", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [])
 
 
 def _encode(kind: str, image: np.ndarray, options: list[int]) -> bytes:
@@ -216,6 +240,13 @@ def shrink(image: np.ndarray, max_side: int) -> tuple[np.ndarray, float]:
         return image, 1.0
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA), scale
+
+
+def middle(image: np.ndarray, size: int) -> np.ndarray:
+    """The square in the middle of a picture, at another size."""
+    side = min(image.shape[:2])
+    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+    return resize(image[top : top + side, left : left + side], size)
 
 
 def resize(image: np.ndarray, size: int) -> np.ndarray:

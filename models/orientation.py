@@ -14,6 +14,8 @@ from PIL import Image, TiffImagePlugin
 
 TAG = 0x0112
 UPRIGHT = 1
+ACROSS = (5, 6, 7, 8)
+"""These exchange width and height."""
 TEXT = 2
 NUMBERS = {1: "B", 3: "H", 4: "L", 6: "b", 8: "h", 9: "l"}
 """EXIF's types of whole numbers. The standard wants 3; some programs write another."""

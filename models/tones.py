@@ -14,6 +14,7 @@ Numbers are tones as a screen shows them, not amounts of light, unless a profile
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms, TiffImagePlugin
@@ -65,7 +66,7 @@ def _profile(data: object, mode: str) -> ImageCms.ImageCmsProfile | None:
         return None
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
-        space = profile.profile.xcolor_space.strip()
+        space = _space(profile)
         fits = {"GRAY": ("L", "RGB"), "RGB": ("L", "RGB", "YCbCr"), "CMYK": ("CMYK",)}.get(space, ())
         if mode in fits:
             _converted(Image.new({"GRAY": "L"}.get(space, space), (1, 1)), profile)
@@ -76,7 +77,12 @@ def _profile(data: object, mode: str) -> ImageCms.ImageCmsProfile | None:
 
 
 def _is_grey(profile: ImageCms.ImageCmsProfile) -> bool:
-    return profile.profile.xcolor_space.strip() == "GRAY"
+    return _space(profile) == "GRAY"
+
+
+def _space(profile: ImageCms.ImageCmsProfile) -> str:
+    described: Any = profile.profile  # of a class that Pillow gives no name
+    return described.xcolor_space.strip()
 
 
 def _is_grey_picture(image: Image.Image) -> bool:
