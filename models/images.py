@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from . import orientation, tones
+from . import orientation, png, tones
 from .orientation import turn
 
 MAX_PIXELS = 64_000_000
@@ -109,9 +109,6 @@ def _opened(source: bytes | Path, max_pixels: int, formats: Sequence[str] = EVER
     try:
         with _file(source) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Pillow, about metadata; its limit of pixels is above ours
-            if not file.read(1):
-                raise BadImage("the file is empty")
-            file.seek(0)
             with Image.open(file, formats=[form for form in known_formats() if form in formats]) as image:
                 _require_size(image, max_pixels)
                 yield image
@@ -129,15 +126,17 @@ def _opened(source: bytes | Path, max_pixels: int, formats: Sequence[str] = EVER
 
 @contextmanager
 def _file(source: bytes | Path) -> Iterator[BinaryIO]:
-    if isinstance(source, bytes):
-        yield io.BytesIO(source)
-        return
+    """The bytes of a photo. Raises BadImage for a file that cannot be read or is empty."""
     try:
-        file = source.open("rb")
+        file = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
     except OSError as error:
         raise BadImage(f"cannot read {source}: {error.strerror or error}") from error
     with file:
-        yield file
+        begins = file.read(len(png.BEGINS))
+        file.seek(0)
+        if not begins:
+            raise BadImage("the file is empty")
+        yield io.BytesIO(png.essential(file.read())) if begins == png.BEGINS else file
 
 
 def _why_unknown(source: bytes | Path) -> str:
