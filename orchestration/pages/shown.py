@@ -29,8 +29,9 @@ def decoration(describe: Callable[Shown, dict[str, Any]]) -> Callable[Shown, dic
         try:
             return describe(*args, **kwargs)
         except Exception as error:
-            log.exception("%s cannot be shown", describe.__name__)
-            return {f"{describe.__name__.strip('_')} cannot be shown": f"{type(error).__name__}: {error}"}
+            what, why = f"{describe.__name__.strip('_')} cannot be shown", f"{type(error).__name__}: {error}"
+            log.warning("%s: %s", what, why)
+            return {what: why}
 
     return described
 
