@@ -17,6 +17,14 @@ ENVIRONMENT = (32, 16)  # columns and rows of what mirrors show
 BRIGHTEST = 25.0  # radiance above which a mirrored lamp would only flicker
 
 
+PICTURE_ITSELF = ("", "rgb", "rgba", "beauty", "combined")
+"""What programs call the layer that is the picture, where they write others beside it."""
+
+
+class LightError(ValueError):
+    """An HDR map is none that can be used; the message names it and says what to do."""
+
+
 @dataclass(frozen=True)
 class Light:
     """What falls on a face, scaled so that a white surface facing the camera sends back about 1."""
@@ -36,13 +44,8 @@ class Panorama:
 
     @classmethod
     def load(cls, path: Path) -> "Panorama":
-        import OpenEXR
-
-        channels = OpenEXR.File(str(path)).channels()
-        if "RGB" in channels:
-            pixels = channels["RGB"].pixels
-        else:
-            pixels = np.dstack([channels[c].pixels for c in "RGB"])
+        """Read an OpenEXR file, of its layers only the picture's own, without opacity. Raises LightError."""
+        pixels = _colours(_layers(path), path)
         return cls(path.stem, np.nan_to_num(pixels.astype(np.float32), posinf=65504.0).clip(0.0))
 
     @cached_property
@@ -99,6 +102,48 @@ class Panorama:
         )
         view = view / max(float(np.percentile(view @ LUMINANCE, 75)) * 1.6, 1e-4)
         return (255.0 * (view / (1.0 + 0.25 * view)).clip(0, 1) ** (1 / 2.2) + 0.5).clip(0, 255).astype(np.uint8)
+
+
+def _layers(path: Path) -> dict[str, dict[str, NDArray]]:
+    """The channels [H,W] of an OpenEXR file by layer and name in capitals; the picture itself has no layer's name."""
+    import OpenEXR
+
+    try:
+        # Apart: together they must be of one type, and are named by the set of them (RGB, RGBA).
+        parts = OpenEXR.File(str(path), separate_channels=True).parts
+    except (OSError, RuntimeError, ValueError) as error:
+        raise LightError(f"{path} cannot be read as OpenEXR: {error}") from error
+    if not parts:  # the library says no more
+        raise LightError(f"{path} is damaged or cut short: fetch it again")
+    layers: dict[str, dict[str, NDArray]] = {}
+    for part in parts:
+        for name, channel in part.channels.items():
+            layer, _, short = name.rpartition(".")
+            whole = ".".join(filter(None, [part.name() if len(parts) > 1 else "", layer]))
+            layers.setdefault(whole, {})[short.upper()] = channel.pixels
+    return layers
+
+
+def _colours(layers: dict[str, dict[str, NDArray]], path: Path) -> NDArray:
+    """[H,W,3] of the layer that is the picture: the one with colours, or a grey one. Raises LightError."""
+    channels = _picture(layers, path)
+    found = [channels[name] if name in channels else channels["Y"] for name in "RGB"]
+    if len({plane.shape for plane in found}) != 1 or found[0].ndim != 2:
+        raise LightError(f"{path}: its channels differ in size: save it as one plain picture with R, G and B")
+    return np.stack(found, axis=-1)
+
+
+def _picture(layers: dict[str, dict[str, NDArray]], path: Path) -> dict[str, NDArray]:
+    coloured = {name: channels for name, channels in layers.items() if set("RGB") <= set(channels)}
+    grey = {name: channels for name, channels in layers.items() if set(channels) <= {"Y", "A"} and "Y" in channels}
+    candidates = coloured or grey
+    named = [name for name in candidates if name.rpartition(".")[2].lower() in PICTURE_ITSELF]
+    if len(candidates) == 1 or len(named) == 1:
+        return candidates[(named or list(candidates))[0]]
+    if candidates:
+        raise LightError(f"{path} has the layers {', '.join(candidates)}: save the one that is the light alone")
+    there = ", ".join(f"{layer}.{name}".lstrip(".") for layer, channels in layers.items() for name in channels)
+    raise LightError(f"{path} has the channels {there}: save it with R, G and B, or with Y alone for grey light")
 
 
 def project(radiance: NDArray, directions: NDArray, solid_angles: NDArray) -> NDArray[np.float32]:

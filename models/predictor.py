@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,8 @@ from .encoder import Encoder
 from .identity import IdentityModel
 from .images import BadImage, decode_photo
 from .inference import prepared
+
+log = logging.getLogger(__name__)
 
 SIDE_VIEW_DEGREES = 30.0
 BLUR_SHARPNESS = 30.0
@@ -108,6 +111,9 @@ class Predictor:
             return self._locate(decode_photo(photo))
         except BadImage as error:
             return error
+        except Exception as error:  # nobody foresaw it, and it is this photo's problem alone
+            log.exception("a photo cannot be read")
+            return BadImage(f"this photo cannot be read ({type(error).__name__}: {error})")
 
     def _locate(self, image: np.ndarray) -> _Located | NoFace:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import uuid
 from collections.abc import Callable, Sequence
@@ -12,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from engine.document import character_document, photo_digest, photo_entry
+from models.images import BadImage, decode_photo, encode_bmp
 from orchestration.progress import Progress
 from orchestration.promotion.registry import PRODUCTION, Registry, provenance
 from orchestration.settings import Settings
 from orchestration.store import replace_folder
+
+log = logging.getLogger(__name__)
 
 RENDER_SIZE = 512
 
@@ -113,11 +117,11 @@ def _read(
             raise FileNotFoundError(f"{photo}: there is no such file" if len(photos) > 1 else "there is no such file")
     contents = [photo.read_bytes() for photo in photos]
     if len(photos) == 1:
-        found, named = model.read(contents[0])
+        found, named = _asked(model.read, _as_bmp(contents[0]))
         photo = photo_entry(contents[0], found)
         document = character_document(character, origin["schema_md5"], named, photo, origin)
         return document, found, list(found.warnings)
-    found, named, each = model.read_person(contents)
+    found, named, each = _read_person(model, contents)
     # the first whose crop was taken: pose, box and crop of the answer are those of the most frontal photo
     taken = next(n for n, one in enumerate(each) if not isinstance(one, Exception) and one.aligned is found.aligned)
     photo = photo_entry(contents[taken], found)
@@ -133,6 +137,39 @@ def _read(
         told = [f"left out: {one}"] if isinstance(one, Exception) else one.warnings
         warnings += [f"{photo.name}: {text}" for text in told]
     return document, found, warnings
+
+
+def _read_person(model: Any, contents: Sequence[bytes]) -> tuple[Any, dict[str, Any], list[Any]]:
+    """What a model says of one person, and what of each photo: a prediction or the photo's error."""
+    pictures: list[bytes | BadImage] = []
+    for content in contents:
+        try:
+            pictures.append(_as_bmp(content))
+        except BadImage as error:
+            pictures.append(error)
+    good = [picture for picture in pictures if isinstance(picture, bytes)]
+    if not good:
+        raise ValueError("; ".join(dict.fromkeys(map(str, pictures))))
+    found, named, read = _asked(model.read_person, good)
+    rest = iter(read)
+    return found, named, [next(rest) if isinstance(picture, bytes) else picture for picture in pictures]
+
+
+def _as_bmp(content: bytes) -> bytes:
+    """A stranger's photo, upright and in sRGB, as every version's own code can read it. Raises BadImage."""
+    return encode_bmp(decode_photo(content))
+
+
+def _asked(read: Callable[..., Any], photos: Any) -> Any:
+    """What a version's own code makes of photos. What nobody foresaw is these photos' problem; the next go on."""
+    try:
+        return read(photos)
+    except (ValueError, OSError):
+        raise
+    except Exception as error:
+        log.exception("a photo cannot be read")
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"this photo cannot be read ({reason}): save it anew as a JPEG, or take another") from error
 
 
 def refuse_twins(photos: Sequence[Path]) -> None:

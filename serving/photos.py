@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import warnings
-
-from PIL import Image, UnidentifiedImageError
-
-from models.images import known_formats
+from models import images
 from serving import problems
 
 FORMATS = ("JPEG", "PNG", "WEBP", "HEIF")
@@ -24,24 +19,14 @@ def inspect(content: bytes, max_bytes: int, max_pixels: int) -> str:
     if len(content) > max_bytes:
         raise problems.too_large(f"the photo has more than {max_bytes / 1e6:g} megabytes")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is the stricter one
-            with Image.open(
-                io.BytesIO(content), formats=[form for form in FORMATS if form in known_formats()]
-            ) as image:
-                (width, height), form = image.size, image.format
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError) as error:
-        raise _refusal(error, max_pixels) from error
-    if width * height > max_pixels:
-        raise problems.too_large(
-            f"the photo has {width} x {height} pixels; the limit is {max_pixels / 1e6:g} megapixels"
-        )
-    return "image/jpeg" if form == "MPO" else str(Image.MIME[form or ""])
+        return images.media_type(content, FORMATS, max_pixels)
+    except images.BadImage as error:
+        raise _refusal(error) from error
 
 
-def _refusal(error: Exception, max_pixels: int) -> problems.ProblemError:
-    if isinstance(error, Image.DecompressionBombError):
-        return problems.too_large(f"the limit is {max_pixels / 1e6:g} megapixels")
-    if isinstance(error, UnidentifiedImageError):
+def _refusal(error: images.BadImage) -> problems.ProblemError:
+    if error.kind == "too_large":
+        return problems.too_large(str(error))
+    if error.kind == "unknown":
         return problems.not_an_image("send a JPEG, PNG, WebP or HEIC file, whatever its name says")
     return problems.bad_photo("the picture is damaged or cut short")

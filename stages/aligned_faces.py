@@ -6,12 +6,13 @@ chunks, each a file of its own until all are there, so that memory stays small a
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,13 +25,16 @@ from pydantic import BaseModel, Field, model_validator
 from models import images
 from models.alignment import Face, FaceLandmarker, NoFace, align, apply, eye_distance, quality, warp_labels
 from models.images import BadImage
+from models.orientation import turn_point
 from stages import photo_sets, tables
 from stages.context import Context
 from stages.parallel import WorkerKilled
 from stages.photo_sets import AnyPhotoSet, FolderSet, People, Photo, labels
 from stages.photo_sets.folder import OWN_PHOTOS
 
-VERSION = "3"
+log = logging.getLogger(__name__)
+
+VERSION = "4"
 INPUTS = ("embedded", "photos", "portraits")
 
 LANDMARKER = "landmarks/face_landmarker.task"
@@ -193,18 +197,29 @@ def _align_chunk(chunk: list[_Job], file: Path, landmarker: Path, config: Config
 
 
 def _align_one(job: _Job, task: FaceLandmarker, config: Config) -> dict[str, Any]:
-    photo = job.photo
+    """The photo's row. Whatever happens over one photo is its own reason, and the others go on."""
     if job.refused:
-        return _refuse(photo, job.refused)
+        return _refuse(job.photo, job.refused)
     try:
-        image = images.decode_photo(photo.picture)
-        marks = None if photo.labels is None else labels.fit(photo.labels.load(), *image.shape[:2])
-        faces = task.find(image)
+        return _row(job, task, config)
     except BadImage as error:
-        return _refuse(photo, f"unreadable: {error}")
+        return _refuse(job.photo, f"unreadable: {error}")
     except NoFace:
-        return _refuse(photo, "no face found")
-    face = _meant(photo, faces, image, marks)
+        return _refuse(job.photo, "no face found")
+    except Exception as error:
+        log.exception("%s cannot be aligned", job.photo.id)
+        return _refuse(job.photo, f"it cannot be aligned ({type(error).__name__}: {error})")
+
+
+def _row(job: _Job, task: FaceLandmarker, config: Config) -> dict[str, Any]:
+    """Raises BadImage or NoFace."""
+    photo = job.photo
+    stored, orientation = images.decode_stored(photo.picture)
+    height, width = stored.shape[:2]
+    maps = None if photo.labels is None else labels.upright(photo.labels.load(), height, width, orientation)
+    image = images.turn(stored, orientation)
+    faces = task.find(image)
+    face, marks = _meant_and_marked(_turned(photo, stored, orientation), faces, image, maps)
     if face is None:
         return _refuse(photo, "no face was found where the photo set has one")
     if reason := _unusable(face, config):
@@ -236,6 +251,30 @@ def _align_one(job: _Job, task: FaceLandmarker, config: Config) -> dict[str, Any
 
 def _refuse(photo: Photo, reason: str) -> dict[str, Any]:
     return {"id": photo.id, "source": photo.source, "reason": reason}
+
+
+def _turned(photo: Photo, stored: np.ndarray, orientation: int) -> Photo:
+    """The photo with its point of focus where it lies once the stored picture [H, W, 3] is upright."""
+    if not isinstance(photo.focus, tuple):
+        return photo
+    height, width = stored.shape[:2]
+    return replace(photo, focus=turn_point(photo.focus, height, width, orientation))
+
+
+def _meant_and_marked(
+    photo: Photo, faces: list[Face], image: np.ndarray, maps: list[np.ndarray] | None
+) -> tuple[Face | None, np.ndarray | None]:
+    """The face that is meant, and its label map: where it may be meant in several ways, the one that lies on the face.
+    Raises BadImage where none does.
+    """
+    if maps is None or len(maps) == 1:
+        marks = maps[0] if maps else None
+        return _meant(photo, faces, image, marks), marks
+    for marks in maps:
+        face = _meant(photo, faces, image, marks)
+        if face is not None and labels.lie_on(marks, face.landmarks):
+            return face, marks
+    raise BadImage("the photo is turned by its EXIF orientation, and its label map lies on the face neither way")
 
 
 def _meant(photo: Photo, faces: list[Face], image: np.ndarray, marks: np.ndarray | None) -> Face | None:

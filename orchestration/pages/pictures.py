@@ -9,6 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from models.images import decode_photo
+
 LONGEST_SIDE, SHORTEST = 1024, 320
 BUDGET = 220_000
 """Characters that all pictures of one event take together."""
@@ -16,8 +18,7 @@ BUDGET = 220_000
 
 def as_markdown(name: str, picture: Path | bytes, budget: int = BUDGET) -> str:
     """The picture as a data URL that the Dagster UI shows, made smaller until it takes no more than `budget`."""
-    with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture) as image:
-        small = image.convert("RGB")
+    small = Image.fromarray(decode_photo(picture))
     side = LONGEST_SIDE
     while True:
         small.thumbnail((side, side))

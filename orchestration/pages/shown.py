@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 import dagster as dg
 
@@ -13,16 +15,39 @@ from orchestration.pages.pictures import one_page
 from orchestration.settings import REPOSITORY
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+Shown = ParamSpec("Shown")
+log = logging.getLogger(__name__)
+
 MOST_FILES, SAMPLES, SAMPLE_SIDE = 40, 48, 96
+
+
+def decoration(describe: Callable[Shown, dict[str, Any]]) -> Callable[Shown, dict[str, Any]]:
+    """What only adorns a version never fails it: an error is told in the place of what cannot be shown."""
+
+    @wraps(describe)
+    def described(*args: Shown.args, **kwargs: Shown.kwargs) -> dict[str, Any]:
+        try:
+            return describe(*args, **kwargs)
+        except Exception as error:
+            what, why = f"{describe.__name__.strip('_')} cannot be shown", f"{type(error).__name__}: {error}"
+            log.warning("%s: %s", what, why)
+            return {what: why}
+
+    return described
 
 
 def of_output(folder: Path, history: Mapping[str, charts.Curve]) -> dict[str, Any]:
     """Metadata of what a stage wrote. history: what it logged by step."""
     tables = sorted(folder.glob("*.parquet"))
+    return _drawings(folder, tables, history) | _table(tables) | of_files(folder)
+
+
+@decoration
+def _drawings(folder: Path, tables: list[Path], history: Mapping[str, charts.Curve]) -> dict[str, Any]:
     drawings: dict[str, Path | bytes] = {path.stem: path for path in sorted(folder.glob("*.png"))}
     drawings |= {f"{name} by step": chart for name, chart in charts.trainings(history).items()}
     drawings |= {f"{path.stem} distributions": chart for path in tables if (chart := charts.table(path))}
-    return _pictures(drawings) | _table(tables) | of_files(folder)
+    return _pictures(drawings)
 
 
 def _pictures(drawings: Mapping[str, Path | bytes]) -> dict[str, Any]:
@@ -30,6 +55,7 @@ def _pictures(drawings: Mapping[str, Path | bytes]) -> dict[str, Any]:
     return {"pictures": dg.MetadataValue.md(one_page(drawings))} if drawings else {}
 
 
+@decoration
 def _table(tables: list[Path]) -> dict[str, Any]:
     """Rows of every table, and the columns of the largest, which is what the asset is about."""
     from pyarrow import parquet
@@ -43,6 +69,7 @@ def _table(tables: list[Path]) -> dict[str, Any]:
     return rows | {"dagster/column_schema": dg.TableSchema(columns), "dagster/row_count": about[main].num_rows}
 
 
+@decoration
 def of_files(folder: Path) -> dict[str, Any]:
     """Where a folder lies, how large it is, and its largest files."""
     sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
@@ -60,36 +87,38 @@ def of_files(folder: Path) -> dict[str, Any]:
 
 def of_source(folder: Path) -> dict[str, Any]:
     """Metadata of an observed folder: its files, a sheet of its pictures, a character's schema."""
+    return _sheet(folder) | of_files(folder) | _schema(folder / "schema.yaml")
+
+
+@decoration
+def _schema(path: Path) -> dict[str, Any]:
+    return {"schema": dg.MetadataValue.md(f"```yaml\n{path.read_text()[:4000]}\n```")} if path.exists() else {}
+
+
+@decoration
+def _sheet(folder: Path) -> dict[str, Any]:
+    """A contact sheet of pictures taken evenly from all; how many of them cannot be shown, and why the first."""
+    import numpy as np
+
+    from models import images
+
     pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
-    shown = _pictures({f"{len(pictures)} pictures": _sheet(pictures)} if pictures else {}) | of_files(folder)
-    schema = folder / "schema.yaml"
-    if schema.exists():
-        shown["schema"] = dg.MetadataValue.md(f"```yaml\n{schema.read_text()[:4000]}\n```")
-    return shown
-
-
-def _sheet(pictures: list[Path]) -> bytes:
-    """A contact sheet of pictures taken evenly from all; what is no picture is left out."""
-    import io
-
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    chosen = pictures[:: max(1, len(pictures) // SAMPLES)][:SAMPLES]
-    columns = min(8, len(chosen))
-    sheet = Image.new("RGB", (columns * SAMPLE_SIDE, -(-len(chosen) // columns) * SAMPLE_SIDE), "white")
-    for number, path in enumerate(chosen):
+    tiles, refused = [], []
+    for path in pictures[:: max(1, len(pictures) // SAMPLES)][:SAMPLES]:
         try:
-            with Image.open(path) as image:
-                image.draft("RGB", (2 * SAMPLE_SIDE, 2 * SAMPLE_SIDE))
-                small = ImageOps.fit(ImageOps.exif_transpose(image).convert("RGB"), (SAMPLE_SIDE, SAMPLE_SIDE))
-        except (OSError, UnidentifiedImageError):
-            continue
-        sheet.paste(small, (number % columns * SAMPLE_SIDE, number // columns * SAMPLE_SIDE))
-    data = io.BytesIO()
-    sheet.save(data, "PNG")
-    return data.getvalue()
+            small = images.thumbnail(path, 2 * SAMPLE_SIDE)
+            tiles.append(images.middle(small, SAMPLE_SIDE))
+        except images.BadImage as error:
+            refused.append(f"{path.relative_to(folder)}: {error}")
+            tiles.append(np.full((SAMPLE_SIDE, SAMPLE_SIDE, 3), 255, np.uint8))
+    if not tiles:
+        return {}
+    sheet = images.encode_png(images.grid(tiles, columns=8, gap=0))
+    told = f"{len(refused)} of the {len(tiles)} in this sheet; the first: {refused[0]}" if refused else ""
+    return _pictures({f"{len(pictures)} pictures": sheet}) | ({"pictures that cannot be shown": told} if told else {})
 
 
+@decoration
 def of_model(scorecard: Path, page: str) -> dict[str, Any]:
     """Metadata of a registered model: the pictures it was judged by, and its page in MLflow ("" without a server)."""
     names = ("real_photos", "extremes", "robustness")

@@ -5,6 +5,7 @@ One release a process: two versions' code never meet. The process knows nothing 
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Sequence
@@ -12,6 +13,9 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+UNREADABLE = "this photo cannot be read ({}): save it anew as a JPEG, or send another"
+log = logging.getLogger("likeness.serving")
 
 # What kind of answer a photo got.
 READ, NO_FACE, BAD = "read", "no_face", "bad"
@@ -118,12 +122,29 @@ def read(model: Any, orders: Sequence[Order], max_pixels: int) -> list[Answer]:
             pictures.append(decode_photo(order.photo, max_pixels))
         except BadImage as error:
             pictures.append(error)
-    good = [picture for picture in pictures if not isinstance(picture, BadImage)]
-    found = iter(model.predictor.predict_pictures(good)) if good else iter(())
-    return [
-        Answer(BAD, str(picture)) if isinstance(picture, BadImage) else _answer(model, order, next(found))
-        for order, picture in zip(orders, pictures, strict=True)
-    ]
+    found = iter(_found(model, [picture for picture in pictures if not isinstance(picture, BadImage)]))
+    outcomes = [picture if isinstance(picture, BadImage) else next(found) for picture in pictures]
+    return [_answer(model, order, outcome) for order, outcome in zip(orders, outcomes, strict=True)]
+
+
+def _found(model: Any, pictures: list[Any]) -> list[Any]:
+    """What the model finds in each picture, an error where its code fails over one. If it fails over several, each is
+    read alone, so that one costs the others nothing.
+
+    Raises what a model raises that reads nothing any more: its process has to be started again.
+    """
+    from models.images import decode_photo
+
+    if not pictures:
+        return []
+    try:
+        return model.predictor.predict_pictures(pictures)
+    except Exception as error:
+        if len(pictures) > 1:
+            return [found for picture in pictures for found in _found(model, [picture])]
+        log.exception("a photo cannot be read")
+        model.predictor.predict_pictures([decode_photo(_blank())])
+        return [ValueError(UNREADABLE.format(type(error).__name__))]
 
 
 def _answer(model: Any, order: Order, found: Any) -> Answer:

@@ -15,6 +15,7 @@ import numpy as np
 
 from models import images
 from models.images import BadImage
+from models.orientation import ACROSS, UPRIGHT, turn
 from models.parsing import CLASSES
 
 CLASS = {name: number for number, name in enumerate(CLASSES)}
@@ -23,6 +24,13 @@ PAIRED = (
     ("right_brow", "left_brow", slice(17, 22), slice(22, 27)),
     ("right_eye", "left_eye", slice(36, 42), slice(42, 48)),
 )
+WITHOUT_SIDE = (
+    (("right_eye", "left_eye"), slice(36, 48)),
+    (("nose",), slice(27, 36)),
+    (("upper_lip", "teeth", "lower_lip"), slice(48, 68)),
+)
+NEAR = 0.5
+"""Of the distance between the eyes: parts of a map may lie so far from the face's own, on average."""
 ASPECT_TOLERANCE = 0.01
 
 
@@ -41,15 +49,15 @@ class StoredLabels:
 
 
 def read_map(path: Path) -> np.ndarray:
-    """A one-channel picture as it is stored, uint8 [H, W]. Raises BadImage."""
+    """A picture of numbers as it is stored, uint8 [H, W]. Raises BadImage."""
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
+        data = path.read_bytes()
     except OSError as error:
         raise BadImage(f"cannot read the label map {path.name}: {error.strerror or error}") from error
-    labels = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if len(data) else None
-    if labels is None:
-        raise BadImage(f"the label map {path.name} is damaged")
-    return labels
+    try:
+        return images.decode_map(data)
+    except BadImage as error:
+        raise BadImage(f"the label map {path.name} is damaged: {error}") from error
 
 
 def table(mapping: Mapping[int, str]) -> np.ndarray:
@@ -72,9 +80,41 @@ def fit(labels: np.ndarray, height: int, width: int) -> np.ndarray:
     """A label map at its photo's size (some sets store it smaller), ids unmixed. Raises BadImage for another shape."""
     if labels.shape == (height, width):
         return labels
-    if abs(labels.shape[1] / labels.shape[0] * height / width - 1) > ASPECT_TOLERANCE:
+    if not _has_shape(labels, height, width):
         raise BadImage(f"the label map has {labels.shape[1]} x {labels.shape[0]} pixels, the photo {width} x {height}")
     return cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def upright(labels: np.ndarray, height: int, width: int, orientation: int) -> list[np.ndarray]:
+    """A label map on its photo, which is stored as [height, width] and was turned by its orientation: every way in
+    which it may be meant, the likeliest first. Authors label pixels as they are stored, so the map is turned along;
+    some labelled what a viewer shows. Raises BadImage where the shape is neither's.
+    """
+    if orientation == UPRIGHT:
+        return [fit(labels, height, width)]
+    shown = (width, height) if orientation in ACROSS else (height, width)
+    if not _has_shape(labels, *shown):
+        return [turn(fit(labels, height, width), orientation)]
+    as_shown = fit(labels, *shown)
+    if not _has_shape(labels, height, width):
+        return [as_shown]
+    return [turn(fit(labels, height, width), orientation), as_shown]
+
+
+def _has_shape(labels: np.ndarray, height: int, width: int) -> bool:
+    return abs(labels.shape[1] / labels.shape[0] * height / width - 1) <= ASPECT_TOLERANCE
+
+
+def lie_on(labels: np.ndarray, landmarks: np.ndarray) -> bool:
+    """Whether a map's eyes, nose and mouth are where the face [68, 2] has them, as far as it has any."""
+    apart = float(np.linalg.norm(landmarks[36:42].mean(0) - landmarks[42:48].mean(0)))
+    distances = []
+    for names, points in WITHOUT_SIDE:
+        y, x = np.nonzero(np.isin(labels, [CLASS[name] for name in names]))
+        if len(x):
+            place = np.array([x.mean() + 0.5, y.mean() + 0.5])
+            distances.append(float(np.linalg.norm(place - landmarks[points].mean(0))))
+    return not distances or float(np.mean(distances)) <= NEAR * apart
 
 
 def with_own_sides(labels: np.ndarray, landmarks: np.ndarray) -> np.ndarray:

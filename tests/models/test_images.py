@@ -1,6 +1,8 @@
+import ast
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from PIL import Image
 
 from models import images
 from models.images import BadImage, decode_photo
-from tests.models.support import PHOTOS
+from tests.models.support import PHOTOS, ROOT
 
 
 def _bytes(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -78,6 +80,121 @@ def test_what_is_no_picture_is_refused_in_words(data: bytes, words: str) -> None
 def test_a_missing_file_is_a_bad_image(tmp_path) -> None:
     with pytest.raises(BadImage, match="cannot read"):
         decode_photo(tmp_path / "none.jpg")
+
+
+@pytest.mark.parametrize(("width", "height"), [(9_000, 8_000), (14_000, 14_000)])
+def test_every_way_to_open_a_photo_has_the_same_limit(width: int, height: int) -> None:
+    for open_it in (decode_photo, images.decode_map, lambda data: images.thumbnail(data, 96)):
+        with pytest.raises(BadImage, match="megapixels"):
+            open_it(_png_header(width, height))
+
+
+def test_whatever_a_decoder_raises_is_a_bad_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(image: Image.Image) -> int:
+        raise RecursionError("nobody foresaw this")
+
+    monkeypatch.setattr(images.orientation, "load", fail)
+    with pytest.raises(BadImage, match="nobody foresaw this"):
+        decode_photo(_bytes(_left_red(), "PNG"))
+
+
+def test_a_thumbnail_is_the_photo_made_smaller_and_upright() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    small = images.thumbnail(_bytes(_left_red().resize((1200, 800)), "JPEG", exif=exif, quality=95), 90)
+    assert small.shape == (90, 60, 3)
+    assert small[10, 30, 0] > 200 and small[80, 30, 2] > 200
+
+
+def _animated(frames: list[Image.Image], kind: str) -> bytes:
+    options = {"WEBP": {"lossless": True}}.get(kind, {})
+    first, *others = frames
+    return _bytes(first, kind, save_all=True, append_images=others, duration=100, **options)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF", "AVIF"])
+def test_a_picture_that_begins_blank_shows_its_first_frame_that_is_not(kind: str) -> None:
+    portrait = Image.fromarray(decode_photo(PHOTOS[0])).resize((80, 100))
+    faded = [Image.blend(Image.new("RGB", portrait.size), portrait, share) for share in (0, 0.05, 0.1, 0.9, 1)]
+    shown = decode_photo(_animated([*faded, portrait.transpose(Image.Transpose.ROTATE_180)], kind))
+    assert np.abs(shown - np.asarray(faded[3]).astype(int)).mean() < 8, "more than half of the best one's contrast"
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "AVIF"])
+def test_a_picture_that_begins_transparent_shows_its_first_frame_that_is_not(kind: str) -> None:
+    portrait = Image.fromarray(decode_photo(PHOTOS[0])).resize((80, 100))
+    frames = [Image.new("RGBA", portrait.size, (0, 0, 0, 0)), portrait.convert("RGBA")]
+    assert np.abs(decode_photo(_animated(frames, kind)) - np.asarray(portrait).astype(int)).mean() < 8
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_an_animated_picture_is_its_first_frame_where_that_shows_something(kind: str) -> None:
+    upright = Image.fromarray(decode_photo(PHOTOS[0])).resize((80, 100))
+    shown = decode_photo(_animated([upright, upright.transpose(Image.Transpose.ROTATE_180)], kind))
+    assert np.abs(shown - np.asarray(upright).astype(int)).mean() < 8
+
+
+def test_only_so_many_blank_frames_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at, load = [], images.orientation.load
+    monkeypatch.setattr(images.orientation, "load", lambda image: looked_at.append(image.tell()) or load(image))
+    frames = [Image.new("RGB", (8, 8), (number % 3, 0, 0)) for number in range(3 * images.FRAMES)]
+    assert decode_photo(_animated(frames, "GIF")).max() <= 2
+    assert len(looked_at) == images.FRAMES
+
+
+def test_frames_behind_a_blank_one_that_are_damaged_cost_only_themselves() -> None:
+    portrait = Image.fromarray(decode_photo(PHOTOS[0])).resize((80, 100))
+    data = _animated([Image.new("RGB", portrait.size), portrait, portrait.rotate(5)], "GIF")
+    shown = decode_photo(data[:-2000])
+    assert np.abs(shown - np.asarray(portrait).astype(int)).mean() < 8
+
+
+def test_a_map_is_numbers_as_they_are_stored() -> None:
+    numbers = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    palette = Image.fromarray(numbers).convert("P")
+    palette.putpalette([255, 0, 0] * 256)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    files = [
+        _bytes(Image.fromarray(numbers), "PNG", exif=exif),
+        _bytes(palette, "PNG"),
+        _bytes(Image.fromarray(numbers.astype(np.uint16)), "PNG"),
+        _bytes(Image.fromarray(numbers).convert("RGB"), "PNG"),
+        _bytes(Image.fromarray(numbers).convert("LA"), "PNG"),
+    ]
+    assert all(np.array_equal(images.decode_map(data), numbers) for data in files)
+    with pytest.raises(BadImage, match="colours"):
+        images.decode_map(_bytes(_left_red(), "PNG"))
+    with pytest.raises(BadImage, match="from 0 to 255"):
+        images.decode_map(_bytes(Image.fromarray(numbers.astype(np.uint16) * 100), "PNG"))
+
+
+OPENERS = {"open", "imread", "imdecode", "imdecodemulti", "imreadmulti", "VideoCapture", "exif_transpose"}
+LIBRARIES = {"Image", "ImageOps", "cv2", "iio", "imageio", "plt", "skimage", "tifffile"}
+OWN = {
+    "engine/external.py": "what a character's own renderer drew a moment ago",
+    "engine/head.py": "data/embedded",
+    "engine/paint.py": "data/embedded",
+    "engine/scenes.py": "data/embedded",
+    "engine/skins.py": "data/embedded",
+    "engine/textures.py": "data/embedded",
+    "models/images.py": "the one way to open what strangers made",
+}
+"""The only files that open pictures, and whose. What is in data/embedded is checked against a manifest."""
+
+
+def _opens_pictures(path: Path) -> bool:
+    """Whether a file calls one of OPENERS of a library that reads pictures."""
+    calls = (node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+    named = (call for call in calls if isinstance(call, ast.Attribute) and call.attr in OPENERS)
+    return any(isinstance(call.value, ast.Name) and call.value.id in LIBRARIES for call in named)
+
+
+def test_there_is_one_way_to_open_strangers_pictures() -> None:
+    folders = ("benchmarks", "engine", "examples", "models", "orchestration", "serving", "stages")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.py") if "node_modules" not in path.parts]
+    assert len(files) > 200
+    assert {path.relative_to(ROOT).as_posix() for path in files if _opens_pictures(path)} == set(OWN)
 
 
 def test_encoding_keeps_colours_and_labels() -> None:

@@ -109,6 +109,29 @@ def test_a_source_shows_a_sheet_of_its_pictures_and_passes_over_what_is_none(tmp
     assert "4 pictures" in markdown and sheet.size == (4 * shown.SAMPLE_SIDE, shown.SAMPLE_SIDE)
 
 
+def test_a_picture_too_large_to_be_read_is_left_out_of_the_sheet_and_told(tmp_path: Path) -> None:
+    """Of 200 megapixels, as some phones take them: more than Pillow opens by itself."""
+    noise(tmp_path / "good.png", 120)
+    Image.new("L", (16_320, 12_240)).save(tmp_path / "large.png")
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    about = shown.of_source(tmp_path)
+    (sheet,) = images(about["pictures"].value).values()
+    assert sheet.size == (3 * shown.SAMPLE_SIDE, shown.SAMPLE_SIDE)
+    assert about["pictures that cannot be shown"] == "2 of the 3 in this sheet; the first: empty.jpg: the file is empty"
+
+
+def test_what_cannot_be_shown_fails_nothing_and_is_told(tmp_path: Path) -> None:
+    (tmp_path / "schema.yaml").write_bytes(b"\xff\xfe")
+    (tmp_path / "sheet.png").write_bytes(b"no picture")
+    (tmp_path / "rows.parquet").write_bytes(b"no table")
+    source, output = shown.of_source(tmp_path), shown.of_output(tmp_path, {})
+    assert source["files"] == output["files"] == 3
+    assert source["schema cannot be shown"].startswith("UnicodeDecodeError")
+    assert output["table cannot be shown"].startswith("ArrowInvalid")
+    (tmp_path / "rows.parquet").unlink()
+    assert shown.of_output(tmp_path, {})["drawings cannot be shown"].startswith("BadImage")
+
+
 @pytest.mark.parametrize("name", [entry.name for entry in STAGES])
 def test_every_stage_links_to_its_code(name: str) -> None:
     (reference,) = shown.code_of(name)["dagster/code_references"].code_references

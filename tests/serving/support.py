@@ -20,7 +20,8 @@ EMBEDDED = packing.REPOSITORY / "characters" / "embedded"
 PHOTOS = packing.REPOSITORY / "examples" / "photos"
 OBAMA = PHOTOS / "obama" / "obama.jpg"
 DEADLY = (13, 13)
-"""Height and width of a picture over which the code of `deadly` ends its process."""
+FAILING = (17, 17)
+"""Height and width of a picture over which the code of `deadly` ends its process, and of one over which it raises."""
 
 
 def astronaut() -> bytes:
@@ -60,13 +61,14 @@ def registered(home: Path, versions: int) -> Registry:
 
 
 def deadly(folder: Path) -> Path:
-    """A version of models/ that ends its process over a picture of the size DEADLY."""
+    """A version of models/ that ends its process over a picture of the size DEADLY, and fails over one of FAILING."""
     shutil.copytree(packing.CODE, folder, ignore=shutil.ignore_patterns("__pycache__"))
     predictor = folder / "predictor.py"
     text, before = predictor.read_text(), "    def _locate(self, image: np.ndarray) -> _Located | NoFace:\n"
     assert before in text
     dies = f"        if image.shape[:2] == {DEADLY}:\n            import os\n\n            os._exit(1)\n"
-    predictor.write_text(text.replace(before, before + dies))
+    fails = f"        if image.shape[:2] == {FAILING}:\n            raise KeyError('nobody foresaw this')\n"
+    predictor.write_text(text.replace(before, before + dies + fails))
     return folder
 
 

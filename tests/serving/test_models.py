@@ -14,11 +14,13 @@ import pytest
 from models.images import encode_png
 from serving.metrics import Metrics
 from serving.releases import Release
+from serving.workers import process
 from serving.workers.line import LineFull
 from serving.workers.models import Models, NoModel, Reading
 from serving.workers.pool import Pool
-from serving.workers.process import NO_FACE, READ, Duty
+from serving.workers.process import BAD, NO_FACE, READ, Duty, Order
 from serving.workers.worker import WorkerDied
+from tests.models import photo_files
 from tests.serving import support
 from tests.serving.support import Shelf, astronaut, run, until
 
@@ -50,6 +52,15 @@ def count(models: Models, name: str) -> float | None:
     return models.metrics.registry.get_sample_value(f"likeness_{name}")
 
 
+def odd_exif() -> bytes:
+    """A sound photo with text where its EXIF should have a resolution."""
+    return photo_files.saved(
+        photo_files.stored(photo_files.portrait(400), 6),
+        "JPEG",
+        exif=photo_files.exif((0x0112, 3, 1, b"\6\0"), (0x011A, 2, 3, b"72\0")),
+    )
+
+
 def picture(height: int, width: int) -> bytes:
     return encode_png(np.full((height, width, 3), 90, np.uint8))
 
@@ -70,6 +81,34 @@ def test_a_photo_that_kills_its_worker_is_given_up_and_its_neighbours_are_read(d
             assert count(models, "worker_deaths_total") == 2
 
     run(test())
+
+
+def test_a_photo_over_which_the_code_fails_is_bad_and_its_worker_lives_on(deadly: Path, tmp_path: Path) -> None:
+    async def test() -> None:
+        async with following(Shelf({1: deadly}), tmp_path) as models:
+            await until(lambda: models.pool)
+            assert models.pool is not None
+            pid = models.pool.workers[0].pid
+            photos = (picture(*support.FAILING), astronaut(), picture(64, 64), odd_exif(), picture(*support.FAILING))
+            answers = [reading.answer for reading in await asyncio.gather(*(read(models, photo) for photo in photos))]
+            assert [answer.kind for answer in answers] == [BAD, READ, NO_FACE, READ, BAD]
+            assert "cannot be read (KeyError)" in answers[0].reason
+            assert models.pool.workers[0].pid == pid and count(models, "worker_deaths_total") == 0
+        assert "nobody foresaw this" in (tmp_path / "workers.log").read_text()
+
+    run(test())
+
+
+def test_a_model_that_reads_nothing_any_more_is_not_the_photos_fault() -> None:
+    class Predictor:
+        def predict_pictures(self, pictures: list) -> list:
+            raise RuntimeError("the device is gone")
+
+    class Model:
+        predictor = Predictor()
+
+    with pytest.raises(RuntimeError, match="the device is gone"):
+        process.read(Model(), [Order(picture(64, 64), False)], 10**7)
 
 
 def test_a_worker_that_is_killed_from_outside_is_replaced_and_its_photo_read(saved: Path, tmp_path: Path) -> None:

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from models import images
 from models.alignment import REFERENCE, five_points
+from models.orientation import turn, turn_point
 from models.parsing import CLASSES
 from stages import aligned_faces, tables
 from stages.aligned_faces import Config
@@ -180,6 +182,84 @@ aligned_faces.CHUNK = 2
 inputs = dict(zip(("embedded", "portraits", "photos"), map(Path, sys.argv[1:4])))
 aligned_faces.run(inputs, aligned_faces.Config(), Path(sys.argv[4]), Context(checkpoints=Path(sys.argv[5])))
 """
+
+
+def test_labels_and_points_of_a_photo_that_is_turned_by_exif_stay_on_its_face(
+    no_portraits: dict[str, Path], tmp_path: Path
+) -> None:
+    """Stored as a phone stores it, with what its set says of it drawn on the pixels as they are stored."""
+    made = {}
+    for orientation in (1, 6, 3):
+        photos = tmp_path / f"photos-{orientation}"
+        sets = [photo_trees.lapa(photos), photo_trees.celeba(photos)]
+        store_turned(photos, orientation)
+        _run(no_portraits | {"photos": photos}, tmp_path / f"out-{orientation}", Config(photo_sets=sets))
+        faces = tables.read(tmp_path / f"out-{orientation}" / "faces.parquet").set_index("id")
+        made[orientation] = faces
+    for orientation in (6, 3):
+        assert list(made[orientation].index) == list(made[1].index)
+        for name, row in made[1].iterrows():
+            turned = made[orientation].loc[name]
+            assert np.abs(np.subtract(turned["landmarks"], row["landmarks"])).max() < 3
+            if row["labels"] is not None:
+                straight, other = (images.decode_labels(one["labels"]) for one in (row, turned))
+                assert (straight == other).mean() > 0.97
+
+
+def test_labels_that_lie_on_no_face_are_refused(no_portraits: dict[str, Path], tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    sets = [photo_trees.lapa(photos)]
+    for path in photos.rglob("*.jpg"):
+        picture = Image.open(path)
+        tags = Image.Exif()
+        tags[0x0112] = 3
+        picture.transpose(Image.Transpose.ROTATE_180).save(path, quality=95, exif=tags)
+    for path in photos.rglob("labels/*.png"):
+        labels = np.asarray(Image.open(path))
+        path.write_bytes(images.encode_png(np.roll(labels, labels.shape[0] // 3, axis=0)))
+    with pytest.raises(ValueError, match="no usable face"):
+        _run(no_portraits | {"photos": photos}, tmp_path / "out", Config(photo_sets=sets))
+    reasons = tables.read(tmp_path / "out" / "quarantine.parquet")["reason"]
+    assert len(reasons) == 3
+    assert all("neither way" in reason or "no face was found" in reason for reason in reasons)
+
+
+def test_a_photo_over_which_the_code_fails_is_its_own_reason(
+    inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find, failed = aligned_faces.FaceLandmarker.find, []
+
+    def fail_once(self: Any, image: np.ndarray) -> list:
+        if not failed:
+            failed.append(image)
+            raise RuntimeError("nobody foresaw this")
+        return find(self, image)
+
+    monkeypatch.setattr(aligned_faces.FaceLandmarker, "find", fail_once)
+    _run(inputs, tmp_path / "out", Config())
+    reasons = tables.read(tmp_path / "out" / "quarantine.parquet")["reason"]
+    assert "it cannot be aligned (RuntimeError: nobody foresaw this)" in list(reasons)
+
+
+def store_turned(photos: Path, orientation: int) -> None:
+    """Store every picture and label map below a folder as its camera would under an EXIF orientation, and turn CelebA's
+    points with them.
+    """
+    back = {1: 1, 3: 3, 6: 8}[orientation]
+    listed = photos / "celeba" / "list_landmarks_celeba.txt"
+    count, names, *rows = listed.read_text().splitlines()
+    for number, row in enumerate(rows):
+        name, *values = row.split()
+        points = np.array(values, float).reshape(-1, 2)
+        height, width = images.decode_photo(photos / "celeba" / "img_celeba" / name).shape[:2]
+        moved = [turn_point((x, y), height, width, back) for x, y in points]
+        rows[number] = " ".join([name, *(str(round(value)) for point in moved for value in point)])
+    listed.write_text("\n".join([count, names, *rows]) + "\n")
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    for path in [*photos.rglob("*.jpg"), *photos.rglob("*.png")]:
+        pixels = turn(np.asarray(Image.open(path)), back)
+        Image.fromarray(pixels).save(path, quality=95, **({"exif": tags} if path.suffix == ".jpg" else {}))
 
 
 def test_a_killed_alignment_goes_on_where_it_was(inputs: dict[str, Path], tmp_path: Path, monkeypatch) -> None:

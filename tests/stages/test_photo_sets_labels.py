@@ -6,9 +6,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from models import images
 from models.images import BadImage
+from models.orientation import ACROSS, turn
 from models.parsing import CLASSES
 from stages import photo_sets
 from stages.aligned_faces import Config
@@ -18,6 +20,8 @@ from tests.stages import photo_trees
 
 PLAIN = {0: "background", 1: "face", 6: "nose", 7: "upper_lip", 8: "teeth", 9: "lower_lip"}
 """Parts without a side, by Helen's numbers."""
+BACK = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}
+"""What undoes an orientation."""
 
 
 def first(build: Callable, root: Path) -> Photo:
@@ -99,3 +103,42 @@ def test_a_map_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         labels.fit(np.zeros((8, 8), np.uint8), 10, 20)
     half = cv2.resize(photo_trees.drawn_labels(0), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_NEAREST)
     assert set(np.unique(labels.fit(half, *photo_trees.photo(0).shape[:2]))) == set(np.unique(half))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("build", [photo_trees.helen, photo_trees.lapa, photo_trees.celeba_mask_hq])
+def test_labels_of_pixels_as_they_are_stored_are_turned_along(
+    build: Callable, orientation: int, tmp_path: Path
+) -> None:
+    photo, points = first(build, tmp_path), photo_trees.landmarks(0)
+    assert photo.labels is not None
+    height, width = photo_trees.photo(0).shape[:2]
+    straight = photo.labels.load()
+    stored = turn(straight, BACK[orientation])
+    size = (width, height) if orientation in ACROSS else (height, width)
+    likeliest = labels.upright(stored, *size, orientation)[0]
+    assert np.array_equal(likeliest, labels.fit(straight, height, width))
+    assert labels.lie_on(likeliest, points)
+    assert not labels.lie_on(turn(likeliest, 3), points), "they would be noticed upside down"
+
+
+def test_labels_of_the_turned_picture_are_taken_where_only_they_fit() -> None:
+    labelled = np.zeros((30, 20), np.uint8)
+    (only,) = labels.upright(labelled, 20, 30, 6)
+    assert only.shape == (30, 20)
+    assert [one.shape for one in labels.upright(np.zeros((20, 20), np.uint8), 20, 20, 6)] == [(20, 20)] * 2
+    with pytest.raises(BadImage, match="20 x 10 pixels, the photo 30 x 20"):
+        labels.upright(np.zeros((10, 20), np.uint8), 20, 30, 6)
+
+
+def test_a_label_map_is_read_by_its_numbers_whatever_its_palette(tmp_path: Path) -> None:
+    drawn = photo_trees.drawn_labels(0)
+    coloured = Image.fromarray(drawn).convert("P")
+    coloured.putpalette([0, 0, 0, *[200, 100, 0] * 255])
+    coloured.save(tmp_path / "palette.png")
+    Image.fromarray(drawn.astype(np.uint16)).save(tmp_path / "deep.png")
+    for name in ("palette", "deep"):
+        assert np.array_equal(labels.read_map(tmp_path / f"{name}.png"), drawn)
+    with pytest.raises(BadImage, match=r"colours.png is damaged: it has colours"):
+        coloured.convert("RGB").save(tmp_path / "colours.png")
+        labels.read_map(tmp_path / "colours.png")
