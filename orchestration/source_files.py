@@ -59,9 +59,10 @@ class Kept:
     dvcignore: DvcIgnoreFilter
 
     def walk(self, fs: Any, path: str, **_: Any) -> Iterator[tuple[str, list[str], list[str]]]:
-        for folder, folders, files in self.dvcignore.walk(fs, path):
-            folders[:] = filter(source_files.is_utf8, folders)
-            yield folder, folders, [name for name in files if _can_be_kept(Path(folder) / name)]
+        walked: Any = self.dvcignore.walk(fs, path)
+        for folder, _, files in walked:
+            if source_files.is_utf8(folder):
+                yield folder, [], [name for name in files if _can_be_kept(Path(folder) / name)]
 
     def find(self, fs: Any, path: str) -> Iterator[str]:
         return (f"{folder}{os.sep}{name}" for folder, _, names in self.walk(fs, path) for name in names)

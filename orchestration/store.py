@@ -22,6 +22,7 @@ import yaml
 
 from orchestration import objects, source_files
 from orchestration.settings import Settings
+from stages.source_files import Report, anything, report
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -141,6 +142,12 @@ class Store:
                 before, files, rule, lambda oid: Path(cache.oid_to_path(oid))
             )
             return recorded if same else md5
+
+    def report(self, folder: Path) -> Report:
+        """What counts of a source's folder, and what does not and why."""
+        with self._repo() as repo:
+            rule = source_files.rule_of(self.root, folder) or anything
+            return report(folder, rule, source_files.admit(repo.dvcignore))
 
     def is_kept(self, md5: str) -> bool:
         """Whether this folder was put into the cache, here and as a whole."""

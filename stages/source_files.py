@@ -21,19 +21,19 @@ Rule = Callable[[str, Path | None], str]
 Admit = Callable[[str, list[str], list[str]], tuple[list[str], list[str]]]
 """Which folders and files of a folder somebody else's rule leaves, as DVC's own for .dvcignore."""
 
-PHOTO_ENDINGS = frozenset(
-    ".jpg .jpeg .jpe .jfif .jfi .jif .pjpeg .pjp .mpo .png .apng .webp .bmp .dib .tif .tiff .gif .avif .avifs"
-    " .heic .heif .heics .heifs .hif".split()
+
+def _endings(text: str) -> frozenset[str]:
+    return frozenset(f".{ending}" for ending in text.split())
+
+
+PHOTO_ENDINGS = _endings(
+    "jpg jpeg jpe jfif jfi jif pjpeg pjp mpo png apng webp bmp dib tif tiff gif avif avifs heic heif heics heifs hif"
 )
-LIST_ENDINGS = frozenset(".txt .csv .tsv .lst .mat .bin .npy .npz .parquet .pts".split())
+LIST_ENDINGS = _endings("txt csv tsv lst mat bin npy npz parquet pts")
 """What published sets say of their photos: lists, landmarks, pickled pairs."""
-RAW_ENDINGS = frozenset(
-    ".cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .dng .orf .rw2 .raf .pef .srw .x3f .raw .3fr .iiq .erf .kdc .mrw".split()
-)
-VIDEO_ENDINGS = frozenset(
-    ".mov .mp4 .m4v .avi .mkv .webm .mpg .mpeg .mts .m2ts .3gp .3g2 .wmv .flv .thm .lrv .insv".split()
-)
-UNREAD_ENDINGS = frozenset(".jp2 .j2k .jpx .jxl .jxr .psd .psb .xcf .svg .ico .icns .tga .exr .hdr .eps .ai .pdf".split())
+RAW_ENDINGS = _endings("cr2 cr3 crw nef nrw arw srf sr2 dng orf rw2 raf pef srw x3f raw 3fr iiq erf kdc mrw")
+VIDEO_ENDINGS = _endings("mov mp4 m4v avi mkv webm mpg mpeg mts m2ts 3gp 3g2 wmv flv thm lrv insv")
+UNREAD_ENDINGS = _endings("jp2 j2k jpx jxl jxr psd psb xcf svg ico icns tga exr hdr eps ai pdf")
 
 JUNK = (
     *(".DS_Store", "._*", "__MACOSX", ".AppleDouble", ".AppleDesktop", ".AppleDB", ".Spotlight-V100", ".fseventsd"),
@@ -51,11 +51,14 @@ JUNK = (
     *("__pycache__", "*.pyc", ".pytest_cache", ".ruff_cache", ".mypy_cache"),
 )
 """Names, in any case, of what programs leave for themselves; .dvcignore says the same to DVC's own commands."""
-DOCUMENTS = tuple(
-    f"{name}*{ending}"
-    for name in ("README", "LICENSE", "LICENCE", "COPYING", "NOTICE", "CREDITS", "CHANGELOG", "AUTHORS", "TERMS")
-    for ending in (".md", ".txt", ".rst", ".html", ".pdf")
-) + ("README", "LICENSE", "LICENCE", "COPYING", "NOTICE", "CREDITS", "CHANGELOG", "AUTHORS", "*.md")
+DOCUMENTS = (
+    *("README", "LICENSE", "LICENCE", "COPYING", "NOTICE", "CREDITS", "CHANGELOG", "AUTHORS", "*.md"),
+    *(
+        f"{name}*{ending}"
+        for name in ("README", "LICENSE", "LICENCE", "COPYING", "NOTICE", "CREDITS", "CHANGELOG", "AUTHORS", "TERMS")
+        for ending in (".txt", ".rst", ".html", ".pdf")
+    ),
+)
 
 LEFT_BEHIND = "left by a system, an editor, a sync program or version control"
 HIDDEN = "hidden"
@@ -121,7 +124,7 @@ def anything(name: str, file: Path | None) -> str:
 
 
 def _ending(name: str) -> str:
-    return os.path.splitext(name)[1].lower()
+    return Path(name).suffix.lower()
 
 
 def _why_no_photo(name: str, file: Path) -> str:
@@ -253,12 +256,13 @@ def printable(name: str) -> str:
 
 @dataclass(frozen=True)
 class Report:
-    """What was found below a folder of photos."""
+    """What was found below a folder."""
 
     folder: Path
+    files: Sequence[Path]
+    """What counts."""
     photos: Sequence[Path]
-    others: int
-    """Files that count and are no photos: lists of published sets."""
+    """Those of them that are photos; the others are lists of published sets."""
     left_out: Sequence[Entry]
 
     @property
@@ -285,8 +289,9 @@ class Report:
 
     def __str__(self) -> str:
         """One line: how much was read, and what was not and why."""
-        read = [_number(len(self.photos), "photo")] + ([_number(self.others, "list")] if self.others else [])
-        line = f"{' and '.join(read)} read"
+        others = len(self.files) - len(self.photos)
+        listed = f" and {_number(others, 'other file')}" if others else ""
+        line = f"{_number(len(self.photos), 'photo')}{listed} read"
         for why, names in self.why().items():
             more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
             line += f"; left out: {', '.join(names[:NAMED])}{more} ({why})"
@@ -300,8 +305,8 @@ def _number(count: int, what: str) -> str:
 
 
 def report(folder: Path, rule: Rule = photos_alone, admit: Admit | None = None) -> Report:
-    """Look through a folder of photos. Raises OSError when it cannot be opened."""
+    """Look through a folder. Raises OSError when it cannot be opened."""
     entries = list(walk(folder, rule, admit=admit))
     files = [entry.path for entry in entries if not entry.why]
     photos = [path for path in files if not photos_alone(path.name, path)]
-    return Report(folder, photos, len(files) - len(photos), [entry for entry in entries if entry.why])
+    return Report(folder, files, photos, [entry for entry in entries if entry.why])

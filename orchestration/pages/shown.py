@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ import dagster as dg
 from orchestration.pages import charts
 from orchestration.pages.pictures import one_page
 from orchestration.settings import REPOSITORY
+from stages import source_files
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 MOST_FILES, SAMPLES, SAMPLE_SIDE = 40, 48, 96
 
 
@@ -43,9 +43,10 @@ def _table(tables: list[Path]) -> dict[str, Any]:
     return rows | {"dagster/column_schema": dg.TableSchema(columns), "dagster/row_count": about[main].num_rows}
 
 
-def of_files(folder: Path) -> dict[str, Any]:
-    """Where a folder lies, how large it is, and its largest files."""
-    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+def of_files(folder: Path, files: Iterable[Path] | None = None) -> dict[str, Any]:
+    """Where a folder lies, how large it is, and its largest files; all of them, or those that count of a source."""
+    files = files if files is not None else (path for path in folder.rglob("*") if path.is_file())
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
     largest = sorted(sizes, key=lambda name: -sizes[name])[:MOST_FILES]
     records = [dg.TableRecord({"file": name, "bytes": sizes[name]}) for name in largest]
     return {
@@ -58,14 +59,27 @@ def of_files(folder: Path) -> dict[str, Any]:
     }
 
 
-def of_source(folder: Path) -> dict[str, Any]:
-    """Metadata of an observed folder: its files, a sheet of its pictures, a character's schema."""
-    pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
-    shown = _pictures({f"{len(pictures)} pictures": _sheet(pictures)} if pictures else {}) | of_files(folder)
+def of_source(folder: Path, seen: source_files.Report | None = None) -> dict[str, Any]:
+    """Metadata of an observed folder: what was read of it and what left out, its files, a sheet of its pictures, a
+    character's schema.
+    """
+    seen = seen or source_files.report(folder, source_files.anything)
+    pictures = list(seen.photos)
+    shown = _pictures({f"{len(pictures)} pictures": _sheet(pictures)} if pictures else {})
+    shown |= of_files(folder, seen.files) | _left_out(seen)
     schema = folder / "schema.yaml"
     if schema.exists():
         shown["schema"] = dg.MetadataValue.md(f"```yaml\n{schema.read_text()[:4000]}\n```")
     return shown
+
+
+def _left_out(seen: source_files.Report) -> dict[str, Any]:
+    """What of a source was read, and a table of what was not."""
+    entries = seen.left_out[:MOST_FILES]
+    records = [dg.TableRecord({"left out": seen.place(entry), "why": entry.why}) for entry in entries]
+    columns = dg.TableSchema([dg.TableColumn("left out", "string"), dg.TableColumn("why", "string")])
+    table = {"left out": dg.MetadataValue.table(records, columns)} if records else {}
+    return {"read": str(seen), **table}
 
 
 def _sheet(pictures: list[Path]) -> bytes:

@@ -46,4 +46,5 @@ class PeopleSet(PhotoSet, frozen=True):
             person = f"{self.name}/{source_files.identity(name)}"
             split = split_by_people(self.seed, person, self.val_share, self.test_share)
             for file in pictures_in(folder / name):
-                yield Photo(f"{self.name}/{name}/{file}", self.name, person, split, folder / name / file, focus="centre")
+                place = f"{self.name}/{name}/{file}"
+                yield Photo(place, self.name, person, split, folder / name / file, focus="centre")
