@@ -30,7 +30,7 @@ from stages.parallel import WorkerKilled
 from stages.photo_sets import AnyPhotoSet, FolderSet, People, Photo, labels
 from stages.photo_sets.folder import OWN_PHOTOS
 
-VERSION = "3"
+VERSION = "4"
 INPUTS = ("embedded", "photos", "portraits")
 
 LANDMARKER = "landmarks/face_landmarker.task"

@@ -281,9 +281,12 @@ class Report:
         return printable(entry.path.relative_to(self.folder).as_posix())
 
     def why(self) -> dict[str, list[str]]:
-        """What was left out, by the reason; what a person put there comes before what programs left."""
+        """What was left out, by the reason; what somebody may miss comes before what nobody does."""
+        missed_least = ("", NO_PICTURE, DOCUMENT, HIDDEN, LEFT_BEHIND)
         found: dict[str, list[str]] = {}
-        for entry in sorted(self.left_out, key=lambda entry: entry.why in (LEFT_BEHIND, HIDDEN)):
+        for entry in sorted(
+            self.left_out, key=lambda entry: missed_least.index(entry.why) if entry.why in missed_least else 0
+        ):
             found.setdefault(entry.why, []).append(self.place(entry))
         return found
 
@@ -292,9 +295,12 @@ class Report:
         others = len(self.files) - len(self.photos)
         listed = f" and {_number(others, 'other file')}" if others else ""
         line = f"{_number(len(self.photos), 'photo')}{listed} read"
-        for why, names in self.why().items():
-            more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-            line += f"; left out: {', '.join(names[:NAMED])}{more} ({why})"
+        left_out = [
+            ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED:,} more" if len(names) > NAMED else "") + f" ({why})"
+            for why, names in self.why().items()
+        ]
+        if left_out:
+            line += f"; left out: {'; '.join(left_out)}"
         for names in self.alike:
             line += f"; {' and '.join(map(repr, names))} are two people here: give them one name if they are one"
         return line
