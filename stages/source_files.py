@@ -186,7 +186,7 @@ def walk(
             yield Entry(path, why)
         elif admitted is not None and entry.name not in admitted:
             yield Entry(path, IGNORED)
-        elif entry.is_dir():
+        elif is_folder(entry):
             yield from walk(path, rule, without, admit, above)
         else:
             yield Entry(path)
@@ -196,8 +196,8 @@ def _admitted(folder: Path, entries: Sequence[os.DirEntry[str]], admit: Admit | 
     if admit is None:
         return None
     names = [entry for entry in entries if is_utf8(entry.name)]
-    folders = [entry.name for entry in names if entry.is_dir()]
-    files = [entry.name for entry in names if not entry.is_dir()]
+    folders = [entry.name for entry in names if is_folder(entry)]
+    files = [entry.name for entry in names if not is_folder(entry)]
     return {name for kept in admit(str(folder), folders, files) for name in kept}
 
 
@@ -205,13 +205,18 @@ def _why_not(entry: os.DirEntry[str], path: Path, above: Sequence[str], rule: Ru
     """Why an entry of a folder does not count; `above`: the real places of the folders that it lies in."""
     if not is_utf8(entry.name):
         return NOT_UTF8
-    if entry.is_dir():
+    if is_folder(entry):
         return rule(entry.name, None) or (BACK if entry.is_symlink() and _leads_back(path, above) else "")
     if entry.is_symlink() and not path.exists():
         return rule(entry.name, None) or NOWHERE
     if not entry.is_file():
         return SPECIAL
     return rule(entry.name, path) or ("" if os.access(path, os.R_OK) else NO_RIGHT)
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    # The entry's own answer to a link to itself is an error.
+    return Path(entry.path).is_dir() if entry.is_symlink() else entry.is_dir()
 
 
 def _leads_back(link: Path, above: Sequence[str]) -> bool:

@@ -175,14 +175,15 @@ def find(root: Path, name: str, folders: Sequence[str] = ()) -> Path | None:
 def subfolders(folder: Path) -> list[str]:
     """Names of the folders in a folder, sorted, but for what programs left there."""
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if entry.is_dir()]
+        names = [entry.name for entry in entries if source_files.is_folder(entry)]
     return sorted(name for name in names if source_files.is_utf8(name) and not source_files.photos_alone(name, None))
 
 
 def pictures_in(folder: Path) -> list[str]:
     """Names of the photos in a folder, sorted."""
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if entry.is_file() and source_files.is_utf8(entry.name)]
+        files = [entry.name for entry in entries if not source_files.is_folder(entry)]
+    names = [name for name in files if source_files.is_utf8(name) and (folder / name).exists()]
     return sorted(name for name in names if not source_files.photos_alone(name, folder / name))
 
 
