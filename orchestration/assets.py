@@ -41,8 +41,8 @@ def source_assets(workshop: Workshop) -> list[dg.SourceAsset]:
 
 def _source(name: str, workshop: Workshop) -> dg.SourceAsset:
     @dg.observable_source_asset(name=name, group_name="data", description=SOURCES[name])
-    def observe() -> dg.DataVersion:
-        return dg.DataVersion(workshop.look(name))
+    def observe(context: dg.OpExecutionContext) -> dg.DataVersion:
+        return dg.DataVersion(workshop.look(context.instance, name))
 
     return observe
 
@@ -51,9 +51,10 @@ def _characters(workshop: Workshop) -> dg.SourceAsset:
     @dg.observable_source_asset(
         name="characters", group_name="data", description=SOURCES["characters"], partitions_def=workshop.characters
     )
-    def observe() -> dg.DataVersionsByPartition:
+    def observe(context: dg.OpExecutionContext) -> dg.DataVersionsByPartition:
         names = workshop.characters.get_partition_keys()
-        return dg.DataVersionsByPartition({name: workshop.look("character", name) for name in names})
+        looked = {name: workshop.look(context.instance, "character", name) for name in names}
+        return dg.DataVersionsByPartition(looked)
 
     return observe
 

@@ -50,8 +50,10 @@ class Stage:
     resources: Resources = Resources()
     tables: tuple[str, ...] = ()
     """Tables to check, by their name in orchestration/checks/suites.py."""
+    warnings: tuple[str, ...] = ()
+    """Suites of the same file that stop nothing."""
     drift: tuple[str, ...] = ()
-    """Those of them that are compared with what production was made from."""
+    """Those tables that are compared with what production was made from."""
     compares: bool = False
     """Whether the stage is also given the version in production, as the optional input `production`."""
     module: Any = field(default=None, compare=False)
@@ -88,6 +90,7 @@ STAGES: tuple[Stage, ...] = (
         ("mediapipe", "parquet", "dvc"),
         resources=Resources(cpus=4, memory_gb=8),
         tables=("faces", "quarantine", "verification_pairs"),
+        warnings=("copies", "unusable"),
         drift=("faces",),
         description="Every photo set, aligned to the reference frame by 68 landmarks; pose, quality, quarantine.",
     ),

@@ -27,7 +27,7 @@ def write(folder: Path, source: Path | None = None) -> list[Path]:
         raise CharacterError(f"there is no character in {origin}")
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    for path in sorted(path for path in origin.iterdir() if path.suffix in COPIED):
+    for path in sorted(path for path in origin.iterdir() if path.suffix in COPIED and not path.name.startswith(".")):
         target = folder / path.name
         shutil.copyfile(path, target)
         files.append(target)

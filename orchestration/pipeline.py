@@ -75,6 +75,8 @@ def run(
     definitions, workshop = build(settings, stages, progress), make_workshop(settings, stages)
     with only_runner(settings, instance):
         observe_sources(settings, instance, stages, character)
+        if "photos" in (name for name, _ in _sources(chosen, character)) and (told := workshop.told("photos")):
+            progress.end(told)
         for number, stage in enumerate(chosen, 1):
             partition = character if stage.by_character else None
             name = title(stage.name, partition)

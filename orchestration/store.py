@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
-from orchestration import objects
+from orchestration import objects, source_files
 from orchestration.settings import Settings
+from stages.source_files import Report, anything, report
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -127,6 +128,26 @@ class Store:
         """The md5 that DVC would give this folder, without keeping it; files hashed before are not read again."""
         with self._repo() as repo:
             return self._build(repo, folder, dry_run=True)[1]
+
+    def version(self, folder: Path, recorded: str | None) -> str:
+        """The md5 of a source's folder; `recorded`, where the two differ by nothing that counts."""
+        with self._repo() as repo:
+            md5, files = self._build(repo, folder, dry_run=True)[1:]
+            rule = source_files.rule_of(self.root, folder)
+            if recorded in (None, md5) or rule is None:
+                return md5
+            cache = repo.cache.local
+            before = objects.listing(cache, recorded)
+            same = before is not None and source_files.differs_by_nothing(
+                before, files, rule, lambda oid: Path(cache.oid_to_path(oid))
+            )
+            return recorded if same else md5
+
+    def report(self, folder: Path) -> Report:
+        """What counts of a source's folder, and what does not and why."""
+        with self._repo() as repo:
+            rule = source_files.rule_of(self.root, folder) or anything
+            return report(folder, rule, source_files.admit(repo.dvcignore))
 
     def is_kept(self, md5: str) -> bool:
         """Whether this folder was put into the cache, here and as a whole."""
@@ -295,6 +316,8 @@ class Store:
                 "analytics": False,
                 "autostage": False,
                 "site_cache_dir": str(self.home / "dvc"),
+                # A project may come without its git repository, and nothing here asks for it.
+                "no_scm": True,
             },
             "cache": {"dir": str(self.home / "cache")},
             "remote": {REMOTE: {"url": self.remote, "verify": True}},
@@ -308,8 +331,11 @@ class Store:
         from dvc.fs import LocalFileSystem
         from dvc_data.hashfile.build import build
 
-        # What .dvcignore leaves out of artifacts/ must not leave a draft out, which lies under such a name.
-        ignore: Any = None if folder.name.endswith(".partial") else repo.dvcignore
+        rule = source_files.rule_of(Path(repo.root_dir), folder)
+        ignore: Any = source_files.Counted(repo.dvcignore, rule) if rule else source_files.Kept(repo.dvcignore)
+        if folder.name.endswith(".partial"):
+            # What .dvcignore leaves out of artifacts/ must not leave a draft out, which lies under such a name.
+            ignore = None
         staging, _, tree = build(
             repo.cache.local, str(folder), LocalFileSystem(), "md5", ignore=ignore, dry_run=dry_run
         )

@@ -82,25 +82,35 @@ class Workshop:
         if self.settings.sources == "remote":
             return False
         character = (character or EMBEDDED) if name == "character" else None
-        md5 = self.look(name, character)
+        md5 = self.look(instance, name, character)
         source, folder = "characters" if name == "character" else name, self.source_folder(name, character)
-        return lineage.observe(instance, source, md5, character, lambda: shown.of_source(folder))
+        return lineage.observe(
+            instance, source, md5, character, lambda: shown.of_source(folder, self.store.report(folder))
+        )
 
-    def look(self, name: str, character: str | None = None) -> str:
-        """The md5 of a source's folder. Its content is kept where it is new, so that a step anywhere reads it by md5.
+    def look(self, instance: dg.DagsterInstance, name: str, character: str | None = None) -> str:
+        """The md5 of a source's folder: the one recorded last, unless what counts of it changed. Its content is kept
+        where it is new, so that a step anywhere reads it by md5.
 
         Raises SourceMissing, StoreError.
         """
-        folder = self.source_folder(name, character)
-        md5 = self.store.md5(folder)
+        folder, seen = self.source_folder(name, character), self.latest(instance, name, character)
+        md5 = self.store.version(folder, seen.md5 if seen else None)
         return md5 if self.store.is_kept(md5) else self.store.keep(folder)
+
+    def told(self, name: str, character: str | None = None) -> str:
+        """One line on what is read of a source and what is left out, "" where nothing is. Raises SourceMissing."""
+        if self.settings.sources == "remote":
+            return ""
+        seen = self.store.report(self.source_folder(name, character))
+        return f"{title(name, character)}: {seen}" if seen.left_out or seen.alike else ""
 
     def fetch(self, name: str, version: lineage.Version) -> Path:
         """A folder that has exactly this version, to be read only. Raises StoreError."""
         if name == "character":
             # A studio's renderer may have to be executable, which DVC does not keep: its own folder, if it is the one.
             own = self.settings.characters / str(version.character)
-            if own.is_dir() and self.store.md5(own) == version.md5:
+            if own.is_dir() and self.store.version(own, version.md5) == version.md5:
                 return own
         return self.store.fetch(version.md5)
 

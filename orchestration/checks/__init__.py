@@ -21,6 +21,11 @@ from orchestration.checks.rules import Rules, as_text
 from orchestration.checks.subject import Subject
 
 METRICS = "metrics"
+WARNINGS = {
+    "copies": "Whether a photo is there under two people, or in two splits.",
+    "unusable": "Whether many photos of a source are in quarantine: unreadable, without a face, too small.",
+}
+"""What the suites ask that stop nothing."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +44,10 @@ class Check:
 def checks_of(stage: Stage, rules: Rules) -> list[Check]:
     """Every check of a stage's asset, in the order in which they are shown."""
     tables = [_table_check(table, rules) for table in stage.tables]
+    warnings = [_warning(suite, rules) for suite in stage.warnings]
     drift = [_drift_check(table, rules) for table in stage.drift]
     metrics = [_metrics_check(stage, rules)] if stage.group == "models" and rules.metrics_of(stage.name) else []
-    return [*tables, *drift, *metrics]
+    return [*tables, *warnings, *drift, *metrics]
 
 
 def specs(stage: Stage, rules: Rules) -> list[dg.AssetCheckSpec]:
@@ -84,9 +90,19 @@ def _table_check(table: str, rules: Rules) -> Check:
 
         return suites.judge(suites.SUITES[table], subject)
 
-    asked = rules.model_dump(include={"quarantined", "quarantined_from", "pictures"})
+    asked = rules.model_dump(include={"quarantined", "quarantined_from", "one_photo_two_people", "pictures"})
     about = f"Columns, types, ranges, uniqueness and pictures of the table {table}, by Great Expectations."
     return Check(f"{table}_table", about, True, as_text({"version": TABLES_VERSION, **asked}), judge, table)
+
+
+def _warning(suite: str, rules: Rules) -> Check:
+    def judge(subject: Subject) -> tuple[list[Finding], dict[str, Any]]:
+        from orchestration.checks import suites
+
+        return suites.judge(suites.SUITES[suite], subject)
+
+    rule = as_text({"version": TABLES_VERSION, **rules.model_dump(include={"unusable"})})
+    return Check(suite, WARNINGS[suite], False, rule, judge, suite)
 
 
 def _drift_check(table: str, rules: Rules) -> Check:

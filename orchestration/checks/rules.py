@@ -81,6 +81,12 @@ class Rules(BaseModel, frozen=True, extra="forbid"):
     """Largest share of photos in quarantine: of all, and of each source that has enough of them."""
     quarantined_from: int = Field(default=50, ge=1)
     """A source with fewer photos than this is not judged by itself."""
+    unusable: float = Field(default=0.1, ge=0, le=1)
+    """Share of a source's photos in quarantine, and more than one, of which somebody is told; nothing is stopped."""
+    one_photo_two_people: float = Field(default=0.001, ge=0, le=1)
+    """Largest share of the photos to train on that are also there as another person's. The large published sets have
+    a few; in a small set one pair is too many.
+    """
     pictures: int = Field(default=256, ge=1)
     """About how many pictures of a table are opened; which ones depends on the number of rows alone."""
     drift: DriftRule = DriftRule()

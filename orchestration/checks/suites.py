@@ -44,6 +44,25 @@ class Table:
         return frames.read(self.path, schema.group_sizes if schema else None)
 
     @cached_property
+    def copies(self) -> pd.DataFrame:
+        """The real photos, each with another row that shows the same picture: as another person's (`also_as`), to train
+        on as well (`also_trained_as`), in another split (`also_in`).
+        """
+        frame = self.frame.assign(picture=frames.digests(self.path))
+        real = frame[(frame["source"] != "portraits") & (frame["picture"] != "")]
+        real = real.assign(also_as=None, also_trained_as=None, also_in=None)
+        for _, twins in real[real.duplicated("picture", keep=False)].groupby("picture"):
+            for at, row in twins.iterrows():
+                others = twins[twins["person"] != row["person"]]
+                trained = others[others["split"] == "train"] if row["split"] == "train" else others[:0]
+                elsewhere = twins[twins["split"] != row["split"]]
+                for name, found in (("also_as", others), ("also_trained_as", trained), ("also_in", elsewhere)):
+                    if len(found):
+                        shown = found["split"] + " " if name == "also_in" else ""
+                        real.loc[at, name] = (shown + found["id"]).iloc[0]
+        return real
+
+    @cached_property
     def pictures(self) -> pd.DataFrame:
         return frames.pictures(self.path, self.frame, self.subject.rules.pictures)
 
@@ -223,7 +242,53 @@ def _faces(table: Table) -> Iterator[Look]:
         ],
     )
     yield _people(table.frame)
+    yield _one_person_each(table)
     yield _pictures(table)
+
+
+def _one_person_each(table: Table) -> Look:
+    """Of the photos to train on, next to none is there as another person's too: one face would be taught as two."""
+    train = table.copies[table.copies["split"] == "train"]
+    if train.empty:
+        return Look(train, [])
+    level, about = table.subject.rules.one_photo_two_people, "no photo to train on is there as another person's too"
+    return Look(
+        train,
+        [gxe.ExpectColumnValuesToBeNull(column="also_trained_as", mostly=1 - level, meta={"about": about})],
+        f"{len(train)} photos to train on",
+    )
+
+
+def _copies(table: Table) -> Iterator[Look]:
+    yield Look(
+        table.copies,
+        [
+            gxe.ExpectColumnValuesToBeNull(column=column, meta={"about": about})
+            for column, about in (
+                ("also_as", "no photo is there as another person's too"),
+                ("also_in", "no photo is in another split too"),
+            )
+            if len(table.copies)
+        ],
+        "real photos with the same picture",
+    )
+
+
+def _unusable(table: Table) -> Iterator[Look]:
+    """The photos of each source of which too many could not be used; who is held out elsewhere could be."""
+    from stages.aligned_faces import HELD_OUT
+
+    kept = pq.read_table(table.beside("faces.parquet"), columns=["source"]).to_pandas()["source"].value_counts()
+    refused = table.frame[(table.frame["reason"] != HELD_OUT) & (table.frame["source"] != "portraits")]
+    for source, rows in refused.groupby("source"):
+        total, level = len(rows) + int(kept.get(source, 0)), table.subject.rules.unusable
+        # One photo is no share: its row of the quarantine says enough.
+        if len(rows) > max(1, level * total):
+            yield Look(
+                rows.assign(unusable=rows["reason"]),
+                [gxe.ExpectColumnValuesToBeNull(column="unusable", meta={"about": f"at most {level:.0%} may be"})],
+                f"{len(rows)} of {total} photos of {source} could not be used",
+            )
 
 
 def _pairs(table: Table) -> Iterator[Look]:
@@ -308,6 +373,8 @@ SUITES = {
         drift=("brightness", "yaw", "pitch", "sharpness"),
     ),
     "quarantine": Suite("quarantine.parquet", lambda: _stage_tables().QUARANTINE_SCHEMA, _quarantine("faces.parquet")),
+    "copies": Suite("faces.parquet", lambda: _stage_tables().FACES_SCHEMA, _copies),
+    "unusable": Suite("quarantine.parquet", lambda: _stage_tables().QUARANTINE_SCHEMA, _unusable),
     "verification_pairs": Suite(
         "verification_pairs.parquet", lambda: _stage_tables().VERIFICATION_PAIRS_SCHEMA, _verification_pairs
     ),

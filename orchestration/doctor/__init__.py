@@ -21,6 +21,7 @@ CHECKS: Mapping[str, Check] = {
     "machine": machine.check,
     "npm": machine.node,
     "data": machine.inputs,
+    "code": machine.code,
     "GPU": machine.gpu,
     "disk": stores.disk,
     "permissions": stores.permissions,

@@ -88,6 +88,18 @@ def inputs(settings: Settings) -> Iterator[Finding]:
     yield Finding.of("characters", bool(names), ", ".join(names) or "none", wanted)
 
 
+def code(settings: Settings) -> Iterator[Finding]:
+    """Whether it can be told which code made a model."""
+    from orchestration.lineage.events import UNKNOWN, git_commit
+
+    if (commit := git_commit()) != UNKNOWN:
+        yield Finding.good("code", f"commit {commit[:10]}")
+        return
+    detail = f"{REPOSITORY} is no git repository (a ZIP download?): models are recorded without their code's commit"
+    remedy = "clone it with git, or say it: LIKENESS_COMMIT; DVC's own commands: dvc config --local core.no_scm true"
+    yield Finding.odd("code", detail, remedy)
+
+
 def gpu(settings: Settings) -> Iterator[Finding]:
     cards = _cards()
     if not (cards or DEVICE_FILE.exists() or settings.device == "cuda"):

@@ -14,6 +14,8 @@ from orchestration.catalog import SOURCES
 from orchestration.settings import REPOSITORY, Settings
 
 VERSION_TAG = "dagster/data_version"
+UNKNOWN = "unknown"
+"""The commit of code that came without its git repository."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,11 @@ def observe(
 
 @cache
 def git_commit() -> str:
-    """The commit of the code that runs, "unknown" outside git."""
+    """The commit of the code that runs, UNKNOWN outside git."""
     if commit := Settings().commit:
         return commit
-    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    except OSError:  # no git on this machine
+        return UNKNOWN
+    return done.stdout.strip() or UNKNOWN

@@ -16,6 +16,7 @@ from orchestration.lineage.records import Records
 from orchestration.lineage.targets import Target, TargetError, find_all_models
 from orchestration.settings import Settings
 from orchestration.store import RemoteDown, Store, StoreError
+from stages.source_files import identity, is_utf8, printable, walk
 
 SOURCE = "photos"
 TRAINED, CHOSEN, SCORED, UNUSED = "trained on it", "chosen by it", "only scored on it", "not used"
@@ -128,30 +129,47 @@ class Album:
 
         Raises TargetError.
         """
+        if not is_utf8(word):
+            raise TargetError(
+                f"{printable(word)} is not UTF-8, and files under such a name are not read: nothing was made of them. "
+                "Remove them by hand, or rename them"
+            )
         md5s = self._of_person(word.strip("/")) if person else self._of_photo(word)
         if not md5s:
-            raise TargetError(
-                f"no {'person' if person else 'photo'} {word}: give "
-                + (
-                    "a folder's name below data/photos"
-                    if person
-                    else "a file, `person/file` below data/photos, or its md5 or sha256"
-                )
+            wanted = (
+                f"a folder's name below data/photos{self._alike(word.strip('/'))}"
+                if person
+                else "a file, `person/file` below data/photos, or its md5 or sha256"
             )
+            raise TargetError(f"no {'person' if person else 'photo'} {printable(word)}: give {wanted}")
         return [self._photo(md5) for md5 in sorted(md5s)]
 
     def _of_person(self, person: str) -> set[str]:
-        below = f"{person}/"
-        known = {md5 for paths in self._known() for path, md5 in paths.items() if path.startswith(below)}
-        return known | {_md5(file) for file in self._files() if self._path(file).startswith(below)}
+        def theirs(path: str) -> bool:
+            # A photo that lies in no folder is a person of its own.
+            return identity(path).startswith(f"{name}/") or ("/" not in path and identity(Path(path).stem) == name)
+
+        name = identity(person)
+        known = {md5 for paths in self._known() for path, md5 in paths.items() if theirs(path)}
+        return known | {_md5(file) for file in self._files() if theirs(self._path(file))}
+
+    def _alike(self, person: str) -> str:
+        """The names that are this one but for case and blanks, in words; "" where there is none."""
+        people = {path.split("/")[0] for paths in self._known() for path in paths if "/" in path}
+        people |= {self._path(file).split("/")[0] for file in self._files()}
+        names = sorted(repr(name) for name in people if _folded(name) == _folded(person))
+        return f"; is it {' or '.join(names)}?" if names else ""
 
     def _of_photo(self, word: str) -> set[str]:
         for file in (Path(word), self.folder / word, self.settings.root / word):
             if file.is_file():
                 return {_md5(file)}
         word = word.removeprefix("data/photos/")
-        if known := {paths[word] for paths in self._known() if word in paths}:
+        name = identity(word)
+        if known := {md5 for paths in self._known() for path, md5 in paths.items() if identity(path) == name}:
             return known
+        if found := {_md5(file) for file in self._files() if identity(self._path(file)) == name}:
+            return found
         if re.fullmatch(r"[0-9a-f]{32}", word):
             listed = any(word in paths.values() for paths in self._known())
             return {word} if listed or any(_md5(file) == word for file in self._files()) else set()
@@ -176,7 +194,8 @@ class Album:
         return Photo(md5, sha256, tuple(sorted({*paths, *now})), now)
 
     def _files(self) -> list[Path]:
-        return sorted(file for file in self.folder.rglob("*") if file.is_file())
+        """Every file of data/photos, what no photo set reads included: a thumbnail shows a person as well."""
+        return [entry.path for entry in walk(self.folder, lambda name, file: "") if not entry.why]
 
     def _path(self, file: Path) -> str:
         return file.relative_to(self.folder).as_posix()
@@ -280,6 +299,10 @@ def _inside(path: str, folder: str) -> str | None:
     if folder in (".", ""):
         return path
     return path.removeprefix(f"{folder}/") if path.startswith(f"{folder}/") else None
+
+
+def _folded(name: str) -> str:
+    return " ".join(identity(name).casefold().split())
 
 
 def _md5(file: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -13,8 +13,8 @@ import dagster as dg
 from orchestration.pages import charts
 from orchestration.pages.pictures import one_page
 from orchestration.settings import REPOSITORY
+from stages import source_files
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 Shown = ParamSpec("Shown")
 log = logging.getLogger(__name__)
 
@@ -70,9 +70,10 @@ def _table(tables: list[Path]) -> dict[str, Any]:
 
 
 @decoration
-def of_files(folder: Path) -> dict[str, Any]:
-    """Where a folder lies, how large it is, and its largest files."""
-    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+def of_files(folder: Path, files: Iterable[Path] | None = None) -> dict[str, Any]:
+    """Where a folder lies, how large it is, and its largest files; all of them, or those that count of a source."""
+    files = files if files is not None else (path for path in folder.rglob("*") if path.is_file())
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
     largest = sorted(sizes, key=lambda name: -sizes[name])[:MOST_FILES]
     records = [dg.TableRecord({"file": name, "bytes": sizes[name]}) for name in largest]
     return {
@@ -85,24 +86,36 @@ def of_files(folder: Path) -> dict[str, Any]:
     }
 
 
-def of_source(folder: Path) -> dict[str, Any]:
-    """Metadata of an observed folder: its files, a sheet of its pictures, a character's schema."""
-    return _sheet(folder) | of_files(folder) | _schema(folder / "schema.yaml")
+def of_source(folder: Path, seen: source_files.Report | None = None) -> dict[str, Any]:
+    """Metadata of an observed folder: what was read of it and what left out, its files, a sheet of its pictures, a
+    character's schema.
+    """
+    seen = seen or source_files.report(folder, source_files.anything)
+    return _sheet(folder, list(seen.photos)) | of_files(folder, seen.files) | _left_out(seen) | _schema(folder)
 
 
 @decoration
-def _schema(path: Path) -> dict[str, Any]:
+def _schema(folder: Path) -> dict[str, Any]:
+    path = folder / "schema.yaml"
     return {"schema": dg.MetadataValue.md(f"```yaml\n{path.read_text()[:4000]}\n```")} if path.exists() else {}
 
 
+def _left_out(seen: source_files.Report) -> dict[str, Any]:
+    """What of a source was read, and a table of what was not."""
+    entries = seen.left_out[:MOST_FILES]
+    records = [dg.TableRecord({"left out": seen.place(entry), "why": entry.why}) for entry in entries]
+    columns = dg.TableSchema([dg.TableColumn("left out", "string"), dg.TableColumn("why", "string")])
+    table = {"left out": dg.MetadataValue.table(records, columns)} if records else {}
+    return {"read": str(seen), **table}
+
+
 @decoration
-def _sheet(folder: Path) -> dict[str, Any]:
+def _sheet(folder: Path, pictures: list[Path]) -> dict[str, Any]:
     """A contact sheet of pictures taken evenly from all; how many of them cannot be shown, and why the first."""
     import numpy as np
 
     from models import images
 
-    pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
     tiles, refused = [], []
     for path in pictures[:: max(1, len(pictures) // SAMPLES)][:SAMPLES]:
         try:

@@ -9,7 +9,6 @@ the look, a run of its own, reads the bytes. Nothing is made where the md5s say 
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from orchestration.retraining import automation
 from orchestration.retraining.recovery import RETRY_POLICY, only_what_can_recover
 from orchestration.settings import Settings
 from orchestration.workshop import SourceMissing, Workshop, title
+from stages import source_files
 
 LOOK = "sources_seen"
 JOB, SCHEDULE, SENSOR, AUTOMATION = "look", "weekly_look", "changed_sources", "retrain"
@@ -75,7 +75,8 @@ def look_asset(workshop: Workshop) -> dg.AssetsDefinition:
 
 def look_at_sources(context: dg.AssetExecutionContext, workshop: Workshop) -> dict[str, Any]:
     """Record every source that is in use and changed. Raises SourceMissing."""
-    progress, found = into_log(context.log), {"changed": [], "still changing": []}
+    progress = into_log(context.log)
+    found: dict[str, Any] = {"changed": [], "still changing": []}
     for name, character in in_use(context.instance, workshop):
         shown = title(name, character)
         progress.stage(f"look at {shown}")
@@ -87,6 +88,8 @@ def look_at_sources(context: dg.AssetExecutionContext, workshop: Workshop) -> di
             found["still changing"].append(shown)
         elif workshop.observe(context.instance, name, character):
             found["changed"].append(shown)
+        if name == "photos" and (told := workshop.told(name)):
+            found["left out"] = told
     return found
 
 
@@ -104,17 +107,14 @@ def in_use(instance: dg.DagsterInstance, workshop: Workshop) -> Iterator[tuple[s
 
 
 def fingerprint(folder: Path) -> str:
-    """A digest of the names, sizes and times of all files: no byte of theirs is read."""
+    """A digest of the names, sizes and times of all files but those that programs left: no byte of theirs is read."""
     digest = hashlib.sha256()
-    for place, folders, files in os.walk(folder):
-        folders.sort()
-        for file in sorted(files):
-            path = Path(place) / file
-            try:
-                status = path.stat()
-            except FileNotFoundError:  # gone since it was listed: the next look is another one
-                continue
-            digest.update(f"{path.relative_to(folder)}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+    for path in source_files.counted(folder, source_files.anything):
+        try:
+            status = path.stat()
+        except FileNotFoundError:  # gone since it was listed: the next look is another one
+            continue
+        digest.update(f"{path.relative_to(folder)}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
     return digest.hexdigest()[:16]
 
 

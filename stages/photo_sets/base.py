@@ -18,11 +18,12 @@ from typing import Literal, Protocol
 import numpy as np
 from pydantic import BaseModel, Field, field_validator
 
+from stages import source_files
+
 Split = Literal["train", "val", "test"]
 Focus = Literal["largest", "centre", "labels"] | tuple[float, float]
 """Which face of a photo is meant: the largest, the one in the middle, the labelled one or the one at (x, y) pixels."""
 
-PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic"}
 NAMED = 5  # how many offenders an error names
 
 
@@ -171,34 +172,19 @@ def find(root: Path, name: str, folders: Sequence[str] = ()) -> Path | None:
     return next((path for path in (root / name, *(root / folder / name for folder in folders)) if path.exists()), None)
 
 
-def is_picture(name: str) -> bool:
-    return Path(name).suffix.lower() in PICTURE_SUFFIXES
-
-
 def subfolders(folder: Path) -> list[str]:
-    """Names of the folders in a folder, sorted."""
+    """Names of the folders in a folder, sorted, but for what programs left there."""
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir())
+        names = [entry.name for entry in entries if source_files.is_folder(entry)]
+    return sorted(name for name in names if source_files.is_utf8(name) and not source_files.photos_alone(name, None))
 
 
 def pictures_in(folder: Path) -> list[str]:
-    """Names of the pictures in a folder, sorted."""
+    """Names of the photos in a folder, sorted."""
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if is_picture(entry.name) and entry.is_file())
-
-
-def pictures_below(folder: Path, without: Collection[Path] = ()) -> Iterator[Path]:
-    """Every picture below a folder in the order of sorted paths, leaving out some folders or files."""
-    with os.scandir(folder) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
-    for entry in entries:
-        path = folder / entry.name
-        if path in without:
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            yield from pictures_below(path, without)
-        elif is_picture(entry.name) and entry.is_file():
-            yield path
+        files = [entry.name for entry in entries if not source_files.is_folder(entry)]
+    names = [name for name in files if source_files.is_utf8(name) and (folder / name).exists()]
+    return sorted(name for name in names if not source_files.photos_alone(name, folder / name))
 
 
 def some(names: Collection[str]) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Literal
 
-from .base import Photo, PhotoSet, Split, pictures_below
+from stages import source_files
+
+from .base import Photo, PhotoSet, Split
 
 OWN_PHOTOS = "photos"
 """The set that is there without a word in any profile; its people keep their folders' names."""
@@ -20,8 +22,8 @@ class FolderSet(PhotoSet, frozen=True):
 
     def photos(self, source: Path, others: Collection[Path] = ()) -> Iterator[Photo]:
         folder = self.folder(source)
-        for path in pictures_below(folder, others):
+        for path in source_files.counted(folder, without=others):
             inside = path.relative_to(folder)
-            person = inside.parts[0] if len(inside.parts) > 1 else path.stem
+            person = source_files.identity(inside.parts[0] if len(inside.parts) > 1 else path.stem)
             person = person if self.name == OWN_PHOTOS else f"{self.name}/{person}"
             yield Photo(f"{self.name}/{inside.as_posix()}", self.name, person, self.split or "test", path)

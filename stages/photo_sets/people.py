@@ -12,6 +12,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from stages import source_files
+
 from .base import Photo, PhotoSet, pictures_in, split_by_people, subfolders
 
 
@@ -41,7 +43,8 @@ class PeopleSet(PhotoSet, frozen=True):
         if self.pictures is not None:
             self.require(f"photos in {self.path}", sum(len(pictures_in(folder / p)) for p in people), self.pictures)
         for name in people:
-            person = f"{self.name}/{name}"
+            person = f"{self.name}/{source_files.identity(name)}"
             split = split_by_people(self.seed, person, self.val_share, self.test_share)
             for file in pictures_in(folder / name):
-                yield Photo(f"{person}/{file}", self.name, person, split, folder / name / file, focus="centre")
+                place = f"{self.name}/{name}/{file}"
+                yield Photo(place, self.name, person, split, folder / name / file, focus="centre")

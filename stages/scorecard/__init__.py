@@ -14,16 +14,16 @@ With the input `production`, a packed encoder, that version is scored beside the
 import json
 import time
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from engine.schema import Schema
-from stages import registered, search_comparison
+from stages import registered, search_comparison, source_files
 from stages.bench import Bench, Config
 from stages.context import Context
-from stages.photo_sets.base import PICTURE_SUFFIXES
 from stages.scorecard import page
 from stages.scorecard.comparison import PRODUCTION, Unseen, beside, written
 from stages.scorecard.degraded import robustness
@@ -137,8 +137,8 @@ def flat(card: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
 
 def throughput(bench: Bench) -> float:
     """Photos a second from the file's bytes to parameters: decoding, landmarks, alignment, embedding, encoder."""
-    files = sorted(path for path in bench.inputs["photos"].rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
-    photos = [path.read_bytes() for path in files[:TIMED]] or bench.faces["image"].head(TIMED).tolist()
+    files = islice(source_files.counted(bench.inputs["photos"]), TIMED)
+    photos = [path.read_bytes() for path in files] or bench.faces["image"].head(TIMED).tolist()
     photos = (photos * TIMED)[:TIMED]
     with bench.predictor() as predictor:
         predictor.predict_many(photos[:1])

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -11,16 +12,21 @@ from orchestration import checks
 from orchestration.checks import frames, report
 from orchestration.checks.rules import Rules
 from stages import tables
+from stages.aligned_faces import HELD_OUT
 from tests.orchestration import good_tables as good
 from tests.orchestration.good_tables import face, label_map, pair, picture, refused, verification_pair
 
 COUNT = 6
 
 
-def failed(asset: str, folder: Path, rules: Rules | None = None) -> dict[str, str]:
-    """Descriptions of the failed checks."""
+def failed(asset: str, folder: Path, rules: Rules | None = None, warnings: bool = False) -> dict[str, str]:
+    """Descriptions of the failed checks: those that stop the pipeline, or all of them."""
     found = checks.results(good.subject(asset, folder, rules))
-    return {str(result.check_name): str(result.description) for result in found if not result.passed}
+    return {
+        str(result.check_name): str(result.description)
+        for result in found
+        if not result.passed and (warnings or result.severity == dg.AssetCheckSeverity.ERROR)
+    }
 
 
 @pytest.mark.parametrize("asset", good.MAKERS)
@@ -281,3 +287,60 @@ def test_a_changed_threshold_changes_no_stages_code_version(tmp_path: Path) -> N
     plain = resolve(str(profile), STAGES)
     for stage in STAGES:
         assert code_version(stage, own[stage.name]) == code_version(stage, plain[stage.name])
+
+
+def photos(*rows: tuple[str, str, str, int]) -> list[dict[str, Any]]:
+    """Real photos (id, person, split, level of grey) beside portraits."""
+    own = [
+        face(9, id=f"photos/{name}", source="photos", person=person, split=split, image=picture(level))
+        for name, person, split, level in rows
+    ]
+    return [*(face(number) for number in range(COUNT)), *own]
+
+
+def test_a_photo_of_two_people_to_train_on_blocks_and_both_are_named(tmp_path: Path) -> None:
+    rows = photos(("ann/1", "ann", "train", 90), ("bob/1", "bob", "train", 90), ("bob/2", "bob", "train", 60))
+    found = failed("aligned_faces", good.write(tmp_path, "aligned_faces", rows), warnings=True)
+    assert set(found) == {"faces_table", "copies"}
+    assert "also_trained_as" in found["faces_table"] and "2 of 3 rows fail" in found["faces_table"]
+    assert "first id: photos/ann/1, value: photos/bob/1" in found["faces_table"]
+
+
+def test_a_photo_of_two_people_who_are_scored_warns(tmp_path: Path) -> None:
+    rows = photos(("ann/1", "ann", "test", 90), ("bob/1", "bob", "test", 90))
+    found = failed("aligned_faces", good.write(tmp_path, "aligned_faces", rows), warnings=True)
+    assert set(found) == {"copies"} and "first id: photos/ann/1, value: photos/bob/1" in found["copies"]
+
+
+def test_a_photo_in_two_splits_warns_and_says_in_which(tmp_path: Path) -> None:
+    rows = photos(("ann/1", "ann", "train", 90), ("bob/1", "bob", "test", 90))
+    found = failed("aligned_faces", good.write(tmp_path, "aligned_faces", rows), warnings=True)
+    assert set(found) == {"copies"} and "value: test photos/bob/1" in found["copies"]
+
+
+def test_two_copies_of_one_persons_photo_are_no_fault(tmp_path: Path) -> None:
+    rows = photos(("ann/1", "ann", "test", 90), ("ann/2", "ann", "test", 90))
+    assert failed("aligned_faces", good.write(tmp_path, "aligned_faces", rows), warnings=True) == {}
+
+
+def test_the_profile_says_how_many_photos_of_two_people_training_bears(tmp_path: Path) -> None:
+    rows = photos(("ann/1", "ann", "train", 90), ("bob/1", "bob", "train", 90), ("bob/2", "bob", "train", 60))
+    folder = good.write(tmp_path, "aligned_faces", rows)
+    assert set(failed("aligned_faces", folder, Rules(one_photo_two_people=0.7), warnings=True)) == {"copies"}
+
+
+def test_many_unusable_photos_of_a_source_warn_and_are_listed(tmp_path: Path) -> None:
+    rows = photos(*((f"ann/{number}", "ann", "test", 10 * number) for number in range(5)))
+    bad = [refused(number, id=f"photos/ann/bad{number}", reason="unreadable: damaged") for number in range(3)]
+    folder = good.write(tmp_path, "aligned_faces", rows, quarantine=bad)
+    found = failed("aligned_faces", folder, warnings=True)
+    assert set(found) == {"unusable"} and "3 of 8 photos of photos could not be used" in found["unusable"]
+    assert "first id: photos/ann/bad0, value: unreadable: damaged" in found["unusable"]
+    assert failed("aligned_faces", folder, Rules(unusable=0.4), warnings=True) == {}
+
+
+def test_who_is_held_out_elsewhere_is_no_unusable_photo(tmp_path: Path) -> None:
+    rows = photos(("ann/1", "ann", "test", 90))
+    bad = [refused(number, reason=HELD_OUT) for number in range(3)]
+    folder = good.write(tmp_path, "aligned_faces", rows, quarantine=bad)
+    assert "unusable" not in failed("aligned_faces", folder, warnings=True)
