@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +20,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from engine.schema import DRAWING, SCHEMA_FILE, Schema
-from stages import tables
 
 TRAINED_ON, CHOSEN_BY = "train", "val"
 """The splits whose rows a training learns from, and those that choose between its weights; the others only score."""
@@ -33,12 +32,6 @@ class Reader(Protocol):
     def digest(self, folder: Path) -> str:
         """The same for two folders that do not differ in this part."""
         ...
-
-
-def digests(module: Any, folder_of: Mapping[str, Path]) -> dict[str, str]:
-    """The digest of each of these inputs that a stage reads a part of."""
-    readers: Mapping[str, Reader] = getattr(module, "READS", {})
-    return {name: readers[name].digest(folder) for name, folder in folder_of.items() if name in readers}
 
 
 @dataclass(frozen=True)
@@ -83,7 +76,7 @@ class Rows:
 
     @staticmethod
     def _with_protocol(folder: Path) -> list[str]:
-        return tables.read(folder / "verification_pairs.parquet", ["source"])["source"].unique().tolist()
+        return pq.read_table(folder / "verification_pairs.parquet", columns=["source"])["source"].unique().to_pylist()
 
 
 def _both(first: Any, second: Any) -> Any:
@@ -128,7 +121,7 @@ class Meaning:
         return digest_of([(SCHEMA_FILE, json.dumps(meaning, sort_keys=True).encode())])
 
 
-def digest_of(contents: Any) -> str:
+def digest_of(contents: Iterable[tuple[str, bytes]]) -> str:
     """Of names and bytes."""
     digest = hashlib.blake2b(digest_size=16)
     for name, content in contents:

@@ -14,6 +14,10 @@ from orchestration.catalog import SOURCES
 from orchestration.settings import REPOSITORY, Settings
 
 VERSION_TAG = "dagster/data_version"
+REUSED = "reused"
+"""In the metadata of a materialisation whose result was taken from the run cache: the run that made it, when, what that
+one had read (`inputs`), and why it stands for other inputs too. The rest of the metadata is of those other inputs.
+"""
 
 
 @dataclass(frozen=True)
