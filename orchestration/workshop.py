@@ -155,8 +155,8 @@ def take_over(
     known: run_cache.Known,
     stage: Stage,
     config: BaseModel,
-    versions: Mapping[str, lineage.Version],
-    compared: Mapping[str, lineage.Version],
+    versions: dict[str, lineage.Version],
+    compared: dict[str, lineage.Version],
     workshop: Workshop,
 ) -> dg.MaterializeResult:
     """Record a known result as that of these inputs, and judge it by the rules of now. It stays its first run's in
@@ -174,7 +174,7 @@ def take_over(
     return dg.MaterializeResult(data_version=dg.DataVersion(md5), metadata=metadata, check_results=results)
 
 
-def origins(versions: Mapping[str, lineage.Version], compared: Mapping[str, lineage.Version]) -> dict[str, Any]:
+def origins(versions: dict[str, lineage.Version], compared: dict[str, lineage.Version]) -> dict[str, Any]:
     """The inputs of a version, and all that they came from. What it was compared with is no ancestor: nothing was made
     from it.
     """

@@ -41,6 +41,8 @@ from stages.training import (
 VERSION = "3"
 INPUTS = ("embedded", "aligned_faces")
 
+CHOSEN_BY_TEST_PEOPLE = ("1", "2")
+"""Older versions of this stage."""
 WEIGHTS = "identity/sface.onnx"
 # Sets with an official protocol score the finished model and decide nothing; in some the person is not even known.
 FACES = training_faces(("source", "person", "split", "image"), undecided=True)
@@ -274,11 +276,21 @@ def augment(crops: Tensor, shift: int, mirror: bool, random: torch.Generator) ->
     return torch.stack([crop.flip(-1) if turn else crop for crop, turn in zip(cut, flipped.tolist(), strict=True)])
 
 
+def decides(source: str, split: str, official: bool = False, version: str = VERSION) -> bool:
+    """Whether a face takes part in the choice between weights: those of validation people do, unless their set has
+    official pairs. In models of older versions of this stage real photos of test people did too; lineage asks here.
+    """
+    if official:
+        return False
+    return split == CHOSEN_BY or (version in CHOSEN_BY_TEST_PEOPLE and source != "portraits" and split != TRAINED_ON)
+
+
 def _held_out(faces: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Rows of the verification sets: validation people of the portraits and of the real photos."""
+    """Rows of the verification sets, of portraits and of real photos; `faces` has no sets with official pairs."""
     portraits = (faces["source"] == "portraits").to_numpy()
-    choosing = (faces["split"] == CHOSEN_BY).to_numpy()
-    return {"portraits": np.flatnonzero(portraits & choosing), "photos": np.flatnonzero(~portraits & choosing)}
+    rows = faces[["source", "split"]].itertuples(index=False)
+    chosen = np.array([decides(str(source), str(split)) for source, split in rows], bool)
+    return {"portraits": np.flatnonzero(portraits & chosen), "photos": np.flatnonzero(~portraits & chosen)}
 
 
 def _start(inputs: Mapping[str, Path], config: Config) -> IdentityModel:

@@ -14,9 +14,9 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from engine.schema import DRAWING, SCHEMA_FILE, Schema
@@ -67,20 +67,18 @@ class Rows:
         decided = self._with_protocol(folder) if self.undecided else []
         with pq.ParquetFile(folder / self.file) as table:
             for batch in table.iter_batches(BATCH, columns=list(self.columns)):
-                keep = pc.is_in(batch["split"], pa.array(self.splits, pa.string())) if self.splits else None
+                keep = np.ones(len(batch), bool)
+                if self.splits:
+                    keep &= np.array([split in self.splits for split in batch["split"].to_pylist()], bool)
                 if self.labelled:
-                    keep = _both(keep, pc.is_valid(batch["labels"]))
+                    keep &= batch["labels"].is_valid().to_numpy(zero_copy_only=False)
                 if decided:
-                    keep = _both(keep, pc.invert(pc.is_in(batch["source"], pa.array(decided, pa.string()))))
-                yield (batch if keep is None else batch.filter(keep)).select(list(self.columns))
+                    keep &= np.array([source not in decided for source in batch["source"].to_pylist()], bool)
+                yield batch.filter(pa.array(keep)).select(list(self.columns))
 
     @staticmethod
     def _with_protocol(folder: Path) -> list[str]:
         return pq.read_table(folder / "verification_pairs.parquet", columns=["source"])["source"].unique().to_pylist()
-
-
-def _both(first: Any, second: Any) -> Any:
-    return second if first is None else pc.and_(first, second)
 
 
 def _encoded(column: pa.Array) -> Iterator[bytes]:

@@ -17,7 +17,7 @@ from orchestration.lineage.targets import MODEL, Target, TargetError, find_all_m
 from orchestration.settings import Settings
 from orchestration.store import RemoteDown, Store, StoreError
 
-SOURCE = "photos"
+SOURCE, IDENTITY = "photos", "identity_model"
 TRAINED, CHOSEN, SCORED, UNUSED = "trained on it", "chosen by it", "only scored on it", "not used"
 EXACT_SETS = ("folder", "people")
 """Kinds of photo sets whose rows are called exactly like their files."""
@@ -211,7 +211,7 @@ def trace(album: Album, photos: Sequence[Photo], progress: Progress = lambda wha
             found.rows[version.md5] = rows
     found.made_without = {one.md5 for one in found.descendants if _made_without(one, found, album.records)}
     models = find_all_models(album.settings)
-    found.uses = [Use(model, _how(_ancestors(model, album.records), found)) for model in models]
+    found.uses = [Use(model, _how(model, found, album.records)) for model in models]
     return found
 
 
@@ -228,12 +228,22 @@ def _ancestors(model: Target, records: Records) -> set[str]:
     return {*model.ancestors.values(), *(md5 for version in again for md5 in version.lineage.values())}
 
 
-def _how(ancestors: Collection[str], found: Trace) -> str:
+def _identity_version(model: Target, records: Records) -> str:
+    """Of the stage's code that made the identity model of a registered one; "" where nothing tells."""
+    made = records.of(IDENTITY, model.ancestors.get(IDENTITY, ""))
+    return made[-1].code.partition("-")[0] if made else ""
+
+
+def _how(model: Target, found: Trace, records: Records) -> str:
+    from stages.identity_model import decides
+
+    ancestors, version = _ancestors(model, records), _identity_version(model, records)
     splits = {split for md5 in ancestors for split in found.rows.get(md5, {}).values()}
     unknown = not set(found.unread).isdisjoint(ancestors)
     if "train" in splits or "" in splits or unknown:
         return TRAINED
-    if "val" in splits:
+    # Other networks are chosen by validation rows.
+    if "val" in splits or any(decides(SOURCE, split, version=version) for split in splits):
         return CHOSEN
     return SCORED if splits else UNUSED
 

@@ -11,7 +11,7 @@ import pytest
 from orchestration.instance import open_instance
 from orchestration.lineage.forgetting import Forgetting
 from orchestration.lineage.ledger import Ledger
-from orchestration.lineage.photos import SCORED, UNUSED, Album, Trace, trace
+from orchestration.lineage.photos import CHOSEN, SCORED, UNUSED, Album, Trace, trace
 from orchestration.lineage.records import Records
 from orchestration.pipeline import Outcome, run
 from orchestration.progress import Progress
@@ -31,6 +31,9 @@ READS: dict[str, dict[str, Any]] = {
 
 class Reusing(Project):
     """Models learn from the portraits, and the photos only score."""
+
+    first_faces: str
+    outcome: Outcome
 
     def go(self) -> Outcome:
         return run(self.settings, self.instance, self.stages, Progress(lambda line: None), "embedded")
@@ -64,12 +67,12 @@ def nodes(project: Project, target: str) -> dict[str, dict]:
     return {node["asset"]: node for node in json.loads(project("lineage", target, "--json"))["nodes"]}
 
 
-def test_a_photo_that_only_scores_trains_nothing_and_is_scored(reusing: Any) -> None:
+def test_a_photo_that_only_scores_trains_nothing_and_is_scored(reusing: Reusing) -> None:
     assert reusing.outcome.reused == ["identity_model", "encoder/embedded", "production_encoder/embedded"]
     assert reusing.outcome.made == ["aligned_faces", "scorecard/embedded"]
 
 
-def test_lineage_says_what_a_version_was_made_of_and_what_gave_the_same(reusing: Any) -> None:
+def test_lineage_says_what_a_version_was_made_of_and_what_gave_the_same(reusing: Reusing) -> None:
     newest = reusing.md5("aligned_faces")
     for target in ("production", reusing.md5("identity_model")):
         model = nodes(reusing, target)["identity_model"]
@@ -78,20 +81,26 @@ def test_lineage_says_what_a_version_was_made_of_and_what_gave_the_same(reusing:
         assert f"the same came of aligned_faces {newest[:12]}" in " ".join(reusing("lineage", target).split())
 
 
-def test_lineage_of_what_was_made_beside_a_known_result_says_who_made_that(reusing: Any) -> None:
+def test_lineage_of_what_was_made_beside_a_known_result_says_who_made_that(reusing: Reusing) -> None:
     model = nodes(reusing, reusing.md5("scorecard"))["identity_model"]
     assert model["inputs"]["aligned_faces"] == reusing.md5("aligned_faces")
     assert model["reused"]["inputs"]["aligned_faces"] == reusing.first_faces
     assert model["dagster_run"] != model["reused"]["run"]
 
 
-def test_a_model_that_was_scored_on_a_photo_since_is_known_to_be(reusing: Any) -> None:
+def test_a_model_that_was_scored_on_a_photo_since_is_known_to_be(reusing: Reusing) -> None:
     (use,) = reusing.trace("cid/new.jpg").uses
     assert use.how == SCORED and not use.retrain
     assert UNUSED not in {use.how for use in reusing.trace("ann/one.jpg").uses}
 
 
-def test_what_was_made_before_a_photo_came_cannot_show_it(reusing: Any) -> None:
+def test_test_people_chose_the_weights_of_older_models(reusing: Reusing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stages.identity_model.CHOSEN_BY_TEST_PEOPLE", ("3",))
+    (use,) = reusing.trace("ann/one.jpg").uses
+    assert use.how == CHOSEN and use.retrain
+
+
+def test_what_was_made_before_a_photo_came_cannot_show_it(reusing: Reusing) -> None:
     album = reusing.album()
     plan = Forgetting(reusing.settings, reusing.instance, album).plan(album.find("cid/new.jpg"))
     shown = {version.asset for version in plan.trace.showing}
