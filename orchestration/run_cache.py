@@ -27,7 +27,7 @@ from orchestration.lineage.records import KNOWN, Records
 from orchestration.store import RemoteDown, Store, StoreError
 
 FORCE_TAG = "likeness/force"
-"""On a run: nothing is taken from the cache."""
+"""On a run, with the value `true`: nothing is taken from the cache."""
 
 
 def key_of(

@@ -125,7 +125,7 @@ def run_stage(
     versions = input_versions(context.instance, stage, character, workshop)
     compared = compared_version(context, stage, versions, workshop, tracking)
     key = run_cache.key_of(stage, config, character, versions | compared, workshop.fetch)
-    forced = run_cache.FORCE_TAG in context.run.tags
+    forced = context.run.tags.get(run_cache.FORCE_TAG) == "true"
     if not forced and (known := run_cache.find(context.instance, workshop.store, stage, character, key)):
         return take_over(context, known, stage, config, versions, compared, workshop)
     folders = {name: workshop.fetch(name, version) for name, version in (versions | compared).items()}

@@ -181,11 +181,13 @@ def _erase(project: Project, md5: str) -> None:
 
 
 def _damage(project: Project, md5: str) -> None:
+    """The other file has the bytes of a photo, which must stay."""
+    oid = project.store().listing(md5)["content.txt"]
     for place in ("cache", "remote"):
-        for oid in project.store().listing(md5).values():
-            for path in (project.settings.home / place).rglob(f"{oid[:2]}/{oid[2:]}"):
-                path.chmod(0o644)
-                path.write_text("damaged")
+        for path in (project.settings.home / place).rglob(f"{oid[:2]}/{oid[2:]}"):
+            path.chmod(0o644)
+            path.write_text("damaged")
+            path.chmod(0o444)
 
 
 def _lose(project: Project, md5: str) -> None:
