@@ -120,15 +120,18 @@ def recorded(root: Path) -> list[dict[str, Any]]:
 
     from orchestration.catalog import STAGES as CATALOG
     from orchestration.instance import open_instance
+    from orchestration.lineage.events import REUSED
 
     rows = []
     with open_instance(Settings(root=root)) as instance:
         for stage in CATALOG:
-            records = instance.fetch_materializations(dg.AssetRecordsFilter(dg.AssetKey(stage.name)), limit=1).records
-            event = records[0].asset_materialization if records else None
+            records = instance.fetch_materializations(dg.AssetRecordsFilter(dg.AssetKey(stage.name)), limit=20).records
+            made = [(one.run_id, one.asset_materialization) for one in records]
+            made = [(run_id, event) for run_id, event in made if event and REUSED not in event.metadata]
+            run_id, event = made[0] if made else ("", None)
             if event is None or "seconds" not in event.metadata:
                 continue
-            run = instance.get_run_record_by_id(records[0].run_id)
+            run = instance.get_run_record_by_id(run_id)
             inside, around = (float(event.metadata[key].value) for key in ("seconds", "seconds_around_the_stage"))  # type: ignore[arg-type]
             whole = run.end_time - run.start_time if run and run.end_time and run.start_time else inside + around
             dagster = max(whole - inside - around, 0.0)

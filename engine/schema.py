@@ -25,9 +25,17 @@ from .population import Sampler
 
 SCHEMA_FILE = "schema.yaml"
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where PyYAML was built with libyaml
+# How the character is drawn and drawn from; what people alone read.
+DRAWING = ("renderer", "pairs", "reference", "sampler")
+WORDS: Any = {
+    **dict.fromkeys(("label", "parts"), True),
+    "phenotypes": {"__all__": {"label", "ends"}},
+    "local": {"__all__": {"label", "ends"}},
+    "groups": {"__all__": {"label", "labels", "part"}},
+}
 # What says nothing about what a parameter means: how the character is drawn, and words for people that came later.
 NOT_MEANING: Any = {
-    **dict.fromkeys(("renderer", "pairs", "reference", "sampler", "parts"), True),
+    **dict.fromkeys((*DRAWING, "parts"), True),
     "phenotypes": {"__all__": {"ends"}},
     "local": {"__all__": {"ends"}},
     "groups": {"__all__": {"labels", "part"}},
@@ -326,6 +334,10 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
         schema = cls.load(character_dir)
         meaning = schema.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=NOT_MEANING)
         return hashlib.md5(json.dumps(meaning, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
+
+    def without_words(self) -> dict[str, Any]:
+        """The schema as a document without what only people read: labels, names of parts and of a slider's ends."""
+        return self.model_dump(mode="json", by_alias=True, exclude=WORDS)
 
     def names_of(self, part: str) -> Sequence[str]:
         return [slider.name for slider in self.sliders if slider.part == part]

@@ -100,7 +100,7 @@ STAGES: tuple[Stage, ...] = (
         ("torch", "mlflow", "dvc"),
         resources=Resources(gpus=1, cpus=4, memory_gb=16),
         description="Face recognition: SFace rebuilt in torch and fine-tuned on held-in people; "
-        "steps are kept only where held-out pairs get no worse.",
+        "steps are kept only where pairs of validation people get no worse.",
     ),
     Stage(
         "parsing_model",

@@ -107,6 +107,7 @@ def run(
         card = None if only else _scorecard(settings, instance)
     summary = {
         "made": outcome.made,
+        "reused": outcome.reused,
         "fresh": outcome.fresh,
         "refused": outcome.refused,
         "seconds": round(outcome.seconds, 1),
@@ -118,7 +119,10 @@ def run(
         _print_scorecard(settings, card, False)
     for reason in outcome.refused:
         notes().print(f"[yellow]not promoted:[/] {reason}")
-    screen.print(f"made: {', '.join(outcome.made) or 'nothing, all up to date'} in {outcome.seconds:.1f} s")
+    nothing = "nothing new" if outcome.reused else "nothing, all up to date"
+    screen.print(f"made: {', '.join(outcome.made) or nothing} in {outcome.seconds:.1f} s")
+    if outcome.reused:
+        screen.print(f"taken from earlier runs: {', '.join(outcome.reused)}")
     screen.print(
         f"artifacts: {settings.root / 'artifacts'}\nruns and lineage: likeness dagster", soft_wrap=True, highlight=False
     )

@@ -19,8 +19,10 @@ from orchestration.checks import verdicts
 from orchestration.definitions import build, make_workshop
 from orchestration.execution import executors
 from orchestration.instance import RUN_TAG, only_runner
+from orchestration.lineage.events import REUSED
 from orchestration.progress import Progress, duration
 from orchestration.retraining.recovery import why_it_failed
+from orchestration.run_cache import FORCE_TAG, told
 from orchestration.settings import Settings
 from orchestration.staleness import why_stale
 from orchestration.workshop import Workshop, title
@@ -49,6 +51,8 @@ class Outcome:
     """What one `likeness run` did."""
 
     made: list[str] = field(default_factory=list)
+    reused: list[str] = field(default_factory=list)
+    """Taken from the run cache: something changed, but nothing that the stage reads."""
     fresh: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -63,7 +67,8 @@ def run(
     only: str | None = None,
     force: bool = False,
 ) -> Outcome:
-    """Bring every asset (or `only` one) up to date for a character; `force` makes them whether stale or not.
+    """Bring every asset (or `only` one) up to date for a character; `force` makes them whether stale or not, and known
+    or not.
 
     Raises AlreadyRunning, UnknownAsset, SourceMissing, ProfileError, ExecutorError or StageFailed.
     """
@@ -84,8 +89,9 @@ def run(
                 require_passed(instance, stage, partition, workshop, progress)
                 outcome.fresh.append(name)
                 continue
-            _make(settings, definitions, instance, stage, partition, progress, f"[{number}/{len(chosen)}] {name}")
-            outcome.made.append(name)
+            shown = f"[{number}/{len(chosen)}] {name}"
+            made = _make(settings, definitions, instance, stage, partition, progress, shown, force)
+            (outcome.made if made else outcome.reused).append(name)
             outcome.refused += refusals(instance, stage.name, partition)
     outcome.seconds = time.monotonic() - began
     return outcome
@@ -134,14 +140,18 @@ def _make(
     partition: str | None,
     progress: Progress,
     name: str,
-) -> None:
-    """One Dagster run that makes one asset. Raises StageFailed."""
+    force: bool,
+) -> bool:
+    """One Dagster run that makes one asset, or takes its known result, which is False. Raises StageFailed."""
     began = time.monotonic()
     progress.stage(name)
+    tags = {RUN_TAG: "true"} | ({FORCE_TAG: "true"} if force else {})
     if settings.executor == "ray":
-        result = _execute_elsewhere(settings, instance, stage, partition, lambda line: progress.show(f"{name}  {line}"))
+        result = _execute_elsewhere(
+            settings, instance, stage, partition, tags, lambda line: progress.show(f"{name}  {line}")
+        )
     else:
-        result = _execute_here(definitions, instance, stage, partition)
+        result = _execute_here(definitions, instance, stage, partition, tags)
     failed = [evaluation for evaluation in result.get_asset_check_evaluations() if not evaluation.passed]
     if not result.success:
         progress.end(f"{name}  failed after {duration(time.monotonic() - began)}")
@@ -153,7 +163,10 @@ def _make(
         raise StageFailed(f"{stage.name} failed: {reason(result)}")
     for evaluation in failed:
         progress.end(f"{name}  warning, check {evaluation.check_name}: {evaluation.description}")
-    progress.end(f"{name}  done in {duration(time.monotonic() - began)}")
+    version = lineage.latest(instance, stage.name, partition)
+    reused = version.metadata.get(REUSED) if version else None
+    progress.end(f"{name}  {told(reused) if reused else 'done'} in {duration(time.monotonic() - began)}")
+    return not reused
 
 
 def blocks(evaluation: dg.AssetCheckEvaluation) -> bool:
@@ -161,7 +174,11 @@ def blocks(evaluation: dg.AssetCheckEvaluation) -> bool:
 
 
 def _execute_here(
-    definitions: dg.Definitions, instance: dg.DagsterInstance, stage: Stage, partition: str | None
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    stage: Stage,
+    partition: str | None,
+    tags: dict[str, str],
 ) -> dg.ExecuteInProcessResult:
     """In this process, whose progress line the stage moves."""
     return definitions.resolve_implicit_global_asset_job_def().execute_in_process(
@@ -169,7 +186,7 @@ def _execute_here(
         partition_key=partition,
         instance=instance,
         run_config=QUIET,
-        tags={RUN_TAG: "true"},
+        tags=tags,
         raise_on_error=False,
     )
 
@@ -179,13 +196,14 @@ def _execute_elsewhere(
     instance: dg.DagsterInstance,
     stage: Stage,
     partition: str | None,
+    tags: dict[str, str],
     show: Callable[[str], None],
 ) -> dg.JobExecutionResult:
     """In a process that the executor starts; what its log says is shown."""
     # The other process has the environment alone, not this command's options.
     os.environ["LIKENESS_PROFILE"] = settings.profile
     launch = {LAUNCH_TAG: uuid.uuid4().hex}
-    tags = {RUN_TAG: "true"} | launch | ({PARTITION_TAG: partition} if partition else {})
+    tags = tags | launch | ({PARTITION_TAG: partition} if partition else {})
     with _followed(instance, launch, show):
         return executors.execute(instance, [stage.name], run_config=QUIET, tags=tags)
 

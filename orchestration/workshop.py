@@ -14,12 +14,14 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel
 
-from orchestration import checks, lineage
+from orchestration import checks, lineage, run_cache
 from orchestration.catalog import SOURCES, Stage
 from orchestration.checks import verdicts
+from orchestration.checks.production import numbers
 from orchestration.checks.rules import Rules
 from orchestration.checks.subject import Subject
 from orchestration.configuration import config_hash, flatten
+from orchestration.lineage.events import REUSED
 from orchestration.pages import shown
 from orchestration.progress import Progress
 from orchestration.promotion import comparison
@@ -131,9 +133,12 @@ def run_stage(
     began = time.monotonic()
     character = context.partition_key if stage.by_character else None
     versions = input_versions(context.instance, stage, character, workshop)
-    folders = {name: workshop.fetch(name, version) for name, version in versions.items()}
     compared = compared_version(context, stage, versions, workshop, tracking)
-    folders |= {name: workshop.fetch(name, version) for name, version in compared.items()}
+    key = run_cache.key_of(stage, config, character, versions | compared, workshop.fetch)
+    forced = context.run.tags.get(run_cache.FORCE_TAG) == "true"
+    if not forced and (known := run_cache.find(context.instance, workshop.store, stage, character, key)):
+        return take_over(context, known, stage, config, versions, compared, workshop)
+    folders = {name: workshop.fetch(name, version) for name, version in (versions | compared).items()}
     checkpoints = checkpoint_folder(stage, config, versions, workshop.settings, character)
     with tracking.run(title(stage.name, character), run_tags(context, stage.name, character)) as run:
         run.params(flatten(config.model_dump(mode="json")))
@@ -148,11 +153,43 @@ def run_stage(
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
     # What fails is in the store by now, so that its rows can be looked at; `input_versions` lets nobody read it.
     results = checks.results(subject_of(context.instance, stage, character, config, metrics, draft, folders, workshop))
-    metadata = describe(folder, metrics, md5, config, versions, run)
-    # What it was compared with is no ancestor: nothing was made from it.
-    metadata["inputs"] |= {name: version.md5 for name, version in compared.items()}
+    metadata = describe(folder, metrics, md5, config, run)
+    metadata |= origins(versions, compared)
     metadata |= {"seconds": seconds, "seconds_around_the_stage": time.monotonic() - began - seconds}
+    run_cache.remember(context.instance, stage.name, key, md5, context.run_id)
     return dg.MaterializeResult(data_version=dg.DataVersion(md5), metadata=metadata, check_results=results)
+
+
+def take_over(
+    context: dg.AssetExecutionContext,
+    known: run_cache.Known,
+    stage: Stage,
+    config: BaseModel,
+    versions: dict[str, lineage.Version],
+    compared: dict[str, lineage.Version],
+    workshop: Workshop,
+) -> dg.MaterializeResult:
+    """Record a known result as that of these inputs, and judge it by the rules of now. It stays its first run's in
+    MLflow; its lineage is that of these inputs, which it stands for, and `reused` says what it was really made of.
+    """
+    began, md5, character = time.monotonic(), known.md5, context.partition_key if stage.by_character else None
+    reused = known.reused(versions | compared)
+    context.log.info(f"{title(stage.name, character)}: {run_cache.told(reused)}")
+    draft, metrics = Draft(known.folder, md5), numbers({name: known.fact(name) for name in known.metadata})
+    drawn_with = {name: versions[name] for name in ("character",) if name in versions}
+    folders = {name: workshop.fetch(name, version) for name, version in drawn_with.items()}
+    results = checks.results(subject_of(context.instance, stage, character, config, metrics, draft, folders, workshop))
+    metadata: dict[str, Any] = {**known.metadata, **origins(versions, compared), REUSED: reused}
+    metadata["seconds_around_the_stage"] = time.monotonic() - began
+    return dg.MaterializeResult(data_version=dg.DataVersion(md5), metadata=metadata, check_results=results)
+
+
+def origins(versions: dict[str, lineage.Version], compared: dict[str, lineage.Version]) -> dict[str, Any]:
+    """The inputs of a version, and all that they came from. What it was compared with is no ancestor: nothing was made
+    from it.
+    """
+    inputs = {name: version.md5 for name, version in (versions | compared).items()}
+    return {"inputs": inputs, "lineage": ancestors(versions)}
 
 
 def subject_of(
@@ -298,7 +335,6 @@ def describe(
     metrics: Mapping[str, float],
     md5: str,
     config: BaseModel,
-    versions: Mapping[str, lineage.Version],
     run: TrackedRun,
 ) -> dict[str, Any]:
     """What the Dagster UI shows beside a materialisation."""
@@ -308,8 +344,6 @@ def describe(
         "mlflow_run": dg.MetadataValue.url(run.url) if run.url else run.run_id,
         **{name: float(value) for name, value in metrics.items()},
         "md5": md5,
-        "inputs": {name: version.md5 for name, version in versions.items()},
-        "lineage": ancestors(versions),
         "git_commit": lineage.git_commit(),
         "mlflow_run_id": run.run_id,
         "config": config.model_dump(mode="json"),

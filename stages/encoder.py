@@ -31,10 +31,17 @@ from stages import imitator as imitator_stage
 from stages.context import Context
 from stages.encoder_data import ContentCache, Known, Reader
 from stages.metrics import r2
+from stages.reads import CHOSEN_BY, TRAINED_ON, WEIGHTS, Meaning, Rows, training_faces
 from stages.training import Batch, Optimiser, Training, load_weights, read_meta, rows_for, save_model, train
 
-VERSION = "2"
+VERSION = "3"
 INPUTS = ("aligned_faces", "identity_model", "parsing_model", "rendered_pairs", "imitator", "character")
+FACES = training_faces(("source", "split", "image", "parameters", "discrete", "yaw"))
+PAIRS = Rows("pairs.parquet", ("split", "image", "parameters", "discrete"))
+READS = {
+    "aligned_faces": FACES, "identity_model": WEIGHTS, "parsing_model": WEIGHTS, "rendered_pairs": PAIRS,
+    "imitator": WEIGHTS, "character": Meaning(),
+}  # fmt: skip
 
 PORTRAITS_CHARACTER = "embedded"
 """The character that the portraits are drawn with: only its encoder can learn from their parameters."""
@@ -141,16 +148,13 @@ class _Stage:
             raise ValueError(
                 f"the imitator draws {width} parameters, character {self.schema.name} has {self.schema.width}"
             )
-        columns = ["id", "source", "split", "image", "parameters", "discrete", "yaw"]
-        self.faces = tables.read(inputs["aligned_faces"] / "faces.parquet", columns)
-        self.pairs = tables.read(
-            inputs["rendered_pairs"] / "pairs.parquet", ["split", "image", "parameters", "discrete"]
-        )
+        self.faces = FACES.read(inputs["aligned_faces"])
+        self.pairs = PAIRS.read(inputs["rendered_pairs"])
         if not self._learns_from_renders():  # then a few say where renders lie, and how well they are read
             some = [self.pairs[self.pairs["split"] == split].head(RENDERS_LOOKED_AT) for split in ("train", "val")]
             self.pairs = pd.concat(some)
         self.pictures = tables.Pictures(self.faces["image"].tolist(), config.face_size, cache_bytes=0)
-        self.train_rows = np.flatnonzero((self.faces["split"] == "train").to_numpy())
+        self.train_rows = np.flatnonzero((self.faces["split"] == TRAINED_ON).to_numpy())
         if not len(self.train_rows):
             raise ValueError("no training faces in faces.parquet")
         frontal = np.abs(self.faces["yaw"].to_numpy()) <= config.max_frontal_yaw
@@ -371,10 +375,11 @@ class _Stage:
 
     @torch.no_grad()
     def _sheet(self, out: Path) -> None:
-        """Real photos, then held-out portraits, each beside the drawing of its prediction."""
-        source, split = self.faces["source"].to_numpy(), self.faces["split"].to_numpy()
-        real = np.flatnonzero(source != "portraits")[:12]
-        held = np.flatnonzero((source == "portraits") & (split == "val"))[: 32 - len(real)]
+        """Validation people, real photos and then portraits, each beside the drawing of its prediction."""
+        portraits = (self.faces["source"] == "portraits").to_numpy()
+        choosing = (self.faces["split"] == CHOSEN_BY).to_numpy()
+        real = np.flatnonzero(~portraits & choosing)[:12]
+        held = np.flatnonzero(portraits & choosing)[: 32 - len(real)]
         rows = np.concatenate([real, held])
         if not len(rows):
             return

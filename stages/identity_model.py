@@ -1,9 +1,9 @@
 """Identity model: a backbone learns to tell the training people apart; the layer that names them is dropped afterwards.
 
 SFace starts from the pretrained weights that come with the project, Light CNN-29 v2 from its authors' checkpoint or
-from scratch. The weights with the best verification of people held out of training are kept, and only if real photos
-get no worse: fine-tuning on portraits must not cost what a model knows about real faces, so "0 steps kept" is a
-possible answer.
+from scratch. The weights with the best verification of validation people are kept, and only if real photos of such
+people get no worse: fine-tuning on portraits must not cost what a model knows about real faces, so "0 steps kept" is a
+possible answer. People who are scored later choose nothing.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from models.identity import IdentityModel, Kind, build
 from models.published import fingerprint
 from stages import tables
 from stages.context import Context
+from stages.reads import CHOSEN_BY, TRAINED_ON, Files, training_faces
 from stages.training import (
     Batch,
     Optimiser,
@@ -37,10 +38,15 @@ from stages.training import (
     train,
 )
 
-VERSION = "2"
+VERSION = "3"
 INPUTS = ("embedded", "aligned_faces")
 
+CHOSEN_BY_TEST_PEOPLE = ("1", "2")
+"""Older versions of this stage."""
 WEIGHTS = "identity/sface.onnx"
+# Sets with an official protocol score the finished model and decide nothing; in some the person is not even known.
+FACES = training_faces(("source", "person", "split", "image"), undecided=True)
+READS = {"embedded": Files((WEIGHTS,)), "aligned_faces": FACES}
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
@@ -190,7 +196,7 @@ class _Tuner(nn.Module):
         super().__init__()
         self.model, self.config, self.context = model, config, context
         photos_of_person = faces.groupby(["source", "person"])["split"].transform("size")
-        rows = np.flatnonzero(((faces["split"] == "train") & (photos_of_person >= config.min_photos)).to_numpy())
+        rows = np.flatnonzero(((faces["split"] == TRAINED_ON) & (photos_of_person >= config.min_photos)).to_numpy())
         self.people, person_of_row = np.unique(faces["person"].to_numpy()[rows].astype(str), return_inverse=True)
         self.labels = torch.from_numpy(person_of_row.astype(np.int64))
         self.sets = _held_out(faces)
@@ -270,14 +276,21 @@ def augment(crops: Tensor, shift: int, mirror: bool, random: torch.Generator) ->
     return torch.stack([crop.flip(-1) if turn else crop for crop, turn in zip(cut, flipped.tolist(), strict=True)])
 
 
+def decides(source: str, split: str, official: bool = False, version: str = VERSION) -> bool:
+    """Whether a face takes part in the choice between weights: those of validation people do, unless their set has
+    official pairs. In models of older versions of this stage real photos of test people did too; lineage asks here.
+    """
+    if official:
+        return False
+    return split == CHOSEN_BY or (version in CHOSEN_BY_TEST_PEOPLE and source != "portraits" and split != TRAINED_ON)
+
+
 def _held_out(faces: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Rows of the verification sets: validation people of the portraits, and real photos that are not trained on."""
+    """Rows of the verification sets, of portraits and of real photos; `faces` has no sets with official pairs."""
     portraits = (faces["source"] == "portraits").to_numpy()
-    split = faces["split"].to_numpy()
-    return {
-        "portraits": np.flatnonzero(portraits & (split == "val")),
-        "photos": np.flatnonzero(~portraits & (split != "train")),
-    }
+    rows = faces[["source", "split"]].itertuples(index=False)
+    chosen = np.array([decides(str(source), str(split)) for source, split in rows], bool)
+    return {"portraits": np.flatnonzero(portraits & chosen), "photos": np.flatnonzero(~portraits & chosen)}
 
 
 def _start(inputs: Mapping[str, Path], config: Config) -> IdentityModel:
@@ -293,10 +306,7 @@ def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context)
 
     Raises ValueError when the faces do not suffice for training from scratch.
     """
-    faces = tables.read(inputs["aligned_faces"] / "faces.parquet", ["source", "person", "split", "image"])
-    # Sets with an official protocol score the finished model and decide nothing; in some the person is not even known.
-    protocols = tables.read(inputs["aligned_faces"] / "verification_pairs.parquet", ["source"])["source"].unique()
-    faces = faces[~faces["source"].isin(protocols)].reset_index(drop=True)
+    faces = FACES.read(inputs["aligned_faces"])
     model = _start(inputs, config).to(context.device)
     tuner = _Tuner(model, config, context, faces)
     best = _Best(model, config.tolerance)

@@ -18,10 +18,13 @@ from models import images
 from models.imitator import Imitator
 from stages import tables
 from stages.context import Context
+from stages.reads import Meaning, Rows
 from stages.training import Batch, Optimiser, Training, load_weights, read_meta, rows_for, save_model, train
 
 VERSION = "1"
 INPUTS = ("rendered_pairs", "character")
+PAIRS = Rows("pairs.parquet", ("split", "image", "labels", "parameters", "discrete"))
+READS = {"rendered_pairs": PAIRS, "character": Meaning()}
 
 AVERAGED = 200
 """Training pictures that the baseline is the mean of."""
@@ -49,9 +52,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
 def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
     """Writes model.safetensors, meta.json and a contact sheet (engine | imitator, unseen parameters)."""
     schema = Schema.load(inputs["character"])
-    pairs = tables.read(
-        inputs["rendered_pairs"] / "pairs.parquet", ["split", "image", "labels", "parameters", "discrete"]
-    )
+    pairs = PAIRS.read(inputs["rendered_pairs"])
     training_rows = pairs[pairs["split"] == "train"]
     validation_rows = pairs[pairs["split"] == "val"].head(config.validation_pairs)
     if training_rows.empty:

@@ -19,6 +19,7 @@ from models.published import fingerprint
 from stages import tables
 from stages.context import Context
 from stages.pictures import colour_labels
+from stages.reads import CHOSEN_BY, TRAINED_ON, training_faces
 from stages.training import (
     Batch,
     Optimiser,
@@ -31,8 +32,10 @@ from stages.training import (
     train,
 )
 
-VERSION = "2"
+VERSION = "3"
 INPUTS = ("aligned_faces",)
+FACES = training_faces(("source", "split", "image", "labels"), labelled=True)
+READS = {"aligned_faces": FACES}
 
 AVERAGED = 200
 """Training maps that the baseline is the average of."""
@@ -64,11 +67,11 @@ class Config(BaseModel, frozen=True, extra="forbid"):
 
 
 def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
-    """Writes model.safetensors, meta.json and contact sheets (photo | truth | prediction; real ones without truth)."""
-    faces = tables.read(inputs["aligned_faces"] / "faces.parquet", ["source", "split", "image", "labels"])
-    labelled = faces["labels"].notna()
-    training_rows = faces[labelled & (faces["split"] == "train")]
-    validation_rows = faces[labelled & (faces["split"] == "val")].head(config.validation_faces)
+    """Writes model.safetensors, meta.json and contact sheets (photo | truth | prediction)."""
+    faces = FACES.read(inputs["aligned_faces"])
+    training_rows = faces[faces["split"] == TRAINED_ON]
+    held_out = faces[faces["split"] == CHOSEN_BY]
+    validation_rows = held_out.head(config.validation_faces)
     if training_rows.empty:
         raise ValueError("no labelled training faces in faces.parquet")
     torch.manual_seed(config.training.seed)
@@ -103,7 +106,7 @@ def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context)
     origin = {"pretrained": fingerprint(config.pretrained)} if config.pretrained else {}
     meta = {"model": "resnet", **architecture, **origin, "size": config.size, "classes": list(CLASSES)}
     save_model(out, parser, {**meta, "validation": final})
-    _sheets(parser, faces, validation_rows, config, out, context.device)
+    _sheets(parser, held_out, config, out, context.device)
     return final | ({} if validation_rows.empty else baseline(labels, validation_rows, config.size))
 
 
@@ -172,11 +175,11 @@ def score(parser: FaceParser, rows: pd.DataFrame, size: int, device: str, batch:
     return f1_scores(confusion)
 
 
-def _sheets(
-    parser: FaceParser, faces: pd.DataFrame, labelled: pd.DataFrame, config: Config, out: Path, device: str
-) -> None:
-    real = faces[faces["source"] == "photos"].head(12)
-    for name, rows in (("parsing_portraits", labelled.head(12)), ("parsing_photos", real)):
+def _sheets(parser: FaceParser, held_out: pd.DataFrame, config: Config, out: Path, device: str) -> None:
+    """Of validation people alone: the scorecard shows how people are parsed who only score."""
+    portraits = held_out["source"] == "portraits"
+    for name, of in (("parsing_portraits", portraits), ("parsing_photos", ~portraits)):
+        rows = held_out[of].head(12)
         if rows.empty:
             continue
         pictures = tables.Pictures(rows["image"].tolist(), config.size)[np.arange(len(rows))]
@@ -185,9 +188,7 @@ def _sheets(
         tiles = []
         for i, truth in enumerate(rows["labels"]):
             tiles.append(pictures[i].permute(1, 2, 0).numpy())
-            if isinstance(truth, bytes):
-                tiles.append(images.resize(colour_labels(images.decode_labels(truth)), config.size))
+            tiles.append(images.resize(colour_labels(images.decode_labels(truth)), config.size))
             tiles.append(colour_labels(predicted[i]))
         tiles = [images.resize(tile, 128) for tile in tiles]
-        columns = 6 if name == "parsing_portraits" else 4
-        (out / f"{name}.png").write_bytes(images.encode_png(images.grid(tiles, columns)))
+        (out / f"{name}.png").write_bytes(images.encode_png(images.grid(tiles, columns=6)))

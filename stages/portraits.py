@@ -24,9 +24,11 @@ from stages import tables
 from stages.context import Context
 from stages.parallel import map_chunks
 from stages.pictures import colour_labels, write_picture
+from stages.reads import Drawn
 
 VERSION = "3"
 INPUTS = ("embedded", "character")
+READS = {"character": Drawn()}
 PEOPLE_A_CHUNK = 8
 SCHEMA = pa.schema(
     [

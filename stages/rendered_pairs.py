@@ -24,9 +24,11 @@ from stages.drawing import Frame, engine_of
 from stages.exported import Pair, Problem
 from stages.parallel import map_chunks
 from stages.pictures import write_picture
+from stages.reads import Drawn
 
 VERSION = "2"
 INPUTS = ("embedded", "character")
+READS = {"character": Drawn()}
 ROWS_A_CHUNK = 64
 SCHEMA = pa.schema(
     [

@@ -16,6 +16,11 @@ from orchestration.settings import REPOSITORY, Settings
 VERSION_TAG = "dagster/data_version"
 UNKNOWN = "unknown"
 """The commit of code that came without its git repository."""
+CODE_TAG = "dagster/code_version"
+REUSED = "reused"
+"""In the metadata of a materialisation whose result was taken from the run cache: the run that made it, when, what that
+one had read (`inputs`), and why it stands for other inputs too. The rest of the metadata is of those other inputs.
+"""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,8 @@ class Version:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     when: float = 0.0
     """Seconds since 1970."""
+    code: str = ""
+    """Version of the code that made it, and a hash of its configuration: `3-1a2b3c4d5e6f`."""
 
 
 def latest(instance: dg.DagsterInstance, asset: str, character: str | None = None) -> Version | None:
@@ -58,6 +65,7 @@ def version_of(record: dg.EventLogRecord) -> Version | None:
         metadata.get("lineage") or {},
         metadata,
         entry.timestamp,
+        event.tags.get(CODE_TAG, ""),
     )
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orchestration.configuration import flatten
-from orchestration.lineage.events import Version
+from orchestration.lineage.events import REUSED, Version
 from orchestration.lineage.ledger import Entry
 from orchestration.lineage.records import Records
 from orchestration.lineage.targets import Target, source_key
@@ -44,6 +44,10 @@ class Node:
     model: Mapping[str, Any] | None = None
     inputs: dict[str, str] = field(default_factory=dict)
     """md5 of each direct input."""
+    reused: Mapping[str, Any] | None = None
+    """Where it was not made of these inputs but taken from the run cache: the run that made it, and what of."""
+    same_of: list[dict[str, str]] = field(default_factory=list)
+    """Other inputs (those that differ) that this very content stands for as well."""
 
     @property
     def title(self) -> str:
@@ -113,6 +117,8 @@ class _Builder:
             }
             node.inputs = dict(metadata.get("inputs") or {})
             node.source = "inputs" not in metadata
+            node.reused = metadata.get(REUSED)
+            node.same_of = _same_of(node.inputs, known)
         if asset == self.target.asset and md5 == self.target.md5:
             self._complete(node)
         self._compare(node, version)
@@ -187,6 +193,17 @@ class _Bytes:
             f"{len(paths)} of {len(files)} files ({', '.join(paths[:3])}{', …' if len(paths) > 3 else ''}): {entry}"
             for entry, paths in lost.items()
         ]
+
+
+def _same_of(inputs: Mapping[str, str], known: list[Version]) -> list[dict[str, str]]:
+    """By what other records of one content say that it was made of, newest first."""
+    found: list[dict[str, str]] = []
+    for version in known:
+        others = dict(version.metadata.get("inputs") or {})
+        apart = {name: md5 for name, md5 in others.items() if inputs.get(name) != md5}
+        if apart and apart not in found:
+            found.append(apart)
+    return found
 
 
 def _differences(own: Any, other: Any) -> Iterator[tuple[str, tuple[Any, Any]]]:

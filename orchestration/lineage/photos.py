@@ -10,15 +10,15 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from orchestration.lineage.events import Version
+from orchestration.lineage.events import REUSED, Version
 from orchestration.lineage.ledger import Entry, Ledger
 from orchestration.lineage.records import Records
-from orchestration.lineage.targets import Target, TargetError, find_all_models
+from orchestration.lineage.targets import MODEL, Target, TargetError, find_all_models
 from orchestration.settings import Settings
 from orchestration.store import RemoteDown, Store, StoreError
 from stages.source_files import identity, is_utf8, printable, walk
 
-SOURCE = "photos"
+SOURCE, IDENTITY = "photos", "identity_model"
 TRAINED, CHOSEN, SCORED, UNUSED = "trained on it", "chosen by it", "only scored on it", "not used"
 EXACT_SETS = ("folder", "people")
 """Kinds of photo sets whose rows are called exactly like their files."""
@@ -65,6 +65,8 @@ class Trace:
     """One record of each version that was made, step by step, from `sources`."""
     unread: list[str] = field(default_factory=list)
     """Versions whose tables are nowhere to be had, so that nobody can tell whether they had rows of them."""
+    made_without: set[str] = field(default_factory=set)
+    """md5s that were also made of inputs without them, and taken over for inputs with them: they cannot show them."""
     uses: list[Use] = field(default_factory=list)
     forgotten: list[Entry] = field(default_factory=list)
 
@@ -72,7 +74,10 @@ class Trace:
     def showing(self) -> list[Version]:
         """The versions that may show one of the photos: those with rows, and all that were made from these."""
         having = {*self.rows, *self.unread}
-        return [one for one in self.descendants if one.md5 in having or not having.isdisjoint(one.lineage.values())]
+        return [one for one in self.descendants if one.md5 in having or self._follows(one, having)]
+
+    def _follows(self, version: Version, having: set[str]) -> bool:
+        return version.md5 not in self.made_without and not having.isdisjoint(version.lineage.values())
 
     def document(self) -> dict[str, Any]:
         """What `--json` prints."""
@@ -223,16 +228,41 @@ def trace(album: Album, photos: Sequence[Photo], progress: Progress = lambda wha
             found.unread.append(version.md5)
         elif rows:
             found.rows[version.md5] = rows
-    found.uses = [Use(model, _how(model, found)) for model in find_all_models(album.settings)]
+    found.made_without = {one.md5 for one in found.descendants if _made_without(one, found, album.records)}
+    models = find_all_models(album.settings)
+    found.uses = [Use(model, _how(model, found, album.records)) for model in models]
     return found
 
 
-def _how(model: Target, found: Trace) -> str:
-    splits = {split for md5 in model.ancestors.values() for split in found.rows.get(md5, {}).values()}
-    unknown = not set(found.unread).isdisjoint(model.ancestors.values())
+def _made_without(version: Version, found: Trace, records: Records) -> bool:
+    if REUSED not in version.metadata:
+        return False
+    made = next((one for one in records.of(version.asset, version.md5) if REUSED not in one.metadata), None)
+    return made is not None and {*found.rows, *found.unread}.isdisjoint(made.lineage.values())
+
+
+def _ancestors(model: Target, records: Records) -> set[str]:
+    """All that a registered model came from, and what it was scored on since: the same content, looked at again."""
+    again = records.of(MODEL, model.md5) if model.md5 else []
+    return {*model.ancestors.values(), *(md5 for version in again for md5 in version.lineage.values())}
+
+
+def _identity_version(model: Target, records: Records) -> str:
+    """Of the stage's code that made the identity model of a registered one; "" where nothing tells."""
+    made = records.of(IDENTITY, model.ancestors.get(IDENTITY, ""))
+    return made[-1].code.partition("-")[0] if made else ""
+
+
+def _how(model: Target, found: Trace, records: Records) -> str:
+    from stages.identity_model import decides
+
+    ancestors, version = _ancestors(model, records), _identity_version(model, records)
+    splits = {split for md5 in ancestors for split in found.rows.get(md5, {}).values()}
+    unknown = not set(found.unread).isdisjoint(ancestors)
     if "train" in splits or "" in splits or unknown:
         return TRAINED
-    if "val" in splits:
+    # Other networks are chosen by validation rows.
+    if "val" in splits or any(decides(SOURCE, split, version=version) for split in splits):
         return CHOSEN
     return SCORED if splits else UNUSED
 

@@ -21,6 +21,8 @@ from orchestration.catalog import SOURCES
 from orchestration.lineage.events import VERSION_TAG, Version, version_of
 
 PAGE = 500
+KNOWN = "known_results"
+"""Observed by orchestration/run_cache.py: its data versions are keys of results, not md5s."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ class Records:
         )
         if asset is not None:
             query = query.where(tags.asset_key == dg.AssetKey(asset).to_string())
+        else:
+            query = query.where(tags.asset_key != dg.AssetKey(KNOWN).to_string())
         if md5 is not None:
             query = query.where(tags.value == md5)
         if prefix is not None:
@@ -87,6 +91,15 @@ class Records:
     def of(self, asset: str, md5: str) -> list[Version]:
         """Every record of this content of an asset, newest first."""
         return self.versions(self.mentions(asset, md5))
+
+    def materialisation(self, note: Mention, asset: str, md5: str, run_id: str) -> dg.AssetMaterialization | None:
+        """The first materialisation of this content after an event, if this run made it."""
+        later = [mention.event for mention in self.mentions(asset, md5) if mention.event > note.event]
+        wanted = dg.AssetRecordsFilter(dg.AssetKey(asset), storage_ids=[min(later, default=-1)])
+        for record in self.instance.fetch_materializations(wanted, limit=1).records:
+            if record.run_id == run_id:
+                return record.asset_materialization
+        return None
 
     def made_from(self, md5s: Collection[str]) -> list[Version]:
         """Every materialisation that has one of these among its ancestors, newest first."""
@@ -111,7 +124,8 @@ class Records:
             by_asset.setdefault(mention.asset, []).append(mention.event)
             self._read[mention.event] = None
         for asset, ids in by_asset.items():
-            fetch: Any = self.instance.fetch_observations if asset in SOURCES else self.instance.fetch_materializations
+            seen = asset in SOURCES or asset == KNOWN
+            fetch: Any = self.instance.fetch_observations if seen else self.instance.fetch_materializations
             wanted = dg.AssetRecordsFilter(dg.AssetKey(asset), storage_ids=ids)
             for record in fetch(wanted, limit=len(ids)).records:
                 self._read[record.storage_id] = version_of(record)

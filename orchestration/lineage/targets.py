@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestration.catalog import SOURCES
-from orchestration.lineage.events import Version
+from orchestration.lineage.events import REUSED, Version
 from orchestration.lineage.records import Records
 from orchestration.promotion.moves import CANDIDATE, NEWEST, PREVIOUS, PRODUCTION
 from orchestration.promotion.registry import Registry, RegistryError
@@ -136,13 +136,22 @@ def _of_md5(word: str, settings: Settings, records: Records) -> Target | None:
         raise TargetError(f"{word} is the beginning of {len(found)} md5s: {', '.join(named[:5])}; give more of it")
     if not found:
         return None
-    version = _newest(records.versions(mentions[:1]), found[0])
+    version = _made(_newest(records.versions(mentions[:1]), found[0]), records)
     if version.asset == MODEL:
         registry = Registry(Tracking.of(settings), version.character or settings.character)
         if registered := registry.with_md5(version.md5):
             return _target(registry, registered)
     asset = "character" if version.asset == "characters" else version.asset
     return Target(asset, version.character, version.md5, {} if version.asset in SOURCES else version.lineage)
+
+
+def _made(version: Version, records: Records) -> Version:
+    """The record of the run that made this content, where it was taken over since."""
+    reused = version.metadata.get(REUSED)
+    if not reused:
+        return version
+    known = records.of(version.asset, version.md5)
+    return next((one for one in known if one.run_id == reused["run"]), version)
 
 
 def _newest(versions: list[Version], md5: str) -> Version:

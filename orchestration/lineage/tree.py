@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.text import Text
@@ -11,6 +12,7 @@ from orchestration.lineage.graph import ERASED, GONE, Graph, Node
 
 COLOURS = {ERASED: "bold red", GONE: "bold red", "unknown": "yellow"}
 LONGEST = 40
+MOST_OTHERS = 3
 
 
 def shown(graph: Graph) -> Tree:
@@ -76,9 +78,23 @@ def details(node: Node) -> list[str]:
         f"commit {node.git_commit[:10]}" if node.git_commit else "",
     ]
     lines = [" · ".join(filter(None, [f"{verb} {node.when}{times}" if node.when else "", *runs]))]
+    if node.reused:
+        lines.append(f"not made of these: {made_by(node.reused)}")
+    lines += [f"the same came of {_named(others)}" for others in node.same_of[:MOST_OTHERS]]
+    if len(node.same_of) > MOST_OTHERS:
+        lines.append(f"… and of {len(node.same_of) - MOST_OTHERS} older inputs")
     if node.rows:
         lines.append(f"rows: {', '.join(f'{table} {rows:,}' for table, rows in node.rows.items())}")
     return lines
+
+
+def made_by(reused: Mapping[str, Any]) -> str:
+    """By whom a result was made that was taken over."""
+    return f"run {reused['run'][:8]} of {reused['when']} made it, of {_named(reused['inputs'])}; {reused['why']}"
+
+
+def _named(inputs: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {md5[:12]}" for name, md5 in inputs.items())
 
 
 def differences(node: Node) -> list[str]:

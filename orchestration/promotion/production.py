@@ -171,6 +171,7 @@ def _registered(
     if known := registry.with_md5(md5):
         number = str(known.version)
         registry.log_card(number, scorecard)
+        registry.note_scored(known, inputs)
         return number
     tracking = registry.tracking
     with tracking.run(title(NAME, registry.character), run_tags(context, NAME, registry.character)) as run:

@@ -28,6 +28,8 @@ FIGURES = (
     "likeness.rank1",
     "likeness.real_photos",
 )
+SCORED = "scored."
+"""Begins the tags of a version that say of what its newest scorecard was made; `input.` those of the version itself."""
 SCORECARD, COMPARISON = "scorecard.json", "comparison.json"
 """Files of a version's run: its evaluation, and a later one beside what was in production by then."""
 
@@ -125,6 +127,16 @@ class Registry:
 
     def log_card(self, version: str, card: Mapping[str, Any], name: str = SCORECARD) -> None:
         self.client.log_dict(str(self.find(version).run_id), dict(card), name)
+
+    def note_scored(self, version: ModelVersion, inputs: Mapping[str, str]) -> None:
+        """Note what a version's newest scorecard was made of (md5 by asset), where that is not what it was made of."""
+        tags = dict(version.tags)
+        for asset, md5 in inputs.items():
+            name = f"{SCORED}{asset}"
+            if md5 != tags.get(f"input.{asset}"):
+                self.client.set_model_version_tag(self.name, version.version, name, md5)
+            elif name in tags:
+                self.client.delete_model_version_tag(self.name, version.version, name)
 
     def _document(self, version: str, name: str) -> dict[str, Any] | None:
         import mlflow.artifacts

@@ -10,7 +10,7 @@ from torch import Tensor
 from models.images import decode, decode_labels, grid, resize
 from models.parsing import CLASSES, STRIDE
 from stages import metrics, tables
-from stages.bench import Bench
+from stages.bench import FACE_SIZE, Bench
 from stages.metrics import score
 from stages.pictures import colour_labels
 from stages.scorecard.report import Report, Tile
@@ -23,14 +23,9 @@ TILE = 160
 def parsing(bench: Bench, report: Report) -> dict[str, Any]:
     """F1 of each class but the background, and their mean. The bound is what a grid of 1/8 can hold; the baseline is
     the average face's map."""
-    device = bench.context.device
     truth = np.stack([decode_labels(data) for data in bench.faces["labels"]])
     size = truth.shape[1]
-
-    def classify(faces: Tensor) -> Tensor:
-        return _enlarged(bench.parser(faces), size).argmax(1).byte()
-
-    guess = tables.in_batches(classify, tables.Pictures(bench.faces["image"].tolist(), size), device, batch=16).numpy()
+    guess = _classify(bench, bench.faces["image"].tolist(), size)
     fitted = bench.once("parsing bound", lambda: _bound(truth[:: max(len(truth) // FITTED, 1)][:FITTED]))
     average = _average_labels(bench, size)
     plain = None if average is None else metrics.f1(truth, np.broadcast_to(average, truth.shape), len(CLASSES))
@@ -56,6 +51,15 @@ def parsing(bench: Bench, report: Report) -> dict[str, Any]:
         for k, name in enumerate(CLASSES)
     }  # fmt: skip
     return {"mean": mean, "classes": classes}
+
+
+def _classify(bench: Bench, encoded: list[bytes], size: int) -> NDArray[np.uint8]:
+    """The parser's class ids [N,size,size] of aligned faces."""
+
+    def classify(faces: Tensor) -> Tensor:
+        return _enlarged(bench.parser(faces), size).argmax(1).byte()
+
+    return tables.in_batches(classify, tables.Pictures(encoded, size), bench.context.device, batch=16).numpy()
 
 
 def _bound(truth: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -104,3 +108,17 @@ def _show(bench: Bench, report: Report, truth: NDArray[np.uint8], guess: NDArray
         tiles.append(Tile(pictures, f"mean F1 {f1:.3f}"))
     report.picture("labels", grid([picture for tile in tiles for picture in tile.pictures], columns=6))
     report.show("labels", "Label maps", "Portrait, true labels, and the parser's.", tiles)
+    if len(bench.photos):
+        _show_photos(bench, report)
+
+
+def _show_photos(bench: Bench, report: Report) -> None:
+    """Real photos have no truth, so that people have to look."""
+    shown = bench.photos.head(SHOWN)
+    found = _classify(bench, shown["image"].tolist(), FACE_SIZE)
+    tiles = [
+        Tile((resize(decode(data), TILE), resize(colour_labels(labels), TILE)), str(person))
+        for data, labels, person in zip(shown["image"], found, shown["person"], strict=True)
+    ]
+    report.picture("labels_photos", grid([picture for tile in tiles for picture in tile.pictures], columns=4))
+    report.show("labels_photos", "Label maps of real photos", "Photo and the parser's labels.", tiles)

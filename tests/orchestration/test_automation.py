@@ -130,6 +130,18 @@ def test_new_photos_make_what_depends_on_them_once_parents_first(trained: Daemon
     assert trained.waves() == []
 
 
+def test_what_was_made_of_the_same_before_is_taken_over_and_trains_nothing(trained: Daemon) -> None:
+    new_photo(trained.settings)
+    trained.look()
+    trained.waves()
+    runs = {stage.name: stage.module.runs for stage in trained.stages}
+    (trained.settings.data / "photos" / "new.txt").unlink()
+    assert trained.look()["changed"] == ["photos"]
+    assert trained.waves() == [["faces"], ["encoder/embedded"]]
+    assert {stage.name: stage.module.runs for stage in trained.stages} == runs
+    assert trained.asks() == []
+
+
 def test_the_same_bytes_again_retrain_nothing(trained: Daemon) -> None:
     trained.module("portraits").VERSION = "2"
     assert trained.waves() == [["portraits"]]

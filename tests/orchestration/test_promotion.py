@@ -246,6 +246,25 @@ def test_what_passes_is_promoted_and_what_does_not_stays_behind(run: Pipeline) -
     assert run("c").made == [], "that production moved makes nothing stale"
 
 
+def test_the_same_networks_scored_anew_are_one_version_with_the_new_figures(run: Pipeline) -> None:
+    def scored() -> tuple[float, dict[str, str]]:
+        (version,) = run.registry.versions()
+        value = run.registry.scorecard("1")["likeness"]["similarity"]["value"]
+        return value, {name: md5 for name, md5 in version["tags"].items() if name.startswith("scored.")}
+
+    run("a")
+    assert scored() == (0.8, {})
+    run.scorecard.similarity, other = 0.85, run.settings.data / "embedded" / "other.txt"
+    other.write_text("nothing that is packed")
+    run("a")
+    value, tags = scored()
+    assert value == 0.85 and tags["scored.scorecard"] == run.metadata("scorecard")["md5"]
+    assert run.registry.aliases() == {"newest": "1", "candidate": "1", "production": "1"}
+    other.unlink()
+    assert run("a").made == ["production_encoder/embedded"]
+    assert scored() == (0.8, {}), "the scorecard of these inputs was known"
+
+
 def test_without_auto_promote_what_passes_waits_as_candidate(run: Pipeline) -> None:
     assert run("a", auto_promote=False).refused == []
     assert run.registry.aliases() == {"newest": "1", "candidate": "1"}

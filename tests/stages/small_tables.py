@@ -74,13 +74,13 @@ def portraits(folder: Path, bad: bool = False) -> Path:
     return folder
 
 
-def faces(folder: Path) -> Path:
+def faces(folder: Path, real_split: str = "test") -> Path:
     """faces.parquet of twelve portraits and the six photos, already aligned, and no official pairs."""
     folder.mkdir(parents=True)
     random, rows, crops = np.random.default_rng(0), [], aligned_photos()
     for i in range(18):
         path, crop, real = PHOTOS[i % 6], crops[i % 6], i >= 12
-        row = _row(f"row/{i}", "test" if real else "val" if i < 6 else "train", crop, _box_labels(256, 256), random)
+        row = _row(f"row/{i}", real_split if real else "val" if i < 6 else "train", crop, _box_labels(256, 256), random)
         row |= {"source": "photos" if real else "portraits", "person": path.parent.name, "yaw": 5.0 * (i % 6)}
         row |= dict.fromkeys(("labels", "parameters", "discrete")) if real else {}
         rows.append(row)

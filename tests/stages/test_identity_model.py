@@ -19,7 +19,8 @@ from tests.stages import small_tables
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("identity")
-    return {"embedded": small_tables.embedded(root / "embedded"), "aligned_faces": small_tables.faces(root / "faces")}
+    faces = small_tables.faces(root / "faces", real_split="val")
+    return {"embedded": small_tables.embedded(root / "embedded"), "aligned_faces": faces}
 
 
 def _config(trainable, rate: float) -> Config:
@@ -59,6 +60,12 @@ def test_weights_that_make_held_out_pairs_worse_are_not_kept(inputs, tmp_path: P
     face = torch.rand(1, 3, 256, 256)
     with torch.no_grad():
         assert torch.allclose(kept(face), pretrained(face), atol=1e-5)
+
+
+def test_people_who_score_choose_nothing(inputs, tmp_path: Path) -> None:
+    scored = {**inputs, "aligned_faces": small_tables.faces(tmp_path / "faces", real_split="test")}
+    metrics = identity_model.run(scored, _config("head", 0.01), tmp_path, Context())
+    assert "portraits_auc_before" in metrics and "photos_auc_before" not in metrics
 
 
 def test_a_set_with_official_pairs_decides_nothing(inputs, tmp_path: Path) -> None:

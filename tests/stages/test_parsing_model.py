@@ -46,7 +46,7 @@ def test_a_tiny_run_learns_and_loads_again(tmp_path: Path) -> None:
     assert logged[-1] < 0.7 * logged[0]
     assert 0 < metrics["mean_f1"] <= 1 and 0 < metrics["mean_f1_average_map"] <= 1
     assert parsing_model.load(out)(torch.rand(1, 3, 64, 64)).shape == (1, 11, 8, 8)
-    assert {p.name for p in out.glob("*.png")} == {"parsing_portraits.png", "parsing_photos.png"}
+    assert {p.name for p in out.glob("*.png")} == {"parsing_portraits.png"}
 
 
 def test_a_run_starts_from_a_file_of_imagenet_weights_and_says_which(tmp_path: Path) -> None:
