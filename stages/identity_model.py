@@ -270,14 +270,21 @@ def augment(crops: Tensor, shift: int, mirror: bool, random: torch.Generator) ->
     return torch.stack([crop.flip(-1) if turn else crop for crop, turn in zip(cut, flipped.tolist(), strict=True)])
 
 
+def decides(source: str, split: str, official: bool = False) -> bool:
+    """Whether a face takes part in the choice between weights: validation people of the portraits do, and real photos
+    that are not trained on, test photos too, unless their set has official pairs. Lineage asks here as well.
+    """
+    if official:
+        return False
+    return split == "val" if source == "portraits" else split != "train"
+
+
 def _held_out(faces: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Rows of the verification sets: validation people of the portraits, and real photos that are not trained on."""
+    """Rows of the verification sets, of portraits and of real photos; `faces` has no sets with official pairs."""
     portraits = (faces["source"] == "portraits").to_numpy()
-    split = faces["split"].to_numpy()
-    return {
-        "portraits": np.flatnonzero(portraits & (split == "val")),
-        "photos": np.flatnonzero(~portraits & (split != "train")),
-    }
+    rows = faces[["source", "split"]].itertuples(index=False)
+    chosen = np.array([decides(str(source), str(split)) for source, split in rows], bool)
+    return {"portraits": np.flatnonzero(portraits & chosen), "photos": np.flatnonzero(~portraits & chosen)}
 
 
 def _start(inputs: Mapping[str, Path], config: Config) -> IdentityModel:

@@ -20,7 +20,7 @@ from orchestration.lineage.ledger import KEY
 from orchestration.lineage.records import Records
 from orchestration.lineage.targets import find_all_models
 from orchestration.settings import Settings
-from orchestration.store import Store, pointed_md5
+from orchestration.store import Store, pointed
 
 KEEP, DAYS = 1, 7.0
 DAY = 86_400.0
@@ -104,7 +104,7 @@ def plan(
     records, before = Records(instance), time.time() - days * DAY
     models = find_all_models(settings)
     needed = {md5 for model in models for md5 in model.versions.values()}
-    needed |= _pointed(settings)
+    needed |= set(pointed(settings.root).values())
     known: dict[str, str] = {}
     assets = sorted({mention.asset for mention in records.mentions()} - {KEY})
     for number, asset in enumerate(assets):
@@ -142,12 +142,6 @@ def carry_out(plan: Plan, store: Store, progress: Progress = lambda what, done, 
                 path.unlink(missing_ok=True)
         freed += kind.bytes if kind.paths else 0
     return freed
-
-
-def _pointed(settings: Settings) -> set[str]:
-    """What the working tree's pointers say, data.dvc included."""
-    pointers = [settings.root / "data.dvc", *(settings.root / "artifacts").rglob("*.dvc")]
-    return {md5 for pointer in pointers if (md5 := pointed_md5(pointer.with_suffix("")))}
 
 
 def _newest(records: Records, asset: str, keep: int, before: float) -> set[str]:
