@@ -14,34 +14,34 @@ from orchestration.store import REMOTE
 
 
 def differences(settings: Settings) -> dict[str, tuple[str, str]]:
-    """What DVC itself would use otherwise than the settings say, `cache` and `remote`: its own, the settings'."""
+    """What DVC itself would use otherwise than the settings say, `cache` and `remote`: its own ("" for none), ours."""
     config = _load(settings)
     own = {
-        "cache": str(config["cache"].get("dir") or settings.root / ".dvc" / "cache"),
-        "remote": str(config["remote"].get(config["core"].get("remote"), {}).get("url", "none")),
+        "cache": str(config["cache"].get("dir") or ""),
+        "remote": str(config["remote"].get(config["core"].get("remote"), {}).get("url") or ""),
     }
     wanted = {"cache": str(settings.home / "cache"), "remote": settings.remote}
     return {name: (own[name], wanted[name]) for name in own if not _same(settings, own[name], wanted[name])}
 
 
-def write_local(settings: Settings) -> list[str]:
-    """Bring .dvc/config.local to what LIKENESS_HOME and LIKENESS_DVC_REMOTE say; what was written.
+def to_write(settings: Settings) -> dict[str, str]:
+    """What `write_local` would write: where the settings leave something at its default, an expert's own stays."""
+    moved = "home" in settings.model_fields_set
+    said = {"cache": moved, "remote": moved or bool(settings.dvc_remote)}
+    return {name: wanted for name, (own, wanted) in differences(settings).items() if said[name] or not own}
 
-    What these leave at its default is the expert's own, and so is every other key.
-    """
+
+def write_local(settings: Settings) -> None:
+    """Bring .dvc/config.local to what the settings say; every other key in it stays."""
     if not (settings.root / ".dvc").is_dir():
-        return []
-    given = {"cache": "home" in settings.model_fields_set, "remote": bool(settings.dvc_remote)}
-    given["remote"] |= given["cache"]
-    wrong = {name: wanted for name, (_, wanted) in differences(settings).items() if given[name]}
-    if wrong:
+        return
+    if wanted := to_write(settings):
         with _load(settings).edit("local") as local:
-            if "cache" in wrong:
-                local.setdefault("cache", {})["dir"] = _relative(settings, wrong["cache"])
-            if "remote" in wrong:
+            if "cache" in wanted:
+                local.setdefault("cache", {})["dir"] = _relative(settings, wanted["cache"])
+            if "remote" in wanted:
                 local.setdefault("core", {})["remote"] = REMOTE
-                local.setdefault("remote", {}).setdefault(REMOTE, {})["url"] = _relative(settings, wrong["remote"])
-    return sorted(wrong)
+                local.setdefault("remote", {}).setdefault(REMOTE, {})["url"] = _relative(settings, wanted["remote"])
 
 
 def _load(settings: Settings) -> Any:
@@ -51,7 +51,7 @@ def _load(settings: Settings) -> Any:
 
 
 def _same(settings: Settings, one: str, other: str) -> bool:
-    if "://" in one or "://" in other:
+    if not one or "://" in one or "://" in other:
         return one.rstrip("/") == other.rstrip("/")
     # DVC gives paths of its files as absolute ones; ours are relative to where a command is called.
     return (settings.root / one).resolve() == Path(other).resolve()

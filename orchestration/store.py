@@ -229,17 +229,25 @@ class Store:
 
     def availability(self, md5: str) -> Availability:
         """Whether this folder is whole here, and in the remote. Raises RemoteDown."""
+        return self.availabilities([md5])[md5]
+
+    def availabilities(self, md5s: Iterable[str], read: bool = True) -> dict[str, Availability]:
+        """The same of many folders; without `read` nothing but the size tells what is damaged. Raises RemoteDown."""
         with self._repo() as repo:
-            remote, cache = self._remote(repo), repo.cache.local
-            tree = objects.listing(cache, md5)
-            if tree is None:
-                tree = self._patiently(lambda: objects.listing(remote, md5))
-            oids = {md5, *(tree or {}).values()}
-            here = {oid for oid in oids if cache.exists(oid)} if tree is not None else set()
-            there = self._patiently(lambda: set(remote.list_oids_exists(oids)))
-            wrong = self._patiently(lambda: self._seen_damaged(repo, remote, there))
-            sound = there - wrong
-            return Availability(here == oids, sound == oids, bool(wrong), here | sound != oids)
+            remote = self._remote(repo)
+            return {md5: self._patiently(partial(self._available, repo, remote, md5, read)) for md5 in md5s}
+
+    def _available(self, repo: Repo, remote: Any, md5: str, read: bool) -> Availability:
+        cache = repo.cache.local
+        tree = objects.listing(cache, md5)
+        if tree is None:
+            tree = objects.listing(remote, md5)
+        oids = {md5, *(tree or {}).values()}
+        here = {oid for oid in oids if cache.exists(oid)} if tree is not None else set()
+        there = set(remote.list_oids_exists(oids))
+        wrong = self._seen_damaged(repo, remote, there, read)
+        sound = there - wrong
+        return Availability(here == oids, sound == oids, bool(wrong), here | sound != oids)
 
     def is_lost(self, md5: str) -> bool:
         """Whether nothing brings this folder back. A remote that is down may have it."""
@@ -421,11 +429,11 @@ class Store:
 
         return self._patiently(push)
 
-    def _seen_damaged(self, repo: Repo, remote: Any, oids: Collection[str]) -> set[str]:
+    def _seen_damaged(self, repo: Repo, remote: Any, oids: Collection[str], read: bool) -> set[str]:
         """The damaged ones of objects in the remote, as far as a look can tell: local files are read where they
         changed, of others the size is compared with the cache's.
         """
-        if remote.fs.protocol == "local":
+        if read and remote.fs.protocol == "local":
             return {oid for oid in oids if objects.is_damaged(remote, oid, repo.state)}
         mine, there = (objects.sizes_of(place, oids) for place in (repo.cache.local, remote))
         return {oid for oid in oids if mine.get(oid, there.get(oid)) != there.get(oid)}
