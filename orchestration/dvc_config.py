@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestration.settings import Settings
-from orchestration.store import REMOTE
+from orchestration.store import REMOTE, StoreError
 
 
 def differences(settings: Settings) -> dict[str, tuple[str, str]]:
@@ -32,7 +32,7 @@ def to_write(settings: Settings) -> dict[str, str]:
 
 
 def write_local(settings: Settings) -> None:
-    """Bring .dvc/config.local to what the settings say; every other key in it stays."""
+    """Bring .dvc/config.local to what the settings say; every other key in it stays. Raises StoreError."""
     if not (settings.root / ".dvc").is_dir():
         return
     if wanted := to_write(settings):
@@ -45,9 +45,14 @@ def write_local(settings: Settings) -> None:
 
 
 def _load(settings: Settings) -> Any:
-    from dvc.config import Config
+    """Raises StoreError."""
+    from dvc.config import Config, ConfigError
 
-    return Config(dvc_dir=str(settings.root / ".dvc"))
+    folder = settings.root / ".dvc"
+    try:
+        return Config(dvc_dir=str(folder))
+    except ConfigError as error:
+        raise StoreError(f"DVC's configuration in {folder} cannot be read: {error}: correct it") from error
 
 
 def _same(settings: Settings, one: str, other: str) -> bool:

@@ -158,6 +158,7 @@ class Store:
             self._patiently(lambda: objects.copy(cache, remote, wanted - bad))
             lost = (wrong | (bad & lacking)) - (mine.keys() - bad)
             if check:
+                self._drop_inputs(repo, bad)
                 objects.delete(cache, bad)
                 lost |= self._named(repo, {*mine, *there}) - (mine.keys() - bad) - (there.keys() - wrong)
         reasons = {oid: self._lost(oid, oid in bad, oid in wrong) for oid in sorted(lost)}

@@ -5,10 +5,12 @@ Never `dvc gc`, which knows pointers and nothing of the registry.
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -196,12 +198,18 @@ def _unused(paths: Iterator[Path], before: float) -> list[Path]:
 
 
 def _times(path: Path) -> Iterator[float]:
-    yield path.stat().st_mtime
-    if path.is_dir():
-        yield from (inside.stat().st_mtime for inside in path.rglob("*"))
+    yield from (about.st_mtime for about in stats([path, *path.rglob("*")]))
 
 
 def _size(path: Path) -> int:
     """Bytes that are freed by removing it: those that another name of the same file keeps are not."""
-    files = [path] if path.is_file() else [inside for inside in path.rglob("*") if inside.is_file()]
-    return sum(about.st_size for about in (file.stat() for file in files) if about.st_nlink == 1)
+    return sum(about.st_size for about in stats([path, *path.rglob("*")], files=True) if about.st_nlink == 1)
+
+
+def stats(paths: Iterable[Path], files: bool = False) -> Iterator[os.stat_result]:
+    """What is known of these, but for what a run took away since they were found."""
+    for path in paths:
+        with suppress(FileNotFoundError):
+            about = path.stat()
+            if not files or stat.S_ISREG(about.st_mode):
+                yield about

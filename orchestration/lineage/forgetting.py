@@ -26,6 +26,7 @@ from orchestration import lineage
 from orchestration.catalog import SOURCES
 from orchestration.checks.report import SHEET
 from orchestration.lineage import ledger as ledgers
+from orchestration.lineage.cleaning import stats
 from orchestration.lineage.events import Version
 from orchestration.lineage.ledger import KEY, Entry
 from orchestration.lineage.photos import SOURCE, Album, Photo, Trace, trace
@@ -206,6 +207,7 @@ class Forgetting:
         touched = {*found.sources, *(version.md5 for version in found.showing)}
         others = {mention.md5: mention.asset for mention in self.album.records.mentions() if mention.asset != KEY}
         others |= {md5: name for name, md5 in pointed(self.settings.root).items()}
+        others |= {md5: asset for use in found.uses for asset, md5 in use.model.versions.items()}
         needed = {EMPTY: "empty files"}
         for md5, files in self.store.listings(others.keys() - touched).items():
             # data/ as a whole has the photos in it.
@@ -437,8 +439,7 @@ def _split(where: str) -> tuple[str, str]:
 
 
 def _size(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
+    return sum(about.st_size for about in stats([path, *path.rglob("*")], files=True))
 
 
 def _delete(path: Path) -> None:

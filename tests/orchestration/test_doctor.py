@@ -121,11 +121,11 @@ def test_dvcs_own_command_line_means_the_same_stores_after_a_push_and_in_a_moved
     monkeypatch.setenv("LIKENESS_DVC_REMOTE", str(root / "elsewhere"))
     moved_remote = project.settings.model_copy(update={"dvc_remote": str(root / "elsewhere")})
     local = root / ".dvc" / "config.local"
-    local.write_text("['remote \"likeness\"']\n    jobs = 3\n")
+    local.write_text("[core]\n    checksum_jobs = 3\n")
     finding = one(stores.dvc(moved_remote), "dvc command")
     assert finding.level == "warning" and "likeness push" in finding.remedy
     project("push")
-    assert "url = ../elsewhere" in local.read_text() and "jobs = 3" in local.read_text()
+    assert "url = ../elsewhere" in local.read_text() and "checksum_jobs = 3" in local.read_text()
     written = local.stat().st_mtime_ns
     project("push")
     assert local.stat().st_mtime_ns == written
