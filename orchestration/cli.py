@@ -85,6 +85,7 @@ def run(
     from orchestration import pipeline
     from orchestration.catalog import STAGES
     from orchestration.doctor import require_machine
+    from orchestration.dvc_config import write_local
     from orchestration.instance import open_instance
     from orchestration.promotion import production
 
@@ -93,6 +94,7 @@ def run(
     EngineCharacter.load(settings.characters / settings.character).require_ready()
     if not (settings.data / "embedded").is_dir():
         gather(settings)
+    write_local(settings)
     with libraries_into_log(settings) as log, shown_progress() as progress, open_instance(settings) as instance:
         try:
             outcome = pipeline.run(

@@ -5,11 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dvc_data.hashfile.hash_info import HashInfo
+
+
+READERS = 8
+"""Objects that are read at once to prove them: a remote answers each after a while."""
 
 
 def hash_infos(oids: Iterable[str]) -> set[HashInfo]:
@@ -24,14 +29,15 @@ def files_of(tree: Any) -> dict[str, str]:
 
 
 def listing(objects: Any, md5: str) -> dict[str, str] | None:
-    """A folder's files out of a cache or a remote, None where its listing is not (or not readable) there."""
+    """A folder's files out of a cache or a remote, None where its listing is not there, or damaged."""
     from dvc_data.hashfile.hash_info import HashInfo
     from dvc_data.hashfile.tree import Tree
-    from dvc_objects.errors import ObjectFormatError
 
+    if is_damaged(objects, md5):
+        return None
     try:
         return files_of(Tree.load(objects, HashInfo("md5", md5)))
-    except (FileNotFoundError, ObjectFormatError):
+    except FileNotFoundError:
         return None
 
 
@@ -46,15 +52,59 @@ def is_intact(objects: Any, oid: str) -> bool:
     return True
 
 
+def is_damaged(objects: Any, oid: str, state: Any = None) -> bool:
+    """Whether the bytes of an object are not what its name says; of one that is not there, they are not.
+
+    Write protection is no proof, and what is found is left where it is. With `state`, DVC's memory of hashes, a local
+    file is read again only where it changed.
+    """
+    from dvc_data.hashfile.hash import hash_file
+
+    try:
+        found = str(hash_file(objects.oid_to_path(oid), objects.fs, "md5", state)[1].value)
+    except FileNotFoundError:
+        return False
+    return found.removesuffix(".dir") != oid.removesuffix(".dir")
+
+
+def damaged(
+    objects: Any, oids: Collection[str], progress: Callable[[int, int], None] = lambda done, total: None
+) -> set[str]:
+    """Those of these objects whose bytes, all read anew, are not what their names say."""
+    wrong: set[str] = set()
+    with ThreadPoolExecutor(READERS) as readers:
+        for number, (oid, bad) in enumerate(
+            zip(oids, readers.map(lambda oid: is_damaged(objects, oid), oids), strict=True), 1
+        ):
+            wrong |= {oid} if bad else set()
+            progress(number, len(oids))
+    return wrong
+
+
+def copy(source: Any, target: Any, oids: Collection[str]) -> None:
+    """Copy objects whether the target has them or not; listings last, so that who sees one finds its files."""
+    for part in (
+        [oid for oid in oids if not oid.endswith(".dir")],
+        [oid for oid in oids if oid.endswith(".dir")],
+    ):
+        if part:
+            target.add(list(map(source.oid_to_path, part)), source.fs, part, check_exists=False, verify=False)
+
+
 def sizes(objects: Any) -> dict[str, int]:
     """Bytes of every object by its md5; other programs' files and half uploads are none."""
     try:
-        paths = {objects.oid_to_path(oid): oid for oid in objects._list_oids()}
+        return sizes_of(objects, list(objects._list_oids()))
     except FileNotFoundError:
         return {}
-    abouts = objects.fs.info(list(paths), return_exceptions=True) if paths else []
-    found = zip(paths.values(), abouts, strict=True)
-    return {oid: int(about["size"]) for oid, about in found if not isinstance(about, Exception)}
+
+
+def sizes_of(objects: Any, oids: Collection[str]) -> dict[str, int]:
+    """Bytes of those of these objects that are there."""
+    abouts = objects.fs.info(list(map(objects.oid_to_path, oids)), return_exceptions=True) if oids else []
+    return {
+        oid: int(about["size"]) for oid, about in zip(oids, abouts, strict=True) if not isinstance(about, Exception)
+    }
 
 
 def delete(objects: Any, oids: Collection[str]) -> int:

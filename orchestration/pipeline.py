@@ -86,15 +86,28 @@ def run(
             partition = character if stage.by_character else None
             name = title(stage.name, partition)
             if not force and not why_stale(definitions, instance, stage.name, partition):
-                require_passed(instance, stage, partition, workshop, progress)
-                outcome.fresh.append(name)
-                continue
+                lost = why_lost(instance, stage, partition, workshop)
+                if not lost:
+                    require_passed(instance, stage, partition, workshop, progress)
+                    outcome.fresh.append(name)
+                    continue
+                progress.end(f"{name}  {lost}: made again")
             shown = f"[{number}/{len(chosen)}] {name}"
             made = _make(settings, definitions, instance, stage, partition, progress, shown, force)
             (outcome.made if made else outcome.reused).append(name)
             outcome.refused += refusals(instance, stage.name, partition)
     outcome.seconds = time.monotonic() - began
     return outcome
+
+
+def why_lost(instance: dg.DagsterInstance, stage: Stage, partition: str | None, workshop: Workshop) -> str:
+    """Why the newest version cannot be read any more, "" when it can: Dagster knows its md5, not whether the cache or
+    the remote still has its files.
+    """
+    version = lineage.latest(instance, stage.name, partition)
+    if version is None or not workshop.store.is_lost(version.md5):
+        return ""
+    return f"its files ({version.md5[:12]}) are neither in the cache nor, undamaged, in the remote"
 
 
 def require_passed(

@@ -12,9 +12,10 @@ import errno
 import logging
 import shutil
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,7 +32,17 @@ REMOTE = "likeness"
 ATTEMPTS = 4
 """Times that the remote is tried, with 1, 2 and 4 seconds between them."""
 
+MEND = (
+    "run `likeness push --check` on a machine whose cache has it; nobody has? `likeness run` makes again what is the "
+    "newest version"
+)
+SEEK = (
+    "set LIKENESS_DVC_REMOTE to the remote that has it, or run `likeness push` on a machine that has it; nobody has? "
+    "`likeness run` makes again what is the newest version"
+)
+
 Result = TypeVar("Result")
+Progress = Callable[[str, int, int], None]
 
 
 class StoreError(Exception):
@@ -56,6 +67,22 @@ class Availability:
 
     here: bool
     remote: bool
+    damaged: bool = False
+    """Whether the remote has objects of it whose bytes are wrong."""
+    lost: bool = False
+    """Whether some object of it is neither here nor, sound, in the remote: nothing brings the folder back."""
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What became of the remote."""
+
+    copied: int = 0
+    """Objects that it lacked."""
+    replaced: int = 0
+    """Those that were damaged in it."""
+    lost: Mapping[str, str] = field(default_factory=dict)
+    """What could not be copied or mended, and why, by md5."""
 
 
 @dataclass(frozen=True)
@@ -114,13 +141,29 @@ class Store:
             self._push(repo, {md5, *files.values()})
             return md5
 
-    def push(self) -> int:
-        """Copy to the remote what it lacks of the cache, as after the remote was changed; how many objects.
+    def push(self, check: bool = False, progress: Progress = lambda what, done, total: None) -> Pushed:
+        """Copy to the remote what it lacks of the cache, each object asked for, and no damaged one.
 
-        Raises RemoteDown.
+        With `check` every object of both is read: the cache's copies replace what is damaged in the remote, and what is
+        damaged in the cache goes, so that it is pulled anew. Raises RemoteDown.
         """
         with self._repo() as repo:
-            return self._push(repo, set(objects.sizes(repo.cache.local)))
+            cache, remote = repo.cache.local, self._remote(repo)
+            mine, there = objects.sizes(cache), self._patiently(lambda: objects.sizes(remote))
+            doubtful = there if check else [oid for oid in mine if there.get(oid, mine[oid]) != mine[oid]]
+            read = partial(progress, "objects of the remote")
+            wrong = self._patiently(lambda: objects.damaged(remote, sorted(doubtful), read))
+            lacking = mine.keys() - there.keys()
+            wanted = lacking | (mine.keys() & wrong)
+            bad = objects.damaged(cache, sorted(mine if check else wanted), partial(progress, "objects of the cache"))
+            self._patiently(lambda: objects.copy(cache, remote, wanted - bad))
+            lost = (wrong | (bad & lacking)) - (mine.keys() - bad)
+            if check:
+                self._drop_inputs(repo, bad)
+                objects.delete(cache, bad)
+                lost |= self._named(repo, {*mine, *there}) - (mine.keys() - bad) - (there.keys() - wrong)
+        reasons = {oid: self._lost(oid, oid in bad, oid in wrong) for oid in sorted(lost)}
+        return Pushed(len(lacking - bad), len(wrong & (wanted - bad)), {o: why for o, why in reasons.items() if why})
 
     # --- reading
 
@@ -208,25 +251,53 @@ class Store:
 
     def availability(self, md5: str) -> Availability:
         """Whether this folder is whole here, and in the remote. Raises RemoteDown."""
+        return self.availabilities([md5])[md5]
+
+    def availabilities(self, md5s: Iterable[str], read: bool = True) -> dict[str, Availability]:
+        """The same of many folders; without `read` nothing but the size tells what is damaged. Raises RemoteDown."""
         with self._repo() as repo:
-            remote = self._patiently(repo.cloud.get_remote_odb)
-            tree = objects.listing(repo.cache.local, md5)
-            if tree is None and (tree := self._patiently(lambda: objects.listing(remote, md5))) is None:
-                return Availability(False, False)
-            oids = {md5, *tree.values()}
-            here = all(repo.cache.local.exists(oid) for oid in oids)
-            there = self._patiently(lambda: set(remote.list_oids_exists(oids)))
-            return Availability(here, there >= oids)
+            remote = self._remote(repo)
+            return {md5: self._patiently(partial(self._available, repo, remote, md5, read)) for md5 in md5s}
+
+    def _available(self, repo: Repo, remote: Any, md5: str, read: bool) -> Availability:
+        cache = repo.cache.local
+        tree = objects.listing(cache, md5)
+        if tree is None:
+            tree = objects.listing(remote, md5)
+        oids = {md5, *(tree or {}).values()}
+        here = {oid for oid in oids if cache.exists(oid)} if tree is not None else set()
+        there = set(remote.list_oids_exists(oids))
+        wrong = self._seen_damaged(repo, remote, there, read)
+        sound = there - wrong
+        return Availability(here == oids, sound == oids, bool(wrong), here | sound != oids)
+
+    def is_lost(self, md5: str) -> bool:
+        """Whether nothing brings this folder back. A remote that is down may have it."""
+        if self.is_kept(md5):
+            return False
+        try:
+            return self.availability(md5).lost
+        except RemoteDown:
+            return False
+
+    def drop_damaged(self, md5: str) -> bool:
+        """Remove from the cache what is damaged of this folder, so that it is pulled anew; whether there was any."""
+        with self._repo() as repo:
+            cache = repo.cache.local
+            wrong = objects.damaged(cache, sorted({md5, *(objects.listing(cache, md5) or {}).values()}))
+            self._drop_inputs(repo, wrong)
+            objects.delete(cache, wrong)
+        return bool(wrong)
 
     def listing(self, md5: str) -> dict[str, str]:
         """The md5 of each file by its path in the folder. Raises StoreError."""
         with self._repo() as repo:
             tree = objects.listing(repo.cache.local, md5)
             if tree is None:
-                remote = self._patiently(repo.cloud.get_remote_odb)
+                remote = self._remote(repo)
                 tree = self._patiently(lambda: objects.listing(remote, md5))
-        if tree is None:
-            raise StoreError(self._missing(md5))
+            if tree is None:
+                raise StoreError(self._missing(repo, md5))
         return tree
 
     def listings(self, md5s: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -234,8 +305,9 @@ class Store:
         with self._repo() as repo:
             found = {md5: objects.listing(repo.cache.local, md5) for md5 in md5s}
             if missing := [md5 for md5, tree in found.items() if tree is None]:
-                remote = self._patiently(repo.cloud.get_remote_odb)
-                found |= {md5: self._patiently(lambda md5=md5: objects.listing(remote, md5)) for md5 in missing}
+                remote = self._remote(repo)
+                there = self._patiently(lambda: set(remote.list_oids_exists(missing)))
+                found |= {md5: self._patiently(lambda md5=md5: objects.listing(remote, md5)) for md5 in there}
         return {md5: tree for md5, tree in found.items() if tree is not None}
 
     def file(self, md5: str) -> Path:
@@ -244,14 +316,14 @@ class Store:
             if not objects.is_intact(repo.cache.local, md5):
                 self._pull(repo, {md5})
                 if not objects.is_intact(repo.cache.local, md5):
-                    raise StoreError(self._missing(md5))
+                    raise StoreError(self._missing(repo, md5))
             return Path(repo.cache.local.oid_to_path(md5))
 
     def probe(self) -> None:
         """Write, read and delete a small object in the remote. Raises RemoteDown."""
         content = uuid.uuid4().hex.encode()
         with self._repo() as repo:
-            remote = self._patiently(repo.cloud.get_remote_odb)
+            remote = self._remote(repo)
             path = remote.fs.join(remote.path, f"likeness-probe-{content.decode()}")
 
             def try_it() -> None:
@@ -271,7 +343,7 @@ class Store:
         Raises RemoteDown.
         """
         with self._repo() as repo:
-            remote = self._patiently(repo.cloud.get_remote_odb)
+            remote = self._remote(repo)
             return {
                 "cache": objects.sizes(repo.cache.local),
                 "remote": self._patiently(lambda: objects.sizes(remote)),
@@ -290,7 +362,7 @@ class Store:
             if "remote" in places:
                 from dvc_data.hashfile.db import get_index
 
-                remote = self._patiently(repo.cloud.get_remote_odb)
+                remote = self._remote(repo)
                 get_index(remote).clear()  # it takes a listed folder's files for granted
                 freed += self._patiently(lambda: objects.delete(remote, oids))
         return freed
@@ -305,8 +377,6 @@ class Store:
 
     @contextmanager
     def _repo(self) -> Iterator[Repo]:
-        from dvc.repo import Repo
-
         # Its warnings repeat what the errors say.
         for library in ("dvc", "dvc_data", "dvc_objects"):
             logging.getLogger(library).setLevel(logging.CRITICAL)
@@ -322,7 +392,7 @@ class Store:
             "cache": {"dir": str(self.home / "cache")},
             "remote": {REMOTE: {"url": self.remote, "verify": True}},
         }
-        with Repo(str(self.root), config=config) as repo:
+        with _repo_class()(str(self.root), config=config) as repo:
             yield repo
 
     @staticmethod
@@ -347,30 +417,58 @@ class Store:
         if (tree := objects.listing(cache, md5)) is None:
             self._pull(repo, {md5})
             if (tree := objects.listing(cache, md5)) is None:
-                raise StoreError(self._missing(md5))
+                raise StoreError(self._missing(repo, md5))
         if missing := {oid for oid in tree.values() if not objects.is_intact(cache, oid)}:
             self._pull(repo, missing)
-            gone = [path for path, oid in tree.items() if not objects.is_intact(cache, oid)]
+            gone = {path: oid for path, oid in tree.items() if not objects.is_intact(cache, oid)}
             if gone:
-                raise StoreError(
-                    f"{self._missing(md5, tree.values())} ({len(gone)} of its files missing or damaged, among them "
-                    f"{gone[0]})"
-                )
+                raise StoreError(self._missing(repo, md5, gone))
         return tree
 
+    def _remote(self, repo: Repo) -> Any:
+        remote = self._patiently(repo.cloud.get_remote_odb)
+        # What was hashed once, or pushed by us, is read again only where it changed; of local files alone.
+        remote.state = repo.state
+        return remote
+
     def _pull(self, repo: Repo, oids: Collection[str]) -> None:
-        self._patiently(lambda: repo.cloud.pull(objects.hash_infos(oids)))
+        """Copy to the cache what the remote has of these. What proves to be damaged is not kept."""
+        remote, cache = self._remote(repo), repo.cache.local
+
+        def pull() -> None:
+            there = set(remote.list_oids_exists(oids))
+            objects.copy(remote, cache, there)
+            objects.delete(cache, objects.damaged(cache, sorted(there)))
+
+        self._patiently(pull)
 
     def _push(self, repo: Repo, oids: Collection[str]) -> int:
-        """How many objects the remote lacked."""
+        """How many objects the remote lacked.
+
+        It is asked for each: DVC's own push takes the files of a listing that the remote has for granted.
+        """
+        remote = self._remote(repo)
 
         def push() -> int:
-            pushed = repo.cloud.push(objects.hash_infos(oids))
-            if pushed.failed:
-                raise OSError("objects were not accepted")
-            return len(pushed.transferred)
+            lacking = set(oids) - set(remote.oids_exist(oids))
+            objects.copy(repo.cache.local, remote, lacking)
+            return len(lacking)
 
         return self._patiently(push)
+
+    def _seen_damaged(self, repo: Repo, remote: Any, oids: Collection[str], read: bool) -> set[str]:
+        """The damaged ones of objects in the remote, as far as a look can tell: local files are read where they
+        changed, of others the size is compared with the cache's.
+        """
+        if read and remote.fs.protocol == "local":
+            return {oid for oid in oids if objects.is_damaged(remote, oid, repo.state)}
+        mine, there = (objects.sizes_of(place, oids) for place in (repo.cache.local, remote))
+        return {oid for oid in oids if mine.get(oid, there.get(oid)) != there.get(oid)}
+
+    def _named(self, repo: Repo, oids: Collection[str]) -> set[str]:
+        """The objects that the listings among these name."""
+        trees = self.listings(oid for oid in oids if oid.endswith(".dir"))
+        return {oid for tree in trees.values() for oid in tree.values()}
 
     def _patiently(self, act: Callable[[], Result]) -> Result:
         """Use the remote, again after a while when it fails. Raises RemoteDown."""
@@ -395,15 +493,46 @@ class Store:
                 "LIKENESS_DVC_REMOTE right, are its credentials in the environment? `likeness doctor` tries it"
             ) from error
 
-    def _missing(self, md5: str, files: Iterable[str] = ()) -> str:
+    def _missing(self, repo: Repo, md5: str, files: Mapping[str, str] | None = None) -> str:
+        """Why a folder, or an object, cannot be had: because of these files (md5 by path), where there are any."""
         from orchestration.lineage import ledger
 
-        if why := ledger.reason(self.home, [md5, *files]):
+        if why := ledger.reason(self.home, [md5, *(files or {}).values()]):
             return f"the data with md5 {md5} was erased: {why}; `likeness run` makes what depends on it again"
-        return (
-            f"the data with md5 {md5} is neither in the cache nor in the remote {self.remote}: set LIKENESS_DVC_REMOTE "
-            "to the remote that has it, or make it again with `likeness run --force`"
-        )
+        if "://" not in self.remote and not Path(self.remote).exists():
+            return f"the data with md5 {md5} is not in the cache, and there is no remote {self.remote}: {SEEK}"
+        parts = files or {"": md5}
+        remote = self._remote(repo)
+        there = self._patiently(lambda: set(remote.list_oids_exists(set(parts.values()))))
+        damaged, missing = ([path for path, oid in parts.items() if (oid in there) is yes] for yes in (True, False))
+        remedy = MEND if damaged else SEEK
+        if not files:
+            where = "damaged in" if damaged else "neither in the cache nor in"
+            return f"the data with md5 {md5} is {where} the remote {self.remote}: {remedy}"
+        kinds = ((damaged, "damaged in the remote"), (missing, "neither in the cache nor in the remote"))
+        reasons = [
+            f"{len(paths)} of its files {'is' if len(paths) == 1 else 'are'} {where} (among them {paths[0]})"
+            for paths, where in kinds
+            if paths
+        ]
+        return f"the data with md5 {md5} is not whole: {', '.join(reasons)}; the remote is {self.remote}: {remedy}"
+
+    def why_lost(self, oid: str) -> str:
+        """Why an object that is not to be had is not."""
+        with self._repo() as repo:
+            remote = self._remote(repo)
+            there = self._patiently(lambda: list(remote.list_oids_exists([oid])))
+        return "damaged in the remote" if there else "neither in the cache nor in the remote"
+
+    def _lost(self, oid: str, bad: bool, wrong: bool) -> str:
+        """Why a push could not bring this object into the remote; "" for what `likeness forget` erased."""
+        from orchestration.lineage import ledger
+
+        if wrong:
+            return f"damaged in the remote, {'damaged' if bad else 'not'} in this machine's cache"
+        if bad:
+            return "damaged in this machine's cache, not in the remote"
+        return "" if ledger.reason(self.home, [oid]) else "neither in this machine's cache nor in the remote"
 
     def _point(self, folder: Path, md5: str) -> None:
         """Write the folder's pointer as `dvc add` would."""
@@ -418,6 +547,22 @@ class Store:
         partial.replace(pointer)
 
 
+@cache
+def _repo_class() -> type[Repo]:
+    from dvc.repo import Repo
+    from dvc.utils.objects import cached_property
+
+    class OwnRepo(Repo):
+        @cached_property
+        def site_cache_dir(self) -> str:
+            """DVC's own is for all users of a machine: it makes folders with the umask taken away, so that anyone may
+            write there, and so does whatever thread writes a file meanwhile.
+            """
+            return str(Path(self.config["core"]["site_cache_dir"]) / "repo")
+
+    return OwnRepo
+
+
 def pointer_of(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.dvc")
 
@@ -426,6 +571,13 @@ def pointed_md5(folder: Path) -> str | None:
     """The md5 in the folder's pointer, None where there is no pointer."""
     pointer = pointer_of(folder)
     return yaml.safe_load(pointer.read_text())["outs"][0]["md5"] if pointer.exists() else None
+
+
+def pointed(root: Path) -> dict[str, str]:
+    """The md5 in each pointer of the working tree by its folder, data.dvc included."""
+    pointers = [root / "data.dvc", *(root / "artifacts").rglob("*.dvc")]
+    found = {pointer.with_suffix(""): pointed_md5(pointer.with_suffix("")) for pointer in pointers}
+    return {folder.relative_to(root).as_posix(): md5 for folder, md5 in found.items() if md5}
 
 
 def replace_folder(new: Path, final: Path) -> None:

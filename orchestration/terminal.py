@@ -44,6 +44,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from orchestration.export import ExportError
     from orchestration.instance import AlreadyRunning, InstanceError
     from orchestration.lineage.drawing import PictureError
+    from orchestration.lineage.forgetting import ForgetError
     from orchestration.lineage.restoring import RestoreError
     from orchestration.lineage.targets import TargetError
     from orchestration.pipeline import StageFailed, UnknownAsset
@@ -80,6 +81,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
         PictureError,
         TargetError,
         RestoreError,
+        ForgetError,
         NotComparable,
         RegistryError,
         NoScorecard,

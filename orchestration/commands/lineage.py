@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -142,10 +142,11 @@ def forget(
     from orchestration.lineage.cleaning import nothing_runs
     from orchestration.lineage.forgetting import Forgetting
 
-    with _opened() as project, nothing_runs(project.settings, project.instance):
+    with _opened() as project, nullcontext() if dry_run else nothing_runs(project.settings, project.instance):
         forgetting = Forgetting(project.settings, project.instance, project.album)
         with shown_progress() as progress:
-            plan = forgetting.plan(project.album.find(photo, person), _step(progress))
+            photos = project.album.find(photo, person)
+            plan = forgetting.plan(photos, photo.strip("/") if person else "", _step(progress))
         if not as_json:
             _print_plan(plan)
         if going := not (dry_run or plan.nothing_left):
@@ -172,11 +173,12 @@ def clean(
 ) -> None:
     """Free room: data that **no registered model and no current asset** needs, in cache and remote; dead checkpoints.
 
-    Every registered version, rejected ones too, can still be restored afterwards. Refuses while a run is at work.
+    Every registered version, rejected ones too, can still be restored afterwards. Refuses while a run is at work, but
+    for --dry-run.
     """
     from orchestration.lineage import cleaning
 
-    with _opened() as project, cleaning.nothing_runs(project.settings, project.instance):
+    with _opened() as project, nullcontext() if dry_run else cleaning.nothing_runs(project.settings, project.instance):
         with shown_progress() as progress:
             plan = cleaning.plan(project.settings, project.instance, project.store, keep, older_than, _step(progress))
         if not as_json:
@@ -283,17 +285,15 @@ def _print_plan(plan: ForgetPlan) -> None:
 
     _print_trace(plan.trace)
     table = Table(title="To be erased", title_justify="left")
-    table.add_column("what")
-    table.add_column("megabytes", justify="right")
-    for path in plan.photos:
-        table.add_row(escape(str(path)), f"{path.stat().st_size / 1e6:.2f}")
-    for md5, size in sorted(plan.sizes.items(), key=lambda item: plan.objects[item[0]]):
-        table.add_row(escape(f"cache and remote: {plan.objects[md5]}"), f"{size / 1e6:.2f}")
-    for path in plan.local:
-        table.add_row(escape(str(path)), "")
-    for version, names in plan.pictures:
-        table.add_row(f"Dagster and MLflow: {', '.join(names)} of {version.asset} {version.md5[:12]}", "")
+    for column in ("what", "files", "megabytes"):
+        table.add_column(column, justify="left" if column == "what" else "right")
+    for what, files, size in plan.groups():
+        table.add_row(escape(what), f"{files:,}", f"{size / 1e6:.2f}")
     wide_screen(TREE_WIDTH).print(table)
+    for md5, where in plan.spared.items():
+        names = ", ".join(path for photo in plan.trace.photos if photo.md5 == md5 for path in photo.paths)
+        text = f"{names}: cache and remote keep these bytes, which others have too ({where})"
+        screen.print(f"[yellow]spared:[/] {escape(text)}", highlight=False, soft_wrap=True)
     commands = dict.fromkeys(retrain_command(use.model.character) for use in plan.trace.uses if use.retrain)
     if commands:
         screen.print(f"[bold]to be retrained:[/] {'; '.join(commands)}", highlight=False, soft_wrap=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestration.settings import REPOSITORY
+from orchestration.settings import REPOSITORY, Settings
 from orchestration.terminal import (
     AsJson,
     Profile,
@@ -19,6 +19,9 @@ from orchestration.terminal import (
     screen,
     shown_progress,
 )
+
+if TYPE_CHECKING:
+    from orchestration.store import Store
 
 MARKS = {"ok": "[green]ok[/]     ", "warning": "[yellow]warning[/]", "error": "[red]error[/]  "}
 
@@ -52,21 +55,54 @@ def doctor(profile: Profile = "", as_json: AsJson = False) -> None:
 
 
 @one_line_errors
-def push(as_json: AsJson = False) -> None:
-    """Copy to the DVC remote what it lacks of this machine's cache: **after LIKENESS_DVC_REMOTE was changed**.
+def push(
+    check: Annotated[
+        bool, typer.Option("--check", help="Read every object of both, and replace what is damaged in the remote.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Copy to the DVC remote what it lacks of this machine's cache: **after LIKENESS_DVC_REMOTE was changed**, or when
+    it lost something.
 
-    Runs push what they make by themselves; interrupted, the same command copies the rest.
+    Runs push what they make by themselves; interrupted, the same command copies the rest. Exit status 1 when something
+    could not be mended.
     """
-    from orchestration.store import Store
+    from orchestration.dvc_config import write_local
+    from orchestration.store import MEND, Store
 
-    store = Store.of(get_settings())
+    settings = get_settings()
+    store = Store.of(settings)
+    write_local(settings)
     with shown_progress() as progress:
         progress.stage(f"push to {store.remote}")
-        copied = store.push()
+        unpinned = _unpinned(settings, store)
+        pushed = store.push(check, lambda what, done, total: progress.step(what, done, total, {}))
     if as_json:
-        print_json({"remote": store.remote, "objects": copied})
+        print_json({"remote": store.remote, "objects": pushed.copied, "replaced": pushed.replaced, "lost": pushed.lost})
     else:
-        print(f"{store.remote}: {copied} objects copied")
+        replaced = f", {pushed.replaced} damaged ones replaced" if pushed.replaced or check else ""
+        print(f"{store.remote}: {pushed.copied} objects copied{replaced}")
+        for md5, why in pushed.lost.items():
+            notes().print(f"[bold red]not mended:[/] {md5}: {why}", soft_wrap=True)
+        if pushed.lost:
+            notes().print(f"{len(pushed.lost)} objects: {MEND}", soft_wrap=True)
+    if unpinned:
+        notes().print(unpinned, soft_wrap=True)
+    if pushed.lost:
+        raise typer.Exit(1)
+
+
+def _unpinned(settings: Settings, store: Store) -> str:
+    """Keep data/ as a whole where it is what data.dvc pins, which `dvc pull` asks for; else say that it is not."""
+    from orchestration.store import pointed_md5
+
+    pinned = pointed_md5(settings.data)
+    if not pinned or not settings.data.is_dir():
+        return ""
+    if store.md5(settings.data) != pinned:
+        return "data/ is not what data.dvc pins: `dvc add data` pins it as it is; then push again and commit data.dvc"
+    store.keep(settings.data)
+    return ""
 
 
 @one_line_errors

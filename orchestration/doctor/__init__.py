@@ -27,6 +27,8 @@ CHECKS: Mapping[str, Check] = {
     "permissions": stores.permissions,
     "locks": stores.locks,
     "DVC remote": stores.remote,
+    "dvc command": stores.dvc,
+    "registered data": stores.registered,
     "Dagster": servers.dagster,
     "services": servers.webserver,
     "MLflow": servers.mlflow,

@@ -8,11 +8,17 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestration.doctor.finding import Finding
 from orchestration.settings import Settings
+
+if TYPE_CHECKING:
+    from orchestration.lineage.ledger import Entry
+    from orchestration.lineage.targets import Target
+    from orchestration.store import Store
 
 NEEDS = {"smoke": 1.0, "quickstart": 4.0, "paper": 200.0}
 """GB that a first run of a profile writes under the home folder and the project."""
@@ -55,8 +61,8 @@ def permissions(settings: Settings) -> Iterator[Finding]:
     if others := _others_files(settings.home):
         detail = f"{len(others)} entries belong to another user, among them {others[0]}"
         yield Finding.odd("permissions", detail, f"chown -R {os.getuid()}:{os.getgid()} {settings.home}")
-    elif home == settings.home and home.stat().st_mode & 0o002:
-        yield Finding.odd("permissions", f"anyone may write to {home}", f"chmod o-w {home}")
+    elif home == settings.home and (anyones := _anyones(home)):
+        yield Finding.odd("permissions", f"anyone may write to {anyones[0]}", f"chmod -R o-w {home}")
     else:
         yield Finding.good("permissions", f"{home} can be written")
     mask = _umask()
@@ -68,6 +74,12 @@ def _others_files(home: Path) -> list[Path]:
     """Entries of the home folder, two levels deep, that this user does not own."""
     entries = [*home.glob("*"), *home.glob("*/*")]
     return [path for path in entries if path.lstat().st_uid != os.getuid()]
+
+
+def _anyones(home: Path) -> list[Path]:
+    """Folders and files of the home folder, two levels deep, that every user of the machine may write."""
+    entries = [home, *home.glob("*"), *home.glob("*/*")]
+    return [path for path in entries if not path.is_symlink() and path.stat().st_mode & 0o002]
 
 
 def _umask() -> int:
@@ -110,6 +122,92 @@ def _holders(rwlock: Path) -> list[int]:
         return []
     entries = [lock for by_kind in content.values() for lock in [by_kind.get("write"), *by_kind.get("read", [])]]
     return sorted({int(entry["pid"]) for entry in entries if entry})
+
+
+def registered(settings: Settings) -> Iterator[Finding]:
+    """Whether the files of registered models, and of what those in use were made from, are still to be had."""
+    from orchestration.instance import open_instance
+    from orchestration.lineage.ledger import Ledger
+    from orchestration.lineage.targets import find_all_models
+    from orchestration.store import SEEK, RemoteDown, Store
+
+    database = settings.tracking_uri.removeprefix("sqlite:///")
+    if not (settings.root / ".dvc").is_dir() or (database != settings.tracking_uri and not Path(database).exists()):
+        return
+    models = [target for target in find_all_models(settings) if target.md5]
+    if not models:
+        return
+    wanted = {target.md5: _name(target) for target in models}
+    for target in models:
+        if _in_use(target):
+            wanted = {md5: f"{asset} of {_name(target)}" for asset, md5 in target.ancestors.items()} | wanted
+    store = Store.of(settings)
+    try:
+        found = store.availabilities(wanted, read=False)
+    except RemoteDown:
+        return  # the check of the remote says so
+    with open_instance(settings) as instance:
+        erased = Ledger(instance).erased()
+    packages = {target.md5 for target in models if _in_use(target)}
+    lost, lacking, damaged, fine = [], [], [], 0
+    for md5, name in wanted.items():
+        about = found[md5]
+        if about.lost and (md5 in packages or not _is_erased(store, md5, erased)):
+            lost.append(name)
+        elif about.damaged:
+            damaged.append(name)
+        elif not about.remote and not about.lost:
+            lacking.append(name)
+        else:
+            fine += 1
+    if lost:
+        detail = f"files are nowhere any more of {_few(lost)}"
+        yield Finding.bad("registered data", detail, f"{SEEK}; `likeness restore` names the files")
+    if damaged:
+        yield Finding.odd("registered data", f"damaged in the remote: {_few(damaged)}", "likeness push --check")
+    if lacking:
+        yield Finding.odd("registered data", f"not whole in the remote: {_few(lacking)}", "likeness push")
+    if not (lost or damaged or lacking):
+        yield Finding.good("registered data", f"{fine} versions that {len(models)} registered models need are kept")
+
+
+def _in_use(target: Target) -> bool:
+    return bool((target.model or {}).get("aliases"))
+
+
+def _name(target: Target) -> str:
+    about = target.model or {}
+    return f"{about.get('name')} version {about.get('version')}"
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def _is_erased(store: Store, md5: str, erased: Mapping[str, Entry]) -> bool:
+    """Whether `likeness forget` took files of this version, which is no fault."""
+    from orchestration.store import StoreError
+
+    try:
+        return not erased.keys().isdisjoint(store.listing(md5).values())
+    except StoreError:
+        return md5 in erased
+
+
+def dvc(settings: Settings) -> Iterator[Finding]:
+    """Whether DVC's own command line would use the same cache and remote."""
+    from orchestration.dvc_config import differences, to_write
+
+    if not (settings.root / ".dvc").is_dir():
+        return
+    if wrong := differences(settings):
+        told = [f"its {name} is {own or 'not set'}, likeness uses {wanted}" for name, (own, wanted) in wrong.items()]
+        written = wrong.keys() == to_write(settings).keys()
+        by_hand = "set LIKENESS_DVC_REMOTE or LIKENESS_HOME, or remove it from .dvc/config.local"
+        remedy = "`likeness push` writes .dvc/config.local" if written else by_hand
+        yield Finding.odd("dvc command", "; ".join(told), remedy)
+    else:
+        yield Finding.good("dvc command", "means the same cache and remote")
 
 
 def remote(settings: Settings) -> Iterator[Finding]:

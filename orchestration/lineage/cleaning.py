@@ -5,10 +5,12 @@ Never `dvc gc`, which knows pointers and nothing of the registry.
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from orchestration.lineage.ledger import KEY
 from orchestration.lineage.records import Records
 from orchestration.lineage.targets import find_all_models
 from orchestration.settings import Settings
-from orchestration.store import Store, pointed_md5
+from orchestration.store import Store, pointed
 
 KEEP, DAYS = 1, 7.0
 DAY = 86_400.0
@@ -104,7 +106,7 @@ def plan(
     records, before = Records(instance), time.time() - days * DAY
     models = find_all_models(settings)
     needed = {md5 for model in models for md5 in model.versions.values()}
-    needed |= _pointed(settings)
+    needed |= set(pointed(settings.root).values())
     known: dict[str, str] = {}
     assets = sorted({mention.asset for mention in records.mentions()} - {KEY})
     for number, asset in enumerate(assets):
@@ -142,12 +144,6 @@ def carry_out(plan: Plan, store: Store, progress: Progress = lambda what, done, 
                 path.unlink(missing_ok=True)
         freed += kind.bytes if kind.paths else 0
     return freed
-
-
-def _pointed(settings: Settings) -> set[str]:
-    """What the working tree's pointers say, data.dvc included."""
-    pointers = [settings.root / "data.dvc", *(settings.root / "artifacts").rglob("*.dvc")]
-    return {md5 for pointer in pointers if (md5 := pointed_md5(pointer.with_suffix("")))}
 
 
 def _newest(records: Records, asset: str, keep: int, before: float) -> set[str]:
@@ -202,12 +198,18 @@ def _unused(paths: Iterator[Path], before: float) -> list[Path]:
 
 
 def _times(path: Path) -> Iterator[float]:
-    yield path.stat().st_mtime
-    if path.is_dir():
-        yield from (inside.stat().st_mtime for inside in path.rglob("*"))
+    yield from (about.st_mtime for about in stats([path, *path.rglob("*")]))
 
 
 def _size(path: Path) -> int:
     """Bytes that are freed by removing it: those that another name of the same file keeps are not."""
-    files = [path] if path.is_file() else [inside for inside in path.rglob("*") if inside.is_file()]
-    return sum(about.st_size for about in (file.stat() for file in files) if about.st_nlink == 1)
+    return sum(about.st_size for about in stats([path, *path.rglob("*")], files=True) if about.st_nlink == 1)
+
+
+def stats(paths: Iterable[Path], files: bool = False) -> Iterator[os.stat_result]:
+    """What is known of these, but for what a run took away since they were found."""
+    for path in paths:
+        with suppress(FileNotFoundError):
+            about = path.stat()
+            if not files or stat.S_ISREG(about.st_mode):
+                yield about

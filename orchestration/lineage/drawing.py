@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from orchestration.lineage.graph import ERASED, GONE, Graph, Node
+from orchestration.lineage.graph import DAMAGED, ERASED, GONE, Graph, Node
 from orchestration.lineage.tree import against, details, differences
 
 FORMATS = (".svg", ".png")
@@ -135,7 +135,7 @@ def _lines(node: Node) -> list[tuple[str, str, bool]]:
     lines.append((f"md5 {node.md5.removesuffix('.dir') or 'unknown'}", INK, False))
     for line in details(node):
         lines += [(part, PALE, False) for told in line.split(" · ") for part in _wrapped(told)]
-    bad = not {ERASED, GONE}.isdisjoint(node.bytes)
+    bad = not {ERASED, GONE, DAMAGED}.isdisjoint(node.bytes)
     lines.append((f"bytes: {', '.join(node.bytes)}", BAD if bad else PALE, bad))
     for line in differences(node):
         lines += [(part, WARNING, False) for part in _wrapped(line)]
@@ -179,7 +179,7 @@ def _draw_box(axes: Any, box: _Box, node: Node, head: float) -> None:
     from matplotlib.patches import FancyBboxPatch
 
     left, top = _left(box), box.y - box.height / 2 + head
-    bad = not {ERASED, GONE}.isdisjoint(node.bytes)
+    bad = not {ERASED, GONE, DAMAGED}.isdisjoint(node.bytes)
     axes.add_patch(
         FancyBboxPatch(
             (left, top), WIDTH, box.height, boxstyle="round,pad=0,rounding_size=0.08", zorder=3,

@@ -2,13 +2,13 @@
 
 What holds them is found, not assumed: listings of data/photos name the photo by md5, tables have its row, and every
 version that was made from such a table may show it. Weights are left: they hold no picture, but those that were trained
-on it are named to be retrained. A plan is in the ledger before the first byte goes, so a command that was killed is
-finished by the same command, and another machine's copies go when it is run there.
+on it are named to be retrained. What does not show it is left too, also where it has the same bytes as a file of the
+person's, and a registered model in use never loses a file. A plan is in the ledger before the first byte goes, so a
+command that was killed is finished by the same command, and another machine's copies go when it is run there.
 """
 
 from __future__ import annotations
 
-import getpass
 import re
 import shutil
 import socket
@@ -26,18 +26,26 @@ from orchestration import lineage
 from orchestration.catalog import SOURCES
 from orchestration.checks.report import SHEET
 from orchestration.lineage import ledger as ledgers
+from orchestration.lineage.cleaning import stats
 from orchestration.lineage.events import Version
-from orchestration.lineage.ledger import Entry
+from orchestration.lineage.ledger import KEY, Entry
 from orchestration.lineage.photos import SOURCE, Album, Photo, Trace, trace
 from orchestration.lineage.targets import MODEL
+from orchestration.promotion.ledger import user
 from orchestration.settings import Settings
-from orchestration.store import RemoteDown, Store, StoreError, pointed_md5
+from orchestration.store import RemoteDown, Store, StoreError, pointed
 from orchestration.tracking import Tracking
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".svg", ".html")
 """Files that show faces, made small and joined: whose, nobody can read out of them again."""
 WEIGHTS = (".safetensors", ".json")
 """Files that hold no pixels."""
+EMPTY = "d41d8cd98f00b204e9800998ecf8427e"
+"""md5 of no bytes."""
+SHORTEST_PICTURE = 64
+"""Bytes; a file that is shorter can hold no face, whatever its first bytes say."""
+FEW = 4
+"""Names that are shown of many."""
 ABLATIONS = "likeness-ablations"
 NOT_ERASED = (
     "weights of models that were trained on it: retrain them (listed above)",
@@ -47,6 +55,10 @@ NOT_ERASED = (
 )
 
 Progress = Callable[[str, int, int], None]
+
+
+class ForgetError(Exception):
+    """What was asked for would break a model that is in use."""
 
 
 @dataclass
@@ -60,6 +72,8 @@ class Plan:
     """Files in cache and remote by md5, and where they belong: `<asset> <md5>/<file>`."""
     sizes: dict[str, int] = field(default_factory=dict)
     """Bytes of those that are still kept somewhere."""
+    spared: dict[str, str] = field(default_factory=dict)
+    """Files of the photos' that stay in cache and remote, since others need the same bytes: which, by md5."""
     local: list[Path] = field(default_factory=list)
     """Files and folders of this machine's: working copies, computed features, checkpoints, ablations."""
     pictures: list[tuple[Version, tuple[str, ...]]] = field(default_factory=list)
@@ -76,6 +90,29 @@ class Plan:
     def nothing_left(self) -> bool:
         return not (self.photos or self.sizes or self.local or self.unfinished)
 
+    def groups(self) -> Iterator[tuple[str, int, int]]:
+        """What goes, where from, with numbers of files and bytes."""
+        if self.photos:
+            yield f"data/{SOURCE}: {self._few(self.names)}", len(self.photos), sum(map(_size, self.photos))
+        stored: dict[str, list[tuple[str, int]]] = {}
+        for md5, size in self.sizes.items():
+            version, path = _split(self.objects[md5])
+            stored.setdefault(version, []).append((path, size))
+        for version, files in sorted(stored.items()):
+            names = self._few(sorted(path for path, _ in files))
+            yield f"cache and remote, {version}: {names}", len(files), sum(size for _, size in files)
+        kept: dict[str, list[Path]] = {}
+        for path in self.local:
+            kept.setdefault(str(path.parent), []).append(path)
+        for folder, paths in sorted(kept.items()):
+            yield f"{folder}: {self._few([path.name for path in paths])}", len(paths), sum(map(_size, paths))
+        for version, names in self.pictures:
+            yield f"Dagster and MLflow, {version.asset} {version.md5[:12]}: {self._few(names)}", len(names), 0
+
+    @staticmethod
+    def _few(names: Sequence[str]) -> str:
+        return ", ".join(names[:FEW]) + (f" and {len(names) - FEW} more" if len(names) > FEW else "")
+
     def document(self) -> dict[str, Any]:
         """What `--json` prints."""
         return {
@@ -83,6 +120,7 @@ class Plan:
             "delete": [str(path) for path in self.photos],
             "erase": [{"md5": md5, "file": self.objects[md5], "bytes": size} for md5, size in self.sizes.items()],
             "erase_here": [str(path) for path in self.local],
+            "spared": self.spared,
             "retrain": [retrain_command(use.model.character) for use in self.trace.uses if use.retrain],
             "not_erased": [*NOT_ERASED, *(f"{path}: yours, made from it" for path in self.yours)],
         }
@@ -100,26 +138,43 @@ class Forgetting:
     def store(self) -> Store:
         return self.album.store
 
-    def plan(self, photos: Sequence[Photo], progress: Progress = lambda what, done, total: None) -> Plan:
-        """Look everywhere; nothing is changed. Raises RemoteDown."""
+    def plan(
+        self, photos: Sequence[Photo], person: str = "", progress: Progress = lambda what, done, total: None
+    ) -> Plan:
+        """Look everywhere; nothing is changed. With `person`, a file of hers that is no picture goes from her folder
+        alone: who has the same bytes keeps them. Raises RemoteDown, ForgetError.
+        """
+        pictures = self._pictures(photos)
+        others = {photo.md5: self._of_others(photo, person) for photo in photos if photo.md5 not in pictures}
+        photos = [_without(photo, others.get(photo.md5, ())) for photo in photos]
         found = Plan(trace(self.album, photos, progress))
         entries = found.trace.forgotten
         found.unfinished = next((entry for entry in entries if not entry.done), None)
         found.photos = [self.album.folder / path for photo in photos for path in photo.here]
-        named = ", ".join(found.names)
-        found.objects = {photo.md5: f"{SOURCE}: {named}" for photo in photos}
-        clean = self._clean_pictures(found.trace)
-        for entry in entries:
-            found.objects |= {md5: where for md5, where in entry.erased.items() if md5 not in clean}
+        needed = self._untouched(found.trace)
+        needed |= {md5: f"{SOURCE}: {', '.join(paths)}" for md5, paths in others.items() if paths}
+        objects = {md5: where for entry in entries for md5, where in entry.erased.items()}
+        objects |= {photo.md5: f"{SOURCE}: {', '.join(photo.paths)}" for photo in photos}
         showing = found.trace.showing
         for number, version in enumerate(showing):
             progress("files that show them", number, len(showing))
-            files = self._files_showing(version, found.trace, clean)
-            found.objects |= {md5: f"{version.asset} {version.md5}/{path}" for path, md5 in files.items()}
-            if names := tuple(sorted(path for path in files if path.endswith(PICTURES))):
+            shown = {}
+            for path, md5 in self._listing(version.md5).items():
+                where = f"{version.asset} {version.md5}/{path}"
+                if md5 not in needed and self._shows(version, path, md5, found.trace, pictures):
+                    shown[path] = md5
+                    objects[md5] = where
+                else:
+                    needed.setdefault(md5, where)
+            if names := tuple(sorted(path for path in shown if path.endswith(PICTURES))):
                 found.pictures.append((version, names))
+        found.objects = {md5: where for md5, where in objects.items() if md5 not in needed}
+        found.spared = {photo.md5: needed[photo.md5] for photo in photos if photo.md5 in needed}
+        self._require_whole(found)
         found.sizes = _kept(self.store, found.objects)
-        found.local = [*self._local(found)]
+        found.local = [*self._copies(found)]
+        if showing or pictures:
+            found.local += self._computed(found)
         found.yours = [*self._created_from(photos)]
         return found
 
@@ -144,19 +199,55 @@ class Forgetting:
 
     # --- planning
 
-    def _clean_pictures(self, found: Trace) -> set[str]:
-        """md5 of every picture that is also in a version made without the photos: it shows them nowhere."""
-        assets = {version.asset for version in found.showing}
-        others = {mention.md5 for asset in assets for mention in self.album.records.mentions(asset)}
-        listings = self.store.listings(others - {version.md5 for version in found.showing})
-        return {
-            md5 for files in listings.values() for path, md5 in files.items() if Path(path).suffix.lower() in PICTURES
-        }
+    def _untouched(self, found: Trace) -> dict[str, str]:
+        """Where else each file is, by its md5: in a version, of any asset or source, that shows none of the photos.
 
-    def _files_showing(self, version: Version, found: Trace, clean: Collection[str]) -> dict[str, str]:
-        """md5 by path of the files of a version that may hold pixels of the photos."""
-        listing = self._listing(version.md5)
-        return {path: md5 for path, md5 in listing.items() if self._shows(version, path, md5, found, clean)}
+        What has no bytes is nobody's picture and everybody's file.
+        """
+        touched = {*found.sources, *(version.md5 for version in found.showing)}
+        others = {mention.md5: mention.asset for mention in self.album.records.mentions() if mention.asset != KEY}
+        others |= {md5: name for name, md5 in pointed(self.settings.root).items()}
+        others |= {md5: asset for use in found.uses for asset, md5 in use.model.versions.items()}
+        needed = {EMPTY: "empty files"}
+        for md5, files in self.store.listings(others.keys() - touched).items():
+            # data/ as a whole has the photos in it.
+            inside = {path: oid for path, oid in files.items() if not path.startswith(f"{SOURCE}/")}
+            needed |= {oid: f"{others[md5]} {md5}/{path}" for path, oid in inside.items()}
+        return needed
+
+    def _pictures(self, photos: Sequence[Photo]) -> dict[str, bytes]:
+        """The bytes of those photos that are pictures, by md5: what lies in a person's folder may be anything."""
+        found = {}
+        for photo in photos:
+            try:
+                content = self.store.file(photo.md5).read_bytes()
+            except RemoteDown:
+                raise
+            except StoreError:
+                if not photo.here:
+                    continue
+                content = (self.album.folder / photo.here[0]).read_bytes()
+            if is_picture(content):
+                found[photo.md5] = content
+        return found
+
+    def _of_others(self, photo: Photo, person: str) -> tuple[str, ...]:
+        """Where this very content lies now below the folders of others, where a person was asked for."""
+        return tuple(path for path in photo.here if person and not path.startswith(f"{person}/"))
+
+    def _require_whole(self, found: Plan) -> None:
+        """Raises ForgetError where a registered model that is in use would lose a file of its package."""
+        for use in found.trace.uses:
+            about = use.model.model or {}
+            names = about["aliases"]
+            lost = [path for path, md5 in self._listing(use.model.md5).items() if md5 in found.objects]
+            if names and lost:
+                raise ForgetError(
+                    f"{about['name']} version {about['version']} ({', '.join(names)}) has it in its package "
+                    f"({', '.join(lost[:3])}), and would not load any more: nothing was erased. Take the photo out of "
+                    "data/photos, train and promote a version without it, delete that version in MLflow, and call "
+                    "this command again"
+                )
 
     def _listing(self, md5: str) -> dict[str, str]:
         """A version's files; none where its listing is nowhere to be had. Raises RemoteDown."""
@@ -167,44 +258,55 @@ class Forgetting:
         except StoreError:
             return {}
 
-    def _shows(self, version: Version, path: str, md5: str, found: Trace, clean: Collection[str]) -> bool:
+    def _shows(self, version: Version, path: str, md5: str, found: Trace, pictures: Mapping[str, bytes]) -> bool:
+        """Whether a file of a version may hold pixels of the photos."""
         suffix = Path(path).suffix.lower()
         if suffix in PICTURES:
-            return md5 not in clean
+            return True
         if suffix in WEIGHTS:
             return False
         if suffix == ".parquet":
             return version.md5 in found.rows and self._has_pictures(md5)
-        return self._contains(md5, found.photos)
+        return md5 in pictures or self._contains(md5, pictures)
 
     def _has_pictures(self, md5: str) -> bool:
         from pyarrow import parquet
 
         try:
             return "image" in parquet.read_schema(self.store.file(md5)).names
+        except RemoteDown:
+            raise
         except StoreError:
             return False
 
-    def _contains(self, md5: str, photos: Sequence[Photo]) -> bool:
+    def _contains(self, md5: str, pictures: Mapping[str, bytes]) -> bool:
         """Whether a file of a kind that nobody knows has a photo's bytes in it, as they are."""
         try:
             content = self.store.file(md5).read_bytes()
-            return any(self.store.file(photo.md5).read_bytes() in content for photo in photos)
+        except RemoteDown:
+            raise
         except StoreError:
             return False
+        return any(picture in content for picture in pictures.values())
 
-    def _local(self, found: Plan) -> Iterator[Path]:
+    def _computed(self, found: Plan) -> Iterator[Path]:
+        """What was computed from photos and is no version yet: of whom, nobody can tell."""
         home, root = self.settings.home, self.settings.root
         yield from (path for path in (self.settings.cache / "features").glob("*") if path.is_file())
         yield from self._checkpoints()
         yield from (root / "artifacts").rglob(".*.partial")
         yield from (home / "inputs").glob(".*.partial")
         yield from self._ablations(found.trace)[0]
-        for pointer in sorted((root / "artifacts").rglob("*.dvc")):
-            folder = pointer.with_suffix("")
-            listing = self._listing(pointed_md5(folder) or "")
+
+    def _copies(self, found: Plan) -> Iterator[Path]:
+        """Working copies below artifacts/."""
+        for name, md5 in sorted(pointed(self.settings.root).items()):
+            if name == "data":
+                continue
+            files = self._listing(md5)
+            folder = self.settings.root / name
             yield from (
-                folder / path for path, md5 in listing.items() if md5 in found.objects and (folder / path).exists()
+                folder / path for path, oid in files.items() if oid in found.objects and (folder / path).exists()
             )
 
     def _checkpoints(self) -> Iterator[Path]:
@@ -252,11 +354,12 @@ class Forgetting:
             before.id if before else uuid.uuid4().hex,
             {path: photo.md5 for photo in photos for path in photo.paths},
             {photo.md5: photo.sha256 for photo in photos if photo.sha256},
-            before.who if before else f"{getpass.getuser()}@{socket.gethostname()}",
+            before.who if before else f"{user()}@{socket.gethostname()}",
             before.when if before else ledgers.now(),
             why or (before.why if before else ""),
             plan.trace.rows,
             plan.objects,
+            official=plan.trace.official,
         )
 
     def _delete_photos(self, plan: Plan) -> None:
@@ -295,8 +398,27 @@ class Forgetting:
             self.store.add(self.settings.data)
 
 
+def _without(photo: Photo, places: Collection[str]) -> Photo:
+    """The photo without those places, which are another's."""
+    if not places:
+        return photo
+    paths, here = (tuple(path for path in had if path not in places) for had in (photo.paths, photo.here))
+    return replace(photo, paths=paths, here=here)
+
+
 def retrain_command(character: str | None) -> str:
     return f"likeness run --character {character}" if character else "likeness run"
+
+
+def is_picture(content: bytes) -> bool:
+    """Whether the bytes begin as a picture does that could be a photo; it need not be whole."""
+    from PIL import Image
+
+    from models.images import known_formats
+
+    Image.init()
+    accepts = [Image.OPEN[name][1] for name in known_formats() if name in Image.OPEN]
+    return len(content) >= SHORTEST_PICTURE and any(accept and accept(content[:16]) for accept in accepts)
 
 
 def _kept(store: Store, objects: Mapping[str, str]) -> dict[str, int]:
@@ -305,6 +427,19 @@ def _kept(store: Store, objects: Mapping[str, str]) -> dict[str, int]:
     for place in store.held().values():
         sizes |= {md5: place[md5] for md5 in objects if md5 in place}
     return sizes
+
+
+def _split(where: str) -> tuple[str, str]:
+    """Version and path of `<asset> <md5>/<path>`; the source and the places of a photo."""
+    if where.startswith(f"{SOURCE}: "):
+        return SOURCE, where.removeprefix(f"{SOURCE}: ")
+    version, _, path = where.partition("/")
+    asset, _, md5 = version.partition(" ")
+    return f"{asset} {md5[:12]}", path
+
+
+def _size(path: Path) -> int:
+    return sum(about.st_size for about in stats([path, *path.rglob("*")], files=True))
 
 
 def _delete(path: Path) -> None:

@@ -15,6 +15,7 @@ from orchestration.lineage.targets import Target, source_key
 from orchestration.store import RemoteDown, Store, StoreError
 
 HERE, REMOTE, ERASED, GONE, UNKNOWN = "here", "remote", "erased", "gone", "unknown"
+DAMAGED, PARTS = "damaged in the remote", "in parts, here and in the remote"
 
 
 @dataclass
@@ -38,7 +39,9 @@ class Node:
     differences: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     """Configuration that is not production's: here, there. A missing value is None."""
     bytes: list[str] = field(default_factory=list)
-    """Where its content is to be had: `here`, `remote`, both; `erased` or `gone` where it is nowhere as a whole."""
+    """Where its content is to be had: `here`, `remote`, both, or in parts; `erased` or `gone` where it is nowhere as a
+    whole; and whether it is damaged in the remote.
+    """
     erased: list[str] = field(default_factory=list)
     """By whom and when bytes of it were erased."""
     model: Mapping[str, Any] | None = None
@@ -170,8 +173,10 @@ class _Bytes:
             return [HERE if self.store.is_kept(md5) else UNKNOWN], []
         try:
             available = self.store.availability(md5)
-            if where := [name for name in (HERE, REMOTE) if getattr(available, name)]:
-                return where, []
+            damaged = [DAMAGED] if available.damaged else []
+            if not available.lost:
+                whole = [name for name in (HERE, REMOTE) if getattr(available, name)]
+                return [*(whole or [PARTS]), *damaged], []
             files = self.store.listing(md5)
         except RemoteDown:
             self.down = True
@@ -181,7 +186,7 @@ class _Bytes:
         by = self._erased_from(files)
         if not by and md5 in self.erased:
             by = [str(self.erased[md5])]
-        return [ERASED if by else GONE], by
+        return [ERASED if by else GONE, *damaged], by
 
     def _erased_from(self, files: Mapping[str, str]) -> list[str]:
         """A line for each entry of the ledger that took files of this version: a model's weights may still be there."""

@@ -7,8 +7,8 @@ A copy of the erased md5s lies in the home folder, so that a store that misses t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ class Entry:
     erased: Mapping[str, str] = field(default_factory=dict)
     """Where each erased file was, `<asset> <md5>/<file>`, by the file's own md5."""
     done: bool = False
+    official: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """md5 of each of those versions: the photos that were of a set with official pairs."""
 
     @property
     def names(self) -> str:
@@ -121,9 +123,12 @@ def _joined(older: Entry, newer: Entry) -> Entry:
         sha256={**older.sha256, **newer.sha256},
         rows={**older.rows, **newer.rows},
         erased={**older.erased, **newer.erased},
+        official={**older.official, **newer.official},
         done=newer.done,
     )
 
 
 def _document(value: Any) -> dict[str, Any]:
-    return dict(value)
+    """What this version knows of an entry; a later one may have written more."""
+    known = {part.name for part in fields(Entry)}
+    return {name: part for name, part in dict(value).items() if name in known}

@@ -20,6 +20,7 @@ from stages.source_files import identity, is_utf8, printable, walk
 
 SOURCE, IDENTITY = "photos", "identity_model"
 TRAINED, CHOSEN, SCORED, UNUSED = "trained on it", "chosen by it", "only scored on it", "not used"
+PAIRS = "verification_pairs.parquet"
 EXACT_SETS = ("folder", "people")
 """Kinds of photo sets whose rows are called exactly like their files."""
 
@@ -63,6 +64,8 @@ class Trace:
     """md5 of each version with a table that has rows of them: the row's split by the photo's path."""
     descendants: list[Version] = field(default_factory=list)
     """One record of each version that was made, step by step, from `sources`."""
+    official: dict[str, list[str]] = field(default_factory=dict)
+    """md5 of each of these versions: the photos that are of a set with official pairs, which decide nothing."""
     unread: list[str] = field(default_factory=list)
     """Versions whose tables are nowhere to be had, so that nobody can tell whether they had rows of them."""
     made_without: set[str] = field(default_factory=set)
@@ -217,17 +220,20 @@ def trace(album: Album, photos: Sequence[Photo], progress: Progress = lambda wha
         newest.setdefault((version.asset, version.md5), version)
     found.descendants = list(newest.values())
     remembered = {md5: rows for entry in found.forgotten for md5, rows in entry.rows.items()}
+    official = {md5: paths for entry in found.forgotten for md5, paths in entry.official.items()}
     for number, version in enumerate(found.descendants):
         progress("photos: tables that have them", number, len(found.descendants))
         listed = album.versions.get(version.lineage.get(SOURCE, ""), {})
         paths = {path for path, md5 in listed.items() if md5 in md5s}
         rows = _rows(album.store, version, paths)
         if rows is None and version.md5 in remembered:
-            rows = {path: split for path, split in remembered[version.md5].items() if path in paths}
+            inside = official.get(version.md5, ())
+            rows = {path: (split, path in inside) for path, split in remembered[version.md5].items() if path in paths}
         if rows is None:
             found.unread.append(version.md5)
         elif rows:
-            found.rows[version.md5] = rows
+            found.rows[version.md5] = {path: split for path, (split, _) in rows.items()}
+            found.official[version.md5] = [path for path, (_, of_a_protocol) in rows.items() if of_a_protocol]
     found.made_without = {one.md5 for one in found.descendants if _made_without(one, found, album.records)}
     models = find_all_models(album.settings)
     found.uses = [Use(model, _how(model, found, album.records)) for model in models]
@@ -257,25 +263,33 @@ def _how(model: Target, found: Trace, records: Records) -> str:
     from stages.identity_model import decides
 
     ancestors, version = _ancestors(model, records), _identity_version(model, records)
-    splits = {split for md5 in ancestors for split in found.rows.get(md5, {}).values()}
+    rows = {
+        (split, path in found.official.get(md5, ()))
+        for md5 in ancestors
+        for path, split in found.rows.get(md5, {}).items()
+    }
+    splits = {split for split, _ in rows}
     unknown = not set(found.unread).isdisjoint(ancestors)
     if "train" in splits or "" in splits or unknown:
         return TRAINED
     # Other networks are chosen by validation rows.
-    if "val" in splits or any(decides(SOURCE, split, version=version) for split in splits):
+    if "val" in splits or any(decides(SOURCE, split, official, version) for split, official in rows):
         return CHOSEN
     return SCORED if splits else UNUSED
 
 
-def _rows(store: Store, version: Version, paths: Collection[str]) -> dict[str, str] | None:
-    """The split of each photo's row ("" where the table has none); None when a table is nowhere to be had."""
+def _rows(store: Store, version: Version, paths: Collection[str]) -> dict[str, tuple[str, bool]] | None:
+    """Of each photo's row the split ("" where the table has none), and whether its set has official pairs; None when a
+    table is nowhere to be had.
+    """
     from pyarrow import parquet
 
-    found: dict[str, str] = {}
+    found: dict[str, tuple[str, bool]] = {}
     wanted = _Ids(version.metadata.get("config"), paths)
     try:
-        tables = [md5 for name, md5 in store.listing(version.md5).items() if name.endswith(".parquet")]
-        for file in map(store.file, tables):
+        files = store.listing(version.md5)
+        protocols = _protocols(store, files.get(PAIRS))
+        for file in (store.file(md5) for name, md5 in files.items() if name.endswith(".parquet")):
             names = parquet.read_schema(file).names
             if "id" not in names or "image" not in names:
                 continue
@@ -283,12 +297,19 @@ def _rows(store: Store, version: Version, paths: Collection[str]) -> dict[str, s
             inside = [("source", "in", sorted(wanted.sources))] if "source" in names else None
             for row in parquet.read_table(file, columns=columns, filters=inside).to_pylist():
                 if path := wanted.path(row["id"]):
-                    found[path] = str(row.get("split") or "")
+                    found[path] = (str(row.get("split") or ""), row.get("source") in protocols)
     except RemoteDown:
         raise
     except StoreError:
         return None
     return found
+
+
+def _protocols(store: Store, md5: str | None) -> set[str]:
+    """The photo sets that have official pairs. Raises StoreError."""
+    from pyarrow import parquet
+
+    return set(parquet.read_table(store.file(md5), columns=["source"])["source"].to_pylist()) if md5 else set()
 
 
 class _Ids:

@@ -12,10 +12,11 @@ from typing import Any
 
 from orchestration.lineage.ledger import Entry
 from orchestration.lineage.targets import Target
-from orchestration.store import Store, StoreError, replace_folder
+from orchestration.store import RemoteDown, Store, StoreError, replace_folder
 
 MANIFEST = "restored.json"
 RESTORED, ALREADY, INCOMPLETE, MISSING = "restored", "already there", "incomplete", "missing"
+UNREACHABLE = "not reachable"
 
 
 class RestoreError(Exception):
@@ -52,7 +53,8 @@ def restore(
 
     A folder that is there already and proves to be right is left alone; one that is something else is an error before
     anything is written. Of a version that is no longer whole, what is left is written, file by file proved, with
-    `.incomplete` after its name. Raises RestoreError, RemoteDown.
+    `.incomplete` after its name. What only a remote has that is down is named as such; the rest is restored. Raises
+    RestoreError.
     """
     versions = target.versions
     _require_own(out, set(versions))
@@ -77,11 +79,24 @@ def _require_own(out: Path, assets: set[str]) -> None:
 
 
 def _restore_one(asset: str, md5: str, out: Path, store: Store, erased: Mapping[str, Entry]) -> Restored:
+    try:
+        return _bring_back(asset, md5, out, store, erased)
+    except RemoteDown as error:
+        return Restored(asset, md5, UNREACHABLE, lost={"": str(error)})
+
+
+def _bring_back(asset: str, md5: str, out: Path, store: Store, erased: Mapping[str, Entry]) -> Restored:
+    """Raises RemoteDown."""
     folder = out / asset
     if folder.is_dir() and _proved(store, folder) == md5:
         return _measured(Restored(asset, md5, ALREADY, asset), folder)
     try:
         store.export(md5, folder)
+        if _proved(store, folder) != md5 and store.drop_damaged(md5):
+            shutil.rmtree(folder)
+            store.export(md5, folder)
+    except RemoteDown:
+        raise
     except StoreError as error:
         return _what_is_left(Restored(asset, md5, MISSING, lost={"": str(error)}), out, store, erased)
     if (found := _proved(store, folder)) != md5:
@@ -116,6 +131,8 @@ def _what_is_left(result: Restored, out: Path, store: Store, erased: Mapping[str
     """The files that can still be had, beside the name that a whole folder would have."""
     try:
         listing = store.listing(result.md5)
+    except RemoteDown:
+        raise
     except StoreError as error:
         result.lost = {"": str(erased[result.md5]) if result.md5 in erased else f"lost: {error}"}
         return result
@@ -126,9 +143,11 @@ def _what_is_left(result: Restored, out: Path, store: Store, erased: Mapping[str
         for path, md5 in sorted(listing.items()):
             try:
                 source = store.file(md5)
+            except RemoteDown:
+                raise
             except StoreError:
                 known = erased.get(md5)
-                result.lost[path] = f"erased: {known}" if known else "lost: neither in the cache nor in the remote"
+                result.lost[path] = f"erased: {known}" if known else f"lost: {store.why_lost(md5)}"
                 continue
             (partial / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, partial / path)

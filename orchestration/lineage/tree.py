@@ -8,9 +8,9 @@ from typing import Any
 from rich.text import Text
 from rich.tree import Tree
 
-from orchestration.lineage.graph import ERASED, GONE, Graph, Node
+from orchestration.lineage.graph import DAMAGED, ERASED, GONE, PARTS, UNKNOWN, Graph, Node
 
-COLOURS = {ERASED: "bold red", GONE: "bold red", "unknown": "yellow"}
+COLOURS = {ERASED: "bold red", GONE: "bold red", DAMAGED: "bold red", UNKNOWN: "yellow", PARTS: "yellow"}
 LONGEST = 40
 MOST_OTHERS = 3
 

@@ -36,6 +36,7 @@ class Faces:
 
     class Config(BaseModel, frozen=True, extra="forbid"):
         split: str = "test"
+        official: bool = False
         refused: tuple[str, ...] = ()
 
     def run(self, inputs: Mapping[str, Path], config: Any, out: Path, context: Any) -> dict[str, float]:
@@ -48,6 +49,8 @@ class Faces:
         pq.write_table(
             pa.table({name: [row[at] for row in rows] for at, name in enumerate(ROWS)}), out / "faces.parquet"
         )
+        pairs = pa.table({"source": ["photos"] if config.official else pa.array([], pa.string())})
+        pq.write_table(pairs, out / "verification_pairs.parquet")
         picture(out / "photos.png", [row[-1] for row in rows[1:]])
         picture(out / "portraits.png", [b"a portrait"])
         return {"photos": float(len(photos))}
@@ -65,6 +68,7 @@ class Model:
     def __init__(self, name: str, *inputs: str, page: bool = False) -> None:
         self.name, self.INPUTS, self.page = name, inputs, page
         self.act: Any = lambda: None
+        self.pack: Any = lambda out: None
 
     def run(self, inputs: Mapping[str, Path], config: Any, out: Path, context: Any) -> dict[str, float]:
         self.act()
@@ -78,6 +82,7 @@ class Model:
         (out / "meta.json").write_text(json.dumps({"model": self.name, "steps": config.steps}))
         if self.page:
             (out / "scorecard.html").write_bytes(b"<html>" + b"".join(images))
+        self.pack(out)
         return {"loss": 0.5}
 
 
@@ -139,6 +144,11 @@ class Project:
         # These models have no figures to be judged by.
         checks = {"metrics": {stage.name: None for stage in self.stages if stage.group == "models"}}
         Path(self.settings.profile).write_text(json.dumps({"checks": checks, **stages}))
+
+    def packs(self, asset: str, pack: Any) -> None:
+        """Let a model write more than weights: `pack` gets its folder."""
+        (module,) = (stage.module for stage in self.stages if stage.name == asset)
+        module.pack = pack  # pyright: ignore[reportOptionalMemberAccess,reportAttributeAccessIssue]
 
     def run(self, **options: Any) -> list[str]:
         progress = Progress(lambda line: None)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from orchestration.doctor import machine, servers, stores
 from orchestration.doctor.finding import Finding
 from orchestration.instance import RUN_TAG
 from orchestration.settings import Settings
+from orchestration.store import Store
+from tests.orchestration.faces import Project
 
 
 def one(findings: Iterable[Finding], name: str) -> Finding:
@@ -75,6 +78,65 @@ def test_a_remote_that_cannot_be_written_is_an_error(settings: Settings, tmp_pat
     broken = settings.model_copy(update={"dvc_remote": str(tmp_path / "file")})
     (finding,) = stores.remote(broken)
     assert finding.level == "error" and "LIKENESS_DVC_REMOTE" in finding.remedy
+
+
+def objects_of(project: Project, asset: str, place: Path) -> list[Path]:
+    """An asset's files, but for its listing, in cache or remote."""
+    oids = Store.of(project.settings).listing(project.md5(asset)).values()
+    return [place / "files" / "md5" / oid[:2] / oid[2:] for oid in oids]
+
+
+def test_a_remote_that_lacks_what_production_needs_is_a_warning_that_a_push_mends(project: Project) -> None:
+    assert one(stores.registered(project.settings), "registered data").level == "ok"
+    shutil.rmtree(Store.of(project.settings).remote)
+    finding = one(stores.registered(project.settings), "registered data")
+    assert (finding.level, finding.remedy) == ("warning", "likeness push") and "embedded of" in finding.detail
+    project("push")
+    assert one(stores.registered(project.settings), "registered data").level == "ok"
+
+
+def test_a_registered_model_that_lost_files_is_an_error_that_names_it(project: Project) -> None:
+    for place in (project.settings.home / "cache", Path(project.settings.remote)):
+        objects_of(project, "production_encoder", place)[0].unlink()
+    finding = one(stores.registered(project.settings), "registered data")
+    assert finding.level == "error" and "likeness-embedded version 1" in finding.detail
+
+
+def test_what_a_forgotten_photo_took_along_is_no_fault(project: Project) -> None:
+    project("forget", "ann/one.jpg", "--yes")
+    assert one(stores.registered(project.settings), "registered data").level == "ok"
+
+
+def test_a_home_folder_that_is_open_to_everyone_is_a_warning(settings: Settings) -> None:
+    (settings.home / "dvc").mkdir(exist_ok=True)
+    (settings.home / "dvc").chmod(0o777)
+    finding = one(stores.permissions(settings), "permissions")
+    assert finding.level == "warning" and finding.remedy == f"chmod -R o-w {settings.home}"
+
+
+def test_dvcs_own_command_line_means_the_same_stores_after_a_push_and_in_a_moved_project(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = project.settings.root
+    monkeypatch.setenv("LIKENESS_DVC_REMOTE", str(root / "elsewhere"))
+    moved_remote = project.settings.model_copy(update={"dvc_remote": str(root / "elsewhere")})
+    local = root / ".dvc" / "config.local"
+    local.write_text("[core]\n    checksum_jobs = 3\n")
+    finding = one(stores.dvc(moved_remote), "dvc command")
+    assert finding.level == "warning" and "likeness push" in finding.remedy
+    project("push")
+    assert "url = ../elsewhere" in local.read_text() and "checksum_jobs = 3" in local.read_text()
+    written = local.stat().st_mtime_ns
+    project("push")
+    assert local.stat().st_mtime_ns == written
+    new = tmp_path / "moved"
+    root.rename(new)
+    shutil.rmtree(new / ".likeness" / "cache")
+    for asked in (("pull",), ("status",), ("status", "--cloud")):
+        done = subprocess.run(
+            [sys.executable, "-m", "dvc", *asked], cwd=new, capture_output=True, text=True, check=True
+        )
+    assert "in sync" in done.stdout
 
 
 def test_a_disk_that_is_too_small_for_the_profile_is_an_error(

@@ -16,6 +16,7 @@ from orchestration.lineage import forgetting
 from orchestration.lineage.ledger import KEY
 from orchestration.settings import REPOSITORY, Settings
 from orchestration.store import Store, StoreError, pointed_md5
+from stages import identity_model
 from tests.orchestration.faces import Project
 
 PIXELS = Project.pixels("ann/one")
@@ -87,21 +88,30 @@ def test_forgetting_again_is_harmless_also_after_a_sheet_came_back_that_never_sh
     assert (faces / "portraits.png").is_file()
 
 
+def uses(project: Project) -> dict[int, str]:
+    models = json.loads(project("lineage", "ann/one.jpg", "--json"))["models"]
+    return {model["version"]: model["use"] for model in models}
+
+
 def test_a_model_that_was_only_scored_on_it_need_not_be_retrained_one_that_was_trained_must(project: Project) -> None:
+    project.configure(aligned_faces={"official": True})
+    project.run()
+    project.register("candidate")
     scored = json.loads(project("forget", "ann/one.jpg", "--dry-run", "--json"))
-    assert scored["retrain"] == []
-    assert "none must be retrained" in project("forget", "ann/one.jpg", "--dry-run")
+    assert {model["version"]: model["retrain"] for model in scored["models"]} == {1: True, 2: False}
     project.configure(aligned_faces={"split": "train"})
     project.run()
     project.register("candidate")
     trained = json.loads(project("forget", "ann/one.jpg", "--yes", "--json"))
-    assert trained["retrain"] == ["likeness run --character embedded"]
-    assert {model["version"]: model["retrain"] for model in trained["models"]} == {1: False, 2: True}
-    after = json.loads(project("lineage", "ann/one.jpg", "--json"))
-    assert {model["version"]: model["use"] for model in after["models"]} == {
-        1: "only scored on it",
-        2: "trained on it",
-    }
+    assert trained["retrain"] == ["likeness run --character embedded"] * 2
+    assert {model["version"]: model["retrain"] for model in trained["models"]} == {1: True, 2: False, 3: True}
+    assert uses(project) == {1: "chosen by it", 2: "only scored on it", 3: "trained on it"}
+
+
+def test_a_photo_that_chooses_the_identity_weights_is_said_to(project: Project) -> None:
+    chooses = identity_model.decides("photos", "test")
+    assert uses(project) == {1: "chosen by it" if chooses else "only scored on it"}
+    assert ("none must be retrained" in project("forget", "ann/one.jpg", "--dry-run")) is not chooses
 
 
 def test_a_dry_run_changes_nothing_and_no_is_no(project: Project) -> None:
@@ -140,10 +150,18 @@ def test_an_older_version_that_still_had_it_is_erased_too(project: Project) -> N
     assert project.where(PIXELS) == []
 
 
-def test_who_when_and_why_are_in_the_ledger_that_every_machine_reads(project: Project) -> None:
+def test_who_when_and_why_are_in_the_ledger_that_every_machine_reads(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIKENESS_USER", "anna")
     project("forget", "ann/one.jpg", "--yes", "--why", "asked to")
     (entry,) = json.loads(project("lineage", "ann/one.jpg", "--json"))["forgotten"]
-    assert entry["who"] and entry["when"].endswith("Z") and entry["why"] == "asked to" and entry["done"]
+    assert (
+        entry["who"].startswith("anna@")
+        and entry["when"].endswith("Z")
+        and entry["why"] == "asked to"
+        and entry["done"]
+    )
     assert project.instance.fetch_observations(dg.AssetKey(KEY), limit=1).records
 
 
@@ -171,6 +189,133 @@ def test_it_waits_for_no_run_and_tears_none(project: Project) -> None:
     assert RUN_TAG not in run.tags
     project("forget", "ann/one.jpg", "--yes", status=1)
     assert "Dagster makes j" in project.said and project.where(PIXELS)
+
+
+JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00" + bytes(range(256))
+
+
+def odd_project(settings: Settings, instance: dg.DagsterInstance, name: str, content: bytes) -> Project:
+    """Ann's folder has a file more, and a registered model a package: code, schema, landmark model."""
+    project = Project(settings, instance)
+
+    def pack(out: Path) -> None:
+        for path, text in PACKAGE.items():
+            (out / path).parent.mkdir(parents=True, exist_ok=True)
+            (out / path).write_bytes(text)
+
+    project.packs("production_encoder", pack)
+    (project.photos / "ann" / name).write_bytes(content)
+    project.run()
+    project.register("production")
+    return project
+
+
+PACKAGE = {
+    "code/package/__init__.py": b"",
+    "code/package/encoder.py": b"import math\n\n\nclass Encoder: ...\n",
+    "code/package/reference.json": b"{}",
+    "model/schema.yaml": b"name: embedded\nlabel: somebody's words\n",
+    "model/face_landmarker.task": b"PK" + bytes(200),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("IMG_0002.jpg", b""),
+        ("IMG_0003.jpg", b"\n"),
+        ("IMG_0004.jpg", b"import math\n\n\nclass Encoder"[:24]),
+        ("short.jpg", JPEG[:20]),
+        ("zeros.jpg", bytes(100)),
+        ("notes.json", b"{}"),
+        ("notes.txt", PACKAGE["code/package/encoder.py"]),
+        ("schema.yaml", PACKAGE["model/schema.yaml"]),
+        ("part.txt", PACKAGE["model/schema.yaml"][5:]),
+        ("face_landmarker.task", PACKAGE["model/face_landmarker.task"]),
+    ],
+)
+def test_whatever_lies_in_a_persons_folder_the_registered_model_keeps_all_its_files(
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    tmp_path_factory: pytest.TempPathFactory,
+    name: str,
+    content: bytes,
+) -> None:
+    project = odd_project(settings, instance, name, content)
+    plan = json.loads(project("forget", "ann", "--person", "--yes", "--json"))
+    assert not [erased for erased in plan["erase"] if erased["file"].startswith("production_encoder")]
+    assert not (project.photos / "ann").exists() and project.where(PIXELS) == []
+    out = tmp_path_factory.mktemp("restored") / "out"
+    project("restore", "production", "--out", str(out), status=1)
+    assert {path: (out / "production_encoder" / path).read_bytes() for path in PACKAGE} == PACKAGE
+    assert Store.of(settings).availability(project.md5("production_encoder")).remote
+    assert project.run()[0] == "aligned_faces"
+
+
+def test_an_empty_file_alone_takes_nothing_along(settings: Settings, instance: dg.DagsterInstance) -> None:
+    project = odd_project(settings, instance, "IMG_0002.jpg", b"")
+    checkpoint = settings.checkpoints / "aligned_faces" / "key" / "part.parquet"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"hours of work")
+    held = Store.of(settings).held()
+    plan = json.loads(project("forget", "ann/IMG_0002.jpg", "--yes", "--json"))
+    assert plan["erase"] == [] and plan["erase_here"] == [] and list(plan["spared"]) == [forgetting.EMPTY]
+    assert not (project.photos / "ann" / "IMG_0002.jpg").exists() and checkpoint.exists()
+    assert all(Store.of(settings).held()[place].keys() >= held[place].keys() for place in held)
+
+
+@pytest.mark.parametrize("source", ["data/embedded", "characters/embedded"])
+def test_a_photo_that_is_also_a_file_of_the_project_is_deleted_and_its_bytes_stay(
+    settings: Settings, instance: dg.DagsterInstance, source: str
+) -> None:
+    (settings.root / source / "picture.jpg").write_bytes(JPEG)
+    project = odd_project(settings, instance, "shipped.jpg", JPEG)
+    text = project("forget", "ann/shipped.jpg", "--yes")
+    assert "spared: ann/shipped.jpg: cache and remote keep these bytes" in text.replace("\n", " ")
+    assert not (project.photos / "ann" / "shipped.jpg").exists()
+    assert (settings.root / source / "picture.jpg").read_bytes() == JPEG
+    out = settings.root / "restored"
+    project("restore", "production", "--out", str(out), status=1)
+    assert (
+        out / Path(source).name.replace(*("embedded", "character") if "characters" in source else ("", ""))
+    ).is_dir()
+    assert len(list(out.rglob("picture.jpg"))) == 1
+
+
+def test_text_that_another_person_has_too_stays_with_the_other(project: Project) -> None:
+    for name in ("ann", "bob"):
+        (project.photos / name / "notes.txt").write_text("wears glasses")
+    project.run()
+    project("forget", "ann", "--person", "--yes")
+    assert (project.photos / "bob" / "notes.txt").read_text() == "wears glasses"
+    assert Store.of(project.settings).availability(project.md5("photos")).remote
+    (entry,) = json.loads(project("lineage", "ann/one.jpg", "--json"))["forgotten"]
+    assert set(entry["photos"]) == {"ann/one.jpg", "ann/two.jpg", "ann/notes.txt"}
+
+
+def test_a_model_in_use_that_has_the_photo_in_its_package_is_named_and_nothing_is_erased(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    project = Project(settings, instance)
+    project.packs("production_encoder", lambda out: (out / "example.jpg").write_bytes(PIXELS))
+    project.run()
+    project.register("production")
+    before = project.where(PIXELS)
+    project("forget", "ann/one.jpg", "--yes", status=1)
+    assert "version 1 (production) has it in its package (example.jpg)" in project.said
+    assert project.where(PIXELS) == before
+
+
+def test_what_goes_is_shown_by_version_with_number_and_size(project: Project) -> None:
+    text = project("forget", "ann/one.jpg", "--dry-run")
+    (line,) = (line for line in text.splitlines() if "cache and remote, aligned_faces" in line)
+    assert "faces.parquet, photos.png, portraits.png" in line and " 3 " in line
+
+
+def test_a_dry_run_answers_while_a_run_is_at_work(project: Project) -> None:
+    with only_runner(project.settings, project.instance):
+        assert "nothing was changed" in project("forget", "ann/one.jpg", "--dry-run")
+        assert "nothing was removed" in project("clean", "--dry-run")
 
 
 KILLED = """

@@ -13,6 +13,7 @@ from orchestration.lineage import observe
 from orchestration.lineage.records import Records
 from orchestration.settings import Settings
 from orchestration.store import Store
+from stages.identity_model import decides
 from tests.orchestration.faces import Project
 
 
@@ -149,14 +150,18 @@ def test_an_event_is_found_by_md5_among_a_thousand_in_a_blink(project: Project) 
 
 
 def test_a_photo_leads_to_versions_models_and_what_they_did_with_it(project: Project) -> None:
+    project.configure(aligned_faces={"official": True})
+    project.run()
+    project.register("candidate")
     scored = told(project, "ann/one.jpg")
-    assert scored["rows"] == {project.md5("aligned_faces"): {"ann/one.jpg": "test"}}
-    assert scored["models"][0]["use"] == "only scored on it" and not scored["models"][0]["retrain"]
+    assert scored["rows"][project.md5("aligned_faces")] == {"ann/one.jpg": "test"}
+    assert scored["models"][-1]["use"] == "only scored on it" and not scored["models"][-1]["retrain"]
     project.configure(aligned_faces={"split": "train"})
     project.run()
     project.register("candidate")
     uses = {model["version"]: model["use"] for model in told(project, "ann/one.jpg")["models"]}
-    assert uses == {1: "only scored on it", 2: "trained on it"}
+    chooses = decides("photos", "test")
+    assert uses == {1: "chosen by it" if chooses else "only scored on it", 2: "only scored on it", 3: "trained on it"}
     for word in (scored["photos"][0]["md5"], scored["photos"][0]["sha256"], str(project.photos / "ann" / "one.jpg")):
         assert told(project, word)["photos"] == scored["photos"]
     assert "trained on it" in project("lineage", "ann/one.jpg")

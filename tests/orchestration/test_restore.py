@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestration import store as store_module
 from orchestration.lineage.restoring import file_md5
 from orchestration.store import Store
 from tests.orchestration.faces import Project
@@ -80,6 +81,54 @@ def test_damaged_bytes_are_never_taken_for_the_real_ones(project: Project, tmp_p
     assert not encoder["complete"] and not (tmp_path / "out" / "encoder").exists()
     left = list((tmp_path / "out").rglob("encoder*/model.safetensors"))
     assert all(file_md5(path) == md5 for path in left)
+
+
+def harm(project: Project, place: Path, md5: str) -> None:
+    """Bytes of an object that are not what its name says, write-protected as DVC leaves them."""
+    file = place / "files" / "md5" / md5[:2] / md5[2:]
+    file.chmod(0o644)
+    file.write_bytes(b"tampered")
+    file.chmod(0o444)
+
+
+def test_a_damaged_cache_is_mended_from_the_remote(project: Project, tmp_path: Path) -> None:
+    store = Store.of(project.settings)
+    harm(project, project.settings.home / "cache", store.listing(project.md5("encoder"))["model.safetensors"])
+    assert restored(project, tmp_path / "out")["complete"]
+
+
+def test_what_is_damaged_in_the_remote_is_called_so_and_not_missing(project: Project, tmp_path: Path) -> None:
+    store = Store.of(project.settings)
+    md5 = store.listing(project.md5("encoder"))["model.safetensors"]
+    harm(project, Path(store.remote), md5)
+    (node,) = (node for node in nodes(project) if node["asset"] == "encoder")
+    assert node["bytes"] == ["here", "damaged in the remote"]
+    store.remove([md5], ("cache",))
+    document = restored(project, tmp_path / "out", status=1)
+    (encoder,) = (folder for folder in document["folders"] if folder["asset"] == "encoder")
+    assert encoder["lost"] == {"model.safetensors": "lost: damaged in the remote"}
+    (node,) = (node for node in nodes(project) if node["asset"] == "encoder")
+    assert node["bytes"] == ["gone", "damaged in the remote"]
+
+
+def nodes(project: Project) -> list[dict]:
+    return json.loads(project("lineage", "production", "--json"))["nodes"]
+
+
+def test_a_remote_that_is_down_is_said_so_and_what_is_here_comes_back(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store.of(project.settings)
+    store.remove(store.listing(project.md5("encoder")).values(), ("cache",))
+    monkeypatch.setattr(store_module, "ATTEMPTS", 1)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "nobody")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # discard: nobody answers
+    monkeypatch.setenv("LIKENESS_DVC_REMOTE", "s3://likeness/remote")
+    document = restored(project, tmp_path / "out", status=1)
+    statuses = {folder["asset"]: folder["status"] for folder in document["folders"]}
+    assert statuses["encoder"] == "not reachable" and statuses["imitator"] == statuses["photos"] == "restored"
+    assert "cannot be used" in project.said
 
 
 def test_a_folder_with_other_peoples_files_is_refused_untouched(made: Project, tmp_path: Path) -> None:

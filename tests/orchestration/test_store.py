@@ -4,13 +4,15 @@ import dataclasses
 import multiprocessing
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from orchestration import store as store_module
-from orchestration.settings import Settings
-from orchestration.store import Availability, RemoteDown, Store, StoreError, pointed_md5, pointer_of
+from orchestration.settings import REPOSITORY, Settings
+from orchestration.store import Availability, Pushed, RemoteDown, Store, StoreError, pointed_md5, pointer_of
 from tests.orchestration.conftest import make_project
 
 
@@ -116,7 +118,7 @@ def test_what_nobody_has_is_an_error_and_leaves_folder_and_pointer_alone(store: 
             get()
     assert pointed_md5(store.folder("faces")) == md5
     assert content(store.folder("faces")) == "here"
-    assert store.availability(nobodys) == Availability(here=False, remote=False)
+    assert store.availability(nobodys) == Availability(here=False, remote=False, lost=True)
 
 
 def test_a_damaged_object_in_the_remote_is_never_taken(store: Store, tmp_path: Path) -> None:
@@ -125,8 +127,9 @@ def test_a_damaged_object_in_the_remote_is_never_taken(store: Store, tmp_path: P
     kept.chmod(0o644)
     kept.write_text("damaged")
     other = elsewhere(store, tmp_path / "other")
-    with pytest.raises(StoreError, match=r"1 of its files missing or damaged, among them content.txt"):
+    with pytest.raises(StoreError, match=r"1 of its files is damaged in the remote .*content.txt.*push --check"):
         other.fetch(md5)
+    assert other.availability(md5) == Availability(here=False, remote=False, damaged=True, lost=True)
     assert not list((other.home / "inputs").glob("*"))
 
 
@@ -167,7 +170,7 @@ def test_removed_objects_are_gone_here_in_the_remote_and_from_what_was_fetched(s
     freed = store.remove({going, *store.listing(going).values()})
     assert freed > 2 * len("going")
     assert not folder.exists()
-    assert store.availability(going) == Availability(here=False, remote=False)
+    assert store.availability(going) == Availability(here=False, remote=False, lost=True)
     assert store.availability(staying) == Availability(here=True, remote=True)
     held = store.held()
     assert held["cache"] == held["remote"] and set(held["cache"]) == {staying, *store.listing(staying).values()}
@@ -184,8 +187,120 @@ def test_another_remote_gets_what_the_cache_has(store: Store, tmp_path: Path) ->
     md5 = write(store, "faces", "made before the move")
     moved = dataclasses.replace(store, remote=str(tmp_path / "elsewhere"))
     assert not moved.availability(md5).remote
-    assert (moved.push(), moved.push()) == (2, 0)
+    assert (moved.push().copied, moved.push().copied) == (2, 0)
     assert moved.availability(md5) == Availability(here=True, remote=True)
+
+
+def lose(store: Store, place: str, md5: str) -> Path:
+    """A file of the folder, gone from cache or remote."""
+    (lost,) = objects_of(store, place, md5)
+    lost.unlink()
+    return lost
+
+
+def damage(store: Store, place: str, md5: str, content: str = "harmed") -> Path:
+    """A file of the folder, damaged in cache or remote and write-protected as DVC leaves it."""
+    (harmed,) = objects_of(store, place, md5)
+    harmed.chmod(0o644)
+    harmed.write_text(content)
+    harmed.chmod(0o444)
+    return harmed
+
+
+def test_what_the_remote_lost_is_pushed_again_though_it_has_the_listing(store: Store) -> None:
+    md5 = write(store, "faces", "whole")
+    lost = lose(store, "remote", md5)
+    assert store.availability(md5) == Availability(here=True, remote=False)
+    assert store.push() == Pushed(copied=1)
+    assert lost.read_text() == "whole" and store.push() == Pushed()
+
+
+def test_what_the_remote_lost_comes_back_with_the_next_writing_of_the_same(store: Store) -> None:
+    md5 = write(store, "faces", "whole")
+    lose(store, "remote", md5)
+    assert write(store, "faces", "whole") == md5
+    assert store.availability(md5).remote
+
+
+def test_what_is_nowhere_is_lost_and_what_is_somewhere_is_not(store: Store) -> None:
+    md5 = write(store, "faces", "whole")
+    lose(store, "cache", md5)
+    assert not store.is_lost(md5)
+    lose(store, "remote", md5)
+    assert store.is_lost(md5)
+    with pytest.raises(StoreError, match="1 of its files is neither in the cache nor in the remote"):
+        store.fetch(md5)
+
+
+def test_a_folder_half_here_and_half_in_the_remote_is_not_lost(store: Store) -> None:
+    with store.writing("faces") as draft:
+        for name in "ab":
+            (draft.folder / name).write_text(name)
+    one, other = objects_of(store, "cache", draft.md5), objects_of(store, "remote", draft.md5)
+    one[0].unlink()
+    other[1].unlink()
+    assert store.availability(draft.md5) == Availability(here=False, remote=False, lost=False)
+    assert not store.is_lost(draft.md5)
+    assert (store.fetch(draft.md5) / "a").read_text() == "a"
+
+
+def test_a_push_that_checks_replaces_what_is_damaged_in_the_remote(store: Store) -> None:
+    md5 = write(store, "faces", "whole!")
+    harmed = damage(store, "remote", md5)
+    assert store.availability(md5) == Availability(here=True, remote=False, damaged=True)
+    assert store.push(check=True) == Pushed(replaced=1)
+    assert harmed.read_text() == "whole!"
+    assert store.availability(md5) == Availability(here=True, remote=True)
+
+
+def test_any_push_replaces_what_was_cut_short_in_the_remote(store: Store) -> None:
+    md5 = write(store, "faces", "whole")
+    harmed = damage(store, "remote", md5, "wh")
+    assert store.push() == Pushed(replaced=1) and harmed.read_text() == "whole"
+
+
+def test_a_damaged_listing_in_the_remote_is_replaced_too(store: Store) -> None:
+    md5 = write(store, "faces", "whole")
+    listing = Path(store.remote) / "files" / "md5" / md5[:2] / md5[2:]
+    good = listing.read_text()
+    listing.chmod(0o644)
+    listing.write_text("[]")
+    assert store.push(check=True) == Pushed(replaced=1) and listing.read_text() == good
+
+
+def test_a_push_says_what_it_cannot_mend_and_spreads_no_damage(store: Store) -> None:
+    md5 = write(store, "faces", "whole")
+    (oid,) = store.listing(md5).values()
+    harmed = damage(store, "cache", md5)
+    lose(store, "remote", md5)
+    assert store.push().lost == {oid: "damaged in this machine's cache, not in the remote"}
+    assert harmed.exists() and not store.availability(md5).remote
+    assert store.push(check=True).lost == {oid: "damaged in this machine's cache, not in the remote"}
+    assert store.push(check=True).lost == {oid: "neither in this machine's cache nor in the remote"}
+    assert store.is_lost(md5)
+
+
+def test_damaged_on_both_sides_is_named_and_a_damaged_cache_is_mended_from_a_good_remote(store: Store) -> None:
+    both, here = write(store, "faces", "whole!"), write(store, "pairs", "sound!")
+    damage(store, "cache", here)
+    for place in ("cache", "remote"):
+        damage(store, place, both)
+    (oid,) = store.listing(both).values()
+    assert store.push(check=True) == Pushed(lost={oid: "damaged in the remote, damaged in this machine's cache"})
+    assert content(store.fetch(here)) == "sound!"
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_nothing_in_the_home_folder_is_open_to_everyone(tmp_path: Path, umask: int) -> None:
+    root = tmp_path / "project"
+    root.mkdir()
+    make_project(root, "embedded")
+    code = "import sys; from tests.orchestration.test_store import write_one; write_one(sys.argv[1], 1)"
+    subprocess.run([sys.executable, "-c", code, root], cwd=REPOSITORY, check=True, umask=umask)
+    home = root / ".likeness"
+    # Objects can be read by all who can enter the folder: DVC's way of protecting them.
+    rights = {path: 0o777 if path.is_dir() else 0o222 for path in (home, *home.rglob("*"))}
+    assert [path for path, asked in rights.items() if path.stat().st_mode & asked & umask] == []
 
 
 def write_one(root: Path, number: int) -> None:

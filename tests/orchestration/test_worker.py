@@ -15,7 +15,7 @@ from orchestration.catalog import Stage
 from orchestration.lineage import latest
 from orchestration.progress import Progress
 from orchestration.settings import REPOSITORY, Settings
-from orchestration.store import RemoteDown, Store
+from orchestration.store import Availability, Pushed, RemoteDown, Store, StoreError
 from tests.orchestration.conftest import make_project, stage
 from tests.orchestration.servers import free_port, running, wait_for
 
@@ -93,6 +93,27 @@ def test_a_worker_reads_by_md5_what_others_recorded(
     made_by_a_worker(settings, instance, stages, tmp_path_factory.mktemp("worker") / "root")
 
 
+def test_what_was_lost_everywhere_is_made_again_and_what_one_side_has_is_not(
+    settings: Settings, instance: dg.DagsterInstance, stages: tuple[Stage, ...]
+) -> None:
+    make(settings, instance, stages)
+    version, store = latest(instance, "faces"), Store.of(settings)
+    assert version is not None
+    (oid,) = store.listing(version.md5).values()
+    store.remove([oid], ("cache",))
+    assert make(settings, instance, stages) == []
+    store.fetch(version.md5)
+    # Behind the back of whoever notes what the remote has.
+    (Path(store.remote) / "files" / "md5" / oid[:2] / oid[2:]).unlink()
+    assert make(settings, instance, stages) == []
+    shutil.rmtree(settings.home / "cache")
+    said: list[str] = []
+    assert pipeline.run(settings, instance, stages, Progress(said.append), "embedded").made == ["faces"]
+    assert any("neither in the cache nor, undamaged, in the remote: made again" in line for line in said)
+    assert store.availability(version.md5) == Availability(here=True, remote=True)
+    assert make(settings, instance, stages) == []
+
+
 def test_a_worker_says_what_was_never_recorded(settings: Settings, instance: dg.DagsterInstance, tmp_path) -> None:
     there = worker(settings, tmp_path / "worker")
     with pytest.raises(pipeline.StageFailed, match="faces needs photos, which was never made"):
@@ -119,6 +140,26 @@ def test_objects_in_s3_can_be_listed_and_removed(settings: Settings, s3: S3) -> 
         assert store.availability(md5).remote
         store.remove({md5, *store.listing(md5).values()})
         assert s3.names() == [] and not store.availability(md5).remote
+
+
+@pytest.mark.integration
+def test_what_s3_lost_or_damaged_is_pushed_again(settings: Settings, s3: S3) -> None:
+    with s3.up():
+        store = dataclasses.replace(Store.of(settings), remote=f"s3://{BUCKET}/project")
+        (settings.data / "photos" / "other.txt").write_text("another")
+        md5 = store.keep(settings.data / "photos")
+        lost, harmed = (f"project/files/md5/{oid[:2]}/{oid[2:]}" for oid in store.listing(md5).values())
+        s3.client().delete_object(Bucket=BUCKET, Key=lost)
+        good = s3.client().get_object(Bucket=BUCKET, Key=harmed)["Body"].read()
+        s3.client().put_object(Bucket=BUCKET, Key=harmed, Body=bytes(len(good)))
+        assert not store.availability(md5).remote
+        assert store.push(check=True) == Pushed(copied=1, replaced=1)
+        assert s3.client().get_object(Bucket=BUCKET, Key=harmed)["Body"].read() == good
+        assert store.availability(md5) == Availability(here=True, remote=True)
+        s3.client().put_object(Bucket=BUCKET, Key=harmed, Body=bytes(len(good)))
+        shutil.rmtree(settings.home / "cache")
+        with pytest.raises(StoreError, match="1 of its files is damaged in the remote"):
+            store.fetch(md5)
 
 
 @pytest.mark.integration
