@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import dagster as dg
 
+from orchestration import mlflow_files
+from orchestration.mlflow_files import SQLITE
 from orchestration.pages.charts import Curve
 from orchestration.servers import database, services
 from orchestration.settings import Settings
@@ -29,7 +31,6 @@ BATCH, BATCH_SECONDS, MOST_METRICS = 200, 5.0, 1000
 PATIENCE, IMPATIENCE = 600.0, 15.0
 """Seconds to wait for MLflow before a stage fails, and after it failed."""
 MAX_PARAM = 6000
-SQLITE = "sqlite:///"
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 """MLflow's pages open on training runs; without it, on traces of language models."""
 T = TypeVar("T")
@@ -218,6 +219,8 @@ class Tracking(dg.ConfigurableResource):
 
         if "://" in self.uri and not self.uri.startswith("http"):
             _make_tables(self.uri)
+            if self.files:
+                mlflow_files.follow(self.uri, Path(self.files))
         return MlflowClient(self.uri, self.uri)
 
     @contextmanager
