@@ -1,4 +1,4 @@
-"""MLflow's files follow their project: its database names them by absolute paths, which are wrong after a move or a copy.
+"""MLflow's files follow their project: its database names them by absolute paths, which a move or a copy makes wrong.
 
 MLflow has no call that changes where an experiment, a run or a model lies, and makes every relative location absolute.
 So this module, and no other, writes these columns of its tables.
@@ -84,7 +84,10 @@ def others(uri: str, files: Path) -> list[Path]:
 def _other_roots(connection: Connection, files: Path) -> Iterator[str]:
     import sqlalchemy as sa
 
-    rows = connection.execute(sa.text("SELECT DISTINCT artifact_location FROM experiments")).scalars()
+    # An experiment may have been erased, and its registered versions live on.
+    rows = connection.execute(
+        sa.text("SELECT artifact_location FROM experiments UNION SELECT storage_location FROM model_versions")
+    ).scalars()
     found = (LOCAL_ROOT.match(location or "") for location in rows)
     for root in dict.fromkeys(match[1] for match in found if match):
         there = path_of(root)

@@ -20,6 +20,7 @@ from orchestration.definitions import build, make_workshop
 from orchestration.execution import executors
 from orchestration.instance import RUN_TAG, only_runner
 from orchestration.progress import Progress, duration
+from orchestration.promotion import production
 from orchestration.retraining.recovery import why_it_failed
 from orchestration.settings import Settings
 from orchestration.staleness import why_stale
@@ -78,7 +79,7 @@ def run(
         for number, stage in enumerate(chosen, 1):
             partition = character if stage.by_character else None
             name = title(stage.name, partition)
-            if not force and not why_stale(definitions, instance, stage.name, partition):
+            if not force and not _why_to_make(settings, definitions, instance, stage, partition):
                 require_passed(instance, stage, partition, workshop, progress)
                 outcome.fresh.append(name)
                 continue
@@ -87,6 +88,17 @@ def run(
             outcome.refused += refusals(instance, stage.name, partition)
     outcome.seconds = time.monotonic() - began
     return outcome
+
+
+def _why_to_make(
+    settings: Settings, definitions: dg.Definitions, instance: dg.DagsterInstance, stage: Stage, partition: str | None
+) -> str:
+    """Why a stage has to be made, "" where nothing changed, and what it made is still there."""
+    if why := why_stale(definitions, instance, stage.name, partition):
+        return why
+    if stage is production.STAGE and partition:
+        return production.why_unregistered_now(settings, instance, partition)
+    return ""
 
 
 def require_passed(

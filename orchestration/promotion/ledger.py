@@ -85,7 +85,8 @@ class Ledger:
         forced: bool = False,
         judged_against: str | Literal["any"] | None = "any",
     ) -> Move | None:
-        """Move `production` to this version; what was there becomes `previous`. None when it is there already.
+        """Move `production` to this version; what was there becomes `previous`. None when it is there already, unless
+        by other hands than ours: then that is recorded as a promotion.
 
         `judged_against`: the version in production that it was compared with; when another one is there by now, nothing
         moves. Raises RegistryError.
@@ -96,17 +97,19 @@ class Ledger:
             current = state.production
             if judged_against not in ("any", current):
                 raise RegistryError(
-                    f"{overtaken(self.name, state)}; version {version} was judged against "
-                    f"{judged_against or 'none'}: promote it again"
+                    f"{self.name}: version {current} came into production meanwhile, {version} was judged against "
+                    f"{judged_against or 'none'}: promote it again; {next(reversed(state.history()), '')}"
                 )
-            if version == current:
+            outside = state.moved_outside()
+            if version == current and outside is None:
                 return None
-            move = Move(PROMOTION, version, now(), who, why, current, version, against or {}, forced)
+            before = outside.before if outside and version == current else current
+            move = Move(PROMOTION, version, now(), who, why, before, version, against or {}, forced)
             changes = moved(move, version)
             if REJECTED in state.tags[version]:
                 changes.append(Change.tag(version, REJECTED, None))
-            if current:
-                changes.append(Change.alias(PREVIOUS, current))
+            if before in state.tags:
+                changes.append(Change.alias(PREVIOUS, before))
             apply(changes)
         return move
 
@@ -121,7 +124,8 @@ class Ledger:
             left, back = state.production, state.previous()
             self._require_meant(state, who, leave, asked)
             if left is None or back is None:
-                raise RegistryError(f"{self.name} has no previous version to go back to: see `likeness models`")
+                why_not = "has no previous version to go back to" if left else "has no version in production to leave"
+                raise RegistryError(f"{self.name} {why_not}: see `likeness models`")
             move = Move(ROLLBACK, left, now(), who, why, left, back, {}, False)
             tags = {**state.tags, left: {**state.tags[left], move.tag: _record(move), REJECTED: "rolled back"}}
             then = State({**state.aliases, PRODUCTION: back}, tags)

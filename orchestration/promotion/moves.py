@@ -30,6 +30,11 @@ def now() -> str:
     return datetime.now(UTC).strftime(TIME)
 
 
+def at(seconds: float) -> str:
+    """A moment, given in seconds since 1970, as records say it."""
+    return datetime.fromtimestamp(seconds, UTC).strftime(TIME)
+
+
 def seconds_since(when: str) -> float:
     """How long ago a record was written; of a time that cannot be read, for ever."""
     try:
