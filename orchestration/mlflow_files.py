@@ -26,6 +26,12 @@ COLUMNS = (
     ("model_versions", "storage_location"),
 )
 
+UNUSED_DEFAULT = (
+    "UPDATE experiments SET artifact_location = :new WHERE experiment_id = 0 AND artifact_location LIKE '%/mlruns/0' "
+    "AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.experiment_id = 0)"
+)
+"""MLflow's own experiment, in which we record nothing, lies where the first command was called."""
+
 
 class NotMovable(Exception):
     """The database names files of another place, and cannot be changed; the message says what to do."""
@@ -46,19 +52,24 @@ def follow(uri: str, files: Path) -> None:
     still there or not. One that lies elsewhere may be shared by several homes, and is changed only where the other
     place is gone and its files are here.
     """
+    _follow(uri, files, moves_with(uri, files))
+
+
+def _follow(uri: str, files: Path, owned: bool) -> None:
     import sqlalchemy as sa
     from sqlalchemy.exc import SQLAlchemyError
 
     engine = sa.create_engine(uri, poolclass=sa.NullPool)
     with engine.connect() as connection:
         stale = list(_other_roots(connection, files))
-        if not moves_with(uri, files):
+        if not owned:
             stale = [root for root in stale if _was_moved(connection, root, files)]
         if not stale:
             return
         try:
             for root in stale:
                 _replace(connection, root, files.as_uri())
+            connection.execute(sa.text(UNUSED_DEFAULT), {"new": f"{files.as_uri()}/0"})
             connection.commit()
         except SQLAlchemyError as error:
             reason = " ".join(str(getattr(error, "orig", None) or error).split())

@@ -247,12 +247,11 @@ def rollback(
 
 def when_asked() -> str:
     """When this command was given, as records say it: its imports take longer than somebody else's move."""
-    import psutil
-
+    from orchestration import BEGAN
     from orchestration.promotion import moves
 
     is_own_process = {"promote", "rollback"} & set(sys.argv[1:])
-    return moves.at(psutil.Process().create_time()) if is_own_process else moves.now()
+    return moves.at(BEGAN) if is_own_process else moves.now()
 
 
 def _notify(settings: Settings, model: str, move: Move) -> None:

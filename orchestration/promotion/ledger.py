@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from orchestration.promotion.advice import command
 from orchestration.promotion.books import Book, Change, book_of
 from orchestration.promotion.moves import (
     CANDIDATE,
@@ -37,12 +38,13 @@ if TYPE_CHECKING:
     from orchestration.settings import Settings
 
 
+MODEL = "likeness-"
 SAME_ROLLBACK, SAME_HAND = 600.0, 10.0
 """Seconds after somebody's rollback in which another's, or the same person's, is taken for the same wish."""
 
 
 def model_name(character: str) -> str:
-    return f"likeness-{character}"
+    return f"{MODEL}{character}"
 
 
 def user() -> str:
@@ -67,6 +69,10 @@ class Ledger:
     @classmethod
     def of(cls, settings: Settings, character: str) -> Ledger:
         return cls(settings.tracking_uri, model_name(character))
+
+    @property
+    def character(self) -> str:
+        return self.name.removeprefix(MODEL)
 
     @property
     def book(self) -> Book:
@@ -125,7 +131,7 @@ class Ledger:
             self._require_meant(state, who, leave, asked)
             if left is None or back is None:
                 why_not = "has no previous version to go back to" if left else "has no version in production to leave"
-                raise RegistryError(f"{self.name} {why_not}: see `likeness models`")
+                raise RegistryError(f"{self.name} {why_not}: see {command('models', self.character)}")
             move = Move(ROLLBACK, left, now(), who, why, left, back, {}, False)
             tags = {**state.tags, left: {**state.tags[left], move.tag: _record(move), REJECTED: "rolled back"}}
             then = State({**state.aliases, PRODUCTION: back}, tags)
@@ -142,7 +148,7 @@ class Ledger:
     def _require_meant(self, state: State, who: str, leave: str, asked: str) -> None:
         """Raises RegistryError where the version in production is not, or may not be, the one that is to be left."""
         current, last = state.production, next(reversed(state.moves()), None)
-        again = f"`likeness rollback --from {current}` if that one is to be left"
+        again = f"{command(f'rollback --from {current}', self.character)} if that one is to be left"
         if leave and leave != current:
             raise RegistryError(f"{overtaken(self.name, state)}, not {leave}; nothing was moved: {again}")
         if leave or not asked or last is None or state.moved_outside():
