@@ -162,7 +162,7 @@ def require_schema(settings: Settings, character: str, md5: str) -> None:
     if Schema.md5(folder) != md5:
         raise CreationError(
             f"{character}'s schema.yaml is not the one this was made for (md5 {md5}): bring that file back, "
-            f"or run `likeness run --character {character}` and create again"
+            f"or run `likeness run --character {character}` and create again (--model newest where the gate refuses it)"
         )
 
 

@@ -13,7 +13,7 @@ from orchestration.settings import Settings
 
 __all__ = ["Finding", "Level", "NotReady", "examine", "require_machine"]
 
-PATIENCE = 10.0
+PATIENCE = 20.0
 """Seconds that any check may take."""
 
 Check = Callable[[Settings], Iterable[Finding]]

@@ -18,7 +18,7 @@ from orchestration.promotion import comparison
 from orchestration.promotion.advice import command
 from orchestration.promotion.gate import Config, Verdict, judge, markdown, replaced
 from orchestration.promotion.ledger import user
-from orchestration.promotion.moves import NEWEST
+from orchestration.promotion.moves import NEWEST, State
 from orchestration.promotion.packing import LOADER, code_files, digest, log_model, pack
 from orchestration.promotion.registry import Registry
 from orchestration.promotion.scorecards import complete
@@ -114,7 +114,7 @@ def _against_production(
     """
     state = registry.ledger.state()
     current = state.production
-    if current is None or current == number:
+    if current is None or current == number or _same_content(state, current, number):
         return current, {**card, "production": None}
     md5, compared = state.tags[current].get("md5"), card.get("production") or {}
     if md5 and compared.get("md5") == md5:
@@ -128,6 +128,10 @@ def _against_production(
         return current, {**card, "production": {"version": int(current), "reason": str(error)}}
 
 
+def _same_content(state: State, one: str | None, other: str) -> bool:
+    return one is not None and state.tags[one].get("md5") == state.tags[other]["md5"]
+
+
 def _decide(
     context: dg.AssetExecutionContext,
     registry: Registry,
@@ -138,12 +142,12 @@ def _decide(
 ) -> tuple[list[str], bool]:
     """Why it may not become production, and whether it did."""
     state, refusals = registry.ledger.state(), list(verdict.refusals)
-    if current not in (None, number) and state.tags[current].get("md5") == state.tags[number].get("md5"):
-        registry.ledger.promote(number, who(context), f"the content of version {current}, of which something is gone")
-        return [], True
     if state.was_rolled_back(number):
         forcing = command(f"promote {number} --force --why REASON", registry.character)
         refusals.append(f"version {number} was rolled back: {forcing} if you are sure")
+    elif current != number and _same_content(state, current, number):
+        registry.ledger.promote(number, who(context), f"the content of version {current}, of which something is gone")
+        return [], True
     if refusals:
         return refusals, False
     registry.ledger.set_alias("candidate", number)

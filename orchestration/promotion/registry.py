@@ -118,7 +118,7 @@ class Registry:
         """The scorecard that was logged with a version. Raises RegistryError."""
         card = self._document(version, SCORECARD)
         if card is None:
-            raise RegistryError(f"{self.name} version {version} was registered without a scorecard")
+            raise RegistryError(f"{self.name} version {version} has no scorecard, or its run was erased from MLflow")
         return card
 
     def card_against(self, version: str, production: str | None) -> dict[str, Any] | None:

@@ -166,7 +166,7 @@ def test_what_is_done_by_hand_is_told_with_who_did_it(
     registered(beside(0.9, 0.8, md5="1.dir"))
     likeness("promote", "2", "--why", "sharper")
     likeness("rollback", "--why", "complaints")
-    likeness("promote", "2"), likeness("rollback")  # refused, so nobody hears of them
+    assert [likeness(*refused).exit_code for refused in (("promote", "2"), ("rollback",))] == [1, 1]
     lines = (settings.home / "notifications.log").read_text().splitlines()
     told = [(line["event"], line["title"], line["detail"][:23]) for line in map(json.loads, lines)]
     assert told == [
