@@ -10,7 +10,7 @@ PARALLEL := -n 2 --dist loadfile
 PORTRAIT := data/photos/collins/astronaut.png
 WEB := serving/web
 
-.PHONY: help setup web run serve test test-integration lint bench-render bench-orchestration bench-serve
+.PHONY: help setup own-environment web run serve test test-integration lint bench-render bench-orchestration bench-serve
 .DEFAULT_GOAL := help
 
 help:  ## What there is to make
@@ -50,7 +50,13 @@ bench-orchestration: setup  ## What Dagster, DVC, MLflow and checks cost beside 
 bench-serve: setup  ## Photos a second through HTTP, after make run; BENCH_OPTIONS=--quick for a short run
 	$(BIN)/python -m benchmarks.serve $(BENCH_OPTIONS)
 
-setup: $(VENV)/.stamp-project node_modules/.stamp web  ## .venv from requirements.lock, node_modules from package-lock.json, the page
+setup: own-environment $(VENV)/.stamp-project node_modules/.stamp web  ## .venv from requirements.lock, node_modules from package-lock.json, the page
+
+# Its programs name the folder that they were made in: moved along they do not start, copied along they run the original.
+own-environment:
+	@made=$$(sed -n 's/^command = //p' $(VENV)/pyvenv.cfg 2>/dev/null); here=$$(realpath $(VENV) 2>/dev/null); \
+	case "$$made" in ""|*" $$here") ;; *) \
+	echo "error: $(VENV) was made for another folder ($$made): rm -rf $(VENV), then make again"; exit 1;; esac
 
 web: $(WEB)/dist/index.html  ## The page for players, built
 

@@ -4,8 +4,12 @@ No component may phone home. A library reads its switch when it is imported, so 
 """
 
 import os
+import time
 
 from models.memory import keep_freed_memory
+
+BEGAN = time.time()
+"""When this process began to be ours, in seconds since 1970: of a command, before its imports."""
 
 os.environ.update(
     MLFLOW_DISABLE_TELEMETRY="true",

@@ -23,7 +23,7 @@ from orchestration.execution import executors
 from orchestration.pages.shown import code_of
 from orchestration.progress import into_log
 from orchestration.promotion import production
-from orchestration.retraining.automation import retrain
+from orchestration.retraining.automation import NOT_FRESH, NotRegistered, retrain
 from orchestration.retraining.recovery import RETRY_POLICY, only_what_can_recover
 from orchestration.tracking import Tracking
 from orchestration.workshop import EMBEDDED, Workshop, run_stage
@@ -113,7 +113,7 @@ def production_asset(gate: BaseModel, workshop: Workshop) -> dg.AssetsDefinition
         check_specs=[
             dg.AssetCheckSpec(production.GATE, asset=production.NAME, description="Good enough for production?")
         ],
-        automation_condition=retrain(workshop.settings),
+        automation_condition=retrain(workshop.settings, NOT_FRESH | NotRegistered(workshop.settings)),
         retry_policy=RETRY_POLICY,
     )
     def materialise(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -125,9 +126,23 @@ def run(
     screen.print(f"made: {', '.join(outcome.made) or nothing} in {outcome.seconds:.1f} s")
     if outcome.reused:
         screen.print(f"taken from earlier runs: {', '.join(outcome.reused)}")
-    screen.print(
-        f"artifacts: {settings.root / 'artifacts'}\nruns and lineage: likeness dagster", soft_wrap=True, highlight=False
-    )
+    screen.print(f"artifacts: {settings.root / 'artifacts'}", soft_wrap=True, highlight=False)
+    for line in _pages(settings):
+        screen.print(line, soft_wrap=True, highlight=False)
+
+
+def _pages(settings: Settings) -> Iterator[str]:
+    """Where runs and models are looked at, and what serves those pages."""
+    from orchestration.promotion.ledger import Ledger
+    from orchestration.promotion.moves import NEWEST
+    from orchestration.servers import services
+
+    ledger, page = Ledger.of(settings, settings.character), services.mlflow_page(settings)
+    newest = ledger.state().aliases.get(NEWEST)
+    model = services.model_page(page, ledger.name, newest) if newest else page
+    served = bool(services.running(settings) or settings.mlflow_server or settings.mlflow_url)
+    yield f"model and its runs in MLflow: {model}" + ("" if served else "  (once `likeness start` serves it)")
+    yield "runs and lineage in Dagster: likeness start, or likeness dagster"
 
 
 def _scorecard(settings: Settings, instance: Any) -> dict[str, Any]:

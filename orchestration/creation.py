@@ -191,12 +191,15 @@ def require_schema(settings: Settings, character: str, md5: str) -> None:
     folder = settings.characters / character
     if not folder.is_dir():
         raise CreationError(
-            f"there is no character {character} in {settings.characters}: there are {settings.character_names()}"
+            f"there is no character {character} in {settings.characters}: there are "
+            f"{', '.join(settings.character_names()) or 'none'}. Where it was removed, `likeness restore "
+            f"{character}/VERSION --out DIR` brings its folder back, as DIR/character; `likeness models --character "
+            f"{character}` lists its versions"
         )
     if Schema.md5(folder) != md5:
         raise CreationError(
             f"{character}'s schema.yaml is not the one this was made for (md5 {md5}): bring that file back, "
-            f"or run `likeness run --character {character}` and create again"
+            f"or run `likeness run --character {character}` and create again (--model newest where the gate refuses it)"
         )
 
 

@@ -21,6 +21,7 @@ from orchestration.execution import executors
 from orchestration.instance import RUN_TAG, only_runner
 from orchestration.lineage.events import REUSED
 from orchestration.progress import Progress, duration
+from orchestration.promotion import production
 from orchestration.retraining.recovery import why_it_failed
 from orchestration.run_cache import FORCE_TAG, told
 from orchestration.settings import Settings
@@ -86,12 +87,12 @@ def run(
             partition = character if stage.by_character else None
             name = title(stage.name, partition)
             if not force and not why_stale(definitions, instance, stage.name, partition):
-                lost = why_lost(instance, stage, partition, workshop)
-                if not lost:
+                gone = why_gone(settings, instance, stage, partition, workshop)
+                if not gone:
                     require_passed(instance, stage, partition, workshop, progress)
                     outcome.fresh.append(name)
                     continue
-                progress.end(f"{name}  {lost}: made again")
+                progress.end(f"{name}  {gone}: made again")
             shown = f"[{number}/{len(chosen)}] {name}"
             made = _make(settings, definitions, instance, stage, partition, progress, shown, force)
             (outcome.made if made else outcome.reused).append(name)
@@ -100,10 +101,18 @@ def run(
     return outcome
 
 
-def why_lost(instance: dg.DagsterInstance, stage: Stage, partition: str | None, workshop: Workshop) -> str:
-    """Why the newest version cannot be read any more, "" when it can: Dagster knows its md5, not whether the cache or
-    the remote still has its files.
+def why_gone(
+    settings: Settings, instance: dg.DagsterInstance, stage: Stage, partition: str | None, workshop: Workshop
+) -> str:
+    """Why the newest version is not to be had any more, "" where it is: Dagster knows its md5, not whether the cache or
+    the remote still has its files, nor whether the registry still has the model.
     """
+    if (
+        stage is production.STAGE
+        and partition
+        and (why := production.why_unregistered_now(settings, instance, partition))
+    ):
+        return why
     version = lineage.latest(instance, stage.name, partition)
     if version is None or not workshop.store.is_lost(version.md5):
         return ""

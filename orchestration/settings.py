@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -94,6 +94,13 @@ class Settings(BaseSettings):
         if urlsplit(url).password:
             raise ValueError("the URL goes into files and logs: put the password into PGPASSWORD or ~/.pgpass instead")
         return url
+
+    @field_validator("root", "home")
+    @classmethod
+    def _can_be_addressed(cls, path: Path, info: ValidationInfo) -> Path:
+        if "?" in str(path.absolute() if info.field_name == "root" else path):
+            raise ValueError(f"{path}: a question mark cannot be in the address of an SQLite file: rename the folder")
+        return path
 
     def model_post_init(self, context: object) -> None:
         root = self.root.expanduser().resolve()

@@ -17,7 +17,7 @@ from pydantic_settings import SettingsError
 from rich.console import Console
 
 from orchestration.servers import database
-from orchestration.settings import Settings
+from orchestration.settings import REPOSITORY, Settings
 from serving.configuration import Service
 
 screen = Console()
@@ -47,16 +47,17 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from orchestration.lineage.forgetting import ForgetError
     from orchestration.lineage.restoring import RestoreError
     from orchestration.lineage.targets import TargetError
+    from orchestration.mlflow_files import NotMovable
+    from orchestration.notices import BadNotifier
     from orchestration.pipeline import StageFailed, UnknownAsset
     from orchestration.promotion.comparison import NotComparable
     from orchestration.promotion.moves import RegistryError
     from orchestration.promotion.scorecards import NoScorecard
-    from orchestration.retraining.notifications import BadNotifier
     from orchestration.retraining.sensors import BadSchedule
     from orchestration.servers.database import DatabaseError
     from orchestration.servers.services import ServiceError
     from orchestration.store import StoreError
-    from orchestration.tracking import TrackingUnreachable
+    from orchestration.tracking import ExperimentDeleted, TrackingUnreachable
     from orchestration.workshop import SourceMissing
     from serving.cluster import ClusterError
     from serving.keys import KeyProblem
@@ -88,6 +89,8 @@ def expected_errors() -> tuple[type[Exception], ...]:
         ServiceError,
         StoreError,
         TrackingUnreachable,
+        ExperimentDeleted,
+        NotMovable,
         SourceMissing,
         ClusterError,
         KeyProblem,
@@ -100,6 +103,11 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
+            if another := project_of_a_copied_program():
+                fail(
+                    f"this is the program of {REPOSITORY}, in an environment that was copied to {another}: "
+                    "rm -rf .venv there and make setup; or set LIKENESS_ROOT to the project that you mean"
+                )
             command(*args, **kwargs)
         except KeyboardInterrupt:
             fail("interrupted: the same command goes on from the last finished asset or checkpoint", 130)
@@ -113,6 +121,18 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
             raise
 
     return wrapped
+
+
+def project_of_a_copied_program() -> Path | None:
+    """The project that this program was called in, where it is another's: the environment of a copied folder goes on
+    running the code of the original, on the original's data.
+    """
+    called = Path(sys.argv[0]).absolute()
+    if called.name != "likeness" or {"LIKENESS_ROOT", "PYTHONPATH"} & os.environ.keys():
+        return None
+    project = called.parent.parent.parent
+    is_another = (project / "orchestration" / "cli.py").is_file() and not project.samefile(REPOSITORY)
+    return project if is_another else None
 
 
 def wrong_setting(error: Exception) -> str:
@@ -145,16 +165,33 @@ def print_json(document: Any) -> None:
     sys.stdout.write(json.dumps(document, indent=2) + "\n")
 
 
-def get_settings(profile: str = "", character: str = "") -> Settings:
+def get_settings(profile: str = "", character: str = "", or_registered: bool = False) -> Settings:
+    """The settings with these options; the character has a folder, or with `or_registered` at least versions."""
     given: dict[str, Any] = {"profile": profile, "character": character}
     settings = Settings(**{name: value for name, value in given.items() if value})
-    names = settings.character_names()
-    if settings.character not in names:
-        fail(
-            f"there is no character {settings.character}; "
-            f"in {settings.characters} there are: {', '.join(names) or 'none'}"
-        )
+    names, name = settings.character_names(), settings.character
+    if name not in names:
+        versions = registered_versions(settings)
+        if not versions:
+            fail(f"there is no character {name}; in {settings.characters} there are: {', '.join(names) or 'none'}")
+        if not or_registered:
+            fail(
+                f"the folder {settings.characters / name} is gone, but versions {', '.join(versions)} of it are "
+                f"registered: `likeness restore {name}/{versions[-1]} --out DIR` brings it back, as DIR/character"
+            )
     return settings
+
+
+def registered_versions(settings: Settings) -> list[str]:
+    """The numbers of the character's registered versions, oldest first."""
+    from orchestration.promotion.ledger import Ledger
+    from orchestration.promotion.moves import RegistryError
+
+    try:
+        return sorted(Ledger.of(settings, settings.character).state().tags, key=int)
+    except RegistryError as error:
+        fail(str(error))
+        return []
 
 
 def get_registry(settings: Settings) -> Any:

@@ -6,6 +6,8 @@ Runs are addressed by id, never by MLflow's "active run": two steps side by side
 import fcntl
 import logging
 import math
+import shlex
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import dagster as dg
 
+from orchestration import mlflow_files
+from orchestration.mlflow_files import SQLITE
 from orchestration.pages.charts import Curve
 from orchestration.servers import database, services
 from orchestration.settings import Settings
@@ -29,7 +33,6 @@ BATCH, BATCH_SECONDS, MOST_METRICS = 200, 5.0, 1000
 PATIENCE, IMPATIENCE = 600.0, 15.0
 """Seconds to wait for MLflow before a stage fails, and after it failed."""
 MAX_PARAM = 6000
-SQLITE = "sqlite:///"
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 """MLflow's pages open on training runs; without it, on traces of language models."""
 T = TypeVar("T")
@@ -74,6 +77,10 @@ def _can_recover(error: BaseException) -> bool:
     return isinstance(error, ConnectionError | Timeout) or (
         isinstance(error, MlflowException) and error.error_code in passing
     )
+
+
+class ExperimentDeleted(Exception):
+    """Somebody deleted the experiment in MLflow; the message says how to bring it back."""
 
 
 class TrackedRun:
@@ -198,16 +205,13 @@ class Tracking(dg.ConfigurableResource):
     files: str = ""
     """Folder for files where no server keeps them."""
     page: str = ""
-    """Where people open MLflow, empty where no server runs."""
+    """Where people open MLflow, once its server runs."""
     experiment: str = EXPERIMENT
 
     @classmethod
     def of(cls, settings: Settings, experiment: str = EXPERIMENT) -> Self:
-        own, page = not settings.mlflow_server, settings.mlflow_url
-        if not page:
-            page = services.running(settings).get("mlflow", "") if own else settings.mlflow_uri
-        files = str(settings.model_files) if own else ""
-        return cls(uri=settings.tracking_uri, files=files, page=page.rstrip("/"), experiment=experiment)
+        files = "" if settings.mlflow_server else str(settings.model_files)
+        return cls(uri=settings.tracking_uri, files=files, page=services.mlflow_page(settings), experiment=experiment)
 
     def client(self) -> "MlflowClient":
         from mlflow import MlflowClient
@@ -218,6 +222,8 @@ class Tracking(dg.ConfigurableResource):
 
         if "://" in self.uri and not self.uri.startswith("http"):
             _make_tables(self.uri)
+            if self.files:
+                mlflow_files.follow(self.uri, Path(self.files))
         return MlflowClient(self.uri, self.uri)
 
     @contextmanager
@@ -240,6 +246,8 @@ class Tracking(dg.ConfigurableResource):
         from mlflow.exceptions import MlflowException
 
         if found := client.get_experiment_by_name(self.experiment):
+            if found.lifecycle_stage != "active":
+                raise ExperimentDeleted(self._how_to_restore(found.experiment_id))
             return found.experiment_id
         location = Path(self.files).as_uri() if self.files else None
         try:
@@ -249,10 +257,23 @@ class Tracking(dg.ConfigurableResource):
                 return found.experiment_id
             raise
 
+    def why_no_experiment(self) -> str:
+        """What keeps new runs from being recorded, and what to do; "" where nothing does."""
+        found = self.client().get_experiment_by_name(self.experiment)
+        return self._how_to_restore(found.experiment_id) if found and found.lifecycle_stage != "active" else ""
+
+    def _how_to_restore(self, experiment: str) -> str:
+        program = Path(sys.executable).with_name("mlflow")
+        return (
+            f"the experiment `{self.experiment}` was deleted in MLflow, with all its runs; this brings it back: "
+            f"MLFLOW_TRACKING_URI={shlex.quote(self.uri)} {shlex.quote(str(program))} "
+            f"experiments restore --experiment-id {experiment}"
+        )
+
     def url(self, experiment: str, run_id: str) -> str:
-        """The run's page, "" where no server shows it."""
+        """The run's page, "" where nothing says where pages are."""
         return f"{self.page}/#/experiments/{experiment}/runs/{run_id}" if self.page else ""
 
     def model_url(self, name: str, version: str) -> str:
-        """A registered version's page, "" where no server shows it."""
-        return f"{self.page}/#/models/{name}/versions/{version}" if self.page else ""
+        """A registered version's page, "" where nothing says where pages are."""
+        return services.model_page(self.page, name, version) if self.page else ""

@@ -12,6 +12,10 @@ class SourceDown(Exception):
     """The registry does not answer; the message says why."""
 
 
+class NothingReleased(Exception):
+    """No version is in production; the message says what to do."""
+
+
 class ReleaseBroken(Exception):
     """A release cannot be fetched or loaded; the message says why."""
 
@@ -32,8 +36,8 @@ class Release:
 class Source(Protocol):
     """Where releases come from. Both calls block, and are made in a thread. It can be pickled."""
 
-    def current(self) -> Release | None:
-        """The release in production, None where there is none yet. Raises SourceDown."""
+    def current(self) -> Release:
+        """The release in production. Raises NothingReleased or SourceDown."""
         ...
 
     def last(self) -> Release | None:

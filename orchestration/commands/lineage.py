@@ -212,7 +212,7 @@ class _Project:
 def _opened(character: str = "") -> Iterator[_Project]:
     from orchestration.instance import open_instance
 
-    settings = get_settings(character=character)
+    settings = get_settings(character=character, or_registered=True)
     with libraries_into_log(settings), open_instance(settings) as instance:
         yield _Project(settings, instance)
 

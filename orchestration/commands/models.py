@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestration.promotion.moves import OUTSIDE, ROLLBACK
 from orchestration.terminal import (
     AsJson,
     Character,
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from orchestration.promotion.gate import Verdict
+    from orchestration.promotion.moves import Move
+    from orchestration.settings import Settings
 
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason; it is recorded.")]
 
@@ -45,8 +50,10 @@ def models(
     """Every registered version of the encoder, newest first: aliases, who **promoted** it when and why, what was
     **rejected**. With VERSION, its promotions and the figures they were decided by.
     """
-    registry = get_registry(get_settings(character=character))
-    versions = registry.versions()
+    registry = get_registry(get_settings(character=character, or_registered=True))
+    state, versions = registry.ledger.state(), registry.versions()
+    if not as_json and (outside := state.moved_outside()):
+        notes().print(f"[yellow]warning:[/] {registry.name}: {outside}", soft_wrap=True, highlight=False)
     if version:
         number = int(registry.find(version).version)
         versions = [entry for entry in versions if entry["version"] == number]
@@ -89,7 +96,9 @@ FIGURES = {"recovery.visible": "R² visible", "likeness.similarity": "similarity
 def _told(move: Mapping[str, Any]) -> str:
     if not move:
         return ""
-    verb = "rolled back" if move["kind"] == "rollback" else "forced" if move["forced"] else "promoted"
+    if move["kind"] == OUTSIDE:
+        return "moved past likeness"
+    verb = "rolled back" if move["kind"] == ROLLBACK else "forced" if move["forced"] else "promoted"
     return f"{verb} {move['when'][:16].replace('T', ' ')} by {move['who']}"
 
 
@@ -106,7 +115,7 @@ def _print_version(name: str, version: Mapping[str, Any]) -> None:
     for path, value in version["figures"].items():
         screen.print(f"  {path}  {_number(value)}", highlight=False)
     for move in version["moves"]:
-        place = f"to version {move['to']}" if move["kind"] == "rollback" else f"after version {move['from'] or 'none'}"
+        place = f"to version {move['to']}" if move["kind"] == ROLLBACK else f"after version {move['from'] or 'none'}"
         screen.print(f"\n{_told(move)}, {place}: {move['why'] or 'no reason given'}", highlight=False)
         if move.get("against"):
             shown = Table()
@@ -149,15 +158,17 @@ def promote(
     from orchestration.promotion.by_hand import promote as promote_version
     from orchestration.promotion.gate import Config
 
-    settings = get_settings(profile, character)
+    settings, asked = get_settings(profile, character, or_registered=True), when_asked()
     registry, config = get_registry(settings), resolve_one(settings.profile, "production_encoder", Config)
     if compare:
         _compare(settings, registry, version)
     try:
-        outcome = promote_version(registry, version, config, why, force)
+        outcome = promote_version(registry, version, config, why, force, asked)
     except Refused as error:
         _show_verdict(error.verdict, as_json, {"version": version, "promoted": False})
-        fail(str(error) if as_json else f"{registry.name} version {version} is not promoted: see the scores above")
+        refused, _, remedy = str(error).rpartition(": ")
+        above = f"{registry.name} version {version} is not promoted, see the scores above: {remedy}"
+        fail(refused if as_json else above)
         return
     now = f"{registry.name}: version {outcome.version} is in production"
     if as_json:
@@ -165,6 +176,8 @@ def promote(
         print_json({"version": int(outcome.version), "promoted": outcome.move is not None, "record": record})
     else:
         print(now if outcome.move else f"{now} already")
+    if outcome.move:
+        _notify(settings, registry.name, outcome.move)
 
 
 def _compare(settings: Any, registry: Any, version: str) -> None:
@@ -198,23 +211,54 @@ def _show_verdict(verdict: Verdict, as_json: bool, about: Mapping[str, Any]) -> 
 
 
 @one_line_errors
-def rollback(why: Why = "", character: Character = "", as_json: AsJson = False) -> None:
+def rollback(
+    why: Why = "",
+    leave: Annotated[
+        str, typer.Option("--from", metavar="VERSION", help="The version to leave; if another is there, nothing moves.")
+    ] = "",
+    character: Character = "",
+    as_json: AsJson = False,
+) -> None:
     """Go back to the version that was in production **before**, in a second; the one left is marked as rejected and is
     not promoted again by itself.
+
+    Where somebody else moved production a moment ago nothing moves, without **--from**: two people who roll back at
+    once mean the same version.
     """
     from orchestration.promotion.ledger import Ledger, user
     from orchestration.promotion.moves import RegistryError
 
-    settings = get_settings(character=character)
+    asked = when_asked()
+    settings = get_settings(character=character, or_registered=True)
     ledger = Ledger.of(settings, settings.character)
     try:
-        move = ledger.rollback(user(), why)
+        move = ledger.rollback(user(), why, leave, asked)
     except RegistryError as error:  # here, because to know all errors that are meant for people takes seconds
         fail(str(error))
         return
     if as_json:
-        print_json({"left": int(move.before or 0), "now": int(move.after), "record": move.document()})
+        print_json({"left": int(move.before or 0), "now": int(move.after or 0), "record": move.document()})
     else:
         print(
             f"{ledger.name}: version {move.after} is in production again; version {move.before} is marked as rejected"
         )
+    _notify(settings, ledger.name, move)
+
+
+def when_asked() -> str:
+    """When this command was given, as records say it: its imports take longer than somebody else's move."""
+    from orchestration import BEGAN
+    from orchestration.promotion import moves
+
+    is_own_process = {"promote", "rollback"} & set(sys.argv[1:])
+    return moves.at(BEGAN) if is_own_process else moves.now()
+
+
+def _notify(settings: Settings, model: str, move: Move) -> None:
+    """Tell LIKENESS_NOTIFY what was done by hand, and by whom."""
+    from orchestration.notices import BadNotifier, of_move, tell
+
+    try:
+        tell(settings, of_move(settings, model, move), logging.getLogger("likeness"))
+    except BadNotifier as error:
+        notes().print(f"[yellow]nobody was told:[/] {error}", soft_wrap=True)

@@ -7,13 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from orchestration.doctor import machine, servers, stores
+from orchestration.doctor import machine, models, servers, stores
 from orchestration.doctor.finding import Finding, Level
 from orchestration.settings import Settings
 
 __all__ = ["Finding", "Level", "NotReady", "examine", "require_machine"]
 
-PATIENCE = 10.0
+PATIENCE = 20.0
 """Seconds that any check may take."""
 
 Check = Callable[[Settings], Iterable[Finding]]
@@ -32,6 +32,7 @@ CHECKS: Mapping[str, Check] = {
     "Dagster": servers.dagster,
     "services": servers.webserver,
     "MLflow": servers.mlflow,
+    "models": models.check,
     "executor": servers.executor,
 }
 
@@ -52,7 +53,7 @@ def examine(settings: Settings, checks: Mapping[str, Check] = CHECKS, patience: 
             found[name] = [Finding.bad(name, f"{type(error).__name__}: {reason}", "see the message")]
 
     # Imported here, one after the other: the clock is for what may hang.
-    for library in ("mlflow", "dvc.repo"):
+    for library in ("mlflow.pyfunc", "dvc.repo", *models.LIBRARIES):
         importlib.import_module(library)
     # Daemons: one that hangs in a library must not keep the command from ending.
     threads = {name: threading.Thread(target=run, args=item, daemon=True) for name, item in _named(checks)}

@@ -167,6 +167,8 @@ def _mlflow_server(url: str, remedy: str) -> Iterator[Finding]:
 
 
 def _mlflow_database(settings: Settings) -> Finding:
+    from orchestration import mlflow_files
+    from orchestration.mlflow_files import NotMovable
     from orchestration.tracking import Tracking
 
     file = settings.tracking_uri.removeprefix("sqlite:///")
@@ -174,11 +176,19 @@ def _mlflow_database(settings: Settings) -> Finding:
         return Finding.good("MLflow", f"{file}: the first `likeness run` makes it")
     try:
         # It compares the tables' version with its own, too.
-        Tracking.of(settings).client().search_experiments(max_results=1)
+        why_not = Tracking.of(settings).why_no_experiment()
+    except NotMovable as error:
+        return Finding.bad("MLflow", *str(error).rsplit(": ", 1))
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         remedy = f"correct LIKENESS_MLFLOW_URI, or: mlflow db upgrade {settings.tracking_uri}"
         return Finding.bad("MLflow", f"{settings.tracking_uri}: {reason}", remedy)
+    if why_not:
+        return Finding.bad("MLflow", *why_not.split(": ", 1))
+    if others := mlflow_files.others(settings.tracking_uri, settings.model_files):
+        detail = f"{settings.tracking_uri} keeps files in {others[0]}, not in this home's {settings.model_files}"
+        remedy = "a project of its own has a database of its own: LIKENESS_DATABASE, LIKENESS_MLFLOW_URI"
+        return Finding.odd("MLflow", detail, remedy)
     return Finding.good("MLflow", settings.tracking_uri)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from orchestration.catalog import SOURCES
 from orchestration.lineage.events import REUSED, Version
 from orchestration.lineage.records import Records
+from orchestration.promotion.ledger import Ledger
 from orchestration.promotion.moves import CANDIDATE, NEWEST, PREVIOUS, PRODUCTION
 from orchestration.promotion.registry import Registry, RegistryError
 from orchestration.settings import Settings
@@ -55,7 +56,7 @@ def find_version(word: str, settings: Settings, records: Records) -> Target | No
         return _of_document(path, settings)
     name, _, number = word.rpartition("/")
     if (number.isdigit() and len(number) < SHORTEST) or number in ALIASES:
-        if not name or name in settings.character_names():
+        if not name or name in settings.character_names() or Ledger.of(settings, name).state().tags:
             return _of_model(number, name or settings.character, settings)
     elif re.fullmatch(r"[0-9a-f]{6,32}(\.dir)?", word.lower()):
         return _of_md5(word.lower(), settings, records)

@@ -6,12 +6,12 @@ This module needs neither Dagster nor MLflow: importing them takes longer than a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from orchestration.promotion.moves import PRODUCTION, RegistryError, State
+from orchestration.promotion.moves import PRODUCTION, RegistryError, State, overtaken
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -41,6 +41,10 @@ class Change:
 class Book(Protocol):
     """Where aliases and tags are kept."""
 
+    def state(self) -> State:
+        """Raises RegistryError."""
+        ...
+
     def transaction(self) -> Any:
         """A context manager that gives (state, apply)."""
         ...
@@ -66,13 +70,20 @@ class DatabaseBook:
     uri: str
     name: str
 
+    def state(self) -> State:
+        with self._opened(lock=False) as (state, _):
+            return state
+
+    def transaction(self) -> AbstractContextManager[tuple[State, Apply]]:
+        return self._opened(lock=True)
+
     @contextmanager
-    def transaction(self) -> Iterator[tuple[State, Apply]]:
+    def _opened(self, lock: bool) -> Iterator[tuple[State, Apply]]:
         from sqlalchemy import text
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
-            with self._locked() as connection:
+            with self._connected(lock) as connection:
                 state = self._read(connection) if connection is not None else State({}, {})
 
                 def apply(changes: Sequence[Change]) -> None:
@@ -91,8 +102,10 @@ class DatabaseBook:
             ) from error
 
     @contextmanager
-    def _locked(self) -> Iterator[Connection | None]:
-        """A transaction that has the registered model to itself; None where MLflow has made no tables yet."""
+    def _connected(self, lock: bool) -> Iterator[Connection | None]:
+        """A transaction, with `lock` one that has the registered model to itself; None where MLflow has made no tables
+        yet.
+        """
         import sqlalchemy as sa
 
         is_sqlite = self.uri.startswith("sqlite")
@@ -104,14 +117,14 @@ class DatabaseBook:
             if is_sqlite:
                 # Its driver begins a transaction at the first change only, after we have read.
                 connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                connection.exec_driver_sql("BEGIN IMMEDIATE" if lock else "BEGIN")
             try:
                 if not sa.inspect(connection).has_table("registered_model_aliases"):
                     yield None
                 else:
-                    if not is_sqlite:
-                        lock = sa.text("SELECT name FROM registered_models WHERE name = :model FOR UPDATE")
-                        connection.execute(lock, {"model": self.name})
+                    if lock and not is_sqlite:
+                        row = sa.text("SELECT name FROM registered_models WHERE name = :model FOR UPDATE")
+                        connection.execute(row, {"model": self.name})
                     yield connection
             except BaseException:
                 connection.exec_driver_sql("ROLLBACK") if is_sqlite else connection.rollback()
@@ -173,14 +186,17 @@ class ServerBook:
     uri: str
     name: str
 
+    def state(self) -> State:
+        with self.transaction() as (state, _):
+            return state
+
     @contextmanager
     def transaction(self) -> Iterator[tuple[State, Apply]]:
         from orchestration.promotion.mlflow_rest import RestError
 
         calls = self.calls()
         try:
-            tags = calls.tags(self.name)
-            state = State(calls.aliases(self.name) if tags else {}, tags)
+            state = self._read(calls)
 
             def apply(changes: Sequence[Change]) -> None:
                 self._apply(calls, state, changes)
@@ -188,6 +204,10 @@ class ServerBook:
             yield state, apply
         except RestError as error:
             raise unreachable(self.uri, error) from error
+
+    def _read(self, calls: Calls) -> State:
+        tags = calls.tags(self.name)
+        return State(calls.aliases(self.name) if tags else {}, tags)
 
     def calls(self) -> Calls:
         from orchestration.promotion.mlflow_rest import RestClient
@@ -201,9 +221,9 @@ class ServerBook:
             if change.kind == "alias" and change.name == PRODUCTION:
                 there = calls.aliases(self.name).get(PRODUCTION)
                 if there != state.production:
-                    for record in [change for change in done if change.kind == "tag" and change.value is not None]:
+                    for record in done:  # it is the first of the changes
                         calls.delete_model_version_tag(self.name, record.version, record.name)
-                    raise RegistryError(f"{self.name}: version {there} came into production meanwhile: try again")
+                    raise RegistryError(f"{overtaken(self.name, self._read(calls))}; nothing was moved: try again")
             self._set(calls, change)
             done.append(change)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orchestration.promotion.advice import command
 from orchestration.promotion.gate import Config, Verdict, judge
 from orchestration.promotion.ledger import user
-from orchestration.promotion.moves import Move, RegistryError
+from orchestration.promotion.moves import Move, RegistryError, overtaken
 from orchestration.promotion.registry import Registry
 
 
@@ -29,24 +30,30 @@ class Outcome:
     """None: forced without figures against what was in production."""
 
 
-def promote(registry: Registry, version: str, config: Config, why: str = "", force: bool = False) -> Outcome:
+def promote(
+    registry: Registry, version: str, config: Config, why: str = "", force: bool = False, asked: str = ""
+) -> Outcome:
     """Put a version into production if the gate lets it, or with `force` and a reason whatever the gate says.
 
-    `version`: its number or an alias. Raises Refused, RegistryError.
+    `version`: its number or an alias. `asked`: when the command was given; what came into production since then is not
+    replaced by force. One that somebody set in MLflow itself gets its record. Raises Refused, RegistryError.
     """
     if force and not why.strip():
         raise RegistryError("--force needs a reason: --why TEXT; it is recorded with the promotion")
     number = str(registry.find(version).version)
     state = registry.ledger.state()
     if number == state.production:
-        return Outcome(number, None, None)
+        why = why or "set in MLflow itself, and kept"
+        return Outcome(number, registry.ledger.promote(number, user(), why), None)
+    if force and asked and state.production_at(asked) != state.production:
+        raise RegistryError(f"{overtaken(registry.name, state)}; nothing was moved: give the command again if need be")
+    forcing = command(f"promote {number} --force --why REASON", registry.character)
     if state.was_rolled_back(number) and not force:
-        raise RegistryError(
-            f"version {number} was rolled back: `likeness promote {number} --force --why REASON` if you are sure"
-        )
+        raise RegistryError(f"version {number} was rolled back: {forcing} if you are sure")
     verdict = _verdict(registry, number, config, force)
     if verdict and verdict.refusals and not force:
-        raise Refused(f"version {number} is not promoted: {'; '.join(verdict.refusals)}", verdict)
+        said = "; ".join(verdict.refusals)
+        raise Refused(f"version {number} is not promoted: {said}: {forcing} if you are sure", verdict)
     forced = force and (verdict is None or bool(verdict.refusals) or state.was_rolled_back(number))
     against = verdict.against() if verdict else {}
     move = registry.ledger.promote(
@@ -72,8 +79,10 @@ def _verdict(registry: Registry, number: str, config: Config, force: bool) -> Ve
     if force:
         return None
     if current is None:
-        raise RegistryError(f"version {number} was registered without a scorecard: `--force --why REASON` if need be")
+        forcing = command(f"promote {number} --force --why REASON", registry.character)
+        raise RegistryError(f"version {number} has no scorecard, or its run was erased from MLflow: {forcing}")
+    compare = command(f"promote {number} --compare", registry.character)
     raise RegistryError(
         f"version {number} was never compared with version {current}, which is in production now: "
-        f"`likeness promote {number} --compare` does it, on the people of the last scorecard"
+        f"{compare} does it, on the people of the last scorecard"
     )

@@ -2,8 +2,8 @@
 
 `production` changes by promotion and rollback alone, and each leaves a record, a tag on the version that was promoted
 or left: who, when, why, where from, and against which figures. In a database a whole move is one transaction. MLflow's
-server has none: there the record comes first and `production` moves by one call, so that what a killed process left
-half done can be told from the records, which are followed rather than the alias `previous`.
+server has none: there the record comes first, marked as pending, and `production` moves by one call, so that what a
+killed process left half done can be told from the records, which are followed rather than the alias `previous`.
 
 This module needs neither Dagster nor MLflow: importing them takes longer than a rollback may.
 """
@@ -14,9 +14,10 @@ import getpass
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from orchestration.promotion.advice import command
 from orchestration.promotion.books import Book, Change, book_of
 from orchestration.promotion.moves import (
     CANDIDATE,
@@ -29,14 +30,21 @@ from orchestration.promotion.moves import (
     RegistryError,
     State,
     now,
+    overtaken,
+    seconds_since,
 )
 
 if TYPE_CHECKING:
     from orchestration.settings import Settings
 
 
+MODEL = "likeness-"
+SAME_ROLLBACK, SAME_HAND = 600.0, 10.0
+"""Seconds after somebody's rollback in which another's, or the same person's, is taken for the same wish."""
+
+
 def model_name(character: str) -> str:
-    return f"likeness-{character}"
+    return f"{MODEL}{character}"
 
 
 def user() -> str:
@@ -63,13 +71,16 @@ class Ledger:
         return cls(settings.tracking_uri, model_name(character))
 
     @property
+    def character(self) -> str:
+        return self.name.removeprefix(MODEL)
+
+    @property
     def book(self) -> Book:
         return book_of(self.uri, self.name)
 
     def state(self) -> State:
         """Raises RegistryError when the registry cannot be reached."""
-        with self.book.transaction() as (state, _):
-            return state
+        return self.book.state()
 
     def promote(
         self,
@@ -80,7 +91,8 @@ class Ledger:
         forced: bool = False,
         judged_against: str | Literal["any"] | None = "any",
     ) -> Move | None:
-        """Move `production` to this version; what was there becomes `previous`. None when it is there already.
+        """Move `production` to this version; what was there becomes `previous`. None when it is there already, unless
+        by other hands than ours: then that is recorded as a promotion.
 
         `judged_against`: the version in production that it was compared with; when another one is there by now, nothing
         moves. Raises RegistryError.
@@ -92,35 +104,39 @@ class Ledger:
             if judged_against not in ("any", current):
                 raise RegistryError(
                     f"{self.name}: version {current} came into production meanwhile, {version} was judged against "
-                    f"{judged_against or 'none'}: promote it again"
+                    f"{judged_against or 'none'}: promote it again; {next(reversed(state.history()), '')}"
                 )
-            if version == current:
+            outside = state.moved_outside()
+            if version == current and outside is None:
                 return None
-            move = Move(PROMOTION, version, now(), who, why, current, version, against or {}, forced)
-            changes = [Change.tag(version, move.tag, json.dumps(move.document()))]
+            before = outside.before if outside and version == current else current
+            move = Move(PROMOTION, version, now(), who, why, before, version, against or {}, forced)
+            changes = moved(move, version)
             if REJECTED in state.tags[version]:
                 changes.append(Change.tag(version, REJECTED, None))
-            if current:
-                changes.append(Change.alias(PREVIOUS, current))
-            apply([*changes, Change.alias(PRODUCTION, version)])
+            if before in state.tags:
+                changes.append(Change.alias(PREVIOUS, before))
+            apply(changes)
         return move
 
-    def rollback(self, who: str, why: str = "") -> Move:
+    def rollback(self, who: str, why: str = "", leave: str = "", asked: str = "") -> Move:
         """Bring back the version that was in production before, and mark the one that is left as rejected.
 
-        Raises RegistryError when there is none to go back to.
+        `leave`: the version that must be in production, or nothing moves. Without it `asked`, when the command was
+        given, tells which one was meant: two people who roll back at once mean the same version. Raises RegistryError,
+        also when there is none to go back to.
         """
         with self.book.transaction() as (state, apply):
             left, back = state.production, state.previous()
+            self._require_meant(state, who, leave, asked)
             if left is None or back is None:
-                raise RegistryError(f"{self.name} has no previous version to go back to: see `likeness models`")
+                why_not = "has no previous version to go back to" if left else "has no version in production to leave"
+                raise RegistryError(f"{self.name} {why_not}: see {command('models', self.character)}")
             move = Move(ROLLBACK, left, now(), who, why, left, back, {}, False)
-            record = json.dumps(move.document())
-            tags = {**state.tags, left: {**state.tags[left], move.tag: record, REJECTED: "rolled back"}}
+            tags = {**state.tags, left: {**state.tags[left], move.tag: _record(move), REJECTED: "rolled back"}}
             then = State({**state.aliases, PRODUCTION: back}, tags)
             changes = [
-                Change.tag(left, move.tag, record),
-                Change.alias(PRODUCTION, back),
+                *moved(move, back),
                 Change.tag(left, REJECTED, "rolled back"),
                 Change.alias(PREVIOUS, then.previous()),
             ]
@@ -129,7 +145,33 @@ class Ledger:
             apply(changes)
         return move
 
+    def _require_meant(self, state: State, who: str, leave: str, asked: str) -> None:
+        """Raises RegistryError where the version in production is not, or may not be, the one that is to be left."""
+        current, last = state.production, next(reversed(state.moves()), None)
+        again = f"{command(f'rollback --from {current}', self.character)} if that one is to be left"
+        if leave and leave != current:
+            raise RegistryError(f"{overtaken(self.name, state)}, not {leave}; nothing was moved: {again}")
+        if leave or not asked or last is None or state.moved_outside():
+            return
+        patience = SAME_HAND if last.who == who else SAME_ROLLBACK
+        at_once = last.kind == ROLLBACK and seconds_since(last.when) < patience
+        if at_once or state.production_at(asked) != current:
+            raise RegistryError(f"{overtaken(self.name, state)}; nothing was moved: {again}")
+
     def set_alias(self, alias: str, version: str) -> None:
         """Raises RegistryError."""
         with self.book.transaction() as (_, apply):
             apply([Change.alias(alias, version)])
+
+
+def moved(move: Move, to: str) -> list[Change]:
+    """The record of a move around the move itself."""
+    return [
+        Change.tag(move.version, move.tag, _record(replace(move, pending=True))),
+        Change.alias(PRODUCTION, to),
+        Change.tag(move.version, move.tag, _record(move)),
+    ]
+
+
+def _record(move: Move) -> str:
+    return json.dumps(move.document())

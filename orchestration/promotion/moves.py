@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 CANDIDATE, PRODUCTION, PREVIOUS, NEWEST = "candidate", "production", "previous", "newest"
 REJECTED = "rejected"
 """Tag of a version that was rolled back: it is not promoted again by itself."""
-PROMOTION, ROLLBACK = "promotion", "rollback"
+PROMOTION, ROLLBACK, OUTSIDE = "promotion", "rollback", "outside"
 
 
 class RegistryError(Exception):
@@ -22,27 +22,46 @@ class UnknownVersion(RegistryError):
     """The registry answers, and has no such version or alias."""
 
 
+TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+"""UTC to the microsecond: two moves never bear the same time."""
+
+
 def now() -> str:
-    """UTC to the microsecond: two moves never bear the same time."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.now(UTC).strftime(TIME)
+
+
+def at(seconds: float) -> str:
+    """A moment, given in seconds since 1970, as records say it."""
+    return datetime.fromtimestamp(seconds, UTC).strftime(TIME)
+
+
+def seconds_since(when: str) -> float:
+    """How long ago a record was written; of a time that cannot be read, for ever."""
+    try:
+        return (datetime.now(UTC) - datetime.strptime(when, TIME).replace(tzinfo=UTC)).total_seconds()
+    except ValueError:
+        return float("inf")
 
 
 @dataclass(frozen=True)
 class Move:
-    """One promotion or rollback, as its record says."""
+    """One promotion or rollback, as its record says, or what was done without us, in MLflow itself."""
 
-    kind: Literal["promotion", "rollback"]
+    kind: Literal["promotion", "rollback", "outside"]
     version: str
     """The version that was promoted, or left."""
     when: str
+    """Empty where nobody noted it."""
     who: str
     why: str
     before: str | None
     """In production until then."""
-    after: str
+    after: str | None
     against: Mapping[str, Any]
     """Figures by score: candidate, production, difference, …"""
     forced: bool
+    pending: bool = False
+    """Written down, and perhaps not done: a server moves an alias by a call of its own."""
 
     @classmethod
     def read(cls, version: str, tag: str, content: str) -> Move | None:
@@ -60,17 +79,34 @@ class Move:
         return cls(
             PROMOTION if kind == PROMOTION else ROLLBACK, version, record.get("when", when), record.get("who", ""),
             record.get("why", ""), before, after, record.get("against") or {}, bool(record.get("forced")),
+            bool(record.get("pending")),
         )  # fmt: skip
+
+    @classmethod
+    def outside(cls, last: Move | None, after: str | None) -> Move:
+        """What must have happened after the last move that we know, for `production` to be where it is."""
+        why = f"in MLflow itself, some time after {last}" if last else "in MLflow itself"
+        before = last.after if last else None
+        return cls(OUTSIDE, after or before or "", "", "", why, before, after, {}, False)
 
     def document(self) -> dict[str, Any]:
         """The record, as the tag holds it."""
-        place = {"from": self.before} if self.kind == PROMOTION else {"to": self.after}
+        place = {"to": self.after} if self.kind == ROLLBACK else {"from": self.before}
         base = {"who": self.who, "when": self.when, "why": self.why, **place}
+        base |= {"pending": True} if self.pending else {}
         return base if self.kind == ROLLBACK else {**base, "against": dict(self.against), "forced": self.forced}
 
     @property
     def tag(self) -> str:
         return f"{self.kind}.{self.when}"
+
+    def __str__(self) -> str:
+        if self.kind == OUTSIDE:
+            done = f"was set to version {self.after}" if self.after else "was taken away"
+            return f"production {done} {self.why}"
+        verb = f"rolled back from version {self.version} to {self.after}"
+        verb = f"promoted version {self.version}" if self.kind == PROMOTION else verb
+        return f"{self.who} {verb} on {self.when[:19].replace('T', ' ')} UTC" + (f" ({self.why})" if self.why else "")
 
 
 @dataclass(frozen=True)
@@ -84,24 +120,40 @@ class State:
     def production(self) -> str | None:
         return self.aliases.get(PRODUCTION)
 
-    def moves(self) -> list[Move]:
-        """Every move that came to its end, oldest first.
-
-        One that began at what was in production and did not arrive was killed before it moved anything.
-        """
-        found = [
+    def history(self) -> list[Move]:
+        """Every move that came to its end, oldest first, and between them those that somebody made without us."""
+        recorded = [
             move
             for version, tags in self.tags.items()
             for tag, content in tags.items()
             if (move := Move.read(version, tag, content))
         ]
-        finished, current = [], self.production
-        for move in sorted(found, key=lambda move: move.when, reverse=True):
-            if move.after != current and move.before == current:
-                continue
-            finished.append(move)
-            current = move.before
-        return finished[::-1]
+        found, current, newest = [], self.production, True
+        for move in sorted(recorded, key=lambda move: move.when, reverse=True):
+            if move.pending and move.after != current:
+                continue  # killed before it moved anything
+            # A version that was deleted took its records along: what is missing between two others says nothing.
+            if move.after != current and (newest or {current, move.after} <= set(self.tags)):
+                found.append(Move.outside(move, current))
+            found.append(move)
+            current, newest = move.before, False
+        if newest and current:
+            found.append(Move.outside(None, current))
+        return found[::-1]
+
+    def moves(self) -> list[Move]:
+        """Those of which there is a record, oldest first."""
+        return [move for move in self.history() if move.kind != OUTSIDE]
+
+    def moved_outside(self) -> Move | None:
+        """How `production` came to be where it is, if that was not by a promotion or a rollback."""
+        last = next(reversed(self.history()), None)
+        return last if last and last.kind == OUTSIDE else None
+
+    def production_at(self, when: str) -> str | None:
+        """What was in production at that time, by the records."""
+        later = [move for move in self.moves() if move.when > when]
+        return later[0].before if later else self.production
 
     def is_rejected(self, version: str) -> bool:
         """Whether its last move was a rollback away from it."""
@@ -116,17 +168,31 @@ class State:
     def previous(self) -> str | None:
         """The version that a rollback goes to: in production before this one, and not rejected."""
         stack: list[str] = []
-        for move in self.moves():
-            if move.kind == PROMOTION:
-                stack += [move.before] if move.before and stack[-1:] != [move.before] else []
-                stack.append(move.version)
-            else:
+        for move in self.history():
+            if move.kind == ROLLBACK:
                 while stack and stack[-1] != move.after:
                     stack.pop()
-                stack = stack or [move.after]
-        if stack[-1:] != [self.production]:  # moved by other hands than ours: the alias is all there is
-            stack = [self.aliases.get(PREVIOUS, ""), self.production or ""]
-        for version in reversed(stack[:-1]):
+                stack = stack or [move.after or ""]
+            else:
+                stack += [move.before] if move.before and stack[-1:] != [move.before] else []
+                stack += [move.after] if move.after else []
+        alias = self.aliases.get(PREVIOUS)
+        if (outside := self.moved_outside()) and alias not in (None, self.production, self._own_previous(outside)):
+            stack = [alias, self.production or ""]  # whoever moved the one moved the other, too
+        for version in reversed(stack[:-1] if self.production else stack):
             if version in self.tags and version != self.production and not self.is_rejected(version):
                 return version
         return None
+
+    def _own_previous(self, outside: Move) -> str | None:
+        """What `previous` was before other hands than ours moved `production`."""
+        if outside.before is None:
+            return None
+        return replace(self, aliases={**self.aliases, PRODUCTION: outside.before}).previous()
+
+
+def overtaken(name: str, state: State) -> str:
+    """Which version is in production, and who brought it there."""
+    last = next(reversed(state.history()), None)
+    now = f"{name}: version {state.production} is" if state.production else f"{name}: nothing is"
+    return f"{now} in production" + (f" by now, {last}" if last else "")

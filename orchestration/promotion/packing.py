@@ -42,6 +42,14 @@ PIP_REQUIREMENTS = (
 )
 
 
+def requirements() -> list[str]:
+    """The versions that are installed, as an index anywhere has them: without local labels such as torch's `+cpu`."""
+    from packaging.version import Version
+
+    versions = {library: Version(importlib.metadata.version(library)).public for library in PIP_REQUIREMENTS}
+    return [f"{library}=={version}" for library, version in versions.items()]
+
+
 def code_files(code: Path = CODE) -> dict[str, Path]:
     """The files of a registered model's package, by their name in it."""
     files = {
@@ -118,7 +126,7 @@ def log_model(tracking: Tracking, run_id: str, folder: Path, name: str) -> str:
             python_model=str(folder / "loader.py"),
             code_paths=[str(package)],
             artifacts={"model": str(folder / "model")},
-            pip_requirements=[f"{library}=={importlib.metadata.version(library)}" for library in PIP_REQUIREMENTS],
+            pip_requirements=requirements(),
             signature=ModelSignature(inputs=Schema([ColSpec(DataType.binary, "photo")])),
             registered_model_name=name,
         )

@@ -15,12 +15,14 @@ from orchestration.catalog import Stage
 from orchestration.pages import shown
 from orchestration.progress import Progress
 from orchestration.promotion import comparison
+from orchestration.promotion.advice import command
 from orchestration.promotion.gate import Config, Verdict, judge, markdown, replaced
 from orchestration.promotion.ledger import user
-from orchestration.promotion.moves import NEWEST
+from orchestration.promotion.moves import NEWEST, State
 from orchestration.promotion.packing import LOADER, code_files, digest, log_model, pack
 from orchestration.promotion.registry import Registry
 from orchestration.promotion.scorecards import complete
+from orchestration.settings import Settings
 from orchestration.store import RemoteDown, StoreError
 from orchestration.tracking import Tracking
 from orchestration.workshop import (
@@ -112,7 +114,7 @@ def _against_production(
     """
     state = registry.ledger.state()
     current = state.production
-    if current is None or current == number:
+    if current is None or current == number or _same_content(state, current, number):
         return current, {**card, "production": None}
     md5, compared = state.tags[current].get("md5"), card.get("production") or {}
     if md5 and compared.get("md5") == md5:
@@ -126,6 +128,10 @@ def _against_production(
         return current, {**card, "production": {"version": int(current), "reason": str(error)}}
 
 
+def _same_content(state: State, one: str | None, other: str) -> bool:
+    return one is not None and state.tags[one].get("md5") == state.tags[other]["md5"]
+
+
 def _decide(
     context: dg.AssetExecutionContext,
     registry: Registry,
@@ -135,11 +141,13 @@ def _decide(
     verdict: Verdict,
 ) -> tuple[list[str], bool]:
     """Why it may not become production, and whether it did."""
-    refusals = list(verdict.refusals)
-    if registry.ledger.state().was_rolled_back(number):
-        refusals.append(
-            f"version {number} was rolled back: `likeness promote {number} --force --why REASON` if you are sure"
-        )
+    state, refusals = registry.ledger.state(), list(verdict.refusals)
+    if state.was_rolled_back(number):
+        forcing = command(f"promote {number} --force --why REASON", registry.character)
+        refusals.append(f"version {number} was rolled back: {forcing} if you are sure")
+    elif current != number and _same_content(state, current, number):
+        registry.ledger.promote(number, who(context), f"the content of version {current}, of which something is gone")
+        return [], True
     if refusals:
         return refusals, False
     registry.ledger.set_alias("candidate", number)
@@ -159,6 +167,18 @@ def who(context: dg.AssetExecutionContext) -> str:
     return user() if tags.get("likeness/run") else tags.get("user") or f"dagster run {context.run_id[:8]}"
 
 
+def why_unregistered(registry: Registry, md5: str) -> str:
+    """Why the registry has no whole version of this content, "" where it has one. Raises RegistryError."""
+    version = registry.with_md5(md5)
+    return registry.lost(version) if version else f"no version of {registry.name} has it any more"
+
+
+def why_unregistered_now(settings: Settings, instance: dg.DagsterInstance, character: str) -> str:
+    """The same of what the asset made last: Dagster does not know what is deleted in MLflow. Raises RegistryError."""
+    made = lineage.latest(instance, NAME, character)
+    return why_unregistered(Registry(Tracking.of(settings), character), made.md5) if made else ""
+
+
 def _registered(
     context: dg.AssetExecutionContext,
     registry: Registry,
@@ -168,7 +188,7 @@ def _registered(
     scorecard: Mapping[str, Any],
 ) -> str:
     """The version that has this content: an older one where it was registered before, else a new one."""
-    if known := registry.with_md5(md5):
+    if not why_unregistered(registry, md5) and (known := registry.with_md5(md5)):
         number = str(known.version)
         registry.log_card(number, scorecard)
         registry.note_scored(known, inputs)

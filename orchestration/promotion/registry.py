@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from orchestration.mlflow_files import path_of
+from orchestration.promotion import advice
 from orchestration.promotion.books import unreachable
 from orchestration.promotion.gate import find_score
 from orchestration.promotion.ledger import Ledger, model_name
@@ -63,7 +65,7 @@ class Registry:
                 "aliases": sorted(alias for alias, target in state.aliases.items() if target == number),
                 "run": version.run_id,
                 "rejected": state.is_rejected(number),
-                "moves": [{"kind": move.kind, **move.document()} for move in state.moves() if move.version == number],
+                "moves": [{"kind": move.kind, **move.document()} for move in state.history() if move.version == number],
                 "tags": dict(version.tags),
             }
         return [found[number] for number in sorted(found, reverse=True)]
@@ -91,20 +93,34 @@ class Registry:
         except MlflowException as error:
             if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 raise unreachable(self.tracking.uri, error) from error
-            raise UnknownVersion(
-                f"{self.name} has no version {version}: run `likeness run`, or pick one that `likeness models` shows"
-            ) from error
+            raise UnknownVersion(advice.missing(self, version)) from error
 
     def with_md5(self, md5: str) -> ModelVersion | None:
         """The version with exactly this content, if it was registered before."""
         found = self._search(f"name='{self.name}' and tags.md5 = '{md5}'")
         return max(found, key=lambda version: int(version.version), default=None)
 
+    def lost(self, version: ModelVersion) -> str:
+        """What of a registered version is gone, "" where it is whole: its run, or its files in this home."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.get_run(str(version.run_id))
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise unreachable(self.tracking.uri, error) from error
+            return f"the run of version {version.version} was erased from MLflow"
+        folder = path_of(self.client.get_model_version_download_uri(self.name, str(version.version)))
+        here = folder and self.tracking.files and folder.is_relative_to(self.tracking.files)
+        if folder and here and not (folder / "MLmodel").is_file():
+            return f"the files of version {version.version} are gone from {folder}"
+        return ""
+
     def scorecard(self, version: str) -> dict[str, Any]:
         """The scorecard that was logged with a version. Raises RegistryError."""
         card = self._document(version, SCORECARD)
         if card is None:
-            raise RegistryError(f"{self.name} version {version} was registered without a scorecard")
+            raise RegistryError(f"{self.name} version {version} has no scorecard, or its run was erased from MLflow")
         return card
 
     def card_against(self, version: str, production: str | None) -> dict[str, Any] | None:
@@ -159,8 +175,14 @@ class Registry:
         found = self.find(version)
         mlflow.set_tracking_uri(self.tracking.uri)
         mlflow.set_registry_uri(self.tracking.uri)
-        model = mlflow.pyfunc.load_model(f"models:/{self.name}/{found.version}")
-        return model.unwrap_python_model(), found
+        try:
+            model = mlflow.pyfunc.load_model(f"models:/{self.name}/{found.version}")
+            return model.unwrap_python_model(), found
+        except Exception as error:  # the files are MLflow's, the code is the version's own
+            number = str(found.version)
+            reason = self.lost(found) or f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            remedy = advice.broken(self, number)
+            raise RegistryError(f"{self.name} version {number} cannot be loaded ({reason}): {remedy}") from error
 
 
 def provenance(version: ModelVersion) -> Mapping[str, Any]:

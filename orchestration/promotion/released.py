@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import uuid
 from dataclasses import asdict, dataclass
@@ -13,8 +14,9 @@ from orchestration.promotion.ledger import impatient
 from orchestration.promotion.moves import PRODUCTION, RegistryError, UnknownVersion
 from orchestration.promotion.registry import Registry, provenance
 from orchestration.store import replace_folder
-from serving.releases import Release, ReleaseBroken, SourceDown
+from serving.releases import NothingReleased, Release, ReleaseBroken, SourceDown
 
+log = logging.getLogger("likeness.serving")
 KEPT = 3
 """Fetched versions: the one in production, and those that a rollback may bring back."""
 
@@ -27,13 +29,13 @@ class Released:
     folder: Path
     alias: str = PRODUCTION
 
-    def current(self) -> Release | None:
-        """Raises SourceDown."""
+    def current(self) -> Release:
+        """Raises NothingReleased, SourceDown."""
         impatient()
         try:
             version = self.registry.find(self.alias)
-        except UnknownVersion:
-            return None
+        except UnknownVersion as error:
+            raise NothingReleased(str(error)) from error
         except RegistryError as error:
             raise SourceDown(str(error)) from error
         return Release(self.registry.name, int(version.version), provenance(version))
@@ -48,6 +50,7 @@ class Released:
     def fetch(self, release: Release) -> Path:
         """Raises ReleaseBroken."""
         impatient()
+        self._warn_of_other_hands(release)
         place = self._place(release)
         if not place.is_dir():
             self._download(release, place)
@@ -63,6 +66,16 @@ class Released:
     def _place(self, release: Release) -> Path:
         # With the run: another registry may have a version of the same number.
         return self.folder / f"{release.model}-{release.version}-{str(release.origin['run'])[:12]}"
+
+    def _warn_of_other_hands(self, release: Release) -> None:
+        """Who answers is asked of MLflow; who decided it, of the records."""
+        try:
+            outside = self.registry.ledger.state().moved_outside()
+        except RegistryError as error:
+            log.warning("the registry is down: %s", error)
+            return
+        if outside and self.alias == PRODUCTION and outside.after == str(release.version):
+            log.warning("%s answers past gate and records: %s", release, outside)
 
     def _download(self, release: Release, place: Path) -> None:
         """Beside its place, then renamed."""

@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 
 from orchestration import lineage
-from orchestration.promotion.moves import PRODUCTION
+from orchestration.promotion.moves import PRODUCTION, RegistryError
 from orchestration.promotion.registry import Registry
 from orchestration.store import Store
 from orchestration.tracking import Tracking
@@ -51,7 +51,8 @@ def compare(instance: dg.DagsterInstance, store: Store, tracking: Tracking, char
 
     Where both were scored in one run, `production.differences` has candidate less production with intervals. Where the
     scorecard was made against no version, or against one that is not in production any more, production's figures are
-    those of its own evaluation and `production.note` says so. Raises NoScorecard, RegistryError.
+    those of its own evaluation, if they are still there, and `production.note` says so. Raises NoScorecard,
+    RegistryError.
     """
     version = lineage.latest(instance, "scorecard", character)
     if version is None:
@@ -66,8 +67,11 @@ def compare(instance: dg.DagsterInstance, store: Store, tracking: Tracking, char
     compared = candidate.get(PRODUCTION) or {}
     if compared and compared.get("md5") == md5:
         return {**candidate, PRODUCTION: {**compared, "version": int(current)}}
-    own = {name: section for name, section in registry.scorecard(current).items() if name != PRODUCTION}
-    note = f"figures of version {current}'s own evaluation: it was not in production when this scorecard was made"
+    try:
+        own = {name: section for name, section in registry.scorecard(current).items() if name != PRODUCTION}
+        note = f"figures of version {current}'s own evaluation: it was not in production when this scorecard was made"
+    except RegistryError as error:
+        own, note = {}, str(error)
     return {**candidate, PRODUCTION: {**own, "md5": md5, "version": int(current), "note": note}}
 
 

@@ -65,6 +65,34 @@ class NotFresh(_Condition):
         return lambda partition: bool(look.why(context.key, partition))
 
 
+@dataclass(frozen=True)
+class NotRegistered(_Condition):
+    """The registry has no whole version of what was made last: it was deleted in MLflow, or its files are gone."""
+
+    settings: Settings
+
+    __hash__ = AutomationCondition.__hash__
+
+    @property
+    def description(self) -> str:
+        return "The registry does not have what was made last"
+
+    def question(self, context: dg.AutomationContext) -> Callable[[str | None], bool]:
+        from orchestration.promotion.moves import RegistryError
+        from orchestration.promotion.production import why_unregistered_now
+
+        instance = context.asset_graph_view.instance
+
+        def lacks(partition: str | None) -> bool:
+            try:
+                return bool(partition and why_unregistered_now(self.settings, instance, partition))
+            except RegistryError as error:  # nobody can tell before it answers, and the other assets can be judged
+                context.log.warning(str(error))
+                return False
+
+        return lacks
+
+
 class UpstreamNotFresh(_Condition):
     """Any ancestor, not only a parent, has yet to be made: what follows from it would be made twice."""
 
@@ -159,13 +187,13 @@ def worth_another_try(settings: Settings) -> AutomationCondition:
     )
 
 
-def retrain(settings: Settings) -> AutomationCondition:
+def retrain(settings: Settings, why: AutomationCondition = NOT_FRESH) -> AutomationCondition:
     """Make what is not fresh, parents first, once; again after a failure only when there is a reason to.
 
     An asset whose sources were never looked at is left alone: automation takes over what was made once.
     """
     return (
-        NOT_FRESH
+        why
         & ~AutomationCondition.any_deps_missing()
         & ~AutomationCondition.any_deps_in_progress()
         & ~AutomationCondition.in_progress()

@@ -1,185 +1,41 @@
-"""Who hears of what happens when nobody is looking: failed runs, promoted and refused encoders.
-
-LIKENESS_NOTIFY names the notifiers, several by commas:
-
-    log                                   a line of JSON in <home>/notifications.log (the default)
-    https://hooks.example/T0/B0           JSON by POST; `text` is what Slack, Mattermost and Teams show
-    smtp://user@mail.example:587/?to=a@example&to=b@example
-                                          mail; the password is LIKENESS_SMTP_PASSWORD; smtps:// for TLS from the start
-    command:tell-us --urgent              JSON on its standard input
-    studio.alerts:Pager                   a class of your own, made without arguments, with send(notice)
-"""
+"""Sensors that tell LIKENESS_NOTIFY (orchestration/notices.py) what happens when nobody is looking."""
 
 from __future__ import annotations
 
-import importlib
 import json
-import logging
-import os
-import shlex
-import smtplib
-import ssl
-import subprocess
 import time
-import urllib.request
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from email.message import EmailMessage
-from pathlib import Path
-from typing import Any, Protocol
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Any
 
 import dagster as dg
 from dagster._core.storage.tags import WILL_RETRY_TAG
 
 from orchestration.instance import RUN_TAG
+from orchestration.notices import (
+    FAILED,
+    MOVED,
+    PROMOTED,
+    REFUSED,
+    BadNotifier,
+    Notice,
+    notifiers,
+    tell,
+)
 from orchestration.promotion import production
+from orchestration.promotion.ledger import Ledger
+from orchestration.promotion.moves import RegistryError
 from orchestration.retraining.recovery import why_it_failed
 from orchestration.settings import Settings
 
-FAILED, PROMOTED, REFUSED = "run_failed", "promoted", "refused"
-PATIENCE = 10.0  # seconds that a server or a command may take
+__all__ = ["BadNotifier", "Notice", "sensors", "tell"]
+
 NOTED_WITHIN = 10.0  # seconds
 
 
-class BadNotifier(ValueError):
-    """LIKENESS_NOTIFY names a notifier that does not exist."""
-
-
-@dataclass(frozen=True)
-class Notice:
-    """What happened."""
-
-    event: str
-    """run_failed, promoted or refused."""
-    title: str
-    detail: str = ""
-    assets: tuple[str, ...] = ()
-    character: str = ""
-    run_id: str = ""
-    url: str = ""
-    """The run's page, where LIKENESS_DAGSTER_URL says where pages are."""
-
-    @property
-    def text(self) -> str:
-        """The whole notice as a person reads it."""
-        return "\n".join(filter(None, (self.title, self.detail, self.url)))
-
-    def as_json(self) -> str:
-        return json.dumps({"text": self.text, **asdict(self), "time": datetime.now(UTC).isoformat(timespec="seconds")})
-
-
-class Notifier(Protocol):
-    """Tells somebody. What it raises is logged, and disturbs nothing."""
-
-    def send(self, notice: Notice) -> None: ...
-
-
-@dataclass(frozen=True)
-class LogFile:
-    path: Path
-
-    def send(self, notice: Notice) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a") as file:
-            file.write(notice.as_json() + "\n")
-
-
-@dataclass(frozen=True)
-class Webhook:
-    url: str
-
-    def send(self, notice: Notice) -> None:
-        body, headers = notice.as_json().encode(), {"Content-Type": "application/json"}
-        with urllib.request.urlopen(urllib.request.Request(self.url, body, headers), timeout=PATIENCE):
-            pass
-
-
-@dataclass(frozen=True)
-class Mail:
-    url: str
-
-    def send(self, notice: Notice) -> None:
-        parts = urlsplit(self.url)
-        query = parse_qs(parts.query)
-        sender = query.get("from", [unquote(parts.username or "likeness")])[0]
-        message = EmailMessage()
-        message["Subject"] = notice.title
-        message["From"] = sender if "@" in sender else f"{sender}@{parts.hostname}"
-        message["To"] = ", ".join(query["to"])
-        message.set_content(notice.text)
-        password = os.environ.get("LIKENESS_SMTP_PASSWORD") or unquote(parts.password or "")
-        where: dict[str, Any] = {"host": parts.hostname or "localhost", "port": parts.port or 0, "timeout": PATIENCE}
-        trusted = ssl.create_default_context()
-        tls = parts.scheme == "smtps"
-        with smtplib.SMTP_SSL(**where, context=trusted) if tls else smtplib.SMTP(**where) as server:
-            server.ehlo()
-            if not tls and server.has_extn("starttls"):
-                server.starttls(context=trusted)
-            if password:
-                server.login(unquote(parts.username or ""), password)
-            server.send_message(message)
-
-
-@dataclass(frozen=True)
-class Command:
-    words: tuple[str, ...]
-
-    def send(self, notice: Notice) -> None:
-        subprocess.run(self.words, input=notice.as_json(), text=True, timeout=PATIENCE, check=True, capture_output=True)
-
-
-def notifiers(settings: Settings) -> list[Notifier]:
-    """Those that the setting names. Raises BadNotifier."""
-    return [_notifier(name.strip(), settings) for name in settings.notify.split(",") if name.strip()]
-
-
-def _notifier(name: str, settings: Settings) -> Notifier:
-    scheme = name.partition(":")[0]
-    if name == "log":
-        return LogFile(settings.home / "notifications.log")
-    if scheme in ("http", "https"):
-        return Webhook(name)
-    if scheme in ("smtp", "smtps"):
-        if not parse_qs(urlsplit(name).query).get("to"):
-            raise BadNotifier(f"LIKENESS_NOTIFY: {name} says nobody to write to: add ?to=me@example.com")
-        return Mail(name)
-    if scheme == "command":
-        return Command(tuple(shlex.split(name.partition(":")[2])))
-    return _own(name)
-
-
-def _own(name: str) -> Notifier:
-    module, _, attribute = name.partition(":")
-    try:
-        made = getattr(importlib.import_module(module), attribute)()
-        made.send  # noqa: B018
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise BadNotifier(
-            f"LIKENESS_NOTIFY: {name} is no notifier ({error}); write log, https://…, smtp://…?to=…, command:… or "
-            "module:Class, several by commas"
-        ) from error
-    return made
-
-
-def tell(settings: Settings, notice: Notice, log: logging.Logger) -> None:
-    """Send to every notifier; one that fails keeps no other from hearing of it, and leaves a line in the log file."""
-    for notifier in notifiers(settings):
-        try:
-            notifier.send(notice)
-        except Exception as error:
-            log.warning(f"{type(notifier).__name__} did not take the notice: {type(error).__name__}: {error}")
-            try:
-                LogFile(settings.home / "notifications.log").send(notice)
-            except OSError as full:
-                log.warning(f"nor did the log file: {full}")
-
-
 def sensors(settings: Settings) -> list[dg.SensorDefinition]:
-    """One sensor for failed runs, one for what the gate said. Raises BadNotifier."""
+    """For failed runs, for what the gate said, and for what was done past it. Raises BadNotifier."""
     notifiers(settings)
-    return [failures(settings), verdicts(settings)]
+    return [failures(settings), verdicts(settings), moved_outside(settings)]
 
 
 def failures(settings: Settings) -> dg.SensorDefinition:
@@ -260,6 +116,30 @@ def verdict(settings: Settings, made: dg.AssetMaterialization, run_id: str) -> N
         run_id,
         page(settings, run_id),
     )
+
+
+def moved_outside(settings: Settings) -> dg.SensorDefinition:
+    @dg.sensor(
+        name="moved_outside",
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=min(30, settings.look_seconds),
+        description="Tells LIKENESS_NOTIFY when somebody moved `production` in MLflow itself, past gate and records.",
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        told: dict[str, str] = json.loads(context.cursor or "{}")
+        try:
+            states = {name: Ledger.of(settings, name).state() for name in settings.character_names()}
+        except RegistryError as error:
+            return dg.SkipReason(str(error))
+        found = {name: str(state.moved_outside() or "") for name, state in states.items()}
+        for name, move in found.items():
+            if move and told.get(name) != move:
+                title = f"likeness: {Ledger.of(settings, name).name}: production was moved past likeness"
+                tell(settings, Notice(MOVED, title, move, (production.NAME,), name), context.log)
+        context.update_cursor(json.dumps(found))
+        return dg.SkipReason("; ".join(filter(None, found.values())) or "every move has its record")
+
+    return sensor
 
 
 def page(settings: Settings, run_id: str) -> str:

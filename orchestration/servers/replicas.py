@@ -13,7 +13,7 @@ from orchestration.promotion.moves import PRODUCTION
 from orchestration.settings import Settings
 from serving import cluster
 from serving.configuration import Service
-from serving.releases import SourceDown
+from serving.releases import NothingReleased, SourceDown
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -61,11 +61,9 @@ def deploy(address: str, order: Order, port: int, report: Callable[[str], None])
     settings = Settings()
     keys_for(order.host, order.service(), settings)
     try:
-        release = source(settings, order.alias).current()
-    except SourceDown as error:
+        source(settings, order.alias).current()
+    except (SourceDown, NothingReleased) as error:
         raise cluster.ClusterError(str(error)) from error
-    if release is None:
-        raise cluster.ClusterError(f"no model is in {order.alias} yet, which replicas would wait for: `likeness run`")
     return cluster.deploy(address, HERE, order.model_dump(), environment(os.environ), order.host, port, report)
 
 

@@ -302,6 +302,17 @@ def running(settings: Settings) -> dict[str, str]:
     return {}
 
 
+def mlflow_page(settings: Settings) -> str:
+    """Where people open MLflow: its server, or where `likeness start` would have it listen."""
+    own = running(settings).get("mlflow") or Addresses().url(Addresses().mlflow_port)
+    return (settings.mlflow_url or (settings.mlflow_uri if settings.mlflow_server else own)).rstrip("/")
+
+
+def model_page(page: str, name: str, version: str) -> str:
+    """A registered version on MLflow's pages."""
+    return f"{page}/#/models/{name}/versions/{version}"
+
+
 def require_ports(where: Addresses, settings: Settings) -> None:
     """Raises ServiceError when another program listens where a service would."""
     wanted = {"--port": where.dagster_port} | ({} if settings.mlflow_server else {"--mlflow-port": where.mlflow_port})
@@ -320,6 +331,7 @@ def require_ports(where: Addresses, settings: Settings) -> None:
 def start(settings: Settings, where: Addresses, say: Callable[[str], object]) -> None:
     """Run all services until SIGTERM or SIGINT. Raises ServiceError."""
     from orchestration.instance import open_instance
+    from orchestration.tracking import Tracking
 
     with only_supervisor(settings, where):
         require_ports(where, settings)
@@ -328,6 +340,7 @@ def start(settings: Settings, where: Addresses, say: Callable[[str], object]) ->
         # Its tables are made here, before several servers would at once.
         with open_instance(settings):
             os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
+        Tracking.of(settings).client()
         _settle_environment(settings, where)
         supervisor = Supervisor(likeness_services(settings, where), say)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving.metrics import Metrics
-from serving.releases import Release, ReleaseBroken, Source, SourceDown
+from serving.releases import NothingReleased, Release, ReleaseBroken, Source, SourceDown
 from serving.workers.line import Job, Line
 from serving.workers.pool import Pool
 from serving.workers.process import Answer
@@ -96,6 +96,12 @@ class Models:
         """The release in production; while the registry is down, the one that answers, or the last one that did."""
         try:
             release = await asyncio.to_thread(self.source.current)
+        except NothingReleased as error:
+            self.metrics.source_up.set(1)
+            if self.pool is None and self.why_none != str(error):
+                log.warning("%s", error)
+            self.why_none = str(error)
+            return self.pool.release if self.pool else None
         except SourceDown as error:
             self.metrics.source_up.set(0)
             if self.pool is not None:
@@ -104,9 +110,7 @@ class Models:
             self.why_none = "the model registry does not answer"
             return await asyncio.to_thread(self.source.last)
         self.metrics.source_up.set(1)
-        if release is None:
-            self.why_none = "no model is in production yet: `likeness run` makes one"
-        return release if release is not None or self.pool is None else self.pool.release
+        return release
 
     def _is_broken(self, release: Release) -> bool:
         """Whether it failed a moment ago: it is tried again later each time."""

@@ -6,13 +6,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
 from orchestration.promotion.books import Book, Calls, ServerBook
 from orchestration.promotion.ledger import Ledger
-from orchestration.promotion.moves import Move, RegistryError, State
+from orchestration.promotion.moves import Move, RegistryError, State, now
 from orchestration.settings import REPOSITORY, Settings
 
 NAME = "likeness-embedded"
@@ -195,6 +196,121 @@ def test_promotions_at_once_end_in_one_of_them_with_another_version_as_previous(
     assert found["production"] in ("2", "3") and found["previous"] != found["production"]
     assert ledger.state().moves()[-1].version == found["production"]
     assert ledger.rollback("anna").after in ("1", "2", "3")
+
+
+def at_once(ledger: Ledger, *people: str) -> list[subprocess.CompletedProcess[str]]:
+    """`likeness rollback` by so many people, each in a process of its own."""
+    root = Path(ledger.uri.removeprefix("sqlite:///")).parents[2]
+    base = {**os.environ, "PYTHONPATH": str(REPOSITORY), "LIKENESS_ROOT": str(root)}
+    command = [sys.executable, "-m", "orchestration.cli", "rollback"]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    started = [subprocess.Popen(command, env=base | {"LIKENESS_USER": who}, **pipes) for who in people]
+    said = [process.communicate(timeout=120) for process in started]
+    return [
+        subprocess.CompletedProcess(command, process.returncode, *texts)
+        for process, texts in zip(started, said, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("people", [("anna", "ben"), ("anna", "anna")], ids=["two people", "one name"])
+@pytest.mark.parametrize("ledger", [Ledger], ids=["database"], indirect=True)
+def test_rollbacks_at_once_leave_one_version_and_the_other_hears_who_did_it(
+    ledger: Ledger, people: tuple[str, str]
+) -> None:
+    for version in ("1", "2", "3"):
+        ledger.promote(version, "carl", "")
+    done = at_once(ledger, *people)
+    assert sorted(process.returncode for process in done) == [0, 1], [process.stderr for process in done]
+    assert aliases(ledger) == {"production": "2", "previous": "1"}
+    state = ledger.state()
+    assert [version for version in sorted(state.tags) if state.is_rejected(version)] == ["3"]
+    (refused,) = [process.stderr for process in done if process.returncode]
+    assert "rolled back from version 3 to 2 on 2" in refused and "`likeness rollback --from 2`" in refused
+    assert next(who for who in people if who in refused)
+
+
+def test_a_rollback_leaves_the_version_that_was_meant_or_nothing_moves(ledger: Ledger) -> None:
+    for version in ("1", "2", "3"):
+        ledger.promote(version, "anna", "")
+    asked = now()
+    ledger.rollback("anna", "complaints")
+    for meant in ({"leave": "3"}, {"asked": asked}, {"asked": now()}):
+        with pytest.raises(RegistryError, match=r"version 2 is in production by now, anna rolled back from version 3"):
+            ledger.rollback("ben", **meant)
+    assert aliases(ledger)["production"] == "2" and not ledger.state().is_rejected("2")
+    assert ledger.rollback("ben", leave="2").after == "1"
+
+
+def test_what_was_promoted_since_a_rollback_was_asked_for_is_not_left(ledger: Ledger) -> None:
+    for version in ("1", "2"):
+        ledger.promote(version, "anna", "")
+    asked = now()
+    ledger.promote("3", "ben", "the mended one")
+    with pytest.raises(RegistryError, match=r"ben promoted version 3 on .*the mended one.* --from 3"):
+        ledger.rollback("anna", asked=asked)
+    assert ledger.rollback("anna", asked=now()).after == "2", "asked after it, version 3 is meant"
+
+
+def by_hand(ledger: Ledger, version: str | None) -> None:
+    """What somebody does on MLflow's page."""
+    client = MlflowClient(ledger.uri, ledger.uri)
+    if version:
+        client.set_registered_model_alias(NAME, "production", version)
+    else:
+        client.delete_registered_model_alias(NAME, "production")
+
+
+def test_production_moved_in_mlflow_is_a_move_of_its_own_and_no_record_vanishes(ledger: Ledger) -> None:
+    for version in ("1", "2"):
+        ledger.promote(version, "anna", "sharper")
+    assert ledger.state().moved_outside() is None
+    by_hand(ledger, "1")
+    state = ledger.state()
+    assert [(move.kind, move.after, move.who) for move in state.history()] == [
+        ("promotion", "1", "anna"),
+        ("promotion", "2", "anna"),
+        ("outside", "1", ""),
+    ]
+    assert str(state.moved_outside()).startswith(
+        "production was set to version 1 in MLflow itself, some time after anna promoted version 2 on 2"
+    )
+    assert state.previous() == "2", "what was in production before it, though `previous` says 1"
+    by_hand(ledger, None)
+    assert "production was taken away in MLflow itself" in str(ledger.state().moved_outside())
+
+
+def test_what_was_moved_in_mlflow_gets_its_record_by_being_promoted(ledger: Ledger) -> None:
+    ledger.promote("1", "anna", "")
+    by_hand(ledger, "3")
+    move = ledger.promote("3", "ben", "it was meant")
+    assert move is not None and (move.before, move.after, move.who) == ("1", "3", "ben")
+    assert ledger.state().moved_outside() is None and aliases(ledger) == {"production": "3", "previous": "1"}
+    ledger.promote("4", "ben", "")
+    assert [move.kind for move in ledger.state().history()] == ["promotion"] * 3
+
+
+def test_a_move_after_one_in_mlflow_leaves_both_in_the_history(ledger: Ledger) -> None:
+    ledger.promote("1", "anna", "")
+    by_hand(ledger, "2")
+    ledger.promote("3", "ben", "")
+    state = ledger.state()
+    assert [(move.kind, move.before, move.after) for move in state.history()] == [
+        ("promotion", None, "1"),
+        ("outside", "1", "2"),
+        ("promotion", "2", "3"),
+    ]
+    assert state.moved_outside() is None and state.previous() == "2"
+
+
+def test_a_deleted_version_takes_its_records_along_and_is_no_move_of_other_hands(ledger: Ledger) -> None:
+    for version in ("1", "2", "3"):
+        ledger.promote(version, "anna", "")
+    MlflowClient(ledger.uri, ledger.uri).delete_model_version(NAME, "2")
+    assert [move.kind for move in ledger.state().history()] == ["promotion", "promotion"]
+    assert ledger.rollback("anna").after == "1"
+    MlflowClient(ledger.uri, ledger.uri).delete_model_version(NAME, "1")
+    outside = ledger.state().moved_outside()
+    assert outside is not None and outside.after is None
 
 
 def test_a_registry_that_is_down_is_one_line_without_its_password(tmp_path: Path) -> None:

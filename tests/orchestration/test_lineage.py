@@ -62,6 +62,16 @@ def test_what_nobody_knows_is_one_line(made: Project) -> None:
     assert "has no version 9" in made.said
 
 
+def test_a_model_is_traced_and_restored_after_its_characters_folder_was_removed(
+    project: Project, tmp_path: Path
+) -> None:
+    before = told(project, "embedded/1")
+    shutil.rmtree(project.settings.characters / "embedded")
+    assert told(project, "embedded/1") == before
+    project("restore", "1", "--out", str(tmp_path / "back"))
+    assert (tmp_path / "back" / "character" / "schema.yaml").is_file()
+
+
 def test_a_character_json_leads_to_its_model(made: Project, tmp_path: Path) -> None:
     (model,) = (node for node in told(made, "1")["nodes"] if node["model"])
     inputs = {node["asset"]: node["md5"] for node in told(made, "1")["nodes"] if not node["model"]}

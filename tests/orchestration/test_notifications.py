@@ -12,7 +12,9 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from mlflow import MlflowClient
 
+from orchestration.promotion.ledger import Ledger
 from orchestration.retraining import notifications
 from orchestration.retraining.notifications import BadNotifier, Notice, tell
 from orchestration.settings import Settings
@@ -211,6 +213,23 @@ def test_a_run_that_is_tried_again_tells_nobody_and_the_last_one_does(tmp_path: 
     assert line["character"] == "embedded"
     assert line["detail"] == "ValueError: loss is not finite"
     assert line["url"] == f"http://dagster.example/runs/{line['run_id']}"
+
+
+def test_a_move_past_likeness_is_told_once(settings: Settings) -> None:
+    client, name = MlflowClient(settings.tracking_uri, settings.tracking_uri), "likeness-embedded"
+    client.create_registered_model(name)
+    for number in ("1", "2"):
+        client.create_model_version(name, f"file:///{number}")
+        Ledger.of(settings, "embedded").promote(number, "anna", "")
+    sensor, cursor = notifications.moved_outside(settings), None
+    for alias in ("2", "1", "1"):
+        client.set_registered_model_alias(name, "production", alias)
+        context = dg.build_sensor_context(cursor=cursor)
+        sensor(context)
+        cursor = context.cursor
+    (line,) = logged(settings)
+    assert (line["event"], line["character"]) == ("moved_outside", "embedded")
+    assert "production was set to version 1 in MLflow itself, some time after anna promoted version 2" in line["detail"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """From a scorecard to production: by the gate, by hand, and never by itself again once rolled back."""
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from orchestration.catalog import Stage
 from orchestration.cli import app
 from orchestration.progress import Progress
 from orchestration.promotion import comparison, packing, production
+from orchestration.promotion.moves import RegistryError
 from orchestration.promotion.registry import Registry
 from orchestration.settings import Settings
 from orchestration.store import Store
@@ -154,6 +156,73 @@ def test_a_version_that_was_rolled_back_comes_back_by_force_and_a_reason_alone(
     versions = json.loads(likeness("models", "--json").stdout)
     assert [move["kind"] for move in versions[0]["moves"]] == ["promotion", "rollback", "promotion"]
     assert not versions[0]["rejected"]
+
+
+def test_what_is_done_by_hand_is_told_with_who_did_it(
+    settings: Settings, registry: Registry, registered: Callable[..., str], likeness: Callable[..., Result]
+) -> None:
+    registered(figures(0.8))
+    registry.ledger.promote("1", "ben", "")
+    registered(beside(0.9, 0.8, md5="1.dir"))
+    likeness("promote", "2", "--why", "sharper")
+    likeness("rollback", "--why", "complaints")
+    assert [likeness(*refused).exit_code for refused in (("promote", "2"), ("rollback",))] == [1, 1]
+    lines = (settings.home / "notifications.log").read_text().splitlines()
+    told = [(line["event"], line["title"], line["detail"][:23]) for line in map(json.loads, lines)]
+    assert told == [
+        ("promoted", "likeness: likeness-embedded version 2 was promoted by hand", "anna promoted version 2"),
+        ("rolled_back", "likeness: likeness-embedded version 1 is back in production", "anna rolled back from v"),
+    ]
+
+
+def test_without_production_the_remedy_is_the_one_that_helps(
+    registry: Registry, registered: Callable[..., str], likeness: Callable[..., Result]
+) -> None:
+    def remedy() -> str:
+        with pytest.raises(RegistryError) as error:
+            registry.find("production")
+        return str(error.value)
+
+    assert remedy().endswith("has no version yet: run `likeness run`")
+    registered(figures(0.4))
+    assert "the gate refuses version 1 (" in remedy() and "`likeness promote 1 --force --why REASON`" in remedy()
+    assert likeness("promote", "1", "--force", "--why", "a demo").exit_code == 0
+    registered(figures(0.8))
+    registry.ledger.promote("2", "anna", "")
+    registry.client.delete_registered_model_alias(registry.name, "production")
+    assert "some time after anna promoted version 2" in remedy()
+    assert remedy().endswith("`likeness promote 2` puts version 2 there")
+    assert likeness("promote", "2").exit_code == 0
+    assert registry.find("production").version in (2, "2")
+    for wanted in ("7", "newest"):
+        with pytest.raises(RegistryError, match=r"has no version .*there are 1, 2, see `likeness models`"):
+            registry.find(wanted)
+
+
+def test_production_moved_in_mlflow_is_shown_as_that(
+    registry: Registry, registered: Callable[..., str], likeness: Callable[..., Result]
+) -> None:
+    for _ in range(2):
+        registry.ledger.promote(registered(figures(0.8)), "ben", "the record")
+    registry.client.set_registered_model_alias(registry.name, "production", "1")
+    shown = likeness("models")
+    assert "warning: likeness-embedded: production was set to version 1 in MLflow itself" in shown.stderr
+    newest, moved = json.loads(likeness("models", "--json").stdout)
+    assert [move["who"] for move in newest["moves"]] == ["ben"]
+    assert [move["kind"] for move in moved["moves"]] == ["promotion", "outside"]
+    assert likeness("promote", "1", "--why", "it was meant").exit_code == 0
+    assert "warning" not in likeness("models").stderr
+
+
+def test_the_models_of_a_character_whose_folder_was_removed_are_still_there(
+    settings: Settings, registry: Registry, registered: Callable[..., str], likeness: Callable[..., Result]
+) -> None:
+    registered(figures(0.8))
+    shutil.rmtree(settings.characters / "embedded")
+    assert json.loads(likeness("models", "--json").stdout)[0]["version"] == 1
+    assert likeness("promote", "1").exit_code == 0
+    assert "`likeness restore embedded/1 --out DIR` brings it back, as DIR/character" in likeness("scorecard").stderr
+    assert "there is no character nobody" in likeness("models", "--character", "nobody").stderr
 
 
 # --- by the gate
@@ -317,6 +386,28 @@ def test_a_production_whose_files_are_gone_is_not_replaced_by_itself(run: Pipeli
     assert "no score could be compared with production's" in outcome.refused[0]
     assert "neither in the cache nor in the remote" in outcome.refused[0]
     assert run.registry.aliases()["production"] == "1"
+
+
+def test_what_was_deleted_in_mlflow_is_registered_again(run: Pipeline) -> None:
+    run("a")
+    client, name = run.registry.client, run.registry.name
+    client.delete_model_version(name, "1")
+    assert run("a").made == ["production_encoder/embedded"]
+    assert run.registry.aliases() == {"newest": "2", "candidate": "2", "production": "2"}
+    client.rename_registered_model(name, "mine")
+    assert run("a").made == ["production_encoder/embedded"]
+    assert run.registry.aliases()["production"] == "1" and run("a").made == []
+
+
+def test_a_version_whose_files_are_gone_is_replaced_by_the_same_content(run: Pipeline) -> None:
+    run("a")
+    shutil.rmtree(run.settings.model_files / "models")
+    with pytest.raises(RegistryError, match=r"the files of version 1 are gone .* registers the same content anew"):
+        run.registry.load("production")
+    assert run("a").made == ["production_encoder/embedded"]
+    assert run.registry.aliases()["production"] == "2" and run.registry.lost(run.registry.find("2")) == ""
+    move = run.registry.ledger.state().moves()[-1]
+    assert move.why == "the content of version 1, of which something is gone"
 
 
 def test_a_packed_folder_is_known_by_what_it_was_made_of(run: Pipeline) -> None:

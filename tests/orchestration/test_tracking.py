@@ -1,16 +1,18 @@
 """A training never waits for MLflow; what ends a run is told, whatever MLflow does; links open where a server is."""
 
+import subprocess
 import threading
 import time
 from itertools import pairwise
 
 import pytest
 
+from orchestration.doctor import servers
 from orchestration.pages.charts import Curve
 from orchestration.servers import services
 from orchestration.servers.services import Addresses
 from orchestration.settings import Settings
-from orchestration.tracking import TrackedRun, Tracking, TrackingUnreachable, insist
+from orchestration.tracking import ExperimentDeleted, TrackedRun, Tracking, TrackingUnreachable, insist
 
 
 @pytest.fixture
@@ -86,13 +88,45 @@ def test_a_failed_and_an_interrupted_run_are_closed_as_such(settings: Settings) 
 
 
 def test_a_link_leads_to_the_server_that_runs_or_to_the_address_that_was_set(settings: Settings) -> None:
-    assert Tracking.of(settings).url("1", "abc") == ""
+    later = "http://127.0.0.1:5000/#/experiments/1/runs/abc"
+    assert Tracking.of(settings).url("1", "abc") == later, "where `likeness start` will have it"
     with services.only_supervisor(settings, Addresses(mlflow_port=5210)):
         assert Tracking.of(settings).url("1", "abc") == "http://127.0.0.1:5210/#/experiments/1/runs/abc"
     public = settings.model_copy(update={"mlflow_url": "https://mlflow.studio.example/"})
     assert Tracking.of(public).url("1", "abc") == "https://mlflow.studio.example/#/experiments/1/runs/abc"
     elsewhere = settings.model_copy(update={"mlflow_uri": "http://10.0.0.5:5000"})
     assert Tracking.of(elsewhere).model_url("m", "2") == "http://10.0.0.5:5000/#/models/m/versions/2"
+
+
+def test_the_remedy_for_a_deleted_experiment_brings_it_back(settings: Settings) -> None:
+    tracking = Tracking.of(settings)
+    with tracking.run("before", {}) as run:
+        pass
+    client = tracking.client()
+    client.delete_experiment(client.get_run(run.run_id).info.experiment_id)
+    with pytest.raises(ExperimentDeleted, match="was deleted in MLflow, with all") as error, tracking.run("", {}):
+        pass
+    (finding,) = servers.mlflow(settings)
+    assert finding.level == "error" and f"{finding.detail}: {finding.remedy}" == str(error.value)
+    command = finding.remedy.partition(": ")[2]
+    assert subprocess.run(command, shell=True, check=False, capture_output=True).returncode == 0
+    with tracking.run("after", {}) as run:
+        pass
+    assert client.get_run(run.run_id).info.status == "FINISHED"
+    (finding,) = servers.mlflow(settings)
+    assert finding.level == "ok"
+
+
+def test_a_renamed_experiment_is_followed_by_a_new_one(settings: Settings) -> None:
+    tracking = Tracking.of(settings)
+    with tracking.run("before", {}) as before:
+        pass
+    client = tracking.client()
+    client.rename_experiment(client.get_run(before.run_id).info.experiment_id, "mine")
+    with tracking.run("after", {}) as after:
+        pass
+    found = [client.get_experiment(client.get_run(run.run_id).info.experiment_id).name for run in (before, after)]
+    assert found == ["mine", "likeness"]
 
 
 def test_a_long_curve_takes_no_more_memory_than_a_short_one() -> None:

@@ -12,7 +12,7 @@ from orchestration.promotion.registry import Registry
 from orchestration.settings import Settings
 from orchestration.tracking import Tracking
 from serving.parts import Place
-from serving.releases import Release, ReleaseBroken, SourceDown
+from serving.releases import NothingReleased, Release, ReleaseBroken, SourceDown
 from stages.inputs import package_folder
 from tests.untrained import networks
 
@@ -86,10 +86,12 @@ class Shelf:
     up: bool = True
     fetched: list[int] = field(default_factory=list)
 
-    def current(self) -> Release | None:
+    def current(self) -> Release:
         if not self.up:
             raise SourceDown("no answer")
-        return None if self.version is None else release(self.version)
+        if self.version is None:
+            raise NothingReleased("no model is in production yet")
+        return release(self.version)
 
     def last(self) -> Release | None:
         return release(self.fetched[-1]) if self.fetched else None

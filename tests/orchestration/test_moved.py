@@ -1,0 +1,142 @@
+"""A project that was moved, copied or restored goes on working, on its own files alone; doctor loads what is served."""
+
+import json
+import shutil
+import sqlite3
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from pydantic import ValidationError
+
+from orchestration import mlflow_files, terminal
+from orchestration.doctor import models
+from orchestration.promotion.registry import Registry
+from orchestration.settings import Settings
+from orchestration.tracking import Tracking
+from tests.serving import support
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A project with version 1 in production."""
+    settings = Settings(root=tmp_path_factory.mktemp("original"))
+    shutil.copytree(support.EMBEDDED, settings.characters / "embedded")
+    support.registered(settings.home, 1)
+    return settings
+
+
+def copied(original: Settings, root: Path) -> Settings:
+    shutil.copytree(original.root, root)
+    return Settings(root=root)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def locations(settings: Settings) -> set[str]:
+    """Every place that MLflow's database names."""
+    with sqlite3.connect(settings.home / "mlflow" / "mlflow.db") as database:
+        named = (database.execute(f"SELECT {column} FROM {table}") for table, column in mlflow_files.COLUMNS)
+        return {str(place) for rows in named for (place,) in rows if place and not place.startswith("models:/")}
+
+
+@pytest.mark.parametrize("name", ["copy", "Spiel für Jörg", "100% #2;x"])
+def test_a_copy_is_served_from_its_own_files_and_leaves_the_original_alone(
+    original: Settings, tmp_path: Path, name: str
+) -> None:
+    copy, before = copied(original, tmp_path / name), contents(original.home / "mlflow")
+    registry = Registry(Tracking.of(copy), "embedded")
+    model, version = registry.load("production")
+    assert model.folder.is_relative_to(copy.home) and version.version in (1, "1")
+    with registry.tracking.run("more", {}) as run:
+        run.document({"a": 1}, "scorecard.json")
+    assert json.loads((copy.model_files / run.run_id / "artifacts" / "scorecard.json").read_text()) == {"a": 1}
+    assert contents(original.home / "mlflow") == before
+    assert all(place.startswith(copy.model_files.as_uri()) for place in locations(copy))
+
+
+def test_a_moved_home_is_found_wherever_it_lies(original: Settings, tmp_path: Path) -> None:
+    moved = copied(original, tmp_path / "project")
+    elsewhere = moved.home.rename(tmp_path / "big disk")
+    settings = Settings(root=moved.root, home=elsewhere)
+    (finding,) = models.check(settings)
+    assert finding.level == "ok" and "version 1 is in production, loaded in" in finding.detail
+
+
+def test_a_database_of_several_homes_is_followed_only_when_the_other_is_gone(
+    original: Settings, tmp_path: Path
+) -> None:
+    first = copied(original, tmp_path / "first")
+    Tracking.of(first).client()
+    shared = shutil.move(first.home / "mlflow" / "mlflow.db", tmp_path / "shared.db")
+    second = copied(first, tmp_path / "second")
+    uri = f"sqlite:///{shared}"
+    tracking = Tracking.of(second.model_copy(update={"mlflow_uri": uri}))
+    tracking.client()
+    assert mlflow_files.others(uri, second.model_files) == [first.model_files]
+    shutil.rmtree(first.root)
+    tracking.client()
+    assert mlflow_files.others(uri, second.model_files) == []
+    assert Registry(tracking, "embedded").load("1")[0].folder.is_relative_to(second.home)
+
+
+def test_a_database_that_cannot_be_changed_is_one_line(original: Settings, tmp_path: Path) -> None:
+    copy = copied(original, tmp_path / "copy")
+    uri = f"sqlite:///file:{copy.home / 'mlflow' / 'mlflow.db'}?mode=ro&uri=true"
+    with pytest.raises(mlflow_files.NotMovable, match="let this user write to") as error:
+        mlflow_files._follow(uri, copy.model_files, owned=True)
+    assert str(original.model_files) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_question_mark_in_the_folders_name_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError) as error:
+        Settings(root=tmp_path / "a?b")
+    assert "rename the folder" in terminal.wrong_setting(error.value)
+
+
+def test_an_environment_that_was_copied_along_does_not_work_on_the_original(
+    original: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "orchestration").mkdir()
+    (tmp_path / "orchestration" / "cli.py").touch()
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / ".venv" / "bin" / "likeness"), "run"])
+    for name in ("LIKENESS_ROOT", "PYTHONPATH"):
+        monkeypatch.delenv(name, raising=False)
+    assert terminal.project_of_a_copied_program() == tmp_path
+    monkeypatch.setenv("LIKENESS_ROOT", str(original.root))
+    assert terminal.project_of_a_copied_program() is None
+
+
+def test_doctor_says_what_is_wrong_with_what_is_in_production(original: Settings, tmp_path: Path) -> None:
+    settings = copied(original, tmp_path / "project")
+    client = MlflowClient(settings.tracking_uri, settings.tracking_uri)
+    for version, alias in (("1", "production"),):
+        client.delete_registered_model_alias("likeness-embedded", alias)
+        (finding,) = models.check(settings)
+        assert finding.level == "warning" and "no version in production" in finding.detail
+        assert "test promoted version 1" in finding.detail and "promote 1 --force" in finding.remedy
+        client.set_registered_model_alias("likeness-embedded", alias, version)
+    shutil.rmtree(settings.model_files / "models")
+    (finding,) = models.check(settings)
+    assert finding.level == "error" and "the files of version 1 are gone" in finding.detail
+    shutil.rmtree(settings.characters / "embedded")
+    assert "is gone" in next(iter(models.check(settings))).detail
+
+
+def test_the_registered_model_asks_for_versions_that_every_index_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.metadata
+
+    from packaging.requirements import Requirement
+    from packaging.version import Version
+
+    from orchestration.promotion import packing
+
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "2.13.0+cpu")
+    asked = [Requirement(line) for line in packing.requirements()]
+    assert {requirement.name for requirement in asked} == set(packing.PIP_REQUIREMENTS)
+    for requirement in asked:
+        (pin,) = requirement.specifier
+        assert (pin.operator, pin.version, Version(pin.version).local) == ("==", "2.13.0", None)
