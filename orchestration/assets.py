@@ -80,6 +80,7 @@ def stage_asset(stage: Stage, config: BaseModel, workshop: Workshop) -> dg.Asset
     def materialise(
         context: dg.AssetExecutionContext, tracking: Tracking, progress: dg.ResourceParam[Any]
     ) -> dg.MaterializeResult:
+        executors.tie_step_to_run(workshop.settings)
         shown = progress or into_log(context.log)
         with only_what_can_recover(shown.show):
             return run_stage(context, stage, config, workshop, tracking, shown)
@@ -118,6 +119,7 @@ def production_asset(gate: BaseModel, workshop: Workshop) -> dg.AssetsDefinition
     def materialise(
         context: dg.AssetExecutionContext, tracking: Tracking, progress: dg.ResourceParam[Any]
     ) -> dg.MaterializeResult:
+        executors.tie_step_to_run(workshop.settings)
         progress = progress or into_log(context.log)
         with only_what_can_recover(progress.show):
             return production.register(context, gate, workshop, tracking, progress)

@@ -26,7 +26,7 @@ from orchestration.promotion import comparison
 from orchestration.promotion.ledger import Ledger, model_name
 from orchestration.settings import Settings
 from orchestration.store import Draft, RemoteDown, Store, StoreError
-from orchestration.tracking import TrackedRun, Tracking
+from orchestration.tracking import DAGSTER_RUN, TrackedRun, Tracking
 
 EMBEDDED = "embedded"
 """The character that everything reads which is not made for one character."""
@@ -125,7 +125,8 @@ def run_stage(
     compared = compared_version(context, stage, versions, workshop, tracking)
     folders |= {name: workshop.fetch(name, version) for name, version in compared.items()}
     checkpoints = checkpoint_folder(stage, config, versions, workshop.settings, character)
-    with tracking.run(title(stage.name, character), run_tags(context, stage.name, character)) as run:
+    with tracking.run(title(stage.name, character), run_tags(context, stage.name, character), checkpoints) as run:
+        close_abandoned(context, tracking, run, stage.name, character)
         run.params(flatten(config.model_dump(mode="json")))
         run.inputs({name: version.md5 for name, version in (versions | compared).items()})
         stage_began = time.monotonic()
@@ -272,8 +273,24 @@ def stage_context(workshop: Workshop, stage: Stage, checkpoints: Path, run: Trac
 
 
 def run_tags(context: dg.AssetExecutionContext, asset: str, character: str | None) -> dict[str, str]:
-    tags = {"asset": asset, "dagster.run_id": context.run_id, "git.commit": lineage.git_commit()}
-    return tags | ({"character": character} if character else {})
+    return asset_tags(asset, character) | {DAGSTER_RUN: context.run_id, "git.commit": lineage.git_commit()}
+
+
+def asset_tags(asset: str, character: str | None) -> dict[str, str]:
+    return {"asset": asset} | ({"character": character} if character else {})
+
+
+def close_abandoned(
+    context: dg.AssetExecutionContext, tracking: Tracking, own: TrackedRun, asset: str, character: str | None
+) -> None:
+    """Close the MLflow runs that killed steps of this asset left open, and that nobody went on with."""
+
+    def is_over(run_id: str) -> bool:
+        run = context.instance.get_run_by_id(run_id) if run_id else None
+        # An earlier attempt of this step is over too.
+        return run is not None and (run.is_finished or run_id == context.run_id)
+
+    tracking.close_abandoned(asset_tags(asset, character), is_over, own.run_id)
 
 
 def log_outcome(run: TrackedRun, folder: Path, metrics: Mapping[str, float], md5: str) -> None:

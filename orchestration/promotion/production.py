@@ -27,6 +27,7 @@ from orchestration.workshop import (
     Workshop,
     ancestors,
     input_versions,
+    close_abandoned,
     run_tags,
     title,
 )
@@ -174,6 +175,7 @@ def _registered(
         return number
     tracking = registry.tracking
     with tracking.run(title(NAME, registry.character), run_tags(context, NAME, registry.character)) as run:
+        close_abandoned(context, tracking, run, NAME, registry.character)
         run.inputs(inputs)
         run.document(scorecard, "scorecard.json")
         number = log_model(tracking, run.run_id, folder, registry.name)

@@ -20,7 +20,6 @@ import dagster as dg
 from dagster import AutomationCondition
 
 from orchestration.instance import lock_file
-from orchestration.retraining.recovery import retry_was_missed
 from orchestration.settings import Settings
 from orchestration.staleness import Staleness
 
@@ -101,7 +100,7 @@ def _only(subset: Any, partition: str | None) -> Any:
 
 
 class LastRunEndedBadly(_Condition):
-    """The newest run that was to make it failed, or a person cancelled it, and no retry that Dagster noted is lost."""
+    """The newest run that was to make it failed, or a person cancelled it."""
 
     @property
     def description(self) -> str:
@@ -113,7 +112,7 @@ class LastRunEndedBadly(_Condition):
         def ended_badly(partition: str | None) -> bool:
             planned = instance.event_log_storage.get_latest_planned_materialization_info(context.key, partition)
             run = instance.get_run_by_id(planned.run_id) if planned else None
-            return run is not None and run.status in ENDED_BADLY and not retry_was_missed(instance, run.run_id)
+            return run is not None and run.status in ENDED_BADLY
 
         return ended_badly
 

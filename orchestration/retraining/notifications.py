@@ -35,7 +35,7 @@ from dagster._core.storage.tags import WILL_RETRY_TAG
 
 from orchestration.instance import RUN_TAG
 from orchestration.promotion import production
-from orchestration.retraining.recovery import why_it_failed
+from orchestration.retraining.recovery import is_lost, why_it_failed
 from orchestration.settings import Settings
 
 FAILED, PROMOTED, REFUSED = "run_failed", "promoted", "refused"
@@ -207,7 +207,7 @@ def is_tried_again(instance: dg.DagsterInstance, run_id: str) -> bool:
     while run := instance.get_run_by_id(run_id):
         noted = run.tags.get(WILL_RETRY_TAG)
         if noted is not None or not instance.run_retries_enabled or time.monotonic() > deadline:
-            return noted == "true"
+            return noted == "true" or is_lost(instance, run)
         time.sleep(0.1)
     return False
 

@@ -13,6 +13,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from engine.processes import end_with_parent
+
 # What kind of answer a photo got.
 READ, NO_FACE, BAD = "read", "no_face", "bad"
 
@@ -68,6 +70,7 @@ class Duty:
 
 def main(connection: Connection, duty: Duty) -> None:
     """Load the release, say Ready or Failed, then answer lists of orders until the connection ends."""
+    end_with_parent()
     # Ctrl-C reaches every process of a terminal, systemd's SIGTERM every process of a service; photos under way are to
     # be answered first, so when to end is the service's to say.
     for sign in (signal.SIGINT, signal.SIGTERM):
