@@ -1,4 +1,4 @@
-"""A helper process ends with the one that started it, whatever ends that one: SIGKILL leaves it no time to tell anybody.
+"""A helper process ends with the one that started it, whatever ends that one: SIGKILL leaves no time to tell anybody.
 
 A pool's worker that nobody ends waits for work for ever, with all that it has loaded.
 """

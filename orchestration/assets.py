@@ -74,7 +74,7 @@ def stage_asset(stage: Stage, config: BaseModel, workshop: Workshop) -> dg.Asset
         op_tags=executors.op_tags(stage, workshop.settings),
         check_specs=checks.specs(stage, workshop.rules),
         metadata=code_of(stage.name),
-        automation_condition=retrain(workshop.settings),
+        automation_condition=retrain(workshop.settings, workshop.stages.values()),
         retry_policy=RETRY_POLICY,
     )
     def materialise(
@@ -113,7 +113,7 @@ def production_asset(gate: BaseModel, workshop: Workshop) -> dg.AssetsDefinition
         check_specs=[
             dg.AssetCheckSpec(production.GATE, asset=production.NAME, description="Good enough for production?")
         ],
-        automation_condition=retrain(workshop.settings),
+        automation_condition=retrain(workshop.settings, workshop.stages.values()),
         retry_policy=RETRY_POLICY,
     )
     def materialise(

@@ -92,6 +92,7 @@ WRITTEN_BY_US = "# Written by likeness, and rewritten by later versions as long 
 EARLIER = ("9208dee9e44e6e91", "5353376bc70fddab")
 RUN_TAG = "likeness/run"
 LOOK_TAG = "likeness/look"
+PROFILE_TAG = "likeness/profile"
 HEARD_OF_WITHIN = 120  # seconds: a daemon that was not is gone
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,

@@ -13,12 +13,12 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration import lineage
+from orchestration import accepted_profile, lineage
 from orchestration.catalog import Stage
 from orchestration.checks import verdicts
 from orchestration.definitions import build, make_workshop
 from orchestration.execution import executors
-from orchestration.instance import RUN_TAG, only_runner
+from orchestration.instance import PROFILE_TAG, RUN_TAG, only_runner
 from orchestration.progress import Progress, duration
 from orchestration.retraining.recovery import why_it_failed
 from orchestration.settings import Settings
@@ -74,6 +74,7 @@ def run(
     executors.require_reachable(settings)
     definitions, workshop = build(settings, stages, progress), make_workshop(settings, stages)
     with only_runner(settings, instance):
+        accepted_profile.accept(settings, instance)
         observe_sources(settings, instance, stages, character)
         for number, stage in enumerate(chosen, 1):
             partition = character if stage.by_character else None
@@ -139,7 +140,7 @@ def _make(
     if settings.executor == "ray":
         result = _execute_elsewhere(settings, instance, stage, partition, lambda line: progress.show(f"{name}  {line}"))
     else:
-        result = _execute_here(definitions, instance, stage, partition)
+        result = _execute_here(settings, definitions, instance, stage, partition)
     failed = [evaluation for evaluation in result.get_asset_check_evaluations() if not evaluation.passed]
     if not result.success:
         progress.end(f"{name}  failed after {duration(time.monotonic() - began)}")
@@ -159,7 +160,11 @@ def blocks(evaluation: dg.AssetCheckEvaluation) -> bool:
 
 
 def _execute_here(
-    definitions: dg.Definitions, instance: dg.DagsterInstance, stage: Stage, partition: str | None
+    settings: Settings,
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    stage: Stage,
+    partition: str | None,
 ) -> dg.ExecuteInProcessResult:
     """In this process, whose progress line the stage moves."""
     return definitions.resolve_implicit_global_asset_job_def().execute_in_process(
@@ -167,7 +172,7 @@ def _execute_here(
         partition_key=partition,
         instance=instance,
         run_config=QUIET,
-        tags={RUN_TAG: "true"},
+        tags={RUN_TAG: "true", PROFILE_TAG: accepted_profile.name_of(settings)},
         raise_on_error=False,
     )
 
@@ -183,7 +188,11 @@ def _execute_elsewhere(
     # The other process has the environment alone, not this command's options.
     os.environ["LIKENESS_PROFILE"] = settings.profile
     launch = {LAUNCH_TAG: uuid.uuid4().hex}
-    tags = {RUN_TAG: "true"} | launch | ({PARTITION_TAG: partition} if partition else {})
+    tags = (
+        {RUN_TAG: "true", PROFILE_TAG: accepted_profile.name_of(settings)}
+        | launch
+        | ({PARTITION_TAG: partition} if partition else {})
+    )
     with _followed(instance, launch, show):
         return executors.execute(instance, [stage.name], run_config=QUIET, tags=tags)
 

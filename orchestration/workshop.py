@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel
 
-from orchestration import checks, lineage
+from orchestration import accepted_profile, checks, lineage
 from orchestration.catalog import SOURCES, Stage
 from orchestration.checks import verdicts
 from orchestration.checks.rules import Rules
@@ -125,7 +125,9 @@ def run_stage(
     compared = compared_version(context, stage, versions, workshop, tracking)
     folders |= {name: workshop.fetch(name, version) for name, version in compared.items()}
     checkpoints = checkpoint_folder(stage, config, versions, workshop.settings, character)
-    with tracking.run(title(stage.name, character), run_tags(context, stage.name, character), checkpoints) as run:
+    profile = accepted_profile.name_of(workshop.settings)
+    tags = run_tags(context, stage.name, character, profile)
+    with tracking.run(title(stage.name, character), tags, checkpoints) as run:
         close_abandoned(context, tracking, run, stage.name, character)
         run.params(flatten(config.model_dump(mode="json")))
         run.inputs({name: version.md5 for name, version in (versions | compared).items()})
@@ -142,6 +144,7 @@ def run_stage(
     metadata = describe(folder, metrics, md5, config, versions, run)
     # What it was compared with is no ancestor: nothing was made from it.
     metadata["inputs"] |= {name: version.md5 for name, version in compared.items()}
+    metadata["profile"] = profile
     metadata |= {"seconds": seconds, "seconds_around_the_stage": time.monotonic() - began - seconds}
     return dg.MaterializeResult(data_version=dg.DataVersion(md5), metadata=metadata, check_results=results)
 
@@ -272,8 +275,9 @@ def stage_context(workshop: Workshop, stage: Stage, checkpoints: Path, run: Trac
     )
 
 
-def run_tags(context: dg.AssetExecutionContext, asset: str, character: str | None) -> dict[str, str]:
-    return asset_tags(asset, character) | {DAGSTER_RUN: context.run_id, "git.commit": lineage.git_commit()}
+def run_tags(context: dg.AssetExecutionContext, asset: str, character: str | None, profile: str) -> dict[str, str]:
+    about = {DAGSTER_RUN: context.run_id, "git.commit": lineage.git_commit(), "profile": profile}
+    return asset_tags(asset, character) | about
 
 
 def asset_tags(asset: str, character: str | None) -> dict[str, str]:

@@ -41,6 +41,7 @@ def dagster(settings: Settings) -> Iterator[Finding]:
             yield Finding.odd("dagster.yaml", detail, "add them as you want them, or remove the file: it is made anew")
         yield _storage(settings, instance)
         yield _daemon(settings, instance)
+        yield _profile(settings, instance)
         yield from _pools(settings, instance)
 
 
@@ -65,6 +66,19 @@ def _storage(settings: Settings, instance: dg.DagsterInstance) -> Finding:
     where = f"{type(instance.run_storage).__name__}, {runs} runs"
     remedy = f"DAGSTER_HOME={settings.dagster_home} dagster instance migrate"
     return Finding.of("Dagster", not old, f"{where}, tables of an older version" if old else where, remedy)
+
+
+def _profile(settings: Settings, instance: dg.DagsterInstance) -> Finding:
+    """Whether commands and daemon would make nearly everything again."""
+    from orchestration import accepted_profile
+    from orchestration.catalog import STAGES
+    from orchestration.promotion import production
+
+    stages = (*STAGES, production.STAGE)
+    if known := accepted_profile.before(settings, instance, stages):
+        remedy = accepted_profile.remedy(settings, known, "likeness run")
+        return Finding.odd("profile", accepted_profile.question(settings, known, stages), remedy)
+    return Finding.good("profile", accepted_profile.name_of(settings))
 
 
 def _daemon(settings: Settings, instance: dg.DagsterInstance) -> Finding:

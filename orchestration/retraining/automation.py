@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import fcntl
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +19,8 @@ from typing import Any
 import dagster as dg
 from dagster import AutomationCondition
 
+from orchestration import accepted_profile
+from orchestration.catalog import Stage
 from orchestration.instance import lock_file
 from orchestration.settings import Settings
 from orchestration.staleness import Staleness
@@ -134,6 +136,26 @@ class RunByHand(_Condition):
         return lambda partition: at_work
 
 
+@dataclass(frozen=True)
+class ProfileNotConfirmed(_Condition):
+    """The daemon was started under another profile than the project is made with: nobody said that all is to be made
+    again.
+    """
+
+    settings: Settings
+    stages: tuple[Stage, ...]
+
+    __hash__ = AutomationCondition.__hash__
+
+    @property
+    def description(self) -> str:
+        return f"The project is made with another profile than {accepted_profile.name_of(self.settings)}"
+
+    def question(self, context: dg.AutomationContext) -> Callable[[str | None], bool]:
+        known = accepted_profile.before(self.settings, context.asset_graph_view.instance, self.stages)
+        return lambda partition: bool(known)
+
+
 def is_locked(path: Path) -> bool:
     """Whether a process holds this lock file."""
     if not path.exists():
@@ -158,7 +180,7 @@ def worth_another_try(settings: Settings) -> AutomationCondition:
     )
 
 
-def retrain(settings: Settings) -> AutomationCondition:
+def retrain(settings: Settings, stages: Collection[Stage]) -> AutomationCondition:
     """Make what is not fresh, parents first, once; again after a failure only when there is a reason to.
 
     An asset whose sources were never looked at is left alone: automation takes over what was made once.
@@ -171,4 +193,5 @@ def retrain(settings: Settings) -> AutomationCondition:
         & (~LAST_RUN_ENDED_BADLY | worth_another_try(settings))
         & ~UPSTREAM_NOT_FRESH
         & ~RunByHand(lock_file(settings))
+        & ~ProfileNotConfirmed(settings, tuple(stages))
     ).with_label("retrain")

@@ -109,7 +109,9 @@ def give_back_lost_retries(instance: dg.DagsterInstance) -> list[str]:
     key = _create_cursor_key(failure)
     read_up_to = int(instance.daemon_cursor_storage.get_cursor_values({key}).get(key) or 0)
     failures = instance.event_log_storage.get_logs_for_all_runs_by_log_id(-1, failure)
-    passed = {number: entry.run_id for number, entry in failures.items() if number <= read_up_to and entry.run_id in lost}
+    passed = {
+        number: entry.run_id for number, entry in failures.items() if number <= read_up_to and entry.run_id in lost
+    }
     for run_id in passed.values():
         instance.add_run_tags(run_id, {WILL_RETRY_TAG: "true"})
     if passed:
@@ -131,7 +133,9 @@ def is_lost(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     if noted == "true":
         return not _backfill_is_over(instance, run)
     events = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
-    refusals = [entry.dagster_event for entry in events if entry.dagster_event and entry.dagster_event.message == REFUSED]
+    refusals = [
+        entry.dagster_event for entry in events if entry.dagster_event and entry.dagster_event.message == REFUSED
+    ]
     return noted == "false" and any(_was_unreachable(event.engine_event_data.error) for event in refusals)
 
 

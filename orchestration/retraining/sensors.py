@@ -17,7 +17,8 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.instance import LOOK_TAG
+from orchestration import accepted_profile
+from orchestration.instance import LOOK_TAG, PROFILE_TAG
 from orchestration.progress import into_log
 from orchestration.retraining import automation
 from orchestration.retraining.recovery import RETRY_POLICY, give_back_lost_retries, only_what_can_recover
@@ -180,7 +181,7 @@ def conditions(settings: Settings) -> dg.SensorDefinition:
     return dg.AutomationConditionSensorDefinition(
         AUTOMATION,
         target=dg.AssetSelection.all(),
-        run_tags=RUN_TAGS,
+        run_tags=RUN_TAGS | {PROFILE_TAG: accepted_profile.name_of(settings)},
         default_status=_sensor_status(settings),
         minimum_interval_seconds=min(30, settings.look_seconds),
         description="Makes what is not up to date, one wave of assets after the other.",

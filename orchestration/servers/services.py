@@ -1,8 +1,9 @@
 """`likeness start`: Dagster's code server, webserver and daemon, and MLflow's server, kept running by one process.
 
 Each service has a keeper (orchestration/servers/keeper.py), a process that ties it to this one. A service that dies, or
-lives on without the process that does its work, is started again, later each time; one that keeps dying ends all. The code server is apart from webserver and
-daemon, so that runs, which are its children, outlive a restart of either.
+lives on without the process that does its work, is started again, later each time; one that keeps dying ends all of
+them. The code server is apart from webserver and daemon, so that runs, which are its children, outlive a restart of
+either.
 
 MLflow's server is a window on the store that commands and steps on this machine write to directly: they need it for
 nothing, and what it shows is what they wrote.

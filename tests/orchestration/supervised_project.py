@@ -1,4 +1,4 @@
-"""`likeness start` on the definitions of daemon_project.py, without its pages: the supervisor, code server and daemon."""
+"""`likeness start` on the definitions of daemon_project.py, without pages: the supervisor, code server and daemon."""
 
 import signal
 import sys

@@ -140,6 +140,15 @@ def test_other_bytes_go_on_to_what_reads_them(trained: Daemon) -> None:
     assert trained.waves() == [["portraits"], ["faces"], ["encoder/embedded"]]
 
 
+def test_another_profile_makes_nothing_until_somebody_confirms_it(trained: Daemon) -> None:
+    other = trained.settings.root / "other.yaml"
+    other.write_text("portraits: {text: b}\n")
+    trained.settings = trained.settings.model_copy(update={"profile": str(other)})
+    assert [trained.asks() for _ in range(2)] == [[], []]
+    accepted_profile.accept(trained.settings, trained.instance)
+    assert trained.waves() == [["portraits"], ["faces"], ["encoder/embedded"]]
+
+
 def test_a_changed_character_leaves_the_other_one_alone(trained: Daemon) -> None:
     trained.by_hand("other")
     (trained.settings.characters / "other" / "content.txt").write_text("changed")

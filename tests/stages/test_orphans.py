@@ -63,7 +63,7 @@ def loads_for_ever(connection: Any, duty: Any) -> None:
 
 
 def renderer(scratch: Path) -> None:
-    run_command(scratch, CommandRenderer(command=SLEEPS, timeout=600), [{"a": 1}], 32)
+    run_command(scratch, CommandRenderer(command=tuple(SLEEPS), timeout=600), [{"a": 1}], 32)
 
 
 def drawing(scratch: Path) -> None:
@@ -128,7 +128,9 @@ def settled(processes: list[psutil.Process]) -> bool:
     ("name", "count"),
     [("pool", 2), ("faces", 2), ("devices", 2), ("reader", 1), ("renderer", 1), ("drawing", 1)],
 )
-def test_what_a_killed_step_had_started_is_gone(name: str, count: int, step_of: Callable[[str], psutil.Process]) -> None:
+def test_what_a_killed_step_had_started_is_gone(
+    name: str, count: int, step_of: Callable[[str], psutil.Process]
+) -> None:
     step = step_of(name)
     left = at_work(step, count)
     step.kill()
