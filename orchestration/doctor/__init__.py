@@ -27,6 +27,7 @@ CHECKS: Mapping[str, Check] = {
     "locks": stores.locks,
     "DVC remote": stores.remote,
     "Dagster": servers.dagster,
+    "profile": servers.profile,
     "services": servers.webserver,
     "MLflow": servers.mlflow,
     "executor": servers.executor,

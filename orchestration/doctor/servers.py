@@ -41,8 +41,29 @@ def dagster(settings: Settings) -> Iterator[Finding]:
             yield Finding.odd("dagster.yaml", detail, "add them as you want them, or remove the file: it is made anew")
         yield _storage(settings, instance)
         yield _daemon(settings, instance)
-        yield _profile(settings, instance)
         yield from _pools(settings, instance)
+
+
+def profile(settings: Settings) -> Iterator[Finding]:
+    """Whether commands and daemon would make nearly everything again."""
+    from orchestration import accepted_profile
+    from orchestration.catalog import STAGES
+    from orchestration.instance import InstanceError, open_instance
+    from orchestration.promotion import production
+    from orchestration.servers.database import DatabaseError
+
+    name, known, stages = accepted_profile.name_of(settings), "", (*STAGES, production.STAGE)
+    if (settings.dagster_home / "dagster.yaml").exists():
+        try:
+            with open_instance(settings) as instance:
+                known = accepted_profile.before(settings, instance, stages)
+        except (InstanceError, DatabaseError):
+            return  # which is what "Dagster" tells
+    if known:
+        remedy = accepted_profile.remedy(settings, known, "likeness run")
+        yield Finding.odd("profile", accepted_profile.question(settings, known, stages), remedy)
+    else:
+        yield Finding.good("profile", name)
 
 
 def executor(settings: Settings) -> Iterator[Finding]:
@@ -66,19 +87,6 @@ def _storage(settings: Settings, instance: dg.DagsterInstance) -> Finding:
     where = f"{type(instance.run_storage).__name__}, {runs} runs"
     remedy = f"DAGSTER_HOME={settings.dagster_home} dagster instance migrate"
     return Finding.of("Dagster", not old, f"{where}, tables of an older version" if old else where, remedy)
-
-
-def _profile(settings: Settings, instance: dg.DagsterInstance) -> Finding:
-    """Whether commands and daemon would make nearly everything again."""
-    from orchestration import accepted_profile
-    from orchestration.catalog import STAGES
-    from orchestration.promotion import production
-
-    stages = (*STAGES, production.STAGE)
-    if known := accepted_profile.before(settings, instance, stages):
-        remedy = accepted_profile.remedy(settings, known, "likeness run")
-        return Finding.odd("profile", accepted_profile.question(settings, known, stages), remedy)
-    return Finding.good("profile", accepted_profile.name_of(settings))
 
 
 def _daemon(settings: Settings, instance: dg.DagsterInstance) -> Finding:

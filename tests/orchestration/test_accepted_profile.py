@@ -116,14 +116,13 @@ class _Ready:
 
 
 def test_a_change_is_confirmed_by_an_option_and_shown(smoke: Call, settings: Settings) -> None:
-    with open_instance(settings) as instance:
-        shown = servers._profile(settings.model_copy(update={"profile": "paper"}), instance)
+    paper = settings.model_copy(update={"profile": "paper"})
+    (shown,) = servers.profile(paper)
     assert shown.level == "warning" and "made with the profile smoke" in shown.detail
     assert smoke("profile", "paper").exit_code == 1
     assert smoke("profile", "paper", "--yes").stdout == "paper\n"
     assert smoke("profile").stdout == "paper\n"
-    with open_instance(settings) as instance:
-        shown = servers._profile(settings.model_copy(update={"profile": "paper"}), instance)
+    (shown,) = servers.profile(paper)
     assert shown.level == "ok" and shown.detail == "paper"
 
 
