@@ -120,7 +120,7 @@ def test_services_end_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
 def test_a_service_that_lives_without_doing_its_work_is_started_again_and_one_that_never_did_is_left(
     watched: tuple[Supervisor, Service, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    supervisor, one, said = watched
+    _, one, said = watched
     monkeypatch.setattr(services, "LOOKED_AT_EVERY", 0.1)
     works = threading.Event()
     one.works = works.is_set
