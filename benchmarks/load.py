@@ -10,6 +10,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from engine.processes import end_with_parent
+
 LONGEST = 120.0
 """Seconds that a client waits for an answer."""
 BOUNDARY = "likeness-photo"
@@ -54,7 +56,7 @@ def multipart(photos: Sequence[bytes], aligned: bool) -> tuple[bytes, ...]:
 
 def attack(port: int, request: Request, clients: int, seconds: float) -> Load:
     """The clients for so long, in a process of their own; each finishes the request that it has sent."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         return pool.submit(_attack, port, request, clients, seconds).result()
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from engine import sampling
+from engine.processes import end_with_parent
 from engine.renderer import Renderer
 from engine.scenes import Scenes
 
@@ -176,6 +177,7 @@ _together: list[Barrier] = []
 
 
 def _ready(barrier: Barrier, numbers: Any, batch: int) -> None:
+    end_with_parent()
     one_core(numbers.get())
     _together.append(barrier)
     renderer = renderer_on("cpu")

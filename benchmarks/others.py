@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import one_core
 from benchmarks.mesh import Piece
+from engine.processes import end_with_parent
 from engine.scenes import Scenes
 
 INSTALL = "make bench-render installs it from requirements-bench.lock"
@@ -51,13 +52,18 @@ def draw(name: str, people: list[list[Piece]], size: int, samples: int, core: in
     `samples`² samples a pixel, for Mitsuba as many paths.
     """
     renderer = RENDERERS[name]
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=one_core, initargs=(core,)) as pool:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin, initargs=(core,)) as pool:
         try:
             return pool.submit(renderer, people, size, samples).result()
         except ImportError as error:
             return Drawn(name, "", skipped=f"{error}; {INSTALL}")
         except BrokenProcessPool:
             return Drawn(name, "", skipped=f"its process died; {SCREENLESS}")
+
+
+def _begin(core: int) -> None:
+    end_with_parent()
+    one_core(core)
 
 
 def _vtk(people: list[list[Piece]], size: int, samples: int) -> Drawn:

@@ -44,6 +44,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.load import BOUNDARY, Request, attack, multipart, photos_in, summary
+from engine.processes import end_with_parent
 from orchestration.settings import REPOSITORY, Settings
 
 TARGET_RATE, TARGET_P99, TARGET_CLIENTS, TARGET_CORES, MOST_CLIENTS = 25.0, 0.5, 8, 2, 64
@@ -117,6 +118,7 @@ def _load(folder: Path, log: Path, barrier: Any) -> None:
     from serving.parts import THREADS
     from serving.workers.process import load
 
+    end_with_parent()
     with log.open("a") as file:
         os.dup2(file.fileno(), 2)
     _loaded[:] = [load(folder, THREADS, "cpu"), barrier]

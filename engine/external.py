@@ -7,6 +7,7 @@ size; what the engine does with `size`, the wanted height in pixels, is its own 
 import csv
 import importlib
 import importlib.util
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.character import Character, CharacterError, CommandRenderer, PythonRenderer
+from engine.processes import die_with_parent
 
 Row = Mapping[str, int | float | str]
 Picture = NDArray[np.uint8]
@@ -91,7 +93,14 @@ def _filled(part: str, values: Mapping[str, str]) -> str:
 
 def _run(command: list[str], folder: Path, timeout: float) -> None:
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=timeout, check=False)
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+            preexec_fn=lambda: die_with_parent(signal.SIGKILL),
+        )
     except subprocess.TimeoutExpired as error:
         raise CharacterError(
             f"renderer {command[0]} took longer than {timeout:g} s: raise `timeout`, or lower `batch`"

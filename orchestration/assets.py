@@ -75,12 +75,13 @@ def stage_asset(stage: Stage, config: BaseModel, workshop: Workshop) -> dg.Asset
         op_tags=executors.op_tags(stage, workshop.settings),
         check_specs=checks.specs(stage, workshop.rules),
         metadata=code_of(stage.name),
-        automation_condition=retrain(workshop.settings),
+        automation_condition=retrain(workshop.settings, workshop.stages.values()),
         retry_policy=RETRY_POLICY,
     )
     def materialise(
         context: dg.AssetExecutionContext, tracking: Tracking, progress: dg.ResourceParam[Any]
     ) -> dg.MaterializeResult:
+        executors.tie_step_to_run(workshop.settings)
         shown = progress or into_log(context.log)
         with only_what_can_recover(shown.show):
             return run_stage(context, stage, config, workshop, tracking, shown)
@@ -113,12 +114,15 @@ def production_asset(gate: BaseModel, workshop: Workshop) -> dg.AssetsDefinition
         check_specs=[
             dg.AssetCheckSpec(production.GATE, asset=production.NAME, description="Good enough for production?")
         ],
-        automation_condition=retrain(workshop.settings, NOT_FRESH | NotRegistered(workshop.settings)),
+        automation_condition=retrain(
+            workshop.settings, workshop.stages.values(), NOT_FRESH | NotRegistered(workshop.settings)
+        ),
         retry_policy=RETRY_POLICY,
     )
     def materialise(
         context: dg.AssetExecutionContext, tracking: Tracking, progress: dg.ResourceParam[Any]
     ) -> dg.MaterializeResult:
+        executors.tie_step_to_run(workshop.settings)
         progress = progress or into_log(context.log)
         with only_what_can_recover(progress.show):
             return production.register(context, gate, workshop, tracking, progress)

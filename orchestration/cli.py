@@ -17,6 +17,8 @@ from orchestration.terminal import (
     AsJson,
     Character,
     Profile,
+    Yes,
+    confirm_profile,
     fail,
     get_registry,
     get_settings,
@@ -75,6 +77,7 @@ def run(
     character: Character = "",
     only: Annotated[str | None, typer.Option(help="This asset alone; its inputs must have been made.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Make assets again even where nothing changed.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Bring every asset up to date: make what is **missing or stale**, parents first; then print the scorecard.
@@ -83,7 +86,7 @@ def run(
     `likeness dagster` shows the runs.
     """
     from engine.character import Character as EngineCharacter
-    from orchestration import pipeline
+    from orchestration import accepted_profile, pipeline
     from orchestration.catalog import STAGES
     from orchestration.doctor import require_machine
     from orchestration.dvc_config import write_local
@@ -96,6 +99,9 @@ def run(
     if not (settings.data / "embedded").is_dir():
         gather(settings)
     write_local(settings)
+    with open_instance(settings) as instance:
+        confirm_profile(settings, instance, "likeness run", yes)
+    notes().print(f"profile {accepted_profile.name_of(settings)}, character {settings.character}", soft_wrap=True)
     with libraries_into_log(settings) as log, shown_progress() as progress, open_instance(settings) as instance:
         try:
             outcome = pipeline.run(

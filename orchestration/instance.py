@@ -38,6 +38,15 @@ concurrency:
           applyLimitPerUniqueValue: true
         limit: 1
 """
+# A code server that was killed is away for a moment: without this, Dagster fails for good what it was to start then.
+QUEUE = """\
+run_coordinator:
+  module: dagster.core.run_coordinator
+  class: QueuedRunCoordinator
+  config:
+    max_user_code_failure_retries: 60
+    user_code_failure_retry_delay: 10
+"""
 # Steps retry by themselves (orchestration/retraining/recovery.py); this is for a run whose worker died.
 RECOVERY = """\
 run_monitoring:
@@ -83,6 +92,7 @@ WRITTEN_BY_US = "# Written by likeness, and rewritten by later versions as long 
 EARLIER = ("9208dee9e44e6e91", "5353376bc70fddab")
 RUN_TAG = "likeness/run"
 LOOK_TAG = "likeness/look"
+PROFILE_TAG = "likeness/profile"
 HEARD_OF_WITHIN = 120  # seconds: a daemon that was not is gone
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
@@ -131,7 +141,7 @@ def write_config(path: Path, settings: Settings) -> None:
 
 def dagster_yaml(settings: Settings) -> str:
     """The instance's configuration as this version and these settings want it."""
-    body = "".join((QUIET, CONCURRENCY, RECOVERY, DAEMON)) + _storage(settings)
+    body = "".join((QUIET, CONCURRENCY, QUEUE, RECOVERY, DAEMON)) + _storage(settings)
     return f"{WRITTEN_BY_US.format(checksum=_checksum(body))}\n{body}"
 
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration import lineage
+from orchestration import accepted_profile, lineage
 from orchestration.catalog import Stage
 from orchestration.checks import verdicts
 from orchestration.definitions import build, make_workshop
 from orchestration.execution import executors
-from orchestration.instance import RUN_TAG, only_runner
+from orchestration.instance import PROFILE_TAG, RUN_TAG, only_runner
 from orchestration.lineage.events import REUSED
 from orchestration.progress import Progress, duration
 from orchestration.promotion import production
@@ -80,6 +80,7 @@ def run(
     executors.require_reachable(settings)
     definitions, workshop = build(settings, stages, progress), make_workshop(settings, stages)
     with only_runner(settings, instance):
+        accepted_profile.accept(settings, instance)
         observe_sources(settings, instance, stages, character)
         if "photos" in (name for name, _ in _sources(chosen, character)) and (told := workshop.told("photos")):
             progress.end(told)
@@ -167,7 +168,7 @@ def _make(
     """One Dagster run that makes one asset, or takes its known result, which is False. Raises StageFailed."""
     began = time.monotonic()
     progress.stage(name)
-    tags = {RUN_TAG: "true"} | ({FORCE_TAG: "true"} if force else {})
+    tags = {RUN_TAG: "true", PROFILE_TAG: accepted_profile.name_of(settings)} | ({FORCE_TAG: "true"} if force else {})
     if settings.executor == "ray":
         result = _execute_elsewhere(
             settings, instance, stage, partition, tags, lambda line: progress.show(f"{name}  {line}")

@@ -28,6 +28,9 @@ Profile = Annotated[
     str,
     typer.Option("--profile", help="smoke, quickstart, paper, or a path to a .yaml file.", show_default="quickstart"),
 ]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="Take another profile than the project was made with, without a question.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on stdout.")]
 
 
@@ -37,6 +40,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from engine.document import DocumentError
     from engine.schema import SchemaError
     from engine.sheets import SheetError
+    from orchestration.accepted_profile import ProfileChanged
     from orchestration.configuration import ProfileError
     from orchestration.creation import CreationError
     from orchestration.doctor import NotReady
@@ -68,6 +72,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
         SchemaError,
         SheetError,
         ProfileError,
+        ProfileChanged,
         CreationError,
         NotReady,
         ExportError,
@@ -192,6 +197,24 @@ def registered_versions(settings: Settings) -> list[str]:
     except RegistryError as error:
         fail(str(error))
         return []
+
+
+def confirm_profile(settings: Settings, instance: Any, command: str, yes: bool) -> None:
+    """Ask before a project is made with another profile than until now. Raises ProfileChanged when nobody can answer,
+    or the answer is no.
+    """
+    from orchestration import accepted_profile
+    from orchestration.catalog import STAGES
+    from orchestration.promotion import production
+
+    stages = (*STAGES, production.STAGE)
+    if not (known := accepted_profile.before(settings, instance, stages)):
+        return
+    question = accepted_profile.question(settings, known, stages)
+    asked = sys.stdin.isatty() and notes().is_terminal
+    if not yes and not (asked and typer.confirm(f"{question}. Go on?", err=True)):
+        raise accepted_profile.ProfileChanged(f"{question}: {accepted_profile.remedy(settings, known, command)}")
+    accepted_profile.accept(settings, instance)
 
 
 def get_registry(settings: Settings) -> Any:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import dagster as dg
 
 from orchestration import mlflow_files
+from orchestration.journal import Journal, Point
 from orchestration.mlflow_files import SQLITE
 from orchestration.pages.charts import Curve
 from orchestration.servers import database, services
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "likeness"
+DAGSTER_RUN = "dagster.run_id"
+"""Tag of a run: the Dagster run that works on it, or did last."""
+JOURNAL = "mlflow-run.jsonl"
 BATCH, BATCH_SECONDS, MOST_METRICS = 200, 5.0, 1000
 PATIENCE, IMPATIENCE = 600.0, 15.0
 """Seconds to wait for MLflow before a stage fails, and after it failed."""
@@ -89,26 +93,46 @@ class TrackedRun:
     A server that is down is asked again until it answers; what was not sent meanwhile is kept.
     """
 
-    def __init__(self, client: "MlflowClient", run_id: str, url: str) -> None:
-        self.client, self.run_id, self.url = client, run_id, url
+    def __init__(self, client: "MlflowClient", run_id: str, url: str, journal: Journal | None = None) -> None:
+        self.client, self.run_id, self.url, self.journal = client, run_id, url, journal
         self.history: dict[str, Curve] = {}
+        self._logged: dict[tuple[str, int], float] = {}
         self._waiting: list[Any] = []
         self._sent = time.monotonic()
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="mlflow")
         self._sending: list[Future[None]] = []
         self._closed = threading.Event()
+        if journal:
+            # MLflow takes a point that it has, to the millisecond, for the same one: what it lacks is added.
+            self._take(journal.points)
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Log values of one step; infinite and undefined ones are left out, because databases refuse them."""
-        from mlflow.entities import Metric
+        """Log values of one step; infinite and undefined ones are left out, because databases refuse them.
 
+        A step of a curve that an earlier process of this run logged stays as it was.
+        """
         now = int(time.time() * 1000)
         finite = {key: float(value) for key, value in values.items() if math.isfinite(value)}
-        for key, value in finite.items():
-            self.history.setdefault(key, Curve()).add(step, value)
-        self._waiting += [Metric(key, value, now, step) for key, value in finite.items()]
+        new = [Point(key, value, now, step) for key, value in finite.items() if self._is_new(key, step, value)]
+        if self.journal and new:
+            self.journal.add(new)
+        self._take(new)
         if len(self._waiting) >= BATCH or time.monotonic() - self._sent > BATCH_SECONDS:
             self._send()
+
+    def _is_new(self, key: str, step: int, value: float) -> bool:
+        """Step 0 is that of figures as well, which are no curve: the last one counts."""
+        known = self._logged.get((key, step))
+        return known is None or (step == 0 and known != value)
+
+    def _take(self, points: Sequence[Point]) -> None:
+        from mlflow.entities import Metric
+
+        for key, value, time_, step in points:
+            self.history.setdefault(key, Curve()).add(step, value)
+            if self.journal:
+                self._logged[key, step] = value
+            self._waiting.append(Metric(key, value, time_, step))
 
     def _send(self) -> None:
         while self._waiting:
@@ -227,12 +251,21 @@ class Tracking(dg.ConfigurableResource):
         return MlflowClient(self.uri, self.uri)
 
     @contextmanager
-    def run(self, name: str, tags: Mapping[str, str]) -> Iterator[TrackedRun]:
-        """A run that ends FINISHED, KILLED when interrupted, FAILED when the block raises."""
+    def run(self, name: str, tags: Mapping[str, str], kept: Path | None = None) -> Iterator[TrackedRun]:
+        """A run that ends FINISHED, KILLED when interrupted, FAILED when the block raises.
+
+        kept: a folder that lives as long as the work may be gone on with; the run that was begun with it is gone on
+        with too, where MLflow still has it.
+        """
         client = self.client()
         experiment = insist(lambda: self._experiment(client))
-        run_id = insist(lambda: client.create_run(experiment, run_name=name, tags=dict(tags))).info.run_id
-        run = TrackedRun(client, run_id, self.url(experiment, run_id))
+        journal = Journal.read(kept / JOURNAL) if kept else None
+        run_id = self._resumed(client, experiment, journal.run_id, tags) if journal else ""
+        if not run_id:
+            run_id = insist(lambda: client.create_run(experiment, run_name=name, tags=dict(tags))).info.run_id
+        if journal:
+            journal.begin(run_id)
+        run = TrackedRun(client, run_id, self.url(experiment, run_id), journal)
         try:
             yield run
         except BaseException as error:
@@ -241,6 +274,38 @@ class Tracking(dg.ConfigurableResource):
                 run.end(status, IMPATIENCE)
             raise
         run.end("FINISHED")
+
+    def _resumed(self, client: "MlflowClient", experiment: str, run_id: str, tags: Mapping[str, str]) -> str:
+        """The run, at work again; "" where it was deleted, or is of an experiment that was."""
+        from mlflow.entities import RunTag
+        from mlflow.exceptions import MlflowException
+
+        if not run_id:
+            return ""
+        try:
+            found = insist(lambda: client.get_run(run_id)).info
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return ""
+            raise
+        if found.lifecycle_stage != "active" or found.experiment_id != experiment:
+            return ""
+        insist(lambda: client.update_run(run_id, status="RUNNING"))
+        insist(lambda: client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()]))
+        return run_id
+
+    def close_abandoned(self, tags: Mapping[str, str], is_over: Callable[[str], bool], own: str) -> None:
+        """End as KILLED what still seems to run, but `own`, has these tags, and is of a Dagster run that is over.
+
+        A killed process closes nothing, and what it did may never be gone on with.
+        """
+        client = self.client()
+        experiment = insist(lambda: self._experiment(client))
+        wanted = "".join(f" and tags.`{name}` = '{value}'" for name, value in tags.items())
+        query = f"attributes.status = 'RUNNING'{wanted}"
+        for run in insist(lambda: client.search_runs([experiment], query)):
+            if run.info.run_id != own and is_over(run.data.tags.get(DAGSTER_RUN, "")):
+                insist(lambda run=run: client.set_terminated(run.info.run_id, "KILLED"))
 
     def _experiment(self, client: "MlflowClient") -> str:
         from mlflow.exceptions import MlflowException

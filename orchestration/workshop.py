@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel
 
-from orchestration import checks, lineage, run_cache
+from orchestration import accepted_profile, checks, lineage, run_cache
 from orchestration.catalog import SOURCES, Stage
 from orchestration.checks import verdicts
 from orchestration.checks.production import numbers
@@ -28,7 +28,7 @@ from orchestration.promotion import comparison
 from orchestration.promotion.ledger import Ledger, model_name
 from orchestration.settings import Settings
 from orchestration.store import Draft, RemoteDown, Store, StoreError
-from orchestration.tracking import TrackedRun, Tracking
+from orchestration.tracking import DAGSTER_RUN, TrackedRun, Tracking
 
 EMBEDDED = "embedded"
 """The character that everything reads which is not made for one character."""
@@ -140,7 +140,10 @@ def run_stage(
         return take_over(context, known, stage, config, versions, compared, workshop)
     folders = {name: workshop.fetch(name, version) for name, version in (versions | compared).items()}
     checkpoints = checkpoint_folder(stage, config, versions, workshop.settings, character)
-    with tracking.run(title(stage.name, character), run_tags(context, stage.name, character)) as run:
+    profile = accepted_profile.name_of(workshop.settings)
+    tags = run_tags(context, stage.name, character, profile)
+    with tracking.run(title(stage.name, character), tags, checkpoints) as run:
+        close_abandoned(context, tracking, run, stage.name, character)
         run.params(flatten(config.model_dump(mode="json")))
         run.inputs({name: version.md5 for name, version in (versions | compared).items()})
         stage_began = time.monotonic()
@@ -155,6 +158,7 @@ def run_stage(
     results = checks.results(subject_of(context.instance, stage, character, config, metrics, draft, folders, workshop))
     metadata = describe(folder, metrics, md5, config, run)
     metadata |= origins(versions, compared)
+    metadata["profile"] = profile
     metadata |= {"seconds": seconds, "seconds_around_the_stage": time.monotonic() - began - seconds}
     run_cache.remember(context.instance, stage.name, key, md5, context.run_id)
     return dg.MaterializeResult(data_version=dg.DataVersion(md5), metadata=metadata, check_results=results)
@@ -180,6 +184,7 @@ def take_over(
     folders = {name: workshop.fetch(name, version) for name, version in drawn_with.items()}
     results = checks.results(subject_of(context.instance, stage, character, config, metrics, draft, folders, workshop))
     metadata: dict[str, Any] = {**known.metadata, **origins(versions, compared), REUSED: reused}
+    metadata["profile"] = accepted_profile.name_of(workshop.settings)
     metadata["seconds_around_the_stage"] = time.monotonic() - began
     return dg.MaterializeResult(data_version=dg.DataVersion(md5), metadata=metadata, check_results=results)
 
@@ -318,9 +323,26 @@ def stage_context(workshop: Workshop, stage: Stage, checkpoints: Path, run: Trac
     )
 
 
-def run_tags(context: dg.AssetExecutionContext, asset: str, character: str | None) -> dict[str, str]:
-    tags = {"asset": asset, "dagster.run_id": context.run_id, "git.commit": lineage.git_commit()}
-    return tags | ({"character": character} if character else {})
+def run_tags(context: dg.AssetExecutionContext, asset: str, character: str | None, profile: str) -> dict[str, str]:
+    about = {DAGSTER_RUN: context.run_id, "git.commit": lineage.git_commit(), "profile": profile}
+    return asset_tags(asset, character) | about
+
+
+def asset_tags(asset: str, character: str | None) -> dict[str, str]:
+    return {"asset": asset} | ({"character": character} if character else {})
+
+
+def close_abandoned(
+    context: dg.AssetExecutionContext, tracking: Tracking, own: TrackedRun, asset: str, character: str | None
+) -> None:
+    """Close the MLflow runs that killed steps of this asset left open, and that nobody went on with."""
+
+    def is_over(run_id: str) -> bool:
+        run = context.instance.get_run_by_id(run_id) if run_id else None
+        # An earlier attempt of this step is over too.
+        return run is not None and (run.is_finished or run_id == context.run_id)
+
+    tracking.close_abandoned(asset_tags(asset, character), is_over, own.run_id)
 
 
 def log_outcome(run: TrackedRun, folder: Path, metrics: Mapping[str, float], md5: str) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, Field, model_validator
 
+from engine.processes import end_with_parent
 from models import images
 from models.alignment import Face, FaceLandmarker, NoFace, align, apply, eye_distance, quality, warp_labels
 from models.images import BadImage
@@ -169,7 +170,7 @@ def _in_processes(
             yield _align_chunk(chunk, file, landmarker, config)
         return
     # spawn: a forked child would inherit the thread pools of torch and OpenCV in an unusable state
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with_parent) as pool:
         waiting: deque[Future[tuple[int, int]]] = deque()
         try:
             for chunk, file in work:

@@ -12,18 +12,18 @@ import os
 import pickle
 import signal
 import tempfile
-import threading
 import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
+from engine.processes import end_with_parent
 from stages.context import Context
 
 PATIENCE = timedelta(hours=2)
@@ -155,7 +155,7 @@ class _Crew:
 def _work(job: _Job, rank: int, channel: Connection) -> None:
     """The life of one process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes: the one that started this decides
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()  # its peers would wait for it, or it for them
     try:
         metrics = _run_stage(job, rank, channel)
     except BaseException as error:
@@ -201,11 +201,3 @@ def _portable(error: BaseException, rank: int) -> Exception:
         travelled = RuntimeError(f"{type(error).__name__}: {error}")
     travelled.add_note(f"in the process of device {rank}:\n{traceback.format_exc()}")
     return travelled
-
-
-def _end_with_parent() -> None:
-    """A process whose parent was killed would wait for its peers, or they for it, for ever."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

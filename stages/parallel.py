@@ -9,6 +9,7 @@ from typing import TypeVar
 import cv2
 from threadpoolctl import threadpool_limits
 
+from engine.processes import end_with_parent
 from stages.context import Context
 
 Chunk = TypeVar("Chunk")
@@ -41,7 +42,7 @@ def map_chunks(
             for number, chunk in enumerate(chunks):
                 note(number, work(chunk))
     else:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin) as pool:
             futures = {pool.submit(work, chunk): number for number, chunk in enumerate(chunks)}
             try:
                 for future in as_completed(futures):
@@ -56,7 +57,8 @@ def map_chunks(
     return [row for number in sorted(results) for row in results[number]]
 
 
-def _one_thread() -> None:
-    """A worker a core is faster than many threads in each worker."""
+def _begin() -> None:
+    end_with_parent()
+    # A worker a core is faster than many threads in each worker.
     cv2.setNumThreads(1)
     threadpool_limits(1)

@@ -73,7 +73,7 @@ def _versions_table(name: str, versions: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
     shown = Table(title=name, title_justify="left")
-    for column in ("version", "aliases", "md5", "commit", *FIGURES.values(), "last move", "why"):
+    for column in ("version", "aliases", "profile", "md5", "commit", *FIGURES.values(), "last move", "why"):
         shown.add_column(column)
     for version in versions:
         tags, last = version["tags"], (version["moves"] or [{}])[-1]
@@ -81,6 +81,7 @@ def _versions_table(name: str, versions: list[dict[str, Any]]) -> Table:
         shown.add_row(
             str(version["version"]),
             ", ".join(version["aliases"] + rejected),
+            tags.get("profile", ""),
             tags.get("md5", "")[:8],
             tags.get("git.commit", "")[:8],
             *(_number(version["figures"].get(path)) for path in FIGURES),
@@ -112,6 +113,7 @@ def _print_version(name: str, version: Mapping[str, Any]) -> None:
     aliases = ", ".join(version["aliases"]) or "no alias"
     screen.print(f"{name} version {version['version']} ({aliases})" + (", rejected" if version["rejected"] else ""))
     screen.print(f"md5 {version['tags'].get('md5', 'unknown')}, MLflow run {version['run']}", highlight=False)
+    screen.print(f"profile {version['tags'].get('profile', 'unknown')}", highlight=False)
     for path, value in version["figures"].items():
         screen.print(f"  {path}  {_number(value)}", highlight=False)
     for move in version["moves"]:

@@ -12,6 +12,8 @@ from orchestration.settings import REPOSITORY, Settings
 from orchestration.terminal import (
     AsJson,
     Profile,
+    Yes,
+    confirm_profile,
     get_settings,
     notes,
     one_line_errors,
@@ -29,6 +31,7 @@ MARKS = {"ok": "[green]ok[/]     ", "warning": "[yellow]warning[/]", "error": "[
 def add_to(app: typer.Typer) -> None:
     app.command()(doctor)
     app.command()(push)
+    app.command()(profile)
     app.command()(start)
     app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(dagster)
 
@@ -106,13 +109,44 @@ def _unpinned(settings: Settings, store: Store) -> str:
 
 
 @one_line_errors
+def profile(
+    name: Annotated[str, typer.Argument(help="The profile to make the project with from now on.")] = "",
+    yes: Yes = False,
+) -> None:
+    """The profile that the project is made with. With NAME it changes, and Dagster's daemon may retrain under it: where
+    no `likeness run` or `likeness start` asks, as on a cluster.
+    """
+    from orchestration import accepted_profile
+    from orchestration.catalog import STAGES
+    from orchestration.instance import open_instance
+    from orchestration.promotion import production
+
+    settings = get_settings(name)
+    with open_instance(settings) as instance:
+        if name:
+            confirm_profile(settings, instance, "likeness run", yes)
+            accepted_profile.accept(settings, instance)
+        known = accepted_profile.before(settings, instance, (*STAGES, production.STAGE))
+    print(known or accepted_profile.name_of(settings))
+
+
+@one_line_errors
 def dagster(context: typer.Context) -> None:
     """Open Dagster's pages on the graph and its runs; options go to `dagster dev` (`--port 3001`)."""
+    from orchestration import accepted_profile
+    from orchestration.catalog import STAGES
     from orchestration.instance import open_instance
+    from orchestration.promotion import production
 
-    settings = get_settings()
-    with open_instance(settings):
-        pass
+    settings, stages = get_settings(), (*STAGES, production.STAGE)
+    with open_instance(settings) as instance:
+        if known := accepted_profile.before(settings, instance, stages):
+            question = accepted_profile.question(settings, known, stages)
+            notes().print(
+                f"[yellow]warning:[/] {question}. Nobody confirmed that, so the daemon retrains nothing: "
+                f"{accepted_profile.remedy(settings, known, 'likeness run')}",
+                soft_wrap=True,
+            )
     os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
     os.chdir(REPOSITORY)
     command = [sys.executable, "-m", "dagster", "dev", "-m", "orchestration.definitions", *context.args]
@@ -127,14 +161,20 @@ def start(
     host: Annotated[
         str, typer.Option("--host", help="Interface to listen on; 0.0.0.0: all. Neither server asks for a password.")
     ] = "127.0.0.1",
+    yes: Yes = False,
 ) -> None:
     """Run the platform on this machine until Ctrl-C or SIGTERM: Dagster's **code server, webserver and daemon**
     (schedules, sensors, queued runs) and **MLflow's server**, unless LIKENESS_MLFLOW_URI is another one.
 
     A server that dies is started again; logs are in **.likeness/logs/**. `likeness run`, `create` and all other
-    commands work beside it on the same stores.
+    commands work beside it on the same stores. Under another profile than the project was made with it would retrain
+    nearly everything, so it asks first.
     """
+    from orchestration.instance import open_instance
     from orchestration.servers import services
 
+    settings = get_settings(profile)
+    with open_instance(settings) as instance:
+        confirm_profile(settings, instance, "likeness start", yes)
     where = services.Addresses(host, port, mlflow_port)
-    services.start(get_settings(profile), where, lambda line: notes().print(line, soft_wrap=True))
+    services.start(settings, where, lambda line: notes().print(line, soft_wrap=True))

@@ -30,6 +30,7 @@ CHECKS: Mapping[str, Check] = {
     "dvc command": stores.dvc,
     "registered data": stores.registered,
     "Dagster": servers.dagster,
+    "profile": servers.profile,
     "services": servers.webserver,
     "MLflow": servers.mlflow,
     "models": models.check,

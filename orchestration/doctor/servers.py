@@ -44,6 +44,28 @@ def dagster(settings: Settings) -> Iterator[Finding]:
         yield from _pools(settings, instance)
 
 
+def profile(settings: Settings) -> Iterator[Finding]:
+    """Whether commands and daemon would make nearly everything again."""
+    from orchestration import accepted_profile
+    from orchestration.catalog import STAGES
+    from orchestration.instance import InstanceError, open_instance
+    from orchestration.promotion import production
+    from orchestration.servers.database import DatabaseError
+
+    name, known, stages = accepted_profile.name_of(settings), "", (*STAGES, production.STAGE)
+    if (settings.dagster_home / "dagster.yaml").exists():
+        try:
+            with open_instance(settings) as instance:
+                known = accepted_profile.before(settings, instance, stages)
+        except (InstanceError, DatabaseError):
+            return  # which is what "Dagster" tells
+    if known:
+        remedy = accepted_profile.remedy(settings, known, "likeness run")
+        yield Finding.odd("profile", accepted_profile.question(settings, known, stages), remedy)
+    else:
+        yield Finding.good("profile", name)
+
+
 def executor(settings: Settings) -> Iterator[Finding]:
     """Whether the steps of a run can be executed where the settings say."""
     from orchestration.execution.executors import ExecutorError, require_reachable

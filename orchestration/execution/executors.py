@@ -25,6 +25,7 @@ import dagster as dg
 from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 
+from engine.processes import end_with_parent
 from orchestration.catalog import Resources, Stage
 from orchestration.settings import Settings
 
@@ -108,6 +109,15 @@ def require_reachable(settings: Settings) -> None:
             f"no Ray job server answers at {settings.ray_address}: start one (`ray start --head`), or correct "
             f"LIKENESS_RAY_ADDRESS, which is the dashboard's address (port 8265)"
         ) from error
+
+
+def tie_step_to_run(settings: Settings) -> None:
+    """A step in a process of its own ends with its run's: made again, the run would work beside it on the same files.
+
+    By the other executors the step's process is the run's own, which outlives its code server, or a cluster's affair.
+    """
+    if settings.executor == "multiprocess":
+        end_with_parent()
 
 
 def step_environment(settings: Settings) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel
 
-from orchestration import lineage
+from orchestration import accepted_profile, lineage
 from orchestration.catalog import Stage
 from orchestration.pages import shown
 from orchestration.progress import Progress
@@ -28,6 +28,7 @@ from orchestration.tracking import Tracking
 from orchestration.workshop import (
     Workshop,
     ancestors,
+    close_abandoned,
     input_versions,
     run_tags,
     title,
@@ -62,7 +63,8 @@ def register(
     registry, md5, lineage_md5 = Registry(tracking, character), draft.md5, ancestors(versions)
     stage_scores = json.loads((folders["scorecard"] / "scorecard.json").read_text())
     card = complete(stage_scores, versions["scorecard"].metadata)
-    number = _registered(context, registry, draft.folder, md5, lineage_md5, card)
+    profile = accepted_profile.name_of(workshop.settings)
+    number = _registered(context, registry, draft.folder, md5, lineage_md5, card, profile)
     registry.ledger.set_alias(NEWEST, number)
     rival, card = _against_production(context, registry, workshop, number, card, progress)
     verdict = judge(config, card)
@@ -81,6 +83,7 @@ def register(
         "inputs": {name: version.md5 for name, version in versions.items()},
         "lineage": lineage_md5,
         "git_commit": lineage.git_commit(),
+        "profile": profile,
         **metrics,
     }
     check = _check(number, in_production, refusals, verdict)
@@ -186,6 +189,7 @@ def _registered(
     md5: str,
     inputs: Mapping[str, str],
     scorecard: Mapping[str, Any],
+    profile: str,
 ) -> str:
     """The version that has this content: an older one where it was registered before, else a new one."""
     if not why_unregistered(registry, md5) and (known := registry.with_md5(md5)):
@@ -194,7 +198,9 @@ def _registered(
         registry.note_scored(known, inputs)
         return number
     tracking = registry.tracking
-    with tracking.run(title(NAME, registry.character), run_tags(context, NAME, registry.character)) as run:
+    about = run_tags(context, NAME, registry.character, profile)
+    with tracking.run(title(NAME, registry.character), about) as run:
+        close_abandoned(context, tracking, run, NAME, registry.character)
         run.inputs(inputs)
         run.document(scorecard, "scorecard.json")
         number = log_model(tracking, run.run_id, folder, registry.name)
@@ -203,6 +209,7 @@ def _registered(
             "dagster.run_id": context.run_id,
             "git.commit": lineage.git_commit(),
             "character": registry.character,
+            "profile": profile,
         }
         for name, value in (tags | {f"input.{asset}": value for asset, value in inputs.items()}).items():
             registry.client.set_model_version_tag(registry.name, number, name, value)

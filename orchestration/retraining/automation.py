@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import fcntl
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -19,8 +19,9 @@ from typing import Any
 import dagster as dg
 from dagster import AutomationCondition
 
+from orchestration import accepted_profile
+from orchestration.catalog import Stage
 from orchestration.instance import lock_file
-from orchestration.retraining.recovery import retry_was_missed
 from orchestration.settings import Settings
 from orchestration.staleness import Staleness
 
@@ -129,7 +130,7 @@ def _only(subset: Any, partition: str | None) -> Any:
 
 
 class LastRunEndedBadly(_Condition):
-    """The newest run that was to make it failed, or a person cancelled it, and no retry that Dagster noted is lost."""
+    """The newest run that was to make it failed, or a person cancelled it."""
 
     @property
     def description(self) -> str:
@@ -141,7 +142,7 @@ class LastRunEndedBadly(_Condition):
         def ended_badly(partition: str | None) -> bool:
             planned = instance.event_log_storage.get_latest_planned_materialization_info(context.key, partition)
             run = instance.get_run_by_id(planned.run_id) if planned else None
-            return run is not None and run.status in ENDED_BADLY and not retry_was_missed(instance, run.run_id)
+            return run is not None and run.status in ENDED_BADLY
 
         return ended_badly
 
@@ -161,6 +162,26 @@ class RunByHand(_Condition):
     def question(self, context: dg.AutomationContext) -> Callable[[str | None], bool]:
         at_work = is_locked(self.lock)
         return lambda partition: at_work
+
+
+@dataclass(frozen=True)
+class ProfileNotConfirmed(_Condition):
+    """The daemon was started under another profile than the project is made with: nobody said that all is to be made
+    again.
+    """
+
+    settings: Settings
+    stages: tuple[Stage, ...]
+
+    __hash__ = AutomationCondition.__hash__
+
+    @property
+    def description(self) -> str:
+        return f"The project is made with another profile than {accepted_profile.name_of(self.settings)}"
+
+    def question(self, context: dg.AutomationContext) -> Callable[[str | None], bool]:
+        known = accepted_profile.before(self.settings, context.asset_graph_view.instance, self.stages)
+        return lambda partition: bool(known)
 
 
 def is_locked(path: Path) -> bool:
@@ -187,7 +208,7 @@ def worth_another_try(settings: Settings) -> AutomationCondition:
     )
 
 
-def retrain(settings: Settings, why: AutomationCondition = NOT_FRESH) -> AutomationCondition:
+def retrain(settings: Settings, stages: Collection[Stage], why: AutomationCondition = NOT_FRESH) -> AutomationCondition:
     """Make what is not fresh, parents first, once; again after a failure only when there is a reason to.
 
     An asset whose sources were never looked at is left alone: automation takes over what was made once.
@@ -200,4 +221,5 @@ def retrain(settings: Settings, why: AutomationCondition = NOT_FRESH) -> Automat
         & (~LAST_RUN_ENDED_BADLY | worth_another_try(settings))
         & ~UPSTREAM_NOT_FRESH
         & ~RunByHand(lock_file(settings))
+        & ~ProfileNotConfirmed(settings, tuple(stages))
     ).with_label("retrain")

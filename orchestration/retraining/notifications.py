@@ -24,7 +24,7 @@ from orchestration.notices import (
 from orchestration.promotion import production
 from orchestration.promotion.ledger import Ledger
 from orchestration.promotion.moves import RegistryError
-from orchestration.retraining.recovery import why_it_failed
+from orchestration.retraining.recovery import is_lost, why_it_failed
 from orchestration.settings import Settings
 
 __all__ = ["BadNotifier", "Notice", "sensors", "tell"]
@@ -63,7 +63,7 @@ def is_tried_again(instance: dg.DagsterInstance, run_id: str) -> bool:
     while run := instance.get_run_by_id(run_id):
         noted = run.tags.get(WILL_RETRY_TAG)
         if noted is not None or not instance.run_retries_enabled or time.monotonic() > deadline:
-            return noted == "true"
+            return noted == "true" or is_lost(instance, run)
         time.sleep(0.1)
     return False
 

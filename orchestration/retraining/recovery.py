@@ -9,9 +9,12 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-from dagster._core.storage.tags import WILL_RETRY_TAG
+from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, BACKFILL_ID_TAG, WILL_RETRY_TAG
+from dagster._utils.error import SerializableErrorInfo
 
 RETRY_POLICY = dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 """About 10, 20 and 40 seconds; what takes longer to recover waits for the next change or the weekly time."""
@@ -47,6 +50,10 @@ ERRNOS = {
     errno.ENETDOWN,
     errno.ETIMEDOUT,
 }
+LOST_WITHIN = timedelta(days=7)
+"""How old a run may be whose retry is still missed: what is older, the weekly time has answered."""
+REFUSED = "Failed to retry run"
+UNREACHABLE = ("DagsterUserCodeUnreachableError", "DagsterCodeLocationLoadError")
 BUSY_DATABASE = ("database is locked", "connection refused", "server closed the connection", "could not connect")
 
 
@@ -86,25 +93,66 @@ def only_what_can_recover(say: Callable[[str], object]) -> Iterator[None]:
         raise dg.Failure(one_line(error), allow_retries=False) from error
 
 
-def retry_was_missed(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether a run whose worker died is noted to be tried again, and Dagster never will.
+def give_back_lost_retries(instance: dg.DagsterInstance) -> list[str]:
+    """Have Dagster's daemon read once more of the failed runs whose retry it lost; their ids.
 
-    Dagster records a failure first, then the run's status and its note. Its daemon reads every failure once: where it
-    does so between the two, it sees a run that has not failed, and passes over it for ever.
+    The daemon reads of every failure once, and retries at that moment or never. It loses a retry when no code server
+    answers just then, as after one was killed; and when it reads between the record of a failure and that of the run's
+    status, and so sees a run that has not failed.
     """
-    from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG
     from dagster._daemon.auto_run_reexecution.event_log_consumer import _create_cursor_key
 
+    lost = {run.run_id for run in _without_retry(instance) if is_lost(instance, run)}
+    if not lost:
+        return []
     failure = dg.DagsterEventType.RUN_FAILURE
     key = _create_cursor_key(failure)
-    read_up_to = instance.daemon_cursor_storage.get_cursor_values({key}).get(key)
-    if read_up_to is None:
+    read_up_to = int(instance.daemon_cursor_storage.get_cursor_values({key}).get(key) or 0)
+    failures = instance.event_log_storage.get_logs_for_all_runs_by_log_id(-1, failure)
+    passed = {
+        number: entry.run_id for number, entry in failures.items() if number <= read_up_to and entry.run_id in lost
+    }
+    for run_id in passed.values():
+        instance.add_run_tags(run_id, {WILL_RETRY_TAG: "true"})
+    if passed:
+        # A run that has its retry is not tried again, so that the daemon may read what lies between a second time.
+        instance.daemon_cursor_storage.set_cursor_values({key: str(min(passed) - 1)})
+    return sorted(set(passed.values()))
+
+
+def _without_retry(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    since = datetime.now(UTC) - LOST_WITHIN
+    failed = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since))
+    # Without an origin a run was no code server's, but `likeness run`'s.
+    return [run for run in failed if run.remote_job_origin and AUTO_RETRY_RUN_ID_TAG not in run.tags]
+
+
+def is_lost(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether the run was to be tried again, and nothing but the daemon's bad moment spoke against it."""
+    noted = run.tags.get(WILL_RETRY_TAG)
+    if noted == "true":
+        return not _backfill_is_over(instance, run)
+    events = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
+    refusals = [
+        entry.dagster_event for entry in events if entry.dagster_event and entry.dagster_event.message == REFUSED
+    ]
+    return noted == "false" and any(_was_unreachable(event.engine_event_data.error) for event in refusals)
+
+
+def _was_unreachable(error: SerializableErrorInfo | None) -> bool:
+    while error is not None:
+        if error.cls_name in UNREACHABLE:
+            return True
+        error = error.cause
+    return False
+
+
+def _backfill_is_over(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Dagster retries nothing for a backfill that has ended."""
+    if BACKFILL_ID_TAG not in run.tags:
         return False
-    unread = instance.event_log_storage.get_logs_for_all_runs_by_log_id(int(read_up_to), failure)
-    # After the position: Dagster notes a retry, then moves on.
-    run = instance.get_run_by_id(run_id)
-    noted = run is not None and run.tags.get(WILL_RETRY_TAG) == "true" and AUTO_RETRY_RUN_ID_TAG not in run.tags
-    return noted and run_id not in {event.run_id for event in unread.values()}
+    backfill = instance.get_backfill(run.tags[BACKFILL_ID_TAG])
+    return backfill is None or backfill.status in BULK_ACTION_TERMINAL_STATUSES
 
 
 def one_line(error: BaseException) -> str:

@@ -16,16 +16,17 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.instance import LOOK_TAG
+from orchestration import accepted_profile
+from orchestration.instance import LOOK_TAG, PROFILE_TAG
 from orchestration.progress import into_log
 from orchestration.retraining import automation
-from orchestration.retraining.recovery import RETRY_POLICY, only_what_can_recover
+from orchestration.retraining.recovery import RETRY_POLICY, give_back_lost_retries, only_what_can_recover
 from orchestration.settings import Settings
 from orchestration.workshop import SourceMissing, Workshop, title
 from stages import source_files
 
 LOOK = "sources_seen"
-JOB, SCHEDULE, SENSOR, AUTOMATION = "look", "weekly_look", "changed_sources", "retrain"
+JOB, SCHEDULE, SENSOR, AUTOMATION, RETRIES = "look", "weekly_look", "changed_sources", "retrain", "lost_retries"
 RUN_TAGS = {"likeness/automation": "true"}
 
 
@@ -53,7 +54,8 @@ def parts(settings: Settings, workshop: Workshop) -> Parts:
         executor_def=dg.in_process_executor,
         tags={LOOK_TAG: "true"},
     )
-    return Parts(look, [job], [weekly(settings, job)], [changed_sources(settings, workshop, job), conditions(settings)])
+    own = [changed_sources(settings, workshop, job), conditions(settings), lost_retries()]
+    return Parts(look, [job], [weekly(settings, job)], own)
 
 
 def look_asset(workshop: Workshop) -> dg.AssetsDefinition:
@@ -179,7 +181,7 @@ def conditions(settings: Settings) -> dg.SensorDefinition:
     return dg.AutomationConditionSensorDefinition(
         AUTOMATION,
         target=dg.AssetSelection.all(),
-        run_tags=RUN_TAGS,
+        run_tags=RUN_TAGS | {PROFILE_TAG: accepted_profile.name_of(settings)},
         default_status=_sensor_status(settings),
         minimum_interval_seconds=min(30, settings.look_seconds),
         description="Makes what is not up to date, one wave of assets after the other.",
@@ -188,6 +190,23 @@ def conditions(settings: Settings) -> dg.SensorDefinition:
         # Our conditions are Python, which only the code server has.
         use_user_code_server=True,
     )
+
+
+def lost_retries() -> dg.SensorDefinition:
+    """Gives runs back to Dagster's daemon whose retry it lost. It needs a code server, so it runs when one is there."""
+
+    @dg.sensor(
+        name=RETRIES,
+        # More often than Dagster looks at its backfills, which end when they see a failed run without a retry.
+        minimum_interval_seconds=15,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Runs that were to be tried again when no code server answered are tried again once one does.",
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        given = give_back_lost_retries(context.instance)
+        return dg.SkipReason(f"tried again: {', '.join(run[:8] for run in given)}" if given else "no retry was lost")
+
+    return sensor
 
 
 def _sensor_status(settings: Settings) -> dg.DefaultSensorStatus:

@@ -7,7 +7,6 @@ They get SIGTERM when this process does, or when its parent is gone, were it kil
 have not ended GRACE seconds later.
 """
 
-import ctypes
 import logging
 import os
 import signal
@@ -20,16 +19,11 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
+from engine.processes import die_with_parent
+
 GRACE = 20.0
 """Seconds between SIGTERM and SIGKILL."""
 LOG_BYTES, LOG_FILES = 5_000_000, 4
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-
-
-def die_with_parent(signal_number: int) -> None:
-    """Have the kernel send this process a signal when its parent ends; only Linux can."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal_number)
 
 
 def keep(log: Path, command: list[str], parent: int) -> int:

@@ -1,8 +1,9 @@
 """`likeness start`: Dagster's code server, webserver and daemon, and MLflow's server, kept running by one process.
 
-Each service has a keeper (orchestration/servers/keeper.py), a process that ties it to this one. A service that dies is
-started again, later each time; one that keeps dying ends all of them. The code server is apart from webserver and
-daemon, so that runs, which are its children, outlive a restart of either.
+Each service has a keeper (orchestration/servers/keeper.py), a process that ties it to this one. A service that dies, or
+lives on without the process that does its work, is started again, later each time; one that keeps dying ends all of
+them. The code server is apart from webserver and daemon, so that runs, which are its children, outlive a restart of
+either.
 
 MLflow's server is a window on the store that commands and steps on this machine write to directly: they need it for
 nothing, and what it shows is what they wrote.
@@ -36,6 +37,8 @@ from orchestration.settings import REPOSITORY, Settings
 DEFINITIONS = "orchestration.definitions"
 STARTS_WITHIN = 180.0
 MOST_DEATHS, WITHIN, LONGEST_PAUSE = 5, 300.0, 30.0
+LOOKED_AT_EVERY, MOST_MISSES = 2.0, 3
+"""Seconds between two looks at whether a service still works, and how many in a row may find that it does not."""
 
 
 class ServiceError(Exception):
@@ -54,6 +57,10 @@ class Service:
     process: subprocess.Popen[bytes] | None = None
     deaths: list[float] = field(default_factory=list)
     again_at: float = 0.0
+    works: Callable[[], bool] = lambda: True
+    """Whether it does what it is for, asked of one that lives."""
+    worked: bool = False
+    misses: int = 0
 
     def start(self) -> None:
         self.process = subprocess.Popen(
@@ -61,6 +68,7 @@ class Service:
             cwd=REPOSITORY,
             start_new_session=True,
         )
+        self.worked, self.misses = False, 0
 
     def stop(self) -> None:
         if self.process and self.process.poll() is None:
@@ -109,7 +117,7 @@ def likeness_services(settings: Settings, where: Addresses) -> list[list[Service
         "code server",
         [*python, "dagster", "code-server", "start", "-m", DEFINITIONS, "-s", str(socket_file),
          "--log-level", "warning", "--use-python-environment-entry-point", "--inject-env-vars-from-instance"],
-        lambda: serves_code(socket_file), logs / "code-server.log",
+        lambda: serves_code(socket_file), logs / "code-server.log", works=lambda: holds_code(socket_file),
     )  # fmt: skip
     webserver = Service(
         "Dagster",
@@ -171,6 +179,23 @@ def serves_code(socket_file: Path) -> bool:
     return answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
+def holds_code(socket_file: Path) -> bool:
+    """False when the process that has loaded the code is gone: the code server, which only passes on what it is asked,
+    lives on without it and never starts another. Code that cannot be loaded is an answer too, which Dagster shows.
+    """
+    import grpc
+    from dagster._grpc.__generated__ import dagster_api_pb2
+    from dagster._grpc.__generated__.dagster_api_pb2_grpc import DagsterApiStub
+
+    with grpc.insecure_channel(f"unix:{socket_file}") as channel:
+        try:
+            DagsterApiStub(channel).ListRepositories(dagster_api_pb2.ListRepositoriesRequest(), timeout=2)  # pyright: ignore[reportAttributeAccessIssue]
+        except grpc.RpcError as error:
+            # Too busy to answer is not gone.
+            return error.code() == grpc.StatusCode.DEADLINE_EXCEEDED  # pyright: ignore[reportAttributeAccessIssue]
+    return True
+
+
 def _heartbeats(settings: Settings) -> Callable[[], bool]:
     """True when every daemon that this instance needs was heard since now."""
     from orchestration.instance import open_instance
@@ -220,14 +245,31 @@ class Supervisor:
 
     def watch(self) -> None:
         """Until it is told to end. Raises ServiceError when a service died too often."""
+        looked_at = time.monotonic()
         while not self.ending:
             now = time.monotonic()
+            if now - looked_at > LOOKED_AT_EVERY:
+                self._look()
+                looked_at = time.monotonic()
             for service in self.services:
                 if service.process and service.process.poll() is not None:
                     self._bury(service, now)
                 if service.process is None and now >= service.again_at:
                     service.start()
             time.sleep(0.2)
+
+    def _look(self) -> None:
+        """End what lives and does not work, so that it is started again."""
+        for service in self.services:
+            if service.process is None or service.process.poll() is not None:
+                continue
+            if service.works():
+                service.worked, service.misses = True, 0
+            elif service.worked:
+                service.misses += 1
+                if service.misses == MOST_MISSES:
+                    self.say(f"{service.name} lives, but does not work any more: it is ended")
+                    service.stop()
 
     def _bury(self, service: Service, now: float) -> None:
         assert service.process

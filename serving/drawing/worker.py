@@ -2,7 +2,7 @@
 
 It reads one request a line from its standard input, as JSON: `{"draw": <method of Artist>, "with": {…}}`. It answers
 with a line of JSON, `{"kind": …, "length": n}`, and n bytes. The first answer comes unasked: the document of
-`/v1/schema`. The process ends with its input: none outlives its service.
+`/v1/schema`. The process ends with its input, and with its service even while it draws: none outlives it.
 """
 
 import gzip
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from engine.processes import die_with_parent
 from serving.drawing.answers import CannotDraw, Kind, Outdated
 
 COMPRESSION = 6
@@ -25,6 +26,7 @@ def main(character: str, embedded: str, device: str) -> int:
     # Whatever a library or a studio's renderer prints must not come between the answers.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    die_with_parent(signal.SIGKILL)  # one that draws, or still starts, does not look at its input
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the service ends this process
     logging.basicConfig(stream=sys.stderr)
     from engine.character import CharacterError

@@ -14,6 +14,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from engine.processes import end_with_parent
+
 UNREADABLE = "this photo cannot be read ({}): save it anew as a JPEG, or send another"
 log = logging.getLogger("likeness.serving")
 
@@ -72,6 +74,7 @@ class Duty:
 
 def main(connection: Connection, duty: Duty) -> None:
     """Load the release, say Ready or Failed, then answer lists of orders until the connection ends."""
+    end_with_parent()
     # Ctrl-C reaches every process of a terminal, systemd's SIGTERM every process of a service; photos under way are to
     # be answered first, so when to end is the service's to say.
     for sign in (signal.SIGINT, signal.SIGTERM):

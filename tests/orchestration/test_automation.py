@@ -6,16 +6,20 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.errors import DagsterCodeLocationLoadError, DagsterUserCodeUnreachableError
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._daemon.auto_run_reexecution import auto_run_reexecution
 from dagster._daemon.auto_run_reexecution.event_log_consumer import EventLogConsumerDaemon
 
-from orchestration import pipeline
+from orchestration import accepted_profile, pipeline
 from orchestration.catalog import Stage
 from orchestration.definitions import build
 from orchestration.instance import AlreadyRunning, only_runner
 from orchestration.progress import Progress
-from orchestration.retraining import sensors
+from orchestration.retraining import notifications, recovery, sensors
 from orchestration.settings import Settings
 
+ORIGIN = RemoteJobOrigin(RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("likeness"), "likeness"), "look")
 ALL = ["portraits", "faces", "pairs/embedded", "encoder/embedded"]
 
 
@@ -61,7 +65,9 @@ class Daemon:
         wanted = {dg.AssetKey(asset)}
         job = self.definitions.resolve_implicit_global_asset_job_def().get_subset(asset_selection=wanted)
         started = dg.DagsterRunStatus.STARTED
-        return self.instance.create_run_for_job(job, asset_selection=frozenset(wanted), status=started)
+        return self.instance.create_run_for_job(
+            job, asset_selection=frozenset(wanted), status=started, remote_job_origin=ORIGIN
+        )
 
     def reads_failures(self) -> None:
         """What Dagster's own daemon does every five seconds, to see which runs to try again."""
@@ -149,6 +155,15 @@ def test_the_same_bytes_again_retrain_nothing(trained: Daemon) -> None:
 
 def test_other_bytes_go_on_to_what_reads_them(trained: Daemon) -> None:
     Path(trained.settings.profile).write_text("portraits: {text: b}\n")
+    assert trained.waves() == [["portraits"], ["faces"], ["encoder/embedded"]]
+
+
+def test_another_profile_makes_nothing_until_somebody_confirms_it(trained: Daemon) -> None:
+    other = trained.settings.root / "other.yaml"
+    other.write_text("portraits: {text: b}\n")
+    trained.settings = trained.settings.model_copy(update={"profile": str(other)})
+    assert [trained.asks() for _ in range(2)] == [[], []]
+    accepted_profile.accept(trained.settings, trained.instance)
     assert trained.waves() == [["portraits"], ["faces"], ["encoder/embedded"]]
 
 
@@ -269,15 +284,31 @@ def test_a_cancelled_run_is_not_started_again(trained: Daemon) -> None:
     assert trained.asks() == []
 
 
-def test_a_retry_that_dagsters_daemon_passed_over_is_asked_for(
-    trained: Daemon, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def died(trained: Daemon) -> dg.DagsterRun:
+    """A run of the daemon's, about which nothing has been reported yet."""
     new_photo(trained.settings)
     trained.look()
     assert trained.asks() == ["faces"]
-    run, storage = trained.elsewhere("faces"), trained.instance.run_storage
+    run = trained.elsewhere("faces")
     trained.reads_failures()
     assert trained.asks() == [], "the run is on its way"
+    return run
+
+
+def given_back(trained: Daemon, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The runs that Dagster's daemon retries once lost retries were given back."""
+    retried: list[str] = []
+    monkeypatch.setattr(auto_run_reexecution, "retry_run", lambda run, context: retried.append(run.run_id))
+    given = recovery.give_back_lost_retries(trained.instance)
+    trained.reads_failures()
+    assert set(given) == set(retried)
+    return given
+
+
+def test_a_retry_that_dagsters_daemon_passed_over_is_given_back_to_it(
+    trained: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, storage = died(trained), trained.instance.run_storage
     status_follows = storage.handle_run_event
 
     def reads_too_early(*event: Any) -> None:
@@ -286,17 +317,50 @@ def test_a_retry_that_dagsters_daemon_passed_over_is_asked_for(
 
     monkeypatch.setattr(storage, "handle_run_event", reads_too_early)
     trained.instance.report_run_failed(run, "its process is gone")
-    assert trained.asks() == ["faces"]
+    assert given_back(trained, monkeypatch) == [run.run_id]
+    assert trained.asks() == [], "the retry is on its way"
+
+
+@pytest.mark.parametrize(
+    ("error", "is_given"),
+    [
+        (DagsterUserCodeUnreachableError("no code server"), True),
+        (DagsterCodeLocationLoadError("it could not be loaded", load_error_infos=[]), True),
+        (ValueError("the job is gone"), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_retry_that_failed_for_want_of_a_code_server_is_given_back(
+    trained: Daemon, monkeypatch: pytest.MonkeyPatch, error: Exception, is_given: bool
+) -> None:
+    run = died(trained)
+
+    def fails(run: dg.DagsterRun, context: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(auto_run_reexecution, "retry_run", fails)
+    trained.instance.report_run_failed(run, "its process is gone")
+    trained.reads_failures()
+    failed = trained.instance.get_run_by_id(run.run_id)
+    assert failed is not None and failed.tags["dagster/will_retry"] == "false"
+    assert notifications.is_tried_again(trained.instance, run.run_id) is is_given
+    assert given_back(trained, monkeypatch) == ([run.run_id] if is_given else [])
 
 
 def test_a_retry_that_dagsters_daemon_has_yet_to_read_of_is_left_to_it(trained: Daemon) -> None:
-    new_photo(trained.settings)
-    trained.look()
-    assert trained.asks() == ["faces"]
-    run = trained.elsewhere("faces")
-    trained.reads_failures()
+    run = died(trained)
     trained.instance.report_run_failed(run, "its process is gone")
+    assert recovery.give_back_lost_retries(trained.instance) == []
     assert trained.asks() == []
+
+
+def test_what_was_retried_and_what_a_person_cancelled_is_not_given_back(trained: Daemon) -> None:
+    run = died(trained)
+    trained.instance.report_run_failed(run, "its process is gone")
+    trained.instance.add_run_tags(run.run_id, {"dagster/auto_retry_run_id": "another"})
+    trained.instance.report_run_canceled(trained.elsewhere("faces"))
+    trained.reads_failures()
+    assert recovery.give_back_lost_retries(trained.instance) == []
 
 
 def test_nothing_is_asked_for_while_likeness_run_is_at_work(trained: Daemon) -> None:

@@ -27,6 +27,7 @@ COMMANDS = (
     "clean",
     "promote",
     "push",
+    "profile",
     "rollback",
     "doctor",
     "dagster",

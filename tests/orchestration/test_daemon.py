@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import psutil
 import pytest
 import yaml
 
@@ -192,6 +193,21 @@ def test_a_killed_step_is_tried_again_and_its_retrain_counts_once(daemon: Daemon
     daemon.release()
     daemon.wait("faces and encoder are made again", lambda: daemon.since(before) == ONCE)
     assert daemon.notices() == []
+
+
+@pytest.mark.parametrize("daemon", ["multiprocess"], indirect=True)
+def test_the_step_of_a_killed_run_ends_with_it_and_the_retrain_counts_once(daemon: Daemon) -> None:
+    before = daemon.made()
+    daemon.hold("faces")
+    daemon.drop("new.txt")
+    step = psutil.Process(daemon.started())
+    forkserver = step.parent()
+    worker = forkserver and forkserver.parent()
+    assert worker is not None
+    worker.kill()
+    daemon.wait("the step ends", lambda: not step.is_running() or step.status() == psutil.STATUS_ZOMBIE, 20)
+    daemon.release()
+    daemon.wait("faces and encoder are made again", lambda: daemon.since(before) == ONCE)
 
 
 def test_a_killed_daemon_is_started_again_and_its_retrain_counts_once(daemon: Daemon) -> None:

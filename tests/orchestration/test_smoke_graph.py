@@ -224,7 +224,9 @@ def second_run(project: Project, first_run: dict) -> dict:
     profile["encoder"]["training"]["steps"] = 9
     profile["production_encoder"] = {"auto_promote": False}
     (project.root / "second.yaml").write_text(yaml.safe_dump(profile))
-    return json.loads(project("run", "--profile", str(project.root / "second.yaml"), "--json"))
+    other = ("--profile", str(project.root / "second.yaml"))
+    assert "made with the profile smoke" in project.error("run", *other)
+    return json.loads(project("run", *other, "--yes", "--json"))
 
 
 def test_candidate_and_production_are_scored_on_the_same_people_in_one_run(

@@ -117,6 +117,24 @@ def test_services_end_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     wait_until(lambda: not any(process.is_running() for process in processes))
 
 
+def test_a_service_that_lives_without_doing_its_work_is_started_again_and_one_that_never_did_is_left(
+    watched: tuple[Supervisor, Service, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, one, said = watched
+    monkeypatch.setattr(services, "LOOKED_AT_EVERY", 0.1)
+    works = threading.Event()
+    one.works = works.is_set
+    first = one.process
+    time.sleep(3.0)
+    assert one.process is first, "it has yet to begin"
+    works.set()
+    wait_until(lambda: one.worked)
+    works.clear()
+    wait_until(lambda: one.process is not None and one.process is not first)
+    assert said[1] == "sleeper lives, but does not work any more: it is ended"
+    assert said[2].startswith("sleeper died (SIGTERM); starting it again in 1 s")
+
+
 def test_a_log_is_rotated(tmp_path: Path) -> None:
     lines = keeper.LOG_BYTES // 100 * 2
     command = [sys.executable, "-c", f"for _ in range({lines}): print('x' * 99)"]

@@ -1,0 +1,39 @@
+"""A helper process ends with the one that started it, whatever ends that one: SIGKILL leaves no time to tell anybody.
+
+A pool's worker that nobody ends waits for work for ever, with all that it has loaded.
+"""
+
+import ctypes
+import os
+import sys
+import threading
+from multiprocessing import parent_process
+from multiprocessing.process import BaseProcess
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+# Looked up here: between a fork and the new program as little as possible may happen.
+_PRCTL = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
+
+def end_with_parent() -> None:
+    """End this process as soon as the one that asked multiprocessing for it is gone; the first thing that one does.
+
+    The parent is multiprocessing's, not the kernel's, which for a forkserver's child is the forkserver. Nothing happens
+    in a process that multiprocessing did not start.
+    """
+    if parent := parent_process():
+        threading.Thread(target=_end_after, args=(parent,), name="end with parent", daemon=True).start()
+
+
+def _end_after(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
+
+
+def die_with_parent(signal_number: int) -> None:
+    """Have the kernel send this process a signal when the thread that started it ends; only Linux can.
+
+    For a process that multiprocessing did not start; as `preexec_fn` it holds for any program.
+    """
+    if _PRCTL:
+        _PRCTL(_PR_SET_PDEATHSIG, signal_number)
