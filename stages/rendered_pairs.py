@@ -25,7 +25,7 @@ from stages.exported import Pair, Problem
 from stages.parallel import map_chunks
 from stages.pictures import write_picture
 
-VERSION = "2"
+VERSION = "3"
 INPUTS = ("embedded", "character")
 ROWS_A_CHUNK = 64
 SCHEMA = pa.schema(
