@@ -34,8 +34,8 @@ class Textures:
 def write_obj(figure: Figure, path: Path) -> list[Path]:
     """Write `path`, and beside it `<base>.mtl`, `<base>_<material>.png` and `<base>_<material>_opacity.png`.
 
-    The base is the file's stem, or, where that is not plain, a plain one of this file alone. What an older export to the
-    same path had beside it and this one has not is removed. Returns all files. Raises OSError.
+    The base is the file's stem, or, where that is not plain, a plain one of this file alone. What an older export to
+    the same path had beside it and this one has not is removed. Returns all files. Raises OSError.
     """
     base = _base(path)
     older = _beside(path)

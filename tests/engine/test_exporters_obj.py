@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import trimesh
 from PIL import Image
+from trimesh.resolvers import FilePathResolver
 
 from engine import sampling
 from engine.exporters.figure import Figure
@@ -17,8 +18,8 @@ from engine.renderer import Renderer
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [
-    "me.obj", "me 1.obj", "me_1.obj", "me  1.obj", "Bärbel.obj", "me#1.obj", "me%201.obj", "-me.obj", ".obj", "me.OBJ", "me",
-    "me.v1", "me.v2", "me.v1.obj", "me.mtl", "me_lashes.png", "(me).obj", "日本.obj", "me;1,2.obj", "me\\1.obj",
+    "me.obj", "me 1.obj", "me_1.obj", "me  1.obj", "Bärbel.obj", "me#1.obj", "me%201.obj", "-me.obj", ".obj", "me.OBJ",
+    "me", "me.v1", "me.v2", "me.v1.obj", "me.mtl", "me_lashes.png", "(me).obj", "日本.obj", "me;1,2.obj", "me\\1.obj",
 ]  # fmt: skip
 
 
@@ -58,7 +59,7 @@ def test_every_reader_finds_every_file(figure: Figure, tmp_path: Path, name: str
     } == beside
     assert [bool(opacity) for _, opacity in found["textures"].values()] == [False, True, True]
     with (tmp_path / name).open("rb") as file:
-        scene = trimesh.load_scene(file, file_type="obj", resolver=trimesh.resolvers.FilePathResolver(str(tmp_path)))
+        scene = trimesh.load_scene(file, file_type="obj", resolver=FilePathResolver(str(tmp_path)))
     assert sum(mesh.visual.material.image is not None for mesh in scene.geometry.values()) == 2
 
 
