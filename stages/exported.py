@@ -4,17 +4,22 @@ A row that cannot be used is a Problem with its reason, not an error: a pipeline
 """
 
 import difflib
+import math
+import os
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from engine.character import Character, CharacterError, ExportedPairs
-from engine.schema import SchemaError, Slider
+from engine.schema import Group, SchemaError, Slider
 from models.images import decode_photo
+from stages import exported_table
+from stages.exported_pictures import NoPicture, Pictures, shown
+from stages.exported_table import Table, is_empty
 
 PICTURE, ID = "picture", "id"
 MINIMUM_PAIRS = 20
@@ -70,29 +75,27 @@ class Export:
 
 def read(character: Character) -> Export:
     """Read and check a character's table. Raises CharacterError when it cannot be read as a table at all."""
-    source = character.source
+    source, schema = character.source, character.schema
     assert isinstance(source, ExportedPairs)
     path = character.require_table()
-    frame = _frame(path)
-    export = Export(path, warnings=_check_columns(character, frame, path))
-    pictures, ids = frame[PICTURE].tolist(), _ids(frame)
-    reasons: list[list[str]] = [[] for _ in ids]
-    sliders = np.stack([_slider(slider, frame, reasons) for slider in character.schema.sliders], axis=1)
-    choices = _choices(character, frame, reasons)
+    table = exported_table.read(path, {PICTURE, ID, *schema.engine_columns})
+    export = Export(path, warnings=[*_check_columns(character, table, path), *table.notes])
+    reasons = [[table.broken[row]] if row in table.broken else [] for row in table.rows]
+    pictures = _pictures(Pictures(character.folder, character.folder / source.pictures), table, reasons)
+    ids = _ids(table, pictures, character.folder / source.pictures)
+    sliders = [_slider(slider, table, reasons) for slider in schema.sliders]
+    choices = [_choices(group, table, reasons) for group in schema.groups]
     seen: dict[str, int] = {}
-    for k, name in enumerate(ids):
-        picture = (
-            pictures[k] if isinstance(pictures[k], bytes) else character.folder / source.pictures / str(pictures[k])
-        )
-        if name in seen:
+    for k, (name, row, picture) in enumerate(zip(ids, table.rows, pictures, strict=True)):
+        if name in seen and not reasons[k]:
             reasons[k].append(f"the same id as row {seen[name]}: ids must be unique")
-        seen.setdefault(name, k + 1)
-        if isinstance(picture, Path) and not picture.is_file():
-            reasons[k].append(f"no picture {picture}")
-        if reasons[k]:
-            export.problems.append(Problem(name, k + 1, "; ".join(reasons[k])))
+        if picture is None or reasons[k]:
+            # What else is wrong with a row that fits no columns says nothing.
+            export.problems.append(Problem(name, row, table.broken.get(row) or "; ".join(reasons[k])))
         else:
-            export.pairs.append(Pair(name, k + 1, picture, sliders[k], choices[k]))
+            seen[name] = row
+            values = np.array([column[k] for column in sliders], np.float32)
+            export.pairs.append(Pair(name, row, picture, values, np.array([column[k] for column in choices], np.int16)))
     return export
 
 
@@ -101,69 +104,79 @@ def open_picture(pair: Pair) -> NDArray[np.uint8]:
     return decode_photo(pair.picture)
 
 
-def _frame(path: Path) -> pd.DataFrame:
-    try:
-        if path.suffix == ".parquet":
-            return pd.read_parquet(path)
-        if path.suffix == ".csv":
-            return pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (ValueError, OSError) as error:
-        raise CharacterError(f"{path} cannot be read as a table: {error}") from error
-    raise CharacterError(f"{path}: the table must be a .csv or a .parquet file")
-
-
-def _check_columns(character: Character, frame: pd.DataFrame, path: Path) -> list[str]:
-    """Warnings about columns that nothing reads. Raises CharacterError for missing ones."""
-    wanted, given = [PICTURE, *character.schema.engine_columns], [str(name) for name in frame.columns]
+def _check_columns(character: Character, table: Table, path: Path) -> list[str]:
+    """Warnings about columns that nothing reads. Raises CharacterError for missing ones, and for what comes twice."""
+    wanted, given = [PICTURE, *character.schema.engine_columns], table.names
     if missing := [name for name in wanted if name not in given]:
         spare = [name for name in given if name not in wanted]
         near = {name: match[0] for name in missing if (match := difflib.get_close_matches(name, spare, 1, 0.7))}
         hints = "".join(f"; is {name} the column {match}?" for name, match in near.items())
         raise CharacterError(f"{path} lacks the columns {', '.join(missing)}: {NEEDED}{hints}")
+    if twice := [name for name in (ID, *wanted) if given.count(name) > 1]:
+        raise CharacterError(f"{path} has more than one column {', '.join(twice)}: keep one of each")
     extra = [name for name in given if name not in (*wanted, ID)]
     return [f"{path}: columns that the schema does not know are not read: {', '.join(extra)}"] if extra else []
 
 
-def _ids(frame: pd.DataFrame) -> list[str]:
-    if ID in frame:
-        return [str(value) for value in frame[ID]]
-    return [
-        f"{number:06d}" if isinstance(picture, bytes) else Path(str(picture)).with_suffix("").as_posix()
-        for number, picture in enumerate(frame[PICTURE])
-    ]
-
-
-def _slider(slider: Slider, frame: pd.DataFrame, reasons: list[list[str]]) -> NDArray[np.float32]:
-    """A column in [0,1]; what is wrong with a value is added to its row's reasons."""
-    column = frame[slider.known_as.name]
-    values = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
-    shares = np.zeros(len(values), np.float32)
-    low, high = slider.known_as.range
-    inside = (values >= min(low, high)) & (values <= max(low, high))
-    shares[inside] = (values[inside] - low) / (high - low)
-    for k in np.flatnonzero(~inside):
-        if not np.isfinite(values[k]):
-            reasons[k].append(f"{slider.known_as.name} is {column.iloc[k]!r}: not a number")
-            continue
+def _pictures(pictures: Pictures, table: Table, reasons: list[list[str]]) -> list[Path | bytes | None]:
+    found: list[Path | bytes | None] = []
+    for cell, wrong in zip(table.columns[PICTURE], reasons, strict=True):
         try:
-            shares[k] = slider.from_engine(float(values[k]))
+            found.append(pictures.of(cell))
+        except NoPicture as error:
+            wrong.append(str(error))
+            found.append(None)
+    return found
+
+
+def _ids(table: Table, pictures: Sequence[Path | bytes | None], start: Path) -> list[str]:
+    """Each row's id; without one the picture's name, with its ending where another picture has the rest of it."""
+    names = [os.path.relpath(p, start) if isinstance(p, Path) else None for p in pictures]
+    stems = Counter(_without_ending(name) for name in {name for name in names if name})
+    ids = []
+    for k, (row, name) in enumerate(zip(table.rows, names, strict=True)):
+        given = table.columns[ID][k] if ID in table.columns else None
+        if not is_empty(given):
+            ids.append(str(given))
+        elif name:
+            ids.append(stem if stems[stem := _without_ending(name)] == 1 else name)
+        elif isinstance(pictures[k], bytes):
+            ids.append(f"{row - 1:06d}")
+        else:
+            named = table.columns[PICTURE][k]
+            ids.append(shown(named, quote=False) if isinstance(named, str) and named else "no picture")
+    return ids
+
+
+def _without_ending(name: str) -> str:
+    return PurePosixPath(name).with_suffix("").as_posix()
+
+
+def _slider(slider: Slider, table: Table, reasons: list[list[str]]) -> list[float]:
+    """A column in [0,1]; what is wrong with a value is added to its row's reasons."""
+    shares, name = [], slider.known_as.name
+    for value, wrong in zip(table.columns[name], reasons, strict=True):
+        number, share = exported_table.number_of(value, table.decimal_commas), 0.0
+        try:
+            if math.isfinite(number):
+                share = slider.from_engine(number)
+            else:
+                point = ", write a decimal point" * (isinstance(value, str) and "," in value)
+                wrong.append(f"{name} is {shown(value)}: not a number{point}")
         except SchemaError as error:
-            reasons[k].append(str(error))
+            wrong.append(str(error))
+        shares.append(share)
     return shares
 
 
-def _choices(character: Character, frame: pd.DataFrame, reasons: list[list[str]]) -> NDArray[np.int16]:
-    groups = character.schema.groups
-    numbers = np.zeros((len(frame), len(groups)), np.int16)
-    for column, group in enumerate(groups):
-        known: dict[Any, int] = {}
-        for k, value in enumerate(frame[group.engine_name]):
-            try:
-                if value not in known:
-                    known[value] = group.from_engine(value)
-                numbers[k, column] = known[value]
-            except SchemaError as error:
-                reasons[k].append(str(error))
+def _choices(group: Group, table: Table, reasons: list[list[str]]) -> list[int]:
+    numbers = []
+    for value, wrong in zip(table.columns[group.engine_name], reasons, strict=True):
+        try:
+            numbers.append(group.from_engine(value))
+        except SchemaError as error:
+            wrong.append(shown(error, quote=False))
+            numbers.append(0)
     return numbers
 
 

@@ -26,7 +26,7 @@ from stages.parallel import map_chunks
 from stages.pictures import write_picture
 from stages.reads import Drawn
 
-VERSION = "2"
+VERSION = "3"
 INPUTS = ("embedded", "character")
 READS = {"character": Drawn()}
 ROWS_A_CHUNK = 64

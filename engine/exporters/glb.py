@@ -31,6 +31,7 @@ LINEAR, LINEAR_MIPMAP_LINEAR, CLAMP_TO_EDGE = 9729, 9987, 33071
 # Accessors of one kind lie in one buffer view. Those of vertices need its stride.
 VIEWS: dict[str, dict[str, int]] = {
     "vectors": {"byteStride": 12, "target": ARRAY_BUFFER},
+    "zeros": {"byteStride": 12, "target": ARRAY_BUFFER},
     "tangents": {"byteStride": 16, "target": ARRAY_BUFFER},
     "coordinates": {"byteStride": 8, "target": ARRAY_BUFFER},
     "scalars": {"byteStride": 4, "target": ARRAY_BUFFER},
@@ -115,6 +116,7 @@ class _File:
         self.chunks: dict[str, list[bytes]] = {}  # of the buffer views in use, by their numbers
         self.lengths = dict.fromkeys(VIEWS, 0)
         self.accessors: list[dict[str, Any]] = []
+        self.zeros: dict[tuple[int, bool], int] = {}  # accessors of nothing but zeros, by count and whether bounded
         self.meshes: list[dict[str, Any]] = []
         self.materials: list[dict[str, Any]] = []
         self.pictures: list[tuple[str, bytes]] = []
@@ -219,18 +221,37 @@ class _File:
     def _sparse(self, values: NDArray[np.float32], *, bounded: bool = False) -> int:
         """An accessor of vectors that are mostly 0; dense where that is smaller."""
         changed = np.flatnonzero(largest(values))
+        if not len(changed):
+            return self._nothing(len(values), bounded=bounded)
         if len(changed) * 14 >= len(values) * 12:
             return self._dense("vectors", values, bounded=bounded)
         moved = np.concatenate([values[changed], np.zeros((1, 3), np.float32)])  # some vertices stay
-        accessor = {"componentType": FLOAT, "count": len(values), "type": "VEC3", **_bounds(moved, bounded)}
-        if len(changed):
-            indices = self._put("sparse_vertices", changed.astype("<u2").tobytes())
-            accessor["sparse"] = {
-                "count": len(changed),
-                "indices": {**indices, "componentType": UNSIGNED_SHORT},
-                "values": self._put("sparse_vectors", np.ascontiguousarray(values[changed], "<f4").tobytes()),
+        indices = self._put("sparse_vertices", changed.astype("<u2").tobytes())
+        return self._add(
+            {
+                "componentType": FLOAT,
+                "count": len(values),
+                "type": "VEC3",
+                **_bounds(moved, bounded),
+                "sparse": {
+                    "count": len(changed),
+                    "indices": {**indices, "componentType": UNSIGNED_SHORT},
+                    "values": self._put("sparse_vectors", np.ascontiguousarray(values[changed], "<f4").tobytes()),
+                },
             }
-        return self._add(accessor)
+        )
+
+    def _nothing(self, count: int, *, bounded: bool) -> int:
+        """An accessor of `count` vectors that are all 0. It could do without a buffer view, but importers fail on that;
+        all of them see the same zeros."""
+        if (count, bounded) not in self.zeros:
+            self._put("zeros", bytes(max(0, 12 * count - self.lengths["zeros"])))
+            place = {"bufferView": list(self.chunks).index("zeros"), "byteOffset": 0}
+            bounds = _bounds(np.zeros((1, 3), np.float32), bounded)
+            self.zeros[count, bounded] = self._add(
+                {**place, "componentType": FLOAT, "count": count, "type": "VEC3", **bounds}
+            )
+        return self.zeros[count, bounded]
 
     def _indices(self, triangles: NDArray[np.int64]) -> int:
         place = self._put("triangles", triangles.astype("<u2").tobytes())

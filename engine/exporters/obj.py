@@ -1,30 +1,102 @@
 """A character as Wavefront OBJ, as it is shown: one group and material for each piece, textures beside it.
 
 OBJ knows no morph targets. Lengths are metres, Y up; vertices that differ only in texture coordinates are one.
+
+What the files call each other is plain: readers split names at blanks, take them for addresses or options, or read them
+in another encoding. Options of textures are not understood by all either, so opacity is a picture of its own.
 """
 
+import hashlib
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from engine.exporters.figure import Figure
 from engine.exporters.files import write_whole
-from engine.exporters.materials import Alpha, Material, as_png, to_srgb
+from engine.exporters.materials import Alpha, Bytes, Material, as_png, to_srgb
+
+PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+NOT_PLAIN = re.compile(r"[^A-Za-z0-9_]+")
+HEAD_BYTES = 4096
+"""Of an older file; its library stands in its first lines."""
+
+
+@dataclass(frozen=True)
+class Textures:
+    """File names of a material's pictures; None where it has none."""
+
+    colour: str | None = None
+    opacity: str | None = None
 
 
 def write_obj(figure: Figure, path: Path) -> list[Path]:
-    """Write `path`, and beside it `<stem>.mtl` and `<stem>_<material>.png`. Returns all files. Raises OSError."""
+    """Write `path`, and beside it `<base>.mtl`, `<base>_<material>.png` and `<base>_<material>_opacity.png`.
+
+    The base is the file's stem, or, where that is not plain, a plain one of this file alone. What an older export to
+    the same path had beside it and this one has not is removed. Returns all files. Raises OSError.
+    """
+    base = _base(path)
+    older = _beside(path)
     materials = {piece.material.name: piece.material for piece in figure.pieces}
-    pictures: dict[int, Path] = {}  # materials that share a picture share the file
-    for material in materials.values():
-        if material.picture is not None and id(material.picture) not in pictures:
-            pictures[id(material.picture)] = path.with_name(f"{path.stem}_{material.name}.png")
-            write_whole(pictures[id(material.picture)], as_png(material.picture))
-    library = path.with_suffix(".mtl")
-    entries = [_entry(material, pictures.get(id(material.picture))) for material in materials.values()]
+    pictures: dict[str, Bytes] = {}
+    textures = {name: _textures(material, base, pictures) for name, material in materials.items()}
+    for name, picture in pictures.items():
+        write_whole(path.with_name(name), as_png(picture))
+    library = path.with_name(f"{base}.mtl")
+    entries = [_entry(material, textures[name]) for name, material in materials.items()]
     write_whole(library, "\n".join(entries).encode())
     write_whole(path, _mesh(figure, library.name).encode())
-    return [path, library, *pictures.values()]
+    written = [path, library, *map(path.with_name, pictures)]
+    for file in older - set(written):
+        file.unlink(missing_ok=True)
+    return written
+
+
+def _base(path: Path) -> str:
+    """How the names of what belongs to a file begin: no other file's do."""
+    if path.suffix == ".obj" and PLAIN.fullmatch(path.stem):
+        return path.stem
+    digest = hashlib.sha256(path.name.encode(errors="surrogateescape")).hexdigest()[:8]
+    return f"{NOT_PLAIN.sub('_', path.stem).strip('_') or 'figure'}-{digest}"
+
+
+def _beside(path: Path) -> set[Path]:
+    """The library that an older export to this path named, and its pictures."""
+    named = re.search(rb"^mtllib (.+?)\s*$", _head(path), re.MULTILINE)
+    # Older exports called their library by the stem, whatever it was.
+    bases = [_base(path), path.stem] if path.suffix == ".obj" else [_base(path)]
+    for base in bases:
+        library = path.with_name(f"{base}.mtl")
+        if named and named[1] == library.name.encode() and library.is_file():
+            content = library.read_text(errors="replace")
+            pictures = re.findall(rf"^map_.*?({re.escape(base)}_\w+\.png)$", content, re.MULTILINE)
+            return {library, *map(path.with_name, pictures)}
+    return set()
+
+
+def _head(path: Path) -> bytes:
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)
+
+
+def _textures(material: Material, base: str, pictures: dict[str, Bytes]) -> Textures:
+    """The names of a material's pictures, which are added to `pictures`; materials that share one share the file."""
+    picture = material.picture
+    if picture is None:
+        return Textures()
+    shared = (name for name, other in pictures.items() if other is picture)
+    colour = next(shared, f"{base}_{material.name}.png")
+    pictures[colour] = picture
+    if material.alpha is Alpha.OPAQUE:
+        return Textures(colour)
+    opacity = f"{base}_{material.name}_opacity.png"
+    # three.js takes the opacity from the green channel, Blender from the alpha channel.
+    pictures[opacity] = np.repeat(picture[..., 3:], 4, axis=2)
+    return Textures(colour, opacity)
 
 
 def _mesh(figure: Figure, library: str) -> str:
@@ -43,7 +115,7 @@ def _mesh(figure: Figure, library: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _entry(material: Material, picture: Path | None) -> str:
+def _entry(material: Material, textures: Textures) -> str:
     """One material of the .mtl file, in Phong's terms and in those of its PBR extension."""
     colour = to_srgb(np.array(material.colour, np.float32))
     lines = [
@@ -55,8 +127,8 @@ def _entry(material: Material, picture: Path | None) -> str:
         "Pm 0.00",
         "illum 2",
     ]
-    if picture is not None:
-        lines.append(f"map_Kd {picture.name}")
-        if material.alpha is not Alpha.OPAQUE:
-            lines.append(f"map_d -imfchan m {picture.name}")
+    if textures.colour:
+        lines.append(f"map_Kd {textures.colour}")
+    if textures.opacity:
+        lines.append(f"map_d {textures.opacity}")
     return "\n".join(lines) + "\n"
