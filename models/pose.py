@@ -14,6 +14,9 @@ CANONICAL: np.ndarray = np.asarray(json.loads(Path(__file__).with_name("canonica
 centimetres: x right, y up, z towards the camera.
 """
 
+DEPTH = 0.8
+"""MediaPipe's depths are that much too large: with it, yaw has the right slope on portraits whose pose is known."""
+
 
 def angles(landmarks: np.ndarray) -> tuple[float, float, float]:
     """Yaw, pitch and roll in degrees of landmarks [68, 3] in pixels (x right, y down, z away from the camera).
@@ -21,7 +24,7 @@ def angles(landmarks: np.ndarray) -> tuple[float, float, float]:
     Yaw is positive for a head turned towards the image's right, pitch for one that looks up, roll for one tilted
     counter-clockwise. The rotation is the one that brings the canonical face closest to the landmarks (Kabsch 1976).
     """
-    seen = landmarks[: len(CANONICAL)] * (1, -1, -1)
+    seen = landmarks[: len(CANONICAL)] * (1, -1, -DEPTH)
     u, _, v = np.linalg.svd((seen - seen.mean(0)).T @ (CANONICAL - CANONICAL.mean(0)))
     rotation = u @ np.diag((1, 1, np.linalg.det(u @ v))) @ v
     forward, right = rotation[:, 2], rotation[:, 0]
