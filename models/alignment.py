@@ -7,7 +7,8 @@ keeps its place when a picture is resized. Landmarks are the 68 iBUG points, [68
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,8 @@ import cv2
 import numpy as np
 
 from .images import shrink
+from .pose import angles
+from .way_up import SIDE, WayUp
 
 _REFERENCE_FILE = Path(__file__).with_name("reference.json")
 REFERENCE: np.ndarray = np.asarray(json.loads(_REFERENCE_FILE.read_text())["points"], np.float64)
@@ -62,6 +65,14 @@ MIRROR_68 = np.array(
 """Index of each point's partner on the other side of the face."""
 
 
+DOUBTFUL_SCORE = 0.7
+"""A face that the detector is less sure of is doubtful: of 152 upright photos none is below 0.8."""
+CLEAR = 0.05
+"""One way up is clearly better than another when its score is higher by this much."""
+SIDE_OF_CONTEXT = 0.25
+"""A face that takes less of a picture's longer side is looked at again, in a part of the picture around it."""
+
+
 class NoFace(ValueError):
     """No face was found in a photo."""
 
@@ -79,7 +90,26 @@ class Face:
     pitch: float
     """Degrees; positive: looking up."""
     roll: float
-    """Degrees; positive: tilted counter-clockwise as seen in the image."""
+    """Degrees in (-180, 180]; positive: tilted counter-clockwise as seen in the image."""
+    score: float = 1.0
+    """How much the part of the photo looks like a face that stands as this one was read, [0, 1]."""
+    lead: float = 1.0
+    """How much more than like a face that stands any other way up."""
+
+    @property
+    def doubtful(self) -> bool:
+        """It looks little like a face, or more like one that stands another way up."""
+        return self.score < DOUBTFUL_SCORE or self.lead < -CLEAR
+
+    @property
+    def upright(self) -> bool:
+        """Nearer to upright than to any other quarter turn. A steep pitch is also what is read of a sideways face."""
+        return abs(self.roll) <= 45 and abs(self.pitch) <= 45
+
+    @property
+    def stands(self) -> bool:
+        """Clearly a face, and clearly upright."""
+        return self.upright and self.score >= DOUBTFUL_SCORE and self.lead >= CLEAR
 
     @property
     def size(self) -> float:
@@ -99,6 +129,7 @@ class FaceLandmarker:
         self.model, self.max_faces, self.max_side = Path(model), max_faces, max_side
         self._task: Any = None
         self._image: Any = None
+        self._way_up = WayUp(self.model)
 
     def __enter__(self) -> FaceLandmarker:
         import mediapipe  # slow to import; who only warps pictures does not need it
@@ -109,16 +140,17 @@ class FaceLandmarker:
         options = vision.FaceLandmarkerOptions(
             base_options=BaseOptions(model_asset_path=str(self.model)),
             num_faces=self.max_faces,
-            output_facial_transformation_matrixes=True,
         )
         self._task = vision.FaceLandmarker.create_from_options(options)
         self._image = lambda rgb: mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=rgb)
+        self._way_up.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         task, self._task = self._task, None
+        self._way_up.__exit__(kind, error, trace)
         if task is not None:
             task.close()
 
@@ -126,20 +158,48 @@ class FaceLandmarker:
         """All faces of a photo (RGB uint8 [H, W, 3]), the largest first. Raises NoFace when there is none.
 
         The detector sees a small copy, so a face that fills the frame or is tiny in it can escape: then the photo is
-        tried again with a margin around it, and in overlapping enlarged parts.
+        tried again with a margin around it, and in overlapping enlarged parts. A photo that lies on its side or on its
+        head is read in the turn that brings its first face upright, so that it gives what the upright photo gives.
         """
         small, scale = shrink(image, self.max_side)
-        faces = [_moved(face, 1 / scale) for face in self._detect(small)]
-        if faces:
-            faces[0] = self._refined(image, faces[0], scale)
-            return faces
-        for attempt in (self._with_margin, partial(self._in_parts, share=0.6), partial(self._in_parts, share=0.3)):
-            faces = attempt(small)
+        for look in (
+            self._detect,
+            self._with_margin,
+            partial(self._in_parts, share=0.6),
+            partial(self._in_parts, share=0.3),
+        ):
+            turn, faces = self._upright(look, small)
             if faces:
                 faces = [_moved(face, 1 / scale) for face in faces]
-                faces[0] = self._refined(image, faces[0], scale)
-                return faces
+                faces[0] = self._refined(np.rot90(image, turn), faces[0], scale)
+                return [_turned_back(face, turn, image.shape) for face in faces]
         raise NoFace("no face was found in the photo")
+
+    def _upright(self, look: Callable[[np.ndarray], list[Face]], image: np.ndarray) -> tuple[int, list[Face]]:
+        """How many quarter turns (counter-clockwise) bring the first face upright, and all faces of the picture so
+        turned; the picture as it is unless a turned one is clearly better.
+        """
+        first = self._judged(look, image)
+        if first and first[0].stands:
+            return 0, first
+        best = 0, first
+        # One that lies on its side is read better upright; one that may stand has to be beaten as clearly as it leads.
+        bar = first[0].score + (min(first[0].lead, CLEAR) if first[0].upright else -CLEAR) if first else 0.0
+        for turn in (2, 1, 3):
+            faces = self._judged(look, np.rot90(image, turn))
+            if faces and faces[0].upright and not faces[0].doubtful and faces[0].score > bar:
+                best, bar = (turn, faces), faces[0].score
+        return best
+
+    def _judged(self, look: Callable[[np.ndarray], list[Face]], image: np.ndarray) -> list[Face]:
+        """The faces of one look, the largest first, after them those that stand another way up than they were read."""
+        return sorted(
+            (self._scored(image, face) for face in look(image)), key=lambda face: (face.lead < -CLEAR, -face.size)
+        )
+
+    def _scored(self, image: np.ndarray, face: Face) -> Face:
+        score, best_other = self._way_up.scores(_straightened(image, face))
+        return replace(face, score=score, lead=score - best_other)
 
     def _detect(self, image: np.ndarray) -> list[Face]:
         if self._task is None:
@@ -147,26 +207,27 @@ class FaceLandmarker:
         result = self._task.detect(self._image(np.ascontiguousarray(image)))
         height, width = image.shape[:2]
         faces = []
-        for mesh, matrix in zip(result.face_landmarks, result.facial_transformation_matrixes, strict=True):
-            points = np.array([(p.x * width, p.y * height) for p in mesh])
-            yaw, pitch, roll = _angles(np.asarray(matrix))
-            (left, top), (right, bottom) = points.min(0), points.max(0)
+        for mesh in result.face_landmarks:
+            points = np.array([(p.x * width, p.y * height, p.z * width) for p in mesh])
+            (left, top, _), (right, bottom, _) = points.min(0), points.max(0)
             box = (float(left), float(top), float(right), float(bottom))
-            faces.append(Face(points[IBUG_68], box, yaw, pitch, roll))
+            faces.append(Face(points[IBUG_68, :2], box, *angles(points[IBUG_68])))
         return sorted(faces, key=lambda face: -face.size)
 
     def _refined(self, image: np.ndarray, face: Face, scale: float) -> Face:
-        """Look again at full resolution when the face was small in the small copy."""
+        """Look again, at full resolution, when the face was small in the small copy or in the picture."""
         left, top, right, bottom = face.box
         side = max(right - left, bottom - top)
-        if scale == 1.0 or side * scale >= 192:  # the landmark network sees 256 pixels, a quarter of them margin
+        # The landmark network sees 256 pixels, a quarter of them margin; the detector that says where sees 128.
+        coarse = scale < 1.0 and side * scale < 192
+        if not coarse and side >= SIDE_OF_CONTEXT * max(image.shape[:2]):
             return face
         x0, y0 = max(0, int(left - side)), max(0, int(top - side))
         part = image[y0 : int(bottom + side) + 1, x0 : int(right + side) + 1]
         small, zoom = shrink(part, self.max_side)
         again = [_moved(found, 1 / zoom, x0, y0) for found in self._detect(small)]
         overlapping = [found for found in again if _overlap(found.box, face.box) > 0.5]
-        return overlapping[0] if overlapping else face
+        return replace(overlapping[0], score=face.score, lead=face.lead) if overlapping else face
 
     def _with_margin(self, image: np.ndarray) -> list[Face]:
         height, width = image.shape[:2]
@@ -201,7 +262,44 @@ def _starts(length: int, part: int) -> list[int]:
 def _moved(face: Face, scale: float, x: float = 0.0, y: float = 0.0) -> Face:
     left, top, right, bottom = face.box
     box = (left * scale + x, top * scale + y, right * scale + x, bottom * scale + y)
-    return Face(face.landmarks * scale + (x, y), box, face.yaw, face.pitch, face.roll)
+    return replace(face, landmarks=face.landmarks * scale + (x, y), box=box)
+
+
+def _straightened(image: np.ndarray, face: Face) -> np.ndarray:
+    """The part of a picture around a face, twice as wide as its box, with the eyes level: [SIDE, SIDE, 3]."""
+    left, top, right, bottom = face.box
+    centre, half = np.array([left + right, top + bottom]) / 2, max(right - left, bottom - top)
+    left_eye, right_eye = five_points(face.landmarks)[:2]
+    across = half * (right_eye - left_eye) / np.linalg.norm(right_eye - left_eye)
+    corners = np.array([[0.0, 0.0], [SIDE, 0.0], [SIDE, SIDE], [0.0, SIDE]])
+    down = np.array([-across[1], across[0]])
+    around = np.stack([centre - across - down, centre + across - down, centre + across + down, centre - across + down])
+    # Without area-averaging, which the detector does not do either: this is half of the time.
+    return cv2.warpAffine(
+        image,
+        _pixel_centred(fit_similarity(around, corners)),
+        (SIDE, SIDE),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+
+
+def _turned_back(face: Face, turn: int, shape: tuple[int, ...]) -> Face:
+    """A face of a picture after `turn` quarter turns, in the picture before them, which is of this shape. Yaw and pitch
+    stay: they are the head's own.
+    """
+    if turn == 0:
+        return face
+    height, width = shape[:2]
+
+    def back(points: np.ndarray) -> np.ndarray:
+        x, y = points[:, 0], points[:, 1]
+        return np.stack({1: (width - y, x), 2: (width - x, height - y), 3: (y, height - x)}[turn], axis=1)
+
+    corners = back(np.array([face.box[:2], face.box[2:]]))
+    (left, top), (right, bottom) = corners.min(0).tolist(), corners.max(0).tolist()
+    roll = (face.roll - 90 * turn + 180) % 360 - 180
+    return replace(face, landmarks=back(face.landmarks), box=(left, top, right, bottom), roll=roll)
 
 
 def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
@@ -209,16 +307,6 @@ def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float,
     width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     smaller = min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
     return max(width, 0.0) * max(height, 0.0) / max(smaller, 1e-9)
-
-
-def _angles(matrix: np.ndarray) -> tuple[float, float, float]:
-    """Yaw, pitch and roll in degrees from MediaPipe's 4x4 pose (x right, y up, z towards the camera)."""
-    rotation = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
-    forward, right = rotation[:, 2], rotation[:, 0]
-    yaw = np.arctan2(forward[0], forward[2])
-    pitch = np.arcsin(np.clip(forward[1], -1, 1))
-    roll = np.arctan2(right[1], np.hypot(right[0], right[2]))
-    return float(np.degrees(yaw)), float(np.degrees(pitch)), float(np.degrees(roll))
 
 
 def five_points(landmarks: np.ndarray) -> np.ndarray:

@@ -122,7 +122,7 @@ class Predictor:
             return error
         face = faces[0]
         crop, _ = align(image, face.landmarks, self.size)
-        remarks = remarks_of(len(faces), face.yaw, face.pitch, eye_distance(face.landmarks), crop)
+        remarks = remarks_of(len(faces), face.yaw, face.pitch, eye_distance(face.landmarks), crop, face.doubtful)
         return _Located(crop, len(faces), face.box, face.yaw, face.pitch, remarks)
 
     @torch.inference_mode()
@@ -164,11 +164,14 @@ class _Located:
     remarks: tuple[tuple[str, str], ...]
 
 
-def remarks_of(faces: int, yaw: float, pitch: float, eyes: float, crop: np.ndarray) -> tuple[tuple[str, str], ...]:
+def remarks_of(
+    faces: int, yaw: float, pitch: float, eyes: float, crop: np.ndarray, doubtful: bool = False
+) -> tuple[tuple[str, str], ...]:
     """What may make the character unlike the person: codes for programs, words for the photo's owner."""
     seen = quality(crop)
     tilt = f"the head is tilted {'up' if pitch > 0 else 'down'} by {abs(pitch):.0f} degrees"
     found = [
+        (doubtful, "doubtful_face", "it is not sure that this is a face, or which way up it stands"),
         (faces > 1, "several_faces", f"{faces} faces: the largest was taken"),
         (abs(yaw) > SIDE_VIEW_DEGREES, "side_view", f"side view: the head is turned by {abs(yaw):.0f} degrees"),
         (abs(pitch) > SIDE_VIEW_DEGREES, "tilted", tilt),

@@ -172,7 +172,7 @@ def _print_scorecard(settings: Settings, card: dict[str, Any], detailed: bool) -
 @one_line_errors
 def create(
     photos: Annotated[
-        list[Path], typer.Argument(help="Photos of any usual format; the largest face in each is taken.")
+        list[Path], typer.Argument(help="Photos of any usual format, or folders of them; the largest face is taken.")
     ],
     out: Annotated[Path, typer.Option("--out", help="Each photo gets a folder in here, named like its file.")],
     model: Annotated[

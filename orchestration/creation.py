@@ -64,11 +64,12 @@ def create(
 ) -> list[Created]:
     """Write out/<stem>/{character.json,aligned.png,render.png} for each photo; one that fails does not stop the others.
 
-    `person`: all photos are of this one person, who becomes one character, out/<person>/; photos that cannot be used
-    are warnings. `refine`: steps of a search from the encoder's answer, shown by `progress`. Raises CreationError
-    before any work when two photos would be written to one place or the model cannot do what is asked, RegistryError
-    without a model.
+    `photos`: files, and folders that stand for all photos in them. `person`: all are of this one person, who becomes
+    one character, out/<person>/; photos that cannot be used are warnings. `refine`: steps of a search from the
+    encoder's answer, shown by `progress`. Raises CreationError before any work when two photos would be written to one
+    place or the model cannot do what is asked, RegistryError without a model.
     """
+    photos = photos_of(photos)
     if person is None:
         refuse_twins(photos)
     elif Path(person).name != person:
@@ -112,10 +113,7 @@ def _read(
     character: str, origin: dict[str, Any], model: Any, photos: Sequence[Path]
 ) -> tuple[dict[str, Any], Any, list[str]]:
     """The document of one person's photos before anything is drawn, what the model found, and its warnings."""
-    for photo in photos:
-        if not photo.is_file():
-            raise FileNotFoundError(f"{photo}: there is no such file" if len(photos) > 1 else "there is no such file")
-    contents = [photo.read_bytes() for photo in photos]
+    contents = [_content(photo, photo if len(photos) > 1 else None) for photo in photos]
     if len(photos) == 1:
         found, named = _asked(model.read, _as_bmp(contents[0]))
         photo = photo_entry(contents[0], found)
@@ -170,6 +168,42 @@ def _asked(read: Callable[..., Any], photos: Any) -> Any:
         log.exception("a photo cannot be read")
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"this photo cannot be read ({reason}): save it anew as a JPEG, or take another") from error
+
+
+def _content(photo: Path, named: Path | None) -> bytes:
+    """A photo's bytes. Raises OSError in words for whoever gave its name; `named`: what these begin with."""
+    said = "" if named is None else f"{named}: "
+    if photo.exists() and not photo.is_file():
+        raise OSError(f"{said}this is no file that can be read as a photo")
+    try:
+        return photo.read_bytes()
+    except FileNotFoundError as error:
+        pattern = any(mark in photo.name for mark in "*?[")
+        reason = "no file has a name of this pattern" if pattern else "there is no such file"
+        raise FileNotFoundError(said + reason) from error
+    except PermissionError as error:
+        raise PermissionError(f"{said}you may not read this file: allow it with `chmod u+r`, or copy it") from error
+
+
+def photos_of(given: Sequence[Path]) -> list[Path]:
+    """The photos that are meant: a folder stands for all photos below it, as it does in a photo set, but for those that
+    `create` wrote itself. Raises CreationError.
+    """
+    from stages.source_files import counted
+
+    photos = []
+    for path in given:
+        if not path.is_dir():
+            photos.append(path)
+            continue
+        try:
+            found = [photo for photo in counted(path) if not (photo.parent / "character.json").exists()]
+        except OSError as error:
+            raise CreationError(f"the folder {error.filename or path} cannot be read: {error.strerror}") from error
+        if not found:
+            raise CreationError(f"{path} is a folder without photos: name the photos, or a folder that holds some")
+        photos += found
+    return photos
 
 
 def refuse_twins(photos: Sequence[Path]) -> None:

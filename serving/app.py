@@ -19,7 +19,7 @@ from serving.api import router
 from serving.characters import Characters
 from serving.configuration import Service
 from serving.drawing import routes
-from serving.edge import Edge, Limits
+from serving.edge import Edge, Head, Limits
 from serving.keys import Keys
 from serving.openapi import describe, operation_id
 from serving.parts import Parts, Place, assemble
@@ -127,3 +127,4 @@ def _limit(app: FastAPI, parts: Parts) -> None:
     bodies = {"/v1/characters": one, "/v1/characters:batch": several}
     limits = Limits(bodies, service.origins, () if parts.keys else THIS_MACHINE)
     app.add_middleware(Edge, metrics=parts.metrics, limits=limits)
+    app.add_middleware(Head)

@@ -51,23 +51,27 @@ class Characters:
         now = datetime.now(UTC).replace(microsecond=0)
         record = Record(secrets.token_urlsafe(16), owner, now, now + self.keep, media_type, dict(document))
         if photo:
-            write_whole(self._path(record.id, ".photo"), photo)
+            write_whole(self.path(record.id, ".photo"), photo)
         self._write(record)
         return record
 
     def get(self, id: str, owner: str) -> Record:
-        """Raises Unknown."""
-        if not ID.fullmatch(id):
-            raise Unknown(id)
-        try:
-            content = json.loads(self._path(id).read_text())
-        except FileNotFoundError as error:
-            raise Unknown(id) from error
-        created, expires = (datetime.fromisoformat(content.pop(name)) for name in ("created", "expires"))
-        record = Record(id, created=created, expires=expires, **content)
+        """Raises Unknown, also of another owner's and of one that has expired."""
+        record = self.read(id)
         if record.owner != owner or record.expires < datetime.now(UTC):
             raise Unknown(id)
         return record
+
+    def read(self, id: str) -> Record:
+        """Whoever's it is, until it is swept away. Raises Unknown."""
+        if not ID.fullmatch(id):
+            raise Unknown(id)
+        try:
+            content = json.loads(self.path(id).read_text())
+        except FileNotFoundError as error:
+            raise Unknown(id) from error
+        created, expires = (datetime.fromisoformat(content.pop(name)) for name in ("created", "expires"))
+        return Record(id, created=created, expires=expires, **content)
 
     def change(self, id: str, owner: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Record:
         """Replace a character's document by what `change` makes of it. Raises Unknown, and what `change` raises."""
@@ -80,7 +84,7 @@ class Characters:
         """The photo that was kept, and its media type. Raises Unknown."""
         record = self.get(id, owner)
         try:
-            return self._path(id, ".photo").read_bytes(), record.media_type
+            return self.path(id, ".photo").read_bytes(), record.media_type
         except FileNotFoundError as error:
             raise Unknown(id) from error
 
@@ -100,8 +104,8 @@ class Characters:
 
     def _erase(self, id: str) -> None:
         # The photo first: what is interrupted in between leaves nothing that cannot be found.
-        self._path(id, ".photo").unlink(missing_ok=True)
-        self._path(id).unlink(missing_ok=True)
+        self.path(id, ".photo").unlink(missing_ok=True)
+        self.path(id).unlink(missing_ok=True)
 
     def _write(self, record: Record) -> None:
         content = {
@@ -111,13 +115,14 @@ class Characters:
             "media_type": record.media_type,
             "document": record.document,
         }
-        path = self._path(record.id)
+        path = self.path(record.id)
         write_whole(path, json.dumps(content).encode())
         # A changed character goes when it would have gone: `sweep` asks the file's time.
         made = record.created.timestamp()
         os.utime(path, (made, made))
 
-    def _path(self, id: str, suffix: str = ".json") -> Path:
+    def path(self, id: str, suffix: str = ".json") -> Path:
+        """Where a character, or its photo, is kept."""
         # Folders of at most some thousand files.
         return self.folder / id[:2] / f"{id}{suffix}"
 

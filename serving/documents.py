@@ -20,7 +20,8 @@ class Remark(BaseModel):
     """Something about the photo that may make the character unlike the person."""
 
     code: str = Field(examples=["side_view"])
-    """several_faces, side_view, tilted, small_face, blurred, dark, overexposed; `other` from older models."""
+    """doubtful_face, several_faces, side_view, tilted, small_face, blurred, dark, overexposed; `other` from older
+    models."""
     text: str = Field(examples=["side view: the head is turned by 42 degrees"])
 
 

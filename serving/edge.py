@@ -125,5 +125,22 @@ class Edge:
         self.metrics.seconds.labels(route).observe(seconds)
 
 
+class Head:
+    """An ASGI middleware: HEAD is answered as GET, without the body (RFC 9110, 9.3.2)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_without_body(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        await self.app({**scope, "method": "GET"}, receive, send_without_body)
+
+
 def _too_large(most: int) -> problems.ProblemError:
     return problems.too_large(f"the request has more than {most / 1e6:g} megabytes")

@@ -162,12 +162,13 @@ def install(app: FastAPI) -> None:
 
 
 def _methods(app: FastAPI, path: str) -> list[str]:
-    """What may be asked of a path: each of an application's routes knows its own methods only."""
+    """What may be asked of a path: each of an application's routes knows its own methods only; HEAD goes with GET."""
     routes = (
         route for one in app.routes for route in getattr(getattr(one, "original_router", None), "routes", None) or [one]
     )
     matching = (route for route in routes if isinstance(route, Route) and route.path_regex.match(path))
-    return sorted({method for route in matching for method in route.methods or ()})
+    methods = {method for route in matching for method in route.methods or ()}
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
 def _told(error: RequestValidationError) -> str:

@@ -300,6 +300,8 @@ def _encloses(box: tuple[float, float, float, float], point: tuple[float, float]
 
 def _unusable(face: Face, config: Config) -> str | None:
     """Why a face is not used, if so."""
+    if face.doubtful:
+        return f"no way up does it look much like a face: the detector's score is {face.score:.2f}"
     if (eyes := eye_distance(face.landmarks)) < config.min_eye_distance:
         return f"face too small: the eyes are {eyes:.0f} pixels apart, not {config.min_eye_distance:.0f}"
     if abs(face.yaw) > config.max_yaw:

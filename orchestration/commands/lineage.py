@@ -45,7 +45,7 @@ def lineage(
         str,
         typer.Argument(
             help="A model version (`3`, `production`, `embedded/3`), an md5 or its first six characters or more, a "
-            "`character.json`, or a photo (a file, `person/file`, its md5 or sha256)."
+            "`character.json`, the id of a served character, or a photo (a file, `person/file`, its md5 or sha256)."
         ),
     ],
     character: Character = "",

@@ -1,4 +1,4 @@
-"""What a person means by TARGET: a model version, an md5, a `character.json` or a photo."""
+"""What a person means by TARGET: a model version, an md5, a `character.json`, a served character's id or a photo."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestration.catalog import SOURCES
+from orchestration.lineage import served
 from orchestration.lineage.events import REUSED, Version
 from orchestration.lineage.records import Records
 from orchestration.promotion.ledger import Ledger
@@ -60,7 +61,7 @@ def find_version(word: str, settings: Settings, records: Records) -> Target | No
             return _of_model(number, name or settings.character, settings)
     elif re.fullmatch(r"[0-9a-f]{6,32}(\.dir)?", word.lower()):
         return _of_md5(word.lower(), settings, records)
-    return None
+    return _of_served(word, settings)
 
 
 def find_all_models(settings: Settings) -> list[Target]:
@@ -110,11 +111,23 @@ def _target(registry: Registry, version: Any) -> Target:
 
 
 def _of_document(path: Path, settings: Settings) -> Target:
-    """A character.json by its own account of where it comes from, completed by the registry where it agrees."""
     try:
         document = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise TargetError(f"{path} cannot be read as a character: {error}") from error
+    return _of_character(document, path, settings)
+
+
+def _of_served(word: str, settings: Settings) -> Target | None:
+    try:
+        found = served.find(word, settings)
+    except served.Gone as error:
+        raise TargetError(str(error)) from error
+    return found and _of_character(found[0].document, found[1], settings)
+
+
+def _of_character(document: Any, path: Path, settings: Settings) -> Target:
+    """A character by its own account of where it comes from, completed by the registry where it agrees."""
     origin = document.get("provenance") if isinstance(document, dict) else None
     if not isinstance(origin, dict) or not isinstance(origin.get("inputs"), dict):
         raise TargetError(f"{path} does not say where it comes from (`provenance`): create it again")
