@@ -157,7 +157,8 @@ def test_a_photo_over_which_a_versions_code_fails_does_not_stop_the_others(
         return read(self, photo)
 
     monkeypatch.setattr(type(model), "read", fail_first)
-    monkeypatch.setattr(registry, "load", lambda version: (model, registry.find(version)))
+    loaded = (model, registry.find("1"))
+    monkeypatch.setattr(Registry, "load", lambda self, version: loaded)
     upright = Image.open(io.BytesIO(portrait())).convert("RGB")
     photos = [tmp_path / "first.png", tmp_path / "odd.jpg"]
     upright.save(photos[0])
