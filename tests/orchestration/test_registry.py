@@ -1,5 +1,7 @@
 """Registered models are self-contained, and aliases move as promised."""
 
+import hashlib
+import io
 import json
 import shutil
 import subprocess
@@ -15,6 +17,7 @@ from PIL import Image
 
 from engine.document import read_document
 from engine.schema import Schema
+from models.images import decode_photo
 from orchestration import creation
 from orchestration.progress import Progress
 from orchestration.promotion import packing
@@ -23,6 +26,7 @@ from orchestration.promotion.registry import Registry
 from orchestration.settings import REPOSITORY, Settings
 from orchestration.tracking import Tracking
 from stages.inputs import package_folder
+from tests.models import photo_files
 from tests.untrained import networks
 
 EMBEDDED = REPOSITORY / "characters" / "embedded"
@@ -136,6 +140,35 @@ def test_one_bad_photo_does_not_stop_the_others(
     assert set(document["provenance"]) == {"model", "version", "run", "commit", "inputs"}
     assert (document["photo"]["faces"], document["provenance"]["version"]) == (1, 1)
     Schema.load(EMBEDDED).from_document(document["parameters"], document["discrete"])
+
+
+def test_a_photo_over_which_a_versions_code_fails_does_not_stop_the_others(
+    registry: Registry, with_engine: Settings, weights: Mapping[str, Path], tmp_path: Path, monkeypatch
+) -> None:
+    """A sound photo with an odd EXIF tag is read by every version: its code is given what ours decoded."""
+    register(registry, tmp_path / "packed", weights)
+    model, _ = registry.load("1")
+    given, read = [], type(model).read
+
+    def fail_first(self: Any, photo: bytes) -> Any:
+        given.append(photo)
+        if len(given) == 1:
+            raise KeyError("nobody foresaw this")
+        return read(self, photo)
+
+    monkeypatch.setattr(type(model), "read", fail_first)
+    loaded = (model, registry.find("1"))
+    monkeypatch.setattr(Registry, "load", lambda self, version: loaded)
+    upright = Image.open(io.BytesIO(portrait())).convert("RGB")
+    photos = [tmp_path / "first.png", tmp_path / "odd.jpg"]
+    upright.save(photos[0])
+    block = photo_files.exif((0x0112, 3, 1, b"\6\0"), (0x011A, 2, 3, b"72\0"))
+    photo_files.stored(upright, 6).save(photos[1], quality=95, exif=block)
+    first, odd = creation.create(with_engine, registry, photos, tmp_path / "out", "1", size=64)
+    assert first.error and "this photo cannot be read (KeyError: 'nobody foresaw this')" in first.error
+    assert odd.error is None and np.array_equal(decode_photo(given[1]), decode_photo(photos[1]))
+    document = read_document(tmp_path / "out" / "odd" / "character.json")
+    assert document["photo"]["sha256"] == hashlib.sha256(photos[1].read_bytes()).hexdigest(), "of the file as it was"
 
 
 def test_refining_keeps_what_the_engines_render_says_is_more_alike(

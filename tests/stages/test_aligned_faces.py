@@ -193,7 +193,11 @@ def test_labels_and_points_of_a_photo_that_is_turned_by_exif_stay_on_its_face(
         photos = tmp_path / f"photos-{orientation}"
         sets = [photo_trees.lapa(photos), photo_trees.celeba(photos)]
         store_turned(photos, orientation)
-        _run(no_portraits | {"photos": photos}, tmp_path / f"out-{orientation}", Config(photo_sets=sets))
+        _run(
+            no_portraits | {"photos": photos},
+            tmp_path / f"out-{orientation}",
+            Config.model_validate({"photo_sets": sets}),
+        )
         faces = tables.read(tmp_path / f"out-{orientation}" / "faces.parquet").set_index("id")
         made[orientation] = faces
     for orientation in (6, 3):
@@ -218,7 +222,7 @@ def test_labels_that_lie_on_no_face_are_refused(no_portraits: dict[str, Path], t
         labels = np.asarray(Image.open(path))
         path.write_bytes(images.encode_png(np.roll(labels, labels.shape[0] // 3, axis=0)))
     with pytest.raises(ValueError, match="no usable face"):
-        _run(no_portraits | {"photos": photos}, tmp_path / "out", Config(photo_sets=sets))
+        _run(no_portraits | {"photos": photos}, tmp_path / "out", Config.model_validate({"photo_sets": sets}))
     reasons = tables.read(tmp_path / "out" / "quarantine.parquet")["reason"]
     assert len(reasons) == 3
     assert all("neither way" in reason or "no face was found" in reason for reason in reasons)
@@ -258,8 +262,11 @@ def store_turned(photos: Path, orientation: int) -> None:
     tags = Image.Exif()
     tags[0x0112] = orientation
     for path in [*photos.rglob("*.jpg"), *photos.rglob("*.png")]:
-        pixels = turn(np.asarray(Image.open(path)), back)
-        Image.fromarray(pixels).save(path, quality=95, **({"exif": tags} if path.suffix == ".jpg" else {}))
+        picture = Image.fromarray(turn(np.asarray(Image.open(path)), back))
+        if path.suffix == ".jpg":
+            picture.save(path, quality=95, exif=tags)
+        else:
+            picture.save(path)
 
 
 def test_a_killed_alignment_goes_on_where_it_was(inputs: dict[str, Path], tmp_path: Path, monkeypatch) -> None:
