@@ -41,7 +41,7 @@ __all__ = [
     "parsing", "recovery", "robustness", "run", "verification",
 ]  # fmt: skip
 
-VERSION = "5"
+VERSION = "6"
 INPUTS = (
     "embedded", "photos", "character", "aligned_faces", "identity_model", "parsing_model", "rendered_pairs",
     "imitator", "encoder",
