@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.document import read_object
 from orchestration.catalog import SOURCES
 from orchestration.lineage.events import Version
 from orchestration.lineage.records import Records
@@ -110,14 +110,18 @@ def _target(registry: Registry, version: Any) -> Target:
 
 def _of_document(path: Path, settings: Settings) -> Target:
     """A character.json by its own account of where it comes from, completed by the registry where it agrees."""
-    try:
-        document = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise TargetError(f"{path} cannot be read as a character: {error}") from error
-    origin = document.get("provenance") if isinstance(document, dict) else None
+    document = read_object(path)
+    origin = document.get("provenance")
     if not isinstance(origin, dict) or not isinstance(origin.get("inputs"), dict):
         raise TargetError(f"{path} does not say where it comes from (`provenance`): create it again")
+    for name, md5 in origin["inputs"].items():
+        if not isinstance(md5, str) or not re.fullmatch(r"[0-9a-f]{32}(\.dir)?", md5):
+            raise TargetError(f"{path}: provenance.inputs.{name} is {md5!r}, no md5: create it again")
     character, version = str(document.get("character")), str(origin.get("version"))
+    if character not in settings.character_names():
+        raise TargetError(f"{path}: character is {character!r}: there are {', '.join(settings.character_names())}")
+    if not version.isdecimal():
+        raise TargetError(f"{path}: provenance.version is {version!r}, no number of a model: create it again")
     try:
         known = _of_model(version, character, settings)
     except RegistryError:
