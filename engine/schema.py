@@ -10,7 +10,6 @@ entries `engine` say so, and tables and documents for the engine are written in 
 import hashlib
 import json
 import math
-import numbers
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -338,7 +337,7 @@ def tidied(name: str) -> str:
 
 def _value_problem(name: str, value: object) -> str:
     """What is wrong with a slider's value in a document; empty where nothing is."""
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+    if not isinstance(value, (int, float, np.floating)) or isinstance(value, bool):
         return f"parameters.{name} is {_in_json(value)}: write a number from 0 to 1"
     return "" if 0.0 <= value <= 1.0 else f"parameters.{name} is {_in_json(value)}, outside [0, 1]"
 
