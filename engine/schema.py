@@ -335,11 +335,13 @@ def tidied(name: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _value_problem(name: str, value: object) -> str:
+def _value_problem(name: str, value: Any) -> str:
     """What is wrong with a slider's value in a document; empty where nothing is."""
-    if not isinstance(value, (int, float, np.floating)) or isinstance(value, bool):
-        return f"parameters.{name} is {_in_json(value)}: write a number from 0 to 1"
-    return "" if 0.0 <= value <= 1.0 else f"parameters.{name} is {_in_json(value)}, outside [0, 1]"
+    is_number = isinstance(value, (int, float, np.floating)) and not isinstance(value, bool)
+    if is_number and 0.0 <= value <= 1.0:
+        return ""
+    outside = ", outside [0, 1]" * is_number
+    return f"parameters.{name} is {_in_json(value)}{outside}: write a number from 0 to 1"
 
 
 def _choice_number(group: Group, entry: object) -> int:

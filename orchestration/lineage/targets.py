@@ -115,11 +115,11 @@ def _of_document(path: Path, settings: Settings) -> Target:
     if not isinstance(origin, dict) or not isinstance(origin.get("inputs"), dict):
         raise TargetError(f"{path} does not say where it comes from (`provenance`): create it again")
     for name, md5 in origin["inputs"].items():
-        if not isinstance(md5, str) or not re.fullmatch(r"[0-9a-f]{32}(\.dir)?", md5):
+        if not isinstance(md5, str):
             raise TargetError(f"{path}: provenance.inputs.{name} is {md5!r}, no md5: create it again")
-    character, version = str(document.get("character")), str(origin.get("version"))
-    if character not in settings.character_names():
-        raise TargetError(f"{path}: character is {character!r}: there are {', '.join(settings.character_names())}")
+    character, version = document.get("character"), str(origin.get("version"))
+    if not isinstance(character, str) or not re.fullmatch(r"[\w.-]+", character):
+        raise TargetError(f"{path}: character is {character!r}, no character's name: mend it, or create it again")
     if not version.isdecimal():
         raise TargetError(f"{path}: provenance.version is {version!r}, no number of a model: create it again")
     try:
