@@ -71,7 +71,9 @@ def recovery(bench: Bench, report: Report) -> dict[str, Any]:
         "parts": {part: mean_of(schema.names_of(part)) for part in parts},
         "sliders": {
             name: score(
-                float(each[k]), baseline=float(average[k]), n=len(known.truth),
+                float(each[k]),
+                baseline=float(average[k]),
+                n=len(known.truth),
                 resampled=Resamples(resampled[:, k], people),
             )
             for name, k in columns.items()
