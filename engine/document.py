@@ -10,6 +10,13 @@ from typing import Any
 
 FORMAT = 1
 ORIGIN = ("model", "version", "run", "commit", "inputs")
+SECTIONS: dict[str, tuple[type, str]] = {
+    "character": (str, "the character's name in quotes"),
+    "schema_md5": (str, "the md5 of the character's schema in quotes"),
+    "parameters": (dict, "an object with a number for each slider"),
+    "discrete": (dict, 'an object with {"choice": …} for each group'),
+}
+"""What every document has: its kind, and what people call it."""
 
 
 class DocumentError(Exception):
@@ -53,14 +60,33 @@ def photo_digest(content: bytes) -> str:
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """A character.json of this format. Raises DocumentError."""
-    try:
-        document = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise DocumentError(f"{path} cannot be read as a character: {error}") from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        version = document.get("format") if isinstance(document, dict) else None
+    """A character.json of this format, its sections of the right kind; what they hold is the schema's to judge.
+
+    Raises DocumentError.
+    """
+    document = read_object(path)
+    if document.get("format") != FORMAT:
+        version = document.get("format")
         raise DocumentError(f"{path} has format {version!r}, this version reads format {FORMAT}: create it again")
-    if missing := {"character", "schema_md5", "parameters", "discrete"} - set(document):
+    if missing := set(SECTIONS) - set(document):
         raise DocumentError(f"{path} lacks {', '.join(sorted(missing))}: create it again")
+    for name, (kind, called) in SECTIONS.items():
+        if not isinstance(document[name], kind):
+            shown = json.dumps(document[name], ensure_ascii=False)[:60]
+            raise DocumentError(f"{path}: {name} is {shown}: it must be {called}; mend it, or create the file again")
     return document
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """What a JSON file holds, in any encoding that JSON may have. Raises DocumentError."""
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise DocumentError(f"{path} cannot be read as a character: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise DocumentError(
+            f"{path} cannot be read as a character, it is no JSON: {error}; mend it, or create it again"
+        ) from error
+    if not isinstance(content, dict):
+        raise DocumentError(f"{path} is no character: it holds no JSON object; create it again")
+    return content

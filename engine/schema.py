@@ -309,20 +309,17 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
             },
         }
 
-    def from_document(
-        self, parameters: Mapping[str, float], discrete: Mapping[str, Mapping[str, Any]]
-    ) -> NDArray[np.float32]:
-        """The parameter vector [width] of a character.json. Raises SchemaError on unknown, missing or invalid
-        entries."""
+    def from_document(self, parameters: Mapping[str, Any], discrete: Mapping[str, Any]) -> NDArray[np.float32]:
+        """The parameter vector [width] of a character.json. Raises SchemaError that names every entry that is unknown,
+        missing or none, and says what it should be."""
         for kind, given, known in (("slider", parameters, self.slider_index), ("group", discrete, self.group_index)):
-            unknown, missing = sorted(set(given) - set(known)), sorted(set(known) - set(given))
+            unknown, missing = sorted(map(str, set(given) - set(known))), sorted(set(known) - set(given))
             if unknown or missing:
                 raise SchemaError(f"{kind}s do not fit character {self.name}: unknown {unknown}, missing {missing}")
+        if problems := [said for s in self.sliders if (said := _value_problem(s.name, parameters[s.name]))]:
+            raise SchemaError("; ".join(problems))
+        choices = [_choice_number(group, discrete[group.name]) for group in self.groups]
         values = [float(parameters[slider.name]) for slider in self.sliders]
-        outside = [s.name for s, v in zip(self.sliders, values, strict=True) if not 0.0 <= v <= 1.0]
-        if outside:
-            raise SchemaError(f"sliders outside [0, 1]: {', '.join(outside)}")
-        choices = [_choice_number(group, discrete[group.name].get("choice")) for group in self.groups]
         return self.pack(np.array([values]), np.array([choices]).reshape(1, -1))[0]
 
     @classmethod
@@ -350,10 +347,30 @@ def tidied(name: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _choice_number(group: Group, choice: object) -> int:
+def _value_problem(name: str, value: Any) -> str:
+    """What is wrong with a slider's value in a document; empty where nothing is."""
+    is_number = isinstance(value, (int, float, np.floating)) and not isinstance(value, bool)
+    if is_number and 0.0 <= value <= 1.0:
+        return ""
+    outside = ", outside [0, 1]" * is_number
+    return f"parameters.{name} is {_in_json(value)}{outside}: write a number from 0 to 1"
+
+
+def _choice_number(group: Group, entry: object) -> int:
+    where, wanted = f"discrete.{group.name}", f"one of {', '.join(group.choices)}"
+    if not isinstance(entry, Mapping):
+        choice = entry if isinstance(entry, str) and entry in group.choices else group.neutral
+        raise SchemaError(f'{where} is {_in_json(entry)}: write {{"choice": "{choice}"}}, with {wanted}')
+    choice = entry.get("choice")
     if choice not in group.choices:
-        raise SchemaError(f"group {group.name}: {choice!r} is not one of {list(group.choices)}")
+        raise SchemaError(f"{where}.choice is {_in_json(choice)}, not {wanted}")
     return group.choices.index(str(choice))
+
+
+def _in_json(value: object, longest: int = 60) -> str:
+    """A value as a file has it, shortened."""
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= longest else f"{text[:longest]}…"
 
 
 def _as_text(value: object) -> str:

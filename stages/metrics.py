@@ -3,18 +3,34 @@
 Rows of one person are not independent, so whole people are resampled. Nearly every score here is a function of sums
 over people; then 500 resamples are one product of matrices (`draws`, `sums_by`). The same number of people is always
 drawn in the same way, so that two scores of the same people are compared pair by pair.
+
+The plain percentile interval of few people is too narrow: what is called 95 % holds the truth in 83 % of cases with
+five people, in 90 % with ten, in 93 % with twenty. So its ends are taken further out, as far as Student's t lies
+outside the normal distribution (the expanded percentile interval of Hesterberg, The American Statistician 69, 2015).
+From ten people on it holds in 93 to 95 % where people's values are spread evenly about their mean, in 90 to 93 % where
+they are as skewed as an exponential distribution. Below ten people none of this holds, and there is no interval.
 """
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import NotRequired, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, stdtrit
 
 RESAMPLES = 500
+FEWEST = 10
+"""People, from whom on there are intervals."""
 TINY = 1e-12
 CONSTANT = 1e-7  # a variance below this is none
+
+
+class Resamples(NamedTuple):
+    """What a score is when people are drawn anew."""
+
+    values: NDArray  # [RESAMPLES]
+    people: int
 
 
 class Score(TypedDict):
@@ -23,11 +39,11 @@ class Score(TypedDict):
     value: float | None
     baseline: float | None  # the same score of the average face, or of chance
     bound: float | None  # the best that could be reached
-    ci: list[float] | None  # 95 % confidence interval of the value
+    ci: list[float] | None  # 95 % confidence interval of the value; None with fewer than FEWEST people
     n: int
     reason: NotRequired[str]  # why there is no value
     by: NotRequired[str]  # "imitator" where it drew in the engine's place
-    resampled: NotRequired[NDArray]  # [RESAMPLES] what `ci` was read from; for paired differences, never written
+    resampled: NotRequired[Resamples]  # what `ci` was read from; for paired differences, never written
 
 
 def score(
@@ -37,15 +53,15 @@ def score(
     baseline: float | None = None,
     bound: float | None = None,
     ci: Sequence[float] | None = None,
-    resampled: NDArray | None = None,
+    resampled: Resamples | None = None,
 ) -> Score:
-    """A score with its figures rounded for reading. `ci` follows from the resamples [RESAMPLES] where they are given;
-    they stay with the score."""
+    """A score with its figures rounded for reading. `ci` follows from the resamples where they are given; they stay
+    with the score."""
 
     def tidy(number: float | None) -> float | None:
         return None if number is None or not np.isfinite(number) else round(float(number), 5)
 
-    ends = interval(resampled) if resampled is not None else ci
+    ends = interval(*resampled) if resampled is not None else ci
     rounded = None if ends is None or not np.isfinite(ends).all() else [round(float(end), 5) for end in ends]
     found: Score = {
         "value": tidy(value), "baseline": tidy(baseline), "bound": tidy(bound), "ci": rounded, "n": int(n),
@@ -74,11 +90,18 @@ def sums_by(people: ArrayLike, values: NDArray) -> NDArray[np.float64]:
     return totals
 
 
-def interval(resampled: ArrayLike) -> list[float]:
-    """2.5 % and 97.5 % of resampled values; NaN where none is finite."""
+def interval(resampled: ArrayLike, people: int) -> list[float]:
+    """The 95 % interval of a score from its resamples over so many people.
+
+    NaN where there is none: with fewer than FEWEST people, and where all resamples are the same, which says that these
+    people are alike, not that all are.
+    """
     values = np.asarray(resampled, np.float64)
     finite = values[np.isfinite(values)]
-    return [float(end) for end in np.percentile(finite, [2.5, 97.5])] if len(finite) else [np.nan, np.nan]
+    if people < FEWEST or not len(finite) or np.ptp(finite) < TINY:
+        return [np.nan, np.nan]
+    share = 100 * float(ndtr(stdtrit(people - 1, 0.025) * np.sqrt(people / (people - 1))))
+    return [float(end) for end in np.percentile(finite, [share, 100 - share])]
 
 
 def bootstrap(statistic: Callable[[NDArray[np.int64]], float], people: ArrayLike, seed: int = 0) -> list[float]:
@@ -86,12 +109,18 @@ def bootstrap(statistic: Callable[[NDArray[np.int64]], float], people: ArrayLike
     names, member = np.unique(np.asarray(people), return_inverse=True)
     rows = [np.flatnonzero(member == person) for person in range(len(names))]
     times = draws(len(names), seed).astype(np.int64)
-    return interval([statistic(np.concatenate([rows[k] for k in np.repeat(np.arange(len(rows)), t)])) for t in times])
+    resampled = [statistic(np.concatenate([rows[k] for k in np.repeat(np.arange(len(rows)), t)])) for t in times]
+    return interval(resampled, len(names))
 
 
 def mean_interval(values: NDArray, people: ArrayLike) -> list[float]:
     """95 % interval of the mean of values [N], resampling people."""
-    return interval(resampled_means(values, people))
+    return interval(resampled_means(values, people), count(people))
+
+
+def count(people: ArrayLike) -> int:
+    """How many people there are among the rows [N]."""
+    return len(np.unique(np.asarray(people)))
 
 
 def resampled_means(values: NDArray, people: ArrayLike) -> NDArray[np.float64]:
@@ -108,7 +137,7 @@ def mean_score(
     """The mean of values [N] with its interval."""
     if not len(values):
         return score(None, n=0)
-    resampled = resampled_means(values, people)
+    resampled = Resamples(resampled_means(values, people), count(people))
     return score(float(values.mean()), baseline=baseline, bound=bound, resampled=resampled, n=len(values))
 
 

@@ -25,7 +25,7 @@ from models.identity import IdentityModel
 from models.images import decode, grid, resize
 from stages import aligned_faces, metrics, portraits, tables
 from stages.context import Context
-from stages.metrics import Score, score
+from stages.metrics import Score, interval, score
 from stages.pictures import write_picture
 
 INPUTS = ("embedded", "photos", "character")
@@ -160,11 +160,11 @@ def verification(pairs: Pairs, threshold: float) -> dict[str, Score]:
         weights = pairs.weights(np.bincount(rng.integers(people, size=people), minlength=people))
         if weights[same].any() and weights[~same].any():
             resampled.append((pairs.accuracy(weights, threshold), pairs.auc(weights)))
-    low, high = np.percentile(resampled, [2.5, 97.5], axis=0)
+    accuracy, auc = np.array(resampled).T
     once = np.ones(count)
     return {
-        "accuracy": score(pairs.accuracy(once, threshold), ci=(low[0], high[0]), baseline=0.5, n=count),
-        "auc": score(pairs.auc(once), ci=(low[1], high[1]), baseline=0.5, n=count),
+        "accuracy": score(pairs.accuracy(once, threshold), ci=interval(accuracy, people), baseline=0.5, n=count),
+        "auc": score(pairs.auc(once), ci=interval(auc, people), baseline=0.5, n=count),
         "same": score(float(pairs.similarity[same].mean()), n=int(same.sum())),
         "different": score(float(pairs.similarity[~same].mean()), n=int((~same).sum())),
     }

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.document import read_object
 from orchestration.catalog import SOURCES
 from orchestration.lineage import served
 from orchestration.lineage.events import REUSED, Version
@@ -111,11 +111,7 @@ def _target(registry: Registry, version: Any) -> Target:
 
 
 def _of_document(path: Path, settings: Settings) -> Target:
-    try:
-        document = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise TargetError(f"{path} cannot be read as a character: {error}") from error
-    return _of_character(document, path, settings)
+    return _of_character(read_object(path), path, settings)
 
 
 def _of_served(word: str, settings: Settings) -> Target | None:
@@ -126,12 +122,19 @@ def _of_served(word: str, settings: Settings) -> Target | None:
     return found and _of_character(found[0].document, found[1], settings)
 
 
-def _of_character(document: Any, path: Path, settings: Settings) -> Target:
+def _of_character(document: Mapping[str, Any], path: Path, settings: Settings) -> Target:
     """A character by its own account of where it comes from, completed by the registry where it agrees."""
-    origin = document.get("provenance") if isinstance(document, dict) else None
+    origin = document.get("provenance")
     if not isinstance(origin, dict) or not isinstance(origin.get("inputs"), dict):
         raise TargetError(f"{path} does not say where it comes from (`provenance`): create it again")
-    character, version = str(document.get("character")), str(origin.get("version"))
+    for name, md5 in origin["inputs"].items():
+        if not isinstance(md5, str):
+            raise TargetError(f"{path}: provenance.inputs.{name} is {md5!r}, no md5: create it again")
+    character, version = document.get("character"), str(origin.get("version"))
+    if not isinstance(character, str) or not re.fullmatch(r"[\w.-]+", character):
+        raise TargetError(f"{path}: character is {character!r}, no character's name: mend it, or create it again")
+    if not version.isdecimal():
+        raise TargetError(f"{path}: provenance.version is {version!r}, no number of a model: create it again")
     try:
         known = _of_model(version, character, settings)
     except RegistryError:

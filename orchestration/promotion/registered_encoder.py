@@ -4,13 +4,19 @@ but the package that is registered with it, whose name no other version has."""
 import base64
 import importlib
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import mlflow.models
 import mlflow.pyfunc
+
+PLAIN = (str, bytes, bytearray, memoryview)
+BASE64 = re.compile(rb"(data:[^,]*,)?[A-Za-z0-9+/_=\s-]+")
+"""Bytes that are text; no image file is."""
+URL_SAFE = str.maketrans("-_", "+/")
 
 
 class RegisteredEncoder(mlflow.pyfunc.PythonModel):
@@ -89,10 +95,42 @@ class RegisteredEncoder(mlflow.pyfunc.PythonModel):
 
     # Without type hints: MLflow takes them for a signature of its own, and this model has one.
     def predict(self, context, model_input, params=None):
-        """A table with a column `photo` (bytes or base64 of an image file) → one document for each photo."""
-        photos = [base64.b64decode(photo) if isinstance(photo, str) else bytes(photo) for photo in model_input["photo"]]
+        """A table with a column `photo` (bytes or base64 of an image file) → for each photo its document, or
+        {"error": why there is none}."""
+        answers: list[dict[str, Any]] = []
         with self.predictor:
-            return [self.read(photo)[1] for photo in photos]
+            for cell in cells_of(model_input):
+                try:
+                    answers.append(self.read(photo_of(cell))[1])
+                except ValueError as error:
+                    answers.append({"error": str(error)})
+        return answers
+
+
+def cells_of(given: Any) -> list[Any]:
+    """The photos in what MLflow hands over, or in what somebody hands to `predict` directly, in their order."""
+    if isinstance(given, PLAIN):
+        return [given]
+    if isinstance(given, Mapping) or hasattr(given, "columns"):
+        return cells_of(given.get("photo"))
+    # Lists in cells too: MLflow makes one cell of a list of texts in a column of bytes.
+    return [cell for part in given for cell in cells_of(part)] if isinstance(given, Iterable) else [given]
+
+
+def photo_of(cell: Any) -> bytes:
+    """The bytes of one image file, given as such or in base64. Raises ValueError."""
+    if not isinstance(cell, PLAIN):
+        raise ValueError(f"there is no photo but {cell!r:.40}: bytes of an image file or their base64 are needed")
+    if not isinstance(cell, str):
+        data = bytes(cell)
+        if not BASE64.fullmatch(data):
+            return data
+        cell = data.decode("ascii")
+    text = "".join(re.sub(r"^data:[^,]*,", "", cell).split()).rstrip("=").translate(URL_SAFE)
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except ValueError as error:
+        raise ValueError("the text is no base64 of an image file") from error
 
 
 def load_predictor(package: str, folder: Path) -> Any:

@@ -9,11 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from stages import registered
 from stages.bench import Bench, predict
-from stages.metrics import nothing, score
+from stages.metrics import FEWEST, interval, nothing, score
 from stages.scorecard.report import Picture, Report, Tile
 
 PRODUCTION, DIFFERENCES = "production", "differences"
@@ -87,10 +85,17 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str 
 
 
 def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """{"value", "ci", "n"} of one score less another of the same people; no interval where they are not the same."""
+    """{"value", "ci", "n"} of one score less another of the same people; no interval where they are not the same.
+
+    The difference of two that answer alike for all of FEWEST people or more is 0, and so is its interval.
+    """
     a, b = ours.get("resampled"), theirs.get("resampled")
-    resampled = np.subtract(a, b) if a is not None and b is not None and ours["n"] == theirs["n"] else None
-    apart = score(ours["value"] - theirs["value"], n=ours["n"], resampled=resampled)
+    value, ci = ours["value"] - theirs["value"], None
+    if a is not None and b is not None and ours["n"] == theirs["n"] and a.people == b.people:
+        apart = a.values - b.values
+        alike = a.people >= FEWEST and not apart.any()
+        ci = [0.0, 0.0] if alike else interval(apart, a.people)
+    apart = score(value, n=ours["n"], ci=ci)
     return {"value": apart["value"], "ci": apart["ci"], "n": apart["n"]}
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stages import metrics, tables
 from stages.bench import Bench
-from stages.metrics import Score, nothing, score
+from stages.metrics import Resamples, Score, nothing, score
 from stages.scorecard.report import Report
 
 PHENOTYPES = ("sex", "age", "african", "asian", "european")
@@ -41,7 +41,7 @@ def recovery(bench: Bench, report: Report) -> dict[str, Any]:
     each, average = metrics.r2(known.truth, known.guess), metrics.r2(known.truth, _neutral(bench, known))
     variance = known.truth.var(axis=0, dtype=np.float64)
     read = metrics.explained(known.truth, known.guess, variance)
-    resampled = metrics.resampled_means(read, known.people)
+    resampled, people = metrics.resampled_means(read, known.people), metrics.count(known.people)
     visible = bench.once("visible sliders", lambda: visible_sliders(bench))
     columns = {slider.name: number for number, slider in enumerate(schema.sliders)}
 
@@ -51,7 +51,7 @@ def recovery(bench: Bench, report: Report) -> dict[str, Any]:
             return score(None, n=len(known.truth))
         return score(
             float(each[chosen].mean()), baseline=float(average[chosen].mean()),
-            resampled=resampled[:, chosen].mean(axis=1), n=len(known.truth),
+            resampled=Resamples(resampled[:, chosen].mean(axis=1), people), n=len(known.truth),
         )  # fmt: skip
 
     phenotypes = [name for name in PHENOTYPES if name in columns]
@@ -70,7 +70,12 @@ def recovery(bench: Bench, report: Report) -> dict[str, Any]:
         **choices_right(bench, known, _training_choices(bench)),
         "parts": {part: mean_of(schema.names_of(part)) for part in parts},
         "sliders": {
-            name: score(float(each[k]), baseline=float(average[k]), resampled=resampled[:, k], n=len(known.truth))
+            name: score(
+                float(each[k]),
+                baseline=float(average[k]),
+                n=len(known.truth),
+                resampled=Resamples(resampled[:, k], people),
+            )
             for name, k in columns.items()
         },
         "visible_sliders": {name: round(change, 5) for name, change in visible.items()},

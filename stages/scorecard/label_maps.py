@@ -11,7 +11,7 @@ from models.images import decode, decode_labels, grid, resize
 from models.parsing import CLASSES, STRIDE
 from stages import metrics, tables
 from stages.bench import FACE_SIZE, Bench
-from stages.metrics import score
+from stages.metrics import Resamples, score
 from stages.pictures import colour_labels
 from stages.scorecard.report import Report, Tile
 
@@ -40,13 +40,13 @@ def parsing(bench: Bench, report: Report) -> dict[str, Any]:
     each = metrics.f1_of(matrices.sum(axis=0))
     mean = score(
         float(np.nanmean(each[1:])), bound=float(np.nanmean(fitted[1:])), n=len(truth),
-        resampled=np.nanmean(resampled[:, 1:], axis=1),
+        resampled=Resamples(np.nanmean(resampled[:, 1:], axis=1), len(by_person)),
         baseline=None if plain is None else float(np.nanmean(plain[1:])),
     )  # fmt: skip
     classes = {
         name: score(
             each[k], bound=fitted[k], baseline=None if plain is None else plain[k], n=len(truth),
-            resampled=resampled[:, k],
+            resampled=Resamples(resampled[:, k], len(by_person)),
         )
         for k, name in enumerate(CLASSES)
     }  # fmt: skip

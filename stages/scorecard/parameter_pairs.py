@@ -12,7 +12,7 @@ from sklearn.model_selection import GroupKFold
 
 from stages import metrics, tables
 from stages.bench import PORTRAITS, Bench, faces_of
-from stages.metrics import Score, nothing, score
+from stages.metrics import Resamples, Score, nothing, score
 from stages.scorecard.report import Report
 
 FOLDS = 10  # LFW's
@@ -43,6 +43,7 @@ class Pairs:
     same: NDArray[np.bool_]  # [P]
     fold: NDArray[np.int64]  # [P]
     weights: NDArray[np.float64]  # [RESAMPLES,P] how often each pair was drawn
+    drawn: int  # people who were drawn; pairs, where nobody knows who is on them
 
     def similarity(self, vectors: NDArray) -> NDArray[np.float64]:
         """Cosines [P] of vectors [N,D]; NaN where a photo is missing."""
@@ -52,14 +53,14 @@ class Pairs:
     def told_right(self, vectors: NDArray) -> NDArray[np.bool_]:
         return metrics.told_right(self.similarity(vectors), self.same, self.fold)
 
-    def resampled(self, hits: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """The accuracy in each resample [RESAMPLES]; thresholds stay what they were."""
+    def resampled(self, hits: NDArray[np.bool_]) -> Resamples:
+        """The accuracy in each resample; thresholds stay what they were."""
         shares = []
         for kind in (self.same, ~self.same):
             weights = self.weights[:, kind]
             total = weights.sum(axis=1)
             shares.append(np.divide(weights @ hits[kind], total, out=np.full(len(total), np.nan), where=total > 0))
-        return np.mean(shares, axis=0)
+        return Resamples(np.mean(shares, axis=0), self.drawn)
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def accuracies(
             score(value, baseline=0.5, bound=bound, resampled=resampled, n=count),
             score(
                 value / bound, baseline=0.5 / bound, bound=1.0, n=count,
-                resampled=resampled / pairs.resampled(own),
+                resampled=Resamples(resampled.values / pairs.resampled(own).values, pairs.drawn),
             ),
         )  # fmt: skip
 
@@ -179,7 +180,7 @@ def people_pairs(people: NDArray) -> Pairs | None:
     drawn = metrics.draws(len(names))
     # Two draws of one person are not compared with each other as if they were two people.
     weights = np.where(same, drawn[:, member[first]], drawn[:, member[first]] * drawn[:, member[second]])
-    return Pairs(first, second, same, fold_of[member[first]], weights)
+    return Pairs(first, second, same, fold_of[member[first]], weights, len(names))
 
 
 def described(whitening: Whitening | None) -> dict[str, Any] | None:
@@ -240,7 +241,7 @@ def official_pairs(rows: pd.DataFrame, ids: NDArray) -> Pairs:
     at = {name: number for number, name in enumerate(ids)}
     first, second = (np.array([at.get(name, -1) for name in rows[side]], np.int64) for side in ("first", "second"))
     same = rows["same"].to_numpy(bool)
-    return Pairs(first, second, same, rows["fold"].to_numpy(np.int64), metrics.draws(len(rows)))
+    return Pairs(first, second, same, rows["fold"].to_numpy(np.int64), metrics.draws(len(rows)), len(rows))
 
 
 def published(source: str) -> dict[str, float] | None:

@@ -92,7 +92,7 @@ def group_score(statistic: Statistic, people: NDArray) -> metrics.Score:
     resampled = statistic.value(np.tensordot(metrics.draws(len(totals)), totals, axes=1))
     return score(
         float(statistic.value(totals.sum(axis=0)[None])[0]), n=len(totals),
-        ci=metrics.interval(resampled) if len(totals) > 1 else None,
+        ci=metrics.interval(resampled, len(totals)),
     )  # fmt: skip
 
 
@@ -100,7 +100,7 @@ def difference(statistic: Statistic, names: NDArray, of: NDArray) -> dict[str, A
     """The groups with the highest and the lowest score, and how far they are apart; None where there are no two groups
     with enough people.
 
-    The interval resamples people within the two groups.
+    The interval resamples people within the two groups; it is as wide as the smaller of them asks for.
     """
     kept = np.isin(statistic.people, names)
     totals, label = statistic.totals[kept], of[np.searchsorted(names, statistic.people[kept])]
@@ -117,12 +117,15 @@ def difference(statistic: Statistic, names: NDArray, of: NDArray) -> dict[str, A
     apart = _resampled(statistic, totals[label == compared[high]], 1) - _resampled(
         statistic, totals[label == compared[low]], 2
     )
-    count = int((label == compared[high]).sum() + (label == compared[low]).sum())
+    sizes = [int((label == group).sum()) for group in (compared[high], compared[low])]
     return {
         "highest": str(compared[high]),
         "lowest": str(compared[low]),
         "difference": score(
-            float(values[high] - values[low]), baseline=float(np.nanmean(by_lot)), ci=metrics.interval(apart), n=count
+            float(values[high] - values[low]),
+            baseline=float(np.nanmean(by_lot)),
+            n=sum(sizes),
+            ci=metrics.interval(apart, min(sizes)),
         ),
     }
 

@@ -108,6 +108,43 @@ def test_a_registered_model_needs_none_of_our_packages_and_holds_no_pickle(
     assert json.loads(done.stdout.splitlines()[-1]) == [[], Schema.load(EMBEDDED).n_sliders]
 
 
+def test_photos_are_taken_in_every_form_in_which_mlflow_hands_them_over(
+    registry: Registry, weights: Mapping[str, Path], tmp_path: Path
+) -> None:
+    """Each photo has its own answer, and an unreadable one its own error."""
+    import base64
+
+    import mlflow.pyfunc
+    import pandas as pd
+
+    number = register(registry, tmp_path / "packed", weights)
+    mlflow.set_tracking_uri(registry.tracking.uri)
+    model = mlflow.pyfunc.load_model(f"models:/{registry.name}/{number}")
+    raw = portrait()
+    text, url_safe = base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode().rstrip("=")
+    (expected,) = model.predict(pd.DataFrame({"photo": [raw]}))
+    given: list[Any] = [
+        {"photo": [text, text]},
+        {"photo": [raw, raw]},
+        {"photo": [f"data:image/png;base64,{text}", url_safe]},
+        {"photo": [memoryview(raw), bytearray(raw)]},
+        {"photo": [base64.b64encode(raw), base64.encodebytes(raw)]},
+        pd.DataFrame({"photo": [text, raw]}),
+        [{"photo": text}, {"photo": raw}],
+    ]
+    for photos in given:
+        assert model.predict(photos) == [expected, expected]
+    for photos in ({"photo": text}, {"photo": raw}):
+        assert model.predict(photos) == [expected]
+    assert model.predict({"photo": []}) == []
+    bad = model.predict(pd.DataFrame({"photo": [raw, None, "no base64!", b"", raw[:500], text]}))
+    assert [bad[0], bad[-1]] == [expected, expected] and all(set(answer) == {"error"} for answer in bad[1:-1])
+    assert "there is no photo but None" in bad[1]["error"] and "no base64" in bad[2]["error"]
+    own = model.unwrap_python_model()
+    assert own.predict(None, [text, raw]) == own.predict(None, {"photo": (raw, text)}) == [expected, expected]
+    assert own.predict(None, raw) == own.predict(None, text) == [expected]
+
+
 def test_a_version_that_is_not_there_is_named(registry: Registry) -> None:
     with pytest.raises(RegistryError, match="likeness-embedded has no version 7"):
         registry.find("7")

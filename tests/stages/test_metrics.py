@@ -1,10 +1,14 @@
 """Scores against values known by hand or from another library."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sklearn.metrics import f1_score, r2_score
 
 from stages import metrics
+from stages.scorecard import comparison
 
 
 def test_r2_equals_scikit_learn() -> None:
@@ -47,10 +51,56 @@ def test_a_constant_answer_is_never_first() -> None:
 
 
 def test_bootstrap_resamples_people_not_rows() -> None:
-    people = np.repeat(np.arange(4), 100)
-    values = np.repeat([0.0, 0.0, 1.0, 1.0], 100)
+    people = np.repeat(np.arange(12), 100)
+    values = np.repeat([0.0, 1.0] * 6, 100)
     low, high = metrics.bootstrap(lambda rows: float(values[rows].mean()), people)
-    assert high - low > 0.5, "four people are four observations, however many rows"
+    assert high - low > 0.5, "twelve people are twelve observations, however many rows"
+
+
+SHAPES: dict[str, tuple[Callable[[np.random.Generator, int], NDArray], float, float]] = {
+    "normal": (lambda rng, n: rng.normal(size=n), 0.0, 0.92),
+    "some far worse than most": (lambda rng, n: 1 - rng.chisquare(5, n) / 5, 0.0, 0.91),
+    "skewed as an exponential": (lambda rng, n: 1 - rng.exponential(size=n), 0.0, 0.89),
+    "shares near 1": (lambda rng, n: rng.binomial(5, 0.95, n) / 5, 0.95, 0.93),
+    "right or wrong": (lambda rng, n: (rng.random(n) < 0.8).astype(float), 0.8, 0.91),
+}
+
+
+@pytest.mark.parametrize("people", [10, 19])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_intervals_of_few_people_hold_the_truth(shape: str, people: int) -> None:
+    """Of 800 samples, where not all people are alike; chance moves the share by a hundredth. The plain percentile
+    interval of ten holds in 89 % of normal samples, in 87 % of skewed ones."""
+    draw, truth, least = SHAPES[shape]
+    rng, holds = np.random.default_rng(0), []
+    for _ in range(800):
+        low, high = metrics.mean_interval(draw(rng, people), np.arange(people))
+        if np.isfinite(low):
+            holds.append(low - 1e-9 <= truth <= high + 1e-9)
+    assert len(holds) > 600 and np.mean(holds) > least
+
+
+def test_a_paired_difference_of_few_people_is_no_narrower_than_it_should_be() -> None:
+    rng, holds = np.random.default_rng(1), []
+    for _ in range(800):
+        hard = rng.normal(size=12)
+        a, b = (metrics.mean_score(hard + rng.normal(size=12), np.arange(12)) for _ in range(2))
+        low, high = comparison.difference(a, b)["ci"]
+        holds.append(low <= 0 <= high)
+    assert np.mean(holds) > 0.92
+
+
+def test_there_is_no_interval_of_nine_people_or_of_people_who_are_all_alike() -> None:
+    values = np.random.default_rng(0).normal(size=10)
+    assert metrics.mean_score(values, np.arange(10))["ci"] is not None
+    assert metrics.mean_score(values[:9], np.arange(9))["ci"] is None
+    assert metrics.mean_score(np.repeat(values[:9], 50), np.repeat(np.arange(9), 50))["ci"] is None
+    assert metrics.mean_score(np.ones(30), np.arange(30))["ci"] is None
+
+
+def test_of_many_people_it_is_the_percentile_interval() -> None:
+    resampled = np.random.default_rng(0).normal(size=metrics.RESAMPLES)
+    np.testing.assert_allclose(metrics.interval(resampled, 100_000), np.percentile(resampled, [2.5, 97.5]), atol=1e-3)
 
 
 def test_resampled_means_are_those_of_the_slow_bootstrap() -> None:
