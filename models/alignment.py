@@ -184,10 +184,12 @@ class FaceLandmarker:
             return 0, first
         best = 0, first
         # One that lies on its side is read better upright; one that may stand has to be beaten as clearly as it leads.
-        bar = first[0].score + (min(first[0].lead, CLEAR) if first[0].upright else -CLEAR) if first else 0.0
+        bar = DOUBTFUL_SCORE
+        if first:
+            bar = first[0].score + (min(first[0].lead, CLEAR) if first[0].upright else -CLEAR)
         for turn in (2, 1, 3):
             faces = self._judged(look, np.rot90(image, turn))
-            if faces and faces[0].upright and not faces[0].doubtful and faces[0].score > bar:
+            if faces and faces[0].upright and faces[0].lead >= -CLEAR and faces[0].score > bar:
                 best, bar = (turn, faces), faces[0].score
         return best
 

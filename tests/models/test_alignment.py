@@ -99,6 +99,79 @@ def test_roll_has_its_documented_sign(landmarker: FaceLandmarker) -> None:
     assert landmarker.find(turned)[0].roll - before == pytest.approx(20, abs=3)
 
 
+def _turned(points: np.ndarray, turn: int, height: int, width: int) -> np.ndarray:
+    """Where points of a picture are after `turn` quarter turns counter-clockwise."""
+    x, y = points[:, 0], points[:, 1]
+    return np.stack(((x, y), (y, width - x), (width - x, height - y), (height - y, x))[turn], axis=1)
+
+
+@pytest.mark.parametrize("turn", [1, 2, 3])
+@pytest.mark.parametrize("path", PHOTOS, ids=lambda p: p.stem)
+def test_a_photo_on_its_side_or_its_head_is_read_as_the_upright_one(landmarker: FaceLandmarker, path, turn) -> None:
+    image = decode_photo(path)
+    upright = landmarker.find(image)[0]
+    face = landmarker.find(np.ascontiguousarray(np.rot90(image, turn)))[0]
+    off = np.linalg.norm(face.landmarks - _turned(upright.landmarks, turn, *image.shape[:2]), axis=1)
+    assert off.max() < 0.02 * alignment.eye_distance(upright.landmarks)
+    assert (face.yaw, face.pitch) == pytest.approx((upright.yaw, upright.pitch), abs=0.5)
+    assert (face.roll - upright.roll) % 360 == pytest.approx(90 * turn, abs=0.5) and -180 <= face.roll <= 180
+    assert face.box[0] < face.box[2] and face.box[1] < face.box[3] and not face.doubtful and not upright.doubtful
+
+
+def test_a_tiny_face_upside_down_in_a_large_photo_is_turned(landmarker: FaceLandmarker) -> None:
+    scene = np.full((1500, 2400, 3), 150, np.uint8)
+    scene[1000:1217, 1900:2080] = cv2.resize(decode_photo(PHOTOS[-1]), (180, 217), interpolation=cv2.INTER_AREA)
+    upright, face = (landmarker.find(np.ascontiguousarray(picture))[0] for picture in (scene, scene[::-1, ::-1]))
+    off = np.linalg.norm(face.landmarks - _turned(upright.landmarks, 2, *scene.shape[:2]), axis=1)
+    assert off.max() < 0.02 * alignment.eye_distance(upright.landmarks)
+
+
+def test_of_two_people_the_one_who_stands_is_read_first(landmarker: FaceLandmarker) -> None:
+    standing, other = decode_photo(PHOTOS[-1])[:640], decode_photo(PHOTOS[0])[:640]
+    pictures = (np.hstack([standing, np.full_like(other, 128)]), np.hstack([standing, other[::-1, ::-1]]))
+    alone, first = (landmarker.find(np.ascontiguousarray(picture))[0] for picture in pictures)
+    assert np.abs(first.landmarks - alone.landmarks).max() < 0.05 * alignment.eye_distance(alone.landmarks)
+
+
+def test_a_face_that_is_hardly_to_be_seen_is_doubtful_and_not_turned(landmarker: FaceLandmarker) -> None:
+    image = decode_photo(next(p for p in PHOTOS if p.stem == "ardern_2018"))
+    face = landmarker.find(cv2.GaussianBlur(image, (0, 0), 21))[0]
+    assert face.doubtful and abs(face.roll) < 20
+
+
+CANVASES = {  # (height, width) in widths of the picture, and where it lies in what is left
+    "2.5 to 1, left end": ((1, 2.5), (0.5, 0)),
+    "2.5 to 1, right end": ((1, 2.5), (0.5, 1)),
+    "16 to 9, left end": ((1, 16 / 9), (0.5, 0)),
+    "16 to 9, right end": ((1, 16 / 9), (0.5, 1)),
+    "tall, top": ((2.5, 1), (0, 0.5)),
+    "tall, bottom": ((2.5, 1), (1, 0.5)),
+    "corner": ((3, 3), (1, 0)),
+    "other corner, wide": ((1.5, 4), (0, 1)),
+}
+
+
+@pytest.mark.parametrize("side", [120, 640])
+@pytest.mark.parametrize("canvas", CANVASES)
+def test_the_pose_does_not_depend_on_where_in_the_picture_the_face_is(
+    landmarker: FaceLandmarker, canvas: str, side: int
+) -> None:
+    shape, place = CANVASES[canvas]
+    height, width = (round(side * length) for length in shape)
+    y, x = round((height - side) * place[0]), round((width - side) * place[1])
+    for path in PHOTOS:
+        image = decode_photo(path)
+        left, top, right, bottom = landmarker.find(image)[0].box
+        half = 0.9 * max(right - left, bottom - top)
+        square = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half + ((left + right) / 2, (top + bottom) / 2)
+        corners = np.array([[0.0, 0.0], [side, 0.0], [side, side], [0.0, side]])
+        picture = alignment.warp(image, alignment.fit_similarity(square, corners), side)
+        scene = np.full((height, width, 3), 128, np.uint8)
+        scene[y : y + side, x : x + side] = picture
+        centred, face = landmarker.find(picture)[0], landmarker.find(scene)[0]
+        assert (face.yaw, face.pitch, face.roll) == pytest.approx((centred.yaw, centred.pitch, centred.roll), abs=3)
+
+
 def test_mirroring_a_photo_mirrors_yaw(landmarker: FaceLandmarker) -> None:
     image = decode_photo(next(p for p in PHOTOS if p.stem == "macron_2025"))
     yaw = landmarker.find(image)[0].yaw

@@ -80,6 +80,21 @@ def test_what_is_wrong_with_a_photo_is_remarked_by_code_and_in_words(
     assert words in remarks[code] and found.warnings == tuple(text for _, text in found.remarks)
 
 
+@pytest.mark.parametrize("turn", [1, 2, 3])
+def test_a_turned_photo_gives_the_parameters_of_the_upright_one(predictor: Predictor, turn: int) -> None:
+    photo = decode_photo(PHOTOS[2])
+    upright, turned = predictor.predict_pictures([photo, np.ascontiguousarray(np.rot90(photo, turn))])
+    assert isinstance(upright, Prediction) and isinstance(turned, Prediction)
+    assert np.abs(turned.x - upright.x).max() < 0.01 and turned.remarks == upright.remarks
+    assert (turned.yaw, turned.pitch) == pytest.approx((upright.yaw, upright.pitch), abs=0.5)
+
+
+def test_a_face_that_may_be_none_is_remarked(predictor: Predictor) -> None:
+    photo = decode_photo(next(p for p in PHOTOS if p.stem == "ardern_2018"))
+    (found,) = predictor.predict_pictures([cv2.GaussianBlur(photo, (0, 0), 21)])
+    assert isinstance(found, Prediction) and "which way up" in dict(found.remarks)["doubtful_face"]
+
+
 @pytest.mark.parametrize(
     ("yaw", "pitch", "remark"),
     [

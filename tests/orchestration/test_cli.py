@@ -87,6 +87,19 @@ def test_two_photos_for_one_folder_are_an_error_before_any_work(call, tmp_path: 
     refuse_twins([Path("anna.png"), Path("ben.png")])
 
 
+def test_equal_names_in_a_folder_are_an_error_before_any_work(call, tmp_path: Path) -> None:
+    for name in ("team/anna.jpg", "team/more/anna.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"photo")
+    message = error_of(call("create", str(tmp_path / "team"), "--out", str(tmp_path / "out"), "--json"))
+    assert "would both be written to anna/" in message and not (tmp_path / "out").exists()
+
+
+def test_a_folder_without_photos_is_one_line(call, tmp_path: Path) -> None:
+    message = error_of(call("create", str(tmp_path), "--out", str(tmp_path / "out")))
+    assert f"{tmp_path} is a folder without photos" in message
+
+
 def test_scorecard_before_any_evaluation_says_what_to_run(call) -> None:
     assert "nothing was evaluated yet for embedded: run `likeness run`" in error_of(call("scorecard", "--json"))
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -13,6 +14,7 @@ from orchestration.lineage import observe
 from orchestration.lineage.records import Records
 from orchestration.settings import Settings
 from orchestration.store import Store
+from serving.characters import Characters
 from stages.identity_model import decides
 from tests.orchestration.faces import Project
 
@@ -90,6 +92,32 @@ def test_a_character_json_of_a_model_that_is_gone_still_tells_of_the_data(made: 
     document = told(made, str(file))
     assert "version 7 is not the one in the registry" in document["notes"][0]
     assert {"encoder", "photos"} <= {node["asset"] for node in document["nodes"]}
+
+
+def _served(made: Project, keep: timedelta = timedelta(days=1)) -> str:
+    """The id of a character that the service made with version 1."""
+    inputs = {node["asset"]: node["md5"] for node in told(made, "1")["nodes"] if not node["model"]}
+    origin = {"model": "likeness-embedded", "version": 1, "inputs": inputs}
+    store = Characters(made.settings.home / "serving" / "embedded" / "characters", keep)
+    while (id := store.add({"format": 1, "character": "embedded", "provenance": origin}, "somebody").id) == id.lower():
+        pass
+    return id
+
+
+def test_a_served_characters_id_or_address_leads_to_its_model(made: Project) -> None:
+    id = _served(made)
+    (model,) = (node for node in told(made, "1")["nodes"] if node["model"])
+    for word in (id, f"http://127.0.0.1:8000/v1/characters/{id}"):
+        document = told(made, word)
+        assert document["root"].endswith(model["md5"]) and id in document["character_json"]
+
+
+def test_a_served_character_that_is_gone_is_told_with_where_was_looked(made: Project) -> None:
+    made("lineage", (expired := _served(made, timedelta(days=-1))), status=1)
+    assert f"the character {expired} expired on" in made.said and made.said.count("\n") == 1
+    made("lineage", "AAAAbbbbCCCCdddd000_-9", status=1)
+    assert "there is no character AAAAbbbbCCCCdddd000_-9 in" in made.said and made.said.count("\n") == 1
+    assert "serving/embedded/characters" in made.said and "LIKENESS_SERVE_STORE" in made.said
 
 
 def test_only_what_differs_from_production_is_shown(project: Project) -> None:

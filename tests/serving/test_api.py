@@ -310,3 +310,24 @@ def test_openapi_names_every_problem_and_shows_examples(client: TestClient) -> N
     assert {"201", "400", "401", "413", "415", "422", "429", "503"} <= set(operations)
     assert MEDIA_TYPE in operations["429"]["content"]
     assert "Problem" in document["components"]["schemas"]
+
+
+def test_head_is_answered_as_get_without_the_body(client: TestClient, made: dict[str, Any]) -> None:
+    links = [link for link in made["links"].values() if link]
+    for path in ("/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/schema", *links, "/v1/characters/none"):
+        got, head = client.get(path), client.head(path)
+        assert head.status_code == got.status_code and head.content == b"", path
+        assert head.headers["content-type"] == got.headers["content-type"]
+        if path != "/metrics":  # counts this request too
+            assert head.headers["content-length"] == got.headers["content-length"], path
+    assert "head" not in {method for path in client.get("/openapi.json").json()["paths"].values() for method in path}
+
+
+def test_what_may_be_asked_instead_is_said(client: TestClient) -> None:
+    for path, method, allowed in (
+        ("/healthz", "PUT", "GET, HEAD"),
+        ("/v1/characters", "HEAD", "POST"),
+        ("/v1/characters/abc", "POST", "DELETE, GET, HEAD, PATCH"),
+    ):
+        answer = client.request(method, path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, allowed)

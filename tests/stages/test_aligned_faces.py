@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -66,6 +67,34 @@ def test_each_quarantined_photo_has_its_reason(inputs: dict[str, Path], tmp_path
     assert quarantine["portraits/broken"].startswith("unreadable")
     assert quarantine["photos/sunak/broken.jpg"].startswith("unreadable")
     assert "too small" in quarantine["photos/macron/macron_2014.jpg"]
+
+
+def test_a_photo_on_its_head_is_turned_and_one_that_shows_hardly_a_face_is_refused(
+    inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos" / "ardern"
+    folder.mkdir(parents=True)
+    photo = images.decode_photo(next(path for path in small_tables.PHOTOS if path.stem == "ardern_2018"))
+    for name, picture in (
+        ("upright", photo),
+        ("on_its_head", photo[::-1, ::-1]),
+        ("on_its_side", np.rot90(photo)),
+        ("blurred", cv2.GaussianBlur(photo, (0, 0), 21)),
+    ):
+        (folder / f"{name}.png").write_bytes(images.encode_png(np.ascontiguousarray(picture)))
+    _run(inputs | {"photos": tmp_path / "photos"}, tmp_path / "out", Config())
+    faces: dict[str, Any] = {
+        row["id"]: row for row in tables.read(tmp_path / "out" / "faces.parquet").to_dict("records")
+    }
+    upright = faces["photos/ardern/upright.png"]
+    for name, roll in (("on_its_head", 180), ("on_its_side", 90)):
+        turned = faces[f"photos/ardern/{name}.png"]
+        difference = images.decode(turned["image"]).astype(int) - images.decode(upright["image"])
+        assert np.abs(difference).mean() < 2, "the same crop"
+        assert turned["yaw"] == pytest.approx(upright["yaw"], abs=0.5)
+        assert (turned["roll"] - upright["roll"]) % 360 == pytest.approx(roll, abs=0.5)
+    quarantine = tables.read(tmp_path / "out" / "quarantine.parquet").set_index("id")["reason"]
+    assert quarantine["photos/ardern/blurred.png"].startswith("no way up does it look much like a face")
 
 
 def test_side_views_can_be_refused(inputs: dict[str, Path], tmp_path: Path) -> None:

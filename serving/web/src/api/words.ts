@@ -86,7 +86,7 @@ export function adviceFor(error: unknown): Advice {
 }
 
 const REMARKS: Readonly<Record<string, string>> = {
-  doubtful_face: "We are not sure that this is a face, or which way up it is. An upright photo from the front works best.",
+  doubtful_face: "We are not sure that this is a face, or which way up. An upright photo from the front works best.",
   several_faces: "There are several faces; we took the largest. Crop the photo if it should be another.",
   side_view: "The head is turned to the side. A photo from the front shows more of the face.",
   tilted: "The head is tilted up or down. Level with the camera works best.",

@@ -1,0 +1,54 @@
+"""Which photos `create` is meant to read."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from orchestration.creation import CreationError, _content, photos_of
+
+
+def _files(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"photo")
+    return root
+
+
+def test_a_folder_stands_for_the_photos_below_it_beside_photos_by_name(tmp_path: Path) -> None:
+    folder = _files(tmp_path / "team", "ben.png", "anna.jpg", "more/cleo.webp", "notes.txt")
+    alone = _files(tmp_path, "dora.jpg") / "dora.jpg"
+    names = [path.relative_to(tmp_path).as_posix() for path in photos_of([folder, alone])]
+    assert names == ["team/anna.jpg", "team/ben.png", "team/more/cleo.webp", "dora.jpg"]
+
+
+def test_pictures_that_create_wrote_into_the_folder_are_not_read_again(tmp_path: Path) -> None:
+    _files(tmp_path, "anna.jpg", "out/anna/aligned.png", "out/anna/render.png", "out/anna/character.json")
+    assert photos_of([tmp_path]) == [tmp_path / "anna.jpg"]
+
+
+@pytest.mark.parametrize("names", [(), ("notes.txt", "deep/er/CREDITS.md")])
+def test_a_folder_without_photos_is_an_error_that_says_so(tmp_path: Path, names: tuple[str, ...]) -> None:
+    folder = _files(tmp_path, *names)
+    with pytest.raises(CreationError, match="is a folder without photos: name the photos, or a folder that holds some"):
+        photos_of([folder])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("me.jpg", "there is no such file"), ("*.jpg", "no file has a name of this pattern"), ("pipe", "this is no file")],
+)
+def test_what_cannot_be_read_is_told_in_words(tmp_path: Path, name: str, words: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match=f"^{words}"):
+        _content(tmp_path / name, None)
+    with pytest.raises(OSError, match=f"{name.replace('*', '[*]')}: {words}"):
+        _content(tmp_path / name, tmp_path / name)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+def test_a_photo_that_may_not_be_read_is_told_with_the_remedy(tmp_path: Path) -> None:
+    photo = _files(tmp_path, "me.jpg") / "me.jpg"
+    photo.chmod(0)
+    with pytest.raises(PermissionError, match="chmod"):
+        _content(photo, None)
