@@ -24,7 +24,8 @@ from tests.orchestration.faces import Project
 from tests.stages.test_source_files import JPEG
 
 JUNK = (".DS_Store", "Thumbs.db", ".content.txt.swp", "content.txt~", "README.md", "LICENSE.txt", ".gitkeep",
-        ".gitignore", "pairs.dvc", ".dvcignore", "__pycache__/a.pyc", ".git/HEAD", "@eaDir/a.jpg/T.jpg", "._a.jpg")  # fmt: skip
+        ".gitignore", "pairs.dvc", ".dvcignore", "__pycache__/a.pyc", ".git/HEAD", "@eaDir/a.jpg/T.jpg",
+        "._a.jpg")  # fmt: skip
 
 
 @pytest.fixture
