@@ -19,7 +19,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="LIKENESS_", frozen=True, extra="forbid")
 
-    root: Path = REPOSITORY
+    root: Path = Field(default=REPOSITORY, validate_default=True)
     """The project: data/, artifacts/, characters/ and .dvc/ are in it."""
     home: Path = Path(".likeness")
     """Run stores (Dagster, MLflow, DVC cache, checkpoints); relative to the root."""
@@ -85,6 +85,13 @@ class Settings(BaseSettings):
     """Who hears of failures, promotions and refusals; several by commas: orchestration/retraining/notifications.py."""
     dagster_url: str = ""
     """Where people open Dagster's pages, for links in notifications."""
+
+    @field_validator("root", "home")
+    @classmethod
+    def _can_be_in_an_address(cls, path: Path) -> Path:
+        if "?" in str(path):
+            raise ValueError(f"a database in {path} would be looked for elsewhere: use a folder without ? in its path")
+        return path
 
     @field_validator("database")
     @classmethod

@@ -209,7 +209,7 @@ def _why_not(entry: os.DirEntry[str], path: Path, above: Sequence[str], rule: Ru
         return rule(entry.name, None) or (BACK if entry.is_symlink() and _leads_back(path, above) else "")
     if entry.is_symlink() and not path.exists():
         return rule(entry.name, None) or NOWHERE
-    if not entry.is_file():
+    if not is_file(entry):
         return SPECIAL
     return rule(entry.name, path) or ("" if os.access(path, os.R_OK) else NO_RIGHT)
 
@@ -217,6 +217,10 @@ def _why_not(entry: os.DirEntry[str], path: Path, above: Sequence[str], rule: Ru
 def is_folder(entry: os.DirEntry[str]) -> bool:
     # The entry's own answer to a link to itself is an error.
     return Path(entry.path).is_dir() if entry.is_symlink() else entry.is_dir()
+
+
+def is_file(entry: os.DirEntry[str]) -> bool:
+    return Path(entry.path).is_file() if entry.is_symlink() else entry.is_file()
 
 
 def _leads_back(link: Path, above: Sequence[str]) -> bool:

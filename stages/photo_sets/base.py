@@ -182,8 +182,7 @@ def subfolders(folder: Path) -> list[str]:
 def pictures_in(folder: Path) -> list[str]:
     """Names of the photos in a folder, sorted."""
     with os.scandir(folder) as entries:
-        files = [entry.name for entry in entries if not source_files.is_folder(entry)]
-    names = [name for name in files if source_files.is_utf8(name) and (folder / name).exists()]
+        names = [entry.name for entry in entries if source_files.is_file(entry) and source_files.is_utf8(entry.name)]
     return sorted(name for name in names if not source_files.photos_alone(name, folder / name))
 
 

@@ -217,3 +217,16 @@ def test_a_gpu_that_was_asked_for_and_is_not_there_is_an_error(settings: Setting
         pytest.skip("there is one")
     finding = one(machine.gpu(settings.model_copy(update={"device": "cuda"})), "LIKENESS_DEVICE")
     assert finding.level == "error"
+
+
+def test_code_that_came_without_git_is_a_warning_that_says_how_to_name_its_commit(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestration.lineage.events.git_commit", lambda: "unknown")
+    found = one(machine.code(settings), "code")
+    assert found.level == "warning" and "no git repository" in found.detail and "LIKENESS_COMMIT" in found.remedy
+
+
+def test_a_project_whose_path_no_database_address_can_hold_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"a\?b.*use a folder without \? in its path"):
+        Settings(root=tmp_path / "a?b")

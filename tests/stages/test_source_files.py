@@ -42,7 +42,7 @@ def test_a_picture_is_found_by_its_ending_or_by_its_first_bytes(tmp_path: Path, 
      "#recycle/1.jpg", "$RECYCLE.BIN/1.jpg", ".picasaoriginals/1.jpg", ".hidden/1.jpg", ".1.jpg", "~$1.jpg",
      "1.jpg.part", "1.jpg.crdownload", "1.jpg~", "1.sync-conflict-20240101-120000-ABCDEFG.jpg", ".git/1.jpg",
      "1 (Ann's conflicted copy 2024-01-01).jpg", "Thumbs.db", "1.jpg.bak", ".@__thumb/1.jpg",
-    "1.jpg:Zone.Identifier", "Icon\r"],
+     "1.jpg:Zone.Identifier", "Icon\r"],
 )  # fmt: skip
 def test_what_programs_leave_is_no_photo_and_counts_for_no_source(tmp_path: Path, name: str) -> None:
     lay(tmp_path, "ann/0.jpg", name)
