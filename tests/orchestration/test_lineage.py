@@ -193,7 +193,8 @@ def test_a_photo_leads_to_versions_models_and_what_they_did_with_it(project: Pro
     project.register("candidate")
     scored = told(project, "ann/one.jpg")
     assert scored["rows"][project.md5("aligned_faces")] == {"ann/one.jpg": "test"}
-    assert scored["models"][-1]["use"] == "only scored on it" and not scored["models"][-1]["retrain"]
+    (model,) = (model for model in scored["models"] if model["version"] == 2)
+    assert model["use"] == "only scored on it" and not model["retrain"]
     project.configure(aligned_faces={"split": "train"})
     project.run()
     project.register("candidate")
