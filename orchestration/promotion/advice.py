@@ -23,7 +23,8 @@ def missing(registry: Registry, wanted: str) -> str:
     """Why there is no version of this number or alias, and what to do."""
     state = registry.ledger.state()
     if not state.tags:
-        return f"{registry.name} has no version yet: run {command('run', registry.character)}"
+        first = command("run", registry.character)
+        return f"{registry.name} has no version {wanted}: run {first}, which registers the first"
     if wanted == PRODUCTION:
         return without_production(registry, state)
     there = ", ".join(in_order(state.tags))
@@ -32,10 +33,8 @@ def missing(registry: Registry, wanted: str) -> str:
 
 
 def without_production(registry: Registry, state: State) -> str:
-    """Which version could be in production, and what keeps it from being."""
+    """Which of the versions could be in production, and what keeps it from being."""
     number, character = likeliest(state), registry.character
-    if number is None:
-        return f"{registry.name} has no version yet: run {command('run', character)}"
     begin = f"{registry.name} has no version in production"
     if outside := state.moved_outside():
         begin += f" ({outside})"
@@ -48,13 +47,13 @@ def without_production(registry: Registry, state: State) -> str:
     )
 
 
-def likeliest(state: State) -> str | None:
+def likeliest(state: State) -> str:
     """What was in production last, else the candidate, else the newest; a rejected one only where all are."""
     was = [move.after for move in reversed(state.moves())]
     for number in (*was, state.aliases.get(CANDIDATE), *reversed(in_order(state.tags))):
         if number in state.tags and not state.is_rejected(str(number)):
-            return number
-    return next(reversed(in_order(state.tags)), None)
+            return str(number)
+    return in_order(state.tags)[-1]
 
 
 def why_refused(registry: Registry, state: State, number: str) -> str | None:

@@ -183,7 +183,7 @@ def test_without_production_the_remedy_is_the_one_that_helps(
             registry.find("production")
         return str(error.value)
 
-    assert remedy().endswith("has no version yet: run `likeness run`")
+    assert "has no version production: run `likeness run`" in remedy()
     registered(figures(0.4))
     assert "the gate refuses version 1 (" in remedy() and "`likeness promote 1 --force --why REASON`" in remedy()
     assert likeness("promote", "1", "--force", "--why", "a demo").exit_code == 0

@@ -108,8 +108,8 @@ def test_the_remedy_for_a_deleted_experiment_brings_it_back(settings: Settings) 
         pass
     (finding,) = servers.mlflow(settings)
     assert finding.level == "error" and f"{finding.detail}: {finding.remedy}" == str(error.value)
-    command = finding.remedy.partition(": ")[2]
-    assert subprocess.run(command, shell=True, check=False, capture_output=True).returncode == 0
+    done = subprocess.run(finding.remedy, shell=True, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     with tracking.run("after", {}) as run:
         pass
     assert client.get_run(run.run_id).info.status == "FINISHED"
