@@ -75,6 +75,7 @@ def run(
     definitions, workshop = build(settings, stages, progress), make_workshop(settings, stages)
     with only_runner(settings, instance):
         accepted_profile.accept(settings, instance)
+        progress.end(f"profile {accepted_profile.name_of(settings)}, character {character}")
         observe_sources(settings, instance, stages, character)
         for number, stage in enumerate(chosen, 1):
             partition = character if stage.by_character else None
