@@ -86,7 +86,7 @@ def run(
     `likeness dagster` shows the runs.
     """
     from engine.character import Character as EngineCharacter
-    from orchestration import accepted_profile, pipeline
+    from orchestration import pipeline
     from orchestration.catalog import STAGES
     from orchestration.doctor import require_machine
     from orchestration.dvc_config import write_local
@@ -101,7 +101,6 @@ def run(
     write_local(settings)
     with open_instance(settings) as instance:
         confirm_profile(settings, instance, "likeness run", yes)
-    notes().print(f"profile {accepted_profile.name_of(settings)}, character {settings.character}", soft_wrap=True)
     with libraries_into_log(settings) as log, shown_progress() as progress, open_instance(settings) as instance:
         try:
             outcome = pipeline.run(

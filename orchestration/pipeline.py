@@ -81,6 +81,7 @@ def run(
     definitions, workshop = build(settings, stages, progress), make_workshop(settings, stages)
     with only_runner(settings, instance):
         accepted_profile.accept(settings, instance)
+        progress.end(f"profile {accepted_profile.name_of(settings)}, character {character}")
         observe_sources(settings, instance, stages, character)
         if "photos" in (name for name, _ in _sources(chosen, character)) and (told := workshop.told("photos")):
             progress.end(told)

@@ -221,10 +221,11 @@ def retrain(settings: Settings, stages: Collection[Stage], why: AutomationCondit
     An asset whose sources were never looked at is left alone: automation takes over what was made once.
     """
     return (
-        why
-        & ~AutomationCondition.any_deps_missing()
+        ~AutomationCondition.any_deps_missing()
         & ~AutomationCondition.any_deps_in_progress()
+        # Before it is asked what is fresh: a run that ends between the two questions would be made twice.
         & ~AutomationCondition.in_progress()
+        & why
         & (~LAST_RUN_ENDED_BADLY | worth_another_try(settings))
         & ~UPSTREAM_NOT_FRESH
         & ~RunByHand(lock_file(settings))

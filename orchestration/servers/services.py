@@ -59,6 +59,7 @@ class Service:
     again_at: float = 0.0
     works: Callable[[], bool] = lambda: True
     """Whether it does what it is for, asked of one that lives."""
+    started: float = 0.0
     worked: bool = False
     misses: int = 0
 
@@ -68,7 +69,7 @@ class Service:
             cwd=REPOSITORY,
             start_new_session=True,
         )
-        self.worked, self.misses = False, 0
+        self.started, self.worked, self.misses = time.monotonic(), False, 0
 
     def stop(self) -> None:
         if self.process and self.process.poll() is None:
@@ -232,6 +233,7 @@ class Supervisor:
                 for service in list(waiting):
                     self._check_start(service, time.monotonic() - began)
                     if service.answers():
+                        service.worked = service.works()
                         waiting.remove(service)
                         self.say(f"{service.name:<12} ready after {time.monotonic() - began:.0f} s  {service.address}")
                 time.sleep(0.2)
@@ -265,7 +267,7 @@ class Supervisor:
                 continue
             if service.works():
                 service.worked, service.misses = True, 0
-            elif service.worked:
+            elif service.worked or time.monotonic() - service.started > STARTS_WITHIN:
                 service.misses += 1
                 if service.misses == MOST_MISSES:
                     self.say(f"{service.name} lives, but does not work any more: it is ended")

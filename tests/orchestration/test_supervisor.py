@@ -117,14 +117,14 @@ def test_services_end_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     wait_until(lambda: not any(process.is_running() for process in processes))
 
 
-def test_a_service_that_lives_without_doing_its_work_is_started_again_and_one_that_never_did_is_left(
+def test_a_service_that_lives_without_doing_its_work_is_started_again_but_not_while_it_begins(
     watched: tuple[Supervisor, Service, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, one, said = watched
     monkeypatch.setattr(services, "LOOKED_AT_EVERY", 0.1)
     works = threading.Event()
-    one.works = works.is_set
-    first = one.process
+    one.works, first = works.is_set, one.process
+    one.worked = False
     time.sleep(3.0)
     assert one.process is first, "it has yet to begin"
     works.set()
