@@ -218,7 +218,17 @@ def create(
 
     with libraries_into_log(settings):
         results = creation.create(
-            settings, get_registry(settings), photos, out, model, size, report, refine, shown_progress, person or None
+            settings,
+            get_registry(settings),
+            photos,
+            out,
+            model,
+            size,
+            report,
+            refine,
+            shown_progress,
+            person or None,
+            lambda line: notes().print(line, soft_wrap=True, highlight=False),
         )
     if as_json:
         print_json([created.summary() for created in results])

@@ -61,15 +61,16 @@ def create(
     refine: int = 0,
     progress: Callable[[], AbstractContextManager[Progress]] = lambda: nullcontext(Progress(lambda line: None)),
     person: str | None = None,
+    note: Callable[[str], None] = lambda line: None,
 ) -> list[Created]:
     """Write out/<stem>/{character.json,aligned.png,render.png} for each photo; one that fails does not stop the others.
 
     `photos`: files, and folders that stand for all photos in them. `person`: all are of this one person, who becomes
     one character, out/<person>/; photos that cannot be used are warnings. `refine`: steps of a search from the
-    encoder's answer, shown by `progress`. Raises CreationError before any work when two photos would be written to one
+    encoder's answer, shown by `progress`. `note` is told what was left out of a folder. Raises CreationError before any work when two photos would be written to one
     place or the model cannot do what is asked, RegistryError without a model.
     """
-    photos = photos_of(photos)
+    photos = photos_of(photos, note)
     if person is None:
         refuse_twins(photos)
     elif Path(person).name != person:
@@ -185,11 +186,11 @@ def _content(photo: Path, named: Path | None) -> bytes:
         raise PermissionError(f"{said}you may not read this file: allow it with `chmod u+r`, or copy it") from error
 
 
-def photos_of(given: Sequence[Path]) -> list[Path]:
+def photos_of(given: Sequence[Path], note: Callable[[str], None]) -> list[Path]:
     """The photos that are meant: a folder stands for all photos below it, as it does in a photo set, but for those that
     `create` wrote itself. Raises CreationError.
     """
-    from stages.source_files import counted
+    from stages import source_files
 
     photos = []
     for path in given:
@@ -197,9 +198,12 @@ def photos_of(given: Sequence[Path]) -> list[Path]:
             photos.append(path)
             continue
         try:
-            found = [photo for photo in counted(path) if not (photo.parent / "character.json").exists()]
+            seen = source_files.report(path)
         except OSError as error:
             raise CreationError(f"the folder {error.filename or path} cannot be read: {error.strerror}") from error
+        if seen.left_out:
+            note(f"{path}: {seen}")
+        found = [photo for photo in seen.photos if not (photo.parent / "character.json").exists()]
         if not found:
             raise CreationError(f"{path} is a folder without photos: name the photos, or a folder that holds some")
         photos += found

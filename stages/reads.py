@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.schema import DRAWING, SCHEMA_FILE, Schema
+from stages import source_files
 
 TRAINED_ON, CHOSEN_BY = "train", "val"
 """The splits whose rows a training learns from, and those that choose between its weights; the others only score."""
@@ -103,16 +104,10 @@ class Drawn:
     """All that a character is drawn by: its files, and its schema without the words for people."""
 
     def digest(self, folder: Path) -> str:
-        files = sorted(path for path in folder.rglob("*") if path.is_file() and _draws(path.relative_to(folder)))
+        files = source_files.counted(folder, source_files.anything, without=[folder / SCHEMA_FILE])
         schema = json.dumps(Schema.load(folder).without_words(), sort_keys=True).encode()
         contents = ((path.relative_to(folder).as_posix(), path.read_bytes()) for path in files)
         return digest_of([(SCHEMA_FILE, schema), *contents])
-
-
-def _draws(path: Path) -> bool:
-    """Whether a file of a character's folder can say how it is drawn."""
-    left = any(part.startswith(".") or part == "__pycache__" for part in path.parts)
-    return not left and path.as_posix() != SCHEMA_FILE
 
 
 @dataclass(frozen=True)
