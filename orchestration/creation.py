@@ -65,10 +65,11 @@ def create(
 ) -> list[Created]:
     """Write out/<stem>/{character.json,aligned.png,render.png} for each photo; one that fails does not stop the others.
 
-    `photos`: files, and folders that stand for all photos in them. `person`: all are of this one person, who becomes
-    one character, out/<person>/; photos that cannot be used are warnings. `refine`: steps of a search from the
-    encoder's answer, shown by `progress`. `note` is told what was left out of a folder. Raises CreationError before any work when two photos would be written to one
-    place or the model cannot do what is asked, RegistryError without a model.
+    `photos`: files, and folders that stand for all photos in them; `note` is told what was left out of a folder.
+    `person`: all are of this one person, who becomes one character, out/<person>/; photos that cannot be used are
+    warnings. `refine`: steps of a search from the encoder's answer, shown by `progress`. Raises CreationError before
+    any work when two photos would be written to one place or the model cannot do what is asked, RegistryError without
+    a model.
     """
     photos = photos_of(photos, note)
     if person is None:

@@ -96,7 +96,7 @@ def test_an_orientation_that_means_nothing_leaves_the_photo_as_it_is_stored(name
         ("TIFF", {"compression": "tiff_lzw"}),
         ("AVIF", {"quality": 95}),
     ],
-    ids=str,
+    ids=["jpeg", "mpo", "png", "webp", "tiff", "tiff_lzw", "avif"],
 )
 def test_every_format_is_turned_once(kind: str, options: dict, orientation: int) -> None:
     tags = Image.Exif()

@@ -18,20 +18,20 @@ def _files(root: Path, *names: str) -> Path:
 def test_a_folder_stands_for_the_photos_below_it_beside_photos_by_name(tmp_path: Path) -> None:
     folder = _files(tmp_path / "team", "ben.png", "anna.jpg", "more/cleo.webp", "notes.txt")
     alone = _files(tmp_path, "dora.jpg") / "dora.jpg"
-    names = [path.relative_to(tmp_path).as_posix() for path in photos_of([folder, alone])]
+    names = [path.relative_to(tmp_path).as_posix() for path in photos_of([folder, alone], print)]
     assert names == ["team/anna.jpg", "team/ben.png", "team/more/cleo.webp", "dora.jpg"]
 
 
 def test_pictures_that_create_wrote_into_the_folder_are_not_read_again(tmp_path: Path) -> None:
     _files(tmp_path, "anna.jpg", "out/anna/aligned.png", "out/anna/render.png", "out/anna/character.json")
-    assert photos_of([tmp_path]) == [tmp_path / "anna.jpg"]
+    assert photos_of([tmp_path], print) == [tmp_path / "anna.jpg"]
 
 
 @pytest.mark.parametrize("names", [(), ("notes.txt", "deep/er/CREDITS.md")])
 def test_a_folder_without_photos_is_an_error_that_says_so(tmp_path: Path, names: tuple[str, ...]) -> None:
     folder = _files(tmp_path, *names)
     with pytest.raises(CreationError, match="is a folder without photos: name the photos, or a folder that holds some"):
-        photos_of([folder])
+        photos_of([folder], print)
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,10 @@ def test_a_photo_that_may_not_be_read_is_told_with_the_remedy(tmp_path: Path) ->
     photo.chmod(0)
     with pytest.raises(PermissionError, match="chmod"):
         _content(photo, None)
+
+
+def test_what_is_left_out_of_a_folder_is_said(tmp_path: Path) -> None:
+    folder, said = _files(tmp_path, "anna.jpg", "clip.mov", "._anna.jpg"), []
+    photos_of([folder], said.append)
+    (line,) = said
+    assert "1 photo read" in line and "clip.mov (a video" in line and "._anna.jpg (left by a system" in line

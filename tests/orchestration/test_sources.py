@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -47,9 +46,9 @@ def leave(folder: Path, *names: str) -> None:
 def test_what_programs_leave_in_a_source_makes_nothing_again(
     settings: Settings, instance: dg.DagsterInstance, stages: tuple[Stage, ...]
 ) -> None:
-    run: Callable[[], list[str]] = lambda: pipeline.run(  # noqa: E731
-        settings, instance, stages, Progress(lambda line: None), "embedded"
-    ).made
+    def run() -> list[str]:
+        return pipeline.run(settings, instance, stages, Progress(lambda line: None), "embedded").made
+
     assert len(run()) == len(stages)
     for folder in ("data/embedded", "data/photos", "data/photos/someone", "characters/embedded"):
         leave(settings.root / folder, *JUNK)
