@@ -202,11 +202,14 @@ def photos_of(given: Sequence[Path], note: Callable[[str], None]) -> list[Path]:
             seen = source_files.report(path)
         except OSError as error:
             raise CreationError(f"the folder {error.filename or path} cannot be read: {error.strerror}") from error
-        if seen.left_out:
-            note(f"{path}: {seen}")
         found = [photo for photo in seen.photos if not (photo.parent / "character.json").exists()]
         if not found:
-            raise CreationError(f"{path} is a folder without photos: name the photos, or a folder that holds some")
+            left_out = f" ({seen})" if seen.left_out else ""
+            raise CreationError(
+                f"{path} is a folder without photos: name the photos, or a folder that holds some{left_out}"
+            )
+        if seen.left_out:
+            note(f"{path}: {seen}")
         photos += found
     return photos
 

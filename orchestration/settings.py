@@ -86,13 +86,6 @@ class Settings(BaseSettings):
     dagster_url: str = ""
     """Where people open Dagster's pages, for links in notifications."""
 
-    @field_validator("root", "home")
-    @classmethod
-    def _can_be_in_an_address(cls, path: Path) -> Path:
-        if "?" in str(path):
-            raise ValueError(f"a database in {path} would be looked for elsewhere: use a folder without ? in its path")
-        return path
-
     @field_validator("database")
     @classmethod
     def _is_postgresql_without_password(cls, url: str) -> str:

@@ -206,7 +206,7 @@ def test_a_photo_set_that_is_refused_as_a_whole_fails_beside_many_good_portraits
 
 
 def test_failing_rows_are_in_the_metadata_with_their_number_and_pictures(tmp_path: Path) -> None:
-    rows = [face(0), face(3, yaw=120.0), *(face(10 + k, yaw=100.0, source="photos") for k in range(50))]
+    rows = [face(0), face(3, yaw=120.0), *(face(10 + k, yaw=100.0, source="photos", split="val") for k in range(50))]
     result = checks.results(good.subject("aligned_faces", good.write(tmp_path, "aligned_faces", rows)))[0]
     shown = good.records(result, report.FAILING_ROWS)
     assert shown[0] == {

@@ -105,7 +105,7 @@ def test_scorecard_before_any_evaluation_says_what_to_run(call) -> None:
 
 
 def test_rollback_without_a_previous_version_is_an_error(call) -> None:
-    assert "no previous version" in error_of(call("rollback"))
+    assert "no version in production to leave" in error_of(call("rollback"))
 
 
 def test_json_is_one_document_on_stdout(call) -> None:

@@ -34,7 +34,7 @@ def test_a_models_lineage_has_every_ancestor_with_where_it_is_recorded(made: Pro
         assert node["bytes"] == ["here", "remote"] and node["when"] and node["recorded"] == 1
         if not node["source"]:
             assert node["dagster_run"] and node["mlflow_run"] and node["git_commit"]
-    assert nodes["aligned_faces"]["rows"] == {"faces": 4}
+    assert nodes["aligned_faces"]["rows"] == {"faces": 4, "verification_pairs": 0}
     edges = {(edge["from"].split("@")[0], edge["to"].split("@")[0]) for edge in document["edges"]}
     assert ("photos", "aligned_faces") in edges and ("encoder", "production_encoder") in edges
     assert document["root"] == f"production_encoder@{made.md5('production_encoder')}"

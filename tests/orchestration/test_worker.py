@@ -107,6 +107,7 @@ def test_what_was_lost_everywhere_is_made_again_and_what_one_side_has_is_not(
     (Path(store.remote) / "files" / "md5" / oid[:2] / oid[2:]).unlink()
     assert make(settings, instance, stages) == []
     shutil.rmtree(settings.home / "cache")
+    shutil.rmtree(store.folder("faces"))
     said: list[str] = []
     assert pipeline.run(settings, instance, stages, Progress(said.append), "embedded").made == ["faces"]
     assert any("neither in the cache nor, undamaged, in the remote: made again" in line for line in said)
