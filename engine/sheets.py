@@ -1,6 +1,7 @@
 """Contact sheets of a character: random people, every slider at its ends, every choice of every group."""
 
 import tempfile
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from engine import sampling
 from engine.character import Character
+from engine.exporters.files import require_file_name
 from engine.renderer import Renderer
 from engine.scenes import Scenes
 
@@ -105,6 +107,7 @@ def require_writable(out: Path) -> None:
     if out.suffix.lower() not in FORMATS:
         raise SheetError(f"{out}: a contact sheet ends in {', '.join(FORMATS)}")
     try:
+        require_file_name(out)
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out.parent):
             pass
@@ -114,7 +117,7 @@ def require_writable(out: Path) -> None:
 
 def save(picture: Picture, out: Path) -> None:
     """Write a PNG or JPEG, whole or not at all."""
-    partial = out.with_name(f".{out.name}.partial")
+    partial = out.with_name(f".{uuid.uuid4().hex[:8]}.partial")
     Image.fromarray(picture).save(partial, FORMATS[out.suffix.lower()], quality=92)
     partial.replace(out)
 

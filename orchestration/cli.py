@@ -23,6 +23,7 @@ from orchestration.terminal import (
     get_registry,
     get_settings,
     libraries_into_log,
+    marked,
     notes,
     one_line_errors,
     print_json,
@@ -126,7 +127,7 @@ def run(
     if card:
         _print_scorecard(settings, card, False)
     for reason in outcome.refused:
-        notes().print(f"[yellow]not promoted:[/] {reason}")
+        notes().print(marked("yellow", "not promoted:", reason))
     nothing = "nothing new" if outcome.reused else "nothing, all up to date"
     screen.print(f"made: {', '.join(outcome.made) or nothing} in {outcome.seconds:.1f} s")
     if outcome.reused:
@@ -207,9 +208,9 @@ def create(
 
     def report(created: creation.Created) -> None:
         if created.error:
-            notes().print(f"[bold red]error:[/] {created.photo}: {created.error}", soft_wrap=True)
+            notes().print(marked("bold red", "error:", f"{created.photo}: {created.error}"), soft_wrap=True)
         for warning in created.warnings:
-            notes().print(f"[yellow]warning:[/] {created.photo}: {warning}", soft_wrap=True)
+            notes().print(marked("yellow", "warning:", f"{created.photo}: {warning}"), soft_wrap=True)
         if created.refinement:
             notes().print(f"{created.photo}: {creation.told(created.refinement)}", soft_wrap=True)
         if created.folder and not as_json:
@@ -244,12 +245,13 @@ def render(
     size: Annotated[int, typer.Option("--size", min=32, max=4096, help="Its side in pixels.")] = 512,
 ) -> None:
     """Draw a `character.json` with the engine itself; with the imitator, and marked so, where there is no engine."""
-    from PIL import Image
-
     from engine.document import read_document
+    from engine.exporters.files import require_file_name, write_whole
     from engine.schema import SchemaError
+    from models.images import encode_png
     from orchestration import creation
 
+    require_file_name(out)
     document = read_document(character_json)
     settings = get_settings(character=document["character"])
     try:
@@ -257,10 +259,7 @@ def render(
             picture = creation.render(settings, get_registry(settings), document, size)
     except SchemaError as error:
         raise creation.CreationError(f"{character_json}: {error}") from error
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    Image.fromarray(picture).save(partial, "PNG")
-    partial.replace(out)
+    write_whole(out, encode_png(picture))
     print(out)
 
 

@@ -17,7 +17,6 @@ from models.images import BadImage, decode_photo, encode_bmp
 from orchestration.progress import Progress
 from orchestration.promotion.registry import PRODUCTION, Registry, provenance
 from orchestration.settings import Settings
-from orchestration.store import replace_folder
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +73,8 @@ def create(
     photos = photos_of(photos, note)
     if person is None:
         refuse_twins(photos)
-    elif Path(person).name != person:
-        raise CreationError(f"--person names a folder inside --out, so {person!r} cannot be used")
+    people = [(photo, [photo]) for photo in photos] if person is None else [(Path(person), list(photos))]
+    folders = {name: folder_of(out, name.stem if person is None else person) for name, _ in people}
     model, registered = registry.load(version)
     origin = {**provenance(registered), "schema_md5": model.schema_md5}
     require_schema(settings, registry.character, model.schema_md5)
@@ -89,7 +88,6 @@ def create(
             f"{registry.name} version {registered.version} was registered before there was --person: "
             "run `likeness run` for a newer one, or give it one photo"
         )
-    people = [(photo, [photo]) for photo in photos] if person is None else [(Path(person), list(photos))]
     results = []
     with model.predictor:
         for name, group in people:
@@ -100,9 +98,8 @@ def create(
                     with progress() as shown:
                         shown.stage(f"refine {name.name}")
                         _refine(settings, document, model, found, refine, shown)
-                folder = out / (name.stem if person is None else name.name)
-                _write(settings, document, model, found.aligned, folder, size)
-                created.refinement, created.folder = document.get("refinement"), folder
+                _write(settings, document, model, found.aligned, folders[name], size)
+                created.refinement, created.folder = document.get("refinement"), folders[name]
             # ValueError: no picture, or no face, in words for the photo's owner. OSError: unreadable or unwritable.
             except (ValueError, OSError) as error:
                 created.error = str(error)
@@ -195,7 +192,7 @@ def photos_of(given: Sequence[Path], note: Callable[[str], None]) -> list[Path]:
 
     photos = []
     for path in given:
-        if not path.is_dir():
+        if not _is_folder(path):
             photos.append(path)
             continue
         try:
@@ -212,6 +209,32 @@ def photos_of(given: Sequence[Path], note: Callable[[str], None]) -> list[Path]:
             note(f"{path}: {seen}")
         photos += found
     return photos
+
+
+def folder_of(out: Path, name: str) -> Path:
+    """Where a character is written. Raises CreationError where something else lies there, which would be lost."""
+    if name in ("", ".", "..") or "/" in name:
+        raise CreationError(f"{name!r} cannot be the name of a folder in {out}: rename the photo, or say --person NAME")
+    folder = out / name
+    if _is_taken(folder):
+        raise CreationError(f"{folder} is there and holds no character: choose another --out, or move it away")
+    return folder
+
+
+def _is_taken(folder: Path) -> bool:
+    try:
+        if not folder.exists() or (folder / "character.json").is_file():
+            return False
+        return not folder.is_dir() or any(folder.iterdir())
+    except OSError:  # a name that is too long, say: this photo's error, when it is written
+        return False
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long, say: this photo's error, when it is read
+        return False
 
 
 def refuse_twins(photos: Sequence[Path]) -> None:
@@ -282,18 +305,20 @@ def told(refinement: dict[str, Any]) -> str:
 
 
 def _write(settings: Settings, document: dict[str, Any], model: Any, aligned: Any, folder: Path, size: int) -> None:
-    """The three files, all or none."""
+    """The three files, each whole, character.json last."""
     from PIL import Image
 
     picture, by = draw(settings, document, size, model)
     document["render"] = {"by": by}
-    partial = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}.partial")
+    partial = folder.with_name(f".{uuid.uuid4().hex[:8]}.partial")
     partial.mkdir(parents=True)
     try:
         (partial / "character.json").write_text(json.dumps(document, indent=2) + "\n")
         Image.fromarray(aligned).save(partial / "aligned.png")
         Image.fromarray(picture).save(partial / "render.png")
-        replace_folder(partial, folder)
+        folder.mkdir(exist_ok=True)  # what else was put there stays
+        for name in ("aligned.png", "render.png", "character.json"):
+            (partial / name).replace(folder / name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

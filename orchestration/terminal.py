@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -15,13 +16,15 @@ import typer
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from rich.console import Console
+from rich.text import Text
 
 from orchestration.servers import database
 from orchestration.settings import REPOSITORY, Settings
 from serving.configuration import Service
 
-screen = Console()
-_notes = [Console(stderr=True, highlight=False)]
+# Without markup: names of files and what people write may look like it.
+screen = Console(markup=False)
+_notes = [Console(stderr=True, highlight=False, markup=False)]
 
 Character = Annotated[str, typer.Option("--character", help="A folder of characters/.", show_default="embedded")]
 Profile = Annotated[
@@ -107,6 +110,9 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # names of files, and what people write, may have any letters
+                stream.reconfigure(errors="backslashreplace")
         try:
             if another := project_of_a_copied_program():
                 fail(
@@ -121,6 +127,8 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
         except Exception as error:
             if isinstance(error, expected_errors()):
                 fail(str(error))
+            if isinstance(error, OSError) and error.filename is not None:
+                fail(f"{error.filename}: {error.strerror}")
             if message := wrong_setting(error) or database.lost(error):
                 fail(message)
             raise
@@ -153,7 +161,7 @@ def wrong_setting(error: Exception) -> str:
 
 def wide_screen(columns: int) -> Console:
     """The screen, or one of so many columns where it has fewer (a log, a narrow window): figures are never cut off."""
-    return screen if screen.width >= columns else Console(width=columns)
+    return screen if screen.width >= columns else Console(width=columns, markup=False)
 
 
 def notes() -> Console:
@@ -161,8 +169,13 @@ def notes() -> Console:
     return _notes[-1]
 
 
+def marked(style: str, words: str, rest: object = "") -> Text:
+    """Words in a style, and what follows them as it is."""
+    return Text.assemble((words, style), *([f" {rest}"] if rest != "" else []))
+
+
 def fail(message: str, status: int = 1) -> None:
-    notes().print(f"[bold red]error:[/] {message}", soft_wrap=True)
+    notes().print(marked("bold red", "error:", message), soft_wrap=True)
     raise typer.Exit(status)
 
 
@@ -238,7 +251,7 @@ def libraries_into_log(settings: Settings) -> Iterator[Path]:
     terminal = os.dup(2)
     with log.open("w") as file, os.fdopen(terminal, "w") as ours:
         # Who replaced sys.stderr, as a test does, reads our notes there.
-        _notes.append(Console(file=ours, highlight=False) if sys.stderr is sys.__stderr__ else notes())
+        _notes.append(Console(file=ours, highlight=False, markup=False) if sys.stderr is sys.__stderr__ else notes())
         os.dup2(file.fileno(), 2)
         try:
             yield log

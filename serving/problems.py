@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import Mapping
@@ -134,7 +135,14 @@ def _after(seconds: float) -> dict[str, str]:
 def respond(request: Request, problem: ProblemError) -> JSONResponse:
     """The answer for a problem."""
     document = problem.document(getattr(request.state, "request_id", None))
-    return JSONResponse(document.model_dump(), problem.status_code, problem.headers, MEDIA_TYPE)
+    return _Escaped(document.model_dump(), problem.status_code, problem.headers, MEDIA_TYPE)
+
+
+class _Escaped(JSONResponse):
+    """JSON in ASCII: a reason may repeat what was sent, half a surrogate pair too, which UTF-8 has no bytes for."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content).encode()
 
 
 def install(app: FastAPI) -> None:

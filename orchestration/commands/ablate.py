@@ -16,6 +16,7 @@ from orchestration.terminal import (
     fail,
     get_settings,
     libraries_into_log,
+    marked,
     notes,
     one_line_errors,
     print_json,
@@ -82,7 +83,7 @@ def ablate(
             if (folder / name).exists():
                 screen.print(folder / name, soft_wrap=True, highlight=False)
     for name, reason in outcome.failed.items():
-        notes().print(f"[bold red]error:[/] {name}: {reason}", soft_wrap=True)
+        notes().print(marked("bold red", "error:", f"{name}: {reason}"), soft_wrap=True)
     if outcome.failed:
         raise typer.Exit(1)
 

@@ -15,6 +15,7 @@ from orchestration.terminal import (
     fail,
     get_settings,
     libraries_into_log,
+    marked,
     notes,
     one_line_errors,
     print_json,
@@ -88,13 +89,13 @@ def _print_report(report: Any) -> None:
     if report.facts:
         screen.print(shown)
     for warning in report.warnings:
-        notes().print(f"[yellow]warning:[/] {warning}", soft_wrap=True)
+        notes().print(marked("yellow", "warning:", warning), soft_wrap=True)
     for problem in report.problems[:SHOWN_PROBLEMS]:
-        notes().print(f"[bold red]error:[/] {problem}", soft_wrap=True)
+        notes().print(marked("bold red", "error:", problem), soft_wrap=True)
     if (more := len(report.problems) - SHOWN_PROBLEMS) > 0:
         notes().print(f"and {more} more rows: --json lists all")
     for error in report.errors:
-        notes().print(f"[bold red]error:[/] {error}", soft_wrap=True)
+        notes().print(marked("bold red", "error:", error), soft_wrap=True)
     if report.sheet:
         screen.print(f"every face should lie on the points: {report.sheet}", soft_wrap=True, highlight=False)
     if report.ok:

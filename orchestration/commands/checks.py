@@ -14,6 +14,7 @@ from orchestration.terminal import (
     Profile,
     get_settings,
     libraries_into_log,
+    marked,
     one_line_errors,
     print_json,
     screen,
@@ -23,7 +24,7 @@ from orchestration.terminal import (
 if TYPE_CHECKING:
     from orchestration.checks.verdicts import Verdict
 
-MARKS = {True: "[green]ok[/]", False: "[red]failed[/]", None: "[dim]–[/]"}
+MARKS = {True: marked("green", "ok"), False: marked("red", "failed"), None: marked("dim", "–")}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -107,7 +108,7 @@ def show(found: list[Verdict], every_expectation: bool) -> None:
         return
     shown = Table("asset", "check", "", "what came of it", box=box.SIMPLE_HEAD, pad_edge=False)
     for verdict in found:
-        mark = MARKS[verdict.passed] if verdict.blocking or verdict.passed else "[yellow]warning[/]"
+        mark = MARKS[verdict.passed] if verdict.blocking or verdict.passed else marked("yellow", "warning")
         name = f"{verdict.asset}/{verdict.character}" if verdict.character else verdict.asset
         note = "\nby other rules than those of this profile: --again judges by them" if verdict.outdated else ""
         shown.add_row(name, verdict.check, mark, _told(verdict) + note)
@@ -145,11 +146,5 @@ def _table(title: str, records: list[dict[str, Any]]) -> Table:
     for name in records[0]:
         shown.add_column("" if name == "ok" else name, overflow="fold")
     for record in records:
-        shown.add_row(*(MARKS[value] if isinstance(value, bool) else _cell(value) for value in record.values()))
+        shown.add_row(*(MARKS[value] if isinstance(value, bool) else str(value) for value in record.values()))
     return shown
-
-
-def _cell(value: Any) -> str:
-    from rich.markup import escape
-
-    return escape(str(value))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from orchestration.terminal import (
@@ -16,6 +15,7 @@ from orchestration.terminal import (
     Character,
     get_settings,
     libraries_into_log,
+    marked,
     notes,
     one_line_errors,
     print_json,
@@ -112,14 +112,14 @@ def restore(
         for result in results:
             colour = "green" if result.complete else "red"
             shown.add_row(
-                result.folder or result.asset, result.md5, f"[{colour}]{result.status}[/]",
+                result.folder or result.asset, result.md5, marked(colour, result.status),
                 str(result.files), f"{result.bytes / 1e6:.1f}",
             )  # fmt: skip
         wide_screen(TREE_WIDTH).print(shown)
     for result in results:
         for path, why in result.lost.items():
             place = f"{result.asset}/{path}" if path else result.asset
-            notes().print(f"[bold red]gone:[/] {escape(f'{place}: {why}')}", soft_wrap=True)
+            notes().print(marked("bold red", "gone:", f"{place}: {why}"), soft_wrap=True)
     if not document["complete"]:
         raise typer.Exit(1)
 
@@ -245,8 +245,8 @@ def _print_trace(found: Trace) -> None:
     for photo in found.photos:
         _print_photo(photo)
     for entry in found.forgotten:
-        said = escape(f"on {entry.when} by {entry.who}" + (f": {entry.why}" if entry.why else ""))
-        screen.print(f"[red]forgotten[/] {said}", highlight=False, soft_wrap=True)
+        said = f"on {entry.when} by {entry.who}" + (f": {entry.why}" if entry.why else "")
+        screen.print(marked("red", "forgotten", said), highlight=False, soft_wrap=True)
     versions = Table(title="Data versions that contain it, or may show it", title_justify="left")
     for column in ("asset", "md5", "rows"):
         versions.add_column(column)
@@ -257,7 +257,7 @@ def _print_trace(found: Trace) -> None:
         splits = ", ".join(f"{path}: {split or 'no split'}" for path, split in sorted(rows.items()))
         name = f"{version.asset}/{version.character}" if version.character else version.asset
         unread = "its table is gone: nobody can tell" if version.md5 in found.unread else "made from these"
-        versions.add_row(name, version.md5, escape(splits or unread))
+        versions.add_row(name, version.md5, splits or unread)
     wide_screen(TREE_WIDTH).print(versions)
     models = Table(title="Registered models", title_justify="left")
     for column in ("model", "aliases", "use", "what to do"):
@@ -267,17 +267,17 @@ def _print_trace(found: Trace) -> None:
         colour = "red" if use.retrain else "green"
         models.add_row(
             f"{model.get('name')} {model.get('version')}", ", ".join(model.get("aliases", ())),
-            f"[{colour}]{use.how}[/]", "retrain, to be rid of it" if use.retrain else "nothing",
+            marked(colour, use.how), "retrain, to be rid of it" if use.retrain else "nothing",
         )  # fmt: skip
     wide_screen(TREE_WIDTH).print(models if found.uses else "no model is registered")
 
 
 def _print_photo(photo: Photo) -> None:
-    gone = "" if photo.here else "  (not in data/photos now)"
-    screen.print(f"[bold]{escape(', '.join(photo.paths))}[/]{gone}", highlight=False, soft_wrap=True)
+    gone = "" if photo.here else "(not in data/photos now)"
+    screen.print(marked("bold", ", ".join(photo.paths), gone), highlight=False, soft_wrap=True)
     screen.print(f"md5 {photo.md5}  sha256 {photo.sha256 or 'unknown'}", highlight=False, soft_wrap=True)
     if len(photo.paths) > 1:
-        screen.print("[yellow]the same bytes lie in all these places: it is one photo[/]", highlight=False)
+        screen.print(marked("yellow", "the same bytes lie in all these places: it is one photo"), highlight=False)
 
 
 def _print_plan(plan: ForgetPlan) -> None:
@@ -288,19 +288,19 @@ def _print_plan(plan: ForgetPlan) -> None:
     for column in ("what", "files", "megabytes"):
         table.add_column(column, justify="left" if column == "what" else "right")
     for what, files, size in plan.groups():
-        table.add_row(escape(what), f"{files:,}", f"{size / 1e6:.2f}")
+        table.add_row(what, f"{files:,}", f"{size / 1e6:.2f}")
     wide_screen(TREE_WIDTH).print(table)
     for md5, where in plan.spared.items():
         names = ", ".join(path for photo in plan.trace.photos if photo.md5 == md5 for path in photo.paths)
         text = f"{names}: cache and remote keep these bytes, which others have too ({where})"
-        screen.print(f"[yellow]spared:[/] {escape(text)}", highlight=False, soft_wrap=True)
+        screen.print(marked("yellow", "spared:", text), highlight=False, soft_wrap=True)
     commands = dict.fromkeys(retrain_command(use.model.character) for use in plan.trace.uses if use.retrain)
     if commands:
-        screen.print(f"[bold]to be retrained:[/] {'; '.join(commands)}", highlight=False, soft_wrap=True)
+        screen.print(marked("bold", "to be retrained:", f"{'; '.join(commands)}"), highlight=False, soft_wrap=True)
     else:
         screen.print("no registered model was trained on it: none must be retrained", highlight=False, soft_wrap=True)
     for text in plan.document()["not_erased"]:
-        screen.print(f"[yellow]not erased:[/] {text}", highlight=False, soft_wrap=True)
+        screen.print(marked("yellow", "not erased:", text), highlight=False, soft_wrap=True)
 
 
 def _print_cleaning(plan: Any) -> None:

@@ -18,6 +18,7 @@ from orchestration.terminal import (
     get_registry,
     get_settings,
     libraries_into_log,
+    marked,
     notes,
     one_line_errors,
     print_json,
@@ -53,7 +54,7 @@ def models(
     registry = get_registry(get_settings(character=character, or_registered=True))
     state, versions = registry.ledger.state(), registry.versions()
     if not as_json and (outside := state.moved_outside()):
-        notes().print(f"[yellow]warning:[/] {registry.name}: {outside}", soft_wrap=True, highlight=False)
+        notes().print(marked("yellow", "warning:", f"{registry.name}: {outside}"), soft_wrap=True, highlight=False)
     if version:
         number = int(registry.find(version).version)
         versions = [entry for entry in versions if entry["version"] == number]
@@ -71,16 +72,19 @@ def models(
 
 def _versions_table(name: str, versions: list[dict[str, Any]]) -> Table:
     from rich.table import Table
+    from rich.text import Text
 
     shown = Table(title=name, title_justify="left")
     for column in ("version", "aliases", "profile", "md5", "commit", *FIGURES.values(), "last move", "why"):
         shown.add_column(column)
     for version in versions:
         tags, last = version["tags"], (version["moves"] or [{}])[-1]
-        rejected = ["[red]rejected[/]"] if version["rejected"] else []
+        aliases = Text(", ".join(version["aliases"]))
+        if version["rejected"]:
+            aliases = Text(", ").join(part for part in (aliases, marked("red", "rejected")) if part)
         shown.add_row(
             str(version["version"]),
-            ", ".join(version["aliases"] + rejected),
+            aliases,
             tags.get("profile", ""),
             tags.get("md5", "")[:8],
             tags.get("git.commit", "")[:8],
@@ -230,6 +234,8 @@ def rollback(
     from orchestration.promotion.ledger import Ledger, user
     from orchestration.promotion.moves import RegistryError
 
+    if leave and not leave.isdecimal():
+        fail(f"--from takes a version's number, not {leave}: see `likeness models`")
     asked = when_asked()
     settings = get_settings(character=character, or_registered=True)
     ledger = Ledger.of(settings, settings.character)
@@ -263,4 +269,4 @@ def _notify(settings: Settings, model: str, move: Move) -> None:
     try:
         tell(settings, of_move(settings, model, move), logging.getLogger("likeness"))
     except BadNotifier as error:
-        notes().print(f"[yellow]nobody was told:[/] {error}", soft_wrap=True)
+        notes().print(marked("yellow", "nobody was told:", error), soft_wrap=True)

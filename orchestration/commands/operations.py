@@ -15,6 +15,7 @@ from orchestration.terminal import (
     Yes,
     confirm_profile,
     get_settings,
+    marked,
     notes,
     one_line_errors,
     print_json,
@@ -25,7 +26,7 @@ from orchestration.terminal import (
 if TYPE_CHECKING:
     from orchestration.store import Store
 
-MARKS = {"ok": "[green]ok[/]     ", "warning": "[yellow]warning[/]", "error": "[red]error[/]  "}
+MARKS = {"ok": ("green", "ok     "), "warning": ("yellow", "warning"), "error": ("red", "error  ")}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -50,7 +51,8 @@ def doctor(profile: Profile = "", as_json: AsJson = False) -> None:
         print_json([finding.summary() for finding in findings])
     else:
         for finding in findings:
-            screen.print(f"{MARKS[finding.level]} {finding.name}: {finding.detail}", soft_wrap=True, highlight=False)
+            line = marked(*MARKS[finding.level], f"{finding.name}: {finding.detail}")
+            screen.print(line, soft_wrap=True, highlight=False)
             if finding.remedy:
                 screen.print(f"        → {finding.remedy}", soft_wrap=True, highlight=False)
     if not all(finding.ok for finding in findings):
@@ -86,7 +88,7 @@ def push(
         replaced = f", {pushed.replaced} damaged ones replaced" if pushed.replaced or check else ""
         print(f"{store.remote}: {pushed.copied} objects copied{replaced}")
         for md5, why in pushed.lost.items():
-            notes().print(f"[bold red]not mended:[/] {md5}: {why}", soft_wrap=True)
+            notes().print(marked("bold red", "not mended:", f"{md5}: {why}"), soft_wrap=True)
         if pushed.lost:
             notes().print(f"{len(pushed.lost)} objects: {MEND}", soft_wrap=True)
     if unpinned:
@@ -142,11 +144,9 @@ def dagster(context: typer.Context) -> None:
     with open_instance(settings) as instance:
         if known := accepted_profile.before(settings, instance, stages):
             question = accepted_profile.question(settings, known, stages)
-            notes().print(
-                f"[yellow]warning:[/] {question}. Nobody confirmed that, so the daemon retrains nothing: "
-                f"{accepted_profile.remedy(settings, known, 'likeness run')}",
-                soft_wrap=True,
-            )
+            remedy = accepted_profile.remedy(settings, known, "likeness run")
+            said = f"{question}. Nobody confirmed that, so the daemon retrains nothing: {remedy}"
+            notes().print(marked("yellow", "warning:", said), soft_wrap=True)
     os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
     os.chdir(REPOSITORY)
     command = [sys.executable, "-m", "dagster", "dev", "-m", "orchestration.definitions", *context.args]

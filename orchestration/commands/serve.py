@@ -13,7 +13,7 @@ import typer
 from pydantic import ValidationError
 
 from orchestration.settings import Settings
-from orchestration.terminal import Character, fail, get_registry, get_settings, notes, one_line_errors, screen
+from orchestration.terminal import Character, fail, get_registry, get_settings, marked, notes, one_line_errors, screen
 
 key_app = typer.Typer(help="Who may ask the service: **API keys**.", no_args_is_help=True, rich_markup_mode="markdown")
 Name = Annotated[str, typer.Argument(help="Whose key: letters, digits, dots and dashes.")]
@@ -79,7 +79,11 @@ def serve(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     shown = f"[{host}]" if ":" in host else host
     notes().print(
-        f"[bold]http://{shown}:{port}[/]  the page; API: /v1/schema, /openapi.json; /healthz, /readyz, /metrics"
+        marked(
+            "bold",
+            f"http://{shown}:{port}",
+            " the page; API: /v1/schema, /openapi.json; /healthz, /readyz, /metrics",
+        )
     )
     uvicorn.run(
         application,

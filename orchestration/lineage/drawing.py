@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from engine.exporters.files import require_file_name
 from orchestration.lineage.graph import DAMAGED, ERASED, GONE, Graph, Node
 from orchestration.lineage.tree import against, details, differences
 
@@ -49,6 +50,7 @@ def draw(graph: Graph, path: Path) -> None:
         raise PictureError(f"{path}: the picture's name must end in {' or '.join(FORMATS)}")
     import matplotlib
 
+    require_file_name(path)
     boxes, paths = _lay_out(graph)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")

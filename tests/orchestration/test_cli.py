@@ -130,3 +130,20 @@ def test_what_is_no_character_is_refused_with_the_reason(tmp_path: Path, text: s
     with pytest.raises(DocumentError) as error:
         read_document(path)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("word", ["[/x]", "[bold]", "[old] photo", "a]b[/]"])
+def test_what_looks_like_markup_is_shown_as_it_is(call, word: str) -> None:
+    assert word in error_of(call("models", "--character", word))
+
+
+@pytest.mark.parametrize("out", [".", "..", "/", "afile/below.png"])
+def test_a_place_where_no_file_can_be_written_is_one_line(call, tmp_path: Path, monkeypatch, out: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "afile").write_text("")
+    (tmp_path / "character.json").write_text("{}")
+    error_of(call("render", "character.json", "--out", out))
+
+
+def test_a_version_to_leave_is_a_number(call) -> None:
+    assert "--from takes a version's number, not production" in error_of(call("rollback", "--from", "production"))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.creation import CreationError, _content, photos_of
+from orchestration.creation import CreationError, _content, folder_of, photos_of
 
 
 def _files(root: Path, *names: str) -> Path:
@@ -59,3 +59,23 @@ def test_what_is_left_out_of_a_folder_is_said(tmp_path: Path) -> None:
     photos_of([folder], said.append)
     (line,) = said
     assert "1 photo read" in line and "clip.mov (a video" in line and "._anna.jpg (left by a system" in line
+
+
+def test_a_character_is_never_written_over_something_else(tmp_path: Path) -> None:
+    _files(tmp_path, "anna/1.jpg", "ben", "cleo/character.json", "cleo/cleo.glb")
+    for taken in ("anna", "ben"):
+        with pytest.raises(CreationError, match=f"{taken} is there and holds no character: choose another --out"):
+            folder_of(tmp_path, taken)
+    assert folder_of(tmp_path, "cleo") == tmp_path / "cleo" and folder_of(tmp_path, "new") == tmp_path / "new"
+    assert folder_of(tmp_path, "x" * 300).name == "x" * 300, "that is the photo's error, when it is written"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b"])
+def test_a_name_that_is_no_folders_own_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CreationError, match="cannot be the name of a folder"):
+        folder_of(tmp_path, name)
+
+
+def test_a_name_that_is_too_long_keeps_no_other_photo_from_being_read(tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 300 + ".jpg")
+    assert photos_of([long, tmp_path / "me.jpg"], print) == [long, tmp_path / "me.jpg"]

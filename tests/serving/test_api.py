@@ -252,6 +252,14 @@ def test_what_goes_wrong_inside_is_logged_and_not_told(
     assert "secret" not in answer.text and "a secret of this machine" in caplog.text
 
 
+def test_half_a_surrogate_pair_is_a_bad_edit_like_any_other(client: TestClient) -> None:
+    here = post(client, astronaut()).json()["links"]["self"]
+    sent = client.patch(
+        here, content=rb'{"discrete": {"skin": "\ud800"}}', headers={"Content-Type": "application/json"}
+    )
+    assert (sent.status_code, problem(sent)) == (422, "bad-edit")
+
+
 def test_a_disk_that_is_full_is_told(client: TestClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
