@@ -33,8 +33,9 @@ WORDS: Any = {
     "local": {"__all__": {"label", "ends"}},
     "groups": {"__all__": {"label", "labels", "part"}},
 }
-# What says nothing about what a parameter means: how the character is drawn, and words for people that came later.
-NOT_MEANING: Any = {
+# What says nothing about what a parameter means, and what documents from before did not count as such.
+NOT_MEANING: Any = {**WORDS, **dict.fromkeys(DRAWING, True)}
+NOT_MEANING_BEFORE: Any = {
     **dict.fromkeys((*DRAWING, "parts"), True),
     "phenotypes": {"__all__": {"ends"}},
     "local": {"__all__": {"ends"}},
@@ -326,10 +327,20 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
     def md5(cls, character_dir: Path) -> str:
         """md5 of what the parameters mean, as written into every character.json.
 
-        Comments, how the character is drawn and NOT_MEANING's words for people do not count. Raises SchemaError.
+        Comments, how the character is drawn and words for people do not count. Raises SchemaError.
+        """
+        return cls.load(character_dir)._md5_without(NOT_MEANING)
+
+    @classmethod
+    def md5s(cls, character_dir: Path) -> frozenset[str]:
+        """Every md5 by which a character.json may name this schema: `md5`, and that of documents and models from before
+        labels were words for people. Raises SchemaError.
         """
         schema = cls.load(character_dir)
-        meaning = schema.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=NOT_MEANING)
+        return frozenset(map(schema._md5_without, (NOT_MEANING, NOT_MEANING_BEFORE)))
+
+    def _md5_without(self, fields: Any) -> str:
+        meaning = self.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=fields)
         return hashlib.md5(json.dumps(meaning, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
 
     def without_words(self) -> dict[str, Any]:

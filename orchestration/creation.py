@@ -261,7 +261,7 @@ def require_schema(settings: Settings, character: str, md5: str) -> None:
             f"{character}/VERSION --out DIR` brings its folder back, as DIR/character; `likeness models --character "
             f"{character}` lists its versions"
         )
-    if Schema.md5(folder) != md5:
+    if md5 not in Schema.md5s(folder):
         raise CreationError(
             f"{character}'s schema.yaml is not the one this was made for (md5 {md5}): bring that file back, "
             f"or run `likeness run --character {character}` and create again (--model newest where the gate refuses it)"

@@ -250,7 +250,7 @@ def document_of(parts: Parts, reading: Reading) -> dict[str, Any]:
 
 def edited(parts: Parts, document: dict[str, Any], changes: Edit) -> dict[str, Any]:
     """A document with new values. Raises ProblemError."""
-    if document["schema_md5"] != parts.schema_md5:
+    if document["schema_md5"] not in parts.schema_md5s:
         raise problems.cannot_draw("the character creator has changed since this character was made: make it again")
     schema: Schema = parts.schema
     parameters = document["parameters"] | changes.parameters

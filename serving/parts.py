@@ -42,7 +42,8 @@ class Parts:
 
     service: Service
     schema: Schema
-    schema_md5: str
+    schema_md5s: frozenset[str]
+    """By which documents name it."""
     models: Models
     drawing: Drawing
     characters: Characters
@@ -65,7 +66,7 @@ def assemble(service: Service, source: Source, place: Place, keys: Keys | None) 
     return Parts(
         service=service,
         schema=Schema.load(place.character),
-        schema_md5=Schema.md5(place.character),
+        schema_md5s=Schema.md5s(place.character),
         models=models,
         drawing=Drawing(place.character, place.embedded, place.home / "drawn"),
         characters=Characters(service.store or place.home / "characters", timedelta(days=service.keep_days)),

@@ -51,7 +51,7 @@ class Artist:
 
     def __init__(self, character: Character) -> None:
         self.character, self.schema = character, character.schema
-        self.md5 = Schema.md5(character.folder)
+        self.md5, self.md5s = Schema.md5(character.folder), Schema.md5s(character.folder)
         self.own: Callable[[Sequence[Row], int], list[Picture]] | None = None
         if character.has_engine and not character.is_embedded:
             self.own = open_renderer(character)
@@ -102,8 +102,8 @@ class Artist:
         named, md5 = document.get("character"), document.get("schema_md5")
         if named != self.schema.name:
             raise CannotDraw(f"the character is made for {named}, and this draws {self.schema.name}")
-        if md5 != self.md5:
-            if Schema.md5(self.character.folder) == md5:
+        if md5 not in self.md5s:
+            if md5 in Schema.md5s(self.character.folder):
                 raise Outdated
             raise CannotDraw(
                 f"the character was made for another schema of {named} (md5 {md5}) than today's: create it again"

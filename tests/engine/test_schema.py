@@ -70,16 +70,19 @@ OLD_MD5 = "94ea591e789c99cad190cc04b010fe52"
 
 def test_words_for_people_are_no_part_of_what_parameters_mean(tmp_path: Path, character: Path) -> None:
     (tmp_path / "schema.yaml").write_text(OLD)
-    assert Schema.md5(tmp_path) == OLD_MD5
+    md5 = Schema.md5(tmp_path)
+    assert Schema.md5s(tmp_path) == {md5, OLD_MD5}, "documents from before name it by labels too"
     worded = OLD.replace("label: Nose width", "label: Nose width, ends: [narrow, wide]")
     worded = worded.replace("label: Sex", "label: Sex, ends: [female, male]")
     worded = worded.replace("label: Hair,", "label: Hair, part: hair, labels: {long01: Long},")
     (tmp_path / "schema.yaml").write_text(worded + "parts: {hair: Hair, nose: Nose}\n")
     schema = Schema.load(tmp_path)
     assert schema.local[0].ends == ("narrow", "wide") and schema.groups[0].part == "hair"
-    assert Schema.md5(tmp_path) == OLD_MD5
-    (tmp_path / "schema.yaml").write_text(OLD.replace("Nose width", "Width of the nose"))
-    assert Schema.md5(tmp_path) != OLD_MD5
+    assert Schema.md5s(tmp_path) == {md5, OLD_MD5}
+    (tmp_path / "schema.yaml").write_text(OLD.replace("Nose width", "Width of the nose").replace("X", "Ex"))
+    assert Schema.md5(tmp_path) == md5
+    (tmp_path / "schema.yaml").write_text(OLD.replace("long01]", "short01]"))
+    assert md5 not in Schema.md5s(tmp_path)
 
 
 def test_a_choice_is_called_by_its_label_or_by_its_tidied_name(tmp_path: Path) -> None:
