@@ -52,7 +52,12 @@ class _Condition(AutomationCondition):
         """What to ask about a partition, or about None for an asset that has none."""
 
 
+def _look_now(context: dg.AutomationContext) -> Staleness:
+    return Staleness(context.asset_graph_view.instance, context.asset_graph)
+
+
 def _staleness(context: dg.AutomationContext) -> Staleness:
+    """By the records that Dagster fetched when it began to evaluate."""
     view = context.asset_graph_view
     return Staleness(view.instance, context.asset_graph, view)
 
@@ -66,7 +71,13 @@ class NotFresh(_Condition):
 
     def question(self, context: dg.AutomationContext) -> Callable[[str | None], bool]:
         look = _staleness(context)
-        return lambda partition: bool(look.why(context.key, partition))
+
+        def not_fresh(partition: str | None) -> bool:
+            # Dagster fetches records before it asks which runs are at work. A run that ends in between is at work no
+            # more, and what it made is not in those records: only newer ones can say that something has to be made.
+            return bool(look.why(context.key, partition) and _look_now(context).why(context.key, partition))
+
+        return not_fresh
 
 
 @dataclass(frozen=True)
@@ -223,7 +234,7 @@ def retrain(settings: Settings, stages: Collection[Stage], why: AutomationCondit
     return (
         ~AutomationCondition.any_deps_missing()
         & ~AutomationCondition.any_deps_in_progress()
-        # Before it is asked what is fresh: a run that ends between the two questions would be made twice.
+        # Before it is asked what is fresh (NotFresh says why).
         & ~AutomationCondition.in_progress()
         & why
         & (~LAST_RUN_ENDED_BADLY | worth_another_try(settings))

@@ -57,7 +57,9 @@ def test_the_server_lists_what_retrains_by_itself_and_that_it_is_running(address
     answer = ask(address, AUTOMATED)
     (repository,) = answer["repositoriesOrError"]["nodes"]
     sensors = {sensor["name"]: sensor["sensorState"]["status"] for sensor in repository["sensors"]}
-    assert sensors == dict.fromkeys((SENSOR, AUTOMATION, "failures", "verdicts"), "RUNNING")
+    assert sensors == dict.fromkeys(
+        (SENSOR, AUTOMATION, "failures", "verdicts", "lost_retries", "moved_outside"), "RUNNING"
+    )
     (schedule,) = repository["schedules"]
     assert schedule["name"] == SCHEDULE and schedule["scheduleState"]["status"] == "RUNNING"
     assert (schedule["cronSchedule"], schedule["executionTimezone"]) == ("0 3 * * 1", "UTC")
