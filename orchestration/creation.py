@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.document import character_document, photo_digest, photo_entry
-from models.images import BadImage, decode_photo, encode_bmp
+from models.images import BadImage, decode_photo, encode_bmp, encode_png
 from orchestration.progress import Progress
 from orchestration.promotion.registry import PRODUCTION, Registry, provenance
 from orchestration.settings import Settings
@@ -306,16 +306,14 @@ def told(refinement: dict[str, Any]) -> str:
 
 def _write(settings: Settings, document: dict[str, Any], model: Any, aligned: Any, folder: Path, size: int) -> None:
     """The three files, each whole, character.json last."""
-    from PIL import Image
-
     picture, by = draw(settings, document, size, model)
     document["render"] = {"by": by}
     partial = folder.with_name(f".{uuid.uuid4().hex[:8]}.partial")
     partial.mkdir(parents=True)
     try:
         (partial / "character.json").write_text(json.dumps(document, indent=2) + "\n")
-        Image.fromarray(aligned).save(partial / "aligned.png")
-        Image.fromarray(picture).save(partial / "render.png")
+        (partial / "aligned.png").write_bytes(encode_png(aligned))
+        (partial / "render.png").write_bytes(encode_png(picture))
         folder.mkdir(exist_ok=True)  # what else was put there stays
         for name in ("aligned.png", "render.png", "character.json"):
             (partial / name).replace(folder / name)
