@@ -10,11 +10,11 @@ import pyarrow as pa
 
 from engine.schema import Schema
 from models import images
-from orchestration.catalog import STAGES, Stage
+from orchestration.checks.context import Subject
 from orchestration.checks.production import NoReference
-from orchestration.checks.rules import Rules
-from orchestration.checks.subject import Subject
-from orchestration.settings import REPOSITORY
+from orchestration.config.catalog import STAGES, Stage
+from orchestration.config.check_rules import Rules
+from orchestration.config.settings import REPOSITORY
 from stages import portraits, rendered_pairs, tables
 
 SIZE = 32

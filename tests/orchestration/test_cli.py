@@ -7,9 +7,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from engine.document import DocumentError, read_document
-from orchestration.cli import app
-from orchestration.creation import refuse_twins
-from orchestration.settings import Settings
+from orchestration.apps.create import refuse_twins
+from orchestration.cli.main import app
+from orchestration.config.settings import Settings
 
 COMMANDS = (
     "inputs",

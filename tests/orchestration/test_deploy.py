@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestration.catalog import STAGES
+from orchestration.apps import replicas
+from orchestration.config.catalog import STAGES
+from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.doctor.machine import LIBRARIES
-from orchestration.instance import dagster_yaml
-from orchestration.servers import replicas
-from orchestration.settings import REPOSITORY, Settings
+from orchestration.storage.instance import dagster_yaml
 from serving import cluster, page
 from serving.configuration import Service
 

@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from orchestration.servers import replicas
+from orchestration.apps import replicas
 from serving import cluster
 from tests.orchestration.ray_head import ray_head
 from tests.orchestration.servers import free_port

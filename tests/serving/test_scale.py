@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from orchestration.servers import replicas
+from orchestration.apps import replicas
 from serving import cluster
 from serving.cluster import ClusterError, Scale, sized
 from serving.configuration import Service

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from engine.schema import Schema
-from orchestration.promotion import packing
+from orchestration.promotion import packaging
 from stages import metrics, registered
 from stages.scorecard import comparison
 from tests.stages.small_tables import CHARACTER
@@ -53,17 +53,17 @@ def test_only_what_both_have_is_compared_and_resamples_are_not_written() -> None
     assert "resampled" not in json.dumps(comparison.written(card))
 
 
-def pack(root: Path, code: Path = packing.CODE, character: Path = CHARACTER) -> Path:
+def pack(root: Path, code: Path = packaging.CODE, character: Path = CHARACTER) -> Path:
     """A packed encoder with untrained networks."""
     out = root / "packed"
     out.mkdir(parents=True)
-    packing.pack(networks(root, character), out, code)
+    packaging.pack(networks(root, character), out, code)
     return out
 
 
 def later_code(folder: Path) -> Path:
     """A version of models/ whose encoder says that every slider is at its end."""
-    shutil.copytree(packing.CODE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(packaging.CODE, folder, ignore=shutil.ignore_patterns("__pycache__"))
     encoder = folder / "encoder.py"
     text = encoder.read_text()
     line = "        return self(self.look(identity, faces)[1])\n"

@@ -11,7 +11,7 @@ from engine.schema import Schema
 from models.identity import IdentityModel
 from models.losses import Photos, Weights
 from models.parsing import FaceParser
-from orchestration.promotion import gate
+from orchestration.registry import gate
 from stages import encoder, imitator, rendered_pairs, scorecard
 from stages.context import Context
 from stages.pictures import IMITATOR_MARK, marked
