@@ -115,7 +115,7 @@ _loaded: list[Any] = []
 
 def _load(folder: Path, log: Path, barrier: Any) -> None:
     """As the service's workers do it."""
-    from serving.parts import THREADS
+    from serving.dependencies import THREADS
     from serving.workers.process import load
 
     end_with_parent()

@@ -36,7 +36,7 @@ from orchestration.storage import versions
 from orchestration.storage.instance import only_runner
 from orchestration.storage.store import replace_folder
 from orchestration.storage.tracking import TrackedRun, Tracking
-from stages import ablation
+from stages.evaluation import ablation
 
 VARIANTS = Path(__file__).with_name("ablations.yaml")
 EXPERIMENT = "likeness-ablations"

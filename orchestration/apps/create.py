@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.document import character_document, photo_digest, photo_entry
+from engine.character_json import character_document, photo_digest, photo_entry
 from models.images import BadImage, decode_photo, encode_bmp, encode_png
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
@@ -188,7 +188,7 @@ def photos_of(given: Sequence[Path], note: Callable[[str], None]) -> list[Path]:
     """The photos that are meant: a folder stands for all photos below it, as it does in a photo set, but for those that
     `create` wrote itself. Raises CreationError.
     """
-    from stages import source_files
+    from stages.data import source_files
 
     photos = []
     for path in given:
@@ -341,7 +341,7 @@ def draw(settings: Settings, document: dict[str, Any], size: int, model: Any) ->
     model, marked; and which of them drew it. Raises CharacterError or engine.schema.SchemaError.
     """
     from models.images import resize
-    from stages.pictures import IMITATOR_MARK, marked
+    from stages.data.pictures import IMITATOR_MARK, marked
 
     engine, schema, x = _drawable(settings, document)
     if engine is not None:
@@ -360,7 +360,7 @@ def reference_picture(settings: Settings, document: dict[str, Any], size: int, m
 def _drawable(settings: Settings, document: dict[str, Any]) -> tuple[Any, Any, Any]:
     """A document's engine, or None, its schema and its parameters [width]."""
     from engine.character import Character
-    from stages.drawing import engine_of
+    from stages.data.rendering import engine_of
 
     folder = settings.characters / document["character"]
     schema = Character.load(folder).schema

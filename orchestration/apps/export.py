@@ -64,7 +64,7 @@ def _write_figure(
     out: Path,
     base: Base,
 ) -> list[Path]:
-    from engine.exporters.figure import Figure
+    from engine.exporters.export_mesh import Figure
     from engine.exporters.files import write_whole
     from engine.exporters.glb import about, to_glb
     from engine.exporters.obj import write_obj

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from orchestration.config.settings import Settings
 from orchestration.registry.promotion_events import PRODUCTION
-from serving import cluster
+from serving import ray_serve
 from serving.configuration import Service
 from serving.releases import NothingReleased, SourceDown
 
@@ -24,7 +24,7 @@ LOOPBACK, ALL = "127.0.0.1", "0.0.0.0"
 OF_THIS_MACHINE = ("LIKENESS_WORKERS", "LIKENESS_EXECUTOR")
 
 
-class Order(cluster.Scale, frozen=True):
+class Order(ray_serve.Scale, frozen=True):
     """What the application is made from, beside the settings in the environment."""
 
     alias: str = PRODUCTION
@@ -33,13 +33,13 @@ class Order(cluster.Scale, frozen=True):
 
     def service(self) -> Service:
         """One replica's settings, on the machine that it is asked on."""
-        return cluster.sized(Service(), self)
+        return ray_serve.sized(Service(), self)
 
 
 # Ray reads the annotation and makes an Order of its JSON: it must not be a string.
 def application(order: Order) -> "Application":
     """What Ray Serve runs. It is called on one of the cluster's machines."""
-    return cluster.application(partial(_build, order), order.service(), order)
+    return ray_serve.application(partial(_build, order), order.service(), order)
 
 
 def _build(order: Order) -> "FastAPI":
@@ -63,8 +63,8 @@ def deploy(address: str, order: Order, port: int, report: Callable[[str], None])
     try:
         source(settings, order.alias).current()
     except (SourceDown, NothingReleased) as error:
-        raise cluster.ClusterError(str(error)) from error
-    return cluster.deploy(address, HERE, order.model_dump(), environment(os.environ), order.host, port, report)
+        raise ray_serve.ClusterError(str(error)) from error
+    return ray_serve.deploy(address, HERE, order.model_dump(), environment(os.environ), order.host, port, report)
 
 
 def environment(here: Mapping[str, Any]) -> dict[str, str]:

@@ -359,7 +359,7 @@ def _pairs_schema() -> pa.Schema:
 
 
 def _stage_tables() -> Any:
-    from stages import tables
+    from stages.data import tables
 
     return tables
 

@@ -98,7 +98,7 @@ def show(outcome: Outcome) -> None:
 
 def table(outcome: Outcome, intervals: bool) -> Table:
     """Variants as rows, scores as columns; as wide as its content."""
-    from stages import ablation
+    from stages.evaluation import ablation
 
     shown = Table(title="Ablations", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, caption_justify="left")
     shown.add_column("variant", no_wrap=True)
@@ -118,7 +118,7 @@ def table(outcome: Outcome, intervals: bool) -> Table:
 
 def document(outcome: Outcome, profile: str, character: str, folder: Path) -> dict[str, Any]:
     """What --json prints."""
-    from stages import ablation
+    from stages.evaluation import ablation
 
     full = outcome.reference.scores if outcome.reference else {}
     variants = []

@@ -62,8 +62,8 @@ def check(
 
     Exit status 1 when anything is wrong, a single row included.
     """
-    from stages import character_check
     from stages.context import Context
+    from stages.evaluation import character_check
 
     settings = Settings()
     picture = sheet or settings.root / "out" / f"character-{folder.resolve().name}.png"
@@ -147,8 +147,8 @@ def portraits(
 ) -> None:
     """How photo-like the **portraits** are to a recogniser: verification beside real photos, by what makes it hard."""
     from orchestration.pipeline.materialize import EMBEDDED
-    from stages import portrait_report
     from stages.context import Context
+    from stages.evaluation import portrait_report
 
     settings = get_settings()
     inputs = {

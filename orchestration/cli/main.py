@@ -56,7 +56,7 @@ def inputs() -> None:
 
 def gather(settings: Settings) -> None:
     from orchestration.storage.store import Store
-    from stages import inputs as stage
+    from stages.data import inputs as stage
 
     try:
         with shown_progress() as progress:
@@ -244,7 +244,7 @@ def render(
     size: Annotated[int, typer.Option("--size", min=32, max=4096, help="Its side in pixels.")] = 512,
 ) -> None:
     """Draw a `character.json` with the engine itself; with the imitator, and marked so, where there is no engine."""
-    from engine.document import read_document
+    from engine.character_json import read_document
     from engine.exporters.files import require_file_name, write_whole
     from engine.schema import SchemaError
     from models.images import encode_png
@@ -278,7 +278,7 @@ def export(
     """A `character.json` for other programs: **glTF** with sliders and face actions as morph targets, **Wavefront**,
     or **MakeHuman**'s own model file.
     """
-    from engine.document import read_document
+    from engine.character_json import read_document
     from engine.schema import SchemaError
     from orchestration.apps import export as exporting
 

@@ -108,10 +108,10 @@ def serve(
 def on_cluster(address: str, order: dict[str, Any], port: int, character: str, keys: Path | None, stop: bool) -> None:
     """Start, change or end the service on a Ray cluster."""
     from orchestration.apps import replicas
-    from serving import cluster
+    from serving import ray_serve
 
     if stop:
-        cluster.stop(address)
+        ray_serve.stop(address)
         return
     settings = get_settings(character=character)
     os.environ["LIKENESS_CHARACTER"] = settings.character
@@ -147,7 +147,7 @@ def source(settings: Settings, alias: str):
 
 def place(settings: Settings):
     """What the service serves, and where it keeps what it made."""
-    from serving.parts import Place
+    from serving.dependencies import Place
 
     folder = settings.characters / settings.character
     return Place(folder, settings.data / "embedded", settings.home / "serving" / settings.character)

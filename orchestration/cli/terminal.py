@@ -40,7 +40,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document an
 def expected_errors() -> tuple[type[Exception], ...]:
     """Errors whose message is meant for the person at the terminal."""
     from engine.character import CharacterError
-    from engine.document import DocumentError
+    from engine.character_json import DocumentError
     from engine.schema import SchemaError
     from engine.sheets import SheetError
     from orchestration.apps.create import CreationError
@@ -66,8 +66,8 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from orchestration.storage.postgres import DatabaseError
     from orchestration.storage.store import StoreError
     from orchestration.storage.tracking import ExperimentDeleted, TrackingUnreachable
-    from serving.cluster import ClusterError
     from serving.keys import KeyProblem
+    from serving.ray_serve import ClusterError
 
     return (
         CharacterError,

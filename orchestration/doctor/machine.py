@@ -46,7 +46,7 @@ def necessary() -> Iterator[Finding]:
 
 
 def _page() -> Finding:
-    from serving.page import DIST
+    from serving.static import DIST
 
     if (DIST / "index.html").is_file():
         return Finding.good("page", "built")

@@ -16,7 +16,7 @@ from orchestration.storage.erasure_log import Entry, Ledger
 from orchestration.storage.store import RemoteDown, Store, StoreError
 from orchestration.storage.version_index import Records
 from orchestration.storage.versions import REUSED, Version
-from stages.source_files import identity, is_utf8, printable, walk
+from stages.data.source_files import identity, is_utf8, printable, walk
 
 SOURCE, IDENTITY = "photos", "identity_model"
 TRAINED, CHOSEN, SCORED, UNUSED = "trained on it", "chosen by it", "only scored on it", "not used"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.document import read_object
+from engine.character_json import read_object
 from orchestration.config.catalog import SOURCES
 from orchestration.config.settings import Settings
 from orchestration.lineage import served

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from orchestration.config.settings import Settings
-from serving.characters import ID, Characters, Record, Unknown
+from serving.character_store import ID, Characters, Record, Unknown
 from serving.configuration import Service
 
 

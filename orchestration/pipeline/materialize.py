@@ -303,7 +303,7 @@ def call(stage: Stage, folders: Mapping[str, Path], config: BaseModel, out: Path
     """Run the stage here, or in a process for each device."""
     if context.devices == 1:
         return stage.code.run(folders, config, out, context)
-    from stages import distributed
+    from stages.training import distributed
 
     return distributed.run(f"stages.{stage.name}", folders, config, out, context)
 
@@ -314,7 +314,7 @@ def stage_context(workshop: Workshop, stage: Stage, checkpoints: Path, run: Trac
     settings = workshop.settings
     return Context(
         device=settings.pick_device(),
-        # stages.distributed knows a stage by its module's name.
+        # stages.training.distributed knows a stage by its module's name.
         devices=settings.pick_devices() if stage.trains and stage.module is None else 1,
         workers=settings.workers,
         checkpoints=checkpoints,

@@ -23,7 +23,7 @@ from orchestration.pipeline.materialize import SourceMissing, Workshop, title
 from orchestration.pipeline.retries import RETRY_POLICY, give_back_lost_retries, only_what_can_recover
 from orchestration.storage import accepted_profile
 from orchestration.storage.instance import LOOK_TAG, PROFILE_TAG
-from stages import source_files
+from stages.data import source_files
 
 LOOK = "sources_seen"
 JOB, SCHEDULE, SENSOR, AUTOMATION, RETRIES = "look", "weekly_look", "changed_sources", "retrain", "lost_retries"

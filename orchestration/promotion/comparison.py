@@ -83,7 +83,7 @@ def again(
     """
     from stages import scorecard
     from stages.context import Context
-    from stages.registered import CannotDo
+    from stages.evaluation.schema_mapping import CannotDo
 
     last = versions.latest(instance, "scorecard", character)
     if last is None:

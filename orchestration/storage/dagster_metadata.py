@@ -13,7 +13,7 @@ import dagster as dg
 from orchestration.config.settings import REPOSITORY
 from orchestration.storage import charts
 from orchestration.storage.thumbnails import one_page
-from stages import source_files
+from stages.data import source_files
 
 Shown = ParamSpec("Shown")
 log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from stages import source_files
-from stages.source_files import Admit, Rule
+from stages.data import source_files
+from stages.data.source_files import Admit, Rule
 
 if TYPE_CHECKING:
     from dvc.ignore import DvcIgnoreFilter

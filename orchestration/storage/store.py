@@ -23,7 +23,7 @@ import yaml
 
 from orchestration.config.settings import Settings
 from orchestration.storage import objects, source_files
-from stages.source_files import Report, anything, report
+from stages.data.source_files import Report, anything, report
 
 if TYPE_CHECKING:
     from dvc.repo import Repo

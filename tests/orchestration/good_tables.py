@@ -15,7 +15,8 @@ from orchestration.checks.production import NoReference
 from orchestration.config.catalog import STAGES, Stage
 from orchestration.config.check_rules import Rules
 from orchestration.config.settings import REPOSITORY
-from stages import portraits, rendered_pairs, tables
+from stages import portraits, rendered_pairs
+from stages.data import tables
 
 SIZE = 32
 CHARACTER = REPOSITORY / "characters" / "embedded"

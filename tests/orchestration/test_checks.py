@@ -11,8 +11,8 @@ import pytest
 from orchestration import checks
 from orchestration.checks import frames, report
 from orchestration.config.check_rules import Rules
-from stages import tables
 from stages.aligned_faces import HELD_OUT
+from stages.data import tables
 from tests.orchestration import good_tables as good
 from tests.orchestration.good_tables import face, label_map, pair, picture, refused, verification_pair
 

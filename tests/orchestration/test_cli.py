@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from engine.document import DocumentError, read_document
+from engine.character_json import DocumentError, read_document
 from orchestration.apps.create import refuse_twins
 from orchestration.cli.main import app
 from orchestration.config.settings import Settings

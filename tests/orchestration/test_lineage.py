@@ -14,7 +14,7 @@ from orchestration.config.settings import Settings
 from orchestration.storage.store import Store
 from orchestration.storage.version_index import Records
 from orchestration.storage.versions import observe
-from serving.characters import Characters
+from serving.character_store import Characters
 from stages.identity_model import decides
 from tests.orchestration.faces import Project
 

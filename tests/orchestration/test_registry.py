@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.document import read_document
+from engine.character_json import read_document
 from engine.schema import Schema
 from models.images import decode_photo
 from orchestration.apps import create
@@ -25,7 +25,7 @@ from orchestration.promotion import packaging
 from orchestration.registry.promotion_events import RegistryError
 from orchestration.registry.registered_models import Registry
 from orchestration.storage.tracking import Tracking
-from stages.inputs import package_folder
+from stages.data.inputs import package_folder
 from tests.models import photo_files
 from tests.untrained import networks
 

@@ -17,7 +17,7 @@ from orchestration.storage.erasure_log import Ledger
 from orchestration.storage.instance import open_instance
 from orchestration.storage.store import Store
 from orchestration.storage.version_index import Records
-from stages.reads import Files, Rows
+from stages.data.reads import Files, Rows
 from tests.orchestration.conftest import make_project
 from tests.orchestration.faces import Project
 

@@ -16,7 +16,7 @@ from orchestration.storage.erasure_log import Entry, Ledger, now
 from orchestration.storage.store import Store
 from orchestration.storage.tracking import Tracking
 from orchestration.storage.versions import Version, latest
-from stages.reads import Files
+from stages.data.reads import Files
 from tests.orchestration.conftest import Concatenate, stage
 
 NEW, ALL = "data/photos/new.txt", ["portraits", "faces", "model", "pairs/embedded", "encoder/embedded"]

@@ -18,7 +18,7 @@ from orchestration.pipeline.materialize import Workshop
 from orchestration.pipeline.sensors import fingerprint
 from orchestration.storage import versions
 from orchestration.storage.store import Store
-from stages import source_files
+from stages.data import source_files
 from tests.orchestration.faces import Project
 from tests.stages.test_source_files import JPEG
 

@@ -11,9 +11,9 @@ from orchestration.config.settings import Settings
 from orchestration.promotion import packaging
 from orchestration.registry.registered_models import Registry
 from orchestration.storage.tracking import Tracking
-from serving.parts import Place
+from serving.dependencies import Place
 from serving.releases import NothingReleased, Release, ReleaseBroken, SourceDown
-from stages.inputs import package_folder
+from stages.data.inputs import package_folder
 from tests.untrained import networks
 
 EMBEDDED = packaging.REPOSITORY / "characters" / "embedded"

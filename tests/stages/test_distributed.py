@@ -18,9 +18,9 @@ from torch import Tensor
 from orchestration.config import catalog
 from orchestration.config.settings import Settings
 from orchestration.pipeline import materialize
-from stages import distributed, imitator
+from stages import imitator
 from stages.context import Context
-from stages.training import NotFinite, Optimiser, Training
+from stages.training import NotFinite, Optimiser, Training, distributed
 from tests.models.support import ROOT
 from tests.stages import small_tables, tiny_training
 from tests.stages.tiny_training import Config

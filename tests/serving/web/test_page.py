@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageOps
 from playwright.sync_api import Browser
 
-from engine.document import read_document
+from engine.character_json import read_document
 from engine.schema import Schema
 from models.alignment import FaceLandmarker
 from serving.app import build

@@ -10,8 +10,8 @@ import pytest
 
 from engine.character import Character
 from engine.schema import Schema
-from serving.drawing.embedded import EmbeddedArtist
-from serving.page import DIST
+from serving.rendering.embedded import EmbeddedArtist
+from serving.static import DIST
 from tests.engine.gltf_reader import Gltf
 from tests.serving.support import EMBEDDED, packaging
 
