@@ -12,12 +12,13 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from engine.errors import LikenessError
 from engine.schema import SCHEMA_FILE, Schema
 
 N_LANDMARKS, N_SHORT = 68, 5
 
 
-class CharacterError(ValueError):
+class CharacterError(LikenessError, ValueError):
     """A character's folder cannot be used as it is; the message says what to do."""
 
 

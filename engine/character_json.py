@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from engine.errors import LikenessError
+
 FORMAT = 1
 ORIGIN = ("model", "version", "run", "commit", "inputs")
 SECTIONS: dict[str, tuple[type, str]] = {
@@ -19,7 +21,7 @@ SECTIONS: dict[str, tuple[type, str]] = {
 """What every document has: its kind, and what people call it."""
 
 
-class DocumentError(Exception):
+class DocumentError(LikenessError):
     """A file is no character.json that can be read; the message says what to do."""
 
 

@@ -21,6 +21,7 @@ import yaml
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from .errors import LikenessError
 from .sampler_config import Sampler
 
 SCHEMA_FILE = "schema.yaml"
@@ -43,7 +44,7 @@ NOT_MEANING_BEFORE: Any = {
 }
 
 
-class SchemaError(ValueError):
+class SchemaError(LikenessError, ValueError):
     """A schema file is missing or not valid; the message names the file and the entry."""
 
 

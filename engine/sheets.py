@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from engine import sampler
 from engine.character import Character
+from engine.errors import LikenessError
 from engine.exporters.files import require_file_name
 from engine.renderer import Renderer
 from engine.scenes import Scenes
@@ -29,7 +30,7 @@ GAP = 6  # pixels of paper to the right of a picture
 BATCH = 16
 
 
-class SheetError(ValueError):
+class SheetError(LikenessError, ValueError):
     """A contact sheet cannot be drawn or written; the message says what to do."""
 
 

@@ -9,12 +9,13 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engine.errors import LikenessError
 from engine.exporters.files import write_whole
 
 NAME = re.compile(r"[\w.-]{1,64}")
 
 
-class KeyProblem(Exception):
+class KeyProblem(LikenessError):
     """The file of keys cannot be used, or a key not be made; the message says what to do."""
 
 

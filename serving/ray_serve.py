@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, NonNegativeFloat, PositiveInt, model_validator
 
+from engine.errors import LikenessError
 from serving.configuration import Service
 from serving.workers.model_manager import NoModel
 
@@ -33,7 +34,7 @@ OTHER_REQUESTS = 64
 PROGRESS = {"DEPLOYING", "NOT_STARTED"}
 
 
-class ClusterError(Exception):
+class ClusterError(LikenessError):
     """The cluster does not take the service; the message says why, and what to do."""
 
 

@@ -23,17 +23,19 @@ import dagster as dg
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from engine.errors import LikenessError
 from orchestration.checks.staleness import why_not_fresh
 from orchestration.config.catalog import Stage
 from orchestration.config.profiles import config_hash, flatten, merged, resolve
 from orchestration.config.progress import Progress, duration
 from orchestration.config.settings import Settings
-from orchestration.pipeline.definitions import build, make_workshop
-from orchestration.pipeline.materialize import Workshop, call, stage_context, title
+from orchestration.pipeline.definitions import build
+from orchestration.pipeline.materialize import call, stage_context
 from orchestration.pipeline.runner import StageFailed
 from orchestration.promotion.scorecards import scores
 from orchestration.storage import versions
 from orchestration.storage.instance import only_runner
+from orchestration.storage.project import Project, title
 from orchestration.storage.store import replace_folder
 from orchestration.storage.tracking import TrackedRun, Tracking
 from stages.evaluation import ablation
@@ -45,7 +47,7 @@ RECORD = "made.json"
 """Beside the folder of a finished stage; without it the stage is not finished."""
 
 
-class AblationError(Exception):
+class AblationError(LikenessError):
     """The variants cannot be run as they are described, or there is nothing to start from."""
 
 
@@ -226,7 +228,7 @@ class _Bench:
     ) -> None:
         self.settings, self.instance, self.progress, self.character = settings, instance, progress, character
         self.graph, self.stages, self.base = graph, stages, base
-        self.workshop: Workshop = make_workshop(settings, graph)
+        self.project = Project.of(settings, instance, graph)
         self.tracking = Tracking.of(settings, EXPERIMENT)
         self.known: dict[tuple[str, str | None], Made] = {}
 
@@ -263,10 +265,10 @@ class _Bench:
     def left_by_the_last_run(self, name: str, character: str | None) -> Made:
         """A source or an artifact, fetched once. Raises AblationError."""
         if (name, character) not in self.known:
-            version = self.workshop.latest(self.instance, name, character)
+            version = self.project.latest(name, character)
             if version is None:
                 raise AblationError(f"{name} was never made: run `likeness run` first")
-            folder = self.workshop.fetch(name, version)
+            folder = self.project.fetch(name, version)
             self.known[name, character] = Made(folder, version.md5, version.metadata.get("seconds"))
         return self.known[name, character]
 
@@ -289,7 +291,7 @@ class _Bench:
             with self.tracking.run(f"{variant}: {stage.name}", self.tags(variant, stage, key)) as run:
                 run.params(flatten(config.model_dump(mode="json")))
                 run.inputs({name: made.digest for name, made in inputs.items()})
-                context = stage_context(self.workshop, stage, checkpoints, run, self.progress)
+                context = stage_context(self.settings, stage, checkpoints, run, self.progress)
                 metrics = call(stage, {name: made.folder for name, made in inputs.items()}, config, partial, context)
                 seconds = time.monotonic() - began
                 _track(run, partial, metrics)

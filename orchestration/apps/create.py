@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.character_json import character_document, photo_digest, photo_entry
+from engine.errors import LikenessError
 from models.images import BadImage, decode_photo, encode_bmp, encode_png
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 RENDER_SIZE = 512
 
 
-class CreationError(Exception):
+class CreationError(LikenessError):
     """The photos or the character cannot be worked on at all."""
 
 

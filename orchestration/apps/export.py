@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from engine.errors import LikenessError
 from orchestration.config.settings import Settings
 
 FORMATS = ("glb", "obj", "mhm")
 Base = Literal["character", "template"]
 
 
-class ExportError(Exception):
+class ExportError(LikenessError):
     """The character cannot be exported so, or not to there; the message says what to do."""
 
 

@@ -21,14 +21,14 @@ from orchestration import checks
 from orchestration.checks import report
 from orchestration.checks.context import Subject
 from orchestration.checks.production import Production, numbers
-from orchestration.storage.versions import VERSION_TAG
+from orchestration.config.catalog import Stage
+from orchestration.registry.registered_models import Registry
+from orchestration.storage.project import EMBEDDED, AssetRef, Project
+from orchestration.storage.tracking import Tracking
+from orchestration.storage.versions import VERSION_TAG, Version
 
 if TYPE_CHECKING:
     from dagster._core.storage.event_log.base import EventLogRecord
-
-    from orchestration.config.catalog import Stage
-    from orchestration.pipeline.materialize import Workshop
-    from orchestration.storage.versions import Version
 
 HISTORY = 5
 """Results of a check that are read at once: the newest is nearly always the one, unless other characters were busy."""
@@ -83,76 +83,67 @@ def _records(value: Any) -> list[dict[str, Any]]:
     return [{name: record.data[name] for name in names} for record in value.records]
 
 
-def newest(instance: dg.DagsterInstance, stage: Stage, character: str | None, workshop: Workshop) -> list[Verdict]:
+def newest(project: Project, ref: AssetRef) -> list[Verdict]:
     """What is recorded of each check of the newest version; empty where the asset was never made."""
-    made = newest_record(instance, stage.name, character)
+    made = newest_record(project.instance, ref.name, ref.character)
     if made is None:
         return []
     found = []
-    for check in checks.checks_of(stage, workshop.rules):
-        evaluation = evaluation_of(instance, dg.AssetCheckKey(dg.AssetKey(stage.name), check.name), made)
-        found.append(_verdict(check, evaluation, stage, character, made))
+    for check in checks.checks_of(ref.stage, project.graph.rules):
+        evaluation = evaluation_of(project.instance, dg.AssetCheckKey(dg.AssetKey(ref.name), check.name), made)
+        found.append(_verdict(check, evaluation, ref, made))
     return found
 
 
-def judge_again(
-    instance: dg.DagsterInstance, stage: Stage, character: str | None, workshop: Workshop, every: bool = False
-) -> list[Verdict]:
+def judge_again(project: Project, ref: AssetRef, every: bool = False) -> list[Verdict]:
     """Put those checks to the newest version that never were, that were under other rules, or that it failed; all of
     them with `every`. What comes of it is recorded; nothing is made.
 
     Gives the verdicts that are new.
     """
-    made, version = newest_record(instance, stage.name, character), workshop.latest(instance, stage.name, character)
+    made, version = newest_record(project.instance, ref.name, ref.character), project.latest_of(ref)
     if made is None or version is None:
         return []
-    subject, new = subject_of(stage, version, workshop, instance), []
-    for check in checks.checks_of(stage, workshop.rules):
-        before = evaluation_of(instance, dg.AssetCheckKey(dg.AssetKey(stage.name), check.name), made)
+    subject, new = subject_of(project, ref.stage, version), []
+    for check in checks.checks_of(ref.stage, project.graph.rules):
+        before = evaluation_of(project.instance, dg.AssetCheckKey(dg.AssetKey(ref.name), check.name), made)
         if before and _fact(before, report.RULE) == check.rule and not every and (before.passed or not check.blocking):
             continue
         after = as_evaluation(checks.judge(check, subject), check, made)
         if before and _told(before) == _told(after):
             continue
-        instance.report_runless_asset_event(after)
-        new.append(_verdict(check, after, stage, character, made))
+        project.instance.report_runless_asset_event(after)
+        new.append(_verdict(check, after, ref, made))
     return new
 
 
-def blocking(instance: dg.DagsterInstance, stage: Stage, character: str | None, workshop: Workshop) -> list[Verdict]:
+def blocking(project: Project, ref: AssetRef) -> list[Verdict]:
     """Why nothing may be made from the newest version; judged again first where the rules are others now."""
-    judge_again(instance, stage, character, workshop)
-    return [verdict for verdict in newest(instance, stage, character, workshop) if verdict.blocks]
+    judge_again(project, ref)
+    return [verdict for verdict in newest(project, ref) if verdict.blocks]
 
 
-def subject_of(stage: Stage, version: Version, workshop: Workshop, instance: dg.DagsterInstance) -> Subject:
+def subject_of(project: Project, stage: Stage, version: Version) -> Subject:
     """A version that was made before, as a check looks at it."""
-    from orchestration.pipeline.materialize import EMBEDDED
-    from orchestration.storage.versions import Version
-
     character = version.metadata.get("inputs", {}).get("character")
     drawn_with = Version("character", version.character or EMBEDDED, character) if character else None
     return Subject(
         stage,
         version.character,
         version.md5,
-        workshop.rules,
-        production_of(workshop, instance, version.character),
+        project.graph.rules,
+        production_of(project, version.character),
         version.metadata.get("config") or {},
         numbers(version.metadata),
-        lambda: workshop.fetch(stage.name, version),
-        (lambda: workshop.fetch("character", drawn_with)) if drawn_with else None,
+        lambda: project.fetch(stage.name, version),
+        (lambda: project.fetch("character", drawn_with)) if drawn_with else None,
     )
 
 
-def production_of(workshop: Workshop, instance: dg.DagsterInstance, character: str | None) -> Production:
+def production_of(project: Project, character: str | None) -> Production:
     """The version in production that an asset is compared with: what all characters share, with the embedded one's."""
-    from orchestration.pipeline.materialize import EMBEDDED
-    from orchestration.registry.registered_models import Registry
-    from orchestration.storage.tracking import Tracking
-
-    registry = Registry(Tracking.of(workshop.settings), character or EMBEDDED)
-    return Production(instance, workshop.store, registry)
+    registry = Registry(Tracking.of(project.settings), character or EMBEDDED)
+    return Production(project.instance, project.store, registry)
 
 
 def newest_record(instance: dg.DagsterInstance, asset: str, character: str | None) -> EventLogRecord | None:
@@ -181,18 +172,17 @@ def evaluation_of(
 def _verdict(
     check: checks.Check,
     evaluation: AssetCheckEvaluation | None,
-    stage: Stage,
-    character: str | None,
+    ref: AssetRef,
     made: EventLogRecord,
 ) -> Verdict:
     event = made.event_log_entry.asset_materialization
     md5 = (event.tags or {}).get(VERSION_TAG, "") if event else ""
     if evaluation is None:
-        return Verdict(stage.name, character, md5, check.name, check.blocking, None, "not judged yet", {})
+        return Verdict(ref.name, ref.character, md5, check.name, check.blocking, None, "not judged yet", {})
     values = {name: value.value for name, value in evaluation.metadata.items()}
     return Verdict(
-        stage.name,
-        character,
+        ref.name,
+        ref.character,
         md5,
         check.name,
         check.blocking,

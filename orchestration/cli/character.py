@@ -146,7 +146,7 @@ def portraits(
     as_json: AsJson = False,
 ) -> None:
     """How photo-like the **portraits** are to a recogniser: verification beside real photos, by what makes it hard."""
-    from orchestration.pipeline.materialize import EMBEDDED
+    from orchestration.storage.project import EMBEDDED
     from stages.context import Context
     from stages.evaluation import portrait_report
 

@@ -65,22 +65,21 @@ def _verdicts(settings: Any, instance: Any, asset: str, progress: Any) -> list[V
     """Of every stage or one; judged again where there is progress to show. Raises UnknownAsset."""
     from orchestration.checks import results
     from orchestration.config.catalog import STAGES
-    from orchestration.pipeline.definitions import make_workshop
-    from orchestration.pipeline.materialize import title
     from orchestration.pipeline.runner import UnknownAsset
+    from orchestration.storage.project import AssetRef, Project
 
     checked = [stage for stage in STAGES if stage.tables or stage.group == "models"]
     chosen = [stage for stage in checked if asset in ("", stage.name)]
     if not chosen:
         raise UnknownAsset(f"no asset called {asset} has checks; these have: {', '.join(s.name for s in checked)}")
-    workshop = make_workshop(settings, STAGES)
+    project = Project.of(settings, instance, STAGES)
     found = []
     for number, stage in enumerate(chosen, 1):
-        partition = settings.character if stage.by_character else None
+        ref = AssetRef.of(stage, settings.character)
         if progress:
-            progress.stage(f"[{number}/{len(chosen)}] checks of {title(stage.name, partition)}")
-            results.judge_again(instance, stage, partition, workshop, every=True)
-        found += results.newest(instance, stage, partition, workshop)
+            progress.stage(f"[{number}/{len(chosen)}] checks of {ref}")
+            results.judge_again(project, ref, every=True)
+        found += results.newest(project, ref)
     return found
 
 

@@ -58,13 +58,9 @@ def gather(settings: Settings) -> None:
     from orchestration.storage.store import Store
     from stages.data import inputs as stage
 
-    try:
-        with shown_progress() as progress:
-            progress.stage("inputs")
-            made = stage.run(settings.root, lambda what, done, total: progress.step(what, done, total, {}))
-    except stage.InputError as error:
-        fail(str(error))
-        return
+    with shown_progress() as progress:
+        progress.stage("inputs")
+        made = stage.run(settings.root, lambda what, done, total: progress.step(what, done, total, {}))
     if made or not (settings.root / "data.dvc").exists():
         # data.dvc pins everything that came from outside; on a fresh machine it comes out as it was committed.
         Store.of(settings).add(settings.data)
@@ -138,14 +134,14 @@ def run(
 
 def _pages(settings: Settings) -> Iterator[str]:
     """Where runs and models are looked at, and what serves those pages."""
-    from orchestration.apps import services
+    from orchestration.config import pages
     from orchestration.registry.aliases import Ledger
     from orchestration.registry.promotion_events import NEWEST
 
-    ledger, page = Ledger.of(settings, settings.character), services.mlflow_page(settings)
+    ledger, page = Ledger.of(settings, settings.character), pages.mlflow_page(settings)
     newest = ledger.state().aliases.get(NEWEST)
-    model = services.model_page(page, ledger.name, newest) if newest else page
-    served = bool(services.running(settings) or settings.mlflow_server or settings.mlflow_url)
+    model = pages.model_page(page, ledger.name, newest) if newest else page
+    served = bool(pages.running(settings) or settings.mlflow_server or settings.mlflow_url)
     yield f"model and its runs in MLflow: {model}" + ("" if served else "  (once `likeness start` serves it)")
     yield "runs and lineage in Dagster: likeness start, or likeness dagster"
 

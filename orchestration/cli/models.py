@@ -189,13 +189,13 @@ def promote(
 def _compare(settings: Any, registry: Any, version: str) -> None:
     from orchestration.config.catalog import STAGES
     from orchestration.pipeline import production_encoder
-    from orchestration.pipeline.definitions import make_workshop
     from orchestration.promotion.comparison import with_production
     from orchestration.storage.instance import open_instance
+    from orchestration.storage.project import Project
 
-    workshop = make_workshop(settings, (*STAGES, production_encoder.STAGE))
+    stages = (*STAGES, production_encoder.STAGE)
     with libraries_into_log(settings), shown_progress() as progress, open_instance(settings) as instance:
-        with_production(instance, workshop, registry, version, progress)
+        with_production(Project.of(settings, instance, stages), registry, version, progress)
 
 
 def _show_verdict(verdict: Verdict, as_json: bool, about: Mapping[str, Any]) -> None:

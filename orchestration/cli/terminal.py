@@ -18,6 +18,7 @@ from pydantic_settings import SettingsError
 from rich.console import Console
 from rich.text import Text
 
+from engine.errors import LikenessError
 from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.storage import postgres
 from serving.configuration import Service
@@ -35,74 +36,6 @@ Yes = Annotated[
     bool, typer.Option("--yes", help="Take another profile than the project was made with, without a question.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on stdout.")]
-
-
-def expected_errors() -> tuple[type[Exception], ...]:
-    """Errors whose message is meant for the person at the terminal."""
-    from engine.character import CharacterError
-    from engine.character_json import DocumentError
-    from engine.schema import SchemaError
-    from engine.sheets import SheetError
-    from orchestration.apps.create import CreationError
-    from orchestration.apps.export import ExportError
-    from orchestration.apps.services import ServiceError
-    from orchestration.config.profiles import ProfileError
-    from orchestration.doctor import NotReady
-    from orchestration.lineage.drawing import PictureError
-    from orchestration.lineage.erase import ForgetError
-    from orchestration.lineage.resolve import TargetError
-    from orchestration.lineage.restore import RestoreError
-    from orchestration.pipeline.executors import ExecutorError
-    from orchestration.pipeline.materialize import SourceMissing
-    from orchestration.pipeline.runner import StageFailed, UnknownAsset
-    from orchestration.pipeline.sensors import BadSchedule
-    from orchestration.promotion.comparison import NotComparable
-    from orchestration.promotion.notifiers import BadNotifier
-    from orchestration.promotion.scorecards import NoScorecard
-    from orchestration.registry.promotion_events import RegistryError
-    from orchestration.storage.accepted_profile import ProfileChanged
-    from orchestration.storage.instance import AlreadyRunning, InstanceError
-    from orchestration.storage.mlflow_files import NotMovable
-    from orchestration.storage.postgres import DatabaseError
-    from orchestration.storage.store import StoreError
-    from orchestration.storage.tracking import ExperimentDeleted, TrackingUnreachable
-    from serving.keys import KeyProblem
-    from serving.ray_serve import ClusterError
-
-    return (
-        CharacterError,
-        DocumentError,
-        SchemaError,
-        SheetError,
-        ProfileError,
-        ProfileChanged,
-        CreationError,
-        NotReady,
-        ExportError,
-        AlreadyRunning,
-        InstanceError,
-        DatabaseError,
-        ExecutorError,
-        BadNotifier,
-        BadSchedule,
-        StageFailed,
-        UnknownAsset,
-        PictureError,
-        TargetError,
-        RestoreError,
-        ForgetError,
-        NotComparable,
-        RegistryError,
-        NoScorecard,
-        ServiceError,
-        StoreError,
-        TrackingUnreachable,
-        ExperimentDeleted,
-        NotMovable,
-        SourceMissing,
-        ClusterError,
-        KeyProblem,
-    )
 
 
 def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
@@ -125,7 +58,7 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
         except typer.Exit:
             raise
         except Exception as error:
-            if isinstance(error, expected_errors()):
+            if isinstance(error, LikenessError):
                 fail(str(error))
             if isinstance(error, OSError) and error.filename is not None:
                 fail(f"{error.filename}: {error.strerror}")

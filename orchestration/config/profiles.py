@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from engine.errors import LikenessError
 from orchestration.config.catalog import Stage
 from orchestration.config.check_rules import Rules
 
@@ -20,7 +21,7 @@ CHECKS = "checks"
 """The section of a profile that is no stage's: what the checks ask for."""
 
 
-class ProfileError(ValueError):
+class ProfileError(LikenessError, ValueError):
     """The profile does not exist, or names a stage or a key that does not."""
 
 

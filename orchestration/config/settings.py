@@ -11,6 +11,10 @@ from urllib.parse import urlsplit
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from orchestration.config.database_url import MLFLOW_SCHEMA, in_schema
+
+CLUSTERS = ("ray", "k8s")
+"""Executors that deal out GPUs by themselves."""
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -137,8 +141,6 @@ class Settings(BaseSettings):
         """Where MLflow, or the server of it, keeps its tables: beside Dagster's in PostgreSQL, or SQLite."""
         if not self.database:
             return f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
-        from orchestration.storage.postgres import MLFLOW_SCHEMA, in_schema
-
         return in_schema(self.database, MLFLOW_SCHEMA)
 
     @property

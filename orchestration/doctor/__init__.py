@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 
+from engine.errors import LikenessError
 from orchestration.config.settings import Settings
 from orchestration.doctor import machine, models, servers, stores
 from orchestration.doctor.finding import Finding, Level
@@ -38,7 +39,7 @@ CHECKS: Mapping[str, Check] = {
 }
 
 
-class NotReady(Exception):
+class NotReady(LikenessError):
     """Something that every command needs is missing; the message says what to do."""
 
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from engine.errors import LikenessError
 from engine.exporters.files import require_file_name
 from orchestration.lineage.graph import DAMAGED, ERASED, GONE, Graph, Node
 from orchestration.lineage.tree import against, details, differences
@@ -24,7 +25,7 @@ INK, PALE, EDGE, WARNING, BAD = "#1d2733", "#5b6875", "#8a97a5", "#9a5b00", "#b3
 FILLS = {"source": "#eef3f8", "made": "#ffffff", "model": "#e8f4ea"}
 
 
-class PictureError(Exception):
+class PictureError(LikenessError):
     """The picture cannot be written so."""
 
 

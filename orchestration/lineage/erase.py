@@ -22,6 +22,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.instance import RUNLESS_RUN_ID
 
+from engine.errors import LikenessError
 from orchestration.checks.report import SHEET
 from orchestration.config.catalog import SOURCES
 from orchestration.config.settings import Settings
@@ -57,7 +58,7 @@ NOT_ERASED = (
 Progress = Callable[[str, int, int], None]
 
 
-class ForgetError(Exception):
+class ForgetError(LikenessError):
     """What was asked for would break a model that is in use."""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.character_json import read_object
+from engine.errors import LikenessError
 from orchestration.config.catalog import SOURCES
 from orchestration.config.settings import Settings
 from orchestration.lineage import served
@@ -25,7 +26,7 @@ SHORTEST = 6
 """Characters of an md5 that are needed to find it."""
 
 
-class TargetError(Exception):
+class TargetError(LikenessError):
     """There is no such thing, or more than one."""
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engine.errors import LikenessError
 from orchestration.lineage.resolve import Target
 from orchestration.storage.erasure_log import Entry
 from orchestration.storage.store import RemoteDown, Store, StoreError, replace_folder
@@ -19,7 +20,7 @@ RESTORED, ALREADY, INCOMPLETE, MISSING = "restored", "already there", "incomplet
 UNREACHABLE = "not reachable"
 
 
-class RestoreError(Exception):
+class RestoreError(LikenessError):
     """The folder to restore into cannot be used."""
 
 

@@ -22,9 +22,10 @@ from orchestration.config.profiles import code_version
 from orchestration.config.progress import into_log
 from orchestration.pipeline import executors, production_encoder
 from orchestration.pipeline.automation import NOT_FRESH, NotRegistered, retrain
-from orchestration.pipeline.materialize import EMBEDDED, Workshop, run_stage
+from orchestration.pipeline.materialize import materialize
 from orchestration.pipeline.retries import RETRY_POLICY, only_what_can_recover
 from orchestration.storage.dagster_metadata import code_of
+from orchestration.storage.project import EMBEDDED, AssetRef, Graph
 from orchestration.storage.tracking import Tracking
 
 # Observable sources are beta in Dagster, and it says so for each of them at every start.
@@ -33,57 +34,58 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning)
 OWNERS = ["team:likeness"]
 
 
-def source_assets(workshop: Workshop) -> list[dg.SourceAsset]:
+def source_assets(graph: Graph) -> list[dg.SourceAsset]:
     """data/embedded, data/photos and characters/*: observed, versioned by the md5 of their subtree."""
-    return [_source("embedded", workshop), _source("photos", workshop), _characters(workshop)]
+    return [_source("embedded", graph), _source("photos", graph), _characters(graph)]
 
 
-def _source(name: str, workshop: Workshop) -> dg.SourceAsset:
+def _source(name: str, graph: Graph) -> dg.SourceAsset:
     @dg.observable_source_asset(name=name, group_name="data", description=SOURCES[name])
     def observe(context: dg.OpExecutionContext) -> dg.DataVersion:
-        return dg.DataVersion(workshop.look(context.instance, name))
+        return dg.DataVersion(graph.on(context.instance).hash_source(name))
 
     return observe
 
 
-def _characters(workshop: Workshop) -> dg.SourceAsset:
+def _characters(graph: Graph) -> dg.SourceAsset:
     @dg.observable_source_asset(
-        name="characters", group_name="data", description=SOURCES["characters"], partitions_def=workshop.characters
+        name="characters", group_name="data", description=SOURCES["characters"], partitions_def=graph.characters
     )
     def observe(context: dg.OpExecutionContext) -> dg.DataVersionsByPartition:
-        names = workshop.characters.get_partition_keys()
-        looked = {name: workshop.look(context.instance, "character", name) for name in names}
-        return dg.DataVersionsByPartition(looked)
+        names = graph.characters.get_partition_keys()
+        project = graph.on(context.instance)
+        return dg.DataVersionsByPartition({name: project.hash_source("character", name) for name in names})
 
     return observe
 
 
-def stage_asset(stage: Stage, config: BaseModel, workshop: Workshop) -> dg.AssetsDefinition:
+def stage_asset(stage: Stage, config: BaseModel, graph: Graph) -> dg.AssetsDefinition:
     """The asset of one stage."""
 
     @dg.asset(
         name=stage.name,
         deps=dependencies(stage.code.INPUTS, stage.by_character),
-        partitions_def=workshop.characters if stage.by_character else None,
+        partitions_def=graph.characters if stage.by_character else None,
         group_name=stage.group,
         kinds=set(stage.kinds),
         description=stage.description,
         owners=OWNERS,
         code_version=code_version(stage, config),
-        pool=executors.pool(stage, workshop.settings),
-        op_tags=executors.op_tags(stage, workshop.settings),
-        check_specs=checks.specs(stage, workshop.rules),
+        pool=executors.pool(stage, graph.settings),
+        op_tags=executors.op_tags(stage, graph.settings),
+        check_specs=checks.specs(stage, graph.rules),
         metadata=code_of(stage.name),
-        automation_condition=retrain(workshop.settings, workshop.stages.values()),
+        automation_condition=retrain(graph.settings, graph.stages.values()),
         retry_policy=RETRY_POLICY,
     )
     def materialise(
         context: dg.AssetExecutionContext, tracking: Tracking, progress: dg.ResourceParam[Any]
     ) -> dg.MaterializeResult:
-        executors.tie_step_to_run(workshop.settings)
+        executors.tie_step_to_run(graph.settings)
         shown = progress or into_log(context.log)
         with only_what_can_recover(shown.show):
-            return run_stage(context, stage, config, workshop, tracking, shown)
+            ref = AssetRef(stage, context.partition_key if stage.by_character else None)
+            return materialize(context, graph.on(context.instance), ref, config, tracking, shown)
 
     return materialise
 
@@ -97,49 +99,47 @@ def dependencies(inputs: Sequence[str], by_character: bool) -> list[dg.AssetDep]
     ]
 
 
-def production_asset(gate: BaseModel, workshop: Workshop) -> dg.AssetsDefinition:
+def production_asset(gate: BaseModel, graph: Graph) -> dg.AssetsDefinition:
     """The encoder as a registered model, with the aliases that the gate allows."""
 
     @dg.asset(
         name=production_encoder.NAME,
         deps=dependencies(production_encoder.INPUTS, True),
-        partitions_def=workshop.characters,
+        partitions_def=graph.characters,
         group_name="production",
         kinds={"mlflow", "torch", "dvc"},
         description="The encoder, registered with all that it needs to read a photo; the gate decides on production.",
         owners=OWNERS,
         code_version=code_version(production_encoder.STAGE, gate),
-        op_tags=executors.op_tags(production_encoder.STAGE, workshop.settings),
+        op_tags=executors.op_tags(production_encoder.STAGE, graph.settings),
         check_specs=[
             dg.AssetCheckSpec(
                 production_encoder.GATE, asset=production_encoder.NAME, description="Good enough for production?"
             )
         ],
-        automation_condition=retrain(
-            workshop.settings, workshop.stages.values(), NOT_FRESH | NotRegistered(workshop.settings)
-        ),
+        automation_condition=retrain(graph.settings, graph.stages.values(), NOT_FRESH | NotRegistered(graph.settings)),
         retry_policy=RETRY_POLICY,
     )
     def materialise(
         context: dg.AssetExecutionContext, tracking: Tracking, progress: dg.ResourceParam[Any]
     ) -> dg.MaterializeResult:
-        executors.tie_step_to_run(workshop.settings)
+        executors.tie_step_to_run(graph.settings)
         progress = progress or into_log(context.log)
         with only_what_can_recover(progress.show):
-            return production_encoder.register(context, gate, workshop, tracking, progress)
+            return production_encoder.register(context, gate, graph.on(context.instance), tracking, progress)
 
     return materialise
 
 
 def all_assets(
-    stages: Sequence[Stage], configs: Mapping[str, BaseModel], workshop: Workshop
+    stages: Sequence[Stage], configs: Mapping[str, BaseModel], graph: Graph
 ) -> list[dg.AssetsDefinition | dg.SourceAsset]:
     """Every node of the graph, in the order of the pipeline. Raises ExecutorError for unknown names of resources."""
-    executors.check_names(workshop.settings, stages)
+    executors.check_names(graph.settings, stages)
     made = [
-        production_asset(configs[stage.name], workshop)
+        production_asset(configs[stage.name], graph)
         if stage is production_encoder.STAGE
-        else stage_asset(stage, configs[stage.name], workshop)
+        else stage_asset(stage, configs[stage.name], graph)
         for stage in stages
     ]
-    return [*source_assets(workshop), *made]
+    return [*source_assets(graph), *made]

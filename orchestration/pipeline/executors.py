@@ -25,18 +25,17 @@ import dagster as dg
 from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 
+from engine.errors import LikenessError
 from engine.processes import end_with_parent
 from orchestration.config.catalog import Resources, Stage
-from orchestration.config.settings import Settings
+from orchestration.config.settings import CLUSTERS, Settings
+from orchestration.storage.instance import POOL
 
-POOL = "device"
-"""Steps of this pool take turns: two trainings side by side on one device take as long as one after the other."""
 # Imported once in the parent of every step: a step then starts in a tenth of a second.
 PRELOADED = ["orchestration.definitions", "torch", "mlflow", "dvc.repo"]
-CLUSTERS = ("ray", "k8s")
 
 
-class ExecutorError(Exception):
+class ExecutorError(LikenessError):
     """The executor that the settings name cannot be used; the message says what to do."""
 
 
@@ -138,15 +137,6 @@ def step_environment(settings: Settings) -> dict[str, str]:
 def pool(stage: Stage, settings: Settings) -> str | None:
     """On one machine all heavy steps take turns; a cluster has CPUs enough, and its GPU steps alone do."""
     return POOL if stage.uses_gpu or settings.executor not in CLUSTERS else None
-
-
-def limit_pool(settings: Settings, instance: dg.DagsterInstance) -> None:
-    """Let as many GPU steps run at once as the settings say. On one machine it stays one: nobody deals out its GPUs."""
-    if settings.gpu_steps is None or settings.executor not in CLUSTERS:
-        return
-    storage = instance.event_log_storage
-    if {limit.name: limit.limit for limit in storage.get_pool_limits()}.get(POOL) != settings.gpu_steps:
-        storage.set_concurrency_slots(POOL, settings.gpu_steps)
 
 
 def check_names(settings: Settings, stages: Sequence[Stage]) -> None:

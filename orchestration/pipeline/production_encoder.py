@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from orchestration.config.catalog import Stage
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
-from orchestration.pipeline.materialize import Workshop, ancestors, close_abandoned, input_versions, run_tags, title
+from orchestration.pipeline.materialize import ancestors, close_abandoned, input_versions, run_tags
 from orchestration.promotion import comparison
 from orchestration.promotion.packaging import LOADER, code_files, digest, log_model, pack
 from orchestration.promotion.scorecards import complete
@@ -23,6 +23,7 @@ from orchestration.registry.gate import Config, Verdict, judge, markdown, replac
 from orchestration.registry.promotion_events import NEWEST, State
 from orchestration.registry.registered_models import Registry
 from orchestration.storage import accepted_profile, dagster_metadata
+from orchestration.storage.project import AssetRef, Project
 from orchestration.storage.store import RemoteDown, StoreError
 from orchestration.storage.tracking import Tracking
 from orchestration.storage.versions import git_commit, latest
@@ -42,24 +43,24 @@ STAGE = Stage(NAME, "production", ("mlflow", "torch", "dvc"), "", by_character=T
 
 
 def register(
-    context: dg.AssetExecutionContext, config: BaseModel, workshop: Workshop, tracking: Tracking, progress: Progress
+    context: dg.AssetExecutionContext, config: BaseModel, project: Project, tracking: Tracking, progress: Progress
 ) -> dg.MaterializeResult:
     """Pack, track, register what is new, judge it, set `candidate` where it passes, and promote it where the gate says
     so.
     """
     assert isinstance(config, Config)
     character = context.partition_key
-    versions = input_versions(context.instance, STAGE, character, workshop)
-    folders = {name: workshop.fetch(name, version) for name, version in versions.items()}
-    with workshop.store.writing(NAME, character) as draft:
+    versions = input_versions(project, AssetRef(STAGE, character))
+    folders = {name: project.fetch(name, version) for name, version in versions.items()}
+    with project.store.writing(NAME, character) as draft:
         metrics = pack(folders, draft.folder)
     registry, md5, lineage_md5 = Registry(tracking, character), draft.md5, ancestors(versions)
     stage_scores = json.loads((folders["scorecard"] / "scorecard.json").read_text())
     card = complete(stage_scores, versions["scorecard"].metadata)
-    profile = accepted_profile.name_of(workshop.settings)
+    profile = accepted_profile.name_of(project.settings)
     number = _registered(context, registry, draft.folder, md5, lineage_md5, card, profile)
     registry.ledger.set_alias(NEWEST, number)
-    rival, card = _against_production(context, registry, workshop, number, card, progress)
+    rival, card = _against_production(registry, project, number, card, progress)
     verdict = judge(config, card)
     refusals, promoted = _decide(context, registry, config, number, rival, verdict)
     in_production = promoted or number == rival
@@ -96,9 +97,8 @@ def _check(number: str, in_production: bool, refusals: list[str], verdict: Verdi
 
 
 def _against_production(
-    context: dg.AssetExecutionContext,
     registry: Registry,
-    workshop: Workshop,
+    project: Project,
     number: str,
     card: Mapping[str, Any],
     progress: Progress,
@@ -116,7 +116,7 @@ def _against_production(
     if md5 and compared.get("md5") == md5:
         return current, {**card, "production": {**compared, "version": int(current)}}
     try:
-        fresh = comparison.with_production(context.instance, workshop, registry, number, progress)
+        fresh = comparison.with_production(project, registry, number, progress)
         return current, fresh or {**card, "production": None}
     except RemoteDown:
         raise
@@ -191,9 +191,9 @@ def _registered(
         registry.note_scored(known, inputs)
         return number
     tracking = registry.tracking
-    about = run_tags(context, NAME, registry.character, profile)
-    with tracking.run(title(NAME, registry.character), about) as run:
-        close_abandoned(context, tracking, run, NAME, registry.character)
+    ref = AssetRef(STAGE, registry.character)
+    with tracking.run(str(ref), run_tags(context, ref, profile)) as run:
+        close_abandoned(context, tracking, run, ref)
         run.inputs(inputs)
         run.document(scorecard, "scorecard.json")
         number = log_model(tracking, run.run_id, folder, registry.name)

@@ -13,19 +13,20 @@ from typing import Any
 
 import dagster as dg
 
+from engine.errors import LikenessError
 from orchestration.checks import results
 from orchestration.checks.staleness import why_stale
 from orchestration.config.catalog import Stage
 from orchestration.config.progress import Progress, duration
 from orchestration.config.settings import Settings
 from orchestration.pipeline import executors, production_encoder
-from orchestration.pipeline.definitions import build, make_workshop
-from orchestration.pipeline.materialize import Workshop, title
+from orchestration.pipeline.definitions import build
 from orchestration.pipeline.retries import why_it_failed
 from orchestration.pipeline.run_cache import FORCE_TAG, told
-from orchestration.storage import accepted_profile, versions
+from orchestration.storage import accepted_profile
 from orchestration.storage.instance import PROFILE_TAG, RUN_TAG, only_runner
-from orchestration.storage.versions import REUSED
+from orchestration.storage.project import AssetRef, Project, title
+from orchestration.storage.versions import REUSED, Version
 
 PARTITION_TAG = "dagster/partition"
 LAUNCH_TAG = "likeness/launch"
@@ -38,11 +39,11 @@ LONGEST = 800
 QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
-class StageFailed(Exception):
+class StageFailed(LikenessError):
     """A stage raised; what was made before it stays."""
 
 
-class UnknownAsset(Exception):
+class UnknownAsset(LikenessError):
     """No such asset."""
 
 
@@ -77,73 +78,61 @@ def run(
     if not chosen:
         raise UnknownAsset(f"no asset is called {only}; assets: {', '.join(stage.name for stage in stages)}")
     executors.require_reachable(settings)
-    definitions, workshop = build(settings, stages, progress), make_workshop(settings, stages)
+    definitions, project = build(settings, stages, progress), Project.of(settings, instance, stages)
     with only_runner(settings, instance):
         accepted_profile.accept(settings, instance)
         progress.end(f"profile {accepted_profile.name_of(settings)}, character {character}")
-        observe_sources(settings, instance, stages, character)
-        if "photos" in (name for name, _ in _sources(chosen, character)) and (told := workshop.told("photos")):
-            progress.end(told)
+        observe_sources(project, stages, character)
+        if "photos" in (name for name, _ in _sources(chosen, character)) and (left_out := project.left_out("photos")):
+            progress.end(left_out)
         for number, stage in enumerate(chosen, 1):
-            partition = character if stage.by_character else None
-            name = title(stage.name, partition)
-            if not force and not why_stale(definitions, instance, stage.name, partition):
-                gone = why_gone(settings, instance, stage, partition, workshop)
+            ref = AssetRef.of(stage, character)
+            if not force and not why_stale(definitions, instance, ref.name, ref.character):
+                gone = why_gone(project, ref)
                 if not gone:
-                    require_passed(instance, stage, partition, workshop, progress)
-                    outcome.fresh.append(name)
+                    require_passed(project, ref, progress)
+                    outcome.fresh.append(str(ref))
                     continue
-                progress.end(f"{name}  {gone}: made again")
-            shown = f"[{number}/{len(chosen)}] {name}"
-            made = _make(settings, definitions, instance, stage, partition, progress, shown, force)
-            (outcome.made if made else outcome.reused).append(name)
-            outcome.refused += refusals(instance, stage.name, partition)
+                progress.end(f"{ref}  {gone}: made again")
+            made = _make(project, definitions, ref, progress, f"[{number}/{len(chosen)}] {ref}", force)
+            (outcome.made if made else outcome.reused).append(str(ref))
+            outcome.refused += refusals(project.latest_of(ref))
     outcome.seconds = time.monotonic() - began
     return outcome
 
 
-def why_gone(
-    settings: Settings, instance: dg.DagsterInstance, stage: Stage, partition: str | None, workshop: Workshop
-) -> str:
+def why_gone(project: Project, ref: AssetRef) -> str:
     """Why the newest version is not to be had any more, "" where it is: Dagster knows its md5, not whether the cache or
     the remote still has its files, nor whether the registry still has the model.
     """
-    if (
-        stage is production_encoder.STAGE
-        and partition
-        and (why := production_encoder.why_unregistered_now(settings, instance, partition))
-    ):
-        return why
-    version = versions.latest(instance, stage.name, partition)
-    if version is None or not workshop.store.is_lost(version.md5):
+    if ref.stage is production_encoder.STAGE and ref.character:
+        why = production_encoder.why_unregistered_now(project.settings, project.instance, ref.character)
+        if why:
+            return why
+    version = project.latest_of(ref)
+    if version is None or not project.store.is_lost(version.md5):
         return ""
     return f"its files ({version.md5[:12]}) are neither in the cache nor, undamaged, in the remote"
 
 
-def require_passed(
-    instance: dg.DagsterInstance, stage: Stage, partition: str | None, workshop: Workshop, progress: Progress
-) -> None:
+def require_passed(project: Project, ref: AssetRef, progress: Progress) -> None:
     """Judge a version that need not be made again under the rules of now. Raises StageFailed when it is blocked: the
     same inputs would give the same again.
     """
-    name = title(stage.name, partition)
-    for verdict in results.judge_again(instance, stage, partition, workshop):
-        progress.end(f"{name}  check {verdict.check} judged again: {verdict.description}")
-    failed = [verdict for verdict in results.newest(instance, stage, partition, workshop) if verdict.blocks]
+    for verdict in results.judge_again(project, ref):
+        progress.end(f"{ref}  check {verdict.check} judged again: {verdict.description}")
+    failed = [verdict for verdict in results.newest(project, ref) if verdict.blocks]
     if failed:
         raise StageFailed(
-            f"{failed[0]}\nThe rows: `likeness checks {stage.name}`. It was not made again, since nothing that it is "
+            f"{failed[0]}\nThe rows: `likeness checks {ref.name}`. It was not made again, since nothing that it is "
             "made of changed: change that, or the rule (`checks` in the profile), or make it again with --force"
         )
 
 
-def observe_sources(
-    settings: Settings, instance: dg.DagsterInstance, stages: Sequence[Stage], character: str
-) -> list[str]:
+def observe_sources(project: Project, stages: Sequence[Stage], character: str) -> list[str]:
     """Record every source whose content changed since it was last seen; their names. Raises SourceMissing."""
-    workshop = make_workshop(settings, stages)
     sources = dict.fromkeys(_sources(stages, character))
-    return [title(name, who) for name, who in sources if workshop.observe(instance, name, who)]
+    return [title(name, who) for name, who in sources if project.observe(name, who)]
 
 
 def _sources(stages: Sequence[Stage], character: str) -> Iterator[tuple[str, str | None]]:
@@ -156,11 +145,9 @@ def _sources(stages: Sequence[Stage], character: str) -> Iterator[tuple[str, str
 
 
 def _make(
-    settings: Settings,
+    project: Project,
     definitions: dg.Definitions,
-    instance: dg.DagsterInstance,
-    stage: Stage,
-    partition: str | None,
+    ref: AssetRef,
     progress: Progress,
     name: str,
     force: bool,
@@ -168,25 +155,25 @@ def _make(
     """One Dagster run that makes one asset, or takes its known result, which is False. Raises StageFailed."""
     began = time.monotonic()
     progress.stage(name)
-    tags = {RUN_TAG: "true", PROFILE_TAG: accepted_profile.name_of(settings)} | ({FORCE_TAG: "true"} if force else {})
-    if settings.executor == "ray":
-        result = _execute_elsewhere(
-            settings, instance, stage, partition, tags, lambda line: progress.show(f"{name}  {line}")
-        )
+    tags = {RUN_TAG: "true", PROFILE_TAG: accepted_profile.name_of(project.settings)} | (
+        {FORCE_TAG: "true"} if force else {}
+    )
+    if project.settings.executor == "ray":
+        result = _execute_elsewhere(project, ref, tags, lambda line: progress.show(f"{name}  {line}"))
     else:
-        result = _execute_here(definitions, instance, stage, partition, tags)
+        result = _execute_here(project.instance, definitions, ref, tags)
     failed = [evaluation for evaluation in result.get_asset_check_evaluations() if not evaluation.passed]
     if not result.success:
         progress.end(f"{name}  failed after {duration(time.monotonic() - began)}")
         if blocking := next(filter(blocks, failed), None):
             raise StageFailed(
-                f"{stage.name} failed its check {blocking.check_name}: {blocking.description}\n"
-                f"The rows: `likeness checks {stage.name}`"
+                f"{ref.name} failed its check {blocking.check_name}: {blocking.description}\n"
+                f"The rows: `likeness checks {ref.name}`"
             )
-        raise StageFailed(f"{stage.name} failed: {reason(result)}")
+        raise StageFailed(f"{ref.name} failed: {reason(result)}")
     for evaluation in failed:
         progress.end(f"{name}  warning, check {evaluation.check_name}: {evaluation.description}")
-    version = versions.latest(instance, stage.name, partition)
+    version = project.latest_of(ref)
     reused = version.metadata.get(REUSED) if version else None
     progress.end(f"{name}  {told(reused) if reused else 'done'} in {duration(time.monotonic() - began)}")
     return not reused
@@ -197,16 +184,12 @@ def blocks(evaluation: dg.AssetCheckEvaluation) -> bool:
 
 
 def _execute_here(
-    definitions: dg.Definitions,
-    instance: dg.DagsterInstance,
-    stage: Stage,
-    partition: str | None,
-    tags: dict[str, str],
+    instance: dg.DagsterInstance, definitions: dg.Definitions, ref: AssetRef, tags: dict[str, str]
 ) -> dg.ExecuteInProcessResult:
     """In this process, whose progress line the stage moves."""
     return definitions.resolve_implicit_global_asset_job_def().execute_in_process(
-        asset_selection=[dg.AssetKey(stage.name)],
-        partition_key=partition,
+        asset_selection=[dg.AssetKey(ref.name)],
+        partition_key=ref.character,
         instance=instance,
         run_config=QUIET,
         tags=tags,
@@ -215,20 +198,15 @@ def _execute_here(
 
 
 def _execute_elsewhere(
-    settings: Settings,
-    instance: dg.DagsterInstance,
-    stage: Stage,
-    partition: str | None,
-    tags: dict[str, str],
-    show: Callable[[str], None],
+    project: Project, ref: AssetRef, tags: dict[str, str], show: Callable[[str], None]
 ) -> dg.JobExecutionResult:
     """In a process that the executor starts; what its log says is shown."""
     # The other process has the environment alone, not this command's options.
-    os.environ["LIKENESS_PROFILE"] = settings.profile
+    os.environ["LIKENESS_PROFILE"] = project.settings.profile
     launch = {LAUNCH_TAG: uuid.uuid4().hex}
-    tags = tags | launch | ({PARTITION_TAG: partition} if partition else {})
-    with _followed(instance, launch, show):
-        return executors.execute(instance, [stage.name], run_config=QUIET, tags=tags)
+    tags = tags | launch | ({PARTITION_TAG: ref.character} if ref.character else {})
+    with _followed(project.instance, launch, show):
+        return executors.execute(project.instance, [ref.name], run_config=QUIET, tags=tags)
 
 
 @contextmanager
@@ -271,7 +249,6 @@ def _in_short(message: str) -> str:
     return message if len(message) <= LONGEST else f"{message[: LONGEST // 2]} … {message[-LONGEST // 2 :]}"
 
 
-def refusals(instance: dg.DagsterInstance, asset: str, character: str | None) -> list[str]:
+def refusals(version: Version | None) -> list[str]:
     """Why the newest registered model did not become production."""
-    version = versions.latest(instance, asset, character)
     return list(version.metadata.get("refused_because") or []) if version else []

@@ -16,13 +16,14 @@ from typing import Any
 
 import dagster as dg
 
+from engine.errors import LikenessError
 from orchestration.config.progress import into_log
 from orchestration.config.settings import Settings
 from orchestration.pipeline import automation
-from orchestration.pipeline.materialize import SourceMissing, Workshop, title
 from orchestration.pipeline.retries import RETRY_POLICY, give_back_lost_retries, only_what_can_recover
 from orchestration.storage import accepted_profile
 from orchestration.storage.instance import LOOK_TAG, PROFILE_TAG
+from orchestration.storage.project import Graph, Project, SourceMissing, title
 from stages.data import source_files
 
 LOOK = "sources_seen"
@@ -30,7 +31,7 @@ JOB, SCHEDULE, SENSOR, AUTOMATION, RETRIES = "look", "weekly_look", "changed_sou
 RUN_TAGS = {"likeness/automation": "true"}
 
 
-class BadSchedule(Exception):
+class BadSchedule(LikenessError):
     """LIKENESS_RETRAIN_CRON or LIKENESS_RETRAIN_TIMEZONE is not one."""
 
 
@@ -44,9 +45,9 @@ class Parts:
     sensors: list[dg.SensorDefinition]
 
 
-def parts(settings: Settings, workshop: Workshop) -> Parts:
+def parts(settings: Settings, graph: Graph) -> Parts:
     """The look, its schedule and sensor, and the sensor that evaluates the conditions. Raises BadSchedule."""
-    look = look_asset(workshop)
+    look = look_asset(graph)
     job = dg.define_asset_job(
         JOB,
         selection=dg.AssetSelection.assets(look),
@@ -54,11 +55,11 @@ def parts(settings: Settings, workshop: Workshop) -> Parts:
         executor_def=dg.in_process_executor,
         tags={LOOK_TAG: "true"},
     )
-    own = [changed_sources(settings, workshop, job), conditions(settings), lost_retries()]
+    own = [changed_sources(settings, graph, job), conditions(settings), lost_retries()]
     return Parts(look, [job], [weekly(settings, job)], own)
 
 
-def look_asset(workshop: Workshop) -> dg.AssetsDefinition:
+def look_asset(graph: Graph) -> dg.AssetsDefinition:
     """The look, as an asset: its materialisations say when the sources were last looked at, and what was found."""
 
     @dg.asset(
@@ -70,41 +71,41 @@ def look_asset(workshop: Workshop) -> dg.AssetsDefinition:
     )
     def look(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         with only_what_can_recover(context.log.warning):
-            return dg.MaterializeResult(metadata=look_at_sources(context, workshop))
+            return dg.MaterializeResult(metadata=look_at_sources(context, graph.on(context.instance)))
 
     return look
 
 
-def look_at_sources(context: dg.AssetExecutionContext, workshop: Workshop) -> dict[str, Any]:
+def look_at_sources(context: dg.AssetExecutionContext, project: Project) -> dict[str, Any]:
     """Record every source that is in use and changed. Raises SourceMissing."""
     progress = into_log(context.log)
     found: dict[str, Any] = {"changed": [], "still changing": []}
-    for name, character in in_use(context.instance, workshop):
+    for name, character in in_use(project):
         shown = title(name, character)
         progress.stage(f"look at {shown}")
-        folder = workshop.source_folder(name, character)
+        folder = project.source_folder(name, character)
         before = fingerprint(folder)
-        workshop.store.md5(folder)
+        project.store.md5(folder)
         if fingerprint(folder) != before:
             # Half a copy is no version; the sensor sees the rest come and asks for another look.
             found["still changing"].append(shown)
-        elif workshop.observe(context.instance, name, character):
+        elif project.observe(name, character):
             found["changed"].append(shown)
-        if name == "photos" and (told := workshop.told(name)):
-            found["left out"] = told
+        if name == "photos" and (left_out := project.left_out(name)):
+            found["left out"] = left_out
     return found
 
 
-def in_use(instance: dg.DagsterInstance, workshop: Workshop) -> Iterator[tuple[str, str | None]]:
+def in_use(project: Project) -> Iterator[tuple[str, str | None]]:
     """Sources that somebody looked at before: automation takes over what was made once, and begins nothing.
 
     None where this machine's folders do not count.
     """
-    if workshop.settings.sources == "remote":
+    if project.settings.sources == "remote":
         return
-    characters = [("character", name) for name in workshop.settings.character_names()]
+    characters = [("character", name) for name in project.settings.character_names()]
     for name, character in [("embedded", None), ("photos", None), *characters]:
-        if workshop.latest(instance, name, character):
+        if project.latest(name, character):
             yield name, character
 
 
@@ -139,7 +140,7 @@ def weekly(settings: Settings, job: Any) -> dg.ScheduleDefinition:
         ) from error
 
 
-def changed_sources(settings: Settings, workshop: Workshop, job: Any) -> dg.SensorDefinition:
+def changed_sources(settings: Settings, graph: Graph, job: Any) -> dg.SensorDefinition:
     """Asks for a look when a source's files changed and then stayed the same from one look to the next."""
 
     @dg.sensor(
@@ -150,10 +151,11 @@ def changed_sources(settings: Settings, workshop: Workshop, job: Any) -> dg.Sens
         description="New photos, a changed character: a look starts once the files have stopped changing.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        project = graph.on(context.instance)
         try:
             now = {
-                title(name, character): fingerprint(workshop.source_folder(name, character))
-                for name, character in in_use(context.instance, workshop)
+                title(name, character): fingerprint(project.source_folder(name, character))
+                for name, character in in_use(project)
             }
         except SourceMissing as error:
             return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import dagster as dg
-
+from engine.errors import LikenessError
 from orchestration.promotion import packaging
 from orchestration.registry.aliases import Ledger
 from orchestration.registry.promotion_events import PRODUCTION
@@ -20,8 +19,8 @@ from orchestration.storage.store import Store
 
 if TYPE_CHECKING:
     from orchestration.config.progress import Progress
-    from orchestration.pipeline.materialize import Workshop
     from orchestration.registry.registered_models import Registry
+    from orchestration.storage.project import Project
 
 RIVAL = "production"
 """The scorecard's optional input."""
@@ -30,7 +29,7 @@ DATA = ("embedded", "character", "aligned_faces", "rendered_pairs")
 """What two packed encoders are compared on."""
 
 
-class NotComparable(Exception):
+class NotComparable(LikenessError):
     """There is nothing to compare with, or on."""
 
 
@@ -47,9 +46,7 @@ def rival(ledger: Ledger, store: Store, character: str, inputs: Mapping[str, str
     return versions.Version(ASSET, character, md5)
 
 
-def with_production(
-    instance: dg.DagsterInstance, workshop: Workshop, registry: Registry, version: str, progress: Progress
-) -> dict[str, Any] | None:
+def with_production(project: Project, registry: Registry, version: str, progress: Progress) -> dict[str, Any] | None:
     """Compare a version with what is in production now and keep the figures with it; None where it is that itself, or
     nothing is. Raises NotComparable, RegistryError, StoreError.
     """
@@ -62,15 +59,14 @@ def with_production(
             raise NotComparable(f"nobody noted which files version {one} consists of: it cannot be compared")
     progress.stage(f"compare version {number} with version {current}, which is in production")
     md5s = [state.tags[one]["md5"] for one in (number, current)]
-    card = again(instance, workshop, registry.character, md5s[0], md5s[1], progress)
+    card = again(project, registry.character, md5s[0], md5s[1], progress)
     card[PRODUCTION]["version"] = int(current)
     registry.log_card(number, card, COMPARISON)
     return card
 
 
 def again(
-    instance: dg.DagsterInstance,
-    workshop: Workshop,
+    project: Project,
     character: str,
     candidate: str,
     production: str,
@@ -85,15 +81,15 @@ def again(
     from stages.context import Context
     from stages.evaluation.schema_mapping import CannotDo
 
-    last = versions.latest(instance, "scorecard", character)
+    last = versions.latest(project.instance, "scorecard", character)
     if last is None:
         raise NotComparable(f"nothing was evaluated yet for {character}: run `likeness run`")
-    packed = [workshop.store.fetch(md5) for md5 in (candidate, production)]
+    packed = [project.store.fetch(md5) for md5 in (candidate, production)]
     md5s = last.metadata["inputs"]
-    folders = {name: workshop.fetch(name, versions.Version(name, character, md5s[name])) for name in DATA}
+    folders = {name: project.fetch(name, versions.Version(name, character, md5s[name])) for name in DATA}
     config = scorecard.Config(**last.metadata["config"])
     try:
-        settings = workshop.settings
+        settings = project.settings
         context = Context(settings.pick_device(), workers=settings.workers, on_progress=progress.step)
         card = scorecard.compare(folders, config, packed[0], packed[1], context)
     except CannotDo as error:

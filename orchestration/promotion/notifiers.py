@@ -30,7 +30,8 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from orchestration.apps import services
+from engine.errors import LikenessError
+from orchestration.config.pages import mlflow_page, model_page
 from orchestration.config.settings import Settings
 from orchestration.registry.promotion_events import ROLLBACK, Move
 
@@ -38,7 +39,7 @@ FAILED, PROMOTED, REFUSED, ROLLED_BACK, MOVED = "run_failed", "promoted", "refus
 PATIENCE = 10.0  # seconds that a server or a command may take
 
 
-class BadNotifier(ValueError):
+class BadNotifier(LikenessError, ValueError):
     """LIKENESS_NOTIFY names a notifier that does not exist."""
 
 
@@ -75,7 +76,7 @@ def of_move(settings: Settings, model: str, move: Move) -> Notice:
         f"{move}" + (", whatever the gate said" if move.forced else ""),
         ("production_encoder",),
         model.removeprefix("likeness-"),
-        url=services.model_page(services.mlflow_page(settings), model, version),
+        url=model_page(mlflow_page(settings), model, version),
     )
 
 

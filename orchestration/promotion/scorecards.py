@@ -11,6 +11,7 @@ import dagster as dg
 from rich import box
 from rich.table import Table
 
+from engine.errors import LikenessError
 from orchestration.registry.promotion_events import PRODUCTION, RegistryError
 from orchestration.registry.registered_models import Registry
 from orchestration.storage import versions
@@ -21,7 +22,7 @@ THROUGHPUT, DIFFERENCES = "throughput", "differences"
 PAGE = "scorecard.html"
 
 
-class NoScorecard(Exception):
+class NoScorecard(LikenessError):
     """Nothing was evaluated yet."""
 
 

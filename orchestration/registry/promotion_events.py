@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from engine.errors import LikenessError
+
 CANDIDATE, PRODUCTION, PREVIOUS, NEWEST = "candidate", "production", "previous", "newest"
 REJECTED = "rejected"
 """Tag of a version that was rolled back: it is not promoted again by itself."""
 PROMOTION, ROLLBACK, OUTSIDE = "promotion", "rollback", "outside"
 
 
-class RegistryError(Exception):
+class RegistryError(LikenessError):
     """There is no such model or version, or the registry cannot be used."""
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from engine.errors import LikenessError
 from orchestration.config.catalog import Stage
 from orchestration.config.profiles import ProfileError, profile_names, resolve
 from orchestration.config.settings import Settings
@@ -20,7 +21,7 @@ from orchestration.storage import versions
 KEY = "likeness/profile"
 
 
-class ProfileChanged(Exception):
+class ProfileChanged(LikenessError):
     """The settings name another profile than the one the project is made with, and nobody confirmed it."""
 
 

@@ -14,8 +14,9 @@ from typing import IO
 import dagster as dg
 import yaml
 
-from orchestration.config.settings import Settings
-from orchestration.pipeline import executors
+from engine.errors import LikenessError
+from orchestration.config.database_url import engine_url
+from orchestration.config.settings import CLUSTERS, Settings
 from orchestration.storage import postgres
 
 QUIET = """\
@@ -90,6 +91,8 @@ storage:
 WRITTEN_BY_US = "# Written by likeness, and rewritten by later versions as long as it is as written ({checksum})."
 # What earlier versions wrote, before the checksum stood in the file itself.
 EARLIER = ("9208dee9e44e6e91", "5353376bc70fddab")
+POOL = "device"
+"""Steps of this pool take turns: two trainings side by side on one device take as long as one after the other."""
 RUN_TAG = "likeness/run"
 LOOK_TAG = "likeness/look"
 PROFILE_TAG = "likeness/profile"
@@ -103,11 +106,11 @@ UNFINISHED = (
 )
 
 
-class AlreadyRunning(Exception):
+class AlreadyRunning(LikenessError):
     """Another `likeness run`, or Dagster's daemon, is at work on this project."""
 
 
-class InstanceError(Exception):
+class InstanceError(LikenessError):
     """dagster.yaml does not say what the settings say, and is not ours to change."""
 
 
@@ -118,8 +121,17 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     if settings.database:
         postgres.require(settings.database)
     instance = dg.DagsterInstance.from_config(str(settings.dagster_home))
-    executors.limit_pool(settings, instance)
+    limit_pool(settings, instance)
     return instance
+
+
+def limit_pool(settings: Settings, instance: dg.DagsterInstance) -> None:
+    """Let as many GPU steps run at once as the settings say. On one machine it stays one: nobody deals out its GPUs."""
+    if settings.gpu_steps is None or settings.executor not in CLUSTERS:
+        return
+    storage = instance.event_log_storage
+    if {limit.name: limit.limit for limit in storage.get_pool_limits()}.get(POOL) != settings.gpu_steps:
+        storage.set_concurrency_slots(POOL, settings.gpu_steps)
 
 
 def write_config(path: Path, settings: Settings) -> None:
@@ -146,7 +158,7 @@ def dagster_yaml(settings: Settings) -> str:
 
 
 def _storage(settings: Settings) -> str:
-    return POSTGRES.format(url=postgres.engine_url(settings.database)) if settings.database else ""
+    return POSTGRES.format(url=engine_url(settings.database)) if settings.database else ""
 
 
 def is_ours(text: str) -> bool:

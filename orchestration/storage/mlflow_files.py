@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from engine.errors import LikenessError
+
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
@@ -33,7 +35,7 @@ UNUSED_DEFAULT = (
 """MLflow's own experiment, in which we record nothing, lies where the first command was called."""
 
 
-class NotMovable(Exception):
+class NotMovable(LikenessError):
     """The database names files of another place, and cannot be changed; the message says what to do."""
 
 

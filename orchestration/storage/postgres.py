@@ -10,30 +10,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import urlsplit
 
+from engine.errors import LikenessError
+from orchestration.config.database_url import MLFLOW_SCHEMA
 from orchestration.config.settings import Settings
 
-MLFLOW_SCHEMA = "mlflow"
 ANSWERS_WITHIN = 5
 """Seconds."""
 
 
-class DatabaseError(Exception):
+class DatabaseError(LikenessError):
     """PostgreSQL does not answer or refuses; the message says what to do."""
-
-
-def engine_url(url: str) -> str:
-    """As SQLAlchemy wants it: by itself it would look for a driver that is not installed."""
-    return url.replace("postgresql://", "postgresql+psycopg2://", 1)
-
-
-def in_schema(url: str, schema: str) -> str:
-    """The same database for SQLAlchemy, where names without a schema mean this one."""
-    parts = urlsplit(engine_url(url))
-    options = dict(parse_qsl(parts.query))
-    options["options"] = f"{options.get('options', '')} -csearch_path={schema}".strip()
-    return parts._replace(query=urlencode(options, quote_via=quote)).geturl()
 
 
 def name_of(url: str) -> str:

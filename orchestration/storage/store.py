@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
+from engine.errors import LikenessError
 from orchestration.config.settings import Settings
 from orchestration.storage import objects, source_files
 from stages.data.source_files import Report, anything, report
@@ -45,7 +46,7 @@ Result = TypeVar("Result")
 Progress = Callable[[str, int, int], None]
 
 
-class StoreError(Exception):
+class StoreError(LikenessError):
     """Data that an asset needs is neither here nor in the remote, or is not what its md5 says."""
 
 

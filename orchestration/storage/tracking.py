@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import dagster as dg
 
-from orchestration.apps import services
+from engine.errors import LikenessError
+from orchestration.config.database_url import MLFLOW_SCHEMA
+from orchestration.config.pages import mlflow_page, model_page
 from orchestration.config.settings import Settings
 from orchestration.storage import mlflow_files, postgres
 from orchestration.storage.charts import Curve
@@ -42,7 +44,7 @@ KIND = {"mlflow.experimentKind": "custom_model_development"}
 T = TypeVar("T")
 
 
-class TrackingUnreachable(Exception):
+class TrackingUnreachable(LikenessError):
     """MLflow did not answer for as long as it was waited for."""
 
 
@@ -83,7 +85,7 @@ def _can_recover(error: BaseException) -> bool:
     )
 
 
-class ExperimentDeleted(Exception):
+class ExperimentDeleted(LikenessError):
     """Somebody deleted the experiment in MLflow; the message says how to bring it back."""
 
 
@@ -212,7 +214,7 @@ def _make_tables(uri: str) -> None:
 @contextmanager
 def _alone(uri: str) -> Iterator[None]:
     if not uri.startswith(SQLITE):
-        with postgres.schema(uri, postgres.MLFLOW_SCHEMA):
+        with postgres.schema(uri, MLFLOW_SCHEMA):
             yield
         return
     file = Path(uri.removeprefix(SQLITE))
@@ -235,7 +237,7 @@ class Tracking(dg.ConfigurableResource):
     @classmethod
     def of(cls, settings: Settings, experiment: str = EXPERIMENT) -> Self:
         files = "" if settings.mlflow_server else str(settings.model_files)
-        return cls(uri=settings.tracking_uri, files=files, page=services.mlflow_page(settings), experiment=experiment)
+        return cls(uri=settings.tracking_uri, files=files, page=mlflow_page(settings), experiment=experiment)
 
     def client(self) -> "MlflowClient":
         from mlflow import MlflowClient
@@ -341,4 +343,4 @@ class Tracking(dg.ConfigurableResource):
 
     def model_url(self, name: str, version: str) -> str:
         """A registered version's page, "" where nothing says where pages are."""
-        return services.model_page(self.page, name, version) if self.page else ""
+        return model_page(self.page, name, version) if self.page else ""

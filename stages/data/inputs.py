@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.errors import LikenessError
 from engine.head import BROWS, HAIR, LASHES, build, hair_file
 from stages.data import source_files
 
@@ -34,7 +35,7 @@ SKINS = {
 }
 
 
-class InputError(RuntimeError):
+class InputError(LikenessError, RuntimeError):
     """An input is missing or is not the file that the manifest lists; the message says what to do."""
 
 

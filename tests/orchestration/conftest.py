@@ -13,7 +13,7 @@ from orchestration.config.catalog import Stage
 from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.storage.instance import open_instance
 from orchestration.storage.tracking import Tracking
-from tests.orchestration.faces import Project, copy_project
+from tests.orchestration.faces import PeopleProject, copy_project
 
 
 def make_project(root: Path, *characters: str) -> Settings:
@@ -102,22 +102,22 @@ def stages() -> tuple[Stage, ...]:
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory, empty_stores: Path) -> Iterator[Project]:
+def made(tmp_path_factory: pytest.TempPathFactory, empty_stores: Path) -> Iterator[PeopleProject]:
     """Faces, models and version 1 in production, made once; for tests that change nothing."""
     settings = make_project(tmp_path_factory.mktemp("made"), "embedded", "other")
     shutil.copytree(empty_stores, settings.home)
     with open_instance(settings) as instance:
-        project = Project(settings, instance)
+        project = PeopleProject(settings, instance)
         project.run()
         project.register("production")
         yield project
 
 
 @pytest.fixture
-def project(made: Project, tmp_path: Path) -> Iterator[Project]:
+def project(made: PeopleProject, tmp_path: Path) -> Iterator[PeopleProject]:
     """A copy of it for one test."""
     root = tmp_path / "project"
     copy_project(made.settings.root, root)
     settings = Settings(root=root, device="cpu", profile=str(root / "profile.yaml"))
     with open_instance(settings) as instance:
-        yield Project(settings, instance)
+        yield PeopleProject(settings, instance)

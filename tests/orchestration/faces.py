@@ -117,7 +117,7 @@ def make_stages() -> tuple[Stage, ...]:
     )
 
 
-class Project:
+class PeopleProject:
     """A project with people, a pipeline and a registry, and its command line."""
 
     said = ""

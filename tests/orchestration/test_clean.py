@@ -12,16 +12,16 @@ from orchestration.registry.registered_models import Registry
 from orchestration.storage.instance import only_runner
 from orchestration.storage.store import Store
 from orchestration.storage.tracking import Tracking
-from tests.orchestration.faces import Project
+from tests.orchestration.faces import PeopleProject
 
 
-def retrain(project: Project, steps: int) -> None:
+def retrain(project: PeopleProject, steps: int) -> None:
     project.configure(encoder={"steps": steps})
     project.run()
 
 
 @pytest.fixture
-def used(project: Project) -> Project:
+def used(project: PeopleProject) -> PeopleProject:
     """Version 1 was registered, version 2 rejected; of the two encoders after them the first is nobody's."""
     retrain(project, 20)
     number = project.register("candidate")
@@ -33,7 +33,7 @@ def used(project: Project) -> Project:
     return project
 
 
-def test_what_no_model_and_no_current_asset_needs_goes_from_cache_and_remote(used: Project) -> None:
+def test_what_no_model_and_no_current_asset_needs_goes_from_cache_and_remote(used: PeopleProject) -> None:
     unneeded, current = used.unneeded, used.md5("encoder")  # pyright: ignore[reportAttributeAccessIssue]
     plan = json.loads(used("clean", "--older-than", "0", "--dry-run", "--json"))
     assert unneeded in {version["md5"] for version in plan["versions_dropped"]} and plan["freed"] == 0
@@ -44,7 +44,9 @@ def test_what_no_model_and_no_current_asset_needs_goes_from_cache_and_remote(use
     assert not (left.here or left.remote) and kept.here and kept.remote
 
 
-def test_every_registered_version_can_be_restored_afterwards_the_rejected_too(used: Project, tmp_path: Path) -> None:
+def test_every_registered_version_can_be_restored_afterwards_the_rejected_too(
+    used: PeopleProject, tmp_path: Path
+) -> None:
     used("clean", "--older-than", "0", "--yes")
     for number in ("1", "2"):
         used("restore", number, "--out", str(tmp_path / number))
@@ -53,18 +55,20 @@ def test_every_registered_version_can_be_restored_afterwards_the_rejected_too(us
     assert all(node["bytes"] == ["here", "remote"] for node in nodes)
 
 
-def test_cleaning_twice_frees_nothing_more(used: Project) -> None:
+def test_cleaning_twice_frees_nothing_more(used: PeopleProject) -> None:
     used("clean", "--older-than", "0", "--yes")
     assert "nothing was removed" in used("clean", "--older-than", "0", "--yes")
 
 
-def test_what_is_young_and_the_newest_few_stay(used: Project) -> None:
+def test_what_is_young_and_the_newest_few_stay(used: PeopleProject) -> None:
     assert json.loads(used("clean", "--dry-run", "--json"))["versions_dropped"] == []
     many = ("--keep", "9", "--older-than", "0")
     assert json.loads(used("clean", *many, "--dry-run", "--json"))["versions_dropped"] == []
 
 
-def test_dead_checkpoints_computed_features_and_half_written_folders_go_the_young_ones_stay(project: Project) -> None:
+def test_dead_checkpoints_computed_features_and_half_written_folders_go_the_young_ones_stay(
+    project: PeopleProject,
+) -> None:
     old, young = (project.settings.checkpoints / "encoder-embedded" / name for name in ("old", "young"))
     features = project.settings.cache / "features" / "a.safetensors"
     half = project.settings.root / "artifacts" / ".encoder-1.partial"
@@ -79,7 +83,7 @@ def test_dead_checkpoints_computed_features_and_half_written_folders_go_the_youn
     assert young.is_dir() and not (old.exists() or features.exists() or half.exists())
 
 
-def test_objects_of_an_interrupted_step_go_and_another_projects_in_the_same_remote_stay(project: Project) -> None:
+def test_objects_of_an_interrupted_step_go_and_another_projects_in_the_same_remote_stay(project: PeopleProject) -> None:
     store = Store.of(project.settings)
     draft = project.settings.root / "draft"
     draft.mkdir()
@@ -93,7 +97,7 @@ def test_objects_of_an_interrupted_step_go_and_another_projects_in_the_same_remo
     assert md5 not in objects["cache"] and md5 in objects["remote"]
 
 
-def test_it_refuses_while_a_run_is_at_work_and_asks_before_it_removes(used: Project) -> None:
+def test_it_refuses_while_a_run_is_at_work_and_asks_before_it_removes(used: PeopleProject) -> None:
     with only_runner(used.settings, used.instance):
         used("clean", "--yes", status=1)
     assert "another `likeness run` is at work" in used.said

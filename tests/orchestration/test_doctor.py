@@ -19,7 +19,7 @@ from orchestration.doctor import machine, servers, stores
 from orchestration.doctor.finding import Finding
 from orchestration.storage.instance import RUN_TAG
 from orchestration.storage.store import Store
-from tests.orchestration.faces import Project
+from tests.orchestration.faces import PeopleProject
 
 
 def one(findings: Iterable[Finding], name: str) -> Finding:
@@ -80,13 +80,13 @@ def test_a_remote_that_cannot_be_written_is_an_error(settings: Settings, tmp_pat
     assert finding.level == "error" and "LIKENESS_DVC_REMOTE" in finding.remedy
 
 
-def objects_of(project: Project, asset: str, place: Path) -> list[Path]:
+def objects_of(project: PeopleProject, asset: str, place: Path) -> list[Path]:
     """An asset's files, but for its listing, in cache or remote."""
     oids = Store.of(project.settings).listing(project.md5(asset)).values()
     return [place / "files" / "md5" / oid[:2] / oid[2:] for oid in oids]
 
 
-def test_a_remote_that_lacks_what_production_needs_is_a_warning_that_a_push_mends(project: Project) -> None:
+def test_a_remote_that_lacks_what_production_needs_is_a_warning_that_a_push_mends(project: PeopleProject) -> None:
     assert one(stores.registered(project.settings), "registered data").level == "ok"
     shutil.rmtree(Store.of(project.settings).remote)
     finding = one(stores.registered(project.settings), "registered data")
@@ -95,14 +95,14 @@ def test_a_remote_that_lacks_what_production_needs_is_a_warning_that_a_push_mend
     assert one(stores.registered(project.settings), "registered data").level == "ok"
 
 
-def test_a_registered_model_that_lost_files_is_an_error_that_names_it(project: Project) -> None:
+def test_a_registered_model_that_lost_files_is_an_error_that_names_it(project: PeopleProject) -> None:
     for place in (project.settings.home / "cache", Path(project.settings.remote)):
         objects_of(project, "production_encoder", place)[0].unlink()
     finding = one(stores.registered(project.settings), "registered data")
     assert finding.level == "error" and "likeness-embedded version 1" in finding.detail
 
 
-def test_what_a_forgotten_photo_took_along_is_no_fault(project: Project) -> None:
+def test_what_a_forgotten_photo_took_along_is_no_fault(project: PeopleProject) -> None:
     project("forget", "ann/one.jpg", "--yes")
     assert one(stores.registered(project.settings), "registered data").level == "ok"
 
@@ -115,7 +115,7 @@ def test_a_home_folder_that_is_open_to_everyone_is_a_warning(settings: Settings)
 
 
 def test_dvcs_own_command_line_means_the_same_stores_after_a_push_and_in_a_moved_project(
-    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: PeopleProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = project.settings.root
     monkeypatch.setenv("LIKENESS_DVC_REMOTE", str(root / "elsewhere"))

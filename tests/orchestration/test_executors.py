@@ -20,13 +20,13 @@ from orchestration.pipeline.executors import (
     ExecutorError,
     check_names,
     executor,
-    limit_pool,
     op_tags,
     require_reachable,
     resources_of,
     step_environment,
 )
 from orchestration.pipeline.production_encoder import NAME
+from orchestration.storage.instance import limit_pool
 from tests.orchestration.conftest import stage
 
 GPU = "nvidia.com/gpu"

@@ -17,19 +17,19 @@ from orchestration.storage.erasure_log import KEY
 from orchestration.storage.instance import RUN_TAG, only_runner
 from orchestration.storage.store import Store, StoreError, pointed_md5
 from stages import identity_model
-from tests.orchestration.faces import Project
+from tests.orchestration.faces import PeopleProject
 
-PIXELS = Project.pixels("ann/one")
+PIXELS = PeopleProject.pixels("ann/one")
 
 
-def pictures_in_dagster(project: Project) -> set[str]:
+def pictures_in_dagster(project: PeopleProject) -> set[str]:
     """The names of the pictures that all of Dagster's databases hold, but for charts of figures."""
     files = [path for path in project.settings.dagster_home.rglob("*") if path.is_file()]
     named = {name.decode() for path in files for name in re.findall(rb"!\[([^\]]*)\]\(data:image/", path.read_bytes())}
     return {name for name in named if not name.endswith("distributions")}
 
 
-def test_its_bytes_are_in_no_file_of_project_cache_remote_and_tracking_any_more(project: Project) -> None:
+def test_its_bytes_are_in_no_file_of_project_cache_remote_and_tracking_any_more(project: PeopleProject) -> None:
     pinned = Store.of(project.settings).add(project.settings.data)
     (project.settings.cache / "features").mkdir(parents=True)
     (project.settings.cache / "features" / "a.safetensors").write_bytes(PIXELS)
@@ -48,7 +48,7 @@ def test_its_bytes_are_in_no_file_of_project_cache_remote_and_tracking_any_more(
     assert pointed_md5(project.settings.data) not in (None, pinned)
 
 
-def test_the_rest_of_the_photos_stays_and_the_next_run_goes_on_without_it(project: Project) -> None:
+def test_the_rest_of_the_photos_stays_and_the_next_run_goes_on_without_it(project: PeopleProject) -> None:
     before = project.md5("aligned_faces")
     project("forget", "ann/one.jpg", "--yes")
     assert sorted(path.name for path in project.photos.rglob("*.jpg")) == ["one.jpg", "two.jpg"]
@@ -60,7 +60,7 @@ def test_the_rest_of_the_photos_stays_and_the_next_run_goes_on_without_it(projec
 
 
 def test_restore_names_what_was_erased_by_whom_and_why_and_brings_back_the_rest(
-    project: Project, tmp_path: Path
+    project: PeopleProject, tmp_path: Path
 ) -> None:
     project("forget", "ann/one.jpg", "--yes", "--why", "asked to")
     out = tmp_path / "out"
@@ -78,7 +78,7 @@ def test_restore_names_what_was_erased_by_whom_and_why_and_brings_back_the_rest(
         Store.of(project.settings).fetch(folders["aligned_faces"]["md5"])
 
 
-def test_forgetting_again_is_harmless_also_after_a_sheet_came_back_that_never_showed_it(project: Project) -> None:
+def test_forgetting_again_is_harmless_also_after_a_sheet_came_back_that_never_showed_it(project: PeopleProject) -> None:
     first = json.loads(project("forget", "ann/one.jpg", "--yes", "--json"))
     assert any("portraits.png" in erased["file"] for erased in first["erase"])
     project.run()
@@ -88,12 +88,14 @@ def test_forgetting_again_is_harmless_also_after_a_sheet_came_back_that_never_sh
     assert (faces / "portraits.png").is_file()
 
 
-def uses(project: Project) -> dict[int, str]:
+def uses(project: PeopleProject) -> dict[int, str]:
     models = json.loads(project("lineage", "ann/one.jpg", "--json"))["models"]
     return {model["version"]: model["use"] for model in models}
 
 
-def test_a_model_that_was_only_scored_on_it_need_not_be_retrained_one_that_was_trained_must(project: Project) -> None:
+def test_a_model_that_was_only_scored_on_it_need_not_be_retrained_one_that_was_trained_must(
+    project: PeopleProject,
+) -> None:
     project.configure(aligned_faces={"official": True})
     project.run()
     project.register("candidate")
@@ -108,13 +110,13 @@ def test_a_model_that_was_only_scored_on_it_need_not_be_retrained_one_that_was_t
     assert uses(project) == {1: "only scored on it", 2: "only scored on it", 3: "trained on it"}
 
 
-def test_a_photo_that_chooses_the_identity_weights_is_said_to(project: Project) -> None:
+def test_a_photo_that_chooses_the_identity_weights_is_said_to(project: PeopleProject) -> None:
     chooses = identity_model.decides("photos", "test")
     assert uses(project) == {1: "chosen by it" if chooses else "only scored on it"}
     assert ("none must be retrained" in project("forget", "ann/one.jpg", "--dry-run")) is not chooses
 
 
-def test_a_dry_run_changes_nothing_and_no_is_no(project: Project) -> None:
+def test_a_dry_run_changes_nothing_and_no_is_no(project: PeopleProject) -> None:
     before = project.where(PIXELS)
     project("forget", "ann/one.jpg", "--dry-run")
     assert "nothing was changed" in project("forget", "ann/one.jpg", "--dry-run")
@@ -123,18 +125,18 @@ def test_a_dry_run_changes_nothing_and_no_is_no(project: Project) -> None:
     project("forget", "ann/one.jpg", "--json", status=2)
 
 
-def test_all_photos_of_a_person_go_and_the_empty_folder_too(project: Project) -> None:
+def test_all_photos_of_a_person_go_and_the_empty_folder_too(project: PeopleProject) -> None:
     document = json.loads(project("forget", "ann", "--person", "--yes", "--json"))
     assert {path for photo in document["photos"] for path in photo["paths"]} == {"ann/one.jpg", "ann/two.jpg"}
     assert not (project.photos / "ann").exists()
-    assert project.where(PIXELS) == project.where(Project.pixels("ann/two")) == []
-    assert project.where(Project.pixels("bob/one"))
+    assert project.where(PIXELS) == project.where(PeopleProject.pixels("ann/two")) == []
+    assert project.where(PeopleProject.pixels("bob/one"))
 
 
 def test_the_same_bytes_in_another_persons_folder_are_named_and_go_too(
     settings: Settings, instance: dg.DagsterInstance
 ) -> None:
-    project = Project(settings, instance)
+    project = PeopleProject(settings, instance)
     shutil.copyfile(project.photos / "ann" / "one.jpg", project.photos / "bob" / "copy.jpg")
     project.run()
     text = project("forget", "ann/one.jpg", "--yes")
@@ -142,7 +144,7 @@ def test_the_same_bytes_in_another_persons_folder_are_named_and_go_too(
     assert project.where(PIXELS) == []
 
 
-def test_an_older_version_that_still_had_it_is_erased_too(project: Project) -> None:
+def test_an_older_version_that_still_had_it_is_erased_too(project: PeopleProject) -> None:
     (project.photos / "ann" / "one.jpg").unlink()
     project.run()
     assert project.where(PIXELS)
@@ -151,7 +153,7 @@ def test_an_older_version_that_still_had_it_is_erased_too(project: Project) -> N
 
 
 def test_who_when_and_why_are_in_the_ledger_that_every_machine_reads(
-    project: Project, monkeypatch: pytest.MonkeyPatch
+    project: PeopleProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LIKENESS_USER", "anna")
     project("forget", "ann/one.jpg", "--yes", "--why", "asked to")
@@ -166,7 +168,7 @@ def test_who_when_and_why_are_in_the_ledger_that_every_machine_reads(
 
 
 def test_another_machines_copies_go_when_it_is_run_there(
-    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: PeopleProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = tmp_path / "elsewhere"
     shutil.copytree(project.settings.home / "cache", copy)
@@ -178,7 +180,7 @@ def test_another_machines_copies_go_when_it_is_run_there(
     assert project.where(PIXELS) == []
 
 
-def test_it_waits_for_no_run_and_tears_none(project: Project) -> None:
+def test_it_waits_for_no_run_and_tears_none(project: PeopleProject) -> None:
     with only_runner(project.settings, project.instance):
         project("forget", "ann/one.jpg", "--yes", status=1)
     assert "another `likeness run` is at work" in project.said
@@ -216,9 +218,9 @@ ODD = {
 """What lies in people's folders, and is one of a registered model's files or a part of one."""
 
 
-def odd_project(settings: Settings, instance: dg.DagsterInstance, files: dict[str, bytes]) -> Project:
+def odd_project(settings: Settings, instance: dg.DagsterInstance, files: dict[str, bytes]) -> PeopleProject:
     """Ann's folder has files more, and the model in production a package: code, schema, landmark model."""
-    project = Project(settings, instance)
+    project = PeopleProject(settings, instance)
 
     def pack(out: Path) -> None:
         for path, text in PACKAGE.items():
@@ -276,7 +278,7 @@ def test_a_photo_that_is_also_a_file_of_the_project_is_deleted_and_its_bytes_sta
     assert len(list(out.rglob("picture.jpg"))) == 1
 
 
-def test_text_that_another_person_has_too_stays_with_the_other(project: Project) -> None:
+def test_text_that_another_person_has_too_stays_with_the_other(project: PeopleProject) -> None:
     for name in ("ann", "bob"):
         (project.photos / name / "notes.txt").write_text("wears glasses")
     project.run()
@@ -290,7 +292,7 @@ def test_text_that_another_person_has_too_stays_with_the_other(project: Project)
 def test_a_model_in_use_that_has_the_photo_in_its_package_is_named_and_nothing_is_erased(
     settings: Settings, instance: dg.DagsterInstance
 ) -> None:
-    project = Project(settings, instance)
+    project = PeopleProject(settings, instance)
     project.packs("production_encoder", lambda out: (out / "example.jpg").write_bytes(PIXELS))
     project.run()
     project.register("production")
@@ -300,13 +302,13 @@ def test_a_model_in_use_that_has_the_photo_in_its_package_is_named_and_nothing_i
     assert project.where(PIXELS) == before
 
 
-def test_what_goes_is_shown_by_version_with_number_and_size(project: Project) -> None:
+def test_what_goes_is_shown_by_version_with_number_and_size(project: PeopleProject) -> None:
     text = project("forget", "ann/one.jpg", "--dry-run")
     (line,) = (line for line in text.splitlines() if "cache and remote, aligned_faces" in line)
     assert "faces.parquet, photos.png, portraits.png" in line and " 3 " in line
 
 
-def test_a_dry_run_answers_while_a_run_is_at_work(project: Project) -> None:
+def test_a_dry_run_answers_while_a_run_is_at_work(project: PeopleProject) -> None:
     with only_runner(project.settings, project.instance):
         assert "nothing was changed" in project("forget", "ann/one.jpg", "--dry-run")
         assert "nothing was removed" in project("clean", "--dry-run")
@@ -321,7 +323,7 @@ app(["forget", "ann/one.jpg", "--yes", "--why", "asked to"])
 """
 
 
-def test_killed_half_way_the_same_command_finishes(project: Project) -> None:
+def test_killed_half_way_the_same_command_finishes(project: PeopleProject) -> None:
     assert callable(erase.Forgetting._erase_tracked)
     environment = {
         **os.environ,

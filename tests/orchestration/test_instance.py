@@ -6,9 +6,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from orchestration.config.database_url import in_schema
 from orchestration.config.settings import Settings
 from orchestration.storage.instance import InstanceError, write_config
-from orchestration.storage.postgres import in_schema
 
 URL = "postgresql://studio@db.studio:5433/likeness"
 

@@ -16,14 +16,14 @@ from orchestration.storage.version_index import Records
 from orchestration.storage.versions import observe
 from serving.character_store import Characters
 from stages.identity_model import decides
-from tests.orchestration.faces import Project
+from tests.orchestration.faces import PeopleProject
 
 
-def told(project: Project, *arguments: str) -> dict:
+def told(project: PeopleProject, *arguments: str) -> dict:
     return json.loads(project("lineage", *arguments, "--json"))
 
 
-def test_a_models_lineage_has_every_ancestor_with_where_it_is_recorded(made: Project) -> None:
+def test_a_models_lineage_has_every_ancestor_with_where_it_is_recorded(made: PeopleProject) -> None:
     document = told(made, "production")
     nodes = {node["asset"]: node for node in document["nodes"]}
     assert set(nodes) == {stage.name for stage in made.stages} | {"embedded", "photos", "character"}
@@ -40,24 +40,24 @@ def test_a_models_lineage_has_every_ancestor_with_where_it_is_recorded(made: Pro
     assert document["root"] == f"production_encoder@{made.md5('production_encoder')}"
 
 
-def test_a_version_a_number_and_an_md5_name_the_same_model(made: Project) -> None:
+def test_a_version_a_number_and_an_md5_name_the_same_model(made: PeopleProject) -> None:
     md5 = made.md5("production_encoder")
     assert told(made, "production") == told(made, "1") == told(made, "embedded/1") == told(made, md5[:6])
 
 
-def test_an_md5_of_a_part_shows_that_part_alone(made: Project) -> None:
+def test_an_md5_of_a_part_shows_that_part_alone(made: PeopleProject) -> None:
     document = told(made, made.md5("imitator").removesuffix(".dir"))
     assert {node["asset"] for node in document["nodes"]} == {"imitator", "embedded", "character"}
 
 
-def test_a_beginning_of_several_md5s_is_refused_and_names_them(project: Project) -> None:
+def test_a_beginning_of_several_md5s_is_refused_and_names_them(project: PeopleProject) -> None:
     for number in range(2):
         observe(project.instance, "photos", f"abcdef{number:026}.dir")
     project("lineage", "abcdef", status=1)
     assert "is the beginning of 2 md5s" in project.said
 
 
-def test_what_nobody_knows_is_one_line(made: Project) -> None:
+def test_what_nobody_knows_is_one_line(made: PeopleProject) -> None:
     made("lineage", "0123456789", status=1)
     assert made.said.count("\n") == 1 and "no photo 0123456789" in made.said
     made("lineage", "9", status=1)
@@ -65,7 +65,7 @@ def test_what_nobody_knows_is_one_line(made: Project) -> None:
 
 
 def test_a_model_is_traced_and_restored_after_its_characters_folder_was_removed(
-    project: Project, tmp_path: Path
+    project: PeopleProject, tmp_path: Path
 ) -> None:
     before = told(project, "embedded/1")
     shutil.rmtree(project.settings.characters / "embedded")
@@ -74,7 +74,7 @@ def test_a_model_is_traced_and_restored_after_its_characters_folder_was_removed(
     assert (tmp_path / "back" / "character" / "schema.yaml").is_file()
 
 
-def test_a_character_json_leads_to_its_model(made: Project, tmp_path: Path) -> None:
+def test_a_character_json_leads_to_its_model(made: PeopleProject, tmp_path: Path) -> None:
     (model,) = (node for node in told(made, "1")["nodes"] if node["model"])
     inputs = {node["asset"]: node["md5"] for node in told(made, "1")["nodes"] if not node["model"]}
     file = tmp_path / "character.json"
@@ -85,7 +85,7 @@ def test_a_character_json_leads_to_its_model(made: Project, tmp_path: Path) -> N
     assert str(file) in made("lineage", str(file))
 
 
-def test_a_character_json_of_a_model_that_is_gone_still_tells_of_the_data(made: Project, tmp_path: Path) -> None:
+def test_a_character_json_of_a_model_that_is_gone_still_tells_of_the_data(made: PeopleProject, tmp_path: Path) -> None:
     file = tmp_path / "character.json"
     origin = {"model": "likeness-embedded", "version": 7, "inputs": {"encoder": made.md5("encoder")}}
     file.write_text(json.dumps({"format": 1, "character": "embedded", "provenance": origin}))
@@ -94,7 +94,7 @@ def test_a_character_json_of_a_model_that_is_gone_still_tells_of_the_data(made: 
     assert {"encoder", "photos"} <= {node["asset"] for node in document["nodes"]}
 
 
-def _served(made: Project, keep: timedelta = timedelta(days=1)) -> str:
+def _served(made: PeopleProject, keep: timedelta = timedelta(days=1)) -> str:
     """The id of a character that the service made with version 1."""
     inputs = {node["asset"]: node["md5"] for node in told(made, "1")["nodes"] if not node["model"]}
     origin = {"model": "likeness-embedded", "version": 1, "inputs": inputs}
@@ -104,7 +104,7 @@ def _served(made: Project, keep: timedelta = timedelta(days=1)) -> str:
     return id
 
 
-def test_a_served_characters_id_or_address_leads_to_its_model(made: Project) -> None:
+def test_a_served_characters_id_or_address_leads_to_its_model(made: PeopleProject) -> None:
     id = _served(made)
     (model,) = (node for node in told(made, "1")["nodes"] if node["model"])
     for word in (id, f"http://127.0.0.1:8000/v1/characters/{id}"):
@@ -112,7 +112,7 @@ def test_a_served_characters_id_or_address_leads_to_its_model(made: Project) -> 
         assert document["root"].endswith(model["md5"]) and id in document["character_json"]
 
 
-def test_a_served_character_that_is_gone_is_told_with_where_was_looked(made: Project) -> None:
+def test_a_served_character_that_is_gone_is_told_with_where_was_looked(made: PeopleProject) -> None:
     made("lineage", (expired := _served(made, timedelta(days=-1))), status=1)
     assert f"the character {expired} expired on" in made.said and made.said.count("\n") == 1
     made("lineage", "AAAAbbbbCCCCdddd000_-9", status=1)
@@ -120,7 +120,7 @@ def test_a_served_character_that_is_gone_is_told_with_where_was_looked(made: Pro
     assert "serving/embedded/characters" in made.said and "LIKENESS_SERVE_STORE" in made.said
 
 
-def test_only_what_differs_from_production_is_shown(project: Project) -> None:
+def test_only_what_differs_from_production_is_shown(project: PeopleProject) -> None:
     project.configure(encoder={"steps": 20})
     project.run()
     project.register("candidate")
@@ -133,20 +133,20 @@ def test_only_what_differs_from_production_is_shown(project: Project) -> None:
     assert "this is likeness-embedded version 1, which is in production" in project("lineage", "production")
 
 
-def test_the_tree_shows_what_was_shown_before_by_reference(made: Project) -> None:
+def test_the_tree_shows_what_was_shown_before_by_reference(made: PeopleProject) -> None:
     text = made("lineage", "1")
     assert text.count(made.md5("aligned_faces")) == 1
     assert text.count("shown above") >= 3
 
 
-def test_the_same_bytes_made_twice_are_one_node_that_says_so(project: Project) -> None:
+def test_the_same_bytes_made_twice_are_one_node_that_says_so(project: PeopleProject) -> None:
     project.run(only="imitator", force=True)
     nodes = {node["asset"]: node for node in told(project, "1")["nodes"]}
     assert nodes["imitator"]["recorded"] == 2
     assert "2 times" in project("lineage", "1")
 
 
-def test_bytes_that_are_only_in_the_remote_or_nowhere_are_told_apart(project: Project) -> None:
+def test_bytes_that_are_only_in_the_remote_or_nowhere_are_told_apart(project: PeopleProject) -> None:
     store = Store.of(project.settings)
     store.remove({*store.listing(project.md5("encoder")).values()}, ("cache",))
     assert {n["asset"]: n["bytes"] for n in told(project, "1")["nodes"]}["encoder"] == ["remote"]
@@ -154,7 +154,7 @@ def test_bytes_that_are_only_in_the_remote_or_nowhere_are_told_apart(project: Pr
     assert {n["asset"]: n["bytes"] for n in told(project, "1")["nodes"]}["encoder"] == ["gone"]
 
 
-def test_a_picture_is_drawn_in_both_formats_and_no_other(made: Project, tmp_path: Path) -> None:
+def test_a_picture_is_drawn_in_both_formats_and_no_other(made: PeopleProject, tmp_path: Path) -> None:
     made("lineage", "1", "--picture", str(tmp_path / "tree.svg"))
     drawn = (tmp_path / "tree.svg").read_text()
     assert all(stage.name in drawn for stage in made.stages)
@@ -166,14 +166,14 @@ def test_a_picture_is_drawn_in_both_formats_and_no_other(made: Project, tmp_path
 
 
 def test_a_remote_that_is_down_makes_availability_unknown_and_nothing_else(
-    made: Project, monkeypatch: pytest.MonkeyPatch
+    made: PeopleProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orchestration.storage.store.ATTEMPTS", 1)
     monkeypatch.setenv("LIKENESS_DVC_REMOTE", "http://127.0.0.1:9/nothing")
     assert all(node["bytes"] in (["here"], ["unknown"]) for node in told(made, "1")["nodes"])
 
 
-def test_an_event_is_found_by_md5_among_a_thousand_in_a_blink(project: Project) -> None:
+def test_an_event_is_found_by_md5_among_a_thousand_in_a_blink(project: PeopleProject) -> None:
     heavy = "x" * 50_000
     for number in range(1000):
         md5 = f"{number:032x}.dir"
@@ -187,7 +187,7 @@ def test_an_event_is_found_by_md5_among_a_thousand_in_a_blink(project: Project) 
     assert time.monotonic() - began < 0.5
 
 
-def test_a_photo_leads_to_versions_models_and_what_they_did_with_it(project: Project) -> None:
+def test_a_photo_leads_to_versions_models_and_what_they_did_with_it(project: PeopleProject) -> None:
     project.configure(aligned_faces={"official": True})
     project.run()
     project.register("candidate")
@@ -207,7 +207,7 @@ def test_a_photo_leads_to_versions_models_and_what_they_did_with_it(project: Pro
 
 
 def test_a_photo_in_quarantine_was_not_used(settings: Settings, instance: dg.DagsterInstance) -> None:
-    project = Project(settings, instance)
+    project = PeopleProject(settings, instance)
     project.configure(aligned_faces={"refused": ["two"]})
     project.run()
     project.register()
@@ -216,7 +216,7 @@ def test_a_photo_in_quarantine_was_not_used(settings: Settings, instance: dg.Dag
     assert document["models"][0]["use"] == "not used"
 
 
-def test_a_photo_that_was_deleted_by_hand_is_still_found_by_its_name(project: Project) -> None:
+def test_a_photo_that_was_deleted_by_hand_is_still_found_by_its_name(project: PeopleProject) -> None:
     shutil.rmtree(project.photos / "bob")
     document = told(project, "bob/one.jpg")
     assert document["photos"][0]["here"] == [] and len(document["photo_versions"]) == 1

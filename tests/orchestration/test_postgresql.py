@@ -110,7 +110,7 @@ from orchestration.config.settings import Settings
 from tests.orchestration.cluster_graph import MODULE, graph
 settings, character = Settings(), sys.argv[1]
 with open_instance(settings) as instance:
-    pipeline.observe_sources(settings, instance, graph(), character)
+    pipeline.observe_sources(Project.of(settings, instance, graph()), graph(), character)
     assets = ["rendered_pairs", "imitator"]
     tags = {pipeline.PARTITION_TAG: character}
     result = executors.execute(instance, assets, MODULE, run_config=pipeline.QUIET, tags=tags)

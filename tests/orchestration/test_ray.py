@@ -18,8 +18,8 @@ from dagster._core.definitions.reconstruct import ReconstructableJob
 from orchestration.config.catalog import STAGES
 from orchestration.config.settings import Settings
 from orchestration.pipeline import executors, production_encoder, runner
-from orchestration.pipeline.executors import POOL
-from orchestration.storage.instance import open_instance
+from orchestration.storage import project as storage_project
+from orchestration.storage.instance import POOL, open_instance
 from tests.orchestration.cluster_graph import MODULE, PROFILE, graph
 from tests.orchestration.conftest import make_project
 from tests.orchestration.ray_head import ray_head
@@ -49,7 +49,7 @@ def project(
         monkeypatch.setenv(f"LIKENESS_{name}", value)
     settings = Settings()
     with open_instance(settings) as instance:
-        runner.observe_sources(settings, instance, graph(), "embedded")
+        runner.observe_sources(storage_project.Project.of(settings, instance, graph()), graph(), "embedded")
         yield settings, instance
 
 

@@ -9,14 +9,14 @@ import pytest
 from orchestration.lineage.restore import file_md5
 from orchestration.storage import store as store_module
 from orchestration.storage.store import Store
-from tests.orchestration.faces import Project
+from tests.orchestration.faces import PeopleProject
 
 
-def restored(project: Project, out: Path, *arguments: str, status: int = 0) -> dict:
+def restored(project: PeopleProject, out: Path, *arguments: str, status: int = 0) -> dict:
     return json.loads(project("restore", *(arguments or ("production",)), "--out", str(out), "--json", status=status))
 
 
-def test_every_ancestor_comes_back_proved_with_its_sources(made: Project, tmp_path: Path) -> None:
+def test_every_ancestor_comes_back_proved_with_its_sources(made: PeopleProject, tmp_path: Path) -> None:
     document = restored(made, tmp_path / "out")
     names = {stage.name for stage in made.stages} | {"embedded", "photos", "character"}
     assert document["complete"] and {folder["asset"] for folder in document["folders"]} == names
@@ -26,13 +26,13 @@ def test_every_ancestor_comes_back_proved_with_its_sources(made: Project, tmp_pa
     assert (tmp_path / "out" / "photos" / "ann" / "one.jpg").read_bytes() == made.pixels("ann/one")
 
 
-def test_what_comes_back_is_the_restorers_own(project: Project, tmp_path: Path) -> None:
+def test_what_comes_back_is_the_restorers_own(project: PeopleProject, tmp_path: Path) -> None:
     restored(project, tmp_path / "out", project.md5("imitator")[:8])
     (tmp_path / "out" / "imitator" / "meta.json").write_text("changed")
     assert (Store.of(project.settings).fetch(project.md5("imitator")) / "meta.json").read_text() != "changed"
 
 
-def test_an_older_version_comes_back_from_the_remote_alone(project: Project, tmp_path: Path) -> None:
+def test_an_older_version_comes_back_from_the_remote_alone(project: PeopleProject, tmp_path: Path) -> None:
     old = project.md5("encoder")
     project.configure(encoder={"steps": 20})
     project.run()
@@ -43,7 +43,7 @@ def test_an_older_version_comes_back_from_the_remote_alone(project: Project, tmp
     assert {folder["asset"]: folder["md5"] for folder in document["folders"]}["encoder"] == old
 
 
-def test_a_second_restore_leaves_what_is_proved_and_mends_the_rest(project: Project, tmp_path: Path) -> None:
+def test_a_second_restore_leaves_what_is_proved_and_mends_the_rest(project: PeopleProject, tmp_path: Path) -> None:
     out = tmp_path / "out"
     restored(project, out)
     (out / "restored.json").unlink()
@@ -55,7 +55,7 @@ def test_a_second_restore_leaves_what_is_proved_and_mends_the_rest(project: Proj
     assert not list(out.glob(".*"))
 
 
-def test_lost_bytes_are_named_and_everything_else_comes_back(project: Project, tmp_path: Path) -> None:
+def test_lost_bytes_are_named_and_everything_else_comes_back(project: PeopleProject, tmp_path: Path) -> None:
     store = Store.of(project.settings)
     store.remove([store.listing(project.md5("encoder"))["model.safetensors"]])
     store.remove([project.md5("imitator")])
@@ -68,7 +68,7 @@ def test_lost_bytes_are_named_and_everything_else_comes_back(project: Project, t
     assert not (tmp_path / "out" / "imitator").exists()
 
 
-def test_damaged_bytes_are_never_taken_for_the_real_ones(project: Project, tmp_path: Path) -> None:
+def test_damaged_bytes_are_never_taken_for_the_real_ones(project: PeopleProject, tmp_path: Path) -> None:
     store = Store.of(project.settings)
     md5 = store.listing(project.md5("encoder"))["model.safetensors"]
     for place in (project.settings.home / "cache", Path(store.remote)):
@@ -83,7 +83,7 @@ def test_damaged_bytes_are_never_taken_for_the_real_ones(project: Project, tmp_p
     assert all(file_md5(path) == md5 for path in left)
 
 
-def harm(project: Project, place: Path, md5: str) -> None:
+def harm(project: PeopleProject, place: Path, md5: str) -> None:
     """Bytes of an object that are not what its name says, write-protected as DVC leaves them."""
     file = place / "files" / "md5" / md5[:2] / md5[2:]
     file.chmod(0o644)
@@ -91,13 +91,13 @@ def harm(project: Project, place: Path, md5: str) -> None:
     file.chmod(0o444)
 
 
-def test_a_damaged_cache_is_mended_from_the_remote(project: Project, tmp_path: Path) -> None:
+def test_a_damaged_cache_is_mended_from_the_remote(project: PeopleProject, tmp_path: Path) -> None:
     store = Store.of(project.settings)
     harm(project, project.settings.home / "cache", store.listing(project.md5("encoder"))["model.safetensors"])
     assert restored(project, tmp_path / "out")["complete"]
 
 
-def test_what_is_damaged_in_the_remote_is_called_so_and_not_missing(project: Project, tmp_path: Path) -> None:
+def test_what_is_damaged_in_the_remote_is_called_so_and_not_missing(project: PeopleProject, tmp_path: Path) -> None:
     store = Store.of(project.settings)
     md5 = store.listing(project.md5("encoder"))["model.safetensors"]
     harm(project, Path(store.remote), md5)
@@ -111,12 +111,12 @@ def test_what_is_damaged_in_the_remote_is_called_so_and_not_missing(project: Pro
     assert node["bytes"] == ["gone", "damaged in the remote"]
 
 
-def nodes(project: Project) -> list[dict]:
+def nodes(project: PeopleProject) -> list[dict]:
     return json.loads(project("lineage", "production", "--json"))["nodes"]
 
 
 def test_a_remote_that_is_down_is_said_so_and_what_is_here_comes_back(
-    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: PeopleProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store.of(project.settings)
     store.remove(store.listing(project.md5("encoder")).values(), ("cache",))
@@ -131,7 +131,7 @@ def test_a_remote_that_is_down_is_said_so_and_what_is_here_comes_back(
     assert "cannot be used" in project.said
 
 
-def test_a_folder_with_other_peoples_files_is_refused_untouched(made: Project, tmp_path: Path) -> None:
+def test_a_folder_with_other_peoples_files_is_refused_untouched(made: PeopleProject, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     made("restore", "1", "--out", str(tmp_path), status=1)
     assert "holds other files (thesis.txt)" in made.said
@@ -139,6 +139,6 @@ def test_a_folder_with_other_peoples_files_is_refused_untouched(made: Project, t
 
 
 @pytest.mark.parametrize("word", ["7", "0123456789ab"])
-def test_what_is_not_there_is_one_line(made: Project, tmp_path: Path, word: str) -> None:
+def test_what_is_not_there_is_one_line(made: PeopleProject, tmp_path: Path, word: str) -> None:
     made("restore", word, "--out", str(tmp_path / "out"), status=1)
     assert made.said.startswith("error: ") and made.said.count("\n") == 1

@@ -19,7 +19,7 @@ from orchestration.storage.store import Store
 from orchestration.storage.version_index import Records
 from stages.data.reads import Files, Rows
 from tests.orchestration.conftest import make_project
-from tests.orchestration.faces import Project
+from tests.orchestration.faces import PeopleProject
 
 TRAINED_ON = Rows("faces.parquet", ("split", "image"), ("train",))
 READS: dict[str, dict[str, Any]] = {
@@ -29,7 +29,7 @@ READS: dict[str, dict[str, Any]] = {
 }
 
 
-class Reusing(Project):
+class Reusing(PeopleProject):
     """Models learn from the portraits, and the photos only score."""
 
     first_faces: str
@@ -63,7 +63,7 @@ def reusing(tmp_path_factory: pytest.TempPathFactory, empty_stores: Path) -> Ite
         yield project
 
 
-def nodes(project: Project, target: str) -> dict[str, dict]:
+def nodes(project: PeopleProject, target: str) -> dict[str, dict]:
     return {node["asset"]: node for node in json.loads(project("lineage", target, "--json"))["nodes"]}
 
 

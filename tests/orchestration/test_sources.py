@@ -13,13 +13,12 @@ from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
 from orchestration.pipeline import runner
 from orchestration.pipeline.assets import source_assets
-from orchestration.pipeline.definitions import make_workshop
-from orchestration.pipeline.materialize import Workshop
 from orchestration.pipeline.sensors import fingerprint
 from orchestration.storage import versions
+from orchestration.storage.project import Project
 from orchestration.storage.store import Store
 from stages.data import source_files
-from tests.orchestration.faces import Project
+from tests.orchestration.faces import PeopleProject
 from tests.stages.test_source_files import JPEG
 
 JUNK = (".DS_Store", "Thumbs.db", ".content.txt.swp", "content.txt~", "README.md", "LICENSE.txt", ".gitkeep",
@@ -28,8 +27,8 @@ JUNK = (".DS_Store", "Thumbs.db", ".content.txt.swp", "content.txt~", "README.md
 
 
 @pytest.fixture
-def workshop(settings: Settings, stages: tuple[Stage, ...]) -> Workshop:
-    return make_workshop(settings, stages)
+def opened(settings: Settings, instance: dg.DagsterInstance, stages: tuple[Stage, ...]) -> Project:
+    return Project.of(settings, instance, stages)
 
 
 @pytest.fixture
@@ -58,41 +57,41 @@ def test_what_programs_leave_in_a_source_makes_nothing_again(
 
 
 def test_a_version_that_was_recorded_with_such_files_stays_the_one(
-    workshop: Workshop, instance: dg.DagsterInstance, photos: Path, monkeypatch: pytest.MonkeyPatch
+    opened: Project, instance: dg.DagsterInstance, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leave(photos, "CREDITS.md", "someone/._1.jpg")
     with monkeypatch.context() as patched:
         patched.setattr("orchestration.storage.source_files.rule_of", lambda root, folder: None)
-        before = workshop.store.keep(photos)
+        before = opened.store.keep(photos)
         versions.observe(instance, "photos", before)
-    assert workshop.store.md5(photos) != before
-    assert not workshop.observe(instance, "photos") and workshop.look(instance, "photos") == before
+    assert opened.store.md5(photos) != before
+    assert not opened.observe("photos") and opened.hash_source("photos") == before
     (photos / "someone" / "1.jpg").write_bytes(JPEG)
-    assert workshop.observe(instance, "photos") and workshop.look(instance, "photos") == workshop.store.md5(photos)
+    assert opened.observe("photos") and opened.hash_source("photos") == opened.store.md5(photos)
 
 
 def test_a_photo_that_was_taken_away_is_a_change_whatever_its_name_says(
-    workshop: Workshop, instance: dg.DagsterInstance, photos: Path
+    opened: Project, instance: dg.DagsterInstance, photos: Path
 ) -> None:
     (photos / "someone" / "IMG_0001").write_bytes(JPEG)
-    workshop.observe(instance, "photos")
+    opened.observe("photos")
     (photos / "someone" / "IMG_0001").unlink()
-    assert workshop.observe(instance, "photos")
+    assert opened.observe("photos")
 
 
 def test_a_renderer_stays_where_it_is_though_its_version_has_a_text_more(
-    workshop: Workshop, instance: dg.DagsterInstance, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    opened: Project, instance: dg.DagsterInstance, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = settings.characters / "other"
     leave(own, "README.md", "__pycache__/engine.pyc")
     with monkeypatch.context() as patched:
         patched.setattr("orchestration.storage.source_files.rule_of", lambda root, folder: None)
-        versions.observe(instance, "characters", workshop.store.keep(own), "other")
-    version = workshop.latest(instance, "character", "other")
-    assert version and workshop.fetch("character", version) == own
+        versions.observe(instance, "characters", opened.store.keep(own), "other")
+    version = opened.latest("character", "other")
+    assert version and opened.fetch("character", version) == own
 
 
-def test_what_is_linked_is_hashed_and_comes_back_as_files(workshop: Workshop, photos: Path, tmp_path: Path) -> None:
+def test_what_is_linked_is_hashed_and_comes_back_as_files(opened: Project, photos: Path, tmp_path: Path) -> None:
     away = tmp_path / "away"
     (away / "cleo").mkdir(parents=True)
     (away / "cleo" / "1.jpg").write_bytes(JPEG)
@@ -100,25 +99,25 @@ def test_what_is_linked_is_hashed_and_comes_back_as_files(workshop: Workshop, ph
     (photos / "someone" / "1.jpg").symlink_to(away / "cleo" / "1.jpg")
     (photos / "someone" / "loop").symlink_to(photos)
     (photos / "someone" / "gone.jpg").symlink_to(away / "gone.jpg")
-    md5 = workshop.store.keep(photos)
-    assert set(workshop.store.listing(md5)) == {"cleo/1.jpg", "someone/1.jpg", "someone/content.txt"}
-    fetched = workshop.store.fetch(md5)
+    md5 = opened.store.keep(photos)
+    assert set(opened.store.listing(md5)) == {"cleo/1.jpg", "someone/1.jpg", "someone/content.txt"}
+    fetched = opened.store.fetch(md5)
     assert not (fetched / "cleo").is_symlink() and (fetched / "cleo" / "1.jpg").read_bytes() == JPEG
     (away / "cleo" / "1.jpg").write_bytes(JPEG + b"another")
-    assert workshop.store.md5(photos) != md5
+    assert opened.store.md5(photos) != md5
 
 
 def test_a_name_that_is_not_utf8_stops_neither_a_run_nor_the_sensor_and_is_told(
-    workshop: Workshop, instance: dg.DagsterInstance, photos: Path
+    opened: Project, instance: dg.DagsterInstance, photos: Path
 ) -> None:
     strange = Path(os.fsdecode(os.fsencode(photos) + b"/M\xfcller"))
     leave(strange, "1.jpg")
-    assert workshop.observe(instance, "photos") and fingerprint(photos)
-    assert "M\\xfcller" in workshop.told("photos")
+    assert opened.observe("photos") and fingerprint(photos)
+    assert "M\\xfcller" in opened.left_out("photos")
     metadata = versions.latest(instance, "photos").metadata  # type: ignore[union-attr]
     assert "M\\xfcller" in metadata["read"]
     assert [record.data["left out"] for record in metadata["left out"].records] == ["M\\xfcller"]
-    workshop.store.add(photos.parent)  # as `likeness inputs` does
+    opened.store.add(photos.parent)  # as `likeness inputs` does
 
 
 def test_a_run_says_what_it_left_out_and_why(
@@ -133,29 +132,31 @@ def test_a_run_says_what_it_left_out_and_why(
     assert f"someone/a.mov ({source_files.VIDEO})" in line and f"someone/b.cr2 ({source_files.RAW})" in line
 
 
-def test_the_projects_own_dvcignore_is_honoured_and_named(workshop: Workshop, settings: Settings, photos: Path) -> None:
-    before = workshop.store.md5(photos)
+def test_the_projects_own_dvcignore_is_honoured_and_named(opened: Project, settings: Settings, photos: Path) -> None:
+    before = opened.store.md5(photos)
     (photos / "someone" / "blurred.jpg").write_bytes(JPEG)
     (settings.root / ".dvcignore").write_text("blurred*\n")
-    assert workshop.store.md5(photos) == before
-    assert f"someone/blurred.jpg ({source_files.IGNORED})" in workshop.told("photos")
+    assert opened.store.md5(photos) == before
+    assert f"someone/blurred.jpg ({source_files.IGNORED})" in opened.left_out("photos")
 
 
-def test_a_photo_set_that_is_a_repository_of_its_own_is_read(workshop: Workshop, photos: Path) -> None:
+def test_a_photo_set_that_is_a_repository_of_its_own_is_read(opened: Project, photos: Path) -> None:
     leave(photos, "set/.git/HEAD", "set/.dvc/config")
     (photos / "set" / "1.jpg").write_bytes(JPEG)
-    assert set(workshop.store.listing(workshop.store.keep(photos))) == {"set/1.jpg", "someone/content.txt"}
+    assert set(opened.store.listing(opened.store.keep(photos))) == {"set/1.jpg", "someone/content.txt"}
 
 
 def test_an_observation_that_dagster_makes_itself_gives_the_same_version(
-    workshop: Workshop, instance: dg.DagsterInstance, photos: Path
+    opened: Project, instance: dg.DagsterInstance, photos: Path
 ) -> None:
     # Not public: what the button *Observe* of Dagster's pages does.
     from dagster._core.definitions.observe import observe
 
-    assert observe([source for source in source_assets(workshop) if source.key.path == ["photos"]], instance=instance)
+    assert observe(
+        [source for source in source_assets(opened.graph) if source.key.path == ["photos"]], instance=instance
+    )
     seen = versions.latest(instance, "photos")
-    assert seen and seen.md5 == workshop.store.md5(photos)
+    assert seen and seen.md5 == opened.store.md5(photos)
 
 
 def test_a_project_without_git_is_kept_and_fetched_and_its_commit_is_unknown(
@@ -176,7 +177,7 @@ def test_a_project_without_git_is_kept_and_fetched_and_its_commit_is_unknown(
         versions.git_commit.cache_clear()
 
 
-def test_a_person_is_found_in_either_normal_form_in_lineage_and_forget(project: Project) -> None:
+def test_a_person_is_found_in_either_normal_form_in_lineage_and_forget(project: PeopleProject) -> None:
     composed, decomposed = "Jos\u00e9", "Jose\u0301"
     project.add_photo(f"{decomposed}/one")
     project.run()
@@ -185,12 +186,12 @@ def test_a_person_is_found_in_either_normal_form_in_lineage_and_forget(project: 
         assert "one.jpg" in project("forget", name, "--person", "--dry-run")
 
 
-def test_a_person_in_another_case_is_asked_for_and_not_erased(project: Project) -> None:
+def test_a_person_in_another_case_is_asked_for_and_not_erased(project: PeopleProject) -> None:
     project("forget", "ANN", "--person", "--yes", status=1)
     assert "is it 'ann'?" in project.said and (project.photos / "ann" / "one.jpg").is_file()
 
 
-def test_a_person_whose_folder_is_linked_is_found(project: Project, tmp_path: Path) -> None:
+def test_a_person_whose_folder_is_linked_is_found(project: PeopleProject, tmp_path: Path) -> None:
     shutil.move(project.photos / "bob", tmp_path / "bob")
     (project.photos / "bob").symlink_to(tmp_path / "bob")
     assert "bob/one.jpg" in project("forget", "bob", "--person", "--dry-run")

@@ -15,7 +15,8 @@ from orchestration.config.check_rules import MetricRule, Rules
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
 from orchestration.pipeline import runner
-from orchestration.pipeline.definitions import build, make_workshop
+from orchestration.pipeline.definitions import build
+from orchestration.storage.project import AssetRef, Project
 from orchestration.storage.store import Store
 from orchestration.storage.versions import latest
 from tests.orchestration import good_tables as good
@@ -60,10 +61,9 @@ class Runner:
         return runner.run(self.settings, self.instance, self.stages, progress, character, **options).made
 
     def verdict(self, check: str, character: str | None = "embedded") -> results.Verdict:
-        workshop = make_workshop(self.settings, self.stages)
         stage = self.stages[0] if check.startswith("faces") else self.stages[1]
-        partition = character if stage.by_character else None
-        found = results.newest(self.instance, stage, partition, workshop)
+        project = Project.of(self.settings, self.instance, self.stages)
+        found = results.newest(project, AssetRef(stage, character if stage.by_character else None))
         return next(verdict for verdict in found if verdict.check == check)
 
 

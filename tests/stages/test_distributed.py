@@ -156,7 +156,7 @@ def test_a_training_on_two_devices_needs_its_processes() -> None:
         tiny_training.run({}, Config(), Path(), Context(devices=2))
 
 
-def test_the_workshop_runs_a_real_stage_on_two_devices(tmp_path: Path) -> None:
+def test_the_pipeline_runs_a_real_stage_on_two_devices(tmp_path: Path) -> None:
     inputs = {"rendered_pairs": small_tables.pairs(tmp_path / "pairs"), "character": small_tables.CHARACTER}
     config = imitator.Config(size=32, width=0.25, training=Training(steps=3, batch=2))
     stage = next(stage for stage in catalog.STAGES if stage.name == "imitator")
