@@ -61,7 +61,7 @@ def register(settings: Settings, package: Path) -> None:
     client.set_terminated(run)
     logged = client.create_logged_model(experiment, name="encoder", source_run_id=run)
     place = Path(logged.artifact_location.removeprefix("file://"))
-    shutil.copytree(package, place, ignore=shutil.ignore_patterns("scorecard.json"))
+    shutil.copytree(package, place, ignore=shutil.ignore_patterns("scorecard.json", "__pycache__"))
     client.finalize_logged_model(logged.model_id, "READY")
     client.create_registered_model(MODEL)
     version = client.create_model_version(MODEL, f"models:/{logged.model_id}", run, model_id=logged.model_id)
@@ -71,12 +71,18 @@ def register(settings: Settings, package: Path) -> None:
         client.set_registered_model_alias(MODEL, alias, version.version)
 
 
+def as_packed(package: Path, folder: Path) -> Path:
+    """The same files as they lay before MLflow took them: what a comparison fetches from the store."""
+    shutil.copytree(package / "artifacts" / "model", folder / "model")
+    shutil.copytree(package / "code", folder / "code", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(package / "loader.py", folder / "loader.py")
+    return folder
+
+
 def store(settings: Settings, package: Path) -> str:
     """The md5 of the version's folder as it was packed, kept where its asset would be."""
     with Store.of(settings).writing("production_encoder", "embedded") as draft:
-        shutil.copytree(package / "artifacts" / "model", draft.folder / "model")
-        shutil.copytree(package / "code", draft.folder / "code")
-        shutil.copyfile(package / "loader.py", draft.folder / "loader.py")
+        as_packed(package, draft.folder)
     return draft.md5
 
 
@@ -121,7 +127,9 @@ class Scored(Made):
     Config = scorecard.Config
 
     def __init__(self) -> None:
-        super().__init__(self._no_figures, "embedded", "character", "aligned_faces", "rendered_pairs", *packing.NETWORKS)
+        super().__init__(
+            self._no_figures, "embedded", "character", "aligned_faces", "rendered_pairs", *packing.NETWORKS
+        )
 
     @staticmethod
     def _no_figures(out: Path) -> None:

@@ -13,17 +13,22 @@ import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from fastapi.testclient import TestClient
 from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from engine.document import read_document
+from engine.schema import Schema
 from models.images import encode_png
 from orchestration.cli import app
 from orchestration.instance import open_instance
 from orchestration.settings import REPOSITORY, Settings
 from serving.app import build
 from serving.configuration import Service
+from stages import registered
+from tests.models.support import PHOTOS as ALL_PHOTOS
+from tests.models.support import aligned_photos
 from tests.orchestration import registered_before
 from tests.orchestration.conftest import make_project
 from tests.orchestration.registered_before import ANSWERS, MODEL, RECORDS
@@ -63,7 +68,9 @@ class Project:
 
     def answers(self, out: Path, *options: str) -> dict[str, Any]:
         """The character of a photo by the version in production, as `likeness create` writes it."""
-        photos = [str(photo) for photo in sorted((PHOTOS / "macron").iterdir())] if "--person" in options else [str(OBAMA)]
+        photos = (
+            [str(photo) for photo in sorted((PHOTOS / "macron").iterdir())] if "--person" in options else [str(OBAMA)]
+        )
         (created,) = self("create", *photos, "--out", str(out), "--size", "64", *options)
         return read_document(Path(created["character"]))
 
@@ -83,7 +90,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, empty_stores: Path, gathered:
     (settings.data / "embedded").symlink_to(gathered)
     shutil.copytree(empty_stores, settings.home)
     registered_before.register(settings, package)
-    profile = {"scorecard": dict.fromkeys(("people", "judged", "validation", "photos", "pairs"), 6)}
+    profile = {"scorecard": dict.fromkeys(("people", "judged", "validation", "photos", "pairs"), 2)}
     profile |= {"production_encoder": {"auto_promote": False}, "checks": {"metrics": dict.fromkeys(NETWORKS)}}
     (root / "profile.yaml").write_text(json.dumps(profile))
     return Project(root, package)
@@ -96,7 +103,7 @@ NETWORKS = ("identity_model", "parsing_model", "imitator", "encoder")
 def followed(made: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Beside it version 2, which the code of today made."""
     settings = made.settings
-    assert registered_before.store(settings, made.package) == RECORDS["version"]["tags"]["md5"]
+    registered_before.store(settings, made.package)
     with open_instance(settings) as instance:
         registered_before.run(settings, instance, tmp_path_factory.mktemp("untrained"))
     return made
@@ -162,6 +169,27 @@ def test_a_worker_of_the_service_reads_photos_with_it(package: Path, tmp_path: P
         assert nobody.json()["type"] == "/problems/no-face"
 
 
+def test_its_files_have_the_md5_that_its_tags_say(made: Project) -> None:
+    assert registered_before.store(made.settings, made.package) == RECORDS["version"]["tags"]["md5"]
+
+
+def test_its_networks_are_scored_by_their_own_code(package: Path, tmp_path: Path) -> None:
+    """What the scorecard asks of them, beside the networks of today in one process."""
+    folder = registered_before.as_packed(package, tmp_path / "packed")
+    schema, crop = Schema.load(folder / "model"), aligned_photos()[ALL_PHOTOS.index(OBAMA)]
+    networks = registered.networks(folder, schema, "cpu")
+    with torch.no_grad():
+        faces = torch.from_numpy(crop[None]).permute(0, 3, 1, 2).float() / 255
+        x = networks.encoder.read(networks.identity, faces)
+        same(schema.to_document(x[0].numpy()), ANSWERS["photo"])
+        assert torch.equal(networks.encoder(networks.encoder.look(networks.identity, faces)[1]), x)
+        assert networks.imitator(x).shape[2:] == (networks.imitator.size, networks.imitator.size)
+        assert networks.parser(faces).argmax(1).shape == (1, 32, 32)
+    assert not type(networks.encoder).__module__.startswith("models."), "its own code, not today's"
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(600)
 def test_it_is_compared_with_a_new_version_and_rolled_back_to(followed: Project, tmp_path: Path) -> None:
     same(followed.answers(tmp_path / "before"), ANSWERS["photo"])
     promoted = followed("promote", "2", "--compare", "--force", "--why", "to see")
