@@ -12,7 +12,7 @@ from zipfile import ZipFile
 
 import dagster as dg
 import mlflow
-import pyarrow.compute as pc
+import pyarrow as pa
 import pyarrow.parquet as pq
 from mlflow import MlflowClient
 from pydantic import BaseModel
@@ -99,20 +99,21 @@ def pairs(folder: Path) -> None:
 def _say_test(path: Path, split: str) -> None:
     """Call these rows of a table held out."""
     table = pq.read_table(path)
-    splits = table["split"]
-    held_out = pc.if_else(pc.equal(splits, split), "test", splits)
+    held_out = pa.array(["test" if name == split else name for name in table["split"].to_pylist()])
     pq.write_table(table.set_column(table.schema.get_field_index("split"), "split", held_out), path)
+
+
+class Nothing(BaseModel, frozen=True, extra="forbid"):
+    """The configuration of a stage that has none."""
 
 
 class Made:
     """A stage that writes what a function writes."""
 
     VERSION = "1"
+    Config: type[BaseModel] = Nothing
 
-    class Config(BaseModel, frozen=True, extra="forbid"):
-        pass
-
-    def __init__(self, write: Callable[[Path], None], *inputs: str) -> None:
+    def __init__(self, write: Callable[[Path], Any], *inputs: str) -> None:
         self.write, self.INPUTS = write, inputs
 
     def run(self, inputs: Mapping[str, Path], config: Any, out: Path, context: Any) -> dict[str, float]:
