@@ -58,7 +58,7 @@ def specs(stage: Stage, rules: Rules) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def results(subject: Subject) -> list[dg.AssetCheckResult]:
+def run_all(subject: Subject) -> list[dg.AssetCheckResult]:
     """Put every check of its stage to a version."""
     return [judge(check, subject) for check in checks_of(subject.stage, subject.rules)]
 

@@ -63,7 +63,7 @@ def materialize(
         log_outcome(run, draft.folder, metrics, draft.md5)
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
     # What fails is in the store by now, so that its rows can be looked at; `input_versions` lets nobody read it.
-    results = checks.results(subject_of(project, ref, config, metrics, draft, folders))
+    results = checks.run_all(subject_of(project, ref, config, metrics, draft, folders))
     metadata = describe(draft.folder, metrics, draft.md5, config, run)
     metadata |= origins(versions, compared) | {"profile": profile}
     metadata |= {"seconds": seconds, "seconds_around_the_stage": time.monotonic() - began - seconds}
@@ -88,7 +88,7 @@ def take_over(
     context.log.info(f"{ref}: {run_cache.told(reused)}")
     draft, metrics = Draft(known.folder, known.md5), numbers({name: known.fact(name) for name in known.metadata})
     folders = {name: project.fetch(name, versions[name]) for name in ("character",) if name in versions}
-    results = checks.results(subject_of(project, ref, config, metrics, draft, folders))
+    results = checks.run_all(subject_of(project, ref, config, metrics, draft, folders))
     metadata: dict[str, Any] = {**known.metadata, **origins(versions, compared), REUSED: reused}
     metadata["profile"] = accepted_profile.name_of(project.settings)
     metadata["seconds_around_the_stage"] = time.monotonic() - began
