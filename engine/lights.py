@@ -14,6 +14,7 @@ LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 WHITE_BALANCE = 0.75
 KEY_SHARE = 0.003  # share of the sphere that counts as the strongest source
 ENVIRONMENT = (32, 16)  # columns and rows of what mirrors show
+DAYLIGHT = 6500.0  # kelvin, what sRGB calls white
 BRIGHTEST = 25.0  # radiance above which a mirrored lamp would only flicker
 
 
@@ -184,3 +185,30 @@ def studio(key_direction: Sequence[float], key: float, warm: float = 1.0) -> Lig
     for direction, cosine, radiance in boxes:
         environment[around @ direction > cosine] = radiance
     return scaled(Light(sh, towards, colour, environment.astype(np.float32)))
+
+
+def white_point(mireds: float) -> NDArray[np.float32]:
+    """Linear sRGB [3], luminance 1, of a black body that many mireds warmer (cooler if negative) than daylight.
+
+    The Planckian locus as Kim et al. 2002 approximate it, from 1667 to 25000 kelvin, is divided by its own colour at
+    daylight, so that no shift is white.
+    """
+    colour = _black_body(mireds) / _black_body(0.0)
+    return (colour / (colour @ LUMINANCE)).astype(np.float32)
+
+
+def _black_body(mireds: float) -> NDArray[np.float64]:
+    kelvin = float(np.clip(1e6 / (1e6 / DAYLIGHT + mireds), 1667.0, 25000.0))
+    t = 1000.0 / kelvin
+    if kelvin < 4000:
+        x = -0.2661239 * t**3 - 0.2343589 * t**2 + 0.8776956 * t + 0.179910
+    else:
+        x = -3.0258469 * t**3 + 2.1070379 * t**2 + 0.2226347 * t + 0.240390
+    if kelvin < 2222:
+        y = -1.1063814 * x**3 - 1.34811020 * x**2 + 2.18555832 * x - 0.20219683
+    elif kelvin < 4000:
+        y = -0.9549476 * x**3 - 1.37418593 * x**2 + 2.09137015 * x - 0.16748867
+    else:
+        y = 3.0817580 * x**3 - 5.87338670 * x**2 + 3.75112997 * x - 0.37001483
+    to_srgb = np.array([[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]])
+    return (to_srgb @ [x / y, 1.0, (1 - x - y) / y]).clip(0.02)

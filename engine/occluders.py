@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.head import BACKGROUND, FACE, HAIR_LABEL
-from engine.scenes import Scenes
+from engine.scenes import Scenes, random_crop
 
 ATTEMPTS = 4
 Textures = Sequence[NDArray[np.uint8]]
@@ -20,7 +20,7 @@ SHADOW_DEPTH = 0.45  # how much of the light the shadow beside an occluder takes
 
 
 @dataclass(frozen=True)
-class Frame:
+class FaceFrame:
     """A picture seen in units of its face: 1 is the way from the nose's root to the chin, y points there."""
 
     x: NDArray[np.float32]  # [H,W] to the picture's right on an upright face
@@ -75,7 +75,7 @@ def occlude(
     return image, labels, "none", 0.0
 
 
-def _frame(image: NDArray[np.uint8], labels: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> Frame:
+def _frame(image: NDArray[np.uint8], labels: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> FaceFrame:
     root, chin = landmarks[27].astype(np.float32), landmarks[8].astype(np.float32)
     unit = max(float(np.linalg.norm(chin - root)), 4.0)
     down = (chin - root) / unit
@@ -89,7 +89,7 @@ def _frame(image: NDArray[np.uint8], labels: NDArray[np.uint8], landmarks: NDArr
     hair = np.median(_linear(image[labels == HAIR_LABEL]), axis=0) if has_hair else skin * np.array([0.2, 0.16, 0.13])
     head = (labels != BACKGROUND).astype(np.uint8)
     inside = cv2.distanceTransform(head, cv2.DIST_L2, 3) - cv2.distanceTransform(1 - head, cv2.DIST_L2, 3)
-    return Frame(
+    return FaceFrame(
         x,
         y,
         unit,
@@ -112,7 +112,7 @@ def _display(light: NDArray[np.float32]) -> NDArray[np.float32]:
     return _single(255.0 * np.sqrt(np.where(light < 0.6, light.clip(0.0), 0.6 + 0.4 * over / (1.0 + over))))
 
 
-def _laid_over(image: NDArray[np.uint8], layer: Layer, frame: Frame, scene: Scenes) -> NDArray[np.uint8]:
+def _laid_over(image: NDArray[np.uint8], layer: Layer, frame: FaceFrame, scene: Scenes) -> NDArray[np.uint8]:
     """Light the layer, throw its shadow on the picture and put it on top."""
     light = _light_on(layer.height, frame, scene)
     if layer.lit_as_face:
@@ -127,7 +127,7 @@ def _laid_over(image: NDArray[np.uint8], layer: Layer, frame: Frame, scene: Scen
     return (dimmed * (1.0 - alpha) + display * alpha + 0.5).clip(0, 255).astype(np.uint8)
 
 
-def _light_on(height: NDArray[np.float32], frame: Frame, scene: Scenes) -> NDArray[np.float32]:
+def _light_on(height: NDArray[np.float32], frame: FaceFrame, scene: Scenes) -> NDArray[np.float32]:
     """Light [H,W,3] on a height field."""
     pixels = height * frame.unit
     slope_x, slope_y = (
@@ -155,14 +155,14 @@ def _smooth(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma), np.float32)
 
 
-def _edge(distance: NDArray, frame: Frame, softness: float = 0.012) -> NDArray[np.float32]:
+def _edge(distance: NDArray, frame: FaceFrame, softness: float = 0.012) -> NDArray[np.float32]:
     """Cover of a shape from its signed distance (positive inside), soft over `softness` units but at least a pixel."""
     width = max(softness, 0.7 / frame.unit)
     return (distance / (2 * width) + 0.5).clip(0.0, 1.0).astype(np.float32)
 
 
 def _capsule(
-    frame: Frame, start: NDArray, end: NDArray, radii: tuple[float, float]
+    frame: FaceFrame, start: NDArray, end: NDArray, radii: tuple[float, float]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Signed distance (positive inside) and radius [H,W] of a rounded limb between two points."""
     axis = end - start
@@ -178,7 +178,7 @@ def _round(distance: NDArray[np.float32], radius: NDArray[np.float32] | float) -
     return np.sqrt((np.square(radius) - np.square(radius - distance.clip(0.0))).clip(0.0)).astype(np.float32)
 
 
-def _cloth(frame: Frame, rng: np.random.Generator, textures: Textures) -> NDArray[np.float32]:
+def _cloth(frame: FaceFrame, rng: np.random.Generator, textures: Textures) -> NDArray[np.float32]:
     """Albedo [H,W,3] of dyed cloth: a plain colour, stripes, or a piece of a picture."""
     shape = frame.x.shape
     hue, grey = rng.random(3), rng.random()
@@ -200,14 +200,11 @@ def _piece(
     shape: tuple[int, ...], rng: np.random.Generator, textures: Sequence[NDArray[np.uint8]], blur: float
 ) -> NDArray[np.float32]:
     """A random part of a random picture [H,W,3], linear."""
-    source = textures[int(rng.integers(len(textures)))]
-    side = int(min(source.shape[:2]) * rng.uniform(0.2, 0.7))
-    row, column = (int(rng.integers(length - side + 1)) for length in source.shape[:2])
-    part = cv2.resize(source[row : row + side, column : column + side], shape[1::-1], interpolation=cv2.INTER_AREA)
-    return cv2.GaussianBlur(_linear(part.astype(np.uint8)), (0, 0), blur).astype(np.float32)
+    part = random_crop(textures, rng, (0.2, 0.7), (shape[1], shape[0]))
+    return cv2.GaussianBlur(_linear(part), (0, 0), blur).astype(np.float32)
 
 
-def _hand(frame: Frame, rng: np.random.Generator, textures: Textures) -> Layer:
+def _hand(frame: FaceFrame, rng: np.random.Generator, textures: Textures) -> Layer:
     """Two to four fingers, a thumb now and then, and the back of a hand, from below or from a side."""
     side = -1.0 if rng.random() < 0.5 else 1.0
     angle = np.radians(rng.uniform(-10, 75)) * side  # where the hand comes from: 0 below, 90 the side
@@ -246,7 +243,7 @@ def _hand(frame: Frame, rng: np.random.Generator, textures: Textures) -> Layer:
     return Layer(_edge(distance, frame), height, (tone * (1 + redness) * between).astype(np.float32), lit_as_face=True)
 
 
-def _scarf(frame: Frame, rng: np.random.Generator, textures: Textures) -> Layer:
+def _scarf(frame: FaceFrame, rng: np.random.Generator, textures: Textures) -> Layer:
     """A scarf or a high collar: cloth from chin or mouth down."""
     middle = (frame.left + frame.right) / 2
     level, slope = rng.uniform(0.5, 0.95), rng.normal() * 0.08
@@ -264,7 +261,7 @@ def _scarf(frame: Frame, rng: np.random.Generator, textures: Textures) -> Layer:
     return Layer(_edge(distance, frame), _single(height + pitch * 0.08 * folds), _single(cloth))
 
 
-def _cap(frame: Frame, rng: np.random.Generator, textures: Textures) -> Layer:
+def _cap(frame: FaceFrame, rng: np.random.Generator, textures: Textures) -> Layer:
     """A cap with a brim, or a woollen hat, over forehead and hair."""
     middle, half = (frame.left + frame.right) / 2, (frame.right - frame.left) / 2 + 0.1
     x = (frame.x - middle) / half
@@ -287,7 +284,7 @@ def _cap(frame: Frame, rng: np.random.Generator, textures: Textures) -> Layer:
     return Layer(_edge(distance, frame), _smooth(_single(height), 0.02 * frame.unit + 0.3), _single(cloth))
 
 
-def _headband(frame: Frame, rng: np.random.Generator, textures: Textures) -> Layer:
+def _headband(frame: FaceFrame, rng: np.random.Generator, textures: Textures) -> Layer:
     """A band of cloth round the forehead."""
     middle, half = (frame.left + frame.right) / 2, (frame.right - frame.left) / 2
     x = (frame.x - middle) / half
@@ -299,7 +296,7 @@ def _headband(frame: Frame, rng: np.random.Generator, textures: Textures) -> Lay
     return Layer(_edge(distance, frame), _smooth(_single(height), 0.5), _single(_cloth(frame, rng, textures)))
 
 
-def _microphone(frame: Frame, rng: np.random.Generator, textures: Textures) -> Layer:
+def _microphone(frame: FaceFrame, rng: np.random.Generator, textures: Textures) -> Layer:
     """The head of a microphone before the chin and its handle."""
     head = np.array([rng.normal() * 0.25, rng.uniform(0.68, 1.05)])
     lean, size = rng.normal() * 0.5, rng.uniform(0.15, 0.24)
@@ -314,7 +311,7 @@ def _microphone(frame: Frame, rng: np.random.Generator, textures: Textures) -> L
     return Layer(_edge(np.maximum(ball, handle).astype(np.float32), frame), height, albedo, shadow=0.5)
 
 
-def _strands(frame: Frame, rng: np.random.Generator, textures: Textures) -> Layer:
+def _strands(frame: FaceFrame, rng: np.random.Generator, textures: Textures) -> Layer:
     """Loose hair that falls across the face from the parting."""
     shape = frame.x.shape
     alpha, sheen = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
@@ -336,7 +333,7 @@ def _strands(frame: Frame, rng: np.random.Generator, textures: Textures) -> Laye
     return Layer(_single(alpha), np.zeros(shape, np.float32), _single(albedo), shadow=0.6, lit_as_face=True)
 
 
-def _pixels_of(frame: Frame) -> Callable[[NDArray], NDArray]:
+def _pixels_of(frame: FaceFrame) -> Callable[[NDArray], NDArray]:
     """The way from the frame's coordinates [N,2] back to pixels [N,2]."""
     right = np.array([frame.x[0, 1] - frame.x[0, 0], frame.x[1, 0] - frame.x[0, 0]])
     down = np.array([frame.y[0, 1] - frame.y[0, 0], frame.y[1, 0] - frame.y[0, 0]])
@@ -345,7 +342,7 @@ def _pixels_of(frame: Frame) -> Callable[[NDArray], NDArray]:
     return lambda points: (points - origin) @ inverse.T + 0.5
 
 
-def _foreground(frame: Frame, rng: np.random.Generator, textures: Textures) -> Layer:
+def _foreground(frame: FaceFrame, rng: np.random.Generator, textures: Textures) -> Layer:
     """Something out of focus that enters from a border of the picture."""
     height, width = frame.x.shape
     angle = rng.uniform(0, 2 * np.pi)
@@ -363,7 +360,7 @@ def _foreground(frame: Frame, rng: np.random.Generator, textures: Textures) -> L
 
 
 # How often each comes, and what draws it.
-OCCLUDERS: dict[str, tuple[float, Callable[[Frame, np.random.Generator, Sequence[NDArray[np.uint8]]], Layer]]] = {
+OCCLUDERS: dict[str, tuple[float, Callable[[FaceFrame, np.random.Generator, Sequence[NDArray[np.uint8]]], Layer]]] = {
     "hand": (0.28, _hand),
     "scarf": (0.16, _scarf),
     "cap": (0.18, _cap),

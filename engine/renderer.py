@@ -184,14 +184,14 @@ class Renderer:
         ranges, n_drawn = self._ranges(choices, triangles=True)
         wears = self._cutouts(choices, materials)
         light = self._light(scenes)
-        soup = [self.triangles, ranges, n_drawn, self.run, wears]
+        drawn = [self.triangles, ranges, n_drawn, self.run, wears]
         shadow = self._buffer("shadow", (count, SHADOW_SIDE**2), float)
         shadow.fill_(-1.0)
-        self._launch(visibility.cast_shadow, (count, self._strips(n_drawn)), cast, *soup, SHADOW_SIDE, shadow)
+        self._launch(visibility.cast_shadow, (count, self._strips(n_drawn)), cast, *drawn, SHADOW_SIDE, shadow)
         vertices = self._lit(view, cast, normals, choices, light, shadow)
         nearest = self._buffer("nearest", (count, side**2), wp.uint64)
         nearest.zero_()
-        self._launch(visibility.rasterise, (count, self._strips(n_drawn)), screen, *soup, side, samples, nearest)
+        self._launch(visibility.rasterise, (count, self._strips(n_drawn)), screen, *drawn, side, samples, nearest)
         surface = self._surface(screen, view, vertices, wears, materials)
         surface.focal, surface.span = self._array(scenes.focal, float), float(side)
         surface.painted = self._painted(sliders, choices, materials)

@@ -1,5 +1,6 @@
 """Cameras, poses, expressions and light: the fixed *game* look and the random *portrait* look."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -84,3 +85,25 @@ def load_backgrounds(embedded: Path) -> list[NDArray[np.uint8]]:
     """All background pictures below `data/embedded/backgrounds`, sRGB."""
     images = [cv2.imread(str(path), cv2.IMREAD_COLOR_RGB) for path in sorted((embedded / "backgrounds").iterdir())]
     return [image.astype(np.uint8) for image in images if image is not None]
+
+
+def random_crop(
+    pictures: Sequence[NDArray[np.uint8]], rng: np.random.Generator, share: tuple[float, float], size: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """A random square of a random picture, scaled to `size` (width, height). `share` is the range of the square's side
+    over the picture's shorter side."""
+    source = pictures[int(rng.integers(len(pictures)))]
+    side = int(min(source.shape[:2]) * rng.uniform(*share))
+    row, column = (int(rng.integers(length - side + 1)) for length in source.shape[:2])
+    part = source[row : row + side, column : column + side]
+    return cv2.resize(part, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+
+def head_rotation(yaw: float, pitch: float = 0.0, roll: float = 0.0) -> NDArray[np.float32]:
+    """Head to camera [3, 3]; angles in degrees. Yaw turns the head to its left (the image's right), pitch up, roll to
+    the image's left."""
+    y, p, r = np.radians([yaw, -pitch, roll])
+    about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
+    about_x = np.array([[1, 0, 0], [0, np.cos(p), -np.sin(p)], [0, np.sin(p), np.cos(p)]])
+    about_z = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
+    return (about_z @ about_x @ about_y).astype(np.float32)

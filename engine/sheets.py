@@ -14,7 +14,7 @@ from engine import sampler
 from engine.character import Character
 from engine.exporters.files import require_file_name
 from engine.renderer import Renderer
-from engine.scenes import Scenes
+from engine.scenes import Scenes, head_rotation
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 Picture = NDArray[np.uint8]
@@ -151,13 +151,11 @@ def _render(
 def _view(yaw: float, zoom: NDArray[np.floating]) -> Scenes:
     """The game's scenes with the head turned to its left by an angle in degrees, each with a lens of its own [N]."""
     scenes = Scenes.game(len(zoom))
-    cosine, sine = np.cos(np.radians(yaw)), np.sin(np.radians(yaw))
-    turn = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
     # A turned head reaches farther to the side of its face.
-    aside = np.stack([-PROFILE * sine * (zoom > 1), 0 * zoom, 0 * zoom], axis=1)
+    aside = np.stack([-PROFILE * np.sin(np.radians(yaw)) * (zoom > 1), 0 * zoom, 0 * zoom], axis=1)
     return replace(
         scenes,
-        rotation=np.asarray(turn @ scenes.rotation, np.float32),
+        rotation=head_rotation(yaw) @ scenes.rotation,
         translation=np.asarray(scenes.translation + aside, np.float32),
         focal=np.asarray(scenes.focal * zoom, np.float32),
     )

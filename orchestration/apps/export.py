@@ -50,12 +50,12 @@ def export(
 
             write_whole(out, to_mhm(schema, sliders, choices, out.stem).encode())
             return [out]
-        return _write_figure(settings, character.folder, document, (sliders, choices), form, out, base)
+        return _write_mesh(settings, character.folder, document, (sliders, choices), form, out, base)
     except OSError as error:
         raise ExportError(f"{out} cannot be written: {error.strerror or error}") from error
 
 
-def _write_figure(
+def _write_mesh(
     settings: Settings,
     folder: Path,
     document: Mapping[str, Any],
@@ -64,7 +64,7 @@ def _write_figure(
     out: Path,
     base: Base,
 ) -> list[Path]:
-    from engine.exporters.export_mesh import Figure
+    from engine.exporters.export_mesh import ExportMesh
     from engine.exporters.files import write_whole
     from engine.exporters.glb import about, to_glb
     from engine.exporters.obj import write_obj
@@ -73,8 +73,8 @@ def _write_figure(
     embedded = settings.data / "embedded"
     if not embedded.is_dir():
         raise ExportError(f"there is no {embedded}: run `likeness inputs`")
-    figure = Figure.of(Renderer(folder, embedded), *parameters, as_shown=form == "obj" or base == "character")
+    mesh = ExportMesh.of(Renderer(folder, embedded), *parameters, as_shown=form == "obj" or base == "character")
     if form == "obj":
-        return write_obj(figure, out)
-    write_whole(out, to_glb(figure, about(document)))
+        return write_obj(mesh, out)
+    write_whole(out, to_glb(mesh, about(document)))
     return [out]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from engine import thumbnails
 from engine.character import Character, CharacterError
 from engine.exporters.basis import Basis
-from engine.exporters.export_mesh import Figure
+from engine.exporters.export_mesh import ExportMesh
 from engine.exporters.glb import about, to_bare_glb, to_glb
 from engine.exporters.materials import skin_pictures, worn_picture
 from engine.exporters.mhm import to_mhm
@@ -54,7 +54,7 @@ class EmbeddedArtist(Artist):
 
     def glb(self, document: Mapping[str, Any]) -> bytes:
         sliders, choices = self._parameters(document)
-        return to_glb(Figure.of(self.renderer, sliders[0], choices[0]), about(document))
+        return to_glb(ExportMesh.of(self.renderer, sliders[0], choices[0]), about(document))
 
     def mhm(self, document: Mapping[str, Any]) -> bytes:
         sliders, choices = self._parameters(document)
@@ -64,9 +64,9 @@ class EmbeddedArtist(Artist):
         """Geometry of a piece, on the template, with the targets of all sliders; `choice` of its group."""
         group, meshes = pieces_of(self.schema)[name]
         sliders, choices = self._set({} if group is None or choice is None else {group: choice}, {})
-        figure = Figure.of(self.renderer, sliders[0], choices[0], as_shown=False).only(meshes)
+        mesh = ExportMesh.of(self.renderer, sliders[0], choices[0], as_shown=False).only(meshes)
         left_out = set(self.renderer.blend.actions) - set(ACTIONS)
-        return to_bare_glb(figure, name, set(figure.basis.names) - left_out)
+        return to_bare_glb(mesh, name, set(mesh.basis.names) - left_out)
 
     def texture(self, name: str, choices: Mapping[str, str], sliders: Mapping[str, float]) -> bytes:
         """A picture of the materials; choices and sliders that are not given are neutral."""

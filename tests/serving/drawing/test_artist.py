@@ -70,7 +70,7 @@ def test_khronos_validator_finds_nothing_in_a_piece(
 ) -> None:
     content = artist.piece(piece, {"hair": "bob01", "brows": "eyebrow009", "lashes": "lashes04"}.get(piece))
     (tmp_path / "x.glb").write_bytes(content)
-    command = ["node", str(ROOT / "tests" / "engine" / "validate_gltf.mjs"), str(tmp_path / "x.glb")]
+    command = ["node", str(ROOT / "tests" / "engine" / "exporters" / "validate_gltf.mjs"), str(tmp_path / "x.glb")]
     report = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
     assert report["issues"]["numErrors"] == 0 and report["issues"]["numWarnings"] == 0, report["issues"]["messages"]
     assert report["info"]["hasMorphTargets"] and not report["info"]["hasTextures"]
