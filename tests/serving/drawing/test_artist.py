@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from engine import sampler
-from engine.character import Character
 from engine.renderer import Renderer
 from serving.rendering.artist import open_artist
 from serving.rendering.embedded import EmbeddedArtist
@@ -25,7 +24,9 @@ ON_THE_WIRE = {"head": 900_000, "hair": 1_000_000, "brows": 50_000, "lashes": 50
 
 @pytest.fixture(scope="module")
 def artist() -> EmbeddedArtist:
-    return EmbeddedArtist(Character.load(CHARACTER), EMBEDDED, "cpu")
+    opened = open_artist(CHARACTER, EMBEDDED, "cpu")
+    assert isinstance(opened, EmbeddedArtist)
+    return opened
 
 
 @pytest.fixture(scope="module")
