@@ -76,7 +76,7 @@ class CameraEffects:
 def apply_camera_effects(
     image: NDArray[np.uint8], rng: np.random.Generator, config: DomainRandomization
 ) -> tuple[bytes, dict[str, float]]:
-    """A render [H,W,3] as a camera would store it: colour cast, vignette, blur, noise, tone curve, rescaling,
+    """A render [H, W, 3] as a camera would store it: colour cast, vignette, blur, noise, tone curve, rescaling,
     sharpening, JPEG. Returns the file's bytes and what describes them."""
     effects = CameraEffects.random(rng, config)
     pixel = image.shape[1] / 256
@@ -96,7 +96,7 @@ def apply_camera_effects(
 
 
 def _exposed(image: NDArray[np.uint8], effects: CameraEffects, metering: float) -> NDArray[np.float32]:
-    """Linear light [H,W,3], metered in the middle, with the colour cast and the vignette in it."""
+    """Linear light [H, W, 3], metered in the middle, with the colour cast and the vignette in it."""
     height, width = image.shape[:2]
     middle = image[height // 4 : 3 * height // 4 : 4, width // 4 : 3 * width // 4 : 4].astype(np.float32) / 255.0
     metered = (MIDDLE_GREY / max(float(np.square(middle).mean()), 0.01)) ** metering
@@ -110,7 +110,7 @@ def _exposed(image: NDArray[np.uint8], effects: CameraEffects, metering: float) 
 
 @cache
 def _corners(height: int, width: int) -> NDArray[np.float32]:
-    """Squared distance to the centre [H,W,3], 1 in the corners."""
+    """Squared distance to the centre [H, W, 3], 1 in the corners."""
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     distance = np.square((rows + 0.5) / height - 0.5) + np.square((columns + 0.5) / width - 0.5)
     return np.repeat(2.0 * distance[..., None], 3, axis=2)
@@ -165,7 +165,7 @@ def _add_noise(linear: NDArray[np.float32], effects: CameraEffects, rng: np.rand
 
 
 def _processed(picture: NDArray[np.uint8], effects: CameraEffects, pixel: float) -> NDArray[np.uint8]:
-    """What the camera and later owners do to the stored picture [H,W,3]."""
+    """What the camera and later owners do to the stored picture [H, W, 3]."""
     height, width = picture.shape[:2]
     if effects.shrink < 0.98:
         small = (max(round(width * effects.shrink), 16), max(round(height * effects.shrink), 16))

@@ -22,7 +22,7 @@ class CharacterError(ValueError):
 
 
 class PythonRenderer(BaseModel, frozen=True, extra="forbid"):
-    """A function `draw(rows, size)`: parameters by the engine's names, in its units, to RGB pictures [H,W,3] uint8."""
+    """A function `draw(rows, size)`: parameters by the engine's names, in its units, to RGB uint8 [H, W, 3]."""
 
     python: str = Field(pattern=r"^[\w.]+:\w+$")
     """`module:function`; the module is a file in the character's folder, or an installed one."""

@@ -1,7 +1,7 @@
 """A studio's own renderer, as a Python function or as a command: rows of parameters in, pictures out.
 
-A row holds the engine's own names and values, as `Schema.to_engine` writes them. Pictures are RGB uint8 [H,W,3] of one
-size; what the engine does with `size`, the wanted height in pixels, is its own affair.
+A row holds the engine's own names and values, as `Schema.to_engine` writes them. Pictures are RGB uint8 [H, W, 3] of
+one size; what the engine does with `size`, the wanted height in pixels, is its own affair.
 """
 
 import csv

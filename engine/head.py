@@ -39,7 +39,7 @@ SKIN, EYE, LASH, BROW, HAIR_MATERIAL, TOOTH = range(6)
 
 
 @dataclass(frozen=True)
-class Part:
+class Submesh:
     """A contiguous range of vertices and triangles of the head."""
 
     name: str
@@ -53,25 +53,25 @@ class Part:
 class Head:
     """All geometry of the embedded character, as loaded from `head.safetensors` and `head.json`."""
 
-    template: NDArray[np.float32]  # [V,3] base vertices
-    morphs: NDArray[np.float32]  # [M,V,3] displacements, `morph_names` in order
-    references: NDArray[np.int32]  # [P,3] base vertices that carry each proxy vertex
-    weights: NDArray[np.float32]  # [P,3]
-    offsets: NDArray[np.float32]  # [P,3]
-    triangles: NDArray[np.int32]  # [T,3] into base vertices followed by proxy vertices
-    uvs: NDArray[np.float32]  # [T,3,2] V up
+    template: NDArray[np.float32]  # [V, 3] base vertices
+    morphs: NDArray[np.float32]  # [M, V, 3] displacements, `morph_names` in order
+    references: NDArray[np.int32]  # [P, 3] base vertices that carry each proxy vertex
+    weights: NDArray[np.float32]  # [P, 3]
+    offsets: NDArray[np.float32]  # [P, 3]
+    triangles: NDArray[np.int32]  # [T, 3] into base vertices followed by proxy vertices
+    uvs: NDArray[np.float32]  # [T, 3, 2] V up
     labels: NDArray[np.uint8]  # [T] label, lips aside
     lips: NDArray[np.uint8]  # [T] label where the lip mask is set
     materials: NDArray[np.uint8]  # [T]
-    regions: NDArray[np.float32]  # [V + P,2] above 0 on the neck, on the nose: their borders run through triangles
-    parts: tuple[Part, ...]
+    regions: NDArray[np.float32]  # [V + P, 2] above 0 on the neck, on the nose: their borders run through triangles
+    parts: tuple[Submesh, ...]
     morph_names: tuple[str, ...]
 
     @classmethod
     def load(cls, folder: Path) -> "Head":
         """Read a head from the folder that `build` wrote it to."""
         index = json.loads((folder / HEAD_INDEX).read_text())
-        parts = tuple(Part(**part) for part in index["parts"])
+        parts = tuple(Submesh(**part) for part in index["parts"])
         return cls(**load_file(folder / HEAD_FILE), parts=parts, morph_names=tuple(index["morphs"]))
 
     def save(self, folder: Path) -> None:
@@ -84,7 +84,7 @@ class Head:
         (folder / HEAD_INDEX).write_text(json.dumps(index, indent=1) + "\n")
 
     @cached_property
-    def part(self) -> dict[str, Part]:
+    def part(self) -> dict[str, Submesh]:
         return {part.name: part for part in self.parts}
 
     @cached_property
@@ -218,7 +218,7 @@ class MeshBuilder:
 
     def __init__(self, n_base: int) -> None:
         self.next_vertex = n_base
-        self.parts: list[Part] = []
+        self.parts: list[Submesh] = []
         self.bindings: list[tuple[NDArray, NDArray, NDArray]] = []
         self.chunks: list[tuple[NDArray, NDArray, NDArray, NDArray, NDArray]] = []
 
@@ -248,7 +248,7 @@ class MeshBuilder:
         self, name: str, first: int, count: int, triangles: NDArray, uvs: NDArray, *attributes: NDArray
     ) -> None:
         start = sum(len(chunk[0]) for chunk in self.chunks)
-        self.parts.append(Part(name, first, count, start, len(triangles)))
+        self.parts.append(Submesh(name, first, count, start, len(triangles)))
         labels, lips, materials = attributes
         self.chunks.append((triangles, uvs, labels, lips, materials))
 

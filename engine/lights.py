@@ -15,6 +15,8 @@ WHITE_BALANCE = 0.75
 KEY_SHARE = 0.003  # share of the sphere that counts as the strongest source
 ENVIRONMENT = (32, 16)  # columns and rows of what mirrors show
 DAYLIGHT = 6500.0  # kelvin, what sRGB calls white
+# By how much a diffuse surface weakens harmonics of degree 0, 1 and 2 (Ramamoorthi and Hanrahan 2001), over π.
+COSINE_LOBE = np.array([1.0, *[2 / 3] * 3, *[1 / 4] * 5])
 BRIGHTEST = 25.0  # radiance above which a mirrored lamp would only flicker
 
 
@@ -30,15 +32,15 @@ class LightError(ValueError):
 class Light:
     """What falls on a face, scaled so that a white surface facing the camera sends back about 1."""
 
-    sh: NDArray[np.float32]  # [9,3], see engine.kernels.light.irradiance
+    sh: NDArray[np.float32]  # [9, 3], see engine.kernels.light.irradiance
     key_direction: NDArray[np.float32]  # [3] unit vector towards the source
     key_colour: NDArray[np.float32]  # [3]
-    environment: NDArray[np.float32]  # [16,32,3] radiance by direction, equirectangular like a Panorama
+    environment: NDArray[np.float32]  # [16, 32, 3] radiance by direction, equirectangular like a Panorama
 
 
 @dataclass(frozen=True)
 class Panorama:
-    """An equirectangular HDR picture [H,2H,3], linear RGB; the middle column lies behind the subject (−Z)."""
+    """An equirectangular HDR picture [H, 2H, 3], linear RGB; the middle column lies behind the subject (−Z)."""
 
     name: str
     pixels: NDArray[np.float32]
@@ -56,7 +58,7 @@ class Panorama:
 
     @cached_property
     def directions(self) -> NDArray[np.float32]:
-        """Unit vectors [H,W,3] of the pixels."""
+        """Unit vectors [H, W, 3] of the pixels."""
         height, width = self.pixels.shape[:2]
         polar = (np.arange(height) + 0.5) / height * np.pi
         azimuth = ((np.arange(width) + 0.5) / width - 0.5) * 2 * np.pi
@@ -87,7 +89,7 @@ class Panorama:
         return scaled(Light(sh, towards.astype(np.float32), key.astype(np.float32), environment))
 
     def backdrop(self, turn: float, size: int, field: float) -> NDArray[np.uint8]:
-        """What a camera with a field of view of `field` radians sees behind the subject, sRGB [size,size,3]."""
+        """What a camera with a field of view of `field` radians sees behind the subject, sRGB [size, size, 3]."""
         height, width = self.pixels.shape[:2]
         offset = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
         x, y = np.meshgrid(2 * offset * np.tan(field / 2), -2 * offset * np.tan(field / 2))
@@ -106,7 +108,7 @@ class Panorama:
 
 
 def _layers(path: Path) -> dict[str, dict[str, NDArray]]:
-    """The channels [H,W] of an OpenEXR file by layer and name in capitals; the picture itself has no layer's name."""
+    """The channels [H, W] of an OpenEXR file by layer and name in capitals; the picture itself has no layer's name."""
     import OpenEXR
 
     try:
@@ -126,7 +128,7 @@ def _layers(path: Path) -> dict[str, dict[str, NDArray]]:
 
 
 def _colours(layers: dict[str, dict[str, NDArray]], path: Path) -> NDArray:
-    """[H,W,3] of the layer that is the picture: the one with colours, or a grey one. Raises LightError."""
+    """[H, W, 3] of the layer that is the picture: the one with colours, or a grey one. Raises LightError."""
     channels = _picture(layers, path)
     found = [channels[name] if name in channels else channels["Y"] for name in "RGB"]
     if len({plane.shape for plane in found}) != 1 or found[0].ndim != 2:
@@ -149,12 +151,21 @@ def _picture(layers: dict[str, dict[str, NDArray]], path: Path) -> dict[str, NDA
 
 def project(radiance: NDArray, directions: NDArray, solid_angles: NDArray) -> NDArray[np.float32]:
     """Radiance to the nine coefficients of irradiance/π in the basis of engine.kernels.light.irradiance."""
-    x, y, z = np.moveaxis(directions, -1, 0)
     constants = np.array([0.282095, *[0.488603] * 3, 1.092548, 1.092548, 0.315392, 1.092548, 0.546274])
-    basis = np.stack([np.ones_like(x), y, z, x, x * y, y * z, 3 * z**2 - 1, x * z, x**2 - y**2], axis=-1)
-    convolved = np.array([1.0, *[2 / 3] * 3, *[1 / 4] * 5])
-    moments = np.einsum("hwk,hwc,hw->kc", basis, radiance, solid_angles, optimize=True)
-    return (moments * (constants**2 * convolved)[:, None]).astype(np.float32)
+    moments = np.einsum("hwk,hwc,hw->kc", sh_basis(directions), radiance, solid_angles, optimize=True)
+    return (moments * (constants**2 * COSINE_LOBE)[:, None]).astype(np.float32)
+
+
+def sh_basis(directions: NDArray) -> NDArray:
+    """The nine real spherical harmonics [..., 9] of unit directions [..., 3], degree 0 to 2, without constants."""
+    x, y, z = np.moveaxis(directions, -1, 0)
+    return np.stack([np.ones_like(x), y, z, x, x * y, y * z, 3 * z**2 - 1, x * z, x**2 - y**2], axis=-1)
+
+
+def tone_map(radiance: NDArray) -> NDArray:
+    """Linear light to display values in [0, 1] with the soft shoulder of engine.kernels.light.tone_map."""
+    over = (radiance - 0.6).clip(0.0) * 2.5
+    return np.sqrt(np.where(radiance < 0.6, radiance.clip(0.0), 0.6 + 0.4 * over / (1.0 + over)))
 
 
 def scaled(light: Light) -> Light:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.head import BACKGROUND, FACE, HAIR_LABEL
+from engine.lights import sh_basis, tone_map
 from engine.scenes import Scenes, random_crop
 
 ATTEMPTS = 4
@@ -23,10 +24,10 @@ SHADOW_DEPTH = 0.45  # how much of the light the shadow beside an occluder takes
 class FaceFrame:
     """A picture seen in units of its face: 1 is the way from the nose's root to the chin, y points there."""
 
-    x: NDArray[np.float32]  # [H,W] to the picture's right on an upright face
-    y: NDArray[np.float32]  # [H,W] 0 at the nose's root, 1 at the chin
+    x: NDArray[np.float32]  # [H, W] to the picture's right on an upright face
+    y: NDArray[np.float32]  # [H, W] 0 at the nose's root, 1 at the chin
     unit: float  # pixels
-    inside: NDArray[np.float32]  # [H,W] signed distance to the outline of face and hair, positive inside
+    inside: NDArray[np.float32]  # [H, W] signed distance to the outline of face and hair, positive inside
     left: float  # where the forehead ends
     right: float
     skin: NDArray[np.float32]  # [3] median colour of the face, linear
@@ -37,9 +38,9 @@ class FaceFrame:
 class Layer:
     """An occluder before light falls on it."""
 
-    alpha: NDArray[np.float32]  # [H,W] cover
-    height: NDArray[np.float32]  # [H,W] towards the camera, in units of the frame
-    albedo: NDArray[np.float32]  # [H,W,3] linear
+    alpha: NDArray[np.float32]  # [H, W] cover
+    height: NDArray[np.float32]  # [H, W] towards the camera, in units of the frame
+    albedo: NDArray[np.float32]  # [H, W, 3] linear
     shadow: float = 1.0  # 0 where it is too far from the face to throw one
     lit_as_face: bool = False  # the albedo is a colour seen in the picture, already lit
 
@@ -53,9 +54,9 @@ def occlude(
     cover: tuple[float, float],
     textures: Sequence[NDArray[np.uint8]],
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], str, float]:
-    """Lay a random occluder over a render [H,W,3] and its label map [H,W], where it becomes background.
+    """Lay a random occluder over a render [H, W, 3] and its label map [H, W], where it becomes background.
 
-    `landmarks` [68,2] pixels, `scene` the one that was drawn, `cover` the share of the face that may be hidden,
+    `landmarks` [68, 2] pixels, `scene` the one that was drawn, `cover` the share of the face that may be hidden,
     `textures` pictures that cloth is cut from. Returns image, labels, the occluder's name and the share of the face
     it covers; the name is "none" when nothing that fits was found.
     """
@@ -106,18 +107,12 @@ def _linear(colours: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.square(colours.astype(np.float32) / 255.0)
 
 
-def _display(light: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Linear light to 0–255 with the soft shoulder of engine.kernels.light.tone_map."""
-    over = (light - 0.6).clip(0.0) * 2.5
-    return _single(255.0 * np.sqrt(np.where(light < 0.6, light.clip(0.0), 0.6 + 0.4 * over / (1.0 + over))))
-
-
 def _laid_over(image: NDArray[np.uint8], layer: Layer, frame: FaceFrame, scene: Scenes) -> NDArray[np.uint8]:
     """Light the layer, throw its shadow on the picture and put it on top."""
     light = _light_on(layer.height, frame, scene)
     if layer.lit_as_face:
         light = light / np.maximum(_light_from(np.array([[[0.0, 0.0, 1.0]]], np.float32), scene), 1e-3)
-    display = _display(layer.albedo * light)
+    display = _single(255.0 * tone_map(layer.albedo * light))
     reach = 0.05 * frame.unit
     towards = scene.key_direction[0]
     shift = np.array([[1, 0, -towards[0] * 1.5 * reach], [0, 1, (towards[1] + 0.3) * 1.5 * reach]], np.float32)
@@ -128,7 +123,7 @@ def _laid_over(image: NDArray[np.uint8], layer: Layer, frame: FaceFrame, scene: 
 
 
 def _light_on(height: NDArray[np.float32], frame: FaceFrame, scene: Scenes) -> NDArray[np.float32]:
-    """Light [H,W,3] on a height field."""
+    """Light [H, W, 3] on a height field."""
     pixels = height * frame.unit
     slope_x, slope_y = (
         cv2.Sobel(pixels, cv2.CV_32F, 1, 0, scale=0.125),
@@ -139,10 +134,8 @@ def _light_on(height: NDArray[np.float32], frame: FaceFrame, scene: Scenes) -> N
 
 
 def _light_from(normals: NDArray[np.float32], scene: Scenes) -> NDArray[np.float32]:
-    """What a white surface sends back [H,W,3]: the surroundings in spherical harmonics and the key light."""
-    x, y, z = np.moveaxis(normals, -1, 0)
-    basis = np.stack([np.ones_like(x), y, z, x, x * y, y * z, 3 * z**2 - 1, x * z, x**2 - y**2], axis=-1)
-    around = (basis @ scene.sh[0]).clip(0.0)
+    """What a white surface sends back [H, W, 3]: the surroundings in spherical harmonics and the key light."""
+    around = (sh_basis(normals) @ scene.sh[0]).clip(0.0)
     facing = (normals @ scene.key_direction[0]).clip(0.0)
     return ((around + facing[..., None] * scene.key_colour[0]) * scene.exposure[0]).astype(np.float32)
 
@@ -164,7 +157,7 @@ def _edge(distance: NDArray, frame: FaceFrame, softness: float = 0.012) -> NDArr
 def _capsule(
     frame: FaceFrame, start: NDArray, end: NDArray, radii: tuple[float, float]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Signed distance (positive inside) and radius [H,W] of a rounded limb between two points."""
+    """Signed distance (positive inside) and radius [H, W] of a rounded limb between two points."""
     axis = end - start
     along = ((frame.x - start[0]) * axis[0] + (frame.y - start[1]) * axis[1]) / max(float(axis @ axis), 1e-6)
     along = along.clip(0.0, 1.0)
@@ -179,7 +172,7 @@ def _round(distance: NDArray[np.float32], radius: NDArray[np.float32] | float) -
 
 
 def _cloth(frame: FaceFrame, rng: np.random.Generator, textures: Textures) -> NDArray[np.float32]:
-    """Albedo [H,W,3] of dyed cloth: a plain colour, stripes, or a piece of a picture."""
+    """Albedo [H, W, 3] of dyed cloth: a plain colour, stripes, or a piece of a picture."""
     shape = frame.x.shape
     hue, grey = rng.random(3), rng.random()
     colour = (0.02 + 0.55 * rng.random() ** 1.5) * (grey + (1 - grey) * 1.6 * hue / max(hue.mean(), 0.2))
@@ -199,7 +192,7 @@ def _cloth(frame: FaceFrame, rng: np.random.Generator, textures: Textures) -> ND
 def _piece(
     shape: tuple[int, ...], rng: np.random.Generator, textures: Sequence[NDArray[np.uint8]], blur: float
 ) -> NDArray[np.float32]:
-    """A random part of a random picture [H,W,3], linear."""
+    """A random part of a random picture [H, W, 3], linear."""
     part = random_crop(textures, rng, (0.2, 0.7), (shape[1], shape[0]))
     return cv2.GaussianBlur(_linear(part), (0, 0), blur).astype(np.float32)
 
@@ -334,7 +327,7 @@ def _strands(frame: FaceFrame, rng: np.random.Generator, textures: Textures) -> 
 
 
 def _pixels_of(frame: FaceFrame) -> Callable[[NDArray], NDArray]:
-    """The way from the frame's coordinates [N,2] back to pixels [N,2]."""
+    """The way from the frame's coordinates [P, 2] back to pixels [P, 2]."""
     right = np.array([frame.x[0, 1] - frame.x[0, 0], frame.x[1, 0] - frame.x[0, 0]])
     down = np.array([frame.y[0, 1] - frame.y[0, 0], frame.y[1, 0] - frame.y[0, 0]])
     inverse = np.linalg.inv(np.stack([right, down]))

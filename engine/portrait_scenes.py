@@ -141,7 +141,7 @@ def _with_flash(light: Light, rng: np.random.Generator) -> Light:
 def _background(
     rng: np.random.Generator, panorama: Panorama, turn: float, backgrounds: Sequence[NDArray[np.uint8]]
 ) -> NDArray[np.uint8]:
-    """The surroundings, another picture out of focus, or a wall [160,160,3]."""
+    """The surroundings, another picture out of focus, or a wall [160, 160, 3]."""
     size, kind = BACKGROUND_SIZE, rng.random()
     if kind < 0.5:
         view = panorama.backdrop(turn, size, float(rng.uniform(0.4, 1.2)))

@@ -22,17 +22,17 @@ N_ACTIONS = 52
 class Scenes:
     """N scenes as arrays; indexing with a slice gives fewer."""
 
-    rotation: NDArray[np.float32]  # [N,3,3] head to camera
-    translation: NDArray[np.float32]  # [N,3] where the pivot lies in view space, metres
-    focal: NDArray[np.float32]  # [N] focal length in image widths
-    expression: NDArray[np.float32]  # [N,52] weights of the face actions
-    gaze: NDArray[np.float32]  # [N,2] yaw and pitch of the eyes, radians
-    sh: NDArray[np.float32]  # [N,9,3]
-    key_direction: NDArray[np.float32]  # [N,3]
-    key_colour: NDArray[np.float32]  # [N,3]
-    exposure: NDArray[np.float32]  # [N]
-    environment: NDArray[np.float32]  # [N,16,32,3] what mirrors show, see engine.lights.Light
-    background: NDArray[np.uint8]  # [N,h,w,3] sRGB, scaled to the picture's size
+    rotation: NDArray[np.float32]  # [B, 3, 3] head to camera
+    translation: NDArray[np.float32]  # [B, 3] where the pivot lies in view space, metres
+    focal: NDArray[np.float32]  # [B] focal length in image widths
+    expression: NDArray[np.float32]  # [B, 52] weights of the face actions
+    gaze: NDArray[np.float32]  # [B, 2] yaw and pitch of the eyes, radians
+    sh: NDArray[np.float32]  # [B, 9, 3]
+    key_direction: NDArray[np.float32]  # [B, 3]
+    key_colour: NDArray[np.float32]  # [B, 3]
+    exposure: NDArray[np.float32]  # [B]
+    environment: NDArray[np.float32]  # [B, 16, 32, 3] what mirrors show, see engine.lights.Light
+    background: NDArray[np.uint8]  # [B, h, w, 3] sRGB, scaled to the picture's size
 
     def __getitem__(self, chosen: slice) -> "Scenes":
         return Scenes(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
@@ -72,7 +72,7 @@ class Scenes:
         return replace(cls.game(count), translation=np.tile(np.array(PIVOT, np.float32), (count, 1)))
 
     def backgrounds(self, size: int) -> NDArray[np.uint8]:
-        """Backgrounds [N,size,size,3]."""
+        """Backgrounds [B, size, size, 3]."""
         return np.stack([cv2.resize(b, (size, size), interpolation=cv2.INTER_LINEAR) for b in self.background])
 
 

@@ -235,9 +235,13 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
     def group_index(self) -> dict[str, int]:
         return {group.name: index for index, group in enumerate(self.groups)}
 
+    def group(self, name: str) -> Group:
+        """The group of that name. Raises KeyError."""
+        return self.groups[self.group_index[name]]
+
     def choice(self, group: str, choice: str) -> int:
         """The number of a choice inside its group."""
-        return self.groups[self.group_index[group]].choices.index(choice)
+        return self.group(group).choices.index(choice)
 
     def neutral_sliders(self) -> NDArray[np.float32]:
         return np.array([slider.neutral for slider in self.sliders], dtype=np.float32)
@@ -250,21 +254,21 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
         return self.pack(self.neutral_sliders()[None], self.neutral_discrete()[None])[0]
 
     def pack(self, parameters: ArrayLike, discrete: ArrayLike) -> NDArray[np.float32]:
-        """Sliders [N,S] and choice numbers [N,G] to parameter vectors [N,width] (one-hot groups)."""
+        """Sliders [B, S] and choice numbers [B, G] to parameter vectors [B, width] (one-hot groups)."""
         sliders = np.asarray(parameters, dtype=np.float32)
         choices = np.asarray(discrete, dtype=np.int64)
         hot = [np.eye(size, dtype=np.float32)[choices[:, index]] for index, size in enumerate(self.group_sizes)]
         return np.concatenate([sliders, *hot], axis=1)
 
     def split(self, x: ArrayLike) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-        """Parameter vectors [N,width] to sliders [N,S] and the probabilities [N,size] of each group."""
+        """Parameter vectors [B, width] to sliders [B, S] and the probabilities [B, size] of each group."""
         vectors = np.asarray(x, dtype=np.float32)
         ends = np.cumsum([self.n_sliders, *self.group_sizes])
         sliders, *groups = np.split(vectors, ends[:-1], axis=1)
         return sliders, groups
 
     def choose(self, x: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
-        """Parameter vectors [N,width] to sliders [N,S] clipped to [0, 1] and the likeliest choices [N,G]."""
+        """Parameter vectors [B, width] to sliders [B, S] clipped to [0, 1] and the likeliest choices [B, G]."""
         sliders, groups = self.split(x)
         choices = (
             np.stack([group.argmax(axis=1) for group in groups], axis=1) if groups else np.zeros((len(sliders), 0))
@@ -272,7 +276,7 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
         return sliders.clip(0.0, 1.0), choices.astype(np.int16)
 
     def to_engine(self, parameters: ArrayLike, discrete: ArrayLike) -> list[dict[str, int | float | str]]:
-        """Sliders [N,S] and choice numbers [N,G] as N rows of the engine's own names and values."""
+        """Sliders [B, S] and choice numbers [B, G] as N rows of the engine's own names and values."""
         return [
             dict(zip(self.engine_columns, [*values, *chosen], strict=True))
             for values, chosen in zip(

@@ -47,14 +47,14 @@ VIEWS = {
 
 
 def thumbnail(renderer: Renderer, group: Group, choice: str, size: int) -> NDArray[np.uint8]:
-    """A picture [size,size,3] of one choice of a group, on the average face or where it belongs."""
+    """A picture [size, size, 3] of one choice of a group, on the average face or where it belongs."""
     schema = renderer.schema
     view = VIEWS.get(group.name, View())
     sliders, choices = schema.neutral_sliders(), schema.neutral_discrete()
     if view.sex is not None and "sex" in schema.slider_index:
         sliders[schema.slider_index["sex"]] = view.sex
     for name, worn in (*view.choices, (group.name, choice)):
-        if name in schema.group_index and worn in schema.groups[schema.group_index[name]].choices:
+        if name in schema.group_index and worn in schema.group(name).choices:
             choices[schema.group_index[name]] = schema.choice(name, worn)
     drawn = renderer.render(sliders[None], choices[None], _scene(renderer, view), OVERSIZE * size)
     return cv2.resize(drawn.image[0], (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8)

@@ -39,7 +39,7 @@ FORMULA = (
 
 @dataclass(frozen=True)
 class Basis:
-    """Targets in a fixed order: `names` [K], what each one moves `displacements` [K,V,3] (base vertices, metres)."""
+    """Targets in a fixed order: `names` [K], what each one moves `displacements` [K, V, 3] (base vertices, metres)."""
 
     schema: Schema
     blend: MorphBlend

@@ -26,13 +26,13 @@ class Primitive:
     name: str
     material: Material
     sources: NDArray[np.int64]  # [P] vertices of the head
-    uvs: NDArray[np.float32]  # [P,2] V up
-    triangles: NDArray[np.int64]  # [T,3] into sources
+    uvs: NDArray[np.float32]  # [P, 2] V up
+    triangles: NDArray[np.int64]  # [T, 3] into sources
 
 
 @dataclass(frozen=True)
 class MorphTarget:
-    """What one target does to the worn vertices: displacement [W,3] in metres, change of the normal [W,3]."""
+    """What one target does to the worn vertices: displacement [W, 3] in metres, change of the normal [W, 3]."""
 
     name: str
     displacement: NDArray[np.float32]
@@ -41,7 +41,7 @@ class MorphTarget:
 
 @dataclass(frozen=True)
 class ExportMesh:
-    """One character: the primitives it wears, the head's vertices [V,3] (metres, Y up) and its morph basis.
+    """One character: the primitives it wears, the head's vertices [V, 3] (metres, Y up) and its morph basis.
 
     `weights` [K] are the targets' weights that make this character, `rest` [K] those that `vertices` hold already. What
     is not worn is not in `vertices`.
@@ -86,12 +86,12 @@ class ExportMesh:
 
     @cached_property
     def normals(self) -> NDArray[np.float32]:
-        """Unit normals [W,3] of the worn vertices."""
+        """Unit normals [W, 3] of the worn vertices."""
         return _unit(self._surface[2])
 
     @cached_property
     def _surface(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-        """Triangles [T,3] into the worn vertices, their normals by area [T,3], and the sums of these [W,3]."""
+        """Triangles [T, 3] into the worn vertices, their normals by area [T, 3], and the sums of these [W, 3]."""
         triangles = np.concatenate([self.places(primitive)[primitive.triangles] for primitive in self.primitives])
         crosses = _crosses(self.vertices[self.worn], triangles)
         return triangles, crosses, _scatter(crosses, triangles, len(self.worn))
@@ -101,7 +101,7 @@ class ExportMesh:
         return np.searchsorted(self.worn, primitive.sources)
 
     def displacements(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
-        """Each target's name and how it moves the worn vertices [W,3], in the basis' order; small changes are 0."""
+        """Each target's name and how it moves the worn vertices [W, 3], in the basis' order; small changes are 0."""
         for name, on_base in zip(self.basis.names, self.basis.displacements, strict=True):
             displacement = carried(self.head, on_base, self.worn)
             displacement[largest(displacement) < STILL] = 0.0
@@ -131,14 +131,14 @@ class ExportMesh:
 
 
 def largest(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The largest component of each vector [V,3], by amount."""
+    """The largest component of each vector [V, 3], by amount."""
     # Three columns: NumPy reduces a short last axis slowly.
     x, y, z = np.abs(vectors).T
     return np.maximum(np.maximum(x, y), z)
 
 
 def carried(head: Head, displacement: NDArray[np.float32], vertices: NDArray[np.int64]) -> NDArray[np.float32]:
-    """How displacements [n_base,3] of the base mesh move some vertices [P] of the head, bound ones included."""
+    """How displacements [n_base, 3] of the base mesh move some vertices [P] of the head, bound ones included."""
     on_base = vertices < head.n_base
     moved = np.empty((len(vertices), 3), np.float32)
     moved[on_base] = displacement[vertices[on_base]]
@@ -149,7 +149,7 @@ def carried(head: Head, displacement: NDArray[np.float32], vertices: NDArray[np.
 
 
 def bound(head: Head, base: NDArray[np.float32]) -> NDArray[np.float32]:
-    """All vertices [V,3] of a head whose base mesh has the vertices [n_base,3]."""
+    """All vertices [V, 3] of a head whose base mesh has the vertices [n_base, 3]."""
     everything = carried(head, base, np.arange(head.n_vertices))
     everything[head.n_base :] += head.offsets
     return everything
@@ -174,31 +174,44 @@ def _primitives(head: Head, chosen: dict[str, str], made: dict[str, Material]) -
 
 
 def _primitive(head: Head, name: str, material: Material, triangles: NDArray[np.int64]) -> Primitive:
-    corners = head.triangles[triangles].ravel().astype(np.int64)
-    uvs = head.uvs[triangles].reshape(-1, 2)
-    if material.picture is None:
-        uvs = np.zeros_like(uvs)
+    uvs = head.uvs[triangles]
+    return Primitive(
+        name, material, *welded(head.triangles[triangles], uvs if material.picture is not None else 0 * uvs)
+    )
+
+
+def welded(
+    triangles: NDArray[np.integer], uvs: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+    """Triangles [T, 3] with UVs [T, 3, 2] as vertices that have one UV each: which vertices they come from [P], their
+    UVs [P, 2] and the triangles between them [T, 3]."""
+    corners, flat = triangles.ravel().astype(np.int64), uvs.reshape(-1, 2)
     # Texture coordinates that differ by less than a hundredth of a texel are one.
-    keys = np.column_stack([corners, np.round(uvs * 50_000.0).astype(np.int64)])
+    keys = np.column_stack([corners, np.round(flat * 50_000.0).astype(np.int64)])
     _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    return Primitive(name, material, corners[first], uvs[first], inverse.reshape(-1, 3))
+    return corners[first], flat[first], inverse.reshape(-1, 3)
 
 
-def _crosses(vertices: NDArray[np.float32], triangles: NDArray[np.int64]) -> NDArray[np.float64]:
+def vertex_normals(vertices: NDArray[np.float32], triangles: NDArray[np.integer]) -> NDArray[np.float32]:
+    """Unit normals [V, 3], averages of the triangles [T, 3] around weighted by area."""
+    return _unit(_scatter(_crosses(vertices, triangles), triangles, len(vertices)))
+
+
+def _crosses(vertices: NDArray[np.float32], triangles: NDArray[np.integer]) -> NDArray[np.float64]:
     a, b, c = (vertices[triangles[:, corner]].astype(np.float64) for corner in range(3))
     (x, y, z), (u, v, w) = (b - a).T, (c - a).T
     return np.stack([y * w - z * v, z * u - x * w, x * v - y * u], axis=1)
 
 
-def _scatter(values: NDArray[np.float64], triangles: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-    """Sum of the values [T,3] of the triangles around each of `count` vertices."""
+def _scatter(values: NDArray[np.float64], triangles: NDArray[np.integer], count: int) -> NDArray[np.float64]:
+    """Sum of the values [T, 3] of the triangles around each of `count` vertices."""
     corners = triangles.ravel()
     columns = [np.bincount(corners, np.repeat(column, 3), count) for column in values.T]
     return np.stack(columns, axis=1).astype(np.float64)
 
 
 def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Vectors [V,3] at length 1; +Z where there is none."""
+    """Vectors [V, 3] at length 1; +Z where there is none."""
     length = np.sqrt(np.einsum("vx,vx->v", vectors, vectors))[:, None]
     forward = np.array([0.0, 0.0, 1.0])
     return np.where(length > 1e-18, vectors / np.maximum(length, 1e-18), forward).astype(np.float32)

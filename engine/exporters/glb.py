@@ -153,7 +153,7 @@ class _File:
     def morph(
         self, entry: dict[str, Any], name: str, displacement: NDArray, normal: NDArray | None, influence: float
     ) -> None:
-        """Add what a target does to the vertices of a mesh, [P,3] each, if it does anything."""
+        """Add what a target does to the vertices of a mesh, [P, 3] each, if it does anything."""
         if not displacement.any():
             return
         target = {"POSITION": self._sparse(displacement, bounded=True)}

@@ -24,7 +24,7 @@ HEAD_BYTES = 4096
 
 
 @dataclass(frozen=True)
-class Textures:
+class TextureFiles:
     """File names of a material's pictures; None where it has none."""
 
     colour: str | None = None
@@ -83,20 +83,20 @@ def _head(path: Path) -> bytes:
         return file.read(HEAD_BYTES)
 
 
-def _textures(material: Material, base: str, pictures: dict[str, Bytes]) -> Textures:
+def _textures(material: Material, base: str, pictures: dict[str, Bytes]) -> TextureFiles:
     """The names of a material's pictures, which are added to `pictures`; materials that share one share the file."""
     picture = material.picture
     if picture is None:
-        return Textures()
+        return TextureFiles()
     shared = (name for name, other in pictures.items() if other is picture)
     colour = next(shared, f"{base}_{material.name}.png")
     pictures[colour] = picture
     if material.alpha is Alpha.OPAQUE:
-        return Textures(colour)
+        return TextureFiles(colour)
     opacity = f"{base}_{material.name}_opacity.png"
     # three.js takes the opacity from the green channel, Blender from the alpha channel.
     pictures[opacity] = np.repeat(picture[..., 3:], 4, axis=2)
-    return Textures(colour, opacity)
+    return TextureFiles(colour, opacity)
 
 
 def _mesh(mesh: ExportMesh, library: str) -> str:
@@ -115,7 +115,7 @@ def _mesh(mesh: ExportMesh, library: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _entry(material: Material, textures: Textures) -> str:
+def _entry(material: Material, textures: TextureFiles) -> str:
     """One material of the .mtl file, in Phong's terms and in those of its PBR extension."""
     colour = to_srgb(np.array(material.colour, np.float32))
     lines = [
