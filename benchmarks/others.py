@@ -44,6 +44,7 @@ class RendererRun:
 
     @property
     def median(self) -> float | None:
+        """Seconds a picture; None where nothing was drawn."""
         return statistics.median(self.seconds) if self.seconds else None
 
 

@@ -7,7 +7,7 @@ own left; the origin lies midway between the eyes of the template.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -76,28 +76,58 @@ class Head:
 
     def save(self, folder: Path) -> None:
         """Write the head; the same head gives the same bytes."""
-        arrays = {
-            name: np.ascontiguousarray(value) for name, value in vars(self).items() if isinstance(value, np.ndarray)
-        }
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        arrays = {name: np.ascontiguousarray(value) for name, value in values.items() if isinstance(value, np.ndarray)}
         save_file(arrays, folder / HEAD_FILE)
         index = {"morphs": list(self.morph_names), "parts": [vars(part) for part in self.parts]}
         (folder / HEAD_INDEX).write_text(json.dumps(index, indent=1) + "\n")
 
     @cached_property
     def part(self) -> dict[str, Submesh]:
+        """The parts by name."""
         return {part.name: part for part in self.parts}
 
     @cached_property
     def morph_index(self) -> dict[str, int]:
+        """The numbers of the morphs by name."""
         return {name: number for number, name in enumerate(self.morph_names)}
 
     @property
     def n_base(self) -> int:
+        """Vertices of the base mesh."""
         return len(self.template)
 
     @property
     def n_vertices(self) -> int:
+        """Vertices of the base mesh and of all that is bound to it."""
         return len(self.template) + len(self.references)
+
+    @cached_property
+    def bound_vertices(self) -> NDArray[np.float32]:
+        """Where the proxy vertices [P, 3] lie on the template."""
+        return (self.weights[..., None] * self.template[self.references]).sum(axis=1) + self.offsets
+
+    @cached_property
+    def _eye_frames(self) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+        """For the left and the right eyeball: base vertices that carry it, their weights in its centre, its offset."""
+        first, count = self.part["eyes"].first_vertex - self.n_base, self.part["eyes"].n_vertices
+        references, weights = self.references[first : first + count], self.weights[first : first + count]
+        points = self.bound_vertices[first : first + count]
+        carriers = np.unique(references)
+        shares = np.zeros((2, len(carriers)), np.float32)
+        offsets = np.zeros((2, 3), np.float32)
+        for side, members in enumerate((points[:, 0] > 0, points[:, 0] <= 0)):
+            for corner in range(3):
+                places = np.searchsorted(carriers, references[members, corner])
+                np.add.at(shares[side], places, weights[members, corner] / members.sum())
+            centre = (points[members].min(axis=0) + points[members].max(axis=0)) / 2
+            offsets[side] = centre - shares[side] @ self.template[carriers]
+        return carriers, shares, offsets
+
+    def eye_centres(self, base: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Centres [B, 2, 3] of the left and right eyeball on morphed base meshes [B, n_base, 3]."""
+        carriers, shares, offsets = self._eye_frames
+        return np.einsum("sc,nck->nsk", shares, base[:, carriers]) + offsets
 
 
 def macro_names() -> list[str]:
@@ -223,6 +253,7 @@ class MeshBuilder:
         self.chunks: list[tuple[NDArray, NDArray, NDArray, NDArray, NDArray]] = []
 
     def add_base(self, mesh: Mesh, quads: Ints, used: Ints, template: Floats, labels: tuple[NDArray, NDArray]) -> None:
+        """Add quads of the base mesh; `used` are the vertices that are kept, `labels` those of the quads."""
         ids = np.searchsorted(used, mesh.quads[quads])
         triangles, uvs = triangulate(ids, mesh.quad_uvs[quads])
         uvs = place(uvs)
@@ -230,6 +261,7 @@ class MeshBuilder:
         self._append("base", 0, len(template), triangles, uvs, *(np.repeat(a, 2) for a in (*labels, materials)))
 
     def add_proxy(self, name: str, proxy: Proxy, material: int, used: Ints, template: Floats) -> None:
+        """Add what is bound to the base mesh."""
         references = np.searchsorted(used, proxy.references)
         self.bindings.append((references, proxy.weights, proxy.offsets * DECIMETRE))
         positions = (proxy.weights[..., None] * template[references]).sum(axis=1)
@@ -253,6 +285,7 @@ class MeshBuilder:
         self.chunks.append((triangles, uvs, labels, lips, materials))
 
     def finish(self, template: NDArray, morphs: NDArray, names: tuple[str, ...], regions: NDArray) -> Head:
+        """The head of all parts added."""
         triangles, uvs, labels, lips, materials = (np.concatenate(column) for column in zip(*self.chunks, strict=True))
         references, weights, offsets = (np.concatenate(column) for column in zip(*self.bindings, strict=True))
         return Head(

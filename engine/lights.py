@@ -68,6 +68,7 @@ class Panorama:
 
     @cached_property
     def solid_angles(self) -> NDArray[np.float32]:
+        """What each pixel covers of the sphere [H, W], steradians."""
         height, width = self.pixels.shape[:2]
         rows = np.sin((np.arange(height) + 0.5) / height * np.pi) * (np.pi / height) * (2 * np.pi / width)
         return np.broadcast_to(rows[:, None], (height, width)).astype(np.float32)

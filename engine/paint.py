@@ -197,7 +197,7 @@ def _lash_roots(head: Head) -> tuple[NDArray, NDArray]:
     """Points along the rims of both upper and both lower lids, closely spaced."""
     part = head.part["lashes01"]
     proxy = slice(part.first_vertex - head.n_base, part.first_vertex - head.n_base + part.n_vertices)
-    points = (head.weights[proxy, :, None] * head.template[head.references[proxy]]).sum(axis=1) + head.offsets[proxy]
+    points = head.bound_vertices[proxy]
     skin = head.template[np.unique(head.triangles[(head.materials == SKIN) & (head.labels != TEETH)])]
     near = KDTree(skin).query(points)[0] < 0.0012
     rims: list[list[NDArray]] = [[], []]

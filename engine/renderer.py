@@ -228,7 +228,7 @@ class Renderer:
         cast = self._buffer("cast", (count, n_vertices), wp.vec3)
         ranges, drawn = self._ranges(choices, triangles=False)
         span = wp.vec2i(eyes.first_vertex, eyes.first_vertex + eyes.n_vertices)
-        centres = self._array(self._eye_centres(base), wp.vec3)
+        centres = self._array(self.head.eye_centres(base), wp.vec3)
         meshes = [self._array(base, wp.vec3), *self.bindings, ranges, span, centres]
         self._launch(pose.pose, (count, drawn), *meshes, camera, view, screen, cast)
         normals = self._buffer("normals", (count, n_vertices), wp.vec3)
@@ -236,30 +236,6 @@ class Renderer:
         ranges, drawn = self._ranges(choices, triangles=True)
         self._launch(pose.add_normals, (count, drawn), view, self.triangles, ranges, normals)
         return view, screen, cast, normals
-
-    @cached_property
-    def _eye_frames(self) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
-        """For the left and the right eyeball: base vertices that carry it, their weights in its centre, its offset."""
-        head, eyes = self.head, self.head.part["eyes"]
-        first = eyes.first_vertex - head.n_base
-        chosen = slice(first, first + eyes.n_vertices)
-        references, weights = head.references[chosen], head.weights[chosen]
-        points = (weights[..., None] * head.template[references]).sum(axis=1) + head.offsets[chosen]
-        carriers = np.unique(references)
-        shares = np.zeros((2, len(carriers)), np.float32)
-        offsets = np.zeros((2, 3), np.float32)
-        for side, members in enumerate((points[:, 0] > 0, points[:, 0] <= 0)):
-            for corner in range(3):
-                places = np.searchsorted(carriers, references[members, corner])
-                np.add.at(shares[side], places, weights[members, corner] / members.sum())
-            centre = (points[members].min(axis=0) + points[members].max(axis=0)) / 2
-            offsets[side] = centre - shares[side] @ head.template[carriers]
-        return carriers, shares, offsets
-
-    def _eye_centres(self, base: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Centres [B, 2, 3] of the left and right eyeball on morphed base meshes [B, n_base, 3]."""
-        carriers, shares, offsets = self._eye_frames
-        return np.einsum("sc,nck->nsk", shares, base[:, carriers]) + offsets
 
     def _lit(
         self,
@@ -373,8 +349,7 @@ def _packed(head: Head) -> NDArray:
 
 def _hair_ambient(head: Head) -> NDArray[np.float32]:
     """How open each vertex [V] is that lies off the skin: the outer locks shade those below them."""
-    proxies = (head.weights[..., None] * head.template[head.references]).sum(axis=1) + head.offsets
-    distance, _ = KDTree(head.template).query(proxies)
+    distance, _ = KDTree(head.template).query(head.bound_vertices)
     open_share = HAIR_ROOT_AMBIENT + (1.0 - HAIR_ROOT_AMBIENT) * (np.asarray(distance) / HAIR_DEPTH).clip(0.0, 1.0)
     return np.concatenate([np.ones(head.n_base), open_share]).astype(np.float32)
 

@@ -137,6 +137,7 @@ class Group(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def engine_name(self) -> str:
+        """What the studio's engine calls the group."""
         return self.engine.name if self.engine else self.name
 
     def label_of(self, choice: str) -> str:
@@ -208,18 +209,22 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def sliders(self) -> tuple[Slider, ...]:
+        """All sliders, phenotypes first."""
         return (*self.phenotypes, *self.local)
 
     @property
     def n_sliders(self) -> int:
+        """How many sliders there are."""
         return len(self.sliders)
 
     @property
     def group_sizes(self) -> tuple[int, ...]:
+        """How many choices each group has."""
         return tuple(len(group.choices) for group in self.groups)
 
     @property
     def width(self) -> int:
+        """Length of the parameter vector."""
         return self.n_sliders + sum(self.group_sizes)
 
     @property
@@ -229,10 +234,12 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
 
     @cached_property
     def slider_index(self) -> dict[str, int]:
+        """The numbers of the sliders by name."""
         return {slider.name: index for index, slider in enumerate(self.sliders)}
 
     @cached_property
     def group_index(self) -> dict[str, int]:
+        """The numbers of the groups by name."""
         return {group.name: index for index, group in enumerate(self.groups)}
 
     def group(self, name: str) -> Group:
@@ -244,9 +251,11 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
         return self.group(group).choices.index(choice)
 
     def neutral_sliders(self) -> NDArray[np.float32]:
+        """Neutral values [S]."""
         return np.array([slider.neutral for slider in self.sliders], dtype=np.float32)
 
     def neutral_discrete(self) -> NDArray[np.int16]:
+        """Numbers of the neutral choices [G]."""
         return np.array([group.choices.index(group.neutral) for group in self.groups], dtype=np.int16)
 
     def neutral(self) -> NDArray[np.float32]:
@@ -352,6 +361,7 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
         return self.model_dump(mode="json", by_alias=True, exclude=WORDS)
 
     def names_of(self, part: str) -> Sequence[str]:
+        """Names of the sliders of a part."""
         return [slider.name for slider in self.sliders if slider.part == part]
 
 

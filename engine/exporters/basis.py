@@ -121,6 +121,7 @@ def morph_weight(slider: Slider, sign: str, value: float) -> float:
 
 
 def target_name(slider: Slider, sign: str) -> str:
+    """The name of the morph target that a slider drives in a direction, "-" or "+"."""
     return f"{slider.name}{sign}"
 
 

@@ -74,6 +74,7 @@ def nearest_texel(side: int, u: float, v: float) -> int:
 
 @wp.func
 def as_vec4(value: vec4ub) -> wp.vec4:
+    """Bytes as numbers from 0 to 255."""
     return wp.vec4(float(value[0]), float(value[1]), float(value[2]), float(value[3]))
 
 

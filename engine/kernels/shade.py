@@ -109,6 +109,7 @@ class Tangents:
 
 @wp.func
 def tangents(surface: Surface, face: int, triangle: Triangle) -> Tangents:
+    """How a triangle's surface runs along u and v, in view space."""
     origin = surface.view[face, triangle.corner[0]]
     first = surface.view[face, triangle.corner[1]] - origin
     second = surface.view[face, triangle.corner[2]] - origin
@@ -176,6 +177,7 @@ def shade_skin(
 
 @wp.func
 def shade_tooth(light: LightBatch, face: int, found: Hit) -> wp.vec3:
+    """The light that a tooth sends to the camera."""
     key = light.direction[face]
     direct = wp.max(wp.dot(found.at.normal, key) + 0.3, 0.0) / 1.3 * found.at.lit * found.at.ambient
     gloss = microfacets(found.at.normal, found.view, key, 0.30, 0.04) * found.at.lit * found.at.ambient
@@ -250,6 +252,7 @@ def label_of(surface: Surface, triangle: Triangle, found: Hit) -> int:
 
 @wp.func
 def developed(light: LightBatch, face: int, radiance: wp.vec3) -> wp.vec3:
+    """Radiance after exposure and tone curve, in [0, 1]."""
     exposed = light.exposure[face] * radiance
     return wp.vec3(tone_map(exposed[0]), tone_map(exposed[1]), tone_map(exposed[2]))
 

@@ -67,6 +67,7 @@ def plane(a: wp.vec3, b: wp.vec3, c: wp.vec3, area: float, va: float, vb: float,
 
 @wp.func
 def doubled_area(a: wp.vec3, b: wp.vec3, c: wp.vec3) -> float:
+    """Twice the signed area of a triangle on the screen."""
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 
 
@@ -97,6 +98,7 @@ class Extent:
 
 @wp.func
 def extent(a: wp.vec3, b: wp.vec3, c: wp.vec3, side: int) -> Extent:
+    """The rows and columns of samples that a triangle may cover."""
     found = Extent()
     found.first_row = wp.max(int(wp.ceil(wp.min(a[1], wp.min(b[1], c[1])) - 0.5)), 0)
     found.last_row = wp.min(int(wp.floor(wp.max(a[1], wp.max(b[1], c[1])) - 0.5)), side - 1)
@@ -116,6 +118,7 @@ class Barycentric:
 
 @wp.func
 def weights(a: wp.vec3, b: wp.vec3, c: wp.vec3, area: float) -> Barycentric:
+    """The barycentric weights of a triangle, each a plane over the screen."""
     found = Barycentric()
     found.a = plane(a, b, c, area, 1.0, 0.0, 0.0)
     found.b = plane(a, b, c, area, 0.0, 1.0, 0.0)
