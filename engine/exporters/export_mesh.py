@@ -16,7 +16,7 @@ from engine.renderer import Renderer
 
 WORN_GROUPS = ("lashes", "brows", "hair")
 # Changes below these are left out: metres, and parts of a unit normal.
-STILL, SMOOTH = 2e-6, 8e-3
+LEAST_DISPLACEMENT, LEAST_TURN = 2e-6, 8e-3
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,8 @@ class ExportMesh:
         primitives = tuple(_primitives(head, chosen, materials(renderer, sliders, numbers, chosen)))
         weights = basis.weights(sliders)
         if not as_shown:
-            return cls(head, basis, primitives, bound(head, head.template), weights, np.zeros_like(weights))
+            template = np.concatenate([head.template, head.bound_vertices])
+            return cls(head, basis, primitives, template, weights, np.zeros_like(weights))
         with threadpool_limits(1, user_api="blas"):  # sums in one order: the same bytes on any number of processors
             vertices = renderer.vertices(sliders[None], numbers[None])[0]
         return cls(head, basis, primitives, vertices, weights, weights)
@@ -103,8 +104,8 @@ class ExportMesh:
     def displacements(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
         """Each target's name and how it moves the worn vertices [W, 3], in the basis' order; small changes are 0."""
         for name, on_base in zip(self.basis.names, self.basis.displacements, strict=True):
-            displacement = carried(self.head, on_base, self.worn)
-            displacement[largest(displacement) < STILL] = 0.0
+            displacement = bound_displacements(self.head, on_base, self.worn)
+            displacement[largest(displacement) < LEAST_DISPLACEMENT] = 0.0
             yield name, displacement
 
     def morph_targets(self) -> Iterator[MorphTarget]:
@@ -121,7 +122,7 @@ class ExportMesh:
             turned[around] = True
             normal = np.zeros_like(shown)
             normal[turned] = _unit((summed + _scatter(change, around, len(shown)))[turned]) - self.normals[turned]
-            normal[largest(normal) < SMOOTH] = 0.0
+            normal[largest(normal) < LEAST_TURN] = 0.0
             yield MorphTarget(name, displacement, normal)
 
     def centre(self, primitive: Primitive) -> NDArray[np.float32]:
@@ -137,7 +138,9 @@ def largest(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.maximum(np.maximum(x, y), z)
 
 
-def carried(head: Head, displacement: NDArray[np.float32], vertices: NDArray[np.int64]) -> NDArray[np.float32]:
+def bound_displacements(
+    head: Head, displacement: NDArray[np.float32], vertices: NDArray[np.int64]
+) -> NDArray[np.float32]:
     """How displacements [n_base, 3] of the base mesh move some vertices [P] of the head, bound ones included."""
     on_base = vertices < head.n_base
     moved = np.empty((len(vertices), 3), np.float32)
@@ -146,13 +149,6 @@ def carried(head: Head, displacement: NDArray[np.float32], vertices: NDArray[np.
     references, weights = head.references[proxy], head.weights[proxy]
     moved[~on_base] = sum(weights[:, corner, None] * displacement[references[:, corner]] for corner in range(3))
     return moved
-
-
-def bound(head: Head, base: NDArray[np.float32]) -> NDArray[np.float32]:
-    """All vertices [V, 3] of a head whose base mesh has the vertices [n_base, 3]."""
-    everything = carried(head, base, np.arange(head.n_vertices))
-    everything[head.n_base :] += head.offsets
-    return everything
 
 
 def _primitives(head: Head, chosen: dict[str, str], made: dict[str, Material]) -> Iterator[Primitive]:

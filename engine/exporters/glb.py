@@ -47,7 +47,7 @@ def to_glb(mesh: ExportMesh, about: Mapping[str, Any]) -> bytes:
     Args:
         about: what `extras.likeness` says of the character beside the morph basis (parameters, origin), plain JSON.
     """
-    file = _File()
+    file = _GlbBuilder()
     nodes: list[dict[str, Any]] = [{"name": str(about.get("character", "character")), "children": []}]
     entries = [(file.mesh(mesh, primitive), mesh.places(primitive)) for primitive in mesh.primitives]
     for target, influence in zip(mesh.morph_targets(), mesh.weights - mesh.rest, strict=True):
@@ -68,7 +68,7 @@ def to_bare_glb(mesh: ExportMesh, name: str, targets: Collection[str]) -> bytes:
         name: what the file's root node is called.
         targets: the morph targets to have, by name, as far as they move anything.
     """
-    file = _File(bare=True)
+    file = _GlbBuilder(bare=True)
     nodes: list[dict[str, Any]] = [{"name": name, "children": []}]
     entries = [(file.mesh(mesh, primitive), mesh.places(primitive)) for primitive in mesh.primitives]
     for target, displacement in mesh.displacements():
@@ -97,7 +97,7 @@ def _add_nodes(nodes: list[dict[str, Any]], mesh: ExportMesh) -> None:
             nodes[-1]["translation"] = [float(v) for v in mesh.centre(primitive)]
 
 
-def _finished(file: "_File", nodes: list[dict[str, Any]], extras: dict[str, Any]) -> bytes:
+def _finished(file: "_GlbBuilder", nodes: list[dict[str, Any]], extras: dict[str, Any]) -> bytes:
     document = {
         "asset": {"version": "2.0", "generator": f"likeness {version('likeness')}", "copyright": COPYRIGHT},
         "scene": 0,
@@ -108,7 +108,7 @@ def _finished(file: "_File", nodes: list[dict[str, Any]], extras: dict[str, Any]
     return _pack(document, file.binary)
 
 
-class _File:
+class _GlbBuilder:
     """Collects meshes, materials, accessors and the binary chunk."""
 
     def __init__(self, *, bare: bool = False) -> None:
