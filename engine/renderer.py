@@ -133,7 +133,7 @@ class Renderer:
     def render(
         self, parameters: ArrayLike, discrete: ArrayLike, scenes: Scenes, size: int, samples: int = 2
     ) -> Rendering:
-        """Draw N faces: sliders [B, S] in [0, 1], choice numbers [B, G], one scene each.
+        """Draw B faces: sliders [B, S] in [0, 1], choice numbers [B, G], one scene each.
 
         `samples`² samples a pixel, 2 or 4; hair and brows cover a pixel in a pattern of as many levels.
         """

@@ -20,7 +20,7 @@ N_ACTIONS = 52
 
 @dataclass(frozen=True)
 class Scenes:
-    """N scenes as arrays; indexing with a slice gives fewer."""
+    """B scenes as arrays; indexing with a slice gives fewer."""
 
     rotation: NDArray[np.float32]  # [B, 3, 3] head to camera
     translation: NDArray[np.float32]  # [B, 3] where the pivot lies in view space, metres

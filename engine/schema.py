@@ -285,14 +285,11 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
         return sliders.clip(0.0, 1.0), choices.astype(np.int16)
 
     def to_engine(self, parameters: ArrayLike, discrete: ArrayLike) -> list[dict[str, int | float | str]]:
-        """Sliders [B, S] and choice numbers [B, G] as N rows of the engine's own names and values."""
+        """Sliders [B, S] and choice numbers [B, G] as B rows of the engine's own names and values."""
         return [
-            dict(zip(self.engine_columns, [*values, *chosen], strict=True))
-            for values, chosen in zip(
-                ([s.to_engine(v) for s, v in zip(self.sliders, row, strict=True)] for row in np.asarray(parameters)),
-                ([g.to_engine(int(c)) for g, c in zip(self.groups, row, strict=True)] for row in np.asarray(discrete)),
-                strict=True,
-            )
+            {s.known_as.name: s.to_engine(value) for s, value in zip(self.sliders, values, strict=True)}
+            | {g.engine_name: g.to_engine(int(choice)) for g, choice in zip(self.groups, chosen, strict=True)}
+            for values, chosen in zip(np.asarray(parameters), np.asarray(discrete), strict=True)
         ]
 
     def to_document(self, x: ArrayLike) -> dict[str, Any]:
