@@ -85,9 +85,9 @@ class Panorama:
         key = (excess * solid_angles[..., None]).sum(axis=(0, 1)) / np.pi
         towards = ((excess @ LUMINANCE * solid_angles)[..., None] * directions).sum(axis=(0, 1))
         towards = towards / max(float(np.linalg.norm(towards)), 1e-6)
-        sh = project(pixels - excess, directions, solid_angles)
+        sh = project_sh(pixels - excess, directions, solid_angles)
         environment = cv2.resize(pixels, ENVIRONMENT, interpolation=cv2.INTER_AREA).astype(np.float32)
-        return scaled(Light(sh, towards.astype(np.float32), key.astype(np.float32), environment))
+        return auto_exposed(Light(sh, towards.astype(np.float32), key.astype(np.float32), environment))
 
     def backdrop(self, turn: float, size: int, field: float) -> NDArray[np.uint8]:
         """What a camera with a field of view of `field` radians sees behind the subject, sRGB [size, size, 3]."""
@@ -150,7 +150,7 @@ def _picture(layers: dict[str, dict[str, NDArray]], path: Path) -> dict[str, NDA
     raise LightError(f"{path} has the channels {there}: save it with R, G and B, or with Y alone for grey light")
 
 
-def project(radiance: NDArray, directions: NDArray, solid_angles: NDArray) -> NDArray[np.float32]:
+def project_sh(radiance: NDArray, directions: NDArray, solid_angles: NDArray) -> NDArray[np.float32]:
     """Radiance to the nine coefficients of irradiance/π in the basis of engine.kernels.light.irradiance."""
     constants = np.array([0.282095, *[0.488603] * 3, 1.092548, 1.092548, 0.315392, 1.092548, 0.546274])
     moments = np.einsum("hwk,hwc,hw->kc", sh_basis(directions), radiance, solid_angles, optimize=True)
@@ -169,7 +169,7 @@ def tone_map(radiance: NDArray) -> NDArray:
     return np.sqrt(np.where(radiance < 0.6, radiance.clip(0.0), 0.6 + 0.4 * over / (1.0 + over)))
 
 
-def scaled(light: Light) -> Light:
+def auto_exposed(light: Light) -> Light:
     """Scale a light so that a grey card facing the camera is exposed as a photographer would."""
     sh = light.sh
     front = sh[0] + sh[2] + 2 * sh[6]
@@ -181,7 +181,7 @@ def scaled(light: Light) -> Light:
     return Light(sh / level * balance, light.key_direction, light.key_colour / level * balance, environment)
 
 
-def studio(key_direction: Sequence[float], key: float, warm: float = 1.0) -> Light:
+def studio_light(key_direction: Sequence[float], key: float, warm: float = 1.0) -> Light:
     """An even studio light with one key light, for the game look."""
     towards = np.array(key_direction, dtype=np.float32)
     towards /= np.linalg.norm(towards)
@@ -196,7 +196,7 @@ def studio(key_direction: Sequence[float], key: float, warm: float = 1.0) -> Lig
     environment = np.repeat((0.45 + 0.25 * around[..., 1])[..., None], 3, axis=2)
     for direction, cosine, radiance in boxes:
         environment[around @ direction > cosine] = radiance
-    return scaled(Light(sh, towards, colour, environment.astype(np.float32)))
+    return auto_exposed(Light(sh, towards, colour, environment.astype(np.float32)))
 
 
 def white_point(mireds: float) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from engine import expressions
-from engine.lights import LUMINANCE, Light, Panorama, scaled, white_point
+from engine.lights import LUMINANCE, Light, Panorama, auto_exposed, white_point
 from engine.scenes import FRAME_WIDTH, PIVOT, Scenes, head_rotation, random_crop
 
 SENSOR_WIDTH = 36.0  # millimetres: lenses are named by what they would be on full frame
@@ -74,13 +74,13 @@ def random_scene(
     shift = rng.normal(size=2) * config.shift
     panorama, turn = panoramas[int(rng.integers(len(panoramas)))], float(rng.random())
     flash = bool(rng.random() < config.flash)
-    light = _muted(panorama.light(turn), float(rng.uniform(*config.saturation)))
+    light = _desaturated(panorama.light(turn), float(rng.uniform(*config.saturation)))
     light = _with_flash(light, rng) if flash else light
-    expression, weights = expressions.draw(rng, actions, config.expression)
+    expression, weights = expressions.random_expression(rng, actions, config.expression)
     # Eyes mostly stay with the camera when the head turns away from it.
     kept = rng.uniform(0.0, 0.9)
     gaze_yaw, gaze_pitch = rng.normal(size=2) * config.gaze * (1.0, 0.6) + (-yaw * kept, pitch * kept)
-    weights, gaze = expressions.look(weights, actions, float(gaze_yaw), float(gaze_pitch))
+    weights, gaze = expressions.turn_gaze(weights, actions, float(gaze_yaw), float(gaze_pitch))
     scene = Scenes(
         rotation=head_rotation(yaw, pitch, roll)[None],
         translation=np.array([[PIVOT[0] + shift[0], PIVOT[1] + 0.012 + shift[1], PIVOT[2] - distance]], np.float32),
@@ -116,7 +116,7 @@ def _pose(rng: np.random.Generator, config: DomainRandomization) -> tuple[float,
     return yaw, float(np.clip(pitch, -config.max_pitch, config.max_pitch)), float(np.clip(roll, -30, 30))
 
 
-def _muted(light: Light, saturation: float) -> Light:
+def _desaturated(light: Light, saturation: float) -> Light:
     """Light with some of its colour taken out: a sky and a meadow colour a photographed face less than a render's,
     where they are all there is around it."""
 
@@ -135,7 +135,9 @@ def _with_flash(light: Light, rng: np.random.Generator) -> Light:
     environment = light.environment * (1 - share) * colour
     around = Panorama("flash", environment).directions
     environment[around @ towards > FLASH_WIDTH] += FLASH_RADIANCE * share
-    return scaled(Light(light.sh * np.float32(1 - share) * colour, towards, np.full(3, share, np.float32), environment))
+    return auto_exposed(
+        Light(light.sh * np.float32(1 - share) * colour, towards, np.full(3, share, np.float32), environment)
+    )
 
 
 def _background(

@@ -43,7 +43,7 @@ class Scenes:
     @classmethod
     def game(cls, count: int) -> "Scenes":
         """The game's own picture: fixed camera and light, neutral face, plain background."""
-        light = lights.studio((-0.5, 0.6, 0.75), key=0.85, warm=1.03)
+        light = lights.studio_light((-0.5, 0.6, 0.75), key=0.85, warm=1.03)
         focal = GAME_DISTANCE / FRAME_WIDTH
         rise = (0.5 - EYE_LEVEL) * FRAME_WIDTH
 

@@ -24,8 +24,8 @@ def test_every_action_occurs_within_its_limit_and_no_tongue_goes_through_lips(re
 
 
 def _expression(rng: np.random.Generator, actions: dict[str, int]) -> NDArray[np.float32]:
-    weights = expressions.draw(rng, actions, 1.0)[1]
-    return expressions.look(weights, actions, float(rng.normal() * 15), float(rng.normal() * 10))[0]
+    weights = expressions.random_expression(rng, actions, 1.0)[1]
+    return expressions.turn_gaze(weights, actions, float(rng.normal() * 15), float(rng.normal() * 10))[0]
 
 
 def test_lids_follow_eyes_that_look_down(renderer: Renderer) -> None:
@@ -35,7 +35,7 @@ def test_lids_follow_eyes_that_look_down(renderer: Renderer) -> None:
     sliders, choices = renderer.schema.neutral_sliders()[None], renderer.schema.neutral_discrete()[None]
     opening = []
     for pitch in (0.0, 16.0):
-        weights, gaze = expressions.look(np.zeros(len(actions), np.float32), actions, 0.0, pitch)
+        weights, gaze = expressions.turn_gaze(np.zeros(len(actions), np.float32), actions, 0.0, pitch)
         looking = replace(scene, expression=weights[None], gaze=gaze[None])
         labels = renderer.render(sliders, choices, looking, 256).labels[0]
         opening.append(int(np.isin(labels, (LEFT_EYE, RIGHT_EYE)).sum()))
