@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.exporters.export_mesh import vertex_normals, welded
+from engine.exporters.materials import worn_picture
 from engine.head import BROW, EYE, HAIR_MATERIAL, LASH, SKIN, TOOTH
 from engine.renderer import Renderer
 from engine.scenes import PIVOT, Scenes
-from engine.textures import HAIR_COLOURS
 
 PARTS = ("base", "eyes")
 GROUPS = ("lashes", "brows", "hair")
@@ -17,28 +18,30 @@ IVORY = (214, 206, 190)
 
 
 @dataclass(frozen=True)
-class Piece:
+class MaterialMesh:
     """One material: v vertices in view space (camera at the origin, looking along −Z, metres) and t triangles."""
 
     name: str
-    positions: NDArray[np.float32]  # [v,3]
-    normals: NDArray[np.float32]  # [v,3] unit length
-    uvs: NDArray[np.float32]  # [v,2] V up
-    triangles: NDArray[np.int32]  # [t,3]
-    texture: NDArray[np.uint8]  # [h,w,4] sRGB and opacity
+    positions: NDArray[np.float32]  # [v, 3]
+    normals: NDArray[np.float32]  # [v, 3] unit length
+    uvs: NDArray[np.float32]  # [v, 2] V up
+    triangles: NDArray[np.int64]  # [t, 3]
+    texture: NDArray[np.uint8]  # [h, w, 4] sRGB and opacity
     cutout: bool  # whether the texture's opacity cuts holes
 
 
-def pieces(renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray[np.integer]) -> list[Piece]:
+def material_meshes(
+    renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray[np.integer]
+) -> list[MaterialMesh]:
     """One person, sliders [S] and choice numbers [G], before the game's camera."""
     head, scene = renderer.head, Scenes.game(1)
-    worn = _worn(renderer, choices)
+    worn = {group.name: group.choices[number] for group, number in zip(renderer.schema.groups, choices, strict=True)}
     names = [*PARTS, *(worn[g] for g in GROUPS if worn.get(g) in head.part)]
     spans = [(head.part[name].first_triangle, head.part[name].n_triangles) for name in names]
     drawn = np.concatenate([np.arange(first, first + count) for first, count in spans])
     points = renderer.vertices(sliders[None], choices[None])[0] - np.array(PIVOT, np.float32)
     points = points @ scene.rotation[0].T + scene.translation[0]
-    normals = _normals(points, head.triangles[drawn])
+    normals = vertex_normals(points, head.triangles[drawn])
     textures = _textures(renderer, sliders, choices, worn)
     made = []
     for material, (name, texture) in textures.items():
@@ -47,17 +50,15 @@ def pieces(renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray[np
             chosen = chosen[_opacity(texture, head.uvs[chosen].mean(axis=1)) > 128]
         if len(chosen) == 0:
             continue
-        vertices, uvs, triangles = _welded(head.triangles[chosen], head.uvs[chosen])
+        vertices, uvs, triangles = welded(head.triangles[chosen], head.uvs[chosen])
         positions = points[vertices]
         if material == BROW:
             positions = positions * (1.0 + BROW_LIFT / positions[:, 2:])
         cutout = material in (LASH, BROW, HAIR_MATERIAL)
-        made.append(Piece(name, positions.astype(np.float32), normals[vertices], uvs, triangles, texture, cutout))
+        made.append(
+            MaterialMesh(name, positions.astype(np.float32), normals[vertices], uvs, triangles, texture, cutout)
+        )
     return made
-
-
-def _worn(renderer: Renderer, choices: NDArray[np.integer]) -> dict[str, str]:
-    return {group.name: group.choices[number] for group, number in zip(renderer.schema.groups, choices, strict=True)}
 
 
 def _textures(
@@ -70,40 +71,15 @@ def _textures(
         SKIN: ("skin", np.concatenate([skin, solid], axis=2)),
         TOOTH: ("teeth", np.broadcast_to(np.array([*IVORY, 255], np.uint8), (4, 4, 4)).copy()),
     }
-    hair = np.array(HAIR_COLOURS[worn["hair_colour"]])
     for material, group in ((EYE, "eyes"), (LASH, "lashes"), (BROW, "brows"), (HAIR_MATERIAL, "hair")):
-        layer = renderer.textures.layer.get(f"{group}/{worn[group]}")
-        if layer is None:
-            continue
-        texture = renderer.textures.stack[layer]
-        if material != EYE:
-            strands = 0.1 + 1.8 * (texture[..., :1] / 255.0) ** 2 if material == HAIR_MATERIAL else 0.6
-            colour = np.sqrt((hair * strands).clip(0, 1)) * 255.0 + 0.5
-            texture = np.dstack([np.broadcast_to(colour, (*texture.shape[:2], 3)), texture[..., 3]]).astype(np.uint8)
-        found[material] = (group, texture)
+        texture = worn_picture(renderer, group, worn)
+        if texture is not None:
+            found[material] = (group, texture)
     return found
 
 
 def _opacity(texture: NDArray[np.uint8], uvs: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Alpha of the nearest texel at [n,2], V up."""
+    """Alpha of the nearest texel at [n, 2], V up."""
     height, width = texture.shape[:2]
     columns, rows = uvs[:, 0].clip(0, 1) * (width - 1), (1 - uvs[:, 1].clip(0, 1)) * (height - 1)
     return texture[rows.round().astype(int), columns.round().astype(int), 3]
-
-
-def _normals(points: NDArray[np.float32], triangles: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Area-weighted vertex normals [V,3]."""
-    a, b, c = (points[triangles[:, k]] for k in range(3))
-    normals = np.zeros_like(points)
-    for k in range(3):
-        np.add.at(normals, triangles[:, k], np.cross(b - a, c - a))
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-
-
-def _welded(
-    triangles: NDArray[np.int32], uvs: NDArray[np.float32]
-) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int32]]:
-    """Corners that share vertex and texture position become one vertex: source vertex [v], uvs [v,2], corners [t,3]."""
-    corners = np.column_stack([triangles.ravel(), uvs.reshape(-1, 2)])
-    unique, places = np.unique(corners, axis=0, return_inverse=True)
-    return unique[:, 0].astype(np.int64), unique[:, 1:].astype(np.float32), places.reshape(-1, 3).astype(np.int32)

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.measure import one_core
-from benchmarks.mesh import Piece
+from benchmarks.mesh import MaterialMesh
+from engine.lights import COSINE_LOBE, Panorama, sh_basis, tone_map
 from engine.processes import end_with_parent
 from engine.scenes import Scenes
 
@@ -32,8 +33,8 @@ NEAR, FAR = 0.5, 2.5  # metres
 
 
 @dataclass
-class Drawn:
-    """What a renderer did: seconds for each picture of a new person, and the pictures [N,H,W,3] sRGB."""
+class RendererRun:
+    """What a renderer did: seconds for each picture of a new person, and the pictures [B, H, W, 3] sRGB."""
 
     name: str
     how: str
@@ -43,10 +44,11 @@ class Drawn:
 
     @property
     def median(self) -> float | None:
+        """Seconds a picture; None where nothing was drawn."""
         return statistics.median(self.seconds) if self.seconds else None
 
 
-def draw(name: str, people: list[list[Piece]], size: int, samples: int, core: int) -> Drawn:
+def draw(name: str, people: list[list[MaterialMesh]], size: int, samples: int, core: int) -> RendererRun:
     """Draw people with `vtk`, `opencv` or `mitsuba`; a renderer that cannot run says why in `skipped`.
 
     `samples`² samples a pixel, for Mitsuba as many paths.
@@ -56,9 +58,9 @@ def draw(name: str, people: list[list[Piece]], size: int, samples: int, core: in
         try:
             return pool.submit(renderer, people, size, samples).result()
         except ImportError as error:
-            return Drawn(name, "", skipped=f"{error}; {INSTALL}")
+            return RendererRun(name, "", skipped=f"{error}; {INSTALL}")
         except BrokenProcessPool:
-            return Drawn(name, "", skipped=f"its process died; {SCREENLESS}")
+            return RendererRun(name, "", skipped=f"its process died; {SCREENLESS}")
 
 
 def _begin(core: int) -> None:
@@ -66,7 +68,7 @@ def _begin(core: int) -> None:
     one_core(core)
 
 
-def _vtk(people: list[list[Piece]], size: int, samples: int) -> Drawn:
+def _vtk(people: list[list[MaterialMesh]], size: int, samples: int) -> RendererRun:
     os.environ.update(LP_NUM_THREADS="0", VTK_DEFAULT_OPENGL_WINDOW="vtkEGLRenderWindow")
     import vtk
 
@@ -77,7 +79,7 @@ def _vtk(people: list[list[Piece]], size: int, samples: int) -> Drawn:
     window.SetMultiSamples(samples * samples if samples > 1 else 0)
     window.AddRenderer(stage)
     _vtk_light_and_camera(stage)
-    done = Drawn("VTK", f"{window.GetClassName()}, Phong, one light, no shadows, {samples**2} samples")
+    done = RendererRun("VTK", f"{window.GetClassName()}, Phong, one light, no shadows, {samples**2} samples")
     for person in people:
         actors = [_vtk_actor(piece) for piece in person]
         started = time.perf_counter()
@@ -116,7 +118,7 @@ def _vtk_light_and_camera(stage: Any) -> None:
     stage.AddLight(light)
 
 
-def _vtk_actor(piece: Piece) -> Any:
+def _vtk_actor(piece: MaterialMesh) -> Any:
     import vtk
     from vtk.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray
 
@@ -161,11 +163,11 @@ def _vtk_pixels(window: Any, size: int) -> NDArray[np.uint8]:
     return vtk_to_numpy(pixels).reshape(size, size, 3)[::-1].copy()
 
 
-def _opencv(people: list[list[Piece]], size: int, samples: int) -> Drawn:
+def _opencv(people: list[list[MaterialMesh]], size: int, samples: int) -> RendererRun:
     """Skin, eyes and teeth only: it knows no textures and no holes, so colours come from the vertices."""
     scene, side = Scenes.game(1), size * samples
     field_of_view = float(2 * np.arctan(0.5 / scene.focal[0]))
-    done = Drawn("OpenCV", f"triangleRasterize, vertex colours, skin and eyes without hair, {samples**2} samples")
+    done = RendererRun("OpenCV", f"triangleRasterize, vertex colours, skin and eyes without hair, {samples**2} samples")
     for person in people:
         solid = [piece for piece in person if not piece.cutout]
         starts = np.cumsum([0, *(len(piece.positions) for piece in solid)])
@@ -185,7 +187,7 @@ def _opencv(people: list[list[Piece]], size: int, samples: int) -> Drawn:
     return done
 
 
-def _vertex_colours(piece: Piece, scene: Scenes) -> NDArray[np.float32]:
+def _vertex_colours(piece: MaterialMesh, scene: Scenes) -> NDArray[np.float32]:
     height, width = piece.texture.shape[:2]
     columns = (piece.uvs[:, 0].clip(0, 1) * (width - 1)).round().astype(int)
     rows = ((1 - piece.uvs[:, 1].clip(0, 1)) * (height - 1)).round().astype(int)
@@ -193,12 +195,12 @@ def _vertex_colours(piece: Piece, scene: Scenes) -> NDArray[np.float32]:
     return np.asarray(piece.texture[rows, columns, :3] / 255.0 * light, np.float32).clip(0, 1)
 
 
-def _mitsuba(people: list[list[Piece]], size: int, samples: int) -> Drawn:
+def _mitsuba(people: list[list[MaterialMesh]], size: int, samples: int) -> RendererRun:
     import mitsuba as mi
 
     mi.set_variant("scalar_rgb")
     mi.set_log_level(mi.LogLevel.Error)
-    done = Drawn("Mitsuba", f"scalar_rgb, path tracing, {samples**2} paths a pixel")
+    done = RendererRun("Mitsuba", f"scalar_rgb, path tracing, {samples**2} paths a pixel")
     for person in people:
         scene = mi.load_dict(_mitsuba_scene(person, size, samples))
         started = time.perf_counter()
@@ -208,7 +210,7 @@ def _mitsuba(people: list[list[Piece]], size: int, samples: int) -> Drawn:
     return done
 
 
-def _mitsuba_scene(person: list[Piece], size: int, samples: int) -> dict[str, Any]:
+def _mitsuba_scene(person: list[MaterialMesh], size: int, samples: int) -> dict[str, Any]:
     import mitsuba as mi
 
     scene = Scenes.game(1)
@@ -239,16 +241,12 @@ def _mitsuba_scene(person: list[Piece], size: int, samples: int) -> dict[str, An
 
 
 def _surroundings(scene: Scenes) -> NDArray[np.float32]:
-    """The radiance [16,32,3] whose irradiance the scene's spherical harmonics hold."""
-    from engine.lights import Panorama
-
-    x, y, z = np.moveaxis(Panorama("", np.zeros((16, 32, 3), np.float32)).directions, -1, 0)
-    basis = np.stack([np.ones_like(x), y, z, x, x * y, y * z, 3 * z**2 - 1, x * z, x**2 - y**2], axis=-1)
-    convolved = np.array([1.0, *[2 / 3] * 3, *[1 / 4] * 5])
-    return np.asarray(basis / convolved @ scene.sh[0], np.float32).clip(0)
+    """The radiance [16, 32, 3] whose irradiance the scene's spherical harmonics hold."""
+    directions = Panorama("", np.zeros((16, 32, 3), np.float32)).directions
+    return np.asarray(sh_basis(directions) / COSINE_LOBE @ scene.sh[0], np.float32).clip(0)
 
 
-def _mitsuba_mesh(piece: Piece) -> Any:
+def _mitsuba_mesh(piece: MaterialMesh) -> Any:
     import mitsuba as mi
 
     colour = {"type": "bitmap", "bitmap": mi.Bitmap(np.ascontiguousarray(piece.texture[..., :3])), "raw": False}
@@ -281,17 +279,15 @@ def _mitsuba_mesh(piece: Piece) -> Any:
 
 
 def _developed(linear: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
-    """Radiance and coverage [H,W,4] with the engine's exposure and tone curve, over the game's backdrop."""
+    """Radiance and coverage [H, W, 4] with the engine's exposure and tone curve, over the game's backdrop."""
     scene = Scenes.game(1)
     cover = linear[..., 3:].clip(0, 1)
     radiance = scene.exposure[0] * linear[..., :3] / np.maximum(cover, 1e-3)
-    over = np.maximum(radiance - 0.6, 0) * 2.5
-    display = np.sqrt(np.where(radiance < 0.6, radiance.clip(0), 0.6 + 0.4 * over / (1 + over)))
-    mixed = cover * display * 255 + (1 - cover) * scene.backgrounds(size)[0]
+    mixed = cover * tone_map(radiance) * 255 + (1 - cover) * scene.backgrounds(size)[0]
     return (mixed + 0.5).clip(0, 255).astype(np.uint8)
 
 
-RENDERERS: dict[str, Callable[[list[list[Piece]], int, int], Drawn]] = {
+RENDERERS: dict[str, Callable[[list[list[MaterialMesh]], int, int], RendererRun]] = {
     "vtk": _vtk,
     "opencv": _opencv,
     "mitsuba": _mitsuba,

@@ -33,7 +33,7 @@ from rich.console import Console
 
 from benchmarks import measure, others, report
 from benchmarks.measure import CHARACTER, EMBEDDED, KernelClock, cores, one_core, people, renderer_on, timed
-from benchmarks.mesh import pieces
+from benchmarks.mesh import material_meshes
 from engine.scenes import Scenes
 from models.images import encode_jpeg, encode_png, grid
 from stages import rendered_pairs
@@ -45,7 +45,7 @@ PHASES = ("posing", "shadows", "visibility", "shading", "other", "encoding")
 
 
 @dataclass(frozen=True)
-class Plan:
+class RenderPlan:
     """How much is measured."""
 
     sizes: tuple[int, ...]
@@ -59,12 +59,14 @@ class Plan:
     renderers: tuple[str, ...] = ("vtk", "opencv", "mitsuba")
 
 
-FULL = Plan(sizes=(128, 256, 512), batches=(1, 4, 16, 64, 256), seconds=1.5, size=256, people=16, paths=8, pairs=1280)
-QUICK = Plan(sizes=(128, 256), batches=(1, 16), seconds=0.5, size=256, people=4, paths=4, pairs=256)
+FULL = RenderPlan(
+    sizes=(128, 256, 512), batches=(1, 4, 16, 64, 256), seconds=1.5, size=256, people=16, paths=8, pairs=1280
+)
+QUICK = RenderPlan(sizes=(128, 256), batches=(1, 16), seconds=0.5, size=256, people=4, paths=4, pairs=256)
 notes = Console(stderr=True, highlight=False)
 
 
-def throughput(device: str, plan: Plan) -> list[dict[str, Any]]:
+def throughput(device: str, plan: RenderPlan) -> list[dict[str, Any]]:
     """Renders a second for each size and batch."""
     renderer, rows = renderer_on(device), []
     for size in plan.sizes:
@@ -202,11 +204,11 @@ def pairs(workers: int, count: int) -> dict[str, Any]:
     }
 
 
-def compare(core: int, plan: Plan, out: Path | None) -> list[dict[str, Any]]:
+def compare(core: int, plan: RenderPlan, out: Path | None) -> list[dict[str, Any]]:
     """Time each renderer on people that it has not drawn before, and draw three of them side by side."""
     renderer, count, size = renderer_on("cpu"), plan.people, plan.size
     sliders, choices = people(renderer, count)
-    meshes = [pieces(renderer, s, c) for s, c in zip(sliders, choices, strict=True)]
+    meshes = [material_meshes(renderer, s, c) for s, c in zip(sliders, choices, strict=True)]
     ours = timed(lambda: renderer.render(sliders, choices, Scenes.game(count), size, SAMPLES), plan.seconds)
     how = f"posing, labels and landmarks included; soft shadows, {SAMPLES**2} samples"
     rows = [{"name": "likeness", "how": how, "size": size, "milliseconds": 1000 * ours.median / count, "skipped": ""}]
@@ -248,7 +250,7 @@ def targets(document: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def measured(plan: Plan, out: Path | None) -> dict[str, Any]:
+def measured(plan: RenderPlan, out: Path | None) -> dict[str, Any]:
     """Everything, as one document; pictures go to `out`. The process stays on one core afterwards."""
     among, before = cores()[: plan.most_cores], measure.machine()
     devices = ["cpu", "cuda"] if before["cuda"] else ["cpu"]

@@ -56,7 +56,7 @@ def _axis(island: Island, axis: int) -> tuple[Floats, Floats]:
 
 
 def place(uvs: Floats) -> NDArray[np.float32]:
-    """MakeHuman's corner UVs [T,3,2] of the base mesh to this layout. Raises ValueError on an island not listed."""
+    """MakeHuman's corner UVs [T, 3, 2] of the base mesh to this layout. Raises ValueError on an island not listed."""
     texels = np.asarray(uvs, np.float64) * SIDE
     centre = texels.mean(axis=1)
     placed = np.full(texels.shape, np.nan)
@@ -100,7 +100,7 @@ def warp(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def inside(*names: str) -> NDArray[np.bool_]:
-    """Which texels [512,512] lie in the rectangles of some islands."""
+    """Which texels [512, 512] lie in the rectangles of some islands."""
     found = np.zeros((SIDE, SIDE), dtype=bool)
     for island in ISLANDS:
         if island.name in names:
@@ -110,7 +110,7 @@ def inside(*names: str) -> NDArray[np.bool_]:
 
 
 def rasterise(uvs: Floats, values: Floats) -> NDArray[np.float32]:
-    """Corner values [T,3,C] interpolated over the texels [512,512,C] of triangles with UVs [T,3,2]; NaN elsewhere."""
+    """Corner values [T, 3, C] interpolated over texels [512, 512, C] of triangles with UVs [T, 3, 2]; NaN elsewhere."""
     corners = np.asarray(uvs, np.float64) * [SIDE, -SIDE] + [-0.5, SIDE - 0.5]
     low = np.floor(corners.min(axis=1)).astype(int)
     high = np.ceil(corners.max(axis=1)).astype(int)

@@ -28,7 +28,7 @@ class MorphBlend:
         return np.array([number for number, _ in pairs], dtype=np.int64), [column for _, column in pairs]
 
     def __call__(self, sliders: NDArray[np.float32], expression: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Sliders [N,S] and action weights [N,A] to vertices [N,V,3]."""
+        """Sliders [B, S] and action weights [B, A] to vertices [B, V, 3]."""
         n_phenotypes = len(self.schema.phenotypes)
         neutral = np.array([s.neutral for s in self.schema.local], dtype=np.float32)
         offset = sliders[:, n_phenotypes:] - neutral
@@ -39,7 +39,7 @@ class MorphBlend:
         return (self.template + np.concatenate(weights, axis=1) @ self.morphs).reshape(len(sliders), -1, 3)
 
     def macro_weights(self, sliders: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Weights [N,24] of the macro morphs: products of ancestry, sex, age and weight, as MakeHuman blends them."""
+        """Weights [B, 24] of the macro morphs: products of ancestry, sex, age and weight, as MakeHuman blends them."""
         index = self.schema.slider_index
         shares = sliders[:, [index["african"], index["asian"], index["european"]]]
         total = shares.sum(axis=1, keepdims=True)

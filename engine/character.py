@@ -23,23 +23,20 @@ class CharacterError(LikenessError, ValueError):
 
 
 class PythonRenderer(BaseModel, frozen=True, extra="forbid"):
-    """A function `draw(rows, size)`: parameters by the engine's names, in its units, to RGB pictures [H,W,3] uint8."""
+    """A function `draw(rows, size)`: parameters by the engine's names, in its units, to RGB uint8 [H, W, 3]."""
 
+    # `module:function`; the module is a file in the character's folder, or an installed one.
     python: str = Field(pattern=r"^[\w.]+:\w+$")
-    """`module:function`; the module is a file in the character's folder, or an installed one."""
-    batch: int = Field(default=64, ge=1)
-    """Rows that are handed over at once."""
-    parallel: int = Field(default=1, ge=1)
-    """How many batches may be drawn side by side."""
+    batch: int = Field(default=64, ge=1)  # rows that are handed over at once
+    parallel: int = Field(default=1, ge=1)  # how many batches may be drawn side by side
 
 
 class CommandRenderer(BaseModel, frozen=True, extra="forbid"):
     """A program that reads a CSV of parameters and writes a picture for each row."""
 
+    # Run in the character's folder; `{parameters}`, `{out}`, `{size}` and `{python}` are filled in.
     command: tuple[str, ...] = Field(min_length=1)
-    """Run in the character's folder; `{parameters}`, `{out}`, `{size}` and `{python}` are filled in."""
-    timeout: float = Field(default=600.0, gt=0)
-    """Seconds for one batch."""
+    timeout: float = Field(default=600.0, gt=0)  # seconds for one batch
     batch: int = Field(default=64, ge=1)
     parallel: int = Field(default=1, ge=1)
 
@@ -47,21 +44,19 @@ class CommandRenderer(BaseModel, frozen=True, extra="forbid"):
 class ExportedPairs(BaseModel, frozen=True, extra="forbid"):
     """A table of parameters, and a folder with their pictures."""
 
-    table: str
-    """A .csv or .parquet file."""
+    table: str  # a .csv or .parquet file
+    # The folder that the table's column `picture` starts from; not read where that column holds the pictures.
     pictures: str = "."
-    """The folder that the table's column `picture` starts from; not read where that column holds the pictures."""
 
 
 class Reference(BaseModel, frozen=True, extra="forbid"):
     """Where the average face lies in the character's own picture: its camera, as far as the project needs it."""
 
+    # A picture of the average face, to find the points in; without one, drawn or exported ones are searched.
     picture: str | None = None
-    """A picture of the average face, to find the points in; without one, drawn or exported ones are looked at."""
-    size: tuple[int, int] | None = None
-    """Width and height of the picture that the points were measured in, pixels."""
+    size: tuple[int, int] | None = None  # width and height of the picture that the points were measured in, pixels
+    # The 68 iBUG landmarks; or five: eye centres (the picture's left one first), nose tip, mouth corners. Pixels.
     points: tuple[tuple[float, float], ...] = ()
-    """The 68 iBUG landmarks; or five: eye centres (the picture's left one first), nose tip, mouth corners. Pixels."""
 
     @model_validator(mode="after")
     def _is_complete(self) -> "Reference":
@@ -103,6 +98,7 @@ class Character:
 
     @property
     def is_embedded(self) -> bool:
+        """Whether the embedded engine draws it."""
         return self.source == "embedded"
 
     @property

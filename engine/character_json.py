@@ -58,6 +58,7 @@ def photo_entry(content: bytes, found: Any) -> dict[str, Any]:
 
 
 def photo_digest(content: bytes) -> str:
+    """The SHA-256 of a photo's file, in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
 
 

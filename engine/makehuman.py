@@ -19,8 +19,8 @@ Ints = NDArray[np.int64]
 class Mesh:
     """A quad mesh whose corners have texture coordinates of their own.
 
-    vertices [V,3] in decimetres, Y up, Z towards the viewer, +X the person's left; quads [Q,4] vertex ids;
-    quad_uvs [Q,4,2] in [0,1] with V up; groups [Q] name of the OBJ group of each quad.
+    vertices [V, 3] in decimetres, Y up, Z towards the viewer, +X the person's left; quads [Q, 4] vertex ids;
+    quad_uvs [Q, 4, 2] in [0, 1] with V up; groups [Q] name of the OBJ group of each quad.
     """
 
     vertices: Floats
@@ -33,11 +33,11 @@ class Mesh:
 class Proxy:
     """A mesh bound to a base mesh: vertex = Σ weights·base[references] + offset."""
 
-    references: Ints  # [V,3] vertex ids of the base mesh
-    weights: Floats  # [V,3], rows sum to 1
-    offsets: Floats  # [V,3] decimetres
-    quads: Ints  # [Q,4]
-    quad_uvs: Floats  # [Q,4,2]
+    references: Ints  # [V, 3] vertex ids of the base mesh
+    weights: Floats  # [V, 3], rows sum to 1
+    offsets: Floats  # [V, 3] decimetres
+    quads: Ints  # [Q, 4]
+    quad_uvs: Floats  # [Q, 4, 2]
 
 
 def read_obj(path: Path) -> Mesh:
@@ -65,7 +65,7 @@ def read_obj(path: Path) -> Mesh:
 
 
 def read_target(path: Path, n_vertices: int) -> Floats:
-    """Read a sparse morph target as dense displacements [n_vertices,3] in decimetres."""
+    """Read a sparse morph target as dense displacements [n_vertices, 3] in decimetres."""
     text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
     displacement = np.zeros((n_vertices, 3))
     for line in text.splitlines():
@@ -111,7 +111,7 @@ def _parse_threejs_faces(stream: list[int]) -> tuple[Ints, Ints]:
 
 
 def triangulate(quads: Ints, quad_uvs: Floats) -> tuple[Ints, Floats]:
-    """Split quads into triangles [2Q,3] with corner UVs [2Q,3,2], dropping the empty halves of triangles."""
+    """Split quads into triangles [2Q, 3] with corner UVs [2Q, 3, 2], dropping the empty halves of triangles."""
     split = np.array([[0, 1, 2], [0, 2, 3]])
     triangles = quads[:, split].reshape(-1, 3)
     uvs = quad_uvs[:, split].reshape(-1, 3, 2)

@@ -20,8 +20,8 @@ BORDER = 3  # texels that bilinear sampling and a bent border may reach beyond t
 class Materials:
     """One resolution of all textures, on a device.
 
-    `skins` [tones,side²,6] in the order of the choices of the group `skin`, `layers` [L,side²] all textures, `opacity`
-    the same's alpha alone, `masks` [M,side²]; `used` the texels of the skin that the head shows.
+    `skins` [tones, side², 6] in the order of the choices of the group `skin`, `layers` [L, side²] all textures,
+    `opacity` their alpha alone, `masks` [M, side²]; `used` the texels of the skin that the head shows.
     """
 
     side: int
@@ -37,7 +37,7 @@ class Materials:
         """Textures at side² texels."""
         stack = np.stack([_resized(layer, side) for layer in textures.stack])
         masks = np.stack([_resized(mask, side) for mask in textures.masks]).reshape(len(textures.masks), -1)
-        tones = schema.groups[schema.group_index["skin"]].choices
+        tones = schema.group("skin").choices
         firsts = [textures.layer[f"skin/{tone}"] for tone in tones]
         skins = np.stack([stack[first : first + SKINS_A_TONE].reshape(SKINS_A_TONE, -1, 4) for first in firsts])
 
@@ -56,7 +56,7 @@ class Materials:
 
 
 def skin_texels(head: Head, side: int) -> NDArray[np.bool_]:
-    """Which texels [side,side] of the skin textures the head's triangles cover, with a border."""
+    """Which texels [side, side] of the skin textures the head's triangles cover, with a border."""
     covered = np.zeros((side, side), np.uint8)
     corners = head.uvs[head.materials == SKIN]
     pixels = np.stack([corners[..., 0], 1.0 - corners[..., 1]], axis=-1) * side

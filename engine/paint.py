@@ -1,4 +1,4 @@
-"""What is painted on skin, as masks [512,512] in the character's texture layout: beards, lips, make-up.
+"""What is painted on skin, as masks [512, 512] in the character's texture layout: beards, lips, make-up.
 
 Beards are drawn hair by hair along the direction of growth, in regions that are defined on the template's geometry;
 make-up follows the line of the lashes; lips and lids follow MakeHuman's own masks. Lengths are metres.
@@ -40,7 +40,7 @@ BEARDS: dict[str, tuple[float, int, float, float]] = {
 
 
 def beards(place: Place, hairless: Mask) -> dict[str, Mask]:
-    """A mask for each style of beard on the skin at `place` [512,512,3]: 0 bare skin, 255 all hair.
+    """A mask for each style of beard on the skin at `place` [512, 512, 3]: 0 bare skin, 255 all hair.
 
     None grows where `hairless` is set: on lips and ears.
     """
@@ -61,7 +61,7 @@ def scalp(place: Place) -> Mask:
 
 
 def scalp_region(place: Place) -> Density:
-    """How densely hair grows on the head at each place [...,3] of the template, in [0,1]."""
+    """How densely hair grows on the head at each place [...,3] of the template, in [0, 1]."""
     _, y, z = np.moveaxis(place, -1, 0)
     height = np.interp(z, *np.array(HAIRLINE).T)
     return np.where(np.abs(y) < 1, ramp(y - height, -0.009, 0.012), 0.0).astype(np.float32)
@@ -74,7 +74,7 @@ def ramp(value: NDArray, start: float | NDArray, end: float | NDArray) -> NDArra
 
 
 def positions(head: Head) -> Place:
-    """The place of each texel on the template's skin [512,512,3]; far away where there is none."""
+    """The place of each texel on the template's skin [512, 512, 3]; far away where there is none."""
     base = head.part["base"]
     chosen = slice(base.first_triangle, base.first_triangle + base.n_triangles)
     outside = (head.materials[chosen] == SKIN) & (head.labels[chosen] != TEETH)
@@ -85,7 +85,7 @@ def positions(head: Head) -> Place:
 
 
 def beard_regions(place: Place) -> dict[str, Density]:
-    """How densely hair grows at each place [...,3] of the template in each style of beard, in [0,1]."""
+    """How densely hair grows at each place [...,3] of the template in each style of beard, in [0, 1]."""
     x, y, z = np.moveaxis(place, -1, 0)
     side = np.abs(x)
     # Heights on the template's midline: nose base −.049, lips −.055 to −.073, underside of the chin −.112.
@@ -197,7 +197,7 @@ def _lash_roots(head: Head) -> tuple[NDArray, NDArray]:
     """Points along the rims of both upper and both lower lids, closely spaced."""
     part = head.part["lashes01"]
     proxy = slice(part.first_vertex - head.n_base, part.first_vertex - head.n_base + part.n_vertices)
-    points = (head.weights[proxy, :, None] * head.template[head.references[proxy]]).sum(axis=1) + head.offsets[proxy]
+    points = head.bound_vertices[proxy]
     skin = head.template[np.unique(head.triangles[(head.materials == SKIN) & (head.labels != TEETH)])]
     near = KDTree(skin).query(points)[0] < 0.0012
     rims: list[list[NDArray]] = [[], []]

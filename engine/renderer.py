@@ -18,7 +18,7 @@ from engine.blend import MorphBlend
 from engine.head import FACE, LEFT_BROW, RIGHT_BROW, SKIN, TEETH, TOOTH, Head
 from engine.kernels import pose, shade, skin, visibility
 from engine.kernels.common import Triangle, Vertex, vec3ub, vec4ub
-from engine.kernels.light import Light
+from engine.kernels.light import LightBatch
 from engine.materials import Materials
 from engine.scenes import PIVOT, Scenes
 from engine.schema import Schema
@@ -44,7 +44,7 @@ RUNS = {"cpu": 256, "cuda": 1}
 
 @dataclass(frozen=True)
 class Rendering:
-    """image [N,H,W,3] sRGB uint8, labels [N,H,W] class ids, landmarks [N,68,2] pixels (NaN-free, hidden ones
+    """image [B, H, W, 3] sRGB uint8, labels [B, H, W] class ids, landmarks [B, 68, 2] pixels (NaN-free, hidden ones
     included)."""
 
     image: NDArray[np.uint8]
@@ -54,8 +54,8 @@ class Rendering:
 
 @dataclass(frozen=True)
 class Frames:
-    """What `Renderer.draw` leaves on the device: image [N,H·W] of three bytes, labels [N,H·W] uint8, vertices
-    [N,V] in view space. The arrays are used again by the next call."""
+    """What `Renderer.draw` leaves on the device: image [B, H·W] of three bytes, labels [B, H·W] uint8, vertices
+    [B, V] in view space. The arrays are used again by the next call."""
 
     image: wp.array
     labels: wp.array
@@ -112,7 +112,7 @@ class Renderer:
         return -(-count // self.run)
 
     def _ambient(self) -> NDArray[np.float32]:
-        """How open each vertex of the average face is to its surroundings, in [0,1]."""
+        """How open each vertex of the average face is to its surroundings, in [0, 1]."""
         head = self.head
         base, eyes = head.part["base"], head.part["eyes"]
         indices = head.triangles[base.first_triangle : base.first_triangle + base.n_triangles].ravel()
@@ -133,7 +133,7 @@ class Renderer:
     def render(
         self, parameters: ArrayLike, discrete: ArrayLike, scenes: Scenes, size: int, samples: int = 2
     ) -> Rendering:
-        """Draw N faces: sliders [N,S] in [0,1], choice numbers [N,G], one scene each.
+        """Draw B faces: sliders [B, S] in [0, 1], choice numbers [B, G], one scene each.
 
         `samples`² samples a pixel, 2 or 4; hair and brows cover a pixel in a pattern of as many levels.
         """
@@ -148,22 +148,22 @@ class Renderer:
         return Rendering(*(np.concatenate(column) for column in zip(*drawn, strict=True)))
 
     def picture(self, parameters: ArrayLike, discrete: ArrayLike, size: int) -> NDArray[np.uint8]:
-        """One face (sliders [1,S], choice numbers [1,G]) in the game look [size,size,3], for people to look at."""
+        """One face (sliders [1, S], choice numbers [1, G]) in the game look [size, size, 3], for people to look at."""
         return self.render(parameters, discrete, Scenes.game(1), size, samples=FINAL_SAMPLES).image[0]
 
     def vertices(self, parameters: ArrayLike, discrete: ArrayLike) -> NDArray[np.float32]:
-        """Vertices [N,V,3] in the head's own frame (metres); proxies that a face does not wear stay at the origin."""
+        """Vertices [B, V, 3] in the head's own frame (metres); proxies that a face does not wear stay at the origin."""
         sliders, choices = np.asarray(parameters, np.float32), np.asarray(discrete, np.int64)
         self._buffers.pop("view", None)  # what is not worn is not written
         view, *_ = self._posed(sliders, choices, Scenes.unmoved(len(sliders)), 1)
         return np.array(view.numpy(), np.float32)
 
     def skin(self, parameters: ArrayLike, discrete: ArrayLike) -> NDArray[np.uint8]:
-        """The skin texture [512,512,3] sRGB of one face: sliders [1,S], choice numbers [1,G]."""
+        """The skin texture [512, 512, 3] sRGB of one face: sliders [1, S], choice numbers [1, G]."""
         return self.skin_and_height(parameters, discrete)[..., :3].copy()
 
     def skin_and_height(self, parameters: ArrayLike, discrete: ArrayLike) -> NDArray[np.uint8]:
-        """The skin texture and its height [512,512,4]; 128 is neutral, 255 more are RELIEF metres."""
+        """The skin texture and its height [512, 512, 4]; 128 is neutral, 255 more are RELIEF metres."""
         sliders, choices = np.asarray(parameters, np.float32), np.asarray(discrete, np.int64)
         painted = self._painted(sliders, choices, self.materials(FULL))
         return np.array(painted.numpy(), np.uint8)[0].reshape(FULL, FULL, 4)
@@ -184,18 +184,18 @@ class Renderer:
         ranges, n_drawn = self._ranges(choices, triangles=True)
         wears = self._cutouts(choices, materials)
         light = self._light(scenes)
-        soup = [self.triangles, ranges, n_drawn, self.run, wears]
+        drawn = [self.triangles, ranges, n_drawn, self.run, wears]
         shadow = self._buffer("shadow", (count, SHADOW_SIDE**2), float)
         shadow.fill_(-1.0)
-        self._launch(visibility.cast_shadow, (count, self._strips(n_drawn)), cast, *soup, SHADOW_SIDE, shadow)
+        self._launch(visibility.cast_shadow, (count, self._strips(n_drawn)), cast, *drawn, SHADOW_SIDE, shadow)
         vertices = self._lit(view, cast, normals, choices, light, shadow)
         nearest = self._buffer("nearest", (count, side**2), wp.uint64)
         nearest.zero_()
-        self._launch(visibility.rasterise, (count, self._strips(n_drawn)), screen, *soup, side, samples, nearest)
+        self._launch(visibility.rasterise, (count, self._strips(n_drawn)), screen, *drawn, side, samples, nearest)
         surface = self._surface(screen, view, vertices, wears, materials)
         surface.focal, surface.span = self._array(scenes.focal, float), float(side)
         surface.painted = self._painted(sliders, choices, materials)
-        surface.hair_colour = self._array(self._hair_colours(choices), wp.vec3)
+        surface.hair_colour = self._array(textures.hair_colours(self.schema, choices), wp.vec3)
         image = self._buffer("image", (count, size**2), vec3ub)
         labels = self._buffer("labels", (count, size**2), wp.uint8)
         background = self._array(scenes.backgrounds(size).reshape(count, -1, 3), vec3ub)
@@ -208,11 +208,11 @@ class Renderer:
         self, sliders: NDArray[np.float32], choices: NDArray[np.int64], scenes: Scenes, side: int
     ) -> tuple[wp.array, wp.array, wp.array, wp.array]:
         """Vertices in view space, on the screen of `side` samples and in the shadow map, and normals (not yet of unit
-        length), [N,V]."""
+        length), [B, V]."""
         count, n_vertices = len(sliders), self.head.n_vertices
         base = self.blend(sliders, scenes.expression)
         eyes = self.head.part["eyes"]
-        camera = pose.Camera()
+        camera = pose.CameraBatch()
         camera.rotation = self._array(scenes.rotation, wp.mat33)
         camera.pivot = wp.vec3(*PIVOT)
         camera.translation = self._array(scenes.translation, wp.vec3)
@@ -228,7 +228,7 @@ class Renderer:
         cast = self._buffer("cast", (count, n_vertices), wp.vec3)
         ranges, drawn = self._ranges(choices, triangles=False)
         span = wp.vec2i(eyes.first_vertex, eyes.first_vertex + eyes.n_vertices)
-        centres = self._array(self._eye_centres(base), wp.vec3)
+        centres = self._array(self.head.eye_centres(base), wp.vec3)
         meshes = [self._array(base, wp.vec3), *self.bindings, ranges, span, centres]
         self._launch(pose.pose, (count, drawn), *meshes, camera, view, screen, cast)
         normals = self._buffer("normals", (count, n_vertices), wp.vec3)
@@ -236,30 +236,6 @@ class Renderer:
         ranges, drawn = self._ranges(choices, triangles=True)
         self._launch(pose.add_normals, (count, drawn), view, self.triangles, ranges, normals)
         return view, screen, cast, normals
-
-    @cached_property
-    def _eye_frames(self) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
-        """For the left and the right eyeball: base vertices that carry it, their weights in its centre, its offset."""
-        head, eyes = self.head, self.head.part["eyes"]
-        first = eyes.first_vertex - head.n_base
-        chosen = slice(first, first + eyes.n_vertices)
-        references, weights = head.references[chosen], head.weights[chosen]
-        points = (weights[..., None] * head.template[references]).sum(axis=1) + head.offsets[chosen]
-        carriers = np.unique(references)
-        shares = np.zeros((2, len(carriers)), np.float32)
-        offsets = np.zeros((2, 3), np.float32)
-        for side, members in enumerate((points[:, 0] > 0, points[:, 0] <= 0)):
-            for corner in range(3):
-                places = np.searchsorted(carriers, references[members, corner])
-                np.add.at(shares[side], places, weights[members, corner] / members.sum())
-            centre = (points[members].min(axis=0) + points[members].max(axis=0)) / 2
-            offsets[side] = centre - shares[side] @ head.template[carriers]
-        return carriers, shares, offsets
-
-    def _eye_centres(self, base: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Centres [N,2,3] of the left and right eyeball on morphed base meshes [N,n_base,3]."""
-        carriers, shares, offsets = self._eye_frames
-        return np.einsum("sc,nck->nsk", shares, base[:, carriers]) + offsets
 
     def _lit(
         self,
@@ -270,7 +246,7 @@ class Renderer:
         light: Any,
         shadow: wp.array,
     ) -> wp.array:
-        """The vertices [N,V] with the light that reaches them."""
+        """The vertices [B, V] with the light that reaches them."""
         count, eyes = len(choices), self.head.part["eyes"]
         vertices = self._buffer("vertices", (count, self.head.n_vertices), Vertex)
         ranges, drawn = self._ranges(choices, triangles=False)
@@ -282,13 +258,12 @@ class Renderer:
         return vertices
 
     def _ranges(self, choices: NDArray[np.int64], *, triangles: bool) -> tuple[wp.array, int]:
-        """What each face draws, as (first, count) of a few parts [N,5,2], and the largest total."""
+        """What each face draws, as (first, count) of a few parts [B, 5, 2], and the largest total."""
         spans = self._spans[int(triangles)]
         columns = [np.broadcast_to(spans[name], (len(choices), 2)) for name in ("base", "eyes")]
         for group in WORN:
             if group in self.schema.group_index:
-                names = self.schema.groups[self.schema.group_index[group]].choices
-                table = np.array([spans.get(name, (0, 0)) for name in names])
+                table = np.array([spans.get(name, (0, 0)) for name in self.schema.group(group).choices])
                 columns.append(table[choices[:, self.schema.group_index[group]]])
         ranges = np.stack(columns, axis=1).astype(np.int32)
         return self._array(ranges, int), int(ranges[:, :, 1].sum(axis=1).max())
@@ -302,10 +277,10 @@ class Renderer:
         )
 
     def _layers(self, choices: NDArray[np.int64], group: str) -> NDArray[np.int32]:
-        """Texture layer [N] of each face's choice of a group; −1 where it has none."""
+        """Texture layer [B] of each face's choice of a group; −1 where it has none."""
         if group not in self.schema.group_index:
             return np.full(len(choices), -1, np.int32)
-        names = self.schema.groups[self.schema.group_index[group]].choices
+        names = self.schema.group(group).choices
         layers = np.array([self.textures.layer.get(f"{group}/{name}", -1) for name in names], np.int32)
         return layers[choices[:, self.schema.group_index[group]]]
 
@@ -319,14 +294,8 @@ class Renderer:
         cutouts.eye = self._array(self._layers(choices, "eyes"), int)
         return cutouts
 
-    def _hair_colours(self, choices: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Linear RGB [N,3]."""
-        column = self.schema.group_index["hair_colour"]
-        table = np.array([textures.HAIR_COLOURS[name] for name in self.schema.groups[column].choices], np.float32)
-        return table[choices[:, column]]
-
     def _painted(self, sliders: NDArray[np.float32], choices: NDArray[np.int64], materials: Materials) -> wp.array:
-        """Each face's own skin [N,side²]."""
+        """Each face's own skin [B, side²]."""
         index = self.schema.slider_index
         masks, colours = textures.paints(self.textures, self.schema, choices)
         made = skin.Skin()
@@ -350,7 +319,7 @@ class Renderer:
         return surface
 
     def _light(self, scenes: Scenes) -> Any:
-        light = Light()
+        light = LightBatch()
         light.sh = self._array(scenes.sh, wp.vec3)
         light.direction = self._array(scenes.key_direction, wp.vec3)
         light.colour = self._array(scenes.key_colour, wp.vec3)
@@ -370,7 +339,7 @@ class Renderer:
 
 def _packed(head: Head) -> NDArray:
     """The head's triangles as records of engine.kernels.common.Triangle."""
-    packed = np.zeros(len(head.triangles), dtype=np.dtype(Triangle.numpy_dtype()))  # pyright: ignore[reportArgumentType,reportCallIssue]
+    packed = np.zeros(len(head.triangles), dtype=np.dtype(Triangle.numpy_dtype()))  # pyright: ignore[reportArgumentType, reportCallIssue]
     packed["corner"] = head.triangles
     for number, name in enumerate(("uv_a", "uv_b", "uv_c")):
         packed[name] = head.uvs[:, number]
@@ -380,14 +349,13 @@ def _packed(head: Head) -> NDArray:
 
 def _hair_ambient(head: Head) -> NDArray[np.float32]:
     """How open each vertex [V] is that lies off the skin: the outer locks shade those below them."""
-    proxies = (head.weights[..., None] * head.template[head.references]).sum(axis=1) + head.offsets
-    distance, _ = KDTree(head.template).query(proxies)
+    distance, _ = KDTree(head.template).query(head.bound_vertices)
     open_share = HAIR_ROOT_AMBIENT + (1.0 - HAIR_ROOT_AMBIENT) * (np.asarray(distance) / HAIR_DEPTH).clip(0.0, 1.0)
     return np.concatenate([np.ones(head.n_base), open_share]).astype(np.float32)
 
 
 def _frames_towards(directions: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Orthonormal rows [N,3,3] across, down and along each unit direction [N,3]."""
+    """Orthonormal rows [B, 3, 3] across, down and along each unit direction [B, 3]."""
     steep = np.abs(directions[:, 1:2]) > 0.95
     up = np.where(steep, np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0]))
     across = np.cross(up, directions)

@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 
 def uniform(schema: Schema, count: int, rng: np.random.Generator) -> Sample:
-    """Every slider and choice independent and uniform: sliders [count,S], choices [count,G]."""
+    """Every slider and choice independent and uniform: sliders [count, S], choices [count, G]."""
     sliders = rng.random((count, schema.n_sliders), dtype=np.float32)
     choices = np.zeros((count, len(schema.groups)), np.int16)
     for column, size in enumerate(schema.group_sizes):
@@ -25,7 +25,7 @@ def uniform(schema: Schema, count: int, rng: np.random.Generator) -> Sample:
 
 
 def plausible(schema: Schema, count: int, rng: np.random.Generator) -> Sample:
-    """People as in a crowd: sliders [count,S], choices [count,G]."""
+    """People as in a crowd: sliders [count, S], choices [count, G]."""
     sampler = schema.sampler or Sampler()
     sliders = _sliders(schema, sampler, count, rng)
     return sliders, _choices(schema, sampler, sliders, rng)
@@ -115,7 +115,7 @@ def _choices(
 def _term(
     schema: Schema, term: Term, names: tuple[str, ...], sliders: NDArray[np.float32], choices: NDArray[np.int16]
 ) -> Floats:
-    """Weights [N,choices] of one term, or [1,choices] where they are the same for all."""
+    """Weights [B, choices] of one term, or [1, choices] where they are the same for all."""
 
     def values(slider: str) -> Floats:
         return sliders[:, schema.slider_index[slider]].astype(np.float64)
@@ -132,7 +132,7 @@ def _term(
         return np.stack([np.interp(values(slider), at, rows[:, k]) for k in range(len(names))], axis=1)
     if term.given is not None:
         (group, by_choice), *_ = term.given.items()
-        known = schema.groups[schema.group_index[group]].choices
+        known = schema.group(group).choices
         rows = np.stack([_row(by_choice[c], names) if c in by_choice else np.ones(len(names)) for c in known])
         return rows[choices[:, schema.group_index[group]]]
     assert term.scale is not None

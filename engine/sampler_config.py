@@ -74,6 +74,7 @@ class Term(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def sliders(self) -> list[str]:
+        """Sliders that this term depends on."""
         return [*(self.mix or {}), *(self.by or {}), *(self.plus or {}), *(self.scale.centre if self.scale else {})]
 
 

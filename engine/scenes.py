@@ -1,5 +1,6 @@
 """Cameras, poses, expressions and light: the fixed *game* look and the random *portrait* look."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -19,19 +20,19 @@ N_ACTIONS = 52
 
 @dataclass(frozen=True)
 class Scenes:
-    """N scenes as arrays; indexing with a slice gives fewer."""
+    """B scenes as arrays; indexing with a slice gives fewer."""
 
-    rotation: NDArray[np.float32]  # [N,3,3] head to camera
-    translation: NDArray[np.float32]  # [N,3] where the pivot lies in view space, metres
-    focal: NDArray[np.float32]  # [N] focal length in image widths
-    expression: NDArray[np.float32]  # [N,52] weights of the face actions
-    gaze: NDArray[np.float32]  # [N,2] yaw and pitch of the eyes, radians
-    sh: NDArray[np.float32]  # [N,9,3]
-    key_direction: NDArray[np.float32]  # [N,3]
-    key_colour: NDArray[np.float32]  # [N,3]
-    exposure: NDArray[np.float32]  # [N]
-    environment: NDArray[np.float32]  # [N,16,32,3] what mirrors show, see engine.lights.Light
-    background: NDArray[np.uint8]  # [N,h,w,3] sRGB, scaled to the picture's size
+    rotation: NDArray[np.float32]  # [B, 3, 3] head to camera
+    translation: NDArray[np.float32]  # [B, 3] where the pivot lies in view space, metres
+    focal: NDArray[np.float32]  # [B] focal length in image widths
+    expression: NDArray[np.float32]  # [B, 52] weights of the face actions
+    gaze: NDArray[np.float32]  # [B, 2] yaw and pitch of the eyes, radians
+    sh: NDArray[np.float32]  # [B, 9, 3]
+    key_direction: NDArray[np.float32]  # [B, 3]
+    key_colour: NDArray[np.float32]  # [B, 3]
+    exposure: NDArray[np.float32]  # [B]
+    environment: NDArray[np.float32]  # [B, 16, 32, 3] what mirrors show, see engine.lights.Light
+    background: NDArray[np.uint8]  # [B, h, w, 3] sRGB, scaled to the picture's size
 
     def __getitem__(self, chosen: slice) -> "Scenes":
         return Scenes(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
@@ -42,7 +43,7 @@ class Scenes:
     @classmethod
     def game(cls, count: int) -> "Scenes":
         """The game's own picture: fixed camera and light, neutral face, plain background."""
-        light = lights.studio((-0.5, 0.6, 0.75), key=0.85, warm=1.03)
+        light = lights.studio_light((-0.5, 0.6, 0.75), key=0.85, warm=1.03)
         focal = GAME_DISTANCE / FRAME_WIDTH
         rise = (0.5 - EYE_LEVEL) * FRAME_WIDTH
 
@@ -71,7 +72,7 @@ class Scenes:
         return replace(cls.game(count), translation=np.tile(np.array(PIVOT, np.float32), (count, 1)))
 
     def backgrounds(self, size: int) -> NDArray[np.uint8]:
-        """Backgrounds [N,size,size,3]."""
+        """Backgrounds [B, size, size, 3]."""
         return np.stack([cv2.resize(b, (size, size), interpolation=cv2.INTER_LINEAR) for b in self.background])
 
 
@@ -84,3 +85,25 @@ def load_backgrounds(embedded: Path) -> list[NDArray[np.uint8]]:
     """All background pictures below `data/embedded/backgrounds`, sRGB."""
     images = [cv2.imread(str(path), cv2.IMREAD_COLOR_RGB) for path in sorted((embedded / "backgrounds").iterdir())]
     return [image.astype(np.uint8) for image in images if image is not None]
+
+
+def random_crop(
+    pictures: Sequence[NDArray[np.uint8]], rng: np.random.Generator, share: tuple[float, float], size: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """A random square of a random picture, scaled to `size` (width, height). `share` is the range of the square's side
+    over the picture's shorter side."""
+    source = pictures[int(rng.integers(len(pictures)))]
+    side = int(min(source.shape[:2]) * rng.uniform(*share))
+    row, column = (int(rng.integers(length - side + 1)) for length in source.shape[:2])
+    part = source[row : row + side, column : column + side]
+    return cv2.resize(part, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+
+def head_rotation(yaw: float, pitch: float = 0.0, roll: float = 0.0) -> NDArray[np.float32]:
+    """Head to camera [3, 3]; angles in degrees. Yaw turns the head to its left (the image's right), pitch up, roll to
+    the image's left."""
+    y, p, r = np.radians([yaw, -pitch, roll])
+    about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
+    about_x = np.array([[1, 0, 0], [0, np.cos(p), -np.sin(p)], [0, np.sin(p), np.cos(p)]])
+    about_z = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
+    return (about_z @ about_x @ about_y).astype(np.float32)

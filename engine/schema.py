@@ -138,6 +138,7 @@ class Group(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def engine_name(self) -> str:
+        """What the studio's engine calls the group."""
         return self.engine.name if self.engine else self.name
 
     def label_of(self, choice: str) -> str:
@@ -209,18 +210,22 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def sliders(self) -> tuple[Slider, ...]:
+        """All sliders, phenotypes first."""
         return (*self.phenotypes, *self.local)
 
     @property
     def n_sliders(self) -> int:
+        """How many sliders there are."""
         return len(self.sliders)
 
     @property
     def group_sizes(self) -> tuple[int, ...]:
+        """How many choices each group has."""
         return tuple(len(group.choices) for group in self.groups)
 
     @property
     def width(self) -> int:
+        """Length of the parameter vector."""
         return self.n_sliders + sum(self.group_sizes)
 
     @property
@@ -230,20 +235,28 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
 
     @cached_property
     def slider_index(self) -> dict[str, int]:
+        """The numbers of the sliders by name."""
         return {slider.name: index for index, slider in enumerate(self.sliders)}
 
     @cached_property
     def group_index(self) -> dict[str, int]:
+        """The numbers of the groups by name."""
         return {group.name: index for index, group in enumerate(self.groups)}
+
+    def group(self, name: str) -> Group:
+        """The group of that name. Raises KeyError."""
+        return self.groups[self.group_index[name]]
 
     def choice(self, group: str, choice: str) -> int:
         """The number of a choice inside its group."""
-        return self.groups[self.group_index[group]].choices.index(choice)
+        return self.group(group).choices.index(choice)
 
     def neutral_sliders(self) -> NDArray[np.float32]:
+        """Neutral values [S]."""
         return np.array([slider.neutral for slider in self.sliders], dtype=np.float32)
 
     def neutral_discrete(self) -> NDArray[np.int16]:
+        """Numbers of the neutral choices [G]."""
         return np.array([group.choices.index(group.neutral) for group in self.groups], dtype=np.int16)
 
     def neutral(self) -> NDArray[np.float32]:
@@ -251,21 +264,21 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
         return self.pack(self.neutral_sliders()[None], self.neutral_discrete()[None])[0]
 
     def pack(self, parameters: ArrayLike, discrete: ArrayLike) -> NDArray[np.float32]:
-        """Sliders [N,S] and choice numbers [N,G] to parameter vectors [N,width] (one-hot groups)."""
+        """Sliders [B, S] and choice numbers [B, G] to parameter vectors [B, width] (one-hot groups)."""
         sliders = np.asarray(parameters, dtype=np.float32)
         choices = np.asarray(discrete, dtype=np.int64)
         hot = [np.eye(size, dtype=np.float32)[choices[:, index]] for index, size in enumerate(self.group_sizes)]
         return np.concatenate([sliders, *hot], axis=1)
 
     def split(self, x: ArrayLike) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-        """Parameter vectors [N,width] to sliders [N,S] and the probabilities [N,size] of each group."""
+        """Parameter vectors [B, width] to sliders [B, S] and the probabilities [B, size] of each group."""
         vectors = np.asarray(x, dtype=np.float32)
         ends = np.cumsum([self.n_sliders, *self.group_sizes])
         sliders, *groups = np.split(vectors, ends[:-1], axis=1)
         return sliders, groups
 
     def choose(self, x: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
-        """Parameter vectors [N,width] to sliders [N,S] clipped to [0, 1] and the likeliest choices [N,G]."""
+        """Parameter vectors [B, width] to sliders [B, S] clipped to [0, 1] and the likeliest choices [B, G]."""
         sliders, groups = self.split(x)
         choices = (
             np.stack([group.argmax(axis=1) for group in groups], axis=1) if groups else np.zeros((len(sliders), 0))
@@ -273,14 +286,11 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
         return sliders.clip(0.0, 1.0), choices.astype(np.int16)
 
     def to_engine(self, parameters: ArrayLike, discrete: ArrayLike) -> list[dict[str, int | float | str]]:
-        """Sliders [N,S] and choice numbers [N,G] as N rows of the engine's own names and values."""
+        """Sliders [B, S] and choice numbers [B, G] as B rows of the engine's own names and values."""
         return [
-            dict(zip(self.engine_columns, [*values, *chosen], strict=True))
-            for values, chosen in zip(
-                ([s.to_engine(v) for s, v in zip(self.sliders, row, strict=True)] for row in np.asarray(parameters)),
-                ([g.to_engine(int(c)) for g, c in zip(self.groups, row, strict=True)] for row in np.asarray(discrete)),
-                strict=True,
-            )
+            {s.known_as.name: s.to_engine(value) for s, value in zip(self.sliders, values, strict=True)}
+            | {g.engine_name: g.to_engine(int(choice)) for g, choice in zip(self.groups, chosen, strict=True)}
+            for values, chosen in zip(np.asarray(parameters), np.asarray(discrete), strict=True)
         ]
 
     def to_document(self, x: ArrayLike) -> dict[str, Any]:
@@ -349,6 +359,7 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
         return self.model_dump(mode="json", by_alias=True, exclude=WORDS)
 
     def names_of(self, part: str) -> Sequence[str]:
+        """Names of the sliders of a part."""
         return [slider.name for slider in self.sliders if slider.part == part]
 
 

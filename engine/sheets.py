@@ -15,7 +15,7 @@ from engine.character import Character
 from engine.errors import LikenessError
 from engine.exporters.files import require_file_name
 from engine.renderer import Renderer
-from engine.scenes import Scenes
+from engine.scenes import Scenes, head_rotation
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 Picture = NDArray[np.uint8]
@@ -39,16 +39,16 @@ def _quiet(what: str, done: int, total: int) -> None:
 
 
 def people(renderer: Renderer, count: int = 48, size: int = 512, seed: int = 0, progress: Progress = _quiet) -> Picture:
-    """Plausible people in the game look, eight a row [H,W,3]."""
+    """Plausible people in the game look, eight a row [H, W, 3]."""
     sliders, choices = sampler.plausible(renderer.schema, count, np.random.default_rng(seed))
     tiles = _render(renderer, sliders, choices, Scenes.game(count), size, progress, "people")
     return _grid(tiles, min(PEOPLE_COLUMNS, count))
 
 
 def sliders(renderer: Renderer, size: int = 224, progress: Progress = _quiet) -> Picture:
-    """Each slider at 0, neutral and 1, from the front or from the side, wherever it shows more [H,W,3]."""
+    """Each slider at 0, neutral and 1, from the front or from the side, wherever it shows more [H, W, 3]."""
     schema = renderer.schema
-    steps = np.stack([_steps(renderer, number) for number in range(schema.n_sliders)])  # [S,3,S]
+    steps = np.stack([_steps(renderer, number) for number in range(schema.n_sliders)])  # [S, 3, S]
     flat = steps.reshape(-1, schema.n_sliders)
     choices = np.repeat(schema.neutral_discrete()[None], len(flat), axis=0)
     zoom = np.repeat([1.0 if slider.part in WHOLE_PARTS else ZOOM for slider in schema.sliders], 3)
@@ -79,8 +79,7 @@ def options(renderer: Renderer, size: int = 224, progress: Progress = _quiet) ->
         if "sex" in schema.slider_index and group.name in SHOWN_ON:
             sliders_[row, schema.slider_index["sex"]] = SHOWN_ON[group.name]
         if group.name == "hair_colour" and "hair" in schema.group_index:
-            hair = schema.groups[schema.group_index["hair"]]
-            choices[row, schema.group_index["hair"]] = len(hair.choices) - 1
+            choices[row, schema.group_index["hair"]] = len(schema.group("hair").choices) - 1
     zoom = np.array([ZOOMS.get(group.name, 1.0) for group, _ in picked])
     tiles = _render(renderer, sliders_, choices, _view(0.0, zoom), size, progress, "options")
     blocks: list[Picture] = []
@@ -124,7 +123,7 @@ def save(picture: Picture, out: Path) -> None:
 
 
 def _steps(renderer: Renderer, number: int) -> NDArray[np.float32]:
-    """The neutral face [3,S] with one slider at 0, at neutral (one half where that is 0) and at 1."""
+    """The neutral face [3, S] with one slider at 0, at neutral (one half where that is 0) and at 1."""
     steps = np.repeat(renderer.schema.neutral_sliders()[None], 3, axis=0)
     neutral = renderer.schema.sliders[number].neutral
     steps[:, number] = [0.0, neutral or 0.5, 1.0]
@@ -150,28 +149,26 @@ def _render(
 
 
 def _view(yaw: float, zoom: NDArray[np.floating]) -> Scenes:
-    """The game's scenes with the head turned to its left by an angle in degrees, each with a lens of its own [N]."""
+    """The game's scenes with the head turned to its left by an angle in degrees, each with a lens of its own [B]."""
     scenes = Scenes.game(len(zoom))
-    cosine, sine = np.cos(np.radians(yaw)), np.sin(np.radians(yaw))
-    turn = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
     # A turned head reaches farther to the side of its face.
-    aside = np.stack([-PROFILE * sine * (zoom > 1), 0 * zoom, 0 * zoom], axis=1)
+    aside = np.stack([-PROFILE * np.sin(np.radians(yaw)) * (zoom > 1), 0 * zoom, 0 * zoom], axis=1)
     return replace(
         scenes,
-        rotation=np.asarray(turn @ scenes.rotation, np.float32),
+        rotation=head_rotation(yaw) @ scenes.rotation,
         translation=np.asarray(scenes.translation + aside, np.float32),
         focal=np.asarray(scenes.focal * zoom, np.float32),
     )
 
 
 def _change(view: Picture) -> NDArray[np.float64]:
-    """How much each slider changes its pictures [S,3,H,W,3], root mean square."""
+    """How much each slider changes its pictures [S, 3, H, W, 3], root mean square."""
     ends = view[:, 2].astype(np.float64) - view[:, 0]
     return np.sqrt((ends**2).mean(axis=(1, 2, 3)))
 
 
 def _grid(tiles: Picture | Sequence[Picture], columns: int) -> Picture:
-    """Tiles [N,h,w,3] row by row; the last row is filled up with paper."""
+    """Tiles [B, h, w, 3] row by row; the last row is filled up with paper."""
     tiles = np.asarray(tiles)
     lacking = -len(tiles) % columns
     empty = np.broadcast_to(np.array(PAPER, np.uint8), (lacking, *tiles.shape[1:]))

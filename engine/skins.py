@@ -55,7 +55,7 @@ class Skins:
         self.sources: dict[str, tuple[Floats, NDArray[np.uint8]]] = {}
 
     def tone(self, tone: str) -> list[NDArray[np.uint8]]:
-        """RGBA layers [512,512,4] of a tone, sex by sex, young to old; alpha is height, 128 neutral."""
+        """RGBA layers [512, 512, 4] of a tone, sex by sex, young to old; alpha is height, 128 neutral."""
         ancestry, target = TONES[tone]
         return [self._layer(f"{ancestry}_{s}_{a}", np.array(target, np.float32)) for s in SEXES for a in AGES]
 
@@ -69,7 +69,7 @@ class Skins:
         return np.dstack([(rgb.clip(0, 1) * 255.0 + 0.5).astype(np.uint8), height])
 
     def _source(self, name: str) -> tuple[Floats, NDArray[np.uint8]]:
-        """A texture in CIELAB [512,512,3], of skin only what differs from the face's median; and its relief."""
+        """A texture in CIELAB [512, 512, 3], of skin only what differs from the face's median; and its relief."""
         path = self.folder / f"{name}.png"
         picture = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
         if picture is None:
@@ -97,7 +97,7 @@ class Skins:
 
 
 def _scalp(place: Floats, ears: NDArray[np.uint8]) -> tuple[Floats, Floats]:
-    """Where hair is printed on the sources [512,512], for certain and where it is dark."""
+    """Where hair is printed on the sources [512, 512], for certain and where it is dark."""
     known = (np.abs(place[..., 1]) < 1).astype(np.uint8)
     region = cv2.dilate((paint.scalp_region(place) > 0.5).astype(np.uint8), np.ones((9, 9), np.uint8))
     beyond = cv2.dilate(region, np.ones((61, 61), np.uint8)) * (1 - known)  # past the rim of the island
@@ -110,14 +110,14 @@ def _scalp(place: Floats, ears: NDArray[np.uint8]) -> tuple[Floats, Floats]:
 
 
 def _grain(seed: int, fine: float, coarse: float) -> Floats:
-    """Noise [512,512] between two scales (texels), with mean 0 and deviation 1."""
+    """Noise [512, 512] between two scales (texels), with mean 0 and deviation 1."""
     noise = np.random.default_rng(seed).normal(size=(SIDE, SIDE)).astype(np.float32)
     grain = cv2.GaussianBlur(noise, (0, 0), fine) - cv2.GaussianBlur(noise, (0, 0), coarse)
     return np.asarray(grain / grain.std(), np.float32)
 
 
 def _mottling(place: Floats) -> Floats:
-    """What blood and pigment add to an even skin, CIELAB [512,512,3]."""
+    """What blood and pigment add to an even skin, CIELAB [512, 512, 3]."""
     x, y, z = np.moveaxis(place, -1, 0)
     flush = np.zeros(x.shape, np.float32)
     for (bx, by, bz), radius, strength in BLOOD:

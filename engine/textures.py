@@ -31,6 +31,7 @@ HAIR_COLOURS = {
     "grey": (0.40, 0.39, 0.38),
     "white": (0.74, 0.73, 0.71),
 }
+DEFAULT_HAIR_COLOUR = "dark_brown"  # of a character without the group `hair_colour`
 # Irises that are made from another one of the package, and tints; the package's brown iris is red.
 IRIS_OF = {"dark_brown": "brown"}
 EYE_TINTS = {"brown": (0.60, 0.82, 1.0), "dark_brown": (0.30, 0.36, 0.42)}
@@ -60,9 +61,9 @@ EYE_COLOURS = {
 
 @dataclass(frozen=True)
 class Textures:
-    """stack [L,512,512,4] uint8 sRGB RGBA; `layer` gives the first layer of a name (a skin tone has six: sex × age).
+    """stack [L, 512, 512, 4] uint8 sRGB RGBA; `layer` gives the first layer of a name (a skin tone has six: sex × age).
 
-    masks [M,512,512] uint8 in the layout of the skin; `mask` gives the number of a name.
+    masks [M, 512, 512] uint8 in the layout of the skin; `mask` gives the number of a name.
     """
 
     stack: NDArray[np.uint8]
@@ -140,9 +141,9 @@ def _paint(
 def paints(
     textures: Textures, schema: Schema, choices: NDArray[np.integer]
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """What is painted on the skin of faces with choices [N,G], in the order of PAINTS.
+    """What is painted on the skin of faces with choices [B, G], in the order of PAINTS.
 
-    Returns the masks' numbers [N,P], −1 for nothing, and linear RGB and opacity [N,P,4].
+    Returns the masks' numbers [B, P], −1 for nothing, and linear RGB and opacity [B, P, 4].
     """
     numbers = np.full((len(choices), len(PAINTS)), -1, np.int32)
     colours = np.zeros((len(choices), len(PAINTS), 4), np.float32)
@@ -151,20 +152,20 @@ def paints(
         group = GROWN.get(paint_name, paint_name)
         if group not in index:
             continue
-        names, chosen = schema.groups[index[group]].choices, choices[:, index[group]]
+        names, chosen = schema.group(group).choices, choices[:, index[group]]
         numbers[:, column] = np.array([_mask_number(textures, paint_name, name) for name in names], np.int32)[chosen]
         if paint_name in GROWN:
-            colours[:, column, :3], colours[:, column, 3] = _hair_colour(schema, choices) * BEARD_SHADE, 1.0
+            colours[:, column, :3], colours[:, column, 3] = hair_colours(schema, choices) * BEARD_SHADE, 1.0
         else:
             table = LIP_COLOURS if group == "lips" else {name: colour for name, (_, colour) in EYE_COLOURS.items()}
             colours[:, column] = np.array([table[name] for name in names])[chosen]
     return numbers, colours * (numbers >= 0)[..., None]
 
 
-def _hair_colour(schema: Schema, choices: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Linear RGB [N,3]."""
+def hair_colours(schema: Schema, choices: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Linear RGB [B, 3] of the hair of faces with choices [B, G]."""
     if "hair_colour" not in schema.group_index:
-        return np.tile(HAIR_COLOURS["dark_brown"], (len(choices), 1))
+        return np.tile(HAIR_COLOURS[DEFAULT_HAIR_COLOUR], (len(choices), 1))
     column = schema.group_index["hair_colour"]
     return np.array([HAIR_COLOURS[name] for name in schema.groups[column].choices])[choices[:, column]]
 
@@ -176,7 +177,7 @@ def _mask_number(textures: Textures, paint_name: str, choice: str) -> int:
 
 
 def _read(path: Path) -> NDArray[np.uint8]:
-    """An image file as RGBA [512,512,4]."""
+    """An image file as RGBA [512, 512, 4]."""
     image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise FileNotFoundError(f"no readable texture {path}")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from engine import skins, textures
 from engine.exporters.materials import to_srgb
 from engine.renderer import Renderer
-from engine.scenes import GAME_DISTANCE, PIVOT, Scenes
+from engine.scenes import GAME_DISTANCE, PIVOT, Scenes, head_rotation
 from engine.schema import Group
 
 OVERSIZE = 3  # drawn this much larger, then averaged
@@ -47,14 +47,14 @@ VIEWS = {
 
 
 def thumbnail(renderer: Renderer, group: Group, choice: str, size: int) -> NDArray[np.uint8]:
-    """A picture [size,size,3] of one choice of a group, on the average face or where it belongs."""
+    """A picture [size, size, 3] of one choice of a group, on the average face or where it belongs."""
     schema = renderer.schema
     view = VIEWS.get(group.name, View())
     sliders, choices = schema.neutral_sliders(), schema.neutral_discrete()
     if view.sex is not None and "sex" in schema.slider_index:
         sliders[schema.slider_index["sex"]] = view.sex
     for name, worn in (*view.choices, (group.name, choice)):
-        if name in schema.group_index and worn in schema.groups[schema.group_index[name]].choices:
+        if name in schema.group_index and worn in schema.group(name).choices:
             choices[schema.group_index[name]] = schema.choice(name, worn)
     drawn = renderer.render(sliders[None], choices[None], _scene(renderer, view), OVERSIZE * size)
     return cv2.resize(drawn.image[0], (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8)
@@ -68,7 +68,6 @@ def colour(renderer: Renderer, group: str, choice: str) -> str | None:
 
 def _scene(renderer: Renderer, view: View) -> Scenes:
     scenes = Scenes.game(1)
-    cosine, sine = np.cos(np.radians(view.yaw)), np.sin(np.radians(view.yaw))
     expression = scenes.expression.copy()
     for action in BLINKS:
         expression[:, renderer.blend.actions[action]] = view.eyes_shut
@@ -76,7 +75,7 @@ def _scene(renderer: Renderer, view: View) -> Scenes:
     middle = [PIVOT[0] - across, PIVOT[1] - up, PIVOT[2] - GAME_DISTANCE]
     return replace(
         scenes,
-        rotation=np.array([[[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]]], np.float32),
+        rotation=head_rotation(view.yaw)[None],
         translation=np.array([middle], np.float32),
         focal=np.full(1, GAME_DISTANCE / view.width, np.float32),
         expression=expression,

@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, Field
 
-from engine import camera, occluders, sampler
-from engine.camera import Nuisance
+from engine import occluders, sampler
+from engine.camera_effects import apply_camera_effects
+from engine.portrait_scenes import DomainRandomization, random_scene
 from engine.renderer import Renderer
 from engine.scenes import Scenes, load_backgrounds, load_panoramas
 from models.images import decode, decode_labels, encode_png, grid, resize
@@ -58,7 +59,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
                         "learns more from other people than from other photos")  # fmt: skip
     size: int = Field(default=320, ge=64, description="pixels")
     seed: int = 1
-    nuisance: Nuisance = Nuisance()
+    nuisance: DomainRandomization = DomainRandomization()
 
 
 def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
@@ -106,7 +107,7 @@ def _shoot(character: Path, embedded: Path, device: str, config: Config, people:
         rng = np.random.default_rng([config.seed, person])
         sliders, choices = sampler.plausible(renderer.schema, 1, rng)
         for shot in range(config.shots if person < config.people else 1):
-            scene, described = camera.portrait(rng, config.nuisance, renderer.blend.actions, panoramas, backgrounds)
+            scene, described = random_scene(rng, config.nuisance, renderer.blend.actions, panoramas, backgrounds)
             scenes.append(scene)
             generators.append(np.random.default_rng([config.seed, person, shot]))
             name = f"{person:05d}"
@@ -126,7 +127,7 @@ def _shoot(character: Path, embedded: Path, device: str, config: Config, people:
             image, labels, occluder, occluded = occluders.occlude(
                 image, labels, drawn.landmarks[number], scenes[number], rng, config.nuisance.cover, backgrounds
             )
-        row["image"], developed = camera.develop(image, rng, config.nuisance)
+        row["image"], developed = apply_camera_effects(image, rng, config.nuisance)
         row["labels"] = encode_png(labels)
         row["landmarks"] = drawn.landmarks[number].ravel()
         row |= developed | {"occluder": occluder, "occluded": occluded}

@@ -39,12 +39,12 @@ FORMULA = (
 
 @dataclass(frozen=True)
 class Basis:
-    """Targets in a fixed order: `names` [K], what each one moves `moves` [K,V,3] (base vertices, metres)."""
+    """Targets in a fixed order: `names` [K], what each one moves `displacements` [K, V, 3] (base vertices, metres)."""
 
     schema: Schema
     blend: MorphBlend
     names: tuple[str, ...]
-    moves: NDArray[np.float32]
+    displacements: NDArray[np.float32]
     products: dict[str, tuple[str, ...]]
     macro_columns: NDArray[np.int64]
 
@@ -62,7 +62,7 @@ class Basis:
             schema=schema,
             blend=blend,
             names=tuple(name for name, _ in targets),
-            moves=np.stack([head.morphs[row].sum(axis=0) for row in rows]),
+            displacements=np.stack([head.morphs[row].sum(axis=0) for row in rows]),
             products=products,
             macro_columns=np.array([named.index(name) for name in products]),
         )
@@ -121,6 +121,7 @@ def morph_weight(slider: Slider, sign: str, value: float) -> float:
 
 
 def target_name(slider: Slider, sign: str) -> str:
+    """The name of the morph target that a slider drives in a direction, "-" or "+"."""
     return f"{slider.name}{sign}"
 
 

@@ -1,6 +1,6 @@
 """A character as one glTF 2.0 file (.glb) with its textures and its sliders as morph targets.
 
-Each piece is a mesh of its own with only the targets that move it; the same name is the same target everywhere.
+Each primitive is a mesh of its own with only the targets that move it; the same name is the same target everywhere.
 Displacements and changes of normals are sparse accessors where most vertices stay. The eyeballs are nodes whose origin
 is their centre, so that a client can turn them. `extras.likeness` of the scene says how weights follow from sliders.
 
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.exporters.export_mesh import Figure, Piece, largest
+from engine.exporters.export_mesh import ExportMesh, Primitive, largest
 from engine.exporters.materials import Alpha, Material, as_png
 from engine.exporters.normal_map import tangents
 
@@ -41,42 +41,42 @@ VIEWS: dict[str, dict[str, int]] = {
 }
 
 
-def to_glb(figure: Figure, about: Mapping[str, Any]) -> bytes:
-    """The bytes of a .glb file; the same figure and description give the same bytes.
+def to_glb(mesh: ExportMesh, about: Mapping[str, Any]) -> bytes:
+    """The bytes of a .glb file; the same mesh and description give the same bytes.
 
     Args:
         about: what `extras.likeness` says of the character beside the morph basis (parameters, origin), plain JSON.
     """
-    file = _File()
+    file = _GlbBuilder()
     nodes: list[dict[str, Any]] = [{"name": str(about.get("character", "character")), "children": []}]
-    meshes = [(file.mesh(figure, piece), figure.places(piece)) for piece in figure.pieces]
-    for move, influence in zip(figure.moves(), figure.weights - figure.rest, strict=True):
-        for mesh, places in meshes:
-            file.morph(mesh, move.name, move.displacement[places], move.normal[places], float(influence))
-    _add_nodes(nodes, figure)
-    rest = {name: float(weight) for name, weight in zip(figure.basis.names, figure.rest, strict=True) if weight}
-    likeness = {**about, **figure.basis.description(), "rest": rest}
+    entries = [(file.mesh(mesh, primitive), mesh.places(primitive)) for primitive in mesh.primitives]
+    for target, influence in zip(mesh.morph_targets(), mesh.weights - mesh.rest, strict=True):
+        for entry, places in entries:
+            file.morph(entry, target.name, target.displacement[places], target.normal[places], float(influence))
+    _add_nodes(nodes, mesh)
+    rest = {name: float(weight) for name, weight in zip(mesh.basis.names, mesh.rest, strict=True) if weight}
+    likeness = {**about, **mesh.basis.description(), "rest": rest}
     return _finished(file, nodes, {"likeness": likeness})
 
 
-def to_bare_glb(figure: Figure, name: str, targets: Collection[str]) -> bytes:
-    """The geometry of a figure's pieces as a .glb file without pictures, tangents, normals of targets and description.
+def to_bare_glb(mesh: ExportMesh, name: str, targets: Collection[str]) -> bytes:
+    """The geometry of a mesh as a .glb file without pictures, tangents, normals of targets and description.
 
-    The same figure gives the same bytes. Its influences are 0.
+    The same mesh gives the same bytes. Its influences are 0.
 
     Args:
         name: what the file's root node is called.
         targets: the morph targets to have, by name, as far as they move anything.
     """
-    file = _File(bare=True)
+    file = _GlbBuilder(bare=True)
     nodes: list[dict[str, Any]] = [{"name": name, "children": []}]
-    meshes = [(file.mesh(figure, piece), figure.places(piece)) for piece in figure.pieces]
-    for target, displacement in figure.displacements():
+    entries = [(file.mesh(mesh, primitive), mesh.places(primitive)) for primitive in mesh.primitives]
+    for target, displacement in mesh.displacements():
         if target in targets:
             moved = np.round(displacement / GRAIN).astype(np.float32) * np.float32(GRAIN)
-            for mesh, places in meshes:
-                file.morph(mesh, target, moved[places], None, 0.0)
-    _add_nodes(nodes, figure)
+            for entry, places in entries:
+                file.morph(entry, target, moved[places], None, 0.0)
+    _add_nodes(nodes, mesh)
     return _finished(file, nodes, {})
 
 
@@ -88,16 +88,16 @@ def about(document: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, "choices": {group: entry["choice"] for group, entry in document["discrete"].items()}}
 
 
-def _add_nodes(nodes: list[dict[str, Any]], figure: Figure) -> None:
-    """A node for each piece below the root `nodes[0]`; pieces and meshes have the same numbers."""
-    for piece in figure.pieces:
+def _add_nodes(nodes: list[dict[str, Any]], mesh: ExportMesh) -> None:
+    """A node for each primitive below the root `nodes[0]`; primitives and meshes have the same numbers."""
+    for primitive in mesh.primitives:
         nodes[0]["children"].append(len(nodes))
-        nodes.append({"name": piece.name, "mesh": len(nodes) - 1})
-        if piece.name in EYEBALLS:
-            nodes[-1]["translation"] = [float(v) for v in figure.centre(piece)]
+        nodes.append({"name": primitive.name, "mesh": len(nodes) - 1})
+        if primitive.name in EYEBALLS:
+            nodes[-1]["translation"] = [float(v) for v in mesh.centre(primitive)]
 
 
-def _finished(file: "_File", nodes: list[dict[str, Any]], extras: dict[str, Any]) -> bytes:
+def _finished(file: "_GlbBuilder", nodes: list[dict[str, Any]], extras: dict[str, Any]) -> bytes:
     document = {
         "asset": {"version": "2.0", "generator": f"likeness {version('likeness')}", "copyright": COPYRIGHT},
         "scene": 0,
@@ -108,7 +108,7 @@ def _finished(file: "_File", nodes: list[dict[str, Any]], extras: dict[str, Any]
     return _pack(document, file.binary)
 
 
-class _File:
+class _GlbBuilder:
     """Collects meshes, materials, accessors and the binary chunk."""
 
     def __init__(self, *, bare: bool = False) -> None:
@@ -124,44 +124,44 @@ class _File:
         self.picture_numbers: dict[int, int] = {}
         self.binary = b""
 
-    def mesh(self, figure: Figure, piece: Piece) -> dict[str, Any]:
-        """Add a piece without morph targets; returns its entry."""
-        points = figure.vertices[piece.sources]
-        if piece.name in EYEBALLS:
-            points = points - figure.centre(piece)
+    def mesh(self, mesh: ExportMesh, primitive: Primitive) -> dict[str, Any]:
+        """Add a primitive without morph targets; returns its entry in `meshes`."""
+        points = mesh.vertices[primitive.sources]
+        if primitive.name in EYEBALLS:
+            points = points - mesh.centre(primitive)
         attributes = {
             "POSITION": self._dense("vectors", points, bounded=True),
-            "NORMAL": self._dense("vectors", figure.normals[figure.places(piece)]),
-            "_SOURCE": self._dense("scalars", piece.sources.astype(np.float32)),
+            "NORMAL": self._dense("vectors", mesh.normals[mesh.places(primitive)]),
+            "_SOURCE": self._dense("scalars", primitive.sources.astype(np.float32)),
         }
-        if piece.material.picture is not None:
+        if primitive.material.picture is not None:
             # V runs down in glTF.
-            attributes["TEXCOORD_0"] = self._dense("coordinates", piece.uvs * [1.0, -1.0] + [0.0, 1.0])
-        if piece.material.normals is not None and not self.bare:
-            lying = tangents(points, figure.normals[figure.places(piece)], piece.uvs, piece.triangles)
+            attributes["TEXCOORD_0"] = self._dense("coordinates", primitive.uvs * [1.0, -1.0] + [0.0, 1.0])
+        if primitive.material.normals is not None and not self.bare:
+            lying = tangents(points, mesh.normals[mesh.places(primitive)], primitive.uvs, primitive.triangles)
             attributes["TANGENT"] = self._dense("tangents", lying)
-        primitive = {
+        drawn = {
             "attributes": attributes,
-            "indices": self._indices(piece.triangles),
-            "material": self._material(piece.material),
+            "indices": self._indices(primitive.triangles),
+            "material": self._material(primitive.material),
             "targets": [],
         }
-        mesh = {"name": piece.name, "primitives": [primitive], "weights": [], "extras": {"targetNames": []}}
-        self.meshes.append(mesh)
-        return mesh
+        entry = {"name": primitive.name, "primitives": [drawn], "weights": [], "extras": {"targetNames": []}}
+        self.meshes.append(entry)
+        return entry
 
     def morph(
-        self, mesh: dict[str, Any], name: str, displacement: NDArray, normal: NDArray | None, influence: float
+        self, entry: dict[str, Any], name: str, displacement: NDArray, normal: NDArray | None, influence: float
     ) -> None:
-        """Add what a target does to the vertices of a mesh, [P,3] each, if it does anything."""
+        """Add what a target does to the vertices of a mesh, [P, 3] each, if it does anything."""
         if not displacement.any():
             return
         target = {"POSITION": self._sparse(displacement, bounded=True)}
         if normal is not None:
             target["NORMAL"] = self._sparse(normal)
-        mesh["primitives"][0]["targets"].append(target)
-        mesh["extras"]["targetNames"].append(name)
-        mesh["weights"].append(influence)
+        entry["primitives"][0]["targets"].append(target)
+        entry["extras"]["targetNames"].append(name)
+        entry["weights"].append(influence)
 
     def finish(self) -> dict[str, Any]:
         """All that refers to the binary chunk, which is complete then."""

@@ -21,7 +21,6 @@ BROW_SHADE, LASH_SHADE = 0.75, 0.25
 EYE_COLOUR = (0.85, 0.85, 0.85)
 # No viewer works out how little light reaches the inside of a mouth, and the texture of the skin has no tongue.
 TOOTH_COLOUR, MOUTH_COLOUR = (0.45, 0.41, 0.35), (0.24, 0.09, 0.09)
-DEFAULT_HAIR_COLOUR = "dark_brown"
 
 
 class Alpha(StrEnum):
@@ -34,7 +33,7 @@ class Alpha(StrEnum):
 
 @dataclass(frozen=True)
 class Material:
-    """picture [H,W,3 or 4] sRGB uint8, or none; colour: linear RGB that multiplies it; normals [H,W,3]."""
+    """picture [H, W, 3 or 4] sRGB uint8, or none; colour: linear RGB that multiplies it; normals [H, W, 3]."""
 
     name: str
     picture: Bytes | None
@@ -81,7 +80,7 @@ def materials(
 def skin_pictures(
     renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray[np.integer]
 ) -> tuple[Bytes, Bytes]:
-    """The skin of sliders [S] and choice numbers [G]: colours and normals [512,512,3]."""
+    """The skin of sliders [S] and choice numbers [G]: colours and normals [512, 512, 3]."""
     numbers = np.asarray(choices, np.int64)
     painted = renderer.skin_and_height(sliders[None], numbers[None])
     painted = _bled(painted, skin_texels(renderer.head, textures.SIDE))
@@ -89,15 +88,14 @@ def skin_pictures(
 
 
 def worn_picture(renderer: Renderer, group: str, chosen: Mapping[str, str]) -> Bytes | None:
-    """The picture [512,512,4] of what a character's choices (by group) make of eyes, lashes, brows or hair; None where
-    it wears none."""
+    """The picture [512, 512, 4] of eyes, lashes, brows or hair by a character's choices; None where it wears none."""
     number = renderer.textures.layer.get(f"{group}/{chosen.get(group)}")
     if number is None:
         return None
     picture = renderer.textures.stack[number]
     if group == "eyes":
         return picture
-    colour = np.array(textures.HAIR_COLOURS[chosen.get("hair_colour", DEFAULT_HAIR_COLOUR)], np.float32)
+    colour = np.array(textures.HAIR_COLOURS[chosen.get("hair_colour", textures.DEFAULT_HAIR_COLOUR)], np.float32)
     return _coloured(group, picture, colour)
 
 
@@ -113,7 +111,7 @@ def _bled(picture: Bytes, used: NDArray[np.bool_]) -> Bytes:
 
 
 def _coloured(group: str, grey: Bytes, colour: NDArray[np.float32]) -> Bytes:
-    """A picture [H,W,4] of hairs, in a linear RGB colour."""
+    """A picture [H, W, 4] of hairs, in a linear RGB colour."""
     if group == "hair":
         strand = STRAND_FLOOR + STRAND_GAIN * (grey[..., :1].astype(np.float32) / 255.0) ** 2
     else:
@@ -129,7 +127,7 @@ def to_srgb(linear: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def as_png(picture: Bytes) -> bytes:
-    """A picture [H,W,3 or 4] as a PNG file; the same picture gives the same bytes."""
+    """A picture [H, W, 3 or 4] as a PNG file; the same picture gives the same bytes."""
     code = cv2.COLOR_RGBA2BGRA if picture.shape[2] == 4 else cv2.COLOR_RGB2BGR
     done, data = cv2.imencode(".png", cv2.cvtColor(picture, code), [cv2.IMWRITE_PNG_COMPRESSION, 6])
     if not done:

@@ -11,7 +11,7 @@ STEEPEST = 0.6  # as in the renderer's own shading
 
 
 def normal_map(head: Head, height: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Heights [side,side] in the layout of the skin's texture to tangent-space normals [side,side,3], green up."""
+    """Heights [side, side] in the layout of the skin's texture to tangent-space normals [side, side, 3], green up."""
     side = len(height)
     metres = height.astype(np.float32) * (RELIEF / 255.0)
     # A kernel of 3 over 8 texels: the slope a texel, smooth across it.
@@ -28,7 +28,7 @@ def normal_map(head: Head, height: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def tangents(
     points: NDArray[np.float32], normals: NDArray[np.float32], uvs: NDArray[np.float32], triangles: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """Unit tangents along u of vertices [P,3], and in the fourth column [P,4] the sign of the bitangent up the
+    """Unit tangents along u of vertices [P, 3], and in the fourth column [P, 4] the sign of the bitangent up the
     picture."""
     along_u, along_v = _gradients(points, uvs[triangles], triangles)
     tangent, up = np.zeros(points.shape), np.zeros(points.shape)
@@ -47,7 +47,7 @@ def tangents(
 def _gradients(
     points: NDArray[np.float32], uvs: NDArray[np.float32], triangles: NDArray[np.integer]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How the surface of triangles [T,3] moves with their texture coordinates [T,3,2]: along u and v [T,3], metres."""
+    """How the surface of triangles [T, 3] moves with their UVs [T, 3, 2]: metres along u and along v [T, 3]."""
     origin = points[triangles[:, 0]].astype(np.float64)
     first, second = (points[triangles[:, corner]] - origin for corner in (1, 2))
     du, dv = (uvs[:, 1] - uvs[:, 0]).astype(np.float64), (uvs[:, 2] - uvs[:, 0]).astype(np.float64)
@@ -57,7 +57,7 @@ def _gradients(
 
 
 def _texel_sizes(head: Head, side: int) -> NDArray[np.float32]:
-    """Width and height [side,side,2] in metres that a texel has on the template's skin."""
+    """Width and height [side, side, 2] in metres that a texel has on the template's skin."""
     is_skin = head.materials == SKIN
     triangles, uvs = head.triangles[is_skin], head.uvs[is_skin]
     gradients = _gradients(head.template, uvs, triangles)

@@ -1,4 +1,4 @@
-"""A character as Wavefront OBJ, as it is shown: one group and material for each piece, textures beside it.
+"""A character as Wavefront OBJ, as it is shown: one group and material for each primitive, textures beside it.
 
 OBJ knows no morph targets. Lengths are metres, Y up; vertices that differ only in texture coordinates are one.
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.exporters.export_mesh import Figure
+from engine.exporters.export_mesh import ExportMesh
 from engine.exporters.files import write_whole
 from engine.exporters.materials import Alpha, Bytes, Material, as_png, to_srgb
 
@@ -24,14 +24,14 @@ HEAD_BYTES = 4096
 
 
 @dataclass(frozen=True)
-class Textures:
+class TextureFiles:
     """File names of a material's pictures; None where it has none."""
 
     colour: str | None = None
     opacity: str | None = None
 
 
-def write_obj(figure: Figure, path: Path) -> list[Path]:
+def write_obj(mesh: ExportMesh, path: Path) -> list[Path]:
     """Write `path`, and beside it `<base>.mtl`, `<base>_<material>.png` and `<base>_<material>_opacity.png`.
 
     The base is the file's stem, or, where that is not plain, a plain one of this file alone. What an older export to
@@ -39,7 +39,7 @@ def write_obj(figure: Figure, path: Path) -> list[Path]:
     """
     base = _base(path)
     older = _beside(path)
-    materials = {piece.material.name: piece.material for piece in figure.pieces}
+    materials = {primitive.material.name: primitive.material for primitive in mesh.primitives}
     pictures: dict[str, Bytes] = {}
     textures = {name: _textures(material, base, pictures) for name, material in materials.items()}
     for name, picture in pictures.items():
@@ -47,7 +47,7 @@ def write_obj(figure: Figure, path: Path) -> list[Path]:
     library = path.with_name(f"{base}.mtl")
     entries = [_entry(material, textures[name]) for name, material in materials.items()]
     write_whole(library, "\n".join(entries).encode())
-    write_whole(path, _mesh(figure, library.name).encode())
+    write_whole(path, _mesh(mesh, library.name).encode())
     written = [path, library, *map(path.with_name, pictures)]
     for file in older - set(written):
         file.unlink(missing_ok=True)
@@ -83,39 +83,39 @@ def _head(path: Path) -> bytes:
         return file.read(HEAD_BYTES)
 
 
-def _textures(material: Material, base: str, pictures: dict[str, Bytes]) -> Textures:
+def _textures(material: Material, base: str, pictures: dict[str, Bytes]) -> TextureFiles:
     """The names of a material's pictures, which are added to `pictures`; materials that share one share the file."""
     picture = material.picture
     if picture is None:
-        return Textures()
+        return TextureFiles()
     shared = (name for name, other in pictures.items() if other is picture)
     colour = next(shared, f"{base}_{material.name}.png")
     pictures[colour] = picture
     if material.alpha is Alpha.OPAQUE:
-        return Textures(colour)
+        return TextureFiles(colour)
     opacity = f"{base}_{material.name}_opacity.png"
     # three.js takes the opacity from the green channel, Blender from the alpha channel.
     pictures[opacity] = np.repeat(picture[..., 3:], 4, axis=2)
-    return Textures(colour, opacity)
+    return TextureFiles(colour, opacity)
 
 
-def _mesh(figure: Figure, library: str) -> str:
-    uvs = np.concatenate([piece.uvs for piece in figure.pieces])
+def _mesh(mesh: ExportMesh, library: str) -> str:
+    uvs = np.concatenate([primitive.uvs for primitive in mesh.primitives])
     lines = ["# metres, Y up", f"mtllib {library}"]
-    lines += ["v {:.6f} {:.6f} {:.6f}".format(*point) for point in figure.vertices[figure.worn].tolist()]
+    lines += ["v {:.6f} {:.6f} {:.6f}".format(*point) for point in mesh.vertices[mesh.worn].tolist()]
     lines += ["vt {:.6f} {:.6f}".format(*uv) for uv in uvs.tolist()]
-    lines += ["vn {:.4f} {:.4f} {:.4f}".format(*normal) for normal in figure.normals.tolist()]
+    lines += ["vn {:.4f} {:.4f} {:.4f}".format(*normal) for normal in mesh.normals.tolist()]
     first = 1
-    for piece in figure.pieces:
-        lines += [f"g {piece.name}", f"usemtl {piece.material.name}"]
-        places, corners = figure.places(piece) + 1, np.arange(first, first + len(piece.uvs))
-        for triangle in piece.triangles:
+    for primitive in mesh.primitives:
+        lines += [f"g {primitive.name}", f"usemtl {primitive.material.name}"]
+        places, corners = mesh.places(primitive) + 1, np.arange(first, first + len(primitive.uvs))
+        for triangle in primitive.triangles:
             lines.append("f " + " ".join(f"{places[c]}/{corners[c]}/{places[c]}" for c in triangle))
-        first += len(piece.uvs)
+        first += len(primitive.uvs)
     return "\n".join(lines) + "\n"
 
 
-def _entry(material: Material, textures: Textures) -> str:
+def _entry(material: Material, textures: TextureFiles) -> str:
     """One material of the .mtl file, in Phong's terms and in those of its PBR extension."""
     colour = to_srgb(np.array(material.colour, np.float32))
     lines = [

@@ -10,7 +10,7 @@ NECK = -0.13  # height below which loops are counted, metres under the eyes
 
 
 def within_bust(head: Head, triangles: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Which triangles [T,3] of the skin, two a quad, lie above the last loop around the neck that is whole."""
+    """Which triangles [T, 3] of the skin, two a quad, lie above the last loop around the neck that is whole."""
     quads = triangles.reshape(-1, 6)
     sides = np.concatenate([quads[:, pair] for pair in ([0, 1], [1, 2], [4, 5], [5, 0])])
     loop = _loops(head.template[:, 1] > NECK, sides)

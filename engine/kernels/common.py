@@ -74,6 +74,7 @@ def nearest_texel(side: int, u: float, v: float) -> int:
 
 @wp.func
 def as_vec4(value: vec4ub) -> wp.vec4:
+    """Bytes as numbers from 0 to 255."""
     return wp.vec4(float(value[0]), float(value[1]), float(value[2]), float(value[3]))
 
 
@@ -106,7 +107,7 @@ def footprint(side: int, u: float, v: float) -> Footprint:
 
 @wp.func
 def blend_corners(at: Footprint, a: wp.vec4, b: wp.vec4, c: wp.vec4, d: wp.vec4) -> wp.vec4:
-    """Bilinear interpolation, [0,255] to [0,1]."""
+    """Bilinear interpolation, [0, 255] to [0, 1]."""
     upper = a + at.x * (b - a)
     lower = c + at.x * (d - c)
     return (upper + at.y * (lower - upper)) * (1.0 / 255.0)
@@ -114,7 +115,7 @@ def blend_corners(at: Footprint, a: wp.vec4, b: wp.vec4, c: wp.vec4, d: wp.vec4)
 
 @wp.func
 def texel(textures: wp.array2d(dtype=vec4ub), layer: int, side: int, u: float, v: float) -> wp.vec4:
-    """Bilinear sample of a layer, sRGB and opacity in [0,1]."""
+    """Bilinear sample of a layer, sRGB and opacity in [0, 1]."""
     at = footprint(side, u, v)
     return blend_corners(
         at,

@@ -12,19 +12,19 @@ wp.set_module_options(OPTIONS)
 
 
 @wp.struct
-class Light:
+class LightBatch:
     """Per face [B]: what falls on it, in view space and linear RGB, scaled so that white facing the camera sends back
     about 1."""
 
-    sh: wp.array2d(dtype=wp.vec3)  # [B,9] irradiance/π of all but the key light
+    sh: wp.array2d(dtype=wp.vec3)  # [B, 9] irradiance/π of all but the key light
     direction: wp.array(dtype=wp.vec3)  # towards the key light
     colour: wp.array(dtype=wp.vec3)  # irradiance/π of the key light on a surface that faces it
-    environment: wp.array3d(dtype=wp.vec3)  # [B,h,2h] radiance by direction, the middle column behind the head
+    environment: wp.array3d(dtype=wp.vec3)  # [B, h, 2h] radiance by direction, the middle column behind the head
     exposure: wp.array(dtype=float)
 
 
 @wp.func
-def irradiance(light: Light, face: int, n: wp.vec3) -> wp.vec3:
+def irradiance(light: LightBatch, face: int, n: wp.vec3) -> wp.vec3:
     """Diffuse light from the surroundings (Ramamoorthi and Hanrahan 2001), coefficients already convolved."""
     total = light.sh[face, 0] + light.sh[face, 1] * n[1] + light.sh[face, 2] * n[2] + light.sh[face, 3] * n[0]
     total += light.sh[face, 4] * (n[0] * n[1]) + light.sh[face, 5] * (n[1] * n[2])
@@ -34,7 +34,7 @@ def irradiance(light: Light, face: int, n: wp.vec3) -> wp.vec3:
 
 
 @wp.func
-def reflection(light: Light, face: int, d: wp.vec3) -> wp.vec3:
+def reflection(light: LightBatch, face: int, d: wp.vec3) -> wp.vec3:
     """Radiance from direction d, bilinear in the environment map."""
     height = light.environment.shape[1]
     width = light.environment.shape[2]

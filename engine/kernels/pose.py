@@ -12,7 +12,7 @@ wp.set_module_options(OPTIONS)
 
 
 @wp.struct
-class Camera:
+class CameraBatch:
     """Per face [B]: where the head is and how the camera sees it."""
 
     rotation: wp.array(dtype=wp.mat33)  # head to view
@@ -36,12 +36,12 @@ def pose(
     ranges: wp.array3d(dtype=int),
     eyes: wp.vec2i,
     eye_centres: wp.array2d(dtype=wp.vec3),
-    camera: Camera,
+    camera: CameraBatch,
     view: wp.array2d(dtype=wp.vec3),
     screen: wp.array2d(dtype=wp.vec3),
     cast: wp.array2d(dtype=wp.vec3),
 ):
-    """Place what is bound to the base mesh, turn the eyes about their centres [B,2] (left, right), project into the
+    """Place what is bound to the base mesh, turn the eyes about their centres [B, 2] (left, right), project into the
     picture and into the shadow map (texels, and metres towards the light)."""
     face, number = wp.tid()
     vertex = drawn(ranges, face, number)

@@ -27,7 +27,7 @@ from engine.kernels.common import (
     vec3ub,
     vec4ub,
 )
-from engine.kernels.light import Light, fresnel, microfacets, reflection, strand_gloss, tone_map
+from engine.kernels.light import LightBatch, fresnel, microfacets, reflection, strand_gloss, tone_map
 from engine.kernels.visibility import EMPTY, Cutouts
 
 wp.set_module_options(OPTIONS)
@@ -42,15 +42,15 @@ class Surface:
 
     triangles: wp.array(dtype=Triangle)
     regions: wp.array(dtype=wp.vec2)  # [V] above 0 on the neck, on the nose
-    screen: wp.array2d(dtype=wp.vec3)  # [B,V]
-    view: wp.array2d(dtype=wp.vec3)  # [B,V]
+    screen: wp.array2d(dtype=wp.vec3)  # [B, V]
+    view: wp.array2d(dtype=wp.vec3)  # [B, V]
     focal: wp.array(dtype=float)  # [B] image widths
     span: float  # the picture's side in samples
-    vertices: wp.array2d(dtype=Vertex)  # [B,V]
-    painted: wp.array2d(dtype=vec4ub)  # [B,side²] each face's skin
+    vertices: wp.array2d(dtype=Vertex)  # [B, V]
+    painted: wp.array2d(dtype=vec4ub)  # [B, side²] each face's skin
     side: int
     lip_mask: wp.array(dtype=wp.uint8)  # [side²]
-    textures: wp.array2d(dtype=vec4ub)  # [L,side²] hair, brows, lashes, irises
+    textures: wp.array2d(dtype=vec4ub)  # [L, side²] hair, brows, lashes, irises
     wears: Cutouts
     hair_colour: wp.array(dtype=wp.vec3)  # [B] linear RGB
 
@@ -109,6 +109,7 @@ class Tangents:
 
 @wp.func
 def tangents(surface: Surface, face: int, triangle: Triangle) -> Tangents:
+    """How a triangle's surface runs along u and v, in view space."""
     origin = surface.view[face, triangle.corner[0]]
     first = surface.view[face, triangle.corner[1]] - origin
     second = surface.view[face, triangle.corner[2]] - origin
@@ -135,7 +136,9 @@ def roughened(basis: Tangents, normal: wp.vec3, across: float, down: float) -> w
 
 
 @wp.func
-def shade_skin(surface: Surface, light: Light, face: int, triangle: Triangle, found: Hit, relief: float) -> wp.vec3:
+def shade_skin(
+    surface: Surface, light: LightBatch, face: int, triangle: Triangle, found: Hit, relief: float
+) -> wp.vec3:
     """Linear colour of skin and teeth towards the camera."""
     at = footprint(surface.side, found.uv[0], found.uv[1])
     a = as_vec4(surface.painted[face, at.corner[0]])
@@ -173,7 +176,8 @@ def shade_skin(surface: Surface, light: Light, face: int, triangle: Triangle, fo
 
 
 @wp.func
-def shade_tooth(light: Light, face: int, found: Hit) -> wp.vec3:
+def shade_tooth(light: LightBatch, face: int, found: Hit) -> wp.vec3:
+    """The light that a tooth sends to the camera."""
     key = light.direction[face]
     direct = wp.max(wp.dot(found.at.normal, key) + 0.3, 0.0) / 1.3 * found.at.lit * found.at.ambient
     gloss = microfacets(found.at.normal, found.view, key, 0.30, 0.04) * found.at.lit * found.at.ambient
@@ -182,7 +186,7 @@ def shade_tooth(light: Light, face: int, found: Hit) -> wp.vec3:
 
 
 @wp.func
-def shade_eye(surface: Surface, light: Light, face: int, found: Hit) -> wp.vec3:
+def shade_eye(surface: Surface, light: LightBatch, face: int, found: Hit) -> wp.vec3:
     """The painted eyeball under a wet, clear cornea."""
     colour = texel(surface.textures, surface.wears.eye[face], surface.side, found.uv[0], found.uv[1])
     albedo = 0.85 * wp.vec3(to_linear(colour[0]), to_linear(colour[1]), to_linear(colour[2]))
@@ -202,7 +206,7 @@ def shade_eye(surface: Surface, light: Light, face: int, found: Hit) -> wp.vec3:
 
 
 @wp.func
-def shade_strands(surface: Surface, light: Light, face: int, triangle: Triangle, found: Hit) -> wp.vec3:
+def shade_strands(surface: Surface, light: LightBatch, face: int, triangle: Triangle, found: Hit) -> wp.vec3:
     """Hair, brows and lashes: strands run along v of their textures."""
     view = found.view
     normal = found.at.normal
@@ -247,7 +251,8 @@ def label_of(surface: Surface, triangle: Triangle, found: Hit) -> int:
 
 
 @wp.func
-def developed(light: Light, face: int, radiance: wp.vec3) -> wp.vec3:
+def developed(light: LightBatch, face: int, radiance: wp.vec3) -> wp.vec3:
+    """Radiance after exposure and tone curve, in [0, 1]."""
     exposed = light.exposure[face] * radiance
     return wp.vec3(tone_map(exposed[0]), tone_map(exposed[1]), tone_map(exposed[2]))
 
@@ -258,7 +263,7 @@ def resolve_pixel(
     pixel: int,
     nearest: wp.array2d(dtype=wp.uint64),
     surface: Surface,
-    light: Light,
+    light: LightBatch,
     background: wp.array2d(dtype=vec3ub),
     size: int,
     samples: int,
@@ -340,7 +345,7 @@ def resolve_pixel(
 def resolve(
     nearest: wp.array2d(dtype=wp.uint64),
     surface: Surface,
-    light: Light,
+    light: LightBatch,
     background: wp.array2d(dtype=vec3ub),
     size: int,
     samples: int,
@@ -349,7 +354,7 @@ def resolve(
     image: wp.array2d(dtype=vec3ub),
     label_map: wp.array2d(dtype=wp.uint8),
 ):
-    """Give all pixels [B,size²] their colours and labels, `run` neighbours a thread."""
+    """Give all pixels [B, size²] their colours and labels, `run` neighbours a thread."""
     face, strip = wp.tid()
     for pixel in range(strip * run, wp.min(strip * run + run, size * size)):
         resolve_pixel(face, pixel, nearest, surface, light, background, size, samples, relief, image, label_map)

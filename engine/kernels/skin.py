@@ -18,8 +18,8 @@ class Skin:
     tone: wp.array(dtype=int)
     sex: wp.array(dtype=float)  # 0 female, 1 male
     age: wp.array(dtype=float)  # 0 young, ½ middle-aged, 1 old
-    mask: wp.array2d(dtype=int)  # [B,P] which mask each layer of paint goes through, −1 for none
-    paint: wp.array2d(dtype=wp.vec4)  # [B,P] display RGB and opacity, [0,255] and [0,1]
+    mask: wp.array2d(dtype=int)  # [B, P] which mask each layer of paint goes through, −1 for none
+    paint: wp.array2d(dtype=wp.vec4)  # [B, P] display RGB and opacity, [0, 255] and [0, 1]
 
 
 @wp.kernel
@@ -31,9 +31,9 @@ def paint_skin(
     run: int,
     painted: wp.array2d(dtype=vec4ub),
 ):
-    """Blend the textures [tones,side²,6] of both sexes at the two nearest of three ages and paint over them.
+    """Blend the textures [tones, side², 6] of both sexes at the two nearest of three ages and paint over them.
 
-    `used` lists the texels that the head shows, of which a thread paints `run`. Writes sRGB and height [B,side²].
+    `used` lists the texels that the head shows, of which a thread paints `run`. Writes sRGB and height [B, side²].
     """
     face, strip = wp.tid()
     place = wp.clamp(skin.age[face], 0.0, 1.0) * 2.0

@@ -7,7 +7,7 @@
 import warp as wp
 
 from engine.kernels.common import BROW, EYE, HAIR, LASH, OPTIONS, SKIN, Triangle, Vertex, drawn, nearest_texel
-from engine.kernels.light import Light, fresnel, irradiance
+from engine.kernels.light import LightBatch, fresnel, irradiance
 
 wp.set_module_options(OPTIONS)
 
@@ -21,7 +21,7 @@ TAPS = wp.constant(4)
 
 @wp.struct
 class Cutouts:
-    """Opacity of what is drawn with holes: texture layers [L,side²], and which of them each face [B] wears."""
+    """Opacity of what is drawn with holes: texture layers [L, side²], and which of them each face [B] wears."""
 
     opacity: wp.array2d(dtype=wp.uint8)
     side: int
@@ -67,6 +67,7 @@ def plane(a: wp.vec3, b: wp.vec3, c: wp.vec3, area: float, va: float, vb: float,
 
 @wp.func
 def doubled_area(a: wp.vec3, b: wp.vec3, c: wp.vec3) -> float:
+    """Twice the signed area of a triangle on the screen."""
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 
 
@@ -97,6 +98,7 @@ class Extent:
 
 @wp.func
 def extent(a: wp.vec3, b: wp.vec3, c: wp.vec3, side: int) -> Extent:
+    """The rows and columns of samples that a triangle may cover."""
     found = Extent()
     found.first_row = wp.max(int(wp.ceil(wp.min(a[1], wp.min(b[1], c[1])) - 0.5)), 0)
     found.last_row = wp.min(int(wp.floor(wp.max(a[1], wp.max(b[1], c[1])) - 0.5)), side - 1)
@@ -106,7 +108,7 @@ def extent(a: wp.vec3, b: wp.vec3, c: wp.vec3, side: int) -> Extent:
 
 
 @wp.struct
-class Weights:
+class Barycentric:
     """The weights of a triangle's corners."""
 
     a: Plane
@@ -115,8 +117,9 @@ class Weights:
 
 
 @wp.func
-def weights(a: wp.vec3, b: wp.vec3, c: wp.vec3, area: float) -> Weights:
-    found = Weights()
+def weights(a: wp.vec3, b: wp.vec3, c: wp.vec3, area: float) -> Barycentric:
+    """The barycentric weights of a triangle, each a plane over the screen."""
+    found = Barycentric()
     found.a = plane(a, b, c, area, 1.0, 0.0, 0.0)
     found.b = plane(a, b, c, area, 0.0, 1.0, 0.0)
     found.c = plane(a, b, c, area, 0.0, 0.0, 1.0)
@@ -124,7 +127,7 @@ def weights(a: wp.vec3, b: wp.vec3, c: wp.vec3, area: float) -> Weights:
 
 
 @wp.func
-def covered(within: Extent, corners: Weights, y: float) -> wp.vec2i:
+def covered(within: Extent, corners: Barycentric, y: float) -> wp.vec2i:
     """First and last column whose centres a triangle covers in the row at y."""
     span = narrowed(wp.vec2(within.left, within.right), corners.a, y)
     span = narrowed(narrowed(span, corners.b, y), corners.c, y)
@@ -220,8 +223,8 @@ def rasterise(
     samples: int,
     nearest: wp.array2d(dtype=wp.uint64),
 ):
-    """Keep the nearest triangle of each sample [B,side²]: inverse distance in the high half of the key, triangle in the
-    low half. A thread enters `run` triangles."""
+    """Keep the nearest triangle of each sample [B, side²]: inverse distance in the high half of the key, triangle in
+    the low half. A thread enters `run` triangles."""
     face, strip = wp.tid()
     for number in range(strip * run, wp.min(strip * run + run, n_drawn)):
         t = drawn(ranges, face, number)
@@ -279,7 +282,7 @@ def cast_shadow(
     side: int,
     shadow: wp.array2d(dtype=float),
 ):
-    """Keep, for each texel of the shadow map [B,side²], how near to the light its nearest surface is, metres. A thread
+    """Keep, for each texel of the shadow map [B, side²], how near to the light its nearest surface is, metres. A thread
     enters `run` triangles."""
     face, strip = wp.tid()
     for number in range(strip * run, wp.min(strip * run + run, n_drawn)):
@@ -313,7 +316,7 @@ def light_vertex(
     normals: wp.array2d(dtype=wp.vec3),
     ambient: wp.array(dtype=float),
     first_strand: int,
-    light: Light,
+    light: LightBatch,
     softness: float,
     side: int,
     shadow: wp.array2d(dtype=float),
@@ -349,7 +352,7 @@ def light_vertices(
     ranges: wp.array3d(dtype=int),
     n_drawn: int,
     first_strand: int,
-    light: Light,
+    light: LightBatch,
     softness: float,
     side: int,
     run: int,

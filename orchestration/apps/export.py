@@ -26,9 +26,15 @@ def export(
         base: what the geometry of a .glb is before any morph target moves it. `template` is the same for all
             characters; the targets' weights make the character then.
 
-    Returns the files written. Raises ExportError, CreationError, engine.schema.SchemaError.
+    Returns the files written. Raises ExportError, CreationError, CharacterError, SchemaError.
     """
     from engine.character import Character
+    from engine.engines import EmbeddedEngine, open_engine
+    from engine.exporters.export_mesh import ExportMesh
+    from engine.exporters.files import write_whole
+    from engine.exporters.glb import about, to_glb
+    from engine.exporters.mhm import to_mhm
+    from engine.exporters.obj import write_obj
     from orchestration.apps.create import require_schema
 
     if form not in FORMATS:
@@ -46,36 +52,14 @@ def export(
     sliders, choices = (values[0] for values in schema.choose(x[None]))
     try:
         if form == "mhm":
-            from engine.exporters.files import write_whole
-            from engine.exporters.mhm import to_mhm
-
             write_whole(out, to_mhm(schema, sliders, choices, out.stem).encode())
             return [out]
-        return _write_figure(settings, character.folder, document, (sliders, choices), form, out, base)
+        engine = open_engine(character, settings.data / "embedded")
+        assert isinstance(engine, EmbeddedEngine)
+        mesh = ExportMesh.of(engine.renderer, sliders, choices, as_shown=form == "obj" or base == "character")
+        if form == "obj":
+            return write_obj(mesh, out)
+        write_whole(out, to_glb(mesh, about(document)))
+        return [out]
     except OSError as error:
         raise ExportError(f"{out} cannot be written: {error.strerror or error}") from error
-
-
-def _write_figure(
-    settings: Settings,
-    folder: Path,
-    document: Mapping[str, Any],
-    parameters: tuple[Any, Any],
-    form: str,
-    out: Path,
-    base: Base,
-) -> list[Path]:
-    from engine.exporters.export_mesh import Figure
-    from engine.exporters.files import write_whole
-    from engine.exporters.glb import about, to_glb
-    from engine.exporters.obj import write_obj
-    from engine.renderer import Renderer
-
-    embedded = settings.data / "embedded"
-    if not embedded.is_dir():
-        raise ExportError(f"there is no {embedded}: run `likeness inputs`")
-    figure = Figure.of(Renderer(folder, embedded), *parameters, as_shown=form == "obj" or base == "character")
-    if form == "obj":
-        return write_obj(figure, out)
-    write_whole(out, to_glb(figure, about(document)))
-    return [out]

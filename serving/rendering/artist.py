@@ -4,7 +4,7 @@ bytes."""
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from PIL import Image
 
 import engine
 from engine.character import Character
-from engine.custom_engine import Row, open_renderer
+from engine.engines import EmbeddedEngine, Engine, open_engine
 from engine.schema import Schema
 from serving.rendering.errors import CannotDraw, Outdated
 from serving.rendering.schema_document import THUMBNAIL_SIZE, SchemaDocument, schema_document
@@ -39,27 +39,25 @@ def open_artist(folder: Path, embedded: Path, device: str) -> "Artist":
     Raises SchemaError, CharacterError or OSError when the character or its engine cannot be loaded.
     """
     character = Character.load(folder)
-    if not character.is_embedded:
-        return Artist(character)
+    opened = open_engine(character, embedded, device)
+    if not isinstance(opened, EmbeddedEngine):
+        return Artist(character, opened)
     from serving.rendering.embedded import EmbeddedArtist
 
-    return EmbeddedArtist(character, embedded, device)
+    return EmbeddedArtist(character, opened, embedded)
 
 
 class Artist:
     """One character, drawn by a renderer of its own or, where there are only exported pairs, by nothing."""
 
-    def __init__(self, character: Character) -> None:
-        self.character, self.schema = character, character.schema
+    def __init__(self, character: Character, engine: Engine | None) -> None:
+        self.character, self.schema, self.engine = character, character.schema, engine
         self.md5, self.md5s = Schema.md5(character.folder), Schema.md5s(character.folder)
-        self.own: Callable[[Sequence[Row], int], list[Picture]] | None = None
-        if character.has_engine and not character.is_embedded:
-            self.own = open_renderer(character)
 
     def published(self) -> SchemaDocument:
         """The document of `/v1/schema`."""
         now = version_of(self.character.folder.iterdir())
-        return schema_document(self.schema, self.md5, now, thumbnails=self.own is not None)
+        return schema_document(self.schema, self.md5, now, thumbnails=self.engine is not None)
 
     def png(self, document: Mapping[str, Any], size: int) -> bytes:
         """The engine's own picture of a character.json, `size` pixels high."""
@@ -82,11 +80,11 @@ class Artist:
         return encoded(_square(whole, THUMBNAIL_SIZE), JPEG)
 
     def _picture(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Picture:
-        if self.own is None:
+        if self.engine is None:
             raise CannotDraw(
                 f"{self.schema.name} has only pairs that its own engine exported: nothing can draw another one"
             )
-        return self.own(self.schema.to_engine(sliders, choices), size)[0]
+        return self.engine.picture(sliders, choices, size)
 
     def _set(self, choices: Mapping[str, str], sliders: Mapping[str, float]) -> Parameters:
         """The neutral character with some values changed: sliders [1,S], choice numbers [1,G]."""

@@ -4,20 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from engine import thumbnails
-from engine.character import Character, CharacterError
+from engine.character import Character
+from engine.engines import EmbeddedEngine
 from engine.exporters.basis import Basis
-from engine.exporters.export_mesh import Figure
+from engine.exporters.export_mesh import ExportMesh
 from engine.exporters.glb import about, to_bare_glb, to_glb
 from engine.exporters.materials import skin_pictures, worn_picture
 from engine.exporters.mhm import to_mhm
 from engine.head import HEAD_FILE
-from engine.renderer import Renderer
 from engine.scenes import EYE_LEVEL, FRAME_WIDTH, GAME_DISTANCE
-from serving.rendering.artist import JPEG, Artist, Picture, encoded, version_of
+from serving.rendering.artist import JPEG, Artist, encoded, version_of
 from serving.rendering.errors import CannotDraw
 from serving.rendering.schema_document import ACTIONS, THUMBNAIL_SIZE, SchemaDocument, pieces_of, schema_document
 
@@ -29,13 +26,11 @@ MHM_NAME = "likeness"
 
 
 class EmbeddedArtist(Artist):
-    """A character with the embedded engine; `embedded` is `data/embedded`. Raises CharacterError or OSError."""
+    """A character with the embedded engine; `embedded` is `data/embedded`."""
 
-    def __init__(self, character: Character, embedded: Path, device: str) -> None:
-        super().__init__(character)
-        if not embedded.is_dir():
-            raise CharacterError(f"there is no {embedded}: run `likeness inputs`")
-        self.renderer = Renderer(character.folder, embedded, device)
+    def __init__(self, character: Character, engine: EmbeddedEngine, embedded: Path) -> None:
+        super().__init__(character, engine)
+        self.renderer = engine.renderer
         self.data = embedded / "character"
 
     def published(self) -> SchemaDocument:
@@ -54,7 +49,7 @@ class EmbeddedArtist(Artist):
 
     def glb(self, document: Mapping[str, Any]) -> bytes:
         sliders, choices = self._parameters(document)
-        return to_glb(Figure.of(self.renderer, sliders[0], choices[0]), about(document))
+        return to_glb(ExportMesh.of(self.renderer, sliders[0], choices[0]), about(document))
 
     def mhm(self, document: Mapping[str, Any]) -> bytes:
         sliders, choices = self._parameters(document)
@@ -64,9 +59,9 @@ class EmbeddedArtist(Artist):
         """Geometry of a piece, on the template, with the targets of all sliders; `choice` of its group."""
         group, meshes = pieces_of(self.schema)[name]
         sliders, choices = self._set({} if group is None or choice is None else {group: choice}, {})
-        figure = Figure.of(self.renderer, sliders[0], choices[0], as_shown=False).only(meshes)
+        mesh = ExportMesh.of(self.renderer, sliders[0], choices[0], as_shown=False).only(meshes)
         left_out = set(self.renderer.blend.actions) - set(ACTIONS)
-        return to_bare_glb(figure, name, set(figure.basis.names) - left_out)
+        return to_bare_glb(mesh, name, set(mesh.basis.names) - left_out)
 
     def texture(self, name: str, choices: Mapping[str, str], sliders: Mapping[str, float]) -> bytes:
         """A picture of the materials; choices and sliders that are not given are neutral."""
@@ -83,6 +78,3 @@ class EmbeddedArtist(Artist):
     def thumbnail(self, group: str, choice: str) -> bytes:
         found = self.schema.groups[self.schema.group_index[group]]
         return encoded(thumbnails.thumbnail(self.renderer, found, choice, THUMBNAIL_SIZE), JPEG)
-
-    def _picture(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Picture:
-        return self.renderer.picture(sliders, choices, size)

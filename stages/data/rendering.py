@@ -7,39 +7,16 @@ frame, and every picture passes through it before a network sees it, so that pho
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.character import Character, CharacterError, Reference
-from engine.custom_engine import Draw, open_renderer
-from engine.schema import Schema
+from engine.engines import Engine, RenderBatch, open_engine
 from models.alignment import REFERENCE, fit_similarity, five_points, warp
 
 Picture = NDArray[np.uint8]
 MAX_OVERSIZE = 4.0  # an engine whose face is small is asked for a picture this much larger at the most
-
-
-class Drawn(NamedTuple):
-    """Pictures [N,size,size,3] and, from the embedded engine, their label maps [N,size,size]."""
-
-    image: Picture
-    labels: Picture | None
-
-
-class Engine(Protocol):
-    """What can draw any parameters of a character."""
-
-    schema: Schema
-
-    def draw(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Drawn:
-        """Sliders [N,S] and choice numbers [N,G] in the reference frame."""
-        ...
-
-    def picture(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Picture:
-        """One character (sliders [1,S], choices [1,G]) in the engine's own framing, `size` pixels high."""
-        ...
 
 
 class Frame:
@@ -75,54 +52,32 @@ class Frame:
         return int(np.ceil(size * np.clip(self.enlargement, 1.0, MAX_OVERSIZE)))
 
 
-class EmbeddedEngine:
-    """The embedded engine, whose camera is the reference frame."""
+class AlignedEngine:
+    """What draws a character, its pictures in the reference frame. Raises CharacterError while the frame is unknown."""
 
-    def __init__(self, character: Path, embedded: Path, device: str) -> None:
-        from engine.renderer import Renderer
+    def __init__(self, character: Character, engine: Engine) -> None:
+        self.schema, self.picture, self.engine = character.schema, engine.picture, engine
+        # The embedded engine's camera is the reference frame.
+        self.frame = None if character.is_embedded else Frame(character.require_reference())
 
-        self.renderer = Renderer(character, embedded, device)
-        self.schema = self.renderer.schema
+    @classmethod
+    def open(cls, character: Character, embedded: Path, device: str) -> "AlignedEngine | None":
+        """None where there are only pairs. Raises CharacterError."""
+        engine = open_engine(character, embedded, device)
+        return cls(character, engine) if engine else None
 
-    def draw(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Drawn:
-        from engine.scenes import Scenes
-
-        drawn = self.renderer.render(sliders, choices, Scenes.game(len(sliders)), size)
-        return Drawn(drawn.image, drawn.labels)
-
-    def picture(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Picture:
-        return self.renderer.picture(sliders, choices, size)
-
-
-class ExternalEngine:
-    """A studio's own renderer, warped into the reference frame."""
-
-    def __init__(self, character: Character) -> None:
-        self.schema, self.batch = character.schema, getattr(character.source, "batch", 64)
-        self.frame = Frame(character.require_reference())
-        self.renderer: Draw = open_renderer(character)
-
-    def draw(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Drawn:
-        rows, wanted = self.schema.to_engine(sliders, choices), self.frame.wanted(size)
-        batches = [rows[start : start + self.batch] for start in range(0, len(rows), self.batch)]
-        own = [picture for batch in batches for picture in self.renderer(batch, wanted)]
-        return Drawn(np.stack([self.frame(picture, size) for picture in own]), None)
-
-    def picture(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Picture:
-        return self.renderer(self.schema.to_engine(sliders, choices), size)[0]
-
-
-def open_engine(character: Character, embedded: Path, device: str) -> Engine | None:
-    """What draws this character; None where there are only pairs. Raises CharacterError."""
-    if character.is_embedded:
-        return EmbeddedEngine(character.folder, embedded, device)
-    return ExternalEngine(character) if character.has_engine else None
+    def draw(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> RenderBatch:
+        """Sliders [B, S] and choice numbers [B, G] as pictures [B, size, size, 3]."""
+        if self.frame is None:
+            return self.engine.draw(sliders, choices, size)
+        own = self.engine.draw(sliders, choices, self.frame.wanted(size)).image
+        return RenderBatch(np.stack([self.frame(picture, size) for picture in own]), None)
 
 
 @cache
-def engine_of(folder: Path, embedded: Path, device: str) -> Engine | None:
-    """The same, opened once in a process."""
-    return open_engine(Character.load(folder), embedded, device)
+def engine_of(folder: Path, embedded: Path, device: str) -> AlignedEngine | None:
+    """What draws the character in a folder, opened once in a process."""
+    return AlignedEngine.open(Character.load(folder), embedded, device)
 
 
 def found_points(pictures: Sequence[Picture], landmarker: Path) -> tuple[NDArray[np.float64] | None, int]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine import sampler
 from engine.character import Character, CharacterError, ExportedPairs, Reference, append_reference
-from engine.custom_engine import open_renderer
+from engine.engines import open_engine
 from engine.schema import SchemaError
 from models.alignment import REFERENCE
 from models.images import BadImage, decode_photo, grid
@@ -21,7 +21,7 @@ from stages.data import exported_pairs
 from stages.data.exported_pairs import Export, Pair, Problem
 from stages.data.parallel import map_chunks
 from stages.data.pictures import write_picture
-from stages.data.rendering import EmbeddedEngine, Frame, found_points
+from stages.data.rendering import Frame, found_points
 
 LOOKED_AT, SHOWN, TILE = 48, 24, 256
 RENDER_SIZE = 512
@@ -72,9 +72,9 @@ def check(folder: Path, embedded: Path, sheet: Path, context: Context) -> Report
         report.source = _source_name(character)
         report.facts = {"sliders": schema.n_sliders, "groups": len(schema.groups), "choices": sum(schema.group_sizes)}
         if character.is_embedded:
-            _look(report, _embedded_pictures(character, embedded), None, sheet)
+            _look(report, _drawn(character, embedded, RENDER_SIZE // 2), None, sheet)
             return report
-        pictures = _from_pairs(character, report, context) if not character.has_engine else _from_renderer(character)
+        pictures = _drawn(character, embedded) if character.has_engine else _from_pairs(character, report, context)
         character = _with_reference(character, report, pictures, embedded)
         _look(report, pictures, Frame(character.require_reference()), sheet)
     except (CharacterError, SchemaError) as error:
@@ -89,22 +89,13 @@ def _source_name(character: Character) -> str:
     return "the embedded engine" if source == "embedded" else str(next(iter(vars(source).values())))
 
 
-def _embedded_pictures(character: Character, embedded: Path) -> list[Picture]:
-    engine = EmbeddedEngine(character.folder, embedded, "cpu")
-    return list(engine.draw(*_some_people(character), RENDER_SIZE // 2).image)
-
-
-def _some_people(character: Character) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
-    """The average face, then random ones."""
+def _drawn(character: Character, embedded: Path, size: int = RENDER_SIZE) -> list[Picture]:
+    """The average face, then random ones, by the character's engine."""
+    engine = open_engine(character, embedded)
+    assert engine is not None
     sliders, choices = sampler.plausible(character.schema, SHOWN, np.random.default_rng(0))
     sliders[0], choices[0] = character.schema.neutral_sliders(), character.schema.neutral_discrete()
-    return sliders, choices
-
-
-def _from_renderer(character: Character) -> list[Picture]:
-    rows, batch = character.schema.to_engine(*_some_people(character)), getattr(character.source, "batch", SHOWN)
-    draw = open_renderer(character)
-    return [p for start in range(0, len(rows), batch) for p in draw(rows[start : start + batch], RENDER_SIZE)]
+    return list(engine.draw(sliders, choices, size).image)
 
 
 def _from_pairs(character: Character, report: Report, context: Context) -> list[Picture]:

@@ -34,7 +34,7 @@ from stages import parsing_model as parsing_stage
 from stages.context import Context
 from stages.data import tables
 from stages.data.pictures import IMITATOR_MARK, marked
-from stages.data.rendering import Drawn, Engine, open_engine
+from stages.data.rendering import AlignedEngine, RenderBatch
 from stages.evaluation.verifier import Judge
 
 T = TypeVar("T")
@@ -87,7 +87,7 @@ class Bench:
     """Everything that is scored, loaded once."""
 
     schema: Schema
-    engine: Engine | None
+    engine: AlignedEngine | None
     faces: pd.DataFrame  # held-out synthetic portraits
     photos: pd.DataFrame  # real photos of people who never trained
     validation: pd.DataFrame  # portraits of validation people
@@ -119,7 +119,7 @@ class Bench:
         networks = networks or Networks.load(inputs, context.device)
         return cls(
             schema=character.schema,
-            engine=open_engine(character, inputs["embedded"], context.device),
+            engine=AlignedEngine.open(character, inputs["embedded"], context.device),
             faces=test,
             photos=tables_of.photos(config.photos),
             validation=tables_of.some("val", True, config.validation),
@@ -184,12 +184,12 @@ class Bench:
         """Pictures [N,size,size,3] of parameter vectors [N,width]: the engine's, or the imitator's."""
         return self.drawn(*self.schema.choose(x), size).image
 
-    def drawn(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Drawn:
+    def drawn(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> RenderBatch:
         """The same of sliders [N,S] and choice numbers [N,G], with label maps where the engine has them."""
         if self.engine is not None:
             return self.engine.draw(sliders, choices, size)
         images = self.imitated(self.schema.pack(sliders, choices))
-        return Drawn(np.stack([resize(as_bytes(image), size) for image in images]), None)
+        return RenderBatch(np.stack([resize(as_bytes(image), size) for image in images]), None)
 
     def imitated(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """The imitator's pictures [N,h,h,3] in [0,1], at its own size."""

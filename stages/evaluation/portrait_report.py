@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
-from engine.camera import Nuisance
+from engine.portrait_scenes import DomainRandomization
 from models.identity import IdentityModel
 from models.images import decode, grid, resize
 from stages import aligned_faces, portraits
@@ -61,7 +61,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     shots: int = Field(default=2, ge=2)
     size: int = Field(default=256, ge=128, description="pixels")
     seed: int = Field(default=4711, description="other people than those of a pipeline's portraits")
-    nuisance: Nuisance = Nuisance()
+    nuisance: DomainRandomization = DomainRandomization()
 
 
 def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, Any]:

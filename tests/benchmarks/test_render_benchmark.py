@@ -13,11 +13,11 @@ import pytest
 import warp as wp
 
 from benchmarks import measure, others, render
-from benchmarks.mesh import pieces
+from benchmarks.mesh import material_meshes
 from engine import kernels
 from engine.scenes import Scenes
 
-TINY = render.Plan(
+TINY = render.RenderPlan(
     sizes=(64,), batches=(1,), seconds=0.01, size=64, people=1, paths=1, pairs=20, most_cores=1, renderers=()
 )
 
@@ -61,10 +61,10 @@ def test_a_renderer_that_is_not_installed_is_skipped_with_its_reason(monkeypatch
     assert "make bench-render" in drawn.skipped
 
 
-def import_absent(people: list, size: int, samples: int) -> others.Drawn:
+def import_absent(people: list, size: int, samples: int) -> others.RendererRun:
     import a_renderer_that_nobody_installed  # type: ignore[import-not-found]  # noqa: F401
 
-    return others.Drawn("absent", "")
+    return others.RendererRun("absent", "")
 
 
 def test_the_triangles_for_other_renderers_cover_the_same_pixels_as_ours() -> None:
@@ -74,7 +74,7 @@ def test_the_triangles_for_other_renderers_cover_the_same_pixels_as_ours() -> No
     scene = Scenes.game(1)
     picture = renderer.render(sliders[None], choices[None], scene, 96).image[0]
     ours = np.abs(picture.astype(int) - scene.backgrounds(96)[0]).sum(axis=2) > 12
-    drawn = others.draw("opencv", [pieces(renderer, sliders, choices)], 96, 2, measure.cores()[0])
+    drawn = others.draw("opencv", [material_meshes(renderer, sliders, choices)], 96, 2, measure.cores()[0])
     assert drawn.skipped == ""
     theirs = np.abs(drawn.images[0].astype(int) - 128).sum(axis=2) > 12
     assert (ours & theirs).sum() / (ours | theirs).sum() > 0.95

@@ -28,7 +28,7 @@ def blend(head: Head, schema: Schema) -> MorphBlend:
 
 
 def base(blend: MorphBlend, schema: Schema, **values: float) -> NDArray[np.float32]:
-    """Vertices [V,3] of the neutral face with some sliders set."""
+    """Vertices [V, 3] of the neutral face with some sliders set."""
     sliders = schema.neutral_sliders()[None].copy()
     for name, value in values.items():
         sliders[0, schema.slider_index[name]] = value

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.lights import LightError, Panorama
+from engine.lights import LightError, Panorama, white_point
 
 SHAPE = (8, 16)
 
@@ -89,3 +89,12 @@ def test_what_is_no_map_is_refused_by_name(tmp_path: Path) -> None:
         (tmp_path / "bad.exr").write_bytes(content)
         with pytest.raises(LightError, match=f"bad.exr .*{words}"):
             Panorama.load(tmp_path / "bad.exr")
+
+
+def test_white_points_follow_the_planckian_locus() -> None:
+    """Candle light, 1850 K, is orange: linear sRGB about (1, .23, 0) by Planck's law and the CIE 1931 observer."""
+    candle = white_point(1e6 / 1850 - 1e6 / 6500)
+    assert candle[1] / candle[0] == pytest.approx(0.23, abs=0.06) and candle[2] / candle[0] < 0.05
+    np.testing.assert_allclose(white_point(0.0), 1.0, atol=1e-6)
+    cool = white_point(-60.0)
+    assert cool[0] < 1 < cool[2]

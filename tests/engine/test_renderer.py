@@ -8,10 +8,11 @@ import warp as wp
 from numpy.typing import NDArray
 
 from engine import sampler
-from engine.camera import Nuisance, develop, portrait
+from engine.camera_effects import apply_camera_effects
 from engine.head import FACE, HAIR_LABEL, LEFT_EYE, LOWER_LIP, RIGHT_EYE, UPPER_LIP
+from engine.portrait_scenes import DomainRandomization, random_scene
 from engine.renderer import Renderer
-from engine.scenes import Scenes, load_backgrounds, load_panoramas
+from engine.scenes import Scenes, head_rotation, load_backgrounds, load_panoramas
 
 
 def neutral(renderer: Renderer, count: int = 1) -> tuple[NDArray, NDArray]:
@@ -112,23 +113,21 @@ def test_portraits_differ_but_stay_the_same_person(renderer: Renderer, embedded)
     rng = np.random.default_rng(1)
     panoramas, backgrounds = load_panoramas(embedded), load_backgrounds(embedded)
     assert len(panoramas) == 18 and len(backgrounds) == 9
-    scene, described = portrait(rng, Nuisance(), renderer.blend.actions, panoramas, backgrounds)
+    scene, described = random_scene(rng, DomainRandomization(), renderer.blend.actions, panoramas, backgrounds)
     sliders, choices = neutral(renderer)
     drawn = renderer.render(sliders, choices, scene, 128)
     assert (drawn.labels == FACE).mean() > 0.05
     assert {"yaw", "pitch", "roll", "distance", "light", "exposure"} <= set(described)
-    data, _ = develop(drawn.image[0], rng, Nuisance())
+    data, _ = apply_camera_effects(drawn.image[0], rng, DomainRandomization())
     assert data[:2] == b"\xff\xd8", "a JPEG"
 
 
 def test_turning_the_head_to_its_left_moves_the_nose_to_the_right(renderer: Renderer, embedded) -> None:
-    still = Nuisance(yaw=0, pitch=0, roll=0, expression=0, zoom=(1.2, 1.2001))
-    scene, _ = portrait(
+    still = DomainRandomization(yaw=0, pitch=0, roll=0, expression=0, zoom=(1.2, 1.2001))
+    scene, _ = random_scene(
         np.random.default_rng(2), still, renderer.blend.actions, load_panoramas(embedded), load_backgrounds(embedded)
     )
-    from engine.camera import _rotation
-
-    turned = replace(scene, rotation=_rotation(30.0, 0.0, 0.0)[None])
+    turned = replace(scene, rotation=head_rotation(30.0)[None])
     sliders, choices = neutral(renderer)
     offsets = []
     for s in (scene, turned):

@@ -43,7 +43,7 @@ def test_people_are_in_one_split_each(made: Path) -> None:
 
 
 def test_what_stands_before_a_face_is_named_and_measured(tmp_path: Path) -> None:
-    config = portraits.Config(people=10, shots=1, size=128, nuisance=portraits.Nuisance(occlusion=1.0))
+    config = portraits.Config(people=10, shots=1, size=128, nuisance=portraits.DomainRandomization(occlusion=1.0))
     portraits.run(INPUTS, config, tmp_path, Context())
     table = pd.read_parquet(tmp_path / "portraits.parquet")
     covered = table["occluder"] != "none"

@@ -42,6 +42,7 @@ def encoded(row: dict[str, Any], size: int) -> bytes:
 
 
 def main() -> None:
+    """Write the table and its pictures beside schema.yaml."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--count", type=int, default=2000, help="how many pairs")
     options.add_argument("--size", type=int, default=256, help="side of a picture in pixels")

@@ -107,7 +107,7 @@ class Sculptor:
         self.hair = self._hair_mask(self.rest)
 
     def geometry(self, values: Mapping[str, float]) -> Floats:
-        """Vertices [V,3] in metres for parameters in the engine's units; what is not given stands in the middle."""
+        """Vertices [V, 3] in metres for parameters in the engine's units; what is not given stands in the middle."""
         head = self.head
         weights: dict[str, float] = {}
         for name, parameter in PARAMETERS.items():
@@ -127,7 +127,7 @@ class Sculptor:
         return np.concatenate([base, bound, self.socle]).astype(np.float32) + self.cut
 
     def _hair_mask(self, rest: Floats) -> Floats:
-        """How much of a vertex is under the hair, [V] in [0,1]: above a slanted hairline, ears left out."""
+        """How much of a vertex is under the hair, [V] in [0, 1]: above a slanted hairline, ears left out."""
         head = self.head
         ears = np.zeros(len(rest), np.float32)
         for side in "lr":
@@ -140,7 +140,7 @@ class Sculptor:
         return mask.astype(np.float32)
 
     def draw(self, row: Mapping[str, Any], size: int) -> NDArray[np.uint8]:
-        """One bust as RGB [size,size,3], drawn at twice the size and averaged."""
+        """One bust as RGB [size, size, 3], drawn at twice the size and averaged."""
         values = {name: float(row[name]) for name in PARAMETERS}
         stone, drilled = str(row["Stone"]), str(row["Pupils"]) == "drilled"
         mass = int(float(row["HairMass"]))
@@ -205,7 +205,7 @@ class Sculptor:
         return picture
 
     def _pupils(self, position: Floats, kind: Floats, vertices: Floats) -> Floats:
-        """1 inside the drilled pupils of points [P,3], else 0."""
+        """1 inside the drilled pupils of points [P, 3], else 0."""
         eyes = self.head.part["eyes"]
         balls = vertices[eyes.first_vertex : eyes.first_vertex + eyes.n_vertices]
         inside = np.zeros(len(position), np.float32)
@@ -216,7 +216,7 @@ class Sculptor:
         return inside * (kind == EYE)
 
     def _lit(self, points: Floats, vertices: Floats) -> Floats:
-        """Share of the key light that reaches points [P,3], by a shadow map."""
+        """Share of the key light that reaches points [P, 3], by a shadow map."""
         view = _look_from((KEY * (LIGHT_DISTANCE / np.linalg.norm(KEY))).astype(np.float32))
         depth = np.full((LIGHT_SIZE, LIGHT_SIZE), FAR, np.float32)
         depth = cv2.triangleRasterizeDepth(vertices, self.triangles, depth, view, LIGHT_FIELD, NEAR, FAR, _settings())
@@ -233,14 +233,14 @@ class Sculptor:
 
 
 def _camera() -> Floats:
-    """World to camera, [3,4]: a little from below, the bust left of the middle."""
+    """World to camera, [3, 4]: a little from below, the bust left of the middle."""
     c, s = np.cos(PITCH), np.sin(PITCH)
     turn = np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
     return np.concatenate([turn, [[-SHIFT], [RISE], [-DISTANCE]]], axis=1).astype(np.float32)
 
 
 def _look_from(eye: Floats) -> Floats:
-    """World to camera, [3,4], of a camera at `eye` that looks at the origin."""
+    """World to camera, [3, 4], of a camera at `eye` that looks at the origin."""
     back = eye / np.linalg.norm(eye)
     right = np.cross([0, 1, 0], back)
     right /= np.linalg.norm(right)
@@ -257,7 +257,7 @@ def _settings() -> Any:
 
 
 def _normals(vertices: Floats, triangles: NDArray[np.int32]) -> Floats:
-    """Unit vertex normals [V,3]."""
+    """Unit vertex normals [V, 3]."""
     a, b, c = (vertices[triangles[:, k]] for k in range(3))
     faces, normals = np.cross(b - a, c - a), np.zeros_like(vertices)
     for axis in range(3):
@@ -267,7 +267,7 @@ def _normals(vertices: Floats, triangles: NDArray[np.int32]) -> Floats:
 
 
 def _bust_cut(rest: Floats) -> Floats:
-    """What brings vertices [V,3] of the shoulders onto the round neck that a bust ends in."""
+    """What brings vertices [V, 3] of the shoulders onto the round neck that a bust ends in."""
     axis = np.array([0.0, NECK_DEPTH], np.float32)
     level = np.maximum(rest[:, 1], -0.15)
     widest = 0.058 + 0.7 * np.maximum(-0.115 - level, 0)
@@ -297,13 +297,13 @@ def _socle(sides: int = 48) -> tuple[Floats, NDArray[np.int32]]:
 
 
 def _waves(p: Floats, frequency: float) -> Floats:
-    """Smooth bumps in [-1,1] at points [P,3]."""
+    """Smooth bumps in [-1,1] at points [P, 3]."""
     bend = 0.8 * np.sin(p[:, [1, 2, 0]] * frequency * 0.31 + 1.7)
     return np.sin(p * frequency + 2 * bend).prod(axis=1) * 1.6
 
 
 def _strands(p: Floats, frequency: float) -> Floats:
-    """The slope [P,3] of a chiselled surface."""
+    """The slope [P, 3] of a chiselled surface."""
     if not frequency:
         return np.zeros_like(p)
     step = np.eye(3, dtype=np.float32) * 0.15 / frequency
@@ -312,14 +312,14 @@ def _strands(p: Floats, frequency: float) -> Floats:
 
 
 def _veins(p: Floats) -> Floats:
-    """How much of the vein colour shows at points [P,3], in [0,1]."""
+    """How much of the vein colour shows at points [P, 3], in [0, 1]."""
     warped = p + 0.016 * np.sin(p @ VEIN.T) + 0.005 * np.sin(p @ VEIN.T * 3.1 + 2.0)
     broad, fine = np.abs(np.sin(warped @ VEIN[0] * 0.9 + 0.4)), np.abs(np.sin(warped @ VEIN[1] * 2.3 + 1.0))
     return 0.55 * np.clip(1 - broad * 3.2, 0, 1) ** 2 + 0.35 * np.clip(1 - fine * 5, 0, 1) ** 2
 
 
 def _crevices(depth: Floats) -> Floats:
-    """Darkening where a point lies deeper than its surroundings (Luft et al. 2006), [H,W] in [0,1]."""
+    """Darkening where a point lies deeper than its surroundings (Luft et al. 2006), [H, W] in [0, 1]."""
     near = np.minimum(depth, DISTANCE + 0.2)
     reach = len(depth) / 48
     return np.clip(1 - 22 * np.maximum(near - cv2.GaussianBlur(near, (0, 0), reach), 0), 0.3, 1)
@@ -331,7 +331,7 @@ def _sculptor(folder: Path) -> Sculptor:
 
 
 def draw(rows: Sequence[Mapping[str, Any]], size: int) -> list[NDArray[np.uint8]]:
-    """Pictures [size,size,3] RGB of rows of parameters by name, in this engine's units."""
+    """Pictures [size, size, 3] RGB of rows of parameters by name, in this engine's units."""
     sculptor = _sculptor(HEAD_FOLDER)
     return [sculptor.draw(row, size) for row in rows]
 

@@ -2,13 +2,13 @@
 
 import { Client, patiently, type Character } from "./api/client";
 import type { Schema } from "./api/schema";
-import { adviceFor } from "./api/words";
+import { messageFor } from "./api/messages";
 import type { SaveState } from "./edit/saver";
 import type { Settings } from "./edit/settings";
-import { visitIn, type Visit } from "./edit/visit";
+import { storedSession, type StoredSession } from "./edit/sessionStore";
 import { averageOf, Session, settingsOf } from "./session";
-import type { Head } from "./stage/head";
-import { Still } from "./stage/still";
+import type { Head } from "./viewer/head";
+import { FallbackImage } from "./viewer/fallbackImage";
 import { Compare, type View } from "./ui/compare";
 import { element } from "./ui/dom";
 import { Downloads } from "./ui/downloads";
@@ -31,7 +31,7 @@ export class App {
   private readonly downloads: Downloads;
   private schema: Schema | null = null;
   private head: Head | null = null;
-  private still: Still | null = null;
+  private fallback: FallbackImage | null = null;
   private session: Session | null = null;
   private reading: AbortController | null = null;
 
@@ -66,17 +66,17 @@ export class App {
 
   /** Fetch what the page needs, show the average head, and go on with a character that was being changed. */
   async begin(): Promise<void> {
-    const visit = visitIn(location.hash);
+    const stored = storedSession(location.hash);
     try {
-      await this.setTheStage(await this.schemaInTime());
-      if (visit !== null) await this.goOn(visit);
+      await this.startViewer(await this.schemaInTime());
+      if (stored !== null) await this.goOn(stored);
     } catch (error) {
-      this.welcome.refuse(adviceFor(error), () => {
+      this.welcome.refuse(messageFor(error), () => {
         this.welcome.invite();
         void this.begin();
       });
     } finally {
-      this.shell.stage.classList.remove("loading");
+      this.shell.viewer.classList.remove("loading");
     }
   }
 
@@ -87,21 +87,21 @@ export class App {
     return this.schema;
   }
 
-  private async setTheStage(schema: Schema): Promise<void> {
-    if (this.head !== null || this.still !== null) return;
+  private async startViewer(schema: Schema): Promise<void> {
+    if (this.head !== null || this.fallback !== null) return;
     const { figure } = schema;
     if (figure === null) {
-      this.still = new Still(this.shell.canvas, NO_FIGURE);
+      this.fallback = new FallbackImage(this.shell.canvas, NO_FIGURE);
       return;
     }
-    const { Head } = await import("./stage/head");
+    const { Head } = await import("./viewer/head");
     try {
       this.head = new Head(this.shell.canvas, { ...schema, figure }, averageOf(schema), {
         lost: (isLost) => this.tell(isLost ? "The graphics were interrupted; they come back by themselves" : ""),
         failed: () => this.tell("Some of the head could not be loaded.", () => this.showHead()),
       });
     } catch {
-      this.still = new Still(this.shell.canvas, NO_WEBGL);
+      this.fallback = new FallbackImage(this.shell.canvas, NO_WEBGL);
       return;
     }
     await this.head.begin();
@@ -124,14 +124,14 @@ export class App {
     } catch (error) {
       // Another photo may have been given meanwhile.
       if (this.reading !== reading) return;
-      const advice = adviceFor(error);
+      const advice = messageFor(error);
       if (reading.signal.aborted) this.welcome.invite();
       else this.welcome.refuse(advice, advice.again ? () => void this.read(photo, name) : null);
     }
   }
 
   /** Take up a character again, as the service has it. */
-  private async goOn({ id, read, aligned }: Visit): Promise<void> {
+  private async goOn({ id, read, aligned }: StoredSession): Promise<void> {
     try {
       const schema = await this.schemaInTime();
       const character = await this.client.character(id);
@@ -139,7 +139,7 @@ export class App {
     } catch (error) {
       history.replaceState(null, "", location.pathname);
       this.welcome.back = null;
-      this.welcome.refuse(adviceFor(error), null);
+      this.welcome.refuse(messageFor(error), null);
     }
   }
 
@@ -163,7 +163,7 @@ export class App {
     this.downloads.show(character);
     this.compare.face = this.head === null ? null : aligned;
     this.head?.become(session.editor.now);
-    void this.refreshStill();
+    void this.refreshFallback();
     this.showHistory();
     this.tell("");
     // Whoever cannot see the page hears that it has changed, and the Tab key goes on from here.
@@ -176,7 +176,7 @@ export class App {
     if (session === null) return;
     session.saveBehind();
     this.session = null;
-    this.welcome.back = () => void this.goOn(session.visit);
+    this.welcome.back = () => void this.goOn(session.stored);
     history.replaceState(null, "", location.pathname);
     document.body.classList.remove("editing");
     this.shell.tools.hidden = true;
@@ -232,7 +232,7 @@ export class App {
   }
 
   private view(view: View): void {
-    this.shell.stage.dataset["view"] = view;
+    this.shell.viewer.dataset["view"] = view;
     this.head?.compare(view);
     this.placePhoto();
   }
@@ -241,25 +241,25 @@ export class App {
     if (this.head !== null) this.compare.square = this.head.square;
   }
 
-  private async refreshStill(): Promise<void> {
+  private async refreshFallback(): Promise<void> {
     const address = this.session?.character.links.png;
-    if (this.still === null || !address) return;
+    if (this.fallback === null || !address) return;
     try {
-      this.still.show(await this.client.file(address));
+      this.fallback.show(await this.client.file(address));
     } catch (error) {
       this.complain(error);
     }
   }
 
   private tellSaved(state: SaveState, error: unknown): void {
-    const words: Record<Exclude<SaveState, "failed">, string> = { saved: "Saved", waiting: "", saving: "Saving" };
-    if (state === "failed") this.tell(`Not saved. ${adviceFor(error).title}.`, () => this.session?.saveBehind());
-    else this.tell(words[state]);
-    if (state === "saved") void this.refreshStill();
+    const texts: Record<Exclude<SaveState, "failed">, string> = { saved: "Saved", waiting: "", saving: "Saving" };
+    if (state === "failed") this.tell(`Not saved. ${messageFor(error).title}.`, () => this.session?.saveBehind());
+    else this.tell(texts[state]);
+    if (state === "saved") void this.refreshFallback();
   }
 
   private complain(error: unknown): void {
-    const { title, advice } = adviceFor(error);
+    const { title, advice } = messageFor(error);
     this.tell(`${title}. ${advice}`);
   }
 

@@ -5,7 +5,7 @@ import type { Schema } from "./api/schema";
 import { Editor } from "./edit/editor";
 import { Saver, type SaveState } from "./edit/saver";
 import type { Settings } from "./edit/settings";
-import { Visit } from "./edit/visit";
+import { StoredSession } from "./edit/sessionStore";
 import { Panel } from "./ui/panel";
 
 export interface SessionEvents {
@@ -17,7 +17,7 @@ export interface SessionEvents {
 export class Session {
   readonly editor: Editor;
   readonly panel: Panel;
-  readonly visit: Visit;
+  readonly stored: StoredSession;
   private readonly saver: Saver;
 
   /**
@@ -37,8 +37,8 @@ export class Session {
     const sure = (group: string, choice: string): number | null =>
       character.discrete[group]?.probabilities?.[choice] ?? null;
     this.panel = new Panel(schema, this.editor, sure);
-    this.visit = new Visit(character.id, read, aligned);
-    this.visit.remember();
+    this.stored = new StoredSession(character.id, read, aligned);
+    this.stored.save();
     this.editor.onChange(() => {
       this.panel.update();
       this.saver.want(this.editor.now);
@@ -59,7 +59,7 @@ export class Session {
   /** The service has it no more: nothing is saved from now on. */
   forget(): void {
     this.saver.stop();
-    this.visit.forget();
+    this.stored.remove();
   }
 }
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from engine import sampler
-from engine.character import Character
 from engine.renderer import Renderer
 from serving.rendering.artist import open_artist
 from serving.rendering.embedded import EmbeddedArtist
@@ -25,7 +24,9 @@ ON_THE_WIRE = {"head": 900_000, "hair": 1_000_000, "brows": 50_000, "lashes": 50
 
 @pytest.fixture(scope="module")
 def artist() -> EmbeddedArtist:
-    return EmbeddedArtist(Character.load(CHARACTER), EMBEDDED, "cpu")
+    opened = open_artist(CHARACTER, EMBEDDED, "cpu")
+    assert isinstance(opened, EmbeddedArtist)
+    return opened
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def test_khronos_validator_finds_nothing_in_a_piece(
 ) -> None:
     content = artist.piece(piece, {"hair": "bob01", "brows": "eyebrow009", "lashes": "lashes04"}.get(piece))
     (tmp_path / "x.glb").write_bytes(content)
-    command = ["node", str(ROOT / "tests" / "engine" / "validate_gltf.mjs"), str(tmp_path / "x.glb")]
+    command = ["node", str(ROOT / "tests" / "engine" / "exporters" / "validate_gltf.mjs"), str(tmp_path / "x.glb")]
     report = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
     assert report["issues"]["numErrors"] == 0 and report["issues"]["numWarnings"] == 0, report["issues"]["messages"]
     assert report["info"]["hasMorphTargets"] and not report["info"]["hasTextures"]

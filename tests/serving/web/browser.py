@@ -79,7 +79,7 @@ class Visitor:
     def open(self) -> None:
         """Until the head stands there."""
         self.page.goto(self.address)
-        self.page.wait_for_selector(".stage:not(.loading) canvas")
+        self.page.wait_for_selector(".viewer:not(.loading) canvas")
 
     def give(self, name: str, content: bytes, media_type: str = "image/jpeg") -> None:
         self.page.set_input_files("input[type=file]", [{"name": name, "mimeType": media_type, "buffer": content}])

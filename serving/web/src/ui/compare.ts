@@ -13,7 +13,7 @@ const VIEWS: readonly (readonly [View, string])[] = [
 const MIX: Record<string, string> = { curtain: "Where the photo ends", fade: "How much of the photo is seen" };
 
 export class Compare {
-  /** To be laid over the stage. */
+  /** To be laid over the viewer. */
   readonly overlay: HTMLElement;
   /** The switch between the views. */
   readonly bar: HTMLElement;

@@ -1,11 +1,11 @@
-/** The page's frame: bar, stage, side; and the places where the other parts go. */
+/** The page's frame: bar, viewer, side; and the places where the other parts go. */
 
 import { element, icon, type Icon } from "./dom";
 
 export interface Shell {
   root: HTMLElement;
   canvas: HTMLElement;
-  stage: HTMLElement;
+  viewer: HTMLElement;
   foot: HTMLElement;
   side: HTMLElement;
   tools: HTMLElement;
@@ -31,13 +31,13 @@ export function shell(events: ShellEvents): Shell {
   );
   const tools = element("div", { class: "tools", hidden: true }, undo, redo, anew);
   const canvas = element("div", { class: "canvas" });
-  const foot = element("div", { class: "stage-foot" });
-  const stage = element("section", { class: "stage loading", "aria-label": "The character" }, canvas, foot);
+  const foot = element("div", { class: "viewer-foot" });
+  const viewer = element("section", { class: "viewer loading", "aria-label": "The character" }, canvas, foot);
   const side = element("div", { class: "side" });
   const status = element("div", { class: "status", role: "status" });
   const bar = element("header", { class: "bar" }, mark(), status, tools);
-  const root = element("div", { class: "page" }, bar, element("main", {}, stage, side));
-  return { root, canvas, stage, foot, side, tools, undo, redo, status };
+  const root = element("div", { class: "page" }, bar, element("main", {}, viewer, side));
+  return { root, canvas, viewer, foot, side, tools, undo, redo, status };
 }
 
 function tool(name: Icon, label: string, keys: string, act: () => void): HTMLButtonElement {

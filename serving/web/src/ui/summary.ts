@@ -1,7 +1,7 @@
 /** What the photo gave: the aligned face, what could be better about it, how long it is kept. */
 
 import type { Character } from "../api/client";
-import { kindly } from "../api/words";
+import { remarkMessage } from "../api/messages";
 import { element } from "./dom";
 
 const GOOD = "A clear photo: nothing stood in the way.";
@@ -18,7 +18,7 @@ export function summary(
   erase: () => void,
 ): HTMLElement {
   const { photo, provenance, expires } = character;
-  const remarks = (photo.remarks ?? []).map(kindly);
+  const remarks = (photo.remarks ?? []).map(remarkMessage);
   const face =
     aligned === null
       ? null

@@ -1,6 +1,6 @@
 /** The first thing that is seen: what this is, and where the photo goes; then how far it is; then what went wrong. */
 
-import type { Advice } from "../api/words";
+import type { Message } from "../api/messages";
 import { CameraDialog, hasCamera } from "./camera";
 import { element, freshId, icon } from "./dom";
 
@@ -92,7 +92,7 @@ export class Welcome {
   }
 
   /** What went wrong and what to do. `again` asks for the same once more. */
-  refuse({ title, advice }: Advice, again: (() => void) | null): void {
+  refuse({ title, advice }: Message, again: (() => void) | null): void {
     this.card.className = "card refused";
     const picture =
       this.preview === null ? null : element("img", { class: "refused-photo", src: this.preview, alt: "" });

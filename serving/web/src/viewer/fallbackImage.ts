@@ -2,18 +2,18 @@
 
 import { element } from "../ui/dom";
 
-export class Still {
+export class FallbackImage {
   private readonly picture = element("img", {
-    class: "still",
+    class: "fallback-image",
     alt: "Your character, drawn by the service",
     hidden: true,
   });
-  private readonly words = element("p", { class: "still-words" });
+  private readonly message = element("p", { class: "fallback-message" });
   private address: string | null = null;
 
-  constructor(container: HTMLElement, words: string) {
-    this.words.textContent = words;
-    container.append(this.picture, this.words);
+  constructor(container: HTMLElement, message: string) {
+    this.message.textContent = message;
+    container.append(this.picture, this.message);
   }
 
   show(picture: Blob): void {

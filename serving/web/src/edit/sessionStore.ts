@@ -2,14 +2,14 @@
 
 import type { Settings } from "./settings";
 
-interface Remembered {
+interface Entry {
   read: Settings;
   aligned: string | null;
 }
 
-const place = (id: string): string => `likeness.character.${id}`;
+const keyOf = (id: string): string => `likeness.character.${id}`;
 
-export class Visit {
+export class StoredSession {
   /**
    * @param read what the photo gave; null where this tab does not know.
    * @param aligned the aligned face, a data URL.
@@ -20,24 +20,24 @@ export class Visit {
     readonly aligned: string | null,
   ) {}
 
-  remember(): void {
+  save(): void {
     try {
-      sessionStorage.setItem(place(this.id), JSON.stringify({ read: this.read, aligned: this.aligned }));
+      sessionStorage.setItem(keyOf(this.id), JSON.stringify({ read: this.read, aligned: this.aligned }));
     } catch {
       // Private windows may have no storage: the page works, and forgets on reload.
     }
   }
 
-  forget(): void {
-    sessionStorage.removeItem(place(this.id));
+  remove(): void {
+    sessionStorage.removeItem(keyOf(this.id));
   }
 }
 
 /** The character that an address like `/#hT4Rk1` names; null where it names none. */
-export function visitIn(hash: string): Visit | null {
+export function storedSession(hash: string): StoredSession | null {
   const id = hash.replace(/^#/, "");
   if (!/^[\w-]+$/.test(id)) return null;
-  const text = sessionStorage.getItem(place(id));
-  const remembered = text === null ? null : (JSON.parse(text) as Remembered);
-  return new Visit(id, remembered?.read ?? null, remembered?.aligned ?? null);
+  const text = sessionStorage.getItem(keyOf(id));
+  const entry = text === null ? null : (JSON.parse(text) as Entry);
+  return new StoredSession(id, entry?.read ?? null, entry?.aligned ?? null);
 }

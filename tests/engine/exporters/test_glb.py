@@ -10,13 +10,13 @@ import trimesh
 from numpy.typing import NDArray
 
 from engine import sampler
-from engine.exporters.export_mesh import Figure
+from engine.exporters.export_mesh import ExportMesh
 from engine.exporters.glb import to_glb
 from engine.exporters.obj import write_obj
 from engine.renderer import Renderer
 from tests.engine.gltf_reader import Gltf
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TENTH_OF_A_MILLIMETRE = 1e-4
 MEGABYTES = 1_000_000
 
@@ -29,14 +29,14 @@ def characters(renderer: Renderer, count: int) -> tuple[NDArray[np.float32], NDA
 
 
 @pytest.fixture(scope="module")
-def figure(renderer: Renderer) -> Figure:
+def mesh(renderer: Renderer) -> ExportMesh:
     sliders, choices = characters(renderer, 1)
-    return Figure.of(renderer, sliders[0], choices[0])
+    return ExportMesh.of(renderer, sliders[0], choices[0])
 
 
 @pytest.fixture(scope="module")
-def glb(figure: Figure) -> bytes:
-    return to_glb(figure, {"character": "embedded"})
+def glb(mesh: ExportMesh) -> bytes:
+    return to_glb(mesh, {"character": "embedded"})
 
 
 def distance(found: dict[int, NDArray], expected: NDArray[np.float32]) -> float:
@@ -65,7 +65,7 @@ def test_every_accessor_has_data(glb: bytes) -> None:
         for target in mesh["primitives"][0]["targets"]
         if not gltf.accessor(target["NORMAL"]).any()
     ]
-    assert len(still) > 20, "some targets move pieces without turning them"
+    assert len(still) > 20, "some targets move primitives without turning them"
     views = {document["accessors"][number]["bufferView"] for number in still}
     assert len(views) == 1
     longest = max(document["accessors"][number]["count"] for number in still)
@@ -96,7 +96,7 @@ def test_morph_targets_reach_every_other_character(renderer: Renderer, as_shown:
     """Slider values become influences by the description in the file alone."""
     sliders, choices = characters(renderer, 4)
     schema = renderer.schema
-    gltf = Gltf(to_glb(Figure.of(renderer, sliders[0], choices[0], as_shown=as_shown), {}))
+    gltf = Gltf(to_glb(ExportMesh.of(renderer, sliders[0], choices[0], as_shown=as_shown), {}))
     assert distance(gltf.shape(gltf.shown()), renderer.vertices(sliders[:1], choices[:1])[0]) < TENTH_OF_A_MILLIMETRE
     for other in sliders[1:]:
         influences = gltf.influences(dict(zip(schema.slider_index, other.tolist(), strict=True)))
@@ -125,7 +125,7 @@ def test_normals_follow_a_target(renderer: Renderer, glb: bytes) -> None:
     index = renderer.schema.slider_index
     moved = sliders[0].copy()
     moved[index["chin_prominence"]] = 1.0 - moved[index["chin_prominence"]]
-    gltf, expected = Gltf(glb), Figure.of(renderer, moved, choices[0])
+    gltf, expected = Gltf(glb), ExportMesh.of(renderer, moved, choices[0])
     still, turned = (
         gltf.shape(influences, "NORMAL")
         for influences in ({}, gltf.influences(dict(zip(index, moved.tolist(), strict=True))))
@@ -139,15 +139,15 @@ def test_normals_follow_a_target(renderer: Renderer, glb: bytes) -> None:
     assert error(turned).sum() < 0.2 * error(still).sum()
 
 
-def test_file_is_small_and_the_same_every_time(figure: Figure, glb: bytes) -> None:
+def test_file_is_small_and_the_same_every_time(mesh: ExportMesh, glb: bytes) -> None:
     assert len(glb) < 15 * MEGABYTES
-    assert to_glb(figure, {"character": "embedded"}) == glb
+    assert to_glb(mesh, {"character": "embedded"}) == glb
 
 
-def test_obj_holds_the_character_as_shown(renderer: Renderer, figure: Figure, tmp_path: Path) -> None:
+def test_obj_holds_the_character_as_shown(renderer: Renderer, mesh: ExportMesh, tmp_path: Path) -> None:
     sliders, choices = characters(renderer, 1)
-    expected = renderer.vertices(sliders, choices)[0][figure.worn]
-    written = write_obj(figure, tmp_path / "x.obj")
+    expected = renderer.vertices(sliders, choices)[0][mesh.worn]
+    written = write_obj(mesh, tmp_path / "x.obj")
     assert sorted(path.name for path in written) == sorted(path.name for path in tmp_path.iterdir())
     scene = trimesh.load_scene(tmp_path / "x.obj", process=False)
     assert len(scene.geometry) == 7, "one mesh a material; both eyes share one"

@@ -1,11 +1,11 @@
-/** The head on its stage: follows settings at once, and becomes another person smoothly. */
+/** The head in its viewer: follows settings at once, and becomes another person smoothly. */
 
 import type { DrawableSchema } from "../api/schema";
 import type { Settings } from "../edit/settings";
-import { Wardrobe } from "../figure/wardrobe";
+import { HeadModel } from "../figure/headModel";
 import type { View } from "../ui/compare";
 import { photoSquare } from "./framing";
-import { Stage } from "./stage";
+import { Viewer } from "./viewer";
 
 const BECOMES_SECONDS = 1.1;
 /** Pictures that follow a slider are fetched once it rests for so long, in milliseconds. */
@@ -21,8 +21,8 @@ export interface HeadEvents {
 }
 
 export class Head {
-  readonly stage: Stage;
-  private readonly wardrobe: Wardrobe;
+  readonly viewer: Viewer;
+  private readonly model: HeadModel;
   private shown: Settings;
   private plaster = true;
   private resting: ReturnType<typeof setTimeout> | undefined;
@@ -34,26 +34,26 @@ export class Head {
     settings: Settings,
     private readonly events: HeadEvents,
   ) {
-    this.stage = new Stage(container, schema.figure.camera, events.lost);
-    this.wardrobe = new Wardrobe(schema, () => this.stage.invalidate(), this.stage.anisotropy);
-    this.stage.add(this.wardrobe.root);
-    this.stage.turned = (seconds) => this.wardrobe.close(closedEyes(seconds));
+    this.viewer = new Viewer(container, schema.figure.camera, events.lost);
+    this.model = new HeadModel(schema, () => this.viewer.invalidate(), this.viewer.anisotropy);
+    this.viewer.add(this.model.root);
+    this.viewer.turned = (seconds) => this.model.close(closedEyes(seconds));
     this.shown = settings;
   }
 
   /** Fetch and put on what was given to begin with. */
   async begin(): Promise<void> {
     await this.wear(this.shown);
-    this.stage.turn();
+    this.viewer.turn();
   }
 
   /** Show these settings now. */
   show(settings: Settings): void {
-    this.stage.stopTurning();
+    this.viewer.stopTurning();
     const choosing = Object.entries(settings.discrete).some(([group, choice]) => this.shown.discrete[group] !== choice);
     this.shown = settings;
-    this.wardrobe.close(0);
-    this.wardrobe.pose(settings);
+    this.model.close(0);
+    this.model.pose(settings);
     this.plaster = false;
     clearTimeout(this.resting);
     this.resting = setTimeout(() => void this.wear(settings), choosing ? 0 : RESTS);
@@ -70,21 +70,21 @@ export class Head {
     const before = this.shown.parameters;
     this.shown = settings;
     void this.wear(settings, false);
-    this.stage.animate(BECOMES_SECONDS, (share) => {
+    this.viewer.animate(BECOMES_SECONDS, (share) => {
       const eased = share * share * (3 - 2 * share);
       const between = Object.entries(settings.parameters).map(([name, value]) => {
         const from = before[name] ?? value;
         return [name, from + (value - from) * eased] as const;
       });
       // Whoever moves a slider meanwhile sees that instead.
-      if (this.shown === settings) this.wardrobe.pose({ ...settings, parameters: Object.fromEntries(between) });
+      if (this.shown === settings) this.model.pose({ ...settings, parameters: Object.fromEntries(between) });
     });
-    this.stage.turn();
+    this.viewer.turn();
   }
 
   compare(view: View): void {
-    this.stage.turnable = view === "head" || view === "beside";
-    this.stage.front(view !== "head", true);
+    this.viewer.turnable = view === "head" || view === "beside";
+    this.viewer.front(view !== "head", true);
   }
 
   /** The side of the square that the photo is laid over, pixels. */
@@ -94,8 +94,8 @@ export class Head {
 
   private async wear(settings: Settings, posed = true): Promise<void> {
     try {
-      if (posed) this.wardrobe.pose(settings);
-      await this.wardrobe.fetch(settings, this.plaster);
+      if (posed) this.model.pose(settings);
+      await this.model.fetch(settings, this.plaster);
     } catch (error) {
       this.events.failed(error);
     }

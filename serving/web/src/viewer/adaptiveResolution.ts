@@ -10,7 +10,7 @@ const STEP = 0.75;
 /** Frames that are looked at together. */
 const FRAMES = 4;
 
-export class Pace {
+export class AdaptiveResolution {
   /** What the screen's pixel ratio is multiplied by while something moves. */
   share = 1;
   private last: number | null = null;

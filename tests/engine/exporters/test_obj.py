@@ -12,11 +12,11 @@ from PIL import Image
 from trimesh.resolvers import FilePathResolver
 
 from engine import sampler
-from engine.exporters.export_mesh import Figure
+from engine.exporters.export_mesh import ExportMesh
 from engine.exporters.obj import write_obj
 from engine.renderer import Renderer
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 NAMES = [
     "me.obj", "me 1.obj", "me_1.obj", "me  1.obj", "Bärbel.obj", "me#1.obj", "me%201.obj", "-me.obj", ".obj", "me.OBJ",
     "me", "me.v1", "me.v2", "me.v1.obj", "me.mtl", "me_lashes.png", "(me).obj", "日本.obj", "me;1,2.obj", "me\\1.obj",
@@ -24,10 +24,10 @@ NAMES = [
 
 
 @pytest.fixture(scope="module")
-def figure(renderer: Renderer) -> Figure:
-    """Few pieces, of all kinds: with a picture, with one that lets through, with none."""
+def mesh(renderer: Renderer) -> ExportMesh:
+    """Few primitives, of all kinds: with a picture, with one that lets through, with none."""
     sliders, choices = sampler.uniform(renderer.schema, 1, np.random.default_rng(11))
-    return Figure.of(renderer, sliders[0], choices[0]).only({"eye_left", "teeth", "lashes"})
+    return ExportMesh.of(renderer, sliders[0], choices[0]).only({"eye_left", "teeth", "lashes"})
 
 
 def seen_by_three(file: Path) -> dict[str, Any]:
@@ -46,8 +46,8 @@ def seen_by_words(file: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_reader_finds_every_file(figure: Figure, tmp_path: Path, name: str) -> None:
-    written = write_obj(figure, tmp_path / name)
+def test_every_reader_finds_every_file(mesh: ExportMesh, tmp_path: Path, name: str) -> None:
+    written = write_obj(mesh, tmp_path / name)
     assert written[0] == tmp_path / name
     beside = {path.name for path in tmp_path.iterdir()} - {name}
     assert {path.name for path in written[1:]} == beside
@@ -63,14 +63,14 @@ def test_every_reader_finds_every_file(figure: Figure, tmp_path: Path, name: str
     assert sum(mesh.visual.material.image is not None for mesh in scene.geometry.values()) == 2
 
 
-def test_exports_into_one_folder_share_no_file(figure: Figure, tmp_path: Path) -> None:
+def test_exports_into_one_folder_share_no_file(mesh: ExportMesh, tmp_path: Path) -> None:
     names = [name for name in NAMES if Path(name).suffix not in (".mtl", ".png")]
-    files = [path for name in names for path in write_obj(figure, tmp_path / name)]
+    files = [path for name in names for path in write_obj(mesh, tmp_path / name)]
     assert len(set(files)) == len(files) == len(list(tmp_path.iterdir()))
 
 
-def test_a_picture_of_opacity_holds_it_in_every_channel(figure: Figure, tmp_path: Path) -> None:
-    write_obj(figure, tmp_path / "me.obj")
+def test_a_picture_of_opacity_holds_it_in_every_channel(mesh: ExportMesh, tmp_path: Path) -> None:
+    write_obj(mesh, tmp_path / "me.obj")
     colour = np.asarray(Image.open(tmp_path / "me_lashes.png"))
     opacity = np.asarray(Image.open(tmp_path / "me_lashes_opacity.png"))
     assert opacity.shape == colour.shape and colour[..., 3].min() < 10 < 200 < colour[..., 3].max()
@@ -79,25 +79,25 @@ def test_a_picture_of_opacity_holds_it_in_every_channel(figure: Figure, tmp_path
 
 
 @pytest.mark.parametrize("name", ["me.obj", "me 1.obj"])
-def test_an_export_over_an_older_one_leaves_nothing_of_it(figure: Figure, tmp_path: Path, name: str) -> None:
-    write_obj(figure, tmp_path / name)
+def test_an_export_over_an_older_one_leaves_nothing_of_it(mesh: ExportMesh, tmp_path: Path, name: str) -> None:
+    write_obj(mesh, tmp_path / name)
     (tmp_path / "me_notes.png").write_bytes(b"somebody else's")
-    written = write_obj(figure.only({"eye_left"}), tmp_path / name)
+    written = write_obj(mesh.only({"eye_left"}), tmp_path / name)
     assert {*written, tmp_path / "me_notes.png"} == set(tmp_path.iterdir())
     assert [path.suffix for path in written] == [".obj", ".mtl", ".png", ".png"]
 
 
-def test_what_an_older_version_called_by_a_name_with_blanks_goes_too(figure: Figure, tmp_path: Path) -> None:
+def test_what_an_older_version_called_by_a_name_with_blanks_goes_too(mesh: ExportMesh, tmp_path: Path) -> None:
     (tmp_path / "my face.obj").write_text("# metres, Y up\nmtllib my face.mtl\nv 0 0 0\n")
     (tmp_path / "my face.mtl").write_text(
         "newmtl hair\nmap_Kd my face_lashes.png\nmap_d -imfchan m my face_lashes.png\n"
     )
     (tmp_path / "my face_lashes.png").touch()
-    assert set(write_obj(figure, tmp_path / "my face.obj")) == set(tmp_path.iterdir())
+    assert set(write_obj(mesh, tmp_path / "my face.obj")) == set(tmp_path.iterdir())
 
 
-def test_a_file_that_is_no_export_is_replaced_alone(figure: Figure, tmp_path: Path) -> None:
+def test_a_file_that_is_no_export_is_replaced_alone(mesh: ExportMesh, tmp_path: Path) -> None:
     (tmp_path / "me.obj").write_bytes(b"\xff\xfe mtllib ../other.mtl")
     (tmp_path / "other.mtl").write_text("map_Kd me_lashes.png\n")
-    write_obj(figure, tmp_path / "me.obj")
+    write_obj(mesh, tmp_path / "me.obj")
     assert (tmp_path / "other.mtl").exists()

@@ -15,10 +15,10 @@ export function gamePosition({ width, distance, level }: GameCamera): [number, n
 }
 
 /**
- * The vertical field of view of a stage on which a square of this side shows what `fov` shows of a square picture: so
+ * The vertical field of view of a viewer in which a square of this side shows what `fov` shows of a square picture: so
  * the head lies exactly over the aligned photo when that is laid over the square.
  */
-export function stageFov(fov: number, square: number, height: number): number {
+export function viewerFov(fov: number, square: number, height: number): number {
   return 2 * DEGREES * Math.atan((Math.tan(fov / 2 / DEGREES) * height) / square);
 }
 

@@ -13,9 +13,9 @@ import {
 import { OrbitControls } from "three/addons/controls/OrbitControls.js";
 
 import type { GameCamera } from "../api/schema";
-import { DEGREES, gameFov, gamePosition, photoSquare, stageFov, sway } from "./framing";
-import { Pace } from "./pace";
-import { developAsEngine } from "./development";
+import { DEGREES, gameFov, gamePosition, photoSquare, viewerFov, sway } from "./framing";
+import { AdaptiveResolution } from "./adaptiveResolution";
+import { useEngineToneMapping } from "./toneMapping";
 import { keyLight, surroundings } from "./lights";
 
 const MAX_PIXEL_RATIO = 2;
@@ -38,7 +38,7 @@ interface Movement {
   began: number | null;
 }
 
-export class Stage {
+export class Viewer {
   readonly canvas: HTMLCanvasElement;
   readonly anisotropy: number;
   /** Called while the head turns by itself, with the seconds since it began. */
@@ -54,7 +54,7 @@ export class Stage {
   private readonly movements = new Set<Movement>();
   private toFront: Movement | null = null;
   private comparing = false;
-  private readonly pace = new Pace();
+  private readonly resolution = new AdaptiveResolution();
   private ratio = 1;
   private sharpening: ReturnType<typeof setTimeout> | undefined;
 
@@ -70,7 +70,7 @@ export class Stage {
   ) {
     this.renderer = new WebGLRenderer({ antialias: true, alpha: true, powerPreference: "default" });
     this.canvas = this.renderer.domElement;
-    developAsEngine();
+    useEngineToneMapping();
     this.renderer.toneMapping = CustomToneMapping;
     this.renderer.toneMappingExposure = EXPOSURE;
     this.renderer.shadowMap.enabled = true;
@@ -163,7 +163,7 @@ export class Stage {
     const { clientWidth: width, clientHeight: height } = this.container;
     if (width === 0 || height === 0) return this.camera.fov;
     const square = photoSquare(width, height);
-    return stageFov(gameFov(this.game), this.comparing ? square : Math.min(width, height) / WIDER, height);
+    return viewerFov(gameFov(this.game), this.comparing ? square : Math.min(width, height) / WIDER, height);
   }
 
   private setUpControls(): void {
@@ -245,9 +245,9 @@ export class Stage {
     this.drawn = false;
     this.move(now);
     this.controls.update();
-    const ratio = this.pace.share * Math.min(devicePixelRatio, MAX_PIXEL_RATIO);
-    this.pace.frame(now);
-    if (this.ratio !== ratio) this.draw(this.pace.share);
+    const ratio = this.resolution.share * Math.min(devicePixelRatio, MAX_PIXEL_RATIO);
+    this.resolution.frame(now);
+    if (this.ratio !== ratio) this.draw(this.resolution.share);
     this.render();
     this.sharpenSoon();
     if (this.turningSince !== null || this.movements.size > 0) this.invalidate();
@@ -255,7 +255,7 @@ export class Stage {
 
   private sharpenSoon(): void {
     clearTimeout(this.sharpening);
-    if (this.pace.share === 1) return;
+    if (this.resolution.share === 1) return;
     this.sharpening = setTimeout(() => {
       this.draw(1);
       this.render();

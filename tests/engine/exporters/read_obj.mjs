@@ -1,8 +1,8 @@
 // What three.js' own readers take out of an OBJ: `node read_obj.mjs FILE` prints it as JSON.
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { MTLLoader } from "../../serving/web/node_modules/three/examples/jsm/loaders/MTLLoader.js";
-import { OBJLoader } from "../../serving/web/node_modules/three/examples/jsm/loaders/OBJLoader.js";
+import { MTLLoader } from "../../../serving/web/node_modules/three/examples/jsm/loaders/MTLLoader.js";
+import { OBJLoader } from "../../../serving/web/node_modules/three/examples/jsm/loaders/OBJLoader.js";
 
 const folder = dirname(process.argv[2]);
 const object = new OBJLoader().parse(readFileSync(process.argv[2], "utf8"));

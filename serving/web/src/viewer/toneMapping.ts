@@ -12,6 +12,6 @@ const ENGINE = `vec3 CustomToneMapping( vec3 color ) {
 }`;
 
 /** Have three.js's CustomToneMapping be the engine's. To be called before the first material is compiled. */
-export function developAsEngine(): void {
+export function useEngineToneMapping(): void {
   ShaderChunk.tonemapping_pars_fragment = ShaderChunk.tonemapping_pars_fragment.replace(NONE, ENGINE);
 }

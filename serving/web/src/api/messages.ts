@@ -1,8 +1,8 @@
-/** What went wrong, or could be better, in words for the person before the screen. */
+/** Messages for the person before the screen: what went wrong, and what could be better. */
 
 import { Refused, Unreachable, type Remark } from "./client";
 
-export interface Advice {
+export interface Message {
   title: string;
   advice: string;
   /** Whether the same again may work; otherwise another photo is needed. */
@@ -13,7 +13,7 @@ const OTHER_PHOTO =
   "JPEG, PNG, WebP and HEIC work. If it is one of these, it may be damaged: save it again, or take another.";
 
 // By the last word of the problem's type (serving/problems.py).
-const BY_KIND: Readonly<Record<string, Advice>> = {
+const BY_KIND: Readonly<Record<string, Message>> = {
   "no-face": {
     title: "No face found",
     advice: "Use a photo in which the whole face is seen from the front, well lit and not too small.",
@@ -53,7 +53,7 @@ const BY_KIND: Readonly<Record<string, Advice>> = {
 };
 
 // For what stands between this page and the service, and has no type.
-const BY_STATUS: Readonly<Record<number, Advice>> = {
+const BY_STATUS: Readonly<Record<number, Message>> = {
   408: {
     title: "The upload took too long",
     advice: "Check your connection and try again, or use a smaller photo.",
@@ -66,14 +66,14 @@ const BY_STATUS: Readonly<Record<number, Advice>> = {
   504: BY_KIND["timeout"]!,
 };
 
-const UNKNOWN: Advice = {
+const UNKNOWN: Message = {
   title: "Something went wrong on our side",
   advice: "Try again. If it happens once more, tell whoever runs this service.",
   again: true,
 };
 
 /** What to tell of an error. What the service says itself is kept where it adds something. */
-export function adviceFor(error: unknown): Advice {
+export function messageFor(error: unknown): Message {
   if (error instanceof Unreachable) {
     return {
       title: "The service cannot be reached",
@@ -96,8 +96,8 @@ const REMARKS: Readonly<Record<string, string>> = {
   overexposed: "It is very bright, so some of the face is washed out.",
 };
 
-/** A kind word on what may make the character less alike. */
-export function kindly(remark: Remark): string {
-  const words = REMARKS[remark.code];
-  return words ?? `${remark.text.charAt(0).toUpperCase()}${remark.text.slice(1)}.`;
+/** What may make the character less alike. */
+export function remarkMessage(remark: Remark): string {
+  const text = REMARKS[remark.code];
+  return text ?? `${remark.text.charAt(0).toUpperCase()}${remark.text.slice(1)}.`;
 }

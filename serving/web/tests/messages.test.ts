@@ -1,25 +1,25 @@
 import { describe, expect, it, vi } from "vitest";
 
 import { patiently, Refused, Unreachable } from "../src/api/client";
-import { adviceFor, kindly } from "../src/api/words";
-import { closedEyes } from "../src/stage/head";
-import { Pace } from "../src/stage/pace";
-import { photoSquare, stageFov, sway } from "../src/stage/framing";
+import { messageFor, remarkMessage } from "../src/api/messages";
+import { closedEyes } from "../src/viewer/head";
+import { AdaptiveResolution } from "../src/viewer/adaptiveResolution";
+import { photoSquare, viewerFov, sway } from "../src/viewer/framing";
 import { canBeToldApart } from "../src/ui/choices";
 import { valueInWords } from "../src/ui/slider";
 
 describe("advice", () => {
   it("follows the problem's type, then the status, then says what can be done anyway", () => {
-    expect(adviceFor(new Refused(422, { type: "/problems/no-face" }, null)).title).toBe("No face found");
-    expect(adviceFor(new Refused(413, {}, null)).title).toBe("The photo is too large");
-    expect(adviceFor(new Refused(418, { title: "A teapot" }, null)).title).toBe("A teapot");
-    expect(adviceFor(new Unreachable("away")).again).toBe(true);
-    expect(adviceFor(new Error("bug")).title).not.toContain("bug");
+    expect(messageFor(new Refused(422, { type: "/problems/no-face" }, null)).title).toBe("No face found");
+    expect(messageFor(new Refused(413, {}, null)).title).toBe("The photo is too large");
+    expect(messageFor(new Refused(418, { title: "A teapot" }, null)).title).toBe("A teapot");
+    expect(messageFor(new Unreachable("away")).again).toBe(true);
+    expect(messageFor(new Error("bug")).title).not.toContain("bug");
   });
 
   it("has a kind word for every remark, in the model's own words where it is new", () => {
-    expect(kindly({ code: "blurred", text: "the face is blurred" })).toContain("a little blurred");
-    expect(kindly({ code: "other", text: "sunglasses hide the eyes" })).toBe("Sunglasses hide the eyes.");
+    expect(remarkMessage({ code: "blurred", text: "the face is blurred" })).toContain("a little blurred");
+    expect(remarkMessage({ code: "other", text: "sunglasses hide the eyes" })).toBe("Sunglasses hide the eyes.");
   });
 });
 
@@ -60,10 +60,10 @@ describe("a value in words", () => {
   });
 });
 
-describe("the stage", () => {
+describe("the viewer", () => {
   it("shows in the photo's square what the game's camera shows", () => {
-    expect(stageFov(14, 500, 500)).toBeCloseTo(14);
-    const fov = stageFov(14, photoSquare(900, 700), 700);
+    expect(viewerFov(14, 500, 500)).toBeCloseTo(14);
+    const fov = viewerFov(14, photoSquare(900, 700), 700);
     const [tan, degrees] = [Math.tan, Math.PI / 180];
     expect(tan((fov / 2) * degrees) * (photoSquare(900, 700) / 700)).toBeCloseTo(tan(7 * degrees));
   });
@@ -80,13 +80,13 @@ describe("the stage", () => {
   });
 });
 
-describe("the pace", () => {
+describe("the adaptive resolution", () => {
   it("draws coarser while frames are late, and fine again once they are not", () => {
-    const pace = new Pace();
+    const resolution = new AdaptiveResolution();
     let now = 0;
     const frames = (count: number, gap: number): number => {
-      for (let frame = 0; frame < count; frame++) pace.frame((now += gap));
-      return pace.share;
+      for (let frame = 0; frame < count; frame++) resolution.frame((now += gap));
+      return resolution.share;
     };
     expect(frames(20, 16)).toBe(1);
     expect(frames(40, 120)).toBe(0.4);
@@ -94,9 +94,9 @@ describe("the pace", () => {
   });
 
   it("takes a pause for no slow frame", () => {
-    const pace = new Pace();
-    for (let now = 0; now < 60_000; now += 2000) pace.frame(now);
-    expect(pace.share).toBe(1);
+    const resolution = new AdaptiveResolution();
+    for (let now = 0; now < 60_000; now += 2000) resolution.frame(now);
+    expect(resolution.share).toBe(1);
   });
 });
 

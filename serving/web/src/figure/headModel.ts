@@ -1,4 +1,4 @@
-/** The head as three.js draws it: fetches what the settings need, shapes it, and lets go of what they no longer need. */
+/** The head as three.js draws it: fetches what the settings need, shapes it, and frees what they no longer need. */
 
 import {
   BufferAttribute,
@@ -25,19 +25,19 @@ import { MorphedMesh, SharedNormals } from "./morphs";
 const ORDER: Readonly<Record<string, number>> = { lashes: 1, brows: 1, hair: 2 };
 const THIN_ENDS = 3;
 
-type Drawn = Mesh<BufferGeometry, MeshPhysicalMaterial>;
+type HeadMesh = Mesh<BufferGeometry, MeshPhysicalMaterial>;
 
 /** What one address gave: meshes that share points, and how three.js has them. */
-interface Worn {
-  shapes: { shape: MorphedMesh; mesh: Drawn; ends: Drawn | null }[];
+interface LoadedPiece {
+  shapes: { shape: MorphedMesh; mesh: HeadMesh; ends: HeadMesh | null }[];
   normals: SharedNormals;
 }
 
-export class Wardrobe {
+export class HeadModel {
   /** What to put into the scene. */
   readonly root = new Group();
   private readonly basis: Basis;
-  private readonly worn = new Map<Piece, { address: string | null; worn: Worn | null }>();
+  private readonly loaded = new Map<Piece, { address: string | null; loaded: LoadedPiece | null }>();
   private readonly pictures = new Map<Picture, { address: string | null; texture: Texture | null }>();
   private weights = new Map<string, number>();
   /** Closed eyes, 0 to 1. */
@@ -62,21 +62,21 @@ export class Wardrobe {
   }
 
   /**
-   * Fetch what the settings need, and put it on as it comes. Resolves when all of it is worn.
+   * Fetch what the settings need, and show it as it comes. Resolves when all of it is shown.
    *
-   * @param plaster the bare head, like a cast: it needs no pictures and wears nothing.
+   * @param plaster the bare head, like a cast: it needs no pictures and has no hair.
    */
   async fetch(settings: Settings, plaster: boolean): Promise<void> {
     const { pieces, textures } = this.schema.figure;
     const coloured = Promise.all(
-      textures.map((picture) => this.wearPicture(picture, plaster ? null : pictureAddress(picture, settings))),
+      textures.map((picture) => this.loadPicture(picture, plaster ? null : pictureAddress(picture, settings))),
     );
     if (this.plaster && !plaster) await coloured;
     this.paint(plaster);
-    const worn = pieces.map((piece) =>
-      this.wearPiece(piece, plaster && piece.group !== null ? null : pieceAddress(piece, settings)),
+    const loaded = pieces.map((piece) =>
+      this.loadPiece(piece, plaster && piece.group !== null ? null : pieceAddress(piece, settings)),
     );
-    await Promise.all([coloured, ...worn]);
+    await Promise.all([coloured, ...loaded]);
   }
 
   close(eyes: number): void {
@@ -85,15 +85,15 @@ export class Wardrobe {
   }
 
   dispose(): void {
-    for (const { worn } of this.worn.values()) this.takeOff(worn);
+    for (const { loaded } of this.loaded.values()) this.detach(loaded);
     for (const { texture } of this.pictures.values()) texture?.dispose();
-    this.worn.clear();
+    this.loaded.clear();
     this.pictures.clear();
   }
 
   private shape(): void {
     const weights = this.weights.set("eyeBlinkLeft", this.blink).set("eyeBlinkRight", this.blink);
-    for (const { worn } of this.worn.values()) if (worn !== null) shape(worn, weights);
+    for (const { loaded } of this.loaded.values()) if (loaded !== null) shape(loaded, weights);
     this.changed();
   }
 
@@ -101,16 +101,16 @@ export class Wardrobe {
   private paint(plaster: boolean): void {
     if (this.plaster === plaster) return;
     this.plaster = plaster;
-    for (const { worn } of this.worn.values()) {
-      for (const { shape, mesh } of worn?.shapes ?? []) {
+    for (const { loaded } of this.loaded.values()) {
+      for (const { shape, mesh } of loaded?.shapes ?? []) {
         mesh.material.dispose();
-        mesh.material = this.dressed(materialFor(shape.mesh.surface, plaster));
+        mesh.material = this.textured(materialFor(shape.mesh.surface, plaster));
       }
     }
     this.changed();
   }
 
-  private dressed(material: MeshPhysicalMaterial): MeshPhysicalMaterial {
+  private textured(material: MeshPhysicalMaterial): MeshPhysicalMaterial {
     if (this.plaster) return material;
     for (const [picture, { texture }] of this.pictures) {
       if (picture.materials.includes(material.name)) applyPicture(material, picture.use, texture);
@@ -118,35 +118,35 @@ export class Wardrobe {
     return material;
   }
 
-  private async wearPiece(piece: Piece, address: string | null): Promise<void> {
-    const before = this.worn.get(piece);
+  private async loadPiece(piece: Piece, address: string | null): Promise<void> {
+    const before = this.loaded.get(piece);
     if (before?.address === address) return;
-    this.worn.set(piece, { address, worn: before?.worn ?? null });
+    this.loaded.set(piece, { address, loaded: before?.loaded ?? null });
     const meshes =
       address === null
         ? []
         : await meshesAt(address).catch((error: unknown) => {
             // Asked for again by the next settings, unless others have come since.
-            if (this.worn.get(piece)?.address === address)
-              this.worn.set(piece, before ?? { address: null, worn: null });
+            if (this.loaded.get(piece)?.address === address)
+              this.loaded.set(piece, before ?? { address: null, loaded: null });
             throw error;
           });
     // The person may have chosen something else while this came.
-    const now = this.worn.get(piece);
+    const now = this.loaded.get(piece);
     if (now?.address !== address) return;
-    this.takeOff(now.worn);
-    const worn = this.putOn(meshes.map((mesh) => new MorphedMesh(mesh)));
-    this.worn.set(piece, { address, worn });
-    shape(worn, this.weights, true);
+    this.detach(now.loaded);
+    const loaded = this.attach(meshes.map((mesh) => new MorphedMesh(mesh)));
+    this.loaded.set(piece, { address, loaded });
+    shape(loaded, this.weights, true);
     this.changed();
   }
 
-  private putOn(shapes: MorphedMesh[]): Worn {
-    const worn: Worn = { shapes: [], normals: new SharedNormals(shapes) };
+  private attach(shapes: MorphedMesh[]): LoadedPiece {
+    const loaded: LoadedPiece = { shapes: [], normals: new SharedNormals(shapes) };
     for (const shape of shapes) {
       const { surface, name } = shape.mesh;
       const geometry = geometryOf(shape);
-      const mesh = new Mesh(geometry, this.dressed(materialFor(surface, this.plaster)));
+      const mesh = new Mesh(geometry, this.textured(materialFor(surface, this.plaster)));
       mesh.name = name;
       mesh.castShadow = surface.alpha !== "BLEND";
       mesh.receiveShadow = surface.alpha !== "BLEND";
@@ -155,18 +155,18 @@ export class Wardrobe {
       mesh.renderOrder = ORDER[surface.name] ?? 0;
       this.root.add(mesh);
       const thin = thinEndsFor(surface);
-      const ends = thin === null ? null : new Mesh(geometry, this.dressed(thin));
+      const ends = thin === null ? null : new Mesh(geometry, this.textured(thin));
       if (ends !== null) {
         Object.assign(ends, { frustumCulled: false, receiveShadow: true, renderOrder: THIN_ENDS });
         this.root.add(ends);
       }
-      worn.shapes.push({ shape, mesh, ends });
+      loaded.shapes.push({ shape, mesh, ends });
     }
-    return worn;
+    return loaded;
   }
 
-  private takeOff(worn: Worn | null): void {
-    for (const { mesh, ends } of worn?.shapes ?? []) {
+  private detach(loaded: LoadedPiece | null): void {
+    for (const { mesh, ends } of loaded?.shapes ?? []) {
       this.root.remove(mesh);
       mesh.geometry.dispose();
       mesh.material.dispose();
@@ -176,7 +176,7 @@ export class Wardrobe {
     }
   }
 
-  private async wearPicture(picture: Picture, address: string | null): Promise<void> {
+  private async loadPicture(picture: Picture, address: string | null): Promise<void> {
     const before = this.pictures.get(picture);
     if (before?.address === address) return;
     this.pictures.set(picture, { address, texture: before?.texture ?? null });
@@ -194,8 +194,8 @@ export class Wardrobe {
       return;
     }
     this.pictures.set(picture, { address, texture });
-    for (const { worn } of this.worn.values()) {
-      for (const { mesh, ends } of worn?.shapes ?? []) {
+    for (const { loaded } of this.loaded.values()) {
+      for (const { mesh, ends } of loaded?.shapes ?? []) {
         if (this.plaster || !picture.materials.includes(mesh.material.name)) continue;
         applyPicture(mesh.material, picture.use, texture);
         if (ends !== null) applyPicture(ends.material, picture.use, texture);
@@ -227,11 +227,11 @@ function geometryOf({ mesh: { uvs, triangles }, positions, normals }: MorphedMes
   return geometry.setIndex(new BufferAttribute(triangles, 1));
 }
 
-function shape(worn: Worn, weights: ReadonlyMap<string, number>, fresh = false): void {
-  const moved = worn.shapes.filter(({ shape }) => shape.follow(weights));
+function shape(loaded: LoadedPiece, weights: ReadonlyMap<string, number>, fresh = false): void {
+  const moved = loaded.shapes.filter(({ shape }) => shape.follow(weights));
   if (moved.length === 0 && !fresh) return;
-  worn.normals.update();
-  for (const { mesh } of worn.shapes) {
+  loaded.normals.update();
+  for (const { mesh } of loaded.shapes) {
     mesh.geometry.getAttribute("position").needsUpdate = true;
     mesh.geometry.getAttribute("normal").needsUpdate = true;
   }
