@@ -59,7 +59,7 @@ class BenchError(Exception):
 
 
 @dataclass(frozen=True)
-class Plan:
+class LoadPlan:
     """How much is measured."""
 
     clients: tuple[int, ...]
@@ -67,12 +67,12 @@ class Plan:
     rounds: int  # through all photos, for the floor
 
 
-FULL = Plan(clients=(1, 2, 4, 8, 16, 32, 64), seconds=10.0, rounds=12)
-QUICK = Plan(clients=(1, 8, 64), seconds=4.0, rounds=4)
+FULL = LoadPlan(clients=(1, 2, 4, 8, 16, 32, 64), seconds=10.0, rounds=12)
+QUICK = LoadPlan(clients=(1, 8, 64), seconds=4.0, rounds=4)
 
 
 @dataclass(frozen=True)
-class Released:
+class ServedModel:
     """The version that is measured."""
 
     model: str
@@ -80,17 +80,17 @@ class Released:
     folder: Path
 
 
-def released(settings: Settings, folder: Path) -> Released:
+def released(settings: Settings, folder: Path) -> ServedModel:
     """What is in production, fetched. Raises BenchError."""
     from orchestration.registry.registered_models import Registry
-    from orchestration.registry.registry_source import Released as Source
+    from orchestration.registry.registry_source import RegistrySource
     from orchestration.storage.tracking import Tracking
 
-    source = Source(Registry(Tracking.of(settings), settings.character), folder)
+    source = RegistrySource(Registry(Tracking.of(settings), settings.character), folder)
     release = source.current()
     if release is None:
         raise BenchError(f"no model is in production in {settings.root}: `likeness run` makes one")
-    return Released(release.model, release.version, source.fetch(release))
+    return ServedModel(release.model, release.version, source.fetch(release))
 
 
 def floor(folder: Path, photos: list[bytes], rounds: int, cores: int) -> dict[str, Any]:
@@ -182,7 +182,7 @@ def _wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
     raise BenchError(f"nothing answered within {STARTS_WITHIN:.0f} s; the server said:\n{log.read_text()[-2000:]}")
 
 
-def loaded(server: psutil.Process, port: int, request: Request, plan: Plan, name: str) -> list[dict[str, Any]]:
+def loaded(server: psutil.Process, port: int, request: Request, plan: LoadPlan, name: str) -> list[dict[str, Any]]:
     """A row for each number of clients."""
     from benchmarks.measure import cores as usable
 
@@ -230,7 +230,7 @@ def _cpu_seconds(server: psutil.Process) -> float:
     return total
 
 
-def service(settings: Settings, photos: list[bytes], plan: Plan, folder: Path) -> list[dict[str, Any]]:
+def service(settings: Settings, photos: list[bytes], plan: LoadPlan, folder: Path) -> list[dict[str, Any]]:
     """`likeness serve` of the project under load."""
     port = _free_port()
     command = [sys.executable, "-m", "orchestration.cli.main", "serve", "--port", str(port)]
@@ -246,7 +246,7 @@ def service(settings: Settings, photos: list[bytes], plan: Plan, folder: Path) -
         return loaded(server, port, request, plan, "likeness serve")
 
 
-def plain(model: Released, photos: list[bytes], plan: Plan, folder: Path) -> list[dict[str, Any]]:
+def plain(model: ServedModel, photos: list[bytes], plan: LoadPlan, folder: Path) -> list[dict[str, Any]]:
     """MLflow's own server of the same version under load."""
     port = _free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(model.folder)]
@@ -289,7 +289,7 @@ def targets(document: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def measured(settings: Settings, plan: Plan) -> dict[str, Any]:
+def measured(settings: Settings, plan: LoadPlan) -> dict[str, Any]:
     """Everything, as one document. Raises BenchError."""
     from benchmarks.measure import machine
 

@@ -32,7 +32,7 @@ class Metrics:
         )
 
     def watch(self, waiting: Callable[[], int]) -> None:
-        """Show the length of the line."""
+        """Show the length of the queue, which `waiting` tells."""
         gauge = Gauge("likeness_waiting_photos", "Photos that wait for a worker.", registry=self.registry)
         gauge.set_function(waiting)
 

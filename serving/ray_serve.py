@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, NonNegativeFloat, PositiveInt, model_validator
 
-from serving.configuration import Service
+from serving.configuration import ServiceSettings
 from serving.workers.model_manager import NoModel
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class ClusterError(Exception):
     """The cluster does not take the service; the message says why, and what to do."""
 
 
-class Scale(BaseModel, frozen=True, extra="forbid"):
+class ScalingConfig(BaseModel, frozen=True, extra="forbid"):
     """How many replicas, and what each asks Ray for. Its CPUs are as many as its model workers."""
 
     replicas: PositiveInt = 1
@@ -78,33 +78,33 @@ class Replica:
             raise NoModel(models.why_none) from error
 
 
-def sized(service: Service, scale: Scale) -> Service:
+def replica_settings(service: ServiceSettings, scaling: ScalingConfig) -> ServiceSettings:
     """The service's settings for one replica: a worker and the CPU, or a GPU where it has one, unless the environment
     says otherwise. A machine's cores are shared by its replicas."""
-    defaults = {"workers": 1, "device": "cuda" if scale.gpus else "cpu"}
+    defaults = {"workers": 1, "device": "cuda" if scaling.gpus else "cpu"}
     return service.model_copy(
         update={name: value for name, value in defaults.items() if name not in service.model_fields_set}
     )
 
 
-def application(build: Callable[[], FastAPI], service: Service, scale: Scale) -> Application:
-    """What Ray Serve runs: replicas of what `build` makes. `service`: of one replica, see `sized`."""
+def application(build: Callable[[], FastAPI], service: ServiceSettings, scaling: ScalingConfig) -> Application:
+    """What Ray Serve runs: replicas of what `build` makes. `service`: of one replica, see `replica_settings`."""
     from ray import serve
 
     # The replica bounds its own queue, and says so with 429 and Retry-After; Ray's bound is never the lower one.
     at_once = service.workers * service.batch
     options: dict[str, Any] = {
         "max_ongoing_requests": service.queue + at_once + OTHER_REQUESTS,
-        "ray_actor_options": {"num_cpus": service.workers, "num_gpus": scale.gpus},
+        "ray_actor_options": {"num_cpus": service.workers, "num_gpus": scaling.gpus},
         "graceful_shutdown_timeout_s": service.grace,
         "health_check_period_s": 5.0,
     }
-    if scale.most_replicas is None:
-        options["num_replicas"] = scale.replicas
+    if scaling.most_replicas is None:
+        options["num_replicas"] = scaling.replicas
     else:
         options["autoscaling_config"] = {
-            "min_replicas": scale.replicas,
-            "max_replicas": scale.most_replicas,
+            "min_replicas": scaling.replicas,
+            "max_replicas": scaling.most_replicas,
             # Twice as many as it reads at once: one lot is being read, one waits.
             "target_ongoing_requests": 2 * at_once,
             "upscale_delay_s": 10.0,

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.storage import postgres
-from serving.configuration import Service
+from serving.configuration import ServiceSettings
 
 # Without markup: names of files and what people write may look like it.
 screen = Console(markup=False)
@@ -46,6 +46,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from orchestration.apps.create import CreationError
     from orchestration.apps.export import ExportError
     from orchestration.apps.services import ServiceError
+    from orchestration.config.errors import LikenessError
     from orchestration.config.profiles import ProfileError
     from orchestration.doctor import NotReady
     from orchestration.lineage.drawing import PictureError
@@ -70,6 +71,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from serving.ray_serve import ClusterError
 
     return (
+        LikenessError,
         CharacterError,
         DocumentError,
         SchemaError,
@@ -152,7 +154,7 @@ def wrong_setting(error: Exception) -> str:
     """Which LIKENESS_* variables have values that they cannot have, "" for any other error."""
     if isinstance(error, SettingsError):
         return f"{error}: it takes JSON"
-    prefixes = {kind.__name__: str(kind.model_config.get("env_prefix")) for kind in (Settings, Service)}
+    prefixes = {kind.__name__: str(kind.model_config.get("env_prefix")) for kind in (Settings, ServiceSettings)}
     if not isinstance(error, ValidationError) or error.title not in prefixes:
         return ""
     prefix = prefixes[error.title]

@@ -11,7 +11,7 @@ MOST_BYTES = 500_000_000
 log = logging.getLogger(__name__)
 
 
-class Kept:
+class DiskCache:
     """Files by key. Above `most_bytes` those go that were not asked for the longest.
 
     A disk that is full or read-only costs time, never an answer.

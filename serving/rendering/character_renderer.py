@@ -1,4 +1,4 @@
-"""What the drawing process can draw of one character. Everything is bytes of a file; the same request gives the same
+"""What the rendering process can draw of one character. Everything is bytes of a file; the same request gives the same
 bytes."""
 
 import hashlib
@@ -30,24 +30,11 @@ Picture = NDArray[np.uint8]
 Parameters = tuple[NDArray[np.float32], NDArray[np.int16]]
 
 
-def open_artist(folder: Path, embedded: Path, device: str) -> "Artist":
-    """The artist of the character in a folder.
+class CharacterRenderer:
+    """One character, drawn by a renderer of its own or, where there are only exported pairs, by nothing.
 
-    Args:
-        embedded: `data/embedded`; read for characters of the embedded engine only.
-
-    Raises SchemaError, CharacterError or OSError when the character or its engine cannot be loaded.
+    Raises CharacterError when its renderer cannot be loaded.
     """
-    character = Character.load(folder)
-    if not character.is_embedded:
-        return Artist(character)
-    from serving.rendering.embedded import EmbeddedArtist
-
-    return EmbeddedArtist(character, embedded, device)
-
-
-class Artist:
-    """One character, drawn by a renderer of its own or, where there are only exported pairs, by nothing."""
 
     def __init__(self, character: Character) -> None:
         self.character, self.schema = character, character.schema
@@ -56,7 +43,7 @@ class Artist:
         if character.has_engine and not character.is_embedded:
             self.own = open_renderer(character)
 
-    def published(self) -> SchemaDocument:
+    def document(self) -> SchemaDocument:
         """The document of `/v1/schema`."""
         now = version_of(self.character.folder.iterdir())
         return schema_document(self.schema, self.md5, now, thumbnails=self.own is not None)

@@ -1,4 +1,4 @@
-"""The process that holds the engine, as the service sees it: started, asked, timed, started again when it ends."""
+"""Who asks for drawings, and in which order; the process that draws them is started, asked, timed and started again."""
 
 from __future__ import annotations
 
@@ -6,26 +6,22 @@ import asyncio
 import json
 import logging
 import math
-import os
-import signal
-import sys
 import time
-from asyncio.subprocess import PIPE, Process
 from collections.abc import Coroutine, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from engine.character import Character
-from serving.rendering.disk_cache import Kept
-from serving.rendering.errors import Busy, CannotDraw, Kind, NoAnswer
+from serving.child_process import ChildDied, ChildProcess, Message, NotLoaded
+from serving.rendering import worker
+from serving.rendering.disk_cache import DiskCache
+from serving.rendering.errors import Busy, CannotDraw, NoAnswer, RenderStatus
 from serving.rendering.schema_document import SchemaDocument
 
 START_SECONDS = 300.0  # a first start compiles the renderer's kernels and paints textures
 STARTS_EVERY = 10  # seconds between two starts, where the first failed
 RETRY_WHILE_STARTING = 5  # seconds
-PATIENCE = 5.0  # seconds for the process to end by itself
 IDLE_LOOK = 0.1  # seconds between two looks at whether somebody waits
 TOLD_EVERY = 20  # files drawn ahead
 ANYBODY_WAITING = 256
@@ -38,29 +34,30 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class _Request:
-    """`draw`: a method of Artist, or None, which only lets the process start; `given`: its arguments, plain JSON."""
+    """`draw`: a method of CharacterRenderer, or None, which only lets the process start; `given`: its arguments, plain
+    JSON."""
 
     draw: str | None = None
     given: Mapping[str, Any] = field(default_factory=dict)
     compressed: bool = False
     begun: bool = field(default=False, compare=False)
 
-    def line(self) -> bytes:
-        return json.dumps({"draw": self.draw, "with": self.given, "compressed": self.compressed}).encode() + b"\n"
+    def message(self) -> Message:
+        return Message({"draw": self.draw, "with": self.given, "compressed": self.compressed})
 
 
-class _Line:
-    """Requests that wait for their turn: the first of each line takes turns with the first of the others."""
+class _Turns:
+    """Requests that wait: the first of those for characters takes turns with the first of those for everybody."""
 
-    def __init__(self, room: int) -> None:
-        self.room, self.waiting, self.first = room, 0, asyncio.Lock()
+    def __init__(self, capacity: int) -> None:
+        self.capacity, self.waiting, self.first = capacity, 0, asyncio.Lock()
 
     def leave(self, _: object) -> None:
         self.waiting -= 1
 
 
-class Drawing:
-    """An async context manager that owns one drawing process. One request is drawn at a time, in order.
+class RenderService:
+    """An async context manager that owns one rendering process. One request is drawn at a time, in order.
 
     On entry the process starts in the background and draws, while nobody waits, the thumbnails and the geometry that
     are not on disk. One that ends (killed, out of memory) or takes too long fails the request that it was at; the next
@@ -87,13 +84,14 @@ class Drawing:
     ) -> None:
         found = Character.load(character)
         self.forms = ("png", "glb", "mhm") if found.is_embedded else ("png",) if found.has_engine else ()
+        """What a character can be drawn as."""
         self.timeout = timeout
         self._document: SchemaDocument | None = None
-        self._characters, self._anybody = _Line(waiting), _Line(ANYBODY_WAITING)
-        self._arguments = (str(character.resolve()), str(embedded.resolve()), device)
-        self._kept = Kept(cache)
+        self._characters, self._anybody = _Turns(waiting), _Turns(ANYBODY_WAITING)
+        arguments = (str(character.resolve()), str(embedded.resolve()), device)
+        self._process = ChildProcess(worker.__name__, arguments, START_SECONDS, THREADS)
+        self._cache = DiskCache(cache)
         self._turn = asyncio.Lock()
-        self._process: Process | None = None
         self._starting = False
         self._next_start = 0.0
         self._refusal: CannotDraw | Busy  # until the next start
@@ -106,8 +104,8 @@ class Drawing:
         """Characters that wait or are being drawn."""
         return self._characters.waiting
 
-    async def __aenter__(self) -> Drawing:
-        self._background(self._warm())
+    async def __aenter__(self) -> RenderService:
+        self._background(self._draw_ahead())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -118,7 +116,7 @@ class Drawing:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._end()
+        await self._process.stop()
 
     async def png(self, document: Mapping[str, Any], size: int) -> bytes:
         """The engine's own picture of a character.json, `size` (64 to 1024) pixels high.
@@ -135,16 +133,16 @@ class Drawing:
         """A character.json as MakeHuman's model file."""
         return await self._ask(_Request("mhm", {"document": document}), self._characters)
 
-    async def published(self) -> SchemaDocument:
+    async def document(self) -> SchemaDocument:
         """The document of `/v1/schema`."""
         if self._document is None:
             await self._ask(_Request(), self._anybody)
             assert self._document is not None, "a process that runs has told it"
         return self._document
 
-    async def kept(self, draw: str, *, compressed: bool = False, **given: Any) -> bytes:
-        """What Artist.<draw> gives, from disk where it was drawn before; `compressed`: by gzip."""
-        version = (await self.published()).version
+    async def cached(self, draw: str, *, compressed: bool = False, **given: Any) -> bytes:
+        """What CharacterRenderer.<draw> gives, from disk where it was drawn before; `compressed`: by gzip."""
+        version = (await self.document()).version
         key = json.dumps([version, draw, compressed, given], sort_keys=True)
         task = self._shared.get(key)  # of two who ask for the same at once, one draws
         if task is None:
@@ -153,32 +151,32 @@ class Drawing:
         return await asyncio.shield(task)
 
     async def _drawn_once(self, key: str, request: _Request) -> bytes:
-        content = await asyncio.to_thread(self._kept.get, key)
+        content = await asyncio.to_thread(self._cache.get, key)
         if content is None:
             content = await self._ask(request, self._anybody)
-            await asyncio.to_thread(self._kept.put, key, content)
+            await asyncio.to_thread(self._cache.put, key, content)
         return content
 
-    async def _warm(self) -> None:
+    async def _draw_ahead(self) -> None:
         """Start the process, then draw what every page shows, whenever nobody else waits."""
         try:
             await self._in_turn(_Request(), self._anybody)
-            wanted = list(_drawn_ahead(await self.published()))
+            wanted = list(_wanted_ahead(await self.document()))
             for number, (draw, compressed, given) in enumerate(wanted, start=1):
                 while self._characters.waiting or self._anybody.waiting:
                     await asyncio.sleep(IDLE_LOOK)
-                await self.kept(draw, compressed=compressed, **given)
+                await self.cached(draw, compressed=compressed, **given)
                 if number % TOLD_EVERY == 0 or number == len(wanted):
                     log.info("geometry and thumbnails: %d of %d are there", number, len(wanted))
         except (CannotDraw, Busy, NoAnswer, RuntimeError) as error:
             log.warning("geometry and thumbnails are not drawn ahead: %s", error)
 
-    async def _ask(self, request: _Request, line: _Line) -> bytes:
-        if line.waiting >= line.room:
-            raise Busy(f"{line.waiting} drawings wait already", math.ceil(line.waiting * self._seconds))
-        line.waiting += 1
-        task = self._background(self._in_turn(request, line))
-        task.add_done_callback(line.leave)
+    async def _ask(self, request: _Request, turns: _Turns) -> bytes:
+        if turns.waiting >= turns.capacity:
+            raise Busy(f"{turns.waiting} drawings wait already", math.ceil(turns.waiting * self._seconds))
+        turns.waiting += 1
+        task = self._background(self._in_turn(request, turns))
+        task.add_done_callback(turns.leave)
         try:
             return await asyncio.wait_for(asyncio.shield(task), self.timeout)
         except NoAnswer:
@@ -191,86 +189,61 @@ class Drawing:
             if not request.begun:  # nobody waits for it any more
                 task.cancel()
 
-    async def _in_turn(self, request: _Request, line: _Line) -> bytes:
-        async with line.first, self._turn:
+    async def _in_turn(self, request: _Request, turns: _Turns) -> bytes:
+        async with turns.first, self._turn:
             request.begun = True
-            process = await self._running()
+            await self._ensure_started()
             if request.draw is None:
                 return b""
             begun = time.monotonic()
-            kind, content = await self._answer_of(process, request)
-            if kind is Kind.OUTDATED:
-                await self._end()
-                kind, content = await self._answer_of(await self._running(), request)
+            status, content = await self._answer_of(request)
+            if status is RenderStatus.OUTDATED:
+                await self._process.stop()
+                await self._ensure_started()
+                status, content = await self._answer_of(request)
             self._seconds += RECENT * (time.monotonic() - begun - self._seconds)
-        if kind is Kind.REFUSED:
+        if status is RenderStatus.REFUSED:
             raise CannotDraw(content.decode())
-        if kind is not Kind.DRAWN:
-            raise RuntimeError(f"{request.draw} could not be drawn: {content.decode() or kind}")
+        if status is not RenderStatus.DRAWN:
+            raise RuntimeError(f"{request.draw} could not be drawn: {content.decode() or status}")
         return content
 
-    async def _answer_of(self, process: Process, request: _Request) -> tuple[Kind, bytes]:
+    async def _answer_of(self, request: _Request) -> tuple[RenderStatus, bytes]:
         """Raises NoAnswer when the process ends or takes too long: it is gone then."""
         try:
-            async with asyncio.timeout(self.timeout):
-                assert process.stdin is not None
-                process.stdin.write(request.line())
-                await process.stdin.drain()
-                return await _read_answer(process)
+            status, (content,) = await self._process.ask(request.message(), self.timeout)
         except TimeoutError as error:
-            await self._end(patience=0.0)
             log.error("%s took more than %g s: the drawing process is ended", request.draw, self.timeout)
             raise NoAnswer(f"it was not drawn within {self.timeout:g} s") from error
-        except (OSError, EOFError) as error:
-            ended = await self._end()
-            log.error("the drawing process ended (%s) at %s", ended, request.draw)
-            raise NoAnswer(f"the drawing process ended ({ended}) while it drew this") from error
+        except ChildDied as error:
+            log.error("the drawing process ended (%s) at %s", error, request.draw)
+            raise NoAnswer(f"the drawing process ended ({error}) while it drew this") from error
+        return RenderStatus(status), content
 
-    async def _running(self) -> Process:
-        """The process, started where there is none. Raises CannotDraw or NoAnswer when it cannot start."""
-        if self._process is not None and self._process.returncode is None:
-            return self._process
-        await self._end()
+    async def _ensure_started(self) -> None:
+        """Start the process where there is none. Raises CannotDraw, Busy or NoAnswer when it cannot start."""
+        if self._process.pid is not None:
+            return
         if time.monotonic() < self._next_start:
             raise self._refusal
         self._next_start = time.monotonic() + STARTS_EVERY
         self._refusal = Busy("the engine could not be started a moment ago", STARTS_EVERY)
         self._starting = True
         try:
-            self._process, kind, content = await self._started()
-        finally:
-            self._starting = False
-        if kind is not Kind.DRAWN:
-            await self._end()
-            log.error("the engine cannot be loaded: %s", content.decode())
+            document = await self._process.start()
+        except NotLoaded as error:
+            log.error("the engine cannot be loaded: %s", error)
             why = "the engine that draws this character cannot be loaded: the service's log says why"
             self._refusal = CannotDraw(why)
-            raise self._refusal
-        self._document = SchemaDocument.model_validate_json(content)
+            raise self._refusal from error
+        except (ChildDied, TimeoutError) as error:
+            how = str(error) or f"after {START_SECONDS:g} s"
+            log.error("the engine's process ended (%s) while it was loaded", how)
+            raise NoAnswer(f"the engine's process ended ({how}) while it was loaded") from error
+        finally:
+            self._starting = False
+        self._document = SchemaDocument.model_validate(document.value)
         self._next_start = 0.0
-        return self._process
-
-    async def _started(self) -> tuple[Process, Kind, bytes]:
-        root = str(Path(__file__).resolve().parents[2])
-        path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-        command = (sys.executable, "-m", "serving.rendering.worker", *self._arguments)
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=PIPE, stdout=PIPE, env={**os.environ, **THREADS, "PYTHONPATH": path}
-        )
-        try:
-            async with asyncio.timeout(START_SECONDS):
-                return process, *await _read_answer(process)
-        except BaseException as error:  # to be cancelled is one
-            ended = await _ended(process, PATIENCE if isinstance(error, EOFError) else 0.0)
-            if isinstance(error, (TimeoutError, OSError, EOFError)):
-                log.error("the engine's process ended (%s) while it was loaded", ended)
-                raise NoAnswer(f"the engine's process ended ({ended}) while it was loaded") from error
-            raise
-
-    async def _end(self, patience: float = PATIENCE) -> str:
-        """End the process, if there is one; how it ended."""
-        process, self._process = self._process, None
-        return await _ended(process, patience) if process is not None else "it did not run"
 
     def _background(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)
@@ -280,8 +253,8 @@ class Drawing:
         return task
 
 
-def _drawn_ahead(document: SchemaDocument) -> Iterator[tuple[str, bool, dict[str, str | None]]]:
-    """What `Drawing.kept` is asked for: the head, the thumbnails, and what is worn for all choices."""
+def _wanted_ahead(document: SchemaDocument) -> Iterator[tuple[str, bool, dict[str, str | None]]]:
+    """What `RenderService.cached` is asked for: the head, the thumbnails, and what is worn for all choices."""
     pieces = document.figure.pieces if document.figure else []
     for piece in pieces:
         if piece.group is None:
@@ -295,26 +268,3 @@ def _drawn_ahead(document: SchemaDocument) -> Iterator[tuple[str, bool, dict[str
             worn = [choice.name for choice in group.choices if choice.name not in piece.absent]
             for choice in worn if group.name == piece.group else ():
                 yield "piece", True, {"name": piece.name, "choice": choice}
-
-
-async def _read_answer(process: Process) -> tuple[Kind, bytes]:
-    """Raises EOFError when the process ends before its answer does."""
-    assert process.stdout is not None
-    header = await process.stdout.readline()
-    if not header.endswith(b"\n"):
-        raise EOFError
-    said = json.loads(header)
-    return Kind(said["kind"]), await process.stdout.readexactly(said["length"])
-
-
-async def _ended(process: Process, patience: float = PATIENCE) -> str:
-    """Let a process end within some seconds, or kill it; how it ended."""
-    if process.returncode is None:
-        with suppress(TimeoutError, OSError):
-            # Its input ends, and what it still has to say is read: it would wait for a reader.
-            await asyncio.wait_for(process.communicate(b""), patience)
-    if process.returncode is None:
-        with suppress(ProcessLookupError):
-            process.kill()
-    status = await process.wait()
-    return f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"

@@ -17,7 +17,7 @@ from engine.exporters.mhm import to_mhm
 from engine.head import HEAD_FILE
 from engine.renderer import Renderer
 from engine.scenes import EYE_LEVEL, FRAME_WIDTH, GAME_DISTANCE
-from serving.rendering.artist import JPEG, Artist, Picture, encoded, version_of
+from serving.rendering.character_renderer import JPEG, CharacterRenderer, Picture, encoded, version_of
 from serving.rendering.errors import CannotDraw
 from serving.rendering.schema_document import ACTIONS, THUMBNAIL_SIZE, SchemaDocument, pieces_of, schema_document
 
@@ -28,7 +28,7 @@ WEBP: dict[str, Any] = {"format": "WEBP", "quality": 90, "method": 4, "exact": T
 MHM_NAME = "likeness"
 
 
-class EmbeddedArtist(Artist):
+class EmbeddedRenderer(CharacterRenderer):
     """A character with the embedded engine; `embedded` is `data/embedded`. Raises CharacterError or OSError."""
 
     def __init__(self, character: Character, embedded: Path, device: str) -> None:
@@ -38,7 +38,7 @@ class EmbeddedArtist(Artist):
         self.renderer = Renderer(character.folder, embedded, device)
         self.data = embedded / "character"
 
-    def published(self) -> SchemaDocument:
+    def document(self) -> SchemaDocument:
         renderer, head = self.renderer, (self.data / HEAD_FILE).read_bytes()
         return schema_document(
             self.schema,
