@@ -19,7 +19,7 @@ from serving.dependencies import AppState, State
 from serving.keys import KeyProblem
 from serving.openapi import file
 from serving.rendering.errors import Busy, CannotDraw, NoAnswer
-from serving.schemas import Batch, BatchItem, Character, Edit, Links
+from serving.schemas import Batch, BatchItem, CharacterResponse, Edit, Links
 from serving.workers.model_manager import NoModel, ServedPrediction
 from serving.workers.process import BAD, NO_FACE
 from serving.workers.queue import QueueFull
@@ -77,7 +77,7 @@ async def create_character(
     photo: Annotated[UploadFile, File(description="A photo of one person: JPEG, PNG, WebP or HEIC.")],
     aligned: Aligned = False,
     keep_photo: KeepPhoto = False,
-) -> Character:
+) -> CharacterResponse:
     """Make a character of a photo. The largest face is taken; `photo.remarks` says what may have made it unlike."""
     made = await _make(state, owner, await photo.read(), aligned, keep_photo)
     response.headers["Location"] = made.links.self
@@ -117,7 +117,7 @@ async def create_characters(
 )
 async def get_png(state: State, owner: Owner, id: str, size: Annotated[int, Query(ge=64, le=1024)] = 512) -> Response:
     """The engine's picture of a character, `size` pixels high."""
-    return await _drawn(state, owner, id, "png", size)
+    return await _drawn(state, owner, id, "png", size=size)
 
 
 @router.get(
@@ -155,7 +155,7 @@ async def get_photo(state: State, owner: Owner, id: str) -> Response:
 
 
 @router.get("/characters/{id:token}", response_model_exclude_none=True, responses=problems.responses(404, 503))
-async def get_character(state: State, owner: Owner, id: str) -> Character:
+async def get_character(state: State, owner: Owner, id: str) -> CharacterResponse:
     """A character as it is now: a character.json that `likeness render`, `export` and `lineage` take."""
     return shown(state, await _in_store(state.characters.get, id, owner))
 
@@ -163,7 +163,7 @@ async def get_character(state: State, owner: Owner, id: str) -> Character:
 @router.patch(
     "/characters/{id:token}", response_model_exclude_none=True, responses=problems.responses(400, 404, 409, 422, 503)
 )
-async def edit_character(state: State, owner: Owner, id: str, changes: Edit) -> Character:
+async def edit_character(state: State, owner: Owner, id: str, changes: Edit) -> CharacterResponse:
     """Set some sliders and choices by hand; what is drawn and exported then is the changed character."""
     return shown(
         state, await _in_store(state.characters.change, id, owner, lambda document: edited(state, document, changes))
@@ -176,7 +176,7 @@ async def delete_character(state: State, owner: Owner, id: str) -> None:
     await _in_store(state.characters.delete, id, owner)
 
 
-async def _make(state: AppState, owner: str, content: bytes, aligned: bool, keep_photo: bool) -> Character:
+async def _make(state: AppState, owner: str, content: bytes, aligned: bool, keep_photo: bool) -> CharacterResponse:
     service = state.service
     media_type = await asyncio.to_thread(
         photos.inspect, content, round(service.photo_megabytes * 1e6), round(service.photo_megapixels * 1e6)
@@ -215,10 +215,10 @@ async def _predict(state: AppState, content: bytes, aligned: bool) -> ServedPred
     return prediction
 
 
-async def _drawn(state: AppState, owner: str, id: str, form: str, *options: Any) -> Response:
+async def _drawn(state: AppState, owner: str, id: str, form: str, **options: Any) -> Response:
     record = await _in_store(state.characters.get, id, owner)
     try:
-        content = await getattr(state.rendering, form)(record.document, *options)
+        content = await state.rendering.draw(form, record.document, **options)
     except CannotDraw as error:
         raise problems.cannot_draw(str(error)) from error
     except Busy as error:
@@ -266,7 +266,7 @@ def edited(state: AppState, document: dict[str, Any], changes: Edit) -> dict[str
     return changed
 
 
-def shown(state: AppState, record: Record) -> Character:
+def shown(state: AppState, record: Record) -> CharacterResponse:
     """A character as it is answered."""
     here = f"/v1/characters/{record.id}"
     drawable = state.rendering.forms
@@ -275,4 +275,6 @@ def shown(state: AppState, record: Record) -> Character:
         photo=f"{here}.photo" if record.media_type else None,
         **{form: f"{here}.{form}" for form in FILES if form in drawable},
     )
-    return Character(**record.document, id=record.id, created=record.created, expires=record.expires, links=links)
+    return CharacterResponse(
+        **record.document, id=record.id, created=record.created, expires=record.expires, links=links
+    )

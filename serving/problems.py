@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from serving.schemas import Problem
+from serving.schemas import ProblemDetails
 
 MEDIA_TYPE = "application/problem+json"
 log = logging.getLogger("likeness.serving")
@@ -34,8 +34,8 @@ class ProblemError(HTTPException):
         super().__init__(status, detail, headers)
         self.kind, self.title = kind, title
 
-    def document(self, instance: str | None = None) -> Problem:
-        return Problem(
+    def document(self, instance: str | None = None) -> ProblemDetails:
+        return ProblemDetails(
             type=f"/problems/{self.kind}",
             title=self.title,
             status=self.status_code,

@@ -69,7 +69,7 @@ class Replica:
         Healthy is what has a model. A replica with a full queue answers 429 itself: it must not be ended for it.
         Raises NoModel.
         """
-        models = self._application.state.parts.models
+        models = self._application.state.serving.models
         try:
             async with asyncio.timeout(LOADS_WITHIN):
                 while models.pool is None:

@@ -27,8 +27,6 @@ TOLD_EVERY = 20  # files drawn ahead
 ANYBODY_WAITING = 256
 """Requests for what everybody may have that may wait; they are quick, and take turns with those for characters."""
 RECENT = 0.2  # how much the newest drawing counts in how long one takes
-THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-"""The processors are the models'."""
 log = logging.getLogger(__name__)
 
 
@@ -40,10 +38,7 @@ class _Request:
     draw: str | None = None
     given: Mapping[str, Any] = field(default_factory=dict)
     compressed: bool = False
-    begun: bool = field(default=False, compare=False)
-
-    def message(self) -> Message:
-        return Message({"draw": self.draw, "with": self.given, "compressed": self.compressed})
+    begun: bool = False
 
 
 class _Turns:
@@ -88,8 +83,7 @@ class RenderService:
         self.timeout = timeout
         self._document: SchemaDocument | None = None
         self._characters, self._anybody = _Turns(waiting), _Turns(ANYBODY_WAITING)
-        arguments = (str(character.resolve()), str(embedded.resolve()), device)
-        self._process = ChildProcess(worker.__name__, arguments, START_SECONDS, THREADS)
+        self._process = ChildProcess(worker.__name__, str(character.resolve()), str(embedded.resolve()), device)
         self._cache = DiskCache(cache)
         self._turn = asyncio.Lock()
         self._starting = False
@@ -109,29 +103,17 @@ class RenderService:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.stop()
-
-    async def stop(self) -> None:
-        """End the process; requests that wait are cancelled."""
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._process.stop()
 
-    async def png(self, document: Mapping[str, Any], size: int) -> bytes:
-        """The engine's own picture of a character.json, `size` (64 to 1024) pixels high.
+    async def draw(self, form: str, document: Mapping[str, Any], **options: Any) -> bytes:
+        """A character.json in one of `forms`, as CharacterRenderer draws it; a picture has the option `size`, pixels.
 
         Raises CannotDraw, Busy or NoAnswer, as all that draws does.
         """
-        return await self._ask(_Request("png", {"document": document, "size": size}), self._characters)
-
-    async def glb(self, document: Mapping[str, Any]) -> bytes:
-        """What `likeness export --format glb` writes."""
-        return await self._ask(_Request("glb", {"document": document}), self._characters)
-
-    async def mhm(self, document: Mapping[str, Any]) -> bytes:
-        """A character.json as MakeHuman's model file."""
-        return await self._ask(_Request("mhm", {"document": document}), self._characters)
+        return await self._ask(_Request(form, {"document": document, **options}), self._characters)
 
     async def document(self) -> SchemaDocument:
         """The document of `/v1/schema`."""
@@ -210,8 +192,9 @@ class RenderService:
 
     async def _answer_of(self, request: _Request) -> tuple[RenderStatus, bytes]:
         """Raises NoAnswer when the process ends or takes too long: it is gone then."""
+        wanted = {"draw": request.draw, "with": request.given, "compressed": request.compressed}
         try:
-            status, (content,) = await self._process.ask(request.message(), self.timeout)
+            status, (content,) = await self._process.ask(Message(wanted), self.timeout)
         except TimeoutError as error:
             log.error("%s took more than %g s: the drawing process is ended", request.draw, self.timeout)
             raise NoAnswer(f"it was not drawn within {self.timeout:g} s") from error
@@ -230,7 +213,7 @@ class RenderService:
         self._refusal = Busy("the engine could not be started a moment ago", STARTS_EVERY)
         self._starting = True
         try:
-            document = await self._process.start()
+            document = await self._process.start(START_SECONDS)
         except NotLoaded as error:
             log.error("the engine cannot be loaded: %s", error)
             why = "the engine that draws this character cannot be loaded: the service's log says why"

@@ -7,11 +7,11 @@ import logging
 import time
 from collections.abc import Sequence
 
-from serving.child_process import ChildDied, ChildProcess, NotLoaded
+from serving.child_process import ChildDied, ChildProcess, Message, NotLoaded
 from serving.metrics import Metrics
 from serving.releases import Release, ReleaseBroken
 from serving.workers import process
-from serving.workers.process import WorkerConfig, request_message, results_of
+from serving.workers.process import PredictResult, WorkerConfig
 from serving.workers.queue import BatchQueue, Job
 
 STARTS_WITHIN = 180.0
@@ -26,8 +26,7 @@ class Pool:
 
     def __init__(self, release: Release, config: WorkerConfig, workers: int, batch: int, metrics: Metrics) -> None:
         self.release, self.batch, self.metrics = release, batch, metrics
-        arguments = [config.model_dump_json()]
-        self.workers = [ChildProcess(process.__name__, arguments, STARTS_WITHIN) for _ in range(workers)]
+        self.workers = [ChildProcess(process.__name__, config.model_dump_json()) for _ in range(workers)]
         self.schema_md5 = ""
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = asyncio.Event()
@@ -57,13 +56,12 @@ class Pool:
 
     async def _load(self, worker: ChildProcess) -> None:
         try:
-            self.schema_md5 = (await worker.start()).value
+            self.schema_md5 = (await worker.start(STARTS_WITHIN)).value
         except NotLoaded as error:
             raise ReleaseBroken(str(error)) from error
-        except ChildDied as error:
-            raise ReleaseBroken(f"its process ended ({error}) while it loaded the model") from error
-        except TimeoutError as error:
-            raise ReleaseBroken(f"nothing was heard of it for {STARTS_WITHIN:g} seconds") from error
+        except (ChildDied, TimeoutError) as error:
+            how = str(error) or f"after {STARTS_WITHIN:g} s"
+            raise ReleaseBroken(f"its process ended ({how}) while it loaded the model") from error
 
     async def _work(self, worker: ChildProcess, queue: BatchQueue) -> None:
         while not self._draining.is_set():
@@ -95,12 +93,13 @@ class Pool:
 
     async def _predict(self, worker: ChildProcess, jobs: Sequence[Job], queue: BatchQueue) -> None:
         begun = time.monotonic()
-        results = results_of(await worker.ask(request_message([job.request for job in jobs])))
+        wanted = Message([job.request.aligned for job in jobs], [job.request.photo for job in jobs])
+        results, faces = await worker.ask(wanted)
         queue.record(len(jobs) * len(self.workers), time.monotonic() - begun)
         self.metrics.batches.observe(len(jobs))
-        for job, result in zip(jobs, results, strict=True):
+        for job, result, face in zip(jobs, results, faces, strict=True):
             if not job.answer.done():
-                job.answer.set_result((self.release, self.schema_md5, result))
+                job.answer.set_result((self.release, self.schema_md5, PredictResult(**result, aligned=face)))
 
     async def _restart(self, worker: ChildProcess) -> None:
         pause = 0.5

@@ -65,18 +65,12 @@ class WorkerConfig(BaseModel, frozen=True):
     """What native libraries have to say goes there, not between the service's own lines."""
 
 
-def request_message(requests: Sequence[PredictRequest]) -> Message:
-    """Photos as a worker gets them."""
-    return Message([request.aligned for request in requests], [request.photo for request in requests])
-
-
-def results_of(message: Message) -> list[PredictResult]:
-    """The results that a worker's answer has, one for each photo, in order."""
-    return [PredictResult(**value, aligned=face) for value, face in zip(message.value, message.blobs, strict=True)]
-
-
 def main(config_json: str) -> int:
-    """A worker process: its first message is the md5 of the release's schema."""
+    """A worker process. Its first message is the md5 of the release's schema.
+
+    A request has photos, and for each whether it is to be aligned; an answer has aligned faces, and for each the rest
+    of its PredictResult.
+    """
     config = WorkerConfig.model_validate_json(config_json)
     with config.log.open("a") as file:
         os.dup2(file.fileno(), 2)

@@ -45,8 +45,8 @@ def test_files_are_those_of_the_command_line(tmp_path: Path, renderer: Renderer)
 
     async def work() -> None:
         async with RenderService(CHARACTER, EMBEDDED, tmp_path / "drawn") as rendering:
-            drawn["glb"], drawn["mhm"] = await rendering.glb(made), await rendering.mhm(made)
-            drawn["png"] = await rendering.png(made, 256)
+            drawn["glb"], drawn["mhm"] = await rendering.draw("glb", made), await rendering.draw("mhm", made)
+            drawn["png"] = await rendering.draw("png", made, size=256)
 
     asyncio.run(work())
     assert drawn["glb"] == exported.read_bytes()
@@ -60,8 +60,8 @@ def test_files_are_those_of_the_command_line(tmp_path: Path, renderer: Renderer)
 def test_a_process_that_dies_fails_its_request_and_the_next_one_is_drawn(clay: Path) -> None:
     async def work(rendering: RenderService) -> None:
         with pytest.raises(NoAnswer, match="SIGKILL"):
-            await rendering.png(document(clay, burst=1.0), 64)
-        assert (await rendering.png(document(clay), 64)).startswith(PNG)
+            await rendering.draw("png", document(clay, burst=1.0), size=64)
+        assert (await rendering.draw("png", document(clay), size=64)).startswith(PNG)
 
     rendering_of(clay, work)
 
@@ -70,10 +70,10 @@ def test_a_request_that_takes_too_long_is_ended(clay: Path) -> None:
     async def work(rendering: RenderService) -> None:
         rendering.timeout, begun = 1.0, time.monotonic()
         with pytest.raises(NoAnswer, match="within 1 s"):
-            await rendering.png(document(clay, seconds=1.0), 64)
+            await rendering.draw("png", document(clay, seconds=1.0), size=64)
         assert time.monotonic() - begun < 10
         rendering.timeout = 30.0
-        assert (await rendering.png(document(clay), 64)).startswith(PNG)
+        assert (await rendering.draw("png", document(clay), size=64)).startswith(PNG)
 
     rendering_of(clay, work)
 
@@ -81,7 +81,9 @@ def test_a_request_that_takes_too_long_is_ended(clay: Path) -> None:
 def test_more_than_may_wait_are_told_when_to_come_back(clay: Path) -> None:
     async def work(rendering: RenderService) -> None:
         slow = document(clay, seconds=0.005)
-        answers = await asyncio.gather(*(rendering.png(slow, 64) for _ in range(6)), return_exceptions=True)
+        answers = await asyncio.gather(
+            *(rendering.draw("png", slow, size=64) for _ in range(6)), return_exceptions=True
+        )
         assert sum(isinstance(answer, bytes) for answer in answers) == 3
         assert {type(answer) for answer in answers[3:]} == {Busy}
         assert isinstance(answers[-1], Busy) and answers[-1].retry_after >= 1
@@ -99,7 +101,7 @@ def test_pictures_for_everybody_do_not_keep_a_character_waiting(clay: Path) -> N
             done.append(name)
 
         anybody = [rendering.cached("png", document=document(clay, seconds=0.001), size=64 + n) for n in range(20)]
-        character = rendering.png(document(clay), 64)
+        character = rendering.draw("png", document(clay), size=64)
         await asyncio.gather(*(draw("anybody", one) for one in anybody), draw("character", character))
         assert done.index("character") <= 2
 
@@ -108,13 +110,13 @@ def test_pictures_for_everybody_do_not_keep_a_character_waiting(clay: Path) -> N
 
 def test_who_gives_up_while_waiting_costs_nothing(clay: Path) -> None:
     async def work(rendering: RenderService) -> None:
-        first = asyncio.create_task(rendering.png(document(clay, seconds=0.01), 64))
+        first = asyncio.create_task(rendering.draw("png", document(clay, seconds=0.01), size=64))
         await asyncio.sleep(0.1)
-        second = asyncio.create_task(rendering.png(document(clay, burst=1.0), 64))
+        second = asyncio.create_task(rendering.draw("png", document(clay, burst=1.0), size=64))
         await asyncio.sleep(0.1)
         second.cancel()
         assert (await first).startswith(PNG)
-        assert (await rendering.png(document(clay), 64)).startswith(PNG), "the second was never drawn"
+        assert (await rendering.draw("png", document(clay), size=64)).startswith(PNG), "the second was never drawn"
 
     rendering_of(clay, work)
 
@@ -136,9 +138,9 @@ def test_refusals_are_in_words_and_leave_the_process_as_it_is(clay: Path) -> Non
     async def work(rendering: RenderService) -> None:
         pid = rendering._process.pid
         with pytest.raises(CannotDraw, match="another schema"):
-            await rendering.png({**document(clay), "schema_md5": "0" * 32}, 64)
+            await rendering.draw("png", {**document(clay), "schema_md5": "0" * 32}, size=64)
         with pytest.raises(CannotDraw, match="engine of its own"):
-            await rendering.glb(document(clay))
+            await rendering.draw("glb", document(clay))
         assert rendering._process.pid == pid and rendering.forms == ("png",)
 
     rendering_of(clay, work)
@@ -148,7 +150,7 @@ def test_a_schema_that_changed_is_loaded_when_a_character_of_it_comes(clay: Path
     async def work(rendering: RenderService) -> None:
         schema = clay / "schema.yaml"
         schema.write_text(schema.read_text().replace("[red, dark_blue]", "[red, dark_blue, green]"))
-        assert (await rendering.png(document(clay), 64)).startswith(PNG)
+        assert (await rendering.draw("png", document(clay), size=64)).startswith(PNG)
         assert len((await rendering.document()).groups[0].choices) == 3
 
     rendering_of(clay, work)
@@ -161,7 +163,7 @@ def test_an_engine_that_cannot_be_loaded_is_told_of_without_a_path(clay: Path) -
                 await rendering.document()
             assert str(clay) not in str(refused.value)
             with pytest.raises(CannotDraw, match="cannot be loaded"):
-                await rendering.png(document(clay), 64)
+                await rendering.draw("png", document(clay), size=64)
 
     (clay / "studio.py").write_text("import nowhere_to_be_found")
     asyncio.run(work())
