@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, File, Form, Query, Response, UploadFile
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from starlette.convertors import Convertor, register_url_convertor
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from engine.character_json import character_document
 from engine.schema import SchemaError
@@ -25,16 +25,10 @@ from serving.workers.process import BAD, NO_FACE
 from serving.workers.queue import QueueFull
 
 
-class Token(Convertor[str]):
+class Token(StringConvertor):
     """Part of a path without a dot: what follows the dot says in which form a character is asked for."""
 
     regex = "[^/.]+"
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
 
 
 register_url_convertor("token", Token())

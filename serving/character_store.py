@@ -11,7 +11,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ class CharacterStore:
         Raises UnknownCharacter, and what `change` raises.
         """
         record = self.get(id, owner)
-        changed = Record(**{**vars(record), "document": change(record.document)})
+        changed = replace(record, document=change(record.document))
         self._write(changed)
         return changed
 
@@ -92,9 +92,11 @@ class CharacterStore:
             raise UnknownCharacter(id) from error
 
     def delete(self, id: str, owner: str) -> None:
-        """Raises UnknownCharacter."""
+        """Delete a character, and its photo if it was kept. Raises UnknownCharacter."""
         self.get(id, owner)
-        self._erase(id)
+        # The photo first: what is interrupted in between leaves nothing that cannot be found.
+        self.path(id, ".photo").unlink(missing_ok=True)
+        self.path(id).unlink(missing_ok=True)
 
     def delete_expired(self) -> int:
         """Delete what has expired; how many characters. By the files' times: nothing has to be read."""
@@ -105,21 +107,10 @@ class CharacterStore:
                 deleted += path.suffix == ".json"
         return deleted
 
-    def _erase(self, id: str) -> None:
-        # The photo first: what is interrupted in between leaves nothing that cannot be found.
-        self.path(id, ".photo").unlink(missing_ok=True)
-        self.path(id).unlink(missing_ok=True)
-
     def _write(self, record: Record) -> None:
-        content = {
-            "owner": record.owner,
-            "created": record.created.isoformat(),
-            "expires": record.expires.isoformat(),
-            "media_type": record.media_type,
-            "document": record.document,
-        }
-        path = self.path(record.id)
-        write_whole(path, json.dumps(content).encode())
+        path, content = self.path(record.id), {**vars(record)}
+        del content["id"]
+        write_whole(path, json.dumps(content, default=datetime.isoformat).encode())
         # A changed character goes when it would have gone: `delete_expired` asks the file's time.
         made = record.created.timestamp()
         os.utime(path, (made, made))

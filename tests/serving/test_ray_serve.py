@@ -1,11 +1,13 @@
 """What Ray is asked for, without a cluster."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from orchestration.apps import replicas
+from orchestration.apps.service import ServingError
 from serving import ray_serve
 from serving.configuration import ServiceSettings
 from serving.ray_serve import ClusterError, ScalingConfig, replica_settings
@@ -71,6 +73,14 @@ def test_no_password_and_nothing_of_this_machine_goes_to_the_replicas() -> None:
         "LIKENESS_MLFLOW_URI": "http://mlflow:5000",
         "LIKENESS_SERVE_STORE": "/mnt/characters",
     }
+
+
+def test_a_replica_without_the_keys_that_it_needs_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIKENESS_HOME", str(tmp_path))
+    with pytest.raises(ServingError, match=r"open to other machines.*`likeness key add NAME`"):
+        replicas._build(replicas.ReplicaConfig(host=replicas.ALL))
 
 
 def test_proxies_that_listen_elsewhere_are_not_taken_for_those_that_were_asked_for() -> None:
