@@ -37,8 +37,10 @@ class Metrics:
         gauge.set_function(waiting)
 
     def serving(self, model: str, version: int) -> None:
+        """Say which release answers from now on."""
         self.release.clear()
         self.release.labels(model, version).set(1)
 
     def text(self) -> bytes:
+        """All of it, as Prometheus reads it."""
         return generate_latest(self.registry)

@@ -135,7 +135,7 @@ def deploy(
     Raises ClusterError.
     """
     client = _client(address)
-    before = _details(client)
+    before = _ask(client.get_serve_details)
     _require_same(before.get("http_options"), host, port)
     config = {
         "name": NAME,
@@ -157,12 +157,12 @@ def deploy(
 def stop(address: str) -> None:
     """End the service on a cluster; requests under way are finished. Raises ClusterError."""
     client = _client(address)
-    details = _details(client)
+    details = _ask(client.get_serve_details)
     if NAME not in details["applications"]:
         raise ClusterError(f"the service does not run on the Ray cluster at {address}")
     proxies, others = details["http_options"], _others(details)
     _ask(lambda: client.deploy_applications(_whole(others, proxies["host"], proxies["port"])))
-    while NAME in _details(client)["applications"]:
+    while NAME in _ask(client.get_serve_details)["applications"]:
         time.sleep(0.5)
     if not others:
         _ask(client.delete_applications)  # Ray Serve itself, with its proxies
@@ -196,10 +196,6 @@ def _ask(call: Callable[[], Any]) -> Any:
         raise ClusterError(f"the Ray cluster refused the service: {error}") from error
 
 
-def _details(client: Any) -> dict[str, Any]:
-    return _ask(client.get_serve_details)
-
-
 def _others(details: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Other applications of the cluster: Ray ends those that it is not asked for again."""
     found = [each.get("deployed_app_config") for name, each in details["applications"].items() if name != NAME]
@@ -214,7 +210,7 @@ def _wait_until_running(client: Any, report: Callable[[str], None]) -> None:
     """Until all replicas have a model; a deployment that fails says why. Raises ClusterError."""
     told, deadline = "", time.monotonic() + 2 * LOADS_WITHIN
     while time.monotonic() < deadline:
-        found = _details(client)["applications"].get(NAME, {"status": "NOT_STARTED"})
+        found = _ask(client.get_serve_details)["applications"].get(NAME, {"status": "NOT_STARTED"})
         if (state := _state(found)) != told:
             report(told := state)
         if found["status"] == "RUNNING":

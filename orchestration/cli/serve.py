@@ -28,6 +28,7 @@ Name = Annotated[str, typer.Argument(help="Whose key: letters, digits, dots and 
 
 
 def add_to(app: typer.Typer) -> None:
+    """Add `serve` and `key` to the command line."""
     app.command()(serve)
     app.add_typer(key_app, name="key")
 

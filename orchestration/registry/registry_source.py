@@ -30,7 +30,7 @@ class RegistrySource:
     alias: str = PRODUCTION
 
     def current(self) -> Release:
-        """Raises NothingReleased, SourceDown."""
+        """The version that the alias points at. Raises NothingReleased, SourceDown."""
         impatient()
         try:
             version = self.registry.find(self.alias)
@@ -41,6 +41,7 @@ class RegistrySource:
         return Release(self.registry.name, int(version.version), provenance(version))
 
     def last(self) -> Release | None:
+        """What was fetched last, if it still lies here."""
         try:
             release = Release(**json.loads(self._remembered.read_text()))
         except FileNotFoundError:
@@ -48,7 +49,7 @@ class RegistrySource:
         return release if self._folder_of(release).is_dir() else None
 
     def fetch(self, release: Release) -> Path:
-        """Raises ReleaseBroken."""
+        """The folder with a version, fetched where it is not there. Raises ReleaseBroken."""
         impatient()
         self._warn_of_other_hands(release)
         folder = self._folder_of(release)

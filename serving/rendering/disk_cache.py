@@ -22,6 +22,7 @@ class DiskCache:
         self.bytes = sum(size for _, size, _ in self._files())
 
     def get(self, key: str) -> bytes | None:
+        """What was put there; None where nothing is, or it cannot be read."""
         path = self._path(key)
         try:
             content = path.read_bytes()
@@ -31,6 +32,7 @@ class DiskCache:
         return content
 
     def put(self, key: str, content: bytes) -> None:
+        """Write it whole, or log why that fails."""
         try:
             write_whole(self._path(key), content)
         except OSError as error:

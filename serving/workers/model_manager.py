@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,8 +51,9 @@ class ModelManager:
         self.queue = BatchQueue(capacity)
         self.pool: Pool | None = None
         self.why_none = "the model is being loaded"
-        self._broken: tuple[Release, float] | None = None
-        self._pause = 0.0
+        self._broken: Release | None = None
+        """It failed a moment ago, and is tried again later each time."""
+        self._retry_at = self._pause = 0.0
         self._draining: set[asyncio.Task[None]] = set()
         self._following: asyncio.Task[None] | None = None
 
@@ -89,7 +91,8 @@ class ModelManager:
 
     async def _check_release(self) -> None:
         release = await self._wanted()
-        if release is None or (self.pool is not None and release == self.pool.release) or self._is_broken(release):
+        answers, now = self.pool is not None and release == self.pool.release, time.monotonic()
+        if release is None or answers or (release == self._broken and now < self._retry_at):
             return
         try:
             await self._change_to(release)
@@ -97,7 +100,7 @@ class ModelManager:
             log.error("%s cannot be used: %s", release, error)
             self.metrics.broken.inc()
             self._pause = min(max(self.follow_seconds, 2 * self._pause), LONGEST_PAUSE)
-            self._broken = (release, asyncio.get_running_loop().time() + self._pause)
+            self._broken, self._retry_at = release, time.monotonic() + self._pause
             self.why_none = f"{release} cannot be loaded"
 
     async def _wanted(self) -> Release | None:
@@ -119,14 +122,6 @@ class ModelManager:
             return await asyncio.to_thread(self.source.last)
         self.metrics.source_up.set(1)
         return release
-
-    def _is_broken(self, release: Release) -> bool:
-        """Whether it failed a moment ago: it is tried again later each time."""
-        return (
-            self._broken is not None
-            and self._broken[0] == release
-            and asyncio.get_running_loop().time() < self._broken[1]
-        )
 
     async def _change_to(self, release: Release) -> None:
         log.info("loading %s", release)
