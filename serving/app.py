@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from fastapi import FastAPI, Response
@@ -71,12 +71,12 @@ def build(service: ServiceSettings, source: ReleaseSource, paths: Paths, keys: K
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Workers, rendering and the deletion of expired characters, from the start of the application to its end."""
     state: AppState = app.state.serving
-    async with AsyncExitStack() as running:
-        await running.enter_async_context(state.rendering)
-        await running.enter_async_context(state.models)
+    async with state.rendering, state.models:
         deleting = asyncio.create_task(_delete_expired(state.characters))
-        running.callback(deleting.cancel)
-        yield
+        try:
+            yield
+        finally:
+            deleting.cancel()
 
 
 async def _delete_expired(characters: CharacterStore) -> None:

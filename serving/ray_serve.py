@@ -1,6 +1,6 @@
 """The same application on several machines: replicas under Ray Serve.
 
-Every replica is the whole application with model workers and a drawing process of its own, and follows the alias by
+Every replica is the whole application with model workers and a rendering process of its own, and follows the alias by
 itself. Ray's proxies, one on each machine that has replicas, hand requests to the replica that has least to do. The
 characters lie in one folder that all machines see (LIKENESS_SERVE_STORE).
 
