@@ -46,6 +46,7 @@ from rich.table import Table
 from benchmarks.load import BOUNDARY, Request, attack, multipart, photos_in, summary
 from engine.processes import end_with_parent
 from orchestration.config.settings import REPOSITORY, Settings
+from serving.releases import NothingReleased, Release, ReleaseBroken, SourceDown
 
 TARGET_RATE, TARGET_P99, TARGET_CLIENTS, TARGET_CORES, MOST_CLIENTS = 25.0, 0.5, 8, 2, 64
 STARTS_WITHIN = 300.0
@@ -59,7 +60,7 @@ class BenchError(Exception):
 
 
 @dataclass(frozen=True)
-class Plan:
+class LoadPlan:
     """How much is measured."""
 
     clients: tuple[int, ...]
@@ -67,30 +68,22 @@ class Plan:
     rounds: int  # through all photos, for the floor
 
 
-FULL = Plan(clients=(1, 2, 4, 8, 16, 32, 64), seconds=10.0, rounds=12)
-QUICK = Plan(clients=(1, 8, 64), seconds=4.0, rounds=4)
+FULL = LoadPlan(clients=(1, 2, 4, 8, 16, 32, 64), seconds=10.0, rounds=12)
+QUICK = LoadPlan(clients=(1, 8, 64), seconds=4.0, rounds=4)
 
 
-@dataclass(frozen=True)
-class Released:
-    """The version that is measured."""
-
-    model: str
-    version: int
-    folder: Path
-
-
-def released(settings: Settings, folder: Path) -> Released:
-    """What is in production, fetched. Raises BenchError."""
+def released(settings: Settings, folder: Path) -> tuple[Release, Path]:
+    """The version in production, fetched into a folder. Raises BenchError."""
     from orchestration.registry.registered_models import Registry
-    from orchestration.registry.registry_source import Released as Source
+    from orchestration.registry.registry_source import RegistrySource
     from orchestration.storage.tracking import Tracking
 
-    source = Source(Registry(Tracking.of(settings), settings.character), folder)
-    release = source.current()
-    if release is None:
-        raise BenchError(f"no model is in production in {settings.root}: `likeness run` makes one")
-    return Released(release.model, release.version, source.fetch(release))
+    source = RegistrySource(Registry(Tracking.of(settings), settings.character), folder)
+    try:
+        release = source.current()
+        return release, source.fetch(release)
+    except (NothingReleased, SourceDown, ReleaseBroken) as error:
+        raise BenchError(f"{settings.root}: {error}") from error
 
 
 def floor(folder: Path, photos: list[bytes], rounds: int, cores: int) -> dict[str, Any]:
@@ -182,7 +175,7 @@ def _wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
     raise BenchError(f"nothing answered within {STARTS_WITHIN:.0f} s; the server said:\n{log.read_text()[-2000:]}")
 
 
-def loaded(server: psutil.Process, port: int, request: Request, plan: Plan, name: str) -> list[dict[str, Any]]:
+def loaded(server: psutil.Process, port: int, request: Request, plan: LoadPlan, name: str) -> list[dict[str, Any]]:
     """A row for each number of clients."""
     from benchmarks.measure import cores as usable
 
@@ -230,7 +223,7 @@ def _cpu_seconds(server: psutil.Process) -> float:
     return total
 
 
-def service(settings: Settings, photos: list[bytes], plan: Plan, folder: Path) -> list[dict[str, Any]]:
+def service(settings: Settings, photos: list[bytes], plan: LoadPlan, folder: Path) -> list[dict[str, Any]]:
     """`likeness serve` of the project under load."""
     port = _free_port()
     command = [sys.executable, "-m", "orchestration.cli.main", "serve", "--port", str(port)]
@@ -246,10 +239,10 @@ def service(settings: Settings, photos: list[bytes], plan: Plan, folder: Path) -
         return loaded(server, port, request, plan, "likeness serve")
 
 
-def plain(model: Released, photos: list[bytes], plan: Plan, folder: Path) -> list[dict[str, Any]]:
+def plain(model: Path, photos: list[bytes], plan: LoadPlan, folder: Path) -> list[dict[str, Any]]:
     """MLflow's own server of the same version under load."""
     port = _free_port()
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(model.folder)]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(model)]
     command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
     environment = {"MLFLOW_DISABLE_TELEMETRY": "true", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     tables = ({"columns": ["photo"], "data": [[base64.b64encode(photo).decode()]]} for photo in photos)
@@ -289,7 +282,7 @@ def targets(document: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def measured(settings: Settings, plan: Plan) -> dict[str, Any]:
+def measured(settings: Settings, plan: LoadPlan) -> dict[str, Any]:
     """Everything, as one document. Raises BenchError."""
     from benchmarks.measure import machine
 
@@ -298,10 +291,10 @@ def measured(settings: Settings, plan: Plan) -> dict[str, Any]:
     photos = [path.read_bytes() for path in paths]
     with tempfile.TemporaryDirectory(prefix="likeness-bench-") as name:
         folder = Path(name)
-        model = released(settings, folder / "releases")
-        document["model"] = {"name": model.model, "version": model.version, "photos": len(photos)}
-        notes.print(f"{model.model} version {model.version}, {len(photos)} photos; the model alone first")
-        document["floor"] = floor(model.folder, photos, plan.rounds, document["machine"]["cores"])
+        release, model = released(settings, folder / "releases")
+        document["model"] = {"name": release.model, "version": release.version, "photos": len(photos)}
+        notes.print(f"{release}, {len(photos)} photos; the model alone first")
+        document["floor"] = floor(model, photos, plan.rounds, document["machine"]["cores"])
         document["service"] = service(settings, photos, plan, folder)
         document["plain"] = plain(model, photos, plan, folder)
     for row in document["service"] + document["plain"]:

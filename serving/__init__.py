@@ -1,17 +1,19 @@
 """The HTTP service: a player's photo in, a character's parameters out; and the page that shows and changes it.
 
-    app.py            the service as an ASGI application
-    api.py            `/v1/characters`: what may be asked, and in which words it is answered
-    documents.py      what requests and answers look like; openapi.py makes their description true
-    problems.py       every error as a problem document (RFC 9457)
-    edge.py           what every request passes through: limits, origin, headers, counting; keys.py, photos.py
-    parts.py          what requests work with, put together from configuration.py
-    releases.py       the model in production: where it comes from
-    workers/          processes that hold the model, and the queue before them
-    characters.py     characters that were made, until they expire
-    drawing/          pictures and files of a character, and what a client needs to draw it itself
-    web/              the page (TypeScript, three.js); page.py hands it out
-    cluster.py        the same application under Ray Serve
+    app.py              the service as an ASGI application
+    api.py              `/v1/characters`: what may be asked, and in which words it is answered
+    schemas.py          what requests and answers look like; openapi.py makes their description true
+    problems.py         every error as a problem document (RFC 9457)
+    middleware.py       what every request passes through: limits, origin, headers, counting; keys.py, photos.py
+    dependencies.py     what requests work with, put together from configuration.py
+    releases.py         the model in production: where it comes from
+    child_process.py    how the service keeps a process of its own and speaks to it
+    workers/            processes that hold the model, and the queue before them
+    rendering/          pictures and files of a character, and what a client needs to draw it itself
+    character_store.py  characters that were made, until they expire
+    web/                the page (TypeScript, three.js); static.py hands it out
+    ray_serve.py        the same application under Ray Serve
 
-It knows `models` and `engine`. Where models come from is told to it (`releases.Source`); `likeness serve` tells it.
+It knows `models` and `engine`. Where models come from is told to it (`releases.ReleaseSource`); `likeness serve` tells
+it.
 """

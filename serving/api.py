@@ -8,33 +8,27 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, File, Form, Query, Response, UploadFile
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from starlette.convertors import Convertor, register_url_convertor
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from engine.character_json import character_document
-from engine.schema import Schema, SchemaError
+from engine.schema import SchemaError
 from serving import photos, problems
-from serving.character_store import Record, Unknown
-from serving.dependencies import AllParts, Parts
+from serving.character_store import Record, UnknownCharacter
+from serving.child_process import ChildDied
+from serving.dependencies import AppState, State
 from serving.keys import KeyProblem
 from serving.openapi import file
-from serving.rendering import Busy, CannotDraw, NoAnswer
-from serving.schemas import Batch, BatchItem, Character, Edit, Links
-from serving.workers.model_manager import NoModel, Reading
+from serving.rendering.errors import Busy, CannotDraw, NoAnswer
+from serving.schemas import Batch, BatchItem, CharacterResponse, Edit, Links
+from serving.workers.model_manager import NoModel, ServedPrediction
 from serving.workers.process import BAD, NO_FACE
-from serving.workers.queue import LineFull
-from serving.workers.worker import WorkerDied
+from serving.workers.queue import QueueFull
 
 
-class Token(Convertor[str]):
+class Token(StringConvertor):
     """Part of a path without a dot: what follows the dot says in which form a character is asked for."""
 
     regex = "[^/.]+"
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
 
 
 register_url_convertor("token", Token())
@@ -44,14 +38,14 @@ FILES = {"png": "image/png", "glb": "model/gltf-binary", "mhm": "text/plain; cha
 
 
 async def owner_of(
-    parts: AllParts,
+    state: State,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> str:
     """Whose key was sent; everybody is one where no keys are asked for. Raises ProblemError."""
-    if parts.keys is None:
+    if state.keys is None:
         return ""
     try:
-        owner = parts.keys.owner(credentials.credentials) if credentials else None
+        owner = state.keys.owner(credentials.credentials) if credentials else None
     except KeyProblem as error:
         raise problems.no_storage() from error
     if owner is None:
@@ -71,15 +65,15 @@ KeepPhoto = Annotated[bool, Form(description="Keep the photo as long as the char
     responses=problems.responses(400, 413, 415, 422, 429, 503),
 )
 async def create_character(
-    parts: AllParts,
+    state: State,
     owner: Owner,
     response: Response,
     photo: Annotated[UploadFile, File(description="A photo of one person: JPEG, PNG, WebP or HEIC.")],
     aligned: Aligned = False,
     keep_photo: KeepPhoto = False,
-) -> Character:
+) -> CharacterResponse:
     """Make a character of a photo. The largest face is taken; `photo.remarks` says what may have made it unlike."""
-    made = await _make(parts, owner, await photo.read(), aligned, keep_photo)
+    made = await _make(state, owner, await photo.read(), aligned, keep_photo)
     response.headers["Location"] = made.links.self
     return made
 
@@ -90,19 +84,19 @@ async def create_character(
     responses=problems.responses(400, 413, 422),
 )
 async def create_characters(
-    parts: AllParts,
+    state: State,
     owner: Owner,
     photo: Annotated[list[UploadFile], File(description="Photos, a person each.", min_length=1)],
     aligned: Aligned = False,
     keep_photo: KeepPhoto = False,
 ) -> Batch:
     """The same of several photos: an answer for each, in order; one that fails does not stop the others."""
-    if len(photo) > parts.service.batch_photos:
-        raise problems.too_large(f"{len(photo)} photos; the limit is {parts.service.batch_photos}")
+    if len(photo) > state.service.batch_photos:
+        raise problems.too_large(f"{len(photo)} photos; the limit is {state.service.batch_photos}")
 
     async def one(file: UploadFile) -> BatchItem:
         try:
-            made = await _make(parts, owner, await file.read(), aligned, keep_photo)
+            made = await _make(state, owner, await file.read(), aligned, keep_photo)
         except problems.ProblemError as problem:
             return BatchItem(name=file.filename, problem=problem.document())
         return BatchItem(name=file.filename, character=made)
@@ -115,11 +109,9 @@ async def create_characters(
     response_class=Response,
     responses={200: file(FILES["png"]), **problems.responses(404, 409, 422, 429, 503)},
 )
-async def get_png(
-    parts: AllParts, owner: Owner, id: str, size: Annotated[int, Query(ge=64, le=1024)] = 512
-) -> Response:
+async def get_png(state: State, owner: Owner, id: str, size: Annotated[int, Query(ge=64, le=1024)] = 512) -> Response:
     """The engine's picture of a character, `size` pixels high."""
-    return await _drawn(parts, owner, id, "png", size)
+    return await _drawn(state, owner, id, "png", size=size)
 
 
 @router.get(
@@ -127,9 +119,9 @@ async def get_png(
     response_class=Response,
     responses={200: file(FILES["glb"]), **problems.responses(404, 409, 429, 503)},
 )
-async def get_glb(parts: AllParts, owner: Owner, id: str) -> Response:
+async def get_glb(state: State, owner: Owner, id: str) -> Response:
     """The character as glTF 2.0, with its textures, and its sliders and face actions as morph targets."""
-    return await _drawn(parts, owner, id, "glb")
+    return await _drawn(state, owner, id, "glb")
 
 
 @router.get(
@@ -137,9 +129,9 @@ async def get_glb(parts: AllParts, owner: Owner, id: str) -> Response:
     response_class=Response,
     responses={200: file("text/plain"), **problems.responses(404, 409, 429, 503)},
 )
-async def get_mhm(parts: AllParts, owner: Owner, id: str) -> Response:
+async def get_mhm(state: State, owner: Owner, id: str) -> Response:
     """The character as MakeHuman's own model file."""
-    return await _drawn(parts, owner, id, "mhm")
+    return await _drawn(state, owner, id, "mhm")
 
 
 @router.get(
@@ -147,80 +139,80 @@ async def get_mhm(parts: AllParts, owner: Owner, id: str) -> Response:
     response_class=Response,
     responses={200: file("image/*"), **problems.responses(404, 503)},
 )
-async def get_photo(parts: AllParts, owner: Owner, id: str) -> Response:
+async def get_photo(state: State, owner: Owner, id: str) -> Response:
     """The photo, where `keep_photo` asked for it to be kept."""
-    record = await _in_store(parts.characters.get, id, owner)
+    record = await _in_store(state.characters.get, id, owner)
     if not record.media_type:
         raise problems.not_kept()
-    content, media_type = await _in_store(parts.characters.photo, id, owner)
+    content, media_type = await _in_store(state.characters.photo, id, owner)
     return Response(content, media_type=media_type)
 
 
 @router.get("/characters/{id:token}", response_model_exclude_none=True, responses=problems.responses(404, 503))
-async def get_character(parts: AllParts, owner: Owner, id: str) -> Character:
+async def get_character(state: State, owner: Owner, id: str) -> CharacterResponse:
     """A character as it is now: a character.json that `likeness render`, `export` and `lineage` take."""
-    return shown(parts, await _in_store(parts.characters.get, id, owner))
+    return shown(state, await _in_store(state.characters.get, id, owner))
 
 
 @router.patch(
     "/characters/{id:token}", response_model_exclude_none=True, responses=problems.responses(400, 404, 409, 422, 503)
 )
-async def edit_character(parts: AllParts, owner: Owner, id: str, changes: Edit) -> Character:
+async def edit_character(state: State, owner: Owner, id: str, changes: Edit) -> CharacterResponse:
     """Set some sliders and choices by hand; what is drawn and exported then is the changed character."""
     return shown(
-        parts, await _in_store(parts.characters.change, id, owner, lambda document: edited(parts, document, changes))
+        state, await _in_store(state.characters.change, id, owner, lambda document: edited(state, document, changes))
     )
 
 
 @router.delete("/characters/{id:token}", status_code=204, responses=problems.responses(404, 503))
-async def delete_character(parts: AllParts, owner: Owner, id: str) -> None:
+async def delete_character(state: State, owner: Owner, id: str) -> None:
     """Erase a character, and its photo if it was kept."""
-    await _in_store(parts.characters.delete, id, owner)
+    await _in_store(state.characters.delete, id, owner)
 
 
-async def _make(parts: Parts, owner: str, content: bytes, aligned: bool, keep_photo: bool) -> Character:
-    service = parts.service
+async def _make(state: AppState, owner: str, content: bytes, aligned: bool, keep_photo: bool) -> CharacterResponse:
+    service = state.service
     media_type = await asyncio.to_thread(
         photos.inspect, content, round(service.photo_megabytes * 1e6), round(service.photo_megapixels * 1e6)
     )
-    reading = await _read(parts, content, aligned)
+    prediction = await _predict(state, content, aligned)
     kept = (content, media_type) if keep_photo else ()
-    record = await _in_store(parts.characters.add, document_of(parts, reading), owner, *kept)
-    made = shown(parts, record)
+    record = await _in_store(state.characters.add, document_of(state, prediction), owner, *kept)
+    made = shown(state, record)
     if aligned:
-        made.aligned = f"data:image/jpeg;base64,{base64.b64encode(reading.answer.aligned).decode()}"
+        made.aligned = f"data:image/jpeg;base64,{base64.b64encode(prediction.result.aligned).decode()}"
     return made
 
 
-async def _read(parts: Parts, content: bytes, aligned: bool) -> Reading:
+async def _predict(state: AppState, content: bytes, aligned: bool) -> ServedPrediction:
     """What the model says of a photo. Raises ProblemError."""
-    seconds, outcome = parts.service.timeout, "failed"
+    seconds, outcome = state.service.timeout, "failed"
     try:
-        reading = await parts.models.read(content, aligned, seconds)
-        outcome = reading.answer.kind
+        prediction = await state.models.predict(content, aligned, seconds)
+        outcome = prediction.result.kind
     except NoModel as error:
         raise problems.no_model(str(error)) from error
-    except LineFull as error:
+    except QueueFull as error:
         outcome = "refused"
         raise problems.busy(str(error), error.seconds) from error
     except TimeoutError as error:
         outcome = "late"
         raise problems.too_late(f"no answer within {seconds:g} seconds") from error
-    except WorkerDied as error:
+    except ChildDied as error:
         raise problems.model_died() from error
     finally:
-        parts.metrics.photos.labels(outcome).inc()
-    if reading.answer.kind == NO_FACE:
+        state.metrics.photos.labels(outcome).inc()
+    if prediction.result.kind == NO_FACE:
         raise problems.no_face()
-    if reading.answer.kind == BAD:
-        raise problems.bad_photo(reading.answer.reason)
-    return reading
+    if prediction.result.kind == BAD:
+        raise problems.bad_photo(prediction.result.reason)
+    return prediction
 
 
-async def _drawn(parts: Parts, owner: str, id: str, form: str, *options: Any) -> Response:
-    record = await _in_store(parts.characters.get, id, owner)
+async def _drawn(state: AppState, owner: str, id: str, form: str, **options: Any) -> Response:
+    record = await _in_store(state.characters.get, id, owner)
     try:
-        content = await getattr(parts.drawing, form)(record.document, *options)
+        content = await state.rendering.draw(form, record.document, **options)
     except CannotDraw as error:
         raise problems.cannot_draw(str(error)) from error
     except Busy as error:
@@ -235,24 +227,24 @@ async def _in_store(call: Any, *arguments: Any) -> Any:
     """What a call of the store returns; it waits for a disk, so it is made in a thread. Raises ProblemError."""
     try:
         return await asyncio.to_thread(call, *arguments)
-    except Unknown as error:
+    except UnknownCharacter as error:
         raise problems.unknown_character() from error
     except OSError as error:
         problems.log.error("the store of characters does not work: %s", error)
         raise problems.no_storage() from error
 
 
-def document_of(parts: Parts, reading: Reading) -> dict[str, Any]:
+def document_of(state: AppState, prediction: ServedPrediction) -> dict[str, Any]:
     """The character.json of what a model read."""
-    answer, release = reading.answer, reading.release
-    return character_document(parts.schema.name, reading.schema_md5, answer.named, answer.photo, {**release.origin})
+    result, release = prediction.result, prediction.release
+    return character_document(state.schema.name, prediction.schema_md5, result.named, result.photo, {**release.origin})
 
 
-def edited(parts: Parts, document: dict[str, Any], changes: Edit) -> dict[str, Any]:
+def edited(state: AppState, document: dict[str, Any], changes: Edit) -> dict[str, Any]:
     """A document with new values. Raises ProblemError."""
-    if document["schema_md5"] not in parts.schema_md5s:
+    if document["schema_md5"] not in state.schema_md5s:
         raise problems.cannot_draw("the character creator has changed since this character was made: make it again")
-    schema: Schema = parts.schema
+    schema = state.schema
     parameters = document["parameters"] | changes.parameters
     discrete = {**document["discrete"]}
     for group, choice in changes.discrete.items():
@@ -268,13 +260,15 @@ def edited(parts: Parts, document: dict[str, Any], changes: Edit) -> dict[str, A
     return changed
 
 
-def shown(parts: Parts, record: Record) -> Character:
+def shown(state: AppState, record: Record) -> CharacterResponse:
     """A character as it is answered."""
     here = f"/v1/characters/{record.id}"
-    drawable = parts.drawing.forms
+    drawable = state.rendering.forms
     links = Links(
         self=here,
         photo=f"{here}.photo" if record.media_type else None,
         **{form: f"{here}.{form}" for form in FILES if form in drawable},
     )
-    return Character(**record.document, id=record.id, created=record.created, expires=record.expires, links=links)
+    return CharacterResponse(
+        **record.document, id=record.id, created=record.created, expires=record.expires, links=links
+    )

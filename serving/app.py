@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from fastapi import FastAPI, Response
@@ -16,16 +16,16 @@ from starlette.formparsers import MultiPartParser
 
 from serving import problems, static
 from serving.api import router
-from serving.character_store import Characters
-from serving.configuration import Service
-from serving.dependencies import Parts, Place, assemble
+from serving.character_store import CharacterStore
+from serving.configuration import ServiceSettings
+from serving.dependencies import AppState, Paths, build_state
 from serving.keys import Keys
-from serving.middleware import Edge, Head, Limits
+from serving.middleware import HeadMiddleware, Limits, RequestMiddleware
 from serving.openapi import describe, operation_id
-from serving.releases import Source
-from serving.rendering import routes
+from serving.releases import ReleaseSource
+from serving.rendering.routes import routes
 
-SWEEPS_EVERY = 3600.0
+DELETES_EVERY = 3600.0
 FORM = 65_536
 """Bytes of a form beside its photos."""
 THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
@@ -39,13 +39,13 @@ tell problems apart by. No photo is kept unless `keep_photo` says so; characters
 log = logging.getLogger("likeness.serving")
 
 
-def build(service: Service, source: Source, place: Place, keys: Keys | None = None) -> FastAPI:
+def build(service: ServiceSettings, source: ReleaseSource, paths: Paths, keys: Keys | None = None) -> FastAPI:
     """The application; nothing runs before it is started.
 
     Args:
         keys: who may ask; None: everybody who can reach it.
     """
-    parts = assemble(service, source, place, keys)
+    state = build_state(service, source, paths, keys)
     app = FastAPI(
         title=TITLE,
         description=DESCRIPTION,
@@ -56,38 +56,38 @@ def build(service: Service, source: Source, place: Place, keys: Keys | None = No
         redoc_url=None,
         generate_unique_id_function=operation_id,
     )
-    app.state.parts = parts
+    app.state.serving = state
     problems.install(app)
     app.include_router(router)
-    app.include_router(routes(parts.drawing))
-    _add_operations(app, parts)
+    app.include_router(routes(state.rendering))
+    _add_operations(app, state)
     static.add_to(app)
     describe(app, needs_key=keys is not None)
-    _limit(app, parts)
+    _limit(app, state)
     return app
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Workers, drawing and the sweep of expired characters, from the start of the application to its end."""
-    parts: Parts = app.state.parts
-    async with AsyncExitStack() as running:
-        await running.enter_async_context(parts.drawing)
-        await running.enter_async_context(parts.models)
-        sweeping = asyncio.create_task(_sweep(parts.characters))
-        running.callback(sweeping.cancel)
-        yield
+    """Workers, rendering and the deletion of expired characters, from the start of the application to its end."""
+    state: AppState = app.state.serving
+    async with state.rendering, state.models:
+        deleting = asyncio.create_task(_delete_expired(state.characters))
+        try:
+            yield
+        finally:
+            deleting.cancel()
 
 
-async def _sweep(characters: Characters) -> None:
+async def _delete_expired(characters: CharacterStore) -> None:
     while True:
         with suppress(OSError):
-            if erased := await asyncio.to_thread(characters.sweep):
-                log.info("%d characters expired", erased)
-        await asyncio.sleep(SWEEPS_EVERY)
+            if deleted := await asyncio.to_thread(characters.delete_expired):
+                log.info("%d characters expired", deleted)
+        await asyncio.sleep(DELETES_EVERY)
 
 
-def _add_operations(app: FastAPI, parts: Parts) -> None:
+def _add_operations(app: FastAPI, state: AppState) -> None:
     """What whoever runs the service asks: alive, ready, how it goes."""
 
     @app.get("/healthz", tags=["operations"], response_class=PlainTextResponse)
@@ -98,21 +98,21 @@ def _add_operations(app: FastAPI, parts: Parts) -> None:
     @app.get("/readyz", tags=["operations"], responses=problems.responses(503))
     async def readyz() -> dict[str, Any]:
         """A model is loaded and photos may come. 503 before, and while as many wait as may."""
-        pool, line = parts.models.pool, parts.models.line
+        pool, queue = state.models.pool, state.models.queue
         if pool is None:
-            raise problems.no_model(parts.models.why_none)
-        if len(line) >= line.room:
-            raise problems.busy(f"{len(line)} photos wait, as many as may", line.seconds)
-        return {"model": pool.release.model, "version": pool.release.version, "waiting": len(line)}
+            raise problems.no_model(state.models.why_none)
+        if len(queue) >= queue.capacity:
+            raise problems.busy(f"{len(queue)} photos wait, as many as may", queue.seconds)
+        return {"model": pool.release.model, "version": pool.release.version, "waiting": len(queue)}
 
     @app.get("/metrics", tags=["operations"], response_class=PlainTextResponse)
     async def metrics() -> Response:
         """For Prometheus."""
-        return Response(parts.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+        return Response(state.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
-def _limit(app: FastAPI, parts: Parts) -> None:
-    service = parts.service
+def _limit(app: FastAPI, state: AppState) -> None:
+    service = state.service
     one, several = (round(size * 1e6) + FORM for size in (service.photo_megabytes, service.batch_megabytes))
     # Larger files of a form would be spooled to the disk: no photo gets there.
     MultiPartParser.spool_max_size = max(one, several)
@@ -125,6 +125,6 @@ def _limit(app: FastAPI, parts: Parts) -> None:
             expose_headers=["*"],
         )
     bodies = {"/v1/characters": one, "/v1/characters:batch": several}
-    limits = Limits(bodies, service.origins, () if parts.keys else THIS_MACHINE)
-    app.add_middleware(Edge, metrics=parts.metrics, limits=limits)
-    app.add_middleware(Head)
+    limits = Limits(bodies, service.origins, () if state.keys else THIS_MACHINE)
+    app.add_middleware(RequestMiddleware, metrics=state.metrics, limits=limits)
+    app.add_middleware(HeadMiddleware)

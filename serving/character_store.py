@@ -11,7 +11,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from engine.exporters.files import write_whole
 ID = re.compile(r"[\w-]{22}", re.ASCII)
 
 
-class Unknown(Exception):
+class UnknownCharacter(Exception):
     """There is no such character, or none of this owner's."""
 
 
@@ -40,7 +40,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Characters:
+class CharacterStore:
     """All of them. Every call blocks on the disk and raises OSError when that is full or gone."""
 
     folder: Path
@@ -56,68 +56,62 @@ class Characters:
         return record
 
     def get(self, id: str, owner: str) -> Record:
-        """Raises Unknown, also of another owner's and of one that has expired."""
+        """Raises UnknownCharacter, also of another owner's and of one that has expired."""
         record = self.read(id)
         if record.owner != owner or record.expires < datetime.now(UTC):
-            raise Unknown(id)
+            raise UnknownCharacter(id)
         return record
 
     def read(self, id: str) -> Record:
-        """Whoever's it is, until it is swept away. Raises Unknown."""
+        """Whoever's it is, until it is deleted. Raises UnknownCharacter."""
         if not ID.fullmatch(id):
-            raise Unknown(id)
+            raise UnknownCharacter(id)
         try:
             content = json.loads(self.path(id).read_text())
         except FileNotFoundError as error:
-            raise Unknown(id) from error
+            raise UnknownCharacter(id) from error
         created, expires = (datetime.fromisoformat(content.pop(name)) for name in ("created", "expires"))
         return Record(id, created=created, expires=expires, **content)
 
     def change(self, id: str, owner: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Record:
-        """Replace a character's document by what `change` makes of it. Raises Unknown, and what `change` raises."""
+        """Replace a character's document by what `change` makes of it.
+
+        Raises UnknownCharacter, and what `change` raises.
+        """
         record = self.get(id, owner)
-        changed = Record(**{**vars(record), "document": change(record.document)})
+        changed = replace(record, document=change(record.document))
         self._write(changed)
         return changed
 
     def photo(self, id: str, owner: str) -> tuple[bytes, str]:
-        """The photo that was kept, and its media type. Raises Unknown."""
+        """The photo that was kept, and its media type. Raises UnknownCharacter."""
         record = self.get(id, owner)
         try:
             return self.path(id, ".photo").read_bytes(), record.media_type
         except FileNotFoundError as error:
-            raise Unknown(id) from error
+            raise UnknownCharacter(id) from error
 
     def delete(self, id: str, owner: str) -> None:
-        """Raises Unknown."""
+        """Delete a character, and its photo if it was kept. Raises UnknownCharacter."""
         self.get(id, owner)
-        self._erase(id)
-
-    def sweep(self) -> int:
-        """Erase what has expired; how many characters. By the files' times: nothing has to be read."""
-        oldest, erased = time.time() - self.keep.total_seconds(), 0
-        for path in self.folder.glob("*/*"):
-            if path.suffix in (".json", ".photo", ".partial") and _made(path) < oldest:
-                path.unlink(missing_ok=True)
-                erased += path.suffix == ".json"
-        return erased
-
-    def _erase(self, id: str) -> None:
         # The photo first: what is interrupted in between leaves nothing that cannot be found.
         self.path(id, ".photo").unlink(missing_ok=True)
         self.path(id).unlink(missing_ok=True)
 
+    def delete_expired(self) -> int:
+        """Delete what has expired; how many characters. By the files' times: nothing has to be read."""
+        oldest, deleted = time.time() - self.keep.total_seconds(), 0
+        for path in self.folder.glob("*/*"):
+            if path.suffix in (".json", ".photo", ".partial") and _made(path) < oldest:
+                path.unlink(missing_ok=True)
+                deleted += path.suffix == ".json"
+        return deleted
+
     def _write(self, record: Record) -> None:
-        content = {
-            "owner": record.owner,
-            "created": record.created.isoformat(),
-            "expires": record.expires.isoformat(),
-            "media_type": record.media_type,
-            "document": record.document,
-        }
-        path = self.path(record.id)
-        write_whole(path, json.dumps(content).encode())
-        # A changed character goes when it would have gone: `sweep` asks the file's time.
+        path, content = self.path(record.id), {**vars(record)}
+        del content["id"]
+        write_whole(path, json.dumps(content, default=datetime.isoformat).encode())
+        # A changed character goes when it would have gone: `delete_expired` asks the file's time.
         made = record.created.timestamp()
         os.utime(path, (made, made))
 

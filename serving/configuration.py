@@ -10,7 +10,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
-class Service(BaseSettings):
+class ServiceSettings(BaseSettings):
     """One object with all limits of the service."""
 
     model_config = SettingsConfigDict(env_prefix="LIKENESS_SERVE_", frozen=True, extra="forbid")

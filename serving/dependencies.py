@@ -1,4 +1,4 @@
-"""What the service is made of: put together here, used by its routes."""
+"""What the service's routes work with, put together from its settings."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from engine.schema import Schema
-from serving.character_store import Characters
-from serving.configuration import Service
+from serving.character_store import CharacterStore
+from serving.configuration import ServiceSettings
 from serving.keys import Keys
 from serving.metrics import Metrics
-from serving.releases import Release, Source
-from serving.rendering import Drawing
-from serving.workers.model_manager import Models
+from serving.releases import Release, ReleaseSource
+from serving.rendering.service import RenderService
+from serving.workers.model_manager import ModelManager
 from serving.workers.pool import Pool
-from serving.workers.process import Duty
+from serving.workers.process import WorkerConfig
 
 THREADS = 1
 """Of a worker: there are as many workers as processors, and one thread each gets most out of them."""
 
 
 @dataclass(frozen=True)
-class Place:
+class Paths:
     """Where the service finds what it serves, and keeps what it made."""
 
     character: Path
@@ -37,47 +37,53 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Parts:
+class AppState:
     """What requests work with."""
 
-    service: Service
+    service: ServiceSettings
     schema: Schema
     schema_md5s: frozenset[str]
     """By which documents name it."""
-    models: Models
-    drawing: Drawing
-    characters: Characters
+    models: ModelManager
+    rendering: RenderService
+    characters: CharacterStore
     keys: Keys | None
     """Who may ask; None: everybody who can reach the service."""
     metrics: Metrics
 
 
-def assemble(service: Service, source: Source, place: Place, keys: Keys | None) -> Parts:
-    """All parts, not yet started. Raises SchemaError."""
+def build_state(service: ServiceSettings, source: ReleaseSource, paths: Paths, keys: Keys | None) -> AppState:
+    """All of it, not yet started. Raises SchemaError."""
     metrics, max_pixels = Metrics(), round(service.photo_megapixels * 1e6)
-    place.home.mkdir(parents=True, exist_ok=True)
+    paths.home.mkdir(parents=True, exist_ok=True)
 
     def make_pool(release: Release, folder: Path) -> Pool:
-        duty = Duty(folder, THREADS, service.device, max_pixels, place.home / "workers.log")
-        return Pool(release, duty, service.workers, service.batch, metrics)
+        config = WorkerConfig(
+            folder=folder,
+            threads=THREADS,
+            device=service.device,
+            max_pixels=max_pixels,
+            log=paths.home / "workers.log",
+        )
+        return Pool(release, config, service.workers, service.batch, metrics)
 
-    models = Models(source, make_pool, service.queue, service.follow, metrics)
-    metrics.watch(lambda: len(models.line))
-    return Parts(
+    models = ModelManager(source, make_pool, service.queue, service.follow, metrics)
+    metrics.watch(lambda: len(models.queue))
+    return AppState(
         service=service,
-        schema=Schema.load(place.character),
-        schema_md5s=Schema.md5s(place.character),
+        schema=Schema.load(paths.character),
+        schema_md5s=Schema.md5s(paths.character),
         models=models,
-        drawing=Drawing(place.character, place.embedded, place.home / "drawn"),
-        characters=Characters(service.store or place.home / "characters", timedelta(days=service.keep_days)),
+        rendering=RenderService(paths.character, paths.embedded, paths.home / "drawn"),
+        characters=CharacterStore(service.store or paths.home / "characters", timedelta(days=service.keep_days)),
         keys=keys,
         metrics=metrics,
     )
 
 
-async def _parts_of(request: Request) -> Parts:
-    return request.app.state.parts
+async def _state_of(request: Request) -> AppState:
+    return request.app.state.serving
 
 
-AllParts = Annotated[Parts, Depends(_parts_of)]
+State = Annotated[AppState, Depends(_state_of)]
 """A route's parameter of this type gets them."""

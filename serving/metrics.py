@@ -32,13 +32,15 @@ class Metrics:
         )
 
     def watch(self, waiting: Callable[[], int]) -> None:
-        """Show the length of the line."""
+        """Show the length of the queue, which `waiting` tells."""
         gauge = Gauge("likeness_waiting_photos", "Photos that wait for a worker.", registry=self.registry)
         gauge.set_function(waiting)
 
     def serving(self, model: str, version: int) -> None:
+        """Say which release answers from now on."""
         self.release.clear()
         self.release.labels(model, version).set(1)
 
     def text(self) -> bytes:
+        """All of it, as Prometheus reads it."""
         return generate_latest(self.registry)

@@ -44,8 +44,8 @@ class Limits:
     all answers otherwise (DNS rebinding)."""
 
 
-class Edge:
-    """An ASGI middleware."""
+class RequestMiddleware:
+    """An ASGI middleware: every request within its limits, every answer with its headers, all of them counted."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, limits: Limits) -> None:
         self.app, self.metrics, self.limits = app, metrics, limits
@@ -62,11 +62,11 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                self._dress(message, id, scope["path"])
+                self._add_headers(message, id, scope["path"])
             await send(message)
 
         try:
-            self._admit(scope)
+            self._check(scope)
             await self.app(scope, self._counted(receive, self._most_bytes(scope)), answer)
         except problems.ProblemError as problem:
             await problems.respond(Request(scope), problem)(scope, receive, answer)
@@ -78,7 +78,8 @@ class Edge:
         finally:
             self._count(scope, status, time.perf_counter() - begun)
 
-    def _admit(self, scope: Scope) -> None:
+    def _check(self, scope: Scope) -> None:
+        """Raises ProblemError where a request may not be let in."""
         headers = Headers(scope=scope)
         length, most = headers.get("content-length", ""), self._most_bytes(scope)
         if length.isdigit() and int(length) > most:
@@ -110,7 +111,7 @@ class Edge:
 
         return counted
 
-    def _dress(self, message: Message, id: str, path: str) -> None:
+    def _add_headers(self, message: Message, id: str, path: str) -> None:
         headers = MutableHeaders(scope=message)
         headers["X-Request-ID"] = id
         for name, value in HEADERS.items():
@@ -125,7 +126,7 @@ class Edge:
         self.metrics.seconds.labels(route).observe(seconds)
 
 
-class Head:
+class HeadMiddleware:
     """An ASGI middleware: HEAD is answered as GET, without the body (RFC 9110, 9.3.2)."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from fastapi import FastAPI
@@ -22,8 +25,9 @@ def describe(app: FastAPI, needs_key: bool) -> None:
     """Correct an application's description, once all its routes are there."""
     described = app.openapi
 
+    @cache
     def openapi() -> dict[str, Any]:
-        document = described()
+        document = _named_by_title(described())
         for operation in _operations(document):
             _say_problems(operation)
             if not needs_key:
@@ -38,6 +42,15 @@ def describe(app: FastAPI, needs_key: bool) -> None:
         return document
 
     app.openapi = openapi
+
+
+def _named_by_title(document: dict[str, Any]) -> dict[str, Any]:
+    """The same, each schema under its title: FastAPI takes the name of the class."""
+    schemas = document["components"]["schemas"]
+    titles = {name: schema["title"] for name, schema in schemas.items()}
+    document["components"]["schemas"] = dict(sorted((titles[name], schema) for name, schema in schemas.items()))
+    name = r'(?<="#/components/schemas/)\w+'
+    return json.loads(re.sub(name, lambda found: titles.get(found[0], found[0]), json.dumps(document)))
 
 
 def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -15,7 +16,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from serving.schemas import Problem
+from serving.schemas import ProblemDetails
 
 MEDIA_TYPE = "application/problem+json"
 log = logging.getLogger("likeness.serving")
@@ -34,8 +35,9 @@ class ProblemError(HTTPException):
         super().__init__(status, detail, headers)
         self.kind, self.title = kind, title
 
-    def document(self, instance: str | None = None) -> Problem:
-        return Problem(
+    def document(self, instance: str | None = None) -> ProblemDetails:
+        """The problem as it is answered; `instance` names the request."""
+        return ProblemDetails(
             type=f"/problems/{self.kind}",
             title=self.title,
             status=self.status_code,
@@ -44,57 +46,57 @@ class ProblemError(HTTPException):
         )
 
 
-def no_face() -> ProblemError:
-    return ProblemError(
-        422, "no-face", "No face", "no face was found in the photo: take one that shows it from the front"
-    )
-
-
-def bad_photo(reason: str) -> ProblemError:
-    return ProblemError(422, "bad-photo", "Not a photo that can be used", reason)
-
-
-def not_an_image(reason: str) -> ProblemError:
-    return ProblemError(415, "not-an-image", "Not a picture", reason)
-
-
-def too_large(reason: str) -> ProblemError:
-    return ProblemError(413, "too-large", "Too large", reason)
-
-
-def unknown_character() -> ProblemError:
-    return ProblemError(404, "unknown-character", "No such character", "it was never made, has expired or was deleted")
-
-
-def not_kept() -> ProblemError:
-    return ProblemError(
-        404, "photo-not-kept", "The photo was not kept", "a photo is kept only where the request says keep_photo=true"
-    )
-
-
-def bad_edit(reason: str) -> ProblemError:
-    return ProblemError(422, "bad-edit", "The character cannot be changed so", reason)
-
-
-def cannot_draw(reason: str) -> ProblemError:
-    return ProblemError(409, "cannot-draw", "This cannot be drawn", reason)
-
-
-def no_key() -> ProblemError:
-    return ProblemError(
-        401,
-        "no-key",
-        "An API key is needed",
-        "send it as `Authorization: Bearer <key>`; `likeness key add NAME` makes one",
-        {"WWW-Authenticate": "Bearer"},
-    )
-
-
-def other_site() -> ProblemError:
-    return ProblemError(403, "other-site", "Another site's page asks", "LIKENESS_SERVE_ORIGINS names sites that may")
+# One for each kind of problem. Those whose detail is not here are called with it.
+no_face = partial(
+    ProblemError, 422, "no-face", "No face", "no face was found in the photo: take one that shows it from the front"
+)
+bad_photo = partial(ProblemError, 422, "bad-photo", "Not a photo that can be used")
+not_an_image = partial(ProblemError, 415, "not-an-image", "Not a picture")
+too_large = partial(ProblemError, 413, "too-large", "Too large")
+unknown_character = partial(
+    ProblemError, 404, "unknown-character", "No such character", "it was never made, has expired or was deleted"
+)
+not_kept = partial(
+    ProblemError,
+    404,
+    "photo-not-kept",
+    "The photo was not kept",
+    "a photo is kept only where the request says keep_photo=true",
+)
+bad_edit = partial(ProblemError, 422, "bad-edit", "The character cannot be changed so")
+cannot_draw = partial(ProblemError, 409, "cannot-draw", "This cannot be drawn")
+no_key = partial(
+    ProblemError,
+    401,
+    "no-key",
+    "An API key is needed",
+    "send it as `Authorization: Bearer <key>`; `likeness key add NAME` makes one",
+    {"WWW-Authenticate": "Bearer"},
+)
+other_site = partial(
+    ProblemError, 403, "other-site", "Another site's page asks", "LIKENESS_SERVE_ORIGINS names sites that may"
+)
+model_died = partial(
+    ProblemError,
+    500,
+    "model-died",
+    "The model died",
+    "reading this photo ended the process that did it: use another photo",
+)
+no_model = partial(ProblemError, 503, "no-model", "No model is loaded", headers={"Retry-After": "10"})
+no_storage = partial(
+    ProblemError,
+    503,
+    "no-storage",
+    "Nothing can be stored",
+    "the service's disk is full or gone",
+    {"Retry-After": "60"},
+)
+internal = partial(ProblemError, 500, "internal", "Something went wrong here", "it was logged")
 
 
 def other_name(host: str) -> ProblemError:
+    """The service was asked under a name that is not this machine's own."""
     detail = (
         f"without API keys the service answers to this machine's own names only, not to {host}: name a file of keys"
     )
@@ -102,34 +104,14 @@ def other_name(host: str) -> ProblemError:
 
 
 def busy(reason: str, seconds: float) -> ProblemError:
-    detail = f"{reason}: ask again after the time in Retry-After"
-    return ProblemError(429, "busy", "Too much at once", detail, _after(seconds))
-
-
-def no_model(detail: str) -> ProblemError:
-    return ProblemError(503, "no-model", "No model is loaded", detail, _after(10))
+    """Too many wait already; there may be room after so many seconds."""
+    detail, after = f"{reason}: ask again after the time in Retry-After", str(max(1, math.ceil(seconds)))
+    return ProblemError(429, "busy", "Too much at once", detail, {"Retry-After": after})
 
 
 def too_late(reason: str) -> ProblemError:
-    return ProblemError(503, "timeout", "It took too long", f"{reason}: ask again later", _after(5))
-
-
-def model_died() -> ProblemError:
-    return ProblemError(
-        500, "model-died", "The model died", "reading this photo ended the process that did it: use another photo"
-    )
-
-
-def no_storage() -> ProblemError:
-    return ProblemError(503, "no-storage", "Nothing can be stored", "the service's disk is full or gone", _after(60))
-
-
-def internal() -> ProblemError:
-    return ProblemError(500, "internal", "Something went wrong here", "it was logged")
-
-
-def _after(seconds: float) -> dict[str, str]:
-    return {"Retry-After": str(max(1, math.ceil(seconds)))}
+    """It took longer than a request may."""
+    return ProblemError(503, "timeout", "It took too long", f"{reason}: ask again later", {"Retry-After": "5"})
 
 
 def respond(request: Request, problem: ProblemError) -> JSONResponse:

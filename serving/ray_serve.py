@@ -1,6 +1,6 @@
 """The same application on several machines: replicas under Ray Serve.
 
-Every replica is the whole application with model workers and a drawing process of its own, and follows the alias by
+Every replica is the whole application with model workers and a rendering process of its own, and follows the alias by
 itself. Ray's proxies, one on each machine that has replicas, hand requests to the replica that has least to do. The
 characters lie in one folder that all machines see (LIKENESS_SERVE_STORE).
 
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import BaseModel, NonNegativeFloat, PositiveInt, model_validator
 
 from engine.errors import LikenessError
-from serving.configuration import Service
+from serving.configuration import ServiceSettings
 from serving.workers.model_manager import NoModel
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class ClusterError(LikenessError):
     """The cluster does not take the service; the message says why, and what to do."""
 
 
-class Scale(BaseModel, frozen=True, extra="forbid"):
+class ScalingConfig(BaseModel, frozen=True, extra="forbid"):
     """How many replicas, and what each asks Ray for. Its CPUs are as many as its model workers."""
 
     replicas: PositiveInt = 1
@@ -70,7 +70,7 @@ class Replica:
         Healthy is what has a model. A replica with a full queue answers 429 itself: it must not be ended for it.
         Raises NoModel.
         """
-        models = self._application.state.parts.models
+        models = self._application.state.serving.models
         try:
             async with asyncio.timeout(LOADS_WITHIN):
                 while models.pool is None:
@@ -79,33 +79,33 @@ class Replica:
             raise NoModel(models.why_none) from error
 
 
-def sized(service: Service, scale: Scale) -> Service:
+def replica_settings(service: ServiceSettings, scaling: ScalingConfig) -> ServiceSettings:
     """The service's settings for one replica: a worker and the CPU, or a GPU where it has one, unless the environment
     says otherwise. A machine's cores are shared by its replicas."""
-    defaults = {"workers": 1, "device": "cuda" if scale.gpus else "cpu"}
+    defaults = {"workers": 1, "device": "cuda" if scaling.gpus else "cpu"}
     return service.model_copy(
         update={name: value for name, value in defaults.items() if name not in service.model_fields_set}
     )
 
 
-def application(build: Callable[[], FastAPI], service: Service, scale: Scale) -> Application:
-    """What Ray Serve runs: replicas of what `build` makes. `service`: of one replica, see `sized`."""
+def application(build: Callable[[], FastAPI], service: ServiceSettings, scaling: ScalingConfig) -> Application:
+    """What Ray Serve runs: replicas of what `build` makes. `service`: of one replica, see `replica_settings`."""
     from ray import serve
 
     # The replica bounds its own queue, and says so with 429 and Retry-After; Ray's bound is never the lower one.
     at_once = service.workers * service.batch
     options: dict[str, Any] = {
         "max_ongoing_requests": service.queue + at_once + OTHER_REQUESTS,
-        "ray_actor_options": {"num_cpus": service.workers, "num_gpus": scale.gpus},
+        "ray_actor_options": {"num_cpus": service.workers, "num_gpus": scaling.gpus},
         "graceful_shutdown_timeout_s": service.grace,
         "health_check_period_s": 5.0,
     }
-    if scale.most_replicas is None:
-        options["num_replicas"] = scale.replicas
+    if scaling.most_replicas is None:
+        options["num_replicas"] = scaling.replicas
     else:
         options["autoscaling_config"] = {
-            "min_replicas": scale.replicas,
-            "max_replicas": scale.most_replicas,
+            "min_replicas": scaling.replicas,
+            "max_replicas": scaling.most_replicas,
             # Twice as many as it reads at once: one lot is being read, one waits.
             "target_ongoing_requests": 2 * at_once,
             "upscale_delay_s": 10.0,
@@ -136,7 +136,7 @@ def deploy(
     Raises ClusterError.
     """
     client = _client(address)
-    before = _details(client)
+    before = _ask(client.get_serve_details)
     _require_same(before.get("http_options"), host, port)
     config = {
         "name": NAME,
@@ -158,12 +158,12 @@ def deploy(
 def stop(address: str) -> None:
     """End the service on a cluster; requests under way are finished. Raises ClusterError."""
     client = _client(address)
-    details = _details(client)
+    details = _ask(client.get_serve_details)
     if NAME not in details["applications"]:
         raise ClusterError(f"the service does not run on the Ray cluster at {address}")
     proxies, others = details["http_options"], _others(details)
     _ask(lambda: client.deploy_applications(_whole(others, proxies["host"], proxies["port"])))
-    while NAME in _details(client)["applications"]:
+    while NAME in _ask(client.get_serve_details)["applications"]:
         time.sleep(0.5)
     if not others:
         _ask(client.delete_applications)  # Ray Serve itself, with its proxies
@@ -197,10 +197,6 @@ def _ask(call: Callable[[], Any]) -> Any:
         raise ClusterError(f"the Ray cluster refused the service: {error}") from error
 
 
-def _details(client: Any) -> dict[str, Any]:
-    return _ask(client.get_serve_details)
-
-
 def _others(details: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Other applications of the cluster: Ray ends those that it is not asked for again."""
     found = [each.get("deployed_app_config") for name, each in details["applications"].items() if name != NAME]
@@ -215,7 +211,7 @@ def _wait_until_running(client: Any, report: Callable[[str], None]) -> None:
     """Until all replicas have a model; a deployment that fails says why. Raises ClusterError."""
     told, deadline = "", time.monotonic() + 2 * LOADS_WITHIN
     while time.monotonic() < deadline:
-        found = _details(client)["applications"].get(NAME, {"status": "NOT_STARTED"})
+        found = _ask(client.get_serve_details)["applications"].get(NAME, {"status": "NOT_STARTED"})
         if (state := _state(found)) != told:
             report(told := state)
         if found["status"] == "RUNNING":

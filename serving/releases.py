@@ -33,8 +33,8 @@ class Release:
         return f"{self.model} version {self.version}"
 
 
-class Source(Protocol):
-    """Where releases come from. Both calls block, and are made in a thread. It can be pickled."""
+class ReleaseSource(Protocol):
+    """Where releases come from. Its calls block, and are made in a thread."""
 
     def current(self) -> Release:
         """The release in production. Raises NothingReleased or SourceDown."""

@@ -1,4 +1,7 @@
-"""What requests and answers look like: the models that OpenAPI shows, with examples."""
+"""What requests and answers look like: the models that OpenAPI shows, with examples.
+
+Clients know each by its title, which is the class's name where none is given.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ class Remark(BaseModel):
     text: str = Field(examples=["side view: the head is turned by 42 degrees"])
 
 
-class Photo(BaseModel):
+class PhotoDescription(BaseModel, title="Photo"):
     """What was found in the photo."""
 
     sha256: str
@@ -59,7 +62,7 @@ class Links(BaseModel):
     photo: str | None = None
 
 
-class Character(BaseModel):
+class CharacterResponse(BaseModel, title="Character"):
     """A character.json (format 1), with what the service adds: `id`, `links`, when it was made and when it goes."""
 
     format: int = 1
@@ -69,7 +72,7 @@ class Character(BaseModel):
     parameters: dict[str, float] = Field(description="every slider in [0, 1]")
     discrete: dict[str, Choice]
     engine: dict[str, Any] | None = Field(default=None, description="the same in the studio's own names and units")
-    photo: Photo
+    photo: PhotoDescription
     provenance: Provenance
     edited: list[str] = Field(default=[], description="sliders and groups that were changed by hand since")
     created: datetime
@@ -87,7 +90,7 @@ class Edit(BaseModel, extra="forbid"):
     discrete: dict[str, str] = Field(default={}, examples=[{"hair": "short02"}])
 
 
-class Problem(BaseModel):
+class ProblemDetails(BaseModel, title="Problem"):
     """An RFC 9457 problem document, media type application/problem+json."""
 
     type: str = Field(examples=["/problems/no-face"])
@@ -101,8 +104,8 @@ class BatchItem(BaseModel):
     """One photo's answer: either a character or a problem."""
 
     name: str | None = Field(default=None, description="the file's name as it was sent")
-    character: Character | None = None
-    problem: Problem | None = None
+    character: CharacterResponse | None = None
+    problem: ProblemDetails | None = None
 
 
 class Batch(BaseModel):

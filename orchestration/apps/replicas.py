@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from orchestration.config.settings import Settings
 from orchestration.registry.promotion_events import PRODUCTION
 from serving import ray_serve
-from serving.configuration import Service
+from serving.configuration import ServiceSettings
 from serving.releases import NothingReleased, SourceDown
 
 if TYPE_CHECKING:
@@ -24,47 +24,45 @@ LOOPBACK, ALL = "127.0.0.1", "0.0.0.0"
 OF_THIS_MACHINE = ("LIKENESS_WORKERS", "LIKENESS_EXECUTOR")
 
 
-class Order(ray_serve.Scale, frozen=True):
+class ReplicaConfig(ray_serve.ScalingConfig, frozen=True):
     """What the application is made from, beside the settings in the environment."""
 
     alias: str = PRODUCTION
     host: str = ALL
     """Interface of Ray's proxies: on any but this machine's own address there must be API keys."""
 
-    def service(self) -> Service:
+    def service(self) -> ServiceSettings:
         """One replica's settings, on the machine that it is asked on."""
-        return ray_serve.sized(Service(), self)
+        return ray_serve.replica_settings(ServiceSettings(), self)
 
 
-# Ray reads the annotation and makes an Order of its JSON: it must not be a string.
-def application(order: Order) -> "Application":
+# Ray reads the annotation and makes a ReplicaConfig of its JSON: it must not be a string.
+def application(config: ReplicaConfig) -> "Application":
     """What Ray Serve runs. It is called on one of the cluster's machines."""
-    return ray_serve.application(partial(_build, order), order.service(), order)
+    return ray_serve.application(partial(_build, config), config.service(), config)
 
 
-def _build(order: Order) -> "FastAPI":
+def _build(config: ReplicaConfig) -> "FastAPI":
     """One replica's application, on its machine."""
-    from orchestration.cli.serve import keys_for, place, source
-    from serving.app import build
+    from orchestration.apps.service import build_application  # loads the engine and MLflow, for a replica alone
 
-    settings, service = Settings(), order.service()
-    return build(service, source(settings, order.alias), place(settings), keys_for(order.host, service, settings))
+    return build_application(Settings(), config.service(), config.alias, config.host)
 
 
-def deploy(address: str, order: Order, port: int, report: Callable[[str], None]) -> str:
+def deploy(address: str, config: ReplicaConfig, port: int, report: Callable[[str], None]) -> str:
     """Start or change the service on the cluster whose job server is at `address`, with this process's settings.
 
-    `report` hears how far it is. Returns where it answers. Raises ClusterError.
+    `report` hears how far it is. Returns where it answers. Raises ClusterError, ServingError or KeyProblem.
     """
-    from orchestration.cli.serve import keys_for, source
+    from orchestration.apps.service import release_source, required_keys
 
     settings = Settings()
-    keys_for(order.host, order.service(), settings)
+    required_keys(config.host, config.service(), settings)
     try:
-        source(settings, order.alias).current()
+        release_source(settings, config.alias).current()
     except (SourceDown, NothingReleased) as error:
         raise ray_serve.ClusterError(str(error)) from error
-    return ray_serve.deploy(address, HERE, order.model_dump(), environment(os.environ), order.host, port, report)
+    return ray_serve.deploy(address, HERE, config.model_dump(), environment(os.environ), config.host, port, report)
 
 
 def environment(here: Mapping[str, Any]) -> dict[str, str]:

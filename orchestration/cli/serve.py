@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
-import socket
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +13,6 @@ from pydantic import ValidationError
 from orchestration.cli.terminal import (
     Character,
     fail,
-    get_registry,
     get_settings,
     marked,
     notes,
@@ -23,12 +20,15 @@ from orchestration.cli.terminal import (
     screen,
 )
 from orchestration.config.settings import Settings
+from serving.configuration import ServiceSettings
+from serving.keys import Keys
 
 key_app = typer.Typer(help="Who may ask the service: **API keys**.", no_args_is_help=True, rich_markup_mode="markdown")
 Name = Annotated[str, typer.Argument(help="Whose key: letters, digits, dots and dashes.")]
 
 
 def add_to(app: typer.Typer) -> None:
+    """Add `serve` and `key` to the command line."""
     app.command()(serve)
     app.add_typer(key_app, name="key")
 
@@ -72,19 +72,18 @@ def serve(
     On several machines and GPUs: `likeness serve --ray http://HEAD:8265 --replicas 4 --gpus 1 --host 0.0.0.0`.
     """
     if ray:
-        order = {"alias": model, "host": host, "replicas": replicas, "most_replicas": most_replicas, "gpus": gpus}
-        on_cluster(ray, order, port, character, keys, stop)
+        config = {"alias": model, "host": host, "replicas": replicas, "most_replicas": most_replicas, "gpus": gpus}
+        on_cluster(ray, config, port, character, keys, stop)
         return
     import uvicorn
 
-    from serving.app import build
-    from serving.configuration import Service
+    from orchestration.apps.service import build_application, require_free
 
-    settings, service = get_settings(character=character), Service()
+    settings, service = get_settings(character=character), ServiceSettings()
     require_free(host, port)
     if keys is not None:
         service = service.model_copy(update={"keys": keys})
-    application = build(service, source(settings, model), place(settings), keys_for(host, service, settings))
+    application = build_application(settings, service, model, host)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     shown = f"[{host}]" if ":" in host else host
     notes().print(
@@ -105,7 +104,7 @@ def serve(
     )
 
 
-def on_cluster(address: str, order: dict[str, Any], port: int, character: str, keys: Path | None, stop: bool) -> None:
+def on_cluster(address: str, config: dict[str, Any], port: int, character: str, keys: Path | None, stop: bool) -> None:
     """Start, change or end the service on a Ray cluster."""
     from orchestration.apps import replicas
     from serving import ray_serve
@@ -118,7 +117,7 @@ def on_cluster(address: str, order: dict[str, Any], port: int, character: str, k
     if keys is not None:
         os.environ["LIKENESS_SERVE_KEYS"] = str(keys)
     try:
-        wanted = replicas.Order(**order)
+        wanted = replicas.ReplicaConfig(**config)
     except ValidationError as error:
         fail("; ".join(wrong["msg"] for wrong in error.errors()))
         return
@@ -126,62 +125,10 @@ def on_cluster(address: str, order: dict[str, Any], port: int, character: str, k
     screen.print(f"{url}  until `likeness serve --ray {address} --stop`", soft_wrap=True)
 
 
-def require_free(host: str, port: int) -> None:
-    """Said at once, not after the engine and a model were loaded."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        # As the server does it: a port that was left a moment ago is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            fail(f"cannot listen on {host}, port {port} ({error.strerror}): choose another, --port {port + 1}")
+def _keys() -> Keys:
+    from orchestration.apps.service import project_keys
 
-
-def source(settings: Settings, alias: str):
-    """Where the service's models come from."""
-    from orchestration.registry.registry_source import Released
-
-    return Released(get_registry(settings), settings.home / "serving" / "releases", alias)
-
-
-def place(settings: Settings):
-    """What the service serves, and where it keeps what it made."""
-    from serving.dependencies import Place
-
-    folder = settings.characters / settings.character
-    return Place(folder, settings.data / "embedded", settings.home / "serving" / settings.character)
-
-
-def keys_for(host: str, service, settings: Settings):
-    """The keys that are asked for: those of the file that is named, or on a public address the project's own."""
-    from serving.keys import Keys
-
-    named = service.keys
-    if named is None and is_this_machine(host):
-        return None
-    found = Keys(named or default_keys(settings))
-    if not found.path.exists() or not found.digests():
-        fail(f"{host} is open to other machines, and there is no API key in {found.path}: `likeness key add NAME`")
-    return found
-
-
-def is_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def default_keys(settings: Settings) -> Path:
-    return settings.home / "serving" / "keys"
-
-
-def _keys():
-    from serving.configuration import Service
-    from serving.keys import Keys
-
-    return Keys(Service().keys or default_keys(Settings()))
+    return project_keys(ServiceSettings(), Settings())
 
 
 @key_app.command("add")

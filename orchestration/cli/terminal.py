@@ -21,7 +21,7 @@ from rich.text import Text
 from engine.errors import LikenessError
 from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.storage import postgres
-from serving.configuration import Service
+from serving.configuration import ServiceSettings
 
 # Without markup: names of files and what people write may look like it.
 screen = Console(markup=False)
@@ -85,7 +85,7 @@ def wrong_setting(error: Exception) -> str:
     """Which LIKENESS_* variables have values that they cannot have, "" for any other error."""
     if isinstance(error, SettingsError):
         return f"{error}: it takes JSON"
-    prefixes = {kind.__name__: str(kind.model_config.get("env_prefix")) for kind in (Settings, Service)}
+    prefixes = {kind.__name__: str(kind.model_config.get("env_prefix")) for kind in (Settings, ServiceSettings)}
     if not isinstance(error, ValidationError) or error.title not in prefixes:
         return ""
     prefix = prefixes[error.title]

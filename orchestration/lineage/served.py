@@ -1,4 +1,4 @@
-"""Characters that the service made, by the id that it gave them."""
+"""CharacterStore that the service made, by the id that it gave them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from orchestration.config.settings import Settings
-from serving.character_store import ID, Characters, Record, Unknown
-from serving.configuration import Service
+from serving.character_store import ID, CharacterStore, Record, UnknownCharacter
+from serving.configuration import ServiceSettings
 
 
 class Gone(Exception):
@@ -24,10 +24,10 @@ def find(word: str, settings: Settings) -> tuple[Record, Path] | None:
         return None
     stores = _stores(settings)
     for folder in stores:
-        characters = Characters(folder, timedelta(0))
+        characters = CharacterStore(folder, timedelta(0))
         try:
             record = characters.read(id)
-        except Unknown:
+        except UnknownCharacter:
             continue
         if record.expires < datetime.now(UTC):
             raise Gone(
@@ -45,5 +45,5 @@ def find(word: str, settings: Settings) -> tuple[Record, Path] | None:
 
 def _stores(settings: Settings) -> list[Path]:
     """Every folder in which services of this project keep characters."""
-    named = Service().store
+    named = ServiceSettings().store
     return [*([named] if named else []), *sorted((settings.home / "serving").glob("*/characters"))]

@@ -22,15 +22,15 @@ KEPT = 3
 
 
 @dataclass(frozen=True)
-class Released:
-    """A `serving.releases.Source`. It remembers in `folder` what it fetched, for a start while the registry is down."""
+class RegistrySource:
+    """A `serving.releases.ReleaseSource` that remembers in `folder` what it fetched: it starts without the registry."""
 
     registry: Registry
     folder: Path
     alias: str = PRODUCTION
 
     def current(self) -> Release:
-        """Raises NothingReleased, SourceDown."""
+        """The version that the alias points at. Raises NothingReleased, SourceDown."""
         impatient()
         try:
             version = self.registry.find(self.alias)
@@ -41,29 +41,30 @@ class Released:
         return Release(self.registry.name, int(version.version), provenance(version))
 
     def last(self) -> Release | None:
+        """What was fetched last, if it still lies here."""
         try:
             release = Release(**json.loads(self._remembered.read_text()))
         except FileNotFoundError:
             return None
-        return release if self._place(release).is_dir() else None
+        return release if self._folder_of(release).is_dir() else None
 
     def fetch(self, release: Release) -> Path:
-        """Raises ReleaseBroken."""
+        """The folder with a version, fetched where it is not there. Raises ReleaseBroken."""
         impatient()
         self._warn_of_other_hands(release)
-        place = self._place(release)
-        if not place.is_dir():
-            self._download(release, place)
+        folder = self._folder_of(release)
+        if not folder.is_dir():
+            self._download(release, folder)
         write_whole(self._remembered, json.dumps(asdict(release)).encode())
-        place.touch()
-        self._forget_others()
-        return place
+        folder.touch()
+        self._delete_oldest()
+        return folder
 
     @property
     def _remembered(self) -> Path:
         return self.folder / f"{self.registry.name}-{self.alias}.json"
 
-    def _place(self, release: Release) -> Path:
+    def _folder_of(self, release: Release) -> Path:
         # With the run: another registry may have a version of the same number.
         return self.folder / f"{release.model}-{release.version}-{str(release.origin['run'])[:12]}"
 
@@ -77,25 +78,25 @@ class Released:
         if outside and self.alias == PRODUCTION and outside.after == str(release.version):
             log.warning("%s answers past gate and records: %s", release, outside)
 
-    def _download(self, release: Release, place: Path) -> None:
-        """Beside its place, then renamed."""
+    def _download(self, release: Release, folder: Path) -> None:
+        """Into a folder beside, which is renamed."""
         import mlflow
         from mlflow.exceptions import MlflowException
 
         mlflow.set_tracking_uri(self.registry.tracking.uri)
         mlflow.set_registry_uri(self.registry.tracking.uri)
-        partial = place.with_name(f".{place.name}-{uuid.uuid4().hex[:8]}.partial")
+        partial = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}.partial")
         partial.mkdir(parents=True)
         try:
             uri = f"models:/{release.model}/{release.version}"
-            replace_folder(Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(partial))), place)
+            replace_folder(Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(partial))), folder)
         except (MlflowException, OSError) as error:
             raise ReleaseBroken(f"{release} cannot be fetched: {error}") from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
-    def _forget_others(self) -> None:
-        """Drop what was fetched longest ago."""
-        fetched = sorted(self.folder.glob(f"{self.registry.name}-*/"), key=lambda place: place.stat().st_mtime)
-        for place in fetched[:-KEPT]:
-            shutil.rmtree(place, ignore_errors=True)
+    def _delete_oldest(self) -> None:
+        """Delete what was fetched longest ago."""
+        fetched = sorted(self.folder.glob(f"{self.registry.name}-*/"), key=lambda folder: folder.stat().st_mtime)
+        for folder in fetched[:-KEPT]:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -11,7 +11,7 @@ MOST_BYTES = 500_000_000
 log = logging.getLogger(__name__)
 
 
-class Kept:
+class DiskCache:
     """Files by key. Above `most_bytes` those go that were not asked for the longest.
 
     A disk that is full or read-only costs time, never an answer.
@@ -22,6 +22,7 @@ class Kept:
         self.bytes = sum(size for _, size, _ in self._files())
 
     def get(self, key: str) -> bytes | None:
+        """What was put there; None where nothing is, or it cannot be read."""
         path = self._path(key)
         try:
             content = path.read_bytes()
@@ -31,6 +32,7 @@ class Kept:
         return content
 
     def put(self, key: str, content: bytes) -> None:
+        """Write it whole, or log why that fails."""
         try:
             write_whole(self._path(key), content)
         except OSError as error:

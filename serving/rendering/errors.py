@@ -3,8 +3,8 @@
 from enum import StrEnum
 
 
-class Kind(StrEnum):
-    """What the bytes are that the drawing process answers with: what was asked for, or a reason."""
+class RenderStatus(StrEnum):
+    """What the bytes are that the rendering process answers with: what was asked for, or a reason."""
 
     DRAWN = "drawn"
     REFUSED = "refused"

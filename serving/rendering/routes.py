@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from serving.rendering.errors import Busy, CannotDraw, NoAnswer
-from serving.rendering.process import Drawing
 from serving.rendering.schema_document import FIGURE_URL, SchemaDocument, Texture
+from serving.rendering.service import RenderService
 
 THUMBNAIL = f"{FIGURE_URL}/thumbnails/{{group}}/{{choice}}.jpg"
 PIECE, TEXTURE = f"{FIGURE_URL}/{{name}}.glb", f"{FIGURE_URL}/{{name}}.{{form}}"
@@ -26,14 +26,14 @@ RETRY_AFTER_FAILURE = 5  # seconds
 Found = TypeVar("Found")
 
 
-def routes(drawing: Drawing) -> APIRouter:
-    """The router, over a drawing that the service enters and leaves."""
+def routes(rendering: RenderService) -> APIRouter:
+    """The router, over a rendering that the service enters and leaves."""
     router = APIRouter(tags=["figure"])
 
     @router.get("/v1/schema", response_model=SchemaDocument, responses=_answers("application/json", kinds=(503,)))
     async def schema(request: Request) -> Response:
         """All that a client can set, in people's words, and where it finds geometry and pictures."""
-        content = (await _got(drawing.published())).model_dump_json().encode()
+        content = (await _got(rendering.document())).model_dump_json().encode()
         headers = {"ETag": _tag(content), "Cache-Control": ASK_AGAIN, "Vary": "Accept-Encoding"}
         if _has(request, headers["ETag"]):
             return Response(status_code=304, headers=headers)
@@ -42,30 +42,30 @@ def routes(drawing: Drawing) -> APIRouter:
     @router.get(THUMBNAIL, response_class=Response, responses=_answers(MEDIA["jpg"]))
     async def thumbnail(request: Request, group: str, choice: str, v: str | None = VERSION) -> Response:
         """A picture of one choice, 160 pixels wide."""
-        document = await _got(drawing.published())
+        document = await _got(rendering.document())
         _choice(document, group, choice)
-        if not drawing.forms:
+        if not rendering.forms:
             raise HTTPException(404, f"nothing can draw {document.character}")
-        return await _kept(request, drawing, "jpg", v, "thumbnail", group=group, choice=choice)
+        return await _cached(request, rendering, "jpg", v, "thumbnail", group=group, choice=choice)
 
     @router.get(PIECE, response_class=Response, responses=_answers(MEDIA["glb"]))
     async def piece(request: Request, name: str, v: str | None = VERSION) -> Response:
         """Geometry: `head`, or what is worn for a choice (`hair.glb?hair=bob01`), on the template, with the morph
         targets of all sliders. `/v1/schema` says which pieces there are."""
-        document = await _got(drawing.published())
+        document = await _got(rendering.document())
         found = {piece.name: piece for piece in document.figure.pieces}.get(name) if document.figure else None
         if found is None:
             raise HTTPException(404, f"{document.character} has no piece {name!r}")
         choice = None if found.group is None else _asked(request, document, found.group)
         if choice in found.absent:
             raise HTTPException(404, f"there is no {name} for {choice!r}")
-        return await _kept(request, drawing, "glb", v, "piece", name=name, choice=choice)
+        return await _cached(request, rendering, "glb", v, "piece", name=name, choice=choice)
 
     @router.get(TEXTURE, response_class=Response, responses=_answers(MEDIA["jpg"], MEDIA["webp"]))
     async def texture(request: Request, name: str, form: str, v: str | None = VERSION) -> Response:
         """A picture of a piece's material (`skin.jpg?skin=tone2&beard=full&age=0.25`). `/v1/schema` says which there
         are and what each depends on; what is not given is neutral."""
-        document = await _got(drawing.published())
+        document = await _got(rendering.document())
         found = {texture.name: texture for texture in document.figure.textures}.get(name) if document.figure else None
         if found is None or _form(found) != form:
             raise HTTPException(404, f"{document.character} has no picture {name}.{form}")
@@ -73,7 +73,7 @@ def routes(drawing: Drawing) -> APIRouter:
         if lacking := [group for group, absent in found.absent.items() if choices[group] in absent]:
             raise HTTPException(404, f"there is no picture of {name} for {choices[lacking[0]]!r}")
         sliders = {rounded.name: _value(request, document, rounded.name, rounded.step) for rounded in found.sliders}
-        return await _kept(request, drawing, form, v, "texture", name=name, choices=choices, sliders=sliders)
+        return await _cached(request, rendering, form, v, "texture", name=name, choices=choices, sliders=sliders)
 
     return router
 
@@ -106,9 +106,11 @@ async def _got(answer: Awaitable[Found]) -> Found:
         raise HTTPException(503, str(error), {"Retry-After": str(RETRY_AFTER_FAILURE)}) from error
 
 
-async def _kept(request: Request, drawing: Drawing, form: str, v: str | None, draw: str, **given: Any) -> Response:
+async def _cached(
+    request: Request, rendering: RenderService, form: str, v: str | None, draw: str, **given: Any
+) -> Response:
     """What was drawn, now or earlier; nothing is drawn for a client that has it."""
-    version = (await drawing.published()).version
+    version = (await rendering.document()).version
     if v not in (None, version):
         raise HTTPException(404, "the figure has changed: read /v1/schema again")
     tag = _tag(repr((version, draw, given)).encode())
@@ -118,7 +120,7 @@ async def _kept(request: Request, drawing: Drawing, form: str, v: str | None, dr
         headers["Vary"] = "Accept-Encoding"
     if _has(request, tag):
         return Response(status_code=304, headers=headers)
-    content = await _got(drawing.kept(draw, compressed=compressed, **given))
+    content = await _got(rendering.cached(draw, compressed=compressed, **given))
     if compressed:
         return _unpacked(request, content, MEDIA[form], headers)
     return Response(content, media_type=MEDIA[form], headers=headers)

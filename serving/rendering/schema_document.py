@@ -65,7 +65,7 @@ class PublishedGroup(BaseModel):
     choices: list[PublishedChoice]
 
 
-class Part(BaseModel):
+class SchemaPart(BaseModel, title="Part"):
     """Sliders and groups that people look for in one place, by name."""
 
     name: str
@@ -102,7 +102,7 @@ class Texture(BaseModel):
     absent: dict[str, list[str]] = Field(default={}, description="choices, by group, with which there is none")
 
 
-class Camera(BaseModel):
+class ReferenceCamera(BaseModel, title="Camera"):
     """The camera of the engine's own picture; it looks along −Z, and the point between the eyes is the origin."""
 
     distance: float = Field(description="metres before the eyes")
@@ -119,7 +119,7 @@ class Figure(BaseModel):
     products: dict[str, list[str]]
     rest: dict[str, float] = {}
     actions: list[str] = Field(description="face actions that the pieces have targets for")
-    camera: Camera
+    camera: ReferenceCamera
     pieces: list[Piece]
     textures: list[Texture]
 
@@ -131,7 +131,7 @@ class SchemaDocument(BaseModel):
     label: str
     schema_md5: str
     version: str = Field(description="of all that the URLs in here name")
-    parts: list[Part]
+    parts: list[SchemaPart]
     sliders: list[PublishedSlider]
     groups: list[PublishedGroup]
     figure: Figure | None = Field(description="null for a character whose geometry its own engine keeps to itself")
@@ -154,7 +154,8 @@ def schema_document(
         version: changes with all that an URL's answer depends on.
         thumbnails: whether something can draw them.
         colours: by group and choice.
-        basis: `Basis.description()`, and `camera` the fields of Camera: of the embedded engine; None for others.
+        basis: `Basis.description()` of the embedded engine; None for others.
+        camera: the fields of ReferenceCamera, likewise.
     """
     targets = {slider["name"]: slider for slider in basis["sliders"]} if basis else {}
     figure = _figure(schema, version, basis, camera) if basis is not None and camera is not None else None
@@ -215,7 +216,7 @@ def _figure(schema: Schema, version: str, basis: dict[str, Any], camera: dict[st
     kept = {name: basis[name] for name in ("formula", "curves", "shares", "products")}
     actions = [name for name in ACTIONS if name in basis["actions"]]
     return Figure(
-        **kept, actions=actions, camera=Camera(**camera), pieces=pieces, textures=textures_of(schema, version)
+        **kept, actions=actions, camera=ReferenceCamera(**camera), pieces=pieces, textures=textures_of(schema, version)
     )
 
 
@@ -250,13 +251,13 @@ def _group(group: Group, version: str | None, colours: dict[str, str | None]) ->
     return PublishedGroup(name=group.name, label=group.label, part=part, neutral=group.neutral, choices=choices)
 
 
-def _parts(schema: Schema) -> list[Part]:
+def _parts(schema: Schema) -> list[SchemaPart]:
     """The parts that the schema names, in its order, then others in the order in which they appear."""
     labels = dict([LOOK]) | schema.parts
     used = [*(s.part for s in schema.sliders), *(g.part or LOOK[0] for g in schema.groups)]
     ordered = [*(name for name in schema.parts if name in used), *used]
     return [
-        Part(
+        SchemaPart(
             name=name,
             label=labels.get(name) or tidied(name),
             sliders=[slider.name for slider in schema.sliders if slider.part == name],

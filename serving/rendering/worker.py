@@ -1,78 +1,83 @@
-"""The drawing process: `python -m serving.rendering.worker CHARACTER EMBEDDED DEVICE`.
+"""The rendering process: `python -m serving.rendering.worker CHARACTER EMBEDDED DEVICE`.
 
-It reads one request a line from its standard input, as JSON: `{"draw": <method of Artist>, "with": {…}}`. It answers
-with a line of JSON, `{"kind": …, "length": n}`, and n bytes. The first answer comes unasked: the document of
-`/v1/schema`. The process ends with its input, and with its service even while it draws: none outlives it.
+Its first message is the document of `/v1/schema`. A request is `{"draw": <method of CharacterRenderer>, "with": {…},
+"compressed": <by gzip>}`, an answer a RenderStatus and the bytes that it is about.
 """
 
 import gzip
-import json
 import logging
-import os
-import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
-from engine.processes import die_with_parent
-from serving.rendering.errors import CannotDraw, Kind, Outdated
+from engine.character import Character, CharacterError
+from engine.engines import EmbeddedEngine, open_engine
+from engine.schema import SchemaError
+from serving.child_process import Answer, Message, NotLoaded, answer_requests
+from serving.rendering.character_renderer import CharacterRenderer
+from serving.rendering.errors import CannotDraw, Outdated, RenderStatus
 
 COMPRESSION = 6
 log = logging.getLogger(__name__)
 
 
-def main(character: str, embedded: str, device: str) -> int:
-    # Whatever a library or a studio's renderer prints must not come between the answers.
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    die_with_parent(signal.SIGKILL)  # one that draws, or still starts, does not look at its input
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the service ends this process
-    logging.basicConfig(stream=sys.stderr)
-    from engine.character import CharacterError
-    from engine.schema import SchemaError
-    from serving.rendering.artist import open_artist
+def open_renderer(folder: Path, embedded: Path, device: str) -> CharacterRenderer:
+    """What draws the character in a folder.
 
+    Args:
+        embedded: `data/embedded`; read for characters of the embedded engine only.
+
+    Raises SchemaError, CharacterError or OSError when the character or its engine cannot be loaded.
+    """
+    character = Character.load(folder)
+    engine = open_engine(character, embedded, device)
+    if not isinstance(engine, EmbeddedEngine):
+        return CharacterRenderer(character, engine)
+    from serving.rendering.embedded_renderer import EmbeddedRenderer
+
+    return EmbeddedRenderer(character, engine, embedded)
+
+
+@contextmanager
+def _loaded(folder: Path, embedded: Path, device: str) -> Iterator[tuple[Message, Answer]]:
     try:
-        artist = open_artist(Path(character), Path(embedded), device)
-        _answer(answers, Kind.DRAWN, artist.published().model_dump_json().encode())
+        renderer = open_renderer(folder, embedded, device)
+        document = renderer.document()
     except (CharacterError, SchemaError, OSError) as error:
-        _answer(answers, Kind.REFUSED, str(error).encode())
-        return 1
-    for line in sys.stdin.buffer:
-        request = json.loads(line)
-        draw = getattr(artist, request["draw"])
-        kind, content = _outcome(lambda draw=draw, request=request: draw(**request["with"]))
-        if kind is Kind.DRAWN and request.get("compressed"):
-            content = gzip.compress(content, COMPRESSION, mtime=0)
-        _answer(answers, kind, content)
-    return 0
+        raise NotLoaded(str(error)) from error
+    yield Message(document.model_dump(mode="json")), partial(_answer, renderer)
 
 
-def _outcome(draw: Callable[[], bytes]) -> tuple[Kind, bytes]:
-    from engine.character import CharacterError
+def _answer(renderer: CharacterRenderer, request: Message) -> Message:
+    wanted = request.value
+    status, content = _outcome(renderer, wanted["draw"], wanted["with"])
+    if status is RenderStatus.DRAWN and wanted["compressed"]:
+        content = gzip.compress(content, COMPRESSION, mtime=0)
+    return Message(status, [content])
 
+
+def _outcome(renderer: CharacterRenderer, draw: str, given: dict[str, Any]) -> tuple[RenderStatus, bytes]:
     try:
-        return Kind.DRAWN, draw()
+        return RenderStatus.DRAWN, getattr(renderer, draw)(**given)
     except CannotDraw as error:
-        return Kind.REFUSED, str(error).encode()
+        return RenderStatus.REFUSED, str(error).encode()
     except CharacterError as error:
         log.error("%s", error)
-        return Kind.REFUSED, b"the character's own renderer failed: the service's log says how"
+        return RenderStatus.REFUSED, b"the character's own renderer failed: the service's log says how"
     except Outdated:
-        return Kind.OUTDATED, b""
+        return RenderStatus.OUTDATED, b""
     except Exception as error:
         log.exception("drawing failed")
-        return Kind.FAILED, f"{type(error).__name__}: {error}".encode()
+        return RenderStatus.FAILED, f"{type(error).__name__}: {error}".encode()
 
 
-def _answer(file: BinaryIO, kind: Kind, content: bytes) -> None:
-    file.write(json.dumps({"kind": kind, "length": len(content)}).encode() + b"\n" + content)
-    file.flush()
+def main(folder: str, embedded: str, device: str) -> int:
+    """Draw until the input ends; the status to exit with."""
+    return answer_requests(_loaded(Path(folder), Path(embedded), device))
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(*sys.argv[1:]))
-    except BrokenPipeError:  # the service is gone
-        os._exit(1)
+    sys.exit(main(*sys.argv[1:]))

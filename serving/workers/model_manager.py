@@ -1,19 +1,20 @@
 """The release that answers now. It follows the source: the next release is fetched, started and warmed beside the one
-that answers, then takes over the line; no request is lost, and none is answered by two."""
+that answers, then takes over the queue; no request is lost, and none is answered by two."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from serving.metrics import Metrics
-from serving.releases import NothingReleased, Release, ReleaseBroken, Source, SourceDown
+from serving.releases import NothingReleased, Release, ReleaseBroken, ReleaseSource, SourceDown
 from serving.workers.pool import Pool
-from serving.workers.process import Answer
-from serving.workers.queue import Job, Line
+from serving.workers.process import PredictRequest, PredictResult
+from serving.workers.queue import BatchQueue, Job
 
 LONGEST_PAUSE = 300.0
 log = logging.getLogger("likeness.serving")
@@ -24,33 +25,39 @@ class NoModel(Exception):
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One photo's answer, and who gave it."""
+class ServedPrediction:
+    """One photo's result, and the release that it is of."""
 
     release: Release
     schema_md5: str
-    answer: Answer
+    result: PredictResult
 
 
-class Models:
+class ModelManager:
     """A context manager: the workers of the release in production.
 
     `make_pool`: a pool, not yet started, for a release in a folder.
     """
 
     def __init__(
-        self, source: Source, make_pool: Callable[[Release, Path], Pool], room: int, follow: float, metrics: Metrics
+        self,
+        source: ReleaseSource,
+        make_pool: Callable[[Release, Path], Pool],
+        capacity: int,
+        follow: float,
+        metrics: Metrics,
     ) -> None:
         self.source, self.make_pool, self.follow_seconds, self.metrics = source, make_pool, follow, metrics
-        self.line = Line(room)
+        self.queue = BatchQueue(capacity)
         self.pool: Pool | None = None
         self.why_none = "the model is being loaded"
-        self._broken: tuple[Release, float] | None = None
-        self._pause = 0.0
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._broken: Release | None = None
+        """It failed a moment ago, and is tried again later each time."""
+        self._retry_at = self._pause = 0.0
+        self._draining: set[asyncio.Task[None]] = set()
         self._following: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Models:
+    async def __aenter__(self) -> ModelManager:
         self._following = asyncio.create_task(self._follow())
         return self
 
@@ -60,28 +67,32 @@ class Models:
         await asyncio.gather(self._following, return_exceptions=True)
         if self.pool is not None:
             await self.pool.drain()
-        await asyncio.gather(*self._leaving)
+        await asyncio.gather(*self._draining)
 
-    async def read(self, photo: bytes, aligned: bool, seconds: float) -> Reading:
-        """Raises NoModel, LineFull, TimeoutError, or WorkerDied when the photo ended two workers."""
+    async def predict(self, photo: bytes, aligned: bool, seconds: float) -> ServedPrediction:
+        """What the model says of a photo.
+
+        Raises NoModel, QueueFull, TimeoutError, or ChildDied where the photo ended two workers.
+        """
         if self.pool is None:
             raise NoModel(self.why_none)
-        job = Job(photo, aligned, asyncio.get_running_loop().create_future())
-        self.line.put(job)
+        job = Job(PredictRequest(photo, aligned), asyncio.get_running_loop().create_future())
+        self.queue.put(job)
         async with asyncio.timeout(seconds):
-            return Reading(*await job.answer)
+            return ServedPrediction(*await job.answer)
 
     async def _follow(self) -> None:
         while True:
             try:
-                await self._look()
+                await self._check_release()
             except Exception:
                 log.exception("the look at the registry failed")
             await asyncio.sleep(self.follow_seconds)
 
-    async def _look(self) -> None:
+    async def _check_release(self) -> None:
         release = await self._wanted()
-        if release is None or (self.pool is not None and release == self.pool.release) or self._is_broken(release):
+        answers, now = self.pool is not None and release == self.pool.release, time.monotonic()
+        if release is None or answers or (release == self._broken and now < self._retry_at):
             return
         try:
             await self._change_to(release)
@@ -89,7 +100,7 @@ class Models:
             log.error("%s cannot be used: %s", release, error)
             self.metrics.broken.inc()
             self._pause = min(max(self.follow_seconds, 2 * self._pause), LONGEST_PAUSE)
-            self._broken = (release, asyncio.get_running_loop().time() + self._pause)
+            self._broken, self._retry_at = release, time.monotonic() + self._pause
             self.why_none = f"{release} cannot be loaded"
 
     async def _wanted(self) -> Release | None:
@@ -112,14 +123,6 @@ class Models:
         self.metrics.source_up.set(1)
         return release
 
-    def _is_broken(self, release: Release) -> bool:
-        """Whether it failed a moment ago: it is tried again later each time."""
-        return (
-            self._broken is not None
-            and self._broken[0] == release
-            and asyncio.get_running_loop().time() < self._broken[1]
-        )
-
     async def _change_to(self, release: Release) -> None:
         log.info("loading %s", release)
         folder = await asyncio.to_thread(self.source.fetch, release)
@@ -131,10 +134,10 @@ class Models:
             raise
         former, self.pool = self.pool, pool
         self._broken, self._pause = None, 0.0
-        pool.work(self.line)
+        pool.work(self.queue)
         self.metrics.serving(release.model, release.version)
         log.info("%s answers", release)
         if former is not None:
             task = asyncio.create_task(former.drain())
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
+            self._draining.add(task)
+            task.add_done_callback(self._draining.discard)

@@ -7,35 +7,43 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from engine.processes import end_with_parent
+import numpy as np
+from pydantic import BaseModel
+
+from engine.character_json import photo_entry
+from models.images import BadImage, decode_photo, encode_jpeg
+from models.memory import keep_freed_memory
+from serving.child_process import Answer, Message, NotLoaded, answer_requests
 
 UNREADABLE = "this photo cannot be read ({}): save it anew as a JPEG, or send another"
 log = logging.getLogger("likeness.serving")
 
-# What kind of answer a photo got.
+# What became of a photo.
 READ, NO_FACE, BAD = "read", "no_face", "bad"
 
 
 @dataclass(frozen=True)
-class Order:
-    """A photo's bytes, and whether the answer is to have the aligned face."""
+class PredictRequest:
+    """A photo's bytes, and whether the result is to have the aligned face."""
 
     photo: bytes
     aligned: bool
 
 
 @dataclass(frozen=True)
-class Answer:
+class PredictResult:
     """What became of a photo."""
 
     kind: str
+    """READ, NO_FACE or BAD."""
     reason: str = ""
     named: dict[str, Any] = field(default_factory=dict)
     """Parameters and choices by name."""
@@ -45,22 +53,7 @@ class Answer:
     """The aligned face as JPEG, where it was asked for."""
 
 
-@dataclass(frozen=True)
-class Ready:
-    """The first word of a worker: the release that it holds."""
-
-    schema_md5: str
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The last word of a worker that could not load its release."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Duty:
+class WorkerConfig(BaseModel, frozen=True):
     """What every worker of a pool is given."""
 
     folder: Path
@@ -72,29 +65,34 @@ class Duty:
     """What native libraries have to say goes there, not between the service's own lines."""
 
 
-def main(connection: Connection, duty: Duty) -> None:
-    """Load the release, say Ready or Failed, then answer lists of orders until the connection ends."""
-    end_with_parent()
-    # Ctrl-C reaches every process of a terminal, systemd's SIGTERM every process of a service; photos under way are to
-    # be answered first, so when to end is the service's to say.
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sign, signal.SIG_IGN)
-    with duty.log.open("a") as log:
-        os.dup2(log.fileno(), 2)
+def main(config_json: str) -> int:
+    """A worker process. Its first message is the md5 of the release's schema.
+
+    A request has photos, and for each whether it is to be aligned; an answer has aligned faces, and for each the rest
+    of its PredictResult.
+    """
+    config = WorkerConfig.model_validate_json(config_json)
+    with config.log.open("a") as file:
+        os.dup2(file.fileno(), 2)
+    return answer_requests(_loaded(config))
+
+
+@contextmanager
+def _loaded(config: WorkerConfig) -> Iterator[tuple[Message, Answer]]:
     try:
-        model = load(duty.folder, duty.threads, duty.device)
+        model = load(config.folder, config.threads, config.device)
     except Exception as error:
-        connection.send(Failed(f"{type(error).__name__}: {error}"))
-        return
+        raise NotLoaded(f"{type(error).__name__}: {error}") from error
     with model.predictor:
-        read(model, [Order(_blank(), False)], duty.max_pixels)
-        connection.send(Ready(model.schema_md5))
-        while True:
-            try:
-                orders = connection.recv()
-            except EOFError:
-                return
-            connection.send(read(model, orders, duty.max_pixels))
+        predict(model, [PredictRequest(_blank(), False)], config.max_pixels)
+        yield Message(model.schema_md5), partial(_answer, model, config.max_pixels)
+
+
+def _answer(model: Any, max_pixels: int, message: Message) -> Message:
+    requests = [PredictRequest(*each) for each in zip(message.blobs, message.value, strict=True)]
+    results = [{**vars(result)} for result in predict(model, requests, max_pixels)]
+    faces = [result.pop("aligned") for result in results]
+    return Message(results, faces)
 
 
 def load(folder: Path, threads: int, device: str) -> Any:
@@ -103,10 +101,7 @@ def load(folder: Path, threads: int, device: str) -> Any:
     import mlflow.pyfunc
     import torch
 
-    from models.memory import keep_freed_memory
-
     keep_freed_memory()
-
     torch.set_num_threads(threads)
     model: Any = mlflow.pyfunc.load_model(str(folder)).unwrap_python_model()
     predictor = model.predictor
@@ -115,19 +110,17 @@ def load(folder: Path, threads: int, device: str) -> Any:
     return model
 
 
-def read(model: Any, orders: Sequence[Order], max_pixels: int) -> list[Answer]:
-    """An answer for each order, in order; the photos that can be decoded are read together."""
-    from models.images import BadImage, decode_photo
-
+def predict(model: Any, requests: Sequence[PredictRequest], max_pixels: int) -> list[PredictResult]:
+    """A result for each request, in order; the photos that can be decoded are read together."""
     pictures: list[Any] = []
-    for order in orders:
+    for request in requests:
         try:
-            pictures.append(decode_photo(order.photo, max_pixels))
+            pictures.append(decode_photo(request.photo, max_pixels))
         except BadImage as error:
             pictures.append(error)
     found = iter(_found(model, [picture for picture in pictures if not isinstance(picture, BadImage)]))
     outcomes = [picture if isinstance(picture, BadImage) else next(found) for picture in pictures]
-    return [_answer(model, order, outcome) for order, outcome in zip(orders, outcomes, strict=True)]
+    return [_result(model, request, outcome) for request, outcome in zip(requests, outcomes, strict=True)]
 
 
 def _found(model: Any, pictures: list[Any]) -> list[Any]:
@@ -136,8 +129,6 @@ def _found(model: Any, pictures: list[Any]) -> list[Any]:
 
     Raises what a model raises that reads nothing any more: its process has to be started again.
     """
-    from models.images import decode_photo
-
     if not pictures:
         return []
     try:
@@ -150,25 +141,22 @@ def _found(model: Any, pictures: list[Any]) -> list[Any]:
         return [ValueError(UNREADABLE.format(type(error).__name__))]
 
 
-def _answer(model: Any, order: Order, found: Any) -> Answer:
-    from engine.character_json import photo_entry
-    from models.images import encode_jpeg
-
+def _result(model: Any, request: PredictRequest, found: Any) -> PredictResult:
     if isinstance(found, Exception):
         # A version's own NoFace and BadImage: classes of its own code, told apart by name.
-        return Answer(NO_FACE if type(found).__name__ == "NoFace" else BAD, str(found))
-    aligned = encode_jpeg(found.aligned) if order.aligned else b""
-    photo = photo_entry(order.photo, found)
+        return PredictResult(NO_FACE if type(found).__name__ == "NoFace" else BAD, str(found))
+    aligned = encode_jpeg(found.aligned) if request.aligned else b""
+    photo = photo_entry(request.photo, found)
     # Versions that were registered before there were codes have the words only.
     remarks = getattr(found, "remarks", [("other", text) for text in found.warnings])
     photo["remarks"] = [{"code": code, "text": text} for code, text in remarks]
-    return Answer(READ, "", model.schema.to_document(found.x), photo, aligned)
+    return PredictResult(READ, "", model.schema.to_document(found.x), photo, aligned)
 
 
 def _blank() -> bytes:
     """A grey photo: reading it brings the detector's first-time costs before the first request."""
-    import numpy as np
-
-    from models.images import encode_jpeg
-
     return encode_jpeg(np.full((320, 320, 3), 128, np.uint8))
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from serving.workers.process import PredictRequest
 
-class LineFull(Exception):
-    """As many photos wait as may."""
+
+class QueueFull(Exception):
+    """As many photos wait as may; `seconds` is how long another one would."""
 
     def __init__(self, waiting: int, seconds: float) -> None:
         super().__init__(f"{waiting} photos wait, as many as may")
@@ -21,27 +22,24 @@ class LineFull(Exception):
 class Job:
     """One photo that waits for a worker."""
 
-    photo: bytes
-    aligned: bool
-    """Whether the answer is to have the aligned face."""
+    request: PredictRequest
     answer: asyncio.Future[Any]
     attempts: int = 0
     """Workers that died over it."""
-    since: float = field(default_factory=time.monotonic)
 
 
-class Line:
+class BatchQueue:
     """First come, first served. For one event loop.
 
-    `room`: jobs that may wait.
+    `capacity`: jobs that may wait.
     """
 
-    def __init__(self, room: int) -> None:
-        self.room = room
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
         self.jobs: deque[Job] = deque()
         self.rate = 10.0
         """Jobs a second that left it lately."""
-        self._there = asyncio.Event()
+        self._not_empty = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self.jobs)
@@ -52,17 +50,17 @@ class Line:
         return len(self.jobs) / self.rate
 
     def put(self, job: Job) -> None:
-        """At the end. Raises LineFull."""
+        """At the end. Raises QueueFull."""
         self._drop_abandoned()
-        if len(self.jobs) >= self.room:
-            raise LineFull(len(self.jobs), self.seconds)
+        if len(self.jobs) >= self.capacity:
+            raise QueueFull(len(self.jobs), self.seconds)
         self.jobs.append(job)
-        self._there.set()
+        self._not_empty.set()
 
-    def put_back(self, job: Job) -> None:
-        """At the front, whatever the room: it was taken before."""
+    def requeue(self, job: Job) -> None:
+        """At the front, whatever the capacity: it was taken before."""
         self.jobs.appendleft(job)
-        self._there.set()
+        self._not_empty.set()
 
     async def take(self, most: int) -> list[Job]:
         """The next jobs, at least one: what waits is read together, nothing waits for company."""
@@ -70,8 +68,8 @@ class Line:
             self._drop_abandoned()
             if self.jobs:
                 return self._next(most)
-            self._there.clear()
-            await self._there.wait()
+            self._not_empty.clear()
+            await self._not_empty.wait()
 
     def _next(self, most: int) -> list[Job]:
         # A job that ended a worker's life once goes alone: it takes no others with it.
@@ -83,10 +81,10 @@ class Line:
         return taken
 
     def _drop_abandoned(self) -> None:
-        """Whoever asked has gone, or was told that it took too long."""
+        """Drop the jobs at the front whose asker has gone, or was told that it took too long."""
         while self.jobs and self.jobs[0].answer.done():
             self.jobs.popleft()
 
-    def left(self, jobs: int, seconds: float) -> None:
+    def record(self, jobs: int, seconds: float) -> None:
         """Note that a worker took `seconds` over so many jobs, for estimates of waiting times."""
         self.rate += 0.1 * (jobs / max(seconds, 1e-3) - self.rate)

@@ -14,7 +14,7 @@ from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.doctor.machine import LIBRARIES
 from orchestration.storage.instance import dagster_yaml
 from serving import ray_serve, static
-from serving.configuration import Service
+from serving.configuration import ServiceSettings
 
 DEPLOY = REPOSITORY / "deploy"
 YAML = sorted(DEPLOY.glob("*.yaml"))
@@ -40,7 +40,7 @@ def _parts(value: Any) -> list[dict[str, Any]]:
 def test_every_variable_is_a_setting(path: Path) -> None:
     # The name alone, not the start of several.
     names = {name.lower() for name in re.findall(r"LIKENESS_([A-Z0-9_]*[A-Z0-9])\b", path.read_text())}
-    known = {*Settings.model_fields, *(f"serve_{name}" for name in Service.model_fields)}
+    known = {*Settings.model_fields, *(f"serve_{name}" for name in ServiceSettings.model_fields)}
     assert names <= known, names - known
 
 
@@ -50,7 +50,7 @@ def test_values_of_variables_are_ones_that_the_settings_take(name: str, monkeypa
         if str(part.get("name", "")).startswith("LIKENESS_"):
             monkeypatch.setenv(part["name"], part["value"])
     assert Settings().k8s_volume_claim == "likeness"
-    Service()
+    ServiceSettings()
 
 
 def test_steps_find_their_checkpoints_on_the_one_volume(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ def test_kuberay_is_told_what_the_command_tells_ray(monkeypatch: pytest.MonkeyPa
     (application,) = config.applications
     assert (application.name, application.route_prefix) == (ray_serve.NAME, ray_serve.ROUTE)
     assert application.import_path == replicas.HERE
-    order = replicas.Order(**application.args)
+    order = replicas.ReplicaConfig(**application.args)
     assert order.host == config.http_options.host, "keys are asked for where other machines can ask"
     (workers,) = spec["rayClusterConfig"]["workerGroupSpecs"]
     (container,) = workers["template"]["spec"]["containers"]
@@ -117,7 +117,7 @@ def test_kuberay_is_told_what_the_command_tells_ray(monkeypatch: pytest.MonkeyPa
 
 def test_compose_gives_the_service_its_time_to_stop() -> None:
     (compose,) = _documents("compose.yaml")
-    assert float(compose["services"]["service"]["stop_grace_period"].removesuffix("s")) > Service().grace
+    assert float(compose["services"]["service"]["stop_grace_period"].removesuffix("s")) > ServiceSettings().grace
 
 
 def test_the_chart_queues_runs_as_the_instance_of_one_machine_does() -> None:

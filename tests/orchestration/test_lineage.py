@@ -14,7 +14,7 @@ from orchestration.config.settings import Settings
 from orchestration.storage.store import Store
 from orchestration.storage.version_index import Records
 from orchestration.storage.versions import observe
-from serving.character_store import Characters
+from serving.character_store import CharacterStore
 from stages.identity_model import decides
 from tests.orchestration.faces import PeopleProject
 
@@ -98,7 +98,7 @@ def _served(made: PeopleProject, keep: timedelta = timedelta(days=1)) -> str:
     """The id of a character that the service made with version 1."""
     inputs = {node["asset"]: node["md5"] for node in told(made, "1")["nodes"] if not node["model"]}
     origin = {"model": "likeness-embedded", "version": 1, "inputs": inputs}
-    store = Characters(made.settings.home / "serving" / "embedded" / "characters", keep)
+    store = CharacterStore(made.settings.home / "serving" / "embedded" / "characters", keep)
     while (id := store.add({"format": 1, "character": "embedded", "provenance": origin}, "somebody").id) == id.lower():
         pass
     return id

@@ -11,7 +11,7 @@ from orchestration.config.settings import Settings
 from orchestration.promotion import packaging
 from orchestration.registry.registered_models import Registry
 from orchestration.storage.tracking import Tracking
-from serving.dependencies import Place
+from serving.dependencies import Paths
 from serving.releases import NothingReleased, Release, ReleaseBroken, SourceDown
 from stages.data.inputs import package_folder
 from tests.untrained import networks
@@ -104,8 +104,8 @@ class Shelf:
         return folder
 
 
-def place(home: Path) -> Place:
-    return Place(EMBEDDED, packaging.REPOSITORY / "data" / "embedded", home)
+def paths(home: Path) -> Paths:
+    return Paths(EMBEDDED, packaging.REPOSITORY / "data" / "embedded", home)
 
 
 async def until(true: Callable[[], Any], seconds: float = 60.0) -> None:

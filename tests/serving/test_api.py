@@ -19,7 +19,7 @@ from PIL import Image
 from engine.character_json import read_document
 from engine.schema import Schema
 from serving.app import build
-from serving.configuration import Service
+from serving.configuration import ServiceSettings
 from serving.keys import Keys
 from serving.problems import MEDIA_TYPE
 from tests.serving import support
@@ -28,12 +28,12 @@ from tests.serving.test_photos import bomb
 
 HERE = "http://127.0.0.1"
 HEIC = Path(__file__).with_name("astronaut.heic")
-SERVICE = Service(workers=1, photo_megabytes=2, batch_megabytes=5, batch_photos=4)
+SERVICE = ServiceSettings(workers=1, photo_megabytes=2, batch_megabytes=5, batch_photos=4)
 
 
 @pytest.fixture(scope="module")
 def app(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
-    return build(SERVICE, Shelf({1: saved}), support.place(tmp_path_factory.mktemp("service")))
+    return build(SERVICE, Shelf({1: saved}), support.paths(tmp_path_factory.mktemp("service")))
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +246,7 @@ def test_what_goes_wrong_inside_is_logged_and_not_told(
     def breaks(*_: object) -> None:
         raise RuntimeError("a secret of this machine")
 
-    monkeypatch.setattr(type(app.state.parts.characters), "get", breaks)
+    monkeypatch.setattr(type(app.state.serving.characters), "get", breaks)
     answer = client.get("/v1/characters/" + "x" * 22)
     assert (answer.status_code, problem(answer)) == (500, "internal")
     assert "secret" not in answer.text and "a secret of this machine" in caplog.text
@@ -292,11 +292,11 @@ def test_answers_about_people_are_stored_nowhere_on_the_way(client: TestClient, 
 def test_keys_are_asked_for_where_there_are_keys(saved: Path, tmp_path: Path) -> None:
     keys = Keys(tmp_path / "keys")
     first, second = keys.add("first"), keys.add("second")
-    client = TestClient(build(SERVICE, Shelf({}, version=None), support.place(tmp_path), keys))
+    client = TestClient(build(SERVICE, Shelf({}, version=None), support.paths(tmp_path), keys))
     refused = client.get("/v1/characters/" + "x" * 22)
     assert problem(refused) == "no-key" and refused.headers["www-authenticate"] == "Bearer"
     assert problem(client.get("/v1/characters/" + "x" * 22, headers={"authorization": "Bearer guess"})) == "no-key"
-    characters = client.app.state.parts.characters  # pyright: ignore[reportAttributeAccessIssue]
+    characters = client.app.state.serving.characters  # pyright: ignore[reportAttributeAccessIssue]
     mine = characters.add({}, "first")
     for key, kind in ((second, "unknown-character"), (first, "")):
         answer = client.delete(f"/v1/characters/{mine.id}", headers={"authorization": f"Bearer {key}"})
@@ -305,7 +305,7 @@ def test_keys_are_asked_for_where_there_are_keys(saved: Path, tmp_path: Path) ->
 
 
 def test_before_there_is_a_model_it_says_so(tmp_path: Path) -> None:
-    app = build(SERVICE, Shelf({}, version=None), support.place(tmp_path))
+    app = build(SERVICE, Shelf({}, version=None), support.paths(tmp_path))
     with TestClient(app, HERE) as client:
         for answer in (client.get("/readyz"), post(client, astronaut())):
             assert (answer.status_code, problem(answer)) == (503, "no-model")

@@ -15,7 +15,7 @@ import pytest
 
 from engine.character import CommandRenderer
 from engine.custom_engine import run_command
-from serving.workers import process as reading
+from serving.workers.process import WorkerConfig
 from stages import aligned_faces
 from stages.context import Context
 from stages.data import parallel
@@ -51,17 +51,14 @@ def devices(scratch: Path) -> None:
 
 
 def reader(scratch: Path) -> None:
-    """The service's worker, while it loads a model and so does not look at its connection."""
-    _, theirs = multiprocessing.Pipe()
-    duty = reading.Duty(scratch, 1, "cpu", 1, scratch / "log")
-    child = multiprocessing.get_context("spawn").Process(target=loads_for_ever, args=(theirs, duty))
-    child.start()
-    child.join()
+    """The service's worker, while it loads a model and so does not look at its input."""
+    config = WorkerConfig(folder=scratch, threads=1, device="cpu", max_pixels=1, log=scratch / "log")
+    loads_for_ever("serving.workers.process", "load", config.model_dump_json())
 
 
-def loads_for_ever(connection: Any, duty: Any) -> None:
-    reading.load = sleep  # pyright: ignore[reportAttributeAccessIssue]
-    reading.main(connection, duty)
+def loads_for_ever(module: str, loader: str, *arguments: str) -> None:
+    code = f"import {module} as m, sys, time; m.{loader} = lambda *_: time.sleep(600); m.main(*sys.argv[1:])"
+    subprocess.run([sys.executable, "-c", code, *arguments], stdin=subprocess.PIPE, check=False)
 
 
 def renderer(scratch: Path) -> None:
@@ -70,9 +67,7 @@ def renderer(scratch: Path) -> None:
 
 def drawing(scratch: Path) -> None:
     """The drawing process while the character's engine starts: it does not look at its input."""
-    code = "import serving.rendering.artist as a, time, sys; a.open_artist = lambda *_: time.sleep(600)\n"
-    code += "from serving.rendering.worker import main; main(*sys.argv[1:])"
-    subprocess.run([sys.executable, "-c", code, "none", "none", "cpu"], stdin=subprocess.PIPE, check=False)
+    loads_for_ever("serving.rendering.worker", "open_renderer", "none", "none", "cpu")
 
 
 def as_step(work: Callable[[Path], None], scratch: Path) -> None:

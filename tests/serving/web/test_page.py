@@ -17,7 +17,7 @@ from engine.character_json import read_document
 from engine.schema import Schema
 from models.alignment import FaceLandmarker
 from serving.app import build
-from serving.configuration import Service
+from serving.configuration import ServiceSettings
 from serving.keys import Keys
 from tests.engine.gltf_reader import Gltf
 from tests.models.support import LANDMARKER
@@ -26,7 +26,7 @@ from tests.serving.support import EMBEDDED, OBAMA, Shelf
 from tests.serving.web.browser import Visitor, chromium, downloaded, served, unlike, visitor
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
-SERVICE = Service(workers=1, photo_megabytes=1, batch_megabytes=2)
+SERVICE = ServiceSettings(workers=1, photo_megabytes=1, batch_megabytes=2)
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 PHOTO = OBAMA.read_bytes()
 
@@ -44,7 +44,7 @@ def key(keys: Keys) -> str:
 @pytest.fixture(scope="module")
 def address(saved: Path, keys: Keys, key: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A service that asks for a key."""
-    place = support.place(tmp_path_factory.mktemp("service"))
+    place = support.paths(tmp_path_factory.mktemp("service"))
     with served(build(SERVICE, Shelf({1: saved}), place, keys)) as url:
         yield url
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from engine.schema import Schema
-from serving.rendering.artist import open_artist
-from serving.rendering.embedded import EmbeddedArtist
+from serving.rendering.embedded_renderer import EmbeddedRenderer
+from serving.rendering.worker import open_renderer
 from serving.static import DIST
 from tests.engine.gltf_reader import Gltf
 from tests.serving.support import EMBEDDED, packaging
@@ -22,9 +22,9 @@ CHOSEN = {"hair": "bob01", "brows": "eyebrow003", "lashes": "lashes02"}
 
 def test_the_browser_shapes_a_head_as_the_engine_does(tmp_path: Path) -> None:
     assert (WEB / "node_modules").is_dir(), "what the page is built with is missing: make web"
-    artist = open_artist(EMBEDDED, packaging.REPOSITORY / "data" / "embedded", "cpu")
-    assert isinstance(artist, EmbeddedArtist)
-    schema = artist.schema
+    character_renderer = open_renderer(EMBEDDED, packaging.REPOSITORY / "data" / "embedded", "cpu")
+    assert isinstance(character_renderer, EmbeddedRenderer)
+    schema = character_renderer.schema
     values = np.random.default_rng(7).random(schema.n_sliders)
     parameters = {slider.name: float(value) for slider, value in zip(schema.sliders, values, strict=True)}
     discrete = {group.name: {"choice": CHOSEN.get(group.name, group.neutral)} for group in schema.groups}
@@ -34,16 +34,16 @@ def test_the_browser_shapes_a_head_as_the_engine_does(tmp_path: Path) -> None:
         "parameters": parameters,
         "discrete": discrete,
     }
-    engine = Gltf(artist.glb(document))
+    engine = Gltf(character_renderer.glb(document))
     expected = {
         name: {str(source): vector.tolist() for source, vector in engine.shape({}, attribute).items()}
         for name, attribute in (("positions", "POSITION"), ("normals", "NORMAL"))
     }
-    (tmp_path / "schema.json").write_text(artist.published().model_dump_json())
+    (tmp_path / "schema.json").write_text(character_renderer.document().model_dump_json())
     (tmp_path / "settings.json").write_text(json.dumps({"parameters": parameters, "pieces": ["head", *CHOSEN]}))
     (tmp_path / "expected.json").write_text(json.dumps(expected))
     for piece in ("head", *CHOSEN):
-        (tmp_path / f"{piece}.glb").write_bytes(artist.piece(piece, CHOSEN.get(piece)))
+        (tmp_path / f"{piece}.glb").write_bytes(character_renderer.piece(piece, CHOSEN.get(piece)))
     environment = {**os.environ, "LIKENESS_FIGURE": str(tmp_path)}
     command = ["node_modules/.bin/vitest", "run", "tests/engine.test.ts"]
     done = subprocess.run(command, cwd=WEB, env=environment, capture_output=True, text=True, timeout=120)

@@ -10,7 +10,8 @@ from fastapi.testclient import TestClient
 
 from engine.renderer import Renderer
 from engine.schema import Schema
-from serving.rendering import Drawing, routes
+from serving.rendering.routes import routes
+from serving.rendering.service import RenderService
 
 ROOT = Path(__file__).resolve().parents[3]
 CHARACTER, EMBEDDED = ROOT / "characters" / "embedded", ROOT / "data" / "embedded"
@@ -57,15 +58,15 @@ def clay(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A service that does nothing but draw the embedded character."""
-    drawing = Drawing(CHARACTER, EMBEDDED, tmp_path_factory.mktemp("drawn"))
+    rendering = RenderService(CHARACTER, EMBEDDED, tmp_path_factory.mktemp("drawn"))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with drawing:
+        async with rendering:
             yield
 
     app = FastAPI(lifespan=lifespan)
-    app.include_router(routes(drawing))
+    app.include_router(routes(rendering))
     with TestClient(app) as client:
         yield client
 

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from models.images import encode_png
+from serving.child_process import ChildDied
 from serving.metrics import Metrics
 from serving.releases import Release
 from serving.workers import process
-from serving.workers.model_manager import Models, NoModel, Reading
+from serving.workers.model_manager import ModelManager, NoModel, ServedPrediction
 from serving.workers.pool import Pool
-from serving.workers.process import BAD, NO_FACE, READ, Duty, Order
-from serving.workers.queue import LineFull
-from serving.workers.worker import WorkerDied
+from serving.workers.process import BAD, NO_FACE, READ, PredictRequest, WorkerConfig
+from serving.workers.queue import QueueFull
 from tests.models import photo_files
 from tests.serving import support
 from tests.serving.support import Shelf, astronaut, run, until
@@ -34,21 +34,27 @@ def deadly(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @asynccontextmanager
-async def following(shelf: Shelf, tmp_path: Path, room: int = 8) -> AsyncIterator[Models]:
+async def following(shelf: Shelf, tmp_path: Path, capacity: int = 8) -> AsyncIterator[ModelManager]:
     metrics = Metrics()
 
     def make_pool(release: Release, folder: Path) -> Pool:
-        return Pool(release, Duty(folder, 1, "cpu", 10**7, tmp_path / "workers.log"), 1, 4, metrics)
+        return Pool(
+            release,
+            WorkerConfig(folder=folder, threads=1, device="cpu", max_pixels=10**7, log=tmp_path / "workers.log"),
+            1,
+            4,
+            metrics,
+        )
 
-    async with Models(shelf, make_pool, room, 0.1, metrics) as models:
+    async with ModelManager(shelf, make_pool, capacity, 0.1, metrics) as models:
         yield models
 
 
-async def read(models: Models, photo: bytes, aligned: bool = False) -> Reading:
-    return await models.read(photo, aligned, SECONDS)
+async def read(models: ModelManager, photo: bytes, aligned: bool = False) -> ServedPrediction:
+    return await models.predict(photo, aligned, SECONDS)
 
 
-def count(models: Models, name: str) -> float | None:
+def count(models: ModelManager, name: str) -> float | None:
     return models.metrics.registry.get_sample_value(f"likeness_{name}")
 
 
@@ -75,9 +81,9 @@ def test_a_photo_that_kills_its_worker_is_given_up_and_its_neighbours_are_read(d
                 *(read(models, photo) for photo in (picture(*support.DEADLY), astronaut(), picture(64, 64))),
                 return_exceptions=True,
             )
-            assert isinstance(kills, WorkerDied)
-            assert isinstance(good, Reading) and good.answer.kind == READ
-            assert isinstance(empty, Reading) and empty.answer.kind == NO_FACE
+            assert isinstance(kills, ChildDied)
+            assert isinstance(good, ServedPrediction) and good.result.kind == READ
+            assert isinstance(empty, ServedPrediction) and empty.result.kind == NO_FACE
             assert count(models, "worker_deaths_total") == 2
 
     run(test())
@@ -90,7 +96,9 @@ def test_a_photo_over_which_the_code_fails_is_bad_and_its_worker_lives_on(deadly
             assert models.pool is not None
             pid = models.pool.workers[0].pid
             photos = (picture(*support.FAILING), astronaut(), picture(64, 64), odd_exif(), picture(*support.FAILING))
-            answers = [reading.answer for reading in await asyncio.gather(*(read(models, photo) for photo in photos))]
+            answers = [
+                prediction.result for prediction in await asyncio.gather(*(read(models, photo) for photo in photos))
+            ]
             assert [answer.kind for answer in answers] == [BAD, READ, NO_FACE, READ, BAD]
             assert "cannot be read (KeyError)" in answers[0].reason
             assert models.pool.workers[0].pid == pid and count(models, "worker_deaths_total") == 0
@@ -108,7 +116,7 @@ def test_a_model_that_reads_nothing_any_more_is_not_the_photos_fault() -> None:
         predictor = Predictor()
 
     with pytest.raises(RuntimeError, match="the device is gone"):
-        process.read(Model(), [Order(picture(64, 64), False)], 10**7)
+        process.predict(Model(), [PredictRequest(picture(64, 64), False)], 10**7)
 
 
 def test_a_worker_that_is_killed_from_outside_is_replaced_and_its_photo_read(saved: Path, tmp_path: Path) -> None:
@@ -121,7 +129,7 @@ def test_a_worker_that_is_killed_from_outside_is_replaced_and_its_photo_read(sav
             asking = asyncio.create_task(read(models, astronaut(), aligned=True))
             await asyncio.sleep(0)
             os.kill(pid, signal.SIGKILL)
-            answer = (await asking).answer
+            answer = (await asking).result
             assert answer.kind == READ
             face = cv2.imdecode(np.frombuffer(answer.aligned, np.uint8), cv2.IMREAD_COLOR)
             assert face is not None and face.shape == (128, 128, 3)
@@ -135,7 +143,7 @@ def test_the_service_follows_the_alias_and_loses_no_request(saved: Path, deadly:
 
     async def test() -> None:
         shelf = Shelf({1: saved, 2: deadly, 3: tmp_path / "gone"})
-        async with following(shelf, tmp_path, room=64) as models:
+        async with following(shelf, tmp_path, capacity=64) as models:
             await until(lambda: models.pool)
             versions: list[int] = []
             moved = asyncio.Event()
@@ -165,13 +173,13 @@ def test_the_service_follows_the_alias_and_loses_no_request(saved: Path, deadly:
 
 def test_what_is_too_much_or_takes_too_long_is_told(saved: Path, tmp_path: Path) -> None:
     async def test() -> None:
-        async with following(Shelf({1: saved}), tmp_path, room=2) as models:
+        async with following(Shelf({1: saved}), tmp_path, capacity=2) as models:
             await until(lambda: models.pool)
             with pytest.raises(TimeoutError):
-                await models.read(astronaut(), False, 0.001)
+                await models.predict(astronaut(), False, 0.001)
             asking = [asyncio.create_task(read(models, astronaut())) for _ in range(12)]
             outcomes = await asyncio.gather(*asking, return_exceptions=True)
-            assert any(isinstance(outcome, LineFull) for outcome in outcomes)
-            assert all(isinstance(outcome, LineFull | Reading) for outcome in outcomes)
+            assert any(isinstance(outcome, QueueFull) for outcome in outcomes)
+            assert all(isinstance(outcome, QueueFull | ServedPrediction) for outcome in outcomes)
 
     run(test())

@@ -62,7 +62,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def served(home: Path) -> Iterator[Served]:
     """Two replicas, each with one of two pretended GPUs."""
     settings = {"LIKENESS_HOME": str(home), "LIKENESS_SERVE_DEVICE": "cpu"}
-    order = replicas.Order(replicas=REPLICAS, gpus=1, host=replicas.LOOPBACK)
+    order = replicas.ReplicaConfig(replicas=REPLICAS, gpus=1, host=replicas.LOOPBACK)
     with ray_head(REPLICAS, 4, {}) as address, pytest.MonkeyPatch.context() as patch:
         for name, value in settings.items():
             patch.setenv(name, value)
@@ -131,7 +131,9 @@ def test_what_was_begun_is_answered_before_the_service_ends(served: Served) -> N
 
 def _cpu_seconds(process: psutil.Process) -> float:
     """Of a replica's model workers."""
-    workers = [child for child in process.children(recursive=True) if "spawn_main" in " ".join(child.cmdline())]
+    workers = [
+        child for child in process.children(recursive=True) if "serving.workers.process" in " ".join(child.cmdline())
+    ]
     return sum(sum(worker.cpu_times()[:2]) for worker in workers)
 
 

@@ -13,20 +13,21 @@ from engine.renderer import Renderer
 from engine.schema import Schema
 from orchestration.apps.export import export
 from orchestration.config.settings import Settings
-from serving.rendering import Busy, CannotDraw, Drawing, NoAnswer
-from tests.serving.drawing.conftest import CHARACTER, EMBEDDED, ROOT, document
+from serving.rendering.errors import Busy, CannotDraw, NoAnswer
+from serving.rendering.service import RenderService
+from tests.serving.rendering.conftest import CHARACTER, EMBEDDED, ROOT, document
 
 PNG = b"\x89PNG"
 
 
-def drawing_of(character: Path, work: Callable[[Drawing], Awaitable[None]], **limits: float) -> None:
-    """Run some work with a drawing, and see that nothing of it is left."""
+def rendering_of(character: Path, work: Callable[[RenderService], Awaitable[None]], **limits: float) -> None:
+    """Run some work with a rendering, and see that nothing of it is left."""
     before = {process.pid for process in psutil.Process().children(recursive=True)}
 
     async def all_of_it() -> None:
-        async with Drawing(character, EMBEDDED, character.parent / "drawn", **limits) as drawing:  # type: ignore[arg-type]
-            await drawing.published()
-            await work(drawing)
+        async with RenderService(character, EMBEDDED, character.parent / "drawn", **limits) as rendering:  # type: ignore[arg-type]
+            await rendering.document()
+            await work(rendering)
 
     asyncio.run(all_of_it())
     assert {process.pid for process in psutil.Process().children(recursive=True)} <= before
@@ -43,9 +44,9 @@ def test_files_are_those_of_the_command_line(tmp_path: Path, renderer: Renderer)
     drawn: dict[str, bytes] = {}
 
     async def work() -> None:
-        async with Drawing(CHARACTER, EMBEDDED, tmp_path / "drawn") as drawing:
-            drawn["glb"], drawn["mhm"] = await drawing.glb(made), await drawing.mhm(made)
-            drawn["png"] = await drawing.png(made, 256)
+        async with RenderService(CHARACTER, EMBEDDED, tmp_path / "drawn") as rendering:
+            drawn["glb"], drawn["mhm"] = await rendering.draw("glb", made), await rendering.draw("mhm", made)
+            drawn["png"] = await rendering.draw("png", made, size=256)
 
     asyncio.run(work())
     assert drawn["glb"] == exported.read_bytes()
@@ -57,71 +58,73 @@ def test_files_are_those_of_the_command_line(tmp_path: Path, renderer: Renderer)
 
 
 def test_a_process_that_dies_fails_its_request_and_the_next_one_is_drawn(clay: Path) -> None:
-    async def work(drawing: Drawing) -> None:
+    async def work(rendering: RenderService) -> None:
         with pytest.raises(NoAnswer, match="SIGKILL"):
-            await drawing.png(document(clay, burst=1.0), 64)
-        assert (await drawing.png(document(clay), 64)).startswith(PNG)
+            await rendering.draw("png", document(clay, burst=1.0), size=64)
+        assert (await rendering.draw("png", document(clay), size=64)).startswith(PNG)
 
-    drawing_of(clay, work)
+    rendering_of(clay, work)
 
 
 def test_a_request_that_takes_too_long_is_ended(clay: Path) -> None:
-    async def work(drawing: Drawing) -> None:
-        drawing.timeout, begun = 1.0, time.monotonic()
+    async def work(rendering: RenderService) -> None:
+        rendering.timeout, begun = 1.0, time.monotonic()
         with pytest.raises(NoAnswer, match="within 1 s"):
-            await drawing.png(document(clay, seconds=1.0), 64)
+            await rendering.draw("png", document(clay, seconds=1.0), size=64)
         assert time.monotonic() - begun < 10
-        drawing.timeout = 30.0
-        assert (await drawing.png(document(clay), 64)).startswith(PNG)
+        rendering.timeout = 30.0
+        assert (await rendering.draw("png", document(clay), size=64)).startswith(PNG)
 
-    drawing_of(clay, work)
+    rendering_of(clay, work)
 
 
 def test_more_than_may_wait_are_told_when_to_come_back(clay: Path) -> None:
-    async def work(drawing: Drawing) -> None:
+    async def work(rendering: RenderService) -> None:
         slow = document(clay, seconds=0.005)
-        answers = await asyncio.gather(*(drawing.png(slow, 64) for _ in range(6)), return_exceptions=True)
+        answers = await asyncio.gather(
+            *(rendering.draw("png", slow, size=64) for _ in range(6)), return_exceptions=True
+        )
         assert sum(isinstance(answer, bytes) for answer in answers) == 3
         assert {type(answer) for answer in answers[3:]} == {Busy}
         assert isinstance(answers[-1], Busy) and answers[-1].retry_after >= 1
-        assert drawing.waiting == 0
+        assert rendering.waiting == 0
 
-    drawing_of(clay, work, waiting=3)
+    rendering_of(clay, work, waiting=3)
 
 
 def test_pictures_for_everybody_do_not_keep_a_character_waiting(clay: Path) -> None:
-    async def work(drawing: Drawing) -> None:
+    async def work(rendering: RenderService) -> None:
         done: list[str] = []
 
         async def draw(name: str, drawn: Awaitable[bytes]) -> None:
             await drawn
             done.append(name)
 
-        anybody = [drawing.kept("png", document=document(clay, seconds=0.001), size=64 + n) for n in range(20)]
-        character = drawing.png(document(clay), 64)
+        anybody = [rendering.cached("png", document=document(clay, seconds=0.001), size=64 + n) for n in range(20)]
+        character = rendering.draw("png", document(clay), size=64)
         await asyncio.gather(*(draw("anybody", one) for one in anybody), draw("character", character))
         assert done.index("character") <= 2
 
-    drawing_of(clay, work, waiting=3)
+    rendering_of(clay, work, waiting=3)
 
 
 def test_who_gives_up_while_waiting_costs_nothing(clay: Path) -> None:
-    async def work(drawing: Drawing) -> None:
-        first = asyncio.create_task(drawing.png(document(clay, seconds=0.01), 64))
+    async def work(rendering: RenderService) -> None:
+        first = asyncio.create_task(rendering.draw("png", document(clay, seconds=0.01), size=64))
         await asyncio.sleep(0.1)
-        second = asyncio.create_task(drawing.png(document(clay, burst=1.0), 64))
+        second = asyncio.create_task(rendering.draw("png", document(clay, burst=1.0), size=64))
         await asyncio.sleep(0.1)
         second.cancel()
         assert (await first).startswith(PNG)
-        assert (await drawing.png(document(clay), 64)).startswith(PNG), "the second was never drawn"
+        assert (await rendering.draw("png", document(clay), size=64)).startswith(PNG), "the second was never drawn"
 
-    drawing_of(clay, work)
+    rendering_of(clay, work)
 
 
 def test_it_stops_at_once_whatever_it_is_at(tmp_path: Path) -> None:
     async def work() -> None:
         for seconds in (0.0, 0.3, 3.0):  # before, while and after the engine is loaded
-            async with Drawing(CHARACTER, EMBEDDED, tmp_path / "drawn"):
+            async with RenderService(CHARACTER, EMBEDDED, tmp_path / "drawn"):
                 await asyncio.sleep(seconds)
                 asked = time.monotonic()
             assert time.monotonic() - asked < 4.0
@@ -132,35 +135,35 @@ def test_it_stops_at_once_whatever_it_is_at(tmp_path: Path) -> None:
 
 
 def test_refusals_are_in_words_and_leave_the_process_as_it_is(clay: Path) -> None:
-    async def work(drawing: Drawing) -> None:
-        process = drawing._process
+    async def work(rendering: RenderService) -> None:
+        pid = rendering._process.pid
         with pytest.raises(CannotDraw, match="another schema"):
-            await drawing.png({**document(clay), "schema_md5": "0" * 32}, 64)
+            await rendering.draw("png", {**document(clay), "schema_md5": "0" * 32}, size=64)
         with pytest.raises(CannotDraw, match="engine of its own"):
-            await drawing.glb(document(clay))
-        assert drawing._process is process and drawing.forms == ("png",)
+            await rendering.draw("glb", document(clay))
+        assert rendering._process.pid == pid and rendering.forms == ("png",)
 
-    drawing_of(clay, work)
+    rendering_of(clay, work)
 
 
 def test_a_schema_that_changed_is_loaded_when_a_character_of_it_comes(clay: Path) -> None:
-    async def work(drawing: Drawing) -> None:
+    async def work(rendering: RenderService) -> None:
         schema = clay / "schema.yaml"
         schema.write_text(schema.read_text().replace("[red, dark_blue]", "[red, dark_blue, green]"))
-        assert (await drawing.png(document(clay), 64)).startswith(PNG)
-        assert len((await drawing.published()).groups[0].choices) == 3
+        assert (await rendering.draw("png", document(clay), size=64)).startswith(PNG)
+        assert len((await rendering.document()).groups[0].choices) == 3
 
-    drawing_of(clay, work)
+    rendering_of(clay, work)
 
 
 def test_an_engine_that_cannot_be_loaded_is_told_of_without_a_path(clay: Path) -> None:
     async def work() -> None:
-        async with Drawing(clay, EMBEDDED, clay.parent / "drawn") as drawing:
+        async with RenderService(clay, EMBEDDED, clay.parent / "drawn") as rendering:
             with pytest.raises(CannotDraw, match="cannot be loaded") as refused:
-                await drawing.published()
+                await rendering.document()
             assert str(clay) not in str(refused.value)
             with pytest.raises(CannotDraw, match="cannot be loaded"):
-                await drawing.png(document(clay), 64)
+                await rendering.draw("png", document(clay), size=64)
 
     (clay / "studio.py").write_text("import nowhere_to_be_found")
     asyncio.run(work())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from engine.schema import Schema
 from serving.rendering.schema_document import SchemaDocument, schema_document
-from tests.serving.drawing.conftest import CHARACTER, ROOT
+from tests.serving.rendering.conftest import CHARACTER, ROOT
 
 
 def published(folder: Path) -> SchemaDocument:

@@ -14,7 +14,7 @@ from engine.exporters.materials import skin_pictures, worn_picture
 from engine.exporters.mhm import to_mhm
 from engine.head import HEAD_FILE
 from engine.scenes import EYE_LEVEL, FRAME_WIDTH, GAME_DISTANCE
-from serving.rendering.artist import JPEG, Artist, encoded, version_of
+from serving.rendering.character_renderer import JPEG, CharacterRenderer, encoded, version_of
 from serving.rendering.errors import CannotDraw
 from serving.rendering.schema_document import ACTIONS, THUMBNAIL_SIZE, SchemaDocument, pieces_of, schema_document
 
@@ -25,7 +25,7 @@ WEBP: dict[str, Any] = {"format": "WEBP", "quality": 90, "method": 4, "exact": T
 MHM_NAME = "likeness"
 
 
-class EmbeddedArtist(Artist):
+class EmbeddedRenderer(CharacterRenderer):
     """A character with the embedded engine; `embedded` is `data/embedded`."""
 
     def __init__(self, character: Character, engine: EmbeddedEngine, embedded: Path) -> None:
@@ -33,7 +33,7 @@ class EmbeddedArtist(Artist):
         self.renderer = engine.renderer
         self.data = embedded / "character"
 
-    def published(self) -> SchemaDocument:
+    def document(self) -> SchemaDocument:
         renderer, head = self.renderer, (self.data / HEAD_FILE).read_bytes()
         return schema_document(
             self.schema,

@@ -1,4 +1,4 @@
-"""What the drawing process can draw of one character. Everything is bytes of a file; the same request gives the same
+"""What the rendering process can draw of one character. Everything is bytes of a file; the same request gives the same
 bytes."""
 
 import hashlib
@@ -16,7 +16,7 @@ from PIL import Image
 
 import engine
 from engine.character import Character
-from engine.engines import EmbeddedEngine, Engine, open_engine
+from engine.engines import Engine
 from engine.schema import Schema
 from serving.rendering.errors import CannotDraw, Outdated
 from serving.rendering.schema_document import THUMBNAIL_SIZE, SchemaDocument, schema_document
@@ -30,31 +30,14 @@ Picture = NDArray[np.uint8]
 Parameters = tuple[NDArray[np.float32], NDArray[np.int16]]
 
 
-def open_artist(folder: Path, embedded: Path, device: str) -> "Artist":
-    """The artist of the character in a folder.
-
-    Args:
-        embedded: `data/embedded`; read for characters of the embedded engine only.
-
-    Raises SchemaError, CharacterError or OSError when the character or its engine cannot be loaded.
-    """
-    character = Character.load(folder)
-    opened = open_engine(character, embedded, device)
-    if not isinstance(opened, EmbeddedEngine):
-        return Artist(character, opened)
-    from serving.rendering.embedded import EmbeddedArtist
-
-    return EmbeddedArtist(character, opened, embedded)
-
-
-class Artist:
+class CharacterRenderer:
     """One character, drawn by a renderer of its own or, where there are only exported pairs, by nothing."""
 
     def __init__(self, character: Character, engine: Engine | None) -> None:
         self.character, self.schema, self.engine = character, character.schema, engine
         self.md5, self.md5s = Schema.md5(character.folder), Schema.md5s(character.folder)
 
-    def published(self) -> SchemaDocument:
+    def document(self) -> SchemaDocument:
         """The document of `/v1/schema`."""
         now = version_of(self.character.folder.iterdir())
         return schema_document(self.schema, self.md5, now, thumbnails=self.engine is not None)

@@ -11,27 +11,27 @@ import pytest
 
 from engine import sampler
 from engine.renderer import Renderer
-from serving.rendering.artist import open_artist
-from serving.rendering.embedded import EmbeddedArtist
+from serving.rendering.embedded_renderer import EmbeddedRenderer
 from serving.rendering.errors import CannotDraw
 from serving.rendering.schema_document import SchemaDocument
+from serving.rendering.worker import open_renderer
 from tests.engine.gltf_reader import Gltf
-from tests.serving.drawing.conftest import CHARACTER, EMBEDDED, ROOT, document
+from tests.serving.rendering.conftest import CHARACTER, EMBEDDED, ROOT, document
 
 TENTH_OF_A_MILLIMETRE = 1e-4
 ON_THE_WIRE = {"head": 900_000, "hair": 1_000_000, "brows": 50_000, "lashes": 50_000}  # bytes
 
 
 @pytest.fixture(scope="module")
-def artist() -> EmbeddedArtist:
-    opened = open_artist(CHARACTER, EMBEDDED, "cpu")
-    assert isinstance(opened, EmbeddedArtist)
+def character_renderer() -> EmbeddedRenderer:
+    opened = open_renderer(CHARACTER, EMBEDDED, "cpu")
+    assert isinstance(opened, EmbeddedRenderer)
     return opened
 
 
 @pytest.fixture(scope="module")
-def published(artist: EmbeddedArtist) -> SchemaDocument:
-    return artist.published()
+def published(character_renderer: EmbeddedRenderer) -> SchemaDocument:
+    return character_renderer.document()
 
 
 def bare(content: bytes) -> Gltf:
@@ -43,7 +43,7 @@ def bare(content: bytes) -> Gltf:
 
 
 def test_pieces_follow_the_sliders_as_the_engine_does(
-    artist: EmbeddedArtist, published: SchemaDocument, renderer: Renderer
+    character_renderer: EmbeddedRenderer, published: SchemaDocument, renderer: Renderer
 ) -> None:
     """Any slider anywhere, by nothing but the published formula. Pieces are rounded to 8 µm a target."""
     sliders, choices = sampler.uniform(renderer.schema, 4, np.random.default_rng(5))
@@ -55,7 +55,7 @@ def test_pieces_follow_the_sliders_as_the_engine_does(
         chosen = {g.name: g.choices[n] for g, n in zip(renderer.schema.groups, numbers, strict=True)}
         expected, seen = renderer.vertices(values[None], numbers[None])[0], 0
         for piece in figure.pieces:
-            reader = bare(artist.piece(piece.name, chosen.get(piece.group or "")))
+            reader = bare(character_renderer.piece(piece.name, chosen.get(piece.group or "")))
             assert [mesh["name"] for mesh in reader.document["meshes"]] == piece.meshes
             reader.about = about
             influences = reader.influences(dict(zip(renderer.schema.slider_index, values.tolist(), strict=True)))
@@ -67,9 +67,9 @@ def test_pieces_follow_the_sliders_as_the_engine_does(
 
 @pytest.mark.parametrize("piece", ["head", "hair", "brows", "lashes"])
 def test_khronos_validator_finds_nothing_in_a_piece(
-    artist: EmbeddedArtist, published: SchemaDocument, piece: str, tmp_path: Path
+    character_renderer: EmbeddedRenderer, published: SchemaDocument, piece: str, tmp_path: Path
 ) -> None:
-    content = artist.piece(piece, {"hair": "bob01", "brows": "eyebrow009", "lashes": "lashes04"}.get(piece))
+    content = character_renderer.piece(piece, {"hair": "bob01", "brows": "eyebrow009", "lashes": "lashes04"}.get(piece))
     (tmp_path / "x.glb").write_bytes(content)
     command = ["node", str(ROOT / "tests" / "engine" / "exporters" / "validate_gltf.mjs"), str(tmp_path / "x.glb")]
     report = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
@@ -79,9 +79,9 @@ def test_khronos_validator_finds_nothing_in_a_piece(
 
 
 def test_a_piece_has_the_targets_of_all_sliders_and_of_a_blink(
-    artist: EmbeddedArtist, published: SchemaDocument
+    character_renderer: EmbeddedRenderer, published: SchemaDocument
 ) -> None:
-    meshes = bare(artist.piece("head", None)).document["meshes"]
+    meshes = bare(character_renderer.piece("head", None)).document["meshes"]
     names = {name for mesh in meshes for name in mesh["extras"]["targetNames"]}
     asked = {target for slider in published.sliders for target in (slider.negative, slider.positive) if target}
     assert published.figure is not None
@@ -90,41 +90,43 @@ def test_a_piece_has_the_targets_of_all_sliders_and_of_a_blink(
 
 
 def test_textures_depend_on_what_the_schema_says_and_on_nothing_else(
-    artist: EmbeddedArtist, published: SchemaDocument
+    character_renderer: EmbeddedRenderer, published: SchemaDocument
 ) -> None:
     assert published.figure is not None
     for texture in published.figure.textures:
         worn = {group.name: group.choices[-1].name for group in published.groups}
-        still = artist.texture(texture.name, worn, {})
+        still = character_renderer.texture(texture.name, worn, {})
         for group in published.groups:
             other = {**worn, group.name: group.choices[1 if group.name == "skin" else 0].name}
             if other[group.name] in texture.absent.get(group.name, ()):
                 other[group.name] = group.choices[1].name
-            assert (artist.texture(texture.name, other, {}) != still) == (group.name in texture.groups), group.name
+            assert (character_renderer.texture(texture.name, other, {}) != still) == (group.name in texture.groups), (
+                group.name
+            )
         rounded = {slider.name for slider in texture.sliders}
         others = {slider.name: 0.9 for slider in published.sliders if slider.name not in rounded}
-        assert artist.texture(texture.name, worn, others) == still
+        assert character_renderer.texture(texture.name, worn, others) == still
         for name in rounded:
-            assert artist.texture(texture.name, worn, {name: 0.9}) != still
+            assert character_renderer.texture(texture.name, worn, {name: 0.9}) != still
 
 
-def test_the_skin_is_the_renderers(artist: EmbeddedArtist, renderer: Renderer) -> None:
+def test_the_skin_is_the_renderers(character_renderer: EmbeddedRenderer, renderer: Renderer) -> None:
     import cv2
 
     sliders, choices = renderer.schema.neutral_sliders()[None], renderer.schema.neutral_discrete()[None].copy()
     choices[0, renderer.schema.group_index["beard"]] = renderer.schema.choice("beard", "full")
-    content = np.frombuffer(artist.texture("skin", {"beard": "full"}, {}), np.uint8)
+    content = np.frombuffer(character_renderer.texture("skin", {"beard": "full"}, {}), np.uint8)
     sent = np.asarray(cv2.imdecode(content, cv2.IMREAD_COLOR_RGB), int)
     true = renderer.skin(sliders, choices)
     painted = true.any(axis=2)
     assert np.abs(sent - true)[painted].mean() < 4
 
 
-def test_thumbnails_of_one_group_differ(artist: EmbeddedArtist, published: SchemaDocument) -> None:
+def test_thumbnails_of_one_group_differ(character_renderer: EmbeddedRenderer, published: SchemaDocument) -> None:
     group = next(group for group in published.groups if group.name == "brows")
-    drawn = [artist.thumbnail(group.name, choice.name) for choice in group.choices]
+    drawn = [character_renderer.thumbnail(group.name, choice.name) for choice in group.choices]
     assert len(set(drawn)) == len(drawn)
-    assert artist.thumbnail("brows", "eyebrow001") == drawn[0]
+    assert character_renderer.thumbnail("brows", "eyebrow001") == drawn[0]
 
 
 def test_choices_that_are_a_colour_say_which(published: SchemaDocument) -> None:
@@ -146,24 +148,26 @@ def test_choices_that_are_a_colour_say_which(published: SchemaDocument) -> None:
         ({"discrete": {"skin": {"choice": "green"}}}, "do not fit"),
     ],
 )
-def test_a_document_that_does_not_fit_is_refused_in_words(artist: EmbeddedArtist, change: dict, words: str) -> None:
+def test_a_document_that_does_not_fit_is_refused_in_words(
+    character_renderer: EmbeddedRenderer, change: dict, words: str
+) -> None:
     with pytest.raises(CannotDraw, match=words):
-        artist.glb({**document(CHARACTER), **change})
+        character_renderer.glb({**document(CHARACTER), **change})
     with pytest.raises(CannotDraw, match="pixels"):
-        artist.png(document(CHARACTER), 100_000)
+        character_renderer.png(document(CHARACTER), 100_000)
 
 
 def test_a_studios_own_character_has_pictures_but_no_geometry(clay: Path) -> None:
-    artist = open_artist(clay, EMBEDDED, "cpu")
-    assert artist.png(document(clay), 64).startswith(b"\x89PNG")
-    assert artist.thumbnail("glaze", "red") != artist.thumbnail("glaze", "dark_blue")
-    for draw in (artist.glb, artist.mhm):
+    character_renderer = open_renderer(clay, EMBEDDED, "cpu")
+    assert character_renderer.png(document(clay), 64).startswith(b"\x89PNG")
+    assert character_renderer.thumbnail("glaze", "red") != character_renderer.thumbnail("glaze", "dark_blue")
+    for draw in (character_renderer.glb, character_renderer.mhm):
         with pytest.raises(CannotDraw, match="engine of its own"):
             draw(document(clay))
 
 
 def test_exported_pairs_alone_draw_nothing(marble_character: Path) -> None:
-    artist = open_artist(marble_character, EMBEDDED, "cpu")
-    assert artist.published().figure is None
+    character_renderer = open_renderer(marble_character, EMBEDDED, "cpu")
+    assert character_renderer.document().figure is None
     with pytest.raises(CannotDraw, match="only pairs"):
-        artist.png(document(marble_character), 256)
+        character_renderer.png(document(marble_character), 256)

@@ -1,0 +1,80 @@
+"""The HTTP service of a project, put together: which models it follows, what it serves, and who may ask it."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+
+from fastapi import FastAPI
+
+from engine.errors import LikenessError
+from orchestration.config.settings import Settings
+from orchestration.registry.registered_models import Registry
+from orchestration.registry.registry_source import RegistrySource
+from orchestration.storage.tracking import Tracking
+from serving.app import build
+from serving.configuration import ServiceSettings
+from serving.dependencies import Paths
+from serving.keys import Keys
+
+
+class ServingError(LikenessError):
+    """The service cannot listen, or has no API keys where it needs some; the message says what to do."""
+
+
+def build_application(settings: Settings, service: ServiceSettings, alias: str, host: str) -> FastAPI:
+    """The service that follows an alias and listens on `host`, not yet started.
+
+    Raises ServingError, KeyProblem, or SchemaError where the character cannot be read.
+    """
+    folder = settings.characters / settings.character
+    paths = Paths(folder, settings.data / "embedded", settings.home / "serving" / settings.character)
+    return build(service, release_source(settings, alias), paths, required_keys(host, service, settings))
+
+
+def release_source(settings: Settings, alias: str) -> RegistrySource:
+    """Where the service's models come from."""
+    registry = Registry(Tracking.of(settings), settings.character)
+    return RegistrySource(registry, settings.home / "serving" / "releases", alias)
+
+
+def required_keys(host: str, service: ServiceSettings, settings: Settings) -> Keys | None:
+    """The keys that are asked for: those of the file that is named, or on a public address the project's own.
+
+    None: on this machine's own address nobody needs one. Raises ServingError where there is no key, and KeyProblem.
+    """
+    if service.keys is None and is_this_machine(host):
+        return None
+    keys = project_keys(service, settings)
+    if not keys.path.exists() or not keys.digests():
+        raise ServingError(
+            f"{host} is open to other machines, and there is no API key in {keys.path}: `likeness key add NAME`"
+        )
+    return keys
+
+
+def project_keys(service: ServiceSettings, settings: Settings) -> Keys:
+    """The keys in the file that is named, or in the project's own."""
+    return Keys(service.keys or settings.home / "serving" / "keys")
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether an address or a name is this machine's own, which no other machine can reach."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def require_free(host: str, port: int) -> None:
+    """Raises ServingError where nothing can listen: at once, not after the engine and a model were loaded."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        # As the server does it: a port that was left a moment ago is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ServingError(
+                f"cannot listen on {host}, port {port} ({error.strerror}): choose another, --port {port + 1}"
+            ) from error
