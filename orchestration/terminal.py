@@ -18,6 +18,7 @@ from pydantic_settings import SettingsError
 from rich.console import Console
 from rich.text import Text
 
+from orchestration.extras import missing_extra
 from orchestration.servers import database
 from orchestration.settings import REPOSITORY, Settings
 from serving.configuration import Service
@@ -125,6 +126,8 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
         except typer.Exit:
             raise
         except Exception as error:
+            if message := missing_extra(error):
+                fail(message)
             if isinstance(error, expected_errors()):
                 fail(str(error))
             if isinstance(error, OSError) and error.filename is not None:

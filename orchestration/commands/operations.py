@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestration.extras import require
 from orchestration.settings import REPOSITORY, Settings
 from orchestration.terminal import (
     AsJson,
@@ -140,6 +141,7 @@ def dagster(context: typer.Context) -> None:
     from orchestration.instance import open_instance
     from orchestration.promotion import production
 
+    require("dagster_webserver")
     settings, stages = get_settings(), (*STAGES, production.STAGE)
     with open_instance(settings) as instance:
         if known := accepted_profile.before(settings, instance, stages):
@@ -173,6 +175,7 @@ def start(
     from orchestration.instance import open_instance
     from orchestration.servers import services
 
+    require("dagster_webserver")
     settings = get_settings(profile)
     with open_instance(settings) as instance:
         confirm_profile(settings, instance, "likeness start", yes)
