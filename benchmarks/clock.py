@@ -85,23 +85,24 @@ class Clock:
 
 def install(clock: Clock) -> None:
     """Put the clocks around what the assets call."""
-    from orchestration import checks, definitions, pipeline, tracking, workshop
-    from orchestration.checks import verdicts
-    from orchestration.pages import shown
-    from orchestration.promotion import production, scorecards
-    from orchestration.promotion.ledger import Ledger
-    from orchestration.promotion.registry import Registry
-    from orchestration.store import Store
+    from orchestration import checks
+    from orchestration.checks import results
+    from orchestration.pipeline import definitions, materialize, production_encoder, runner
+    from orchestration.promotion import scorecards
+    from orchestration.registry.aliases import Ledger
+    from orchestration.registry.registered_models import Registry
+    from orchestration.storage import dagster_metadata, tracking
+    from orchestration.storage.store import Store
 
-    clock.around(pipeline, "run", DAGSTER)
+    clock.around(runner, "run", DAGSTER)
     clock.around(definitions, "resolve", START)  # it imports the stages, and torch with them
-    clock.around(workshop, "call", STAGES)
-    clock.around(production, "pack", STAGES)
+    clock.around(materialize, "call", STAGES)
+    clock.around(production_encoder, "pack", STAGES)
     clock.around(checks, "results", GX)
     for name in ("judge_again", "newest", "blocking"):
-        clock.around(verdicts, name, GX)
+        clock.around(results, name, GX)
     for name in ("of_output", "of_source", "of_model"):
-        clock.around(shown, name, PAGES)
+        clock.around(dagster_metadata, name, PAGES)
     for name in ("add", "keep", "fetch", "md5", "is_kept", "checkout", "export", "writing"):
         clock.around(Store, name, DVC)
     clock.around(tracking.Tracking, "run", MLFLOW)
@@ -110,7 +111,7 @@ def install(clock: Clock) -> None:
         (tracking.TrackedRun, ("metrics", "params", "inputs", "tag", "file", "document")),
         (Registry, ("aliases", "versions", "find", "with_md5", "scorecard")),
         (Ledger, ("state", "set_alias", "promote")),
-        (production, ("log_model",)),
+        (production_encoder, ("log_model",)),
         (scorecards, ("compare",)),
     ):
         for name in names:
@@ -120,7 +121,7 @@ def install(clock: Clock) -> None:
 def main() -> None:
     out, *arguments = sys.argv[1:]
     clock = Clock()
-    from orchestration.cli import app
+    from orchestration.cli.main import app
 
     install(clock)
     try:

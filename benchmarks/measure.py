@@ -21,7 +21,7 @@ import warp as wp
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from engine import sampling
+from engine import sampler
 from engine.processes import end_with_parent
 from engine.renderer import Renderer
 from engine.scenes import Scenes
@@ -89,7 +89,7 @@ def renderer_on(device: str) -> Renderer:
 
 def people(renderer: Renderer, count: int) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
     """Plausible people: sliders [count,S], choices [count,G]."""
-    return sampling.plausible(renderer.schema, count, np.random.default_rng(SEED))
+    return sampler.plausible(renderer.schema, count, np.random.default_rng(SEED))
 
 
 class KernelClock:

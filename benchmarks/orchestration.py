@@ -34,7 +34,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.clock import PARTS, STAGES
-from orchestration.settings import REPOSITORY, Settings
+from orchestration.config.settings import REPOSITORY, Settings
 
 COUNTS, QUICK_COUNTS, REPETITIONS = (10, 100, 1000), (10, 100), 3
 MOST_OVERHEAD, MOST_NO_CHANGE = 0.10, 15.0
@@ -79,7 +79,7 @@ def fill(root: Path, profile: str, wanted: int) -> int:
     """Record the newest version of every asset again and again, until the store holds so many; how many it holds."""
     import dagster as dg
 
-    from orchestration.instance import open_instance
+    from orchestration.storage.instance import open_instance
 
     settings = Settings(root=root, profile=profile)
     with open_instance(settings) as instance:
@@ -118,9 +118,9 @@ def recorded(root: Path) -> list[dict[str, Any]]:
     """What the last run of each asset of a project cost, from its materialisation and its run's start and end."""
     import dagster as dg
 
-    from orchestration.catalog import STAGES as CATALOG
-    from orchestration.instance import open_instance
-    from orchestration.lineage.events import REUSED
+    from orchestration.config.catalog import STAGES as CATALOG
+    from orchestration.storage.instance import open_instance
+    from orchestration.storage.versions import REUSED
 
     rows = []
     with open_instance(Settings(root=root)) as instance:

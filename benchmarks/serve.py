@@ -45,7 +45,7 @@ from rich.table import Table
 
 from benchmarks.load import BOUNDARY, Request, attack, multipart, photos_in, summary
 from engine.processes import end_with_parent
-from orchestration.settings import REPOSITORY, Settings
+from orchestration.config.settings import REPOSITORY, Settings
 
 TARGET_RATE, TARGET_P99, TARGET_CLIENTS, TARGET_CORES, MOST_CLIENTS = 25.0, 0.5, 8, 2, 64
 STARTS_WITHIN = 300.0
@@ -82,9 +82,9 @@ class Released:
 
 def released(settings: Settings, folder: Path) -> Released:
     """What is in production, fetched. Raises BenchError."""
-    from orchestration.promotion.registry import Registry
-    from orchestration.promotion.released import Released as Source
-    from orchestration.tracking import Tracking
+    from orchestration.registry.registered_models import Registry
+    from orchestration.registry.registry_source import Released as Source
+    from orchestration.storage.tracking import Tracking
 
     source = Source(Registry(Tracking.of(settings), settings.character), folder)
     release = source.current()
@@ -115,7 +115,7 @@ _loaded: list[Any] = []
 
 def _load(folder: Path, log: Path, barrier: Any) -> None:
     """As the service's workers do it."""
-    from serving.parts import THREADS
+    from serving.dependencies import THREADS
     from serving.workers.process import load
 
     end_with_parent()
@@ -233,7 +233,7 @@ def _cpu_seconds(server: psutil.Process) -> float:
 def service(settings: Settings, photos: list[bytes], plan: Plan, folder: Path) -> list[dict[str, Any]]:
     """`likeness serve` of the project under load."""
     port = _free_port()
-    command = [sys.executable, "-m", "orchestration.cli", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", "orchestration.cli.main", "serve", "--port", str(port)]
     environment = {
         "LIKENESS_ROOT": str(settings.root),
         "LIKENESS_HOME": str(settings.home),

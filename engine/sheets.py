@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from engine import sampling
+from engine import sampler
 from engine.character import Character
 from engine.exporters.files import require_file_name
 from engine.renderer import Renderer
@@ -39,7 +39,7 @@ def _quiet(what: str, done: int, total: int) -> None:
 
 def people(renderer: Renderer, count: int = 48, size: int = 512, seed: int = 0, progress: Progress = _quiet) -> Picture:
     """Plausible people in the game look, eight a row [H,W,3]."""
-    sliders, choices = sampling.plausible(renderer.schema, count, np.random.default_rng(seed))
+    sliders, choices = sampler.plausible(renderer.schema, count, np.random.default_rng(seed))
     tiles = _render(renderer, sliders, choices, Scenes.game(count), size, progress, "people")
     return _grid(tiles, min(PEOPLE_COLUMNS, count))
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .backbone import Backbone
-from .published import matched, read_state
+from .pretrained import matched, read_state
 
 EYES_TO_MOUTH = 48.0
 """Height between the eyes' midpoint and the mouth's in the crop, pixels (the authors' `ec_mc_y`)."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .published import matched, read_state
+from .pretrained import matched, read_state
 
 CLASSES = (
     "background",

@@ -10,18 +10,18 @@ from fastapi import APIRouter, Depends, File, Form, Query, Response, UploadFile
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.convertors import Convertor, register_url_convertor
 
-from engine.document import character_document
+from engine.character_json import character_document
 from engine.schema import Schema, SchemaError
 from serving import photos, problems
-from serving.characters import Record, Unknown
-from serving.documents import Batch, BatchItem, Character, Edit, Links
-from serving.drawing import Busy, CannotDraw, NoAnswer
+from serving.character_store import Record, Unknown
+from serving.dependencies import AllParts, Parts
 from serving.keys import KeyProblem
 from serving.openapi import file
-from serving.parts import AllParts, Parts
-from serving.workers.line import LineFull
-from serving.workers.models import NoModel, Reading
+from serving.rendering import Busy, CannotDraw, NoAnswer
+from serving.schemas import Batch, BatchItem, Character, Edit, Links
+from serving.workers.model_manager import NoModel, Reading
 from serving.workers.process import BAD, NO_FACE
+from serving.workers.queue import LineFull
 from serving.workers.worker import WorkerDied
 
 

@@ -14,16 +14,16 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.formparsers import MultiPartParser
 
-from serving import page, problems
+from serving import problems, static
 from serving.api import router
-from serving.characters import Characters
+from serving.character_store import Characters
 from serving.configuration import Service
-from serving.drawing import routes
-from serving.edge import Edge, Head, Limits
+from serving.dependencies import Parts, Place, assemble
 from serving.keys import Keys
+from serving.middleware import Edge, Head, Limits
 from serving.openapi import describe, operation_id
-from serving.parts import Parts, Place, assemble
 from serving.releases import Source
+from serving.rendering import routes
 
 SWEEPS_EVERY = 3600.0
 FORM = 65_536
@@ -61,7 +61,7 @@ def build(service: Service, source: Source, place: Place, keys: Keys | None = No
     app.include_router(router)
     app.include_router(routes(parts.drawing))
     _add_operations(app, parts)
-    page.add_to(app)
+    static.add_to(app)
     describe(app, needs_key=keys is not None)
     _limit(app, parts)
     return app

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from serving.documents import Problem
+from serving.schemas import Problem
 
 MEDIA_TYPE = "application/problem+json"
 log = logging.getLogger("likeness.serving")

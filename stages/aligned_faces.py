@@ -27,11 +27,11 @@ from models import images
 from models.alignment import Face, FaceLandmarker, NoFace, align, apply, eye_distance, quality, warp_labels
 from models.images import BadImage
 from models.orientation import turn_point
-from stages import photo_sets, tables
 from stages.context import Context
-from stages.parallel import WorkerKilled
-from stages.photo_sets import AnyPhotoSet, FolderSet, People, Photo, labels
-from stages.photo_sets.folder import OWN_PHOTOS
+from stages.data import photo_sets, tables
+from stages.data.parallel import WorkerKilled
+from stages.data.photo_sets import AnyPhotoSet, FolderSet, People, Photo, labels
+from stages.data.photo_sets.folder import OWN_PHOTOS
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ class Context:
     device: str = "cpu"
     """'cpu' or 'cuda'."""
     devices: int = 1
-    """Devices that one training uses, a process each; stages.distributed starts these processes."""
+    """Devices that one training uses, a process each; stages.training.distributed starts these processes."""
     workers: int = 1
     """Processes that a data stage may use."""
     checkpoints: Path | None = None

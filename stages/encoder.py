@@ -26,13 +26,14 @@ from models.imitator import Imitator
 from models.losses import CompositeLoss, DomainStatistics, IdentityLoss, Photos, Schedule, SupervisedLoss, Weights
 from models.parsing import FaceParser
 from models.prior import FacialPrior
-from stages import identity_model, parsing_model, tables
+from stages import identity_model, parsing_model
 from stages import imitator as imitator_stage
 from stages.context import Context
-from stages.encoder_data import ContentCache, Known, Reader
-from stages.metrics import r2
-from stages.reads import CHOSEN_BY, TRAINED_ON, WEIGHTS, Meaning, Rows, training_faces
+from stages.data import tables
+from stages.data.reads import CHOSEN_BY, TRAINED_ON, WEIGHTS, Meaning, Rows, training_faces
+from stages.evaluation.metrics import r2
 from stages.training import Batch, Optimiser, Training, load_weights, read_meta, rows_for, save_model, train
+from stages.training.features import ContentCache, Known, Reader
 
 VERSION = "3"
 INPUTS = ("aligned_faces", "identity_model", "parsing_model", "rendered_pairs", "imitator", "character")

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.identity import IdentityModel, Kind, build
-from models.published import fingerprint
-from stages import tables
+from models.pretrained import fingerprint
 from stages.context import Context
-from stages.reads import CHOSEN_BY, TRAINED_ON, Files, training_faces
+from stages.data import tables
+from stages.data.reads import CHOSEN_BY, TRAINED_ON, Files, training_faces
 from stages.training import (
     Batch,
     Optimiser,

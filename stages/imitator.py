@@ -16,9 +16,9 @@ from torch.nn import functional
 from engine.schema import Schema
 from models import images
 from models.imitator import Imitator
-from stages import tables
 from stages.context import Context
-from stages.reads import Meaning, Rows
+from stages.data import tables
+from stages.data.reads import Meaning, Rows
 from stages.training import Batch, Optimiser, Training, load_weights, read_meta, rows_for, save_model, train
 
 VERSION = "1"

@@ -15,11 +15,11 @@ from torch.nn import functional
 
 from models import images
 from models.parsing import CLASSES, MIRRORED, FaceParser, count_confusion, f1_scores, mean_f1
-from models.published import fingerprint
-from stages import tables
+from models.pretrained import fingerprint
 from stages.context import Context
-from stages.pictures import colour_labels
-from stages.reads import CHOSEN_BY, TRAINED_ON, training_faces
+from stages.data import tables
+from stages.data.pictures import colour_labels
+from stages.data.reads import CHOSEN_BY, TRAINED_ON, training_faces
 from stages.training import (
     Batch,
     Optimiser,

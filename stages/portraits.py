@@ -15,16 +15,16 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, Field
 
-from engine import camera, occluders, sampling
+from engine import camera, occluders, sampler
 from engine.camera import Nuisance
 from engine.renderer import Renderer
 from engine.scenes import Scenes, load_backgrounds, load_panoramas
 from models.images import decode, decode_labels, encode_png, grid, resize
-from stages import tables
 from stages.context import Context
-from stages.parallel import map_chunks
-from stages.pictures import colour_labels, write_picture
-from stages.reads import Drawn
+from stages.data import tables
+from stages.data.parallel import map_chunks
+from stages.data.pictures import colour_labels, write_picture
+from stages.data.reads import Drawn
 
 VERSION = "3"
 INPUTS = ("embedded", "character")
@@ -104,7 +104,7 @@ def _shoot(character: Path, embedded: Path, device: str, config: Config, people:
     generators: list[np.random.Generator] = []
     for person in people:
         rng = np.random.default_rng([config.seed, person])
-        sliders, choices = sampling.plausible(renderer.schema, 1, rng)
+        sliders, choices = sampler.plausible(renderer.schema, 1, rng)
         for shot in range(config.shots if person < config.people else 1):
             scene, described = camera.portrait(rng, config.nuisance, renderer.blend.actions, panoramas, backgrounds)
             scenes.append(scene)

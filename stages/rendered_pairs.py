@@ -15,16 +15,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from engine import sampling
+from engine import sampler
 from engine.character import Character
 from models.images import BadImage, decode, encode_jpeg, encode_png, grid, resize
-from stages import exported, tables
 from stages.context import Context
-from stages.drawing import Frame, engine_of
-from stages.exported import Pair, Problem
-from stages.parallel import map_chunks
-from stages.pictures import write_picture
-from stages.reads import Drawn
+from stages.data import exported_pairs, tables
+from stages.data.exported_pairs import Pair, Problem
+from stages.data.parallel import map_chunks
+from stages.data.pictures import write_picture
+from stages.data.reads import Drawn
+from stages.data.rendering import Frame, engine_of
 
 VERSION = "3"
 INPUTS = ("embedded", "character")
@@ -62,7 +62,7 @@ def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context)
     else:
         rows, problems = _exported(character, config, context)
     tables.write(out / "pairs.parquet", rows, SCHEMA)
-    set_aside = [exported.quarantined(problem, character.schema.name) for problem in problems]
+    set_aside = [exported_pairs.quarantined(problem, character.schema.name) for problem in problems]
     tables.write(out / "quarantine.parquet", set_aside, tables.QUARANTINE_SCHEMA)
     write_picture(out / "pairs.png", grid([resize(decode(row["image"]), 160) for row in rows[:48]], columns=8))
     kilobytes = float(np.mean([len(row["image"]) for row in rows]) / 1024)
@@ -96,7 +96,7 @@ def _draw(character: Path, embedded: Path, device: str, config: Config, numbers:
     engine = engine_of(character, embedded, device)
     assert engine is not None
     rng = np.random.default_rng([config.seed, numbers.start])
-    sliders, choices = sampling.SAMPLERS[config.sampler](engine.schema, len(numbers), rng)
+    sliders, choices = sampler.SAMPLERS[config.sampler](engine.schema, len(numbers), rng)
     drawn = engine.draw(sliders, choices, config.size)
     rows = [_row(number, f"{number:06d}", drawn.image[k], sliders[k], choices[k]) for k, number in enumerate(numbers)]
     if drawn.labels is not None:
@@ -107,7 +107,7 @@ def _draw(character: Path, embedded: Path, device: str, config: Config, numbers:
 
 def _exported(character: Character, config: Config, context: Context) -> tuple[list[dict[str, Any]], list[Problem]]:
     frame = Frame(character.require_reference())
-    export = exported.read(character)
+    export = exported_pairs.read(character)
     export.require_enough()
     pairs = export.pairs[: config.pairs]
     chunks = [[(number, pairs[number]) for number in numbers] for numbers in _chunks(len(pairs))]
@@ -124,7 +124,7 @@ def _read(frame: Frame, size: int, numbered: Sequence[tuple[int, Pair]]) -> list
 
 def _read_one(number: int, pair: Pair, frame: Frame, size: int) -> dict[str, Any] | Problem:
     try:
-        picture = exported.open_picture(pair)
+        picture = exported_pairs.open_picture(pair)
     except BadImage as error:
         return Problem(pair.id, pair.row, f"{pair.where}: {error}")
     if reason := frame.refusal(picture):

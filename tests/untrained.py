@@ -11,7 +11,7 @@ from models.encoder import Architecture, Encoder
 from models.identity import IdentityModel
 from models.imitator import Imitator
 from models.parsing import FaceParser
-from orchestration.promotion import packing
+from orchestration.promotion import packaging
 from stages.training import save_model
 from tests.models.support import LANDMARKER
 
@@ -19,7 +19,7 @@ from tests.models.support import LANDMARKER
 def networks(root: Path, character: Path) -> Mapping[str, Path]:
     """What `packing.pack` is given: the networks for a character, the real landmark model, and its schema."""
     torch.manual_seed(0)
-    inputs = {name: root / name for name in ("embedded", *packing.NETWORKS)}
+    inputs = {name: root / name for name in ("embedded", *packaging.NETWORKS)}
     for folder in inputs.values():
         folder.mkdir(parents=True)
     schema = Schema.load(character)
@@ -31,5 +31,5 @@ def networks(root: Path, character: Path) -> Mapping[str, Path]:
     parser = {"depth": 18, "width": 0.125, "dilate": False, "stages": 2}
     save_model(inputs["parsing_model"], FaceParser(**parser), parser)
     (inputs["embedded"] / "landmarks").mkdir()
-    shutil.copyfile(LANDMARKER, inputs["embedded"] / packing.LANDMARKER)
+    shutil.copyfile(LANDMARKER, inputs["embedded"] / packaging.LANDMARKER)
     return inputs | {"character": character}

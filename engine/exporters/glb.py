@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.exporters.figure import Figure, Piece, largest
+from engine.exporters.export_mesh import Figure, Piece, largest
 from engine.exporters.materials import Alpha, Material, as_png
-from engine.exporters.relief import tangents
+from engine.exporters.normal_map import tangents
 
 # Displacements of a bare file are multiples of this (metres, 8 µm): numbers with few digits, which compress well.
 GRAIN = 2.0**-17

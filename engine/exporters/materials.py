@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import textures
-from engine.exporters.relief import normal_map
+from engine.exporters.normal_map import normal_map
 from engine.materials import skin_texels
 from engine.renderer import Renderer
 

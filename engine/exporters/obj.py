@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.exporters.figure import Figure
+from engine.exporters.export_mesh import Figure
 from engine.exporters.files import write_whole
 from engine.exporters.materials import Alpha, Bytes, Material, as_png, to_srgb
 

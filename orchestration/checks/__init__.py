@@ -14,11 +14,11 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.catalog import Stage
 from orchestration.checks import report
-from orchestration.checks.findings import Finding
-from orchestration.checks.rules import Rules, as_text
-from orchestration.checks.subject import Subject
+from orchestration.checks.context import Subject
+from orchestration.checks.gx import Finding
+from orchestration.config.catalog import Stage
+from orchestration.config.check_rules import Rules, as_text
 
 METRICS = "metrics"
 WARNINGS = {

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 from great_expectations.expectations.expectation import Expectation
 from scipy import stats
 
-from orchestration.checks.findings import Finding, Look, validate
+from orchestration.checks.context import Subject
+from orchestration.checks.gx import Finding, Look, validate
 from orchestration.checks.production import NoReference, compared, compared_with_nothing, require_other
-from orchestration.checks.rules import DriftRule
-from orchestration.checks.subject import Subject
 from orchestration.checks.suites import Suite
+from orchestration.config.check_rules import DriftRule
 
 BINS = 10
 """Bins that hold equal shares of the reference."""

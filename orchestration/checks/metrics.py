@@ -10,10 +10,10 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from orchestration.checks.findings import Finding
+from orchestration.checks.context import Subject
+from orchestration.checks.gx import Finding
 from orchestration.checks.production import NoReference, compared, compared_with_nothing, require_other
-from orchestration.checks.rules import MetricRule
-from orchestration.checks.subject import Subject
+from orchestration.config.check_rules import MetricRule
 
 NOT_REPORTED = "not reported: there was nothing to measure it on"
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.lineage.records import Records
-from orchestration.promotion.registry import PRODUCTION, Registry
-from orchestration.store import Store
+from orchestration.registry.registered_models import PRODUCTION, Registry
+from orchestration.storage.store import Store
+from orchestration.storage.version_index import Records
 
 
 class NoReference(Exception):
@@ -49,7 +49,7 @@ class Production:
 
     def folder(self, asset: str) -> Path:
         """The data itself. Raises NoReference where it was erased."""
-        from orchestration.store import StoreError
+        from orchestration.storage.store import StoreError
 
         md5 = self.md5(asset)
         try:

@@ -9,8 +9,8 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.checks.findings import IDENTIFYING, Finding
-from orchestration.checks.subject import Subject
+from orchestration.checks.context import Subject
+from orchestration.checks.gx import IDENTIFYING, Finding
 
 MOST_ROWS = 100
 MOST_PICTURES = 16

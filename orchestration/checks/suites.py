@@ -16,8 +16,8 @@ from great_expectations.expectations.expectation import Expectation
 
 from models.parsing import CLASSES
 from orchestration.checks import frames
-from orchestration.checks.findings import Finding, Look, validate
-from orchestration.checks.subject import Subject
+from orchestration.checks.context import Subject
+from orchestration.checks.gx import Finding, Look, validate
 
 SPLITS = ["train", "val", "test"]
 SOURCE_NAME = r"^[a-z0-9][a-z0-9_-]*$"
@@ -359,7 +359,7 @@ def _pairs_schema() -> pa.Schema:
 
 
 def _stage_tables() -> Any:
-    from stages import tables
+    from stages.data import tables
 
     return tables
 

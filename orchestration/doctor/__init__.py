@@ -7,9 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 
+from orchestration.config.settings import Settings
 from orchestration.doctor import machine, models, servers, stores
 from orchestration.doctor.finding import Finding, Level
-from orchestration.settings import Settings
 
 __all__ = ["Finding", "Level", "NotReady", "examine", "require_machine"]
 

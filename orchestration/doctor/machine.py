@@ -12,8 +12,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.doctor.finding import Finding
-from orchestration.settings import REPOSITORY, Settings
 
 LIBRARIES = {
     "libGL.so.1": "libgl1",
@@ -47,7 +47,7 @@ def necessary() -> Iterator[Finding]:
 
 
 def _page() -> Finding:
-    from serving.page import DIST
+    from serving.static import DIST
 
     if (DIST / "index.html").is_file():
         return Finding.good("page", "built")
@@ -88,7 +88,7 @@ def inputs(settings: Settings) -> Iterator[Finding]:
 
 def code(settings: Settings) -> Iterator[Finding]:
     """Whether it can be told which code made a model."""
-    from orchestration.lineage.events import UNKNOWN, git_commit
+    from orchestration.storage.versions import UNKNOWN, git_commit
 
     if (commit := git_commit()) != UNKNOWN:
         yield Finding.good("code", f"commit {commit[:10]}")

@@ -6,12 +6,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from orchestration.config.settings import Settings
 from orchestration.doctor.finding import Finding
-from orchestration.promotion.advice import command, without_production
-from orchestration.promotion.moves import PRODUCTION, RegistryError
-from orchestration.promotion.registry import Registry
-from orchestration.settings import Settings
-from orchestration.tracking import SQLITE, Tracking
+from orchestration.registry.advice import command, without_production
+from orchestration.registry.promotion_events import PRODUCTION, RegistryError
+from orchestration.registry.registered_models import Registry
+from orchestration.storage.tracking import SQLITE, Tracking
 
 LIBRARIES = ("torch", "cv2", "mediapipe")
 """What a registered model imports."""

@@ -12,17 +12,17 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration.apps import services
+from orchestration.config.settings import Settings
 from orchestration.doctor.finding import Finding
 from orchestration.doctor.stores import is_held
-from orchestration.servers import services
-from orchestration.settings import Settings
 
 SECONDS, BEATS_WITHIN, SKEW = 4.0, 120.0, 60.0
 
 
 def dagster(settings: Settings) -> Iterator[Finding]:
-    from orchestration.instance import InstanceError, lacking, open_instance
-    from orchestration.servers.database import DatabaseError
+    from orchestration.storage.instance import InstanceError, lacking, open_instance
+    from orchestration.storage.postgres import DatabaseError
 
     if not (settings.dagster_home / "dagster.yaml").exists():
         yield Finding.good("Dagster", f"{settings.dagster_home}: the first `likeness run` makes it")
@@ -46,13 +46,13 @@ def dagster(settings: Settings) -> Iterator[Finding]:
 
 def profile(settings: Settings) -> Iterator[Finding]:
     """Whether commands and daemon would make nearly everything again."""
-    from orchestration import accepted_profile
-    from orchestration.catalog import STAGES
-    from orchestration.instance import InstanceError, open_instance
-    from orchestration.promotion import production
-    from orchestration.servers.database import DatabaseError
+    from orchestration.config.catalog import STAGES
+    from orchestration.pipeline import production_encoder
+    from orchestration.storage import accepted_profile
+    from orchestration.storage.instance import InstanceError, open_instance
+    from orchestration.storage.postgres import DatabaseError
 
-    name, known, stages = accepted_profile.name_of(settings), "", (*STAGES, production.STAGE)
+    name, known, stages = accepted_profile.name_of(settings), "", (*STAGES, production_encoder.STAGE)
     if (settings.dagster_home / "dagster.yaml").exists():
         try:
             with open_instance(settings) as instance:
@@ -68,7 +68,7 @@ def profile(settings: Settings) -> Iterator[Finding]:
 
 def executor(settings: Settings) -> Iterator[Finding]:
     """Whether the steps of a run can be executed where the settings say."""
-    from orchestration.execution.executors import ExecutorError, require_reachable
+    from orchestration.pipeline.executors import ExecutorError, require_reachable
 
     if settings.executor == "ray":
         try:
@@ -132,7 +132,7 @@ def _pools(settings: Settings, instance: dg.DagsterInstance) -> Iterator[Finding
 
 
 def _is_dead(settings: Settings, run: dg.DagsterRun | None) -> bool:
-    from orchestration.instance import RUN_TAG
+    from orchestration.storage.instance import RUN_TAG
 
     if run is None or run.is_finished:
         return True
@@ -189,9 +189,9 @@ def _mlflow_server(url: str, remedy: str) -> Iterator[Finding]:
 
 
 def _mlflow_database(settings: Settings) -> Finding:
-    from orchestration import mlflow_files
-    from orchestration.mlflow_files import NotMovable
-    from orchestration.tracking import Tracking
+    from orchestration.storage import mlflow_files
+    from orchestration.storage.mlflow_files import NotMovable
+    from orchestration.storage.tracking import Tracking
 
     file = settings.tracking_uri.removeprefix("sqlite:///")
     if file != settings.tracking_uri and not Path(file).exists():

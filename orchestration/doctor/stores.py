@@ -12,13 +12,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestration.config.settings import Settings
 from orchestration.doctor.finding import Finding
-from orchestration.settings import Settings
 
 if TYPE_CHECKING:
-    from orchestration.lineage.ledger import Entry
-    from orchestration.lineage.targets import Target
-    from orchestration.store import Store
+    from orchestration.lineage.resolve import Target
+    from orchestration.storage.erasure_log import Entry
+    from orchestration.storage.store import Store
 
 NEEDS = {"smoke": 1.0, "quickstart": 4.0, "paper": 200.0}
 """GB that a first run of a profile writes under the home folder and the project."""
@@ -126,10 +126,10 @@ def _holders(rwlock: Path) -> list[int]:
 
 def registered(settings: Settings) -> Iterator[Finding]:
     """Whether the files of registered models, and of what those in use were made from, are still to be had."""
-    from orchestration.instance import open_instance
-    from orchestration.lineage.ledger import Ledger
-    from orchestration.lineage.targets import find_all_models
-    from orchestration.store import SEEK, RemoteDown, Store
+    from orchestration.lineage.resolve import find_all_models
+    from orchestration.storage.erasure_log import Ledger
+    from orchestration.storage.instance import open_instance
+    from orchestration.storage.store import SEEK, RemoteDown, Store
 
     database = settings.tracking_uri.removeprefix("sqlite:///")
     if not (settings.root / ".dvc").is_dir() or (database != settings.tracking_uri and not Path(database).exists()):
@@ -186,7 +186,7 @@ def _few(names: list[str]) -> str:
 
 def _is_erased(store: Store, md5: str, erased: Mapping[str, Entry]) -> bool:
     """Whether `likeness forget` took files of this version, which is no fault."""
-    from orchestration.store import StoreError
+    from orchestration.storage.store import StoreError
 
     try:
         return not erased.keys().isdisjoint(store.listing(md5).values())
@@ -196,7 +196,7 @@ def _is_erased(store: Store, md5: str, erased: Mapping[str, Entry]) -> bool:
 
 def dvc(settings: Settings) -> Iterator[Finding]:
     """Whether DVC's own command line would use the same cache and remote."""
-    from orchestration.dvc_config import differences, to_write
+    from orchestration.storage.dvc_config import differences, to_write
 
     if not (settings.root / ".dvc").is_dir():
         return
@@ -211,7 +211,7 @@ def dvc(settings: Settings) -> Iterator[Finding]:
 
 
 def remote(settings: Settings) -> Iterator[Finding]:
-    from orchestration.store import Store, StoreError
+    from orchestration.storage.store import Store, StoreError
 
     if not (settings.root / ".dvc").is_dir():
         yield Finding.bad("DVC", f"{settings.root} is no DVC repository", "git checkout .dvc, or dvc init --no-scm")

@@ -5,6 +5,6 @@
 the models; `ledger` keeps what was forgotten.
 """
 
-from orchestration.lineage.events import VERSION_TAG, Version, git_commit, latest, observe
+from orchestration.storage.versions import VERSION_TAG, Version, git_commit, latest, observe
 
 __all__ = ["VERSION_TAG", "Version", "git_commit", "latest", "observe"]

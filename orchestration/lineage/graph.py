@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from orchestration.configuration import flatten
-from orchestration.lineage.events import REUSED, Version
-from orchestration.lineage.ledger import Entry
-from orchestration.lineage.records import Records
-from orchestration.lineage.targets import Target, source_key
-from orchestration.store import RemoteDown, Store, StoreError
+from orchestration.config.profiles import flatten
+from orchestration.lineage.resolve import Target, source_key
+from orchestration.storage.erasure_log import Entry
+from orchestration.storage.store import RemoteDown, Store, StoreError
+from orchestration.storage.version_index import Records
+from orchestration.storage.versions import REUSED, Version
 
 HERE, REMOTE, ERASED, GONE, UNKNOWN = "here", "remote", "erased", "gone", "unknown"
 DAMAGED, PARTS = "damaged in the remote", "in parts, here and in the remote"

@@ -10,13 +10,13 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from orchestration.lineage.events import REUSED, Version
-from orchestration.lineage.ledger import Entry, Ledger
-from orchestration.lineage.records import Records
-from orchestration.lineage.targets import MODEL, Target, TargetError, find_all_models
-from orchestration.settings import Settings
-from orchestration.store import RemoteDown, Store, StoreError
-from stages.source_files import identity, is_utf8, printable, walk
+from orchestration.config.settings import Settings
+from orchestration.lineage.resolve import MODEL, Target, TargetError, find_all_models
+from orchestration.storage.erasure_log import Entry, Ledger
+from orchestration.storage.store import RemoteDown, Store, StoreError
+from orchestration.storage.version_index import Records
+from orchestration.storage.versions import REUSED, Version
+from stages.data.source_files import identity, is_utf8, printable, walk
 
 SOURCE, IDENTITY = "photos", "identity_model"
 TRAINED, CHOSEN, SCORED, UNUSED = "trained on it", "chosen by it", "only scored on it", "not used"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from orchestration.settings import Settings
-from serving.characters import ID, Characters, Record, Unknown
+from orchestration.config.settings import Settings
+from serving.character_store import ID, Characters, Record, Unknown
 from serving.configuration import Service
 
 

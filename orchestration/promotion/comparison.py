@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from orchestration import lineage
-from orchestration.promotion import packing
-from orchestration.promotion.ledger import Ledger
-from orchestration.promotion.moves import PRODUCTION
-from orchestration.promotion.registry import COMPARISON
-from orchestration.store import Store
+from orchestration.promotion import packaging
+from orchestration.registry.aliases import Ledger
+from orchestration.registry.promotion_events import PRODUCTION
+from orchestration.registry.registered_models import COMPARISON
+from orchestration.storage import versions
+from orchestration.storage.store import Store
 
 if TYPE_CHECKING:
-    from orchestration.progress import Progress
-    from orchestration.promotion.registry import Registry
-    from orchestration.workshop import Workshop
+    from orchestration.config.progress import Progress
+    from orchestration.pipeline.materialize import Workshop
+    from orchestration.registry.registered_models import Registry
 
 RIVAL = "production"
 """The scorecard's optional input."""
@@ -34,7 +34,7 @@ class NotComparable(Exception):
     """There is nothing to compare with, or on."""
 
 
-def rival(ledger: Ledger, store: Store, character: str, inputs: Mapping[str, str]) -> lineage.Version | None:
+def rival(ledger: Ledger, store: Store, character: str, inputs: Mapping[str, str]) -> versions.Version | None:
     """The packed version in production that a candidate made of these inputs (md5 by name) is compared with.
 
     None where there is none, where it is the candidate's own content, and where nobody noted its md5.
@@ -42,9 +42,9 @@ def rival(ledger: Ledger, store: Store, character: str, inputs: Mapping[str, str
     """
     state = ledger.state()
     md5 = state.tags.get(state.production or "", {}).get("md5")
-    if md5 is None or packing.is_made_of(store, md5, inputs):
+    if md5 is None or packaging.is_made_of(store, md5, inputs):
         return None
-    return lineage.Version(ASSET, character, md5)
+    return versions.Version(ASSET, character, md5)
 
 
 def with_production(
@@ -83,14 +83,14 @@ def again(
     """
     from stages import scorecard
     from stages.context import Context
-    from stages.registered import CannotDo
+    from stages.evaluation.schema_mapping import CannotDo
 
-    last = lineage.latest(instance, "scorecard", character)
+    last = versions.latest(instance, "scorecard", character)
     if last is None:
         raise NotComparable(f"nothing was evaluated yet for {character}: run `likeness run`")
     packed = [workshop.store.fetch(md5) for md5 in (candidate, production)]
     md5s = last.metadata["inputs"]
-    folders = {name: workshop.fetch(name, lineage.Version(name, character, md5s[name])) for name in DATA}
+    folders = {name: workshop.fetch(name, versions.Version(name, character, md5s[name])) for name in DATA}
     config = scorecard.Config(**last.metadata["config"])
     try:
         settings = workshop.settings

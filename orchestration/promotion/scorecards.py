@@ -11,11 +11,11 @@ import dagster as dg
 from rich import box
 from rich.table import Table
 
-from orchestration import lineage
-from orchestration.promotion.moves import PRODUCTION, RegistryError
-from orchestration.promotion.registry import Registry
-from orchestration.store import Store
-from orchestration.tracking import Tracking
+from orchestration.registry.promotion_events import PRODUCTION, RegistryError
+from orchestration.registry.registered_models import Registry
+from orchestration.storage import versions
+from orchestration.storage.store import Store
+from orchestration.storage.tracking import Tracking
 
 THROUGHPUT, DIFFERENCES = "throughput", "differences"
 PAGE = "scorecard.html"
@@ -54,7 +54,7 @@ def compare(instance: dg.DagsterInstance, store: Store, tracking: Tracking, char
     those of its own evaluation, if they are still there, and `production.note` says so. Raises NoScorecard,
     RegistryError.
     """
-    version = lineage.latest(instance, "scorecard", character)
+    version = versions.latest(instance, "scorecard", character)
     if version is None:
         raise NoScorecard(f"nothing was evaluated yet for {character}: run `likeness run`")
     folder = store.checkout("scorecard", version.md5, character)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from serving.metrics import Metrics
 from serving.releases import Release, ReleaseBroken
-from serving.workers.line import Job, Line
 from serving.workers.process import Answer, Duty, Order
+from serving.workers.queue import Job, Line
 from serving.workers.worker import Worker, WorkerDied
 
 MOST_ATTEMPTS = 2

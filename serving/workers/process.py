@@ -151,7 +151,7 @@ def _found(model: Any, pictures: list[Any]) -> list[Any]:
 
 
 def _answer(model: Any, order: Order, found: Any) -> Answer:
-    from engine.document import photo_entry
+    from engine.character_json import photo_entry
     from models.images import encode_jpeg
 
     if isinstance(found, Exception):

@@ -56,7 +56,7 @@ def train(
     `samples_per_second`, `steps_per_second` and `data_share`, the share of the time in which the device waited for a
     batch. The last three come once more at the end as `<name>/whole_run/...`.
 
-    With several devices (`context.devices`; stages.distributed starts the processes) the module, `extra` and the steps
+    With several devices (`context.devices`; stages.training.distributed starts them) the module, `extra` and the steps
     are the same in all processes afterwards. The first process alone evaluates, while the others wait, logs and writes
     checkpoints. A checkpoint of another number of devices is not used: it would not lead to the same weights.
 
@@ -300,7 +300,7 @@ def _fabric(accelerator: str, devices: int) -> Any:
     if devices == 1:
         return Fabric(accelerator=accelerator, devices=1)
     if not distributed.is_initialized():
-        raise RuntimeError(f"{devices} devices need a process each: start the stage by stages.distributed.run")
+        raise RuntimeError(f"{devices} devices need a process each: start the stage by stages.training.distributed.run")
     # A term that is off in this step leaves its part of the network without a gradient.
     strategy = DDPStrategy(find_unused_parameters=True)
     fabric = Fabric(accelerator=accelerator, devices=devices, strategy=strategy, plugins=[LightningEnvironment()])

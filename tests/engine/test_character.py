@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.character import Character, CharacterError, ExportedPairs, Reference, append_reference
-from engine.external import open_renderer
+from engine.custom_engine import open_renderer
 
 SLIDERS = """
 sliders: [{name: a, part: p, label: A, engine: {name: AA, unit: mm, range: [0, 10]}}]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine.document import DocumentError, read_document
+from engine.character_json import DocumentError, read_document
 from engine.schema import Schema, SchemaError
 
 

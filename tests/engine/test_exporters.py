@@ -9,8 +9,8 @@ import pytest
 import trimesh
 from numpy.typing import NDArray
 
-from engine import sampling
-from engine.exporters.figure import Figure
+from engine import sampler
+from engine.exporters.export_mesh import Figure
 from engine.exporters.glb import to_glb
 from engine.exporters.obj import write_obj
 from engine.renderer import Renderer
@@ -23,7 +23,7 @@ MEGABYTES = 1_000_000
 
 def characters(renderer: Renderer, count: int) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
     """Any slider anywhere: harder than people are. All wear the hair with the most vertices."""
-    sliders, choices = sampling.uniform(renderer.schema, count, np.random.default_rng(11))
+    sliders, choices = sampler.uniform(renderer.schema, count, np.random.default_rng(11))
     choices[:, renderer.schema.group_index["hair"]] = renderer.schema.choice("hair", "bob01")
     return sliders, choices
 

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from engine import sampling
+from engine import sampler
 from engine.exporters.mhm import modifier_of, modifiers, to_mhm
 from engine.renderer import Renderer
 
@@ -96,8 +96,8 @@ def test_makehuman_shows_the_same_head(renderer: Renderer, makehuman: Path) -> N
     """Up to where it stands: bodies differ in height."""
     human = Human(makehuman)
     schema, head = renderer.schema, renderer.head
-    sliders, choices = sampling.uniform(schema, 3, np.random.default_rng(4))
-    sliders[2], _ = (values[0] for values in sampling.plausible(schema, 1, np.random.default_rng(5)))
+    sliders, choices = sampler.uniform(schema, 3, np.random.default_rng(4))
+    sliders[2], _ = (values[0] for values in sampler.plausible(schema, 1, np.random.default_rng(5)))
     shared = head.template - head.template[0]
     distances, numbers = KDTree(human.rest * 0.1).query(
         shared + human.rest[_first(human.rest, head.template)] * 0.1, k=2

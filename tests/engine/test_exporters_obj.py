@@ -11,8 +11,8 @@ import trimesh
 from PIL import Image
 from trimesh.resolvers import FilePathResolver
 
-from engine import sampling
-from engine.exporters.figure import Figure
+from engine import sampler
+from engine.exporters.export_mesh import Figure
 from engine.exporters.obj import write_obj
 from engine.renderer import Renderer
 
@@ -26,7 +26,7 @@ NAMES = [
 @pytest.fixture(scope="module")
 def figure(renderer: Renderer) -> Figure:
     """Few pieces, of all kinds: with a picture, with one that lets through, with none."""
-    sliders, choices = sampling.uniform(renderer.schema, 1, np.random.default_rng(11))
+    sliders, choices = sampler.uniform(renderer.schema, 1, np.random.default_rng(11))
     return Figure.of(renderer, sliders[0], choices[0]).only({"eye_left", "teeth", "lashes"})
 
 

@@ -7,7 +7,7 @@ import pytest
 import warp as wp
 from numpy.typing import NDArray
 
-from engine import sampling
+from engine import sampler
 from engine.camera import Nuisance, develop, portrait
 from engine.head import FACE, HAIR_LABEL, LEFT_EYE, LOWER_LIP, RIGHT_EYE, UPPER_LIP
 from engine.renderer import Renderer
@@ -53,7 +53,7 @@ def test_ancestries_count_by_their_shares(renderer: Renderer) -> None:
 
 
 def test_same_parameters_give_the_same_bytes_in_any_batch(renderer: Renderer) -> None:
-    sliders, choices = sampling.plausible(renderer.schema, 3, np.random.default_rng(5))
+    sliders, choices = sampler.plausible(renderer.schema, 3, np.random.default_rng(5))
     first = renderer.render(sliders, choices, Scenes.game(3), 64)
     second = renderer.render(sliders, choices, Scenes.game(3), 64)
     np.testing.assert_array_equal(first.image, second.image)
@@ -138,8 +138,8 @@ def test_turning_the_head_to_its_left_moves_the_nose_to_the_right(renderer: Rend
 
 
 def test_all_samplers_stay_inside_the_schema(renderer: Renderer) -> None:
-    for name, sampler in sampling.SAMPLERS.items():
-        sliders, choices = sampler(renderer.schema, 64, np.random.default_rng(3))
+    for name, sample in sampler.SAMPLERS.items():
+        sliders, choices = sample(renderer.schema, 64, np.random.default_rng(3))
         assert sliders.min() >= 0 and sliders.max() <= 1, name
         assert (choices >= 0).all() and (choices < np.array(renderer.schema.group_sizes)).all(), name
 
@@ -149,7 +149,7 @@ def test_cuda_draws_what_the_cpu_draws(renderer: Renderer, character, embedded) 
     if not wp.is_cuda_available():
         pytest.skip("no CUDA device")
     other = Renderer(character, embedded, "cuda")
-    sliders, choices = sampling.plausible(renderer.schema, 4, np.random.default_rng(4))
+    sliders, choices = sampler.plausible(renderer.schema, 4, np.random.default_rng(4))
     a = renderer.render(sliders, choices, Scenes.game(4), 128)
     b = other.render(sliders, choices, Scenes.game(4), 128)
     assert np.abs(a.image.astype(int) - b.image.astype(int)).mean() < 0.5

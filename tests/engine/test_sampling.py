@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from engine import sampling
+from engine import sampler
 from engine.schema import Schema, SchemaError
 
 COUNT = 20_000
@@ -41,7 +41,7 @@ def toy(sampler: dict[str, Any] | None) -> Schema:
 
 
 def draw(schema: Schema, count: int = COUNT, seed: int = 0) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    sliders, choices = sampling.plausible(schema, count, np.random.default_rng(seed))
+    sliders, choices = sampler.plausible(schema, count, np.random.default_rng(seed))
     by_slider = {name: sliders[:, column].astype(float) for name, column in schema.slider_index.items()}
     return by_slider, {name: choices[:, column] for name, column in schema.group_index.items()}
 
@@ -141,8 +141,8 @@ def test_sampler_that_does_not_fit_is_refused_by_name(tmp_path: Path, sampler: d
 
 
 def test_same_seed_gives_the_same_people(embedded_schema: Schema) -> None:
-    for sampler in sampling.SAMPLERS.values():
-        first, second, other = (sampler(embedded_schema, 20, np.random.default_rng(seed)) for seed in (4, 4, 5))
+    for sample in sampler.SAMPLERS.values():
+        first, second, other = (sample(embedded_schema, 20, np.random.default_rng(seed)) for seed in (4, 4, 5))
         np.testing.assert_array_equal(first[0], second[0])
         np.testing.assert_array_equal(first[1], second[1])
         assert (first[0] != other[0]).any()
@@ -165,5 +165,5 @@ def test_embedded_people_are_correlated_as_people_are(embedded_schema: Schema) -
 
 def test_twenty_thousand_people_take_under_two_seconds(embedded_schema: Schema) -> None:
     start = time.process_time()
-    sampling.plausible(embedded_schema, COUNT, np.random.default_rng(0))
+    sampler.plausible(embedded_schema, COUNT, np.random.default_rng(0))
     assert time.process_time() - start < 2.0

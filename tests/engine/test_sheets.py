@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from engine import sheets
 from engine.renderer import Renderer
-from orchestration.cli import app
+from orchestration.cli.main import app
 
 
 def test_people_fill_rows_of_eight_and_differ(renderer: Renderer) -> None:

@@ -11,7 +11,7 @@ from engine.head import FACE, HAIR_MATERIAL, SKIN, Head
 from engine.makehuman import read_obj
 from engine.schema import Schema
 from engine.textures import Textures
-from stages.inputs import package_folder
+from stages.data.inputs import package_folder
 
 
 @pytest.fixture(scope="module")

@@ -172,7 +172,7 @@ def test_a_map_is_numbers_as_they_are_stored() -> None:
 OPENERS = {"open", "imread", "imdecode", "imdecodemulti", "imreadmulti", "VideoCapture", "exif_transpose"}
 LIBRARIES = {"Image", "ImageOps", "cv2", "iio", "imageio", "plt", "skimage", "tifffile"}
 OWN = {
-    "engine/external.py": "what a character's own renderer drew a moment ago",
+    "engine/custom_engine.py": "what a character's own renderer drew a moment ago",
     "engine/head.py": "data/embedded",
     "engine/paint.py": "data/embedded",
     "engine/scenes.py": "data/embedded",

@@ -10,9 +10,9 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.catalog import STAGES, Stage
-from orchestration.definitions import build
-from orchestration.settings import Settings
+from orchestration.config.catalog import STAGES, Stage
+from orchestration.config.settings import Settings
+from orchestration.pipeline.definitions import build
 from tests.orchestration.conftest import Concatenate
 
 MODULE = "tests.orchestration.cluster_graph"

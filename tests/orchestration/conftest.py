@@ -9,10 +9,10 @@ import dagster as dg
 import pytest
 from pydantic import BaseModel
 
-from orchestration.catalog import Stage
-from orchestration.instance import open_instance
-from orchestration.settings import REPOSITORY, Settings
-from orchestration.tracking import Tracking
+from orchestration.config.catalog import Stage
+from orchestration.config.settings import REPOSITORY, Settings
+from orchestration.storage.instance import open_instance
+from orchestration.storage.tracking import Tracking
 from tests.orchestration.faces import Project, copy_project
 
 

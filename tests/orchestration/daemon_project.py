@@ -11,8 +11,8 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.definitions import build
-from orchestration.settings import Settings
+from orchestration.config.settings import Settings
+from orchestration.pipeline.definitions import build
 from tests.orchestration.conftest import stage
 
 STAGES = (

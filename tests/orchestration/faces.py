@@ -17,14 +17,14 @@ from PIL import Image, PngImagePlugin
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
-from orchestration import pipeline
-from orchestration.catalog import Stage
-from orchestration.cli import app
-from orchestration.lineage import latest
-from orchestration.progress import Progress
-from orchestration.promotion.registry import Registry
-from orchestration.settings import Settings
-from orchestration.tracking import Tracking
+from orchestration.cli.main import app
+from orchestration.config.catalog import Stage
+from orchestration.config.progress import Progress
+from orchestration.config.settings import Settings
+from orchestration.pipeline import runner
+from orchestration.registry.registered_models import Registry
+from orchestration.storage.tracking import Tracking
+from orchestration.storage.versions import latest
 
 ROWS = ("id", "source", "person", "split", "image")
 
@@ -152,7 +152,7 @@ class Project:
 
     def run(self, **options: Any) -> list[str]:
         progress = Progress(lambda line: None)
-        return pipeline.run(self.settings, self.instance, self.stages, progress, "embedded", **options).made
+        return runner.run(self.settings, self.instance, self.stages, progress, "embedded", **options).made
 
     def md5(self, asset: str) -> str:
         by_character = next((stage.by_character for stage in self.stages if stage.name == asset), False)

@@ -10,12 +10,13 @@ import pyarrow as pa
 
 from engine.schema import Schema
 from models import images
-from orchestration.catalog import STAGES, Stage
+from orchestration.checks.context import Subject
 from orchestration.checks.production import NoReference
-from orchestration.checks.rules import Rules
-from orchestration.checks.subject import Subject
-from orchestration.settings import REPOSITORY
-from stages import portraits, rendered_pairs, tables
+from orchestration.config.catalog import STAGES, Stage
+from orchestration.config.check_rules import Rules
+from orchestration.config.settings import REPOSITORY
+from stages import portraits, rendered_pairs
+from stages.data import tables
 
 SIZE = 32
 CHARACTER = REPOSITORY / "characters" / "embedded"

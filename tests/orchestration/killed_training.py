@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from orchestration import pipeline
-from orchestration.catalog import Stage
-from orchestration.instance import open_instance
-from orchestration.progress import Progress
-from orchestration.settings import Settings
+from orchestration.config.catalog import Stage
+from orchestration.config.progress import Progress
+from orchestration.config.settings import Settings
+from orchestration.pipeline import runner
+from orchestration.storage.instance import open_instance
 from stages.context import Context
 from stages.training import Training
 from tests.orchestration.conftest import stage
@@ -41,7 +41,7 @@ def training(killed_at: int = 0) -> Stage:
 def run(settings: Settings, killed_at: int = 0) -> list[str]:
     with open_instance(settings) as instance:
         stages = (training(killed_at),)
-        return pipeline.run(settings, instance, stages, Progress(lambda line: None), "embedded").made
+        return runner.run(settings, instance, stages, Progress(lambda line: None), "embedded").made
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from orchestration.settings import REPOSITORY
+from orchestration.config.settings import REPOSITORY
 from tests.orchestration.servers import free_ports
 
 STARTS_WITHIN = 120

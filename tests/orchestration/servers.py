@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from orchestration.settings import REPOSITORY, Settings
+from orchestration.config.settings import REPOSITORY, Settings
 
 STARTS_WITHIN = 120.0
 """Seconds; two cores may be busy."""

@@ -3,9 +3,9 @@
 import signal
 import sys
 
-from orchestration.servers import services
-from orchestration.servers.services import Addresses, ServiceError, Supervisor
-from orchestration.settings import Settings
+from orchestration.apps import services
+from orchestration.apps.services import Addresses, ServiceError, Supervisor
+from orchestration.config.settings import Settings
 
 SERVICES = ("code server", "daemon")
 

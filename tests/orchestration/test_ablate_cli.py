@@ -9,15 +9,15 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
-from orchestration import ablations, pipeline
-from orchestration.ablations import EXPERIMENT, AblationError, Outcome
-from orchestration.catalog import STAGES, Stage
-from orchestration.cli import app
-from orchestration.configuration import profile_names, resolve
-from orchestration.progress import Progress
-from orchestration.promotion import production
-from orchestration.settings import Settings
-from orchestration.tracking import Tracking
+from orchestration.apps import ablation
+from orchestration.apps.ablation import EXPERIMENT, AblationError, Outcome
+from orchestration.cli.main import app
+from orchestration.config.catalog import STAGES, Stage
+from orchestration.config.profiles import profile_names, resolve
+from orchestration.config.progress import Progress
+from orchestration.config.settings import Settings
+from orchestration.pipeline import production_encoder, runner
+from orchestration.storage.tracking import Tracking
 from tests.orchestration.conftest import Concatenate
 
 VARIANTS = """
@@ -62,7 +62,7 @@ def silent() -> Progress:
 @pytest.fixture
 def run(ablate: Callable[..., Outcome], settings: Settings, instance: dg.DagsterInstance, graph: tuple[Stage, ...]):
     """`likeness ablate` after `likeness run`."""
-    pipeline.run(settings, instance, graph, silent(), "other")
+    runner.run(settings, instance, graph, silent(), "other")
     return ablate
 
 
@@ -73,7 +73,7 @@ def ablate(settings: Settings, instance: dg.DagsterInstance, graph: tuple[Stage,
 
     def ablate(*names: str, text: str = VARIANTS) -> Outcome:
         path.write_text(text)
-        return ablations.ablate(settings, instance, graph, silent(), "other", names, path)
+        return ablation.ablate(settings, instance, graph, silent(), "other", names, path)
 
     return ablate
 
@@ -122,12 +122,12 @@ def test_artifacts_dagster_and_the_pipelines_own_runs_stay_as_they_are(run, sett
     assert (len(instance.all_asset_keys()), instance.get_runs_count()) == records
     client = Tracking.of(settings, EXPERIMENT).client()
     experiments = {found.name: found.experiment_id for found in client.search_experiments()}
-    tracked = client.search_runs([experiments[ablations.EXPERIMENT]])
+    tracked = client.search_runs([experiments[ablation.EXPERIMENT]])
     assert {found.data.tags["ablation"] for found in tracked} == {"full", "other_faces", "other_encoder"}
     assert all(found.info.status == "FINISHED" for found in tracked)
     own = client.search_runs([experiments["likeness"]])
     assert own and not any("ablation" in found.data.tags for found in own)
-    assert pipeline.run(settings, instance, graph, silent(), "other").made == []
+    assert runner.run(settings, instance, graph, silent(), "other").made == []
 
 
 def test_a_variant_that_fails_is_told_and_the_others_go_on(run, graph) -> None:
@@ -197,15 +197,15 @@ def test_a_source_that_changed_since_is_read_as_the_last_run_read_it(run, settin
 
 @pytest.mark.parametrize("profile", profile_names())
 def test_every_variant_fits_the_stages_configurations(profile: str) -> None:
-    base = resolve(profile, (*STAGES, production.STAGE))
-    found = ablations.read_variants()
+    base = resolve(profile, (*STAGES, production_encoder.STAGE))
+    found = ablation.read_variants()
     for name, variant in found.variants.items():
-        configs = ablations.configure(name, variant.changes, base, STAGES)
-        again = [stage.name for stage in ablations.made_again(STAGES, base, configs)]
+        configs = ablation.configure(name, variant.changes, base, STAGES)
+        again = [stage.name for stage in ablation.made_again(STAGES, base, configs)]
         assert not again or again[-1] == "scorecard", name
-    full = ablations.merged({"scorecard": found.scorecard}, found.variants["full"].changes)
-    configs = ablations.configure("full", full, base, STAGES)
-    assert [stage.name for stage in ablations.made_again(STAGES, base, configs)] == ["scorecard"]
+    full = ablation.merged({"scorecard": found.scorecard}, found.variants["full"].changes)
+    configs = ablation.configure("full", full, base, STAGES)
+    assert [stage.name for stage in ablation.made_again(STAGES, base, configs)] == ["scorecard"]
 
 
 def test_the_command_has_help_and_says_what_is_missing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,13 +11,14 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner, Result
 
-from orchestration import accepted_profile, pipeline
-from orchestration.catalog import Stage
-from orchestration.cli import app
+from orchestration.cli.main import app
+from orchestration.config.catalog import Stage
+from orchestration.config.progress import Progress
+from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.doctor import servers
-from orchestration.instance import open_instance
-from orchestration.progress import Progress
-from orchestration.settings import REPOSITORY, Settings
+from orchestration.pipeline import runner
+from orchestration.storage import accepted_profile
+from orchestration.storage.instance import open_instance
 
 Call = Callable[..., Result]
 
@@ -30,7 +31,7 @@ def with_profile(settings: Settings, name: str, content: str) -> Settings:
 @pytest.fixture
 def made(settings: Settings, instance: dg.DagsterInstance, stages: tuple[Stage, ...]) -> Settings:
     """A project that was made with the profile `profile.yaml`."""
-    pipeline.run(settings, instance, stages, Progress(lambda line: None), "embedded")
+    runner.run(settings, instance, stages, Progress(lambda line: None), "embedded")
     return settings
 
 
@@ -129,7 +130,7 @@ def test_a_change_is_confirmed_by_an_option_and_shown(smoke: Call, settings: Set
 @pytest.mark.parametrize(("answer", "profile"), [(b"y\n", "paper\n"), (b"n\n", "smoke\n")])
 def test_somebody_at_a_terminal_is_asked(smoke: Call, settings: Settings, answer: bytes, profile: str) -> None:
     terminal, side = pty.openpty()
-    command = [sys.executable, "-m", "orchestration.cli", "profile", "paper"]
+    command = [sys.executable, "-m", "orchestration.cli.main", "profile", "paper"]
     environment = {**os.environ, "LIKENESS_ROOT": str(settings.root)}
     with subprocess.Popen(command, stdin=side, stdout=side, stderr=side, env=environment, cwd=REPOSITORY) as asked:
         os.close(side)

@@ -11,13 +11,13 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobO
 from dagster._daemon.auto_run_reexecution import auto_run_reexecution
 from dagster._daemon.auto_run_reexecution.event_log_consumer import EventLogConsumerDaemon
 
-from orchestration import accepted_profile, pipeline
-from orchestration.catalog import Stage
-from orchestration.definitions import build
-from orchestration.instance import AlreadyRunning, only_runner
-from orchestration.progress import Progress
-from orchestration.retraining import notifications, recovery, sensors
-from orchestration.settings import Settings
+from orchestration.config.catalog import Stage
+from orchestration.config.progress import Progress
+from orchestration.config.settings import Settings
+from orchestration.pipeline import notifications, retries, runner, sensors
+from orchestration.pipeline.definitions import build
+from orchestration.storage import accepted_profile
+from orchestration.storage.instance import AlreadyRunning, only_runner
 
 ORIGIN = RemoteJobOrigin(RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("likeness"), "likeness"), "look")
 ALL = ["portraits", "faces", "pairs/embedded", "encoder/embedded"]
@@ -54,7 +54,7 @@ class Daemon:
                 asset_selection=[dg.AssetKey(name)],
                 partition_key=partition or None,
                 instance=self.instance,
-                run_config=pipeline.QUIET,
+                run_config=runner.QUIET,
                 raise_on_error=False,
             )
             done = done and result.success
@@ -87,13 +87,13 @@ class Daemon:
         """The look that the sensor or the schedule asks for; what it found."""
         self.definitions = build(self.settings, self.stages, Progress(lambda line: None))
         result = self.definitions.resolve_job_def(sensors.JOB).execute_in_process(
-            instance=self.instance, run_config=pipeline.QUIET
+            instance=self.instance, run_config=runner.QUIET
         )
         (event,) = result.get_asset_materialization_events()
         return {name: value.value for name, value in event.materialization.metadata.items()}
 
     def by_hand(self, character: str = "embedded") -> list[str]:
-        return pipeline.run(self.settings, self.instance, self.stages, Progress(lambda line: None), character).made
+        return runner.run(self.settings, self.instance, self.stages, Progress(lambda line: None), character).made
 
     def module(self, name: str) -> Any:
         return next(stage.module for stage in self.stages if stage.name == name)
@@ -299,7 +299,7 @@ def given_back(trained: Daemon, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The runs that Dagster's daemon retries once lost retries were given back."""
     retried: list[str] = []
     monkeypatch.setattr(auto_run_reexecution, "retry_run", lambda run, context: retried.append(run.run_id))
-    given = recovery.give_back_lost_retries(trained.instance)
+    given = retries.give_back_lost_retries(trained.instance)
     trained.reads_failures()
     assert set(given) == set(retried)
     return given
@@ -350,7 +350,7 @@ def test_a_retry_that_failed_for_want_of_a_code_server_is_given_back(
 def test_a_retry_that_dagsters_daemon_has_yet_to_read_of_is_left_to_it(trained: Daemon) -> None:
     run = died(trained)
     trained.instance.report_run_failed(run, "its process is gone")
-    assert recovery.give_back_lost_retries(trained.instance) == []
+    assert retries.give_back_lost_retries(trained.instance) == []
     assert trained.asks() == []
 
 
@@ -360,7 +360,7 @@ def test_what_was_retried_and_what_a_person_cancelled_is_not_given_back(trained:
     trained.instance.add_run_tags(run.run_id, {"dagster/auto_retry_run_id": "another"})
     trained.instance.report_run_canceled(trained.elsewhere("faces"))
     trained.reads_failures()
-    assert recovery.give_back_lost_retries(trained.instance) == []
+    assert retries.give_back_lost_retries(trained.instance) == []
 
 
 def test_nothing_is_asked_for_while_likeness_run_is_at_work(trained: Daemon) -> None:

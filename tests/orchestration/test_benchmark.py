@@ -17,10 +17,10 @@ from rich.console import Console
 
 from benchmarks import orchestration as bench
 from benchmarks.clock import DAGSTER, DVC, MLFLOW, PARTS, STAGES, START, Clock
-from orchestration.lineage import latest
-from orchestration.pipeline import run
-from orchestration.progress import Progress
-from orchestration.settings import REPOSITORY, Settings
+from orchestration.config.progress import Progress
+from orchestration.config.settings import REPOSITORY, Settings
+from orchestration.pipeline.runner import run
+from orchestration.storage.versions import latest
 
 
 def test_a_moment_counts_for_the_innermost_part_alone() -> None:

@@ -11,15 +11,15 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from engine.character import Character
-from orchestration import cli
-from orchestration.catalog import STAGES
-from orchestration.definitions import build
-from orchestration.settings import REPOSITORY, Settings
+from orchestration.cli import main
+from orchestration.config.catalog import STAGES
+from orchestration.config.settings import REPOSITORY, Settings
+from orchestration.pipeline.definitions import build
 from tests.marble import changed_table
 
 
 def likeness(*arguments: object) -> Result:
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(main.app, [str(argument) for argument in arguments])
 
 
 def fill(folder: Path, marble: Path, count: int = 24) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from orchestration import checks
 from orchestration.checks import frames, report
-from orchestration.checks.rules import Rules
-from stages import tables
+from orchestration.config.check_rules import Rules
 from stages.aligned_faces import HELD_OUT
+from stages.data import tables
 from tests.orchestration import good_tables as good
 from tests.orchestration.good_tables import face, label_map, pair, picture, refused, verification_pair
 
@@ -261,8 +261,8 @@ def test_lists_are_described_row_by_row(tmp_path: Path) -> None:
 
 
 def test_an_unknown_rule_is_an_error_that_names_it(tmp_path: Path) -> None:
-    from orchestration.catalog import STAGES
-    from orchestration.configuration import ProfileError, resolve_checks
+    from orchestration.config.catalog import STAGES
+    from orchestration.config.profiles import ProfileError, resolve_checks
 
     profile = tmp_path / "own.yaml"
     profile.write_text("checks: {metrics: {imitator: {psnr: {marjin: 1}}}}\n")
@@ -277,8 +277,8 @@ def test_an_unknown_rule_is_an_error_that_names_it(tmp_path: Path) -> None:
 
 
 def test_a_changed_threshold_changes_no_stages_code_version(tmp_path: Path) -> None:
-    from orchestration.catalog import STAGES
-    from orchestration.configuration import code_version, resolve
+    from orchestration.config.catalog import STAGES
+    from orchestration.config.profiles import code_version, resolve
 
     profile = tmp_path / "own.yaml"
     profile.write_text("checks: {metrics: {imitator: {psnr: {margin: 3}}}, quarantined: 0.1}\n")

@@ -8,9 +8,9 @@ import dagster as dg
 import pytest
 
 from orchestration import checks
-from orchestration.checks import verdicts
-from orchestration.instance import open_instance
-from orchestration.settings import Settings
+from orchestration.checks import results
+from orchestration.config.settings import Settings
+from orchestration.storage.instance import open_instance
 from tests.orchestration import good_tables as good
 from tests.orchestration.servers import ask, dagster_pages
 
@@ -31,10 +31,10 @@ def address(tmp_path: Path) -> Iterator[str]:
     settings = Settings(home=tmp_path / "home")
     with open_instance(settings) as instance:
         instance.report_runless_asset_event(dg.AssetMaterialization("aligned_faces"))
-        made = verdicts.newest_record(instance, "aligned_faces", None)
+        made = results.newest_record(instance, "aligned_faces", None)
         assert made is not None
         for check in checks.checks_of(subject.stage, subject.rules):
-            evaluation = verdicts.as_evaluation(checks.judge(check, subject), check, made)
+            evaluation = results.as_evaluation(checks.judge(check, subject), check, made)
             instance.report_runless_asset_event(evaluation)
     with dagster_pages(settings) as url:
         yield url

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.instance import only_runner
-from orchestration.lineage import cleaning
-from orchestration.promotion.registry import Registry
-from orchestration.store import Store
-from orchestration.tracking import Tracking
+from orchestration.lineage import prune
+from orchestration.registry.registered_models import Registry
+from orchestration.storage.instance import only_runner
+from orchestration.storage.store import Store
+from orchestration.storage.tracking import Tracking
 from tests.orchestration.faces import Project
 
 
@@ -71,7 +71,7 @@ def test_dead_checkpoints_computed_features_and_half_written_folders_go_the_youn
     for path in (old / "checkpoint.safetensors", young / "checkpoint.safetensors", features, half / "x"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"1234")
-    month_ago = time.time() - 30 * cleaning.DAY
+    month_ago = time.time() - 30 * prune.DAY
     for path in (old / "checkpoint.safetensors", old, features):
         os.utime(path, (month_ago, month_ago))
     kinds = json.loads(project("clean", "--yes", "--json"))["kinds"]
@@ -85,7 +85,7 @@ def test_objects_of_an_interrupted_step_go_and_another_projects_in_the_same_remo
     draft.mkdir()
     (draft / "content.txt").write_text("nobody recorded this")
     md5 = store.keep(draft)
-    month_ago = time.time() - 30 * cleaning.DAY
+    month_ago = time.time() - 30 * prune.DAY
     for oid in (md5, *store.listing(md5).values()):
         os.utime(project.settings.home / "cache" / "files" / "md5" / oid[:2] / oid[2:], (month_ago, month_ago))
     project("clean", "--yes")

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from engine.document import DocumentError, read_document
-from orchestration.cli import app
-from orchestration.creation import refuse_twins
-from orchestration.settings import Settings
+from engine.character_json import DocumentError, read_document
+from orchestration.apps.create import refuse_twins
+from orchestration.cli.main import app
+from orchestration.config.settings import Settings
 
 COMMANDS = (
     "inputs",

@@ -16,9 +16,9 @@ import psutil
 import pytest
 from dagster._core.execution.backfill import PartitionBackfill
 
-from orchestration.definitions import build
-from orchestration.instance import open_instance
-from orchestration.settings import REPOSITORY
+from orchestration.config.settings import REPOSITORY
+from orchestration.pipeline.definitions import build
+from orchestration.storage.instance import open_instance
 from tests.orchestration.daemon_project import STAGES
 from tests.orchestration.test_daemon import ONCE, Daemon
 
@@ -49,7 +49,7 @@ class Supervised(Daemon):
                 words = process.cmdline()
             except psutil.NoSuchProcess:
                 continue
-            if "orchestration.servers.keeper" not in words and any(kind in words for kind in kinds):
+            if "orchestration.apps.child" not in words and any(kind in words for kind in kinds):
                 found.append(process)
         return found
 

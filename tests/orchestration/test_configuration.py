@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from orchestration.catalog import Stage
-from orchestration.configuration import ProfileError, code_version, flatten, profile_names, resolve
+from orchestration.config.catalog import Stage
+from orchestration.config.profiles import ProfileError, code_version, flatten, profile_names, resolve
 from tests.orchestration.conftest import stage
 
 

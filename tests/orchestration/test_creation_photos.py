@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.creation import CreationError, _content, folder_of, photos_of
+from orchestration.apps.create import CreationError, _content, folder_of, photos_of
 
 
 def _files(root: Path, *names: str) -> Path:

@@ -16,11 +16,10 @@ import psutil
 import pytest
 import yaml
 
-from orchestration import pipeline
-from orchestration.instance import LOOK_TAG, dagster_yaml, open_instance
-from orchestration.progress import Progress
-from orchestration.retraining import sensors
-from orchestration.settings import REPOSITORY, Settings
+from orchestration.config.progress import Progress
+from orchestration.config.settings import REPOSITORY, Settings
+from orchestration.pipeline import runner, sensors
+from orchestration.storage.instance import LOOK_TAG, dagster_yaml, open_instance
 from tests.orchestration.conftest import make_project
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
@@ -59,7 +58,7 @@ class Daemon:
         from tests.orchestration.daemon_project import STAGES
 
         with open_instance(self.settings) as instance:
-            pipeline.run(self.settings, instance, STAGES, Progress(lambda line: None), "embedded")
+            runner.run(self.settings, instance, STAGES, Progress(lambda line: None), "embedded")
 
     def start(self) -> None:
         command = [sys.executable, "-m", "dagster._daemon", "run", "-m", "tests.orchestration.daemon_project"]

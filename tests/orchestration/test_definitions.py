@@ -8,10 +8,10 @@ from pathlib import Path
 import dagster as dg
 
 import orchestration
-from orchestration.catalog import Stage
-from orchestration.definitions import build
-from orchestration.execution.executors import executor
-from orchestration.settings import REPOSITORY, Settings
+from orchestration.config.catalog import Stage
+from orchestration.config.settings import REPOSITORY, Settings
+from orchestration.pipeline.definitions import build
+from orchestration.pipeline.executors import executor
 
 GRAPH = {
     "portraits": {"embedded", "characters"},
@@ -66,6 +66,6 @@ def test_no_library_is_left_to_phone_home() -> None:
 
 def test_the_command_line_starts_without_the_heavy_libraries() -> None:
     heavy = "{'torch', 'mlflow', 'dagster', 'dvc', 'great_expectations', 'mediapipe'}"
-    code = f"import sys, orchestration.cli; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, orchestration.cli.main; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

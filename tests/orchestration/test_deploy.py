@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestration.catalog import STAGES
+from orchestration.apps import replicas
+from orchestration.config.catalog import STAGES
+from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.doctor.machine import LIBRARIES
-from orchestration.instance import dagster_yaml
-from orchestration.servers import replicas
-from orchestration.settings import REPOSITORY, Settings
-from serving import cluster, page
+from orchestration.storage.instance import dagster_yaml
+from serving import ray_serve, static
 from serving.configuration import Service
 
 DEPLOY = REPOSITORY / "deploy"
@@ -98,7 +98,7 @@ def test_kuberay_is_told_what_the_command_tells_ray(monkeypatch: pytest.MonkeyPa
     spec = _documents("ray-serve.yaml")[0]["spec"]
     config = ServeDeploySchema.model_validate(yaml.safe_load(spec["serveConfigV2"]))
     (application,) = config.applications
-    assert (application.name, application.route_prefix) == (cluster.NAME, cluster.ROUTE)
+    assert (application.name, application.route_prefix) == (ray_serve.NAME, ray_serve.ROUTE)
     assert application.import_path == replicas.HERE
     order = replicas.Order(**application.args)
     assert order.host == config.http_options.host, "keys are asked for where other machines can ask"
@@ -146,5 +146,7 @@ def test_the_image_installs_what_the_makefile_installs() -> None:
     for command in (*locks, only_cuda, "--no-build-isolation -e .", "npm ci --omit=dev"):
         assert command in dockerfile and command in makefile
     assert dockerfile.count("-m pip install") == dockerfile.count("--no-deps")
-    assert "COPY --from=page /app/dist serving/web/dist" in dockerfile and page.DIST == REPOSITORY / "serving/web/dist"
+    assert (
+        "COPY --from=page /app/dist serving/web/dist" in dockerfile and static.DIST == REPOSITORY / "serving/web/dist"
+    )
     assert set(LIBRARIES.values()) <= set(dockerfile.split())

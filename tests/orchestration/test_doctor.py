@@ -14,11 +14,11 @@ import dagster as dg
 import pytest
 
 from orchestration import doctor
+from orchestration.config.settings import Settings
 from orchestration.doctor import machine, servers, stores
 from orchestration.doctor.finding import Finding
-from orchestration.instance import RUN_TAG
-from orchestration.settings import Settings
-from orchestration.store import Store
+from orchestration.storage.instance import RUN_TAG
+from orchestration.storage.store import Store
 from tests.orchestration.faces import Project
 
 
@@ -222,7 +222,7 @@ def test_a_gpu_that_was_asked_for_and_is_not_there_is_an_error(settings: Setting
 def test_code_that_came_without_git_is_a_warning_that_says_how_to_name_its_commit(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestration.lineage.events.git_commit", lambda: "unknown")
+    monkeypatch.setattr("orchestration.storage.versions.git_commit", lambda: "unknown")
     found = one(machine.code(settings), "code")
     assert found.level == "warning" and "no git repository" in found.detail and "LIKENESS_COMMIT" in found.remedy
 

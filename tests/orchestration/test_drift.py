@@ -10,7 +10,7 @@ import pytest
 
 from orchestration import checks
 from orchestration.checks import drift, report
-from orchestration.checks.rules import DriftRule, Rules
+from orchestration.config.check_rules import DriftRule, Rules
 from tests.orchestration import good_tables as good
 
 COLUMNS = ("brightness", "yaw", "pitch", "sharpness")

@@ -13,9 +13,10 @@ from dagster_k8s import K8sRunLauncher
 from dagster_k8s.container_context import K8sContainerContext
 from dagster_k8s.job import construct_dagster_k8s_job, get_user_defined_k8s_config
 
-from orchestration.catalog import STAGES, Resources, Stage
-from orchestration.definitions import build
-from orchestration.execution.executors import (
+from orchestration.config.catalog import STAGES, Resources, Stage
+from orchestration.config.settings import Settings
+from orchestration.pipeline.definitions import build
+from orchestration.pipeline.executors import (
     ExecutorError,
     check_names,
     executor,
@@ -25,8 +26,7 @@ from orchestration.execution.executors import (
     resources_of,
     step_environment,
 )
-from orchestration.promotion.production import NAME
-from orchestration.settings import Settings
+from orchestration.pipeline.production_encoder import NAME
 from tests.orchestration.conftest import stage
 
 GPU = "nvidia.com/gpu"
@@ -252,7 +252,7 @@ class _Silent:
 
 
 def test_a_ray_that_went_away_is_waited_for_but_not_for_ever() -> None:
-    from orchestration.execution.ray_steps import PatientHandler
+    from orchestration.pipeline.ray_steps import PatientHandler
 
     context: Any = None
     handler: Any = _Silent()

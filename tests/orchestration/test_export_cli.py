@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from engine.schema import Schema
-from orchestration.cli import app
-from orchestration.settings import REPOSITORY
+from orchestration.cli.main import app
+from orchestration.config.settings import REPOSITORY
 
 CHARACTER = REPOSITORY / "characters" / "embedded"
 

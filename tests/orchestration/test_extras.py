@@ -9,8 +9,8 @@ from email.message import Message
 
 import pytest
 
-from orchestration.extras import PACKAGES, missing_extra, require
-from orchestration.settings import REPOSITORY
+from orchestration.config.extras import PACKAGES, missing_extra, require
+from orchestration.config.settings import REPOSITORY
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from great_expectations.datasource.fluent.interfaces import Batch
 
-from orchestration.checks.findings import SHOWN_ROWS, Finding, Look, validate
+from orchestration.checks.gx import SHOWN_ROWS, Finding, Look, validate
 
 COUNT = 30
 BAD = (4, 17, 29)

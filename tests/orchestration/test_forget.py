@@ -11,11 +11,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from orchestration.instance import RUN_TAG, only_runner
-from orchestration.lineage import forgetting
-from orchestration.lineage.ledger import KEY
-from orchestration.settings import REPOSITORY, Settings
-from orchestration.store import Store, StoreError, pointed_md5
+from orchestration.config.settings import REPOSITORY, Settings
+from orchestration.lineage import erase
+from orchestration.storage.erasure_log import KEY
+from orchestration.storage.instance import RUN_TAG, only_runner
+from orchestration.storage.store import Store, StoreError, pointed_md5
 from stages import identity_model
 from tests.orchestration.faces import Project
 
@@ -226,7 +226,7 @@ def odd_project(settings: Settings, instance: dg.DagsterInstance, files: dict[st
             (out / path).write_bytes(text)
 
     project.packs("production_encoder", pack)
-    no_pictures = [Path(name).stem for name, content in files.items() if not forgetting.is_picture(content)]
+    no_pictures = [Path(name).stem for name, content in files.items() if not erase.is_picture(content)]
     project.configure(aligned_faces={"refused": no_pictures})
     for name, content in files.items():
         (project.photos / "ann" / name).write_bytes(content)
@@ -256,7 +256,7 @@ def test_an_empty_file_alone_takes_nothing_along(settings: Settings, instance: d
     checkpoint.write_bytes(b"hours of work")
     held = Store.of(settings).held()
     plan = json.loads(project("forget", "ann/IMG_0002.jpg", "--yes", "--json"))
-    assert plan["erase"] == [] and plan["erase_here"] == [] and list(plan["spared"]) == [forgetting.EMPTY]
+    assert plan["erase"] == [] and plan["erase_here"] == [] and list(plan["spared"]) == [erase.EMPTY]
     assert not (project.photos / "ann" / "IMG_0002.jpg").exists() and checkpoint.exists()
     assert all(Store.of(settings).held()[place].keys() >= held[place].keys() for place in held)
 
@@ -315,14 +315,14 @@ def test_a_dry_run_answers_while_a_run_is_at_work(project: Project) -> None:
 KILLED = """
 import os, sys
 from orchestration.lineage import forgetting
-from orchestration.cli import app
+from orchestration.cli.main import app
 setattr(forgetting.Forgetting, "_erase_tracked", lambda self, plan: os._exit(9))
 app(["forget", "ann/one.jpg", "--yes", "--why", "asked to"])
 """
 
 
 def test_killed_half_way_the_same_command_finishes(project: Project) -> None:
-    assert callable(forgetting.Forgetting._erase_tracked)
+    assert callable(erase.Forgetting._erase_tracked)
     environment = {
         **os.environ,
         "LIKENESS_ROOT": str(project.settings.root),

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from orchestration.configuration import ProfileError, resolve_one
-from orchestration.promotion.gate import Config, Margin, judge, markdown
+from orchestration.config.profiles import ProfileError, resolve_one
+from orchestration.registry.gate import Config, Margin, judge, markdown
 
 SIMILARITY = "likeness.similarity"
 

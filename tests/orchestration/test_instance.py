@@ -6,9 +6,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from orchestration.instance import InstanceError, write_config
-from orchestration.servers.database import in_schema
-from orchestration.settings import Settings
+from orchestration.config.settings import Settings
+from orchestration.storage.instance import InstanceError, write_config
+from orchestration.storage.postgres import in_schema
 
 URL = "postgresql://studio@db.studio:5433/likeness"
 

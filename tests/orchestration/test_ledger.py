@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from orchestration.promotion.books import Book, Calls, ServerBook
-from orchestration.promotion.ledger import Ledger
-from orchestration.promotion.moves import Move, RegistryError, State, now
-from orchestration.settings import REPOSITORY, Settings
+from orchestration.config.settings import REPOSITORY, Settings
+from orchestration.registry.aliases import Ledger
+from orchestration.registry.books import Book, Calls, ServerBook
+from orchestration.registry.promotion_events import Move, RegistryError, State, now
 
 NAME = "likeness-embedded"
 
@@ -177,8 +177,8 @@ def test_killed_just_before_production_moves_it_is_as_if_nothing_had_been_done(l
 def test_promotions_at_once_end_in_one_of_them_with_another_version_as_previous(ledger: Ledger) -> None:
     ledger.promote("1", "anna", "")
     script = (
-        "import sys; from orchestration.promotion.ledger import Ledger\n"
-        "from orchestration.promotion.moves import RegistryError\n"
+        "import sys; from orchestration.registry.aliases import Ledger\n"
+        "from orchestration.registry.promotion_events import RegistryError\n"
         "from tests.orchestration.test_ledger import CallByCall\n"
         "kind, uri, version = sys.argv[1:]\n"
         "ledger = (Ledger if kind == 'database' else CallByCall)(uri, 'likeness-embedded')\n"
@@ -202,7 +202,7 @@ def at_once(ledger: Ledger, *people: str) -> list[subprocess.CompletedProcess[st
     """`likeness rollback` by so many people, each in a process of its own."""
     root = Path(ledger.uri.removeprefix("sqlite:///")).parents[2]
     base = {**os.environ, "PYTHONPATH": str(REPOSITORY), "LIKENESS_ROOT": str(root)}
-    command = [sys.executable, "-m", "orchestration.cli", "rollback"]
+    command = [sys.executable, "-m", "orchestration.cli.main", "rollback"]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     started = [subprocess.Popen(command, env=base | {"LIKENESS_USER": who}, **pipes) for who in people]
     said = [process.communicate(timeout=120) for process in started]

@@ -10,8 +10,8 @@ from contextlib import ExitStack
 import pytest
 from mlflow import MlflowClient
 
-from orchestration.promotion.ledger import Ledger
-from orchestration.settings import REPOSITORY, Settings
+from orchestration.config.settings import REPOSITORY, Settings
+from orchestration.registry.aliases import Ledger
 from tests.orchestration.servers import free_port, running, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
@@ -59,7 +59,7 @@ def test_rollback_does_not_wait_for_the_imports_of_mlflow_or_dagster(settings: S
         client.create_model_version(NAME, f"file:///{version}")
         Ledger(settings.tracking_uri, NAME).promote(version, "anna", "")
     script = (
-        "import json, sys\nfrom typer.testing import CliRunner\nfrom orchestration.cli import app\n"
+        "import json, sys\nfrom typer.testing import CliRunner\nfrom orchestration.cli.main import app\n"
         "result = CliRunner().invoke(app, ['rollback'])\n"
         "heavy = {'mlflow', 'dagster', 'torch', 'pandas'} & set(sys.modules)\n"
         "print(json.dumps([result.exit_code, sorted(heavy)]))"
@@ -71,5 +71,5 @@ def test_rollback_does_not_wait_for_the_imports_of_mlflow_or_dagster(settings: S
 
 def likeness(settings: Settings, uri: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "LIKENESS_ROOT": str(settings.root), "LIKENESS_MLFLOW_URI": uri}
-    command = [sys.executable, "-m", "orchestration.cli", *arguments]
+    command = [sys.executable, "-m", "orchestration.cli.main", *arguments]
     return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)

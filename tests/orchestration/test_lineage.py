@@ -10,11 +10,11 @@ import dagster as dg
 import pytest
 from PIL import Image
 
-from orchestration.lineage import observe
-from orchestration.lineage.records import Records
-from orchestration.settings import Settings
-from orchestration.store import Store
-from serving.characters import Characters
+from orchestration.config.settings import Settings
+from orchestration.storage.store import Store
+from orchestration.storage.version_index import Records
+from orchestration.storage.versions import observe
+from serving.character_store import Characters
 from stages.identity_model import decides
 from tests.orchestration.faces import Project
 
@@ -168,7 +168,7 @@ def test_a_picture_is_drawn_in_both_formats_and_no_other(made: Project, tmp_path
 def test_a_remote_that_is_down_makes_availability_unknown_and_nothing_else(
     made: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestration.store.ATTEMPTS", 1)
+    monkeypatch.setattr("orchestration.storage.store.ATTEMPTS", 1)
     monkeypatch.setenv("LIKENESS_DVC_REMOTE", "http://127.0.0.1:9/nothing")
     assert all(node["bytes"] in (["here"], ["unknown"]) for node in told(made, "1")["nodes"])
 

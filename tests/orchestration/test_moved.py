@@ -10,11 +10,12 @@ import pytest
 from mlflow import MlflowClient
 from pydantic import ValidationError
 
-from orchestration import mlflow_files, terminal
+from orchestration.cli import terminal
+from orchestration.config.settings import Settings
 from orchestration.doctor import models
-from orchestration.promotion.registry import Registry
-from orchestration.settings import Settings
-from orchestration.tracking import Tracking
+from orchestration.registry.registered_models import Registry
+from orchestration.storage import mlflow_files
+from orchestration.storage.tracking import Tracking
 from tests.serving import support
 
 
@@ -132,11 +133,11 @@ def test_the_registered_model_asks_for_versions_that_every_index_has(monkeypatch
     from packaging.requirements import Requirement
     from packaging.version import Version
 
-    from orchestration.promotion import packing
+    from orchestration.promotion import packaging
 
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "2.13.0+cpu")
-    asked = [Requirement(line) for line in packing.requirements()]
-    assert {requirement.name for requirement in asked} == set(packing.PIP_REQUIREMENTS)
+    asked = [Requirement(line) for line in packaging.requirements()]
+    assert {requirement.name for requirement in asked} == set(packaging.PIP_REQUIREMENTS)
     for requirement in asked:
         (pin,) = requirement.specifier
         assert (pin.operator, pin.version, Version(pin.version).local) == ("==", "2.13.0", None)

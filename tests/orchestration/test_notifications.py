@@ -14,10 +14,10 @@ import dagster as dg
 import pytest
 from mlflow import MlflowClient
 
-from orchestration.promotion.ledger import Ledger
-from orchestration.retraining import notifications
-from orchestration.retraining.notifications import BadNotifier, Notice, tell
-from orchestration.settings import Settings
+from orchestration.config.settings import Settings
+from orchestration.pipeline import notifications
+from orchestration.pipeline.notifications import BadNotifier, Notice, tell
+from orchestration.registry.aliases import Ledger
 
 LOG = logging.getLogger("test")
 NOTICE = Notice(

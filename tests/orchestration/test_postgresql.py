@@ -15,15 +15,15 @@ import dagster as dg
 import pytest
 import yaml
 
-from orchestration import pipeline, tracking
-from orchestration.catalog import Stage
-from orchestration.instance import open_instance
-from orchestration.pipeline import Outcome
-from orchestration.progress import Progress
-from orchestration.servers import database
-from orchestration.servers.database import DatabaseError
-from orchestration.settings import REPOSITORY, Settings
-from orchestration.tracking import Tracking
+from orchestration.config.catalog import Stage
+from orchestration.config.progress import Progress
+from orchestration.config.settings import REPOSITORY, Settings
+from orchestration.pipeline import runner
+from orchestration.pipeline.runner import Outcome
+from orchestration.storage import postgres, tracking
+from orchestration.storage.instance import open_instance
+from orchestration.storage.postgres import DatabaseError
+from orchestration.storage.tracking import Tracking
 from tests.orchestration.cluster_graph import PROFILE
 from tests.orchestration.conftest import make_project
 from tests.orchestration.postgres_server import PASSWORD, PostgresServer, postgres_server
@@ -50,7 +50,7 @@ def project(server: PostgresServer, tmp_path: Path, request: pytest.FixtureReque
 
 def _run(settings: Settings, stages: tuple[Stage, ...]) -> Outcome:
     with open_instance(settings) as instance:
-        return pipeline.run(settings, instance, stages, Progress(lambda line: None), "embedded")
+        return runner.run(settings, instance, stages, Progress(lambda line: None), "embedded")
 
 
 def test_runs_and_models_are_kept_in_postgresql_alone(
@@ -87,7 +87,7 @@ def test_a_server_killed_in_a_stage_is_named_and_the_next_run_goes_on(
     stages[1].code.act = kill  # type: ignore[attr-defined]
     with pytest.raises(Exception) as caught:
         _run(project, stages)
-    told = str(caught.value) if isinstance(caught.value, DatabaseError) else database.lost(caught.value)
+    told = str(caught.value) if isinstance(caught.value, DatabaseError) else postgres.lost(caught.value)
     assert told.startswith(f"PostgreSQL at 127.0.0.1:{server.port}/") and PASSWORD not in told
     with pytest.raises(DatabaseError, match="start the server"):
         _run(project, stages)
@@ -105,8 +105,8 @@ def test_two_processes_that_begin_with_an_empty_database_lose_nothing(project: S
 import sys
 from orchestration import pipeline
 from orchestration.execution import executors
-from orchestration.instance import open_instance
-from orchestration.settings import Settings
+from orchestration.storage.instance import open_instance
+from orchestration.config.settings import Settings
 from tests.orchestration.cluster_graph import MODULE, graph
 settings, character = Settings(), sys.argv[1]
 with open_instance(settings) as instance:

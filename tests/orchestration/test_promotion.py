@@ -13,16 +13,17 @@ from mlflow import MlflowClient
 from typer.testing import CliRunner, Result
 
 from engine.schema import SCHEMA_FILE
-from orchestration import lineage, pipeline
-from orchestration.catalog import Stage
-from orchestration.cli import app
-from orchestration.progress import Progress
-from orchestration.promotion import comparison, packing, production
-from orchestration.promotion.moves import RegistryError
-from orchestration.promotion.registry import Registry
-from orchestration.settings import Settings
-from orchestration.store import Store
-from orchestration.tracking import Tracking
+from orchestration.cli.main import app
+from orchestration.config.catalog import Stage
+from orchestration.config.progress import Progress
+from orchestration.config.settings import Settings
+from orchestration.pipeline import production_encoder, runner
+from orchestration.promotion import comparison, packaging
+from orchestration.registry.promotion_events import RegistryError
+from orchestration.registry.registered_models import Registry
+from orchestration.storage import versions
+from orchestration.storage.store import Store
+from orchestration.storage.tracking import Tracking
 from tests.orchestration.conftest import Concatenate
 
 NAMES = ("identity_model", "parsing_model", "imitator", "encoder")
@@ -255,7 +256,7 @@ class Pipeline:
         self.stages = (
             *(self._network(name) for name in NAMES),
             Stage("scorecard", "evaluation", ("dvc",), "", by_character=True, compares=True, module=self.scorecard),
-            production.STAGE,
+            production_encoder.STAGE,
         )
 
     def _network(self, name: str) -> Stage:
@@ -269,19 +270,19 @@ class Pipeline:
         module.act = write
         return Stage(name, "models", ("dvc",), "", by_character=True, module=module)
 
-    def __call__(self, encoder: str = "a", force: str = "", **gate: Any) -> pipeline.Outcome:
+    def __call__(self, encoder: str = "a", force: str = "", **gate: Any) -> runner.Outcome:
         """`likeness run`, with an encoder of this name."""
         # Networks of a few bytes have no metrics to be judged by.
         checks = {"metrics": dict.fromkeys(NAMES)}
         profile = {"encoder": {"text": encoder}, "production_encoder": gate, "checks": checks}
         Path(self.settings.profile).write_text(yaml.safe_dump(profile))
         progress = Progress(lambda line: None)
-        return pipeline.run(
+        return runner.run(
             self.settings, self.instance, self.stages, progress, "embedded", force or None, bool(force)
         )  # fmt: skip
 
     def metadata(self, asset: str) -> Mapping[str, Any]:
-        version = lineage.latest(self.instance, asset, "embedded")
+        version = versions.latest(self.instance, asset, "embedded")
         assert version is not None
         return version.metadata
 
@@ -414,5 +415,5 @@ def test_a_packed_folder_is_known_by_what_it_was_made_of(run: Pipeline) -> None:
     run("a")
     inputs = dict(run.metadata("production_encoder")["inputs"])
     packed, store = run.metadata("production_encoder")["md5"], Store.of(run.settings)
-    assert packing.is_made_of(store, packed, inputs)
-    assert not packing.is_made_of(store, packed, {**inputs, "encoder": inputs["imitator"]})
+    assert packaging.is_made_of(store, packed, inputs)
+    assert not packaging.is_made_of(store, packed, {**inputs, "encoder": inputs["imitator"]})

@@ -15,13 +15,11 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.reconstruct import ReconstructableJob
 
-from orchestration import pipeline
-from orchestration.catalog import STAGES
-from orchestration.execution import executors
-from orchestration.execution.executors import POOL
-from orchestration.instance import open_instance
-from orchestration.promotion import production
-from orchestration.settings import Settings
+from orchestration.config.catalog import STAGES
+from orchestration.config.settings import Settings
+from orchestration.pipeline import executors, production_encoder, runner
+from orchestration.pipeline.executors import POOL
+from orchestration.storage.instance import open_instance
 from tests.orchestration.cluster_graph import MODULE, PROFILE, graph
 from tests.orchestration.conftest import make_project
 from tests.orchestration.ray_head import ray_head
@@ -51,7 +49,7 @@ def project(
         monkeypatch.setenv(f"LIKENESS_{name}", value)
     settings = Settings()
     with open_instance(settings) as instance:
-        pipeline.observe_sources(settings, instance, graph(), "embedded")
+        runner.observe_sources(settings, instance, graph(), "embedded")
         yield settings, instance
 
 
@@ -59,8 +57,8 @@ def _run(instance: dg.DagsterInstance, *assets: str) -> dg.JobExecutionResult:
     # Dagster keeps what it made last of a job's name; the environment is another now.
     ReconstructableJob.get_definition.cache_clear()
     ReconstructableJob.get_repository_definition.cache_clear()
-    tags = {pipeline.PARTITION_TAG: "embedded"}
-    return executors.execute(instance, assets, MODULE, run_config=pipeline.QUIET, tags=tags)
+    tags = {runner.PARTITION_TAG: "embedded"}
+    return executors.execute(instance, assets, MODULE, run_config=runner.QUIET, tags=tags)
 
 
 def _seen(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -76,7 +74,7 @@ def test_each_gpu_step_has_a_gpu_to_itself_and_the_others_have_none(
 ) -> None:
     settings, instance = project
     result = _run(instance, *(each.name for each in graph()))
-    assert result.success, pipeline.reason(result)
+    assert result.success, runner.reason(result)
     seen = _seen(settings)
     assert set(seen) == {each.name for each in graph()}
     assert {name: told["gpus"] for name, told in seen.items() if name not in GPU_STEPS} == {"aligned_faces": ""}
@@ -104,7 +102,7 @@ def test_a_killed_step_is_tried_again_and_goes_on_from_its_checkpoint(
         running = thread.submit(_run, instance, "rendered_pairs", "imitator")
         os.kill(_process_that_waits(settings.home / "seen" / "imitator.waiting"), signal.SIGKILL)
         result = running.result(120)
-    assert result.success, pipeline.reason(result)
+    assert result.success, runner.reason(result)
     (killed,) = (event for event in result.all_events if event.is_step_up_for_retry)
     assert re.search(r"exit code 137.*Killed", str(killed.step_retry_data.error), re.DOTALL), killed
     assert _seen(settings)["imitator"]["resumed"] is True
@@ -117,7 +115,7 @@ def test_a_training_on_two_devices_is_given_two_gpus(
     settings, instance = project
     monkeypatch.setenv("LIKENESS_DEVICES", "2")
     result = _run(instance, "rendered_pairs", "imitator")
-    assert result.success, pipeline.reason(result)
+    assert result.success, runner.reason(result)
     assert sorted(_seen(settings)["imitator"]["gpus"].split(",")) == ["0", "1"]
 
 
@@ -135,7 +133,7 @@ def test_likeness_run_makes_the_real_graph_on_ray(
     for name, value in {"EXECUTOR": "ray", "RAY_ADDRESS": address, "GPU_STEPS": str(GPUS)}.items():
         monkeypatch.setenv(f"LIKENESS_{name}", value)
     project = Project(tmp_path)
-    stages = (*STAGES, production.STAGE)
+    stages = (*STAGES, production_encoder.STAGE)
     made = json.loads(project("run", "--json"))["made"]
     assert made == [f"{each.name}/embedded" if each.by_character else each.name for each in stages]
     with open_instance(Settings(root=tmp_path)) as instance:

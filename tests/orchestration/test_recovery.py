@@ -11,14 +11,13 @@ import dagster as dg
 import pytest
 import yaml
 
-from orchestration import assets
-from orchestration.definitions import build
-from orchestration.instance import AlreadyRunning, dagster_yaml, is_ours, lacking, only_runner, open_instance
-from orchestration.pipeline import QUIET
-from orchestration.retraining import recovery
-from orchestration.retraining.launcher import WatchedRunLauncher
-from orchestration.settings import Settings
-from orchestration.store import StoreError
+from orchestration.config.settings import Settings
+from orchestration.pipeline import assets, retries
+from orchestration.pipeline.definitions import build
+from orchestration.pipeline.run_launcher import WatchedRunLauncher
+from orchestration.pipeline.runner import QUIET
+from orchestration.storage.instance import AlreadyRunning, dagster_yaml, is_ours, lacking, only_runner, open_instance
+from orchestration.storage.store import StoreError
 from tests.orchestration.conftest import stage
 
 
@@ -46,7 +45,7 @@ def chained(outer: Exception, inner: Exception) -> Exception:
     ids=lambda error: type(error).__name__,
 )
 def test_what_may_pass_is_tried_again(error: Exception) -> None:
-    assert recovery.can_recover(error)
+    assert retries.can_recover(error)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +61,7 @@ def test_what_may_pass_is_tried_again(error: Exception) -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_bugs_bad_data_and_a_full_disk_are_not(error: Exception) -> None:
-    assert not recovery.can_recover(error)
+    assert not retries.can_recover(error)
 
 
 @pytest.mark.parametrize(("error", "runs"), [(ConnectionError("no server"), 3), (ValueError("bad data"), 1)])
@@ -88,7 +87,7 @@ def test_a_step_runs_again_only_for_what_can_recover(
     assert not result.success
     assert broken.module.runs == runs
     (failure,) = [event for event in result.all_events if event.is_step_failure]
-    assert recovery.why_it_failed(failure) == f"{type(error).__name__}: {error}"
+    assert retries.why_it_failed(failure) == f"{type(error).__name__}: {error}"
 
 
 def test_a_dagster_yaml_as_it_was_written_is_brought_up_to_date(tmp_path: Path) -> None:

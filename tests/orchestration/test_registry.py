@@ -15,17 +15,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.document import read_document
+from engine.character_json import read_document
 from engine.schema import Schema
 from models.images import decode_photo
-from orchestration import creation
-from orchestration.progress import Progress
-from orchestration.promotion import packing
-from orchestration.promotion.moves import RegistryError
-from orchestration.promotion.registry import Registry
-from orchestration.settings import REPOSITORY, Settings
-from orchestration.tracking import Tracking
-from stages.inputs import package_folder
+from orchestration.apps import create
+from orchestration.config.progress import Progress
+from orchestration.config.settings import REPOSITORY, Settings
+from orchestration.promotion import packaging
+from orchestration.registry.promotion_events import RegistryError
+from orchestration.registry.registered_models import Registry
+from orchestration.storage.tracking import Tracking
+from stages.data.inputs import package_folder
 from tests.models import photo_files
 from tests.untrained import networks
 
@@ -43,17 +43,17 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     return networks(tmp_path_factory.mktemp("untrained"), EMBEDDED)
 
 
-def register(registry: Registry, folder: Path, weights: Mapping[str, Path], code: Path = packing.CODE) -> str:
+def register(registry: Registry, folder: Path, weights: Mapping[str, Path], code: Path = packaging.CODE) -> str:
     folder.mkdir()
-    packing.pack(weights, folder, code)
+    packaging.pack(weights, folder, code)
     with registry.tracking.run("production_encoder", {}) as run:
         run.document({"recovery": {}}, "scorecard.json")
-        return packing.log_model(registry.tracking, run.run_id, folder, registry.name)
+        return packaging.log_model(registry.tracking, run.run_id, folder, registry.name)
 
 
 def other_code(folder: Path) -> Path:
     """A later version of models/: it warns about every photo."""
-    shutil.copytree(packing.CODE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(packaging.CODE, folder, ignore=shutil.ignore_patterns("__pycache__"))
     predictor = folder / "predictor.py"
     text = predictor.read_text()
     assert "return tuple(text for _, text in self.remarks)" in text
@@ -167,7 +167,7 @@ def test_one_bad_photo_does_not_stop_the_others(
     photos = [tmp_path / name for name in ("broken.png", "astronaut.png", "gone.png")]
     photos[0].write_bytes(b"no picture")
     photos[1].write_bytes(portrait())
-    results = creation.create(with_engine, registry, photos, tmp_path / "out", "production", size=64)
+    results = create.create(with_engine, registry, photos, tmp_path / "out", "production", size=64)
     assert [bool(result.error) for result in results] == [True, False, True]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["astronaut"]
     document = read_document(tmp_path / "out" / "astronaut" / "character.json")
@@ -201,7 +201,7 @@ def test_a_photo_over_which_a_versions_code_fails_does_not_stop_the_others(
     upright.save(photos[0])
     block = photo_files.exif((0x0112, 3, 1, b"\6\0"), (0x011A, 2, 3, b"72\0"))
     photo_files.stored(upright, 6).save(photos[1], quality=95, exif=block)
-    first, odd = creation.create(with_engine, registry, photos, tmp_path / "out", "1", size=64)
+    first, odd = create.create(with_engine, registry, photos, tmp_path / "out", "1", size=64)
     assert first.error and "this photo cannot be read (KeyError: 'nobody foresaw this')" in first.error
     assert odd.error is None and np.array_equal(decode_photo(given[1]), decode_photo(photos[1]))
     document = read_document(tmp_path / "out" / "odd" / "character.json")
@@ -214,9 +214,9 @@ def test_refining_keeps_what_the_engines_render_says_is_more_alike(
     register(registry, tmp_path / "packed", weights)
     (tmp_path / "astronaut.png").write_bytes(portrait())
     given = (with_engine, registry, [tmp_path / "astronaut.png"])
-    (plain,) = creation.create(*given, tmp_path / "plain", "1", size=64)
+    (plain,) = create.create(*given, tmp_path / "plain", "1", size=64)
     lines: list[str] = []
-    (refined,) = creation.create(
+    (refined,) = create.create(
         *given, tmp_path / "refined", "1", size=64, refine=2, progress=lambda: nullcontext(Progress(lines.append, 0.0))
     )
     assert plain.refinement is None and "refinement" not in plain.summary()
@@ -229,7 +229,7 @@ def test_refining_keeps_what_the_engines_render_says_is_more_alike(
     model, _ = registry.load("1")
     aligned, pictures = np.array(Image.open(tmp_path / "plain" / "astronaut" / "aligned.png")), []
     for document in (before, after):
-        pictures.append(creation.reference_picture(with_engine, document, len(aligned), model)[0])
+        pictures.append(create.reference_picture(with_engine, document, len(aligned), model)[0])
     losses = [terms["loss"] for terms in model.compare(aligned, pictures)]
     assert losses[1] <= losses[0]
     assert (found["kept"] == "encoder") == (before["parameters"] == after["parameters"])
@@ -242,10 +242,10 @@ def test_of_two_answers_the_one_whose_render_is_the_photo_is_kept(
     model, _ = registry.load("1")
     neutral = model.schema.neutral()
     average, other = (model.schema.to_document(x) for x in (neutral, neutral.clip(0.2, 0.7)))
-    photo, _ = creation.reference_picture(with_engine, {"character": "embedded", **average}, 128, model)
+    photo, _ = create.reference_picture(with_engine, {"character": "embedded", **average}, 128, model)
     for encoder, refined, kept in ((average, other, "encoder"), (other, average, "refined")):
         document: dict[str, Any] = {"character": "embedded", **encoder}
-        outcome = creation.keep_better(with_engine, document, refined, photo, model)
+        outcome = create.keep_better(with_engine, document, refined, photo, model)
         assert outcome["kept"] == kept and outcome["drawn_by"] == "engine"
         assert document["parameters"] == average["parameters"]
         assert min(outcome["content"]) < 1e-6 < max(outcome["content"])
@@ -255,11 +255,11 @@ def test_a_model_registered_before_refinement_says_what_to_do(
     registry: Registry, with_engine: Settings, weights: Mapping[str, Path], tmp_path: Path, monkeypatch
 ) -> None:
     older = tmp_path / "older.py"
-    text = packing.LOADER.read_text()
+    text = packaging.LOADER.read_text()
     older.write_text(text.replace("    def refine(", "    def not_yet("))
-    monkeypatch.setattr(packing, "LOADER", older)
+    monkeypatch.setattr(packaging, "LOADER", older)
     register(registry, tmp_path / "packed", weights)
     (tmp_path / "astronaut.png").write_bytes(portrait())
-    with pytest.raises(creation.CreationError, match="version 1 was registered before there was --refine: run"):
-        creation.create(with_engine, registry, [tmp_path / "astronaut.png"], tmp_path / "out", "1", refine=2)
+    with pytest.raises(create.CreationError, match="version 1 was registered before there was --refine: run"):
+        create.create(with_engine, registry, [tmp_path / "astronaut.png"], tmp_path / "out", "1", refine=2)
     assert not (tmp_path / "out").exists()

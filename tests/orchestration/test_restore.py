@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestration import store as store_module
-from orchestration.lineage.restoring import file_md5
-from orchestration.store import Store
+from orchestration.lineage.restore import file_md5
+from orchestration.storage import store as store_module
+from orchestration.storage.store import Store
 from tests.orchestration.faces import Project
 
 

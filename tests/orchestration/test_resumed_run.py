@@ -9,10 +9,10 @@ import dagster as dg
 import pytest
 from mlflow.entities import Run
 
-from orchestration import lineage
-from orchestration.instance import open_instance
-from orchestration.settings import REPOSITORY, Settings
-from orchestration.tracking import Tracking
+from orchestration.config.settings import REPOSITORY, Settings
+from orchestration.storage import versions
+from orchestration.storage.instance import open_instance
+from orchestration.storage.tracking import Tracking
 from stages.context import Context
 from tests.orchestration import killed_training
 from tests.stages import tiny_training
@@ -70,7 +70,7 @@ def test_it_goes_on_in_its_run_and_no_step_is_missing_or_there_twice(killed: Set
         assert [value for _, value in logged] == pytest.approx([value for _, value in whole[key]], rel=1e-3), key
     assert [step for step, _ in curve(killed, run, "tiny/samples_per_second")] == list(range(1, 61))
     with open_instance(killed) as instance:
-        version = lineage.latest(instance, "model", None)
+        version = versions.latest(instance, "model", None)
         assert version is not None and version.metadata["mlflow_run_id"] == run.info.run_id
         (made,) = instance.fetch_materializations(dg.AssetKey("model"), limit=5).records
         assert run.data.tags["dagster.run_id"] == made.run_id

@@ -5,13 +5,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from orchestration.catalog import Stage
-from orchestration.definitions import build
-from orchestration.lineage import observe
-from orchestration.retraining import sensors
-from orchestration.retraining.sensors import BadSchedule, decide, fingerprint
-from orchestration.settings import Settings
-from orchestration.staleness import why_not_fresh
+from orchestration.checks.staleness import why_not_fresh
+from orchestration.config.catalog import Stage
+from orchestration.config.settings import Settings
+from orchestration.pipeline import sensors
+from orchestration.pipeline.definitions import build
+from orchestration.pipeline.sensors import BadSchedule, decide, fingerprint
+from orchestration.storage.versions import observe
 
 
 def look(cursor: str | None, **now: str) -> dg.SensorResult:

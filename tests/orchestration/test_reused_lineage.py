@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from orchestration.instance import open_instance
-from orchestration.lineage.forgetting import Forgetting
-from orchestration.lineage.ledger import Ledger
+from orchestration.config.progress import Progress
+from orchestration.config.settings import Settings
+from orchestration.lineage.erase import Forgetting
 from orchestration.lineage.photos import CHOSEN, SCORED, UNUSED, Album, Trace, trace
-from orchestration.lineage.records import Records
-from orchestration.pipeline import Outcome, run
-from orchestration.progress import Progress
-from orchestration.settings import Settings
-from orchestration.store import Store
-from stages.reads import Files, Rows
+from orchestration.pipeline.runner import Outcome, run
+from orchestration.storage.erasure_log import Ledger
+from orchestration.storage.instance import open_instance
+from orchestration.storage.store import Store
+from orchestration.storage.version_index import Records
+from stages.data.reads import Files, Rows
 from tests.orchestration.conftest import make_project
 from tests.orchestration.faces import Project
 

@@ -8,15 +8,15 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from orchestration import pipeline
-from orchestration.catalog import Stage
-from orchestration.lineage import Version, latest
-from orchestration.lineage.ledger import Entry, Ledger, now
-from orchestration.progress import Progress
-from orchestration.settings import Settings
-from orchestration.store import Store
-from orchestration.tracking import Tracking
-from stages.reads import Files
+from orchestration.config.catalog import Stage
+from orchestration.config.progress import Progress
+from orchestration.config.settings import Settings
+from orchestration.pipeline import runner
+from orchestration.storage.erasure_log import Entry, Ledger, now
+from orchestration.storage.store import Store
+from orchestration.storage.tracking import Tracking
+from orchestration.storage.versions import Version, latest
+from stages.data.reads import Files
 from tests.orchestration.conftest import Concatenate, stage
 
 NEW, ALL = "data/photos/new.txt", ["portraits", "faces", "model", "pairs/embedded", "encoder/embedded"]
@@ -59,9 +59,9 @@ class Project:
         self.settings, self.instance, self.stages = settings, instance, stages
         self.lines: list[str] = []
 
-    def run(self, **options: Any) -> pipeline.Outcome:
+    def run(self, **options: Any) -> runner.Outcome:
         self.lines.clear()
-        return pipeline.run(
+        return runner.run(
             self.settings, self.instance, self.stages, Progress(self.lines.append, every=0), "embedded", **options
         )
 
@@ -218,7 +218,7 @@ def test_what_another_machine_made_is_taken_from_the_remote(project: Project) ->
 
 
 def test_what_nobody_noted_is_made_again(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestration.run_cache.remember", lambda *about: None)
+    monkeypatch.setattr("orchestration.pipeline.run_cache.remember", lambda *about: None)
     project.run()
     monkeypatch.undo()
     project.write(NEW, "a photo")

@@ -11,15 +11,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from orchestration.catalog import STAGES
-from orchestration.instance import open_instance
-from orchestration.lineage import latest
-from orchestration.pages import charts, shown
-from orchestration.pages.charts import Curve
-from orchestration.pages.pictures import BUDGET, one_page
-from orchestration.pipeline import run
-from orchestration.progress import Progress
-from orchestration.settings import Settings
+from orchestration.config.catalog import STAGES
+from orchestration.config.progress import Progress
+from orchestration.config.settings import Settings
+from orchestration.pipeline.runner import run
+from orchestration.storage import charts, dagster_metadata
+from orchestration.storage.charts import Curve
+from orchestration.storage.instance import open_instance
+from orchestration.storage.thumbnails import BUDGET, one_page
+from orchestration.storage.versions import latest
 from tests.orchestration.conftest import stage
 
 
@@ -104,9 +104,9 @@ def test_a_source_shows_a_sheet_of_its_pictures_and_passes_over_what_is_none(tmp
     for number in range(3):
         noise(tmp_path / f"{number}.jpg", 200)
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
-    markdown = shown.of_source(tmp_path)["pictures"].value
+    markdown = dagster_metadata.of_source(tmp_path)["pictures"].value
     (sheet,) = images(markdown).values()
-    assert "4 pictures" in markdown and sheet.size == (4 * shown.SAMPLE_SIDE, shown.SAMPLE_SIDE)
+    assert "4 pictures" in markdown and sheet.size == (4 * dagster_metadata.SAMPLE_SIDE, dagster_metadata.SAMPLE_SIDE)
 
 
 def test_a_picture_too_large_to_be_read_is_left_out_of_the_sheet_and_told(tmp_path: Path) -> None:
@@ -114,9 +114,9 @@ def test_a_picture_too_large_to_be_read_is_left_out_of_the_sheet_and_told(tmp_pa
     noise(tmp_path / "good.png", 120)
     Image.new("L", (16_320, 12_240)).save(tmp_path / "large.png")
     (tmp_path / "empty.jpg").write_bytes(b"")
-    about = shown.of_source(tmp_path)
+    about = dagster_metadata.of_source(tmp_path)
     (sheet,) = images(about["pictures"].value).values()
-    assert sheet.size == (3 * shown.SAMPLE_SIDE, shown.SAMPLE_SIDE)
+    assert sheet.size == (3 * dagster_metadata.SAMPLE_SIDE, dagster_metadata.SAMPLE_SIDE)
     assert about["pictures that cannot be shown"] == "2 of the 3 in this sheet; the first: empty.jpg: the file is empty"
 
 
@@ -124,15 +124,15 @@ def test_what_cannot_be_shown_fails_nothing_and_is_told(tmp_path: Path) -> None:
     (tmp_path / "schema.yaml").write_bytes(b"\xff\xfe")
     (tmp_path / "sheet.png").write_bytes(b"no picture")
     (tmp_path / "rows.parquet").write_bytes(b"no table")
-    source, output = shown.of_source(tmp_path), shown.of_output(tmp_path, {})
+    source, output = dagster_metadata.of_source(tmp_path), dagster_metadata.of_output(tmp_path, {})
     assert source["files"] == output["files"] == 3
     assert source["schema cannot be shown"].startswith("UnicodeDecodeError")
     assert output["table cannot be shown"].startswith("ArrowInvalid")
     (tmp_path / "rows.parquet").unlink()
-    assert shown.of_output(tmp_path, {})["drawings cannot be shown"].startswith("BadImage")
+    assert dagster_metadata.of_output(tmp_path, {})["drawings cannot be shown"].startswith("BadImage")
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in STAGES])
 def test_every_stage_links_to_its_code(name: str) -> None:
-    (reference,) = shown.code_of(name)["dagster/code_references"].code_references
+    (reference,) = dagster_metadata.code_of(name)["dagster/code_references"].code_references
     assert isinstance(reference, dg.LocalFileCodeReference) and Path(reference.file_path).exists()

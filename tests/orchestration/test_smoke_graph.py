@@ -14,13 +14,13 @@ import pytest
 import yaml
 from PIL import Image
 
-from orchestration import lineage
-from orchestration.catalog import STAGES
-from orchestration.configuration import PROFILES
-from orchestration.instance import open_instance
+from orchestration.config.catalog import STAGES
+from orchestration.config.profiles import PROFILES
+from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.promotion.scorecards import scores
-from orchestration.settings import REPOSITORY, Settings
-from orchestration.store import pointed_md5
+from orchestration.storage import versions
+from orchestration.storage.instance import open_instance
+from orchestration.storage.store import pointed_md5
 from tests.marble import changed_table
 
 pytestmark = pytest.mark.timeout(700)
@@ -52,7 +52,7 @@ class Project:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "LIKENESS_ROOT": str(self.root), "LIKENESS_PROFILE": "smoke"}
-        command = [sys.executable, "-m", "orchestration.cli", *arguments]
+        command = [sys.executable, "-m", "orchestration.cli.main", *arguments]
         return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -255,7 +255,7 @@ def test_what_a_scorecard_was_compared_with_is_recorded_and_makes_nothing_stale(
     assert "newest" in second["aliases"] and "production" in first["aliases"], "auto_promote is off"
     settings = Settings(root=project.root)
     with open_instance(settings) as instance:
-        scored = lineage.latest(instance, "scorecard", "embedded")
+        scored = versions.latest(instance, "scorecard", "embedded")
     assert scored is not None and scored.metadata["inputs"]["production"] == first["tags"]["md5"]
     assert "production" not in scored.lineage
     project("promote", "2", "--force", "--why", "to see what moves")

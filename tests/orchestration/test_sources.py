@@ -8,17 +8,17 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from orchestration import lineage, pipeline
-from orchestration.assets import source_assets
-from orchestration.catalog import Stage
-from orchestration.definitions import make_workshop
-from orchestration.lineage import events
-from orchestration.progress import Progress
-from orchestration.retraining.sensors import fingerprint
-from orchestration.settings import Settings
-from orchestration.store import Store
-from orchestration.workshop import Workshop
-from stages import source_files
+from orchestration.config.catalog import Stage
+from orchestration.config.progress import Progress
+from orchestration.config.settings import Settings
+from orchestration.pipeline import runner
+from orchestration.pipeline.assets import source_assets
+from orchestration.pipeline.definitions import make_workshop
+from orchestration.pipeline.materialize import Workshop
+from orchestration.pipeline.sensors import fingerprint
+from orchestration.storage import versions
+from orchestration.storage.store import Store
+from stages.data import source_files
 from tests.orchestration.faces import Project
 from tests.stages.test_source_files import JPEG
 
@@ -47,7 +47,7 @@ def test_what_programs_leave_in_a_source_makes_nothing_again(
     settings: Settings, instance: dg.DagsterInstance, stages: tuple[Stage, ...]
 ) -> None:
     def run() -> list[str]:
-        return pipeline.run(settings, instance, stages, Progress(lambda line: None), "embedded").made
+        return runner.run(settings, instance, stages, Progress(lambda line: None), "embedded").made
 
     assert len(run()) == len(stages)
     for folder in ("data/embedded", "data/photos", "data/photos/someone", "characters/embedded"):
@@ -62,9 +62,9 @@ def test_a_version_that_was_recorded_with_such_files_stays_the_one(
 ) -> None:
     leave(photos, "CREDITS.md", "someone/._1.jpg")
     with monkeypatch.context() as patched:
-        patched.setattr("orchestration.source_files.rule_of", lambda root, folder: None)
+        patched.setattr("orchestration.storage.source_files.rule_of", lambda root, folder: None)
         before = workshop.store.keep(photos)
-        lineage.observe(instance, "photos", before)
+        versions.observe(instance, "photos", before)
     assert workshop.store.md5(photos) != before
     assert not workshop.observe(instance, "photos") and workshop.look(instance, "photos") == before
     (photos / "someone" / "1.jpg").write_bytes(JPEG)
@@ -86,8 +86,8 @@ def test_a_renderer_stays_where_it_is_though_its_version_has_a_text_more(
     own = settings.characters / "other"
     leave(own, "README.md", "__pycache__/engine.pyc")
     with monkeypatch.context() as patched:
-        patched.setattr("orchestration.source_files.rule_of", lambda root, folder: None)
-        lineage.observe(instance, "characters", workshop.store.keep(own), "other")
+        patched.setattr("orchestration.storage.source_files.rule_of", lambda root, folder: None)
+        versions.observe(instance, "characters", workshop.store.keep(own), "other")
     version = workshop.latest(instance, "character", "other")
     assert version and workshop.fetch("character", version) == own
 
@@ -115,7 +115,7 @@ def test_a_name_that_is_not_utf8_stops_neither_a_run_nor_the_sensor_and_is_told(
     leave(strange, "1.jpg")
     assert workshop.observe(instance, "photos") and fingerprint(photos)
     assert "M\\xfcller" in workshop.told("photos")
-    metadata = lineage.latest(instance, "photos").metadata  # type: ignore[union-attr]
+    metadata = versions.latest(instance, "photos").metadata  # type: ignore[union-attr]
     assert "M\\xfcller" in metadata["read"]
     assert [record.data["left out"] for record in metadata["left out"].records] == ["M\\xfcller"]
     workshop.store.add(photos.parent)  # as `likeness inputs` does
@@ -127,7 +127,7 @@ def test_a_run_says_what_it_left_out_and_why(
     leave(photos, "someone/a.mov", "someone/b.cr2")
     (photos / "someone" / "1.jpg").write_bytes(JPEG)
     lines: list[str] = []
-    pipeline.run(settings, instance, stages, Progress(lines.append, every=0), "embedded")
+    runner.run(settings, instance, stages, Progress(lines.append, every=0), "embedded")
     (line,) = (line for line in lines if line.startswith("photos: "))
     assert "1 photo and 1 other file read" in line
     assert f"someone/a.mov ({source_files.VIDEO})" in line and f"someone/b.cr2 ({source_files.RAW})" in line
@@ -154,7 +154,7 @@ def test_an_observation_that_dagster_makes_itself_gives_the_same_version(
     from dagster._core.definitions.observe import observe
 
     assert observe([source for source in source_assets(workshop) if source.key.path == ["photos"]], instance=instance)
-    seen = lineage.latest(instance, "photos")
+    seen = versions.latest(instance, "photos")
     assert seen and seen.md5 == workshop.store.md5(photos)
 
 
@@ -169,11 +169,11 @@ def test_a_project_without_git_is_kept_and_fetched_and_its_commit_is_unknown(
         raise FileNotFoundError("git")
 
     monkeypatch.setattr(subprocess, "run", missing)
-    events.git_commit.cache_clear()
+    versions.git_commit.cache_clear()
     try:
-        assert events.git_commit() == events.UNKNOWN
+        assert versions.git_commit() == versions.UNKNOWN
     finally:
-        events.git_commit.cache_clear()
+        versions.git_commit.cache_clear()
 
 
 def test_a_person_is_found_in_either_normal_form_in_lineage_and_forget(project: Project) -> None:

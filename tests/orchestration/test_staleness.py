@@ -9,14 +9,14 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from orchestration import pipeline
-from orchestration.catalog import Stage
-from orchestration.definitions import build
-from orchestration.instance import RUN_TAG, AlreadyRunning, only_runner
-from orchestration.lineage import latest
-from orchestration.progress import Progress
-from orchestration.settings import Settings
-from orchestration.staleness import why_not_fresh
+from orchestration.checks.staleness import why_not_fresh
+from orchestration.config.catalog import Stage
+from orchestration.config.progress import Progress
+from orchestration.config.settings import Settings
+from orchestration.pipeline import runner
+from orchestration.pipeline.definitions import build
+from orchestration.storage.instance import RUN_TAG, AlreadyRunning, only_runner
+from orchestration.storage.versions import latest
 
 ALL = ["portraits", "faces", "pairs/embedded", "encoder/embedded"]
 
@@ -31,7 +31,7 @@ class Runner:
 
     def __call__(self, character: str = "embedded", **options: Any) -> list[str]:
         progress = Progress(self.lines.append, every=0)
-        return pipeline.run(self.settings, self.instance, self.stages, progress, character, **options).made
+        return runner.run(self.settings, self.instance, self.stages, progress, character, **options).made
 
     def module(self, name: str) -> Any:
         return next(stage.module for stage in self.stages if stage.name == name)
@@ -86,7 +86,7 @@ def test_force_makes_what_is_fresh_and_only_limits(run: Runner) -> None:
 
 
 def test_only_says_which_input_was_never_made(run: Runner) -> None:
-    with pytest.raises(pipeline.StageFailed, match="encoder needs faces, pairs"):
+    with pytest.raises(runner.StageFailed, match="encoder needs faces, pairs"):
         run(only="encoder")
 
 
@@ -95,7 +95,7 @@ def test_a_failed_stage_is_one_line_and_the_next_run_goes_on_from_it(run: Runner
         raise ValueError("loss is not finite")
 
     run.module("pairs").act = explode
-    with pytest.raises(pipeline.StageFailed, match=r"^pairs failed: ValueError: loss is not finite$"):
+    with pytest.raises(runner.StageFailed, match=r"^pairs failed: ValueError: loss is not finite$"):
         run()
     run.module("pairs").act = lambda out, context: None
     assert run() == ["pairs/embedded", "encoder/embedded"]
@@ -111,7 +111,7 @@ def test_checkpoints_survive_a_failure_and_go_after_success(run: Runner) -> None
             raise ValueError("interrupted")
 
     run.module("portraits").act = stop_half_way
-    with pytest.raises(pipeline.StageFailed):
+    with pytest.raises(runner.StageFailed):
         run()
     run()
     assert seen == [False, True]
@@ -128,7 +128,7 @@ def test_data_version_is_the_md5_and_lineage_names_every_ancestor(run: Runner) -
 
 
 def test_each_materialisation_is_one_mlflow_run_with_params_metrics_and_inputs(run: Runner) -> None:
-    from orchestration.tracking import Tracking
+    from orchestration.storage.tracking import Tracking
 
     run()
     encoder = latest(run.instance, "encoder", "embedded")
@@ -151,7 +151,7 @@ def test_a_source_changed_behind_dagsters_back_is_observed_before_the_stage_runs
     definitions = build(run.settings, run.stages, Progress(run.lines.append))
     job = definitions.resolve_implicit_global_asset_job_def()
     result = job.execute_in_process(
-        asset_selection=[dg.AssetKey("faces")], instance=run.instance, run_config=pipeline.QUIET, raise_on_error=False
+        asset_selection=[dg.AssetKey("faces")], instance=run.instance, run_config=runner.QUIET, raise_on_error=False
     )
     assert result.success
     assert why_not_fresh(definitions, run.instance, "faces") == ""
@@ -166,11 +166,11 @@ def test_two_runs_at_once_are_refused(run: Runner) -> None:
 KILLED = """
 import os, sys
 from pathlib import Path
-from orchestration.instance import open_instance
-from orchestration.settings import Settings
+from orchestration.storage.instance import open_instance
+from orchestration.config.settings import Settings
 from tests.orchestration.conftest import stage
 from orchestration import pipeline
-from orchestration.progress import Progress
+from orchestration.config.progress import Progress
 root = Path(sys.argv[1])
 settings = Settings(root=root, device="cpu", profile=str(root / "profile.yaml"))
 dying = stage("portraits", ("embedded", "character"))

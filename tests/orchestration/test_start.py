@@ -14,10 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestration.instance import open_instance
-from orchestration.servers import services
-from orchestration.settings import REPOSITORY, Settings
-from orchestration.tracking import Tracking
+from orchestration.apps import services
+from orchestration.config.settings import REPOSITORY, Settings
+from orchestration.storage.instance import open_instance
+from orchestration.storage.tracking import Tracking
 from tests.orchestration.conftest import make_project
 from tests.orchestration.servers import free_ports
 
@@ -38,14 +38,14 @@ class Platform:
     def server(self, words: str) -> psutil.Process:
         """The process of a service whose command has these words; its keeper has them too, and is older."""
         found = [process for process in self.processes() if words in " ".join(process.cmdline())]
-        return next(process for process in found if "orchestration.servers.keeper" not in process.cmdline())
+        return next(process for process in found if "orchestration.apps.child" not in process.cmdline())
 
     def processes(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def likeness(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "orchestration.cli", *arguments],
+            [sys.executable, "-m", "orchestration.cli.main", *arguments],
             cwd=REPOSITORY, env=environment(self.settings), capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
 
@@ -75,7 +75,7 @@ def begin(settings: Settings) -> Platform:
     ports = ("--port", str(dagster), "--mlflow-port", str(mlflow))
     with log.open("w") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "orchestration.cli", "start", *ports],
+            [sys.executable, "-m", "orchestration.cli.main", "start", *ports],
             cwd=REPOSITORY, env=environment(settings), stdout=file, stderr=file,
         )  # fmt: skip
     platform = Platform(settings, process, f"http://127.0.0.1:{dagster}", f"http://127.0.0.1:{mlflow}", log)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestration import store as store_module
-from orchestration.settings import REPOSITORY, Settings
-from orchestration.store import Availability, Pushed, RemoteDown, Store, StoreError, pointed_md5, pointer_of
+from orchestration.config.settings import REPOSITORY, Settings
+from orchestration.storage import store as store_module
+from orchestration.storage.store import Availability, Pushed, RemoteDown, Store, StoreError, pointed_md5, pointer_of
 from tests.orchestration.conftest import make_project
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestration.servers import keeper, services
-from orchestration.servers.services import Addresses, Service, ServiceError, Supervisor
-from orchestration.settings import REPOSITORY, Settings
+from orchestration.apps import child, services
+from orchestration.apps.services import Addresses, Service, ServiceError, Supervisor
+from orchestration.config.settings import REPOSITORY, Settings
 
 SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
 # A server with a process of its own, as MLflow's and the code server have.
@@ -104,7 +104,7 @@ def test_a_service_that_cannot_start_is_told_with_its_last_words(tmp_path: Path)
 def test_services_end_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     log = tmp_path / "sleeper.log"
     code = (
-        "from pathlib import Path\nfrom orchestration.servers.services import Service, Supervisor\n"
+        "from pathlib import Path\nfrom orchestration.apps.services import Service, Supervisor\n"
         f"one = Service('s', [{sys.executable!r}, '-c', {PARENT!r}], lambda: True, Path({str(log)!r}))\n"
         "supervisor = Supervisor([[one]], print)\nsupervisor.start()\nsupervisor.watch()\n"
     )
@@ -136,13 +136,13 @@ def test_a_service_that_lives_without_doing_its_work_is_started_again_but_not_wh
 
 
 def test_a_log_is_rotated(tmp_path: Path) -> None:
-    lines = keeper.LOG_BYTES // 100 * 2
+    lines = child.LOG_BYTES // 100 * 2
     command = [sys.executable, "-c", f"for _ in range({lines}): print('x' * 99)"]
     log = tmp_path / "many.log"
-    done = subprocess.run([sys.executable, "-m", keeper.__name__, str(os.getpid()), str(log), *command], check=False)
+    done = subprocess.run([sys.executable, "-m", child.__name__, str(os.getpid()), str(log), *command], check=False)
     assert done.returncode == 0
     sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
-    assert {"many.log", "many.log.1"} <= set(sizes) and max(sizes.values()) <= keeper.LOG_BYTES
+    assert {"many.log", "many.log.1"} <= set(sizes) and max(sizes.values()) <= child.LOG_BYTES
 
 
 def test_a_second_start_on_one_home_is_refused_and_the_first_is_known(settings: Settings) -> None:

@@ -7,12 +7,12 @@ from itertools import pairwise
 
 import pytest
 
+from orchestration.apps import services
+from orchestration.apps.services import Addresses
+from orchestration.config.settings import Settings
 from orchestration.doctor import servers
-from orchestration.pages.charts import Curve
-from orchestration.servers import services
-from orchestration.servers.services import Addresses
-from orchestration.settings import Settings
-from orchestration.tracking import ExperimentDeleted, TrackedRun, Tracking, TrackingUnreachable, insist
+from orchestration.storage.charts import Curve
+from orchestration.storage.tracking import ExperimentDeleted, TrackedRun, Tracking, TrackingUnreachable, insist
 
 
 @pytest.fixture

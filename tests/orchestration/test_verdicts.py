@@ -9,15 +9,15 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
-from orchestration import pipeline
-from orchestration.catalog import Stage
-from orchestration.checks import metrics, verdicts
-from orchestration.checks.rules import MetricRule, Rules
-from orchestration.definitions import build, make_workshop
-from orchestration.lineage import latest
-from orchestration.progress import Progress
-from orchestration.settings import Settings
-from orchestration.store import Store
+from orchestration.checks import metrics, results
+from orchestration.config.catalog import Stage
+from orchestration.config.check_rules import MetricRule, Rules
+from orchestration.config.progress import Progress
+from orchestration.config.settings import Settings
+from orchestration.pipeline import runner
+from orchestration.pipeline.definitions import build, make_workshop
+from orchestration.storage.store import Store
+from orchestration.storage.versions import latest
 from tests.orchestration import good_tables as good
 from tests.orchestration.conftest import Concatenate
 from tests.orchestration.conftest import stage as fake_stage
@@ -57,13 +57,13 @@ class Runner:
 
     def __call__(self, character: str = "embedded", **options: Any) -> list[str]:
         progress = Progress(self.lines.append, every=0)
-        return pipeline.run(self.settings, self.instance, self.stages, progress, character, **options).made
+        return runner.run(self.settings, self.instance, self.stages, progress, character, **options).made
 
-    def verdict(self, check: str, character: str | None = "embedded") -> verdicts.Verdict:
+    def verdict(self, check: str, character: str | None = "embedded") -> results.Verdict:
         workshop = make_workshop(self.settings, self.stages)
         stage = self.stages[0] if check.startswith("faces") else self.stages[1]
         partition = character if stage.by_character else None
-        found = verdicts.newest(self.instance, stage, partition, workshop)
+        found = results.newest(self.instance, stage, partition, workshop)
         return next(verdict for verdict in found if verdict.check == check)
 
 
@@ -76,7 +76,7 @@ def test_a_bad_table_stops_the_run_and_the_line_says_check_expectation_column_co
     run: Runner,
 ) -> None:
     run.rows = [good.face(0), good.face(1, yaw=170.0)]
-    with pytest.raises(pipeline.StageFailed) as stopped:
+    with pytest.raises(runner.StageFailed) as stopped:
         run()
     assert str(stopped.value) == (
         "faces failed its check faces_table: expect_column_values_to_be_between yaw: 1 of 2 rows fail, "
@@ -87,7 +87,7 @@ def test_a_bad_table_stops_the_run_and_the_line_says_check_expectation_column_co
 
 def test_the_bad_version_is_kept_so_that_its_rows_can_be_looked_at(run: Runner) -> None:
     run.rows = [good.face(0), good.face(1, yaw=170.0)]
-    with pytest.raises(pipeline.StageFailed):
+    with pytest.raises(runner.StageFailed):
         run()
     bad = latest(run.instance, "faces")
     assert bad is not None
@@ -99,28 +99,28 @@ def test_the_bad_version_is_kept_so_that_its_rows_can_be_looked_at(run: Runner) 
 def test_nobody_reads_the_bad_version_not_even_one_asset_alone(run: Runner) -> None:
     run()
     run.rows = [good.face(0), good.face(1, yaw=170.0)]
-    with pytest.raises(pipeline.StageFailed, match="faces_table"):
+    with pytest.raises(runner.StageFailed, match="faces_table"):
         run(only="faces", force=True)
-    with pytest.raises(pipeline.StageFailed, match=r"model would read a version that must not be read: faces failed"):
+    with pytest.raises(runner.StageFailed, match=r"model would read a version that must not be read: faces failed"):
         run(only="model")
     definitions = build(run.settings, run.stages, Progress(run.lines.append))
     result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
         asset_selection=[dg.AssetKey("after")],
         partition_key="embedded",
         instance=run.instance,
-        run_config=pipeline.QUIET,
+        run_config=runner.QUIET,
         raise_on_error=False,
     )
     assert not result.success, "what Dagster starts itself reads it no more than `likeness run` does"
-    assert "after would read a version that must not be read" in pipeline.reason(result)
+    assert "after would read a version that must not be read" in runner.reason(result)
     assert run.model.runs == 1
 
 
 def test_a_bad_version_is_not_made_again_while_nothing_changes(run: Runner) -> None:
     run.rows = [good.face(0), good.face(0)]
-    with pytest.raises(pipeline.StageFailed):
+    with pytest.raises(runner.StageFailed):
         run()
-    with pytest.raises(pipeline.StageFailed, match=r"(?s)be_unique id.*nothing that it is made of changed"):
+    with pytest.raises(runner.StageFailed, match=r"(?s)be_unique id.*nothing that it is made of changed"):
         run()
     assert run.faces.runs == 1
     run.rows = [good.face(0), good.face(1)]
@@ -130,7 +130,7 @@ def test_a_bad_version_is_not_made_again_while_nothing_changes(run: Runner) -> N
 
 def test_force_makes_a_bad_version_again(run: Runner) -> None:
     run.rows = [good.face(0), good.face(0)]
-    with pytest.raises(pipeline.StageFailed):
+    with pytest.raises(runner.StageFailed):
         run()
     run.rows = [good.face(0), good.face(1)]
     assert run(force=True) == ["faces", "model/embedded", "after/embedded"]
@@ -148,7 +148,7 @@ def test_force_makes_a_bad_version_again(run: Runner) -> None:
 )
 def test_a_model_that_is_not_good_enough_stops_the_run(run: Runner, values: dict[str, float], reason: str) -> None:
     run.model.metrics = values
-    with pytest.raises(pipeline.StageFailed, match="model failed its check metrics") as stopped:
+    with pytest.raises(runner.StageFailed, match="model failed its check metrics") as stopped:
         run()
     assert reason in str(stopped.value)
     assert run.verdict("metrics").blocks
@@ -158,7 +158,7 @@ def test_a_stricter_rule_judges_again_without_training_and_a_looser_one_lets_it_
     run()
     run.rule(4.0)
     with pytest.raises(
-        pipeline.StageFailed, match=r"(?s)score: 5, expected ≥ 6 \(trivial 2, margin 4\)\n.*It was not made again"
+        runner.StageFailed, match=r"(?s)score: 5, expected ≥ 6 \(trivial 2, margin 4\)\n.*It was not made again"
     ):
         run()
     assert run.verdict("metrics").blocks
@@ -170,7 +170,7 @@ def test_a_stricter_rule_judges_again_without_training_and_a_looser_one_lets_it_
 
 def test_a_failed_model_that_passes_another_rule_goes_on_without_training(run: Runner) -> None:
     run.rule(4.0)
-    with pytest.raises(pipeline.StageFailed):
+    with pytest.raises(runner.StageFailed):
         run()
     run.rule(1.0)
     assert run() == ["after/embedded"]
@@ -180,7 +180,7 @@ def test_a_failed_model_that_passes_another_rule_goes_on_without_training(run: R
 def test_what_dagster_starts_itself_judges_its_inputs_by_the_rules_of_now(run: Runner) -> None:
     run()
     run.rule(4.0)
-    with pytest.raises(pipeline.StageFailed, match="after would read a version that must not be read: model"):
+    with pytest.raises(runner.StageFailed, match="after would read a version that must not be read: model"):
         run(only="after", force=True)
 
 
@@ -203,18 +203,18 @@ def test_nothing_is_judged_again_while_no_rule_changes(run: Runner) -> None:
 
 def test_another_character_that_passed_does_not_hide_one_that_failed(run: Runner) -> None:
     run.model.metrics = {"score": 1.0, "trivial": 2.0}
-    with pytest.raises(pipeline.StageFailed):
+    with pytest.raises(runner.StageFailed):
         run()
     run.model.metrics = {"score": 5.0, "trivial": 2.0}
     run("other")
     assert run.verdict("metrics", "embedded").blocks and run.verdict("metrics", "other").passed
-    with pytest.raises(pipeline.StageFailed, match="model failed its check metrics"):
+    with pytest.raises(runner.StageFailed, match="model failed its check metrics"):
         run()
 
 
 def test_a_check_that_breaks_costs_nothing_that_was_made(run: Runner) -> None:
     run.faces.act = lambda out, context: None  # no table at all
-    with pytest.raises(pipeline.StageFailed, match="check_runs"):
+    with pytest.raises(runner.StageFailed, match="check_runs"):
         run()
     assert latest(run.instance, "faces") is not None
 
@@ -256,8 +256,8 @@ def test_an_encoder_is_judged_by_renders_only_where_no_portraits_show_its_charac
 
 def put_in_production(run: Runner) -> str:
     """Register a version that was made from what is newest, and promote it; the md5 of its faces."""
-    from orchestration.promotion.registry import Registry
-    from orchestration.tracking import Tracking
+    from orchestration.registry.registered_models import Registry
+    from orchestration.storage.tracking import Tracking
 
     model, faces = latest(run.instance, "model", "embedded"), latest(run.instance, "faces")
     assert model is not None and faces is not None
@@ -274,7 +274,7 @@ def test_a_model_is_compared_with_the_one_that_production_was_made_from(run: Run
     put_in_production(run)
     run.model.metrics = {"score": 3.5, "trivial": 2.0}
     Path(run.settings.profile).write_text(RULE % ("", 0.5) + "model: {text: b}\n")
-    with pytest.raises(pipeline.StageFailed, match=r"metric_keeps_up_with_production score: 3.5"):
+    with pytest.raises(runner.StageFailed, match=r"metric_keeps_up_with_production score: 3.5"):
         run()
     assert run.verdict("metrics").facts()["compared_with"] == "model of likeness-embedded 1"
 
@@ -308,20 +308,21 @@ def test_faces_whose_reference_was_erased_pass_and_say_so(run: Runner) -> None:
 @pytest.fixture
 def likeness(settings: Settings, monkeypatch: pytest.MonkeyPatch, gathered: Path) -> Callable[..., Any]:
     """The command line on this project, with the stages of the catalogue replaced by the test's."""
-    from orchestration import catalog, cli
+    from orchestration.cli import main
+    from orchestration.config import catalog
 
     def call(run: Runner, *arguments: str) -> Any:
         monkeypatch.setattr(catalog, "STAGES", run.stages)
         monkeypatch.setenv("LIKENESS_ROOT", str(settings.root))
         monkeypatch.setenv("LIKENESS_PROFILE", settings.profile)
-        return CliRunner().invoke(cli.app, ["checks", *arguments])
+        return CliRunner().invoke(main.app, ["checks", *arguments])
 
     return call
 
 
 def test_the_command_prints_each_check_and_the_failing_rows(run: Runner, likeness: Callable[..., Any]) -> None:
     run.rows = [good.face(0), good.face(1, yaw=170.0)]
-    with pytest.raises(pipeline.StageFailed):
+    with pytest.raises(runner.StageFailed):
         run()
     shown = likeness(run)
     assert shown.exit_code == 1

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from orchestration.catalog import SOURCES, STAGES
-from orchestration.instance import open_instance
-from orchestration.promotion.production import NAME
-from orchestration.retraining.sensors import AUTOMATION, LOOK, SCHEDULE, SENSOR
-from orchestration.settings import Settings
+from orchestration.config.catalog import SOURCES, STAGES
+from orchestration.config.settings import Settings
+from orchestration.pipeline.production_encoder import NAME
+from orchestration.pipeline.sensors import AUTOMATION, LOOK, SCHEDULE, SENSOR
+from orchestration.storage.instance import open_instance
 from tests.orchestration.servers import ask, dagster_pages
 
 pytestmark = pytest.mark.integration

@@ -9,13 +9,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from orchestration import pipeline
-from orchestration import store as store_module
-from orchestration.catalog import Stage
-from orchestration.lineage import latest
-from orchestration.progress import Progress
-from orchestration.settings import REPOSITORY, Settings
-from orchestration.store import Availability, Pushed, RemoteDown, Store, StoreError
+from orchestration.config.catalog import Stage
+from orchestration.config.progress import Progress
+from orchestration.config.settings import REPOSITORY, Settings
+from orchestration.pipeline import runner
+from orchestration.storage import store as store_module
+from orchestration.storage.store import Availability, Pushed, RemoteDown, Store, StoreError
+from orchestration.storage.versions import latest
 from tests.orchestration.conftest import make_project, stage
 from tests.orchestration.servers import free_port, running, wait_for
 
@@ -70,7 +70,7 @@ def worker(settings: Settings, root: Path) -> Settings:
 
 
 def make(settings: Settings, instance: dg.DagsterInstance, stages: tuple[Stage, ...], **options) -> list[str]:
-    return pipeline.run(settings, instance, stages, Progress(lambda line: None), "embedded", **options).made
+    return runner.run(settings, instance, stages, Progress(lambda line: None), "embedded", **options).made
 
 
 def made_by_a_worker(settings: Settings, instance: dg.DagsterInstance, stages: tuple[Stage, ...], root: Path) -> None:
@@ -109,7 +109,7 @@ def test_what_was_lost_everywhere_is_made_again_and_what_one_side_has_is_not(
     shutil.rmtree(settings.home / "cache")
     shutil.rmtree(store.folder("faces"))
     said: list[str] = []
-    assert pipeline.run(settings, instance, stages, Progress(said.append), "embedded").made == ["faces"]
+    assert runner.run(settings, instance, stages, Progress(said.append), "embedded").made == ["faces"]
     assert any("neither in the cache nor, undamaged, in the remote: made again" in line for line in said)
     assert store.availability(version.md5) == Availability(here=True, remote=True)
     assert make(settings, instance, stages) == []
@@ -117,7 +117,7 @@ def test_what_was_lost_everywhere_is_made_again_and_what_one_side_has_is_not(
 
 def test_a_worker_says_what_was_never_recorded(settings: Settings, instance: dg.DagsterInstance, tmp_path) -> None:
     there = worker(settings, tmp_path / "worker")
-    with pytest.raises(pipeline.StageFailed, match="faces needs photos, which was never made"):
+    with pytest.raises(runner.StageFailed, match="faces needs photos, which was never made"):
         make(there, instance, (stage("faces", ("photos",)),))
 
 
@@ -178,7 +178,7 @@ def test_a_run_goes_on_when_s3_is_back(
     with s3.up():
         assert make(in_s3, instance, stages)[-1] == "encoder/embedded"
     (settings.data / "photos" / "new.txt").write_text("a new photo")
-    with pytest.raises((RemoteDown, pipeline.StageFailed), match="cannot be used"):
+    with pytest.raises((RemoteDown, runner.StageFailed), match="cannot be used"):
         make(in_s3, instance, stages)
     with s3.up():
         assert make(in_s3, instance, stages)[-1] == "encoder/embedded"

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestration.promotion import packing
-from orchestration.promotion.registry import Registry
-from orchestration.settings import Settings
-from orchestration.tracking import Tracking
-from serving.parts import Place
+from orchestration.config.settings import Settings
+from orchestration.promotion import packaging
+from orchestration.registry.registered_models import Registry
+from orchestration.storage.tracking import Tracking
+from serving.dependencies import Place
 from serving.releases import NothingReleased, Release, ReleaseBroken, SourceDown
-from stages.inputs import package_folder
+from stages.data.inputs import package_folder
 from tests.untrained import networks
 
-EMBEDDED = packing.REPOSITORY / "characters" / "embedded"
-PHOTOS = packing.REPOSITORY / "examples" / "photos"
+EMBEDDED = packaging.REPOSITORY / "characters" / "embedded"
+PHOTOS = packaging.REPOSITORY / "examples" / "photos"
 OBAMA = PHOTOS / "obama" / "obama.jpg"
 DEADLY = (13, 13)
 FAILING = (17, 17)
@@ -28,13 +28,13 @@ def astronaut() -> bytes:
     return (package_folder("skimage") / "data" / "astronaut.png").read_bytes()
 
 
-def save(folder: Path, weights: Mapping[str, Path] | None = None, code: Path = packing.CODE) -> Path:
+def save(folder: Path, weights: Mapping[str, Path] | None = None, code: Path = packaging.CODE) -> Path:
     """A release as MLflow saves it."""
     import mlflow.pyfunc
 
     packed = folder / "packed"
     packed.mkdir(parents=True)
-    packing.pack(weights or networks(folder / "networks", EMBEDDED), packed, code)
+    packaging.pack(weights or networks(folder / "networks", EMBEDDED), packed, code)
     (package,) = (packed / "code").iterdir()
     mlflow.pyfunc.save_model(
         folder / "saved",
@@ -53,16 +53,16 @@ def registered(home: Path, versions: int) -> Registry:
     for number in range(versions):
         packed = home / f"packed-{number}"
         packed.mkdir()
-        packing.pack(weights, packed)
+        packaging.pack(weights, packed)
         with registry.tracking.run("production_encoder", {}) as tracked:
-            packing.log_model(registry.tracking, tracked.run_id, packed, registry.name)
+            packaging.log_model(registry.tracking, tracked.run_id, packed, registry.name)
     registry.ledger.promote("1", "test", "the first")
     return registry
 
 
 def deadly(folder: Path) -> Path:
     """A version of models/ that ends its process over a picture of the size DEADLY, and fails over one of FAILING."""
-    shutil.copytree(packing.CODE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(packaging.CODE, folder, ignore=shutil.ignore_patterns("__pycache__"))
     predictor = folder / "predictor.py"
     text, before = predictor.read_text(), "    def _locate(self, image: np.ndarray) -> _Located | NoFace:\n"
     assert before in text
@@ -105,7 +105,7 @@ class Shelf:
 
 
 def place(home: Path) -> Place:
-    return Place(EMBEDDED, packing.REPOSITORY / "data" / "embedded", home)
+    return Place(EMBEDDED, packaging.REPOSITORY / "data" / "embedded", home)
 
 
 async def until(true: Callable[[], Any], seconds: float = 60.0) -> None:

@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 from httpx import Response
 from PIL import Image
 
-from engine.document import read_document
+from engine.character_json import read_document
 from engine.schema import Schema
 from serving.app import build
 from serving.configuration import Service
@@ -264,7 +264,7 @@ def test_a_disk_that_is_full_is_told(client: TestClient, app: FastAPI, monkeypat
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("serving.characters.write_whole", full)
+    monkeypatch.setattr("serving.character_store.write_whole", full)
     answer = post(client, astronaut())
     assert (answer.status_code, problem(answer)) == (503, "no-storage")
     assert int(answer.headers["retry-after"]) > 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.characters import Characters, Unknown
+from serving.character_store import Characters, Unknown
 
 DAY = timedelta(days=1)
 

@@ -16,8 +16,8 @@ import httpx
 import psutil
 import pytest
 
-from orchestration.servers import replicas
-from serving import cluster
+from orchestration.apps import replicas
+from serving import ray_serve
 from tests.orchestration.ray_head import ray_head
 from tests.orchestration.servers import free_port
 from tests.serving import support
@@ -37,7 +37,7 @@ class Served:
     def replicas(self) -> dict[int, psutil.Process]:
         """The processes of the replicas that answer, by their number."""
         with urllib.request.urlopen(f"{self.address}/api/serve/applications/", timeout=10) as answer:
-            (deployment,) = json.load(answer)["applications"][cluster.NAME]["deployments"].values()
+            (deployment,) = json.load(answer)["applications"][ray_serve.NAME]["deployments"].values()
         running = [each["pid"] for each in deployment["replicas"] if each["state"] == "RUNNING"]
         return {number: psutil.Process(number) for number in running if psutil.pid_exists(number)}
 
@@ -121,12 +121,12 @@ def test_what_was_begun_is_answered_before_the_service_ends(served: Served) -> N
     for thread in threads:
         thread.start()
     _until(lambda: answers)
-    cluster.stop(served.address)
+    ray_serve.stop(served.address)
     for thread in threads:
         thread.join()
     assert answers == [201] * len(threads)
-    with pytest.raises(cluster.ClusterError, match="does not run"):
-        cluster.stop(served.address)
+    with pytest.raises(ray_serve.ClusterError, match="does not run"):
+        ray_serve.stop(served.address)
 
 
 def _cpu_seconds(process: psutil.Process) -> float:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from serving.workers.line import Job, Line, LineFull
+from serving.workers.queue import Job, Line, LineFull
 from tests.serving.support import run
 
 

@@ -15,10 +15,10 @@ from models.images import encode_png
 from serving.metrics import Metrics
 from serving.releases import Release
 from serving.workers import process
-from serving.workers.line import LineFull
-from serving.workers.models import Models, NoModel, Reading
+from serving.workers.model_manager import Models, NoModel, Reading
 from serving.workers.pool import Pool
 from serving.workers.process import BAD, NO_FACE, READ, Duty, Order
+from serving.workers.queue import LineFull
 from serving.workers.worker import WorkerDied
 from tests.models import photo_files
 from tests.serving import support

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from orchestration.servers import replicas
-from serving import cluster
-from serving.cluster import ClusterError, Scale, sized
+from orchestration.apps import replicas
+from serving import ray_serve
 from serving.configuration import Service
+from serving.ray_serve import ClusterError, Scale, sized
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def test_the_environment_decides_over_a_replica(monkeypatch: pytest.MonkeyPatch)
 
 def _options(scale: Scale, **settings: Any) -> Any:
     service = sized(Service(**settings), scale)
-    return cluster.application(lambda: pytest.fail("built too early"), service, scale)._bound_deployment
+    return ray_serve.application(lambda: pytest.fail("built too early"), service, scale)._bound_deployment
 
 
 def test_ray_is_asked_for_what_the_workers_use_and_never_refuses_before_the_service_does() -> None:
@@ -71,20 +71,20 @@ def test_no_password_and_nothing_of_this_machine_goes_to_the_replicas() -> None:
 
 
 def test_proxies_that_listen_elsewhere_are_not_taken_for_those_that_were_asked_for() -> None:
-    cluster._require_same(None, "127.0.0.1", 8000)
-    cluster._require_same({"host": "127.0.0.1", "port": 8000}, "127.0.0.1", 8000)
+    ray_serve._require_same(None, "127.0.0.1", 8000)
+    ray_serve._require_same({"host": "127.0.0.1", "port": 8000}, "127.0.0.1", 8000)
     with pytest.raises(ClusterError, match=r"0\.0\.0\.0, port 8000 already"):
-        cluster._require_same({"host": "0.0.0.0", "port": 8000}, "127.0.0.1", 8000)
+        ray_serve._require_same({"host": "0.0.0.0", "port": 8000}, "127.0.0.1", 8000)
 
 
 def test_other_applications_of_the_cluster_are_asked_for_again() -> None:
     other = {"name": "theirs", "import_path": "their:app", "runtime_env": {"env_vars": {"A": "1"}}}
-    details = {"applications": {"theirs": {"deployed_app_config": other}, cluster.NAME: {"deployed_app_config": {}}}}
-    assert cluster._others(details) == [other]
+    details = {"applications": {"theirs": {"deployed_app_config": other}, ray_serve.NAME: {"deployed_app_config": {}}}}
+    assert ray_serve._others(details) == [other]
 
 
 def test_the_reason_is_the_last_line_of_the_deployment_that_failed() -> None:
     trace = 'Traceback:\n  File "a.py"\nengine.schema.SchemaError: no schema.yaml\n\n'
     failed = {"message": "Failed to update the deployments.", "deployments": {"Replica": {"message": trace}}}
-    assert cluster._reason(failed) == "engine.schema.SchemaError: no schema.yaml"
-    assert cluster._reason({"message": "", "deployments": {}}) == "Ray does not say why"
+    assert ray_serve._reason(failed) == "engine.schema.SchemaError: no schema.yaml"
+    assert ray_serve._reason({"message": "", "deployments": {}}) == "Ray does not say why"

@@ -14,9 +14,9 @@ from subprocess import Popen, run
 import httpx
 import pytest
 
-from orchestration.promotion.registry import Registry
-from orchestration.settings import REPOSITORY, Settings
-from orchestration.tracking import Tracking
+from orchestration.config.settings import REPOSITORY, Settings
+from orchestration.registry.registered_models import Registry
+from orchestration.storage.tracking import Tracking
 from serving.keys import Keys
 from tests.orchestration.servers import free_port, running, wait_for
 from tests.serving import support
@@ -68,7 +68,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def serving(home: Path, **environment: str) -> Iterator[Served]:
     port, log = free_port(), home / "serve.log"
     given = {"LIKENESS_HOME": str(home), "LIKENESS_SERVE_FOLLOW": "0.5", "LIKENESS_SERVE_WORKERS": "1", **environment}
-    command = [sys.executable, "-m", "orchestration.cli", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", "orchestration.cli.main", "serve", "--port", str(port)]
     with running(command, log, given, cwd=REPOSITORY) as process:
         url = f"http://127.0.0.1:{port}"
         wait_for(f"{url}/healthz", process, log)

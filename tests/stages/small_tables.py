@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from engine.schema import Schema
 from models import images
-from stages import tables
+from stages.data import tables
 from tests.models.support import LANDMARKER, PHOTOS, ROOT, SFACE, aligned_photos
 
 CHARACTER = ROOT / "characters" / "embedded"

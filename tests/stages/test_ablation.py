@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from stages.ablation import COLUMNS, cell, difference, limits, markdown, row_of
+from stages.evaluation.ablation import COLUMNS, cell, difference, limits, markdown, row_of
 
 VISIBLE = "recovery.visible"
 

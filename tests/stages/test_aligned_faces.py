@@ -13,10 +13,11 @@ from models import images
 from models.alignment import REFERENCE, five_points
 from models.orientation import turn, turn_point
 from models.parsing import CLASSES
-from stages import aligned_faces, tables
+from stages import aligned_faces
 from stages.aligned_faces import Config
 from stages.context import Context
-from stages.photo_sets import PhotoSetError
+from stages.data import tables
+from stages.data.photo_sets import PhotoSetError
 from tests.models.support import ROOT
 from tests.stages import photo_trees, small_tables
 

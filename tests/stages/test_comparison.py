@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from engine.schema import Schema
-from orchestration.promotion import packing
-from stages import metrics, registered
-from stages.scorecard import comparison
+from orchestration.promotion import packaging
+from stages.evaluation import metrics, production, schema_mapping
 from tests.stages.small_tables import CHARACTER
 from tests.untrained import networks
 
@@ -26,7 +25,7 @@ def test_a_small_difference_shows_although_both_intervals_overlap() -> None:
     hard = rng.normal(size=len(PEOPLE))
     theirs, ours = hard, hard + 0.05 + 0.02 * rng.normal(size=len(PEOPLE))
     a, b = metrics.mean_score(ours, PEOPLE), metrics.mean_score(theirs, PEOPLE)
-    found = comparison.difference(a, b)
+    found = production.difference(a, b)
     assert found["value"] == pytest.approx(0.05, abs=0.005)
     low, high = found["ci"]
     expected = 1.96 * 0.02 / np.sqrt(len(PEOPLE))
@@ -36,34 +35,34 @@ def test_a_small_difference_shows_although_both_intervals_overlap() -> None:
 
 def test_the_same_figures_differ_by_nothing() -> None:
     values = np.random.default_rng(0).normal(size=len(PEOPLE))
-    found = comparison.difference(metrics.mean_score(values, PEOPLE), metrics.mean_score(values, PEOPLE))
+    found = production.difference(metrics.mean_score(values, PEOPLE), metrics.mean_score(values, PEOPLE))
     assert found == {"value": 0.0, "ci": [0.0, 0.0], "n": 200}
 
 
 def test_other_people_are_not_paired() -> None:
     few, many = (metrics.mean_score(np.arange(float(n)), np.arange(n)) for n in (5, 6))
-    assert comparison.difference(few, many)["ci"] is None
+    assert production.difference(few, many)["ci"] is None
 
 
 def test_only_what_both_have_is_compared_and_resamples_are_not_written() -> None:
     own = metrics.mean_score(np.ones(4), np.arange(4))
     card = {"a": {"b": own, "c": own, "on": "portraits"}, "d": metrics.nothing("no")}
-    differences = comparison.differences(card, {"a": {"b": own, "c": metrics.nothing("older")}, "d": own})
+    differences = production.differences(card, {"a": {"b": own, "c": metrics.nothing("older")}, "d": own})
     assert list(differences) == ["a.b"]
-    assert "resampled" not in json.dumps(comparison.written(card))
+    assert "resampled" not in json.dumps(production.written(card))
 
 
-def pack(root: Path, code: Path = packing.CODE, character: Path = CHARACTER) -> Path:
+def pack(root: Path, code: Path = packaging.CODE, character: Path = CHARACTER) -> Path:
     """A packed encoder with untrained networks."""
     out = root / "packed"
     out.mkdir(parents=True)
-    packing.pack(networks(root, character), out, code)
+    packaging.pack(networks(root, character), out, code)
     return out
 
 
 def later_code(folder: Path) -> Path:
     """A version of models/ whose encoder says that every slider is at its end."""
-    shutil.copytree(packing.CODE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(packaging.CODE, folder, ignore=shutil.ignore_patterns("__pycache__"))
     encoder = folder / "encoder.py"
     text = encoder.read_text()
     line = "        return self(self.look(identity, faces)[1])\n"
@@ -78,7 +77,7 @@ def test_two_versions_answer_in_one_process_each_by_its_own_code(tmp_path: Path)
     with torch.no_grad():
         answers = []
         for folder in (*folders, folders[0]):
-            networks = registered.networks(folder, schema, "cpu")
+            networks = schema_mapping.networks(folder, schema, "cpu")
             answers.append(networks.encoder.read(networks.identity, faces))
     assert torch.equal(answers[1], torch.ones_like(answers[1]))
     assert torch.equal(answers[0], answers[2]) and not torch.equal(answers[0], answers[1])
@@ -90,8 +89,8 @@ def test_what_an_older_version_cannot_do_is_null_with_the_reason(
     folder = pack(tmp_path / "old")
     loader = (folder / "loader.py").read_text()
     (folder / "loader.py").write_text(loader.replace("def load_parser", "def load_a_parser"))
-    networks = registered.networks(folder, Schema.load(CHARACTER), "cpu")
-    with pytest.raises(registered.CannotDo, match="registered before there was load_parser"):
+    networks = schema_mapping.networks(folder, Schema.load(CHARACTER), "cpu")
+    with pytest.raises(schema_mapping.CannotDo, match="registered before there was load_parser"):
         networks.parser(torch.rand(1, 3, 64, 64))
 
     def parsing(bench: Any, report: Any) -> dict[str, Any]:
@@ -99,8 +98,8 @@ def test_what_an_older_version_cannot_do_is_null_with_the_reason(
 
     own = SimpleNamespace(schema=Schema.load(CHARACTER), context=SimpleNamespace(device="cpu"))
     card = {"parsing": {"mean": metrics.mean_score(np.ones(200), PEOPLE), "classes": {"skin": metrics.score(1.0, n=1)}}}
-    monkeypatch.setattr(comparison, "with_version", lambda bench, folder: networks)
-    found = comparison.beside(own, card, (parsing,), folder)  # pyright: ignore[reportArgumentType]
+    monkeypatch.setattr(production, "with_version", lambda bench, folder: networks)
+    found = production.beside(own, card, (parsing,), folder)  # pyright: ignore[reportArgumentType]
     reason = "the version in production cannot be scored: it was registered before there was load_parser"
     assert found["parsing"]["mean"] == metrics.nothing(reason) == found["parsing"]["classes"]["skin"]
     assert found["differences"] == {}
@@ -113,14 +112,14 @@ def test_a_version_that_cannot_be_loaded_at_all_does_not_stop_the_candidate(tmp_
     def recovery(bench: Any, report: Any) -> dict[str, Any]:
         raise AssertionError("it was never loaded")
 
-    found = comparison.beside(bench, card, (recovery,), tmp_path)  # pyright: ignore[reportArgumentType]
+    found = production.beside(bench, card, (recovery,), tmp_path)  # pyright: ignore[reportArgumentType]
     assert "registered without a loader.py" in found["recovery"]["visible"]["reason"]
 
 
 def test_answers_are_carried_over_to_a_schema_that_changed_by_the_names_of_parameters(tmp_path: Path) -> None:
     old, new = (Schema.model_validate(document) for document in (schema("ab", "xy"), schema("bca", "yz")))
-    carried = registered.Carried.between(old, new)
-    assert carried is not None and registered.Carried.between(old, old) is None
+    carried = schema_mapping.Carried.between(old, new)
+    assert carried is not None and schema_mapping.Carried.between(old, old) is None
     x = carried(torch.tensor([[0.1, 0.2, 0.3, 0.7]]))
     # b, c at its neutral value, a; y as it was, z unknown to the older version.
     assert x[0].tolist() == pytest.approx([0.2, 0.5, 0.1, 0.7, 0.0])

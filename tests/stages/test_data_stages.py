@@ -56,12 +56,12 @@ def test_what_stands_before_a_face_is_named_and_measured(tmp_path: Path) -> None
 
 def test_detector_finds_the_five_points_where_the_render_has_them() -> None:
     """Within 5 % of the eye distance on average, on frontal renders of plausible people."""
-    from engine import sampling
+    from engine import sampler
     from engine.renderer import Renderer
     from engine.scenes import Scenes
 
     renderer = Renderer(INPUTS["character"], INPUTS["embedded"])
-    sliders, choices = sampling.plausible(renderer.schema, 16, np.random.default_rng(2))
+    sliders, choices = sampler.plausible(renderer.schema, 16, np.random.default_rng(2))
     drawn = renderer.render(sliders, choices, Scenes.game(16), 256)
     errors = []
     with FaceLandmarker(INPUTS["embedded"] / "landmarks" / "face_landmarker.task") as landmarker:

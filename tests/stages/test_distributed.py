@@ -15,11 +15,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from orchestration import catalog, workshop
-from orchestration.settings import Settings
-from stages import distributed, imitator
+from orchestration.config import catalog
+from orchestration.config.settings import Settings
+from orchestration.pipeline import materialize
+from stages import imitator
 from stages.context import Context
-from stages.training import NotFinite, Optimiser, Training
+from stages.training import NotFinite, Optimiser, Training, distributed
 from tests.models.support import ROOT
 from tests.stages import small_tables, tiny_training
 from tests.stages.tiny_training import Config
@@ -160,7 +161,7 @@ def test_the_workshop_runs_a_real_stage_on_two_devices(tmp_path: Path) -> None:
     config = imitator.Config(size=32, width=0.25, training=Training(steps=3, batch=2))
     stage = next(stage for stage in catalog.STAGES if stage.name == "imitator")
     (tmp_path / "out").mkdir()
-    metrics = workshop.call(stage, inputs, config, tmp_path / "out", Context(devices=2))
+    metrics = materialize.call(stage, inputs, config, tmp_path / "out", Context(devices=2))
     assert set(metrics) == {"l1", "psnr", "psnr_head", "psnr_mean_picture"}
     assert imitator.load(tmp_path / "out").size == 32 and (tmp_path / "out" / "imitator.png").exists()
 

@@ -13,9 +13,11 @@ import pytest
 from engine.character import Character, CharacterError
 from models.alignment import REFERENCE, eye_distance
 from models.images import decode
-from stages import character_check, exported, rendered_pairs
+from stages import rendered_pairs
 from stages.context import Context
-from stages.drawing import Frame, found_points
+from stages.data import exported_pairs
+from stages.data.rendering import Frame, found_points
+from stages.evaluation import character_check
 from tests.marble import TABLE, changed_table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,13 +113,13 @@ def test_a_missing_column_stops_and_names_the_likeliest_other(marble: Path) -> N
     frame = pd.read_csv(marble / TABLE).rename(columns={"JawWidth": "jaw_Width"})
     frame.to_csv(marble / TABLE, index=False)
     with pytest.raises(CharacterError, match=r"lacks the columns JawWidth.*is JawWidth the column jaw_Width"):
-        exported.read(Character.load(marble))
+        exported_pairs.read(Character.load(marble))
 
 
 def test_a_column_that_nobody_knows_is_a_warning(marble: Path) -> None:
     frame = pd.read_csv(marble / TABLE).assign(Sandals=1)
     frame.to_csv(marble / TABLE, index=False)
-    export = exported.read(Character.load(marble))
+    export = exported_pairs.read(Character.load(marble))
     assert len(export.pairs) == 40 and "not read: Sandals" in export.warnings[0]
 
 
@@ -136,7 +138,7 @@ def test_a_table_that_cannot_be_read_is_named(marble: Path, content: bytes | Non
     if content:
         (marble / "pairs" / "other.parquet").write_bytes(content)
     with pytest.raises(CharacterError, match=message):
-        exported.read(Character.load(marble))
+        exported_pairs.read(Character.load(marble))
 
 
 def check(folder: Path, out: Path) -> character_check.Report:

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.character import Character, CharacterError
-from stages import exported
-from stages.exported import Export
+from stages.data import exported_pairs
+from stages.data.exported_pairs import Export
 from tests.marble import TABLE
 
 PICTURES = Path("pairs") / "pictures"
@@ -30,11 +30,11 @@ def marble(marble_character: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def plain(marble_character: Path) -> Export:
-    return exported.read(Character.load(marble_character))
+    return exported_pairs.read(Character.load(marble_character))
 
 
 def read(folder: Path) -> Export:
-    return exported.read(Character.load(folder))
+    return exported_pairs.read(Character.load(folder))
 
 
 def same(found: Export, expected: Export) -> None:

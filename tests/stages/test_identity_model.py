@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from models.identity import IdentityModel, build
-from stages import identity_model, tables
+from stages import identity_model
 from stages.context import Context
+from stages.data import tables
 from stages.identity_model import Config, MarginHead, augment, verification
 from stages.training import Optimiser, Training, generator_for, read_meta, save_model
 from tests.models.support import SFACE

@@ -7,8 +7,9 @@ import torch
 
 from engine.schema import Schema
 from models import images
-from stages import imitator, tables
+from stages import imitator
 from stages.context import Context
+from stages.data import tables
 from stages.imitator import Config
 from stages.training import Optimiser, Training
 from tests.stages import small_tables

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages import inputs
+from stages.data import inputs
 
 ROOT = Path(__file__).resolve().parents[2]
 

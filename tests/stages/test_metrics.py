@@ -7,8 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score, r2_score
 
-from stages import metrics
-from stages.scorecard import comparison
+from stages.evaluation import metrics, production
 
 
 def test_r2_equals_scikit_learn() -> None:
@@ -85,7 +84,7 @@ def test_a_paired_difference_of_few_people_is_no_narrower_than_it_should_be() ->
     for _ in range(800):
         hard = rng.normal(size=12)
         a, b = (metrics.mean_score(hard + rng.normal(size=12), np.arange(12)) for _ in range(2))
-        low, high = comparison.difference(a, b)["ci"]
+        low, high = production.difference(a, b)["ci"]
         holds.append(low <= 0 <= high)
     assert np.mean(holds) > 0.92
 

@@ -14,10 +14,12 @@ import psutil
 import pytest
 
 from engine.character import CommandRenderer
-from engine.external import run_command
+from engine.custom_engine import run_command
 from serving.workers import process as reading
-from stages import aligned_faces, distributed, parallel
+from stages import aligned_faces
 from stages.context import Context
+from stages.data import parallel
+from stages.training import distributed
 
 GONE_WITHIN = 10.0
 """Seconds; two cores may be busy."""
@@ -68,8 +70,8 @@ def renderer(scratch: Path) -> None:
 
 def drawing(scratch: Path) -> None:
     """The drawing process while the character's engine starts: it does not look at its input."""
-    code = "import serving.drawing.artist as a, time, sys; a.open_artist = lambda *_: time.sleep(600)\n"
-    code += "from serving.drawing.worker import main; main(*sys.argv[1:])"
+    code = "import serving.rendering.artist as a, time, sys; a.open_artist = lambda *_: time.sleep(600)\n"
+    code += "from serving.rendering.worker import main; main(*sys.argv[1:])"
     subprocess.run([sys.executable, "-c", code, "none", "none", "cpu"], stdin=subprocess.PIPE, check=False)
 
 

@@ -11,10 +11,10 @@ from engine.schema import Schema
 from models.identity import IdentityModel
 from models.losses import Photos, Weights
 from models.parsing import FaceParser
-from orchestration.promotion import gate
+from orchestration.registry import gate
 from stages import encoder, imitator, rendered_pairs, scorecard
 from stages.context import Context
-from stages.pictures import IMITATOR_MARK, marked
+from stages.data.pictures import IMITATOR_MARK, marked
 from stages.training import Optimiser, Training, save_model
 from tests.models.support import SFACE
 from tests.stages import small_tables
@@ -67,8 +67,8 @@ def card(inputs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> d
 def _likeness(bench: scorecard.Bench, out: Path) -> dict[str, Any]:
     from dataclasses import replace
 
-    from stages import tables
-    from stages.bench import predict
+    from stages.data import tables
+    from stages.evaluation.context import predict
 
     faces = tables.read(bench.inputs["aligned_faces"] / "faces.parquet")
     portraits = faces[faces["source"] == "portraits"].reset_index(drop=True)

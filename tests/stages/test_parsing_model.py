@@ -7,8 +7,9 @@ import torch
 
 from models import images
 from models.parsing import MIRRORED, FaceParser
-from stages import parsing_model, tables
+from stages import parsing_model
 from stages.context import Context
+from stages.data import tables
 from stages.parsing_model import Config, augment
 from stages.training import Optimiser, Training, generator_for, read_meta
 from tests.stages import small_tables

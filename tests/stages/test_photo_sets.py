@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from stages import photo_sets
 from stages.aligned_faces import Config
-from stages.photo_sets import Photo, PhotoSetError, celeba, lfw, vggface2
+from stages.data import photo_sets
+from stages.data.photo_sets import Photo, PhotoSetError, celeba, lfw, vggface2
 from tests.stages import photo_trees
 
 BUILDERS = (

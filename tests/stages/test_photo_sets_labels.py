@@ -12,10 +12,10 @@ from models import images
 from models.images import BadImage
 from models.orientation import ACROSS, turn
 from models.parsing import CLASSES
-from stages import photo_sets
 from stages.aligned_faces import Config
-from stages.photo_sets import Photo, labels
-from stages.photo_sets.celeba_mask_hq import Masks
+from stages.data import photo_sets
+from stages.data.photo_sets import Photo, labels
+from stages.data.photo_sets.celeba_mask_hq import Masks
 from tests.stages import photo_trees
 
 PLAIN = {0: "background", 1: "face", 6: "nose", 7: "upper_lip", 8: "teeth", 9: "lower_lip"}

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages import photo_sets
 from stages.aligned_faces import Config
-from stages.photo_sets import PhotoSetError
-from stages.photo_sets.verification_bin import VerificationBinSet, read
+from stages.data import photo_sets
+from stages.data.photo_sets import PhotoSetError
+from stages.data.photo_sets.verification_bin import VerificationBinSet, read
 from tests.stages import photo_trees
 
 PICTURES = [b"\xff\xd8 one", b"\xff\xd8 two", b"\xff\xd8 one", b"\xff\xd8\x00three"]

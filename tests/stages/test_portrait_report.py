@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stages import portrait_report
 from stages.context import Context
-from stages.portrait_report import Pairs, gap, verification
+from stages.evaluation import portrait_report
+from stages.evaluation.portrait_report import Pairs, gap, verification
 
 ROOT = Path(__file__).resolve().parents[2]
 

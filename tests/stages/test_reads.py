@@ -14,9 +14,10 @@ import yaml
 from models.identity import IdentityModel
 from models.imitator import Imitator
 from models.parsing import FaceParser
-from stages import encoder, identity_model, imitator, parsing_model, portraits, rendered_pairs, tables
+from stages import encoder, identity_model, imitator, parsing_model, portraits, rendered_pairs
 from stages.context import Context
-from stages.reads import Drawn, Files, Meaning, Rows
+from stages.data import tables
+from stages.data.reads import Drawn, Files, Meaning, Rows
 from stages.training import Optimiser, Training, save_model
 from tests.models.support import SFACE
 from tests.stages import small_tables

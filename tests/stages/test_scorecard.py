@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 
 from models.alignment import REFERENCE
-from stages import metrics, tables
-from stages.scorecard import parameter_pairs, subgroups
-from stages.scorecard.degraded import most_frontal_other
-from stages.scorecard.degrading import DEGRADATIONS, Degradation, hull
-from stages.scorecard.known_parameters import commonest
-from stages.scorecard.parameter_pairs import accuracies, fit_whitening, official_pairs, people_pairs, published
-from stages.scorecard.photo_and_render import Seen, chance_of, other_photo, retrieval, same_photo, similarities
-from stages.scorecard.report import Report
+from stages.data import tables
+from stages.evaluation import groups, metrics, verification
+from stages.evaluation.degradations import DEGRADATIONS, Degradation, hull
+from stages.evaluation.likeness import Seen, chance_of, other_photo, retrieval, same_photo, similarities
+from stages.evaluation.recovery import commonest
+from stages.evaluation.report import Report
+from stages.evaluation.robustness import most_frontal_other
+from stages.evaluation.verification import accuracies, fit_whitening, official_pairs, people_pairs, published
 from tests.models.support import aligned_photos
 
 PEOPLE = 60
@@ -106,19 +106,19 @@ def test_verification_of_strangers_is_chance_however_the_rank_was_chosen() -> No
 
 def test_the_normalisation_never_sees_test_people(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: set[str] = set()
-    fit = parameter_pairs.fit_whitening
+    fit = verification.fit_whitening
 
     def spied(x: np.ndarray, people: Any, of: str) -> Any:
         seen.update(people)
         return fit(x, people, of)
 
-    monkeypatch.setattr(parameter_pairs, "fit_whitening", spied)
+    monkeypatch.setattr(verification, "fit_whitening", spied)
     (val_names, val), (names, x) = identities(PEOPLE, 8, 0.3, 7), identities(PEOPLE, 8, 0.3, 8)
     bench = SimpleNamespace(
         faces=pd.DataFrame({"person": names}), validation=pd.DataFrame({"person": val_names}), x=x, embeddings=x,
         predict=lambda table: val, inputs={"aligned_faces": tmp_path}, portraits_are_its_own=True,
     )  # fmt: skip
-    card = parameter_pairs.verification(bench, Report(tmp_path))  # pyright: ignore[reportArgumentType]
+    card = verification.verification(bench, Report(tmp_path))  # pyright: ignore[reportArgumentType]
     assert seen == set(val_names) and not seen & set(names)
     assert card["whitening"]["people"] == PEOPLE and card["sets"] == {}
     assert card["ratio"]["value"] > 0.8
@@ -191,7 +191,7 @@ def test_groups_that_differ_are_named_with_an_interval(tmp_path: Any) -> None:
     values = np.where(of == "light", 0.8, np.where(of == "dark", 0.5, 0.0)) + 0.05 * rng.normal(size=PEOPLE)
     report.by_mean("apart", values, names)
     report.by_mean("alike", rng.normal(size=PEOPLE), names)
-    apart, alike = (subgroups.difference(statistic, names, of) for statistic in report.statistics)
+    apart, alike = (groups.difference(statistic, names, of) for statistic in report.statistics)
     assert apart is not None and alike is not None
     assert (apart["highest"], apart["lowest"]) == ("light", "dark"), "three people are too few to be compared"
     assert apart["difference"]["value"] == pytest.approx(0.3, abs=0.04)
@@ -204,13 +204,13 @@ def test_a_groups_score_is_that_of_its_people_alone(tmp_path: Any) -> None:
     report = Report(tmp_path)
     people = np.repeat(["a", "b", "c"], 2)
     report.by_mean("mean", np.array([1.0, 1.0, 2.0, 4.0, 9.0, 9.0]), people)
-    found = subgroups.group_score(report.statistics[0], np.array(["a", "b"]))
+    found = groups.group_score(report.statistics[0], np.array(["a", "b"]))
     assert found["value"] == 2.0 and found["n"] == 2
-    assert subgroups.group_score(report.statistics[0], np.array(["nobody"]))["value"] is None
+    assert groups.group_score(report.statistics[0], np.array(["nobody"]))["value"] is None
 
 
 def test_bands_are_cut_at_their_upper_ends() -> None:
-    assert subgroups.banded(np.array([0.1, 0.4, 0.59, 0.6, 1.0]), subgroups.SEXES).tolist() == [
+    assert groups.banded(np.array([0.1, 0.4, 0.59, 0.6, 1.0]), groups.SEXES).tolist() == [
         "female", "between", "between", "male", "male",
     ]  # fmt: skip
 
@@ -240,7 +240,7 @@ def test_official_sets_are_scored_beside_the_papers(tmp_path: Any) -> None:
         predict=lambda table: val if "id" not in table else np.stack([vectors[name] for name in table["id"]]),
         embed=lambda table: np.stack([vectors[name] for name in table["id"]]), inputs={"aligned_faces": tmp_path},
     )  # fmt: skip
-    found = parameter_pairs.verification(bench, Report(tmp_path))["sets"]["lfw"]  # pyright: ignore[reportArgumentType]
+    found = verification.verification(bench, Report(tmp_path))["sets"]["lfw"]  # pyright: ignore[reportArgumentType]
     assert found["missing_pairs"] == 2 and found["parameters"]["n"] == 40
     assert found["recogniser"]["value"] <= 0.95, "a missing photo's pairs are misses"
     assert found["recogniser"]["value"] > 0.85 and found["parameters_pca"]["value"] > 0.8

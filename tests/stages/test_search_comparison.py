@@ -12,10 +12,12 @@ from models.identity import IdentityModel
 from models.images import decode
 from models.imitator import Imitator
 from models.parsing import FaceParser
-from stages import encoder, rendered_pairs, search_comparison, tables
-from stages.bench import FACE_SIZE, Bench, Config
+from stages import encoder, rendered_pairs
 from stages.context import Context
-from stages.search_comparison import compare
+from stages.data import tables
+from stages.evaluation import search
+from stages.evaluation.context import FACE_SIZE, Bench, Config
+from stages.evaluation.search import compare
 from stages.training import Training, save_model
 from tests.models.support import ROOT, SFACE
 from tests.stages import small_tables
@@ -54,7 +56,7 @@ def found(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[
     out = tmp_path_factory.mktemp("out")
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():  # the scorecard runs without gradients
         for name in ("ICCV_2019", "REFINEMENT"):
-            patch.setattr(search_comparison, name, replace(getattr(search_comparison, name), steps=2))
+            patch.setattr(search, name, replace(getattr(search, name), steps=2))
         return *compare(bench, out), out
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from models import images
-from stages import source_files
-from stages.photo_sets import FolderSet, photos_of
-from stages.source_files import anything, photos_alone, photos_and_lists, report
+from stages.data import source_files
+from stages.data.photo_sets import FolderSet, photos_of
+from stages.data.source_files import anything, photos_alone, photos_and_lists, report
 from tests.models.support import PHOTOS
 
 JPEG = images.encode_jpeg(images.shrink(images.decode_photo(PHOTOS[0]), 64)[0])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models import images
-from stages import tables
+from stages.data import tables
 
 SCHEMA = pa.schema([("id", pa.string()), ("image", pa.binary()), ("values", pa.list_(pa.float32()))])
 

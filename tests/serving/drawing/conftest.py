@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from engine.renderer import Renderer
 from engine.schema import Schema
-from serving.drawing import Drawing, routes
+from serving.rendering import Drawing, routes
 
 ROOT = Path(__file__).resolve().parents[3]
 CHARACTER, EMBEDDED = ROOT / "characters" / "embedded", ROOT / "data" / "embedded"

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine import sampling
+from engine import sampler
 from engine.character import Character
 from engine.renderer import Renderer
-from serving.drawing.answers import CannotDraw
-from serving.drawing.artist import open_artist
-from serving.drawing.embedded import EmbeddedArtist
-from serving.drawing.published import SchemaDocument
+from serving.rendering.artist import open_artist
+from serving.rendering.embedded import EmbeddedArtist
+from serving.rendering.errors import CannotDraw
+from serving.rendering.schema_document import SchemaDocument
 from tests.engine.gltf_reader import Gltf
 from tests.serving.drawing.conftest import CHARACTER, EMBEDDED, ROOT, document
 
@@ -45,7 +45,7 @@ def test_pieces_follow_the_sliders_as_the_engine_does(
     artist: EmbeddedArtist, published: SchemaDocument, renderer: Renderer
 ) -> None:
     """Any slider anywhere, by nothing but the published formula. Pieces are rounded to 8 µm a target."""
-    sliders, choices = sampling.uniform(renderer.schema, 4, np.random.default_rng(5))
+    sliders, choices = sampler.uniform(renderer.schema, 4, np.random.default_rng(5))
     choices[:, renderer.schema.group_index["hair"]] = renderer.schema.choice("hair", "bob01")
     figure = published.figure
     assert figure is not None

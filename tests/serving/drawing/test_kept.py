@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.drawing.kept import Kept
+from serving.rendering.disk_cache import Kept
 
 
 def test_what_was_put_is_there_after_a_new_start(tmp_path: Path) -> None:

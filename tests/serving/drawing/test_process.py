@@ -11,9 +11,9 @@ import pytest
 
 from engine.renderer import Renderer
 from engine.schema import Schema
-from orchestration.export import export
-from orchestration.settings import Settings
-from serving.drawing import Busy, CannotDraw, Drawing, NoAnswer
+from orchestration.apps.export import export
+from orchestration.config.settings import Settings
+from serving.rendering import Busy, CannotDraw, Drawing, NoAnswer
 from tests.serving.drawing.conftest import CHARACTER, EMBEDDED, ROOT, document
 
 PNG = b"\x89PNG"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from engine.schema import Schema
-from serving.drawing.published import SchemaDocument, schema_document
+from serving.rendering.schema_document import SchemaDocument, schema_document
 from tests.serving.drawing.conftest import CHARACTER, ROOT
 
 

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, FileChooser, Locator, Page, sync_playwright
 
-from serving.page import DIST
+from serving.static import DIST
 from tests.orchestration.servers import free_port
 
 PATIENCE = 60_000

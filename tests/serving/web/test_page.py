@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageOps
 from playwright.sync_api import Browser
 
-from engine.document import read_document
+from engine.character_json import read_document
 from engine.schema import Schema
 from models.alignment import FaceLandmarker
 from serving.app import build
@@ -146,7 +146,7 @@ def test_the_head_lies_over_the_aligned_photo(someone: Visitor) -> None:
     )
     shot = someone.page.locator(".frame").screenshot()
     head = np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"))
-    reference = json.loads((Path(support.packing.CODE) / "reference.json").read_text())["points"]
+    reference = json.loads((Path(support.packaging.CODE) / "reference.json").read_text())["points"]
     with FaceLandmarker(LANDMARKER) as landmarker:
         found = landmarker.find(head)[0].landmarks / head.shape[0]
     eyes = slice(36, 48)

@@ -10,10 +10,10 @@ import pytest
 
 from engine.character import Character
 from engine.schema import Schema
-from serving.drawing.embedded import EmbeddedArtist
-from serving.page import DIST
+from serving.rendering.embedded import EmbeddedArtist
+from serving.static import DIST
 from tests.engine.gltf_reader import Gltf
-from tests.serving.support import EMBEDDED, packing
+from tests.serving.support import EMBEDDED, packaging
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 WEB = DIST.parent
@@ -22,7 +22,7 @@ CHOSEN = {"hair": "bob01", "brows": "eyebrow003", "lashes": "lashes02"}
 
 def test_the_browser_shapes_a_head_as_the_engine_does(tmp_path: Path) -> None:
     assert (WEB / "node_modules").is_dir(), "what the page is built with is missing: make web"
-    artist = EmbeddedArtist(Character.load(EMBEDDED), packing.REPOSITORY / "data" / "embedded", "cpu")
+    artist = EmbeddedArtist(Character.load(EMBEDDED), packaging.REPOSITORY / "data" / "embedded", "cpu")
     schema = artist.schema
     values = np.random.default_rng(7).random(schema.n_sliders)
     parameters = {slider.name: float(value) for slider, value in zip(schema.sliders, values, strict=True)}

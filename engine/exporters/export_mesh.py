@@ -1,0 +1,204 @@
+"""A character taken apart for export: pieces of one material each, and what the morph targets do to them."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from engine.exporters.basis import Basis
+from engine.exporters.materials import Material, materials
+from engine.exporters.trim import within_bust
+from engine.head import LEFT_EYE, SKIN, TEETH, Head
+from engine.renderer import Renderer
+
+WORN_GROUPS = ("lashes", "brows", "hair")
+# Changes below these are left out: metres, and parts of a unit normal.
+STILL, SMOOTH = 2e-6, 8e-3
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Triangles of one material. Vertices are split where texture coordinates are: `sources` says from which."""
+
+    name: str
+    material: Material
+    sources: NDArray[np.int64]  # [P] vertices of the head
+    uvs: NDArray[np.float32]  # [P,2] V up
+    triangles: NDArray[np.int64]  # [T,3] into sources
+
+
+@dataclass(frozen=True)
+class Move:
+    """What one target does to the worn vertices: displacement [W,3] in metres, change of the normal [W,3]."""
+
+    name: str
+    displacement: NDArray[np.float32]
+    normal: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One character: the pieces it wears, the head's vertices [V,3] (metres, Y up) and its morph basis.
+
+    `weights` [K] are the targets' weights that make this character, `rest` [K] those that `vertices` hold already. What
+    is not worn is not in `vertices`.
+    """
+
+    head: Head
+    basis: Basis
+    pieces: tuple[Piece, ...]
+    vertices: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    rest: NDArray[np.float32]
+
+    @classmethod
+    def of(
+        cls, renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray[np.integer], *, as_shown: bool = True
+    ) -> "Figure":
+        """The figure of sliders [S] and choice numbers [G].
+
+        Args:
+            as_shown: the geometry is the character's; otherwise it is the template's, with all weights 0.
+        """
+        head, schema = renderer.head, renderer.schema
+        numbers = np.asarray(choices, np.int64)
+        chosen = {group.name: group.choices[numbers[number]] for number, group in enumerate(schema.groups)}
+        basis = Basis.of(head, schema, renderer.blend)
+        pieces = tuple(_pieces(head, chosen, materials(renderer, sliders, numbers, chosen)))
+        weights = basis.weights(sliders)
+        if not as_shown:
+            return cls(head, basis, pieces, bound(head, head.template), weights, np.zeros_like(weights))
+        with threadpool_limits(1, user_api="blas"):  # sums in one order: the same bytes on any number of processors
+            vertices = renderer.vertices(sliders[None], numbers[None])[0]
+        return cls(head, basis, pieces, vertices, weights, weights)
+
+    def only(self, names: Collection[str]) -> "Figure":
+        """The same figure with some of its pieces."""
+        return replace(self, pieces=tuple(piece for piece in self.pieces if piece.name in names))
+
+    @cached_property
+    def worn(self) -> NDArray[np.int64]:
+        """Vertices of all pieces, sorted."""
+        return np.unique(np.concatenate([piece.sources for piece in self.pieces]))
+
+    @cached_property
+    def normals(self) -> NDArray[np.float32]:
+        """Unit normals [W,3] of the worn vertices."""
+        return _unit(self._surface[2])
+
+    @cached_property
+    def _surface(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+        """Triangles [T,3] into the worn vertices, their normals by area [T,3], and the sums of these [W,3]."""
+        triangles = np.concatenate([self.places(piece)[piece.triangles] for piece in self.pieces])
+        crosses = _crosses(self.vertices[self.worn], triangles)
+        return triangles, crosses, _scatter(crosses, triangles, len(self.worn))
+
+    def places(self, piece: Piece) -> NDArray[np.int64]:
+        """Where the vertices of a piece lie among the worn ones."""
+        return np.searchsorted(self.worn, piece.sources)
+
+    def displacements(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        """Each target's name and how it moves the worn vertices [W,3], in the basis' order; small changes are 0."""
+        for name, move in zip(self.basis.names, self.basis.moves, strict=True):
+            displacement = carried(self.head, move, self.worn)
+            displacement[largest(displacement) < STILL] = 0.0
+            yield name, displacement
+
+    def moves(self) -> Iterator[Move]:
+        """What each target does, in the basis' order; small changes are 0."""
+        everything, crosses, summed = self._surface
+        shown = self.vertices[self.worn]
+        for name, displacement in self.displacements():
+            moved = largest(displacement) > 0.0
+            a, b, c = everything.T
+            touched = np.flatnonzero(moved[a] | moved[b] | moved[c])
+            around = everything[touched]
+            change = _crosses(shown + displacement, around) - crosses[touched]
+            turned = np.zeros(len(shown), dtype=bool)
+            turned[around] = True
+            normal = np.zeros_like(shown)
+            normal[turned] = _unit((summed + _scatter(change, around, len(shown)))[turned]) - self.normals[turned]
+            normal[largest(normal) < SMOOTH] = 0.0
+            yield Move(name, displacement, normal)
+
+    def centre(self, piece: Piece) -> NDArray[np.float32]:
+        """The middle of a piece's bounding box; an eyeball's pivot."""
+        points = self.vertices[piece.sources]
+        return (points.min(axis=0) + points.max(axis=0)) / 2
+
+
+def largest(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The largest component of each vector [V,3], by amount."""
+    # Three columns: NumPy reduces a short last axis slowly.
+    x, y, z = np.abs(vectors).T
+    return np.maximum(np.maximum(x, y), z)
+
+
+def carried(head: Head, move: NDArray[np.float32], vertices: NDArray[np.int64]) -> NDArray[np.float32]:
+    """How displacements [n_base,3] of the base mesh move some vertices [P] of the head, bound ones included."""
+    on_base = vertices < head.n_base
+    moved = np.empty((len(vertices), 3), np.float32)
+    moved[on_base] = move[vertices[on_base]]
+    proxy = vertices[~on_base] - head.n_base
+    references, weights = head.references[proxy], head.weights[proxy]
+    moved[~on_base] = sum(weights[:, corner, None] * move[references[:, corner]] for corner in range(3))
+    return moved
+
+
+def bound(head: Head, base: NDArray[np.float32]) -> NDArray[np.float32]:
+    """All vertices [V,3] of a head whose base mesh has the vertices [n_base,3]."""
+    everything = carried(head, base, np.arange(head.n_vertices))
+    everything[head.n_base :] += head.offsets
+    return everything
+
+
+def _pieces(head: Head, chosen: dict[str, str], made: dict[str, Material]) -> Iterator[Piece]:
+    for part in head.parts:
+        group = next((name for name in WORN_GROUPS if chosen.get(name) == part.name), "")
+        drawn = slice(part.first_triangle, part.first_triangle + part.n_triangles)
+        if part.name == "base":
+            is_skin, inside = head.materials[drawn] == SKIN, head.labels[drawn] == TEETH
+            skin = is_skin & ~inside
+            skin[skin] = within_bust(head, head.triangles[drawn][skin])
+            for name, which in (("skin", skin), ("mouth", is_skin & inside), ("teeth", ~is_skin)):
+                yield _piece(head, name, made[name], part.first_triangle + np.flatnonzero(which))
+        elif part.name == "eyes":
+            is_left = head.labels[drawn] == LEFT_EYE
+            for name, side in (("eye_left", is_left), ("eye_right", ~is_left)):
+                yield _piece(head, name, made["eyes"], part.first_triangle + np.flatnonzero(side))
+        elif group:
+            yield _piece(head, group, made[group], np.arange(drawn.start, drawn.stop))
+
+
+def _piece(head: Head, name: str, material: Material, triangles: NDArray[np.int64]) -> Piece:
+    corners = head.triangles[triangles].ravel().astype(np.int64)
+    uvs = head.uvs[triangles].reshape(-1, 2)
+    if material.picture is None:
+        uvs = np.zeros_like(uvs)
+    # Texture coordinates that differ by less than a hundredth of a texel are one.
+    keys = np.column_stack([corners, np.round(uvs * 50_000.0).astype(np.int64)])
+    _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    return Piece(name, material, corners[first], uvs[first], inverse.reshape(-1, 3))
+
+
+def _crosses(vertices: NDArray[np.float32], triangles: NDArray[np.int64]) -> NDArray[np.float64]:
+    a, b, c = (vertices[triangles[:, corner]].astype(np.float64) for corner in range(3))
+    (x, y, z), (u, v, w) = (b - a).T, (c - a).T
+    return np.stack([y * w - z * v, z * u - x * w, x * v - y * u], axis=1)
+
+
+def _scatter(values: NDArray[np.float64], triangles: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+    """Sum of the values [T,3] of the triangles around each of `count` vertices."""
+    corners = triangles.ravel()
+    columns = [np.bincount(corners, np.repeat(column, 3), count) for column in values.T]
+    return np.stack(columns, axis=1).astype(np.float64)
+
+
+def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Vectors [V,3] at length 1; +Z where there is none."""
+    length = np.sqrt(np.einsum("vx,vx->v", vectors, vectors))[:, None]
+    forward = np.array([0.0, 0.0, 1.0])
+    return np.where(length > 1e-18, vectors / np.maximum(length, 1e-18), forward).astype(np.float32)

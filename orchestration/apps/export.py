@@ -1,0 +1,80 @@
+"""`likeness export`: a character.json as a file that other programs open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from orchestration.config.settings import Settings
+
+FORMATS = ("glb", "obj", "mhm")
+Base = Literal["character", "template"]
+
+
+class ExportError(Exception):
+    """The character cannot be exported so, or not to there; the message says what to do."""
+
+
+def export(
+    settings: Settings, document: Mapping[str, Any], form: str, out: Path, base: Base = "character"
+) -> list[Path]:
+    """Write a character document as `form` (one of FORMATS) to `out`, and what belongs to it beside it.
+
+    Args:
+        base: what the geometry of a .glb is before any morph target moves it. `template` is the same for all
+            characters; the targets' weights make the character then.
+
+    Returns the files written. Raises ExportError, CreationError, engine.schema.SchemaError.
+    """
+    from engine.character import Character
+    from orchestration.apps.create import require_schema
+
+    if form not in FORMATS:
+        raise ExportError(f"unknown format {form!r}: it is one of {', '.join(FORMATS)}")
+    name = str(document["character"])
+    require_schema(settings, name, document["schema_md5"])
+    character = Character.load(settings.characters / name)
+    if not character.is_embedded:
+        raise ExportError(
+            f"{name} is drawn by an engine of its own, whose geometry is not here: "
+            "only characters of the embedded engine can be exported"
+        )
+    schema = character.schema
+    x = schema.from_document(document["parameters"], document["discrete"])
+    sliders, choices = (values[0] for values in schema.choose(x[None]))
+    try:
+        if form == "mhm":
+            from engine.exporters.files import write_whole
+            from engine.exporters.mhm import to_mhm
+
+            write_whole(out, to_mhm(schema, sliders, choices, out.stem).encode())
+            return [out]
+        return _write_figure(settings, character.folder, document, (sliders, choices), form, out, base)
+    except OSError as error:
+        raise ExportError(f"{out} cannot be written: {error.strerror or error}") from error
+
+
+def _write_figure(
+    settings: Settings,
+    folder: Path,
+    document: Mapping[str, Any],
+    parameters: tuple[Any, Any],
+    form: str,
+    out: Path,
+    base: Base,
+) -> list[Path]:
+    from engine.exporters.export_mesh import Figure
+    from engine.exporters.files import write_whole
+    from engine.exporters.glb import about, to_glb
+    from engine.exporters.obj import write_obj
+    from engine.renderer import Renderer
+
+    embedded = settings.data / "embedded"
+    if not embedded.is_dir():
+        raise ExportError(f"there is no {embedded}: run `likeness inputs`")
+    figure = Figure.of(Renderer(folder, embedded), *parameters, as_shown=form == "obj" or base == "character")
+    if form == "obj":
+        return write_obj(figure, out)
+    write_whole(out, to_glb(figure, about(document)))
+    return [out]

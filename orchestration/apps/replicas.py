@@ -1,0 +1,77 @@
+"""`likeness serve` on a Ray cluster: the replicas' application, made on their machines from their settings.
+
+Ray Serve and KubeRay (deploy/ray-serve.yaml) name `orchestration.apps.replicas:application`.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from orchestration.config.settings import Settings
+from orchestration.registry.promotion_events import PRODUCTION
+from serving import ray_serve
+from serving.configuration import Service
+from serving.releases import NothingReleased, SourceDown
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from ray.serve import Application
+
+HERE = f"{__name__}:application"
+LOOPBACK, ALL = "127.0.0.1", "0.0.0.0"
+OF_THIS_MACHINE = ("LIKENESS_WORKERS", "LIKENESS_EXECUTOR")
+
+
+class Order(ray_serve.Scale, frozen=True):
+    """What the application is made from, beside the settings in the environment."""
+
+    alias: str = PRODUCTION
+    host: str = ALL
+    """Interface of Ray's proxies: on any but this machine's own address there must be API keys."""
+
+    def service(self) -> Service:
+        """One replica's settings, on the machine that it is asked on."""
+        return ray_serve.sized(Service(), self)
+
+
+# Ray reads the annotation and makes an Order of its JSON: it must not be a string.
+def application(order: Order) -> "Application":
+    """What Ray Serve runs. It is called on one of the cluster's machines."""
+    return ray_serve.application(partial(_build, order), order.service(), order)
+
+
+def _build(order: Order) -> "FastAPI":
+    """One replica's application, on its machine."""
+    from orchestration.cli.serve import keys_for, place, source
+    from serving.app import build
+
+    settings, service = Settings(), order.service()
+    return build(service, source(settings, order.alias), place(settings), keys_for(order.host, service, settings))
+
+
+def deploy(address: str, order: Order, port: int, report: Callable[[str], None]) -> str:
+    """Start or change the service on the cluster whose job server is at `address`, with this process's settings.
+
+    `report` hears how far it is. Returns where it answers. Raises ClusterError.
+    """
+    from orchestration.cli.serve import keys_for, source
+
+    settings = Settings()
+    keys_for(order.host, order.service(), settings)
+    try:
+        source(settings, order.alias).current()
+    except (SourceDown, NothingReleased) as error:
+        raise ray_serve.ClusterError(str(error)) from error
+    return ray_serve.deploy(address, HERE, order.model_dump(), environment(os.environ), order.host, port, report)
+
+
+def environment(here: Mapping[str, Any]) -> dict[str, str]:
+    """Variables for the replicas: this process's settings, but what holds a password or is about its machine."""
+    given = {name: value for name, value in here.items() if name.startswith("LIKENESS_") and value}
+    return {
+        name: value
+        for name, value in sorted(given.items())
+        if name not in OF_THIS_MACHINE and not urlsplit(value).password
+    }

@@ -1,0 +1,45 @@
+"""What a check looks at: one version of an asset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestration.config.catalog import Stage
+from orchestration.config.check_rules import Rules
+
+if TYPE_CHECKING:
+    from engine.schema import Schema
+    from orchestration.checks.production import Production
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A version that was just made, or one that is judged again. Folders are fetched when a check asks for them."""
+
+    stage: Stage
+    character: str | None
+    md5: str
+    rules: Rules
+    production: Production
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """The stage's configuration, as it was resolved."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    fetch: Callable[[], Path] = Path
+    """The folder that has this version."""
+    fetch_character: Callable[[], Path] | None = None
+    """The folder of the character that it was drawn with, where it was."""
+
+    @cached_property
+    def folder(self) -> Path:
+        return self.fetch()
+
+    @cached_property
+    def schema(self) -> Schema | None:
+        """What the parameters mean, None where the table is not one character's."""
+        from engine.schema import Schema
+
+        return Schema.load(self.fetch_character()) if self.fetch_character else None

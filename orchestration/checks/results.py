@@ -1,0 +1,230 @@
+"""What the checks said of the newest version of an asset, and judging it again under other rules.
+
+Dagster keeps a version whose blocking check failed, and calls it fresh. Here is what keeps others from reading it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from dagster import AssetCheckEvaluation
+
+# Not public: how a result says which materialisation it is about.
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
+
+from orchestration import checks
+from orchestration.checks import report
+from orchestration.checks.context import Subject
+from orchestration.checks.production import Production, numbers
+from orchestration.storage.versions import VERSION_TAG
+
+if TYPE_CHECKING:
+    from dagster._core.storage.event_log.base import EventLogRecord
+
+    from orchestration.config.catalog import Stage
+    from orchestration.pipeline.materialize import Workshop
+    from orchestration.storage.versions import Version
+
+HISTORY = 5
+"""Results of a check that are read at once: the newest is nearly always the one, unless other characters were busy."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The newest result of one check on the newest version of its asset."""
+
+    asset: str
+    character: str | None
+    md5: str
+    check: str
+    blocking: bool
+    """Does it stop the pipeline when it fails?"""
+    passed: bool | None
+    """None: not judged yet."""
+    description: str
+    metadata: Mapping[str, Any]
+    rule: str = ""
+    """What is asked for now."""
+
+    @property
+    def outdated(self) -> bool:
+        """Was it judged by other rules than those of now?"""
+        return self.passed is not None and self.metadata.get(report.RULE) != self.rule
+
+    @property
+    def blocks(self) -> bool:
+        return self.blocking and self.passed is False
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Failing rows that were kept."""
+        return _records(self.metadata.get(report.FAILING_ROWS))
+
+    def expectations(self) -> list[dict[str, Any]]:
+        return _records(self.metadata.get(report.EXPECTATIONS))
+
+    def facts(self) -> dict[str, Any]:
+        """The rest of what the check tells: how much it looked at, with what it compared."""
+        return {name: value for name, value in self.metadata.items() if isinstance(value, str | int | float)}
+
+    def __str__(self) -> str:
+        return f"{self.asset} failed its check {self.check}: {self.description}"
+
+
+def _records(value: Any) -> list[dict[str, Any]]:
+    """The rows of a table in metadata, their columns in its order: Dagster stores them sorted by name."""
+    if not value:
+        return []
+    names = [column.name for column in value.schema.columns]
+    return [{name: record.data[name] for name in names} for record in value.records]
+
+
+def newest(instance: dg.DagsterInstance, stage: Stage, character: str | None, workshop: Workshop) -> list[Verdict]:
+    """What is recorded of each check of the newest version; empty where the asset was never made."""
+    made = newest_record(instance, stage.name, character)
+    if made is None:
+        return []
+    found = []
+    for check in checks.checks_of(stage, workshop.rules):
+        evaluation = evaluation_of(instance, dg.AssetCheckKey(dg.AssetKey(stage.name), check.name), made)
+        found.append(_verdict(check, evaluation, stage, character, made))
+    return found
+
+
+def judge_again(
+    instance: dg.DagsterInstance, stage: Stage, character: str | None, workshop: Workshop, every: bool = False
+) -> list[Verdict]:
+    """Put those checks to the newest version that never were, that were under other rules, or that it failed; all of
+    them with `every`. What comes of it is recorded; nothing is made.
+
+    Gives the verdicts that are new.
+    """
+    made, version = newest_record(instance, stage.name, character), workshop.latest(instance, stage.name, character)
+    if made is None or version is None:
+        return []
+    subject, new = subject_of(stage, version, workshop, instance), []
+    for check in checks.checks_of(stage, workshop.rules):
+        before = evaluation_of(instance, dg.AssetCheckKey(dg.AssetKey(stage.name), check.name), made)
+        if before and _fact(before, report.RULE) == check.rule and not every and (before.passed or not check.blocking):
+            continue
+        after = as_evaluation(checks.judge(check, subject), check, made)
+        if before and _told(before) == _told(after):
+            continue
+        instance.report_runless_asset_event(after)
+        new.append(_verdict(check, after, stage, character, made))
+    return new
+
+
+def blocking(instance: dg.DagsterInstance, stage: Stage, character: str | None, workshop: Workshop) -> list[Verdict]:
+    """Why nothing may be made from the newest version; judged again first where the rules are others now."""
+    judge_again(instance, stage, character, workshop)
+    return [verdict for verdict in newest(instance, stage, character, workshop) if verdict.blocks]
+
+
+def subject_of(stage: Stage, version: Version, workshop: Workshop, instance: dg.DagsterInstance) -> Subject:
+    """A version that was made before, as a check looks at it."""
+    from orchestration.pipeline.materialize import EMBEDDED
+    from orchestration.storage.versions import Version
+
+    character = version.metadata.get("inputs", {}).get("character")
+    drawn_with = Version("character", version.character or EMBEDDED, character) if character else None
+    return Subject(
+        stage,
+        version.character,
+        version.md5,
+        workshop.rules,
+        production_of(workshop, instance, version.character),
+        version.metadata.get("config") or {},
+        numbers(version.metadata),
+        lambda: workshop.fetch(stage.name, version),
+        (lambda: workshop.fetch("character", drawn_with)) if drawn_with else None,
+    )
+
+
+def production_of(workshop: Workshop, instance: dg.DagsterInstance, character: str | None) -> Production:
+    """The version in production that an asset is compared with: what all characters share, with the embedded one's."""
+    from orchestration.pipeline.materialize import EMBEDDED
+    from orchestration.registry.registered_models import Registry
+    from orchestration.storage.tracking import Tracking
+
+    registry = Registry(Tracking.of(workshop.settings), character or EMBEDDED)
+    return Production(instance, workshop.store, registry)
+
+
+def newest_record(instance: dg.DagsterInstance, asset: str, character: str | None) -> EventLogRecord | None:
+    records = dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[character] if character else None)
+    return next(iter(instance.fetch_materializations(records, limit=1).records), None)
+
+
+def evaluation_of(
+    instance: dg.DagsterInstance, check: dg.AssetCheckKey, made: EventLogRecord
+) -> AssetCheckEvaluation | None:
+    """The newest result of a check on exactly this materialisation: those of other characters do not count."""
+    cursor = None
+    while records := instance.event_log_storage.get_asset_check_execution_history(check, HISTORY, cursor):
+        for record in records:
+            # One that is planned has no result yet.
+            evaluation = record.evaluation if isinstance(record.evaluation, AssetCheckEvaluation) else None
+            target = evaluation.target_materialization_data if evaluation else None
+            if target and target.storage_id == made.storage_id:
+                return evaluation
+        if records[-1].create_timestamp < made.timestamp:
+            return None
+        cursor = records[-1].id
+    return None
+
+
+def _verdict(
+    check: checks.Check,
+    evaluation: AssetCheckEvaluation | None,
+    stage: Stage,
+    character: str | None,
+    made: EventLogRecord,
+) -> Verdict:
+    event = made.event_log_entry.asset_materialization
+    md5 = (event.tags or {}).get(VERSION_TAG, "") if event else ""
+    if evaluation is None:
+        return Verdict(stage.name, character, md5, check.name, check.blocking, None, "not judged yet", {})
+    values = {name: value.value for name, value in evaluation.metadata.items()}
+    return Verdict(
+        stage.name,
+        character,
+        md5,
+        check.name,
+        check.blocking,
+        evaluation.passed,
+        evaluation.description or "",
+        values,
+        check.rule,
+    )
+
+
+def _fact(evaluation: AssetCheckEvaluation, name: str) -> Any:
+    fact = evaluation.metadata.get(name)
+    return fact.value if fact else None
+
+
+def _told(evaluation: AssetCheckEvaluation) -> tuple[Any, ...]:
+    """What would make a new record worth while."""
+    facts = [_fact(evaluation, name) for name in (report.RULE, report.REFERENCE)]
+    return evaluation.passed, evaluation.description, evaluation.severity, *facts
+
+
+def as_evaluation(result: dg.AssetCheckResult, check: checks.Check, made: EventLogRecord) -> AssetCheckEvaluation:
+    assert result.asset_key is not None
+    return AssetCheckEvaluation(
+        asset_key=result.asset_key,
+        check_name=check.name,
+        passed=result.passed,
+        metadata=result.metadata,
+        severity=result.severity,
+        description=result.description,
+        blocking=check.blocking,
+        target_materialization_data=AssetCheckEvaluationTargetMaterializationData(
+            storage_id=made.storage_id, run_id=made.event_log_entry.run_id, timestamp=made.timestamp
+        ),
+    )

@@ -1,0 +1,5 @@
+"""The commands of `likeness`."""
+
+from orchestration.cli.main import app
+
+__all__ = ["app"]

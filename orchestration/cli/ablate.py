@@ -1,0 +1,150 @@
+"""`likeness ablate`: what each part of the method is worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich import box
+from rich.table import Table
+
+from orchestration.cli.terminal import (
+    AsJson,
+    Character,
+    Profile,
+    fail,
+    get_settings,
+    libraries_into_log,
+    marked,
+    notes,
+    one_line_errors,
+    print_json,
+    screen,
+    shown_progress,
+)
+
+if TYPE_CHECKING:
+    from orchestration.apps.ablation import Outcome
+
+WIDEST = 400
+"""Columns of text that a table may have."""
+
+
+@one_line_errors
+def ablate(
+    variant: Annotated[
+        list[str] | None,
+        typer.Option("--variant", help="This variant; may be given again.", show_default="all that are not slow"),
+    ] = None,
+    profile: Profile = "",
+    character: Character = "",
+    variants: Annotated[
+        Path | None,
+        typer.Option("--variants", help="A file of variants.", show_default="orchestration/apps/ablations.yaml"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for table and pictures.", show_default="out")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train and score **variants** of the method from what the last `likeness run` left: each term off, no attention,
+    no facial prior, no supervision, another recogniser.
+
+    Writes `ablations.md` (the table) and `ablations.png` (the same photos drawn by each variant). What was made once is
+    not made again; interrupted, the same command goes on. The pipeline's own results and models stay as they are.
+    """
+    from orchestration.apps import ablation
+    from orchestration.config.catalog import STAGES
+    from orchestration.doctor import require_machine
+    from orchestration.pipeline import production_encoder
+    from orchestration.storage.instance import open_instance
+
+    require_machine()
+    settings = get_settings(profile, character)
+    folder = out or settings.root / "out"
+    with libraries_into_log(settings), shown_progress() as progress, open_instance(settings) as instance:
+        try:
+            outcome = ablation.ablate(
+                settings, instance, (*STAGES, production_encoder.STAGE), progress, settings.character, variant or (),
+                variants or ablation.VARIANTS,
+            )  # fmt: skip
+        except ablation.AblationError as error:
+            fail(str(error))
+            return
+        progress.stage("contact sheet")
+        ablation.write_tables(outcome, settings, settings.character, folder, progress.step)
+        progress.end("contact sheet  done")
+    if as_json:
+        print_json(document(outcome, settings.profile, settings.character, folder))
+    else:
+        show(outcome)
+        for name in ("ablations.md", "ablations.png"):
+            if (folder / name).exists():
+                screen.print(folder / name, soft_wrap=True, highlight=False)
+    for name, reason in outcome.failed.items():
+        notes().print(marked("bold red", "error:", f"{name}: {reason}"), soft_wrap=True)
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+def show(outcome: Outcome) -> None:
+    """The table, with intervals where the terminal is wide enough. A narrower one wraps its lines, but cuts nothing."""
+    shown = table(outcome, True)
+    if shown.width is not None and shown.width > screen.width:
+        shown = table(outcome, False)
+    screen.print(shown, crop=False)
+
+
+def table(outcome: Outcome, intervals: bool) -> Table:
+    """Variants as rows, scores as columns; as wide as its content."""
+    from stages.evaluation import ablation
+
+    shown = Table(title="Ablations", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, caption_justify="left")
+    shown.add_column("variant", no_wrap=True)
+    for title in (*(column.title for column in ablation.COLUMNS), ablation.SECONDS):
+        shown.add_column(title.replace(" ", "\n"), justify="right", no_wrap=True)
+    reference = outcome.reference
+    for row in [*(ablation.limits(reference) if reference else []), *outcome.rows]:
+        cells = [ablation.cell(row, column, reference) for column in ablation.COLUMNS]
+        seconds = "" if row.seconds is None else f"{row.seconds:.0f}"
+        shown.add_row(row.name, *("\n".join(cell if intervals else cell[:1]) for cell in cells), seconds)
+    shown.caption = "\n".join(
+        [ablation.legend(outcome.rows, reference), *(f"{name}: {why}" for name, why in outcome.left_out.items())]
+    )
+    shown.width = screen.measure(shown, options=screen.options.update(width=WIDEST)).maximum
+    return shown
+
+
+def document(outcome: Outcome, profile: str, character: str, folder: Path) -> dict[str, Any]:
+    """What --json prints."""
+    from stages.evaluation import ablation
+
+    full = outcome.reference.scores if outcome.reference else {}
+    variants = []
+    for row in outcome.rows:
+        scores = {
+            path: dict(score) | {"against_full": ablation.difference(score, full.get(path))}
+            for path, score in row.scores.items()
+        }
+        card = outcome.scorecards.get(row.name)
+        variants.append(
+            {
+                "name": row.name,
+                "about": row.about,
+                "scores": scores,
+                "seconds": row.seconds,
+                "scorecard": str(card) if card else None,
+            }
+        )
+    return {
+        "profile": profile,
+        "character": character,
+        "variants": variants,
+        "made": outcome.made,
+        "left_out": outcome.left_out,
+        "failed": outcome.failed,
+        "seconds": round(outcome.seconds, 1),
+        "table": str(folder / "ablations.md"),
+        "pictures": str(folder / "ablations.png") if outcome.inputs else None,
+    }

@@ -1,0 +1,150 @@
+"""`likeness checks`: what the checks said of the newest versions, and judging them again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich import box
+from rich.table import Table
+
+from orchestration.cli.terminal import (
+    AsJson,
+    Character,
+    Profile,
+    get_settings,
+    libraries_into_log,
+    marked,
+    one_line_errors,
+    print_json,
+    screen,
+    shown_progress,
+)
+
+if TYPE_CHECKING:
+    from orchestration.checks.results import Verdict
+
+MARKS = {True: marked("green", "ok"), False: marked("red", "failed"), None: marked("dim", "–")}
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(checks)
+
+
+@one_line_errors
+def checks(
+    asset: Annotated[
+        str, typer.Argument(help="This asset alone, with every expectation.", show_default="every asset")
+    ] = "",
+    again: Annotated[
+        bool, typer.Option("--again", help="Judge the newest versions again first; nothing is made for it.")
+    ] = False,
+    profile: Profile = "",
+    character: Character = "",
+    as_json: AsJson = False,
+) -> None:
+    """The **newest result of every check**, and the rows that fail.
+
+    A version that failed a blocking check is kept, but nothing is made from it. What is asked for stands in the
+    profile's section `checks`; `likeness run` judges again where that changed. Exit status 1 when a version is blocked.
+    """
+    from orchestration.storage.instance import open_instance
+
+    settings = get_settings(profile, character)
+    with libraries_into_log(settings), shown_progress() as progress, open_instance(settings) as instance:
+        found = _verdicts(settings, instance, asset, progress if again else None)
+    if as_json:
+        print_json([document(verdict) for verdict in found])
+    else:
+        show(found, bool(asset))
+    if any(verdict.blocks for verdict in found):
+        raise typer.Exit(1)
+
+
+def _verdicts(settings: Any, instance: Any, asset: str, progress: Any) -> list[Verdict]:
+    """Of every stage or one; judged again where there is progress to show. Raises UnknownAsset."""
+    from orchestration.checks import results
+    from orchestration.config.catalog import STAGES
+    from orchestration.pipeline.definitions import make_workshop
+    from orchestration.pipeline.materialize import title
+    from orchestration.pipeline.runner import UnknownAsset
+
+    checked = [stage for stage in STAGES if stage.tables or stage.group == "models"]
+    chosen = [stage for stage in checked if asset in ("", stage.name)]
+    if not chosen:
+        raise UnknownAsset(f"no asset called {asset} has checks; these have: {', '.join(s.name for s in checked)}")
+    workshop = make_workshop(settings, STAGES)
+    found = []
+    for number, stage in enumerate(chosen, 1):
+        partition = settings.character if stage.by_character else None
+        if progress:
+            progress.stage(f"[{number}/{len(chosen)}] checks of {title(stage.name, partition)}")
+            results.judge_again(instance, stage, partition, workshop, every=True)
+        found += results.newest(instance, stage, partition, workshop)
+    return found
+
+
+def document(verdict: Verdict) -> dict[str, Any]:
+    """What --json prints of one check."""
+    return {
+        "asset": verdict.asset,
+        "character": verdict.character,
+        "md5": verdict.md5,
+        "check": verdict.check,
+        "blocking": verdict.blocking,
+        "passed": verdict.passed,
+        "description": verdict.description,
+        "judged_by_other_rules": verdict.outdated,
+        "expectations": verdict.expectations(),
+        "failing_rows": verdict.rows(),
+        **verdict.facts(),
+    }
+
+
+def show(found: list[Verdict], every_expectation: bool) -> None:
+    """A line for each check; below, what is to be seen of those that failed, or of all."""
+    if not found:
+        screen.print("nothing was checked yet: `likeness run` makes and checks every asset")
+        return
+    shown = Table("asset", "check", "", "what came of it", box=box.SIMPLE_HEAD, pad_edge=False)
+    for verdict in found:
+        mark = MARKS[verdict.passed] if verdict.blocking or verdict.passed else marked("yellow", "warning")
+        name = f"{verdict.asset}/{verdict.character}" if verdict.character else verdict.asset
+        note = "\nby other rules than those of this profile: --again judges by them" if verdict.outdated else ""
+        shown.add_row(name, verdict.check, mark, _told(verdict) + note)
+    screen.print(shown, highlight=False)
+    for verdict in found:
+        if every_expectation or verdict.passed is False:
+            _show_one(verdict, every_expectation)
+
+
+def _told(verdict: Verdict) -> str:
+    if verdict.passed is not False:
+        facts = verdict.facts()
+        seen = [f"{facts[name]:,} {name.replace('_', ' ')}" for name in ("rows", "pictures_opened") if name in facts]
+        return ", ".join([verdict.description, *seen])
+    return "\n".join(_failure(record) for record in verdict.expectations() if not record["ok"])
+
+
+def _failure(record: dict[str, Any]) -> str:
+    wanted = f", expected {record['expected']}" if record.get("expected") and not record["failing"] else ""
+    return f"{record['expectation']} {record.get('column', '')}: {record['observed']}{wanted}"
+
+
+def _show_one(verdict: Verdict, every_expectation: bool) -> None:
+    expectations, rows = verdict.expectations(), verdict.rows()
+    if every_expectation and expectations:
+        screen.print(_table(f"{verdict.asset}: {verdict.check}", expectations), highlight=False)
+    if rows:
+        total = verdict.facts().get("failing_count") or len(rows)
+        title = f"{verdict.asset}: {verdict.check}: failing rows, {len(rows)} of {max(total, len(rows)):,}"
+        screen.print(_table(title, rows), highlight=False)
+
+
+def _table(title: str, records: list[dict[str, Any]]) -> Table:
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in records[0]:
+        shown.add_column("" if name == "ok" else name, overflow="fold")
+    for record in records:
+        shown.add_row(*(MARKS[value] if isinstance(value, bool) else str(value) for value in record.values()))
+    return shown

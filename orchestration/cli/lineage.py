@@ -1,0 +1,317 @@
+"""`likeness lineage`, `restore`, `forget`, `clean`: where data comes from, getting it back, and getting rid of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from orchestration.cli.terminal import (
+    AsJson,
+    Character,
+    get_settings,
+    libraries_into_log,
+    marked,
+    notes,
+    one_line_errors,
+    print_json,
+    screen,
+    shown_progress,
+    wide_screen,
+)
+
+if TYPE_CHECKING:
+    from orchestration.config.settings import Settings
+    from orchestration.lineage.erase import Plan as ForgetPlan
+    from orchestration.lineage.photos import Photo, Trace
+
+TREE_WIDTH = 110
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    for command in (lineage, restore, forget, clean):
+        app.command()(command)
+
+
+@one_line_errors
+def lineage(
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="A model version (`3`, `production`, `embedded/3`), an md5 or its first six characters or more, a "
+            "`character.json`, the id of a served character, or a photo (a file, `person/file`, its md5 or sha256)."
+        ),
+    ],
+    character: Character = "",
+    picture: Annotated[
+        Path | None, typer.Option("--picture", metavar="FILE", help="Also draw it: .svg or .png.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Everything that TARGET **came from**, down to the sources; of a photo, everything that was **made of it**.
+
+    For each version: md5, rows, runs, commit, configuration that is not production's, and whether its bytes are still
+    to be had.
+    """
+    with _opened(character) as project:
+        from orchestration.lineage import drawing, graph, tree
+        from orchestration.lineage.resolve import find_version, in_production
+
+        found = find_version(target, project.settings, project.records)
+        if found is None:
+            _show_photo(project, target, as_json)
+            return
+        production = in_production(project.settings, found.character or project.settings.character)
+        answer = graph.build(found, production, project.records, project.store, project.ledger.erased())
+        if picture:
+            drawing.draw(answer, picture)
+    if as_json:
+        print_json(answer.document())
+        return
+    wide_screen(TREE_WIDTH).print(tree.shown(answer))
+    screen.print(tree.against(answer), highlight=False, soft_wrap=True)
+    if picture:
+        print(picture)
+
+
+@one_line_errors
+def restore(
+    target: Annotated[str, typer.Argument(help="As for `likeness lineage`, photos left out.")],
+    out: Annotated[Path, typer.Option("--out", help="Each version gets a folder in here, sources too.")],
+    character: Character = "",
+    as_json: AsJson = False,
+) -> None:
+    """Bring back **all data that TARGET was made from**, each folder proved by its md5, and write `restored.json`.
+
+    What is there already and proves to be right is left alone, so an interrupted restore goes on. When bytes are gone,
+    it says which and why, restores all others, and exits with 1.
+    """
+    from orchestration.lineage.resolve import TargetError, find_version
+    from orchestration.lineage.restore import document_of
+    from orchestration.lineage.restore import restore as bring_back
+
+    with _opened(character) as project, shown_progress() as progress:
+        found = find_version(target, project.settings, project.records)
+        if found is None:
+            raise TargetError(f"nothing is called {target}: see `likeness models`, or give six characters of an md5")
+        project.ledger.copy_to(project.settings.home)
+        results = bring_back(found, out, project.store, project.ledger.erased(), _step(progress))
+    document = document_of(found, results)
+    if as_json:
+        print_json(document)
+    else:
+        shown = Table(title=f"{out}", title_justify="left")
+        for column in ("folder", "md5, proved", "status", "files", "megabytes"):
+            shown.add_column(column, justify="right" if column in ("files", "megabytes") else "left")
+        for result in results:
+            colour = "green" if result.complete else "red"
+            shown.add_row(
+                result.folder or result.asset, result.md5, marked(colour, result.status),
+                str(result.files), f"{result.bytes / 1e6:.1f}",
+            )  # fmt: skip
+        wide_screen(TREE_WIDTH).print(shown)
+    for result in results:
+        for path, why in result.lost.items():
+            place = f"{result.asset}/{path}" if path else result.asset
+            notes().print(marked("bold red", "gone:", f"{place}: {why}"), soft_wrap=True)
+    if not document["complete"]:
+        raise typer.Exit(1)
+
+
+@one_line_errors
+def forget(
+    photo: Annotated[str, typer.Argument(help="A photo (a file, `person/file`, md5, sha256); with --person a name.")],
+    person: Annotated[bool, typer.Option("--person", help="All photos of the person with this folder.")] = False,
+    why: Annotated[str, typer.Option("--why", help="The reason, for the record.")] = "",
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove a **photo**, or all of a **person's**, from data/photos and from everything that was ever made of it.
+
+    Erases its bytes, and each table, sheet and page that may show it, from cache, remote, working copies, MLflow and
+    Dagster; lists which models were trained on it and must be retrained. Nothing brings it back: `restore` then names
+    what was erased. Interrupted, the same command finishes; other machines' caches are cleared by running it there.
+    """
+    from orchestration.lineage.erase import Forgetting
+    from orchestration.lineage.prune import nothing_runs
+
+    with _opened() as project, nullcontext() if dry_run else nothing_runs(project.settings, project.instance):
+        forgetting = Forgetting(project.settings, project.instance, project.album)
+        with shown_progress() as progress:
+            photos = project.album.find(photo, person)
+            plan = forgetting.plan(photos, photo.strip("/") if person else "", _step(progress))
+        if not as_json:
+            _print_plan(plan)
+        if going := not (dry_run or plan.nothing_left):
+            _confirm(yes, as_json, "Erase all this for good?")
+            with shown_progress() as progress:
+                forgetting.carry_out(plan, why, _step(progress))
+    if as_json:
+        print_json({**plan.document(), "done": not dry_run})
+    elif going:
+        screen.print("forgotten; the next `likeness run` makes everything without it", highlight=False)
+    else:
+        screen.print("nothing was changed" if dry_run else "there is nothing left to erase here", highlight=False)
+
+
+@one_line_errors
+def clean(
+    keep: Annotated[int, typer.Option("--keep", min=1, help="Newest versions of each asset that stay.")] = 1,
+    older_than: Annotated[
+        float, typer.Option("--older-than", min=0, metavar="DAYS", help="What was made or used since then stays.")
+    ] = 7.0,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Free room: data that **no registered model and no current asset** needs, in cache and remote; dead checkpoints.
+
+    Every registered version, rejected ones too, can still be restored afterwards. Refuses while a run is at work, but
+    for --dry-run.
+    """
+    from orchestration.lineage import prune
+
+    with _opened() as project, nullcontext() if dry_run else prune.nothing_runs(project.settings, project.instance):
+        with shown_progress() as progress:
+            plan = prune.plan(project.settings, project.instance, project.store, keep, older_than, _step(progress))
+        if not as_json:
+            _print_cleaning(plan)
+        freed = 0
+        if not dry_run and not plan.empty:
+            _confirm(yes, as_json, "Remove this?")
+            with shown_progress() as progress:
+                freed = prune.carry_out(plan, project.store, _step(progress))
+    if as_json:
+        print_json({**plan.document(), "freed": freed})
+    else:
+        screen.print(f"freed {freed / 1e6:.1f} MB" if freed else "nothing was removed", highlight=False)
+
+
+class _Project:
+    """The stores that these commands ask."""
+
+    def __init__(self, settings: Settings, instance: Any) -> None:
+        from orchestration.lineage.photos import Album
+        from orchestration.storage.erasure_log import Ledger
+        from orchestration.storage.store import Store
+        from orchestration.storage.version_index import Records
+
+        self.settings, self.instance = settings, instance
+        self.records, self.store, self.ledger = Records(instance), Store.of(settings), Ledger(instance)
+        self.album = Album(settings, self.store, self.records, self.ledger)
+
+
+@contextmanager
+def _opened(character: str = "") -> Iterator[_Project]:
+    from orchestration.storage.instance import open_instance
+
+    settings = get_settings(character=character, or_registered=True)
+    with libraries_into_log(settings), open_instance(settings) as instance:
+        yield _Project(settings, instance)
+
+
+def _step(progress: Any) -> Any:
+    return lambda what, done, total: progress.step(what, done, total, {})
+
+
+def _confirm(yes: bool, as_json: bool, question: str) -> None:
+    if yes:
+        return
+    if as_json:
+        raise typer.BadParameter("--json does not ask: add --yes or --dry-run")
+    typer.confirm(question, abort=True, err=True)
+
+
+def _show_photo(project: _Project, word: str, as_json: bool) -> None:
+    from orchestration.lineage.photos import trace
+
+    photos = project.album.find(word)
+    with shown_progress() as progress:
+        found = trace(project.album, photos, _step(progress))
+    if as_json:
+        print_json(found.document())
+    else:
+        _print_trace(found)
+
+
+def _print_trace(found: Trace) -> None:
+    for photo in found.photos:
+        _print_photo(photo)
+    for entry in found.forgotten:
+        said = f"on {entry.when} by {entry.who}" + (f": {entry.why}" if entry.why else "")
+        screen.print(marked("red", "forgotten", said), highlight=False, soft_wrap=True)
+    versions = Table(title="Data versions that contain it, or may show it", title_justify="left")
+    for column in ("asset", "md5", "rows"):
+        versions.add_column(column)
+    for md5 in found.sources:
+        versions.add_row("photos", md5, "the photo itself")
+    for version in found.showing:
+        rows = found.rows.get(version.md5, {})
+        splits = ", ".join(f"{path}: {split or 'no split'}" for path, split in sorted(rows.items()))
+        name = f"{version.asset}/{version.character}" if version.character else version.asset
+        unread = "its table is gone: nobody can tell" if version.md5 in found.unread else "made from these"
+        versions.add_row(name, version.md5, splits or unread)
+    wide_screen(TREE_WIDTH).print(versions)
+    models = Table(title="Registered models", title_justify="left")
+    for column in ("model", "aliases", "use", "what to do"):
+        models.add_column(column)
+    for use in found.uses:
+        model = use.model.model or {}
+        colour = "red" if use.retrain else "green"
+        models.add_row(
+            f"{model.get('name')} {model.get('version')}", ", ".join(model.get("aliases", ())),
+            marked(colour, use.how), "retrain, to be rid of it" if use.retrain else "nothing",
+        )  # fmt: skip
+    wide_screen(TREE_WIDTH).print(models if found.uses else "no model is registered")
+
+
+def _print_photo(photo: Photo) -> None:
+    gone = "" if photo.here else "(not in data/photos now)"
+    screen.print(marked("bold", ", ".join(photo.paths), gone), highlight=False, soft_wrap=True)
+    screen.print(f"md5 {photo.md5}  sha256 {photo.sha256 or 'unknown'}", highlight=False, soft_wrap=True)
+    if len(photo.paths) > 1:
+        screen.print(marked("yellow", "the same bytes lie in all these places: it is one photo"), highlight=False)
+
+
+def _print_plan(plan: ForgetPlan) -> None:
+    from orchestration.lineage.erase import retrain_command
+
+    _print_trace(plan.trace)
+    table = Table(title="To be erased", title_justify="left")
+    for column in ("what", "files", "megabytes"):
+        table.add_column(column, justify="left" if column == "what" else "right")
+    for what, files, size in plan.groups():
+        table.add_row(what, f"{files:,}", f"{size / 1e6:.2f}")
+    wide_screen(TREE_WIDTH).print(table)
+    for md5, where in plan.spared.items():
+        names = ", ".join(path for photo in plan.trace.photos if photo.md5 == md5 for path in photo.paths)
+        text = f"{names}: cache and remote keep these bytes, which others have too ({where})"
+        screen.print(marked("yellow", "spared:", text), highlight=False, soft_wrap=True)
+    commands = dict.fromkeys(retrain_command(use.model.character) for use in plan.trace.uses if use.retrain)
+    if commands:
+        screen.print(marked("bold", "to be retrained:", f"{'; '.join(commands)}"), highlight=False, soft_wrap=True)
+    else:
+        screen.print("no registered model was trained on it: none must be retrained", highlight=False, soft_wrap=True)
+    for text in plan.document()["not_erased"]:
+        screen.print(marked("yellow", "not erased:", text), highlight=False, soft_wrap=True)
+
+
+def _print_cleaning(plan: Any) -> None:
+    table = Table(title="What nothing needs", title_justify="left")
+    for column in ("kind", "what", "number", "megabytes"):
+        table.add_column(column, justify="right" if column in ("number", "megabytes") else "left")
+    for kind in plan.kinds:
+        table.add_row(kind.name, kind.about, f"{kind.count:,}", f"{kind.bytes / 1e6:,.1f}")
+    wide_screen(TREE_WIDTH).print(table)
+    screen.print(
+        f"{plan.kept_versions} versions stay, among them all that {plan.models} registered models need; "
+        f"{len(plan.dropped)} versions could not be restored afterwards",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip

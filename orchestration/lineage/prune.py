@@ -1,0 +1,215 @@
+"""`likeness clean`: room on the disk and in the remote, from what no registered model and no current asset needs.
+
+Never `dvc gc`, which knows pointers and nothing of the registry.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from orchestration.config.settings import Settings
+from orchestration.lineage.resolve import find_all_models
+from orchestration.storage.erasure_log import KEY
+from orchestration.storage.instance import AlreadyRunning, only_runner
+from orchestration.storage.store import Store, pointed
+from orchestration.storage.version_index import Records
+
+KEEP, DAYS = 1, 7.0
+DAY = 86_400.0
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass
+class Kind:
+    """What can go of one kind."""
+
+    name: str
+    about: str
+    count: int = 0
+    bytes: int = 0
+    paths: list[Path] = field(default_factory=list)
+    objects: set[str] = field(default_factory=set)
+
+
+@dataclass
+class Plan:
+    """What would go, and what must stay."""
+
+    kinds: list[Kind]
+    kept_versions: int
+    models: int
+    dropped: list[tuple[str, str]] = field(default_factory=list)
+    """Asset and md5 of each version that cannot be restored afterwards."""
+
+    @property
+    def bytes(self) -> int:
+        return sum(kind.bytes for kind in self.kinds)
+
+    @property
+    def empty(self) -> bool:
+        return not any(kind.count for kind in self.kinds)
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "kinds": {kind.name: {"count": kind.count, "bytes": kind.bytes} for kind in self.kinds},
+            "bytes": self.bytes,
+            "versions_kept": self.kept_versions,
+            "registered_models": self.models,
+            "versions_dropped": [{"asset": asset, "md5": md5} for asset, md5 in self.dropped],
+        }
+
+
+@contextmanager
+def nothing_runs(settings: Settings, instance: dg.DagsterInstance) -> Iterator[None]:
+    """Holds `likeness run` back, and refuses while a run that Dagster launched is at work. Raises AlreadyRunning."""
+    with only_runner(settings, instance):
+        active = [
+            dg.DagsterRunStatus.QUEUED,
+            dg.DagsterRunStatus.NOT_STARTED,
+            dg.DagsterRunStatus.STARTING,
+            dg.DagsterRunStatus.STARTED,
+            dg.DagsterRunStatus.CANCELING,
+        ]
+        if runs := instance.get_runs(dg.RunsFilter(statuses=active), limit=5):
+            named = ", ".join(f"{run.run_id[:8]} ({run.status.value.lower()})" for run in runs)
+            raise AlreadyRunning(f"Dagster has runs at work or waiting: {named}; wait for them, or end them")
+        yield
+
+
+def plan(
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    store: Store,
+    keep: int = KEEP,
+    days: float = DAYS,
+    progress: Progress = lambda what, done, total: None,
+) -> Plan:
+    """Look everywhere, change nothing.
+
+    Args:
+        keep: newest versions of each asset and character that stay, at least one.
+        days: whatever was made or used since then stays.
+
+    Raises RemoteDown: what cannot be listed cannot be known to be needed.
+    """
+    records, before = Records(instance), time.time() - days * DAY
+    models = find_all_models(settings)
+    needed = {md5 for model in models for md5 in model.versions.values()}
+    needed |= set(pointed(settings.root).values())
+    known: dict[str, str] = {}
+    assets = sorted({mention.asset for mention in records.mentions()} - {KEY})
+    for number, asset in enumerate(assets):
+        progress("clean: versions", number, len(assets))
+        mentions = records.mentions(asset)
+        known |= {mention.md5: asset for mention in mentions}
+        needed |= _newest(records, asset, max(keep, 1), before)
+    dropped = {md5: asset for md5, asset in known.items() if md5 not in needed}
+    objects = store.held()
+    # Without its listing a version is nowhere, whatever is left of its files.
+    there = {*known, *needed} & {*objects["cache"], *objects["remote"]}
+    listings = {md5: set(files.values()) for md5, files in store.listings(there).items()}
+    cache, remote = _removable(listings, set(dropped), needed, objects)
+    named = {*known, *needed}.union(*listings.values())
+    cache.objects |= {md5 for md5 in set(objects["cache"]) - named if _modified(settings, md5) < before}
+    for kind, place in ((cache, "cache"), (remote, "remote")):
+        kind.count = len(kind.objects)
+        kind.bytes = sum(objects[place][md5] for md5 in kind.objects)
+    kinds = [cache, remote, *_folders(settings, needed, before)]
+    lost = sorted((asset, md5) for md5, asset in dropped.items() if md5 in listings)
+    return Plan(kinds, len(needed & set(known)), len(models), lost)
+
+
+def carry_out(plan: Plan, store: Store, progress: Progress = lambda what, done, total: None) -> int:
+    """Remove what the plan names; bytes freed. Interrupted, the same command finishes. Raises RemoteDown, OSError."""
+    freed = 0
+    for number, kind in enumerate(plan.kinds):
+        progress(f"clean: {kind.name}", number, len(plan.kinds))
+        if kind.objects:
+            freed += store.remove(kind.objects, (kind.name,))
+        for path in kind.paths:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        freed += kind.bytes if kind.paths else 0
+    return freed
+
+
+def _newest(records: Records, asset: str, keep: int, before: float) -> set[str]:
+    """The newest `keep` versions of each character of an asset, whatever is younger, and all that these came from."""
+    seen: dict[str | None, set[str]] = {}
+    staying = []
+    for mention in records.mentions(asset):
+        own = seen.setdefault(mention.character, set())
+        if mention.md5 in own or len(own) < keep or mention.when >= before:
+            own.add(mention.md5)
+            staying.append(mention)
+    return {md5 for version in records.versions(staying) for md5 in (version.md5, *version.lineage.values())}
+
+
+def _removable(
+    listings: dict[str, set[str]], dropped: set[str], needed: set[str], objects: dict[str, dict[str, int]]
+) -> tuple[Kind, Kind]:
+    """Objects of dropped versions that no needed one shares, in the cache and in the remote."""
+    shared = needed.union(*(files for md5, files in listings.items() if md5 in needed))
+    going = dropped.union(*(files for md5, files in listings.items() if md5 in dropped)) - shared
+    cache = Kind("cache", "what nothing needs, on this machine", objects=going & set(objects["cache"]))
+    remote = Kind("remote", "the same in the remote, for every machine", objects=going & set(objects["remote"]))
+    return cache, remote
+
+
+def _modified(settings: Settings, md5: str) -> float:
+    """When the cache got an object; now, if it has none."""
+    path = settings.home / "cache" / "files" / "md5" / md5[:2] / md5[2:]
+    return path.stat().st_mtime if path.exists() else time.time()
+
+
+def _folders(settings: Settings, needed: set[str], before: float) -> list[Kind]:
+    """What lies beside the cache in the home folder."""
+    inputs = [path for path in (settings.home / "inputs").glob("*.dir") if path.name not in needed]
+    halves = [*(settings.home / "inputs").glob(".*.partial"), *(settings.root / "artifacts").rglob(".*.partial")]
+    kinds = {
+        ("inputs", "read-only folders of versions that nothing needs, and half-written ones"): [*inputs, *halves],
+        ("checkpoints", "trainings that were never finished"): _unused(settings.checkpoints.glob("*/*"), before),
+        ("computed", "features that can be computed anew"): _unused(settings.cache.glob("*/*"), before),
+        ("ablations", "variants that `likeness ablate` can make again"): _unused(
+            (settings.home / "ablations").glob("*"), before
+        ),
+    }
+    return [
+        Kind(name, about, len(paths), sum(_size(path) for path in paths), paths)
+        for (name, about), paths in kinds.items()
+    ]
+
+
+def _unused(paths: Iterator[Path], before: float) -> list[Path]:
+    return sorted(path for path in paths if max(_times(path), default=0.0) < before)
+
+
+def _times(path: Path) -> Iterator[float]:
+    yield from (about.st_mtime for about in stats([path, *path.rglob("*")]))
+
+
+def _size(path: Path) -> int:
+    """Bytes that are freed by removing it: those that another name of the same file keeps are not."""
+    return sum(about.st_size for about in stats([path, *path.rglob("*")], files=True) if about.st_nlink == 1)
+
+
+def stats(paths: Iterable[Path], files: bool = False) -> Iterator[os.stat_result]:
+    """What is known of these, but for what a run took away since they were found."""
+    for path in paths:
+        with suppress(FileNotFoundError):
+            about = path.stat()
+            if not files or stat.S_ISREG(about.st_mode):
+                yield about

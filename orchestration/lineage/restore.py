@@ -1,0 +1,185 @@
+"""`likeness restore`: the data that a model, an md5 or a character.json was made from, proved by md5."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestration.lineage.resolve import Target
+from orchestration.storage.erasure_log import Entry
+from orchestration.storage.store import RemoteDown, Store, StoreError, replace_folder
+
+MANIFEST = "restored.json"
+RESTORED, ALREADY, INCOMPLETE, MISSING = "restored", "already there", "incomplete", "missing"
+UNREACHABLE = "not reachable"
+
+
+class RestoreError(Exception):
+    """The folder to restore into cannot be used."""
+
+
+@dataclass
+class Restored:
+    """What became of one version."""
+
+    asset: str
+    md5: str
+    status: str
+    folder: str = ""
+    """Below the folder that was restored into; empty where nothing could be."""
+    files: int = 0
+    bytes: int = 0
+    lost: dict[str, str] = field(default_factory=dict)
+    """Files that are nowhere to be had, and why; under "" what holds for the whole folder."""
+
+    @property
+    def complete(self) -> bool:
+        return self.status in (RESTORED, ALREADY)
+
+
+def restore(
+    target: Target,
+    out: Path,
+    store: Store,
+    erased: Mapping[str, Entry],
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> list[Restored]:
+    """Write out/<asset>/ for the target and all its ancestors, sources too, and out/restored.json.
+
+    A folder that is there already and proves to be right is left alone; one that is something else is an error before
+    anything is written. Of a version that is no longer whole, what is left is written, file by file proved, with
+    `.incomplete` after its name. What only a remote has that is down is named as such; the rest is restored. Raises
+    RestoreError.
+    """
+    versions = target.versions
+    _require_own(out, set(versions))
+    out.mkdir(parents=True, exist_ok=True)
+    results = []
+    for number, (asset, md5) in enumerate(sorted(versions.items())):
+        progress(f"restore {asset}", number, len(versions))
+        results.append(_restore_one(asset, md5, out, store, erased))
+        _write_manifest(out, target, results)
+    return results
+
+
+def _require_own(out: Path, assets: set[str]) -> None:
+    """A folder of restored data, or an empty one: nobody's files are replaced."""
+    if out.is_file():
+        raise RestoreError(f"{out} is a file: give --out a folder")
+    for half in (path for asset in assets for path in out.glob(f".{asset}*.partial")):
+        shutil.rmtree(half)  # an interrupted restore left it
+    strangers = {path.name for path in out.glob("*")} - assets - {f"{asset}.incomplete" for asset in assets}
+    if strangers - {MANIFEST} and not (out / MANIFEST).exists():
+        raise RestoreError(f"{out} holds other files ({sorted(strangers)[0]}): give --out an empty or a new folder")
+
+
+def _restore_one(asset: str, md5: str, out: Path, store: Store, erased: Mapping[str, Entry]) -> Restored:
+    try:
+        return _bring_back(asset, md5, out, store, erased)
+    except RemoteDown as error:
+        return Restored(asset, md5, UNREACHABLE, lost={"": str(error)})
+
+
+def _bring_back(asset: str, md5: str, out: Path, store: Store, erased: Mapping[str, Entry]) -> Restored:
+    """Raises RemoteDown."""
+    folder = out / asset
+    if folder.is_dir() and _proved(store, folder) == md5:
+        return _measured(Restored(asset, md5, ALREADY, asset), folder)
+    try:
+        store.export(md5, folder)
+        if _proved(store, folder) != md5 and store.drop_damaged(md5):
+            shutil.rmtree(folder)
+            store.export(md5, folder)
+    except RemoteDown:
+        raise
+    except StoreError as error:
+        return _what_is_left(Restored(asset, md5, MISSING, lost={"": str(error)}), out, store, erased)
+    if (found := _proved(store, folder)) != md5:
+        shutil.rmtree(folder)
+        return Restored(asset, md5, MISSING, lost={"": f"what came back has md5 {found}: the stored data is damaged"})
+    shutil.rmtree(out / f"{asset}.incomplete", ignore_errors=True)
+    return _measured(Restored(asset, md5, RESTORED, asset), folder)
+
+
+def _proved(store: Store, folder: Path) -> str:
+    """The folder's md5, of its bytes as they are now: what was hashed before is not believed."""
+    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc_data.hashfile.meta import Meta
+    from dvc_data.hashfile.tree import Tree
+
+    tree = Tree()
+    for path in folder.rglob("*"):
+        if path.is_file():
+            tree.add(path.relative_to(folder).parts, Meta(), HashInfo("md5", file_md5(path)))
+    tree.digest()
+    return str(tree.hash_info.value) if tree.hash_info else ""
+
+
+def file_md5(path: Path) -> str:
+    import hashlib
+
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "md5").hexdigest()
+
+
+def _what_is_left(result: Restored, out: Path, store: Store, erased: Mapping[str, Entry]) -> Restored:
+    """The files that can still be had, beside the name that a whole folder would have."""
+    try:
+        listing = store.listing(result.md5)
+    except RemoteDown:
+        raise
+    except StoreError as error:
+        result.lost = {"": str(erased[result.md5]) if result.md5 in erased else f"lost: {error}"}
+        return result
+    result.lost = {}
+    name = f"{result.asset}.incomplete"
+    partial = out / f".{name}-{uuid.uuid4().hex[:8]}.partial"
+    try:
+        for path, md5 in sorted(listing.items()):
+            try:
+                source = store.file(md5)
+            except RemoteDown:
+                raise
+            except StoreError:
+                known = erased.get(md5)
+                result.lost[path] = f"erased: {known}" if known else f"lost: {store.why_lost(md5)}"
+                continue
+            (partial / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, partial / path)
+            if file_md5(partial / path) != md5:
+                (partial / path).unlink()
+                result.lost[path] = "lost: the stored bytes are damaged"
+        if partial.is_dir():
+            replace_folder(partial, out / name)
+            result.status, result.folder = INCOMPLETE, name
+            _measured(result, out / name)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return result
+
+
+def _measured(result: Restored, folder: Path) -> Restored:
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    result.files, result.bytes = len(sizes), sum(sizes)
+    return result
+
+
+def _write_manifest(out: Path, target: Target, results: list[Restored]) -> None:
+    document = document_of(target, results)
+    partial = out / f".{MANIFEST}.partial"
+    partial.write_text(json.dumps(document, indent=2) + "\n")
+    partial.replace(out / MANIFEST)
+
+
+def document_of(target: Target, results: list[Restored]) -> dict[str, Any]:
+    """What restored.json says, and `--json` prints."""
+    return {
+        "of": {"asset": target.asset, "character": target.character, "md5": target.md5, "model": target.model},
+        "complete": all(result.complete for result in results) and len(results) == len(target.versions),
+        "folders": [{**vars(result), "complete": result.complete} for result in results],
+    }

@@ -1,1 +1,0 @@
-"""What Dagster's pages show of a version: pictures, charts, tables."""

@@ -1,0 +1,1 @@
+"""Runs: stages as Dagster assets, their order, executors, retries, and retraining without anybody."""

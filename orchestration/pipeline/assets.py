@@ -1,0 +1,145 @@
+"""The asset graph: three observed sources, one asset for each stage, and the registered model at the end.
+
+    embedded ─┬─ portraits ─┐
+    photos ───┼─────────────┴─ aligned_faces ─┬─ identity_model ─┐
+              │                               └─ parsing_model ──┤
+    characters┴─ rendered_pairs ─ imitator ──────────────────────┴─ encoder ─ scorecard ─ production_encoder
+
+An asset is a thin adapter: it fetches its inputs by md5, gives its stage a device and a tracked run, and hands what the
+stage wrote to DVC, whose md5 is the data version.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel
+
+from orchestration import checks
+from orchestration.config.catalog import SOURCES, Stage
+from orchestration.config.profiles import code_version
+from orchestration.config.progress import into_log
+from orchestration.pipeline import executors, production_encoder
+from orchestration.pipeline.automation import NOT_FRESH, NotRegistered, retrain
+from orchestration.pipeline.materialize import EMBEDDED, Workshop, run_stage
+from orchestration.pipeline.retries import RETRY_POLICY, only_what_can_recover
+from orchestration.storage.dagster_metadata import code_of
+from orchestration.storage.tracking import Tracking
+
+# Observable sources are beta in Dagster, and it says so for each of them at every start.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+
+OWNERS = ["team:likeness"]
+
+
+def source_assets(workshop: Workshop) -> list[dg.SourceAsset]:
+    """data/embedded, data/photos and characters/*: observed, versioned by the md5 of their subtree."""
+    return [_source("embedded", workshop), _source("photos", workshop), _characters(workshop)]
+
+
+def _source(name: str, workshop: Workshop) -> dg.SourceAsset:
+    @dg.observable_source_asset(name=name, group_name="data", description=SOURCES[name])
+    def observe(context: dg.OpExecutionContext) -> dg.DataVersion:
+        return dg.DataVersion(workshop.look(context.instance, name))
+
+    return observe
+
+
+def _characters(workshop: Workshop) -> dg.SourceAsset:
+    @dg.observable_source_asset(
+        name="characters", group_name="data", description=SOURCES["characters"], partitions_def=workshop.characters
+    )
+    def observe(context: dg.OpExecutionContext) -> dg.DataVersionsByPartition:
+        names = workshop.characters.get_partition_keys()
+        looked = {name: workshop.look(context.instance, "character", name) for name in names}
+        return dg.DataVersionsByPartition(looked)
+
+    return observe
+
+
+def stage_asset(stage: Stage, config: BaseModel, workshop: Workshop) -> dg.AssetsDefinition:
+    """The asset of one stage."""
+
+    @dg.asset(
+        name=stage.name,
+        deps=dependencies(stage.code.INPUTS, stage.by_character),
+        partitions_def=workshop.characters if stage.by_character else None,
+        group_name=stage.group,
+        kinds=set(stage.kinds),
+        description=stage.description,
+        owners=OWNERS,
+        code_version=code_version(stage, config),
+        pool=executors.pool(stage, workshop.settings),
+        op_tags=executors.op_tags(stage, workshop.settings),
+        check_specs=checks.specs(stage, workshop.rules),
+        metadata=code_of(stage.name),
+        automation_condition=retrain(workshop.settings, workshop.stages.values()),
+        retry_policy=RETRY_POLICY,
+    )
+    def materialise(
+        context: dg.AssetExecutionContext, tracking: Tracking, progress: dg.ResourceParam[Any]
+    ) -> dg.MaterializeResult:
+        executors.tie_step_to_run(workshop.settings)
+        shown = progress or into_log(context.log)
+        with only_what_can_recover(shown.show):
+            return run_stage(context, stage, config, workshop, tracking, shown)
+
+    return materialise
+
+
+def dependencies(inputs: Sequence[str], by_character: bool) -> list[dg.AssetDep]:
+    """Stage inputs as Dagster's: what is not made for each character reads the embedded one alone."""
+    only_embedded = None if by_character else dg.SpecificPartitionsPartitionMapping([EMBEDDED])
+    return [
+        dg.AssetDep("characters", partition_mapping=only_embedded) if name == "character" else dg.AssetDep(name)
+        for name in inputs
+    ]
+
+
+def production_asset(gate: BaseModel, workshop: Workshop) -> dg.AssetsDefinition:
+    """The encoder as a registered model, with the aliases that the gate allows."""
+
+    @dg.asset(
+        name=production_encoder.NAME,
+        deps=dependencies(production_encoder.INPUTS, True),
+        partitions_def=workshop.characters,
+        group_name="production",
+        kinds={"mlflow", "torch", "dvc"},
+        description="The encoder, registered with all that it needs to read a photo; the gate decides on production.",
+        owners=OWNERS,
+        code_version=code_version(production_encoder.STAGE, gate),
+        op_tags=executors.op_tags(production_encoder.STAGE, workshop.settings),
+        check_specs=[
+            dg.AssetCheckSpec(
+                production_encoder.GATE, asset=production_encoder.NAME, description="Good enough for production?"
+            )
+        ],
+        automation_condition=retrain(
+            workshop.settings, workshop.stages.values(), NOT_FRESH | NotRegistered(workshop.settings)
+        ),
+        retry_policy=RETRY_POLICY,
+    )
+    def materialise(
+        context: dg.AssetExecutionContext, tracking: Tracking, progress: dg.ResourceParam[Any]
+    ) -> dg.MaterializeResult:
+        executors.tie_step_to_run(workshop.settings)
+        progress = progress or into_log(context.log)
+        with only_what_can_recover(progress.show):
+            return production_encoder.register(context, gate, workshop, tracking, progress)
+
+    return materialise
+
+
+def all_assets(
+    stages: Sequence[Stage], configs: Mapping[str, BaseModel], workshop: Workshop
+) -> list[dg.AssetsDefinition | dg.SourceAsset]:
+    """Every node of the graph, in the order of the pipeline. Raises ExecutorError for unknown names of resources."""
+    executors.check_names(workshop.settings, stages)
+    made = [
+        production_asset(configs[stage.name], workshop)
+        if stage is production_encoder.STAGE
+        else stage_asset(stage, configs[stage.name], workshop)
+        for stage in stages
+    ]
+    return [*source_assets(workshop), *made]

@@ -1,0 +1,137 @@
+"""Sensors that tell LIKENESS_NOTIFY (orchestration/promotion/notifiers.py) what happens when nobody is looking."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+from dagster._core.storage.tags import WILL_RETRY_TAG
+
+from orchestration.config.settings import Settings
+from orchestration.pipeline import production_encoder
+from orchestration.pipeline.retries import is_lost, why_it_failed
+from orchestration.promotion.notifiers import FAILED, MOVED, PROMOTED, REFUSED, BadNotifier, Notice, notifiers, tell
+from orchestration.registry.aliases import Ledger
+from orchestration.registry.promotion_events import RegistryError
+from orchestration.storage.instance import RUN_TAG
+
+__all__ = ["BadNotifier", "Notice", "sensors", "tell"]
+
+NOTED_WITHIN = 10.0  # seconds
+
+
+def sensors(settings: Settings) -> list[dg.SensorDefinition]:
+    """For failed runs, for what the gate said, and for what was done past it. Raises BadNotifier."""
+    notifiers(settings)
+    return [failures(settings), verdicts(settings), moved_outside(settings)]
+
+
+def failures(settings: Settings) -> dg.SensorDefinition:
+    @dg.run_failure_sensor(
+        name="failures",
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=min(30, settings.look_seconds),
+        description="Tells LIKENESS_NOTIFY of every failed run that is not tried again.",
+    )
+    def sensor(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
+        run = context.dagster_run
+        if is_tried_again(context.instance, run.run_id):
+            return dg.SkipReason(f"run {run.run_id[:8]} is tried again")
+        events = context.get_step_failure_events()
+        detail = why_it_failed(events[0]) if events else context.failure_event.message or "it said no more"
+        tell(settings, failure(settings, run, detail), context.log)
+        return None
+
+    return sensor
+
+
+def is_tried_again(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Dagster records a failure first, and a moment later whether the run is tried again: that moment is waited for."""
+    deadline = time.monotonic() + NOTED_WITHIN
+    while run := instance.get_run_by_id(run_id):
+        noted = run.tags.get(WILL_RETRY_TAG)
+        if noted is not None or not instance.run_retries_enabled or time.monotonic() > deadline:
+            return noted == "true" or is_lost(instance, run)
+        time.sleep(0.1)
+    return False
+
+
+def failure(settings: Settings, run: dg.DagsterRun, detail: str) -> Notice:
+    assets = tuple(sorted(key.to_user_string() for key in run.asset_selection or ()))
+    character = run.tags.get("dagster/partition", "")
+    what = ", ".join(assets) or run.job_name
+    return Notice(
+        FAILED,
+        f"likeness: {what}{f' of {character}' if character else ''} failed",
+        detail,
+        assets,
+        character,
+        run.run_id,
+        page(settings, run.run_id),
+    )
+
+
+def verdicts(settings: Settings) -> dg.SensorDefinition:
+    @dg.asset_sensor(
+        asset_key=dg.AssetKey(production_encoder.NAME),
+        name="verdicts",
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=min(30, settings.look_seconds),
+        description="Tells LIKENESS_NOTIFY which retrained encoders went into production, and which were refused why.",
+    )
+    def sensor(context: dg.SensorEvaluationContext, asset_event: dg.EventLogEntry) -> dg.SkipReason:
+        run = context.instance.get_run_by_id(asset_event.run_id)
+        made = asset_event.asset_materialization
+        if made is None or run is None or RUN_TAG in run.tags:
+            return dg.SkipReason("made at a terminal, which said it")
+        notice = verdict(settings, made, run.run_id)
+        tell(settings, notice, context.log)
+        return dg.SkipReason(notice.title)
+
+    return sensor
+
+
+def verdict(settings: Settings, made: dg.AssetMaterialization, run_id: str) -> Notice:
+    known: dict[str, Any] = {name: value.value for name, value in made.metadata.items()}
+    name, reasons = f"{known.get('model')} version {known.get('version')}", known.get("refused_because") or []
+    promoted = bool(known.get("in_production"))
+    return Notice(
+        PROMOTED if promoted else REFUSED,
+        f"likeness: {name} {'is in production' if promoted else 'was not promoted'}",
+        "; ".join(reasons) if isinstance(reasons, Sequence) and not isinstance(reasons, str) else str(reasons),
+        (production_encoder.NAME,),
+        made.partition or "",
+        run_id,
+        page(settings, run_id),
+    )
+
+
+def moved_outside(settings: Settings) -> dg.SensorDefinition:
+    @dg.sensor(
+        name="moved_outside",
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=min(30, settings.look_seconds),
+        description="Tells LIKENESS_NOTIFY when somebody moved `production` in MLflow itself, past gate and records.",
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        told: dict[str, str] = json.loads(context.cursor or "{}")
+        try:
+            states = {name: Ledger.of(settings, name).state() for name in settings.character_names()}
+        except RegistryError as error:
+            return dg.SkipReason(str(error))
+        found = {name: str(state.moved_outside() or "") for name, state in states.items()}
+        for name, move in found.items():
+            if move and told.get(name) != move:
+                title = f"likeness: {Ledger.of(settings, name).name}: production was moved past likeness"
+                tell(settings, Notice(MOVED, title, move, (production_encoder.NAME,), name), context.log)
+        context.update_cursor(json.dumps(found))
+        return dg.SkipReason("; ".join(filter(None, found.values())) or "every move has its record")
+
+    return sensor
+
+
+def page(settings: Settings, run_id: str) -> str:
+    return f"{settings.dagster_url.rstrip('/')}/runs/{run_id}" if settings.dagster_url else ""

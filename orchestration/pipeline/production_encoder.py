@@ -1,0 +1,209 @@
+"""The last asset: the encoder becomes a registered model, and production if it has earned it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel
+
+from orchestration.config.catalog import Stage
+from orchestration.config.progress import Progress
+from orchestration.config.settings import Settings
+from orchestration.pipeline.materialize import Workshop, ancestors, close_abandoned, input_versions, run_tags, title
+from orchestration.promotion import comparison
+from orchestration.promotion.packaging import LOADER, code_files, digest, log_model, pack
+from orchestration.promotion.scorecards import complete
+from orchestration.registry.advice import command
+from orchestration.registry.aliases import user
+from orchestration.registry.gate import Config, Verdict, judge, markdown, replaced
+from orchestration.registry.promotion_events import NEWEST, State
+from orchestration.registry.registered_models import Registry
+from orchestration.storage import accepted_profile, dagster_metadata
+from orchestration.storage.store import RemoteDown, StoreError
+from orchestration.storage.tracking import Tracking
+from orchestration.storage.versions import git_commit, latest
+
+NAME, GATE = comparison.ASSET, "promotion_gate"
+
+
+class _Module:
+    # New code is a new model, although no weight changed.
+    VERSION = f"2-{digest({**code_files(), 'loader.py': LOADER})}"
+    Config = Config
+    INPUTS = ("embedded", "character", "identity_model", "parsing_model", "imitator", "encoder", "scorecard")
+
+
+INPUTS = _Module.INPUTS
+STAGE = Stage(NAME, "production", ("mlflow", "torch", "dvc"), "", by_character=True, module=_Module)
+
+
+def register(
+    context: dg.AssetExecutionContext, config: BaseModel, workshop: Workshop, tracking: Tracking, progress: Progress
+) -> dg.MaterializeResult:
+    """Pack, track, register what is new, judge it, set `candidate` where it passes, and promote it where the gate says
+    so.
+    """
+    assert isinstance(config, Config)
+    character = context.partition_key
+    versions = input_versions(context.instance, STAGE, character, workshop)
+    folders = {name: workshop.fetch(name, version) for name, version in versions.items()}
+    with workshop.store.writing(NAME, character) as draft:
+        metrics = pack(folders, draft.folder)
+    registry, md5, lineage_md5 = Registry(tracking, character), draft.md5, ancestors(versions)
+    stage_scores = json.loads((folders["scorecard"] / "scorecard.json").read_text())
+    card = complete(stage_scores, versions["scorecard"].metadata)
+    profile = accepted_profile.name_of(workshop.settings)
+    number = _registered(context, registry, draft.folder, md5, lineage_md5, card, profile)
+    registry.ledger.set_alias(NEWEST, number)
+    rival, card = _against_production(context, registry, workshop, number, card, progress)
+    verdict = judge(config, card)
+    refusals, promoted = _decide(context, registry, config, number, rival, verdict)
+    in_production = promoted or number == rival
+    metadata: dict[str, Any] = {
+        **dagster_metadata.of_model(folders["scorecard"], tracking.model_url(registry.name, number)),
+        "model": registry.name,
+        "version": int(number),
+        "in_production": in_production,
+        "refused_because": refusals,
+        "judged_otherwise": replaced(config, card),
+        "compared_with": rival if card.get("production") else "",
+        "gate": dg.MetadataValue.md(markdown(verdict)),
+        "md5": md5,
+        "inputs": {name: version.md5 for name, version in versions.items()},
+        "lineage": lineage_md5,
+        "git_commit": git_commit(),
+        "profile": profile,
+        **metrics,
+    }
+    check = _check(number, in_production, refusals, verdict)
+    return dg.MaterializeResult(data_version=dg.DataVersion(md5), metadata=metadata, check_results=[check])
+
+
+def _check(number: str, in_production: bool, refusals: list[str], verdict: Verdict) -> dg.AssetCheckResult:
+    passed = f"version {number} is in production" if in_production else f"version {number} may be promoted by hand"
+    return dg.AssetCheckResult(
+        check_name=GATE,
+        asset_key=NAME,
+        passed=not refusals,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(refusals) or passed,
+        metadata={"scores": dg.MetadataValue.md(markdown(verdict))},
+    )
+
+
+def _against_production(
+    context: dg.AssetExecutionContext,
+    registry: Registry,
+    workshop: Workshop,
+    number: str,
+    card: Mapping[str, Any],
+    progress: Progress,
+) -> tuple[str | None, dict[str, Any]]:
+    """The version in production now, and the card with its comparison with just that one.
+
+    `production` is null where there is none or it is this version. The scorecard's own comparison serves if it was
+    with that content; otherwise both are compared again. What cannot be compared has a reason, and no scores.
+    """
+    state = registry.ledger.state()
+    current = state.production
+    if current is None or current == number or _same_content(state, current, number):
+        return current, {**card, "production": None}
+    md5, compared = state.tags[current].get("md5"), card.get("production") or {}
+    if md5 and compared.get("md5") == md5:
+        return current, {**card, "production": {**compared, "version": int(current)}}
+    try:
+        fresh = comparison.with_production(context.instance, workshop, registry, number, progress)
+        return current, fresh or {**card, "production": None}
+    except RemoteDown:
+        raise
+    except (comparison.NotComparable, StoreError) as error:
+        return current, {**card, "production": {"version": int(current), "reason": str(error)}}
+
+
+def _same_content(state: State, one: str | None, other: str) -> bool:
+    return one is not None and state.tags[one].get("md5") == state.tags[other]["md5"]
+
+
+def _decide(
+    context: dg.AssetExecutionContext,
+    registry: Registry,
+    config: Config,
+    number: str,
+    current: str | None,
+    verdict: Verdict,
+) -> tuple[list[str], bool]:
+    """Why it may not become production, and whether it did."""
+    state, refusals = registry.ledger.state(), list(verdict.refusals)
+    if state.was_rolled_back(number):
+        forcing = command(f"promote {number} --force --why REASON", registry.character)
+        refusals.append(f"version {number} was rolled back: {forcing} if you are sure")
+    elif current != number and _same_content(state, current, number):
+        registry.ledger.promote(number, who(context), f"the content of version {current}, of which something is gone")
+        return [], True
+    if refusals:
+        return refusals, False
+    registry.ledger.set_alias("candidate", number)
+    if not config.auto_promote or number == current:
+        return [], False
+    why = "passed the gate" if verdict.compared else "passed the gate; nothing was in production"
+    registry.ledger.promote(number, who(context), why, verdict.against(), judged_against=current)
+    return [], True
+
+
+def who(context: dg.AssetExecutionContext) -> str:
+    """Who started the run: a schedule, a sensor, or the user."""
+    tags = context.run.tags
+    for kind in ("schedule", "sensor"):
+        if name := tags.get(f"dagster/{kind}_name"):
+            return f"{kind} {name}"
+    return user() if tags.get("likeness/run") else tags.get("user") or f"dagster run {context.run_id[:8]}"
+
+
+def why_unregistered(registry: Registry, md5: str) -> str:
+    """Why the registry has no whole version of this content, "" where it has one. Raises RegistryError."""
+    version = registry.with_md5(md5)
+    return registry.lost(version) if version else f"no version of {registry.name} has it any more"
+
+
+def why_unregistered_now(settings: Settings, instance: dg.DagsterInstance, character: str) -> str:
+    """The same of what the asset made last: Dagster does not know what is deleted in MLflow. Raises RegistryError."""
+    made = latest(instance, NAME, character)
+    return why_unregistered(Registry(Tracking.of(settings), character), made.md5) if made else ""
+
+
+def _registered(
+    context: dg.AssetExecutionContext,
+    registry: Registry,
+    folder: Path,
+    md5: str,
+    inputs: Mapping[str, str],
+    scorecard: Mapping[str, Any],
+    profile: str,
+) -> str:
+    """The version that has this content: an older one where it was registered before, else a new one."""
+    if not why_unregistered(registry, md5) and (known := registry.with_md5(md5)):
+        number = str(known.version)
+        registry.log_card(number, scorecard)
+        registry.note_scored(known, inputs)
+        return number
+    tracking = registry.tracking
+    about = run_tags(context, NAME, registry.character, profile)
+    with tracking.run(title(NAME, registry.character), about) as run:
+        close_abandoned(context, tracking, run, NAME, registry.character)
+        run.inputs(inputs)
+        run.document(scorecard, "scorecard.json")
+        number = log_model(tracking, run.run_id, folder, registry.name)
+        tags = {
+            "md5": md5,
+            "dagster.run_id": context.run_id,
+            "git.commit": git_commit(),
+            "character": registry.character,
+            "profile": profile,
+        }
+        for name, value in (tags | {f"input.{asset}": value for asset, value in inputs.items()}).items():
+            registry.client.set_model_version_tag(registry.name, number, name, value)
+    return number

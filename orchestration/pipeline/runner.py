@@ -1,0 +1,277 @@
+"""`likeness run`: look at the sources, then make what is missing or stale, parents first, one Dagster run an asset."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from orchestration.checks import results
+from orchestration.checks.staleness import why_stale
+from orchestration.config.catalog import Stage
+from orchestration.config.progress import Progress, duration
+from orchestration.config.settings import Settings
+from orchestration.pipeline import executors, production_encoder
+from orchestration.pipeline.definitions import build, make_workshop
+from orchestration.pipeline.materialize import Workshop, title
+from orchestration.pipeline.retries import why_it_failed
+from orchestration.pipeline.run_cache import FORCE_TAG, told
+from orchestration.storage import accepted_profile, versions
+from orchestration.storage.instance import PROFILE_TAG, RUN_TAG, only_runner
+from orchestration.storage.versions import REUSED
+
+PARTITION_TAG = "dagster/partition"
+LAUNCH_TAG = "likeness/launch"
+"""By which the run of this very call is found."""
+FOLLOW_EVERY = 2.0
+"""Seconds."""
+LONGEST = 800
+"""Characters of an error."""
+# Dagster's own console log repeats what the progress line says; everything is in its event log.
+QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+class StageFailed(Exception):
+    """A stage raised; what was made before it stays."""
+
+
+class UnknownAsset(Exception):
+    """No such asset."""
+
+
+@dataclass
+class Outcome:
+    """What one `likeness run` did."""
+
+    made: list[str] = field(default_factory=list)
+    reused: list[str] = field(default_factory=list)
+    """Taken from the run cache: something changed, but nothing that the stage reads."""
+    fresh: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def run(
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    stages: Sequence[Stage],
+    progress: Progress,
+    character: str,
+    only: str | None = None,
+    force: bool = False,
+) -> Outcome:
+    """Bring every asset (or `only` one) up to date for a character; `force` makes them whether stale or not, and known
+    or not.
+
+    Raises AlreadyRunning, UnknownAsset, SourceMissing, ProfileError, ExecutorError or StageFailed.
+    """
+    began, outcome = time.monotonic(), Outcome()
+    chosen = [stage for stage in stages if only in (None, stage.name)]
+    if not chosen:
+        raise UnknownAsset(f"no asset is called {only}; assets: {', '.join(stage.name for stage in stages)}")
+    executors.require_reachable(settings)
+    definitions, workshop = build(settings, stages, progress), make_workshop(settings, stages)
+    with only_runner(settings, instance):
+        accepted_profile.accept(settings, instance)
+        progress.end(f"profile {accepted_profile.name_of(settings)}, character {character}")
+        observe_sources(settings, instance, stages, character)
+        if "photos" in (name for name, _ in _sources(chosen, character)) and (told := workshop.told("photos")):
+            progress.end(told)
+        for number, stage in enumerate(chosen, 1):
+            partition = character if stage.by_character else None
+            name = title(stage.name, partition)
+            if not force and not why_stale(definitions, instance, stage.name, partition):
+                gone = why_gone(settings, instance, stage, partition, workshop)
+                if not gone:
+                    require_passed(instance, stage, partition, workshop, progress)
+                    outcome.fresh.append(name)
+                    continue
+                progress.end(f"{name}  {gone}: made again")
+            shown = f"[{number}/{len(chosen)}] {name}"
+            made = _make(settings, definitions, instance, stage, partition, progress, shown, force)
+            (outcome.made if made else outcome.reused).append(name)
+            outcome.refused += refusals(instance, stage.name, partition)
+    outcome.seconds = time.monotonic() - began
+    return outcome
+
+
+def why_gone(
+    settings: Settings, instance: dg.DagsterInstance, stage: Stage, partition: str | None, workshop: Workshop
+) -> str:
+    """Why the newest version is not to be had any more, "" where it is: Dagster knows its md5, not whether the cache or
+    the remote still has its files, nor whether the registry still has the model.
+    """
+    if (
+        stage is production_encoder.STAGE
+        and partition
+        and (why := production_encoder.why_unregistered_now(settings, instance, partition))
+    ):
+        return why
+    version = versions.latest(instance, stage.name, partition)
+    if version is None or not workshop.store.is_lost(version.md5):
+        return ""
+    return f"its files ({version.md5[:12]}) are neither in the cache nor, undamaged, in the remote"
+
+
+def require_passed(
+    instance: dg.DagsterInstance, stage: Stage, partition: str | None, workshop: Workshop, progress: Progress
+) -> None:
+    """Judge a version that need not be made again under the rules of now. Raises StageFailed when it is blocked: the
+    same inputs would give the same again.
+    """
+    name = title(stage.name, partition)
+    for verdict in results.judge_again(instance, stage, partition, workshop):
+        progress.end(f"{name}  check {verdict.check} judged again: {verdict.description}")
+    failed = [verdict for verdict in results.newest(instance, stage, partition, workshop) if verdict.blocks]
+    if failed:
+        raise StageFailed(
+            f"{failed[0]}\nThe rows: `likeness checks {stage.name}`. It was not made again, since nothing that it is "
+            "made of changed: change that, or the rule (`checks` in the profile), or make it again with --force"
+        )
+
+
+def observe_sources(
+    settings: Settings, instance: dg.DagsterInstance, stages: Sequence[Stage], character: str
+) -> list[str]:
+    """Record every source whose content changed since it was last seen; their names. Raises SourceMissing."""
+    workshop = make_workshop(settings, stages)
+    sources = dict.fromkeys(_sources(stages, character))
+    return [title(name, who) for name, who in sources if workshop.observe(instance, name, who)]
+
+
+def _sources(stages: Sequence[Stage], character: str) -> Iterator[tuple[str, str | None]]:
+    for stage in stages:
+        for name in stage.code.INPUTS:
+            if name in ("embedded", "photos"):
+                yield name, None
+            elif name == "character":
+                yield name, character if stage.by_character else "embedded"
+
+
+def _make(
+    settings: Settings,
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    stage: Stage,
+    partition: str | None,
+    progress: Progress,
+    name: str,
+    force: bool,
+) -> bool:
+    """One Dagster run that makes one asset, or takes its known result, which is False. Raises StageFailed."""
+    began = time.monotonic()
+    progress.stage(name)
+    tags = {RUN_TAG: "true", PROFILE_TAG: accepted_profile.name_of(settings)} | ({FORCE_TAG: "true"} if force else {})
+    if settings.executor == "ray":
+        result = _execute_elsewhere(
+            settings, instance, stage, partition, tags, lambda line: progress.show(f"{name}  {line}")
+        )
+    else:
+        result = _execute_here(definitions, instance, stage, partition, tags)
+    failed = [evaluation for evaluation in result.get_asset_check_evaluations() if not evaluation.passed]
+    if not result.success:
+        progress.end(f"{name}  failed after {duration(time.monotonic() - began)}")
+        if blocking := next(filter(blocks, failed), None):
+            raise StageFailed(
+                f"{stage.name} failed its check {blocking.check_name}: {blocking.description}\n"
+                f"The rows: `likeness checks {stage.name}`"
+            )
+        raise StageFailed(f"{stage.name} failed: {reason(result)}")
+    for evaluation in failed:
+        progress.end(f"{name}  warning, check {evaluation.check_name}: {evaluation.description}")
+    version = versions.latest(instance, stage.name, partition)
+    reused = version.metadata.get(REUSED) if version else None
+    progress.end(f"{name}  {told(reused) if reused else 'done'} in {duration(time.monotonic() - began)}")
+    return not reused
+
+
+def blocks(evaluation: dg.AssetCheckEvaluation) -> bool:
+    return bool(evaluation.blocking) and evaluation.severity == dg.AssetCheckSeverity.ERROR
+
+
+def _execute_here(
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    stage: Stage,
+    partition: str | None,
+    tags: dict[str, str],
+) -> dg.ExecuteInProcessResult:
+    """In this process, whose progress line the stage moves."""
+    return definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+        asset_selection=[dg.AssetKey(stage.name)],
+        partition_key=partition,
+        instance=instance,
+        run_config=QUIET,
+        tags=tags,
+        raise_on_error=False,
+    )
+
+
+def _execute_elsewhere(
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    stage: Stage,
+    partition: str | None,
+    tags: dict[str, str],
+    show: Callable[[str], None],
+) -> dg.JobExecutionResult:
+    """In a process that the executor starts; what its log says is shown."""
+    # The other process has the environment alone, not this command's options.
+    os.environ["LIKENESS_PROFILE"] = settings.profile
+    launch = {LAUNCH_TAG: uuid.uuid4().hex}
+    tags = tags | launch | ({PARTITION_TAG: partition} if partition else {})
+    with _followed(instance, launch, show):
+        return executors.execute(instance, [stage.name], run_config=QUIET, tags=tags)
+
+
+@contextmanager
+def _followed(instance: dg.DagsterInstance, launch: dict[str, str], show: Callable[[str], None]) -> Iterator[None]:
+    """Show the last line of a run's log, every few seconds, for the length of the block."""
+    over = threading.Event()
+
+    def follow() -> None:
+        run: dg.DagsterRun | None = None
+        cursor: str | None = None
+        while not over.wait(FOLLOW_EVERY):
+            run = run or next(iter(instance.get_runs(dg.RunsFilter(tags=launch), limit=1)), None)
+            if run is None:
+                continue
+            found = instance.get_records_for_run(run.run_id, cursor)
+            cursor = found.cursor
+            if found.records:
+                entry = found.records[-1].event_log_entry
+                show((entry.user_message or entry.message).splitlines()[0])
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def reason(result: dg.ExecuteInProcessResult | dg.JobExecutionResult) -> str:
+    """The innermost error of a failed run, on one line."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            return _in_short(why_it_failed(event))
+    return f"see run {result.run_id} in `likeness dagster`"
+
+
+def _in_short(message: str) -> str:
+    """Its begin and its end: a cluster puts the last thousands of characters of a job's log between them."""
+    return message if len(message) <= LONGEST else f"{message[: LONGEST // 2]} … {message[-LONGEST // 2 :]}"
+
+
+def refusals(instance: dg.DagsterInstance, asset: str, character: str | None) -> list[str]:
+    """Why the newest registered model did not become production."""
+    version = versions.latest(instance, asset, character)
+    return list(version.metadata.get("refused_because") or []) if version else []

@@ -1,0 +1,185 @@
+"""Who hears of what happens when nobody is looking: failed runs, refused encoders, and every move of `production`.
+
+LIKENESS_NOTIFY names the notifiers, several by commas:
+
+    log                                   a line of JSON in <home>/notifications.log (the default)
+    https://hooks.example/T0/B0           JSON by POST; `text` is what Slack, Mattermost and Teams show
+    smtp://user@mail.example:587/?to=a@example&to=b@example
+                                          mail; the password is LIKENESS_SMTP_PASSWORD; smtps:// for TLS from the start
+    command:tell-us --urgent              JSON on its standard input
+    studio.alerts:Pager                   a class of your own, made without arguments, with send(notice)
+
+This module does not need Dagster: importing it takes longer than a rollback may.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import shlex
+import smtplib
+import ssl
+import subprocess
+import urllib.request
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from orchestration.apps import services
+from orchestration.config.settings import Settings
+from orchestration.registry.promotion_events import ROLLBACK, Move
+
+FAILED, PROMOTED, REFUSED, ROLLED_BACK, MOVED = "run_failed", "promoted", "refused", "rolled_back", "moved_outside"
+PATIENCE = 10.0  # seconds that a server or a command may take
+
+
+class BadNotifier(ValueError):
+    """LIKENESS_NOTIFY names a notifier that does not exist."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What happened."""
+
+    event: str
+    """run_failed, promoted, refused, rolled_back or moved_outside."""
+    title: str
+    detail: str = ""
+    assets: tuple[str, ...] = ()
+    character: str = ""
+    run_id: str = ""
+    url: str = ""
+    """The run's page, where LIKENESS_DAGSTER_URL says where pages are; the model's, where somebody moved it by hand."""
+
+    @property
+    def text(self) -> str:
+        """The whole notice as a person reads it."""
+        return "\n".join(filter(None, (self.title, self.detail, self.url)))
+
+    def as_json(self) -> str:
+        return json.dumps({"text": self.text, **asdict(self), "time": datetime.now(UTC).isoformat(timespec="seconds")})
+
+
+def of_move(settings: Settings, model: str, move: Move) -> Notice:
+    """What somebody did by hand at a terminal."""
+    version = str(move.after)
+    done = "is back in production" if move.kind == ROLLBACK else "was promoted by hand"
+    return Notice(
+        ROLLED_BACK if move.kind == ROLLBACK else PROMOTED,
+        f"likeness: {model} version {version} {done}",
+        f"{move}" + (", whatever the gate said" if move.forced else ""),
+        ("production_encoder",),
+        model.removeprefix("likeness-"),
+        url=services.model_page(services.mlflow_page(settings), model, version),
+    )
+
+
+class Notifier(Protocol):
+    """Tells somebody. What it raises is logged, and disturbs nothing."""
+
+    def send(self, notice: Notice) -> None: ...
+
+
+@dataclass(frozen=True)
+class LogFile:
+    path: Path
+
+    def send(self, notice: Notice) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a") as file:
+            file.write(notice.as_json() + "\n")
+
+
+@dataclass(frozen=True)
+class Webhook:
+    url: str
+
+    def send(self, notice: Notice) -> None:
+        body, headers = notice.as_json().encode(), {"Content-Type": "application/json"}
+        with urllib.request.urlopen(urllib.request.Request(self.url, body, headers), timeout=PATIENCE):
+            pass
+
+
+@dataclass(frozen=True)
+class Mail:
+    url: str
+
+    def send(self, notice: Notice) -> None:
+        parts = urlsplit(self.url)
+        query = parse_qs(parts.query)
+        sender = query.get("from", [unquote(parts.username or "likeness")])[0]
+        message = EmailMessage()
+        message["Subject"] = notice.title
+        message["From"] = sender if "@" in sender else f"{sender}@{parts.hostname}"
+        message["To"] = ", ".join(query["to"])
+        message.set_content(notice.text)
+        password = os.environ.get("LIKENESS_SMTP_PASSWORD") or unquote(parts.password or "")
+        where: dict[str, Any] = {"host": parts.hostname or "localhost", "port": parts.port or 0, "timeout": PATIENCE}
+        trusted = ssl.create_default_context()
+        tls = parts.scheme == "smtps"
+        with smtplib.SMTP_SSL(**where, context=trusted) if tls else smtplib.SMTP(**where) as server:
+            server.ehlo()
+            if not tls and server.has_extn("starttls"):
+                server.starttls(context=trusted)
+            if password:
+                server.login(unquote(parts.username or ""), password)
+            server.send_message(message)
+
+
+@dataclass(frozen=True)
+class Command:
+    words: tuple[str, ...]
+
+    def send(self, notice: Notice) -> None:
+        subprocess.run(self.words, input=notice.as_json(), text=True, timeout=PATIENCE, check=True, capture_output=True)
+
+
+def notifiers(settings: Settings) -> list[Notifier]:
+    """Those that the setting names. Raises BadNotifier."""
+    return [_notifier(name.strip(), settings) for name in settings.notify.split(",") if name.strip()]
+
+
+def _notifier(name: str, settings: Settings) -> Notifier:
+    scheme = name.partition(":")[0]
+    if name == "log":
+        return LogFile(settings.home / "notifications.log")
+    if scheme in ("http", "https"):
+        return Webhook(name)
+    if scheme in ("smtp", "smtps"):
+        if not parse_qs(urlsplit(name).query).get("to"):
+            raise BadNotifier(f"LIKENESS_NOTIFY: {name} says nobody to write to: add ?to=me@example.com")
+        return Mail(name)
+    if scheme == "command":
+        return Command(tuple(shlex.split(name.partition(":")[2])))
+    return _own(name)
+
+
+def _own(name: str) -> Notifier:
+    module, _, attribute = name.partition(":")
+    try:
+        made = getattr(importlib.import_module(module), attribute)()
+        made.send  # noqa: B018
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise BadNotifier(
+            f"LIKENESS_NOTIFY: {name} is no notifier ({error}); write log, https://…, smtp://…?to=…, command:… or "
+            "module:Class, several by commas"
+        ) from error
+    return made
+
+
+def tell(settings: Settings, notice: Notice, log: logging.Logger) -> None:
+    """Send to every notifier; one that fails keeps no other from hearing of it, and leaves a line in the log file."""
+    for notifier in notifiers(settings):
+        try:
+            notifier.send(notice)
+        except Exception as error:
+            log.warning(f"{type(notifier).__name__} did not take the notice: {type(error).__name__}: {error}")
+            try:
+                LogFile(settings.home / "notifications.log").send(notice)
+            except OSError as full:
+                log.warning(f"nor did the log file: {full}")

@@ -1,0 +1,88 @@
+"""Promoting a registered version by hand: judged by the same gate, on figures against what is in production now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestration.registry.advice import command
+from orchestration.registry.aliases import user
+from orchestration.registry.gate import Config, Verdict, judge
+from orchestration.registry.promotion_events import Move, RegistryError, overtaken
+from orchestration.registry.registered_models import Registry
+
+
+class Refused(RegistryError):
+    """The gate says no; `verdict` says where."""
+
+    def __init__(self, message: str, verdict: Verdict) -> None:
+        super().__init__(message)
+        self.verdict = verdict
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one promotion."""
+
+    version: str
+    move: Move | None
+    """None: it was in production already."""
+    verdict: Verdict | None
+    """None: forced without figures against what was in production."""
+
+
+def promote(
+    registry: Registry, version: str, config: Config, why: str = "", force: bool = False, asked: str = ""
+) -> Outcome:
+    """Put a version into production if the gate lets it, or with `force` and a reason whatever the gate says.
+
+    `version`: its number or an alias. `asked`: when the command was given; what came into production since then is not
+    replaced by force. One that somebody set in MLflow itself gets its record. Raises Refused, RegistryError.
+    """
+    if force and not why.strip():
+        raise RegistryError("--force needs a reason: --why TEXT; it is recorded with the promotion")
+    number = str(registry.find(version).version)
+    state = registry.ledger.state()
+    if number == state.production:
+        why = why or "set in MLflow itself, and kept"
+        return Outcome(number, registry.ledger.promote(number, user(), why), None)
+    if force and asked and state.production_at(asked) != state.production:
+        raise RegistryError(f"{overtaken(registry.name, state)}; nothing was moved: give the command again if need be")
+    forcing = command(f"promote {number} --force --why REASON", registry.character)
+    if state.was_rolled_back(number) and not force:
+        raise RegistryError(f"version {number} was rolled back: {forcing} if you are sure")
+    verdict = _verdict(registry, number, config, force)
+    if verdict and verdict.refusals and not force:
+        said = "; ".join(verdict.refusals)
+        raise Refused(f"version {number} is not promoted: {said}: {forcing} if you are sure", verdict)
+    forced = force and (verdict is None or bool(verdict.refusals) or state.was_rolled_back(number))
+    against = verdict.against() if verdict else {}
+    move = registry.ledger.promote(
+        number, user(), why or "passed the gate", against, forced, judged_against=state.production
+    )
+    return Outcome(number, move, verdict)
+
+
+def _verdict(registry: Registry, number: str, config: Config, force: bool) -> Verdict | None:
+    """The gate's, on figures against the version in production now; None where there are none and none are needed.
+
+    Raises RegistryError where there are none.
+    """
+    state = registry.ledger.state()
+    current = state.production
+    md5 = state.tags[current].get("md5") if current else None
+    if current and md5 is None:
+        card = None
+    else:
+        card = registry.card_against(number, md5)
+    if card is not None:
+        return judge(config, card)
+    if force:
+        return None
+    if current is None:
+        forcing = command(f"promote {number} --force --why REASON", registry.character)
+        raise RegistryError(f"version {number} has no scorecard, or its run was erased from MLflow: {forcing}")
+    compare = command(f"promote {number} --compare", registry.character)
+    raise RegistryError(
+        f"version {number} was never compared with version {current}, which is in production now: "
+        f"{compare} does it, on the people of the last scorecard"
+    )

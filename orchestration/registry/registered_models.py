@@ -1,0 +1,204 @@
+"""The registered encoders of a character: versions, their figures, and loading. `ledger.py` moves the aliases."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from orchestration.registry import advice
+from orchestration.registry.aliases import Ledger, model_name
+from orchestration.registry.books import unreachable
+from orchestration.registry.gate import find_score
+from orchestration.registry.promotion_events import (
+    CANDIDATE,
+    PREVIOUS,
+    PRODUCTION,
+    REJECTED,
+    RegistryError,
+    UnknownVersion,
+)
+from orchestration.storage.mlflow_files import path_of
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+    from orchestration.storage.tracking import Tracking
+
+__all__ = ["CANDIDATE", "PREVIOUS", "PRODUCTION", "REJECTED", "Registry", "RegistryError", "model_name", "provenance"]
+
+FIGURES = (
+    "recovery.visible",
+    "recovery.groups_mean",
+    "verification.parameters_pca",
+    "likeness.similarity",
+    "likeness.rank1",
+    "likeness.real_photos",
+)
+SCORED = "scored."
+"""Begins the tags of a version that say of what its newest scorecard was made; `input.` those of the version itself."""
+SCORECARD, COMPARISON = "scorecard.json", "comparison.json"
+"""Files of a version's run: its evaluation, and a later one beside what was in production by then."""
+
+
+@dataclass(frozen=True)
+class Registry:
+    """One character's registered model."""
+
+    tracking: Tracking
+    character: str
+
+    @property
+    def name(self) -> str:
+        return model_name(self.character)
+
+    @property
+    def client(self) -> MlflowClient:
+        return self.tracking.client()
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.tracking.uri, self.name)
+
+    def versions(self) -> list[dict[str, Any]]:
+        """Every version, newest first, with its aliases, tags, promotions and rollbacks. Raises RegistryError."""
+        state, found = self.ledger.state(), {}
+        for version in self._search(f"name='{self.name}'"):
+            number = str(version.version)
+            found[int(number)] = {
+                "version": int(number),
+                "aliases": sorted(alias for alias, target in state.aliases.items() if target == number),
+                "run": version.run_id,
+                "rejected": state.is_rejected(number),
+                "moves": [{"kind": move.kind, **move.document()} for move in state.history() if move.version == number],
+                "tags": dict(version.tags),
+            }
+        return [found[number] for number in sorted(found, reverse=True)]
+
+    def aliases(self) -> dict[str, str]:
+        """Raises RegistryError."""
+        return dict(self.ledger.state().aliases)
+
+    def _search(self, query: str) -> list[ModelVersion]:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return list(self.client.search_model_versions(query, max_results=10_000))
+        except MlflowException as error:
+            raise unreachable(self.tracking.uri, error) from error
+
+    def find(self, version: str) -> ModelVersion:
+        """A version by its number or an alias. Raises UnknownVersion, or RegistryError when nothing answers."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            if version.isdigit():
+                return self.client.get_model_version(self.name, version)
+            return self.client.get_model_version_by_alias(self.name, version)
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise unreachable(self.tracking.uri, error) from error
+            raise UnknownVersion(advice.missing(self, version)) from error
+
+    def with_md5(self, md5: str) -> ModelVersion | None:
+        """The version with exactly this content, if it was registered before."""
+        found = self._search(f"name='{self.name}' and tags.md5 = '{md5}'")
+        return max(found, key=lambda version: int(version.version), default=None)
+
+    def lost(self, version: ModelVersion) -> str:
+        """What of a registered version is gone, "" where it is whole: its run, or its files in this home."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.get_run(str(version.run_id))
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise unreachable(self.tracking.uri, error) from error
+            return f"the run of version {version.version} was erased from MLflow"
+        folder = path_of(self.client.get_model_version_download_uri(self.name, str(version.version)))
+        here = folder and self.tracking.files and folder.is_relative_to(self.tracking.files)
+        if folder and here and not (folder / "MLmodel").is_file():
+            return f"the files of version {version.version} are gone from {folder}"
+        return ""
+
+    def scorecard(self, version: str) -> dict[str, Any]:
+        """The scorecard that was logged with a version. Raises RegistryError."""
+        card = self._document(version, SCORECARD)
+        if card is None:
+            raise RegistryError(f"{self.name} version {version} has no scorecard, or its run was erased from MLflow")
+        return card
+
+    def card_against(self, version: str, production: str | None) -> dict[str, Any] | None:
+        """The version's figures beside those of the version in production (md5; None: there is none), from one run on
+        the same people; None where it was never compared with just that one. Raises RegistryError.
+        """
+        own = self._document(version, SCORECARD)
+        if production is None:
+            return None if own is None else {**own, PRODUCTION: None}
+        for card in (own, self._document(version, COMPARISON)):
+            if card and (card.get(PRODUCTION) or {}).get("md5") == production:
+                return card
+        return None
+
+    def figures(self, version: str) -> dict[str, float | None]:
+        """The main scores of a version's own evaluation by path; none where nothing was logged."""
+        card = self._document(version, SCORECARD) or {}
+        found = {path: find_score(card, path) for path in FIGURES}
+        return {path: score["value"] for path, score in found.items() if score}
+
+    def log_card(self, version: str, card: Mapping[str, Any], name: str = SCORECARD) -> None:
+        self.client.log_dict(str(self.find(version).run_id), dict(card), name)
+
+    def note_scored(self, version: ModelVersion, inputs: Mapping[str, str]) -> None:
+        """Note what a version's newest scorecard was made of (md5 by asset), where that is not what it was made of."""
+        tags = dict(version.tags)
+        for asset, md5 in inputs.items():
+            name = f"{SCORED}{asset}"
+            if md5 != tags.get(f"input.{asset}"):
+                self.client.set_model_version_tag(self.name, version.version, name, md5)
+            elif name in tags:
+                self.client.delete_model_version_tag(self.name, version.version, name)
+
+    def _document(self, version: str, name: str) -> dict[str, Any] | None:
+        import mlflow.artifacts
+        from mlflow.exceptions import MlflowException
+
+        found = self.find(version)
+        try:
+            run = self.client.get_run(str(found.run_id))
+            return json.loads(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{name}"))
+        except (MlflowException, OSError):
+            return None
+
+    def load(self, version: str) -> tuple[Any, ModelVersion]:
+        """The model itself (its `read` takes a photo), running the code that was registered with it, and its version.
+
+        Raises RegistryError.
+        """
+        import mlflow.pyfunc
+
+        found = self.find(version)
+        mlflow.set_tracking_uri(self.tracking.uri)
+        mlflow.set_registry_uri(self.tracking.uri)
+        try:
+            model = mlflow.pyfunc.load_model(f"models:/{self.name}/{found.version}")
+            return model.unwrap_python_model(), found
+        except Exception as error:  # the files are MLflow's, the code is the version's own
+            number = str(found.version)
+            reason = self.lost(found) or f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            remedy = advice.broken(self, number)
+            raise RegistryError(f"{self.name} version {number} cannot be loaded ({reason}): {remedy}") from error
+
+
+def provenance(version: ModelVersion) -> Mapping[str, Any]:
+    """Which model, which data: what `character.json` says about its origin."""
+    tags = dict(version.tags)
+    return {
+        "model": version.name,
+        "version": int(version.version),
+        "run": version.run_id,
+        "commit": tags.get("git.commit"),
+        "inputs": {name.removeprefix("input."): md5 for name, md5 in sorted(tags.items()) if name.startswith("input.")},
+    }

@@ -1,1 +1,0 @@
-"""The servers of the platform: PostgreSQL, and those that `likeness start` keeps running."""

@@ -1,0 +1,248 @@
+"""The Dagster instance: its storage in the home folder, one heavy step at a time on each device."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import dagster as dg
+import yaml
+
+from orchestration.config.settings import Settings
+from orchestration.pipeline import executors
+from orchestration.storage import postgres
+
+QUIET = """\
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+"""
+# The second limit: what two retrains of one character share is their partition.
+CONCURRENCY = """\
+concurrency:
+  pools:
+    default_limit: 1
+    granularity: op
+  runs:
+    max_concurrent_runs: 4
+    tag_concurrency_limits:
+      - key: dagster/partition
+        value:
+          applyLimitPerUniqueValue: true
+        limit: 1
+"""
+# A code server that was killed is away for a moment: without this, Dagster fails for good what it was to start then.
+QUEUE = """\
+run_coordinator:
+  module: dagster.core.run_coordinator
+  class: QueuedRunCoordinator
+  config:
+    max_user_code_failure_retries: 60
+    user_code_failure_retry_delay: 10
+"""
+# Steps retry by themselves (orchestration/pipeline/retries.py); this is for a run whose worker died.
+RECOVERY = """\
+run_monitoring:
+  enabled: true
+  poll_interval_seconds: 30
+  start_timeout_seconds: 300
+  free_slots_after_run_end_seconds: 60
+run_retries:
+  enabled: true
+  max_retries: 2
+  retry_on_asset_or_op_failure: false
+run_launcher:
+  module: orchestration.pipeline.run_launcher
+  class: WatchedRunLauncher
+"""
+DAEMON = """\
+sensors:
+  use_threads: true
+  num_workers: 4
+schedules:
+  use_threads: true
+  num_workers: 2
+freshness:
+  enabled: true
+retention:
+  sensor:
+    purge_after_days:
+      skipped: 7
+      failure: 90
+      success: 365
+  schedule:
+    purge_after_days: 365
+  auto_materialize:
+    purge_after_days: 30
+"""
+POSTGRES = """\
+storage:
+  postgres:
+    postgres_url: {url}
+"""
+WRITTEN_BY_US = "# Written by likeness, and rewritten by later versions as long as it is as written ({checksum})."
+# What earlier versions wrote, before the checksum stood in the file itself.
+EARLIER = ("9208dee9e44e6e91", "5353376bc70fddab")
+RUN_TAG = "likeness/run"
+LOOK_TAG = "likeness/look"
+PROFILE_TAG = "likeness/profile"
+HEARD_OF_WITHIN = 120  # seconds: a daemon that was not is gone
+UNFINISHED = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
+
+
+class AlreadyRunning(Exception):
+    """Another `likeness run`, or Dagster's daemon, is at work on this project."""
+
+
+class InstanceError(Exception):
+    """dagster.yaml does not say what the settings say, and is not ours to change."""
+
+
+def open_instance(settings: Settings) -> dg.DagsterInstance:
+    """The persistent instance, made where there is none. Raises InstanceError or DatabaseError."""
+    settings.dagster_home.mkdir(parents=True, exist_ok=True)
+    write_config(settings.dagster_home / "dagster.yaml", settings)
+    if settings.database:
+        postgres.require(settings.database)
+    instance = dg.DagsterInstance.from_config(str(settings.dagster_home))
+    executors.limit_pool(settings, instance)
+    return instance
+
+
+def write_config(path: Path, settings: Settings) -> None:
+    """Write dagster.yaml, or bring it up to date where nobody but us wrote it.
+
+    Raises InstanceError where somebody did and the settings name PostgreSQL, but the file no storage.
+    """
+    wanted, found = dagster_yaml(settings), path.read_text() if path.exists() else ""
+    if found and not is_ours(found):
+        if settings.database and "storage" not in (yaml.safe_load(found) or {}):
+            raise InstanceError(
+                f"LIKENESS_DATABASE is set, but {path} is your own: remove it, or add to it\n{_storage(settings)}"
+            )
+    elif found != wanted:
+        partial = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}.partial")
+        partial.write_text(wanted)
+        partial.replace(path)
+
+
+def dagster_yaml(settings: Settings) -> str:
+    """The instance's configuration as this version and these settings want it."""
+    body = "".join((QUIET, CONCURRENCY, QUEUE, RECOVERY, DAEMON)) + _storage(settings)
+    return f"{WRITTEN_BY_US.format(checksum=_checksum(body))}\n{body}"
+
+
+def _storage(settings: Settings) -> str:
+    return POSTGRES.format(url=postgres.engine_url(settings.database)) if settings.database else ""
+
+
+def is_ours(text: str) -> bool:
+    """Whether nobody has changed this dagster.yaml since likeness wrote it."""
+    first, _, body = text.partition("\n")
+    return first == WRITTEN_BY_US.format(checksum=_checksum(body)) or _checksum(text) in EARLIER
+
+
+def lacking(settings: Settings) -> list[str]:
+    """Sections of our dagster.yaml that a person's own lacks."""
+    config = settings.dagster_home / "dagster.yaml"
+    wanted = yaml.safe_load(dagster_yaml(settings))
+    has = yaml.safe_load(config.read_text()) if config.exists() else wanted
+    return sorted(set(wanted) - set(has or {}))
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def lock_file(settings: Settings) -> Path:
+    """Locked by the `likeness run` that is at work."""
+    return settings.home / "run.lock"
+
+
+@contextmanager
+def only_runner(settings: Settings, instance: dg.DagsterInstance) -> Iterator[None]:
+    """One `likeness run` at a time, and none beside a run of Dagster's daemon; what an interrupted one left is closed.
+
+    A process that was killed cannot give its slot of the device pool back, and the next run would wait for it for ever.
+    Raises AlreadyRunning.
+    """
+    settings.home.mkdir(parents=True, exist_ok=True)
+    with lock_file(settings).open("w") as lock:
+        _lock(lock)
+        if run := daemon_run(instance):
+            assets = ", ".join(sorted(key.to_user_string() for key in run.asset_selection or ())) or run.job_name
+            raise AlreadyRunning(
+                f"Dagster makes {assets} (run {run.run_id[:8]}, {run.status.value.lower()}): wait for it, or cancel it "
+                "on its page, `likeness dagster`"
+            )
+        _close_dead_runs(instance)
+        yield
+
+
+def daemon_run(instance: dg.DagsterInstance) -> dg.DagsterRun | None:
+    """A run that another process makes or is about to make, None where there is none; a look disturbs nobody."""
+    for run in instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED))):
+        if not {RUN_TAG, LOOK_TAG} & set(run.tags) and _is_alive(instance, run):
+            return run
+    return None
+
+
+def _is_alive(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether a daemon is there to start it, or to close it when it died; without one, whether its worker works."""
+    from dagster._core.launcher import WorkerStatus
+    from dagster._daemon.controller import all_daemons_live
+
+    if all_daemons_live(instance, heartbeat_tolerance_seconds=HEARD_OF_WITHIN):
+        return True
+    if run.status != dg.DagsterRunStatus.STARTED:
+        return False
+    launcher = instance.run_launcher
+    # One that cannot be asked may live; a person can cancel it.
+    return not launcher.supports_check_run_worker_health or (
+        launcher.check_run_worker_health(run).status == WorkerStatus.RUNNING
+    )
+
+
+def _lock(file: IO[str]) -> None:
+    """Raises AlreadyRunning; automation looks at the lock by taking it for an instant, so once is not enough."""
+    for wait in (0.1, 0.3, 0.0):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(wait)
+    raise AlreadyRunning("another `likeness run` is at work here: wait for it, or stop it")
+
+
+def _close_dead_runs(instance: dg.DagsterInstance) -> None:
+    """Close what nobody works on any more, and give back its slots.
+
+    What a daemon left is cancelled and not failed, so that the next daemon does not retry it: this run makes it.
+    """
+    for run in instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED))):
+        if RUN_TAG in run.tags:
+            instance.report_run_failed(run, "its process ended before it did")
+        elif LOOK_TAG not in run.tags and not _is_alive(instance, run):
+            instance.report_run_canceled(run, "neither its process nor Dagster's daemon is there any more")
+        else:
+            continue
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
+if __name__ == "__main__":
+    # For servers that start before any other command has: python -m orchestration.storage.instance
+    with open_instance(Settings()) as opened:
+        print(opened.root_directory)

@@ -1,0 +1,136 @@
+"""Dagster's events found by md5, without reading those of other versions.
+
+An event holds pictures, so a thousand of them are a hundred megabytes; their data versions lie in a table of tags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from functools import cached_property
+from typing import Any
+
+import dagster as dg
+
+# Not public: events can be asked for by id, but ids not by tag. This file and `forgetting` are the ones that know.
+from dagster._core.storage.event_log import SqlEventLogStorage
+from dagster._core.storage.event_log.schema import AssetEventTagsTable, SqlEventLogStorageTable
+
+from orchestration.config.catalog import SOURCES
+from orchestration.storage.versions import VERSION_TAG, Version, version_of
+
+PAGE = 500
+KNOWN = "known_results"
+"""Observed by orchestration/pipeline/run_cache.py: its data versions are keys of results, not md5s."""
+
+
+@dataclass(frozen=True)
+class Mention:
+    """An event that made or saw a version, not yet read."""
+
+    event: int
+    asset: str
+    md5: str
+    character: str | None = None
+    when: float = 0.0
+    """Seconds since 1970."""
+
+
+@dataclass(frozen=True)
+class Records:
+    """Dagster's record of versions, for a question or a few: what was found is kept."""
+
+    instance: dg.DagsterInstance
+
+    @property
+    def storage(self) -> SqlEventLogStorage:
+        storage = self.instance.event_log_storage
+        # The instance hands out a wrapper where it was made from a single storage.
+        inner = getattr(storage, "event_log_storage", storage)
+        assert isinstance(inner, SqlEventLogStorage), "every storage of Dagster's that outlives a process is SQL"
+        return inner
+
+    @cached_property
+    def _read(self) -> dict[int, Version | None]:
+        return {}
+
+    def mentions(self, asset: str | None = None, md5: str | None = None, prefix: str | None = None) -> list[Mention]:
+        """Events by asset, by md5 or by the md5's beginning, newest first."""
+        import sqlalchemy
+
+        tags, events = AssetEventTagsTable.c, SqlEventLogStorageTable.c
+        query = (
+            sqlalchemy.select(tags.event_id, tags.asset_key, tags.value, events.partition, events.timestamp)
+            .join(SqlEventLogStorageTable, events.id == tags.event_id)
+            .where(tags.key == VERSION_TAG)
+        )
+        if asset is not None:
+            query = query.where(tags.asset_key == dg.AssetKey(asset).to_string())
+        else:
+            query = query.where(tags.asset_key != dg.AssetKey(KNOWN).to_string())
+        if md5 is not None:
+            query = query.where(tags.value == md5)
+        if prefix is not None:
+            query = query.where(tags.value.startswith(prefix, autoescape=True))
+        with self.storage.index_connection() as connection:
+            rows = connection.execute(query.order_by(tags.event_id.desc())).fetchall()
+        return [
+            Mention(int(event), _name(key), str(value), character, when.replace(tzinfo=UTC).timestamp())
+            for event, key, value, character, when in rows
+        ]
+
+    def versions(self, mentions: Sequence[Mention]) -> list[Version]:
+        """What these events say, in their order; those that are gone are left out."""
+        unread = [mention for mention in mentions if mention.event not in self._read]
+        for start in range(0, len(unread), PAGE):
+            self._load(unread[start : start + PAGE])
+        found = (self._read.get(mention.event) for mention in mentions)
+        return [version for version in found if version is not None]
+
+    def of(self, asset: str, md5: str) -> list[Version]:
+        """Every record of this content of an asset, newest first."""
+        return self.versions(self.mentions(asset, md5))
+
+    def materialisation(self, note: Mention, asset: str, md5: str, run_id: str) -> dg.AssetMaterialization | None:
+        """The first materialisation of this content after an event, if this run made it."""
+        later = [mention.event for mention in self.mentions(asset, md5) if mention.event > note.event]
+        wanted = dg.AssetRecordsFilter(dg.AssetKey(asset), storage_ids=[min(later, default=-1)])
+        for record in self.instance.fetch_materializations(wanted, limit=1).records:
+            if record.run_id == run_id:
+                return record.asset_materialization
+        return None
+
+    def made_from(self, md5s: Collection[str]) -> list[Version]:
+        """Every materialisation that has one of these among its ancestors, newest first."""
+        import sqlalchemy
+
+        if not md5s:
+            return []
+        events = SqlEventLogStorageTable.c
+        # The database looks through the text; only what matches is read.
+        query = sqlalchemy.select(events.id, events.asset_key).where(
+            events.dagster_event_type == dg.DagsterEventType.ASSET_MATERIALIZATION.value,
+            sqlalchemy.or_(*(events.event.contains(md5, autoescape=True) for md5 in md5s)),
+        )
+        with self.storage.index_connection() as connection:
+            rows = connection.execute(query.order_by(events.id.desc())).fetchall()
+        mentions = [Mention(int(event), _name(key), "") for event, key in rows if key]
+        return [version for version in self.versions(mentions) if not set(md5s).isdisjoint(version.lineage.values())]
+
+    def _load(self, mentions: Sequence[Mention]) -> None:
+        by_asset: dict[str, list[int]] = {}
+        for mention in mentions:
+            by_asset.setdefault(mention.asset, []).append(mention.event)
+            self._read[mention.event] = None
+        for asset, ids in by_asset.items():
+            seen = asset in SOURCES or asset == KNOWN
+            fetch: Any = self.instance.fetch_observations if seen else self.instance.fetch_materializations
+            wanted = dg.AssetRecordsFilter(dg.AssetKey(asset), storage_ids=ids)
+            for record in fetch(wanted, limit=len(ids)).records:
+                self._read[record.storage_id] = version_of(record)
+
+
+def _name(key: str) -> str:
+    found = dg.AssetKey.from_db_string(key)
+    return found.to_user_string() if found else key

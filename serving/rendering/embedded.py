@@ -1,0 +1,88 @@
+"""What the embedded engine can draw of a character: pictures, files, and all that a client draws it from."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import thumbnails
+from engine.character import Character, CharacterError
+from engine.exporters.basis import Basis
+from engine.exporters.export_mesh import Figure
+from engine.exporters.glb import about, to_bare_glb, to_glb
+from engine.exporters.materials import skin_pictures, worn_picture
+from engine.exporters.mhm import to_mhm
+from engine.head import HEAD_FILE
+from engine.renderer import Renderer
+from engine.scenes import EYE_LEVEL, FRAME_WIDTH, GAME_DISTANCE
+from serving.rendering.artist import JPEG, Artist, Picture, encoded, version_of
+from serving.rendering.errors import CannotDraw
+from serving.rendering.schema_document import ACTIONS, THUMBNAIL_SIZE, SchemaDocument, pieces_of, schema_document
+
+# Three channels that mean directions, not brightness and hue, are all kept at full resolution.
+JPEG_NORMALS: dict[str, Any] = {**JPEG, "subsampling": 0}
+# Colours are kept where nothing shows: smaller versions of the picture mix them in.
+WEBP: dict[str, Any] = {"format": "WEBP", "quality": 90, "method": 4, "exact": True}
+MHM_NAME = "likeness"
+
+
+class EmbeddedArtist(Artist):
+    """A character with the embedded engine; `embedded` is `data/embedded`. Raises CharacterError or OSError."""
+
+    def __init__(self, character: Character, embedded: Path, device: str) -> None:
+        super().__init__(character)
+        if not embedded.is_dir():
+            raise CharacterError(f"there is no {embedded}: run `likeness inputs`")
+        self.renderer = Renderer(character.folder, embedded, device)
+        self.data = embedded / "character"
+
+    def published(self) -> SchemaDocument:
+        renderer, head = self.renderer, (self.data / HEAD_FILE).read_bytes()
+        return schema_document(
+            self.schema,
+            self.md5,
+            version_of(self.character.folder.iterdir(), self.data.rglob("*"), head=head),
+            thumbnails=True,
+            colours={
+                g.name: {c: thumbnails.colour(renderer, g.name, c) for c in g.choices} for g in self.schema.groups
+            },
+            basis=Basis.of(renderer.head, self.schema, renderer.blend).description(),
+            camera={"distance": GAME_DISTANCE, "width": FRAME_WIDTH, "level": EYE_LEVEL},
+        )
+
+    def glb(self, document: Mapping[str, Any]) -> bytes:
+        sliders, choices = self._parameters(document)
+        return to_glb(Figure.of(self.renderer, sliders[0], choices[0]), about(document))
+
+    def mhm(self, document: Mapping[str, Any]) -> bytes:
+        sliders, choices = self._parameters(document)
+        return to_mhm(self.schema, sliders[0], choices[0], MHM_NAME).encode()
+
+    def piece(self, name: str, choice: str | None) -> bytes:
+        """Geometry of a piece, on the template, with the targets of all sliders; `choice` of its group."""
+        group, meshes = pieces_of(self.schema)[name]
+        sliders, choices = self._set({} if group is None or choice is None else {group: choice}, {})
+        figure = Figure.of(self.renderer, sliders[0], choices[0], as_shown=False).only(meshes)
+        left_out = set(self.renderer.blend.actions) - set(ACTIONS)
+        return to_bare_glb(figure, name, set(figure.basis.names) - left_out)
+
+    def texture(self, name: str, choices: Mapping[str, str], sliders: Mapping[str, float]) -> bytes:
+        """A picture of the materials; choices and sliders that are not given are neutral."""
+        values, numbers = self._set(choices, sliders)
+        if name in ("skin", "skin_normals"):
+            skin, normals = skin_pictures(self.renderer, values[0], numbers[0])
+            return encoded(skin, JPEG) if name == "skin" else encoded(normals, JPEG_NORMALS)
+        chosen = {group.name: group.choices[numbers[0, n]] for n, group in enumerate(self.schema.groups)}
+        picture = worn_picture(self.renderer, name, chosen)
+        if picture is None:
+            raise CannotDraw(f"{chosen[name]} of {name} has no picture")
+        return encoded(picture, WEBP)
+
+    def thumbnail(self, group: str, choice: str) -> bytes:
+        found = self.schema.groups[self.schema.group_index[group]]
+        return encoded(thumbnails.thumbnail(self.renderer, found, choice, THUMBNAIL_SIZE), JPEG)
+
+    def _picture(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Picture:
+        return self.renderer.picture(sliders, choices, size)

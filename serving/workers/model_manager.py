@@ -1,0 +1,140 @@
+"""The release that answers now. It follows the source: the next release is fetched, started and warmed beside the one
+that answers, then takes over the line; no request is lost, and none is answered by two."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.metrics import Metrics
+from serving.releases import NothingReleased, Release, ReleaseBroken, Source, SourceDown
+from serving.workers.pool import Pool
+from serving.workers.process import Answer
+from serving.workers.queue import Job, Line
+
+LONGEST_PAUSE = 300.0
+log = logging.getLogger("likeness.serving")
+
+
+class NoModel(Exception):
+    """Nothing can be read yet; the message says why."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One photo's answer, and who gave it."""
+
+    release: Release
+    schema_md5: str
+    answer: Answer
+
+
+class Models:
+    """A context manager: the workers of the release in production.
+
+    `make_pool`: a pool, not yet started, for a release in a folder.
+    """
+
+    def __init__(
+        self, source: Source, make_pool: Callable[[Release, Path], Pool], room: int, follow: float, metrics: Metrics
+    ) -> None:
+        self.source, self.make_pool, self.follow_seconds, self.metrics = source, make_pool, follow, metrics
+        self.line = Line(room)
+        self.pool: Pool | None = None
+        self.why_none = "the model is being loaded"
+        self._broken: tuple[Release, float] | None = None
+        self._pause = 0.0
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._following: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Models:
+        self._following = asyncio.create_task(self._follow())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._following is not None
+        self._following.cancel()
+        await asyncio.gather(self._following, return_exceptions=True)
+        if self.pool is not None:
+            await self.pool.drain()
+        await asyncio.gather(*self._leaving)
+
+    async def read(self, photo: bytes, aligned: bool, seconds: float) -> Reading:
+        """Raises NoModel, LineFull, TimeoutError, or WorkerDied when the photo ended two workers."""
+        if self.pool is None:
+            raise NoModel(self.why_none)
+        job = Job(photo, aligned, asyncio.get_running_loop().create_future())
+        self.line.put(job)
+        async with asyncio.timeout(seconds):
+            return Reading(*await job.answer)
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await self._look()
+            except Exception:
+                log.exception("the look at the registry failed")
+            await asyncio.sleep(self.follow_seconds)
+
+    async def _look(self) -> None:
+        release = await self._wanted()
+        if release is None or (self.pool is not None and release == self.pool.release) or self._is_broken(release):
+            return
+        try:
+            await self._change_to(release)
+        except (SourceDown, ReleaseBroken) as error:
+            log.error("%s cannot be used: %s", release, error)
+            self.metrics.broken.inc()
+            self._pause = min(max(self.follow_seconds, 2 * self._pause), LONGEST_PAUSE)
+            self._broken = (release, asyncio.get_running_loop().time() + self._pause)
+            self.why_none = f"{release} cannot be loaded"
+
+    async def _wanted(self) -> Release | None:
+        """The release in production; while the registry is down, the one that answers, or the last one that did."""
+        try:
+            release = await asyncio.to_thread(self.source.current)
+        except NothingReleased as error:
+            self.metrics.source_up.set(1)
+            if self.pool is None and self.why_none != str(error):
+                log.warning("%s", error)
+            self.why_none = str(error)
+            return self.pool.release if self.pool else None
+        except SourceDown as error:
+            self.metrics.source_up.set(0)
+            if self.pool is not None:
+                return self.pool.release
+            log.warning("the registry is down: %s", error)
+            self.why_none = "the model registry does not answer"
+            return await asyncio.to_thread(self.source.last)
+        self.metrics.source_up.set(1)
+        return release
+
+    def _is_broken(self, release: Release) -> bool:
+        """Whether it failed a moment ago: it is tried again later each time."""
+        return (
+            self._broken is not None
+            and self._broken[0] == release
+            and asyncio.get_running_loop().time() < self._broken[1]
+        )
+
+    async def _change_to(self, release: Release) -> None:
+        log.info("loading %s", release)
+        folder = await asyncio.to_thread(self.source.fetch, release)
+        pool = self.make_pool(release, folder)
+        try:
+            await pool.start()
+        except asyncio.CancelledError:
+            await pool.stop()
+            raise
+        former, self.pool = self.pool, pool
+        self._broken, self._pause = None, 0.0
+        pool.work(self.line)
+        self.metrics.serving(release.model, release.version)
+        log.info("%s answers", release)
+        if former is not None:
+            task = asyncio.create_task(former.drain())
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)

@@ -1,0 +1,1 @@
+"""Data: photo sets, tables, exported pairs, and what a stage reads of them."""

@@ -1,0 +1,139 @@
+"""A character's pictures in the project's reference frame, whatever draws them.
+
+Each character has a camera of its own. Its reference points fix one similarity from its picture into the reference
+frame, and every picture passes through it before a network sees it, so that photo, render and drawing overlap.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.character import Character, CharacterError, Reference
+from engine.custom_engine import Draw, open_renderer
+from engine.schema import Schema
+from models.alignment import REFERENCE, fit_similarity, five_points, warp
+
+Picture = NDArray[np.uint8]
+MAX_OVERSIZE = 4.0  # an engine whose face is small is asked for a picture this much larger at the most
+
+
+class Drawn(NamedTuple):
+    """Pictures [N,size,size,3] and, from the embedded engine, their label maps [N,size,size]."""
+
+    image: Picture
+    labels: Picture | None
+
+
+class Engine(Protocol):
+    """What can draw any parameters of a character."""
+
+    schema: Schema
+
+    def draw(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Drawn:
+        """Sliders [N,S] and choice numbers [N,G] in the reference frame."""
+        ...
+
+    def picture(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Picture:
+        """One character (sliders [1,S], choices [1,G]) in the engine's own framing, `size` pixels high."""
+        ...
+
+
+class Frame:
+    """From a character's own picture into the reference frame."""
+
+    def __init__(self, reference: Reference) -> None:
+        assert reference.size is not None
+        self.width, self.height = reference.size
+        self.points = np.asarray(reference.points, np.float64)
+        self.target = REFERENCE if len(self.points) == len(REFERENCE) else five_points(REFERENCE)
+        matrix = fit_similarity(self.points / self.height, self.target)
+        self.enlargement = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+
+    def refusal(self, picture: Picture) -> str | None:
+        """Why this picture cannot come from the camera that the points were measured in; None when it can."""
+        height, width = picture.shape[:2]
+        if abs(width - height * self.width / self.height) > 1:
+            return (
+                f"the picture has {width} x {height} pixels, the reference face was measured in "
+                f"{self.width} x {self.height}: export all pictures with one camera, in one shape"
+            )
+        return None
+
+    def __call__(self, picture: Picture, size: int) -> Picture:
+        """A picture [H,W,3] of the character's camera → [size,size,3]. Raises CharacterError for another shape."""
+        if reason := self.refusal(picture):
+            raise CharacterError(reason)
+        points = self.points * (picture.shape[0] / self.height)
+        return warp(picture, fit_similarity(points, self.target * size), size)
+
+    def wanted(self, size: int) -> int:
+        """How high the engine's picture should be, so that the face in the reference frame is not enlarged."""
+        return int(np.ceil(size * np.clip(self.enlargement, 1.0, MAX_OVERSIZE)))
+
+
+class EmbeddedEngine:
+    """The embedded engine, whose camera is the reference frame."""
+
+    def __init__(self, character: Path, embedded: Path, device: str) -> None:
+        from engine.renderer import Renderer
+
+        self.renderer = Renderer(character, embedded, device)
+        self.schema = self.renderer.schema
+
+    def draw(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Drawn:
+        from engine.scenes import Scenes
+
+        drawn = self.renderer.render(sliders, choices, Scenes.game(len(sliders)), size)
+        return Drawn(drawn.image, drawn.labels)
+
+    def picture(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Picture:
+        return self.renderer.picture(sliders, choices, size)
+
+
+class ExternalEngine:
+    """A studio's own renderer, warped into the reference frame."""
+
+    def __init__(self, character: Character) -> None:
+        self.schema, self.batch = character.schema, getattr(character.source, "batch", 64)
+        self.frame = Frame(character.require_reference())
+        self.renderer: Draw = open_renderer(character)
+
+    def draw(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Drawn:
+        rows, wanted = self.schema.to_engine(sliders, choices), self.frame.wanted(size)
+        batches = [rows[start : start + self.batch] for start in range(0, len(rows), self.batch)]
+        own = [picture for batch in batches for picture in self.renderer(batch, wanted)]
+        return Drawn(np.stack([self.frame(picture, size) for picture in own]), None)
+
+    def picture(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Picture:
+        return self.renderer(self.schema.to_engine(sliders, choices), size)[0]
+
+
+def open_engine(character: Character, embedded: Path, device: str) -> Engine | None:
+    """What draws this character; None where there are only pairs. Raises CharacterError."""
+    if character.is_embedded:
+        return EmbeddedEngine(character.folder, embedded, device)
+    return ExternalEngine(character) if character.has_engine else None
+
+
+@cache
+def engine_of(folder: Path, embedded: Path, device: str) -> Engine | None:
+    """The same, opened once in a process."""
+    return open_engine(Character.load(folder), embedded, device)
+
+
+def found_points(pictures: Sequence[Picture], landmarker: Path) -> tuple[NDArray[np.float64] | None, int]:
+    """The median of the 68 landmarks [68,2] in pictures of one camera and size, and in how many a face was found."""
+    from models.alignment import FaceLandmarker, NoFace
+
+    found = []
+    with FaceLandmarker(landmarker) as finder:
+        for picture in pictures:
+            try:
+                found.append(finder.find(picture)[0].landmarks)
+            except NoFace:  # a stylised face may escape the detector in one picture and not in the next
+                continue
+    return (np.median(found, axis=0) if found else None), len(found)

@@ -1,0 +1,268 @@
+"""What the scorecard's sections measure with: data and models loaded once, and what draws the character.
+
+Scores of likeness belong to the engine's render. Where a character has only exported pairs, the imitator draws in its
+place, and the scores say so.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+
+from engine.character import Character
+from engine.schema import Schema
+from models.encoder import Encoder
+from models.identity import IdentityModel
+from models.images import grid, resize
+from models.imitator import Imitator
+from models.parsing import FaceParser
+from models.predictor import Predictor
+from stages import encoder as encoder_stage
+from stages import identity_model as identity_stage
+from stages import imitator as imitator_stage
+from stages import parsing_model as parsing_stage
+from stages.context import Context
+from stages.data import tables
+from stages.data.pictures import IMITATOR_MARK, marked
+from stages.data.rendering import Drawn, Engine, open_engine
+from stages.evaluation.verifier import Judge
+
+T = TypeVar("T")
+
+FACE_SIZE = 256
+PORTRAITS = "portraits"
+"""The source of synthetic portraits; every other one is of real photos."""
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    """How much is scored."""
+
+    people: int = Field(default=1000, ge=2, description="held-out people at the most")
+    judged: int = Field(default=1000, ge=2, description="of these, how many the judge compares")
+    searched: int = Field(default=200, ge=0, description="of these, how many are also searched for by gradient")
+    photos: int = Field(default=1000, ge=0, description="real photos at the most, whole people")
+    validation: int = Field(default=300, ge=0, description="validation people that parameter vectors are normalised by")
+    degraded: int = Field(default=60, ge=1, description="held-out people whose portraits are made worse")
+    degraded_judged: int = Field(default=16, ge=1, description="of these, how many the judge compares")
+    pairs: int = Field(default=1000, ge=1, description="unseen renders at the most")
+    visible: float = Field(
+        default=0.004,
+        description="a slider is visible if, from 0 to 1, it changes the head in the frontal render by this mean share "
+        "of full scale",
+    )
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What is scored. Another version's networks run that version's own code: they answer the same calls."""
+
+    identity: IdentityModel
+    encoder: Encoder
+    imitator: Imitator
+    parser: FaceParser
+
+    @classmethod
+    def load(cls, inputs: Mapping[str, Path], device: str) -> Self:
+        """Those that the stages left."""
+        return cls(
+            identity_stage.load(inputs["identity_model"]).to(device).eval(),
+            encoder_stage.load(inputs["encoder"]).to(device).eval(),
+            imitator_stage.load(inputs["imitator"]).to(device).eval(),
+            parsing_stage.load(inputs["parsing_model"]).to(device).eval(),
+        )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything that is scored, loaded once."""
+
+    schema: Schema
+    engine: Engine | None
+    faces: pd.DataFrame  # held-out synthetic portraits
+    photos: pd.DataFrame  # real photos of people who never trained
+    validation: pd.DataFrame  # portraits of validation people
+    validation_photos: pd.DataFrame  # real photos of validation people
+    pairs: pd.DataFrame  # unseen renders
+    identity: IdentityModel
+    encoder: Encoder
+    imitator: Imitator
+    parser: FaceParser
+    x: NDArray[np.float32]  # [N,width] the encoder's answers to `faces`
+    config: Config
+    inputs: Mapping[str, Path]
+    context: Context
+    known: dict[str, Any] = field(default_factory=dict)
+    """What is the same for all encoders that are scored on these people; a copy with other networks shares it."""
+
+    @classmethod
+    def load(
+        cls, inputs: Mapping[str, Path], config: Config, context: Context, networks: Networks | None = None
+    ) -> "Bench":
+        """`networks`: those in `inputs` unless given.
+
+        Raises CharacterError or SchemaError when the character's folder cannot be used.
+        """
+        tables_of = _Faces(inputs["aligned_faces"])
+        test = tables_of.some("test", True, config.people)
+        pairs = tables.read(inputs["rendered_pairs"] / "pairs.parquet")
+        character = Character.load(inputs["character"])
+        networks = networks or Networks.load(inputs, context.device)
+        return cls(
+            schema=character.schema,
+            engine=open_engine(character, inputs["embedded"], context.device),
+            faces=test,
+            photos=tables_of.photos(config.photos),
+            validation=tables_of.some("val", True, config.validation),
+            validation_photos=tables_of.some("val", False, config.validation),
+            pairs=pairs[pairs["split"] == "test"].head(config.pairs).reset_index(drop=True),
+            **vars(networks),
+            x=predict(networks.identity, networks.encoder, test["image"], context.device),
+            config=config,
+            inputs=inputs,
+            context=context,
+        )
+
+    def once(self, what: str, compute: Callable[[], T]) -> T:
+        """A result that depends on no network, computed when it is first asked for."""
+        if what not in self.known:
+            self.known[what] = compute()
+        return self.known[what]
+
+    @property
+    def judge(self) -> Judge:
+        """The recogniser that takes no part in training."""
+        return self.once("judge", lambda: Judge(self.inputs["embedded"] / "judge"))
+
+    def predict(self, table: pd.DataFrame, size: int = FACE_SIZE) -> NDArray[np.float32]:
+        """Parameter vectors [N,width] of the aligned faces of a table, looked at in `size` pixels."""
+        return predict(self.identity, self.encoder, table["image"], self.context.device, size)
+
+    def predict_together(self, table: pd.DataFrame) -> NDArray[np.float32]:
+        """The same [N,width], but everybody's photos have one answer: that to the mean of what was read of each."""
+        pictures, device = tables.Pictures(table["image"].tolist(), FACE_SIZE), self.context.device
+        features = tables.in_batches(lambda faces: self.encoder.look(self.identity, faces)[1], pictures, device).numpy()
+        _, person = np.unique(table["person"].to_numpy().astype(str), return_inverse=True)
+        means = np.stack([features[person == number].mean(axis=0) for number in range(person.max() + 1)])
+        with torch.no_grad():
+            return self.encoder(torch.from_numpy(means).to(device)).cpu().numpy()[person]
+
+    def embed(self, table: pd.DataFrame) -> NDArray[np.float32]:
+        """Identity embeddings [N,D] of the aligned faces of a table."""
+        return embed(self.identity, table["image"], self.context.device)
+
+    def predictor(self) -> Predictor:
+        """From pictures to parameters, landmarks and alignment included; a context manager."""
+        landmarks = self.inputs["embedded"] / "landmarks" / "face_landmarker.task"
+        return Predictor(landmarks, self.identity, self.encoder, device=self.context.device)
+
+    @cached_property
+    def embeddings(self) -> NDArray[np.float32]:
+        """Identity embeddings [N,D] of `faces`."""
+        return self.embed(self.faces)
+
+    @property
+    def portraits_are_its_own(self) -> bool:
+        """Whether the portraits show this character, so that their parameters are the truth about its own."""
+        return self.schema.name == encoder_stage.PORTRAITS_CHARACTER
+
+    @property
+    def no_engine(self) -> str:
+        """Why a score that needs the engine's render is null."""
+        return f"{self.schema.name} has only exported pairs: this score needs its engine"
+
+    def draw(self, x: NDArray[np.float32], size: int = FACE_SIZE) -> NDArray[np.uint8]:
+        """Pictures [N,size,size,3] of parameter vectors [N,width]: the engine's, or the imitator's."""
+        return self.drawn(*self.schema.choose(x), size).image
+
+    def drawn(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Drawn:
+        """The same of sliders [N,S] and choice numbers [N,G], with label maps where the engine has them."""
+        if self.engine is not None:
+            return self.engine.draw(sliders, choices, size)
+        images = self.imitated(self.schema.pack(sliders, choices))
+        return Drawn(np.stack([resize(as_bytes(image), size) for image in images]), None)
+
+    def imitated(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The imitator's pictures [N,h,h,3] in [0,1], at its own size."""
+        device = self.context.device
+        with torch.no_grad():
+            batches = [self.imitator(torch.from_numpy(x[k : k + 32]).to(device)) for k in range(0, len(x), 32)]
+            return torch.cat(batches).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
+
+    @cached_property
+    def average(self) -> NDArray[np.uint8]:
+        """The average face's picture [FACE_SIZE,FACE_SIZE,3]."""
+        return self.draw(self.schema.neutral()[None])[0]
+
+    def side_by_side(self, photos: list[NDArray[np.uint8]], renders: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Photo and render in turn; what the imitator drew in the engine's place is marked."""
+        mark = IMITATOR_MARK if self.engine is None else ""
+        pairs = [
+            image
+            for photo, render in zip(photos, renders, strict=True)
+            for image in (resize(photo, FACE_SIZE), marked(resize(render, FACE_SIZE), mark))
+        ]
+        return grid(pairs, columns=8)
+
+
+class _Faces:
+    """Rows of the aligned faces; only what is asked for is read, because a real set can be far larger than memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "faces.parquet"
+        self.known = ds.dataset(self.path).to_table(columns=["id", "source", "person", "split"]).to_pandas()
+        pairs = folder / "verification_pairs.parquet"
+        columns = ["first", "second"]
+        table = tables.read(pairs, columns) if pairs.is_file() else pd.DataFrame(columns=columns)
+        self.in_protocols = {*table["first"], *table["second"]}
+
+    def some(self, split: str, portraits: bool, people: int) -> pd.DataFrame:
+        """Portraits, or real photos, of the first people of a split."""
+        of = self.known[(self.known["split"] == split) & ((self.known["source"] == PORTRAITS) == portraits)]
+        return self._read(of[of["person"].isin(sorted(of["person"].unique())[:people])])
+
+    def photos(self, most: int) -> pd.DataFrame:
+        """Real test photos, person by person, but for those that a verification protocol uses."""
+        of = self.known[(self.known["split"] == "test") & (self.known["source"] != PORTRAITS)]
+        of = of[~of["id"].isin(self.in_protocols)].sort_values(["source", "person", "id"])
+        sizes = of.groupby(["source", "person"], sort=True)["id"].transform("size").to_numpy()
+        ends = of.groupby(["source", "person"], sort=True).ngroup().to_numpy()
+        kept = np.cumsum(sizes * ~pd.Series(ends).duplicated().to_numpy()) <= most
+        return self._read(of[kept])
+
+    def _read(self, rows: pd.DataFrame) -> pd.DataFrame:
+        return faces_of(self.path, rows["id"].tolist())
+
+
+def faces_of(path: Path, ids: Sequence[str]) -> pd.DataFrame:
+    """The rows of an aligned table with these ids that are there, sorted by id."""
+    wanted = pc.field("id").isin(pa.array(ids, pa.string()))
+    return ds.dataset(path).to_table(filter=wanted).to_pandas().sort_values("id").reset_index(drop=True)
+
+
+def as_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A picture in [0,1] as uint8."""
+    return (image * 255 + 0.5).astype(np.uint8)
+
+
+def embed(identity: IdentityModel, images: pd.Series, device: str) -> NDArray[np.float32]:
+    """Identity embeddings [N,D] of aligned faces."""
+    return tables.in_batches(identity, tables.Pictures(images.tolist(), FACE_SIZE), device).numpy()
+
+
+def predict(
+    identity: IdentityModel, encoder: Encoder, images: pd.Series, device: str, size: int = FACE_SIZE
+) -> NDArray[np.float32]:
+    """Parameter vectors [N,width] of aligned faces, looked at in `size` pixels."""
+    return tables.in_batches(
+        lambda faces: encoder.read(identity, faces), tables.Pictures(images.tolist(), size), device
+    ).numpy()

@@ -1,0 +1,119 @@
+"""Imitator: how close its picture is to the engine's, on unseen parameters and on those that the encoder gives."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from models.images import decode, decode_labels, encode_png, grid, resize
+from stages.data import tables
+from stages.evaluation import metrics
+from stages.evaluation.context import FACE_SIZE, Bench, as_bytes
+from stages.evaluation.metrics import Score, mean_score, nothing
+from stages.evaluation.report import Report, Tile
+
+EMBEDDED = 100  # pictures of which the identity embeddings are compared
+SHOWN = 12
+TILE = 160
+NO_LABELS = "the pairs have no label maps"
+
+
+def imitator(bench: Bench, report: Report) -> dict[str, Any]:
+    """L1, PSNR, SSIM, and the cosine of the identity embeddings of both pictures.
+
+    At the top for parameters drawn at random that never trained; under `given` for what the encoder gives for
+    held-out portraits, probabilities and all, as the loss has it; under `given_chosen` for the same once every group
+    has one choice, as the engine has it. The baseline is the average face's picture; without an engine, the mean of
+    the engine's pictures.
+    """
+    x = bench.schema.pack(tables.stack(bench.pairs["parameters"]), tables.stack(bench.pairs["discrete"], np.int16))
+    drawn = bench.imitated(x)
+    size = drawn.shape[1]
+    truth = _unit([resize(decode(data), size) for data in bench.pairs["image"]])
+    head = None
+    if bench.pairs["labels"].notna().all():
+        head = np.stack([_shrink_labels(decode_labels(data), size) > 0 for data in bench.pairs["labels"]])
+    plain = truth.mean(axis=0) if bench.engine is None else _unit([resize(bench.average, size)])[0]
+    scores, _ = _scores(bench, drawn, truth, plain, head, np.arange(len(x)))
+    report.picture("imitator", _alternating(truth, drawn))
+    _show(report, "imitator", "Imitator at parameters drawn at random", truth, drawn)
+    return scores | _given(bench, report, plain)
+
+
+def _given(bench: Bench, report: Report, plain: NDArray) -> dict[str, Any]:
+    """The same at the encoder's own answers for one portrait of each held-out person."""
+    if bench.engine is None:
+        return {"given": nothing(bench.no_engine), "given_chosen": nothing(bench.no_engine)}
+    first = bench.faces.drop_duplicates("person").head(bench.config.judged)
+    people, x = first["person"].to_numpy(), bench.x[first.index]
+    sliders, choices = bench.schema.choose(x)
+    size = plain.shape[0]
+    image, labels = bench.drawn(sliders, choices, size)
+    truth, head = image.astype(np.float32) / 255, None if labels is None else labels > 0
+    drawn = bench.imitated(x)
+    soft, values = _scores(bench, drawn, truth, plain, head, people)
+    hard, _ = _scores(bench, bench.imitated(bench.schema.pack(sliders, choices)), truth, plain, head, people)
+    if bench.portraits_are_its_own:
+        report.by_mean("imitator_given_l1", values["l1"], people)
+    report.picture("imitator_given", _alternating(truth, drawn))
+    _show(report, "imitator_given", "Imitator at what the encoder gives", truth, drawn)
+    return {"given": soft, "given_chosen": hard}
+
+
+def _scores(
+    bench: Bench, drawn: NDArray, truth: NDArray, plain: NDArray, head: NDArray[np.bool_] | None, people: NDArray
+) -> tuple[dict[str, Score], dict[str, NDArray[np.float64]]]:
+    """Scores, and the values behind them, of pictures [N,h,h,3] in [0,1] beside the true ones."""
+    average = np.repeat(plain[None], len(drawn), axis=0)
+    ours, theirs = closeness(drawn, truth, head), closeness(average, truth, head)
+    embedded = [bench.embed(_table(images)) for images in (drawn[:EMBEDDED], truth[:EMBEDDED], plain[None])]
+    ours["identity"] = metrics.cosine(embedded[0], embedded[1]).astype(np.float64)
+    theirs["identity"] = metrics.cosine(np.broadcast_to(embedded[2], embedded[1].shape), embedded[1])
+    scores = {
+        name: mean_score(values, people[: len(values)], baseline=float(theirs[name].mean()))
+        for name, values in ours.items()
+    }
+    return (scores if head is not None else scores | {"psnr_head": nothing(NO_LABELS)}), ours
+
+
+def closeness(images: NDArray, truth: NDArray, head: NDArray[np.bool_] | None) -> dict[str, NDArray[np.float64]]:
+    """Of pictures [N,h,h,3] in [0,1] to the true ones; inside the head [N,h,h] where its pixels are known."""
+    from skimage.metrics import structural_similarity
+
+    squared = ((images - truth) ** 2).mean(axis=3)
+    inside = {} if head is None else {"psnr_head": (squared * head).sum(axis=(1, 2)) / head.sum(axis=(1, 2))}
+    ssim = [structural_similarity(a, b, channel_axis=2, data_range=1.0) for a, b in zip(images, truth, strict=True)]
+    noise = {"psnr": squared.mean(axis=(1, 2)), **inside}
+    return {
+        "l1": np.abs(images - truth).mean(axis=(1, 2, 3)).astype(np.float64),
+        **{name: -10 * np.log10(np.maximum(values, 1e-10).astype(np.float64)) for name, values in noise.items()},
+        "ssim": np.array(ssim),
+    }
+
+
+def _table(images: NDArray) -> pd.DataFrame:
+    return pd.DataFrame({"image": [encode_png(as_bytes(image)) for image in images]})
+
+
+def _unit(pictures: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    return np.stack(pictures).astype(np.float32) / np.float32(255)
+
+
+def _shrink_labels(labels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    return cv2.resize(labels, (size, size), interpolation=cv2.INTER_NEAREST).astype(np.uint8)
+
+
+def _alternating(truth: NDArray, drawn: NDArray) -> NDArray[np.uint8]:
+    tiles = zip(truth[:16], drawn[:16], strict=True)
+    return grid([resize(as_bytes(image), FACE_SIZE) for pair in tiles for image in pair], columns=8)
+
+
+def _show(report: Report, key: str, title: str, truth: NDArray, drawn: NDArray) -> None:
+    error = np.abs(truth - drawn).mean(axis=(1, 2, 3))
+    tiles = [
+        Tile((resize(as_bytes(engine), TILE), resize(as_bytes(ours), TILE)), f"L1 {off:.3f}")
+        for engine, ours, off in zip(truth[:SHOWN], drawn[:SHOWN], error, strict=False)
+    ]
+    report.show(key, title, "The engine's render, and the imitator's drawing of the same parameters.", tiles)

@@ -1,0 +1,183 @@
+"""The scorecard as one HTML page without any other file: tables, curves and pictures."""
+
+import base64
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from models.images import encode_jpeg
+from stages.evaluation import charts
+from stages.evaluation.report import Report, Tile
+from stages.evaluation.verification import PUBLISHED
+
+TEMPLATE = "page.html.jinja"
+GAP = 3
+QUALITY = 86
+
+# Path in the card, what it is called, and what it means.
+HEADLINES = (
+    ("recovery.visible", "Recovery", "R² of the sliders that a frontal picture shows"),
+    ("recovery.groups_mean", "Choices", "share of right choices; baseline: the commonest choice in training"),
+    ("verification.parameters_pca", "Verification", "same person or not, from parameters alone, PCA-normalised"),
+    ("verification.ratio", "Verification over bound", "the same, over what the recogniser itself reaches"),
+    ("likeness.similarity", "Likeness", "the judge's similarity of portrait and render; bound: the true parameters"),
+    ("likeness.similarity_gain", "Likeness gained", "the same less the average face's, portrait by portrait"),
+    ("likeness.rank1", "Rank 1", "the judge finds the person from the render; baseline: chance"),
+    ("likeness.rank1_times_chance", "Rank 1 over chance", "how many times more often than by chance"),
+    ("likeness.rank5", "Rank 5", "the person is among the first five"),
+    ("likeness.real_photos", "Real photos", "the judge's similarity of photo and render"),
+    ("likeness.real_photos_gain", "Real photos gained", "the same less the average face's, photo by photo"),
+    ("likeness.real_photos_rank1", "Real photos, rank 1", "found among all other photos, of people with two or more"),
+    ("imitator.psnr_head", "Imitator", "PSNR inside the head, dB, at parameters drawn at random"),
+    ("imitator.given.psnr_head", "Imitator as used", "the same at what the encoder gives"),
+    ("parsing.mean", "Parsing", "mean F1 of the label maps"),
+    ("identity.portraits_after", "Recogniser", "verification by its own embeddings"),
+)
+STATISTICS = {
+    "recovery_visible": "R² visible",
+    "choices_right": "choices",
+    "verification_pca": "verification",
+    "likeness_similarity": "likeness",
+    "likeness_rank1": "rank 1",
+    "likeness_rank5": "rank 5",
+    "imitator_given_l1": "imitator L1",
+    "parsing_mean": "parsing F1",
+}
+DIMENSIONS = ("sex", "age", "skin")
+
+
+@dataclass(frozen=True)
+class Beside:
+    """One score of the candidate and of production."""
+
+    name: str
+    candidate: float | None
+    production: float | None
+    difference: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table of scores."""
+
+    name: str
+    note: str
+    score: Mapping[str, Any]
+
+
+def html(card: Mapping[str, Any], report: Report) -> str:
+    """The page. Writes `robustness.png` beside it, for readers of the folder."""
+    robust = card["robustness"]
+    curves = {name: section for name, section in robust.items() if name != "undegraded"}
+    (report.out / "robustness.png").write_bytes(charts.sheet(curves, robust["undegraded"]))
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"number": number, "interval": interval, "words": words}
+    return environment.get_template(TEMPLATE).render(
+        character=report.character,
+        headlines=[Row(name, note, found) for path, name, note in HEADLINES if (found := find(card, path))],
+        card=card,
+        production=list(beside(card)),
+        curves=[(name, *_themes(name, section, robust["undegraded"])) for name, section in curves.items()],
+        legend=[(label, colour) for _, label, colour in charts.CURVES],
+        exhibits={
+            exhibit.key: (exhibit, [(_inline(t), t.caption) for t in exhibit.tiles]) for exhibit in report.exhibits
+        },
+        groups=_group_tables(card["groups"]),
+        largest=card["groups"].get("largest", {}),
+        statistics=STATISTICS,
+        published=PUBLISHED,
+        everything=[Row(path, "", score) for path, score in scores(card)],
+    )
+
+
+def find(card: Mapping[str, Any], path: str) -> Mapping[str, Any] | None:
+    """The score at a dotted path, or the imitator's stand-in where it is null; None when it is not in the card."""
+    *sections, name = path.split(".")
+    found: Any = card
+    for section in sections:
+        found = found.get(section, {}) if isinstance(found, Mapping) else {}
+    score = found.get(name)
+    stand_in = found.get(f"imitator_{name}")
+    if stand_in and score and score.get("value") is None:
+        return stand_in
+    return score if isinstance(score, Mapping) and "value" in score else None
+
+
+def scores(card: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every score with its dotted path."""
+    for name, entry in card.items():
+        if name == "production":
+            continue
+        if isinstance(entry, Mapping) and "value" in entry:
+            yield f"{prefix}{name}", entry
+        elif isinstance(entry, Mapping):
+            yield from scores(entry, f"{prefix}{name}.")
+
+
+def beside(card: Mapping[str, Any]) -> Iterator[Beside]:
+    """The main scores that the candidate shares with production; none where it was compared with no other version."""
+    theirs = card.get("production") or {}
+    for path, difference in theirs.get("differences", {}).items():
+        ours, other = find(card, path), find(theirs, path)
+        if path.count(".") == 1 and ours and other:
+            yield Beside(path, ours["value"], other["value"], difference)
+
+
+def number(value: float | None) -> str:
+    """A figure as a reader wants it; a dash for none."""
+    if value is None:
+        return "–"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
+
+
+def interval(ends: tuple[float, float] | None) -> str:
+    return "" if not ends else f"{number(ends[0])} to {number(ends[1])}"
+
+
+def words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _group_tables(groups: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, int, list[Mapping[str, Any]]]]]]:
+    """For each dimension its groups, with their people and a score for each column."""
+    tables = []
+    for dimension in DIMENSIONS:
+        if dimension not in groups:
+            continue
+        named = {"everybody": groups["everybody"], **groups[dimension]}
+        rows = [
+            (name, entry["people"], [entry.get(key, {"value": None, "ci": None}) for key in STATISTICS])
+            for name, entry in named.items()
+        ]
+        tables.append((dimension, rows))
+    return tables
+
+
+def _themes(name: str, section: Mapping[str, Any], undegraded: Mapping[str, Any]) -> tuple[Markup, Markup]:
+    """One chart for light and one for dark pages."""
+    start = None if name == "yaw" else undegraded
+    light, dark = (_data(charts.chart(name, section, start, dark), "png") for dark in (False, True))
+    return light, dark
+
+
+def _inline(tile: Tile) -> Markup:
+    """A tile's pictures side by side as a data URL."""
+    height = tile.pictures[0].shape[0]
+    gap = np.full((height, GAP, 3), 128, np.uint8)
+    parts: list[NDArray[np.uint8]] = []
+    for picture in tile.pictures:
+        parts += [picture, gap]
+    return _data(encode_jpeg(np.hstack(parts[:-1]), QUALITY), "jpeg")
+
+
+def _data(content: bytes, kind: str) -> Markup:
+    return Markup(f"data:image/{kind};base64,{base64.b64encode(content).decode()}")

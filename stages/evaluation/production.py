@@ -1,0 +1,108 @@
+"""The version in production beside the one that is scored: on the same people, in the same run, by its own code.
+
+Faces, engine, judge and resamples are the same for both, so every difference has an interval of its own: people are
+resampled in both at once, and what makes some people harder than others falls out.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from stages.evaluation import schema_mapping
+from stages.evaluation.context import Bench, predict
+from stages.evaluation.metrics import FEWEST, interval, nothing, score
+from stages.evaluation.report import Picture, Report, Tile
+
+PRODUCTION, DIFFERENCES = "production", "differences"
+Section = Callable[[Bench, Report], dict[str, Any]]
+
+
+class Unseen(Report):
+    """Of the version in production only scores are wanted."""
+
+    def picture(self, name: str, image: Picture) -> None:
+        """Not written."""
+
+    def show(self, key: str, title: str, note: str, tiles: Sequence[Tile]) -> None:
+        """Not shown."""
+
+
+def beside(bench: Bench, card: Mapping[str, Any], sections: Sequence[Section], folder: Path) -> dict[str, Any]:
+    """The packed version in `folder`, scored by these sections, and under `differences` the candidate's scores of
+    `card` less its own.
+
+    What it cannot do is null with the reason: another version's code may fail in any way, and must not stop the
+    candidate.
+    """
+    found: dict[str, Any] = {}
+    try:
+        own = with_version(bench, folder)
+    except Exception as error:
+        return {section.__name__: _without(card[section.__name__], error) for section in sections} | {DIFFERENCES: {}}
+    for section in sections:
+        try:
+            found[section.__name__] = section(own, Unseen(Path()))
+        except Exception as error:
+            found[section.__name__] = _without(card[section.__name__], error)
+    return found | {DIFFERENCES: differences(card, found)}
+
+
+def with_version(bench: Bench, folder: Path) -> Bench:
+    """The same bench with the networks of a packed version."""
+    networks = schema_mapping.networks(folder, bench.schema, bench.context.device)
+    return replace(
+        bench,
+        **vars(networks),
+        x=predict(networks.identity, networks.encoder, bench.faces["image"], bench.context.device),
+        inputs={**bench.inputs, "identity_model": folder / "model" / "identity_model"},
+    )
+
+
+def _without(section: Mapping[str, Any], error: Exception) -> dict[str, Any]:
+    """A section's shape without a value."""
+    said = str(error) if isinstance(error, schema_mapping.CannotDo) else f"{type(error).__name__}: {error}"
+    reason = f"the version in production cannot be scored: {' '.join(said.split())[:300]}"
+    return {
+        name: nothing(reason) if "value" in entry else _without(entry, error)
+        for name, entry in section.items()
+        if isinstance(entry, Mapping)
+    }
+
+
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """By dotted path, ours less theirs of every score that both have, resampling the same people in both."""
+    found: dict[str, Any] = {}
+    for name, entry in ours.items():
+        other = theirs.get(name)
+        if not isinstance(entry, Mapping) or not isinstance(other, Mapping):
+            continue
+        if "value" not in entry:
+            found |= differences(entry, other, f"{prefix}{name}.")
+        elif entry["value"] is not None and other.get("value") is not None:
+            found[f"{prefix}{name}"] = difference(entry, other)
+    return found
+
+
+def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """{"value", "ci", "n"} of one score less another of the same people; no interval where they are not the same.
+
+    The difference of two that answer alike for all of FEWEST people or more is 0, and so is its interval.
+    """
+    a, b = ours.get("resampled"), theirs.get("resampled")
+    value, ci = ours["value"] - theirs["value"], None
+    if a is not None and b is not None and ours["n"] == theirs["n"] and a.people == b.people:
+        apart = a.values - b.values
+        alike = a.people >= FEWEST and not apart.any()
+        ci = [0.0, 0.0] if alike else interval(apart, a.people)
+    apart = score(value, n=ours["n"], ci=ci)
+    return {"value": apart["value"], "ci": apart["ci"], "n": apart["n"]}
+
+
+def written(card: Mapping[str, Any]) -> dict[str, Any]:
+    """A card without the resamples, as JSON holds it."""
+    return {
+        name: written(entry) if isinstance(entry, Mapping) else entry
+        for name, entry in card.items()
+        if name != "resampled"
+    }

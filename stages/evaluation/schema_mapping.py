@@ -1,0 +1,164 @@
+"""An encoder that was registered before, run by the code that was registered with it.
+
+A packed folder holds `model/` (weights, schema), `code/<package>` under a name that no other version has, and the
+`loader.py` of its time, so that two versions answer in one process. What an older version cannot do raises CannotDo.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn, cast
+
+import torch
+from torch import Tensor
+
+from engine.schema import Schema
+from stages.evaluation.context import Networks
+
+
+class CannotDo(Exception):
+    """What is asked for is more than this version can do; the message says why."""
+
+
+def networks(folder: Path, schema: Schema, device: str) -> Networks:
+    """The networks of a packed folder, whose answers are parameter vectors of `schema`.
+
+    Where the character's schema has changed since, answers are carried over by name; the version's imitator draws
+    parameters of its own schema only, and is then absent. Raises CannotDo.
+    """
+    with _importable(folder / "code"):
+        loader = _loader(folder)
+        model = folder / "model"
+        package = json.loads((model / "about.json").read_text())["package"]
+        predictor = _made(loader, "load_predictor", package, model)
+        identity, encoder = predictor.identity.to(device).eval(), predictor.encoder.to(device).eval()
+        own = importlib.import_module(f"{package}.schema").Schema.load(model)
+        carried = Carried.between(own, schema)
+        if carried is None:
+            imitator = _or_absent(lambda: _made(loader, "load_imitator", package, model).to(device))
+        else:
+            encoder = AnswersIn(encoder, carried)
+            imitator = Absent("its imitator draws parameters of the schema that it was trained on")
+        parser = _or_absent(lambda: _made(loader, "load_parser", package, model).to(device))
+    return Networks(*(cast(Any, network) for network in (identity, encoder, imitator, parser)))
+
+
+def _loader(folder: Path) -> ModuleType:
+    """The version's own loader.py as a module of its own."""
+    spec = importlib.util.spec_from_file_location(f"loader_of_{folder.name}", folder / "loader.py")
+    if spec is None or spec.loader is None or not (folder / "loader.py").is_file():
+        raise CannotDo("it was registered without a loader.py")
+    module = importlib.util.module_from_spec(spec)
+    with warnings.catch_warnings():
+        # MLflow misses type hints that it would take for a second signature.
+        warnings.simplefilter("ignore", UserWarning)
+        spec.loader.exec_module(module)
+    return module
+
+
+def _made(loader: ModuleType, function: str, package: str, model: Path) -> Any:
+    make = getattr(loader, function, None)
+    if make is None:
+        raise CannotDo(f"it was registered before there was {function}")
+    return make(package, model)
+
+
+def _or_absent(make: Callable[[], Any]) -> Any:
+    try:
+        return make()
+    except CannotDo as error:
+        return Absent(str(error))
+
+
+@contextmanager
+def _importable(code: Path) -> Iterator[None]:
+    """Packages in `code` can be imported; what they import later is found through the package itself."""
+    sys.path.insert(0, str(code))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(code))
+
+
+@dataclass(frozen=True)
+class Absent:
+    """In the place of a network that the version does not have: whatever is asked of it raises CannotDo."""
+
+    reason: str
+
+    def __call__(self, *_: Any) -> NoReturn:
+        raise CannotDo(self.reason)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise CannotDo(self.reason)
+
+
+@dataclass(frozen=True)
+class Carried:
+    """Parameter vectors of one schema as those of another, by the names of sliders, groups and choices.
+
+    What the older schema has no name for gets the newer one's neutral value.
+    """
+
+    width: int
+    columns: Tensor  # [K] of the older vector
+    targets: Tensor  # [K] of the newer vector
+    neutral: Tensor  # [width]
+    groups: tuple[slice, ...]
+    """The newer vector's columns of each group."""
+
+    @classmethod
+    def between(cls, old: Any, new: Schema) -> Carried | None:
+        """None where both name the same parameters in the same order."""
+        names = _names(old), _names(new)
+        if names[0] == names[1]:
+            return None
+        column = {name: number for number, name in enumerate(names[0])}
+        kept = [(column[name], target) for target, name in enumerate(names[1]) if name in column]
+        columns, targets = (torch.tensor([pair[k] for pair in kept], dtype=torch.long) for k in (0, 1))
+        ends = [new.n_sliders + sum(new.group_sizes[:k]) for k in range(len(new.groups) + 1)]
+        groups = tuple(slice(a, b) for a, b in pairwise(ends))
+        return cls(new.width, columns, targets, torch.from_numpy(new.neutral()), groups)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[N,older width] → [N,width]."""
+        neutral = self.neutral.to(x)
+        answer = torch.zeros(len(x), self.width, dtype=x.dtype, device=x.device)
+        known = torch.zeros(self.width, dtype=torch.bool, device=x.device)
+        answer[:, self.targets.to(x.device)] = x[:, self.columns.to(x.device)]
+        known[self.targets.to(x.device)] = True
+        for group in self.groups:
+            # A choice that the older version never heard of has no probability; a group unknown to it is neutral.
+            known[group] = bool(known[group].any())
+        return torch.where(known, answer, neutral)
+
+
+def _names(schema: Any) -> list[tuple[str, ...]]:
+    sliders = [(slider.name,) for slider in schema.sliders]
+    return sliders + [(group.name, choice) for group in schema.groups for choice in group.choices]
+
+
+class AnswersIn:
+    """Another version's encoder, whose answers are carried over into the character's schema of today."""
+
+    def __init__(self, encoder: Any, carried: Carried) -> None:
+        self.encoder, self.carried = encoder, carried
+
+    def __call__(self, features: Tensor) -> Tensor:
+        return self.carried(self.encoder(features))
+
+    def look(self, identity: Any, faces: Tensor) -> tuple[Tensor, Tensor]:
+        return self.encoder.look(identity, faces)
+
+    def read(self, identity: Any, faces: Tensor) -> Tensor:
+        return self.carried(self.encoder.read(identity, faces))

@@ -1,0 +1,148 @@
+"""Score an encoder on people who never trained: recovery, verification, likeness, imitator, parsing, identity,
+robustness, groups of people, and the gradient search beside it.
+
+Every score stands beside the same score of the average face (`baseline`), the best that could be reached (`bound`),
+a 95 % interval from resampling people (`ci`) and the number of samples (`n`). `scorecard.json` holds what the same
+inputs always give; what the clock says is only in the returned metrics. A score that a character cannot have is null
+and says why (`reason`); one for which the imitator drew in the engine's place says so (`by`). `scorecard.html` shows
+all of it to people.
+
+With the input `production`, a packed encoder, that version is scored beside the candidate on the same people, and
+`scorecard.json` has its scores and the differences under `production`, which is null otherwise.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.schema import Schema
+from stages.context import Context
+from stages.data import source_files
+from stages.evaluation import page, schema_mapping, search
+from stages.evaluation.context import Bench, Config
+from stages.evaluation.groups import groups
+from stages.evaluation.identity import identity
+from stages.evaluation.imitator import imitator
+from stages.evaluation.likeness import likeness
+from stages.evaluation.parsing import parsing
+from stages.evaluation.production import PRODUCTION, Unseen, beside, written
+from stages.evaluation.recovery import recovery
+from stages.evaluation.report import Report, write_text
+from stages.evaluation.robustness import robustness
+from stages.evaluation.verification import verification
+
+__all__ = [
+    "INPUTS", "VERSION", "Bench", "Config", "Report", "compare", "flat", "groups", "identity", "imitator", "likeness",
+    "parsing", "recovery", "robustness", "run", "verification",
+]  # fmt: skip
+
+VERSION = "6"
+INPUTS = (
+    "embedded", "photos", "character", "aligned_faces", "identity_model", "parsing_model", "rendered_pairs",
+    "imitator", "encoder",
+)  # fmt: skip
+SECTIONS = (recovery, verification, likeness, imitator, parsing, identity, robustness, groups)
+"""In this order: `groups` is made from what the others leave in the report."""
+COMPARED = (recovery, verification, likeness, imitator, parsing, identity)
+"""What production is scored by as well."""
+TIMED = 32
+"""Photos that the speed is measured on."""
+
+
+def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
+    """Write `scorecard.json`, `scorecard.html` and pictures. Returns the main figures and the speed."""
+    torch.set_grad_enabled(False)
+    try:
+        card, report, clock = _measured(inputs, config, out, context)
+    finally:
+        torch.set_grad_enabled(True)
+    card = written(card)
+    write_text(out / "scorecard.html", page.html(card, report))
+    write_text(out / "scorecard.json", json.dumps(card, indent=1) + "\n")
+    return flat({name: section for name, section in card.items() if name != PRODUCTION}) | clock
+
+
+def compare(
+    inputs: Mapping[str, Path], config: Config, candidate: Path, production: Path, context: Context
+) -> dict[str, Any]:
+    """Two packed encoders on the same people: the candidate's sections, and production's beside it as in `run`.
+
+    Needs the inputs `embedded`, `character`, `aligned_faces` and `rendered_pairs`. Raises CannotDo when the candidate
+    cannot be scored by what the stage asks for today.
+    """
+    torch.set_grad_enabled(False)
+    try:
+        context.progress("compare: loading", 0, len(COMPARED) + 2)
+        schema = Schema.load(inputs["character"])
+        networks = schema_mapping.networks(candidate, schema, context.device)
+        own = {**inputs, "identity_model": candidate / "model" / "identity_model"}
+        bench, report = Bench.load(own, config, context, networks), Unseen(Path())
+        card: dict[str, Any] = {}
+        for number, section in enumerate(COMPARED, 1):
+            context.progress(f"compare: {section.__name__}", number, len(COMPARED) + 2)
+            card[section.__name__] = section(bench, report)
+        context.progress("compare: the version in production", len(COMPARED) + 1, len(COMPARED) + 2)
+        return written(card | {PRODUCTION: beside(bench, card, COMPARED, production)})
+    finally:
+        torch.set_grad_enabled(True)
+
+
+def _measured(
+    inputs: Mapping[str, Path], config: Config, out: Path, context: Context
+) -> tuple[dict[str, Any], Report, dict[str, float]]:
+    """All sections, and what the clock says; the seconds of each section go to the progress."""
+    steps, began = len(SECTIONS) + 4, time.monotonic()
+    context.progress("scorecard: loading", 0, steps)
+    bench = Bench.load(inputs, config, context)
+    card: dict[str, Any] = {}
+    report = Report(out, bench.schema.label or bench.schema.name)
+
+    def note(number: int, name: str) -> None:
+        nonlocal began
+        now = time.monotonic()
+        context.progress(f"scorecard: {name}", number, steps, seconds=round(now - began, 2))
+        began = now
+
+    note(1, "loading")
+    for number, section in enumerate(SECTIONS, start=2):
+        card[section.__name__] = section(bench, report)
+        note(number, section.__name__)
+    card[PRODUCTION] = beside(bench, card, COMPARED, inputs[PRODUCTION]) if PRODUCTION in inputs else None
+    clock = {"comparison_seconds": time.monotonic() - began}
+    note(steps - 2, "the version in production")
+    card["search"], seconds = search.compare(bench, out)
+    clock |= {f"throughput.{name.replace('.', '_')}": value for name, value in seconds.items()}
+    note(steps - 1, "search")
+    clock["throughput.photos_per_second"] = throughput(bench)
+    note(steps, "throughput")
+    return card, report, clock
+
+
+def flat(card: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """The values of all scores under dotted names."""
+    found: dict[str, float] = {}
+    for name, entry in card.items():
+        if isinstance(entry, Mapping) and {"value", "baseline", "n"} <= set(entry):
+            if entry["value"] is not None:
+                found[prefix + name] = float(entry["value"])
+        elif isinstance(entry, Mapping):
+            found |= flat(entry, f"{prefix}{name}.")
+    return found
+
+
+def throughput(bench: Bench) -> float:
+    """Photos a second from the file's bytes to parameters: decoding, landmarks, alignment, embedding, encoder."""
+    files = islice(source_files.counted(bench.inputs["photos"]), TIMED)
+    photos = [path.read_bytes() for path in files] or bench.faces["image"].head(TIMED).tolist()
+    photos = (photos * TIMED)[:TIMED]
+    with bench.predictor() as predictor:
+        predictor.predict_many(photos[:1])
+        start = time.perf_counter()
+        for photo in photos:
+            predictor.predict_many([photo])  # one after the other; a photo without a face takes its time as well
+        return len(photos) / (time.perf_counter() - start)

@@ -1,0 +1,161 @@
+"""What the encoder learns from: faces and renders as features, computed once, and the parser's view of the photos."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from models.features import FaceFeatures, read_maps
+from models.identity import IdentityModel
+from models.losses import CompositeLoss
+from stages.data import tables
+
+CHANNELS_FITTED = 512
+"""Faces that the principal channels are found on: 25,000 places of a 7 x 7 map."""
+DIRECTIONS_FITTED = 20_000
+"""Faces that the principal directions are found on, at most."""
+
+FILES_KEPT = 6
+"""Files of features in the cache; the oldest go first."""
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass
+class Known:
+    """Features whose parameters are known."""
+
+    features: Tensor  # [N, F]
+    x: Tensor  # [N, width]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass
+class _Seen:
+    """What the recogniser saw of a table's faces."""
+
+    embeddings: Tensor  # [N, D] of length 1
+    squeezed: Tensor  # [N, h * w * c] half precision, [N, 0] without map features
+
+
+class Reader:
+    """Pictures to the encoder's features: fitted on the training faces, then the same for everything.
+
+    `cache`: a folder where what the recogniser saw is kept for other runs on the same pictures; None: nowhere.
+    """
+
+    def __init__(
+        self, identity: IdentityModel, features: FaceFeatures, device: str, progress: Progress, cache: Path | None
+    ) -> None:
+        self.identity, self.features = identity, features.to(device)
+        self.device, self.progress, self.cache = device, progress, cache
+
+    def see(self, pictures: tables.Pictures, what: str) -> _Seen:
+        """Embeddings and squeezed maps of all pictures; from the cache if they were seen before."""
+        if self.cache is None:
+            return self._look(pictures, what)
+        folder = self.cache / "features"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{self._key(pictures)}.safetensors"
+        if not path.exists():
+            seen = self._look(pictures, what)
+            beside = path.with_name(f".{path.name}.{os.getpid()}")
+            save_file({"embeddings": seen.embeddings, "squeezed": seen.squeezed.contiguous()}, beside)
+            beside.replace(path)
+        path.touch()
+        for old in sorted(folder.glob("*.safetensors"), key=lambda file: file.stat().st_mtime)[:-FILES_KEPT]:
+            old.unlink(missing_ok=True)
+        return _Seen(**load_file(path))
+
+    def _key(self, pictures: tables.Pictures) -> str:
+        """Of everything that the answer depends on: weights, channels kept, the pictures' bytes and their size."""
+        digest = hashlib.blake2b(f"{pictures.size} {self.device.split(':')[0]}".encode(), digest_size=20)
+        for state in (self.identity.state_dict(), self.features.state_dict()):
+            for name in sorted(state):
+                # the scale and the directions are applied later
+                if name.startswith(("channel_", "backbone.")):
+                    digest.update(name.encode() + state[name].cpu().numpy().tobytes())
+        for picture in pictures.encoded:
+            digest.update(picture)
+        return digest.hexdigest()
+
+    def _look(self, pictures: tables.Pictures, what: str) -> _Seen:
+        dim = self.identity.dim
+
+        def both(faces: Tensor) -> Tensor:
+            embeddings, maps = read_maps(self.identity, faces)
+            if not self.features.n_map:
+                return embeddings
+            # numbers of the order of 1 to 10: half precision is ten times finer than the faces differ
+            return torch.cat([embeddings, self.features.squeeze(maps)], 1)
+
+        def report(done: int) -> None:
+            self.progress(f"encoder: features of {what}", done, len(pictures))
+
+        found = tables.in_batches(both, pictures, self.device, on_done=report)
+        return _Seen(found[:, :dim].clone(), found[:, dim:].half())
+
+    @torch.no_grad()
+    def fit_channels(self, pictures: tables.Pictures, rows: np.ndarray) -> None:
+        """Principal channels of the maps of some training faces, spread over all of them."""
+        if not self.features.n_map:
+            return
+        some = rows[np.linspace(0, len(rows) - 1, min(len(rows), CHANNELS_FITTED)).astype(int)]
+        maps = [
+            read_maps(self.identity, tables.to_unit(pictures[part], self.device))[1].cpu()
+            for part in np.array_split(some, -(-len(some) // 32))
+        ]
+        self.features.cpu().fit_channels(torch.cat(maps))
+        self.features.to(self.device)
+
+    def fit(self, seen: _Seen, rows: np.ndarray) -> None:
+        """Scale and principal directions of the training faces."""
+        some = torch.from_numpy(rows[np.linspace(0, len(rows) - 1, min(len(rows), DIRECTIONS_FITTED)).astype(int)])
+        self.features.cpu().fit(seen.embeddings[torch.from_numpy(rows)], seen.squeezed[some].float())
+        self.features.to(self.device)
+
+    @torch.no_grad()
+    def join(self, seen: _Seen) -> Tensor:
+        """Features [N, F] of what was seen."""
+        parts = [
+            self.features.join(embeddings.to(self.device), squeezed.float().to(self.device)).cpu()
+            for embeddings, squeezed in zip(seen.embeddings.split(4096), seen.squeezed.split(4096), strict=True)
+        ]
+        return torch.cat(parts)
+
+
+class ContentCache:
+    """The parser's features and class probabilities of photos, computed when first asked for and kept as long as they
+    fit into `kept_bytes`: photos do not change in training, so neither do these.
+    """
+
+    def __init__(self, loss: CompositeLoss, pictures: tables.Pictures, device: str, kept_bytes: int) -> None:
+        self.loss, self.pictures, self.device, self.left = loss, pictures, device, kept_bytes
+        self.kept: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def __call__(self, rows: Sequence[int] | np.ndarray) -> tuple[Tensor, Tensor]:
+        """Row numbers [B] -> features [B, C, h, w] and probabilities [B, K, h, w] in half precision, on the CPU."""
+        wanted = [int(row) for row in rows]
+        new = [row for row in dict.fromkeys(wanted) if row not in self.kept]
+        fresh = dict(zip(new, self._compute(new), strict=True)) if new else {}
+        for row, value in fresh.items():
+            size = sum(part.numel() * part.element_size() for part in value)
+            if size <= self.left:
+                self.left -= size
+                self.kept[row] = value
+        values = [self.kept.get(row) or fresh[row] for row in wanted]
+        return torch.stack([value[0] for value in values]), torch.stack([value[1] for value in values])
+
+    def _compute(self, rows: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+        features, probabilities = self.loss.content_of(tables.to_unit(self.pictures[rows], self.device))
+        return [(f.half().cpu(), p.half().cpu()) for f, p in zip(features, probabilities, strict=True)]
