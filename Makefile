@@ -10,7 +10,7 @@ PARALLEL := -n 2 --dist loadfile
 PORTRAIT := data/photos/collins/astronaut.png
 WEB := serving/web
 
-.PHONY: help setup own-environment web run serve test test-integration lint lock bench-render bench-orchestration bench-serve
+.PHONY: help setup own-environment web run serve test test-integration lint architecture lock bench-render bench-orchestration bench-serve
 .DEFAULT_GOAL := help
 
 help:  ## What there is to make
@@ -33,9 +33,10 @@ test-integration: setup $(S3)/.stamp  ## What needs servers, Ray or a browser
 	$(BIN)/likeness inputs
 	$(BIN)/pytest -m integration $(PARALLEL)
 
-lint: setup node_modules/.stamp-dev  ## Style and types
+lint: setup node_modules/.stamp-dev  ## Style, floors and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo --no-cache
 	node_modules/.bin/pyright --pythonpath $(BIN)/python
 	npm --prefix $(WEB) run check
 
@@ -49,6 +50,9 @@ bench-orchestration: setup  ## What Dagster, DVC, MLflow and checks cost beside 
 
 bench-serve: setup  ## Photos a second through HTTP, after make run; BENCH_OPTIONS=--quick for a short run
 	$(BIN)/python -m benchmarks.serve $(BENCH_OPTIONS)
+
+architecture: setup  ## The picture of the floors, docs/architecture.svg, from the code
+	$(BIN)/python -m tools.architecture
 
 lock: setup  ## The hashes of requirements*.lock, after a version was changed there
 	$(BIN)/python -m tools.lock
