@@ -10,7 +10,7 @@ PARALLEL := -n 2 --dist loadfile
 PORTRAIT := data/photos/collins/astronaut.png
 WEB := serving/web
 
-.PHONY: help setup own-environment web run serve test test-integration lint architecture lock bench-render bench-orchestration bench-serve
+.PHONY: help setup own-environment web run serve test test-unit test-integration lint architecture lock bench-render bench-orchestration bench-serve
 .DEFAULT_GOAL := help
 
 help:  ## What there is to make
@@ -28,6 +28,10 @@ test: setup node_modules/.stamp-dev  ## Unit tests and the smoke graph
 	$(BIN)/likeness inputs
 	npm --prefix $(WEB) test
 	$(BIN)/pytest $(PARALLEL)
+
+test-unit: setup  ## What a minute can tell: the unit tests that are not slow
+	$(BIN)/likeness inputs
+	$(BIN)/pytest -m "not integration and not slow" $(PARALLEL)
 
 test-integration: setup $(S3)/.stamp  ## What needs servers, Ray or a browser
 	$(BIN)/likeness inputs

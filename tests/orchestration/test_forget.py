@@ -19,6 +19,8 @@ from orchestration.storage.store import Store, StoreError, pointed_md5
 from stages import identity_model
 from tests.orchestration.faces import Project
 
+pytestmark = pytest.mark.slow
+
 PIXELS = Project.pixels("ann/one")
 
 

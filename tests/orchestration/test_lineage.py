@@ -18,6 +18,8 @@ from serving.character_store import Characters
 from stages.identity_model import decides
 from tests.orchestration.faces import Project
 
+pytestmark = pytest.mark.slow
+
 
 def told(project: Project, *arguments: str) -> dict:
     return json.loads(project("lineage", *arguments, "--json"))

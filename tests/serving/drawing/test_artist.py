@@ -41,6 +41,7 @@ def bare(content: bytes) -> Gltf:
     return reader
 
 
+@pytest.mark.slow
 def test_pieces_follow_the_sliders_as_the_engine_does(
     artist: EmbeddedArtist, published: SchemaDocument, renderer: Renderer
 ) -> None:
@@ -64,6 +65,7 @@ def test_pieces_follow_the_sliders_as_the_engine_does(
         assert seen > 5000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", ["head", "hair", "brows", "lashes"])
 def test_khronos_validator_finds_nothing_in_a_piece(
     artist: EmbeddedArtist, published: SchemaDocument, piece: str, tmp_path: Path
@@ -88,6 +90,7 @@ def test_a_piece_has_the_targets_of_all_sliders_and_of_a_blink(
     assert asked | blinks <= names <= asked | blinks | set(published.figure.products)
 
 
+@pytest.mark.slow
 def test_textures_depend_on_what_the_schema_says_and_on_nothing_else(
     artist: EmbeddedArtist, published: SchemaDocument
 ) -> None:
@@ -119,6 +122,7 @@ def test_the_skin_is_the_renderers(artist: EmbeddedArtist, renderer: Renderer) -
     assert np.abs(sent - true)[painted].mean() < 4
 
 
+@pytest.mark.slow
 def test_thumbnails_of_one_group_differ(artist: EmbeddedArtist, published: SchemaDocument) -> None:
     group = next(group for group in published.groups if group.name == "brows")
     drawn = [artist.thumbnail(group.name, choice.name) for choice in group.choices]

@@ -16,6 +16,8 @@ from orchestration.config.settings import Settings
 from serving.rendering import Busy, CannotDraw, Drawing, NoAnswer
 from tests.serving.drawing.conftest import CHARACTER, EMBEDDED, ROOT, document
 
+pytestmark = pytest.mark.slow
+
 PNG = b"\x89PNG"
 
 
