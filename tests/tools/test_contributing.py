@@ -20,7 +20,7 @@ def test_the_example_is_a_stage_and_passes_its_test(tmp_path: Path, monkeypatch:
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(stages, "average_face", module, raising=False)
     exec(code, module.__dict__)
-    stage = eval(entry.strip().rstrip(","), {"Stage": Stage})
+    stage = eval(entry, {"Stage": Stage})
     assert stage.code is module and {*stage.code.INPUTS} <= {"aligned_faces"} and stage.code.Config().size == 256
     found: dict[str, Any] = {}
     exec(test, found)
