@@ -4,13 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .venv-bench
 S3 := .venv-s3
-TORCH := $(shell grep '^torch==' requirements.lock)
+PIP := -m pip install --quiet --no-deps
 # A file of tests stays in one process, which makes what its tests share once.
 PARALLEL := -n 2 --dist loadfile
 PORTRAIT := data/photos/collins/astronaut.png
 WEB := serving/web
 
-.PHONY: help setup own-environment web run serve test test-integration lint bench-render bench-orchestration bench-serve
+.PHONY: help setup own-environment web run serve test test-unit test-integration lint architecture lock bench-render bench-orchestration bench-serve
 .DEFAULT_GOAL := help
 
 help:  ## What there is to make
@@ -29,13 +29,18 @@ test: setup node_modules/.stamp-dev  ## Unit tests and the smoke graph
 	npm --prefix $(WEB) test
 	$(BIN)/pytest $(PARALLEL)
 
+test-unit: setup  ## What a minute can tell: the unit tests that are not slow
+	$(BIN)/likeness inputs
+	$(BIN)/pytest -m "not integration and not slow" $(PARALLEL)
+
 test-integration: setup $(S3)/.stamp  ## What needs servers, Ray or a browser
 	$(BIN)/likeness inputs
 	$(BIN)/pytest -m integration $(PARALLEL)
 
-lint: setup node_modules/.stamp-dev  ## Style and types
+lint: setup node_modules/.stamp-dev  ## Style, floors and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo --no-cache
 	node_modules/.bin/pyright --pythonpath $(BIN)/python
 	npm --prefix $(WEB) run check
 
@@ -50,6 +55,12 @@ bench-orchestration: setup  ## What Dagster, DVC, MLflow and checks cost beside 
 bench-serve: setup  ## Photos a second through HTTP, after make run; BENCH_OPTIONS=--quick for a short run
 	$(BIN)/python -m benchmarks.serve $(BENCH_OPTIONS)
 
+architecture: setup  ## The picture of the floors, docs/architecture.svg, from the code
+	$(BIN)/python -m tools.architecture
+
+lock: setup  ## The hashes of requirements*.lock, after a version was changed there
+	$(BIN)/python -m tools.lock
+
 setup: own-environment $(VENV)/.stamp-project node_modules/.stamp web  ## .venv from requirements.lock, node_modules from package-lock.json, the page
 
 # Its programs name the folder that they were made in: moved along they do not start, copied along they run the original.
@@ -60,28 +71,29 @@ own-environment:
 
 web: $(WEB)/dist/index.html  ## The page for players, built
 
-# Torch first and with its dependencies: on a GPU machine the same line brings the CUDA build.
-$(VENV)/.stamp-lock: requirements.lock
+# Where the package index gives torch's CUDA build, its libraries come too.
+$(VENV)/.stamp-lock: requirements.lock requirements-cuda.lock
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is missing: install Python 3.11, or name another: make PYTHON=python3.12"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
+	$(BIN)/python $(PIP) --require-hashes -r requirements.lock
+	$(BIN)/python -m pip show torch | grep -q '^Version: .*+cpu' \
+		|| $(BIN)/python $(PIP) --require-hashes -r requirements-cuda.lock
 	@touch $@
 
 $(VENV)/.stamp-project: $(VENV)/.stamp-lock pyproject.toml
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	$(BIN)/python $(PIP) --no-build-isolation -e .
 	@touch $@
 
 # A folder of its own: the environment stays exactly what requirements.lock says.
 $(BENCH)/.stamp: requirements-bench.lock $(VENV)/.stamp-lock
 	rm -rf $(BENCH)
-	$(BIN)/python -m pip install --quiet --no-deps --target $(BENCH) -r requirements-bench.lock
+	$(BIN)/python $(PIP) --require-hashes --target $(BENCH) -r requirements-bench.lock
 	@touch $@
 
 $(S3)/.stamp: requirements-s3.lock
 	rm -rf $(S3)
 	$(PYTHON) -m venv $(S3)
-	$(S3)/bin/python -m pip install --quiet --no-deps -r requirements-s3.lock
+	$(S3)/bin/python $(PIP) --require-hashes -r requirements-s3.lock
 	@touch $@
 
 node_modules/.stamp: package.json package-lock.json

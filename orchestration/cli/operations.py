@@ -21,6 +21,7 @@ from orchestration.cli.terminal import (
     screen,
     shown_progress,
 )
+from orchestration.config.extras import require
 from orchestration.config.settings import REPOSITORY, Settings
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ def dagster(context: typer.Context) -> None:
     from orchestration.storage import accepted_profile
     from orchestration.storage.instance import open_instance
 
+    require("dagster_webserver")
     settings, stages = get_settings(), (*STAGES, production_encoder.STAGE)
     with open_instance(settings) as instance:
         if known := accepted_profile.before(settings, instance, stages):
@@ -173,6 +175,7 @@ def start(
     from orchestration.apps import services
     from orchestration.storage.instance import open_instance
 
+    require("dagster_webserver")
     settings = get_settings(profile)
     with open_instance(settings) as instance:
         confirm_profile(settings, instance, "likeness start", yes)

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from engine.errors import LikenessError
+from orchestration.config.extras import missing_extra
 from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.storage import postgres
 from serving.configuration import ServiceSettings
@@ -58,6 +59,8 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
         except typer.Exit:
             raise
         except Exception as error:
+            if message := missing_extra(error):
+                fail(message)
             if isinstance(error, LikenessError):
                 fail(str(error))
             if isinstance(error, OSError) and error.filename is not None:

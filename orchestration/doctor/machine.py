@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -56,10 +57,7 @@ def _page() -> Finding:
 def _packages() -> Finding:
     lock = REPOSITORY / "requirements.lock"
     wrong = []
-    for line in lock.read_text().splitlines() if lock.exists() else ():
-        name, _, wanted = line.partition("==")
-        if not wanted or line.startswith("#"):
-            continue
+    for name, wanted in re.findall(r"^([\w.-]+)==(\S+)", lock.read_text(), re.MULTILINE) if lock.exists() else ():
         try:
             found = importlib.metadata.version(name).split("+")[0]
         except importlib.metadata.PackageNotFoundError:

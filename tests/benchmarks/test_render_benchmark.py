@@ -17,6 +17,8 @@ from benchmarks.mesh import material_meshes
 from engine import kernels
 from engine.scenes import Scenes
 
+pytestmark = pytest.mark.slow
+
 TINY = render.RenderPlan(
     sizes=(64,), batches=(1,), seconds=0.01, size=64, people=1, paths=1, pairs=20, most_cores=1, renderers=()
 )

@@ -41,6 +41,7 @@ def test_every_choice_that_is_worn_is_a_part_of_that_name(head: Head, schema: Sc
             assert choice == "none" or choice in head.part
 
 
+@pytest.mark.slow
 def test_every_slider_moves_the_head_by_a_millimetre_at_its_ends(blend: MorphBlend, schema: Schema) -> None:
     neutral = base(blend, schema)
     for slider in schema.sliders:

@@ -31,6 +31,7 @@ def test_options_show_every_choice_in_the_order_of_the_schema(renderer: Renderer
     assert picture.shape[0] == sum(sheets.HEADING + n * (32 + sheets.CAPTION) for n in rows)
 
 
+@pytest.mark.slow
 def test_sliders_show_neutral_between_both_ends(renderer: Renderer) -> None:
     picture = sheets.sliders(renderer, size=32)
     parts = [s.part for s in renderer.schema.sliders]

@@ -54,6 +54,7 @@ def test_more_features_than_the_map_has_numbers_are_refused() -> None:
         FaceFeatures(4, (6, 2, 2), channels=6, n_map=25)
 
 
+@pytest.mark.slow
 def test_a_gradient_reaches_the_pixels_through_embedding_and_map() -> None:
     torch.manual_seed(0)
     identity = IdentityModel().eval().requires_grad_(False)

@@ -36,6 +36,7 @@ def test_no_batch_normalisation_is_left_between_convolutions() -> None:
     assert nn.BatchNorm2d not in kinds and nn.Conv2d not in kinds and kinds.count(nn.PReLU) == 27
 
 
+@pytest.mark.slow
 def test_the_model_stays_as_it_was_and_shares_what_was_not_rewritten() -> None:
     model = _identity("sface")
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -62,6 +63,7 @@ def test_a_predictor_answers_as_its_networks_do(mirror: bool) -> None:
     assert np.abs(found.x - plain).max() <= TOLERANCE
 
 
+@pytest.mark.slow
 def test_a_photo_is_read_alike_whatever_is_read_beside_it() -> None:
     torch.manual_seed(0)
     with Predictor(LANDMARKER, _identity("sface"), Encoder(Architecture(5, (3,), mirror=True))) as predictor:

@@ -61,6 +61,7 @@ def _max_feature_map(state: Mapping[str, Tensor], name: str, x: Tensor) -> Tenso
     return torch.max(both[:, :n], both[:, n:])
 
 
+@pytest.mark.slow
 def test_the_network_computes_what_the_paper_says(model: LightCNN29v2) -> None:
     state, crops = model.state_dict(), torch.rand(2, 1, 128, 128)
     with torch.no_grad():

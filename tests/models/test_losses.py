@@ -174,6 +174,7 @@ def test_negative_weights_and_empty_batches_are_refused() -> None:
         loss(encoder)
 
 
+@pytest.mark.slow
 def test_the_composite_loss_falls_on_a_tiny_run() -> None:
     loss, encoder = _composite(identity=0.01, content=0.01, loop=1.0, decay=0.1, supervised=1.0)
     optimiser, batch, totals = torch.optim.Adam(encoder.parameters(), 5e-3), _batch(loss), []

@@ -121,6 +121,7 @@ def test_several_photos_of_a_person_are_read_from_the_mean_of_what_each_shows(pr
         predictor.together([])
 
 
+@pytest.mark.slow
 def test_a_mirroring_encoder_reads_a_photo_and_its_mirror_image_alike() -> None:
     torch.manual_seed(0)
     encoder = Encoder(Architecture(5, (3,), mirror=True))

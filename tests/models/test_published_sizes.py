@@ -14,6 +14,8 @@ from models.encoder import Architecture, Encoder
 from models.imitator import Imitator
 from models.parsing import FaceParser
 
+pytestmark = pytest.mark.slow
+
 N_PARAMETERS = 264
 """Length of the parameter vector: 208 continuous ones and 56 choices (ICCV 2019's male character)."""
 

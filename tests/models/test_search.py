@@ -12,6 +12,8 @@ from models.parsing import FaceParser
 from models.prior import FacialPrior
 from models.search import ICCV_2019, ParameterSearch, SearchResult, Settings
 
+pytestmark = pytest.mark.slow
+
 SLIDERS, GROUPS = 4, (3, 2)
 
 

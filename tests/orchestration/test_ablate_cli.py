@@ -20,6 +20,8 @@ from orchestration.pipeline import production_encoder, runner
 from orchestration.storage.tracking import Tracking
 from tests.orchestration.conftest import Concatenate
 
+pytestmark = pytest.mark.slow
+
 VARIANTS = """
 scorecard: {text: short}
 variants:

@@ -20,6 +20,8 @@ from orchestration.pipeline import runner
 from orchestration.storage import accepted_profile
 from orchestration.storage.instance import open_instance
 
+pytestmark = pytest.mark.slow
+
 Call = Callable[..., Result]
 
 

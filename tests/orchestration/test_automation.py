@@ -19,6 +19,8 @@ from orchestration.pipeline.definitions import build
 from orchestration.storage import accepted_profile
 from orchestration.storage.instance import AlreadyRunning, only_runner
 
+pytestmark = pytest.mark.slow
+
 ORIGIN = RemoteJobOrigin(RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("likeness"), "likeness"), "look")
 ALL = ["portraits", "faces", "pairs/embedded", "encoder/embedded"]
 

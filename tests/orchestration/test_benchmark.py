@@ -22,6 +22,8 @@ from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.pipeline.runner import run
 from orchestration.storage.versions import latest
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_moment_counts_for_the_innermost_part_alone() -> None:
     clock, owner = Clock(), SimpleNamespace()

@@ -107,6 +107,7 @@ BROKEN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("asset", "check", "values", "reason"), BROKEN)
 def test_each_broken_expectation_is_named(
     tmp_path: Path, asset: str, check: str, values: dict[str, Any], reason: str
@@ -169,6 +170,7 @@ def test_each_broken_verification_pair_is_named(tmp_path: Path, broken: good.Row
     assert reason in found["verification_pairs_table"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("asset", "check"), [("aligned_faces", "quarantine"), ("rendered_pairs", "set_aside")])
 @pytest.mark.parametrize(
     ("broken", "reason"),

@@ -14,6 +14,8 @@ from orchestration.storage.store import Store
 from orchestration.storage.tracking import Tracking
 from tests.orchestration.faces import PeopleProject
 
+pytestmark = pytest.mark.slow
+
 
 def retrain(project: PeopleProject, steps: int) -> None:
     project.configure(encoder={"steps": steps})

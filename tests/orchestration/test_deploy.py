@@ -141,10 +141,12 @@ def test_no_password_stands_in_a_file() -> None:
 
 def test_the_image_installs_what_the_makefile_installs() -> None:
     dockerfile, makefile = (DEPLOY / "Dockerfile").read_text(), (REPOSITORY / "Makefile").read_text()
-    for command in ("--no-deps -r requirements.lock", "--no-deps --no-build-isolation -e .", "npm ci --omit=dev"):
+    locks = ("--require-hashes -r requirements.lock", "--require-hashes -r requirements-cuda.lock")
+    only_cuda = "-m pip show torch | grep -q '^Version: .*+cpu'"
+    for command in (*locks, only_cuda, "--no-build-isolation -e .", "npm ci --omit=dev"):
         assert command in dockerfile and command in makefile
+    assert dockerfile.count("-m pip install") == dockerfile.count("--no-deps")
     assert (
         "COPY --from=page /app/dist serving/web/dist" in dockerfile and static.DIST == REPOSITORY / "serving/web/dist"
     )
-    assert "grep '^torch==' requirements.lock" in dockerfile and "grep '^torch==' requirements.lock" in makefile
     assert set(LIBRARIES.values()) <= set(dockerfile.split())

@@ -32,6 +32,7 @@ def dead_process() -> int:
     return ended.pid
 
 
+@pytest.mark.slow
 def test_a_sound_project_has_no_errors_and_is_left_as_it_was(settings: Settings) -> None:
     def listing() -> set[Path]:
         # Databases that are opened put files beside themselves for a moment.

@@ -40,6 +40,7 @@ def error_of(result: Result) -> str:
     return result.stderr
 
 
+@pytest.mark.slow
 def test_glb_says_whose_it_is_and_lies_alone_in_its_folder(tmp_path: Path) -> None:
     out = tmp_path / "out" / "me.glb"
     result = export(tmp_path, document(), "--format", "glb", "--out", str(out))

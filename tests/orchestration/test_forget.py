@@ -19,6 +19,8 @@ from orchestration.storage.store import Store, StoreError, pointed_md5
 from stages import identity_model
 from tests.orchestration.faces import PeopleProject
 
+pytestmark = pytest.mark.slow
+
 PIXELS = PeopleProject.pixels("ann/one")
 
 

@@ -16,6 +16,8 @@ from orchestration.registry.aliases import Ledger
 from orchestration.registry.books import Book, Calls, ServerBook
 from orchestration.registry.promotion_events import Move, RegistryError, State, now
 
+pytestmark = pytest.mark.slow
+
 NAME = "likeness-embedded"
 
 

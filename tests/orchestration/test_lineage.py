@@ -18,6 +18,8 @@ from serving.character_store import CharacterStore
 from stages.identity_model import decides
 from tests.orchestration.faces import PeopleProject
 
+pytestmark = pytest.mark.slow
+
 
 def told(project: PeopleProject, *arguments: str) -> dict:
     return json.loads(project("lineage", *arguments, "--json"))

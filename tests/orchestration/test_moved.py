@@ -18,6 +18,8 @@ from orchestration.storage import mlflow_files
 from orchestration.storage.tracking import Tracking
 from tests.serving import support
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Settings:

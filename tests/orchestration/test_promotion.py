@@ -26,6 +26,8 @@ from orchestration.storage.store import Store
 from orchestration.storage.tracking import Tracking
 from tests.orchestration.conftest import Concatenate
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("identity_model", "parsing_model", "imitator", "encoder")
 
 

@@ -20,6 +20,8 @@ from orchestration.storage.instance import AlreadyRunning, dagster_yaml, is_ours
 from orchestration.storage.store import StoreError
 from tests.orchestration.conftest import stage
 
+pytestmark = pytest.mark.slow
+
 
 class EndpointConnectionError(Exception):
     """Called like botocore's, which is not an OSError."""

@@ -29,6 +29,8 @@ from stages.data.inputs import package_folder
 from tests.models import photo_files
 from tests.untrained import networks
 
+pytestmark = pytest.mark.slow
+
 EMBEDDED = REPOSITORY / "characters" / "embedded"
 
 

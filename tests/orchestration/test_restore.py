@@ -11,6 +11,8 @@ from orchestration.storage import store as store_module
 from orchestration.storage.store import Store
 from tests.orchestration.faces import PeopleProject
 
+pytestmark = pytest.mark.slow
+
 
 def restored(project: PeopleProject, out: Path, *arguments: str, status: int = 0) -> dict:
     return json.loads(project("restore", *(arguments or ("production",)), "--out", str(out), "--json", status=status))

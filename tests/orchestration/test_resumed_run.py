@@ -17,6 +17,8 @@ from stages.context import Context
 from tests.orchestration import killed_training
 from tests.stages import tiny_training
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def killed(settings: Settings) -> Settings:

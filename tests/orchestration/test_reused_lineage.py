@@ -21,6 +21,8 @@ from stages.data.reads import Files, Rows
 from tests.orchestration.conftest import make_project
 from tests.orchestration.faces import PeopleProject
 
+pytestmark = pytest.mark.slow
+
 TRAINED_ON = Rows("faces.parquet", ("split", "image"), ("train",))
 READS: dict[str, dict[str, Any]] = {
     "identity_model": {"aligned_faces": TRAINED_ON},

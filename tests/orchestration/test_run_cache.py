@@ -19,6 +19,8 @@ from orchestration.storage.versions import Version, latest
 from stages.data.reads import Files
 from tests.orchestration.conftest import Concatenate, stage
 
+pytestmark = pytest.mark.slow
+
 NEW, ALL = "data/photos/new.txt", ["portraits", "faces", "model", "pairs/embedded", "encoder/embedded"]
 
 

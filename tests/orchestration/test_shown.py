@@ -41,6 +41,7 @@ def curve(values: list[float]) -> Curve:
     return made
 
 
+@pytest.mark.slow
 def test_pictures_of_one_event_share_its_budget_and_small_ones_stay_as_they_are(tmp_path: Path) -> None:
     paths = {f"large{n}": noise(tmp_path / f"{n}.png", 900 + n) for n in range(3)} | {
         "small": noise(tmp_path / "small.png", 64)

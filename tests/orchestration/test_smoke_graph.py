@@ -23,7 +23,7 @@ from orchestration.storage.instance import open_instance
 from orchestration.storage.store import pointed_md5
 from tests.marble import changed_table
 
-pytestmark = pytest.mark.timeout(700)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]
 
 
 class Project:

@@ -18,6 +18,8 @@ from orchestration.pipeline.definitions import build
 from orchestration.storage.instance import RUN_TAG, AlreadyRunning, only_runner
 from orchestration.storage.versions import latest
 
+pytestmark = pytest.mark.slow
+
 ALL = ["portraits", "faces", "pairs/embedded", "encoder/embedded"]
 
 

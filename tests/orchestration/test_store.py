@@ -290,6 +290,7 @@ def test_damaged_on_both_sides_is_named_and_a_damaged_cache_is_mended_from_a_goo
     assert content(store.fetch(here)) == "sound!"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("umask", [0o022, 0o077])
 def test_nothing_in_the_home_folder_is_open_to_everyone(tmp_path: Path, umask: int) -> None:
     root = tmp_path / "project"

@@ -17,6 +17,8 @@ from orchestration.apps.services import Addresses, Service, ServiceError, Superv
 from orchestration.config import pages
 from orchestration.config.settings import REPOSITORY, Settings
 
+pytestmark = pytest.mark.slow
+
 SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
 # A server with a process of its own, as MLflow's and the code server have.
 PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {SLEEPER!r}])"

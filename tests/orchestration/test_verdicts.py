@@ -23,6 +23,8 @@ from tests.orchestration import good_tables as good
 from tests.orchestration.conftest import Concatenate
 from tests.orchestration.conftest import stage as fake_stage
 
+pytestmark = pytest.mark.slow
+
 RULE = "checks: {%s metrics: {model: {score: {baseline: trivial, margin: %s, behind_production: 1.0}}}}\n"
 
 

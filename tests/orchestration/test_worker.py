@@ -19,6 +19,8 @@ from orchestration.storage.versions import latest
 from tests.orchestration.conftest import make_project, stage
 from tests.orchestration.servers import free_port, running, wait_for
 
+pytestmark = pytest.mark.slow
+
 S3_SERVER = REPOSITORY / ".venv-s3" / "bin" / "moto_server"
 BUCKET = "likeness"
 

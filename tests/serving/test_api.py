@@ -147,6 +147,7 @@ def test_a_value_that_the_creator_does_not_have_is_refused(
     )
 
 
+@pytest.mark.slow
 def test_files_for_other_programs(client: TestClient, made: dict[str, Any]) -> None:
     glb = client.get(made["links"]["glb"])
     assert glb.headers["content-type"] == "model/gltf-binary" and glb.content[:4] == b"glTF"
@@ -320,6 +321,7 @@ def test_openapi_names_every_problem_and_shows_examples(client: TestClient) -> N
     assert "Problem" in document["components"]["schemas"]
 
 
+@pytest.mark.slow
 def test_head_is_answered_as_get_without_the_body(client: TestClient, made: dict[str, Any]) -> None:
     links = [link for link in made["links"].values() if link]
     for path in ("/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/schema", *links, "/v1/characters/none"):

@@ -21,6 +21,8 @@ from stages.data.photo_sets import PhotoSetError
 from tests.models.support import ROOT
 from tests.stages import photo_trees, small_tables
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:

@@ -16,6 +16,8 @@ from stages.evaluation import metrics, production, schema_mapping
 from tests.stages.small_tables import CHARACTER
 from tests.untrained import networks
 
+pytestmark = pytest.mark.slow
+
 PEOPLE = np.arange(200)
 
 

@@ -11,6 +11,8 @@ from models.images import decode, decode_labels
 from stages import portraits, rendered_pairs
 from stages.context import Context
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 INPUTS = {"embedded": ROOT / "data" / "embedded", "character": ROOT / "characters" / "embedded"}
 

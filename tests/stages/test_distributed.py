@@ -25,6 +25,8 @@ from tests.models.support import ROOT
 from tests.stages import small_tables, tiny_training
 from tests.stages.tiny_training import Config
 
+pytestmark = pytest.mark.slow
+
 STAGE = "tests.stages.tiny_training"
 SGD = Optimiser(kind="sgd", rate=0.05)
 

@@ -15,6 +15,8 @@ from stages.training import Optimiser, Training, save_model
 from tests.models.support import SFACE
 from tests.stages import small_tables
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:

@@ -174,6 +174,7 @@ def test_check_lists_every_bad_row_and_what_is_never_shown(marble: Path, tmp_pat
     assert json.loads(json.dumps(report.document()))["problems"][0]["reason"].endswith("the file is empty")
 
 
+@pytest.mark.slow
 def test_check_says_what_to_do_where_no_face_is_seen(marble: Path, tmp_path: Path) -> None:
     schema = marble / "schema.yaml"
     schema.write_text(schema.read_text().partition("reference:")[0])

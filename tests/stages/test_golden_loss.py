@@ -89,11 +89,13 @@ def test_a_tiny_run_still_has_the_losses_that_it_had(name: str) -> None:
     assert losses(CONFIGS[name]) == pytest.approx(GOLDEN[name], rel=TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_order_of_sums_moves_no_loss_by_a_tenth_of_the_tolerance(name: str) -> None:
     assert _distance(losses(CONFIGS[name], torch.float64), GOLDEN[name]) < TOLERANCE / 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "part", "changes"),
     [
@@ -122,6 +124,7 @@ def test_a_small_change_moves_the_losses(name: str, part: str, changes: dict[str
     assert _distance(losses(config.model_copy(update=changes)), GOLDEN[name]) > 10 * TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_another_order_of_the_rows_moves_the_losses(name: str) -> None:
     assert _distance(losses(CONFIGS[name], row_seed=1), GOLDEN[name]) > 10 * TOLERANCE

@@ -16,6 +16,8 @@ from stages.training import Optimiser, Training, generator_for, read_meta, save_
 from tests.models.support import SFACE
 from tests.stages import small_tables
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:

@@ -15,6 +15,7 @@ from stages.training import Optimiser, Training
 from tests.stages import small_tables
 
 
+@pytest.mark.slow
 def test_a_tiny_run_learns_repeats_and_loads_again(tmp_path: Path) -> None:
     inputs = {"rendered_pairs": small_tables.pairs(tmp_path / "pairs"), "character": small_tables.CHARACTER}
     training = Training(steps=30, batch=4, log_every=10, optimiser=Optimiser(kind="adam", rate=5e-3))

@@ -33,6 +33,7 @@ def test_changed_missing_and_unknown_files_are_named(gathered: Path) -> None:
         assert name in str(error.value)
 
 
+@pytest.mark.slow
 def test_whole_folder_is_left_alone_and_a_damaged_one_is_made_again(gathered: Path) -> None:
     shutil.copytree(ROOT / "examples", gathered / "examples")
     (gathered / "node_modules").symlink_to(ROOT / "node_modules")

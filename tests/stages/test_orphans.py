@@ -21,6 +21,8 @@ from stages.context import Context
 from stages.data import parallel
 from stages.training import distributed
 
+pytestmark = pytest.mark.slow
+
 GONE_WITHIN = 10.0
 """Seconds; two cores may be busy."""
 SLEEPS = [sys.executable, "-c", "import time; time.sleep(600)"]

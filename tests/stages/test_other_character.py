@@ -19,6 +19,8 @@ from stages.training import Optimiser, Training, save_model
 from tests.models.support import SFACE
 from tests.stages import small_tables
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = Training(steps=40, batch=8, evaluate_every=40, optimiser=Optimiser(rate=3e-3))
 

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
 from models import images
@@ -13,6 +14,8 @@ from stages.data import tables
 from stages.parsing_model import Config, augment
 from stages.training import Optimiser, Training, generator_for, read_meta
 from tests.stages import small_tables
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_mirrored_face_swaps_its_left_and_right_classes() -> None:

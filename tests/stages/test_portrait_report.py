@@ -61,6 +61,7 @@ def test_a_gap_between_the_domains_is_seen_and_none_is_not() -> None:
     assert float(none["classifier"]["value"] or 1) < 0.75
 
 
+@pytest.mark.slow
 def test_report_on_real_portraits_and_photos(tmp_path: Path) -> None:
     inputs = {
         "embedded": ROOT / "data" / "embedded",

@@ -84,6 +84,7 @@ def read(stage: Any, folders: Mapping[str, Path]) -> dict[str, str]:
     return {name: reader.digest(folders[name]) for name, reader in stage.READS.items()}
 
 
+@pytest.mark.slow
 @STAGES
 def test_what_a_stage_does_not_read_changes_nothing_that_it_makes(
     stage: Any, folders: dict[str, Path], tmp_path: Path

@@ -19,6 +19,8 @@ from stages.evaluation.robustness import most_frontal_other
 from stages.evaluation.verification import accuracies, fit_whitening, official_pairs, people_pairs, published
 from tests.models.support import aligned_photos
 
+pytestmark = pytest.mark.slow
+
 PEOPLE = 60
 
 

@@ -22,6 +22,8 @@ from stages.training import Training, save_model
 from tests.models.support import ROOT, SFACE
 from tests.stages import small_tables
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def bench(marble_character: Path, tmp_path_factory: pytest.TempPathFactory) -> Bench:

@@ -91,6 +91,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(
     assert logged[-1] == logged_again[-1], "the mean that spans the interruption too"
 
 
+@pytest.mark.slow
 def test_a_training_killed_in_the_middle_of_a_pass_goes_on_bit_for_bit(tmp_path: Path) -> None:
     training = Training(steps=60, batch=4, accumulate=2, checkpoint_steps=5, optimiser=Optimiser(schedule="onecycle"))
     code = (

@@ -44,6 +44,7 @@ def distance(found: dict[int, NDArray], expected: NDArray[np.float32]) -> float:
     return max(float(np.linalg.norm(point - expected[number])) for number, point in found.items())
 
 
+@pytest.mark.slow
 def test_khronos_validator_finds_nothing(glb: bytes, tmp_path: Path) -> None:
     assert (ROOT / "node_modules" / "gltf-validator").is_dir(), "run `make node_modules/.stamp-dev`"
     (tmp_path / "x.glb").write_bytes(glb)
@@ -91,6 +92,7 @@ def test_trimesh_reads_the_character_that_the_engine_draws(renderer: Renderer, g
     assert set(scene.geometry) == {"skin", "mouth", "teeth", "eye_left", "eye_right", "lashes", "brows", "hair"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_shown", [True, False])
 def test_morph_targets_reach_every_other_character(renderer: Renderer, as_shown: bool) -> None:
     """Slider values become influences by the description in the file alone."""

@@ -92,6 +92,7 @@ class Human:
         return found
 
 
+@pytest.mark.slow
 def test_makehuman_shows_the_same_head(renderer: Renderer, makehuman: Path) -> None:
     """Up to where it stands: bodies differ in height."""
     human = Human(makehuman)

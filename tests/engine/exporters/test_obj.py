@@ -63,6 +63,7 @@ def test_every_reader_finds_every_file(mesh: ExportMesh, tmp_path: Path, name: s
     assert sum(mesh.visual.material.image is not None for mesh in scene.geometry.values()) == 2
 
 
+@pytest.mark.slow
 def test_exports_into_one_folder_share_no_file(mesh: ExportMesh, tmp_path: Path) -> None:
     names = [name for name in NAMES if Path(name).suffix not in (".mtl", ".png")]
     files = [path for name in names for path in write_obj(mesh, tmp_path / name)]

@@ -42,6 +42,7 @@ def bare(content: bytes) -> Gltf:
     return reader
 
 
+@pytest.mark.slow
 def test_pieces_follow_the_sliders_as_the_engine_does(
     character_renderer: EmbeddedRenderer, published: SchemaDocument, renderer: Renderer
 ) -> None:
@@ -65,6 +66,7 @@ def test_pieces_follow_the_sliders_as_the_engine_does(
         assert seen > 5000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", ["head", "hair", "brows", "lashes"])
 def test_khronos_validator_finds_nothing_in_a_piece(
     character_renderer: EmbeddedRenderer, published: SchemaDocument, piece: str, tmp_path: Path
@@ -89,6 +91,7 @@ def test_a_piece_has_the_targets_of_all_sliders_and_of_a_blink(
     assert asked | blinks <= names <= asked | blinks | set(published.figure.products)
 
 
+@pytest.mark.slow
 def test_textures_depend_on_what_the_schema_says_and_on_nothing_else(
     character_renderer: EmbeddedRenderer, published: SchemaDocument
 ) -> None:
@@ -122,6 +125,7 @@ def test_the_skin_is_the_renderers(character_renderer: EmbeddedRenderer, rendere
     assert np.abs(sent - true)[painted].mean() < 4
 
 
+@pytest.mark.slow
 def test_thumbnails_of_one_group_differ(character_renderer: EmbeddedRenderer, published: SchemaDocument) -> None:
     group = next(group for group in published.groups if group.name == "brows")
     drawn = [character_renderer.thumbnail(group.name, choice.name) for choice in group.choices]

@@ -14,6 +14,7 @@ def schema(client: TestClient) -> dict[str, Any]:
     return answer.json()
 
 
+@pytest.mark.slow
 def test_the_schema_is_sent_again_only_when_it_changed(client: TestClient) -> None:
     tag = client.get("/v1/schema").headers["etag"]
     assert client.get("/v1/schema", headers={"If-None-Match": f"W/{tag}"}).status_code == 304
@@ -33,6 +34,7 @@ def urls(schema: dict[str, Any]) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_what_the_schema_names_is_there_and_never_changes(client: TestClient, schema: dict[str, Any]) -> None:
     for url in urls(schema):
         answer, again = client.get(url), client.get(url)

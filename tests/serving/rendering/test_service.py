@@ -17,6 +17,8 @@ from serving.rendering.errors import Busy, CannotDraw, NoAnswer
 from serving.rendering.service import RenderService
 from tests.serving.rendering.conftest import CHARACTER, EMBEDDED, ROOT, document
 
+pytestmark = pytest.mark.slow
+
 PNG = b"\x89PNG"
 
 

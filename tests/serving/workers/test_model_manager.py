@@ -24,6 +24,8 @@ from tests.models import photo_files
 from tests.serving import support
 from tests.serving.support import Shelf, astronaut, run, until
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 60.0
 
 

@@ -1,0 +1,1 @@
+"""What developers of the project run: locks, the picture of the architecture."""
