@@ -103,7 +103,7 @@ class Encoder(nn.Module):
         """Length of a parameter vector."""
         return self.n_sliders + sum(self.group_sizes)
 
-    def answers(self, features: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def heads(self, features: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Features [B, F] -> sliders [B, S] in [0, 1] and each group's logits [B, choices]."""
         h = self.dropout(self.blocks(torch.relu(self.enter(features))))
         head, *groups = self.sliders(h), *(group(h) for group in self.groups)
@@ -114,7 +114,7 @@ class Encoder(nn.Module):
 
     def forward(self, features: Tensor, temperature: float = 1.0) -> Tensor:
         """Features [B, F] -> parameters [B, width]. A temperature below 1 makes the choices firmer."""
-        sliders, groups = self.answers(features)
+        sliders, groups = self.heads(features)
         return torch.cat([sliders, *(torch.softmax(group / temperature, 1) for group in groups)], 1)
 
     def look(self, identity: IdentityModel, faces: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from .alignment import FaceLandmarker, NoFace, align, eye_distance, quality
 from .encoder import Encoder
 from .identity import IdentityModel
 from .images import BadImage, decode_photo
-from .inference import prepared
+from .inference import optimize_for_inference
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ class Predictor:
     def _reader(self) -> IdentityModel:
         """The identity model, prepared for inference where it is now."""
         if self._prepared is None or self._prepared.theta.device != self.identity.theta.device:
-            self._prepared = prepared(self.identity)
+            self._prepared = optimize_for_inference(self.identity)
         return self._prepared
 
     @torch.inference_mode()

@@ -23,17 +23,17 @@ from models import images
 from models.encoder import Architecture, Encoder, choices, harden
 from models.identity import IdentityModel
 from models.imitator import Imitator
-from models.losses import CompositeLoss, DomainStatistics, IdentityLoss, Photos, Schedule, SupervisedLoss, Weights
+from models.losses import CompositeLoss, DomainStatistics, IdentityLoss, LossWeights, Photos, Schedule, SupervisedLoss
 from models.parsing import FaceParser
 from models.prior import FacialPrior
 from stages import identity_model, parsing_model
 from stages import imitator as imitator_stage
 from stages.context import Context
 from stages.data import tables
-from stages.data.reads import CHOSEN_BY, TRAINED_ON, WEIGHTS, Meaning, Rows, training_faces
+from stages.data.reads import CHOSEN_BY, TRAINED_ON, WEIGHTS, ParameterSpace, Rows, training_faces
 from stages.evaluation.metrics import r2
 from stages.training import Batch, Optimiser, Training, load_weights, read_meta, rows_for, save_model, train
-from stages.training.features import ContentCache, Known, Reader
+from stages.training.features import ContentCache, FeatureExtractor, LabelledFeatures
 
 VERSION = "3"
 INPUTS = ("aligned_faces", "identity_model", "parsing_model", "rendered_pairs", "imitator", "character")
@@ -41,7 +41,7 @@ FACES = training_faces(("source", "split", "image", "parameters", "discrete", "y
 PAIRS = Rows("pairs.parquet", ("split", "image", "parameters", "discrete"))
 READS = {
     "aligned_faces": FACES, "identity_model": WEIGHTS, "parsing_model": WEIGHTS, "rendered_pairs": PAIRS,
-    "imitator": WEIGHTS, "character": Meaning(),
+    "imitator": WEIGHTS, "character": ParameterSpace(),
 }  # fmt: skip
 
 PORTRAITS_CHARACTER = "embedded"
@@ -58,7 +58,7 @@ class Terms(BaseModel, frozen=True, extra="forbid"):
     supervised: float = Field(default=1.0, ge=0)
 
 
-class Timing(BaseModel, frozen=True, extra="forbid"):
+class TermSchedule(BaseModel, frozen=True, extra="forbid"):
     """When which terms run; see `models.losses.Schedule`."""
 
     first: int = Field(default=0, ge=0)
@@ -69,7 +69,7 @@ class Timing(BaseModel, frozen=True, extra="forbid"):
     coldest: float = Field(default=1.0, gt=0)
 
 
-class Config(BaseModel, frozen=True, extra="forbid"):
+class EncoderConfig(BaseModel, frozen=True, extra="forbid"):
     """Architecture, loss and training; architecture, lambdas and Adam 1e-4 are the published ones."""
 
     hidden: int = 512
@@ -91,7 +91,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     align_domains: bool = False
     """Compare the embeddings of photos and drawings without what each domain has in common."""
     terms: Terms = Terms()
-    timing: Timing = Timing()
+    timing: TermSchedule = TermSchedule()
     supervise_pairs: bool | None = True
     """Learn from the parameters of renders; null: only where no portraits show this character, for renders are unlike
     portraits and teach less.
@@ -117,13 +117,16 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     )
 
     @property
-    def draws(self) -> bool:
+    def uses_photos(self) -> bool:
         """Whether any term looks at the photos at all."""
         terms = self.terms
         return bool(terms.identity or terms.content or terms.loop or terms.decay)
 
 
-def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
+Config = EncoderConfig
+
+
+def run(inputs: Mapping[str, Path], config: EncoderConfig, out: Path, context: Context) -> dict[str, float]:
     """Writes model.safetensors, meta.json and a contact sheet (photo | imitator's drawing of the prediction)."""
     return _Stage(inputs, config, context).run(out)
 
@@ -138,7 +141,7 @@ def load(folder: Path) -> Encoder:
 class _Stage:
     """The data and the models of one run."""
 
-    def __init__(self, inputs: Mapping[str, Path], config: Config, context: Context) -> None:
+    def __init__(self, inputs: Mapping[str, Path], config: EncoderConfig, context: Context) -> None:
         self.config, self.context = config, context
         self.schema = Schema.load(inputs["character"])
         identity = identity_model.load(inputs["identity_model"]).to(context.device)
@@ -154,13 +157,13 @@ class _Stage:
         if not self._learns_from_renders():  # then a few say where renders lie, and how well they are read
             some = [self.pairs[self.pairs["split"] == split].head(RENDERS_LOOKED_AT) for split in ("train", "val")]
             self.pairs = pd.concat(some)
-        self.pictures = tables.Pictures(self.faces["image"].tolist(), config.face_size, cache_bytes=0)
+        self.pictures = tables.ImageDataset(self.faces["image"].tolist(), config.face_size, cache_bytes=0)
         self.train_rows = np.flatnonzero((self.faces["split"] == TRAINED_ON).to_numpy())
         if not len(self.train_rows):
             raise ValueError("no training faces in faces.parquet")
         frontal = np.abs(self.faces["yaw"].to_numpy()) <= config.max_frontal_yaw
         self.frontal, self.frontal_rows = torch.from_numpy(frontal), self.train_rows[frontal[self.train_rows]]
-        self.schedule = Schedule(**config.timing.model_dump())
+        self.schedule = Schedule(**config.timing.model_dump(exclude={"coldest"}), temperature_end=config.timing.coldest)
         torch.manual_seed(config.training.seed)
         self.encoder = self._build(identity)
         self._read(identity, imitator.size)
@@ -212,20 +215,20 @@ class _Stage:
         will the faces be that the loop term draws.
         """
         context = self.context
-        reader = Reader(identity, self.encoder.features, context.device, context.progress, context.cache)
-        reader.fit_channels(self.pictures, self.train_rows)
-        faces = reader.see(self.pictures, "faces")
-        renders = reader.see(tables.Pictures(self.pairs["image"].tolist(), size, cache_bytes=0), "renders")
-        reader.fit(faces, self.train_rows)
-        self.embeddings, self.features = faces.embeddings, reader.join(faces)
-        drawn, x = reader.join(renders), imitator_stage.pair_parameters(self.schema, self.pairs)
+        extractor = FeatureExtractor(identity, self.encoder.features, context.device, context.progress, context.cache)
+        extractor.fit_channels(self.pictures, self.train_rows)
+        faces = extractor.extract(self.pictures, "faces")
+        renders = extractor.extract(tables.ImageDataset(self.pairs["image"].tolist(), size, cache_bytes=0), "renders")
+        extractor.fit(faces, self.train_rows)
+        self.embeddings, self.features = faces.embeddings, extractor.concat(faces)
+        drawn, x = extractor.concat(renders), imitator_stage.pair_parameters(self.schema, self.pairs)
         rows = {name: _where(self.pairs["split"] == name) for name in ("train", "val")}
-        self.renders = {name: Known(drawn[at], x[at]) for name, at in rows.items()}
-        self.people: dict[str, Known] = {}
+        self.renders = {name: LabelledFeatures(drawn[at], x[at]) for name, at in rows.items()}
+        self.people: dict[str, LabelledFeatures] = {}
         for name in ("train", "val"):
             if (at := self._portraits(name)).any():
                 parameters = imitator_stage.pair_parameters(self.schema, self.faces[at])
-                self.people[name] = Known(self.features[torch.from_numpy(at)], parameters)
+                self.people[name] = LabelledFeatures(self.features[torch.from_numpy(at)], parameters)
         self.supervision = self._supervision()
         self.domains = [DomainStatistics(identity.dim) for _ in range(2)]
         if self.config.align_domains:
@@ -238,7 +241,7 @@ class _Stage:
             return not (self.config.supervise_portraits and self._portraits("train").any())
         return wanted
 
-    def _supervision(self) -> list[Known]:
+    def _supervision(self) -> list[LabelledFeatures]:
         """Renders first, then portraits; what the configuration leaves out is missing."""
         portraits = self.people.get("train") if self.config.supervise_portraits else None
         pairs = self.renders["train"] if self._learns_from_renders() and len(self.renders["train"]) else None
@@ -253,7 +256,7 @@ class _Stage:
         norm = config.supervised_norm if self.supervision else "l2"
         imitator = imitator.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         return CompositeLoss(
-            imitator, identity, parser, torch.from_numpy(schema.neutral()), Weights(**config.terms.model_dump()),
+            imitator, identity, parser, torch.from_numpy(schema.neutral()), LossWeights(**config.terms.model_dump()),
             config.content_size,
             SupervisedLoss(schema.n_sliders, schema.group_sizes, norm, config.group_weight, spread),
             IdentityLoss(*self.domains) if config.align_domains else IdentityLoss(),
@@ -280,7 +283,7 @@ class _Stage:
         """Batch k; all batches of one step take the same terms, however many devices and batches make it."""
         step = k // (self.config.training.accumulate * self.context.devices)
         batch: dict[str, Tensor] = {"step": torch.tensor(step)}
-        if self.config.draws and (not self.supervision or self.schedule.draws(step)):
+        if self.config.uses_photos and (not self.supervision or self.schedule.uses_photos(step)):
             batch |= self._photo_batch(step, k)
         if self.supervision:
             batch |= self._supervised_batch(k)
@@ -288,7 +291,7 @@ class _Stage:
 
     def _photo_batch(self, step: int, k: int) -> dict[str, Tensor]:
         config, schedule = self.config, self.schedule
-        sides = schedule.takes_sides(step) or not len(self.frontal_rows)
+        sides = schedule.includes_side_views(step) or not len(self.frontal_rows)
         rows = self.train_rows if sides else self.frontal_rows
         turn = schedule.turn(step) if self.supervision else step
         turn = turn * (config.training.accumulate * self.context.devices) + k % (
@@ -329,7 +332,7 @@ class _Stage:
                 None if probabilities is None else probabilities.float(), batch["frontal"],
             )  # fmt: skip
         temperature = self.schedule.temperature_at(step, self.config.training.steps)
-        return self.loss(self.encoder, photos, known, self.schedule.strength(step), temperature)
+        return self.loss(self.encoder, photos, known, self.schedule.warmup(step), temperature)
 
     @torch.no_grad()
     def evaluate(self, step: int) -> dict[str, float]:
@@ -349,7 +352,7 @@ class _Stage:
             values |= {f"{name}_{key}_average_face": value for key, value in found.items()}
         return values
 
-    def _held_out(self) -> list[tuple[str, Known]]:
+    def _held_out(self) -> list[tuple[str, LabelledFeatures]]:
         known = (("portraits", self.people.get("val")), ("pairs", self.renders["val"]))
         return [(name, one) for name, one in known if one is not None and len(one) > 2]
 

@@ -49,7 +49,7 @@ FACES = training_faces(("source", "person", "split", "image"), undecided=True)
 READS = {"embedded": Files((WEIGHTS,)), "aligned_faces": FACES}
 
 
-class Config(BaseModel, frozen=True, extra="forbid"):
+class IdentityModelConfig(BaseModel, frozen=True, extra="forbid"):
     """Which backbone, from which weights, and how it is trained."""
 
     backbone: Kind = "sface"
@@ -87,7 +87,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         return self.backbone != "sface" and self.weights is None
 
     @model_validator(mode="after")
-    def _complete(self) -> Config:
+    def _complete(self) -> IdentityModelConfig:
         if self.from_scratch and self.trainable != "all":
             raise ValueError(
                 f"{self.backbone} without `weights` is trained from scratch, which needs `trainable: all`; "
@@ -96,6 +96,9 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         if (self.shift or self.mirror) and self.trainable != "all":
             raise ValueError("`shift` and `mirror` need `trainable: all`: `head` computes each face's features once")
         return self
+
+
+Config = IdentityModelConfig
 
 
 class MarginHead(nn.Module):
@@ -192,7 +195,9 @@ class _Tuner(nn.Module):
     normalised by. A model from scratch has its training mode, and with it its authors' dropout.
     """
 
-    def __init__(self, model: IdentityModel, config: Config, context: Context, faces: pd.DataFrame) -> None:
+    def __init__(
+        self, model: IdentityModel, config: IdentityModelConfig, context: Context, faces: pd.DataFrame
+    ) -> None:
         super().__init__()
         self.model, self.config, self.context = model, config, context
         photos_of_person = faces.groupby(["source", "person"])["split"].transform("size")
@@ -222,7 +227,7 @@ class _Tuner(nn.Module):
         on each side) for `all`.
         """
         self.model.eval()
-        pictures = tables.Pictures(faces["image"].to_numpy()[rows].tolist(), size=256, cache_bytes=0)
+        pictures = tables.ImageDataset(faces["image"].to_numpy()[rows].tolist(), size=256, cache_bytes=0)
 
         def prepared(images: Tensor) -> Tensor:
             crops = self.model.crop(images, margin)
@@ -293,7 +298,7 @@ def _held_out(faces: pd.DataFrame) -> dict[str, np.ndarray]:
     return {"portraits": np.flatnonzero(portraits & chosen), "photos": np.flatnonzero(~portraits & chosen)}
 
 
-def _start(inputs: Mapping[str, Path], config: Config) -> IdentityModel:
+def _start(inputs: Mapping[str, Path], config: IdentityModelConfig) -> IdentityModel:
     """The model before its first step, in eval mode."""
     if config.from_scratch:
         torch.manual_seed(config.training.seed)
@@ -301,7 +306,7 @@ def _start(inputs: Mapping[str, Path], config: Config) -> IdentityModel:
     return IdentityModel.from_file(config.backbone, config.weights or inputs["embedded"] / WEIGHTS)
 
 
-def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
+def run(inputs: Mapping[str, Path], config: IdentityModelConfig, out: Path, context: Context) -> dict[str, float]:
     """Writes model.safetensors and meta.json (steps kept, verification before and after).
 
     Raises ValueError when the faces do not suffice for training from scratch.

@@ -41,7 +41,7 @@ AVERAGED = 200
 """Training maps that the baseline is the average of."""
 
 
-class Config(BaseModel, frozen=True, extra="forbid"):
+class ParsingModelConfig(BaseModel, frozen=True, extra="forbid"):
     """Architecture, augmentation and training; defaults are the published ones (ResNet-50, SGD 0.001, batch 16)."""
 
     depth: Literal[18, 50] = 50
@@ -66,7 +66,10 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     )
 
 
-def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
+Config = ParsingModelConfig
+
+
+def run(inputs: Mapping[str, Path], config: ParsingModelConfig, out: Path, context: Context) -> dict[str, float]:
     """Writes model.safetensors, meta.json and contact sheets (photo | truth | prediction)."""
     faces = FACES.read(inputs["aligned_faces"])
     training_rows = faces[faces["split"] == TRAINED_ON]
@@ -118,7 +121,7 @@ def load(folder: Path) -> FaceParser:
     return parser.eval()
 
 
-def baseline(labels: tables.Pictures, validation_rows: pd.DataFrame, size: int) -> dict[str, float]:
+def baseline(labels: tables.ImageDataset, validation_rows: pd.DataFrame, size: int) -> dict[str, float]:
     """What a parser scores that never looks: at each place the class that most training maps have there."""
     at = np.unique(np.linspace(0, len(labels) - 1, AVERAGED).astype(int))
     counts = torch.zeros(len(CLASSES), size, size, dtype=torch.int64)
@@ -129,12 +132,12 @@ def baseline(labels: tables.Pictures, validation_rows: pd.DataFrame, size: int) 
     return {"mean_f1_average_map": mean_f1(f1_scores(count_confusion(counts.argmax(0).expand_as(maps), maps)))}
 
 
-def _columns(rows: pd.DataFrame, size: int) -> tuple[tables.Pictures, tables.Pictures]:
+def _columns(rows: pd.DataFrame, size: int) -> tuple[tables.ImageDataset, tables.ImageDataset]:
     images_column, labels_column = rows["image"].tolist(), rows["labels"].tolist()
-    return tables.Pictures(images_column, size), tables.Pictures(labels_column, size, labels=True)
+    return tables.ImageDataset(images_column, size), tables.ImageDataset(labels_column, size, labels=True)
 
 
-def _class_weights(labels: tables.Pictures, exponent: float) -> Tensor:
+def _class_weights(labels: tables.ImageDataset, exponent: float) -> Tensor:
     """One weight a class, from at most 100 label maps; rare classes weigh up to 10 times as much as common ones."""
     seen = labels[np.arange(min(100, len(labels)))].flatten().long()
     share = torch.bincount(seen, minlength=len(CLASSES)).float() / len(seen)
@@ -142,7 +145,9 @@ def _class_weights(labels: tables.Pictures, exponent: float) -> Tensor:
     return (weights / weights.min()).clamp(max=10.0)
 
 
-def augment(faces: Tensor, labels: Tensor, config: Config, random: torch.Generator) -> tuple[Tensor, Tensor]:
+def augment(
+    faces: Tensor, labels: Tensor, config: ParsingModelConfig, random: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """uint8 faces [B, 3, H, W] and class ids [B, H, W] -> float faces in [0, 1] and class ids, flipped and recoloured
     at random.
 
@@ -175,14 +180,14 @@ def score(parser: FaceParser, rows: pd.DataFrame, size: int, device: str, batch:
     return f1_scores(confusion)
 
 
-def _sheets(parser: FaceParser, held_out: pd.DataFrame, config: Config, out: Path, device: str) -> None:
+def _sheets(parser: FaceParser, held_out: pd.DataFrame, config: ParsingModelConfig, out: Path, device: str) -> None:
     """Of validation people alone: the scorecard shows how people are parsed who only score."""
     portraits = held_out["source"] == "portraits"
     for name, of in (("parsing_portraits", portraits), ("parsing_photos", ~portraits)):
         rows = held_out[of].head(12)
         if rows.empty:
             continue
-        pictures = tables.Pictures(rows["image"].tolist(), config.size)[np.arange(len(rows))]
+        pictures = tables.ImageDataset(rows["image"].tolist(), config.size)[np.arange(len(rows))]
         with torch.no_grad():
             predicted = parser.parse(tables.to_unit(pictures, device)).cpu().numpy()
         tiles = []

@@ -24,11 +24,11 @@ from stages.context import Context
 from stages.data import tables
 from stages.data.parallel import map_chunks
 from stages.data.pictures import colour_labels, write_picture
-from stages.data.reads import Drawn
+from stages.data.reads import Appearance
 
 VERSION = "3"
 INPUTS = ("embedded", "character")
-READS = {"character": Drawn()}
+READS = {"character": Appearance()}
 PEOPLE_A_CHUNK = 8
 SCHEMA = pa.schema(
     [
@@ -49,7 +49,7 @@ SCHEMA = pa.schema(
 )
 
 
-class Config(BaseModel, frozen=True, extra="forbid"):
+class PortraitsConfig(BaseModel, frozen=True, extra="forbid"):
     """How many portraits, how large, how different."""
 
     people: int = Field(default=10_000, ge=10, description="people who do not exist")
@@ -61,7 +61,10 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     nuisance: Nuisance = Nuisance()
 
 
-def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
+Config = PortraitsConfig
+
+
+def run(inputs: Mapping[str, Path], config: PortraitsConfig, out: Path, context: Context) -> dict[str, float]:
     """Write `portraits.parquet` and contact sheets. Returns counts."""
     work = partial(_shoot, inputs["character"], inputs["embedded"], context.device, config)
     people = config.people + config.single
@@ -96,7 +99,9 @@ def _studio(character: Path, embedded: Path, device: str) -> tuple[Renderer, lis
     return Renderer(character, embedded, device), load_panoramas(embedded), load_backgrounds(embedded)
 
 
-def _shoot(character: Path, embedded: Path, device: str, config: Config, people: range) -> list[dict[str, Any]]:
+def _shoot(
+    character: Path, embedded: Path, device: str, config: PortraitsConfig, people: range
+) -> list[dict[str, Any]]:
     """All rows of some people."""
     renderer, panoramas, backgrounds = _studio(character, embedded, device)
     rows: list[dict[str, Any]] = []

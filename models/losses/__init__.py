@@ -10,7 +10,7 @@ from .decay import DecayLoss
 from .frozen import Frozen
 from .identity import DomainStatistics, IdentityLoss
 from .loop import LoopLoss
-from .schedule import Schedule, Weights
+from .schedule import LossWeights, Schedule
 from .supervised import SupervisedLoss
 
 __all__ = [
@@ -22,9 +22,9 @@ __all__ = [
     "Frozen",
     "IdentityLoss",
     "LoopLoss",
+    "LossWeights",
     "Photos",
     "Schedule",
     "SupervisedLoss",
-    "Weights",
     "sized",
 ]

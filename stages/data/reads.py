@@ -100,7 +100,7 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Appearance:
     """All that a character is drawn by: its files, and its schema without the words for people."""
 
     def digest(self, folder: Path) -> str:
@@ -111,7 +111,7 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Meaning:
+class ParameterSpace:
     """What a character's parameters are, but not how it is drawn or what people call them."""
 
     def digest(self, folder: Path) -> str:

@@ -21,7 +21,7 @@ Picture = NDArray[np.uint8]
 MAX_OVERSIZE = 4.0  # an engine whose face is small is asked for a picture this much larger at the most
 
 
-class Drawn(NamedTuple):
+class RenderBatch(NamedTuple):
     """Pictures [N,size,size,3] and, from the embedded engine, their label maps [N,size,size]."""
 
     image: Picture
@@ -33,7 +33,7 @@ class Engine(Protocol):
 
     schema: Schema
 
-    def draw(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Drawn:
+    def draw(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> RenderBatch:
         """Sliders [N,S] and choice numbers [N,G] in the reference frame."""
         ...
 
@@ -42,7 +42,7 @@ class Engine(Protocol):
         ...
 
 
-class Frame:
+class FrameTransform:
     """From a character's own picture into the reference frame."""
 
     def __init__(self, reference: Reference) -> None:
@@ -84,11 +84,11 @@ class EmbeddedEngine:
         self.renderer = Renderer(character, embedded, device)
         self.schema = self.renderer.schema
 
-    def draw(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Drawn:
+    def draw(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> RenderBatch:
         from engine.scenes import Scenes
 
         drawn = self.renderer.render(sliders, choices, Scenes.game(len(sliders)), size)
-        return Drawn(drawn.image, drawn.labels)
+        return RenderBatch(drawn.image, drawn.labels)
 
     def picture(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Picture:
         return self.renderer.picture(sliders, choices, size)
@@ -99,14 +99,14 @@ class ExternalEngine:
 
     def __init__(self, character: Character) -> None:
         self.schema, self.batch = character.schema, getattr(character.source, "batch", 64)
-        self.frame = Frame(character.require_reference())
+        self.frame = FrameTransform(character.require_reference())
         self.renderer: Draw = open_renderer(character)
 
-    def draw(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Drawn:
+    def draw(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> RenderBatch:
         rows, wanted = self.schema.to_engine(sliders, choices), self.frame.wanted(size)
         batches = [rows[start : start + self.batch] for start in range(0, len(rows), self.batch)]
         own = [picture for batch in batches for picture in self.renderer(batch, wanted)]
-        return Drawn(np.stack([self.frame(picture, size) for picture in own]), None)
+        return RenderBatch(np.stack([self.frame(picture, size) for picture in own]), None)
 
     def picture(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Picture:
         return self.renderer(self.schema.to_engine(sliders, choices), size)[0]

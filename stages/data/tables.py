@@ -99,7 +99,7 @@ def stack(column: Iterable[Sequence[float] | np.ndarray], dtype: type = np.float
     return np.stack([np.asarray(value, dtype) for value in column])
 
 
-class Pictures:
+class ImageDataset:
     """A column of encoded pictures as uint8 tensors of one size: [B, 3, size, size], or [B, size, size] for label maps.
 
     Decoded when asked for; what was decoded is kept as long as all of it fits into `cache_bytes`.
@@ -149,7 +149,7 @@ def to_picture(image: Tensor) -> np.ndarray:
 @torch.no_grad()
 def in_batches(
     function: Callable[[Tensor], Tensor],
-    pictures: Pictures,
+    pictures: ImageDataset,
     device: str,
     batch: int = 32,
     on_done: Callable[[int], None] | None = None,

@@ -24,7 +24,7 @@ from stages import imitator as imitator_stage
 from stages.context import Context
 from stages.data.pictures import IMITATOR_MARK, marked
 from stages.evaluation import context as benches
-from stages.evaluation.context import Bench
+from stages.evaluation.context import EvaluationContext
 
 Difference = Literal["", "better", "worse"]
 MARKS: Mapping[Difference, str] = {"": "", "better": " ▲", "worse": " ▼"}
@@ -61,7 +61,7 @@ SECONDS = "training, s"
 
 
 @dataclass(frozen=True)
-class Row:
+class VariantRow:
     """One variant's scores by `Column.path`; what its scorecard does not have is missing."""
 
     name: str
@@ -77,7 +77,7 @@ def row_of(
     scores: Mapping[str, Mapping[str, Any]],
     seconds: float | None = None,
     read_from: Mapping[str, str] | None = None,
-) -> Row:
+) -> VariantRow:
     """The columns among a scorecard's scores, given by dotted name.
 
     `read_from`: columns' paths to the scores that stand in them; all others are then empty.
@@ -88,10 +88,10 @@ def row_of(
         known = [scores[path] for path in paths if path in scores and scores[path].get("value") is not None]
         if known:
             found[column.path] = known[0]
-    return Row(name, about, found, seconds)
+    return VariantRow(name, about, found, seconds)
 
 
-def limits(reference: Row) -> list[Row]:
+def limits(reference: VariantRow) -> list[VariantRow]:
     """Two rows that no training gives: the average face, and the best that could be reached."""
     rows = []
     for name, key, about in (
@@ -100,7 +100,7 @@ def limits(reference: Row) -> list[Row]:
     ):
         values = {path: entry.get(key) for path, entry in reference.scores.items()}
         scores = {path: {"value": value, "ci": None} for path, value in values.items() if value is not None}
-        rows.append(Row(name, about, scores))
+        rows.append(VariantRow(name, about, scores))
     return rows
 
 
@@ -112,7 +112,7 @@ def difference(score: Mapping[str, Any] | None, reference: Mapping[str, Any] | N
     return "better" if low > reference_high else "worse" if high < reference_low else ""
 
 
-def cell(row: Row, column: Column, reference: Row | None) -> tuple[str, str]:
+def cell(row: VariantRow, column: Column, reference: VariantRow | None) -> tuple[str, str]:
     """Value and mark, and the interval; empty where the scorecard has no such score."""
     entry = row.scores.get(column.path)
     if entry is None:
@@ -122,7 +122,7 @@ def cell(row: Row, column: Column, reference: Row | None) -> tuple[str, str]:
     return f"{entry['value']:.3f}{mark}", f"{interval[0]:.2f} to {interval[1]:.2f}" if interval else ""
 
 
-def markdown(rows: Sequence[Row], reference: Row | None, heading: str) -> str:
+def markdown(rows: Sequence[VariantRow], reference: VariantRow | None, heading: str) -> str:
     """The table with intervals, and a sentence on each variant."""
     titles = ["variant", *(column.title for column in COLUMNS), SECONDS]
     lines = [f"# {heading}", "", _line(titles), _line(["---", *["---:"] * (len(titles) - 1)])]
@@ -141,7 +141,7 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def legend(rows: Sequence[Row], reference: Row | None) -> str:
+def legend(rows: Sequence[VariantRow], reference: VariantRow | None) -> str:
     """What the marks say."""
     name = reference.name if reference else "the full method"
     imitated = any("by" in entry for row in rows for entry in row.scores.values())
@@ -157,14 +157,14 @@ def contact_sheet(variants: Mapping[str, Mapping[str, Path]], context: Context) 
     `variants`: the scorecard's inputs of each; photos, engine and pairs are those of the first.
     """
     first = next(iter(variants.values()))
-    few = benches.Config(people=SHOWN, judged=2, searched=0, photos=1000, validation=0, pairs=1)
-    bench = Bench.load(first, few, context)
-    photos = _faces_to_show(bench)
-    mark = IMITATOR_MARK if bench.engine is None else ""
+    few = benches.ScorecardConfig(people=SHOWN, judged=2, searched=0, photos=1000, validation=0, pairs=1)
+    evaluation = EvaluationContext.load(first, few, context)
+    photos = _faces_to_show(evaluation)
+    mark = IMITATOR_MARK if evaluation.engine is None else ""
     columns = {"photo": [resize(decode(data), TILE) for data in photos["image"]]}
     for number, (name, inputs) in enumerate(variants.items()):
         context.progress("contact sheet", number, len(variants))
-        own = _with_models(bench, inputs)
+        own = _with_models(evaluation, inputs)
         renders = own.draw(own.predict(photos))
         columns[name] = [resize(marked(render, mark), TILE) for render in renders]
     rows = [column[at] for at in range(len(photos)) for column in columns.values()]
@@ -179,17 +179,17 @@ def write_contact_sheet(variants: Mapping[str, Mapping[str, Path]], context: Con
     beside.replace(path)
 
 
-def _faces_to_show(bench: Bench) -> pd.DataFrame:
+def _faces_to_show(evaluation: EvaluationContext) -> pd.DataFrame:
     """One real photo of each person who never trained, then held-out portraits where these are few."""
-    people = [table.drop_duplicates("person") for table in (bench.photos, bench.faces)]
+    people = [table.drop_duplicates("person") for table in (evaluation.photos, evaluation.faces)]
     return pd.concat(people).head(SHOWN).reset_index(drop=True)
 
 
-def _with_models(bench: Bench, inputs: Mapping[str, Path]) -> Bench:
-    """The same bench with another variant's networks."""
-    device = bench.context.device
+def _with_models(evaluation: EvaluationContext, inputs: Mapping[str, Path]) -> EvaluationContext:
+    """The same evaluation with another variant's networks."""
+    device = evaluation.context.device
     return replace(
-        bench,
+        evaluation,
         identity=identity_stage.load(inputs["identity_model"]).to(device).eval(),
         encoder=encoder_stage.load(inputs["encoder"]).to(device).eval(),
         imitator=imitator_stage.load(inputs["imitator"]).to(device).eval(),

@@ -34,8 +34,8 @@ from stages import parsing_model as parsing_stage
 from stages.context import Context
 from stages.data import tables
 from stages.data.pictures import IMITATOR_MARK, marked
-from stages.data.rendering import Drawn, Engine, open_engine
-from stages.evaluation.verifier import Judge
+from stages.data.rendering import Engine, RenderBatch, open_engine
+from stages.evaluation.verifier import IndependentVerifier
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ PORTRAITS = "portraits"
 """The source of synthetic portraits; every other one is of real photos."""
 
 
-class Config(BaseModel, frozen=True, extra="forbid"):
+class ScorecardConfig(BaseModel, frozen=True, extra="forbid"):
     """How much is scored."""
 
     people: int = Field(default=1000, ge=2, description="held-out people at the most")
@@ -83,7 +83,7 @@ class Networks:
 
 
 @dataclass(frozen=True)
-class Bench:
+class EvaluationContext:
     """Everything that is scored, loaded once."""
 
     schema: Schema
@@ -98,7 +98,7 @@ class Bench:
     imitator: Imitator
     parser: FaceParser
     x: NDArray[np.float32]  # [N,width] the encoder's answers to `faces`
-    config: Config
+    config: ScorecardConfig
     inputs: Mapping[str, Path]
     context: Context
     known: dict[str, Any] = field(default_factory=dict)
@@ -106,8 +106,8 @@ class Bench:
 
     @classmethod
     def load(
-        cls, inputs: Mapping[str, Path], config: Config, context: Context, networks: Networks | None = None
-    ) -> "Bench":
+        cls, inputs: Mapping[str, Path], config: ScorecardConfig, context: Context, networks: Networks | None = None
+    ) -> "EvaluationContext":
         """`networks`: those in `inputs` unless given.
 
         Raises CharacterError or SchemaError when the character's folder cannot be used.
@@ -139,9 +139,9 @@ class Bench:
         return self.known[what]
 
     @property
-    def judge(self) -> Judge:
+    def judge(self) -> IndependentVerifier:
         """The recogniser that takes no part in training."""
-        return self.once("judge", lambda: Judge(self.inputs["embedded"] / "judge"))
+        return self.once("judge", lambda: IndependentVerifier(self.inputs["embedded"] / "judge"))
 
     def predict(self, table: pd.DataFrame, size: int = FACE_SIZE) -> NDArray[np.float32]:
         """Parameter vectors [N,width] of the aligned faces of a table, looked at in `size` pixels."""
@@ -149,7 +149,7 @@ class Bench:
 
     def predict_together(self, table: pd.DataFrame) -> NDArray[np.float32]:
         """The same [N,width], but everybody's photos have one answer: that to the mean of what was read of each."""
-        pictures, device = tables.Pictures(table["image"].tolist(), FACE_SIZE), self.context.device
+        pictures, device = tables.ImageDataset(table["image"].tolist(), FACE_SIZE), self.context.device
         features = tables.in_batches(lambda faces: self.encoder.look(self.identity, faces)[1], pictures, device).numpy()
         _, person = np.unique(table["person"].to_numpy().astype(str), return_inverse=True)
         means = np.stack([features[person == number].mean(axis=0) for number in range(person.max() + 1)])
@@ -184,12 +184,12 @@ class Bench:
         """Pictures [N,size,size,3] of parameter vectors [N,width]: the engine's, or the imitator's."""
         return self.drawn(*self.schema.choose(x), size).image
 
-    def drawn(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Drawn:
+    def drawn(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> RenderBatch:
         """The same of sliders [N,S] and choice numbers [N,G], with label maps where the engine has them."""
         if self.engine is not None:
             return self.engine.draw(sliders, choices, size)
         images = self.imitated(self.schema.pack(sliders, choices))
-        return Drawn(np.stack([resize(as_bytes(image), size) for image in images]), None)
+        return RenderBatch(np.stack([resize(as_bytes(image), size) for image in images]), None)
 
     def imitated(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """The imitator's pictures [N,h,h,3] in [0,1], at its own size."""
@@ -256,7 +256,7 @@ def as_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 def embed(identity: IdentityModel, images: pd.Series, device: str) -> NDArray[np.float32]:
     """Identity embeddings [N,D] of aligned faces."""
-    return tables.in_batches(identity, tables.Pictures(images.tolist(), FACE_SIZE), device).numpy()
+    return tables.in_batches(identity, tables.ImageDataset(images.tolist(), FACE_SIZE), device).numpy()
 
 
 def predict(
@@ -264,5 +264,5 @@ def predict(
 ) -> NDArray[np.float32]:
     """Parameter vectors [N,width] of aligned faces, looked at in `size` pixels."""
     return tables.in_batches(
-        lambda faces: encoder.read(identity, faces), tables.Pictures(images.tolist(), size), device
+        lambda faces: encoder.read(identity, faces), tables.ImageDataset(images.tolist(), size), device
     ).numpy()

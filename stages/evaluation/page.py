@@ -53,7 +53,7 @@ DIMENSIONS = ("sex", "age", "skin")
 
 
 @dataclass(frozen=True)
-class Beside:
+class ComparedScore:
     """One score of the candidate and of production."""
 
     name: str
@@ -63,7 +63,7 @@ class Beside:
 
 
 @dataclass(frozen=True)
-class Row:
+class ScoreRow:
     """One line of a table of scores."""
 
     name: str
@@ -83,7 +83,7 @@ def html(card: Mapping[str, Any], report: Report) -> str:
     environment.filters |= {"number": number, "interval": interval, "words": words}
     return environment.get_template(TEMPLATE).render(
         character=report.character,
-        headlines=[Row(name, note, found) for path, name, note in HEADLINES if (found := find(card, path))],
+        headlines=[ScoreRow(name, note, found) for path, name, note in HEADLINES if (found := find(card, path))],
         card=card,
         production=list(beside(card)),
         curves=[(name, *_themes(name, section, robust["undegraded"])) for name, section in curves.items()],
@@ -95,7 +95,7 @@ def html(card: Mapping[str, Any], report: Report) -> str:
         largest=card["groups"].get("largest", {}),
         statistics=STATISTICS,
         published=PUBLISHED,
-        everything=[Row(path, "", score) for path, score in scores(card)],
+        everything=[ScoreRow(path, "", score) for path, score in scores(card)],
     )
 
 
@@ -123,13 +123,13 @@ def scores(card: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Map
             yield from scores(entry, f"{prefix}{name}.")
 
 
-def beside(card: Mapping[str, Any]) -> Iterator[Beside]:
+def beside(card: Mapping[str, Any]) -> Iterator[ComparedScore]:
     """The main scores that the candidate shares with production; none where it was compared with no other version."""
     theirs = card.get("production") or {}
     for path, difference in theirs.get("differences", {}).items():
         ours, other = find(card, path), find(theirs, path)
         if path.count(".") == 1 and ours and other:
-            yield Beside(path, ours["value"], other["value"], difference)
+            yield ComparedScore(path, ours["value"], other["value"], difference)
 
 
 def number(value: float | None) -> str:

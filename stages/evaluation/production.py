@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from stages.evaluation import schema_mapping
-from stages.evaluation.context import Bench, predict
+from stages.evaluation.context import EvaluationContext, predict
 from stages.evaluation.metrics import FEWEST, interval, nothing, score
 from stages.evaluation.report import Picture, Report, Tile
 
 PRODUCTION, DIFFERENCES = "production", "differences"
-Section = Callable[[Bench, Report], dict[str, Any]]
+Section = Callable[[EvaluationContext, Report], dict[str, Any]]
 
 
 class Unseen(Report):
@@ -28,7 +28,9 @@ class Unseen(Report):
         """Not shown."""
 
 
-def beside(bench: Bench, card: Mapping[str, Any], sections: Sequence[Section], folder: Path) -> dict[str, Any]:
+def beside(
+    evaluation: EvaluationContext, card: Mapping[str, Any], sections: Sequence[Section], folder: Path
+) -> dict[str, Any]:
     """The packed version in `folder`, scored by these sections, and under `differences` the candidate's scores of
     `card` less its own.
 
@@ -37,7 +39,7 @@ def beside(bench: Bench, card: Mapping[str, Any], sections: Sequence[Section], f
     """
     found: dict[str, Any] = {}
     try:
-        own = with_version(bench, folder)
+        own = with_version(evaluation, folder)
     except Exception as error:
         return {section.__name__: _without(card[section.__name__], error) for section in sections} | {DIFFERENCES: {}}
     for section in sections:
@@ -48,14 +50,14 @@ def beside(bench: Bench, card: Mapping[str, Any], sections: Sequence[Section], f
     return found | {DIFFERENCES: differences(card, found)}
 
 
-def with_version(bench: Bench, folder: Path) -> Bench:
-    """The same bench with the networks of a packed version."""
-    networks = schema_mapping.networks(folder, bench.schema, bench.context.device)
+def with_version(evaluation: EvaluationContext, folder: Path) -> EvaluationContext:
+    """The same evaluation with the networks of a packed version."""
+    networks = schema_mapping.networks(folder, evaluation.schema, evaluation.context.device)
     return replace(
-        bench,
+        evaluation,
         **vars(networks),
-        x=predict(networks.identity, networks.encoder, bench.faces["image"], bench.context.device),
-        inputs={**bench.inputs, "identity_model": folder / "model" / "identity_model"},
+        x=predict(networks.identity, networks.encoder, evaluation.faces["image"], evaluation.context.device),
+        inputs={**evaluation.inputs, "identity_model": folder / "model" / "identity_model"},
     )
 
 

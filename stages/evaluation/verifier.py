@@ -14,7 +14,7 @@ PADDING = 0.25  # dlib's own margin around a face
 NAMES = ("dlib_face_recognition_resnet_model_v1.dat", "shape_predictor_5_face_landmarks.dat")
 
 
-class Judge:
+class IndependentVerifier:
     """Describes aligned faces. `folder` is `data/embedded/judge`."""
 
     def __init__(self, folder: Path) -> None:

@@ -10,7 +10,7 @@ from models.imitator import Imitator
 from models.parsing import FaceParser
 from stages import encoder
 from stages.context import Context
-from stages.encoder import Config, Terms, Timing, recovery
+from stages.encoder import Config, Terms, TermSchedule, recovery
 from stages.training import Optimiser, Training, save_model
 from tests.models.support import SFACE
 from tests.stages import small_tables
@@ -70,13 +70,13 @@ def test_all_terms_train_an_encoder_that_loads_again(inputs: dict[str, Path], tm
 
 
 def test_faces_are_drawn_only_every_nth_step_from_a_first_one(inputs: dict[str, Path], tmp_path: Path) -> None:
-    _, logged = _run(inputs, _config(timing=Timing(every=2, first=3)), tmp_path / "out")
+    _, logged = _run(inputs, _config(timing=TermSchedule(every=2, first=3)), tmp_path / "out")
     assert ["identity" in terms for terms in logged] == [False, False, False, False, True, False]
     assert all("supervised" in terms for terms in logged)
 
 
 def test_without_supervision_every_step_draws(inputs: dict[str, Path], tmp_path: Path) -> None:
-    config = _config(supervise_pairs=False, supervise_portraits=False, timing=Timing(every=3))
+    config = _config(supervise_pairs=False, supervise_portraits=False, timing=TermSchedule(every=3))
     _, logged = _run(inputs, config, tmp_path / "out")
     assert all("identity" in terms and "supervised" not in terms for terms in logged)
 
@@ -139,7 +139,7 @@ def test_a_linear_start_is_the_ridge_regression(inputs: dict[str, Path], tmp_pat
     known, prior = stage.supervision[-1], stage.encoder.prior
     assert prior is not None and known.features.shape[1] == 128 + 8
     with torch.no_grad():
-        sliders, _ = stage.encoder.eval().answers(known.features)
+        sliders, _ = stage.encoder.eval().heads(known.features)
     average = known.x[:, : stage.schema.n_sliders].mean(0)
     truth = known.x[:, : stage.schema.n_sliders]
     assert (sliders - truth).square().mean() < (average - truth).square().mean(), "better than the mean face"

@@ -9,7 +9,7 @@ import torch
 
 from engine.schema import Schema
 from models.identity import IdentityModel
-from models.losses import Photos, Weights
+from models.losses import LossWeights, Photos
 from models.parsing import FaceParser
 from orchestration.registry import gate
 from stages import encoder, imitator, rendered_pairs, scorecard
@@ -57,23 +57,23 @@ def card(inputs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> d
     encoder.run(inputs, encoder_config(), folder, Context())
     out = tmp_path_factory.mktemp("scorecard")
     config = scorecard.Config(people=4, judged=4, pairs=4)
-    bench = scorecard.Bench.load({**inputs, "encoder": folder}, config, Context())
+    evaluation = scorecard.EvaluationContext.load({**inputs, "encoder": folder}, config, Context())
     # The small tables have portraits of one split; the sections under test want some that never trained.
     report = scorecard.Report(out)
-    found = {section.__name__: section(bench, report) for section in (scorecard.recovery, scorecard.imitator)}
-    return found | {"likeness": _likeness(bench, out), "out": out}
+    found = {section.__name__: section(evaluation, report) for section in (scorecard.recovery, scorecard.imitator)}
+    return found | {"likeness": _likeness(evaluation, out), "out": out}
 
 
-def _likeness(bench: scorecard.Bench, out: Path) -> dict[str, Any]:
+def _likeness(evaluation: scorecard.EvaluationContext, out: Path) -> dict[str, Any]:
     from dataclasses import replace
 
     from stages.data import tables
     from stages.evaluation.context import predict
 
-    faces = tables.read(bench.inputs["aligned_faces"] / "faces.parquet")
+    faces = tables.read(evaluation.inputs["aligned_faces"] / "faces.parquet")
     portraits = faces[faces["source"] == "portraits"].reset_index(drop=True)
-    x = predict(bench.identity, bench.encoder, portraits["image"], "cpu")
-    return scorecard.likeness(replace(bench, faces=portraits, x=x), scorecard.Report(out))
+    x = predict(evaluation.identity, evaluation.encoder, portraits["image"], "cpu")
+    return scorecard.likeness(replace(evaluation, faces=portraits, x=x), scorecard.Report(out))
 
 
 def test_its_imitator_learns_from_exported_pairs(inputs: dict[str, Path]) -> None:
@@ -95,7 +95,7 @@ def stage(inputs: dict[str, Path]) -> Any:
 @pytest.mark.parametrize("term", ["identity", "content", "loop", "decay", "supervised"])
 def test_its_encoder_gets_a_gradient_from_every_term(stage: Any, term: str) -> None:
     batch = stage.batch_at(0)
-    stage.loss.weights = Weights(**dict.fromkeys(("identity", "content", "loop"), 0.0) | {term: 1.0})
+    stage.loss.weights = LossWeights(**dict.fromkeys(("identity", "content", "loop"), 0.0) | {term: 1.0})
     content, probabilities = (batch[name].float() for name in ("content", "probabilities"))
     photos = Photos(batch["embeddings"], batch["features"], content, probabilities)
     known = (batch["known_features"], batch["known_x"])

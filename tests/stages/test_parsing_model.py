@@ -72,7 +72,7 @@ def test_the_baseline_says_at_each_place_what_most_training_maps_have_there() ->
     usual, rare = np.ones((8, 8), np.uint8), np.zeros((8, 8), np.uint8)
     usual[:4] = 7
     usual_map, rare_map = images.encode_png(usual), images.encode_png(rare)
-    train = tables.Pictures([usual_map, rare_map, usual_map], 8, labels=True)
+    train = tables.ImageDataset([usual_map, rare_map, usual_map], 8, labels=True)
     pictures = [images.encode_png(np.zeros((8, 8, 3), np.uint8))]
     seen = pd.DataFrame({"image": pictures, "labels": [usual_map]})
     assert parsing_model.baseline(train, seen, 8) == {"mean_f1_average_map": 1.0}

@@ -114,11 +114,11 @@ def test_the_normalisation_never_sees_test_people(tmp_path: Any, monkeypatch: py
 
     monkeypatch.setattr(verification, "fit_whitening", spied)
     (val_names, val), (names, x) = identities(PEOPLE, 8, 0.3, 7), identities(PEOPLE, 8, 0.3, 8)
-    bench = SimpleNamespace(
+    evaluation = SimpleNamespace(
         faces=pd.DataFrame({"person": names}), validation=pd.DataFrame({"person": val_names}), x=x, embeddings=x,
         predict=lambda table: val, inputs={"aligned_faces": tmp_path}, portraits_are_its_own=True,
     )  # fmt: skip
-    card = verification.verification(bench, Report(tmp_path))  # pyright: ignore[reportArgumentType]
+    card = verification.verification(evaluation, Report(tmp_path))  # pyright: ignore[reportArgumentType]
     assert seen == set(val_names) and not seen & set(names)
     assert card["whitening"]["people"] == PEOPLE and card["sets"] == {}
     assert card["ratio"]["value"] > 0.8
@@ -234,13 +234,13 @@ def test_official_sets_are_scored_beside_the_papers(tmp_path: Any) -> None:
     ]
     tables.write(tmp_path / "verification_pairs.parquet", pairs, tables.VERIFICATION_PAIRS_SCHEMA)
     vectors = dict(zip(ids, x, strict=True))
-    bench = SimpleNamespace(
+    evaluation = SimpleNamespace(
         faces=pd.DataFrame({"person": names}), x=x, embeddings=x, portraits_are_its_own=True,
         validation=pd.DataFrame({"person": val_names}), validation_photos=pd.DataFrame({"person": []}),
         predict=lambda table: val if "id" not in table else np.stack([vectors[name] for name in table["id"]]),
         embed=lambda table: np.stack([vectors[name] for name in table["id"]]), inputs={"aligned_faces": tmp_path},
     )  # fmt: skip
-    found = verification.verification(bench, Report(tmp_path))["sets"]["lfw"]  # pyright: ignore[reportArgumentType]
+    found = verification.verification(evaluation, Report(tmp_path))["sets"]["lfw"]  # pyright: ignore[reportArgumentType]
     assert found["missing_pairs"] == 2 and found["parameters"]["n"] == 40
     assert found["recogniser"]["value"] <= 0.95, "a missing photo's pairs are misses"
     assert found["recogniser"]["value"] > 0.85 and found["parameters_pca"]["value"] > 0.8

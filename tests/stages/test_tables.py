@@ -45,7 +45,7 @@ def test_an_empty_table_has_its_columns(tmp_path: Path) -> None:
 def test_pictures_are_rgb_bytes_of_the_wanted_size(cache_bytes: int) -> None:
     picture = np.zeros((64, 64, 3), np.uint8)
     picture[..., 0] = 250
-    pictures = tables.Pictures([images.encode_png(picture)] * 3, 32, cache_bytes=cache_bytes)
+    pictures = tables.ImageDataset([images.encode_png(picture)] * 3, 32, cache_bytes=cache_bytes)
     for _ in range(2):
         batch = pictures[[2, 0]]
         assert batch.shape == (2, 3, 32, 32) and batch.dtype == torch.uint8
@@ -57,5 +57,5 @@ def test_pictures_are_rgb_bytes_of_the_wanted_size(cache_bytes: int) -> None:
 def test_smaller_labels_are_still_class_ids() -> None:
     labels = np.zeros((64, 64), np.uint8)
     labels[20:, 20:] = 9
-    small = tables.Pictures([images.encode_png(labels)], 24, labels=True)[[0]]
+    small = tables.ImageDataset([images.encode_png(labels)], 24, labels=True)[[0]]
     assert small.shape == (1, 24, 24) and set(small.unique().tolist()) == {0, 9}

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from .base import Pair, Photo, PhotoSet, PhotoSetError
+from .base import DatasetPhoto, PhotoSet, PhotoSetError, VerificationPair
 from .celeba import CelebASet
 from .celeba_mask_hq import CelebAMaskHQSet
 from .folder import FolderSet
@@ -25,12 +25,12 @@ from .vggface2 import VggFace2Set
 
 __all__ = [
     "AnyPhotoSet",
+    "DatasetPhoto",
     "FolderSet",
-    "Pair",
     "People",
-    "Photo",
     "PhotoSet",
     "PhotoSetError",
+    "VerificationPair",
     "check_together",
     "pairs_of",
     "photos_of",
@@ -74,14 +74,14 @@ def check_together(sets: Sequence[PhotoSet]) -> None:
                 )
 
 
-def photos_of(sets: Sequence[PhotoSet], source: Path) -> Iterator[Photo]:
+def photos_of(sets: Sequence[PhotoSet], source: Path) -> Iterator[DatasetPhoto]:
     """The photos of all sets, set by set. Raises PhotoSetError."""
     for one in sets:
         others = {source / place for other in sets if other is not one for place in other.places}
         yield from one.selected(source, others)
 
 
-def pairs_of(sets: Sequence[PhotoSet], source: Path) -> Iterator[Pair]:
+def pairs_of(sets: Sequence[PhotoSet], source: Path) -> Iterator[VerificationPair]:
     """The verification pairs of all sets. Raises PhotoSetError."""
     for one in sets:
         yield from one.selected_pairs(source)

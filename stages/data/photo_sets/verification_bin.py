@@ -18,7 +18,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from .base import Pair, Photo, PhotoSet, PhotoSetError
+from .base import DatasetPhoto, PhotoSet, PhotoSetError, VerificationPair
 
 FOLDS = 10
 # Pairs in the published files, by the file's name.
@@ -43,26 +43,26 @@ class VerificationBinSet(PhotoSet, frozen=True):
     split: Literal["test"] | None = None
     """Always test: a verification set is never trained on. `limit` counts pairs here."""
 
-    def photos(self, source: Path, others: Collection[Path] = ()) -> Iterator[Photo]:
+    def photos(self, source: Path, others: Collection[Path] = ()) -> Iterator[DatasetPhoto]:
         pictures, same = self._read(source)
         first_of, chosen = _first_of(pictures), self._chosen_pairs(len(same))
         people = _people(first_of, same)
         for number in sorted({first_of[2 * pair + side] for pair in chosen for side in (0, 1)}):
             person = f"{self.name}/{people[number]:05d}"
-            yield Photo(self._id(number), self.name, person, "test", pictures[number], focus="centre")
+            yield DatasetPhoto(self._id(number), self.name, person, "test", pictures[number], focus="centre")
 
-    def pairs(self, source: Path) -> Iterator[Pair]:
+    def pairs(self, source: Path) -> Iterator[VerificationPair]:
         pictures, same = self._read(source)
         first_of = _first_of(pictures)
         folds = np.concatenate([np.full(len(part), k) for k, part in enumerate(np.array_split(same, FOLDS))])
         for pair in self._chosen_pairs(len(same)):
             first, second = first_of[2 * pair], first_of[2 * pair + 1]
-            yield Pair(self.name, int(folds[pair]), self._id(first), self._id(second), same[pair])
+            yield VerificationPair(self.name, int(folds[pair]), self._id(first), self._id(second), same[pair])
 
     def chosen(self, source: Path, others: Collection[Path] = ()) -> set[str] | None:
         return None
 
-    def selected_pairs(self, source: Path) -> Iterator[Pair]:
+    def selected_pairs(self, source: Path) -> Iterator[VerificationPair]:
         return self.pairs(source)
 
     def _chosen_pairs(self, count: int) -> list[int]:
