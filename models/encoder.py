@@ -8,8 +8,9 @@ start from the least-squares solution. Legend: B batch, F features, S sliders, G
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from .features import FaceFeatures
 from .identity import IdentityModel
 from .prior import FacialPrior
+from .weights import load_weights, read_meta
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,9 @@ class Encoder(nn.Module):
         self._start(neutral)
 
     @classmethod
-    def from_meta(cls, meta: Mapping[str, Any]) -> Encoder:
-        """An untrained encoder of the architecture in a meta.json."""
-        return cls(Architecture(**meta["architecture"]))
+    def load(cls, folder: Path) -> Encoder:
+        """The trained encoder of a folder (`models.weights`), in eval mode."""
+        return load_weights(folder, cls(Architecture(**read_meta(folder)["architecture"])))
 
     @property
     def width(self) -> int:

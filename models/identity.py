@@ -17,6 +17,7 @@ from .alignment import REFERENCE, five_points
 from .backbone import Backbone
 from .light_cnn import LightCNN29v2
 from .sface import SFace
+from .weights import load_weights, read_meta
 
 Kind = Literal["sface", "lightcnn29v2"]
 
@@ -52,6 +53,17 @@ class IdentityModel(nn.Module):
     def dim(self) -> int:
         """Length of an embedding."""
         return self.backbone.dim
+
+    @classmethod
+    def load(cls, folder: Path) -> IdentityModel:
+        """The trained model of a folder (`models.weights`), in eval mode. Raises ValueError for a kind of network that
+        this version does not know.
+        """
+        try:
+            model = build(str(read_meta(folder).get("model")))
+        except ValueError as error:
+            raise ValueError(f"{folder}: {error}") from error
+        return load_weights(folder, model)
 
     @classmethod
     def from_onnx(cls, path: Path | str) -> IdentityModel:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .pretrained import matched, read_state
+from .weights import load_weights, read_meta
 
 CLASSES = (
     "background",
@@ -126,6 +127,12 @@ class FaceParser(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    @classmethod
+    def load(cls, folder: Path) -> FaceParser:
+        """The trained parser of a folder (`models.weights`), in eval mode."""
+        meta = read_meta(folder)
+        return load_weights(folder, cls(*(meta[name] for name in ("depth", "width", "dilate", "stages"))))
 
     def load_pretrained(self, path: Path | str) -> None:
         """Take ImageNet weights from a file of torchvision's ResNet of the same depth (.pth or .safetensors).

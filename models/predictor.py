@@ -16,6 +16,7 @@ from .encoder import Encoder
 from .identity import IdentityModel
 from .images import BadImage, decode_photo
 from .inference import optimize_for_inference
+from .weights import read_meta
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,13 @@ class Predictor:
         self.encoder = encoder.to(device).eval()
         self.size, self.device = size, device
         self._prepared: IdentityModel | None = None
+
+    @classmethod
+    def load(cls, folder: Path) -> Predictor:
+        """What a registered encoder holds: `identity_model/`, `encoder/` and the landmark model."""
+        encoder = folder / "encoder"
+        landmarker, size = folder / "face_landmarker.task", read_meta(encoder)["face_size"]
+        return cls(landmarker, IdentityModel.load(folder / "identity_model"), Encoder.load(encoder), size)
 
     def __enter__(self) -> Predictor:
         self.landmarker.__enter__()

@@ -9,7 +9,7 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.exporters.files import write_whole
+from engine.files import write_whole
 
 NAME = re.compile(r"[\w.-]{1,64}")
 

@@ -26,13 +26,13 @@ from models.imitator import Imitator
 from models.losses import CompositeLoss, DomainStatistics, IdentityLoss, LossWeights, Photos, Schedule, SupervisedLoss
 from models.parsing import FaceParser
 from models.prior import FacialPrior
-from stages import identity_model, parsing_model
+from models.weights import read_meta, save_model
 from stages import imitator as imitator_stage
 from stages.context import Context
 from stages.data import tables
 from stages.data.reads import CHOSEN_BY, TRAINED_ON, WEIGHTS, ParameterSpace, Rows, training_faces
 from stages.evaluation.metrics import r2
-from stages.training import Batch, Optimiser, Training, load_weights, read_meta, rows_for, save_model, train
+from stages.training import Batch, Optimiser, Training, rows_for, train
 from stages.training.features import ContentCache, FeatureExtractor, LabelledFeatures
 
 VERSION = "3"
@@ -131,22 +131,15 @@ def run(inputs: Mapping[str, Path], config: EncoderConfig, out: Path, context: C
     return _Stage(inputs, config, context).run(out)
 
 
-def load(folder: Path) -> Encoder:
-    """The trained encoder, in eval mode."""
-    encoder = Encoder.from_meta(read_meta(folder))
-    load_weights(folder, encoder)
-    return encoder.eval()
-
-
 class _Stage:
     """The data and the models of one run."""
 
     def __init__(self, inputs: Mapping[str, Path], config: EncoderConfig, context: Context) -> None:
         self.config, self.context = config, context
         self.schema = Schema.load(inputs["character"])
-        identity = identity_model.load(inputs["identity_model"]).to(context.device)
-        parser = parsing_model.load(inputs["parsing_model"])
-        imitator = imitator_stage.load(inputs["imitator"])
+        identity = IdentityModel.load(inputs["identity_model"]).to(context.device)
+        parser = FaceParser.load(inputs["parsing_model"])
+        imitator = Imitator.load(inputs["imitator"])
         width = read_meta(inputs["imitator"])["n_parameters"]
         if width != self.schema.width:
             raise ValueError(

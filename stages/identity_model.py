@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from models.identity import IdentityModel, Kind, build
 from models.pretrained import fingerprint
+from models.weights import save_model
 from stages.context import Context
 from stages.data import tables
 from stages.data.reads import CHOSEN_BY, TRAINED_ON, Files, training_faces
@@ -31,10 +32,7 @@ from stages.training import (
     Optimiser,
     Training,
     generator_for,
-    load_weights,
-    read_meta,
     rows_for,
-    save_model,
     train,
 )
 
@@ -343,13 +341,3 @@ def run(inputs: Mapping[str, Path], config: IdentityModelConfig, out: Path, cont
         for key in ("auc", "accuracy"):
             metrics |= {f"{name}_{key}_before": before[name][key], f"{name}_{key}_after": after[name][key]}
     return metrics
-
-
-def load(folder: Path) -> IdentityModel:
-    """The kept model, in eval mode. Raises ValueError for a kind of network that this version does not know."""
-    try:
-        model = build(str(read_meta(folder).get("model")))
-    except ValueError as error:
-        raise ValueError(f"{folder}: {error}") from error
-    load_weights(folder, model)
-    return model.eval()

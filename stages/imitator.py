@@ -16,10 +16,11 @@ from torch.nn import functional
 from engine.schema import Schema
 from models import images
 from models.imitator import Imitator
+from models.weights import save_model
 from stages.context import Context
 from stages.data import tables
 from stages.data.reads import ParameterSpace, Rows
-from stages.training import Batch, Optimiser, Training, load_weights, read_meta, rows_for, save_model, train
+from stages.training import Batch, Optimiser, Training, rows_for, train
 
 VERSION = "1"
 INPUTS = ("rendered_pairs", "character")
@@ -84,14 +85,6 @@ def run(inputs: Mapping[str, Path], config: ImitatorConfig, out: Path, context: 
     save_model(out, imitator, {"model": "transposed", **architecture, "validation": final})
     _sheet(imitator, schema, pairs[pairs["split"] != "train"].head(16), out, context.device)
     return final | ({} if validation_rows.empty else baseline(pictures, validation_rows))
-
-
-def load(folder: Path) -> Imitator:
-    """The trained imitator, in eval mode."""
-    meta = read_meta(folder)
-    imitator = Imitator(meta["n_parameters"], meta["size"], meta["width"], meta["drop"])
-    load_weights(folder, imitator)
-    return imitator.eval()
 
 
 def pair_parameters(schema: Schema, rows: pd.DataFrame) -> Tensor:

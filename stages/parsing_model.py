@@ -16,6 +16,7 @@ from torch.nn import functional
 from models import images
 from models.parsing import CLASSES, MIRRORED, FaceParser, count_confusion, f1_scores, mean_f1
 from models.pretrained import fingerprint
+from models.weights import save_model
 from stages.context import Context
 from stages.data import tables
 from stages.data.pictures import colour_labels
@@ -25,10 +26,7 @@ from stages.training import (
     Optimiser,
     Training,
     generator_for,
-    load_weights,
-    read_meta,
     rows_for,
-    save_model,
     train,
 )
 
@@ -111,14 +109,6 @@ def run(inputs: Mapping[str, Path], config: ParsingModelConfig, out: Path, conte
     save_model(out, parser, {**meta, "validation": final})
     _sheets(parser, held_out, config, out, context.device)
     return final | ({} if validation_rows.empty else baseline(labels, validation_rows, config.size))
-
-
-def load(folder: Path) -> FaceParser:
-    """The trained parser, in eval mode."""
-    meta = read_meta(folder)
-    parser = FaceParser(meta["depth"], meta["width"], meta["dilate"], meta["stages"])
-    load_weights(folder, parser)
-    return parser.eval()
 
 
 def baseline(labels: tables.ImageDataset, validation_rows: pd.DataFrame, size: int) -> dict[str, float]:

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from engine.files import write_whole
 from engine.schema import Schema
 from stages.context import Context
 from stages.data import source_files
@@ -32,7 +33,7 @@ from stages.evaluation.likeness import likeness
 from stages.evaluation.parsing import parsing
 from stages.evaluation.production import PRODUCTION, Unseen, beside, written
 from stages.evaluation.recovery import recovery
-from stages.evaluation.report import Report, write_text
+from stages.evaluation.report import Report
 from stages.evaluation.robustness import robustness
 from stages.evaluation.verification import verification
 
@@ -76,8 +77,8 @@ def run(inputs: Mapping[str, Path], config: ScorecardConfig, out: Path, context:
     finally:
         torch.set_grad_enabled(True)
     card = written(card)
-    write_text(out / "scorecard.html", page.html(card, report))
-    write_text(out / "scorecard.json", json.dumps(card, indent=1) + "\n")
+    write_whole(out / "scorecard.html", page.html(card, report).encode())
+    write_whole(out / "scorecard.json", (json.dumps(card, indent=1) + "\n").encode())
     return flat({name: section for name, section in card.items() if name != PRODUCTION}) | clock
 
 

@@ -45,8 +45,8 @@ def export(
     sliders, choices = (values[0] for values in schema.choose(x[None]))
     try:
         if form == "mhm":
-            from engine.exporters.files import write_whole
             from engine.exporters.mhm import to_mhm
+            from engine.files import write_whole
 
             write_whole(out, to_mhm(schema, sliders, choices, out.stem).encode())
             return [out]
@@ -65,9 +65,9 @@ def _write_figure(
     base: Base,
 ) -> list[Path]:
     from engine.exporters.export_mesh import Figure
-    from engine.exporters.files import write_whole
     from engine.exporters.glb import about, to_glb
     from engine.exporters.obj import write_obj
+    from engine.files import write_whole
     from engine.renderer import Renderer
 
     embedded = settings.data / "embedded"

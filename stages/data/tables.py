@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from engine.files import partial_file
 from models import images
 
 ROW_GROUP = 512
@@ -54,24 +55,20 @@ VERIFICATION_PAIRS_SCHEMA = pa.schema(
 
 
 def write(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> int:
-    """Write rows, a row group at a time, beside `path` and rename; gives their number. What was there stays until all
-    is written.
-    """
-    beside = path.with_name(f".{path.name}.part")
+    """Write rows, a row group at a time; gives their number. What was there stays until all is written."""
     count, pending = 0, []
-    try:
-        with pq.ParquetWriter(beside, schema, compression="zstd", compression_level=3) as writer:
-            for row in rows:
-                pending.append(row)
-                count += 1
-                if len(pending) == ROW_GROUP:
-                    writer.write_table(pa.Table.from_pylist(pending, schema), ROW_GROUP)
-                    pending = []
-            if pending or not count:
+    with (
+        partial_file(path) as partial,
+        pq.ParquetWriter(partial, schema, compression="zstd", compression_level=3) as writer,
+    ):
+        for row in rows:
+            pending.append(row)
+            count += 1
+            if len(pending) == ROW_GROUP:
                 writer.write_table(pa.Table.from_pylist(pending, schema), ROW_GROUP)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+                pending = []
+        if pending or not count:
+            writer.write_table(pa.Table.from_pylist(pending, schema), ROW_GROUP)
     return count
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,14 +17,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from engine.files import write_whole
 from models.images import decode, encode_png, grid, resize
-from stages import encoder as encoder_stage
-from stages import identity_model as identity_stage
-from stages import imitator as imitator_stage
 from stages.context import Context
 from stages.data.pictures import IMITATOR_MARK, marked
-from stages.evaluation import context as benches
-from stages.evaluation.context import EvaluationContext
+from stages.evaluation.context import EvaluationContext, Networks, ScorecardConfig
 
 Difference = Literal["", "better", "worse"]
 MARKS: Mapping[Difference, str] = {"": "", "better": " ▲", "worse": " ▼"}
@@ -157,14 +154,14 @@ def contact_sheet(variants: Mapping[str, Mapping[str, Path]], context: Context) 
     `variants`: the scorecard's inputs of each; photos, engine and pairs are those of the first.
     """
     first = next(iter(variants.values()))
-    few = benches.ScorecardConfig(people=SHOWN, judged=2, searched=0, photos=1000, validation=0, pairs=1)
+    few = ScorecardConfig(people=SHOWN, judged=2, searched=0, photos=1000, validation=0, pairs=1)
     evaluation = EvaluationContext.load(first, few, context)
     photos = _faces_to_show(evaluation)
     mark = IMITATOR_MARK if evaluation.engine is None else ""
     columns = {"photo": [resize(decode(data), TILE) for data in photos["image"]]}
     for number, (name, inputs) in enumerate(variants.items()):
         context.progress("contact sheet", number, len(variants))
-        own = _with_models(evaluation, inputs)
+        own = evaluation.with_networks(Networks.load(inputs, context.device), inputs)
         renders = own.draw(own.predict(photos))
         columns[name] = [resize(marked(render, mark), TILE) for render in renders]
     rows = [column[at] for at in range(len(photos)) for column in columns.values()]
@@ -174,27 +171,13 @@ def contact_sheet(variants: Mapping[str, Mapping[str, Path]], context: Context) 
 
 def write_contact_sheet(variants: Mapping[str, Mapping[str, Path]], context: Context, path: Path) -> None:
     """The same as a PNG file."""
-    beside = path.with_name(f".{path.name}.partial")
-    beside.write_bytes(encode_png(contact_sheet(variants, context)))
-    beside.replace(path)
+    write_whole(path, encode_png(contact_sheet(variants, context)))
 
 
 def _faces_to_show(evaluation: EvaluationContext) -> pd.DataFrame:
     """One real photo of each person who never trained, then held-out portraits where these are few."""
     people = [table.drop_duplicates("person") for table in (evaluation.photos, evaluation.faces)]
     return pd.concat(people).head(SHOWN).reset_index(drop=True)
-
-
-def _with_models(evaluation: EvaluationContext, inputs: Mapping[str, Path]) -> EvaluationContext:
-    """The same evaluation with another variant's networks."""
-    device = evaluation.context.device
-    return replace(
-        evaluation,
-        identity=identity_stage.load(inputs["identity_model"]).to(device).eval(),
-        encoder=encoder_stage.load(inputs["encoder"]).to(device).eval(),
-        imitator=imitator_stage.load(inputs["imitator"]).to(device).eval(),
-        inputs=inputs,
-    )
 
 
 def _title(name: str) -> NDArray[np.uint8]:

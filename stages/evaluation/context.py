@@ -5,7 +5,7 @@ place, and the scores say so.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -27,14 +27,11 @@ from models.images import grid, resize
 from models.imitator import Imitator
 from models.parsing import FaceParser
 from models.predictor import Predictor
-from stages import encoder as encoder_stage
-from stages import identity_model as identity_stage
-from stages import imitator as imitator_stage
-from stages import parsing_model as parsing_stage
 from stages.context import Context
 from stages.data import tables
 from stages.data.pictures import IMITATOR_MARK, marked
 from stages.data.rendering import Engine, RenderBatch, open_engine
+from stages.encoder import PORTRAITS_CHARACTER
 from stages.evaluation.verifier import IndependentVerifier
 
 T = TypeVar("T")
@@ -75,10 +72,10 @@ class Networks:
     def load(cls, inputs: Mapping[str, Path], device: str) -> Self:
         """Those that the stages left."""
         return cls(
-            identity_stage.load(inputs["identity_model"]).to(device).eval(),
-            encoder_stage.load(inputs["encoder"]).to(device).eval(),
-            imitator_stage.load(inputs["imitator"]).to(device).eval(),
-            parsing_stage.load(inputs["parsing_model"]).to(device).eval(),
+            IdentityModel.load(inputs["identity_model"]).to(device),
+            Encoder.load(inputs["encoder"]).to(device),
+            Imitator.load(inputs["imitator"]).to(device),
+            FaceParser.load(inputs["parsing_model"]).to(device),
         )
 
 
@@ -132,6 +129,11 @@ class EvaluationContext:
             context=context,
         )
 
+    def with_networks(self, networks: Networks, inputs: Mapping[str, Path]) -> Self:
+        """The same people, engine and judge with other networks, which come from these inputs."""
+        x = predict(networks.identity, networks.encoder, self.faces["image"], self.context.device)
+        return replace(self, **vars(networks), x=x, inputs=inputs)
+
     def once(self, what: str, compute: Callable[[], T]) -> T:
         """A result that depends on no network, computed when it is first asked for."""
         if what not in self.known:
@@ -173,7 +175,7 @@ class EvaluationContext:
     @property
     def portraits_are_its_own(self) -> bool:
         """Whether the portraits show this character, so that their parameters are the truth about its own."""
-        return self.schema.name == encoder_stage.PORTRAITS_CHARACTER
+        return self.schema.name == PORTRAITS_CHARACTER
 
     @property
     def no_engine(self) -> str:

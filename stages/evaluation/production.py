@@ -5,12 +5,11 @@ resampled in both at once, and what makes some people harder than others falls o
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from stages.evaluation import schema_mapping
-from stages.evaluation.context import EvaluationContext, predict
+from stages.evaluation.context import EvaluationContext
 from stages.evaluation.metrics import FEWEST, interval, nothing, score
 from stages.evaluation.report import Picture, Report, Tile
 
@@ -51,13 +50,10 @@ def beside(
 
 
 def with_version(evaluation: EvaluationContext, folder: Path) -> EvaluationContext:
-    """The same evaluation with the networks of a packed version."""
+    """The same people with the networks of a packed version."""
     networks = schema_mapping.networks(folder, evaluation.schema, evaluation.context.device)
-    return replace(
-        evaluation,
-        **vars(networks),
-        x=predict(networks.identity, networks.encoder, evaluation.faces["image"], evaluation.context.device),
-        inputs={**evaluation.inputs, "identity_model": folder / "model" / "identity_model"},
+    return evaluation.with_networks(
+        networks, {**evaluation.inputs, "identity_model": folder / "model" / "identity_model"}
     )
 
 

@@ -73,10 +73,3 @@ class Report:
     def by_sums(self, name: str, values: NDArray, people: ArrayLike, value: Callable[[NDArray], NDArray]) -> None:
         """A main score that is a function of sums of values [N,...]."""
         self.statistics.append(Statistic(name, np.unique(np.asarray(people)), sums_by(people, values), value))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file beside and rename it: a reader never sees half of it."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)

@@ -18,7 +18,6 @@ from stages.evaluation.degradations import DEGRADATIONS, Degradation
 from stages.evaluation.metrics import Score, mean_score, nothing
 from stages.evaluation.recovery import visible_sliders
 from stages.evaluation.report import Report, Tile
-from stages.evaluation.verifier import IndependentVerifier
 
 YAW_BINS = ((0, 10), (10, 20), (20, 35), (35, 90))  # degrees
 SHOWN, TILE = 3, 160
@@ -31,7 +30,6 @@ class _Measure:
     """What answers are compared with."""
 
     evaluation: EvaluationContext
-    judge: IndependentVerifier
     average: NDArray[np.float64]  # the judge's descriptor of the average face
     columns: NDArray[np.int64]  # visible sliders
     variance: NDArray[np.float64]  # of these, over all held-out portraits
@@ -69,7 +67,7 @@ class _Measure:
             return nothing(self.evaluation.no_engine)
         if not len(x):
             return nothing(NO_FACE)
-        renders = self.judge.all_of(self.evaluation.draw(x))
+        renders = self.evaluation.judge.all_of(self.evaluation.draw(x))
         plain = float(metrics.cosine(photos, np.broadcast_to(self.average, photos.shape)).mean())
         return mean_score(metrics.cosine(photos, renders), people, baseline=plain, bound=bound)
 
@@ -116,8 +114,8 @@ def _measure(evaluation: EvaluationContext) -> _Measure:
             [index[name] for name in visible_sliders(evaluation) if spread[index[name]] > metrics.CONSTANT], np.int64
         )
         variance = spread[columns]
-    judge = IndependentVerifier(evaluation.inputs["embedded"] / "judge")
-    return _Measure(evaluation, judge, judge.describe(evaluation.average), columns, variance, evaluation.x.mean(axis=0))
+    average = evaluation.judge.describe(evaluation.average)
+    return _Measure(evaluation, average, columns, variance, evaluation.x.mean(axis=0))
 
 
 def _subjects(measure: _Measure, predictor: Predictor) -> _Subjects:
@@ -125,7 +123,7 @@ def _subjects(measure: _Measure, predictor: Predictor) -> _Subjects:
     table = evaluation.faces.drop_duplicates("person").head(evaluation.config.degraded).reset_index(drop=True)
     pictures = [resize(decode(data), FACE_SIZE) for data in table["image"]]
     x, found = _answers(evaluation, predictor, pictures)
-    described = measure.judge.all_of(pictures[: evaluation.config.degraded_judged])
+    described = measure.evaluation.judge.all_of(pictures[: evaluation.config.degraded_judged])
     subjects = _Subjects(table, pictures, described, x, found)
     subjects.scores.update(_scores(measure, subjects, x, found))
     return subjects
@@ -188,7 +186,7 @@ def _by_yaw(measure: _Measure) -> dict[str, Any]:
             scores[f"{low}-{high}"] = {"recovery": nothing("no portrait is turned so far")}
             continue
         paired, judged = rows[frontal[rows] >= 0], rows[: evaluation.config.degraded_judged]
-        photos = measure.judge.all_of(evaluation.faces["image"].iloc[judged])
+        photos = measure.evaluation.judge.all_of(evaluation.faces["image"].iloc[judged])
         scores[f"{low}-{high}"] = {
             "recovery": measure.recovery(evaluation.faces.iloc[rows], x[rows]),
             "agreement": measure.agreement(people[paired], x[paired], x[frontal[paired]]),

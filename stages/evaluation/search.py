@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 
 from models.images import decode, grid, resize
 from models.search import ICCV_2019, ParameterSearch, SearchSettings
-from stages import parsing_model as parsing_stage
 from stages.data import tables
 from stages.data.pictures import IMITATOR_MARK, marked, write_picture
 from stages.evaluation import metrics
 from stages.evaluation.context import FACE_SIZE, EvaluationContext
+from stages.evaluation.likeness import first_and_second
 from stages.evaluation.metrics import Score, nothing, score
-from stages.evaluation.verifier import IndependentVerifier
 
 BATCH = 8
 SHOWN = 8
@@ -40,7 +39,7 @@ def compare(evaluation: EvaluationContext, out: Path) -> tuple[dict[str, Any], d
 
     Writes `search.png`: photo and the three answers.
     """
-    first, second = _people(evaluation)
+    first, second = first_and_second(evaluation.faces, evaluation.config.searched)
     if len(first) < 2:
         return {name: nothing("no person was searched for", len(first)) for name in WORDS}, {}
     answers, seconds = _answers(evaluation, first)
@@ -49,23 +48,13 @@ def compare(evaluation: EvaluationContext, out: Path) -> tuple[dict[str, Any], d
     return _scores(evaluation, first, second, renders), seconds
 
 
-def _people(evaluation: EvaluationContext) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """First and second portrait of each person who has two, at most `searched`."""
-    shots = evaluation.faces.groupby("person").cumcount()
-    counts = evaluation.faces.groupby("person")["id"].transform("size")
-    first = evaluation.faces[(shots == 0) & (counts > 1)].head(evaluation.config.searched)
-    return first, evaluation.faces[(shots == 1) & evaluation.faces["person"].isin(first["person"])]
-
-
 def _answers(
     evaluation: EvaluationContext, first: pd.DataFrame
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, float]]:
     """Parameters [N,width] by each way, and its seconds a face; the refinement's include the encoder's."""
     device, total = evaluation.context.device, len(first)
-    parser = parsing_stage.load(evaluation.inputs["parsing_model"]).to(device).eval()
-    search = ParameterSearch(
-        evaluation.imitator, evaluation.identity, parser, evaluation.schema.n_sliders, evaluation.schema.group_sizes
-    ).to(device)
+    schema, networks = evaluation.schema, (evaluation.imitator, evaluation.identity, evaluation.parser)
+    search = ParameterSearch(*networks, schema.n_sliders, schema.group_sizes).to(device)
     pictures = tables.ImageDataset(first["image"].tolist(), FACE_SIZE, cache_bytes=0)
 
     def searched(start: NDArray[np.float32], settings: SearchSettings) -> NDArray[np.float32]:
@@ -99,18 +88,13 @@ def _timed(work: Callable[[], NDArray[np.float32]], faces: int) -> tuple[NDArray
 def _scores(
     evaluation: EvaluationContext, first: pd.DataFrame, second: pd.DataFrame, renders: dict[str, NDArray[np.uint8]]
 ) -> dict[str, Any]:
-    judge = IndependentVerifier(evaluation.inputs["embedded"] / "judge")
-    people = first["person"].to_numpy()
-
-    def judged(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        return np.stack([judge.describe(image) for image in images])
-
-    photo, gallery = (judged(np.stack([decode(data) for data in table["image"]])) for table in (first, second))
-    average = judged(evaluation.average[None])
+    judge, people = evaluation.judge, first["person"].to_numpy()
+    photo, gallery = (judge.all_of(table["image"]) for table in (first, second))
+    average = judge.all_of([evaluation.average])
     own_photo, own_average = evaluation.embed(first), _embedded(evaluation, evaluation.average[None])
     similarity, scores = {}, {}
     for name, images in renders.items():
-        described = judged(images)
+        described = judge.all_of(images)
         similarity[name] = metrics.cosine(photo, described)
         places = metrics.ranks(described, gallery)
         scores[name] = {

@@ -10,7 +10,6 @@ from stages.training.batches import Batch, Pace, Prefetcher
 from stages.training.checkpoint import CHECKPOINT, Extra
 from stages.training.config import Optimiser, Training
 from stages.training.loop import LossFunction, NotFinite, train
-from stages.training.models import load_weights, read_meta, save_model
 from stages.training.rows import generator_for, rows_for
 
 __all__ = [
@@ -24,9 +23,6 @@ __all__ = [
     "Prefetcher",
     "Training",
     "generator_for",
-    "load_weights",
-    "read_meta",
     "rows_for",
-    "save_model",
     "train",
 ]

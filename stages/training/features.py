@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from engine.files import partial_file
 from models.features import FaceFeatures, read_maps
 from models.identity import IdentityModel
 from models.losses import CompositeLoss
@@ -69,9 +69,8 @@ class FeatureExtractor:
         path = folder / f"{self._key(pictures)}.safetensors"
         if not path.exists():
             extracted = self._compute(pictures, what)
-            beside = path.with_name(f".{path.name}.{os.getpid()}")
-            save_file({"embeddings": extracted.embeddings, "squeezed": extracted.squeezed.contiguous()}, beside)
-            beside.replace(path)
+            with partial_file(path) as partial:
+                save_file({name: value.contiguous() for name, value in vars(extracted).items()}, partial)
         path.touch()
         for old in sorted(folder.glob("*.safetensors"), key=lambda file: file.stat().st_mtime)[:-FILES_KEPT]:
             old.unlink(missing_ok=True)

@@ -5,13 +5,15 @@ import pytest
 import torch
 
 from engine.schema import Schema
+from models.encoder import Encoder
 from models.identity import IdentityModel
 from models.imitator import Imitator
 from models.parsing import FaceParser
+from models.weights import save_model
 from stages import encoder
 from stages.context import Context
 from stages.encoder import Config, Terms, TermSchedule, recovery
-from stages.training import Optimiser, Training, save_model
+from stages.training import Optimiser, Training
 from tests.models.support import SFACE
 from tests.stages import small_tables
 
@@ -63,7 +65,7 @@ def test_all_terms_train_an_encoder_that_loads_again(inputs: dict[str, Path], tm
     assert {"portraits_r2", "pairs_r2", "pairs_group_accuracy"} <= set(metrics)
     assert {"portraits_r2_average_face", "pairs_group_accuracy_average_face"} <= set(metrics)
     assert np.isfinite(list(metrics.values())).all()
-    loaded = encoder.load(tmp_path / "out")
+    loaded = Encoder.load(tmp_path / "out")
     schema = Schema.load(small_tables.CHARACTER)
     assert loaded(torch.randn(1, 128)).shape == (1, schema.width) and loaded.features.mean.abs().sum() > 0
     assert (tmp_path / "out" / "encoder.png").exists()
@@ -148,7 +150,7 @@ def test_a_linear_start_is_the_ridge_regression(inputs: dict[str, Path], tmp_pat
     (tmp_path / "out").mkdir()
     metrics = encoder.run(inputs, config, tmp_path / "out", Context())
     assert np.isfinite(list(metrics.values())).all()
-    assert encoder.load(tmp_path / "out").linear is not None
+    assert Encoder.load(tmp_path / "out").linear is not None
 
 
 def test_renders_are_left_out_where_portraits_teach(inputs: dict[str, Path]) -> None:

@@ -7,6 +7,7 @@ import torch
 
 from engine.schema import Schema
 from models import images
+from models.imitator import Imitator
 from stages import imitator
 from stages.context import Context
 from stages.data import tables
@@ -34,7 +35,7 @@ def test_a_tiny_run_learns_repeats_and_loads_again(tmp_path: Path) -> None:
     )
     for file in ("model.safetensors", "meta.json", "imitator.png"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
-    model = imitator.load(tmp_path / "one")
+    model = Imitator.load(tmp_path / "one")
     assert not model.training
     drawn = model(torch.from_numpy(Schema.load(small_tables.CHARACTER).neutral())[None])
     assert drawn.shape == (1, 3, 32, 32)

@@ -9,13 +9,15 @@ import torch
 
 from engine.schema import Schema
 from models.identity import IdentityModel
+from models.imitator import Imitator
 from models.losses import LossWeights, Photos
 from models.parsing import FaceParser
+from models.weights import save_model
 from orchestration.registry import gate
 from stages import encoder, imitator, rendered_pairs, scorecard
 from stages.context import Context
 from stages.data.pictures import IMITATOR_MARK, marked
-from stages.training import Optimiser, Training, save_model
+from stages.training import Optimiser, Training
 from tests.models.support import SFACE
 from tests.stages import small_tables
 
@@ -78,7 +80,7 @@ def _likeness(evaluation: scorecard.EvaluationContext, out: Path) -> dict[str, A
 
 def test_its_imitator_learns_from_exported_pairs(inputs: dict[str, Path]) -> None:
     """Forty steps on forty pictures: nearer than a grey picture is."""
-    drawn = imitator.load(inputs["imitator"])
+    drawn = Imitator.load(inputs["imitator"])
     schema = Schema.load(inputs["character"])
     rows = imitator.tables.read(inputs["rendered_pairs"] / "pairs.parquet")
     truth = imitator.tables.Pictures(rows["image"].tolist(), 64)[range(8)].float() / 255

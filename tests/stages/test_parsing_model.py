@@ -7,11 +7,12 @@ import torch
 
 from models import images
 from models.parsing import MIRRORED, FaceParser
+from models.weights import read_meta
 from stages import parsing_model
 from stages.context import Context
 from stages.data import tables
 from stages.parsing_model import Config, augment
-from stages.training import Optimiser, Training, generator_for, read_meta
+from stages.training import Optimiser, Training, generator_for
 from tests.stages import small_tables
 
 
@@ -46,7 +47,7 @@ def test_a_tiny_run_learns_and_loads_again(tmp_path: Path) -> None:
     metrics = parsing_model.run(inputs, config, out, Context(on_metrics=on_metrics))
     assert logged[-1] < 0.7 * logged[0]
     assert 0 < metrics["mean_f1"] <= 1 and 0 < metrics["mean_f1_average_map"] <= 1
-    assert parsing_model.load(out)(torch.rand(1, 3, 64, 64)).shape == (1, 11, 8, 8)
+    assert FaceParser.load(out)(torch.rand(1, 3, 64, 64)).shape == (1, 11, 8, 8)
     assert {p.name for p in out.glob("*.png")} == {"parsing_portraits.png"}
 
 
@@ -60,7 +61,7 @@ def test_a_run_starts_from_a_file_of_imagenet_weights_and_says_which(tmp_path: P
     inputs, out = {"aligned_faces": small_tables.faces(tmp_path / "faces")}, tmp_path / "out"
     out.mkdir()
     parsing_model.run(inputs, config, out, Context())
-    kept = parsing_model.load(out).state_dict()
+    kept = FaceParser.load(out).state_dict()
     assert all(torch.equal(kept[name], weights[name]) for name in kept if name in weights)
     assert len(kept) < len(weights), "three of the four stages"
     assert kept["classifier.weight"].shape != classifier["classifier.weight"].shape

@@ -14,11 +14,12 @@ import yaml
 from models.identity import IdentityModel
 from models.imitator import Imitator
 from models.parsing import FaceParser
+from models.weights import save_model
 from stages import encoder, identity_model, imitator, parsing_model, portraits, rendered_pairs
 from stages.context import Context
 from stages.data import tables
 from stages.data.reads import Appearance, Files, ParameterSpace, Rows
-from stages.training import Optimiser, Training, save_model
+from stages.training import Optimiser, Training
 from tests.models.support import SFACE
 from tests.stages import small_tables
 

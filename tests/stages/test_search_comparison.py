@@ -12,13 +12,14 @@ from models.identity import IdentityModel
 from models.images import decode
 from models.imitator import Imitator
 from models.parsing import FaceParser
+from models.weights import save_model
 from stages import encoder, rendered_pairs
 from stages.context import Context
 from stages.data import tables
 from stages.evaluation import search
 from stages.evaluation.context import FACE_SIZE, EvaluationContext, ScorecardConfig
 from stages.evaluation.search import compare
-from stages.training import Training, save_model
+from stages.training import Training
 from tests.models.support import ROOT, SFACE
 from tests.stages import small_tables
 
