@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -123,7 +124,7 @@ def build(kind: Kind | str) -> IdentityModel:
     return IdentityModel(BACKBONES[kind]())
 
 
-def _sampling_matrix(frame_to_crop: np.ndarray, side: int) -> Tensor:
+def _sampling_matrix(frame_to_crop: NDArray, side: int) -> Tensor:
     """affine_grid's matrix: crop coordinates in [-1, 1] to frame coordinates in [-1, 1]."""
     forward = np.vstack([frame_to_crop, [0, 0, 1]])  # frame [0, 1] -> crop pixels
     crop_pixels = np.array([[side / 2, 0, side / 2], [0, side / 2, side / 2], [0, 0, 1]])

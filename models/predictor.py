@@ -10,6 +10,7 @@ from types import TracebackType
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from .alignment import FaceLandmarker, NoFace, align, eye_distance, quality
 from .encoder import Encoder
@@ -30,13 +31,13 @@ DARK, BRIGHT = 0.12, 0.92
 class Prediction:
     """What one photo gave."""
 
-    aligned: np.ndarray
+    aligned: NDArray
     """The face in the reference frame, RGB uint8 [size, size, 3]."""
-    x: np.ndarray
+    x: NDArray
     """Parameters [width] float32: sliders in [0, 1], then a probability for each choice of each group."""
-    embedding: np.ndarray
+    embedding: NDArray
     """Identity embedding [D] of length 1."""
-    features: np.ndarray
+    features: NDArray
     """What the encoder read of the face, [F]."""
     faces: int
     box: tuple[float, float, float, float]
@@ -97,7 +98,7 @@ class Predictor:
         """
         return self._predict([self._located_photo(photo) for photo in photos])
 
-    def predict_pictures(self, pictures: Sequence[np.ndarray]) -> list[Prediction | BadImage | NoFace]:
+    def predict_pictures(self, pictures: Sequence[NDArray]) -> list[Prediction | BadImage | NoFace]:
         """The same of decoded pictures, RGB uint8 [H, W, 3] each."""
         return self._predict([self._locate(picture) for picture in pictures])
 
@@ -123,7 +124,7 @@ class Predictor:
             log.exception("a photo cannot be read")
             return BadImage(f"this photo cannot be read ({type(error).__name__}: {error})")
 
-    def _locate(self, image: np.ndarray) -> _Located | NoFace:
+    def _locate(self, image: NDArray) -> _Located | NoFace:
         try:
             faces = self.landmarker.find(image)
         except NoFace as error:
@@ -154,7 +155,7 @@ class Predictor:
         return self._prepared
 
     @torch.inference_mode()
-    def _encode(self, crops: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def _encode(self, crops: Sequence[NDArray]) -> list[tuple[NDArray, NDArray, NDArray]]:
         # plane by plane, which is how resizing is fastest
         faces = torch.from_numpy(np.stack(crops)).to(self.device).permute(0, 3, 1, 2).contiguous().float() / 255
         embeddings, features = self.encoder.look(self._reader, faces)
@@ -164,7 +165,7 @@ class Predictor:
 
 @dataclass(frozen=True)
 class _Located:
-    crop: np.ndarray
+    crop: NDArray
     faces: int
     box: tuple[float, float, float, float]
     yaw: float
@@ -173,7 +174,7 @@ class _Located:
 
 
 def remarks_of(
-    faces: int, yaw: float, pitch: float, eyes: float, crop: np.ndarray, doubtful: bool = False
+    faces: int, yaw: float, pitch: float, eyes: float, crop: NDArray, doubtful: bool = False
 ) -> tuple[tuple[str, str], ...]:
     """What may make the character unlike the person: codes for programs, words for the photo's owner."""
     seen = quality(crop)

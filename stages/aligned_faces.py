@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 
 from engine.processes import end_with_parent
@@ -264,7 +265,7 @@ def _refuse(photo: DatasetPhoto, reason: str) -> dict[str, Any]:
     return {"id": photo.id, "source": photo.source, "reason": reason}
 
 
-def _turned(photo: DatasetPhoto, stored: np.ndarray, orientation: int) -> DatasetPhoto:
+def _turned(photo: DatasetPhoto, stored: NDArray, orientation: int) -> DatasetPhoto:
     """The photo with its point of focus where it lies once the stored picture [H, W, 3] is upright."""
     if not isinstance(photo.focus, tuple):
         return photo
@@ -273,8 +274,8 @@ def _turned(photo: DatasetPhoto, stored: np.ndarray, orientation: int) -> Datase
 
 
 def _meant_and_marked(
-    photo: DatasetPhoto, faces: list[Face], image: np.ndarray, maps: list[np.ndarray] | None
-) -> tuple[Face | None, np.ndarray | None]:
+    photo: DatasetPhoto, faces: list[Face], image: NDArray, maps: list[NDArray] | None
+) -> tuple[Face | None, NDArray | None]:
     """The face that is meant, and its label map: where it may be meant in several ways, the one that lies on the face.
     Raises BadImage where none does.
     """
@@ -288,7 +289,7 @@ def _meant_and_marked(
     raise BadImage("the photo is turned by its EXIF orientation, and its label map lies on the face neither way")
 
 
-def _meant(photo: DatasetPhoto, faces: list[Face], image: np.ndarray, marks: np.ndarray | None) -> Face | None:
+def _meant(photo: DatasetPhoto, faces: list[Face], image: NDArray, marks: NDArray | None) -> Face | None:
     """The face that the set's statement about the photo is about: the largest, or the smallest one around a point."""
     if photo.focus == "largest":
         return faces[0]

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 from torch import Tensor
 
@@ -197,7 +198,7 @@ class _Stage:
     def _parts(self) -> Sequence[str]:
         return [slider.part for slider in self.schema.sliders]
 
-    def _portraits(self, split: str) -> np.ndarray:
+    def _portraits(self, split: str) -> NDArray:
         """Which faces [N] bool have parameters of this very character."""
         if self.schema.name != PORTRAITS_CHARACTER:
             return np.zeros(len(self.faces), bool)

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 from sklearn.metrics import auc, roc_curve
 from torch import Tensor, nn
@@ -121,9 +122,7 @@ class MarginHead(nn.Module):
         return functional.cross_entropy(self.scale * cosine.scatter(1, people[:, None], wanted), people)
 
 
-def verification(
-    embeddings: np.ndarray, people: np.ndarray, max_pairs: int = 20_000, seed: int = 0
-) -> dict[str, float]:
+def verification(embeddings: NDArray, people: NDArray, max_pairs: int = 20_000, seed: int = 0) -> dict[str, float]:
     """Are two faces one person? AUC, and accuracy at the best threshold with both kinds of pair weighing the same.
 
     `embeddings` [N, D] of length 1; `people` [N]. Empty when there is no pair of one kind.
@@ -220,7 +219,7 @@ class _Tuner(nn.Module):
         return self
 
     @torch.no_grad()
-    def _prepare(self, faces: pd.DataFrame, rows: np.ndarray, what: str, margin: int = 0) -> Tensor:
+    def _prepare(self, faces: pd.DataFrame, rows: NDArray, what: str, margin: int = 0) -> Tensor:
         """What a step starts from: convolution features (half precision) for `head`, crops (uint8, `margin` pixels more
         on each side) for `all`.
         """
@@ -288,7 +287,7 @@ def decides(source: str, split: str, official: bool = False, version: str = VERS
     return split == CHOSEN_BY or (version in CHOSEN_BY_TEST_PEOPLE and source != "portraits" and split != TRAINED_ON)
 
 
-def _held_out(faces: pd.DataFrame) -> dict[str, np.ndarray]:
+def _held_out(faces: pd.DataFrame) -> dict[str, NDArray]:
     """Rows of the verification sets, of portraits and of real photos; `faces` has no sets with official pairs."""
     portraits = (faces["source"] == "portraits").to_numpy()
     rows = faces[["source", "split"]].itertuples(index=False)

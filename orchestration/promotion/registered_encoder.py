@@ -62,7 +62,7 @@ class RegisteredEncoder(mlflow.pyfunc.PythonModel):
         return found, self.schema.to_document(found.x), each
 
     def draw(self, x: Any) -> Any:
-        """The imitator's picture [h,h,3] uint8 of parameters [width]."""
+        """The imitator's picture [h, h, 3] uint8 of parameters [width]."""
         import torch
 
         with torch.inference_mode():
@@ -72,7 +72,7 @@ class RegisteredEncoder(mlflow.pyfunc.PythonModel):
     def refine(
         self, aligned: Any, x: Any, steps: int, report: Callable[[int, int], None] = lambda step, steps: None
     ) -> Any:
-        """Parameters [width] found from `x` by gradient through the imitator, for the aligned photo [H,H,3] uint8."""
+        """Parameters [width] found from `x` by gradient through the imitator, for the aligned photo [H, H, 3] uint8."""
         import torch
 
         settings = importlib.import_module(f"{self.package}.search").SearchSettings(steps=steps)
@@ -80,7 +80,7 @@ class RegisteredEncoder(mlflow.pyfunc.PythonModel):
         return self.search(as_faces([aligned]), start, settings, report).x[0].numpy()
 
     def compare(self, aligned: Any, pictures: Sequence[Any]) -> list[dict[str, float]]:
-        """Identity and content term of each picture [h,h,3] uint8 against the photo, and their weighted sum `loss`."""
+        """Identity and content term of each picture [h, h, 3] uint8 against the photo, and their weighted sum."""
         import torch
 
         weights = importlib.import_module(f"{self.package}.search").SearchSettings()
@@ -149,7 +149,7 @@ def load_parser(package: str, folder: Path) -> Any:
 
 
 def as_faces(pictures: Sequence[Any]) -> Any:
-    """Pictures [h,h,3] uint8 as a batch [B,3,h,h] in [0, 1]."""
+    """Pictures [h, h, 3] uint8 as a batch [B, 3, h, h] in [0, 1]."""
     import numpy as np
     import torch
 

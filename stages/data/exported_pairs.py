@@ -33,7 +33,7 @@ class ExportedPair:
     id: str
     row: int
     picture: Path | bytes
-    sliders: NDArray[np.float32]  # [S] in [0,1]
+    sliders: NDArray[np.float32]  # [S] in [0, 1]
     choices: NDArray[np.int16]  # [G]
 
     @property
@@ -155,7 +155,7 @@ def _without_ending(name: str) -> str:
 
 
 def _slider(slider: Slider, table: ExportedTable, reasons: list[list[str]]) -> list[float]:
-    """A column in [0,1]; what is wrong with a value is added to its row's reasons."""
+    """A column in [0, 1]; what is wrong with a value is added to its row's reasons."""
     shares, name = [], slider.known_as.name
     for value, wrong in zip(table.columns[name], reasons, strict=True):
         number, share = exported_table.number_of(value, table.decimal_commas), 0.0

@@ -22,17 +22,17 @@ PALETTE = np.array(
 
 
 def write_picture(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write an RGB picture [H,W,3] as PNG."""
+    """Write an RGB picture [H, W, 3] as PNG."""
     path.write_bytes(encode_png(image))
 
 
 def colour_labels(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A label map [H,W] as an RGB picture [H,W,3]."""
+    """A label map [H, W] as an RGB picture [H, W, 3]."""
     return PALETTE[labels]
 
 
 def marked(image: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
-    """A picture [H,W,3] with a word in its lower right corner; no word, no change."""
+    """A picture [H, W, 3] with a word in its lower right corner; no word, no change."""
     if not text:
         return image
     picture = Image.fromarray(image)

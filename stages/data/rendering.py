@@ -22,7 +22,7 @@ MAX_OVERSIZE = 4.0  # an engine whose face is small is asked for a picture this 
 
 
 class RenderBatch(NamedTuple):
-    """Pictures [N,size,size,3] and, from the embedded engine, their label maps [N,size,size]."""
+    """Pictures [N, size, size, 3] and, from the embedded engine, their label maps [N, size, size]."""
 
     image: Picture
     labels: Picture | None
@@ -34,11 +34,11 @@ class Engine(Protocol):
     schema: Schema
 
     def draw(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> RenderBatch:
-        """Sliders [N,S] and choice numbers [N,G] in the reference frame."""
+        """Sliders [N, S] and choice numbers [N, G] in the reference frame."""
         ...
 
     def picture(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Picture:
-        """One character (sliders [1,S], choices [1,G]) in the engine's own framing, `size` pixels high."""
+        """One character (sliders [1, S], choices [1, G]) in the engine's own framing, `size` pixels high."""
         ...
 
 
@@ -64,7 +64,7 @@ class FrameTransform:
         return None
 
     def __call__(self, picture: Picture, size: int) -> Picture:
-        """A picture [H,W,3] of the character's camera → [size,size,3]. Raises CharacterError for another shape."""
+        """A picture [H, W, 3] of the character's camera → [size, size, 3]. Raises CharacterError for another shape."""
         if reason := self.refusal(picture):
             raise CharacterError(reason)
         points = self.points * (picture.shape[0] / self.height)
@@ -126,7 +126,7 @@ def engine_of(folder: Path, embedded: Path, device: str) -> Engine | None:
 
 
 def found_points(pictures: Sequence[Picture], landmarker: Path) -> tuple[NDArray[np.float64] | None, int]:
-    """The median of the 68 landmarks [68,2] in pictures of one camera and size, and in how many a face was found."""
+    """The median of the 68 landmarks [68, 2] in pictures of one camera and size, and in how many a face was found."""
     from models.alignment import FaceLandmarker, NoFace
 
     found = []

@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.files import partial_file
@@ -91,7 +92,7 @@ def count(path: Path) -> int:
     return pq.read_metadata(path).num_rows
 
 
-def stack(column: Iterable[Sequence[float] | np.ndarray], dtype: type = np.float32) -> np.ndarray:
+def stack(column: Iterable[Sequence[float] | NDArray], dtype: type = np.float32) -> NDArray:
     """A column of equally long lists as an array [N, length]."""
     return np.stack([np.asarray(value, dtype) for value in column])
 
@@ -114,7 +115,7 @@ class ImageDataset:
     def __len__(self) -> int:
         return len(self.encoded)
 
-    def __getitem__(self, indices: Sequence[int] | np.ndarray) -> Tensor:
+    def __getitem__(self, indices: Sequence[int] | NDArray) -> Tensor:
         if self._kept is None:
             return torch.stack([self._decode(int(i)) for i in indices])
         for i in indices:
@@ -138,7 +139,7 @@ def to_unit(pictures: Tensor, device: str | torch.device = "cpu") -> Tensor:
     return pictures.to(device).float() / 255
 
 
-def to_picture(image: Tensor) -> np.ndarray:
+def to_picture(image: Tensor) -> NDArray:
     """One float RGB picture [3, H, W] in [0, 1] to uint8 [H, W, 3]."""
     return (image.detach().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
 

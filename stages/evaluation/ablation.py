@@ -181,7 +181,7 @@ def _faces_to_show(evaluation: EvaluationContext) -> pd.DataFrame:
 
 
 def _title(name: str) -> NDArray[np.uint8]:
-    """A column's name on white, [TITLE_HEIGHT,TILE,3]."""
+    """A column's name on white, [TITLE_HEIGHT, TILE, 3]."""
     picture = Image.new("RGB", (TILE, TITLE_HEIGHT), "white")
     text = "\n".join(textwrap.wrap(name.replace("_", " "), LETTERS))
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(FONT)

@@ -94,7 +94,7 @@ class EvaluationContext:
     encoder: Encoder
     imitator: Imitator
     parser: FaceParser
-    x: NDArray[np.float32]  # [N,width] the encoder's answers to `faces`
+    x: NDArray[np.float32]  # [N, width] the encoder's answers to `faces`
     config: ScorecardConfig
     inputs: Mapping[str, Path]
     context: Context
@@ -146,11 +146,11 @@ class EvaluationContext:
         return self.once("judge", lambda: IndependentVerifier(self.inputs["embedded"] / "judge"))
 
     def predict(self, table: pd.DataFrame, size: int = FACE_SIZE) -> NDArray[np.float32]:
-        """Parameter vectors [N,width] of the aligned faces of a table, looked at in `size` pixels."""
+        """Parameter vectors [N, width] of the aligned faces of a table, looked at in `size` pixels."""
         return predict(self.identity, self.encoder, table["image"], self.context.device, size)
 
     def predict_together(self, table: pd.DataFrame) -> NDArray[np.float32]:
-        """The same [N,width], but everybody's photos have one answer: that to the mean of what was read of each."""
+        """The same [N, width], but everybody's photos have one answer: that to the mean of what was read of each."""
         pictures, device = tables.ImageDataset(table["image"].tolist(), FACE_SIZE), self.context.device
         features = tables.in_batches(lambda faces: self.encoder.look(self.identity, faces)[1], pictures, device).numpy()
         _, person = np.unique(table["person"].to_numpy().astype(str), return_inverse=True)
@@ -159,7 +159,7 @@ class EvaluationContext:
             return self.encoder(torch.from_numpy(means).to(device)).cpu().numpy()[person]
 
     def embed(self, table: pd.DataFrame) -> NDArray[np.float32]:
-        """Identity embeddings [N,D] of the aligned faces of a table."""
+        """Identity embeddings [N, D] of the aligned faces of a table."""
         return embed(self.identity, table["image"], self.context.device)
 
     def predictor(self) -> Predictor:
@@ -169,7 +169,7 @@ class EvaluationContext:
 
     @cached_property
     def embeddings(self) -> NDArray[np.float32]:
-        """Identity embeddings [N,D] of `faces`."""
+        """Identity embeddings [N, D] of `faces`."""
         return self.embed(self.faces)
 
     @property
@@ -183,18 +183,18 @@ class EvaluationContext:
         return f"{self.schema.name} has only exported pairs: this score needs its engine"
 
     def draw(self, x: NDArray[np.float32], size: int = FACE_SIZE) -> NDArray[np.uint8]:
-        """Pictures [N,size,size,3] of parameter vectors [N,width]: the engine's, or the imitator's."""
+        """Pictures [N, size, size, 3] of parameter vectors [N, width]: the engine's, or the imitator's."""
         return self.drawn(*self.schema.choose(x), size).image
 
     def drawn(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> RenderBatch:
-        """The same of sliders [N,S] and choice numbers [N,G], with label maps where the engine has them."""
+        """The same of sliders [N, S] and choice numbers [N, G], with label maps where the engine has them."""
         if self.engine is not None:
             return self.engine.draw(sliders, choices, size)
         images = self.imitated(self.schema.pack(sliders, choices))
         return RenderBatch(np.stack([resize(as_bytes(image), size) for image in images]), None)
 
     def imitated(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The imitator's pictures [N,h,h,3] in [0,1], at its own size."""
+        """The imitator's pictures [N, h, h, 3] in [0, 1], at its own size."""
         device = self.context.device
         with torch.no_grad():
             batches = [self.imitator(torch.from_numpy(x[k : k + 32]).to(device)) for k in range(0, len(x), 32)]
@@ -202,7 +202,7 @@ class EvaluationContext:
 
     @cached_property
     def average(self) -> NDArray[np.uint8]:
-        """The average face's picture [FACE_SIZE,FACE_SIZE,3]."""
+        """The average face's picture [FACE_SIZE, FACE_SIZE, 3]."""
         return self.draw(self.schema.neutral()[None])[0]
 
     def side_by_side(self, photos: list[NDArray[np.uint8]], renders: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -252,19 +252,19 @@ def faces_of(path: Path, ids: Sequence[str]) -> pd.DataFrame:
 
 
 def as_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A picture in [0,1] as uint8."""
+    """A picture in [0, 1] as uint8."""
     return (image * 255 + 0.5).astype(np.uint8)
 
 
 def embed(identity: IdentityModel, images: pd.Series, device: str) -> NDArray[np.float32]:
-    """Identity embeddings [N,D] of aligned faces."""
+    """Identity embeddings [N, D] of aligned faces."""
     return tables.in_batches(identity, tables.ImageDataset(images.tolist(), FACE_SIZE), device).numpy()
 
 
 def predict(
     identity: IdentityModel, encoder: Encoder, images: pd.Series, device: str, size: int = FACE_SIZE
 ) -> NDArray[np.float32]:
-    """Parameter vectors [N,width] of aligned faces, looked at in `size` pixels."""
+    """Parameter vectors [N, width] of aligned faces, looked at in `size` pixels."""
     return tables.in_batches(
         lambda faces: encoder.read(identity, faces), tables.ImageDataset(images.tolist(), size), device
     ).numpy()

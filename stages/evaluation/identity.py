@@ -39,7 +39,7 @@ def identity(evaluation: EvaluationContext, report: Report) -> dict[str, Any]:
 
 
 def _before(evaluation: EvaluationContext, table: pd.DataFrame) -> NDArray[np.float32]:
-    """Embeddings [N,D] by the recogniser as it was published."""
+    """Embeddings [N, D] by the recogniser as it was published."""
     device = evaluation.context.device
     original = IdentityModel.from_onnx(evaluation.inputs["embedded"] / "identity" / "sface.onnx").to(device).eval()
     return embed(original, table["image"], device)

@@ -74,7 +74,7 @@ def _scores(
     head: NDArray[np.bool_] | None,
     people: NDArray,
 ) -> tuple[dict[str, Score], dict[str, NDArray[np.float64]]]:
-    """Scores, and the values behind them, of pictures [N,h,h,3] in [0,1] beside the true ones."""
+    """Scores, and the values behind them, of pictures [N, h, h, 3] in [0, 1] beside the true ones."""
     average = np.repeat(plain[None], len(drawn), axis=0)
     ours, theirs = closeness(drawn, truth, head), closeness(average, truth, head)
     embedded = [evaluation.embed(_table(images)) for images in (drawn[:EMBEDDED], truth[:EMBEDDED], plain[None])]
@@ -88,7 +88,7 @@ def _scores(
 
 
 def closeness(images: NDArray, truth: NDArray, head: NDArray[np.bool_] | None) -> dict[str, NDArray[np.float64]]:
-    """Of pictures [N,h,h,3] in [0,1] to the true ones; inside the head [N,h,h] where its pixels are known."""
+    """Of pictures [N, h, h, 3] in [0, 1] to the true ones; inside the head [N, h, h] where its pixels are known."""
     from skimage.metrics import structural_similarity
 
     squared = ((images - truth) ** 2).mean(axis=3)

@@ -26,7 +26,7 @@ class Seen:
     """Photos and renders as the judge describes them, row by row."""
 
     people: NDArray
-    photo: NDArray[np.float64]  # [N,128]
+    photo: NDArray[np.float64]  # [N, 128]
     render: NDArray[np.float64]
     average: NDArray[np.float64]  # [128] the average face's render
 
@@ -103,7 +103,7 @@ def similarities(seen: Seen, bound: float | None = None, prefix: str = "similari
 
 
 def retrieval(probes: NDArray, gallery: NDArray, people: NDArray, truth: NDArray | None = None) -> dict[str, Score]:
-    """Rank-1 and rank-5 of probes [N,D] in a gallery [N,D] with one entry a person, and how often better than chance.
+    """Rank-1 and rank-5 of probes [N, D] in a gallery [N, D] with one entry a person, and how often better than chance.
 
     The bound is what the renders of the true parameters reach.
     """

@@ -55,7 +55,7 @@ def parsing(evaluation: EvaluationContext, report: Report) -> dict[str, Any]:
 
 
 def _classify(evaluation: EvaluationContext, encoded: list[bytes], size: int) -> NDArray[np.uint8]:
-    """The parser's class ids [N,size,size] of aligned faces."""
+    """The parser's class ids [N, size, size] of aligned faces."""
 
     def classify(faces: Tensor) -> Tensor:
         return _enlarged(evaluation.parser(faces), size).argmax(1).byte()
@@ -69,20 +69,20 @@ def _bound(truth: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def mean_f1(matrices: NDArray) -> NDArray[np.float64]:
-    """Mean F1 over all classes but the background, of confusions [K,classes,classes]: [K]."""
+    """Mean F1 over all classes but the background, of confusions [K, classes, classes]: [K]."""
     each = metrics.f1_of(matrices)[..., 1:]
     known = np.isfinite(each)
     return np.where(known, each, 0).sum(axis=-1) / np.maximum(known.sum(axis=-1), 1)
 
 
 def _average_labels(evaluation: EvaluationContext, size: int) -> NDArray[np.uint8] | None:
-    """The average face's label map [size,size]; only the embedded engine has one."""
+    """The average face's label map [size, size]; only the embedded engine has one."""
     labels = evaluation.drawn(*evaluation.schema.choose(evaluation.schema.neutral()[None]), size).labels
     return None if labels is None else labels[0]
 
 
 def fit_logits(truth: Tensor, cells: int, steps: int = 60) -> NDArray[np.uint8]:
-    """Class ids [N,H,W] that the best possible logits on a grid of cells × cells give for the truth [N,H,W] itself."""
+    """Class ids [N, H, W] that the best logits on a grid of cells × cells give for the truth [N, H, W] itself."""
     with torch.enable_grad():
         hot = torch.nn.functional.one_hot(truth.long(), len(CLASSES)).permute(0, 3, 1, 2).float()
         small = torch.nn.functional.interpolate(hot, (cells, cells), mode="area")

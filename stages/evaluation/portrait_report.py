@@ -116,7 +116,7 @@ class ScoredPairs:
 
     similarity: NDArray[np.float32]  # [P] ascending
     same: NDArray[np.bool_]  # [P] whether both show one person
-    members: NDArray[np.int64]  # [P,2] the two people's numbers
+    members: NDArray[np.int64]  # [P, 2] the two people's numbers
 
     @classmethod
     def of(cls, people: NDArray, vectors: NDArray[np.float32]) -> "ScoredPairs":

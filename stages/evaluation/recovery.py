@@ -26,8 +26,8 @@ class KnownFaces:
 
     on: str
     people: NDArray
-    truth: NDArray[np.float32]  # [N,S]
-    choices: NDArray[np.int16]  # [N,G]
+    truth: NDArray[np.float32]  # [N, S]
+    choices: NDArray[np.int16]  # [N, G]
     guess: NDArray[np.float32]
     guessed: NDArray[np.int16]
 
@@ -129,7 +129,7 @@ def visible_sliders(evaluation: EvaluationContext, size: int = 128) -> dict[str,
 def choices_right(evaluation: EvaluationContext, known: KnownFaces, trained: NDArray[np.int16]) -> dict[str, Any]:
     """Shares of right choices for each group, their mean, and of skin tones that are at most one step off.
 
-    `trained` [M,G]: the choices of the training people.
+    `trained` [M, G]: the choices of the training people.
     """
     schema = evaluation.schema
     if not schema.groups:
@@ -161,7 +161,7 @@ def commonest(choices: NDArray[np.int16], size: int, near: int = 0) -> int:
 
 
 def _training_choices(evaluation: EvaluationContext) -> NDArray[np.int16]:
-    """The choices [M,G] of training people, without their pictures."""
+    """The choices [M, G] of training people, without their pictures."""
     own = evaluation.portraits_are_its_own
     path = (
         evaluation.inputs["aligned_faces"] / "faces.parquet"

@@ -62,7 +62,7 @@ class _Measure:
     def similarity(
         self, people: Sequence[str] | NDArray, photos: NDArray, x: NDArray, bound: float | None = None
     ) -> Score:
-        """The judge's, of photos [N,128] to renders of answers."""
+        """The judge's, of photos [N, 128] to renders of answers."""
         if self.evaluation.engine is None:
             return nothing(self.evaluation.no_engine)
         if not len(x):
@@ -132,7 +132,7 @@ def _subjects(measure: _Measure, predictor: Predictor) -> _Subjects:
 def _answers(
     evaluation: EvaluationContext, predictor: Predictor, pictures: list[NDArray[np.uint8]]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Parameter vectors [N,width], and where a face was found [N]; elsewhere the vector is the average face's."""
+    """Parameter vectors [N, width], and where a face was found [N]; elsewhere the vector is the average face's."""
     answers = predictor.predict_pictures(pictures)
     found = np.array([not isinstance(answer, Exception) for answer in answers])
     neutral = evaluation.schema.neutral()
@@ -150,7 +150,7 @@ def _at(
 
 
 def _landmarks(row: NDArray | None) -> NDArray[np.float32]:
-    """The face's landmarks [68,2] in its aligned picture."""
+    """The face's landmarks [68, 2] in its aligned picture."""
     points = REFERENCE * FACE_SIZE if row is None else np.asarray(row).reshape(-1, 2)
     return points.astype(np.float32)
 

@@ -131,7 +131,7 @@ class SchemaMapping:
         return cls(new.width, columns, targets, torch.from_numpy(new.neutral()), groups)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """[N,older width] → [N,width]."""
+        """[N,older width] → [N, width]."""
         neutral = self.neutral.to(x)
         answer = torch.zeros(len(x), self.width, dtype=x.dtype, device=x.device)
         known = torch.zeros(self.width, dtype=torch.bool, device=x.device)

@@ -51,7 +51,7 @@ def compare(evaluation: EvaluationContext, out: Path) -> tuple[dict[str, Any], d
 def _answers(
     evaluation: EvaluationContext, first: pd.DataFrame
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, float]]:
-    """Parameters [N,width] by each way, and its seconds a face; the refinement's include the encoder's."""
+    """Parameters [N, width] by each way, and its seconds a face; the refinement's include the encoder's."""
     device, total = evaluation.context.device, len(first)
     schema, networks = evaluation.schema, (evaluation.imitator, evaluation.identity, evaluation.parser)
     search = ParameterSearch(*networks, schema.n_sliders, schema.group_sizes).to(device)
@@ -125,7 +125,7 @@ def _by_imitator(scores: dict[str, Any]) -> dict[str, Any]:
 
 @torch.no_grad()
 def _embedded(evaluation: EvaluationContext, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The training recogniser's embeddings [N,D] of pictures [N,h,h,3]."""
+    """The training recogniser's embeddings [N, D] of pictures [N, h, h, 3]."""
     batches = [torch.from_numpy(images[k : k + 32]).permute(0, 3, 1, 2) for k in range(0, len(images), 32)]
     device = evaluation.context.device
     return torch.cat([evaluation.identity(tables.to_unit(batch, device)).cpu() for batch in batches]).numpy()

@@ -43,11 +43,11 @@ class ProtocolPairs:
     second: NDArray[np.int64]
     same: NDArray[np.bool_]  # [P]
     fold: NDArray[np.int64]  # [P]
-    weights: NDArray[np.float64]  # [RESAMPLES,P] how often each pair was drawn
+    weights: NDArray[np.float64]  # [RESAMPLES, P] how often each pair was drawn
     drawn: int  # people who were drawn; pairs, where nobody knows who is on them
 
     def similarity(self, vectors: NDArray) -> NDArray[np.float64]:
-        """Cosines [P] of vectors [N,D]; NaN where a photo is missing."""
+        """Cosines [P] of vectors [N, D]; NaN where a photo is missing."""
         missing = (self.first < 0) | (self.second < 0)
         return np.where(missing, np.nan, metrics.cosine(vectors[self.first], vectors[self.second]))
 
@@ -100,7 +100,7 @@ def verification(evaluation: EvaluationContext, report: Report) -> dict[str, Any
 def accuracies(
     pairs: ProtocolPairs, x: NDArray, embeddings: NDArray, centre: NDArray, whitening: Whitening | None
 ) -> dict[str, Score]:
-    """The scores of one set of pairs from parameter vectors [N,width] and identity embeddings [N,D]."""
+    """The scores of one set of pairs from parameter vectors [N, width] and identity embeddings [N, D]."""
     own = pairs.told_right(embeddings)
     bound = metrics.balanced(own, pairs.same)
 
@@ -126,7 +126,7 @@ def accuracies(
 
 
 def fit_whitening(x: NDArray, people: pd.Series | NDArray, of: str) -> Whitening | None:
-    """PCA of validation people's parameter vectors [N,width].
+    """PCA of validation people's parameter vectors [N, width].
 
     The rank is the one that tells apart best (AUC) validation people whom the components were not fitted on; None when
     there are too few people.

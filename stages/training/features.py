@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -105,7 +106,7 @@ class FeatureExtractor:
         return _Extracted(found[:, :dim].clone(), found[:, dim:].half())
 
     @torch.no_grad()
-    def fit_channels(self, pictures: tables.ImageDataset, rows: np.ndarray) -> None:
+    def fit_channels(self, pictures: tables.ImageDataset, rows: NDArray) -> None:
         """Principal channels of the maps of some training faces, spread over all of them."""
         if not self.features.n_map:
             return
@@ -117,7 +118,7 @@ class FeatureExtractor:
         self.features.cpu().fit_channels(torch.cat(maps))
         self.features.to(self.device)
 
-    def fit(self, extracted: _Extracted, rows: np.ndarray) -> None:
+    def fit(self, extracted: _Extracted, rows: NDArray) -> None:
         """Scale and principal directions of the training faces."""
         some = torch.from_numpy(rows[np.linspace(0, len(rows) - 1, min(len(rows), DIRECTIONS_FITTED)).astype(int)])
         self.features.cpu().fit(extracted.embeddings[torch.from_numpy(rows)], extracted.squeezed[some].float())
@@ -142,7 +143,7 @@ class ContentCache:
         self.loss, self.pictures, self.device, self.left = loss, pictures, device, kept_bytes
         self.kept: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def __call__(self, rows: Sequence[int] | np.ndarray) -> tuple[Tensor, Tensor]:
+    def __call__(self, rows: Sequence[int] | NDArray) -> tuple[Tensor, Tensor]:
         """Row numbers [B] -> features [B, C, h, w] and probabilities [B, K, h, w] in half precision, on the CPU."""
         wanted = [int(row) for row in rows]
         new = [row for row in dict.fromkeys(wanted) if row not in self.kept]

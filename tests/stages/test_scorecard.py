@@ -23,7 +23,7 @@ PEOPLE = 60
 
 
 def identities(people: int, dim: int, noise: float, seed: int = 0, shots: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors of people, `shots` each: names [N] and vectors [N,dim]."""
+    """Vectors of people, `shots` each: names [N] and vectors [N, dim]."""
     rng = np.random.default_rng(seed)
     own = np.repeat(rng.normal(size=(people, dim)), shots, axis=0)
     names = np.repeat([f"{seed}-{number:03d}" for number in range(people)], shots)

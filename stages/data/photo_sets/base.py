@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol
 
-import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field, field_validator
 
 from stages.data import source_files
@@ -39,7 +39,7 @@ class LabelMap(Protocol):
         """Whether left and right are the person's own; if not, the face's landmarks say which is which."""
         ...
 
-    def load(self) -> np.ndarray:
+    def load(self) -> NDArray:
         """Class ids of models.parsing.CLASSES, uint8 [H, W]. Raises images.BadImage."""
         ...
 

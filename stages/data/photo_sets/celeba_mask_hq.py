@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.images import BadImage
 
@@ -59,8 +60,8 @@ class Masks:
     def sides_known(self) -> bool:
         return False
 
-    def load(self) -> np.ndarray:
-        painted: np.ndarray | None = None
+    def load(self) -> NDArray:
+        painted: NDArray | None = None
         for part, name in PARTS:
             path = self.folder / f"{self.number:05d}_{part}.png"
             if not path.exists():

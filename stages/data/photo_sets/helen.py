@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.images import BadImage
 
@@ -50,7 +51,7 @@ class Mattes:
     def sides_known(self) -> bool:
         return False
 
-    def load(self) -> np.ndarray:
+    def load(self) -> NDArray:
         """The most probable class of each pixel."""
         mattes = [labels.read_map(path) for path in matte_files(self.folder)]
         if len({matte.shape for matte in mattes}) > 1:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
+from numpy.typing import NDArray
 
 from . import helen, labels
 from .base import DatasetPhoto, PhotoSet, Split, pictures_in, some
@@ -34,7 +34,7 @@ class Map:
     def sides_known(self) -> bool:
         return False
 
-    def load(self) -> np.ndarray:
+    def load(self) -> NDArray:
         return labels.translate(labels.read_map(self.path), LOOKUP, self.path.name)
 
 

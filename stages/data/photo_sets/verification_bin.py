@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -106,7 +107,7 @@ class _Array:
     """What is known of a pickled numpy array: its flat values."""
 
     def __init__(self) -> None:
-        self.values: np.ndarray = np.empty(0, np.uint8)
+        self.values: NDArray = np.empty(0, np.uint8)
 
     def __setstate__(self, state: Any) -> None:
         _, shape, kind, _, raw = state
@@ -211,7 +212,7 @@ def _first_of(pictures: list[bytes]) -> list[int]:
     return [known.setdefault(hashlib.sha256(data).digest(), number) for number, data in enumerate(pictures)]
 
 
-def _people(first_of: list[int], same: list[bool]) -> np.ndarray:
+def _people(first_of: list[int], same: list[bool]) -> NDArray:
     """For each picture the first picture of its person, as far as the pairs tell: [len(first_of)] int."""
     count = len(first_of)
     joined = [(first_of[2 * pair], first_of[2 * pair + 1]) for pair, one in enumerate(same) if one]
