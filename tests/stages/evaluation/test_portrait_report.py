@@ -11,7 +11,7 @@ from stages.context import Context
 from stages.evaluation import portrait_report
 from stages.evaluation.portrait_report import ScoredPairs, gap, verification
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def _people(rng: np.random.Generator, count: int, scatter: float) -> tuple[NDArray, NDArray[np.float32]]:

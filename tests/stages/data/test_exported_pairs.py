@@ -20,7 +20,7 @@ from stages.data.rendering import FrameTransform, found_points
 from stages.evaluation import character_check
 from tests.marble import TABLE, changed_table
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 EMBEDDED = ROOT / "data" / "embedded"
 
 
