@@ -33,6 +33,7 @@ from stages.data import photo_sets, tables
 from stages.data.parallel import WorkerKilled
 from stages.data.photo_sets import AnyPhotoSet, DatasetPhoto, FolderSet, People, labels
 from stages.data.photo_sets.folder import OWN_PHOTOS
+from stages.data.pictures import write_sheet
 
 log = logging.getLogger(__name__)
 
@@ -346,6 +347,5 @@ def _join(files: list[Path], out: Path) -> tuple[Counter[str], int]:
     tables.write(out / "faces.parquet", good_rows(), tables.FACES_SCHEMA)
     tables.write(out / "quarantine.parquet", refused, tables.QUARANTINE_SCHEMA)
     for source, encoded in samples.items():
-        sheet = images.grid([images.resize(images.decode(image), 128) for image in encoded], columns=8)
-        (out / f"{source}.png").write_bytes(images.encode_png(sheet))
+        write_sheet(out / f"{source}.png", [images.decode(image) for image in encoded], 8, 128)
     return counts, len(refused)

@@ -31,6 +31,7 @@ from models.weights import read_meta, save_model
 from stages import imitator as imitator_stage
 from stages.context import Context
 from stages.data import tables
+from stages.data.pictures import write_sheet
 from stages.data.reads import CHOSEN_BY, TRAINED_ON, WEIGHTS, ParameterSpace, Rows, training_faces
 from stages.evaluation.metrics import r2
 from stages.training import Batch, Optimiser, Training, rows_for, train
@@ -386,9 +387,8 @@ class _Stage:
         drawn = imitator(harden(x, self.schema.n_sliders, self.schema.group_sizes)).cpu()
         tiles = []
         for row, drawing in zip(rows, drawn, strict=True):
-            photo = images.decode(self.faces["image"].iloc[row])
-            tiles += [images.resize(photo, 128), images.resize(tables.to_picture(drawing), 128)]
-        (out / "encoder.png").write_bytes(images.encode_png(images.grid(tiles, columns=8)))
+            tiles += [images.decode(self.faces["image"].iloc[row]), tables.to_picture(drawing)]
+        write_sheet(out / "encoder.png", tiles, 8, 128)
 
 
 SHRINKAGE = (100.0, 300.0, 1000.0, 3000.0, 10_000.0, 30_000.0, 100_000.0)

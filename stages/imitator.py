@@ -19,6 +19,7 @@ from models.imitator import Imitator
 from models.weights import save_model
 from stages.context import Context
 from stages.data import tables
+from stages.data.pictures import write_sheet
 from stages.data.reads import ParameterSpace, Rows
 from stages.training import Batch, Optimiser, Training, rows_for, train
 
@@ -100,8 +101,7 @@ def score(imitator: Imitator, schema: Schema, rows: pd.DataFrame, device: str, b
     has_labels = "labels" in rows and bool(rows["labels"].notna().all())
     labels = tables.ImageDataset(rows["labels"].tolist(), imitator.size, labels=True) if has_labels else None
     absolute, squared, in_head = [], [], []
-    for start in range(0, len(rows), batch):
-        at = np.arange(start, min(start + batch, len(rows)))
+    for at in tables.row_batches(len(rows), batch):
         error = imitator(x[torch.from_numpy(at)].to(device)).cpu() - pictures[at].float() / 255
         absolute += error.abs().mean((1, 2, 3)).tolist()
         squared += error.square().mean((1, 2, 3)).tolist()
@@ -133,5 +133,5 @@ def _sheet(imitator: Imitator, schema: Schema, rows: pd.DataFrame, out: Path, de
     drawn = imitator(pair_parameters(schema, rows).to(device)).cpu()
     tiles = []
     for image, drawing in zip(rows["image"], drawn, strict=True):
-        tiles += [images.resize(images.decode(image), 128), images.resize(tables.to_picture(drawing), 128)]
-    (out / "imitator.png").write_bytes(images.encode_png(images.grid(tiles, columns=8)))
+        tiles += [images.decode(image), tables.to_picture(drawing)]
+    write_sheet(out / "imitator.png", tiles, 8, 128)

@@ -19,7 +19,7 @@ from models.pretrained import fingerprint
 from models.weights import save_model
 from stages.context import Context
 from stages.data import tables
-from stages.data.pictures import colour_labels
+from stages.data.pictures import colour_labels, write_sheet
 from stages.data.reads import CHOSEN_BY, TRAINED_ON, training_faces
 from stages.training import (
     Batch,
@@ -164,8 +164,7 @@ def score(parser: FaceParser, rows: pd.DataFrame, size: int, device: str, batch:
     """F1 of each class over labelled rows of faces.parquet, counted at full size."""
     pictures, labels = _columns(rows, size)
     confusion = torch.zeros(len(CLASSES), len(CLASSES), dtype=torch.int64)
-    for start in range(0, len(rows), batch):
-        at = np.arange(start, min(start + batch, len(rows)))
+    for at in tables.row_batches(len(rows), batch):
         confusion += count_confusion(parser.parse(tables.to_unit(pictures[at], device)).cpu(), labels[at])
     return f1_scores(confusion)
 
@@ -185,5 +184,4 @@ def _sheets(parser: FaceParser, held_out: pd.DataFrame, config: ParsingModelConf
             tiles.append(pictures[i].permute(1, 2, 0).numpy())
             tiles.append(images.resize(colour_labels(images.decode_labels(truth)), config.size))
             tiles.append(colour_labels(predicted[i]))
-        tiles = [images.resize(tile, 128) for tile in tiles]
-        (out / f"{name}.png").write_bytes(images.encode_png(images.grid(tiles, columns=6)))
+        write_sheet(out / f"{name}.png", tiles, 6, 128)

@@ -5,7 +5,7 @@ light, background, blur, noise and compression, and now and then something befor
 split into train, val and test.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cache, partial
 from pathlib import Path
@@ -19,11 +19,11 @@ from engine import camera, occluders, sampler
 from engine.camera import Nuisance
 from engine.renderer import Renderer
 from engine.scenes import Scenes, load_backgrounds, load_panoramas
-from models.images import decode, decode_labels, encode_png, grid, resize
+from models.images import decode, decode_labels, encode_png
 from stages.context import Context
 from stages.data import tables
 from stages.data.parallel import map_chunks
-from stages.data.pictures import colour_labels, write_picture
+from stages.data.pictures import colour_labels, write_sheet
 from stages.data.reads import Appearance
 
 VERSION = "3"
@@ -68,15 +68,13 @@ def run(inputs: Mapping[str, Path], config: PortraitsConfig, out: Path, context:
     """Write `portraits.parquet` and contact sheets. Returns counts."""
     work = partial(_shoot, inputs["character"], inputs["embedded"], context.device, config)
     people = config.people + config.single
-    chunks = [range(start, min(start + PEOPLE_A_CHUNK, people)) for start in range(0, people, PEOPLE_A_CHUNK)]
-    rows = map_chunks(work, chunks, context, "portraits", config.people * config.shots + config.single)
+    total = config.people * config.shots + config.single
+    rows = map_chunks(work, range(people), PEOPLE_A_CHUNK, context, "portraits", total)
     tables.write(out / "portraits.parquet", rows, SCHEMA)
     shown = rows[: 12 * config.shots]
-    write_picture(
-        out / "portraits.png", grid([resize(decode(row["image"]), 160) for row in shown], columns=2 * config.shots)
-    )
-    maps = [resize(colour_labels(decode_labels(row["labels"])), 160) for row in shown]
-    write_picture(out / "labels.png", grid(maps, columns=2 * config.shots))
+    write_sheet(out / "portraits.png", [decode(row["image"]) for row in shown], 2 * config.shots, 160)
+    maps = [colour_labels(decode_labels(row["labels"])) for row in shown]
+    write_sheet(out / "labels.png", maps, 2 * config.shots, 160)
     return {
         "rows": len(rows),
         "people": people,
@@ -100,7 +98,7 @@ def _studio(character: Path, embedded: Path, device: str) -> tuple[Renderer, lis
 
 
 def _shoot(
-    character: Path, embedded: Path, device: str, config: PortraitsConfig, people: range
+    character: Path, embedded: Path, device: str, config: PortraitsConfig, people: Sequence[int]
 ) -> list[dict[str, Any]]:
     """All rows of some people."""
     renderer, panoramas, backgrounds = _studio(character, embedded, device)

@@ -17,12 +17,12 @@ from pydantic import BaseModel, Field
 
 from engine import sampler
 from engine.character import Character
-from models.images import BadImage, decode, encode_jpeg, encode_png, grid, resize
+from models.images import BadImage, decode, encode_jpeg, encode_png
 from stages.context import Context
 from stages.data import exported_pairs, tables
 from stages.data.exported_pairs import ExportedPair, RowProblem
 from stages.data.parallel import map_chunks
-from stages.data.pictures import write_picture
+from stages.data.pictures import write_sheet
 from stages.data.reads import Appearance
 from stages.data.rendering import FrameTransform, engine_of
 
@@ -67,13 +67,9 @@ def run(inputs: Mapping[str, Path], config: RenderedPairsConfig, out: Path, cont
     tables.write(out / "pairs.parquet", rows, SCHEMA)
     set_aside = [exported_pairs.quarantined(problem, character.schema.name) for problem in problems]
     tables.write(out / "quarantine.parquet", set_aside, tables.QUARANTINE_SCHEMA)
-    write_picture(out / "pairs.png", grid([resize(decode(row["image"]), 160) for row in rows[:48]], columns=8))
+    write_sheet(out / "pairs.png", [decode(row["image"]) for row in rows[:48]], 8, 160)
     kilobytes = float(np.mean([len(row["image"]) for row in rows]) / 1024)
     return {"rows": len(rows), "quarantined": len(set_aside), "mean_kilobytes": kilobytes}
-
-
-def _chunks(count: int, rows: int = ROWS_A_CHUNK) -> list[range]:
-    return [range(start, min(start + rows, count)) for start in range(0, count, rows)]
 
 
 def _row(number: int, name: str, image: NDArray[np.uint8], sliders: NDArray, choices: NDArray) -> dict[str, Any]:
@@ -92,15 +88,15 @@ def _rendered(
     if not character.is_embedded:
         # A studio's engine says itself how often it may be started.
         context = replace(context, workers=min(context.workers, getattr(character.source, "parallel", 1)))
-    return map_chunks(work, _chunks(config.pairs), context, "rendered pairs", config.pairs)
+    return map_chunks(work, range(config.pairs), ROWS_A_CHUNK, context, "rendered pairs")
 
 
 def _draw(
-    character: Path, embedded: Path, device: str, config: RenderedPairsConfig, numbers: range
+    character: Path, embedded: Path, device: str, config: RenderedPairsConfig, numbers: Sequence[int]
 ) -> list[dict[str, Any]]:
     engine = engine_of(character, embedded, device)
     assert engine is not None
-    rng = np.random.default_rng([config.seed, numbers.start])
+    rng = np.random.default_rng([config.seed, numbers[0]])
     sliders, choices = sampler.SAMPLERS[config.sampler](engine.schema, len(numbers), rng)
     drawn = engine.draw(sliders, choices, config.size)
     rows = [_row(number, f"{number:06d}", drawn.image[k], sliders[k], choices[k]) for k, number in enumerate(numbers)]
@@ -117,8 +113,8 @@ def _exported(
     export = exported_pairs.read(character)
     export.require_enough()
     pairs = export.pairs[: config.pairs]
-    chunks = [[(number, pairs[number]) for number in numbers] for numbers in _chunks(len(pairs))]
-    found = map_chunks(partial(_read, frame, config.size), chunks, context, "exported pairs", len(pairs))
+    work = partial(_read, frame, config.size)
+    found = map_chunks(work, list(enumerate(pairs)), ROWS_A_CHUNK, context, "exported pairs")
     rows = [entry for entry in found if isinstance(entry, dict)]
     problems = [*export.problems, *(entry for entry in found if isinstance(entry, RowProblem))]
     replace(export, pairs=pairs[: len(rows)], problems=problems).require_enough()

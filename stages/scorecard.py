@@ -31,10 +31,11 @@ from stages.evaluation.identity import identity
 from stages.evaluation.imitator import imitator
 from stages.evaluation.likeness import likeness
 from stages.evaluation.parsing import parsing
-from stages.evaluation.production import PRODUCTION, Unseen, beside, written
+from stages.evaluation.production import Unseen, beside, written
 from stages.evaluation.recovery import recovery
 from stages.evaluation.report import Report
 from stages.evaluation.robustness import robustness
+from stages.evaluation.scores import PRODUCTION, scores
 from stages.evaluation.verification import verification
 
 __all__ = [
@@ -79,7 +80,7 @@ def run(inputs: Mapping[str, Path], config: ScorecardConfig, out: Path, context:
     card = written(card)
     write_whole(out / "scorecard.html", page.html(card, report).encode())
     write_whole(out / "scorecard.json", (json.dumps(card, indent=1) + "\n").encode())
-    return flat({name: section for name, section in card.items() if name != PRODUCTION}) | clock
+    return flat(card) | clock
 
 
 def compare(
@@ -138,16 +139,9 @@ def _measured(
     return card, report, clock
 
 
-def flat(card: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """The values of all scores under dotted names."""
-    found: dict[str, float] = {}
-    for name, entry in card.items():
-        if isinstance(entry, Mapping) and {"value", "baseline", "n"} <= set(entry):
-            if entry["value"] is not None:
-                found[prefix + name] = float(entry["value"])
-        elif isinstance(entry, Mapping):
-            found |= flat(entry, f"{prefix}{name}.")
-    return found
+def flat(card: Mapping[str, Any]) -> dict[str, float]:
+    """The values of the candidate's scores under dotted names."""
+    return {path: float(score["value"]) for path, score in scores(card) if score["value"] is not None}
 
 
 def throughput(evaluation: EvaluationContext) -> float:

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from engine.processes import end_with_parent
 from stages.context import Context
 
-Chunk = TypeVar("Chunk")
+Item = TypeVar("Item")
 Row = TypeVar("Row")
 
 
@@ -21,13 +21,21 @@ class WorkerKilled(RuntimeError):
 
 
 def map_chunks(
-    work: Callable[[Chunk], list[Row]], chunks: Sequence[Chunk], context: Context, what: str, total: int
+    work: Callable[[Sequence[Item]], list[Row]],
+    items: Sequence[Item],
+    size: int,
+    context: Context,
+    what: str,
+    total: int | None = None,
 ) -> list[Row]:
-    """Concatenate `work(chunk)` over all chunks. The result does not depend on the number of workers.
+    """Concatenate `work(chunk)` over chunks of `size` items. The result does not depend on the number of workers.
 
-    `work` must be a module-level function (or a partial of one) whose result depends on its chunk alone; `total` is the
-    number of rows expected, for progress. Raises WorkerKilled, or what a chunk raised.
+    `work` must be a module-level function (or a partial of one) whose result depends on its chunk alone; a range is cut
+    into ranges. `total`: rows expected, for progress; as many as items unless given. Raises WorkerKilled, or what a
+    chunk raised.
     """
+    total = len(items) if total is None else total
+    chunks = [items[start : start + size] for start in range(0, len(items), size)]
     context.progress(what, 0, total)
     results: dict[int, list[Row]] = {}
 

@@ -134,6 +134,11 @@ class ImageDataset:
         return torch.from_numpy(picture).permute(2, 0, 1)
 
 
+def row_batches(rows: int, size: int) -> Iterator[NDArray[np.int64]]:
+    """The numbers of `rows` rows in order, `size` at a time."""
+    return (np.arange(start, min(start + size, rows)) for start in range(0, rows, size))
+
+
 def to_unit(pictures: Tensor, device: str | torch.device = "cpu") -> Tensor:
     """uint8 pictures to float in [0, 1]."""
     return pictures.to(device).float() / 255
@@ -154,8 +159,7 @@ def in_batches(
 ) -> Tensor:
     """function(faces [B, 3, H, W] in [0, 1]) over all pictures, results joined on the CPU."""
     results = []
-    for start in range(0, len(pictures), batch):
-        chosen = np.arange(start, min(start + batch, len(pictures)))
+    for chosen in row_batches(len(pictures), batch):
         results.append(function(to_unit(pictures[chosen], device)).cpu())
         if on_done:
             on_done(int(chosen[-1]) + 1)

@@ -112,8 +112,7 @@ def _from_pairs(character: Character, report: CharacterReport, context: Context)
     export = exported_pairs.read(character)
     report.warnings += [*export.warnings, *_unused(character, export)]
     frame = FrameTransform(character.reference) if character.reference.points else None
-    chunks = [export.pairs[k : k + ROWS_A_CHUNK] for k in range(0, len(export.pairs), ROWS_A_CHUNK)]
-    seen = map_chunks(partial(_open_all, frame), chunks, context, "pictures", len(export.pairs))
+    seen = map_chunks(partial(_open_all, frame), export.pairs, ROWS_A_CHUNK, context, "pictures")
     unreadable = {problem.row: problem for problem in seen if isinstance(problem, RowProblem)}
     sizes = [size for size in seen if not isinstance(size, RowProblem)]
     report.problems += sorted([*export.problems, *unreadable.values()], key=lambda problem: problem.row)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from models.images import encode_jpeg
 from stages.evaluation import charts
 from stages.evaluation.report import Report, Tile
+from stages.evaluation.scores import scores
 from stages.evaluation.verification import PUBLISHED
 
 TEMPLATE = "page.html.jinja"
@@ -110,17 +111,6 @@ def find(card: Mapping[str, Any], path: str) -> Mapping[str, Any] | None:
     if stand_in and score and score.get("value") is None:
         return stand_in
     return score if isinstance(score, Mapping) and "value" in score else None
-
-
-def scores(card: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every score with its dotted path."""
-    for name, entry in card.items():
-        if name == "production":
-            continue
-        if isinstance(entry, Mapping) and "value" in entry:
-            yield f"{prefix}{name}", entry
-        elif isinstance(entry, Mapping):
-            yield from scores(entry, f"{prefix}{name}.")
 
 
 def beside(card: Mapping[str, Any]) -> Iterator[ComparedScore]:

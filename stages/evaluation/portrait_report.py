@@ -22,11 +22,11 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 
 from engine.camera import Nuisance
 from models.identity import IdentityModel
-from models.images import decode, grid, resize
+from models.images import decode
 from stages import aligned_faces, portraits
 from stages.context import Context
 from stages.data import tables
-from stages.data.pictures import write_picture
+from stages.data.pictures import write_sheet
 from stages.evaluation import metrics
 from stages.evaluation.metrics import Score, interval, score
 
@@ -78,10 +78,8 @@ def run(inputs: Mapping[str, Path], config: PortraitReportConfig, out: Path, con
         faces = tables.read(aligned / "faces.parquet")
     model = IdentityModel.from_onnx(inputs["embedded"] / "identity" / "sface.onnx").to(context.device).eval()
     vectors = tables.in_batches(model, tables.ImageDataset(faces["image"].tolist(), FACE_SIZE), context.device).numpy()
-    write_picture(
-        out / "portraits.png",
-        grid([resize(decode(image), SHEET_SIZE) for image in shot["image"][:SHEET_PICTURES]], SHEET_COLUMNS),
-    )
+    shown = [decode(image) for image in shot["image"][:SHEET_PICTURES]]
+    write_sheet(out / "portraits.png", shown, SHEET_COLUMNS, SHEET_SIZE)
     report = _report(shot, faces, vectors)
     (out / "portraits.json").write_text(json.dumps(report, indent=1) + "\n")
     return report

@@ -12,8 +12,8 @@ from stages.evaluation import schema_mapping
 from stages.evaluation.context import EvaluationContext
 from stages.evaluation.metrics import FEWEST, interval, nothing, score
 from stages.evaluation.report import Picture, Report, Tile
+from stages.evaluation.scores import DIFFERENCES
 
-PRODUCTION, DIFFERENCES = "production", "differences"
 Section = Callable[[EvaluationContext, Report], dict[str, Any]]
 
 

@@ -59,9 +59,8 @@ def _answers(
 
     def searched(start: NDArray[np.float32], settings: SearchSettings) -> NDArray[np.float32]:
         found = []
-        for row in range(0, total, BATCH):
-            evaluation.context.progress(f"scorecard: search, {settings.steps} steps", row, total)
-            rows = np.arange(row, min(row + BATCH, total))
+        for rows in tables.row_batches(total, BATCH):
+            evaluation.context.progress(f"scorecard: search, {settings.steps} steps", int(rows[0]), total)
             faces = tables.to_unit(pictures[rows], device)
             found.append(search(faces, torch.from_numpy(start[rows]).to(device), settings).x.cpu())
         return torch.cat(found).numpy()

@@ -37,7 +37,7 @@ def run(inputs: object, config: object, out: Path, context: Context) -> dict[str
 
 
 def pool(scratch: Path) -> None:
-    parallel.map_chunks(sleep, [1, 2, 3], Context(workers=2), "work", 3)
+    parallel.map_chunks(sleep, [1, 2, 3], 1, Context(workers=2), "work")
 
 
 def faces(scratch: Path) -> None:
