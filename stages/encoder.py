@@ -8,7 +8,7 @@ step; the terms that draw a face cost a hundred times as much and can run every 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -120,7 +120,7 @@ class EncoderConfig(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def uses_photos(self) -> bool:
-        """Whether any term looks at the photos at all."""
+        """Whether any term needs photos."""
         terms = self.terms
         return bool(terms.identity or terms.content or terms.loop or terms.decay)
 
@@ -138,6 +138,7 @@ class _Stage:
 
     def __init__(self, inputs: Mapping[str, Path], config: EncoderConfig, context: Context) -> None:
         self.config, self.context = config, context
+        self.batches_a_step = config.training.accumulate * context.devices
         self.schema = Schema.load(inputs["character"])
         identity = IdentityModel.load(inputs["identity_model"]).to(context.device)
         parser = FaceParser.load(inputs["parsing_model"])
@@ -168,7 +169,8 @@ class _Stage:
 
     def _build(self, identity: IdentityModel) -> Encoder:
         config, schema = self.config, self.schema
-        prior = FacialPrior.fit(self._drawn_sliders(), self._parts(), config.prior_energy) if config.prior else None
+        parts = [slider.part for slider in schema.sliders]
+        prior = FacialPrior.fit(self._prior_samples(), parts, config.prior_energy) if config.prior else None
         architecture = Architecture(
             n_sliders=schema.n_sliders,
             group_sizes=tuple(schema.group_sizes),
@@ -190,14 +192,11 @@ class _Stage:
             encoder.prior.load_state_dict(prior.state_dict())
         return encoder
 
-    def _drawn_sliders(self) -> Tensor:
+    def _prior_samples(self) -> Tensor:
         """Slider samples of the prior: those of the portraits, which are people, else those of the renders."""
         portraits = self._portraits("train")
         table = self.faces[portraits] if portraits.any() else self.pairs[self.pairs["split"] == "train"]
         return torch.from_numpy(tables.stack(table["parameters"]))
-
-    def _parts(self) -> Sequence[str]:
-        return [slider.part for slider in self.schema.sliders]
 
     def _portraits(self, split: str) -> NDArray:
         """Which faces [N] bool have parameters of this very character."""
@@ -206,8 +205,8 @@ class _Stage:
         return ((self.faces["split"] == split) & self.faces["parameters"].notna()).to_numpy(copy=True)
 
     def _read(self, identity: IdentityModel, size: int) -> None:
-        """Features of all faces and renders. Renders are looked at in the imitator's size: so sharp, and no sharper,
-        will the faces be that the loop term draws.
+        """Features of all faces and renders. Renders are read at the imitator's size: no sharper will the
+        faces be that the loop term draws.
         """
         context = self.context
         extractor = FeatureExtractor(identity, self.encoder.features, context.device, context.progress, context.cache)
@@ -276,7 +275,7 @@ class _Stage:
 
     def batch_at(self, k: int) -> Batch:
         """Batch k; all batches of one step take the same terms, however many devices and batches make it."""
-        step = k // (self.config.training.accumulate * self.context.devices)
+        step = k // self.batches_a_step
         batch: dict[str, Tensor] = {"step": torch.tensor(step)}
         if self.config.uses_photos and (not self.supervision or self.schedule.uses_photos(step)):
             batch |= self._photo_batch(step, k)
@@ -289,9 +288,7 @@ class _Stage:
         sides = schedule.includes_side_views(step) or not len(self.frontal_rows)
         rows = self.train_rows if sides else self.frontal_rows
         turn = schedule.turn(step) if self.supervision else step
-        turn = turn * (config.training.accumulate * self.context.devices) + k % (
-            config.training.accumulate * self.context.devices
-        )
+        turn = turn * self.batches_a_step + k % self.batches_a_step
         at = rows[rows_for(turn, config.training.batch, len(rows), config.training.seed + sides)]
         index = torch.from_numpy(at)
         batch = {"embeddings": self.embeddings[index], "features": self.features[index], "frontal": self.frontal[index]}
@@ -332,24 +329,20 @@ class _Stage:
     @torch.no_grad()
     def evaluate(self, step: int) -> dict[str, float]:
         """Recovery of known parameters on people and renders that were held out."""
-        values: dict[str, float] = {}
-        for name, known in self._held_out():
-            x = self.encoder(known.features.to(self.context.device)).cpu()
-            found = recovery(x, known.x, self.schema.n_sliders, self.schema.group_sizes)
-            values |= {f"{name}_{key}": value for key, value in found.items()}
-        return values
+        return self._recovery(lambda known: self.encoder(known.features.to(self.context.device)).cpu())
 
     def baseline(self) -> dict[str, float]:
         """The recovery of the average face: whoever is shown, it says the neutral parameters."""
-        neutral, values = torch.from_numpy(self.schema.neutral()), {}
-        for name, known in self._held_out():
-            found = recovery(neutral.expand_as(known.x), known.x, self.schema.n_sliders, self.schema.group_sizes)
-            values |= {f"{name}_{key}_average_face": value for key, value in found.items()}
-        return values
+        neutral = torch.from_numpy(self.schema.neutral())
+        return self._recovery(lambda known: neutral.expand_as(known.x), "_average_face")
 
-    def _held_out(self) -> list[tuple[str, LabelledFeatures]]:
-        known = (("portraits", self.people.get("val")), ("pairs", self.renders["val"]))
-        return [(name, one) for name, one in known if one is not None and len(one) > 2]
+    def _recovery(self, answer: Callable[[LabelledFeatures], Tensor], suffix: str = "") -> dict[str, float]:
+        values: dict[str, float] = {}
+        for name, known in (("portraits", self.people.get("val")), ("pairs", self.renders["val"])):
+            if known is not None and len(known) > 2:
+                found = recovery(answer(known), known.x, self.schema.n_sliders, self.schema.group_sizes)
+                values |= {f"{name}_{key}{suffix}": value for key, value in found.items()}
+        return values
 
     def run(self, out: Path) -> dict[str, float]:
         config = self.config

@@ -9,18 +9,20 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 from torch import Tensor
 from torch.nn import functional
 
 from models import images
-from models.parsing import CLASSES, MIRRORED, FaceParser, count_confusion, f1_scores, mean_f1
+from models.parsing import CLASSES, MIRRORED, FaceParser
 from models.pretrained import fingerprint
 from models.weights import save_model
 from stages.context import Context
 from stages.data import tables
 from stages.data.pictures import colour_labels, write_sheet
 from stages.data.reads import CHOSEN_BY, TRAINED_ON, training_faces
+from stages.evaluation.metrics import confusion, f1_of
 from stages.training import (
     Batch,
     Optimiser,
@@ -119,7 +121,8 @@ def baseline(labels: tables.ImageDataset, validation_rows: pd.DataFrame, size: i
         counts += functional.one_hot(labels[at[start : start + 16]].long(), len(CLASSES)).sum(0).permute(2, 0, 1)
     _, truth = _columns(validation_rows, size)
     maps = truth[np.arange(len(truth))]
-    return {"mean_f1_average_map": mean_f1(f1_scores(count_confusion(counts.argmax(0).expand_as(maps), maps)))}
+    usual = counts.argmax(0).expand_as(maps)
+    return {"mean_f1_average_map": mean_f1(f1_scores(confusion(maps.numpy(), usual.numpy(), len(CLASSES))))}
 
 
 def _columns(rows: pd.DataFrame, size: int) -> tuple[tables.ImageDataset, tables.ImageDataset]:
@@ -163,10 +166,25 @@ def augment(
 def score(parser: FaceParser, rows: pd.DataFrame, size: int, device: str, batch: int = 16) -> dict[str, float | None]:
     """F1 of each class over labelled rows of faces.parquet, counted at full size."""
     pictures, labels = _columns(rows, size)
-    confusion = torch.zeros(len(CLASSES), len(CLASSES), dtype=torch.int64)
+    counted = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
     for at in tables.row_batches(len(rows), batch):
-        confusion += count_confusion(parser.parse(tables.to_unit(pictures[at], device)).cpu(), labels[at])
-    return f1_scores(confusion)
+        predicted = parser.parse(tables.to_unit(pictures[at], device)).cpu()
+        counted += confusion(labels[at].numpy(), predicted.numpy(), len(CLASSES))
+    return f1_scores(counted)
+
+
+def f1_scores(counted: NDArray[np.int64]) -> dict[str, float | None]:
+    """F1 of each class, from the pixels of each true class that were called each class [K, K]; None where the truth
+    lacks the class.
+    """
+    each = f1_of(counted)
+    return {name: float(each[k]) if counted[k].any() else None for k, name in enumerate(CLASSES)}
+
+
+def mean_f1(scores: Mapping[str, float | None]) -> float:
+    """Mean over the classes that occur, background left out."""
+    values = [score for name, score in scores.items() if name != "background" and score is not None]
+    return sum(values) / max(len(values), 1)
 
 
 def _sheets(parser: FaceParser, held_out: pd.DataFrame, config: ParsingModelConfig, out: Path, device: str) -> None:

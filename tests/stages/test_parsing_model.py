@@ -3,15 +3,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
 from models import images
-from models.parsing import MIRRORED, FaceParser
+from models.parsing import CLASSES, MIRRORED, FaceParser
 from models.weights import read_meta
 from stages import parsing_model
 from stages.context import Context
 from stages.data import tables
-from stages.parsing_model import Config, augment
+from stages.evaluation.metrics import confusion
+from stages.parsing_model import Config, augment, f1_scores, mean_f1
 from stages.training import Optimiser, Training, generator_for
 from tests.stages import small_tables
 
@@ -24,6 +26,13 @@ def test_a_mirrored_face_swaps_its_left_and_right_classes() -> None:
     assert 4 < int(flipped.sum()) < 28
     assert torch.equal(classes[~flipped], labels[~flipped])
     assert torch.equal(classes[flipped].long(), torch.tensor(MIRRORED)[labels[flipped].long()].flip(-1))
+
+
+def test_f1_of_a_perfect_and_of_a_half_right_answer() -> None:
+    truth, guess = np.array([[0, 0, 1, 1]], np.uint8), np.array([[0, 0, 1, 0]], np.uint8)
+    perfect = f1_scores(confusion(truth, truth, len(CLASSES)))
+    assert perfect["face"] == 1.0 and perfect["hair"] is None and mean_f1(perfect) == 1.0
+    assert f1_scores(confusion(truth, guess, len(CLASSES)))["face"] == pytest.approx(2 / 3)
 
 
 def test_augmentation_repeats_and_stays_in_range() -> None:
