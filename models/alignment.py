@@ -139,8 +139,7 @@ class FaceLandmarker:
         if not self.model.is_file():
             raise FileNotFoundError(f"no face landmark model at {self.model}")
         options = vision.FaceLandmarkerOptions(
-            base_options=BaseOptions(model_asset_path=str(self.model)),
-            num_faces=self.max_faces,
+            base_options=BaseOptions(model_asset_path=str(self.model)), num_faces=self.max_faces
         )
         self._task = vision.FaceLandmarker.create_from_options(options)
         self._image = lambda rgb: mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=rgb)

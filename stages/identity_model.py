@@ -28,14 +28,7 @@ from models.weights import save_model
 from stages.context import Context
 from stages.data import tables
 from stages.data.reads import CHOSEN_BY, TRAINED_ON, Files, training_faces
-from stages.training import (
-    Batch,
-    Optimiser,
-    Training,
-    generator_for,
-    rows_for,
-    train,
-)
+from stages.training import Batch, Optimiser, Training, generator_for, rows_for, train
 
 VERSION = "3"
 INPUTS = ("embedded", "aligned_faces")

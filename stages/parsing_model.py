@@ -23,14 +23,7 @@ from stages.data import tables
 from stages.data.pictures import colour_labels, write_sheet
 from stages.data.reads import CHOSEN_BY, TRAINED_ON, training_faces
 from stages.evaluation.metrics import confusion, f1_of
-from stages.training import (
-    Batch,
-    Optimiser,
-    Training,
-    generator_for,
-    rows_for,
-    train,
-)
+from stages.training import Batch, Optimiser, Training, generator_for, rows_for, train
 
 VERSION = "3"
 INPUTS = ("aligned_faces",)

@@ -23,15 +23,7 @@ from .base import DatasetPhoto, PhotoSet, PhotoSetError, VerificationPair
 
 FOLDS = 10
 # Pairs in the published files, by the file's name.
-PAIRS = {
-    "lfw": 6000,
-    "cfp_ff": 7000,
-    "cfp_fp": 7000,
-    "agedb_30": 6000,
-    "calfw": 6000,
-    "cplfw": 6000,
-    "vgg2_fp": 5000,
-}
+PAIRS = {"lfw": 6000, "cfp_ff": 7000, "cfp_fp": 7000, "agedb_30": 6000, "calfw": 6000, "cplfw": 6000, "vgg2_fp": 5000}
 NUMBERS = {"b1": np.bool_, "i1": np.int8, "u1": np.uint8, "i4": np.int32, "i8": np.int64}  # plain numpy types
 
 
