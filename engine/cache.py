@@ -20,6 +20,7 @@ Arrays = Mapping[str, NDArray]
 
 
 def folder() -> Path:
+    """Where the arrays lie."""
     return Path(os.environ.get("LIKENESS_CACHE") or platformdirs.user_cache_path("likeness"))
 
 

@@ -7,13 +7,10 @@ chunks, each a file of its own until all are there, so that memory stays small a
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -23,14 +20,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 
-from engine.processes import end_with_parent
 from models import images
 from models.alignment import Face, FaceLandmarker, NoFace, align, apply, eye_distance, quality, warp_labels
 from models.images import BadImage
 from models.orientation import turn_point
 from stages.context import Context
 from stages.data import photo_sets, tables
-from stages.data.parallel import WorkerKilled
+from stages.data.parallel import in_order
 from stages.data.photo_sets import AnyPhotoSet, DatasetPhoto, FolderSet, People, labels
 from stages.data.photo_sets.folder import OWN_PHOTOS
 from stages.data.pictures import write_sheet
@@ -152,7 +148,7 @@ def _aligned(
     files: list[Path] = []
     done = 0
 
-    def unfinished() -> Iterator[tuple[list[_AlignmentJob], Path]]:
+    def unfinished() -> Iterator[tuple[list[_AlignmentJob], Path, Path, AlignedFacesConfig]]:
         nonlocal done
         for number, chunk in enumerate(chunks):
             file = folder / f"{CHUNK}-{number:06d}.parquet"
@@ -160,43 +156,16 @@ def _aligned(
             if file.exists():
                 done += len(chunk)
             else:
-                yield chunk, file
+                yield chunk, file, landmarker, config
 
     refused = 0
-    for found, unusable in _in_processes(unfinished(), landmarker, config, context.workers):
+    hint = ": a new run goes on where this one was"
+    for found, unusable in in_order(_align_chunk, unfinished(), context.workers, "aligned_faces", hint=hint):
         done += found
         refused += unusable
         context.progress("aligned_faces", done, total, quarantined=float(refused))
     context.progress("aligned_faces", done, total)
     return files
-
-
-def _in_processes(
-    work: Iterator[tuple[list[_AlignmentJob], Path]], landmarker: Path, config: AlignedFacesConfig, workers: int
-) -> Iterator[tuple[int, int]]:
-    """Rows and refused rows of each chunk; only a few chunks are in flight, so memory stays small."""
-    if workers <= 1:
-        for chunk, file in work:
-            yield _align_chunk(chunk, file, landmarker, config)
-        return
-    # spawn: a forked child would inherit the thread pools of torch and OpenCV in an unusable state
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with_parent) as pool:
-        waiting: deque[Future[tuple[int, int]]] = deque()
-        try:
-            for chunk, file in work:
-                waiting.append(pool.submit(_align_chunk, chunk, file, landmarker, config))
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        except BrokenProcessPool as error:
-            raise WorkerKilled(
-                "a worker process was killed during aligned_faces; out of memory? Try fewer workers: a new run goes on "
-                "where this one was"
-            ) from error
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def _align_chunk(

@@ -38,26 +38,8 @@ from stages.evaluation.robustness import robustness
 from stages.evaluation.scores import PRODUCTION, scores
 from stages.evaluation.verification import verification
 
-__all__ = [
-    "INPUTS",
-    "VERSION",
-    "EvaluationContext",
-    "Report",
-    "ScorecardConfig",
-    "compare",
-    "flat",
-    "groups",
-    "identity",
-    "imitator",
-    "likeness",
-    "parsing",
-    "recovery",
-    "robustness",
-    "run",
-    "verification",
-]  # fmt: skip
-
 VERSION = "6"
+Config = ScorecardConfig
 INPUTS = (
     "embedded", "photos", "character", "aligned_faces", "identity_model", "parsing_model", "rendered_pairs",
     "imitator", "encoder",

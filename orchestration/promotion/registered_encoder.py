@@ -23,6 +23,7 @@ class RegisteredEncoder(mlflow.pyfunc.PythonModel):
     """Photo in, parameters out, by the code and the weights of its own version."""
 
     def load_context(self, context: Any) -> None:
+        """What MLflow calls when it loads the version: read its schema and its networks."""
         self.folder = folder = Path(context.artifacts["model"])
         self.package = package = json.loads((folder / "about.json").read_text())["package"]
         schema = importlib.import_module(f"{package}.schema").Schema

@@ -215,11 +215,13 @@ def _why_not(entry: os.DirEntry[str], path: Path, above: Sequence[str], rule: Ru
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or a link to one."""
     # The entry's own answer to a link to itself is an error.
     return Path(entry.path).is_dir() if entry.is_symlink() else entry.is_dir()
 
 
 def is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a plain file or a link to one."""
     return Path(entry.path).is_file() if entry.is_symlink() else entry.is_file()
 
 

@@ -45,6 +45,7 @@ class CharacterReport:
 
     @property
     def ok(self) -> bool:
+        """Whether the character can be used as it is."""
         return not self.errors and not self.problems
 
     def document(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ TILE = 160
 
 
 @dataclass(frozen=True)
-class Seen:
+class DescribedPhotos:
     """Photos and renders as the judge describes them, row by row."""
 
     people: NDArray
@@ -32,6 +32,7 @@ class Seen:
 
     @property
     def similarity(self) -> NDArray[np.float64]:
+        """Cosine of each photo and its render [N]."""
         return metrics.cosine(self.photo, self.render)
 
     @property
@@ -64,7 +65,7 @@ def _portraits(
     renders = evaluation.draw(evaluation.x[first.index])
     photo = evaluation.once("judge of first portraits", lambda: judge.all_of(first["image"]))
     gallery = evaluation.once("judge of second portraits", lambda: judge.all_of(second["image"]))
-    seen, truth = Seen(first["person"].to_numpy(), photo, judge.all_of(renders), average), None
+    seen, truth = DescribedPhotos(first["person"].to_numpy(), photo, judge.all_of(renders), average), None
     if evaluation.portraits_are_its_own:
         x = evaluation.schema.pack(tables.stack(first["parameters"]), tables.stack(first["discrete"], np.int16))
         truth = evaluation.once("judge of true renders", lambda: judge.all_of(evaluation.draw(x)))
@@ -89,7 +90,7 @@ def first_and_second(faces: pd.DataFrame, most: int) -> tuple[pd.DataFrame, pd.D
     return first, second
 
 
-def similarities(seen: Seen, bound: float | None = None, prefix: str = "similarity") -> dict[str, Score]:
+def similarities(seen: DescribedPhotos, bound: float | None = None, prefix: str = "similarity") -> dict[str, Score]:
     """Mean similarity of photo and render, that of the average face, and their difference, photo by photo."""
     own, plain = seen.similarity, seen.plain
     baseline = float(plain.mean())
@@ -129,14 +130,14 @@ def _photos(
     renders = evaluation.draw(evaluation.predict(evaluation.photos))
     people = evaluation.photos["person"].to_numpy()
     described = evaluation.once("judge of real photos", lambda: judge.all_of(photos))
-    seen = Seen(people, described, judge.all_of(renders), average)
+    seen = DescribedPhotos(people, described, judge.all_of(renders), average)
     report.picture("real_photos", evaluation.side_by_side(photos, renders))
     tiles = _tiles(evaluation, photos, renders, seen, [f"{person}, " for person in people])
     report.show("real_photos", "Real photos", "Photo, and the engine's render of what was read from it.", tiles[:SHOWN])
     return similarities(seen, prefix="real_photos") | other_photo(seen) | same_photo(seen)
 
 
-def other_photo(seen: Seen) -> dict[str, Score]:
+def other_photo(seen: DescribedPhotos) -> dict[str, Score]:
     """From a photo's render, is the person found among all *other* photos? People with two photos or more are looked
     for; everyone's photos are in the gallery."""
     same = seen.people[:, None] == seen.people
@@ -165,7 +166,7 @@ def chance_of(k: int, own: int, gallery: int) -> float:
     return 1.0 - missed
 
 
-def same_photo(seen: Seen) -> dict[str, Score]:
+def same_photo(seen: DescribedPhotos) -> dict[str, Score]:
     """From a photo's render, is the *same photo* found among one photo of everybody? Easier than another photo of the
     person: light, pose and crop help."""
     people = np.unique(seen.people)
@@ -190,7 +191,7 @@ def _show_portraits(
     report: Report,
     photos: list[NDArray[np.uint8]],
     renders: NDArray[np.uint8],
-    seen: Seen,
+    seen: DescribedPhotos,
 ) -> None:
     report.picture("portraits", evaluation.side_by_side(photos[:16], renders[:16]))
     tiles = _tiles(evaluation, photos, renders, seen)
@@ -219,7 +220,7 @@ def _tiles(
     evaluation: EvaluationContext,
     photos: list[NDArray[np.uint8]],
     renders: NDArray[np.uint8],
-    seen: Seen,
+    seen: DescribedPhotos,
     names: list[str] | None = None,
 ) -> list[Tile]:
     mark = IMITATOR_MARK if evaluation.engine is None else ""

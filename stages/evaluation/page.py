@@ -130,10 +130,12 @@ def number(value: float | None) -> str:
 
 
 def interval(ends: tuple[float, float] | None) -> str:
+    """Both ends of a confidence interval; nothing where there is none."""
     return "" if not ends else f"{number(ends[0])} to {number(ends[1])}"
 
 
 def words(name: str) -> str:
+    """A key as words."""
     return name.replace("_", " ")
 
 

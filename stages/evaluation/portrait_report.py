@@ -118,6 +118,7 @@ class ScoredPairs:
 
     @classmethod
     def of(cls, people: NDArray, vectors: NDArray[np.float32]) -> "ScoredPairs":
+        """All pairs of pictures of these people [N] with these embeddings [N, D]."""
         first, second = np.triu_indices(len(people), k=1)
         similarity = metrics.cosine(vectors[first], vectors[second])
         order = np.argsort(similarity)
@@ -135,6 +136,7 @@ class ScoredPairs:
         return float(np.mean([weights[kind & said].sum() / weights[kind].sum() for kind, said in told]))
 
     def auc(self, weights: NDArray[np.float64]) -> float:
+        """Area under the ROC curve, pairs weighed [P]."""
         same, different = weights * self.same, weights * ~self.same
         return float((same * np.cumsum(different)).sum() / (same.sum() * different.sum()))
 

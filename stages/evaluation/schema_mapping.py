@@ -158,7 +158,9 @@ class RemappedEncoder:
         return self.carried(self.encoder(features))
 
     def look(self, identity: Any, faces: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings and features of faces, as `Encoder.look` gives them."""
         return self.encoder.look(identity, faces)
 
     def read(self, identity: Any, faces: Tensor) -> Tensor:
+        """Faces [B, 3, H, H] → parameters [B, width] of the schema of today."""
         return self.carried(self.encoder.read(identity, faces))

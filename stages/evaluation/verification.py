@@ -52,6 +52,7 @@ class ProtocolPairs:
         return np.where(missing, np.nan, metrics.cosine(vectors[self.first], vectors[self.second]))
 
     def told_right(self, vectors: NDArray) -> NDArray[np.bool_]:
+        """Which pairs [P] vectors [N, D] tell right, with thresholds from the other folds."""
         return metrics.told_right(self.similarity(vectors), self.same, self.fold)
 
     def resampled(self, hits: NDArray[np.bool_]) -> Resamples:
@@ -185,6 +186,7 @@ def people_pairs(people: NDArray) -> ProtocolPairs | None:
 
 
 def described(whitening: Whitening | None) -> dict[str, Any] | None:
+    """What the scorecard says of the normalisation."""
     if whitening is None:
         return None
     return {"rank": int(whitening.pca.n_components_), "people": whitening.people, "of": whitening.of}

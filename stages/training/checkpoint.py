@@ -22,8 +22,13 @@ Named = dict[str, Tensor]
 class Extra(Protocol):
     """State of a stage that belongs into the checkpoint, such as the best weights so far."""
 
-    def tensors(self) -> dict[str, Tensor]: ...
-    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None: ...
+    def tensors(self) -> dict[str, Tensor]:
+        """The state by name."""
+        ...
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Undo `tensors`."""
+        ...
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any] | None = None) -> None:

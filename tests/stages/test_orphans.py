@@ -16,7 +16,6 @@ import pytest
 from engine.character import CommandRenderer
 from engine.custom_engine import run_command
 from serving.workers import process as reading
-from stages import aligned_faces
 from stages.context import Context
 from stages.data import parallel
 from stages.training import distributed
@@ -41,9 +40,7 @@ def pool(scratch: Path) -> None:
 
 
 def faces(scratch: Path) -> None:
-    aligned_faces._align_chunk = sleep  # pyright: ignore[reportAttributeAccessIssue]
-    work = (([], scratch / str(number)) for number in range(3))
-    list(aligned_faces._in_processes(work, scratch, aligned_faces.Config(), 2))
+    list(parallel.in_order(sleep, (([], scratch / str(number)) for number in range(3)), 2, "aligned_faces"))
 
 
 def devices(scratch: Path) -> None:

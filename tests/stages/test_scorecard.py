@@ -12,7 +12,7 @@ from models.alignment import REFERENCE
 from stages.data import tables
 from stages.evaluation import groups, metrics, verification
 from stages.evaluation.degradations import DEGRADATIONS, Degradation, hull
-from stages.evaluation.likeness import Seen, chance_of, other_photo, retrieval, same_photo, similarities
+from stages.evaluation.likeness import DescribedPhotos, chance_of, other_photo, retrieval, same_photo, similarities
 from stages.evaluation.recovery import commonest
 from stages.evaluation.report import Report
 from stages.evaluation.robustness import most_frontal_other
@@ -47,7 +47,7 @@ def test_the_gain_over_the_average_face_is_compared_photo_by_photo() -> None:
     photo = metrics.unit(rng.normal(size=(40, 8)))
     average = np.ones(8)
     render = metrics.unit(np.broadcast_to(average, photo.shape) / np.sqrt(8) + 0.05 * photo)
-    found = similarities(Seen(np.arange(40), photo, render, average))
+    found = similarities(DescribedPhotos(np.arange(40), photo, render, average))
     low, high = found["similarity_gain"]["ci"] or (0, 0)
     assert 0 < low < (found["similarity_gain"]["value"] or 0) < high
     separate = [found[name]["ci"] or [0, 0] for name in ("similarity", "similarity_average")]
@@ -58,14 +58,14 @@ def test_a_real_person_is_looked_for_among_other_photos_only() -> None:
     people = np.array(["a", "a", "b", "b", "c"])
     photo = np.eye(5)
     photo[1] = photo[0] + 0.5 * photo[1]  # the two photos of a are alike, those of b are not
-    seen = Seen(people, photo, photo.copy(), np.ones(5))
+    seen = DescribedPhotos(people, photo, photo.copy(), np.ones(5))
     other, same = other_photo(seen), same_photo(seen)
     assert other["real_photos_rank1"]["n"] == 4, "c has one photo"
     assert other["real_photos_rank1"]["value"] == 0.5
     assert other["real_photos_rank1"]["baseline"] == 0.25
     assert same["real_photos_same_photo_rank1"]["value"] == 1.0
     assert same["real_photos_same_photo_rank1"]["baseline"] == pytest.approx(1 / 3, abs=1e-4)
-    alone = other_photo(Seen(np.array(["a", "b"]), np.eye(2), np.eye(2), np.ones(2)))
+    alone = other_photo(DescribedPhotos(np.array(["a", "b"]), np.eye(2), np.eye(2), np.ones(2)))
     assert alone["real_photos_rank1"] == metrics.nothing("nobody has two real photos")
 
 

@@ -145,6 +145,7 @@ class PhotoSet(BaseModel, ABC, frozen=True, extra="forbid"):
         return folder
 
     def error(self, text: str) -> PhotoSetError:
+        """An error that names the set."""
         return PhotoSetError(f"photo set {self.name}: {text}")
 
     def require(self, what: str, found: int, expected: int) -> None:
