@@ -14,17 +14,6 @@ from .schedule import LossWeights, Schedule
 from .supervised import SupervisedLoss
 
 __all__ = [
-    "CLASS_WEIGHTS",
-    "CompositeLoss",
-    "ContentLoss",
-    "DecayLoss",
-    "DomainStatistics",
-    "Frozen",
-    "IdentityLoss",
-    "LoopLoss",
-    "LossWeights",
-    "Photos",
-    "Schedule",
-    "SupervisedLoss",
-    "sized",
-]
+    "CLASS_WEIGHTS", "CompositeLoss", "ContentLoss", "DecayLoss", "DomainStatistics", "Frozen", "IdentityLoss",
+    "LoopLoss", "LossWeights", "Photos", "Schedule", "SupervisedLoss", "sized",
+]  # fmt: skip

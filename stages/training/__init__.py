@@ -13,16 +13,6 @@ from stages.training.loop import LossFunction, NotFinite, train
 from stages.training.rows import generator_for, rows_for
 
 __all__ = [
-    "CHECKPOINT",
-    "Batch",
-    "Extra",
-    "LossFunction",
-    "NotFinite",
-    "Optimiser",
-    "Pace",
-    "Prefetcher",
-    "Training",
-    "generator_for",
-    "rows_for",
-    "train",
-]
+    "CHECKPOINT", "Batch", "Extra", "LossFunction", "NotFinite", "Optimiser", "Pace", "Prefetcher", "Training",
+    "generator_for", "rows_for", "train",
+]  # fmt: skip

@@ -24,18 +24,9 @@ from .verification_bin import VerificationBinSet
 from .vggface2 import VggFace2Set
 
 __all__ = [
-    "AnyPhotoSet",
-    "DatasetPhoto",
-    "FolderSet",
-    "People",
-    "PhotoSet",
-    "PhotoSetError",
-    "VerificationPair",
-    "check_together",
-    "pairs_of",
-    "photos_of",
-    "splits",
-]
+    "AnyPhotoSet", "DatasetPhoto", "FolderSet", "People", "PhotoSet", "PhotoSetError", "VerificationPair",
+    "check_together", "pairs_of", "photos_of", "splits",
+]  # fmt: skip
 
 AnyPhotoSet = Annotated[
     FolderSet
