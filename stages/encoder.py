@@ -31,6 +31,7 @@ from models.weights import read_meta, save_model
 from stages import imitator as imitator_stage
 from stages.context import Context
 from stages.data import tables
+from stages.data.dataset import ImageDataset, to_picture
 from stages.data.pictures import write_sheet
 from stages.data.reads import CHOSEN_BY, TRAINED_ON, WEIGHTS, ParameterSpace, Rows, training_faces
 from stages.evaluation.metrics import r2
@@ -153,7 +154,7 @@ class _Stage:
         if not self._learns_from_renders():  # then a few say where renders lie, and how well they are read
             some = [self.pairs[self.pairs["split"] == split].head(RENDERS_LOOKED_AT) for split in ("train", "val")]
             self.pairs = pd.concat(some)
-        self.pictures = tables.ImageDataset(self.faces["image"].tolist(), config.face_size, cache_bytes=0)
+        self.pictures = ImageDataset(self.faces["image"].tolist(), config.face_size, cache_bytes=0)
         self.train_rows = np.flatnonzero((self.faces["split"] == TRAINED_ON).to_numpy())
         if not len(self.train_rows):
             raise ValueError("no training faces in faces.parquet")
@@ -212,7 +213,7 @@ class _Stage:
         extractor = FeatureExtractor(identity, self.encoder.features, context.device, context.progress, context.cache)
         extractor.fit_channels(self.pictures, self.train_rows)
         faces = extractor.extract(self.pictures, "faces")
-        renders = extractor.extract(tables.ImageDataset(self.pairs["image"].tolist(), size, cache_bytes=0), "renders")
+        renders = extractor.extract(ImageDataset(self.pairs["image"].tolist(), size, cache_bytes=0), "renders")
         extractor.fit(faces, self.train_rows)
         self.embeddings, self.features = faces.embeddings, extractor.concat(faces)
         drawn, x = extractor.concat(renders), imitator_stage.pair_parameters(self.schema, self.pairs)
@@ -380,7 +381,7 @@ class _Stage:
         drawn = imitator(harden(x, self.schema.n_sliders, self.schema.group_sizes)).cpu()
         tiles = []
         for row, drawing in zip(rows, drawn, strict=True):
-            tiles += [images.decode(self.faces["image"].iloc[row]), tables.to_picture(drawing)]
+            tiles += [images.decode(self.faces["image"].iloc[row]), to_picture(drawing)]
         write_sheet(out / "encoder.png", tiles, 8, 128)
 
 

@@ -26,7 +26,7 @@ from models.identity import IdentityModel, Kind, build
 from models.pretrained import fingerprint
 from models.weights import save_model
 from stages.context import Context
-from stages.data import tables
+from stages.data.dataset import ImageDataset, in_batches
 from stages.data.reads import CHOSEN_BY, TRAINED_ON, Files, training_faces
 from stages.training import Batch, Optimiser, Training, generator_for, rows_for, train
 
@@ -217,7 +217,7 @@ class _Tuner(nn.Module):
         on each side) for `all`.
         """
         self.model.eval()
-        pictures = tables.ImageDataset(faces["image"].to_numpy()[rows].tolist(), size=256, cache_bytes=0)
+        pictures = ImageDataset(faces["image"].to_numpy()[rows].tolist(), size=256, cache_bytes=0)
 
         def prepared(images: Tensor) -> Tensor:
             crops = self.model.crop(images, margin)
@@ -228,7 +228,7 @@ class _Tuner(nn.Module):
         def report(done: int) -> None:
             self.context.progress(f"identity_model: {what}", done, len(rows))
 
-        return tables.in_batches(prepared, pictures, self.context.device, on_done=report)
+        return in_batches(prepared, pictures, self.context.device, on_done=report)
 
     def _embed(self, prepared: Tensor) -> Tensor:
         if self.config.trainable == "all":

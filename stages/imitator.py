@@ -19,6 +19,7 @@ from models.imitator import Imitator
 from models.weights import save_model
 from stages.context import Context
 from stages.data import tables
+from stages.data.dataset import ImageDataset, row_batches, to_picture
 from stages.data.pictures import write_sheet
 from stages.data.reads import ParameterSpace, Rows
 from stages.training import Batch, Optimiser, Training, rows_for, train
@@ -65,7 +66,7 @@ def run(inputs: Mapping[str, Path], config: ImitatorConfig, out: Path, context: 
     torch.manual_seed(config.training.seed)
     imitator = Imitator(schema.width, config.size, config.width, config.drop)
     imitator = imitator.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    pictures = tables.ImageDataset(training_rows["image"].tolist(), config.size)
+    pictures = ImageDataset(training_rows["image"].tolist(), config.size)
     x = pair_parameters(schema, training_rows)
 
     def batch_at(k: int) -> Batch:
@@ -97,11 +98,11 @@ def pair_parameters(schema: Schema, rows: pd.DataFrame) -> Tensor:
 @torch.no_grad()
 def score(imitator: Imitator, schema: Schema, rows: pd.DataFrame, device: str, batch: int = 32) -> dict[str, float]:
     """L1, and PSNR in dB over all pixels and, where the rows have labels, inside the head."""
-    pictures, x = tables.ImageDataset(rows["image"].tolist(), imitator.size), pair_parameters(schema, rows)
+    pictures, x = ImageDataset(rows["image"].tolist(), imitator.size), pair_parameters(schema, rows)
     has_labels = "labels" in rows and bool(rows["labels"].notna().all())
-    labels = tables.ImageDataset(rows["labels"].tolist(), imitator.size, labels=True) if has_labels else None
+    labels = ImageDataset(rows["labels"].tolist(), imitator.size, labels=True) if has_labels else None
     absolute, squared, in_head = [], [], []
-    for at in tables.row_batches(len(rows), batch):
+    for at in row_batches(len(rows), batch):
         error = imitator(x[torch.from_numpy(at)].to(device)).cpu() - pictures[at].float() / 255
         absolute += error.abs().mean((1, 2, 3)).tolist()
         squared += error.square().mean((1, 2, 3)).tolist()
@@ -112,11 +113,11 @@ def score(imitator: Imitator, schema: Schema, rows: pd.DataFrame, device: str, b
     return result | ({"psnr_head": _psnr(in_head)} if in_head else {})
 
 
-def baseline(pictures: tables.ImageDataset, validation_rows: pd.DataFrame) -> dict[str, float]:
+def baseline(pictures: ImageDataset, validation_rows: pd.DataFrame) -> dict[str, float]:
     """PSNR, dB, of always drawing the mean training picture."""
     at = np.unique(np.linspace(0, len(pictures) - 1, AVERAGED).astype(int))
     mean = torch.stack([pictures[[k]][0].float() for k in at]).mean(0) / 255
-    unseen = tables.ImageDataset(validation_rows["image"].tolist(), pictures.size, cache_bytes=0)
+    unseen = ImageDataset(validation_rows["image"].tolist(), pictures.size, cache_bytes=0)
     squared = [float((unseen[[k]][0].float() / 255 - mean).square().mean()) for k in range(len(unseen))]
     return {"psnr_mean_picture": _psnr(squared)}
 
@@ -133,5 +134,5 @@ def _sheet(imitator: Imitator, schema: Schema, rows: pd.DataFrame, out: Path, de
     drawn = imitator(pair_parameters(schema, rows).to(device)).cpu()
     tiles = []
     for image, drawing in zip(rows["image"], drawn, strict=True):
-        tiles += [images.decode(image), tables.to_picture(drawing)]
+        tiles += [images.decode(image), to_picture(drawing)]
     write_sheet(out / "imitator.png", tiles, 8, 128)

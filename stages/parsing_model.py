@@ -19,7 +19,7 @@ from models.parsing import CLASSES, MIRRORED, FaceParser
 from models.pretrained import fingerprint
 from models.weights import save_model
 from stages.context import Context
-from stages.data import tables
+from stages.data.dataset import ImageDataset, row_batches, to_unit
 from stages.data.pictures import colour_labels, write_sheet
 from stages.data.reads import CHOSEN_BY, TRAINED_ON, training_faces
 from stages.evaluation.metrics import confusion, f1_of
@@ -106,7 +106,7 @@ def run(inputs: Mapping[str, Path], config: ParsingModelConfig, out: Path, conte
     return final | ({} if validation_rows.empty else baseline(labels, validation_rows, config.size))
 
 
-def baseline(labels: tables.ImageDataset, validation_rows: pd.DataFrame, size: int) -> dict[str, float]:
+def baseline(labels: ImageDataset, validation_rows: pd.DataFrame, size: int) -> dict[str, float]:
     """What a parser scores that never looks: at each place the class that most training maps have there."""
     at = np.unique(np.linspace(0, len(labels) - 1, AVERAGED).astype(int))
     counts = torch.zeros(len(CLASSES), size, size, dtype=torch.int64)
@@ -118,12 +118,12 @@ def baseline(labels: tables.ImageDataset, validation_rows: pd.DataFrame, size: i
     return {"mean_f1_average_map": mean_f1(f1_scores(confusion(maps.numpy(), usual.numpy(), len(CLASSES))))}
 
 
-def _columns(rows: pd.DataFrame, size: int) -> tuple[tables.ImageDataset, tables.ImageDataset]:
+def _columns(rows: pd.DataFrame, size: int) -> tuple[ImageDataset, ImageDataset]:
     images_column, labels_column = rows["image"].tolist(), rows["labels"].tolist()
-    return tables.ImageDataset(images_column, size), tables.ImageDataset(labels_column, size, labels=True)
+    return ImageDataset(images_column, size), ImageDataset(labels_column, size, labels=True)
 
 
-def _class_weights(labels: tables.ImageDataset, exponent: float) -> Tensor:
+def _class_weights(labels: ImageDataset, exponent: float) -> Tensor:
     """One weight a class, from at most 100 label maps; rare classes weigh up to 10 times as much as common ones."""
     seen = labels[np.arange(min(100, len(labels)))].flatten().long()
     share = torch.bincount(seen, minlength=len(CLASSES)).float() / len(seen)
@@ -160,8 +160,8 @@ def score(parser: FaceParser, rows: pd.DataFrame, size: int, device: str, batch:
     """F1 of each class over labelled rows of faces.parquet, counted at full size."""
     pictures, labels = _columns(rows, size)
     counted = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
-    for at in tables.row_batches(len(rows), batch):
-        predicted = parser.parse(tables.to_unit(pictures[at], device)).cpu()
+    for at in row_batches(len(rows), batch):
+        predicted = parser.parse(to_unit(pictures[at], device)).cpu()
         counted += confusion(labels[at].numpy(), predicted.numpy(), len(CLASSES))
     return f1_scores(counted)
 
@@ -187,9 +187,9 @@ def _sheets(parser: FaceParser, held_out: pd.DataFrame, config: ParsingModelConf
         rows = held_out[of].head(12)
         if rows.empty:
             continue
-        pictures = tables.ImageDataset(rows["image"].tolist(), config.size)[np.arange(len(rows))]
+        pictures = ImageDataset(rows["image"].tolist(), config.size)[np.arange(len(rows))]
         with torch.no_grad():
-            predicted = parser.parse(tables.to_unit(pictures, device)).cpu().numpy()
+            predicted = parser.parse(to_unit(pictures, device)).cpu().numpy()
         tiles = []
         for i, truth in enumerate(rows["labels"]):
             tiles.append(pictures[i].permute(1, 2, 0).numpy())

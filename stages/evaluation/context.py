@@ -29,6 +29,7 @@ from models.parsing import FaceParser
 from models.predictor import Predictor
 from stages.context import Context
 from stages.data import tables
+from stages.data.dataset import ImageDataset, in_batches
 from stages.data.pictures import IMITATOR_MARK, marked
 from stages.data.rendering import Engine, RenderBatch, open_engine
 from stages.encoder import PORTRAITS_CHARACTER
@@ -151,8 +152,8 @@ class EvaluationContext:
 
     def predict_together(self, table: pd.DataFrame) -> NDArray[np.float32]:
         """The same [N, width], but everybody's photos have one answer: that to the mean of what was read of each."""
-        pictures, device = tables.ImageDataset(table["image"].tolist(), FACE_SIZE), self.context.device
-        features = tables.in_batches(lambda faces: self.encoder.look(self.identity, faces)[1], pictures, device).numpy()
+        pictures, device = ImageDataset(table["image"].tolist(), FACE_SIZE), self.context.device
+        features = in_batches(lambda faces: self.encoder.look(self.identity, faces)[1], pictures, device).numpy()
         _, person = np.unique(table["person"].to_numpy().astype(str), return_inverse=True)
         means = np.stack([features[person == number].mean(axis=0) for number in range(person.max() + 1)])
         with torch.no_grad():
@@ -258,13 +259,11 @@ def as_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 def embed(identity: IdentityModel, images: pd.Series, device: str) -> NDArray[np.float32]:
     """Identity embeddings [N, D] of aligned faces."""
-    return tables.in_batches(identity, tables.ImageDataset(images.tolist(), FACE_SIZE), device).numpy()
+    return in_batches(identity, ImageDataset(images.tolist(), FACE_SIZE), device).numpy()
 
 
 def predict(
     identity: IdentityModel, encoder: Encoder, images: pd.Series, device: str, size: int = FACE_SIZE
 ) -> NDArray[np.float32]:
     """Parameter vectors [N, width] of aligned faces, looked at in `size` pixels."""
-    return tables.in_batches(
-        lambda faces: encoder.read(identity, faces), tables.ImageDataset(images.tolist(), size), device
-    ).numpy()
+    return in_batches(lambda faces: encoder.read(identity, faces), ImageDataset(images.tolist(), size), device).numpy()

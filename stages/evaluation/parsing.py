@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.images import decode, decode_labels, grid, resize
 from models.parsing import CLASSES, STRIDE
-from stages.data import tables
+from stages.data.dataset import ImageDataset, in_batches
 from stages.data.pictures import colour_labels
 from stages.evaluation import metrics
 from stages.evaluation.context import FACE_SIZE, EvaluationContext
@@ -60,7 +60,7 @@ def _classify(evaluation: EvaluationContext, encoded: list[bytes], size: int) ->
     def classify(faces: Tensor) -> Tensor:
         return _enlarged(evaluation.parser(faces), size).argmax(1).byte()
 
-    return tables.in_batches(classify, tables.ImageDataset(encoded, size), evaluation.context.device, batch=16).numpy()
+    return in_batches(classify, ImageDataset(encoded, size), evaluation.context.device, batch=16).numpy()
 
 
 def _bound(truth: NDArray[np.uint8]) -> NDArray[np.float64]:

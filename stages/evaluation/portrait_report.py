@@ -26,6 +26,7 @@ from models.images import decode
 from stages import aligned_faces, portraits
 from stages.context import Context
 from stages.data import tables
+from stages.data.dataset import ImageDataset, in_batches
 from stages.data.pictures import write_sheet
 from stages.evaluation import metrics
 from stages.evaluation.metrics import Score, interval, score
@@ -77,7 +78,7 @@ def run(inputs: Mapping[str, Path], config: PortraitReportConfig, out: Path, con
         shot = tables.read(made / "portraits.parquet").drop(columns=["labels", "landmarks"])
         faces = tables.read(aligned / "faces.parquet")
     model = IdentityModel.from_onnx(inputs["embedded"] / "identity" / "sface.onnx").to(context.device).eval()
-    vectors = tables.in_batches(model, tables.ImageDataset(faces["image"].tolist(), FACE_SIZE), context.device).numpy()
+    vectors = in_batches(model, ImageDataset(faces["image"].tolist(), FACE_SIZE), context.device).numpy()
     shown = [decode(image) for image in shot["image"][:SHEET_PICTURES]]
     write_sheet(out / "portraits.png", shown, SHEET_COLUMNS, SHEET_SIZE)
     report = _report(shot, faces, vectors)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from models.images import decode, grid, resize
 from models.search import ICCV_2019, ParameterSearch, SearchSettings
-from stages.data import tables
+from stages.data.dataset import ImageDataset, row_batches, to_unit
 from stages.data.pictures import IMITATOR_MARK, marked, write_picture
 from stages.evaluation import metrics
 from stages.evaluation.context import FACE_SIZE, EvaluationContext
@@ -55,13 +55,13 @@ def _answers(
     device, total = evaluation.context.device, len(first)
     schema, networks = evaluation.schema, (evaluation.imitator, evaluation.identity, evaluation.parser)
     search = ParameterSearch(*networks, schema.n_sliders, schema.group_sizes).to(device)
-    pictures = tables.ImageDataset(first["image"].tolist(), FACE_SIZE, cache_bytes=0)
+    pictures = ImageDataset(first["image"].tolist(), FACE_SIZE, cache_bytes=0)
 
     def searched(start: NDArray[np.float32], settings: SearchSettings) -> NDArray[np.float32]:
         found = []
-        for rows in tables.row_batches(total, BATCH):
+        for rows in row_batches(total, BATCH):
             evaluation.context.progress(f"scorecard: search, {settings.steps} steps", int(rows[0]), total)
-            faces = tables.to_unit(pictures[rows], device)
+            faces = to_unit(pictures[rows], device)
             found.append(search(faces, torch.from_numpy(start[rows]).to(device), settings).x.cpu())
         return torch.cat(found).numpy()
 
@@ -127,7 +127,7 @@ def _embedded(evaluation: EvaluationContext, images: NDArray[np.uint8]) -> NDArr
     """The training recogniser's embeddings [N, D] of pictures [N, h, h, 3]."""
     batches = [torch.from_numpy(images[k : k + 32]).permute(0, 3, 1, 2) for k in range(0, len(images), 32)]
     device = evaluation.context.device
-    return torch.cat([evaluation.identity(tables.to_unit(batch, device)).cpu() for batch in batches]).numpy()
+    return torch.cat([evaluation.identity(to_unit(batch, device)).cpu() for batch in batches]).numpy()
 
 
 def _write_sheet(

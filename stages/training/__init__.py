@@ -9,8 +9,8 @@ uninterrupted one does.
 from stages.training.batches import Batch, Pace, Prefetcher
 from stages.training.checkpoint import CHECKPOINT, Extra
 from stages.training.config import Optimiser, Training
-from stages.training.loop import LossFunction, NotFinite, train
 from stages.training.rows import generator_for, rows_for
+from stages.training.trainer import LossFunction, NotFinite, train
 
 __all__ = [
     "CHECKPOINT", "Batch", "Extra", "LossFunction", "NotFinite", "Optimiser", "Pace", "Prefetcher", "Training",

@@ -17,7 +17,7 @@ from engine.files import partial_file
 from models.features import FaceFeatures, read_maps
 from models.identity import IdentityModel
 from models.losses import CompositeLoss
-from stages.data import tables
+from stages.data.dataset import ImageDataset, in_batches, to_unit
 
 CHANNELS_FITTED = 512
 """Faces that the principal channels are found on: 25,000 places of a 7 x 7 map."""
@@ -61,7 +61,7 @@ class FeatureExtractor:
         self.identity, self.features = identity, features.to(device)
         self.device, self.progress, self.cache = device, progress, cache
 
-    def extract(self, pictures: tables.ImageDataset, what: str) -> _Extracted:
+    def extract(self, pictures: ImageDataset, what: str) -> _Extracted:
         """Embeddings and squeezed maps of all pictures; from the cache if it has them."""
         if self.cache is None:
             return self._compute(pictures, what)
@@ -77,7 +77,7 @@ class FeatureExtractor:
             old.unlink(missing_ok=True)
         return _Extracted(**load_file(path))
 
-    def _key(self, pictures: tables.ImageDataset) -> str:
+    def _key(self, pictures: ImageDataset) -> str:
         """Of everything that the answer depends on: weights, channels kept, the pictures' bytes and their size."""
         digest = hashlib.blake2b(f"{pictures.size} {self.device.split(':')[0]}".encode(), digest_size=20)
         for state in (self.identity.state_dict(), self.features.state_dict()):
@@ -89,7 +89,7 @@ class FeatureExtractor:
             digest.update(picture)
         return digest.hexdigest()
 
-    def _compute(self, pictures: tables.ImageDataset, what: str) -> _Extracted:
+    def _compute(self, pictures: ImageDataset, what: str) -> _Extracted:
         dim = self.identity.dim
 
         def both(faces: Tensor) -> Tensor:
@@ -102,17 +102,17 @@ class FeatureExtractor:
         def report(done: int) -> None:
             self.progress(f"encoder: features of {what}", done, len(pictures))
 
-        found = tables.in_batches(both, pictures, self.device, on_done=report)
+        found = in_batches(both, pictures, self.device, on_done=report)
         return _Extracted(found[:, :dim].clone(), found[:, dim:].half())
 
     @torch.no_grad()
-    def fit_channels(self, pictures: tables.ImageDataset, rows: NDArray) -> None:
+    def fit_channels(self, pictures: ImageDataset, rows: NDArray) -> None:
         """Principal channels of the maps of some training faces, spread over all of them."""
         if not self.features.n_map:
             return
         some = rows[np.linspace(0, len(rows) - 1, min(len(rows), CHANNELS_FITTED)).astype(int)]
         maps = [
-            read_maps(self.identity, tables.to_unit(pictures[part], self.device))[1].cpu()
+            read_maps(self.identity, to_unit(pictures[part], self.device))[1].cpu()
             for part in np.array_split(some, -(-len(some) // 32))
         ]
         self.features.cpu().fit_channels(torch.cat(maps))
@@ -139,7 +139,7 @@ class ContentCache:
     fit into `kept_bytes`: photos do not change in training, so neither do these.
     """
 
-    def __init__(self, loss: CompositeLoss, pictures: tables.ImageDataset, device: str, kept_bytes: int) -> None:
+    def __init__(self, loss: CompositeLoss, pictures: ImageDataset, device: str, kept_bytes: int) -> None:
         self.loss, self.pictures, self.device, self.left = loss, pictures, device, kept_bytes
         self.kept: dict[int, tuple[Tensor, Tensor]] = {}
 
@@ -157,5 +157,5 @@ class ContentCache:
         return torch.stack([value[0] for value in values]), torch.stack([value[1] for value in values])
 
     def _compute(self, rows: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
-        features, probabilities = self.loss.content_of(tables.to_unit(self.pictures[rows], self.device))
+        features, probabilities = self.loss.content_of(to_unit(self.pictures[rows], self.device))
         return [(f.half().cpu(), p.half().cpu()) for f, p in zip(features, probabilities, strict=True)]

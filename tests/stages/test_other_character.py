@@ -16,6 +16,7 @@ from models.weights import save_model
 from orchestration.registry import gate
 from stages import encoder, imitator, rendered_pairs, scorecard
 from stages.context import Context
+from stages.data.dataset import ImageDataset
 from stages.data.pictures import IMITATOR_MARK, marked
 from stages.training import Optimiser, Training
 from tests.models.support import SFACE
@@ -83,7 +84,7 @@ def test_its_imitator_learns_from_exported_pairs(inputs: dict[str, Path]) -> Non
     drawn = Imitator.load(inputs["imitator"])
     schema = Schema.load(inputs["character"])
     rows = imitator.tables.read(inputs["rendered_pairs"] / "pairs.parquet")
-    truth = imitator.tables.ImageDataset(rows["image"].tolist(), 64)[range(8)].float() / 255
+    truth = ImageDataset(rows["image"].tolist(), 64)[range(8)].float() / 255
     with torch.no_grad():
         error = (drawn(imitator.pair_parameters(schema, rows[:8])) - truth).abs().mean()
     assert error < 0.8 * (truth - truth.mean()).abs().mean()

@@ -11,7 +11,7 @@ from models.parsing import CLASSES, MIRRORED, FaceParser
 from models.weights import read_meta
 from stages import parsing_model
 from stages.context import Context
-from stages.data import tables
+from stages.data.dataset import ImageDataset
 from stages.evaluation.metrics import confusion
 from stages.parsing_model import Config, augment, f1_scores, mean_f1
 from stages.training import Optimiser, Training, generator_for
@@ -82,7 +82,7 @@ def test_the_baseline_says_at_each_place_what_most_training_maps_have_there() ->
     usual, rare = np.ones((8, 8), np.uint8), np.zeros((8, 8), np.uint8)
     usual[:4] = 7
     usual_map, rare_map = images.encode_png(usual), images.encode_png(rare)
-    train = tables.ImageDataset([usual_map, rare_map, usual_map], 8, labels=True)
+    train = ImageDataset([usual_map, rare_map, usual_map], 8, labels=True)
     pictures = [images.encode_png(np.zeros((8, 8, 3), np.uint8))]
     seen = pd.DataFrame({"image": pictures, "labels": [usual_map]})
     assert parsing_model.baseline(train, seen, 8) == {"mean_f1_average_map": 1.0}
