@@ -3,9 +3,7 @@
 They lie in the user's cache folder (LIKENESS_CACHE moves it) and may be deleted at any time.
 """
 
-import hashlib
 import os
-import uuid
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -13,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 from numpy.typing import NDArray
+
+from engine.files import digest_of, partial_file
 
 KEPT = 4  # versions of one thing
 
@@ -27,30 +27,19 @@ def folder() -> Path:
 def arrays(name: str, sources: Iterable[Path], settings: str, make: Callable[[], Arrays]) -> Arrays:
     """What `make` gives; taken from disk where it was made of the same sources (files, code among them) and settings
     before. A cache that cannot be read or written costs time, never the result."""
-    digest = hashlib.blake2b(settings.encode(), digest_size=16)
-    for source in sources:
-        digest.update(source.name.encode() + hashlib.blake2b(source.read_bytes()).digest())
-    kept = folder() / f"{name}-{digest.hexdigest()}.npz"
+    digest = digest_of([("settings", settings.encode()), *((source.name, source.read_bytes()) for source in sources)])
+    kept = folder() / f"{name}-{digest}.npz"
     try:
         with np.load(kept, allow_pickle=False) as held:
             return {key: held[key] for key in held.files}
     except (OSError, ValueError, zipfile.BadZipFile):
         made = make()
     try:
-        _write(kept, made)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with partial_file(kept) as partial, partial.open("wb") as file:
+            np.savez(file, **made)  # pyright: ignore[reportArgumentType]
     except OSError:
         return made
     for old in sorted(kept.parent.glob(f"{name}-*.npz"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
         old.unlink(missing_ok=True)
     return made
-
-
-def _write(path: Path, made: Arrays) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, **made)  # pyright: ignore[reportArgumentType]
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

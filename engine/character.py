@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from engine.errors import LikenessError
+from engine.files import write_whole
 from engine.schema import SCHEMA_FILE, Schema
 
 N_LANDMARKS, N_SHORT = 68, 5
@@ -181,6 +182,4 @@ def append_reference(folder: Path, reference: Reference) -> None:
         yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise CharacterError(f"{path}: cannot tell where `reference` ends: take it out and check again") from error
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
-    partial.replace(path)
+    write_whole(path, text.encode())

@@ -1,7 +1,6 @@
 """Contact sheets of a character: random people, every slider at its ends, every choice of every group."""
 
 import tempfile
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from engine import sampler
 from engine.character import Character
 from engine.errors import LikenessError
-from engine.exporters.files import require_file_name
+from engine.files import partial_file, require_file_name
 from engine.renderer import Renderer
 from engine.scenes import Scenes, head_rotation
 
@@ -117,9 +116,8 @@ def require_writable(out: Path) -> None:
 
 def save(picture: Picture, out: Path) -> None:
     """Write a PNG or JPEG, whole or not at all."""
-    partial = out.with_name(f".{uuid.uuid4().hex[:8]}.partial")
-    Image.fromarray(picture).save(partial, FORMATS[out.suffix.lower()], quality=92)
-    partial.replace(out)
+    with partial_file(out) as partial:
+        Image.fromarray(picture).save(partial, FORMATS[out.suffix.lower()], quality=92)
 
 
 def _steps(renderer: Renderer, number: int) -> NDArray[np.float32]:

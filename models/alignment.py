@@ -16,13 +16,14 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from .images import shrink
 from .pose import angles
 from .way_up import SIDE, WayUp
 
 _REFERENCE_FILE = Path(__file__).with_name("reference.json")
-REFERENCE: np.ndarray = np.asarray(json.loads(_REFERENCE_FILE.read_text())["points"], np.float64)
+REFERENCE: NDArray = np.asarray(json.loads(_REFERENCE_FILE.read_text())["points"], np.float64)
 """The average face's landmarks in the square crop, [68, 2] in [0, 1]."""
 
 IBUG_68 = np.array(
@@ -81,7 +82,7 @@ class NoFace(ValueError):
 class Face:
     """One detected face, in pixels of the photo it was found in."""
 
-    landmarks: np.ndarray
+    landmarks: NDArray
     """[68, 2] float64."""
     box: tuple[float, float, float, float]
     """left, top, right, bottom of all 478 mesh points."""
@@ -138,8 +139,7 @@ class FaceLandmarker:
         if not self.model.is_file():
             raise FileNotFoundError(f"no face landmark model at {self.model}")
         options = vision.FaceLandmarkerOptions(
-            base_options=BaseOptions(model_asset_path=str(self.model)),
-            num_faces=self.max_faces,
+            base_options=BaseOptions(model_asset_path=str(self.model)), num_faces=self.max_faces
         )
         self._task = vision.FaceLandmarker.create_from_options(options)
         self._image = lambda rgb: mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=rgb)
@@ -154,7 +154,7 @@ class FaceLandmarker:
         if task is not None:
             task.close()
 
-    def find(self, image: np.ndarray) -> list[Face]:
+    def find(self, image: NDArray) -> list[Face]:
         """All faces of a photo (RGB uint8 [H, W, 3]), the largest first. Raises NoFace when there is none.
 
         The detector sees a small copy, so a face that fills the frame or is tiny in it can escape: then the photo is
@@ -175,7 +175,7 @@ class FaceLandmarker:
                 return [_turned_back(face, turn, image.shape) for face in faces]
         raise NoFace("no face was found in the photo")
 
-    def _upright(self, look: Callable[[np.ndarray], list[Face]], image: np.ndarray) -> tuple[int, list[Face]]:
+    def _upright(self, look: Callable[[NDArray], list[Face]], image: NDArray) -> tuple[int, list[Face]]:
         """How many quarter turns (counter-clockwise) bring the first face upright, and all faces of the picture so
         turned; the picture as it is unless a turned one is clearly better.
         """
@@ -193,17 +193,17 @@ class FaceLandmarker:
                 best, bar = (turn, faces), faces[0].score
         return best
 
-    def _judged(self, look: Callable[[np.ndarray], list[Face]], image: np.ndarray) -> list[Face]:
+    def _judged(self, look: Callable[[NDArray], list[Face]], image: NDArray) -> list[Face]:
         """The faces of one look, the largest first, after them those that stand another way up than they were read."""
         return sorted(
             (self._scored(image, face) for face in look(image)), key=lambda face: (face.lead < -CLEAR, -face.size)
         )
 
-    def _scored(self, image: np.ndarray, face: Face) -> Face:
+    def _scored(self, image: NDArray, face: Face) -> Face:
         score, best_other = self._way_up.scores(_straightened(image, face))
         return replace(face, score=score, lead=score - best_other)
 
-    def _detect(self, image: np.ndarray) -> list[Face]:
+    def _detect(self, image: NDArray) -> list[Face]:
         if self._task is None:
             raise RuntimeError("use FaceLandmarker in a `with` block")
         result = self._task.detect(self._image(np.ascontiguousarray(image)))
@@ -216,7 +216,7 @@ class FaceLandmarker:
             faces.append(Face(points[IBUG_68, :2], box, *angles(points[IBUG_68])))
         return sorted(faces, key=lambda face: -face.size)
 
-    def _refined(self, image: np.ndarray, face: Face, scale: float) -> Face:
+    def _refined(self, image: NDArray, face: Face, scale: float) -> Face:
         """Look again, at full resolution, when the face was small in the small copy or in the picture."""
         left, top, right, bottom = face.box
         side = max(right - left, bottom - top)
@@ -231,13 +231,13 @@ class FaceLandmarker:
         overlapping = [found for found in again if _overlap(found.box, face.box) > 0.5]
         return replace(overlapping[0], score=face.score, lead=face.lead) if overlapping else face
 
-    def _with_margin(self, image: np.ndarray) -> list[Face]:
+    def _with_margin(self, image: NDArray) -> list[Face]:
         height, width = image.shape[:2]
         margin = max(height, width) // 2
         wide = cv2.copyMakeBorder(image, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=(128, 128, 128))
         return [_moved(face, 1.0, -margin, -margin) for face in self._detect(wide)]
 
-    def _in_parts(self, image: np.ndarray, share: float) -> list[Face]:
+    def _in_parts(self, image: NDArray, share: float) -> list[Face]:
         """Look at overlapping square parts, `share` of the shorter side wide, enlarged."""
         height, width = image.shape[:2]
         part = int(min(height, width) * share)
@@ -267,7 +267,7 @@ def _moved(face: Face, scale: float, x: float = 0.0, y: float = 0.0) -> Face:
     return replace(face, landmarks=face.landmarks * scale + (x, y), box=box)
 
 
-def _straightened(image: np.ndarray, face: Face) -> np.ndarray:
+def _straightened(image: NDArray, face: Face) -> NDArray:
     """The part of a picture around a face, twice as wide as its box, with the eyes level: [SIDE, SIDE, 3]."""
     left, top, right, bottom = face.box
     centre, half = np.array([left + right, top + bottom]) / 2, max(right - left, bottom - top)
@@ -294,7 +294,7 @@ def _turned_back(face: Face, turn: int, shape: tuple[int, ...]) -> Face:
         return face
     height, width = shape[:2]
 
-    def back(points: np.ndarray) -> np.ndarray:
+    def back(points: NDArray) -> NDArray:
         x, y = points[:, 0], points[:, 1]
         return np.stack({1: (width - y, x), 2: (width - x, height - y), 3: (y, height - x)}[turn], axis=1)
 
@@ -311,19 +311,19 @@ def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float,
     return max(width, 0.0) * max(height, 0.0) / max(smaller, 1e-9)
 
 
-def five_points(landmarks: np.ndarray) -> np.ndarray:
+def five_points(landmarks: NDArray) -> NDArray:
     """Eye centres, nose tip and mouth corners of 68 landmarks, the image's left first: [5, 2]."""
     left_eye, right_eye = landmarks[36:42].mean(0), landmarks[42:48].mean(0)
     return np.stack([left_eye, right_eye, landmarks[30], landmarks[48], landmarks[54]])
 
 
-def eye_distance(landmarks: np.ndarray) -> float:
+def eye_distance(landmarks: NDArray) -> float:
     """Distance between the eye centres, pixels."""
     points = five_points(landmarks)
     return float(np.linalg.norm(points[1] - points[0]))
 
 
-def fit_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+def fit_similarity(source: NDArray, target: NDArray) -> NDArray:
     """The rotation, uniform scale and shift that bring `source` [N, 2] closest to `target` in least squares: [2, 3]
     (Umeyama 1991).
 
@@ -339,12 +339,12 @@ def fit_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     return np.array([[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]])
 
 
-def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+def apply(matrix: NDArray, points: NDArray) -> NDArray:
     """A [2, 3] transform applied to points [N, 2]."""
     return points @ matrix[:, :2].T + matrix[:, 2]
 
 
-def align(image: np.ndarray, landmarks: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+def align(image: NDArray, landmarks: NDArray, size: int) -> tuple[NDArray, NDArray]:
     """Warp a photo (RGB uint8) so that its landmarks meet REFERENCE: the crop [size, size, 3] and the [2, 3] matrix
     photo -> crop.
     """
@@ -352,7 +352,7 @@ def align(image: np.ndarray, landmarks: np.ndarray, size: int) -> tuple[np.ndarr
     return warp(image, matrix, size), matrix
 
 
-def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+def warp(image: NDArray, matrix: NDArray, size: int) -> NDArray:
     """The square crop that `matrix` (photo -> crop, a similarity) cuts out of a photo; a photo that shrinks is
     area-averaged first.
     """
@@ -365,7 +365,7 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     )
 
 
-def _cut_and_shrink(image: np.ndarray, matrix: np.ndarray, size: int, scale: float) -> tuple[np.ndarray, np.ndarray]:
+def _cut_and_shrink(image: NDArray, matrix: NDArray, size: int, scale: float) -> tuple[NDArray, NDArray]:
     """Area-average the part of the photo that the crop shows, so that the warp which is left does not shrink."""
     height, width = image.shape[:2]
     corners = np.array([[0, 0], [size, 0], [0, size], [size, size]], np.float64)
@@ -381,7 +381,7 @@ def _cut_and_shrink(image: np.ndarray, matrix: np.ndarray, size: int, scale: flo
     return small, matrix @ back
 
 
-def warp_labels(labels: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+def warp_labels(labels: NDArray, matrix: NDArray, size: int) -> NDArray:
     """A label map (uint8 [H, W]) warped by the photo's matrix; class ids are never mixed. Outside, the border goes on,
     as in the photo.
     """
@@ -390,7 +390,7 @@ def warp_labels(labels: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray
     )
 
 
-def _pixel_centred(matrix: np.ndarray) -> np.ndarray:
+def _pixel_centred(matrix: NDArray) -> NDArray:
     """OpenCV counts from the centre of the top left pixel, this project from its corner."""
     shifted = matrix.copy()
     shifted[:, 2] += matrix[:, :2].sum(1) * 0.5 - 0.5
@@ -407,7 +407,7 @@ class Quality:
     """Mean grey value of the face's middle, [0, 1]."""
 
 
-def quality(crop: np.ndarray) -> Quality:
+def quality(crop: NDArray) -> Quality:
     """Sharpness and brightness of an aligned crop (RGB uint8)."""
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
     size = len(grey)

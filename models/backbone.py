@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 
@@ -30,7 +30,7 @@ class Backbone(nn.Module, ABC):
 
     @staticmethod
     @abstractmethod
-    def placement(points: np.ndarray) -> np.ndarray:
+    def placement(points: NDArray) -> NDArray:
         """The similarity [2, 3] that brings a face into the crop, from its five points (eye centres, nose tip, mouth
         corners, [5, 2]) to crop pixels.
         """

@@ -8,8 +8,9 @@ start from the least-squares solution. Legend: B batch, F features, S sliders, G
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from .features import FaceFeatures
 from .identity import IdentityModel
 from .prior import FacialPrior
+from .weights import load_weights, read_meta
 
 
 @dataclass(frozen=True)
@@ -94,16 +96,16 @@ class Encoder(nn.Module):
         self._start(neutral)
 
     @classmethod
-    def from_meta(cls, meta: Mapping[str, Any]) -> Encoder:
-        """An untrained encoder of the architecture in a meta.json."""
-        return cls(Architecture(**meta["architecture"]))
+    def load(cls, folder: Path) -> Encoder:
+        """The trained encoder of a folder (`models.weights`), in eval mode."""
+        return load_weights(folder, cls(Architecture(**read_meta(folder)["architecture"])))
 
     @property
     def width(self) -> int:
         """Length of a parameter vector."""
         return self.n_sliders + sum(self.group_sizes)
 
-    def answers(self, features: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def heads(self, features: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Features [B, F] -> sliders [B, S] in [0, 1] and each group's logits [B, choices]."""
         h = self.dropout(self.blocks(torch.relu(self.enter(features))))
         head, *groups = self.sliders(h), *(group(h) for group in self.groups)
@@ -114,7 +116,7 @@ class Encoder(nn.Module):
 
     def forward(self, features: Tensor, temperature: float = 1.0) -> Tensor:
         """Features [B, F] -> parameters [B, width]. A temperature below 1 makes the choices firmer."""
-        sliders, groups = self.answers(features)
+        sliders, groups = self.heads(features)
         return torch.cat([sliders, *(torch.softmax(group / temperature, 1) for group in groups)], 1)
 
     def look(self, identity: IdentityModel, faces: Tensor) -> tuple[Tensor, Tensor]:

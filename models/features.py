@@ -64,14 +64,14 @@ class FaceFeatures(nn.Module):
 
     def forward(self, embeddings: Tensor, maps: Tensor) -> Tensor:
         """Embeddings [B, D] and maps [B, C, h, w] -> features [B, F]."""
-        return self.join(embeddings, self.squeeze(maps) if self.n_map else None)
+        return self.concat(embeddings, self.squeeze(maps) if self.n_map else None)
 
     def squeeze(self, maps: Tensor) -> Tensor:
         """Maps [B, C, h, w] -> their principal channels, flat [B, h * w * c]."""
         places = maps.permute(0, 2, 3, 1) - self.channel_mean
         return (places @ self.channel_basis).flatten(1)
 
-    def join(self, embeddings: Tensor, squeezed: Tensor | None) -> Tensor:
+    def concat(self, embeddings: Tensor, squeezed: Tensor | None) -> Tensor:
         """Embeddings [B, D] and squeezed maps [B, h * w * c] -> features [B, F]."""
         standard = (embeddings - self.mean) / self.std
         if squeezed is None or not self.n_map:

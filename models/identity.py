@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -17,6 +18,7 @@ from .alignment import REFERENCE, five_points
 from .backbone import Backbone
 from .light_cnn import LightCNN29v2
 from .sface import SFace
+from .weights import load_weights, read_meta
 
 Kind = Literal["sface", "lightcnn29v2"]
 
@@ -52,6 +54,17 @@ class IdentityModel(nn.Module):
     def dim(self) -> int:
         """Length of an embedding."""
         return self.backbone.dim
+
+    @classmethod
+    def load(cls, folder: Path) -> IdentityModel:
+        """The trained model of a folder (`models.weights`), in eval mode. Raises ValueError for a kind of network that
+        this version does not know.
+        """
+        try:
+            model = build(str(read_meta(folder).get("model")))
+        except ValueError as error:
+            raise ValueError(f"{folder}: {error}") from error
+        return load_weights(folder, model)
 
     @classmethod
     def from_onnx(cls, path: Path | str) -> IdentityModel:
@@ -111,7 +124,7 @@ def build(kind: Kind | str) -> IdentityModel:
     return IdentityModel(BACKBONES[kind]())
 
 
-def _sampling_matrix(frame_to_crop: np.ndarray, side: int) -> Tensor:
+def _sampling_matrix(frame_to_crop: NDArray, side: int) -> Tensor:
     """affine_grid's matrix: crop coordinates in [-1, 1] to frame coordinates in [-1, 1]."""
     forward = np.vstack([frame_to_crop, [0, 0, 1]])  # frame [0, 1] -> crop pixels
     crop_pixels = np.array([[side / 2, 0, side / 2], [0, side / 2, side / 2], [0, 0, 1]])

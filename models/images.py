@@ -15,6 +15,7 @@ from typing import BinaryIO, Literal
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from . import orientation, png, tones
@@ -55,7 +56,7 @@ class BadImage(ValueError):
         self.kind = kind
 
 
-def decode_photo(source: bytes | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def decode_photo(source: bytes | Path, max_pixels: int = MAX_PIXELS) -> NDArray:
     """Read a photo from bytes or a file: RGB uint8 [H, W, 3], turned upright by its orientation, colours brought to
     sRGB. Of an animated picture, the first frame that shows something.
 
@@ -64,20 +65,20 @@ def decode_photo(source: bytes | Path, max_pixels: int = MAX_PIXELS) -> np.ndarr
     return turn(*decode_stored(source, max_pixels))
 
 
-def decode_stored(source: bytes | Path, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, int]:
+def decode_stored(source: bytes | Path, max_pixels: int = MAX_PIXELS) -> tuple[NDArray, int]:
     """The same, not turned, as those see it who label the pixels of a file; and its orientation, for `turn`."""
     with _opened(source, max_pixels) as image:
         return _first_that_shows(image, max_pixels)
 
 
-def thumbnail(source: bytes | Path, side: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def thumbnail(source: bytes | Path, side: int, max_pixels: int = MAX_PIXELS) -> NDArray:
     """A photo made smaller, its longer side at most `side`; of a large JPEG only what that needs is decoded."""
     with _opened(source, max_pixels) as image:
         image.draft(None, (2 * side, 2 * side))
         return shrink(turn(*_first_that_shows(image, max_pixels)), side)[0]
 
 
-def decode_map(source: bytes | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def decode_map(source: bytes | Path, max_pixels: int = MAX_PIXELS) -> NDArray:
     """A picture of numbers, one for each pixel as it is stored (a label map, a mask): uint8 [H, W]. Of a palette they
     are the places in it, whatever its colours. Raises BadImage, also for a picture of colours or of larger numbers.
     """
@@ -154,14 +155,14 @@ def _require_size(image: Image.Image, max_pixels: int) -> None:
         raise BadImage(f"the picture has {width} x {height} pixels; the limit is {limit}", "too_large")
 
 
-def _frame(image: ImageFile.ImageFile, max_pixels: int) -> tuple[np.ndarray, int]:
+def _frame(image: ImageFile.ImageFile, max_pixels: int) -> tuple[NDArray, int]:
     """RGB [H, W, 3] of the frame where the file stands, as it is stored, and its orientation."""
     _require_size(image, max_pixels)
     stands = orientation.load(image)
     return tones.to_srgb(image), stands
 
 
-def _first_that_shows(image: ImageFile.ImageFile, max_pixels: int) -> tuple[np.ndarray, int]:
+def _first_that_shows(image: ImageFile.ImageFile, max_pixels: int) -> tuple[NDArray, int]:
     """The first frame; where that is blank, because the picture fades in or is built up, the first of those after it
     that has half of the contrast of the best.
     """
@@ -184,23 +185,23 @@ def _first_that_shows(image: ImageFile.ImageFile, max_pixels: int) -> tuple[np.n
     return _frame(image, max_pixels)
 
 
-def _contrast(pixels: np.ndarray) -> float:
+def _contrast(pixels: NDArray) -> float:
     """Standard deviation of the brightness, grey levels, of some hundred rows and columns."""
     few = pixels[:: max(1, len(pixels) // 200), :: max(1, pixels.shape[1] // 200)]
     return float(few.mean(axis=2).std())
 
 
-def decode(data: bytes) -> np.ndarray:
+def decode(data: bytes) -> NDArray:
     """Decode a picture that this project wrote (JPEG or PNG column of a table): RGB uint8 [H, W, 3]; or BadImage."""
     return _own(data, cv2.IMREAD_COLOR_RGB, "a stored picture")
 
 
-def decode_labels(data: bytes, name: str = "a stored label map") -> np.ndarray:
+def decode_labels(data: bytes, name: str = "a stored label map") -> NDArray:
     """Decode a label map (PNG): uint8 [H, W], the class ids of the pixels as they are stored. Raises BadImage."""
     return _own(data, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION, name)
 
 
-def _own(data: bytes, flags: int, name: str) -> np.ndarray:
+def _own(data: bytes, flags: int, name: str) -> NDArray:
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
@@ -210,29 +211,29 @@ def _own(data: bytes, flags: int, name: str) -> np.ndarray:
     return image.astype(np.uint8, copy=False)
 
 
-def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
+def encode_jpeg(image: NDArray, quality: int = 95) -> bytes:
     """RGB uint8 [H, W, 3] to JPEG bytes."""
     return _encode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
 
 
-def encode_png(image: np.ndarray) -> bytes:
+def encode_png(image: NDArray) -> bytes:
     """RGB uint8 [H, W, 3] or a label map [H, W] to PNG bytes."""
     return _encode(".png", image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [])
 
 
-def encode_bmp(image: np.ndarray) -> bytes:
+def encode_bmp(image: NDArray) -> bytes:
     """RGB uint8 [H, W, 3] to BMP bytes: large, without loss and at once."""
     return _encode(".bmp", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [])
 
 
-def _encode(kind: str, image: np.ndarray, options: list[int]) -> bytes:
+def _encode(kind: str, image: NDArray, options: list[int]) -> bytes:
     done, data = cv2.imencode(kind, image, options)
     if not done:
         raise BadImage(f"cannot encode an array of shape {image.shape} as {kind}")
     return data.tobytes()
 
 
-def shrink(image: np.ndarray, max_side: int) -> tuple[np.ndarray, float]:
+def shrink(image: NDArray, max_side: int) -> tuple[NDArray, float]:
     """The picture with its longer side at most `max_side` (area-averaged), and the scale that was applied (<= 1)."""
     scale = min(1.0, max_side / max(image.shape[:2]))
     if scale == 1.0:
@@ -241,14 +242,14 @@ def shrink(image: np.ndarray, max_side: int) -> tuple[np.ndarray, float]:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA), scale
 
 
-def middle(image: np.ndarray, size: int) -> np.ndarray:
+def middle(image: NDArray, size: int) -> NDArray:
     """The square in the middle of a picture, at another size."""
     side = min(image.shape[:2])
     top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
     return resize(image[top : top + side, left : left + side], size)
 
 
-def resize(image: np.ndarray, size: int) -> np.ndarray:
+def resize(image: NDArray, size: int) -> NDArray:
     """A square picture at another size, without aliasing."""
     if image.shape[0] == size:
         return image
@@ -256,7 +257,7 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
 
 
-def grid(images: list[np.ndarray], columns: int, gap: int = 4) -> np.ndarray:
+def grid(images: list[NDArray], columns: int, gap: int = 4) -> NDArray:
     """A contact sheet: RGB pictures of one size, row by row on white."""
     height, width = images[0].shape[:2]
     rows = -(-len(images) // columns)

@@ -10,8 +10,11 @@ weights and takes 3.223 G multiply-adds; published are 13.4 M and 3.22 G. Each p
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 from torch import Tensor, nn
+
+from .weights import load_weights, read_meta
 
 FILTERS = (512, 512, 512, 256, 128, 64, 64)
 """Output channels of the layers before the RGB one, at 512 pixels and full width."""
@@ -48,6 +51,12 @@ class Imitator(nn.Module):
         for module in self.layers:
             if isinstance(module, nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    @classmethod
+    def load(cls, folder: Path) -> Imitator:
+        """The trained imitator of a folder (`models.weights`), in eval mode."""
+        meta = read_meta(folder)
+        return load_weights(folder, cls(*(meta[name] for name in ("n_parameters", "size", "width", "drop"))))
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [B, n_parameters], continuous values in [0, 1] and one-hot or softmax groups."""

@@ -18,7 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from .identity import IdentityModel
 
 
-def prepared(model: IdentityModel) -> IdentityModel:
+def optimize_for_inference(model: IdentityModel) -> IdentityModel:
     """A copy for inference, on the model's device and in eval mode; weights that stay as they are are shared.
 
     What is changed in the model afterwards need not reach the copy.

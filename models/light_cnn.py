@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -86,7 +87,7 @@ class LightCNN29v2(Backbone):
         self.dropout = nn.Dropout(0.5)  # between embedding and identity layer, so in training alone
 
     @staticmethod
-    def placement(points: np.ndarray) -> np.ndarray:
+    def placement(points: NDArray) -> NDArray:
         """The authors' alignment: eyes level, their midpoint and the mouth's at fixed heights. See Backbone."""
         eyes, mouth = points[:2].mean(0), points[3:].mean(0)
         along = (points[1] - points[0]) / np.linalg.norm(points[1] - points[0])

@@ -10,6 +10,7 @@ import re
 import struct
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
 TAG = 0x0112
@@ -49,7 +50,7 @@ def load(image: Image.Image) -> int:
     return _of_info(image.info)
 
 
-def turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
+def turn(pixels: NDArray, orientation: int) -> NDArray:
     """Stored pixels [H, W, ...] upright: [H, W, ...], or [W, H, ...] for 5 to 8."""
     exchange, rows, columns = _STEPS[orientation]
     turned = pixels.swapaxes(0, 1) if exchange else pixels

@@ -7,7 +7,6 @@ Legend: B batch, C feature channels, K classes, h = H / 8, w = W / 8.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .pretrained import matched, read_state
+from .weights import load_weights, read_meta
 
 CLASSES = (
     "background",
@@ -127,6 +127,12 @@ class FaceParser(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
+    @classmethod
+    def load(cls, folder: Path) -> FaceParser:
+        """The trained parser of a folder (`models.weights`), in eval mode."""
+        meta = read_meta(folder)
+        return load_weights(folder, cls(*(meta[name] for name in ("depth", "width", "dilate", "stages"))))
+
     def load_pretrained(self, path: Path | str) -> None:
         """Take ImageNet weights from a file of torchvision's ResNet of the same depth (.pth or .safetensors).
 
@@ -154,23 +160,3 @@ class FaceParser(nn.Module):
         """Faces [B, 3, H, W] -> class ids [B, H, W] at full size (logits interpolated, then the largest taken)."""
         logits = functional.interpolate(self(faces), faces.shape[-2:], mode="bilinear", align_corners=False)
         return logits.argmax(1)
-
-
-def count_confusion(predicted: Tensor, truth: Tensor) -> Tensor:
-    """Pixels by (truth, predicted) class, [K, K] int64; add these up over batches. Inputs: class ids of one shape."""
-    n = len(CLASSES)
-    return torch.bincount(truth.long().flatten() * n + predicted.long().flatten(), minlength=n * n).view(n, n)
-
-
-def f1_scores(confusion: Tensor) -> dict[str, float | None]:
-    """F1 of each class, 2 TP / (2 TP + FP + FN), from a [K, K] count; None where the truth lacks the class."""
-    confusion = confusion.double()
-    hits, truth, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
-    scores = 2 * hits / (truth + predicted).clamp(min=1)
-    return {name: float(scores[i]) if truth[i] > 0 else None for i, name in enumerate(CLASSES)}
-
-
-def mean_f1(scores: dict[str, float | None], without: Sequence[str] = ("background",)) -> float:
-    """Mean over the classes that occur, background left out."""
-    values = [score for name, score in scores.items() if name not in without and score is not None]
-    return sum(values) / max(len(values), 1)

@@ -8,8 +8,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-CANONICAL: np.ndarray = np.asarray(json.loads(Path(__file__).with_name("canonical.json").read_text())["points"])
+CANONICAL: NDArray = np.asarray(json.loads(Path(__file__).with_name("canonical.json").read_text())["points"])
 """The first 48 of the 68 landmarks (all but the mouth, which moves) on MediaPipe's canonical face model, [48, 3] in
 centimetres: x right, y up, z towards the camera.
 """
@@ -18,7 +19,7 @@ DEPTH = 0.8
 """MediaPipe's depths are that much too large: with it, yaw has the right slope on portraits whose pose is known."""
 
 
-def angles(landmarks: np.ndarray) -> tuple[float, float, float]:
+def angles(landmarks: NDArray) -> tuple[float, float, float]:
     """Yaw, pitch and roll in degrees of landmarks [68, 3] in pixels (x right, y down, z away from the camera).
 
     Yaw is positive for a head turned towards the image's right, pitch for one that looks up, roll for one tilted

@@ -10,12 +10,14 @@ from types import TracebackType
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from .alignment import FaceLandmarker, NoFace, align, eye_distance, quality
 from .encoder import Encoder
 from .identity import IdentityModel
 from .images import BadImage, decode_photo
-from .inference import prepared
+from .inference import optimize_for_inference
+from .weights import read_meta
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +31,13 @@ DARK, BRIGHT = 0.12, 0.92
 class Prediction:
     """What one photo gave."""
 
-    aligned: np.ndarray
+    aligned: NDArray
     """The face in the reference frame, RGB uint8 [size, size, 3]."""
-    x: np.ndarray
+    x: NDArray
     """Parameters [width] float32: sliders in [0, 1], then a probability for each choice of each group."""
-    embedding: np.ndarray
+    embedding: NDArray
     """Identity embedding [D] of length 1."""
-    features: np.ndarray
+    features: NDArray
     """What the encoder read of the face, [F]."""
     faces: int
     box: tuple[float, float, float, float]
@@ -67,6 +69,13 @@ class Predictor:
         self.size, self.device = size, device
         self._prepared: IdentityModel | None = None
 
+    @classmethod
+    def load(cls, folder: Path) -> Predictor:
+        """What a registered encoder holds: `identity_model/`, `encoder/` and the landmark model."""
+        encoder = folder / "encoder"
+        landmarker, size = folder / "face_landmarker.task", read_meta(encoder)["face_size"]
+        return cls(landmarker, IdentityModel.load(folder / "identity_model"), Encoder.load(encoder), size)
+
     def __enter__(self) -> Predictor:
         self.landmarker.__enter__()
         return self
@@ -89,7 +98,7 @@ class Predictor:
         """
         return self._predict([self._located_photo(photo) for photo in photos])
 
-    def predict_pictures(self, pictures: Sequence[np.ndarray]) -> list[Prediction | BadImage | NoFace]:
+    def predict_pictures(self, pictures: Sequence[NDArray]) -> list[Prediction | BadImage | NoFace]:
         """The same of decoded pictures, RGB uint8 [H, W, 3] each."""
         return self._predict([self._locate(picture) for picture in pictures])
 
@@ -115,7 +124,7 @@ class Predictor:
             log.exception("a photo cannot be read")
             return BadImage(f"this photo cannot be read ({type(error).__name__}: {error})")
 
-    def _locate(self, image: np.ndarray) -> _Located | NoFace:
+    def _locate(self, image: NDArray) -> _Located | NoFace:
         try:
             faces = self.landmarker.find(image)
         except NoFace as error:
@@ -142,11 +151,11 @@ class Predictor:
     def _reader(self) -> IdentityModel:
         """The identity model, prepared for inference where it is now."""
         if self._prepared is None or self._prepared.theta.device != self.identity.theta.device:
-            self._prepared = prepared(self.identity)
+            self._prepared = optimize_for_inference(self.identity)
         return self._prepared
 
     @torch.inference_mode()
-    def _encode(self, crops: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def _encode(self, crops: Sequence[NDArray]) -> list[tuple[NDArray, NDArray, NDArray]]:
         # plane by plane, which is how resizing is fastest
         faces = torch.from_numpy(np.stack(crops)).to(self.device).permute(0, 3, 1, 2).contiguous().float() / 255
         embeddings, features = self.encoder.look(self._reader, faces)
@@ -156,7 +165,7 @@ class Predictor:
 
 @dataclass(frozen=True)
 class _Located:
-    crop: np.ndarray
+    crop: NDArray
     faces: int
     box: tuple[float, float, float, float]
     yaw: float
@@ -165,7 +174,7 @@ class _Located:
 
 
 def remarks_of(
-    faces: int, yaw: float, pitch: float, eyes: float, crop: np.ndarray, doubtful: bool = False
+    faces: int, yaw: float, pitch: float, eyes: float, crop: NDArray, doubtful: bool = False
 ) -> tuple[tuple[str, str], ...]:
     """What may make the character unlike the person: codes for programs, words for the photo's owner."""
     seen = quality(crop)

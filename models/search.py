@@ -30,7 +30,7 @@ RAREST = 0.01
 
 
 @dataclass(frozen=True)
-class Settings:
+class SearchSettings:
     """How the search goes. The defaults refine an encoder's answer."""
 
     steps: int = 20
@@ -46,7 +46,7 @@ class Settings:
     content: float = 0.2
     prior: float = 0.0
     """Weight of the facial prior's penalty; needs a prior."""
-    coldest: float = 0.2
+    temperature_end: float = 0.2
     """Temperature of the softmax at the last step; it falls from 1."""
     candidates: int = 2
     """How many of each group's likeliest choices are tried at the end."""
@@ -54,22 +54,22 @@ class Settings:
     def __post_init__(self) -> None:
         if self.steps < 0 or self.decay_every < 1 or self.candidates < 1:
             raise ValueError("a search needs steps >= 0, decay_every >= 1 and candidates >= 1")
-        if not 0 < self.coldest <= 1:
-            raise ValueError(f"the temperature falls from 1 to `coldest`, which cannot be {self.coldest}")
+        if not 0 < self.temperature_end <= 1:
+            raise ValueError(f"the temperature falls from 1, so `temperature_end` cannot be {self.temperature_end}")
         if min(self.identity, self.content, self.prior) < 0 or not (self.identity or self.content):
             raise ValueError("weights of a search cannot be negative, nor those of identity and content both 0")
 
 
-ICCV_2019 = Settings(
+ICCV_2019 = SearchSettings(
     steps=50, optimiser="sgd", rate=10.0, group_rate=10.0, decay=0.8, decay_every=5, identity=0.01, content=1.0,
-    coldest=1.0, candidates=1,
+    temperature_end=1.0, candidates=1,
 )  # fmt: skip
 """The published settings: 50 steps, learning rate 10, less 20 % every 5 steps, alpha 0.01. The paper does not say how
 its one-hot groups are kept valid: here they are a softmax, of which the likeliest choice is taken.
 """
 
 
-class Target(NamedTuple):
+class SearchTarget(NamedTuple):
     """What a photo is compared by."""
 
     embedding: Tensor
@@ -129,7 +129,7 @@ class ParameterSearch(Frozen):
         self,
         faces: Tensor,
         start: Tensor,
-        settings: Settings | None = None,
+        settings: SearchSettings | None = None,
         report: Callable[[int, int], None] = lambda step, steps: None,
     ) -> SearchResult:
         """Faces [B, 3, H, H] in the reference frame, RGB in [0, 1], from parameters `start` [B, width].
@@ -137,7 +137,7 @@ class ParameterSearch(Frozen):
         `report` hears the number of steps done and of all. Of start, best and last step the one whose drawing has the
         least weighted identity + content, groups chosen, is kept for each face.
         """
-        settings = settings or Settings()
+        settings = settings or SearchSettings()
         photo = self.describe(faces)
         with torch.enable_grad():
             best, last, losses = self._descend(photo, start, settings, report)
@@ -149,12 +149,12 @@ class ParameterSearch(Frozen):
         return SearchResult(kept.x, losses, before, kept.value)
 
     @torch.no_grad()
-    def describe(self, faces: Tensor) -> Target:
+    def describe(self, faces: Tensor) -> SearchTarget:
         """What faces [B, 3, H, H] are compared by."""
         features = self.parser.features(sized(faces, self.content_size))
-        return Target(self.identity(faces), features, torch.softmax(self.parser.classifier(features), 1))
+        return SearchTarget(self.identity(faces), features, torch.softmax(self.parser.classifier(features), 1))
 
-    def compare(self, photo: Target, drawn: Tensor) -> tuple[Tensor, Tensor]:
+    def compare(self, photo: SearchTarget, drawn: Tensor) -> tuple[Tensor, Tensor]:
         """Identity term 1 - cos(e, e') and content term of drawings or renders [B, 3, h, h], each [B]."""
         identity = 1 - functional.cosine_similarity(photo.embedding, self.identity(drawn), dim=1)
         features = self.parser.features(sized(drawn, self.content_size))
@@ -163,7 +163,7 @@ class ParameterSearch(Frozen):
         return identity, torch.stack([self.content_loss(*row) for row in rows])
 
     def _descend(
-        self, photo: Target, start: Tensor, settings: Settings, report: Callable[[int, int], None]
+        self, photo: SearchTarget, start: Tensor, settings: SearchSettings, report: Callable[[int, int], None]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The best and the last relaxed parameters [B, width], and the losses [steps + 1, B]."""
         given, *groups = split(start.detach().clone(), self.n_sliders, self.group_sizes)
@@ -176,7 +176,7 @@ class ParameterSearch(Frozen):
         losses: list[Tensor] = []
         best = None
         for step in range(settings.steps + 1):
-            temperature = settings.coldest ** (step / max(settings.steps, 1))
+            temperature = settings.temperature_end ** (step / max(settings.steps, 1))
             x = torch.cat([sliders, *(torch.softmax(group / temperature, 1) for group in logits)], 1)
             loss = self._measure(photo, x, settings) + self._penalty(sliders, settings)
             losses.append(loss.detach())
@@ -194,20 +194,20 @@ class ParameterSearch(Frozen):
         assert best is not None
         return best.x, x.detach(), torch.stack(losses)
 
-    def _measure(self, photo: Target, x: Tensor, settings: Settings) -> Tensor:
+    def _measure(self, photo: SearchTarget, x: Tensor, settings: SearchSettings) -> Tensor:
         """Weighted identity + content of the drawing of x [B, width], for each face [B]."""
         # the imitator's channels-last layout would make the parser several times slower
         identity, content = self.compare(photo, self.imitator(x).contiguous())
         return settings.identity * identity + settings.content * content
 
-    def _penalty(self, sliders: Tensor, settings: Settings) -> Tensor:
+    def _penalty(self, sliders: Tensor, settings: SearchSettings) -> Tensor:
         if not settings.prior:
             return sliders.new_zeros(len(sliders))
         if not self.has_prior:
             raise ValueError("this search has no facial prior: give it one, or the weight `prior` 0")
         return settings.prior * self.prior.penalty(self.prior.to_coefficients(sliders))
 
-    def _try_choices(self, photo: Target, relaxed: Tensor, kept: _Least, settings: Settings) -> None:
+    def _try_choices(self, photo: SearchTarget, relaxed: Tensor, kept: _Least, settings: SearchSettings) -> None:
         """Group by group, the likeliest choices of `relaxed` in the place of what is kept."""
         for number, group in enumerate(split(relaxed, self.n_sliders, self.group_sizes)[1:]):
             for choice in group.topk(min(settings.candidates, group.shape[1]), dim=1).indices.unbind(1):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .alignment import fit_similarity
@@ -58,7 +59,7 @@ class SFace(Backbone):
         self.out_norm = nn.BatchNorm1d(self.dim, eps=2e-5)
 
     @staticmethod
-    def placement(points: np.ndarray) -> np.ndarray:
+    def placement(points: NDArray) -> NDArray:
         """The five points as close as can be to ArcFace's template. See Backbone."""
         return fit_similarity(points, TEMPLATE)
 
@@ -113,7 +114,7 @@ def sface_state_from_onnx(path: Path | str) -> dict[str, Tensor]:
     return state
 
 
-def _dequantised(node: Any, values: Mapping[str, np.ndarray]) -> np.ndarray:
+def _dequantised(node: Any, values: Mapping[str, NDArray]) -> NDArray:
     """ONNX's blocked DequantizeLinear: (q - zero point) * scale, one scale for each block along the axis."""
     integers, scale, zero = (values[name] for name in node.input)
     options = {attribute.name: attribute.i for attribute in node.attribute}
@@ -122,16 +123,16 @@ def _dequantised(node: Any, values: Mapping[str, np.ndarray]) -> np.ndarray:
     return ((integers.astype(np.float32) - spread[1].astype(np.float32)) * spread[0]).astype(np.float32)
 
 
-def _input_scaling(values: Mapping[str, np.ndarray]) -> tuple[float, float]:
+def _input_scaling(values: Mapping[str, NDArray]) -> tuple[float, float]:
     return float(values["scalar_op1"].item()), float(values["scalar_op2"].item())
 
 
 def _pairs(
     model: SFace,
-    convolutions: Sequence[np.ndarray],
-    norms: Sequence[Sequence[np.ndarray]],
-    slopes: Sequence[np.ndarray],
-    linear: Sequence[tuple[np.ndarray, np.ndarray]],
+    convolutions: Sequence[NDArray],
+    norms: Sequence[Sequence[NDArray]],
+    slopes: Sequence[NDArray],
+    linear: Sequence[tuple[NDArray, NDArray]],
 ) -> Iterator[tuple[str, Tensor]]:
     """Names of the torch layers beside the values that belong there."""
     if (len(convolutions), len(norms), len(slopes), len(linear)) != (27, 29, 27, 1):
@@ -150,5 +151,5 @@ def _pairs(
     yield "fc.bias", _tensor(linear[0][1])
 
 
-def _tensor(value: np.ndarray) -> Tensor:
+def _tensor(value: NDArray) -> Tensor:
     return torch.from_numpy(np.array(value, np.float32))

@@ -17,6 +17,7 @@ import io
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageCms, TiffImagePlugin
 
 BITS, SIGNED_BITS = (8, 10, 12, 14, 16, 24, 32), (8, 10, 12, 14, 15, 16, 24, 31)
@@ -29,7 +30,7 @@ TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
 INTENT = ImageCms.Intent.PERCEPTUAL
 
 
-def to_srgb(image: Image.Image) -> np.ndarray:
+def to_srgb(image: Image.Image) -> NDArray:
     """The pixels of a loaded picture."""
     if image.mode.startswith("I") or image.mode == "F":
         return _shown_deep(image)
@@ -98,7 +99,7 @@ def _converted(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.I
     return converted
 
 
-def _shown_deep(image: Image.Image) -> np.ndarray:
+def _shown_deep(image: Image.Image) -> NDArray:
     """Grey with more than 8 bits."""
     values = _values(image)
     tones = _scaled(values)
@@ -115,7 +116,7 @@ def _shown_deep(image: Image.Image) -> np.ndarray:
     return shown
 
 
-def _values(image: Image.Image) -> np.ndarray:
+def _values(image: Image.Image) -> NDArray:
     """[H, W] of the numbers as they are stored."""
     values = np.asarray(image)
     tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
@@ -124,7 +125,7 @@ def _values(image: Image.Image) -> np.ndarray:
     return values
 
 
-def _scaled(values: np.ndarray) -> np.ndarray:
+def _scaled(values: NDArray) -> NDArray:
     """Numbers of any range as tones from 0 to 255, float32."""
     kind = values.dtype.kind
     values = values.astype(np.float32)
@@ -146,7 +147,7 @@ def _white(brightest: float, kind: str) -> float:
     return next((limit for limit in limits if held <= limit), brightest)
 
 
-def _through(tones: np.ndarray, profile: ImageCms.ImageCmsProfile) -> np.ndarray:
+def _through(tones: NDArray, profile: ImageCms.ImageCmsProfile) -> NDArray:
     """Grey tones [H, W] of 0 to 255 through a colour profile, which Pillow knows for whole numbers only."""
     ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
     ramp = ramp if _is_grey(profile) else ramp.convert("RGB")

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 SURE = 0.88
 """No face that stood another way up reached this score: the other ways need not be looked at."""
@@ -50,7 +51,7 @@ class WayUp:
         if task is not None:
             task.close()
 
-    def scores(self, crop: np.ndarray) -> tuple[float, float]:
+    def scores(self, crop: NDArray) -> tuple[float, float]:
         """How much a picture (RGB uint8 [SIDE, SIDE, 3]) looks like a face in its middle that stands upright, and like
         one that stands any other way up (0 where the first score leaves no doubt), both in [0, 1].
         """
@@ -59,7 +60,7 @@ class WayUp:
             return score, 0.0
         return score, max(self._score(np.rot90(crop, turn)) for turn in (1, 2, 3))
 
-    def _score(self, crop: np.ndarray) -> float:
+    def _score(self, crop: NDArray) -> float:
         found = self._task.detect(self._image(np.ascontiguousarray(crop))).detections
         return max((one.categories[0].score for one in found if _in_the_middle(one.bounding_box)), default=0.0)
 

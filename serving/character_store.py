@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from engine.exporters.files import write_whole
+from engine.files import write_whole
 
 ID = re.compile(r"[\w-]{22}", re.ASCII)
 

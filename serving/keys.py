@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.errors import LikenessError
-from engine.exporters.files import write_whole
+from engine.files import write_whole
 
 NAME = re.compile(r"[\w.-]{1,64}")
 

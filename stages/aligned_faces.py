@@ -7,31 +7,29 @@ chunks, each a file of its own until all are there, so that memory stays small a
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 
-from engine.processes import end_with_parent
 from models import images
 from models.alignment import Face, FaceLandmarker, NoFace, align, apply, eye_distance, quality, warp_labels
 from models.images import BadImage
 from models.orientation import turn_point
 from stages.context import Context
 from stages.data import photo_sets, tables
-from stages.data.parallel import WorkerKilled
-from stages.data.photo_sets import AnyPhotoSet, FolderSet, People, Photo, labels
+from stages.data.parallel import in_order
+from stages.data.photo_sets import AnyPhotoSet, DatasetPhoto, FolderSet, People, labels
 from stages.data.photo_sets.folder import OWN_PHOTOS
+from stages.data.pictures import write_sheet
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +44,7 @@ PART_SCHEMA = pa.schema([*tables.FACES_SCHEMA, ("reason", pa.string())])
 """One chunk's rows: aligned faces have no reason, all others have nothing but id, source and reason."""
 
 
-class Config(BaseModel, frozen=True, extra="forbid"):
+class AlignedFacesConfig(BaseModel, frozen=True, extra="forbid"):
     """What is cut out and what is refused."""
 
     size: int = Field(default=256, ge=64)
@@ -63,23 +61,26 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     """What to do when somebody is in two splits: refuse to begin, or leave out the photos that would be trained on."""
 
     @model_validator(mode="after")
-    def _sets_fit_together(self) -> Config:
+    def _sets_fit_together(self) -> AlignedFacesConfig:
         photo_sets.check_together(self.photo_sets)
         return self
 
 
+Config = AlignedFacesConfig
+
+
 @dataclass(frozen=True, slots=True)
-class _Job:
+class _AlignmentJob:
     """One photo and what is already known about it."""
 
-    photo: Photo
+    photo: DatasetPhoto
     parameters: list[float] | None = None
     discrete: list[int] | None = None
     refused: str | None = None
     """Why the photo is not even opened."""
 
 
-def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
+def run(inputs: Mapping[str, Path], config: AlignedFacesConfig, out: Path, context: Context) -> dict[str, float]:
     """Writes faces.parquet, quarantine.parquet, verification_pairs.parquet and contact sheets; metrics: how many faces
     of each source and how many refused. Raises PhotoSetError before any photo is opened.
     """
@@ -100,21 +101,21 @@ def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context)
     return {name: float(counts[name]) for name in names} | shares
 
 
-def _jobs(portraits: Path, folder: Path, people: People, config: Config) -> Iterator[_Job]:
+def _jobs(portraits: Path, folder: Path, people: People, config: AlignedFacesConfig) -> Iterator[_AlignmentJob]:
     columns = ("id", "person", "split", "image", "labels", "parameters", "discrete")
     for rows in tables.iterate(portraits, columns):
         for row in rows:
             name = str(row["id"])
             name = name if name.startswith("portraits/") else f"portraits/{name}"
             marks = None if row.get("labels") is None else labels.StoredLabels(row["labels"])
-            photo = Photo(name, "portraits", str(row["person"]), row["split"], row["image"], marks)
-            yield _Job(photo, row.get("parameters"), row.get("discrete"))
+            photo = DatasetPhoto(name, "portraits", str(row["person"]), row["split"], row["image"], marks)
+            yield _AlignmentJob(photo, row.get("parameters"), row.get("discrete"))
     for photo in photo_sets.photos_of(config.photo_sets, folder):
-        yield _Job(photo, refused=None if people.admits(photo) else HELD_OUT)
+        yield _AlignmentJob(photo, refused=None if people.admits(photo) else HELD_OUT)
 
 
-def _chunks(jobs: Iterator[_Job]) -> Iterator[list[_Job]]:
-    chunk: list[_Job] = []
+def _chunks(jobs: Iterator[_AlignmentJob]) -> Iterator[list[_AlignmentJob]]:
+    chunk: list[_AlignmentJob] = []
     for job in jobs:
         chunk.append(job)
         if len(chunk) == CHUNK:
@@ -136,13 +137,18 @@ def _parts_folder(context: Context, out: Path) -> Iterator[Path]:
 
 
 def _aligned(
-    chunks: Iterator[list[_Job]], folder: Path, landmarker: Path, config: Config, context: Context, total: int
+    chunks: Iterator[list[_AlignmentJob]],
+    folder: Path,
+    landmarker: Path,
+    config: AlignedFacesConfig,
+    context: Context,
+    total: int,
 ) -> list[Path]:
     """The files of all chunks in order, those made that are not there yet."""
     files: list[Path] = []
     done = 0
 
-    def unfinished() -> Iterator[tuple[list[_Job], Path]]:
+    def unfinished() -> Iterator[tuple[list[_AlignmentJob], Path, Path, AlignedFacesConfig]]:
         nonlocal done
         for number, chunk in enumerate(chunks):
             file = folder / f"{CHUNK}-{number:06d}.parquet"
@@ -150,10 +156,11 @@ def _aligned(
             if file.exists():
                 done += len(chunk)
             else:
-                yield chunk, file
+                yield chunk, file, landmarker, config
 
     refused = 0
-    for found, unusable in _in_processes(unfinished(), landmarker, config, context.workers):
+    hint = ": a new run goes on where this one was"
+    for found, unusable in in_order(_align_chunk, unfinished(), context.workers, "aligned_faces", hint=hint):
         done += found
         refused += unusable
         context.progress("aligned_faces", done, total, quarantined=float(refused))
@@ -161,35 +168,9 @@ def _aligned(
     return files
 
 
-def _in_processes(
-    work: Iterator[tuple[list[_Job], Path]], landmarker: Path, config: Config, workers: int
-) -> Iterator[tuple[int, int]]:
-    """Rows and refused rows of each chunk; only a few chunks are in flight, so memory stays small."""
-    if workers <= 1:
-        for chunk, file in work:
-            yield _align_chunk(chunk, file, landmarker, config)
-        return
-    # spawn: a forked child would inherit the thread pools of torch and OpenCV in an unusable state
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with_parent) as pool:
-        waiting: deque[Future[tuple[int, int]]] = deque()
-        try:
-            for chunk, file in work:
-                waiting.append(pool.submit(_align_chunk, chunk, file, landmarker, config))
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        except BrokenProcessPool as error:
-            raise WorkerKilled(
-                "a worker process was killed during aligned_faces; out of memory? Try fewer workers: a new run goes on "
-                "where this one was"
-            ) from error
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _align_chunk(chunk: list[_Job], file: Path, landmarker: Path, config: Config) -> tuple[int, int]:
+def _align_chunk(
+    chunk: list[_AlignmentJob], file: Path, landmarker: Path, config: AlignedFacesConfig
+) -> tuple[int, int]:
     """Write the chunk's rows; gives how many there are and how many of them are refused."""
     with FaceLandmarker(landmarker, config.max_faces) as task:
         rows = [_align_one(job, task, config) for job in chunk]
@@ -197,7 +178,7 @@ def _align_chunk(chunk: list[_Job], file: Path, landmarker: Path, config: Config
     return len(rows), sum("reason" in row for row in rows)
 
 
-def _align_one(job: _Job, task: FaceLandmarker, config: Config) -> dict[str, Any]:
+def _align_one(job: _AlignmentJob, task: FaceLandmarker, config: AlignedFacesConfig) -> dict[str, Any]:
     """The photo's row. Whatever happens over one photo is its own reason, and the others go on."""
     if job.refused:
         return _refuse(job.photo, job.refused)
@@ -212,7 +193,7 @@ def _align_one(job: _Job, task: FaceLandmarker, config: Config) -> dict[str, Any
         return _refuse(job.photo, f"it cannot be aligned ({type(error).__name__}: {error})")
 
 
-def _row(job: _Job, task: FaceLandmarker, config: Config) -> dict[str, Any]:
+def _row(job: _AlignmentJob, task: FaceLandmarker, config: AlignedFacesConfig) -> dict[str, Any]:
     """Raises BadImage or NoFace."""
     photo = job.photo
     stored, orientation = images.decode_stored(photo.picture)
@@ -250,11 +231,11 @@ def _row(job: _Job, task: FaceLandmarker, config: Config) -> dict[str, Any]:
     }
 
 
-def _refuse(photo: Photo, reason: str) -> dict[str, Any]:
+def _refuse(photo: DatasetPhoto, reason: str) -> dict[str, Any]:
     return {"id": photo.id, "source": photo.source, "reason": reason}
 
 
-def _turned(photo: Photo, stored: np.ndarray, orientation: int) -> Photo:
+def _turned(photo: DatasetPhoto, stored: NDArray, orientation: int) -> DatasetPhoto:
     """The photo with its point of focus where it lies once the stored picture [H, W, 3] is upright."""
     if not isinstance(photo.focus, tuple):
         return photo
@@ -263,8 +244,8 @@ def _turned(photo: Photo, stored: np.ndarray, orientation: int) -> Photo:
 
 
 def _meant_and_marked(
-    photo: Photo, faces: list[Face], image: np.ndarray, maps: list[np.ndarray] | None
-) -> tuple[Face | None, np.ndarray | None]:
+    photo: DatasetPhoto, faces: list[Face], image: NDArray, maps: list[NDArray] | None
+) -> tuple[Face | None, NDArray | None]:
     """The face that is meant, and its label map: where it may be meant in several ways, the one that lies on the face.
     Raises BadImage where none does.
     """
@@ -278,7 +259,7 @@ def _meant_and_marked(
     raise BadImage("the photo is turned by its EXIF orientation, and its label map lies on the face neither way")
 
 
-def _meant(photo: Photo, faces: list[Face], image: np.ndarray, marks: np.ndarray | None) -> Face | None:
+def _meant(photo: DatasetPhoto, faces: list[Face], image: NDArray, marks: NDArray | None) -> Face | None:
     """The face that the set's statement about the photo is about: the largest, or the smallest one around a point."""
     if photo.focus == "largest":
         return faces[0]
@@ -298,7 +279,7 @@ def _encloses(box: tuple[float, float, float, float], point: tuple[float, float]
     return left <= point[0] <= right and top <= point[1] <= bottom
 
 
-def _unusable(face: Face, config: Config) -> str | None:
+def _unusable(face: Face, config: AlignedFacesConfig) -> str | None:
     """Why a face is not used, if so."""
     if face.doubtful:
         return f"no way up does it look much like a face: the detector's score is {face.score:.2f}"
@@ -335,6 +316,5 @@ def _join(files: list[Path], out: Path) -> tuple[Counter[str], int]:
     tables.write(out / "faces.parquet", good_rows(), tables.FACES_SCHEMA)
     tables.write(out / "quarantine.parquet", refused, tables.QUARANTINE_SCHEMA)
     for source, encoded in samples.items():
-        sheet = images.grid([images.resize(images.decode(image), 128) for image in encoded], columns=8)
-        (out / f"{source}.png").write_bytes(images.encode_png(sheet))
+        write_sheet(out / f"{source}.png", [images.decode(image) for image in encoded], 8, 128)
     return counts, len(refused)

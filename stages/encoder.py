@@ -8,13 +8,14 @@ step; the terms that draw a face cost a hundred times as much and can run every 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 from torch import Tensor
 
@@ -23,17 +24,19 @@ from models import images
 from models.encoder import Architecture, Encoder, choices, harden
 from models.identity import IdentityModel
 from models.imitator import Imitator
-from models.losses import CompositeLoss, DomainStatistics, IdentityLoss, Photos, Schedule, SupervisedLoss, Weights
+from models.losses import CompositeLoss, DomainStatistics, IdentityLoss, LossWeights, Photos, Schedule, SupervisedLoss
 from models.parsing import FaceParser
 from models.prior import FacialPrior
-from stages import identity_model, parsing_model
+from models.weights import read_meta, save_model
 from stages import imitator as imitator_stage
 from stages.context import Context
 from stages.data import tables
-from stages.data.reads import CHOSEN_BY, TRAINED_ON, WEIGHTS, Meaning, Rows, training_faces
+from stages.data.dataset import ImageDataset, to_picture
+from stages.data.pictures import write_sheet
+from stages.data.reads import CHOSEN_BY, TRAINED_ON, WEIGHTS, ParameterSpace, Rows, training_faces
 from stages.evaluation.metrics import r2
-from stages.training import Batch, Optimiser, Training, load_weights, read_meta, rows_for, save_model, train
-from stages.training.features import ContentCache, Known, Reader
+from stages.training import Batch, Optimiser, Training, rows_for, train
+from stages.training.features import ContentCache, FeatureExtractor, LabelledFeatures
 
 VERSION = "3"
 INPUTS = ("aligned_faces", "identity_model", "parsing_model", "rendered_pairs", "imitator", "character")
@@ -41,7 +44,7 @@ FACES = training_faces(("source", "split", "image", "parameters", "discrete", "y
 PAIRS = Rows("pairs.parquet", ("split", "image", "parameters", "discrete"))
 READS = {
     "aligned_faces": FACES, "identity_model": WEIGHTS, "parsing_model": WEIGHTS, "rendered_pairs": PAIRS,
-    "imitator": WEIGHTS, "character": Meaning(),
+    "imitator": WEIGHTS, "character": ParameterSpace(),
 }  # fmt: skip
 
 PORTRAITS_CHARACTER = "embedded"
@@ -58,7 +61,7 @@ class Terms(BaseModel, frozen=True, extra="forbid"):
     supervised: float = Field(default=1.0, ge=0)
 
 
-class Timing(BaseModel, frozen=True, extra="forbid"):
+class TermSchedule(BaseModel, frozen=True, extra="forbid"):
     """When which terms run; see `models.losses.Schedule`."""
 
     first: int = Field(default=0, ge=0)
@@ -69,7 +72,7 @@ class Timing(BaseModel, frozen=True, extra="forbid"):
     coldest: float = Field(default=1.0, gt=0)
 
 
-class Config(BaseModel, frozen=True, extra="forbid"):
+class EncoderConfig(BaseModel, frozen=True, extra="forbid"):
     """Architecture, loss and training; architecture, lambdas and Adam 1e-4 are the published ones."""
 
     hidden: int = 512
@@ -91,7 +94,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     align_domains: bool = False
     """Compare the embeddings of photos and drawings without what each domain has in common."""
     terms: Terms = Terms()
-    timing: Timing = Timing()
+    timing: TermSchedule = TermSchedule()
     supervise_pairs: bool | None = True
     """Learn from the parameters of renders; null: only where no portraits show this character, for renders are unlike
     portraits and teach less.
@@ -117,33 +120,30 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     )
 
     @property
-    def draws(self) -> bool:
-        """Whether any term looks at the photos at all."""
+    def uses_photos(self) -> bool:
+        """Whether any term needs photos."""
         terms = self.terms
         return bool(terms.identity or terms.content or terms.loop or terms.decay)
 
 
-def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
+Config = EncoderConfig
+
+
+def run(inputs: Mapping[str, Path], config: EncoderConfig, out: Path, context: Context) -> dict[str, float]:
     """Writes model.safetensors, meta.json and a contact sheet (photo | imitator's drawing of the prediction)."""
     return _Stage(inputs, config, context).run(out)
-
-
-def load(folder: Path) -> Encoder:
-    """The trained encoder, in eval mode."""
-    encoder = Encoder.from_meta(read_meta(folder))
-    load_weights(folder, encoder)
-    return encoder.eval()
 
 
 class _Stage:
     """The data and the models of one run."""
 
-    def __init__(self, inputs: Mapping[str, Path], config: Config, context: Context) -> None:
+    def __init__(self, inputs: Mapping[str, Path], config: EncoderConfig, context: Context) -> None:
         self.config, self.context = config, context
+        self.batches_a_step = config.training.accumulate * context.devices
         self.schema = Schema.load(inputs["character"])
-        identity = identity_model.load(inputs["identity_model"]).to(context.device)
-        parser = parsing_model.load(inputs["parsing_model"])
-        imitator = imitator_stage.load(inputs["imitator"])
+        identity = IdentityModel.load(inputs["identity_model"]).to(context.device)
+        parser = FaceParser.load(inputs["parsing_model"])
+        imitator = Imitator.load(inputs["imitator"])
         width = read_meta(inputs["imitator"])["n_parameters"]
         if width != self.schema.width:
             raise ValueError(
@@ -154,13 +154,13 @@ class _Stage:
         if not self._learns_from_renders():  # then a few say where renders lie, and how well they are read
             some = [self.pairs[self.pairs["split"] == split].head(RENDERS_LOOKED_AT) for split in ("train", "val")]
             self.pairs = pd.concat(some)
-        self.pictures = tables.Pictures(self.faces["image"].tolist(), config.face_size, cache_bytes=0)
+        self.pictures = ImageDataset(self.faces["image"].tolist(), config.face_size, cache_bytes=0)
         self.train_rows = np.flatnonzero((self.faces["split"] == TRAINED_ON).to_numpy())
         if not len(self.train_rows):
             raise ValueError("no training faces in faces.parquet")
         frontal = np.abs(self.faces["yaw"].to_numpy()) <= config.max_frontal_yaw
         self.frontal, self.frontal_rows = torch.from_numpy(frontal), self.train_rows[frontal[self.train_rows]]
-        self.schedule = Schedule(**config.timing.model_dump())
+        self.schedule = Schedule(**config.timing.model_dump(exclude={"coldest"}), temperature_end=config.timing.coldest)
         torch.manual_seed(config.training.seed)
         self.encoder = self._build(identity)
         self._read(identity, imitator.size)
@@ -170,7 +170,8 @@ class _Stage:
 
     def _build(self, identity: IdentityModel) -> Encoder:
         config, schema = self.config, self.schema
-        prior = FacialPrior.fit(self._drawn_sliders(), self._parts(), config.prior_energy) if config.prior else None
+        parts = [slider.part for slider in schema.sliders]
+        prior = FacialPrior.fit(self._prior_samples(), parts, config.prior_energy) if config.prior else None
         architecture = Architecture(
             n_sliders=schema.n_sliders,
             group_sizes=tuple(schema.group_sizes),
@@ -192,40 +193,37 @@ class _Stage:
             encoder.prior.load_state_dict(prior.state_dict())
         return encoder
 
-    def _drawn_sliders(self) -> Tensor:
+    def _prior_samples(self) -> Tensor:
         """Slider samples of the prior: those of the portraits, which are people, else those of the renders."""
         portraits = self._portraits("train")
         table = self.faces[portraits] if portraits.any() else self.pairs[self.pairs["split"] == "train"]
         return torch.from_numpy(tables.stack(table["parameters"]))
 
-    def _parts(self) -> Sequence[str]:
-        return [slider.part for slider in self.schema.sliders]
-
-    def _portraits(self, split: str) -> np.ndarray:
+    def _portraits(self, split: str) -> NDArray:
         """Which faces [N] bool have parameters of this very character."""
         if self.schema.name != PORTRAITS_CHARACTER:
             return np.zeros(len(self.faces), bool)
         return ((self.faces["split"] == split) & self.faces["parameters"].notna()).to_numpy(copy=True)
 
     def _read(self, identity: IdentityModel, size: int) -> None:
-        """Features of all faces and renders. Renders are looked at in the imitator's size: so sharp, and no sharper,
-        will the faces be that the loop term draws.
+        """Features of all faces and renders. Renders are read at the imitator's size: no sharper will the
+        faces be that the loop term draws.
         """
         context = self.context
-        reader = Reader(identity, self.encoder.features, context.device, context.progress, context.cache)
-        reader.fit_channels(self.pictures, self.train_rows)
-        faces = reader.see(self.pictures, "faces")
-        renders = reader.see(tables.Pictures(self.pairs["image"].tolist(), size, cache_bytes=0), "renders")
-        reader.fit(faces, self.train_rows)
-        self.embeddings, self.features = faces.embeddings, reader.join(faces)
-        drawn, x = reader.join(renders), imitator_stage.pair_parameters(self.schema, self.pairs)
+        extractor = FeatureExtractor(identity, self.encoder.features, context.device, context.progress, context.cache)
+        extractor.fit_channels(self.pictures, self.train_rows)
+        faces = extractor.extract(self.pictures, "faces")
+        renders = extractor.extract(ImageDataset(self.pairs["image"].tolist(), size, cache_bytes=0), "renders")
+        extractor.fit(faces, self.train_rows)
+        self.embeddings, self.features = faces.embeddings, extractor.concat(faces)
+        drawn, x = extractor.concat(renders), imitator_stage.pair_parameters(self.schema, self.pairs)
         rows = {name: _where(self.pairs["split"] == name) for name in ("train", "val")}
-        self.renders = {name: Known(drawn[at], x[at]) for name, at in rows.items()}
-        self.people: dict[str, Known] = {}
+        self.renders = {name: LabelledFeatures(drawn[at], x[at]) for name, at in rows.items()}
+        self.people: dict[str, LabelledFeatures] = {}
         for name in ("train", "val"):
             if (at := self._portraits(name)).any():
                 parameters = imitator_stage.pair_parameters(self.schema, self.faces[at])
-                self.people[name] = Known(self.features[torch.from_numpy(at)], parameters)
+                self.people[name] = LabelledFeatures(self.features[torch.from_numpy(at)], parameters)
         self.supervision = self._supervision()
         self.domains = [DomainStatistics(identity.dim) for _ in range(2)]
         if self.config.align_domains:
@@ -238,7 +236,7 @@ class _Stage:
             return not (self.config.supervise_portraits and self._portraits("train").any())
         return wanted
 
-    def _supervision(self) -> list[Known]:
+    def _supervision(self) -> list[LabelledFeatures]:
         """Renders first, then portraits; what the configuration leaves out is missing."""
         portraits = self.people.get("train") if self.config.supervise_portraits else None
         pairs = self.renders["train"] if self._learns_from_renders() and len(self.renders["train"]) else None
@@ -253,7 +251,7 @@ class _Stage:
         norm = config.supervised_norm if self.supervision else "l2"
         imitator = imitator.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         return CompositeLoss(
-            imitator, identity, parser, torch.from_numpy(schema.neutral()), Weights(**config.terms.model_dump()),
+            imitator, identity, parser, torch.from_numpy(schema.neutral()), LossWeights(**config.terms.model_dump()),
             config.content_size,
             SupervisedLoss(schema.n_sliders, schema.group_sizes, norm, config.group_weight, spread),
             IdentityLoss(*self.domains) if config.align_domains else IdentityLoss(),
@@ -278,9 +276,9 @@ class _Stage:
 
     def batch_at(self, k: int) -> Batch:
         """Batch k; all batches of one step take the same terms, however many devices and batches make it."""
-        step = k // (self.config.training.accumulate * self.context.devices)
+        step = k // self.batches_a_step
         batch: dict[str, Tensor] = {"step": torch.tensor(step)}
-        if self.config.draws and (not self.supervision or self.schedule.draws(step)):
+        if self.config.uses_photos and (not self.supervision or self.schedule.uses_photos(step)):
             batch |= self._photo_batch(step, k)
         if self.supervision:
             batch |= self._supervised_batch(k)
@@ -288,12 +286,10 @@ class _Stage:
 
     def _photo_batch(self, step: int, k: int) -> dict[str, Tensor]:
         config, schedule = self.config, self.schedule
-        sides = schedule.takes_sides(step) or not len(self.frontal_rows)
+        sides = schedule.includes_side_views(step) or not len(self.frontal_rows)
         rows = self.train_rows if sides else self.frontal_rows
         turn = schedule.turn(step) if self.supervision else step
-        turn = turn * (config.training.accumulate * self.context.devices) + k % (
-            config.training.accumulate * self.context.devices
-        )
+        turn = turn * self.batches_a_step + k % self.batches_a_step
         at = rows[rows_for(turn, config.training.batch, len(rows), config.training.seed + sides)]
         index = torch.from_numpy(at)
         batch = {"embeddings": self.embeddings[index], "features": self.features[index], "frontal": self.frontal[index]}
@@ -329,29 +325,25 @@ class _Stage:
                 None if probabilities is None else probabilities.float(), batch["frontal"],
             )  # fmt: skip
         temperature = self.schedule.temperature_at(step, self.config.training.steps)
-        return self.loss(self.encoder, photos, known, self.schedule.strength(step), temperature)
+        return self.loss(self.encoder, photos, known, self.schedule.warmup(step), temperature)
 
     @torch.no_grad()
     def evaluate(self, step: int) -> dict[str, float]:
         """Recovery of known parameters on people and renders that were held out."""
-        values: dict[str, float] = {}
-        for name, known in self._held_out():
-            x = self.encoder(known.features.to(self.context.device)).cpu()
-            found = recovery(x, known.x, self.schema.n_sliders, self.schema.group_sizes)
-            values |= {f"{name}_{key}": value for key, value in found.items()}
-        return values
+        return self._recovery(lambda known: self.encoder(known.features.to(self.context.device)).cpu())
 
     def baseline(self) -> dict[str, float]:
         """The recovery of the average face: whoever is shown, it says the neutral parameters."""
-        neutral, values = torch.from_numpy(self.schema.neutral()), {}
-        for name, known in self._held_out():
-            found = recovery(neutral.expand_as(known.x), known.x, self.schema.n_sliders, self.schema.group_sizes)
-            values |= {f"{name}_{key}_average_face": value for key, value in found.items()}
-        return values
+        neutral = torch.from_numpy(self.schema.neutral())
+        return self._recovery(lambda known: neutral.expand_as(known.x), "_average_face")
 
-    def _held_out(self) -> list[tuple[str, Known]]:
-        known = (("portraits", self.people.get("val")), ("pairs", self.renders["val"]))
-        return [(name, one) for name, one in known if one is not None and len(one) > 2]
+    def _recovery(self, answer: Callable[[LabelledFeatures], Tensor], suffix: str = "") -> dict[str, float]:
+        values: dict[str, float] = {}
+        for name, known in (("portraits", self.people.get("val")), ("pairs", self.renders["val"])):
+            if known is not None and len(known) > 2:
+                found = recovery(answer(known), known.x, self.schema.n_sliders, self.schema.group_sizes)
+                values |= {f"{name}_{key}{suffix}": value for key, value in found.items()}
+        return values
 
     def run(self, out: Path) -> dict[str, float]:
         config = self.config
@@ -389,9 +381,8 @@ class _Stage:
         drawn = imitator(harden(x, self.schema.n_sliders, self.schema.group_sizes)).cpu()
         tiles = []
         for row, drawing in zip(rows, drawn, strict=True):
-            photo = images.decode(self.faces["image"].iloc[row])
-            tiles += [images.resize(photo, 128), images.resize(tables.to_picture(drawing), 128)]
-        (out / "encoder.png").write_bytes(images.encode_png(images.grid(tiles, columns=8)))
+            tiles += [images.decode(self.faces["image"].iloc[row]), to_picture(drawing)]
+        write_sheet(out / "encoder.png", tiles, 8, 128)
 
 
 SHRINKAGE = (100.0, 300.0, 1000.0, 3000.0, 10_000.0, 30_000.0, 100_000.0)

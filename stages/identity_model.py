@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 from sklearn.metrics import auc, roc_curve
 from torch import Tensor, nn
@@ -23,20 +24,11 @@ from torch.nn import functional
 
 from models.identity import IdentityModel, Kind, build
 from models.pretrained import fingerprint
+from models.weights import save_model
 from stages.context import Context
-from stages.data import tables
+from stages.data.dataset import ImageDataset, in_batches
 from stages.data.reads import CHOSEN_BY, TRAINED_ON, Files, training_faces
-from stages.training import (
-    Batch,
-    Optimiser,
-    Training,
-    generator_for,
-    load_weights,
-    read_meta,
-    rows_for,
-    save_model,
-    train,
-)
+from stages.training import Batch, Optimiser, Training, generator_for, rows_for, train
 
 VERSION = "3"
 INPUTS = ("embedded", "aligned_faces")
@@ -49,7 +41,7 @@ FACES = training_faces(("source", "person", "split", "image"), undecided=True)
 READS = {"embedded": Files((WEIGHTS,)), "aligned_faces": FACES}
 
 
-class Config(BaseModel, frozen=True, extra="forbid"):
+class IdentityModelConfig(BaseModel, frozen=True, extra="forbid"):
     """Which backbone, from which weights, and how it is trained."""
 
     backbone: Kind = "sface"
@@ -87,7 +79,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         return self.backbone != "sface" and self.weights is None
 
     @model_validator(mode="after")
-    def _complete(self) -> Config:
+    def _complete(self) -> IdentityModelConfig:
         if self.from_scratch and self.trainable != "all":
             raise ValueError(
                 f"{self.backbone} without `weights` is trained from scratch, which needs `trainable: all`; "
@@ -96,6 +88,9 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         if (self.shift or self.mirror) and self.trainable != "all":
             raise ValueError("`shift` and `mirror` need `trainable: all`: `head` computes each face's features once")
         return self
+
+
+Config = IdentityModelConfig
 
 
 class MarginHead(nn.Module):
@@ -120,9 +115,7 @@ class MarginHead(nn.Module):
         return functional.cross_entropy(self.scale * cosine.scatter(1, people[:, None], wanted), people)
 
 
-def verification(
-    embeddings: np.ndarray, people: np.ndarray, max_pairs: int = 20_000, seed: int = 0
-) -> dict[str, float]:
+def verification(embeddings: NDArray, people: NDArray, max_pairs: int = 20_000, seed: int = 0) -> dict[str, float]:
     """Are two faces one person? AUC, and accuracy at the best threshold with both kinds of pair weighing the same.
 
     `embeddings` [N, D] of length 1; `people` [N]. Empty when there is no pair of one kind.
@@ -192,7 +185,9 @@ class _Tuner(nn.Module):
     normalised by. A model from scratch has its training mode, and with it its authors' dropout.
     """
 
-    def __init__(self, model: IdentityModel, config: Config, context: Context, faces: pd.DataFrame) -> None:
+    def __init__(
+        self, model: IdentityModel, config: IdentityModelConfig, context: Context, faces: pd.DataFrame
+    ) -> None:
         super().__init__()
         self.model, self.config, self.context = model, config, context
         photos_of_person = faces.groupby(["source", "person"])["split"].transform("size")
@@ -217,12 +212,12 @@ class _Tuner(nn.Module):
         return self
 
     @torch.no_grad()
-    def _prepare(self, faces: pd.DataFrame, rows: np.ndarray, what: str, margin: int = 0) -> Tensor:
+    def _prepare(self, faces: pd.DataFrame, rows: NDArray, what: str, margin: int = 0) -> Tensor:
         """What a step starts from: convolution features (half precision) for `head`, crops (uint8, `margin` pixels more
         on each side) for `all`.
         """
         self.model.eval()
-        pictures = tables.Pictures(faces["image"].to_numpy()[rows].tolist(), size=256, cache_bytes=0)
+        pictures = ImageDataset(faces["image"].to_numpy()[rows].tolist(), size=256, cache_bytes=0)
 
         def prepared(images: Tensor) -> Tensor:
             crops = self.model.crop(images, margin)
@@ -233,7 +228,7 @@ class _Tuner(nn.Module):
         def report(done: int) -> None:
             self.context.progress(f"identity_model: {what}", done, len(rows))
 
-        return tables.in_batches(prepared, pictures, self.context.device, on_done=report)
+        return in_batches(prepared, pictures, self.context.device, on_done=report)
 
     def _embed(self, prepared: Tensor) -> Tensor:
         if self.config.trainable == "all":
@@ -285,7 +280,7 @@ def decides(source: str, split: str, official: bool = False, version: str = VERS
     return split == CHOSEN_BY or (version in CHOSEN_BY_TEST_PEOPLE and source != "portraits" and split != TRAINED_ON)
 
 
-def _held_out(faces: pd.DataFrame) -> dict[str, np.ndarray]:
+def _held_out(faces: pd.DataFrame) -> dict[str, NDArray]:
     """Rows of the verification sets, of portraits and of real photos; `faces` has no sets with official pairs."""
     portraits = (faces["source"] == "portraits").to_numpy()
     rows = faces[["source", "split"]].itertuples(index=False)
@@ -293,7 +288,7 @@ def _held_out(faces: pd.DataFrame) -> dict[str, np.ndarray]:
     return {"portraits": np.flatnonzero(portraits & chosen), "photos": np.flatnonzero(~portraits & chosen)}
 
 
-def _start(inputs: Mapping[str, Path], config: Config) -> IdentityModel:
+def _start(inputs: Mapping[str, Path], config: IdentityModelConfig) -> IdentityModel:
     """The model before its first step, in eval mode."""
     if config.from_scratch:
         torch.manual_seed(config.training.seed)
@@ -301,7 +296,7 @@ def _start(inputs: Mapping[str, Path], config: Config) -> IdentityModel:
     return IdentityModel.from_file(config.backbone, config.weights or inputs["embedded"] / WEIGHTS)
 
 
-def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
+def run(inputs: Mapping[str, Path], config: IdentityModelConfig, out: Path, context: Context) -> dict[str, float]:
     """Writes model.safetensors and meta.json (steps kept, verification before and after).
 
     Raises ValueError when the faces do not suffice for training from scratch.
@@ -338,13 +333,3 @@ def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context)
         for key in ("auc", "accuracy"):
             metrics |= {f"{name}_{key}_before": before[name][key], f"{name}_{key}_after": after[name][key]}
     return metrics
-
-
-def load(folder: Path) -> IdentityModel:
-    """The kept model, in eval mode. Raises ValueError for a kind of network that this version does not know."""
-    try:
-        model = build(str(read_meta(folder).get("model")))
-    except ValueError as error:
-        raise ValueError(f"{folder}: {error}") from error
-    load_weights(folder, model)
-    return model.eval()

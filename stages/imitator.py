@@ -16,21 +16,24 @@ from torch.nn import functional
 from engine.schema import Schema
 from models import images
 from models.imitator import Imitator
+from models.weights import save_model
 from stages.context import Context
 from stages.data import tables
-from stages.data.reads import Meaning, Rows
-from stages.training import Batch, Optimiser, Training, load_weights, read_meta, rows_for, save_model, train
+from stages.data.dataset import ImageDataset, row_batches, to_picture
+from stages.data.pictures import write_sheet
+from stages.data.reads import ParameterSpace, Rows
+from stages.training import Batch, Optimiser, Training, rows_for, train
 
 VERSION = "1"
 INPUTS = ("rendered_pairs", "character")
 PAIRS = Rows("pairs.parquet", ("split", "image", "labels", "parameters", "discrete"))
-READS = {"rendered_pairs": PAIRS, "character": Meaning()}
+READS = {"rendered_pairs": PAIRS, "character": ParameterSpace()}
 
 AVERAGED = 200
 """Training pictures that the baseline is the mean of."""
 
 
-class Config(BaseModel, frozen=True, extra="forbid"):
+class ImitatorConfig(BaseModel, frozen=True, extra="forbid"):
     """Architecture and training; defaults are the published ones (512 pixels, SGD 0.01 falling by 0.9 every 50 of 500
     epochs).
 
@@ -49,7 +52,10 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     )
 
 
-def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
+Config = ImitatorConfig
+
+
+def run(inputs: Mapping[str, Path], config: ImitatorConfig, out: Path, context: Context) -> dict[str, float]:
     """Writes model.safetensors, meta.json and a contact sheet (engine | imitator, unseen parameters)."""
     schema = Schema.load(inputs["character"])
     pairs = PAIRS.read(inputs["rendered_pairs"])
@@ -60,7 +66,7 @@ def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context)
     torch.manual_seed(config.training.seed)
     imitator = Imitator(schema.width, config.size, config.width, config.drop)
     imitator = imitator.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    pictures = tables.Pictures(training_rows["image"].tolist(), config.size)
+    pictures = ImageDataset(training_rows["image"].tolist(), config.size)
     x = pair_parameters(schema, training_rows)
 
     def batch_at(k: int) -> Batch:
@@ -83,14 +89,6 @@ def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context)
     return final | ({} if validation_rows.empty else baseline(pictures, validation_rows))
 
 
-def load(folder: Path) -> Imitator:
-    """The trained imitator, in eval mode."""
-    meta = read_meta(folder)
-    imitator = Imitator(meta["n_parameters"], meta["size"], meta["width"], meta["drop"])
-    load_weights(folder, imitator)
-    return imitator.eval()
-
-
 def pair_parameters(schema: Schema, rows: pd.DataFrame) -> Tensor:
     """Parameter vectors [N, width] of rows that have `parameters` and `discrete`."""
     discrete = tables.stack(rows["discrete"], np.int16)
@@ -100,12 +98,11 @@ def pair_parameters(schema: Schema, rows: pd.DataFrame) -> Tensor:
 @torch.no_grad()
 def score(imitator: Imitator, schema: Schema, rows: pd.DataFrame, device: str, batch: int = 32) -> dict[str, float]:
     """L1, and PSNR in dB over all pixels and, where the rows have labels, inside the head."""
-    pictures, x = tables.Pictures(rows["image"].tolist(), imitator.size), pair_parameters(schema, rows)
+    pictures, x = ImageDataset(rows["image"].tolist(), imitator.size), pair_parameters(schema, rows)
     has_labels = "labels" in rows and bool(rows["labels"].notna().all())
-    labels = tables.Pictures(rows["labels"].tolist(), imitator.size, labels=True) if has_labels else None
+    labels = ImageDataset(rows["labels"].tolist(), imitator.size, labels=True) if has_labels else None
     absolute, squared, in_head = [], [], []
-    for start in range(0, len(rows), batch):
-        at = np.arange(start, min(start + batch, len(rows)))
+    for at in row_batches(len(rows), batch):
         error = imitator(x[torch.from_numpy(at)].to(device)).cpu() - pictures[at].float() / 255
         absolute += error.abs().mean((1, 2, 3)).tolist()
         squared += error.square().mean((1, 2, 3)).tolist()
@@ -116,11 +113,11 @@ def score(imitator: Imitator, schema: Schema, rows: pd.DataFrame, device: str, b
     return result | ({"psnr_head": _psnr(in_head)} if in_head else {})
 
 
-def baseline(pictures: tables.Pictures, validation_rows: pd.DataFrame) -> dict[str, float]:
+def baseline(pictures: ImageDataset, validation_rows: pd.DataFrame) -> dict[str, float]:
     """PSNR, dB, of always drawing the mean training picture."""
     at = np.unique(np.linspace(0, len(pictures) - 1, AVERAGED).astype(int))
     mean = torch.stack([pictures[[k]][0].float() for k in at]).mean(0) / 255
-    unseen = tables.Pictures(validation_rows["image"].tolist(), pictures.size, cache_bytes=0)
+    unseen = ImageDataset(validation_rows["image"].tolist(), pictures.size, cache_bytes=0)
     squared = [float((unseen[[k]][0].float() / 255 - mean).square().mean()) for k in range(len(unseen))]
     return {"psnr_mean_picture": _psnr(squared)}
 
@@ -137,5 +134,5 @@ def _sheet(imitator: Imitator, schema: Schema, rows: pd.DataFrame, out: Path, de
     drawn = imitator(pair_parameters(schema, rows).to(device)).cpu()
     tiles = []
     for image, drawing in zip(rows["image"], drawn, strict=True):
-        tiles += [images.resize(images.decode(image), 128), images.resize(tables.to_picture(drawing), 128)]
-    (out / "imitator.png").write_bytes(images.encode_png(images.grid(tiles, columns=8)))
+        tiles += [images.decode(image), to_picture(drawing)]
+    write_sheet(out / "imitator.png", tiles, 8, 128)

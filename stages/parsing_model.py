@@ -9,28 +9,21 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 from torch import Tensor
 from torch.nn import functional
 
 from models import images
-from models.parsing import CLASSES, MIRRORED, FaceParser, count_confusion, f1_scores, mean_f1
+from models.parsing import CLASSES, MIRRORED, FaceParser
 from models.pretrained import fingerprint
+from models.weights import save_model
 from stages.context import Context
-from stages.data import tables
-from stages.data.pictures import colour_labels
+from stages.data.dataset import ImageDataset, row_batches, to_unit
+from stages.data.pictures import colour_labels, write_sheet
 from stages.data.reads import CHOSEN_BY, TRAINED_ON, training_faces
-from stages.training import (
-    Batch,
-    Optimiser,
-    Training,
-    generator_for,
-    load_weights,
-    read_meta,
-    rows_for,
-    save_model,
-    train,
-)
+from stages.evaluation.metrics import confusion, f1_of
+from stages.training import Batch, Optimiser, Training, generator_for, rows_for, train
 
 VERSION = "3"
 INPUTS = ("aligned_faces",)
@@ -41,7 +34,7 @@ AVERAGED = 200
 """Training maps that the baseline is the average of."""
 
 
-class Config(BaseModel, frozen=True, extra="forbid"):
+class ParsingModelConfig(BaseModel, frozen=True, extra="forbid"):
     """Architecture, augmentation and training; defaults are the published ones (ResNet-50, SGD 0.001, batch 16)."""
 
     depth: Literal[18, 50] = 50
@@ -66,7 +59,10 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     )
 
 
-def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
+Config = ParsingModelConfig
+
+
+def run(inputs: Mapping[str, Path], config: ParsingModelConfig, out: Path, context: Context) -> dict[str, float]:
     """Writes model.safetensors, meta.json and contact sheets (photo | truth | prediction)."""
     faces = FACES.read(inputs["aligned_faces"])
     training_rows = faces[faces["split"] == TRAINED_ON]
@@ -110,15 +106,7 @@ def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context)
     return final | ({} if validation_rows.empty else baseline(labels, validation_rows, config.size))
 
 
-def load(folder: Path) -> FaceParser:
-    """The trained parser, in eval mode."""
-    meta = read_meta(folder)
-    parser = FaceParser(meta["depth"], meta["width"], meta["dilate"], meta["stages"])
-    load_weights(folder, parser)
-    return parser.eval()
-
-
-def baseline(labels: tables.Pictures, validation_rows: pd.DataFrame, size: int) -> dict[str, float]:
+def baseline(labels: ImageDataset, validation_rows: pd.DataFrame, size: int) -> dict[str, float]:
     """What a parser scores that never looks: at each place the class that most training maps have there."""
     at = np.unique(np.linspace(0, len(labels) - 1, AVERAGED).astype(int))
     counts = torch.zeros(len(CLASSES), size, size, dtype=torch.int64)
@@ -126,15 +114,16 @@ def baseline(labels: tables.Pictures, validation_rows: pd.DataFrame, size: int) 
         counts += functional.one_hot(labels[at[start : start + 16]].long(), len(CLASSES)).sum(0).permute(2, 0, 1)
     _, truth = _columns(validation_rows, size)
     maps = truth[np.arange(len(truth))]
-    return {"mean_f1_average_map": mean_f1(f1_scores(count_confusion(counts.argmax(0).expand_as(maps), maps)))}
+    usual = counts.argmax(0).expand_as(maps)
+    return {"mean_f1_average_map": mean_f1(f1_scores(confusion(maps.numpy(), usual.numpy(), len(CLASSES))))}
 
 
-def _columns(rows: pd.DataFrame, size: int) -> tuple[tables.Pictures, tables.Pictures]:
+def _columns(rows: pd.DataFrame, size: int) -> tuple[ImageDataset, ImageDataset]:
     images_column, labels_column = rows["image"].tolist(), rows["labels"].tolist()
-    return tables.Pictures(images_column, size), tables.Pictures(labels_column, size, labels=True)
+    return ImageDataset(images_column, size), ImageDataset(labels_column, size, labels=True)
 
 
-def _class_weights(labels: tables.Pictures, exponent: float) -> Tensor:
+def _class_weights(labels: ImageDataset, exponent: float) -> Tensor:
     """One weight a class, from at most 100 label maps; rare classes weigh up to 10 times as much as common ones."""
     seen = labels[np.arange(min(100, len(labels)))].flatten().long()
     share = torch.bincount(seen, minlength=len(CLASSES)).float() / len(seen)
@@ -142,7 +131,9 @@ def _class_weights(labels: tables.Pictures, exponent: float) -> Tensor:
     return (weights / weights.min()).clamp(max=10.0)
 
 
-def augment(faces: Tensor, labels: Tensor, config: Config, random: torch.Generator) -> tuple[Tensor, Tensor]:
+def augment(
+    faces: Tensor, labels: Tensor, config: ParsingModelConfig, random: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """uint8 faces [B, 3, H, W] and class ids [B, H, W] -> float faces in [0, 1] and class ids, flipped and recoloured
     at random.
 
@@ -168,27 +159,40 @@ def augment(faces: Tensor, labels: Tensor, config: Config, random: torch.Generat
 def score(parser: FaceParser, rows: pd.DataFrame, size: int, device: str, batch: int = 16) -> dict[str, float | None]:
     """F1 of each class over labelled rows of faces.parquet, counted at full size."""
     pictures, labels = _columns(rows, size)
-    confusion = torch.zeros(len(CLASSES), len(CLASSES), dtype=torch.int64)
-    for start in range(0, len(rows), batch):
-        at = np.arange(start, min(start + batch, len(rows)))
-        confusion += count_confusion(parser.parse(tables.to_unit(pictures[at], device)).cpu(), labels[at])
-    return f1_scores(confusion)
+    counted = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
+    for at in row_batches(len(rows), batch):
+        predicted = parser.parse(to_unit(pictures[at], device)).cpu()
+        counted += confusion(labels[at].numpy(), predicted.numpy(), len(CLASSES))
+    return f1_scores(counted)
 
 
-def _sheets(parser: FaceParser, held_out: pd.DataFrame, config: Config, out: Path, device: str) -> None:
+def f1_scores(counted: NDArray[np.int64]) -> dict[str, float | None]:
+    """F1 of each class, from the pixels of each true class that were called each class [K, K]; None where the truth
+    lacks the class.
+    """
+    each = f1_of(counted)
+    return {name: float(each[k]) if counted[k].any() else None for k, name in enumerate(CLASSES)}
+
+
+def mean_f1(scores: Mapping[str, float | None]) -> float:
+    """Mean over the classes that occur, background left out."""
+    values = [score for name, score in scores.items() if name != "background" and score is not None]
+    return sum(values) / max(len(values), 1)
+
+
+def _sheets(parser: FaceParser, held_out: pd.DataFrame, config: ParsingModelConfig, out: Path, device: str) -> None:
     """Of validation people alone: the scorecard shows how people are parsed who only score."""
     portraits = held_out["source"] == "portraits"
     for name, of in (("parsing_portraits", portraits), ("parsing_photos", ~portraits)):
         rows = held_out[of].head(12)
         if rows.empty:
             continue
-        pictures = tables.Pictures(rows["image"].tolist(), config.size)[np.arange(len(rows))]
+        pictures = ImageDataset(rows["image"].tolist(), config.size)[np.arange(len(rows))]
         with torch.no_grad():
-            predicted = parser.parse(tables.to_unit(pictures, device)).cpu().numpy()
+            predicted = parser.parse(to_unit(pictures, device)).cpu().numpy()
         tiles = []
         for i, truth in enumerate(rows["labels"]):
             tiles.append(pictures[i].permute(1, 2, 0).numpy())
             tiles.append(images.resize(colour_labels(images.decode_labels(truth)), config.size))
             tiles.append(colour_labels(predicted[i]))
-        tiles = [images.resize(tile, 128) for tile in tiles]
-        (out / f"{name}.png").write_bytes(images.encode_png(images.grid(tiles, columns=6)))
+        write_sheet(out / f"{name}.png", tiles, 6, 128)

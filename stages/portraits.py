@@ -5,7 +5,7 @@ light, background, blur, noise and compression, and now and then something befor
 split into train, val and test.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cache, partial
 from pathlib import Path
@@ -20,16 +20,16 @@ from engine.camera_effects import apply_camera_effects
 from engine.portrait_scenes import DomainRandomization, random_scene
 from engine.renderer import Renderer
 from engine.scenes import Scenes, load_backgrounds, load_panoramas
-from models.images import decode, decode_labels, encode_png, grid, resize
+from models.images import decode, decode_labels, encode_png
 from stages.context import Context
 from stages.data import tables
 from stages.data.parallel import map_chunks
-from stages.data.pictures import colour_labels, write_picture
-from stages.data.reads import Drawn
+from stages.data.pictures import colour_labels, write_sheet
+from stages.data.reads import Appearance
 
 VERSION = "3"
 INPUTS = ("embedded", "character")
-READS = {"character": Drawn()}
+READS = {"character": Appearance()}
 PEOPLE_A_CHUNK = 8
 SCHEMA = pa.schema(
     [
@@ -50,7 +50,7 @@ SCHEMA = pa.schema(
 )
 
 
-class Config(BaseModel, frozen=True, extra="forbid"):
+class PortraitsConfig(BaseModel, frozen=True, extra="forbid"):
     """How many portraits, how large, how different."""
 
     people: int = Field(default=10_000, ge=10, description="people who do not exist")
@@ -62,19 +62,20 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     nuisance: DomainRandomization = DomainRandomization()
 
 
-def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
+Config = PortraitsConfig
+
+
+def run(inputs: Mapping[str, Path], config: PortraitsConfig, out: Path, context: Context) -> dict[str, float]:
     """Write `portraits.parquet` and contact sheets. Returns counts."""
     work = partial(_shoot, inputs["character"], inputs["embedded"], context.device, config)
     people = config.people + config.single
-    chunks = [range(start, min(start + PEOPLE_A_CHUNK, people)) for start in range(0, people, PEOPLE_A_CHUNK)]
-    rows = map_chunks(work, chunks, context, "portraits", config.people * config.shots + config.single)
+    total = config.people * config.shots + config.single
+    rows = map_chunks(work, range(people), PEOPLE_A_CHUNK, context, "portraits", total)
     tables.write(out / "portraits.parquet", rows, SCHEMA)
     shown = rows[: 12 * config.shots]
-    write_picture(
-        out / "portraits.png", grid([resize(decode(row["image"]), 160) for row in shown], columns=2 * config.shots)
-    )
-    maps = [resize(colour_labels(decode_labels(row["labels"])), 160) for row in shown]
-    write_picture(out / "labels.png", grid(maps, columns=2 * config.shots))
+    write_sheet(out / "portraits.png", [decode(row["image"]) for row in shown], 2 * config.shots, 160)
+    maps = [colour_labels(decode_labels(row["labels"])) for row in shown]
+    write_sheet(out / "labels.png", maps, 2 * config.shots, 160)
     return {
         "rows": len(rows),
         "people": people,
@@ -97,7 +98,9 @@ def _studio(character: Path, embedded: Path, device: str) -> tuple[Renderer, lis
     return Renderer(character, embedded, device), load_panoramas(embedded), load_backgrounds(embedded)
 
 
-def _shoot(character: Path, embedded: Path, device: str, config: Config, people: range) -> list[dict[str, Any]]:
+def _shoot(
+    character: Path, embedded: Path, device: str, config: PortraitsConfig, people: Sequence[int]
+) -> list[dict[str, Any]]:
     """All rows of some people."""
     renderer, panoramas, backgrounds = _studio(character, embedded, device)
     rows: list[dict[str, Any]] = []

@@ -17,18 +17,18 @@ from pydantic import BaseModel, Field
 
 from engine import sampler
 from engine.character import Character
-from models.images import BadImage, decode, encode_jpeg, encode_png, grid, resize
+from models.images import BadImage, decode, encode_jpeg, encode_png
 from stages.context import Context
 from stages.data import exported_pairs, tables
-from stages.data.exported_pairs import Pair, Problem
+from stages.data.exported_pairs import ExportedPair, RowProblem
 from stages.data.parallel import map_chunks
-from stages.data.pictures import write_picture
-from stages.data.reads import Drawn
-from stages.data.rendering import Frame, engine_of
+from stages.data.pictures import write_sheet
+from stages.data.reads import Appearance
+from stages.data.rendering import FrameTransform, engine_of
 
 VERSION = "3"
 INPUTS = ("embedded", "character")
-READS = {"character": Drawn()}
+READS = {"character": Appearance()}
 ROWS_A_CHUNK = 64
 SCHEMA = pa.schema(
     [
@@ -42,7 +42,7 @@ SCHEMA = pa.schema(
 )
 
 
-class Config(BaseModel, frozen=True, extra="forbid"):
+class RenderedPairsConfig(BaseModel, frozen=True, extra="forbid"):
     """How many pairs, how large, drawn how."""
 
     pairs: int = Field(default=20_000, ge=20, description="renders; of exported pairs, so many at the most")
@@ -51,7 +51,10 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     seed: int = 2
 
 
-def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
+Config = RenderedPairsConfig
+
+
+def run(inputs: Mapping[str, Path], config: RenderedPairsConfig, out: Path, context: Context) -> dict[str, float]:
     """Write `pairs.parquet`, `quarantine.parquet` and a contact sheet. Returns counts.
 
     Raises CharacterError when the character's folder cannot be used, or when too few exported pairs can.
@@ -64,13 +67,9 @@ def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context)
     tables.write(out / "pairs.parquet", rows, SCHEMA)
     set_aside = [exported_pairs.quarantined(problem, character.schema.name) for problem in problems]
     tables.write(out / "quarantine.parquet", set_aside, tables.QUARANTINE_SCHEMA)
-    write_picture(out / "pairs.png", grid([resize(decode(row["image"]), 160) for row in rows[:48]], columns=8))
+    write_sheet(out / "pairs.png", [decode(row["image"]) for row in rows[:48]], 8, 160)
     kilobytes = float(np.mean([len(row["image"]) for row in rows]) / 1024)
     return {"rows": len(rows), "quarantined": len(set_aside), "mean_kilobytes": kilobytes}
-
-
-def _chunks(count: int, rows: int = ROWS_A_CHUNK) -> list[range]:
-    return [range(start, min(start + rows, count)) for start in range(0, count, rows)]
 
 
 def _row(number: int, name: str, image: NDArray[np.uint8], sliders: NDArray, choices: NDArray) -> dict[str, Any]:
@@ -83,19 +82,21 @@ def _row(number: int, name: str, image: NDArray[np.uint8], sliders: NDArray, cho
 
 
 def _rendered(
-    character: Character, inputs: Mapping[str, Path], config: Config, context: Context
+    character: Character, inputs: Mapping[str, Path], config: RenderedPairsConfig, context: Context
 ) -> list[dict[str, Any]]:
     work = partial(_draw, inputs["character"], inputs["embedded"], context.device, config)
     if not character.is_embedded:
         # A studio's engine says itself how often it may be started.
         context = replace(context, workers=min(context.workers, getattr(character.source, "parallel", 1)))
-    return map_chunks(work, _chunks(config.pairs), context, "rendered pairs", config.pairs)
+    return map_chunks(work, range(config.pairs), ROWS_A_CHUNK, context, "rendered pairs")
 
 
-def _draw(character: Path, embedded: Path, device: str, config: Config, numbers: range) -> list[dict[str, Any]]:
+def _draw(
+    character: Path, embedded: Path, device: str, config: RenderedPairsConfig, numbers: Sequence[int]
+) -> list[dict[str, Any]]:
     engine = engine_of(character, embedded, device)
     assert engine is not None
-    rng = np.random.default_rng([config.seed, numbers.start])
+    rng = np.random.default_rng([config.seed, numbers[0]])
     sliders, choices = sampler.SAMPLERS[config.sampler](engine.schema, len(numbers), rng)
     drawn = engine.draw(sliders, choices, config.size)
     rows = [_row(number, f"{number:06d}", drawn.image[k], sliders[k], choices[k]) for k, number in enumerate(numbers)]
@@ -105,28 +106,32 @@ def _draw(character: Path, embedded: Path, device: str, config: Config, numbers:
     return rows
 
 
-def _exported(character: Character, config: Config, context: Context) -> tuple[list[dict[str, Any]], list[Problem]]:
-    frame = Frame(character.require_reference())
+def _exported(
+    character: Character, config: RenderedPairsConfig, context: Context
+) -> tuple[list[dict[str, Any]], list[RowProblem]]:
+    frame = FrameTransform(character.require_reference())
     export = exported_pairs.read(character)
     export.require_enough()
     pairs = export.pairs[: config.pairs]
-    chunks = [[(number, pairs[number]) for number in numbers] for numbers in _chunks(len(pairs))]
-    found = map_chunks(partial(_read, frame, config.size), chunks, context, "exported pairs", len(pairs))
+    work = partial(_read, frame, config.size)
+    found = map_chunks(work, list(enumerate(pairs)), ROWS_A_CHUNK, context, "exported pairs")
     rows = [entry for entry in found if isinstance(entry, dict)]
-    problems = [*export.problems, *(entry for entry in found if isinstance(entry, Problem))]
+    problems = [*export.problems, *(entry for entry in found if isinstance(entry, RowProblem))]
     replace(export, pairs=pairs[: len(rows)], problems=problems).require_enough()
     return rows, sorted(problems, key=lambda problem: problem.row)
 
 
-def _read(frame: Frame, size: int, numbered: Sequence[tuple[int, Pair]]) -> list[dict[str, Any] | Problem]:
+def _read(
+    frame: FrameTransform, size: int, numbered: Sequence[tuple[int, ExportedPair]]
+) -> list[dict[str, Any] | RowProblem]:
     return [_read_one(number, pair, frame, size) for number, pair in numbered]
 
 
-def _read_one(number: int, pair: Pair, frame: Frame, size: int) -> dict[str, Any] | Problem:
+def _read_one(number: int, pair: ExportedPair, frame: FrameTransform, size: int) -> dict[str, Any] | RowProblem:
     try:
         picture = exported_pairs.open_picture(pair)
     except BadImage as error:
-        return Problem(pair.id, pair.row, f"{pair.where}: {error}")
+        return RowProblem(pair.id, pair.row, f"{pair.where}: {error}")
     if reason := frame.refusal(picture):
-        return Problem(pair.id, pair.row, f"{pair.where}: {reason}")
+        return RowProblem(pair.id, pair.row, f"{pair.where}: {reason}")
     return _row(number, pair.id, frame(picture, size), pair.sliders, pair.choices)

@@ -20,28 +20,26 @@ from typing import Any
 
 import torch
 
+from engine.files import write_whole
 from engine.schema import Schema
 from stages.context import Context
 from stages.data import source_files
 from stages.evaluation import page, schema_mapping, search
-from stages.evaluation.context import Bench, Config
+from stages.evaluation.context import EvaluationContext, ScorecardConfig
 from stages.evaluation.groups import groups
 from stages.evaluation.identity import identity
 from stages.evaluation.imitator import imitator
 from stages.evaluation.likeness import likeness
 from stages.evaluation.parsing import parsing
-from stages.evaluation.production import PRODUCTION, Unseen, beside, written
+from stages.evaluation.production import Unseen, beside, written
 from stages.evaluation.recovery import recovery
-from stages.evaluation.report import Report, write_text
+from stages.evaluation.report import Report
 from stages.evaluation.robustness import robustness
+from stages.evaluation.scores import PRODUCTION, scores
 from stages.evaluation.verification import verification
 
-__all__ = [
-    "INPUTS", "VERSION", "Bench", "Config", "Report", "compare", "flat", "groups", "identity", "imitator", "likeness",
-    "parsing", "recovery", "robustness", "run", "verification",
-]  # fmt: skip
-
 VERSION = "6"
+Config = ScorecardConfig
 INPUTS = (
     "embedded", "photos", "character", "aligned_faces", "identity_model", "parsing_model", "rendered_pairs",
     "imitator", "encoder",
@@ -54,7 +52,7 @@ TIMED = 32
 """Photos that the speed is measured on."""
 
 
-def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, float]:
+def run(inputs: Mapping[str, Path], config: ScorecardConfig, out: Path, context: Context) -> dict[str, float]:
     """Write `scorecard.json`, `scorecard.html` and pictures. Returns the main figures and the speed."""
     torch.set_grad_enabled(False)
     try:
@@ -62,13 +60,13 @@ def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context)
     finally:
         torch.set_grad_enabled(True)
     card = written(card)
-    write_text(out / "scorecard.html", page.html(card, report))
-    write_text(out / "scorecard.json", json.dumps(card, indent=1) + "\n")
-    return flat({name: section for name, section in card.items() if name != PRODUCTION}) | clock
+    write_whole(out / "scorecard.html", page.html(card, report).encode())
+    write_whole(out / "scorecard.json", (json.dumps(card, indent=1) + "\n").encode())
+    return flat(card) | clock
 
 
 def compare(
-    inputs: Mapping[str, Path], config: Config, candidate: Path, production: Path, context: Context
+    inputs: Mapping[str, Path], config: ScorecardConfig, candidate: Path, production: Path, context: Context
 ) -> dict[str, Any]:
     """Two packed encoders on the same people: the candidate's sections, and production's beside it as in `run`.
 
@@ -81,26 +79,26 @@ def compare(
         schema = Schema.load(inputs["character"])
         networks = schema_mapping.networks(candidate, schema, context.device)
         own = {**inputs, "identity_model": candidate / "model" / "identity_model"}
-        bench, report = Bench.load(own, config, context, networks), Unseen(Path())
+        evaluation, report = EvaluationContext.load(own, config, context, networks), Unseen(Path())
         card: dict[str, Any] = {}
         for number, section in enumerate(COMPARED, 1):
             context.progress(f"compare: {section.__name__}", number, len(COMPARED) + 2)
-            card[section.__name__] = section(bench, report)
+            card[section.__name__] = section(evaluation, report)
         context.progress("compare: the version in production", len(COMPARED) + 1, len(COMPARED) + 2)
-        return written(card | {PRODUCTION: beside(bench, card, COMPARED, production)})
+        return written(card | {PRODUCTION: beside(evaluation, card, COMPARED, production)})
     finally:
         torch.set_grad_enabled(True)
 
 
 def _measured(
-    inputs: Mapping[str, Path], config: Config, out: Path, context: Context
+    inputs: Mapping[str, Path], config: ScorecardConfig, out: Path, context: Context
 ) -> tuple[dict[str, Any], Report, dict[str, float]]:
     """All sections, and what the clock says; the seconds of each section go to the progress."""
     steps, began = len(SECTIONS) + 4, time.monotonic()
     context.progress("scorecard: loading", 0, steps)
-    bench = Bench.load(inputs, config, context)
+    evaluation = EvaluationContext.load(inputs, config, context)
     card: dict[str, Any] = {}
-    report = Report(out, bench.schema.label or bench.schema.name)
+    report = Report(out, evaluation.schema.label or evaluation.schema.name)
 
     def note(number: int, name: str) -> None:
         nonlocal began
@@ -110,37 +108,30 @@ def _measured(
 
     note(1, "loading")
     for number, section in enumerate(SECTIONS, start=2):
-        card[section.__name__] = section(bench, report)
+        card[section.__name__] = section(evaluation, report)
         note(number, section.__name__)
-    card[PRODUCTION] = beside(bench, card, COMPARED, inputs[PRODUCTION]) if PRODUCTION in inputs else None
+    card[PRODUCTION] = beside(evaluation, card, COMPARED, inputs[PRODUCTION]) if PRODUCTION in inputs else None
     clock = {"comparison_seconds": time.monotonic() - began}
     note(steps - 2, "the version in production")
-    card["search"], seconds = search.compare(bench, out)
+    card["search"], seconds = search.compare(evaluation, out)
     clock |= {f"throughput.{name.replace('.', '_')}": value for name, value in seconds.items()}
     note(steps - 1, "search")
-    clock["throughput.photos_per_second"] = throughput(bench)
+    clock["throughput.photos_per_second"] = throughput(evaluation)
     note(steps, "throughput")
     return card, report, clock
 
 
-def flat(card: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """The values of all scores under dotted names."""
-    found: dict[str, float] = {}
-    for name, entry in card.items():
-        if isinstance(entry, Mapping) and {"value", "baseline", "n"} <= set(entry):
-            if entry["value"] is not None:
-                found[prefix + name] = float(entry["value"])
-        elif isinstance(entry, Mapping):
-            found |= flat(entry, f"{prefix}{name}.")
-    return found
+def flat(card: Mapping[str, Any]) -> dict[str, float]:
+    """The values of the candidate's scores under dotted names."""
+    return {path: float(score["value"]) for path, score in scores(card) if score["value"] is not None}
 
 
-def throughput(bench: Bench) -> float:
+def throughput(evaluation: EvaluationContext) -> float:
     """Photos a second from the file's bytes to parameters: decoding, landmarks, alignment, embedding, encoder."""
-    files = islice(source_files.counted(bench.inputs["photos"]), TIMED)
-    photos = [path.read_bytes() for path in files] or bench.faces["image"].head(TIMED).tolist()
+    files = islice(source_files.counted(evaluation.inputs["photos"]), TIMED)
+    photos = [path.read_bytes() for path in files] or evaluation.faces["image"].head(TIMED).tolist()
     photos = (photos * TIMED)[:TIMED]
-    with bench.predictor() as predictor:
+    with evaluation.predictor() as predictor:
         predictor.predict_many(photos[:1])
         start = time.perf_counter()
         for photo in photos:

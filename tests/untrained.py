@@ -11,8 +11,8 @@ from models.encoder import Architecture, Encoder
 from models.identity import IdentityModel
 from models.imitator import Imitator
 from models.parsing import FaceParser
+from models.weights import save_model
 from orchestration.promotion import packaging
-from stages.training import save_model
 from tests.models.support import LANDMARKER
 
 

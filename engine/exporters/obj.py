@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from engine.exporters.export_mesh import ExportMesh
-from engine.exporters.files import write_whole
 from engine.exporters.materials import Alpha, Bytes, Material, as_png, to_srgb
+from engine.files import write_whole
 
 PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 NOT_PLAIN = re.compile(r"[^A-Za-z0-9_]+")

@@ -10,21 +10,10 @@ from .decay import DecayLoss
 from .frozen import Frozen
 from .identity import DomainStatistics, IdentityLoss
 from .loop import LoopLoss
-from .schedule import Schedule, Weights
+from .schedule import LossWeights, Schedule
 from .supervised import SupervisedLoss
 
 __all__ = [
-    "CLASS_WEIGHTS",
-    "CompositeLoss",
-    "ContentLoss",
-    "DecayLoss",
-    "DomainStatistics",
-    "Frozen",
-    "IdentityLoss",
-    "LoopLoss",
-    "Photos",
-    "Schedule",
-    "SupervisedLoss",
-    "Weights",
-    "sized",
-]
+    "CLASS_WEIGHTS", "CompositeLoss", "ContentLoss", "DecayLoss", "DomainStatistics", "Frozen", "IdentityLoss",
+    "LoopLoss", "LossWeights", "Photos", "Schedule", "SupervisedLoss", "sized",
+]  # fmt: skip

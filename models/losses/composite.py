@@ -19,7 +19,7 @@ from .decay import DecayLoss
 from .frozen import Frozen
 from .identity import IdentityLoss
 from .loop import LoopLoss
-from .schedule import Weights
+from .schedule import LossWeights
 from .supervised import SupervisedLoss
 
 
@@ -54,7 +54,7 @@ class CompositeLoss(Frozen):
         identity: IdentityModel,
         parser: FaceParser,
         neutral: Tensor,
-        weights: Weights,
+        weights: LossWeights,
         content_size: int = 256,
         supervised: SupervisedLoss | None = None,
         identity_loss: IdentityLoss | None = None,
@@ -71,21 +71,21 @@ class CompositeLoss(Frozen):
         encoder: Encoder,
         photos: Photos | None = None,
         known: tuple[Tensor, Tensor] | None = None,
-        strength: float = 1.0,
+        warmup: float = 1.0,
         temperature: float = 1.0,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum and each term's raw value (detached).
 
-        `photos` give the patent's four terms, whose weights are multiplied by `strength`; `known`: the encoder's input
+        `photos` give the patent's four terms, whose weights are multiplied by `warmup`; `known`: the encoder's input
         [N, F] and the true parameters [N, width], which give the supervised term. Either may be missing.
         """
         terms: dict[str, Tensor] = {}
         if photos is not None:
             terms |= self._photo_terms(encoder, photos, temperature)
-        factors = {name: strength * getattr(self.weights, name) for name in terms}
+        factors = {name: warmup * getattr(self.weights, name) for name in terms}
         if known is not None and self.supervised_loss is not None:
             features, truth = known
-            terms["supervised"] = self.supervised_loss(*encoder.answers(features), truth)
+            terms["supervised"] = self.supervised_loss(*encoder.heads(features), truth)
             factors["supervised"] = self.weights.supervised
         if not terms:
             raise ValueError("a composite loss needs photos or known parameters")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True)
-class Weights:
+class LossWeights:
     """The factor of each term in the sum; 0 leaves a term out. Defaults: the papers' lambdas, without supervision."""
 
     identity: float = 0.01
@@ -41,16 +41,18 @@ class Schedule:
     """
     temperature: float = 1.0
     """Of the discrete groups' softmax at the first step."""
-    coldest: float = 1.0
+    temperature_end: float = 1.0
     """The same at the last step; between them it falls by a constant factor."""
 
     def __post_init__(self) -> None:
         if min(self.first, self.ramp, self.side_every) < 0 or self.every < 1:
             raise ValueError("first, ramp and side_every count steps from 0, every from 1")
-        if not 0 < self.coldest <= self.temperature:
-            raise ValueError(f"the temperature falls from {self.temperature}, so it cannot end at {self.coldest}")
+        if not 0 < self.temperature_end <= self.temperature:
+            raise ValueError(
+                f"the temperature falls from {self.temperature}, so it cannot end at {self.temperature_end}"
+            )
 
-    def draws(self, step: int) -> bool:
+    def uses_photos(self, step: int) -> bool:
         """Whether photos take part in this step."""
         return step >= self.first and step % self.every == 0
 
@@ -58,15 +60,15 @@ class Schedule:
         """How many steps with photos came before this one, counted from step 0."""
         return step // self.every
 
-    def takes_sides(self, step: int) -> bool:
+    def includes_side_views(self, step: int) -> bool:
         """Whether this step draws from all photos, not from the frontal ones alone."""
         return self.side_every == 0 or self.turn(step) % self.side_every == self.side_every - 1
 
     def has_content(self, step: int) -> bool:
         """Whether frontal photos of this step have the content term."""
-        return self.side_every == 0 or not self.takes_sides(step)
+        return self.side_every == 0 or not self.includes_side_views(step)
 
-    def strength(self, step: int) -> float:
+    def warmup(self, step: int) -> float:
         """Factor on the photo terms, in [0, 1]."""
         if not self.ramp:
             return 1.0
@@ -75,4 +77,4 @@ class Schedule:
     def temperature_at(self, step: int, steps: int) -> float:
         """Temperature of the softmax at a step of `steps`."""
         done = min(step / max(steps - 1, 1), 1.0)
-        return self.temperature * (self.coldest / self.temperature) ** done
+        return self.temperature * (self.temperature_end / self.temperature) ** done

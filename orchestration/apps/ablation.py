@@ -82,7 +82,7 @@ class Made:
 class Outcome:
     """What one `likeness ablate` did."""
 
-    rows: list[ablation.Row] = field(default_factory=list)
+    rows: list[ablation.VariantRow] = field(default_factory=list)
     made: list[str] = field(default_factory=list)
     """`<variant>/<stage>` of what was made just now."""
     left_out: dict[str, str] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class Outcome:
     seconds: float = 0.0
 
     @property
-    def reference(self) -> ablation.Row | None:
+    def reference(self) -> ablation.VariantRow | None:
         return next((row for row in self.rows if row.name == FULL), None)
 
 

@@ -31,10 +31,10 @@ def export(
     from engine.character import Character
     from engine.engines import EmbeddedEngine, open_engine
     from engine.exporters.export_mesh import ExportMesh
-    from engine.exporters.files import write_whole
     from engine.exporters.glb import about, to_glb
     from engine.exporters.mhm import to_mhm
     from engine.exporters.obj import write_obj
+    from engine.files import write_whole
     from orchestration.apps.create import require_schema
 
     if form not in FORMATS:

@@ -161,7 +161,7 @@ def portraits(
     with libraries_into_log(settings), shown_progress() as progress:
         progress.stage("portraits")
         context = Context(workers=settings.workers, on_progress=progress.step)
-        config = portrait_report.Config(people=people, shots=shots, seed=seed)
+        config = portrait_report.PortraitReportConfig(people=people, shots=shots, seed=seed)
         report = portrait_report.run(inputs, config, out, context)
     if as_json:
         print_json(report)

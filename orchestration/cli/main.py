@@ -241,7 +241,7 @@ def render(
 ) -> None:
     """Draw a `character.json` with the engine itself; with the imitator, and marked so, where there is no engine."""
     from engine.character_json import read_document
-    from engine.exporters.files import require_file_name, write_whole
+    from engine.files import require_file_name, write_whole
     from engine.schema import SchemaError
     from models.images import encode_png
     from orchestration.apps import create as creation

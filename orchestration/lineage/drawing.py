@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import LikenessError
-from engine.exporters.files import require_file_name
+from engine.files import require_file_name
 from orchestration.lineage.graph import DAMAGED, ERASED, GONE, Graph, Node
 from orchestration.lineage.tree import against, details, differences
 

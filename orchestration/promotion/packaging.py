@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
+from engine.files import digest_of
 from engine.schema import SCHEMA_FILE
 from orchestration.config.settings import REPOSITORY
 from orchestration.storage.store import Store
@@ -59,10 +60,8 @@ def code_files(code: Path = CODE) -> dict[str, Path]:
 
 
 def digest(files: Mapping[str, Path]) -> str:
-    digest = hashlib.sha256()
-    for name, path in files.items():
-        digest.update(f"{name}\0{path.stat().st_size}\0".encode() + path.read_bytes())
-    return digest.hexdigest()[:12]
+    """12 hexadecimal digits of files by name."""
+    return digest_of((name, path.read_bytes()) for name, path in files.items())[:12]
 
 
 def package_name(files: Mapping[str, Path]) -> str:

@@ -23,6 +23,7 @@ class RegisteredEncoder(mlflow.pyfunc.PythonModel):
     """Photo in, parameters out, by the code and the weights of its own version."""
 
     def load_context(self, context: Any) -> None:
+        """What MLflow calls when it loads the version: read its schema and its networks."""
         self.folder = folder = Path(context.artifacts["model"])
         self.package = package = json.loads((folder / "about.json").read_text())["package"]
         schema = importlib.import_module(f"{package}.schema").Schema
@@ -62,7 +63,7 @@ class RegisteredEncoder(mlflow.pyfunc.PythonModel):
         return found, self.schema.to_document(found.x), each
 
     def draw(self, x: Any) -> Any:
-        """The imitator's picture [h,h,3] uint8 of parameters [width]."""
+        """The imitator's picture [h, h, 3] uint8 of parameters [width]."""
         import torch
 
         with torch.inference_mode():
@@ -72,18 +73,18 @@ class RegisteredEncoder(mlflow.pyfunc.PythonModel):
     def refine(
         self, aligned: Any, x: Any, steps: int, report: Callable[[int, int], None] = lambda step, steps: None
     ) -> Any:
-        """Parameters [width] found from `x` by gradient through the imitator, for the aligned photo [H,H,3] uint8."""
+        """Parameters [width] found from `x` by gradient through the imitator, for the aligned photo [H, H, 3] uint8."""
         import torch
 
-        settings = importlib.import_module(f"{self.package}.search").Settings(steps=steps)
+        settings = importlib.import_module(f"{self.package}.search").SearchSettings(steps=steps)
         start = torch.as_tensor(x, dtype=torch.float32)[None]
         return self.search(as_faces([aligned]), start, settings, report).x[0].numpy()
 
     def compare(self, aligned: Any, pictures: Sequence[Any]) -> list[dict[str, float]]:
-        """Identity and content term of each picture [h,h,3] uint8 against the photo, and their weighted sum `loss`."""
+        """Identity and content term of each picture [h, h, 3] uint8 against the photo, and their weighted sum."""
         import torch
 
-        weights = importlib.import_module(f"{self.package}.search").Settings()
+        weights = importlib.import_module(f"{self.package}.search").SearchSettings()
         found = []
         with torch.no_grad():
             photo = self.search.describe(as_faces([aligned]))
@@ -134,43 +135,22 @@ def photo_of(cell: Any) -> bytes:
 
 
 def load_predictor(package: str, folder: Path) -> Any:
-    """Both networks rebuilt from their meta.json, and the landmark model."""
-    from safetensors.torch import load_file
-
-    code = {name: importlib.import_module(f"{package}.{name}") for name in ("encoder", "identity", "predictor")}
-    meta = json.loads((folder / "encoder" / "meta.json").read_text())
-    kind = json.loads((folder / "identity_model" / "meta.json").read_text())["model"]
-    encoder, identity = code["encoder"].Encoder.from_meta(meta), code["identity"].build(kind)
-    encoder.load_state_dict(load_file(folder / "encoder" / "model.safetensors"))
-    identity.load_state_dict(load_file(folder / "identity_model" / "model.safetensors"))
-    landmarker = folder / "face_landmarker.task"
-    return code["predictor"].Predictor(landmarker, identity, encoder, meta["face_size"])
+    """From photos to parameters: the landmark model, the identity model and the encoder."""
+    return importlib.import_module(f"{package}.predictor").Predictor.load(folder)
 
 
 def load_imitator(package: str, folder: Path) -> Any:
-    """The network that stands in for the engine."""
-    from safetensors.torch import load_file
-
-    meta = json.loads((folder / "imitator" / "meta.json").read_text())
-    code = importlib.import_module(f"{package}.imitator")
-    imitator = code.Imitator(*(meta[name] for name in ("n_parameters", "size", "width", "drop")))
-    imitator.load_state_dict(load_file(folder / "imitator" / "model.safetensors"))
-    return imitator.eval()
+    """The network that draws in the engine's place."""
+    return importlib.import_module(f"{package}.imitator").Imitator.load(folder / "imitator")
 
 
 def load_parser(package: str, folder: Path) -> Any:
-    """The network whose features are the content term's."""
-    from safetensors.torch import load_file
-
-    meta = json.loads((folder / "parsing_model" / "meta.json").read_text())
-    code = importlib.import_module(f"{package}.parsing")
-    parser = code.FaceParser(*(meta[name] for name in ("depth", "width", "dilate", "stages")))
-    parser.load_state_dict(load_file(folder / "parsing_model" / "model.safetensors"))
-    return parser.eval()
+    """The network whose features the content term compares."""
+    return importlib.import_module(f"{package}.parsing").FaceParser.load(folder / "parsing_model")
 
 
 def as_faces(pictures: Sequence[Any]) -> Any:
-    """Pictures [h,h,3] uint8 as a batch [B,3,h,h] in [0, 1]."""
+    """Pictures [h, h, 3] uint8 as a batch [B, 3, h, h] in [0, 1]."""
     import numpy as np
     import torch
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from orchestration.registry.registered_models import Registry
 from orchestration.storage import versions
 from orchestration.storage.store import Store
 from orchestration.storage.tracking import Tracking
+from stages.evaluation.scores import DIFFERENCES, scores
 
-THROUGHPUT, DIFFERENCES = "throughput", "differences"
+THROUGHPUT = "throughput"
 PAGE = "scorecard.html"
 
 
@@ -74,17 +75,6 @@ def compare(instance: dg.DagsterInstance, store: Store, tracking: Tracking, char
     except RegistryError as error:
         own, note = {}, str(error)
     return {**candidate, PRODUCTION: {**own, "md5": md5, "version": int(current), "note": note}}
-
-
-def scores(card: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every {"value", …} in the card with its dotted path."""
-    for name, content in card.items():
-        if not isinstance(content, Mapping) or name in (PRODUCTION, DIFFERENCES):
-            continue
-        if "value" in content:
-            yield f"{prefix}{name}", content
-        else:
-            yield from scores(content, f"{prefix}{name}.")
 
 
 def table(card: Mapping[str, Any], detailed: bool = False) -> Table:

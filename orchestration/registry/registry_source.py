@@ -9,7 +9,7 @@ import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from engine.exporters.files import write_whole
+from engine.files import write_whole
 from orchestration.registry.aliases import impatient
 from orchestration.registry.promotion_events import PRODUCTION, RegistryError, UnknownVersion
 from orchestration.registry.registered_models import Registry, provenance

@@ -86,7 +86,7 @@ def of_files(folder: Path, files: Iterable[Path] | None = None) -> dict[str, Any
     }
 
 
-def of_source(folder: Path, seen: source_files.Report | None = None) -> dict[str, Any]:
+def of_source(folder: Path, seen: source_files.ScanReport | None = None) -> dict[str, Any]:
     """Metadata of an observed folder: what was read of it and what left out, its files, a sheet of its pictures, a
     character's schema.
     """
@@ -100,7 +100,7 @@ def _schema(folder: Path) -> dict[str, Any]:
     return {"schema": dg.MetadataValue.md(f"```yaml\n{path.read_text()[:4000]}\n```")} if path.exists() else {}
 
 
-def _left_out(seen: source_files.Report) -> dict[str, Any]:
+def _left_out(seen: source_files.ScanReport) -> dict[str, Any]:
     """What of a source was read, and a table of what was not."""
     entries = seen.left_out[:MOST_FILES]
     records = [dg.TableRecord({"left out": seen.place(entry), "why": entry.why}) for entry in entries]

@@ -24,7 +24,7 @@ import yaml
 from engine.errors import LikenessError
 from orchestration.config.settings import Settings
 from orchestration.storage import objects, source_files
-from stages.data.source_files import Report, anything, report
+from stages.data.source_files import ScanReport, anything, report
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -187,7 +187,7 @@ class Store:
             )
             return recorded if same else md5
 
-    def report(self, folder: Path) -> Report:
+    def report(self, folder: Path) -> ScanReport:
         """What counts of a source's folder, and what does not and why."""
         with self._repo() as repo:
             rule = source_files.rule_of(self.root, folder) or anything

@@ -5,7 +5,7 @@ import logging
 import os
 from pathlib import Path
 
-from engine.exporters.files import write_whole
+from engine.files import write_whole
 
 MOST_BYTES = 500_000_000
 log = logging.getLogger(__name__)

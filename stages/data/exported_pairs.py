@@ -19,7 +19,7 @@ from engine.schema import Group, SchemaError, Slider
 from models.images import decode_photo
 from stages.data import exported_table
 from stages.data.exported_pictures import NoPicture, Pictures, shown
-from stages.data.exported_table import Table, is_empty
+from stages.data.exported_table import ExportedTable, is_empty
 
 PICTURE, ID = "picture", "id"
 MINIMUM_PAIRS = 20
@@ -27,13 +27,13 @@ NEEDED = "each slider and each group needs one, and `picture`"
 
 
 @dataclass(frozen=True)
-class Pair:
+class ExportedPair:
     """One usable row of the table; its picture is not opened yet."""
 
     id: str
     row: int
     picture: Path | bytes
-    sliders: NDArray[np.float32]  # [S] in [0,1]
+    sliders: NDArray[np.float32]  # [S] in [0, 1]
     choices: NDArray[np.int16]  # [G]
 
     @property
@@ -43,7 +43,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Problem:
+class RowProblem:
     """One row that cannot be used."""
 
     id: str
@@ -59,8 +59,8 @@ class Export:
     """What a character's table holds."""
 
     table: Path
-    pairs: list[Pair] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    pairs: list[ExportedPair] = field(default_factory=list)
+    problems: list[RowProblem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def require_enough(self) -> None:
@@ -91,20 +91,22 @@ def read(character: Character) -> Export:
             reasons[k].append(f"the same id as row {seen[name]}: ids must be unique")
         if picture is None or reasons[k]:
             # What else is wrong with a row that fits no columns says nothing.
-            export.problems.append(Problem(name, row, table.broken.get(row) or "; ".join(reasons[k])))
+            export.problems.append(RowProblem(name, row, table.broken.get(row) or "; ".join(reasons[k])))
         else:
             seen[name] = row
             values = np.array([column[k] for column in sliders], np.float32)
-            export.pairs.append(Pair(name, row, picture, values, np.array([column[k] for column in choices], np.int16)))
+            export.pairs.append(
+                ExportedPair(name, row, picture, values, np.array([column[k] for column in choices], np.int16))
+            )
     return export
 
 
-def open_picture(pair: Pair) -> NDArray[np.uint8]:
+def open_picture(pair: ExportedPair) -> NDArray[np.uint8]:
     """The pair's picture, RGB. Raises models.images.BadImage."""
     return decode_photo(pair.picture)
 
 
-def _check_columns(character: Character, table: Table, path: Path) -> list[str]:
+def _check_columns(character: Character, table: ExportedTable, path: Path) -> list[str]:
     """Warnings about columns that nothing reads. Raises CharacterError for missing ones, and for what comes twice."""
     wanted, given = [PICTURE, *character.schema.engine_columns], table.names
     if missing := [name for name in wanted if name not in given]:
@@ -118,7 +120,7 @@ def _check_columns(character: Character, table: Table, path: Path) -> list[str]:
     return [f"{path}: columns that the schema does not know are not read: {', '.join(extra)}"] if extra else []
 
 
-def _pictures(pictures: Pictures, table: Table, reasons: list[list[str]]) -> list[Path | bytes | None]:
+def _pictures(pictures: Pictures, table: ExportedTable, reasons: list[list[str]]) -> list[Path | bytes | None]:
     found: list[Path | bytes | None] = []
     for cell, wrong in zip(table.columns[PICTURE], reasons, strict=True):
         try:
@@ -129,7 +131,7 @@ def _pictures(pictures: Pictures, table: Table, reasons: list[list[str]]) -> lis
     return found
 
 
-def _ids(table: Table, pictures: Sequence[Path | bytes | None], start: Path) -> list[str]:
+def _ids(table: ExportedTable, pictures: Sequence[Path | bytes | None], start: Path) -> list[str]:
     """Each row's id; without one the picture's name, with its ending where another picture has the rest of it."""
     names = [os.path.relpath(p, start) if isinstance(p, Path) else None for p in pictures]
     stems = Counter(_without_ending(name) for name in {name for name in names if name})
@@ -152,8 +154,8 @@ def _without_ending(name: str) -> str:
     return PurePosixPath(name).with_suffix("").as_posix()
 
 
-def _slider(slider: Slider, table: Table, reasons: list[list[str]]) -> list[float]:
-    """A column in [0,1]; what is wrong with a value is added to its row's reasons."""
+def _slider(slider: Slider, table: ExportedTable, reasons: list[list[str]]) -> list[float]:
+    """A column in [0, 1]; what is wrong with a value is added to its row's reasons."""
     shares, name = [], slider.known_as.name
     for value, wrong in zip(table.columns[name], reasons, strict=True):
         number, share = exported_table.number_of(value, table.decimal_commas), 0.0
@@ -169,7 +171,7 @@ def _slider(slider: Slider, table: Table, reasons: list[list[str]]) -> list[floa
     return shares
 
 
-def _choices(group: Group, table: Table, reasons: list[list[str]]) -> list[int]:
+def _choices(group: Group, table: ExportedTable, reasons: list[list[str]]) -> list[int]:
     numbers = []
     for value, wrong in zip(table.columns[group.engine_name], reasons, strict=True):
         try:
@@ -180,6 +182,6 @@ def _choices(group: Group, table: Table, reasons: list[list[str]]) -> list[int]:
     return numbers
 
 
-def quarantined(problem: Problem, source: str) -> dict[str, str]:
+def quarantined(problem: RowProblem, source: str) -> dict[str, str]:
     """A problem as a row of quarantine.parquet."""
     return {"id": f"row {problem.row}: {problem.id}", "source": source, "reason": problem.reason}

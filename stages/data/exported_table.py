@@ -25,7 +25,7 @@ AS_CSV_UTF8 = "export it as CSV in UTF-8 (Excel: 'CSV UTF-8'), or as .parquet"
 
 
 @dataclass
-class Table:
+class ExportedTable:
     """Columns of one length, and the number of each row: from 1 below the header, rows that are not read included."""
 
     names: list[str]
@@ -39,12 +39,12 @@ class Table:
     """Whether numbers may be written 1,5."""
 
 
-def read(path: Path, wanted: Collection[str]) -> Table:
+def read(path: Path, wanted: Collection[str]) -> ExportedTable:
     """Read the `wanted` columns of a table, as far as it has them. Rows in which all of them are empty are left out.
 
     Raises CharacterError when it is no table.
     """
-    readers: dict[str, Callable[[Path, Collection[str]], Table]] = {
+    readers: dict[str, Callable[[Path, Collection[str]], ExportedTable]] = {
         ".parquet": _parquet, ".csv": _text_table, ".tsv": _text_table,
     }  # fmt: skip
     if (ending := path.suffix.lower()) not in readers:
@@ -76,7 +76,7 @@ def number_of(value: Any, decimal_commas: bool = False) -> float:
         return math.nan
 
 
-def _parquet(path: Path, wanted: Collection[str]) -> Table:
+def _parquet(path: Path, wanted: Collection[str]) -> ExportedTable:
     with pq.ParquetFile(path) as file:
         # What pandas wrote about them does not matter here: a column that was its index is a column.
         names = [name for name in file.schema_arrow.names if not PANDAS_INDEX.fullmatch(name)]
@@ -84,10 +84,10 @@ def _parquet(path: Path, wanted: Collection[str]) -> Table:
         chosen = [name for name in names if name in wanted and names.count(name) == 1]
         content = file.read(columns=chosen)
         columns = {name: content.column(name).to_pylist() for name in chosen}
-        return Table(names, columns, list(range(1, file.metadata.num_rows + 1)))
+        return ExportedTable(names, columns, list(range(1, file.metadata.num_rows + 1)))
 
 
-def _text_table(path: Path, wanted: Collection[str]) -> Table:
+def _text_table(path: Path, wanted: Collection[str]) -> ExportedTable:
     csv.field_size_limit(LONGEST_CELL)  # Python's own limit is less than a picture that somebody wrote into a cell
     lines = list(io.StringIO(_text(path), newline=""))
     above, separator = _header(lines, wanted)
@@ -103,7 +103,7 @@ def _text_table(path: Path, wanted: Collection[str]) -> Table:
         for place, name in enumerate(names)
         if name in wanted
     }
-    table = Table([name for name in names if name], columns, list(numbered))
+    table = ExportedTable([name for name in names if name], columns, list(numbered))
     table.broken = {
         number: f"{len(cells)} cells, the header has {len(names)}: is a separator or a quote one too many?"
         for number, cells in numbered.items()
@@ -154,7 +154,7 @@ def _header(lines: list[str], wanted: Collection[str]) -> tuple[int, str]:
     return found
 
 
-def _without_empty_rows(table: Table, path: Path) -> Table:
+def _without_empty_rows(table: ExportedTable, path: Path) -> ExportedTable:
     filled = [
         k
         for k, number in enumerate(table.rows)

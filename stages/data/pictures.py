@@ -1,12 +1,13 @@
 """Pictures for people to look at: contact sheets and label maps."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from models.images import encode_png
+from models.images import encode_png, grid, resize
 
 IMITATOR_MARK = "imitator"
 """On a picture that the imitator drew in the engine's place."""
@@ -22,17 +23,22 @@ PALETTE = np.array(
 
 
 def write_picture(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write an RGB picture [H,W,3] as PNG."""
+    """Write an RGB picture [H, W, 3] as PNG."""
     path.write_bytes(encode_png(image))
 
 
+def write_sheet(path: Path, pictures: Iterable[NDArray[np.uint8]], columns: int, size: int) -> None:
+    """Write square pictures [H, H, 3] as PNG, `size` pixels each, in so many columns."""
+    write_picture(path, grid([resize(picture, size) for picture in pictures], columns))
+
+
 def colour_labels(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A label map [H,W] as an RGB picture [H,W,3]."""
+    """A label map [H, W] as an RGB picture [H, W, 3]."""
     return PALETTE[labels]
 
 
 def marked(image: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
-    """A picture [H,W,3] with a word in its lower right corner; no word, no change."""
+    """A picture [H, W, 3] with a word in its lower right corner; no word, no change."""
     if not text:
         return image
     picture = Image.fromarray(image)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from engine.files import digest_of
 from engine.schema import DRAWING, SCHEMA_FILE, Schema
 from stages.data import source_files
 
@@ -100,7 +101,7 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Appearance:
     """All that a character is drawn by: its files, and its schema without the words for people."""
 
     def digest(self, folder: Path) -> str:
@@ -111,21 +112,13 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Meaning:
+class ParameterSpace:
     """What a character's parameters are, but not how it is drawn or what people call them."""
 
     def digest(self, folder: Path) -> str:
         schema = Schema.load(folder).without_words()
         meaning = {name: value for name, value in schema.items() if name not in DRAWING}
         return digest_of([(SCHEMA_FILE, json.dumps(meaning, sort_keys=True).encode())])
-
-
-def digest_of(contents: Iterable[tuple[str, bytes]]) -> str:
-    """Of names and bytes."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, content in contents:
-        digest.update(f"{name}\0{len(content)}\0".encode() + content)
-    return digest.hexdigest()
 
 
 WEIGHTS = Files(("model.safetensors", "meta.json"))

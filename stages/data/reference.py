@@ -52,7 +52,7 @@ def run(root: Path = ROOT) -> None:
 
 
 def symmetric(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean of 68 points [68,2] in [0,1] and their mirror image; the average face is symmetric, a detector is
+    """The mean of 68 points [68, 2] in [0, 1] and their mirror image; the average face is symmetric, a detector is
     not."""
     mirrored = points[MIRROR] * [-1, 1] + [1, 0]
     return (points + mirrored) / 2

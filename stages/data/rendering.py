@@ -19,7 +19,7 @@ Picture = NDArray[np.uint8]
 MAX_OVERSIZE = 4.0  # an engine whose face is small is asked for a picture this much larger at the most
 
 
-class Frame:
+class FrameTransform:
     """From a character's own picture into the reference frame."""
 
     def __init__(self, reference: Reference) -> None:
@@ -41,7 +41,7 @@ class Frame:
         return None
 
     def __call__(self, picture: Picture, size: int) -> Picture:
-        """A picture [H,W,3] of the character's camera → [size,size,3]. Raises CharacterError for another shape."""
+        """A picture [H, W, 3] of the character's camera → [size, size, 3]. Raises CharacterError for another shape."""
         if reason := self.refusal(picture):
             raise CharacterError(reason)
         points = self.points * (picture.shape[0] / self.height)
@@ -58,7 +58,7 @@ class AlignedEngine:
     def __init__(self, character: Character, engine: Engine) -> None:
         self.schema, self.picture, self.engine = character.schema, engine.picture, engine
         # The embedded engine's camera is the reference frame.
-        self.frame = None if character.is_embedded else Frame(character.require_reference())
+        self.frame = None if character.is_embedded else FrameTransform(character.require_reference())
 
     @classmethod
     def open(cls, character: Character, embedded: Path, device: str) -> "AlignedEngine | None":
@@ -81,7 +81,7 @@ def engine_of(folder: Path, embedded: Path, device: str) -> AlignedEngine | None
 
 
 def found_points(pictures: Sequence[Picture], landmarker: Path) -> tuple[NDArray[np.float64] | None, int]:
-    """The median of the 68 landmarks [68,2] in pictures of one camera and size, and in how many a face was found."""
+    """The median of the 68 landmarks [68, 2] in pictures of one camera and size, and in how many a face was found."""
     from models.alignment import FaceLandmarker, NoFace
 
     found = []

@@ -87,7 +87,7 @@ _plain = re.compile(r"\w[\w -]*\.(jpg|png)")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class FoundFile:
     """A file below a folder, or a folder that is left out as a whole."""
 
     path: Path
@@ -164,7 +164,7 @@ def _why_no_picture(file: Path) -> str:
 
 def walk(
     folder: Path, rule: Rule, without: Collection[Path] = (), admit: Admit | None = None, _above: Sequence[str] = ()
-) -> Iterator[Entry]:
+) -> Iterator[FoundFile]:
     """Every file below a folder in the order of sorted paths, with why it does not count; `without` says which places
     are not even looked at. Raises OSError when the folder itself cannot be opened.
     """
@@ -174,7 +174,7 @@ def walk(
     except OSError as error:
         if not _above:
             raise
-        yield Entry(folder, f"cannot be opened: {error.strerror}")
+        yield FoundFile(folder, f"cannot be opened: {error.strerror}")
         return
     above = (*_above, os.path.realpath(folder))
     admitted = _admitted(folder, entries, admit)
@@ -183,13 +183,13 @@ def walk(
         if path in without:
             continue
         if why := _why_not(entry, path, above, rule):
-            yield Entry(path, why)
+            yield FoundFile(path, why)
         elif admitted is not None and entry.name not in admitted:
-            yield Entry(path, IGNORED)
+            yield FoundFile(path, IGNORED)
         elif is_folder(entry):
             yield from walk(path, rule, without, admit, above)
         else:
-            yield Entry(path)
+            yield FoundFile(path)
 
 
 def _admitted(folder: Path, entries: Sequence[os.DirEntry[str]], admit: Admit | None) -> set[str] | None:
@@ -215,11 +215,13 @@ def _why_not(entry: os.DirEntry[str], path: Path, above: Sequence[str], rule: Ru
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or a link to one."""
     # The entry's own answer to a link to itself is an error.
     return Path(entry.path).is_dir() if entry.is_symlink() else entry.is_dir()
 
 
 def is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a plain file or a link to one."""
     return Path(entry.path).is_file() if entry.is_symlink() else entry.is_file()
 
 
@@ -264,7 +266,7 @@ def printable(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Report:
+class ScanReport:
     """What was found below a folder."""
 
     folder: Path
@@ -272,7 +274,7 @@ class Report:
     """What counts."""
     photos: Sequence[Path]
     """Those of them that are photos; the others are lists of published sets."""
-    left_out: Sequence[Entry]
+    left_out: Sequence[FoundFile]
 
     @property
     def alike(self) -> list[list[str]]:
@@ -285,7 +287,7 @@ class Report:
                 groups.setdefault(" ".join(name.casefold().split()), set()).add(name)
         return [sorted(names) for names in groups.values() if len(names) > 1]
 
-    def place(self, entry: Entry) -> str:
+    def place(self, entry: FoundFile) -> str:
         """A left-out entry's place below the folder, fit to be printed."""
         return printable(entry.path.relative_to(self.folder).as_posix())
 
@@ -319,9 +321,9 @@ def _number(count: int, what: str) -> str:
     return f"{count:,} {what}{'s' * (count != 1)}"
 
 
-def report(folder: Path, rule: Rule = photos_alone, admit: Admit | None = None) -> Report:
+def report(folder: Path, rule: Rule = photos_alone, admit: Admit | None = None) -> ScanReport:
     """Look through a folder. Raises OSError when it cannot be opened."""
     entries = list(walk(folder, rule, admit=admit))
     files = [entry.path for entry in entries if not entry.why]
     photos = [path for path in files if not photos_alone(path.name, path)]
-    return Report(folder, files, photos, [entry for entry in entries if entry.why])
+    return ScanReport(folder, files, photos, [entry for entry in entries if entry.why])

@@ -1,4 +1,4 @@
-"""Parquet tables of encoded pictures, and their pixels as tensors.
+"""Parquet tables of encoded pictures.
 
 A table is one file, zstd, in small row groups, so that it can be written and read without holding it in memory; the
 same rows give the same bytes.
@@ -6,7 +6,7 @@ same rows give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from models import images
+from engine.files import partial_file
 
 ROW_GROUP = 512
 
@@ -54,24 +53,20 @@ VERIFICATION_PAIRS_SCHEMA = pa.schema(
 
 
 def write(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> int:
-    """Write rows, a row group at a time, beside `path` and rename; gives their number. What was there stays until all
-    is written.
-    """
-    beside = path.with_name(f".{path.name}.part")
+    """Write rows, a row group at a time; gives their number. What was there stays until all is written."""
     count, pending = 0, []
-    try:
-        with pq.ParquetWriter(beside, schema, compression="zstd", compression_level=3) as writer:
-            for row in rows:
-                pending.append(row)
-                count += 1
-                if len(pending) == ROW_GROUP:
-                    writer.write_table(pa.Table.from_pylist(pending, schema), ROW_GROUP)
-                    pending = []
-            if pending or not count:
+    with (
+        partial_file(path) as partial,
+        pq.ParquetWriter(partial, schema, compression="zstd", compression_level=3) as writer,
+    ):
+        for row in rows:
+            pending.append(row)
+            count += 1
+            if len(pending) == ROW_GROUP:
                 writer.write_table(pa.Table.from_pylist(pending, schema), ROW_GROUP)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+                pending = []
+        if pending or not count:
+            writer.write_table(pa.Table.from_pylist(pending, schema), ROW_GROUP)
     return count
 
 
@@ -94,71 +89,6 @@ def count(path: Path) -> int:
     return pq.read_metadata(path).num_rows
 
 
-def stack(column: Iterable[Sequence[float] | np.ndarray], dtype: type = np.float32) -> np.ndarray:
+def stack(column: Iterable[Sequence[float] | NDArray], dtype: type = np.float32) -> NDArray:
     """A column of equally long lists as an array [N, length]."""
     return np.stack([np.asarray(value, dtype) for value in column])
-
-
-class Pictures:
-    """A column of encoded pictures as uint8 tensors of one size: [B, 3, size, size], or [B, size, size] for label maps.
-
-    Decoded when asked for; what was decoded is kept as long as all of it fits into `cache_bytes`.
-    """
-
-    def __init__(
-        self, encoded: Sequence[bytes], size: int, labels: bool = False, cache_bytes: int = 1_500_000_000
-    ) -> None:
-        self.encoded, self.size, self.labels = list(encoded), size, labels
-        shape = (size, size) if labels else (3, size, size)
-        fits = len(self.encoded) * int(np.prod(shape)) <= cache_bytes
-        self._kept = torch.empty((len(self.encoded), *shape), dtype=torch.uint8) if fits else None
-        self._known = np.zeros(len(self.encoded), bool)
-
-    def __len__(self) -> int:
-        return len(self.encoded)
-
-    def __getitem__(self, indices: Sequence[int] | np.ndarray) -> Tensor:
-        if self._kept is None:
-            return torch.stack([self._decode(int(i)) for i in indices])
-        for i in indices:
-            if not self._known[i]:
-                self._kept[int(i)] = self._decode(int(i))
-                self._known[i] = True
-        return self._kept[torch.as_tensor(np.asarray(indices, np.int64))]
-
-    def _decode(self, i: int) -> Tensor:
-        if self.labels:
-            labels = images.decode_labels(self.encoded[i])
-            step = len(labels) / self.size
-            at = ((np.arange(self.size) + 0.5) * step).astype(int)  # nearest: class ids are never mixed
-            return torch.from_numpy(np.ascontiguousarray(labels[at][:, at]))
-        picture = images.resize(images.decode(self.encoded[i]), self.size)
-        return torch.from_numpy(picture).permute(2, 0, 1)
-
-
-def to_unit(pictures: Tensor, device: str | torch.device = "cpu") -> Tensor:
-    """uint8 pictures to float in [0, 1]."""
-    return pictures.to(device).float() / 255
-
-
-def to_picture(image: Tensor) -> np.ndarray:
-    """One float RGB picture [3, H, W] in [0, 1] to uint8 [H, W, 3]."""
-    return (image.detach().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-
-
-@torch.no_grad()
-def in_batches(
-    function: Callable[[Tensor], Tensor],
-    pictures: Pictures,
-    device: str,
-    batch: int = 32,
-    on_done: Callable[[int], None] | None = None,
-) -> Tensor:
-    """function(faces [B, 3, H, W] in [0, 1]) over all pictures, results joined on the CPU."""
-    results = []
-    for start in range(0, len(pictures), batch):
-        chosen = np.arange(start, min(start + batch, len(pictures)))
-        results.append(function(to_unit(pictures[chosen], device)).cpu())
-        if on_done:
-            on_done(int(chosen[-1]) + 1)
-    return torch.cat(results) if results else torch.empty(0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,14 +17,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from engine.files import write_whole
 from models.images import decode, encode_png, grid, resize
-from stages import encoder as encoder_stage
-from stages import identity_model as identity_stage
-from stages import imitator as imitator_stage
 from stages.context import Context
 from stages.data.pictures import IMITATOR_MARK, marked
-from stages.evaluation import context as benches
-from stages.evaluation.context import Bench
+from stages.evaluation.context import EvaluationContext, Networks, ScorecardConfig
 
 Difference = Literal["", "better", "worse"]
 MARKS: Mapping[Difference, str] = {"": "", "better": " ▲", "worse": " ▼"}
@@ -61,7 +58,7 @@ SECONDS = "training, s"
 
 
 @dataclass(frozen=True)
-class Row:
+class VariantRow:
     """One variant's scores by `Column.path`; what its scorecard does not have is missing."""
 
     name: str
@@ -77,7 +74,7 @@ def row_of(
     scores: Mapping[str, Mapping[str, Any]],
     seconds: float | None = None,
     read_from: Mapping[str, str] | None = None,
-) -> Row:
+) -> VariantRow:
     """The columns among a scorecard's scores, given by dotted name.
 
     `read_from`: columns' paths to the scores that stand in them; all others are then empty.
@@ -88,10 +85,10 @@ def row_of(
         known = [scores[path] for path in paths if path in scores and scores[path].get("value") is not None]
         if known:
             found[column.path] = known[0]
-    return Row(name, about, found, seconds)
+    return VariantRow(name, about, found, seconds)
 
 
-def limits(reference: Row) -> list[Row]:
+def limits(reference: VariantRow) -> list[VariantRow]:
     """Two rows that no training gives: the average face, and the best that could be reached."""
     rows = []
     for name, key, about in (
@@ -100,7 +97,7 @@ def limits(reference: Row) -> list[Row]:
     ):
         values = {path: entry.get(key) for path, entry in reference.scores.items()}
         scores = {path: {"value": value, "ci": None} for path, value in values.items() if value is not None}
-        rows.append(Row(name, about, scores))
+        rows.append(VariantRow(name, about, scores))
     return rows
 
 
@@ -112,7 +109,7 @@ def difference(score: Mapping[str, Any] | None, reference: Mapping[str, Any] | N
     return "better" if low > reference_high else "worse" if high < reference_low else ""
 
 
-def cell(row: Row, column: Column, reference: Row | None) -> tuple[str, str]:
+def cell(row: VariantRow, column: Column, reference: VariantRow | None) -> tuple[str, str]:
     """Value and mark, and the interval; empty where the scorecard has no such score."""
     entry = row.scores.get(column.path)
     if entry is None:
@@ -122,7 +119,7 @@ def cell(row: Row, column: Column, reference: Row | None) -> tuple[str, str]:
     return f"{entry['value']:.3f}{mark}", f"{interval[0]:.2f} to {interval[1]:.2f}" if interval else ""
 
 
-def markdown(rows: Sequence[Row], reference: Row | None, heading: str) -> str:
+def markdown(rows: Sequence[VariantRow], reference: VariantRow | None, heading: str) -> str:
     """The table with intervals, and a sentence on each variant."""
     titles = ["variant", *(column.title for column in COLUMNS), SECONDS]
     lines = [f"# {heading}", "", _line(titles), _line(["---", *["---:"] * (len(titles) - 1)])]
@@ -141,7 +138,7 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def legend(rows: Sequence[Row], reference: Row | None) -> str:
+def legend(rows: Sequence[VariantRow], reference: VariantRow | None) -> str:
     """What the marks say."""
     name = reference.name if reference else "the full method"
     imitated = any("by" in entry for row in rows for entry in row.scores.values())
@@ -157,14 +154,14 @@ def contact_sheet(variants: Mapping[str, Mapping[str, Path]], context: Context) 
     `variants`: the scorecard's inputs of each; photos, engine and pairs are those of the first.
     """
     first = next(iter(variants.values()))
-    few = benches.Config(people=SHOWN, judged=2, searched=0, photos=1000, validation=0, pairs=1)
-    bench = Bench.load(first, few, context)
-    photos = _faces_to_show(bench)
-    mark = IMITATOR_MARK if bench.engine is None else ""
+    few = ScorecardConfig(people=SHOWN, judged=2, searched=0, photos=1000, validation=0, pairs=1)
+    evaluation = EvaluationContext.load(first, few, context)
+    photos = _faces_to_show(evaluation)
+    mark = IMITATOR_MARK if evaluation.engine is None else ""
     columns = {"photo": [resize(decode(data), TILE) for data in photos["image"]]}
     for number, (name, inputs) in enumerate(variants.items()):
         context.progress("contact sheet", number, len(variants))
-        own = _with_models(bench, inputs)
+        own = evaluation.with_networks(Networks.load(inputs, context.device), inputs)
         renders = own.draw(own.predict(photos))
         columns[name] = [resize(marked(render, mark), TILE) for render in renders]
     rows = [column[at] for at in range(len(photos)) for column in columns.values()]
@@ -174,31 +171,17 @@ def contact_sheet(variants: Mapping[str, Mapping[str, Path]], context: Context) 
 
 def write_contact_sheet(variants: Mapping[str, Mapping[str, Path]], context: Context, path: Path) -> None:
     """The same as a PNG file."""
-    beside = path.with_name(f".{path.name}.partial")
-    beside.write_bytes(encode_png(contact_sheet(variants, context)))
-    beside.replace(path)
+    write_whole(path, encode_png(contact_sheet(variants, context)))
 
 
-def _faces_to_show(bench: Bench) -> pd.DataFrame:
+def _faces_to_show(evaluation: EvaluationContext) -> pd.DataFrame:
     """One real photo of each person who never trained, then held-out portraits where these are few."""
-    people = [table.drop_duplicates("person") for table in (bench.photos, bench.faces)]
+    people = [table.drop_duplicates("person") for table in (evaluation.photos, evaluation.faces)]
     return pd.concat(people).head(SHOWN).reset_index(drop=True)
 
 
-def _with_models(bench: Bench, inputs: Mapping[str, Path]) -> Bench:
-    """The same bench with another variant's networks."""
-    device = bench.context.device
-    return replace(
-        bench,
-        identity=identity_stage.load(inputs["identity_model"]).to(device).eval(),
-        encoder=encoder_stage.load(inputs["encoder"]).to(device).eval(),
-        imitator=imitator_stage.load(inputs["imitator"]).to(device).eval(),
-        inputs=inputs,
-    )
-
-
 def _title(name: str) -> NDArray[np.uint8]:
-    """A column's name on white, [TITLE_HEIGHT,TILE,3]."""
+    """A column's name on white, [TITLE_HEIGHT, TILE, 3]."""
     picture = Image.new("RGB", (TILE, TITLE_HEIGHT), "white")
     text = "\n".join(textwrap.wrap(name.replace("_", " "), LETTERS))
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(FONT)

@@ -18,10 +18,10 @@ from models.alignment import REFERENCE
 from models.images import BadImage, decode_photo, grid
 from stages.context import Context
 from stages.data import exported_pairs
-from stages.data.exported_pairs import Export, Pair, Problem
+from stages.data.exported_pairs import Export, ExportedPair, RowProblem
 from stages.data.parallel import map_chunks
 from stages.data.pictures import write_picture
-from stages.data.rendering import Frame, found_points
+from stages.data.rendering import FrameTransform, found_points
 
 LOOKED_AT, SHOWN, TILE = 48, 24, 256
 RENDER_SIZE = 512
@@ -32,19 +32,20 @@ Picture = NDArray[np.uint8]
 
 
 @dataclass
-class Report:
+class CharacterReport:
     """What was found. `errors` make the character unusable, `problems` single rows of its table."""
 
     character: str
     source: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[RowProblem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     sheet: Path | None = None
 
     @property
     def ok(self) -> bool:
+        """Whether the character can be used as it is."""
         return not self.errors and not self.problems
 
     def document(self) -> dict[str, Any]:
@@ -61,11 +62,11 @@ class Report:
         }
 
 
-def check(folder: Path, embedded: Path, sheet: Path, context: Context) -> Report:
+def check(folder: Path, embedded: Path, sheet: Path, context: Context) -> CharacterReport:
     """Check a character's folder; write its reference points into schema.yaml where they are missing, and a contact
     sheet of aligned pictures.
     """
-    report = Report(folder.resolve().name)
+    report = CharacterReport(folder.resolve().name)
     try:
         character = Character.load(folder)
         schema = character.schema
@@ -76,7 +77,7 @@ def check(folder: Path, embedded: Path, sheet: Path, context: Context) -> Report
             return report
         pictures = _drawn(character, embedded) if character.has_engine else _from_pairs(character, report, context)
         character = _with_reference(character, report, pictures, embedded)
-        _look(report, pictures, Frame(character.require_reference()), sheet)
+        _look(report, pictures, FrameTransform(character.require_reference()), sheet)
     except (CharacterError, SchemaError) as error:
         report.errors.append(str(error))
     return report
@@ -98,15 +99,14 @@ def _drawn(character: Character, embedded: Path, size: int = RENDER_SIZE) -> lis
     return list(engine.draw(sliders, choices, size).image)
 
 
-def _from_pairs(character: Character, report: Report, context: Context) -> list[Picture]:
+def _from_pairs(character: Character, report: CharacterReport, context: Context) -> list[Picture]:
     """Read the table and open every picture; the first few that can be used."""
     export = exported_pairs.read(character)
     report.warnings += [*export.warnings, *_unused(character, export)]
-    frame = Frame(character.reference) if character.reference.points else None
-    chunks = [export.pairs[k : k + ROWS_A_CHUNK] for k in range(0, len(export.pairs), ROWS_A_CHUNK)]
-    seen = map_chunks(partial(_open_all, frame), chunks, context, "pictures", len(export.pairs))
-    unreadable = {problem.row: problem for problem in seen if isinstance(problem, Problem)}
-    sizes = [size for size in seen if not isinstance(size, Problem)]
+    frame = FrameTransform(character.reference) if character.reference.points else None
+    seen = map_chunks(partial(_open_all, frame), export.pairs, ROWS_A_CHUNK, context, "pictures")
+    unreadable = {problem.row: problem for problem in seen if isinstance(problem, RowProblem)}
+    sizes = [size for size in seen if not isinstance(size, RowProblem)]
     report.problems += sorted([*export.problems, *unreadable.values()], key=lambda problem: problem.row)
     good = [pair for pair in export.pairs if pair.row not in unreadable]
     report.facts |= {"rows": len(export.pairs) + len(export.problems), "usable": len(good)}
@@ -120,18 +120,18 @@ def _from_pairs(character: Character, report: Report, context: Context) -> list[
     return [picture for picture in pictures if picture.shape == pictures[0].shape]
 
 
-def _open_all(frame: Frame | None, pairs: Sequence[Pair]) -> list[tuple[int, int] | Problem]:
+def _open_all(frame: FrameTransform | None, pairs: Sequence[ExportedPair]) -> list[tuple[int, int] | RowProblem]:
     return [_open(frame, pair) for pair in pairs]
 
 
-def _open(frame: Frame | None, pair: Pair) -> tuple[int, int] | Problem:
+def _open(frame: FrameTransform | None, pair: ExportedPair) -> tuple[int, int] | RowProblem:
     """Width and height of a pair's picture, or why it cannot be used."""
     try:
         picture = exported_pairs.open_picture(pair)
     except BadImage as error:
-        return Problem(pair.id, pair.row, f"{pair.where}: {error}")
+        return RowProblem(pair.id, pair.row, f"{pair.where}: {error}")
     if frame and (reason := frame.refusal(picture)):
-        return Problem(pair.id, pair.row, f"{pair.where}: {reason}")
+        return RowProblem(pair.id, pair.row, f"{pair.where}: {reason}")
     return picture.shape[1], picture.shape[0]
 
 
@@ -153,7 +153,9 @@ def _unused(character: Character, export: Export) -> list[str]:
     return found
 
 
-def _with_reference(character: Character, report: Report, pictures: list[Picture], embedded: Path) -> Character:
+def _with_reference(
+    character: Character, report: CharacterReport, pictures: list[Picture], embedded: Path
+) -> Character:
     """The character with its reference points; where they are missing, they are looked for and written down."""
     if not character.reference.points:
         named = character.reference.picture
@@ -180,7 +182,7 @@ def _named_picture(path: Path) -> Picture:
         raise CharacterError(f"`reference: picture`: {path}: {error}") from error
 
 
-def _look(report: Report, pictures: list[Picture], frame: Frame | None, sheet: Path) -> None:
+def _look(report: CharacterReport, pictures: list[Picture], frame: FrameTransform | None, sheet: Path) -> None:
     """Write the contact sheet: pictures in the reference frame, with the points on which every face should lie."""
     enlarged = frame.enlargement * TILE / pictures[0].shape[0] if frame else 1.0
     report.facts["enlargement"] = round(enlarged, 2)

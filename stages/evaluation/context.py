@@ -5,7 +5,7 @@ place, and the scores say so.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -27,15 +27,13 @@ from models.images import grid, resize
 from models.imitator import Imitator
 from models.parsing import FaceParser
 from models.predictor import Predictor
-from stages import encoder as encoder_stage
-from stages import identity_model as identity_stage
-from stages import imitator as imitator_stage
-from stages import parsing_model as parsing_stage
 from stages.context import Context
 from stages.data import tables
+from stages.data.dataset import ImageDataset, in_batches
 from stages.data.pictures import IMITATOR_MARK, marked
 from stages.data.rendering import AlignedEngine, RenderBatch
-from stages.evaluation.verifier import Judge
+from stages.encoder import PORTRAITS_CHARACTER
+from stages.evaluation.verifier import IndependentVerifier
 
 T = TypeVar("T")
 
@@ -44,7 +42,7 @@ PORTRAITS = "portraits"
 """The source of synthetic portraits; every other one is of real photos."""
 
 
-class Config(BaseModel, frozen=True, extra="forbid"):
+class ScorecardConfig(BaseModel, frozen=True, extra="forbid"):
     """How much is scored."""
 
     people: int = Field(default=1000, ge=2, description="held-out people at the most")
@@ -75,15 +73,15 @@ class Networks:
     def load(cls, inputs: Mapping[str, Path], device: str) -> Self:
         """Those that the stages left."""
         return cls(
-            identity_stage.load(inputs["identity_model"]).to(device).eval(),
-            encoder_stage.load(inputs["encoder"]).to(device).eval(),
-            imitator_stage.load(inputs["imitator"]).to(device).eval(),
-            parsing_stage.load(inputs["parsing_model"]).to(device).eval(),
+            IdentityModel.load(inputs["identity_model"]).to(device),
+            Encoder.load(inputs["encoder"]).to(device),
+            Imitator.load(inputs["imitator"]).to(device),
+            FaceParser.load(inputs["parsing_model"]).to(device),
         )
 
 
 @dataclass(frozen=True)
-class Bench:
+class EvaluationContext:
     """Everything that is scored, loaded once."""
 
     schema: Schema
@@ -97,8 +95,8 @@ class Bench:
     encoder: Encoder
     imitator: Imitator
     parser: FaceParser
-    x: NDArray[np.float32]  # [N,width] the encoder's answers to `faces`
-    config: Config
+    x: NDArray[np.float32]  # [N, width] the encoder's answers to `faces`
+    config: ScorecardConfig
     inputs: Mapping[str, Path]
     context: Context
     known: dict[str, Any] = field(default_factory=dict)
@@ -106,8 +104,8 @@ class Bench:
 
     @classmethod
     def load(
-        cls, inputs: Mapping[str, Path], config: Config, context: Context, networks: Networks | None = None
-    ) -> "Bench":
+        cls, inputs: Mapping[str, Path], config: ScorecardConfig, context: Context, networks: Networks | None = None
+    ) -> "EvaluationContext":
         """`networks`: those in `inputs` unless given.
 
         Raises CharacterError or SchemaError when the character's folder cannot be used.
@@ -132,6 +130,11 @@ class Bench:
             context=context,
         )
 
+    def with_networks(self, networks: Networks, inputs: Mapping[str, Path]) -> Self:
+        """The same people, engine and judge with other networks, which come from these inputs."""
+        x = predict(networks.identity, networks.encoder, self.faces["image"], self.context.device)
+        return replace(self, **vars(networks), x=x, inputs=inputs)
+
     def once(self, what: str, compute: Callable[[], T]) -> T:
         """A result that depends on no network, computed when it is first asked for."""
         if what not in self.known:
@@ -139,25 +142,25 @@ class Bench:
         return self.known[what]
 
     @property
-    def judge(self) -> Judge:
+    def judge(self) -> IndependentVerifier:
         """The recogniser that takes no part in training."""
-        return self.once("judge", lambda: Judge(self.inputs["embedded"] / "judge"))
+        return self.once("judge", lambda: IndependentVerifier(self.inputs["embedded"] / "judge"))
 
     def predict(self, table: pd.DataFrame, size: int = FACE_SIZE) -> NDArray[np.float32]:
-        """Parameter vectors [N,width] of the aligned faces of a table, looked at in `size` pixels."""
+        """Parameter vectors [N, width] of the aligned faces of a table, looked at in `size` pixels."""
         return predict(self.identity, self.encoder, table["image"], self.context.device, size)
 
     def predict_together(self, table: pd.DataFrame) -> NDArray[np.float32]:
-        """The same [N,width], but everybody's photos have one answer: that to the mean of what was read of each."""
-        pictures, device = tables.Pictures(table["image"].tolist(), FACE_SIZE), self.context.device
-        features = tables.in_batches(lambda faces: self.encoder.look(self.identity, faces)[1], pictures, device).numpy()
+        """The same [N, width], but everybody's photos have one answer: that to the mean of what was read of each."""
+        pictures, device = ImageDataset(table["image"].tolist(), FACE_SIZE), self.context.device
+        features = in_batches(lambda faces: self.encoder.look(self.identity, faces)[1], pictures, device).numpy()
         _, person = np.unique(table["person"].to_numpy().astype(str), return_inverse=True)
         means = np.stack([features[person == number].mean(axis=0) for number in range(person.max() + 1)])
         with torch.no_grad():
             return self.encoder(torch.from_numpy(means).to(device)).cpu().numpy()[person]
 
     def embed(self, table: pd.DataFrame) -> NDArray[np.float32]:
-        """Identity embeddings [N,D] of the aligned faces of a table."""
+        """Identity embeddings [N, D] of the aligned faces of a table."""
         return embed(self.identity, table["image"], self.context.device)
 
     def predictor(self) -> Predictor:
@@ -167,13 +170,13 @@ class Bench:
 
     @cached_property
     def embeddings(self) -> NDArray[np.float32]:
-        """Identity embeddings [N,D] of `faces`."""
+        """Identity embeddings [N, D] of `faces`."""
         return self.embed(self.faces)
 
     @property
     def portraits_are_its_own(self) -> bool:
         """Whether the portraits show this character, so that their parameters are the truth about its own."""
-        return self.schema.name == encoder_stage.PORTRAITS_CHARACTER
+        return self.schema.name == PORTRAITS_CHARACTER
 
     @property
     def no_engine(self) -> str:
@@ -181,18 +184,18 @@ class Bench:
         return f"{self.schema.name} has only exported pairs: this score needs its engine"
 
     def draw(self, x: NDArray[np.float32], size: int = FACE_SIZE) -> NDArray[np.uint8]:
-        """Pictures [N,size,size,3] of parameter vectors [N,width]: the engine's, or the imitator's."""
+        """Pictures [N, size, size, 3] of parameter vectors [N, width]: the engine's, or the imitator's."""
         return self.drawn(*self.schema.choose(x), size).image
 
     def drawn(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> RenderBatch:
-        """The same of sliders [N,S] and choice numbers [N,G], with label maps where the engine has them."""
+        """The same of sliders [N, S] and choice numbers [N, G], with label maps where the engine has them."""
         if self.engine is not None:
             return self.engine.draw(sliders, choices, size)
         images = self.imitated(self.schema.pack(sliders, choices))
         return RenderBatch(np.stack([resize(as_bytes(image), size) for image in images]), None)
 
     def imitated(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The imitator's pictures [N,h,h,3] in [0,1], at its own size."""
+        """The imitator's pictures [N, h, h, 3] in [0, 1], at its own size."""
         device = self.context.device
         with torch.no_grad():
             batches = [self.imitator(torch.from_numpy(x[k : k + 32]).to(device)) for k in range(0, len(x), 32)]
@@ -200,7 +203,7 @@ class Bench:
 
     @cached_property
     def average(self) -> NDArray[np.uint8]:
-        """The average face's picture [FACE_SIZE,FACE_SIZE,3]."""
+        """The average face's picture [FACE_SIZE, FACE_SIZE, 3]."""
         return self.draw(self.schema.neutral()[None])[0]
 
     def side_by_side(self, photos: list[NDArray[np.uint8]], renders: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -250,19 +253,17 @@ def faces_of(path: Path, ids: Sequence[str]) -> pd.DataFrame:
 
 
 def as_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A picture in [0,1] as uint8."""
+    """A picture in [0, 1] as uint8."""
     return (image * 255 + 0.5).astype(np.uint8)
 
 
 def embed(identity: IdentityModel, images: pd.Series, device: str) -> NDArray[np.float32]:
-    """Identity embeddings [N,D] of aligned faces."""
-    return tables.in_batches(identity, tables.Pictures(images.tolist(), FACE_SIZE), device).numpy()
+    """Identity embeddings [N, D] of aligned faces."""
+    return in_batches(identity, ImageDataset(images.tolist(), FACE_SIZE), device).numpy()
 
 
 def predict(
     identity: IdentityModel, encoder: Encoder, images: pd.Series, device: str, size: int = FACE_SIZE
 ) -> NDArray[np.float32]:
-    """Parameter vectors [N,width] of aligned faces, looked at in `size` pixels."""
-    return tables.in_batches(
-        lambda faces: encoder.read(identity, faces), tables.Pictures(images.tolist(), size), device
-    ).numpy()
+    """Parameter vectors [N, width] of aligned faces, looked at in `size` pixels."""
+    return in_batches(lambda faces: encoder.read(identity, faces), ImageDataset(images.tolist(), size), device).numpy()

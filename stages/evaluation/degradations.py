@@ -13,9 +13,9 @@ COVER = 90  # grey value of what stands before a face
 
 @dataclass(frozen=True)
 class Degradation:
-    """One way to spoil an aligned picture [H,W,3].
+    """One way to spoil an aligned picture [H, W, 3].
 
-    `apply(picture, strength, landmarks [68,2], rng)`; the generator is the same for all strengths of one picture, so
+    `apply(picture, strength, landmarks [68, 2], rng)`; the generator is the same for all strengths of one picture, so
     that a stronger step spoils what a weaker one did, and more.
     """
 
@@ -55,7 +55,7 @@ def covered(picture: Picture, percent: float, landmarks: NDArray, rng: np.random
 
 
 def hull(landmarks: NDArray, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Which pixels [H,W] lie in the convex hull of landmarks [68,2]."""
+    """Which pixels [H, W] lie in the convex hull of landmarks [68, 2]."""
     inside = np.zeros(shape, np.uint8)
     points = cv2.convexHull(np.rint(landmarks).astype(np.int32))
     cv2.fillConvexPoly(inside, points, 1)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from stages.data import tables
 from stages.evaluation import metrics
-from stages.evaluation.context import Bench
+from stages.evaluation.context import EvaluationContext
 from stages.evaluation.metrics import nothing, score
 from stages.evaluation.report import Report, Statistic
 
@@ -20,23 +20,23 @@ AGES = (("25_to_39", 15 / 65), ("40_to_54", 30 / 65), ("55_and_over", np.inf))
 Labels = dict[str, NDArray]
 
 
-def groups(bench: Bench, report: Report) -> dict[str, Any]:
+def groups(evaluation: EvaluationContext, report: Report) -> dict[str, Any]:
     """By the true parameters. Recovery counts a group's errors against the variance over everybody, so that people who
     are alike are not punished for it.
 
     `largest` names, for each score, the two groups that differ most for their kind: the baseline is the largest
     difference that the same people show on average when they are sorted into groups of the same sizes by lot.
     """
-    real = len(bench.photos)
+    real = len(evaluation.photos)
     found: dict[str, Any] = {
         "real_photos": nothing(f"{real} real photos whose sex, age and skin tone nobody noted: no groups", real)
     }
-    if not bench.portraits_are_its_own:
+    if not evaluation.portraits_are_its_own:
         return found | {"portraits": nothing("the portraits show another character")}
-    labels = _labels(bench)
+    labels = _labels(evaluation)
     if not labels:
         return found | {"portraits": nothing("the character has no sliders `sex` and `age` and no group `skin`")}
-    names = np.unique(bench.faces["person"].to_numpy())
+    names = np.unique(evaluation.faces["person"].to_numpy())
     found["everybody"] = {"people": len(names)} | {s.name: group_score(s, names) for s in report.statistics}
     differences: dict[str, list[dict[str, Any]]] = {}
     for dimension, of in labels.items():
@@ -54,9 +54,12 @@ def _beyond_chance(entry: dict[str, Any]) -> float:
     return entry["difference"]["value"] - entry["difference"]["baseline"]
 
 
-def _labels(bench: Bench) -> Labels:
+def _labels(evaluation: EvaluationContext) -> Labels:
     """The group of each person, people sorted by name."""
-    schema, people = bench.schema, bench.faces.sort_values("id").drop_duplicates("person").sort_values("person")
+    schema, people = (
+        evaluation.schema,
+        evaluation.faces.sort_values("id").drop_duplicates("person").sort_values("person"),
+    )
     sliders, choices = tables.stack(people["parameters"]), tables.stack(people["discrete"], np.int16)
     found: Labels = {}
     for dimension, bands in (("sex", SEXES), ("age", AGES)):

@@ -10,24 +10,24 @@ from numpy.typing import NDArray
 
 from models.identity import IdentityModel
 from stages.evaluation import metrics
-from stages.evaluation.context import Bench, embed
+from stages.evaluation.context import EvaluationContext, embed
 from stages.evaluation.metrics import score
 from stages.evaluation.report import Report
 from stages.evaluation.verification import people_pairs
 
 
-def identity(bench: Bench, report: Report) -> dict[str, Any]:
+def identity(evaluation: EvaluationContext, report: Report) -> dict[str, Any]:
     """Accuracy by LFW's protocol; chance is the baseline, `before` stands beside `after`."""
-    meta = json.loads((bench.inputs["identity_model"] / "meta.json").read_text())
+    meta = json.loads((evaluation.inputs["identity_model"] / "meta.json").read_text())
     scores: dict[str, Any] = {}
     for domain, table, after in (
-        ("portraits", bench.faces, lambda: bench.embeddings),
-        ("real_photos", bench.photos, lambda: bench.embed(bench.photos)),
+        ("portraits", evaluation.faces, lambda: evaluation.embeddings),
+        ("real_photos", evaluation.photos, lambda: evaluation.embed(evaluation.photos)),
     ):
         pairs = people_pairs(table["person"].to_numpy())
         if pairs is None:
             continue
-        before = bench.once(f"{domain} before", partial(_before, bench, table))
+        before = evaluation.once(f"{domain} before", partial(_before, evaluation, table))
         for stage, vectors in (("before", before), ("after", after())):
             hits = pairs.told_right(vectors)
             scores[f"{domain}_{stage}"] = score(
@@ -38,8 +38,8 @@ def identity(bench: Bench, report: Report) -> dict[str, Any]:
     return scores | {"steps_kept": trained["steps_kept"], "steps_trained": trained["steps_trained"]}
 
 
-def _before(bench: Bench, table: pd.DataFrame) -> NDArray[np.float32]:
-    """Embeddings [N,D] by the recogniser as it was published."""
-    device = bench.context.device
-    original = IdentityModel.from_onnx(bench.inputs["embedded"] / "identity" / "sface.onnx").to(device).eval()
+def _before(evaluation: EvaluationContext, table: pd.DataFrame) -> NDArray[np.float32]:
+    """Embeddings [N, D] by the recogniser as it was published."""
+    device = evaluation.context.device
+    original = IdentityModel.from_onnx(evaluation.inputs["embedded"] / "identity" / "sface.onnx").to(device).eval()
     return embed(original, table["image"], device)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models.images import decode, decode_labels, encode_png, grid, resize
 from stages.data import tables
 from stages.evaluation import metrics
-from stages.evaluation.context import FACE_SIZE, Bench, as_bytes
+from stages.evaluation.context import FACE_SIZE, EvaluationContext, as_bytes
 from stages.evaluation.metrics import Score, mean_score, nothing
 from stages.evaluation.report import Report, Tile
 
@@ -20,7 +20,7 @@ TILE = 160
 NO_LABELS = "the pairs have no label maps"
 
 
-def imitator(bench: Bench, report: Report) -> dict[str, Any]:
+def imitator(evaluation: EvaluationContext, report: Report) -> dict[str, Any]:
     """L1, PSNR, SSIM, and the cosine of the identity embeddings of both pictures.
 
     At the top for parameters drawn at random that never trained; under `given` for what the encoder gives for
@@ -28,34 +28,38 @@ def imitator(bench: Bench, report: Report) -> dict[str, Any]:
     has one choice, as the engine has it. The baseline is the average face's picture; without an engine, the mean of
     the engine's pictures.
     """
-    x = bench.schema.pack(tables.stack(bench.pairs["parameters"]), tables.stack(bench.pairs["discrete"], np.int16))
-    drawn = bench.imitated(x)
+    x = evaluation.schema.pack(
+        tables.stack(evaluation.pairs["parameters"]), tables.stack(evaluation.pairs["discrete"], np.int16)
+    )
+    drawn = evaluation.imitated(x)
     size = drawn.shape[1]
-    truth = _unit([resize(decode(data), size) for data in bench.pairs["image"]])
+    truth = _unit([resize(decode(data), size) for data in evaluation.pairs["image"]])
     head = None
-    if bench.pairs["labels"].notna().all():
-        head = np.stack([_shrink_labels(decode_labels(data), size) > 0 for data in bench.pairs["labels"]])
-    plain = truth.mean(axis=0) if bench.engine is None else _unit([resize(bench.average, size)])[0]
-    scores, _ = _scores(bench, drawn, truth, plain, head, np.arange(len(x)))
+    if evaluation.pairs["labels"].notna().all():
+        head = np.stack([_shrink_labels(decode_labels(data), size) > 0 for data in evaluation.pairs["labels"]])
+    plain = truth.mean(axis=0) if evaluation.engine is None else _unit([resize(evaluation.average, size)])[0]
+    scores, _ = _scores(evaluation, drawn, truth, plain, head, np.arange(len(x)))
     report.picture("imitator", _alternating(truth, drawn))
     _show(report, "imitator", "Imitator at parameters drawn at random", truth, drawn)
-    return scores | _given(bench, report, plain)
+    return scores | _given(evaluation, report, plain)
 
 
-def _given(bench: Bench, report: Report, plain: NDArray) -> dict[str, Any]:
+def _given(evaluation: EvaluationContext, report: Report, plain: NDArray) -> dict[str, Any]:
     """The same at the encoder's own answers for one portrait of each held-out person."""
-    if bench.engine is None:
-        return {"given": nothing(bench.no_engine), "given_chosen": nothing(bench.no_engine)}
-    first = bench.faces.drop_duplicates("person").head(bench.config.judged)
-    people, x = first["person"].to_numpy(), bench.x[first.index]
-    sliders, choices = bench.schema.choose(x)
+    if evaluation.engine is None:
+        return {"given": nothing(evaluation.no_engine), "given_chosen": nothing(evaluation.no_engine)}
+    first = evaluation.faces.drop_duplicates("person").head(evaluation.config.judged)
+    people, x = first["person"].to_numpy(), evaluation.x[first.index]
+    sliders, choices = evaluation.schema.choose(x)
     size = plain.shape[0]
-    image, labels = bench.drawn(sliders, choices, size)
+    image, labels = evaluation.drawn(sliders, choices, size)
     truth, head = image.astype(np.float32) / 255, None if labels is None else labels > 0
-    drawn = bench.imitated(x)
-    soft, values = _scores(bench, drawn, truth, plain, head, people)
-    hard, _ = _scores(bench, bench.imitated(bench.schema.pack(sliders, choices)), truth, plain, head, people)
-    if bench.portraits_are_its_own:
+    drawn = evaluation.imitated(x)
+    soft, values = _scores(evaluation, drawn, truth, plain, head, people)
+    hard, _ = _scores(
+        evaluation, evaluation.imitated(evaluation.schema.pack(sliders, choices)), truth, plain, head, people
+    )
+    if evaluation.portraits_are_its_own:
         report.by_mean("imitator_given_l1", values["l1"], people)
     report.picture("imitator_given", _alternating(truth, drawn))
     _show(report, "imitator_given", "Imitator at what the encoder gives", truth, drawn)
@@ -63,12 +67,17 @@ def _given(bench: Bench, report: Report, plain: NDArray) -> dict[str, Any]:
 
 
 def _scores(
-    bench: Bench, drawn: NDArray, truth: NDArray, plain: NDArray, head: NDArray[np.bool_] | None, people: NDArray
+    evaluation: EvaluationContext,
+    drawn: NDArray,
+    truth: NDArray,
+    plain: NDArray,
+    head: NDArray[np.bool_] | None,
+    people: NDArray,
 ) -> tuple[dict[str, Score], dict[str, NDArray[np.float64]]]:
-    """Scores, and the values behind them, of pictures [N,h,h,3] in [0,1] beside the true ones."""
+    """Scores, and the values behind them, of pictures [N, h, h, 3] in [0, 1] beside the true ones."""
     average = np.repeat(plain[None], len(drawn), axis=0)
     ours, theirs = closeness(drawn, truth, head), closeness(average, truth, head)
-    embedded = [bench.embed(_table(images)) for images in (drawn[:EMBEDDED], truth[:EMBEDDED], plain[None])]
+    embedded = [evaluation.embed(_table(images)) for images in (drawn[:EMBEDDED], truth[:EMBEDDED], plain[None])]
     ours["identity"] = metrics.cosine(embedded[0], embedded[1]).astype(np.float64)
     theirs["identity"] = metrics.cosine(np.broadcast_to(embedded[2], embedded[1].shape), embedded[1])
     scores = {
@@ -79,7 +88,7 @@ def _scores(
 
 
 def closeness(images: NDArray, truth: NDArray, head: NDArray[np.bool_] | None) -> dict[str, NDArray[np.float64]]:
-    """Of pictures [N,h,h,3] in [0,1] to the true ones; inside the head [N,h,h] where its pixels are known."""
+    """Of pictures [N, h, h, 3] in [0, 1] to the true ones; inside the head [N, h, h] where its pixels are known."""
     from skimage.metrics import structural_similarity
 
     squared = ((images - truth) ** 2).mean(axis=3)

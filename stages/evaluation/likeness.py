@@ -11,10 +11,10 @@ from models.images import decode, resize
 from stages.data import tables
 from stages.data.pictures import IMITATOR_MARK, marked
 from stages.evaluation import metrics
-from stages.evaluation.context import FACE_SIZE, Bench
+from stages.evaluation.context import FACE_SIZE, EvaluationContext
 from stages.evaluation.metrics import Score, mean_score, nothing
 from stages.evaluation.report import Report, Tile
-from stages.evaluation.verifier import Judge
+from stages.evaluation.verifier import IndependentVerifier
 
 EXTREMES = 5
 SHOWN = 24
@@ -22,16 +22,17 @@ TILE = 160
 
 
 @dataclass(frozen=True)
-class Seen:
+class DescribedPhotos:
     """Photos and renders as the judge describes them, row by row."""
 
     people: NDArray
-    photo: NDArray[np.float64]  # [N,128]
+    photo: NDArray[np.float64]  # [N, 128]
     render: NDArray[np.float64]
     average: NDArray[np.float64]  # [128] the average face's render
 
     @property
     def similarity(self) -> NDArray[np.float64]:
+        """Cosine of each photo and its render [N]."""
         return metrics.cosine(self.photo, self.render)
 
     @property
@@ -40,32 +41,34 @@ class Seen:
         return metrics.cosine(self.photo, np.broadcast_to(self.average, self.photo.shape))
 
 
-def likeness(bench: Bench, report: Report) -> dict[str, Any]:
+def likeness(evaluation: EvaluationContext, report: Report) -> dict[str, Any]:
     """Similarity, and whether the judge finds the right person from the render.
 
     Without an engine the scores are null, and stand again as `imitator_…` for the imitator's drawings.
     """
-    judge = bench.judge
-    average = judge.describe(bench.average)
-    found = _portraits(bench, judge, average, report) | _photos(bench, judge, average, report)
-    if bench.engine is not None:
+    judge = evaluation.judge
+    average = judge.describe(evaluation.average)
+    found = _portraits(evaluation, judge, average, report) | _photos(evaluation, judge, average, report)
+    if evaluation.engine is not None:
         return found
     by_imitator: dict[str, Any] = {f"imitator_{name}": {**entry, "by": "imitator"} for name, entry in found.items()}
-    return {name: nothing(bench.no_engine) for name in found} | by_imitator
+    return {name: nothing(evaluation.no_engine) for name in found} | by_imitator
 
 
-def _portraits(bench: Bench, judge: Judge, average: NDArray, report: Report) -> dict[str, Score]:
+def _portraits(
+    evaluation: EvaluationContext, judge: IndependentVerifier, average: NDArray, report: Report
+) -> dict[str, Score]:
     """Each held-out person is encoded from the first photo; the gallery are their second photos, so that light and
     pose of the first cannot help. The bound renders the person's true parameters, where they are known.
     """
-    first, second = first_and_second(bench.faces, bench.config.judged)
-    renders = bench.draw(bench.x[first.index])
-    photo = bench.once("judge of first portraits", lambda: judge.all_of(first["image"]))
-    gallery = bench.once("judge of second portraits", lambda: judge.all_of(second["image"]))
-    seen, truth = Seen(first["person"].to_numpy(), photo, judge.all_of(renders), average), None
-    if bench.portraits_are_its_own:
-        x = bench.schema.pack(tables.stack(first["parameters"]), tables.stack(first["discrete"], np.int16))
-        truth = bench.once("judge of true renders", lambda: judge.all_of(bench.draw(x)))
+    first, second = first_and_second(evaluation.faces, evaluation.config.judged)
+    renders = evaluation.draw(evaluation.x[first.index])
+    photo = evaluation.once("judge of first portraits", lambda: judge.all_of(first["image"]))
+    gallery = evaluation.once("judge of second portraits", lambda: judge.all_of(second["image"]))
+    seen, truth = DescribedPhotos(first["person"].to_numpy(), photo, judge.all_of(renders), average), None
+    if evaluation.portraits_are_its_own:
+        x = evaluation.schema.pack(tables.stack(first["parameters"]), tables.stack(first["discrete"], np.int16))
+        truth = evaluation.once("judge of true renders", lambda: judge.all_of(evaluation.draw(x)))
         for name, values in (
             ("likeness_similarity", seen.similarity),
             ("likeness_rank1", metrics.ranks(seen.render, gallery) <= 1),
@@ -73,7 +76,7 @@ def _portraits(bench: Bench, judge: Judge, average: NDArray, report: Report) -> 
         ):
             report.by_mean(name, np.asarray(values), seen.people)
     photos = [decode(data) for data in first["image"]]
-    _show_portraits(bench, report, photos, renders, seen)
+    _show_portraits(evaluation, report, photos, renders, seen)
     bound = None if truth is None else float(metrics.cosine(seen.photo, truth).mean())
     return similarities(seen, bound) | retrieval(seen.render, gallery, seen.people, truth)
 
@@ -87,7 +90,7 @@ def first_and_second(faces: pd.DataFrame, most: int) -> tuple[pd.DataFrame, pd.D
     return first, second
 
 
-def similarities(seen: Seen, bound: float | None = None, prefix: str = "similarity") -> dict[str, Score]:
+def similarities(seen: DescribedPhotos, bound: float | None = None, prefix: str = "similarity") -> dict[str, Score]:
     """Mean similarity of photo and render, that of the average face, and their difference, photo by photo."""
     own, plain = seen.similarity, seen.plain
     baseline = float(plain.mean())
@@ -101,7 +104,7 @@ def similarities(seen: Seen, bound: float | None = None, prefix: str = "similari
 
 
 def retrieval(probes: NDArray, gallery: NDArray, people: NDArray, truth: NDArray | None = None) -> dict[str, Score]:
-    """Rank-1 and rank-5 of probes [N,D] in a gallery [N,D] with one entry a person, and how often better than chance.
+    """Rank-1 and rank-5 of probes [N, D] in a gallery [N, D] with one entry a person, and how often better than chance.
 
     The bound is what the renders of the true parameters reach.
     """
@@ -117,22 +120,24 @@ def retrieval(probes: NDArray, gallery: NDArray, people: NDArray, truth: NDArray
     return found
 
 
-def _photos(bench: Bench, judge: Judge, average: NDArray, report: Report) -> dict[str, Score]:
+def _photos(
+    evaluation: EvaluationContext, judge: IndependentVerifier, average: NDArray, report: Report
+) -> dict[str, Score]:
     names = ("real_photos", "real_photos_average", "real_photos_gain")
-    if not len(bench.photos):
+    if not len(evaluation.photos):
         return {name: nothing("there are no real photos: put some under data/photos/<person>/") for name in names}
-    photos = [decode(data) for data in bench.photos["image"]]
-    renders = bench.draw(bench.predict(bench.photos))
-    people = bench.photos["person"].to_numpy()
-    described = bench.once("judge of real photos", lambda: judge.all_of(photos))
-    seen = Seen(people, described, judge.all_of(renders), average)
-    report.picture("real_photos", bench.side_by_side(photos, renders))
-    tiles = _tiles(bench, photos, renders, seen, [f"{person}, " for person in people])
+    photos = [decode(data) for data in evaluation.photos["image"]]
+    renders = evaluation.draw(evaluation.predict(evaluation.photos))
+    people = evaluation.photos["person"].to_numpy()
+    described = evaluation.once("judge of real photos", lambda: judge.all_of(photos))
+    seen = DescribedPhotos(people, described, judge.all_of(renders), average)
+    report.picture("real_photos", evaluation.side_by_side(photos, renders))
+    tiles = _tiles(evaluation, photos, renders, seen, [f"{person}, " for person in people])
     report.show("real_photos", "Real photos", "Photo, and the engine's render of what was read from it.", tiles[:SHOWN])
     return similarities(seen, prefix="real_photos") | other_photo(seen) | same_photo(seen)
 
 
-def other_photo(seen: Seen) -> dict[str, Score]:
+def other_photo(seen: DescribedPhotos) -> dict[str, Score]:
     """From a photo's render, is the person found among all *other* photos? People with two photos or more are looked
     for; everyone's photos are in the gallery."""
     same = seen.people[:, None] == seen.people
@@ -161,7 +166,7 @@ def chance_of(k: int, own: int, gallery: int) -> float:
     return 1.0 - missed
 
 
-def same_photo(seen: Seen) -> dict[str, Score]:
+def same_photo(seen: DescribedPhotos) -> dict[str, Score]:
     """From a photo's render, is the *same photo* found among one photo of everybody? Easier than another photo of the
     person: light, pose and crop help."""
     people = np.unique(seen.people)
@@ -182,10 +187,14 @@ def same_photo(seen: Seen) -> dict[str, Score]:
 
 
 def _show_portraits(
-    bench: Bench, report: Report, photos: list[NDArray[np.uint8]], renders: NDArray[np.uint8], seen: Seen
+    evaluation: EvaluationContext,
+    report: Report,
+    photos: list[NDArray[np.uint8]],
+    renders: NDArray[np.uint8],
+    seen: DescribedPhotos,
 ) -> None:
-    report.picture("portraits", bench.side_by_side(photos[:16], renders[:16]))
-    tiles = _tiles(bench, photos, renders, seen)
+    report.picture("portraits", evaluation.side_by_side(photos[:16], renders[:16]))
+    tiles = _tiles(evaluation, photos, renders, seen)
     order = np.argsort(seen.similarity, kind="stable")
     report.show(
         "portraits", "Portraits of held-out people", "Portrait, and the render of what was read.", tiles[:SHOWN]
@@ -200,7 +209,7 @@ def _show_portraits(
     )  # fmt: skip
     report.picture(
         "extremes",
-        bench.side_by_side(
+        evaluation.side_by_side(
             [photos[k] for k in (*order[:EXTREMES], *order[::-1][:EXTREMES])],
             np.stack([renders[k] for k in (*order[:EXTREMES], *order[::-1][:EXTREMES])]),
         ),
@@ -208,13 +217,13 @@ def _show_portraits(
 
 
 def _tiles(
-    bench: Bench,
+    evaluation: EvaluationContext,
     photos: list[NDArray[np.uint8]],
     renders: NDArray[np.uint8],
-    seen: Seen,
+    seen: DescribedPhotos,
     names: list[str] | None = None,
 ) -> list[Tile]:
-    mark = IMITATOR_MARK if bench.engine is None else ""
+    mark = IMITATOR_MARK if evaluation.engine is None else ""
     names = names or [""] * len(photos)
     return [
         Tile(

@@ -78,12 +78,12 @@ def nothing(reason: str, n: int = 0) -> Score:
 
 @lru_cache(maxsize=8)
 def draws(count: int, seed: int = 0) -> NDArray[np.float64]:
-    """How often each of `count` people is drawn in each resample: [RESAMPLES,count], rows sum to `count`."""
+    """How often each of `count` people is drawn in each resample: [RESAMPLES, count], rows sum to `count`."""
     return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=RESAMPLES).astype(np.float64)
 
 
 def sums_by(people: ArrayLike, values: NDArray) -> NDArray[np.float64]:
-    """Sums of rows [N,...] over each person: [P,...], people sorted by name."""
+    """Sums of rows [N, ...] over each person: [P, ...], people sorted by name."""
     names, member = np.unique(np.asarray(people), return_inverse=True)
     totals = np.zeros((len(names), *values.shape[1:]))
     np.add.at(totals, member, values)
@@ -124,7 +124,7 @@ def count(people: ArrayLike) -> int:
 
 
 def resampled_means(values: NDArray, people: ArrayLike) -> NDArray[np.float64]:
-    """The mean of values [N] or of each column of [N,K] in each resample: [RESAMPLES] or [RESAMPLES,K]."""
+    """The mean of values [N] or of each column of [N, K] in each resample: [RESAMPLES] or [RESAMPLES, K]."""
     totals, counts = sums_by(people, values), sums_by(people, np.ones(len(values)))
     drawn = draws(len(counts))
     weight = drawn @ counts
@@ -142,7 +142,7 @@ def mean_score(
 
 
 def r2(truth: NDArray, guess: NDArray) -> NDArray[np.float64]:
-    """Coefficient of determination of each column of [N,S]; 0 is as good as always guessing the mean.
+    """Coefficient of determination of each column of [N, S]; 0 is as good as always guessing the mean.
 
     NaN where the truth does not vary, so that there is nothing to determine.
     """
@@ -152,7 +152,7 @@ def r2(truth: NDArray, guess: NDArray) -> NDArray[np.float64]:
 
 
 def explained(truth: NDArray, guess: NDArray, variance: NDArray) -> NDArray[np.float64]:
-    """1 − squared error over `variance` [S]: [N,S]; NaN where nothing varies.
+    """1 − squared error over `variance` [S]: [N, S]; NaN where nothing varies.
 
     The mean over all rows is R², if `variance` is that of all rows. Of a part or a resample of them it says how well
     *they* are read by the measure of all: people who are alike are not punished for it, and a resample that happens to
@@ -163,7 +163,7 @@ def explained(truth: NDArray, guess: NDArray, variance: NDArray) -> NDArray[np.f
 
 
 def same_and_different(people: ArrayLike, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """All same-person pairs of rows and as many different-person pairs: pairs [P,2], is_same [P]."""
+    """All same-person pairs of rows and as many different-person pairs: pairs [P, 2], is_same [P]."""
     names = np.asarray(people)
     first, second = np.triu_indices(len(names), k=1)
     same = names[first] == names[second]
@@ -229,12 +229,12 @@ def cosine(a: NDArray, b: NDArray) -> NDArray:
 
 
 def unit(vectors: NDArray) -> NDArray:
-    """Vectors [...,D] at length 1."""
+    """Vectors [..., D] at length 1."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), TINY)
 
 
 def ranks(probes: NDArray, gallery: NDArray) -> NDArray[np.int64]:
-    """For each probe [N,D], at which place (1 = first) the gallery entry of the same row comes by cosine."""
+    """For each probe [N, D], at which place (1 = first) the gallery entry of the same row comes by cosine."""
     own = np.eye(len(probes), dtype=bool)
     return places(unit(probes) @ unit(gallery).T, own, np.ones_like(own))
 
@@ -242,7 +242,7 @@ def ranks(probes: NDArray, gallery: NDArray) -> NDArray[np.int64]:
 def places(similarity: NDArray, own: NDArray[np.bool_], shown: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
     """For each probe, at which place (1 = first) the first of its own gallery entries comes.
 
-    `similarity` [N,G]; `own` [N,G] which entries show the probe's person; `shown` [N,G] which entries it is compared
+    `similarity` [N, G]; `own` [N, G] which entries show the probe's person; `shown` [N, G] which entries it is compared
     with at all. Every probe must have an own entry that is shown.
     """
     shown = np.ones_like(own) if shown is None else shown
@@ -252,13 +252,13 @@ def places(similarity: NDArray, own: NDArray[np.bool_], shown: NDArray[np.bool_]
 
 
 def confusion(truth: NDArray[np.uint8], guess: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
-    """Pixels of each true class that were called each class: [classes,classes]."""
+    """Pixels of each true class that were called each class: [classes, classes]."""
     pairs = np.bincount(truth.ravel().astype(np.int64) * classes + guess.ravel(), minlength=classes**2)
     return pairs.reshape(classes, classes)
 
 
 def f1_of(matrix: NDArray) -> NDArray[np.float64]:
-    """F1 of each class [...,classes] from confusions [...,classes,classes]; NaN for a class that neither side has."""
+    """F1 of each class [..., classes] from confusions [..., classes, classes]; NaN for a class that neither has."""
     hits = np.diagonal(matrix, axis1=-2, axis2=-1).astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         return 2 * hits / (matrix.sum(axis=-1) + matrix.sum(axis=-2))

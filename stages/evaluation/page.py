@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from models.images import encode_jpeg
 from stages.evaluation import charts
 from stages.evaluation.report import Report, Tile
+from stages.evaluation.scores import scores
 from stages.evaluation.verification import PUBLISHED
 
 TEMPLATE = "page.html.jinja"
@@ -53,7 +54,7 @@ DIMENSIONS = ("sex", "age", "skin")
 
 
 @dataclass(frozen=True)
-class Beside:
+class ComparedScore:
     """One score of the candidate and of production."""
 
     name: str
@@ -63,7 +64,7 @@ class Beside:
 
 
 @dataclass(frozen=True)
-class Row:
+class ScoreRow:
     """One line of a table of scores."""
 
     name: str
@@ -83,7 +84,7 @@ def html(card: Mapping[str, Any], report: Report) -> str:
     environment.filters |= {"number": number, "interval": interval, "words": words}
     return environment.get_template(TEMPLATE).render(
         character=report.character,
-        headlines=[Row(name, note, found) for path, name, note in HEADLINES if (found := find(card, path))],
+        headlines=[ScoreRow(name, note, found) for path, name, note in HEADLINES if (found := find(card, path))],
         card=card,
         production=list(beside(card)),
         curves=[(name, *_themes(name, section, robust["undegraded"])) for name, section in curves.items()],
@@ -95,7 +96,7 @@ def html(card: Mapping[str, Any], report: Report) -> str:
         largest=card["groups"].get("largest", {}),
         statistics=STATISTICS,
         published=PUBLISHED,
-        everything=[Row(path, "", score) for path, score in scores(card)],
+        everything=[ScoreRow(path, "", score) for path, score in scores(card)],
     )
 
 
@@ -112,24 +113,13 @@ def find(card: Mapping[str, Any], path: str) -> Mapping[str, Any] | None:
     return score if isinstance(score, Mapping) and "value" in score else None
 
 
-def scores(card: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every score with its dotted path."""
-    for name, entry in card.items():
-        if name == "production":
-            continue
-        if isinstance(entry, Mapping) and "value" in entry:
-            yield f"{prefix}{name}", entry
-        elif isinstance(entry, Mapping):
-            yield from scores(entry, f"{prefix}{name}.")
-
-
-def beside(card: Mapping[str, Any]) -> Iterator[Beside]:
+def beside(card: Mapping[str, Any]) -> Iterator[ComparedScore]:
     """The main scores that the candidate shares with production; none where it was compared with no other version."""
     theirs = card.get("production") or {}
     for path, difference in theirs.get("differences", {}).items():
         ours, other = find(card, path), find(theirs, path)
         if path.count(".") == 1 and ours and other:
-            yield Beside(path, ours["value"], other["value"], difference)
+            yield ComparedScore(path, ours["value"], other["value"], difference)
 
 
 def number(value: float | None) -> str:
@@ -140,10 +130,12 @@ def number(value: float | None) -> str:
 
 
 def interval(ends: tuple[float, float] | None) -> str:
+    """Both ends of a confidence interval; nothing where there is none."""
     return "" if not ends else f"{number(ends[0])} to {number(ends[1])}"
 
 
 def words(name: str) -> str:
+    """A key as words."""
     return name.replace("_", " ")
 
 

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from models.images import decode, decode_labels, grid, resize
 from models.parsing import CLASSES, STRIDE
-from stages.data import tables
+from stages.data.dataset import ImageDataset, in_batches
 from stages.data.pictures import colour_labels
 from stages.evaluation import metrics
-from stages.evaluation.context import FACE_SIZE, Bench
+from stages.evaluation.context import FACE_SIZE, EvaluationContext
 from stages.evaluation.metrics import Resamples, score
 from stages.evaluation.report import Report, Tile
 
@@ -21,23 +21,23 @@ SHOWN = 8
 TILE = 160
 
 
-def parsing(bench: Bench, report: Report) -> dict[str, Any]:
+def parsing(evaluation: EvaluationContext, report: Report) -> dict[str, Any]:
     """F1 of each class but the background, and their mean. The bound is what a grid of 1/8 can hold; the baseline is
     the average face's map."""
-    truth = np.stack([decode_labels(data) for data in bench.faces["labels"]])
+    truth = np.stack([decode_labels(data) for data in evaluation.faces["labels"]])
     size = truth.shape[1]
-    guess = _classify(bench, bench.faces["image"].tolist(), size)
-    fitted = bench.once("parsing bound", lambda: _bound(truth[:: max(len(truth) // FITTED, 1)][:FITTED]))
-    average = _average_labels(bench, size)
+    guess = _classify(evaluation, evaluation.faces["image"].tolist(), size)
+    fitted = evaluation.once("parsing bound", lambda: _bound(truth[:: max(len(truth) // FITTED, 1)][:FITTED]))
+    average = _average_labels(evaluation, size)
     plain = None if average is None else metrics.f1(truth, np.broadcast_to(average, truth.shape), len(CLASSES))
     matrices = np.stack([metrics.confusion(t, g, len(CLASSES)) for t, g in zip(truth, guess, strict=True)])
-    people = bench.faces["person"].to_numpy()
+    people = evaluation.faces["person"].to_numpy()
     by_person = metrics.sums_by(people, matrices)
     drawn = metrics.draws(len(by_person))
     resampled = metrics.f1_of(np.tensordot(drawn, by_person, axes=1))
-    if bench.portraits_are_its_own:
+    if evaluation.portraits_are_its_own:
         report.by_sums("parsing_mean", matrices, people, mean_f1)
-    _show(bench, report, truth, guess)
+    _show(evaluation, report, truth, guess)
     each = metrics.f1_of(matrices.sum(axis=0))
     mean = score(
         float(np.nanmean(each[1:])), bound=float(np.nanmean(fitted[1:])), n=len(truth),
@@ -54,13 +54,13 @@ def parsing(bench: Bench, report: Report) -> dict[str, Any]:
     return {"mean": mean, "classes": classes}
 
 
-def _classify(bench: Bench, encoded: list[bytes], size: int) -> NDArray[np.uint8]:
-    """The parser's class ids [N,size,size] of aligned faces."""
+def _classify(evaluation: EvaluationContext, encoded: list[bytes], size: int) -> NDArray[np.uint8]:
+    """The parser's class ids [N, size, size] of aligned faces."""
 
     def classify(faces: Tensor) -> Tensor:
-        return _enlarged(bench.parser(faces), size).argmax(1).byte()
+        return _enlarged(evaluation.parser(faces), size).argmax(1).byte()
 
-    return tables.in_batches(classify, tables.Pictures(encoded, size), bench.context.device, batch=16).numpy()
+    return in_batches(classify, ImageDataset(encoded, size), evaluation.context.device, batch=16).numpy()
 
 
 def _bound(truth: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -69,20 +69,20 @@ def _bound(truth: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def mean_f1(matrices: NDArray) -> NDArray[np.float64]:
-    """Mean F1 over all classes but the background, of confusions [K,classes,classes]: [K]."""
+    """Mean F1 over all classes but the background, of confusions [K, classes, classes]: [K]."""
     each = metrics.f1_of(matrices)[..., 1:]
     known = np.isfinite(each)
     return np.where(known, each, 0).sum(axis=-1) / np.maximum(known.sum(axis=-1), 1)
 
 
-def _average_labels(bench: Bench, size: int) -> NDArray[np.uint8] | None:
-    """The average face's label map [size,size]; only the embedded engine has one."""
-    labels = bench.drawn(*bench.schema.choose(bench.schema.neutral()[None]), size).labels
+def _average_labels(evaluation: EvaluationContext, size: int) -> NDArray[np.uint8] | None:
+    """The average face's label map [size, size]; only the embedded engine has one."""
+    labels = evaluation.drawn(*evaluation.schema.choose(evaluation.schema.neutral()[None]), size).labels
     return None if labels is None else labels[0]
 
 
 def fit_logits(truth: Tensor, cells: int, steps: int = 60) -> NDArray[np.uint8]:
-    """Class ids [N,H,W] that the best possible logits on a grid of cells × cells give for the truth [N,H,W] itself."""
+    """Class ids [N, H, W] that the best logits on a grid of cells × cells give for the truth [N, H, W] itself."""
     with torch.enable_grad():
         hot = torch.nn.functional.one_hot(truth.long(), len(CLASSES)).permute(0, 3, 1, 2).float()
         small = torch.nn.functional.interpolate(hot, (cells, cells), mode="area")
@@ -100,8 +100,8 @@ def _enlarged(logits: Tensor, size: int) -> Tensor:
     return torch.nn.functional.interpolate(logits, size=(size, size), mode="bilinear", align_corners=False)
 
 
-def _show(bench: Bench, report: Report, truth: NDArray[np.uint8], guess: NDArray[np.uint8]) -> None:
-    rows = zip(bench.faces["image"][:SHOWN], truth[:SHOWN], guess[:SHOWN], strict=True)
+def _show(evaluation: EvaluationContext, report: Report, truth: NDArray[np.uint8], guess: NDArray[np.uint8]) -> None:
+    rows = zip(evaluation.faces["image"][:SHOWN], truth[:SHOWN], guess[:SHOWN], strict=True)
     tiles = []
     for data, own, ours in rows:
         pictures = tuple(resize(image, TILE) for image in (decode(data), colour_labels(own), colour_labels(ours)))
@@ -109,14 +109,14 @@ def _show(bench: Bench, report: Report, truth: NDArray[np.uint8], guess: NDArray
         tiles.append(Tile(pictures, f"mean F1 {f1:.3f}"))
     report.picture("labels", grid([picture for tile in tiles for picture in tile.pictures], columns=6))
     report.show("labels", "Label maps", "Portrait, true labels, and the parser's.", tiles)
-    if len(bench.photos):
-        _show_photos(bench, report)
+    if len(evaluation.photos):
+        _show_photos(evaluation, report)
 
 
-def _show_photos(bench: Bench, report: Report) -> None:
+def _show_photos(evaluation: EvaluationContext, report: Report) -> None:
     """Real photos have no truth, so that people have to look."""
-    shown = bench.photos.head(SHOWN)
-    found = _classify(bench, shown["image"].tolist(), FACE_SIZE)
+    shown = evaluation.photos.head(SHOWN)
+    found = _classify(evaluation, shown["image"].tolist(), FACE_SIZE)
     tiles = [
         Tile((resize(decode(data), TILE), resize(colour_labels(labels), TILE)), str(person))
         for data, labels, person in zip(shown["image"], found, shown["person"], strict=True)

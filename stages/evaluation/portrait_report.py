@@ -22,11 +22,12 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 
 from engine.portrait_scenes import DomainRandomization
 from models.identity import IdentityModel
-from models.images import decode, grid, resize
+from models.images import decode
 from stages import aligned_faces, portraits
 from stages.context import Context
 from stages.data import tables
-from stages.data.pictures import write_picture
+from stages.data.dataset import ImageDataset, in_batches
+from stages.data.pictures import write_sheet
 from stages.evaluation import metrics
 from stages.evaluation.metrics import Score, interval, score
 
@@ -54,7 +55,7 @@ BANDS: Bands = {
 IN_BOTH = {"yaw below 15"}
 
 
-class Config(BaseModel, frozen=True, extra="forbid"):
+class PortraitReportConfig(BaseModel, frozen=True, extra="forbid"):
     """How many portraits are looked at, and how different they are."""
 
     people: int = Field(default=100, ge=10)
@@ -64,7 +65,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     nuisance: DomainRandomization = DomainRandomization()
 
 
-def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context) -> dict[str, Any]:
+def run(inputs: Mapping[str, Path], config: PortraitReportConfig, out: Path, context: Context) -> dict[str, Any]:
     """Write `portraits.png` and `portraits.json`; returns what is in the latter."""
     out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as folder:
@@ -77,11 +78,9 @@ def run(inputs: Mapping[str, Path], config: Config, out: Path, context: Context)
         shot = tables.read(made / "portraits.parquet").drop(columns=["labels", "landmarks"])
         faces = tables.read(aligned / "faces.parquet")
     model = IdentityModel.from_onnx(inputs["embedded"] / "identity" / "sface.onnx").to(context.device).eval()
-    vectors = tables.in_batches(model, tables.Pictures(faces["image"].tolist(), FACE_SIZE), context.device).numpy()
-    write_picture(
-        out / "portraits.png",
-        grid([resize(decode(image), SHEET_SIZE) for image in shot["image"][:SHEET_PICTURES]], SHEET_COLUMNS),
-    )
+    vectors = in_batches(model, ImageDataset(faces["image"].tolist(), FACE_SIZE), context.device).numpy()
+    shown = [decode(image) for image in shot["image"][:SHEET_PICTURES]]
+    write_sheet(out / "portraits.png", shown, SHEET_COLUMNS, SHEET_SIZE)
     report = _report(shot, faces, vectors)
     (out / "portraits.json").write_text(json.dumps(report, indent=1) + "\n")
     return report
@@ -92,12 +91,12 @@ def _report(shot: pd.DataFrame, faces: pd.DataFrame, vectors: NDArray[np.float32
     found = faces["id"][~real].str.removeprefix("portraits/").tolist()
     described = shot.set_index("id").reindex(found).reset_index()
     people = faces["person"].to_numpy()
-    pairs = Pairs.of(people[~real], vectors[~real])
+    pairs = ScoredPairs.of(people[~real], vectors[~real])
     threshold = pairs.threshold()
     aligned = shot["id"].isin(found)
     return {
         "portraits": {"aligned": score(float(aligned.mean()), n=len(shot))} | verification(pairs, threshold),
-        "photos": verification(Pairs.of(people[real], vectors[real]), threshold)
+        "photos": verification(ScoredPairs.of(people[real], vectors[real]), threshold)
         | {"published_lfw": score(PUBLISHED, n=6000)},
         "centred": centred(people[~real], vectors[~real]),
         "threshold": round(threshold, 4),
@@ -111,15 +110,16 @@ def _report(shot: pd.DataFrame, faces: pd.DataFrame, vectors: NDArray[np.float32
 
 
 @dataclass(frozen=True)
-class Pairs:
+class ScoredPairs:
     """All pairs of pictures in order of their similarity, so that resampling people needs only weights."""
 
     similarity: NDArray[np.float32]  # [P] ascending
     same: NDArray[np.bool_]  # [P] whether both show one person
-    members: NDArray[np.int64]  # [P,2] the two people's numbers
+    members: NDArray[np.int64]  # [P, 2] the two people's numbers
 
     @classmethod
-    def of(cls, people: NDArray, vectors: NDArray[np.float32]) -> "Pairs":
+    def of(cls, people: NDArray, vectors: NDArray[np.float32]) -> "ScoredPairs":
+        """All pairs of pictures of these people [N] with these embeddings [N, D]."""
         first, second = np.triu_indices(len(people), k=1)
         similarity = metrics.cosine(vectors[first], vectors[second])
         order = np.argsort(similarity)
@@ -137,6 +137,7 @@ class Pairs:
         return float(np.mean([weights[kind & said].sum() / weights[kind].sum() for kind, said in told]))
 
     def auc(self, weights: NDArray[np.float64]) -> float:
+        """Area under the ROC curve, pairs weighed [P]."""
         same, different = weights * self.same, weights * ~self.same
         return float((same * np.cumsum(different)).sum() / (same.sum() * different.sum()))
 
@@ -148,7 +149,7 @@ class Pairs:
         return float((ends[place] + ends[place + 1]) / 2)
 
 
-def verification(pairs: Pairs, threshold: float) -> dict[str, Score]:
+def verification(pairs: ScoredPairs, threshold: float) -> dict[str, Score]:
     """How well a threshold on the cosine of two embeddings tells whether they show one person.
 
     All scores are null where there are no two pictures of one person, or of two.
@@ -174,7 +175,7 @@ def verification(pairs: Pairs, threshold: float) -> dict[str, Score]:
 
 def centred(people: NDArray, vectors: NDArray[np.float32]) -> dict[str, Score]:
     """The same verification once what all portraits have in common is taken out of their embeddings."""
-    pairs = Pairs.of(people, vectors - vectors.mean(axis=0))
+    pairs = ScoredPairs.of(people, vectors - vectors.mean(axis=0))
     return verification(pairs, pairs.threshold())
 
 

@@ -5,17 +5,16 @@ resampled in both at once, and what makes some people harder than others falls o
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from stages.evaluation import schema_mapping
-from stages.evaluation.context import Bench, predict
+from stages.evaluation.context import EvaluationContext
 from stages.evaluation.metrics import FEWEST, interval, nothing, score
 from stages.evaluation.report import Picture, Report, Tile
+from stages.evaluation.scores import DIFFERENCES
 
-PRODUCTION, DIFFERENCES = "production", "differences"
-Section = Callable[[Bench, Report], dict[str, Any]]
+Section = Callable[[EvaluationContext, Report], dict[str, Any]]
 
 
 class Unseen(Report):
@@ -28,7 +27,9 @@ class Unseen(Report):
         """Not shown."""
 
 
-def beside(bench: Bench, card: Mapping[str, Any], sections: Sequence[Section], folder: Path) -> dict[str, Any]:
+def beside(
+    evaluation: EvaluationContext, card: Mapping[str, Any], sections: Sequence[Section], folder: Path
+) -> dict[str, Any]:
     """The packed version in `folder`, scored by these sections, and under `differences` the candidate's scores of
     `card` less its own.
 
@@ -37,7 +38,7 @@ def beside(bench: Bench, card: Mapping[str, Any], sections: Sequence[Section], f
     """
     found: dict[str, Any] = {}
     try:
-        own = with_version(bench, folder)
+        own = with_version(evaluation, folder)
     except Exception as error:
         return {section.__name__: _without(card[section.__name__], error) for section in sections} | {DIFFERENCES: {}}
     for section in sections:
@@ -48,14 +49,11 @@ def beside(bench: Bench, card: Mapping[str, Any], sections: Sequence[Section], f
     return found | {DIFFERENCES: differences(card, found)}
 
 
-def with_version(bench: Bench, folder: Path) -> Bench:
-    """The same bench with the networks of a packed version."""
-    networks = schema_mapping.networks(folder, bench.schema, bench.context.device)
-    return replace(
-        bench,
-        **vars(networks),
-        x=predict(networks.identity, networks.encoder, bench.faces["image"], bench.context.device),
-        inputs={**bench.inputs, "identity_model": folder / "model" / "identity_model"},
+def with_version(evaluation: EvaluationContext, folder: Path) -> EvaluationContext:
+    """The same people with the networks of a packed version."""
+    networks = schema_mapping.networks(folder, evaluation.schema, evaluation.context.device)
+    return evaluation.with_networks(
+        networks, {**evaluation.inputs, "identity_model": folder / "model" / "identity_model"}
     )
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stages.data import tables
 from stages.evaluation import metrics
-from stages.evaluation.context import Bench
+from stages.evaluation.context import EvaluationContext
 from stages.evaluation.metrics import Resamples, Score, nothing, score
 from stages.evaluation.report import Report
 
@@ -21,29 +21,29 @@ Right = Callable[[NDArray, NDArray], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownFaces:
     """Faces whose parameters are known, and the encoder's answers."""
 
     on: str
     people: NDArray
-    truth: NDArray[np.float32]  # [N,S]
-    choices: NDArray[np.int16]  # [N,G]
+    truth: NDArray[np.float32]  # [N, S]
+    choices: NDArray[np.int16]  # [N, G]
     guess: NDArray[np.float32]
     guessed: NDArray[np.int16]
 
 
-def recovery(bench: Bench, report: Report) -> dict[str, Any]:
+def recovery(evaluation: EvaluationContext, report: Report) -> dict[str, Any]:
     """R² of sliders and shares of right choices; `on` says on which faces.
 
     The baseline of sliders is the average face's; of choices, what the one answer that suits most training people
     would reach: in a group where nearly all have no beard, a high share means nothing.
     """
-    schema, known = bench.schema, known_faces(bench)
-    each, average = metrics.r2(known.truth, known.guess), metrics.r2(known.truth, _neutral(bench, known))
+    schema, known = evaluation.schema, known_faces(evaluation)
+    each, average = metrics.r2(known.truth, known.guess), metrics.r2(known.truth, _neutral(evaluation, known))
     variance = known.truth.var(axis=0, dtype=np.float64)
     read = metrics.explained(known.truth, known.guess, variance)
     resampled, people = metrics.resampled_means(read, known.people), metrics.count(known.people)
-    visible = bench.once("visible sliders", lambda: visible_sliders(bench))
+    visible = evaluation.once("visible sliders", lambda: visible_sliders(evaluation))
     columns = {slider.name: number for number, slider in enumerate(schema.sliders)}
 
     def mean_of(names: Sequence[str]) -> Score:
@@ -57,7 +57,7 @@ def recovery(bench: Bench, report: Report) -> dict[str, Any]:
 
     phenotypes = [name for name in PHENOTYPES if name in columns]
     parts = sorted({slider.part for slider in schema.sliders})
-    if bench.portraits_are_its_own:
+    if evaluation.portraits_are_its_own:
         shown = [columns[name] for name in visible if np.isfinite(each[columns[name]])]
         if shown:
             report.by_mean("recovery_visible", read[:, shown].mean(axis=1), known.people)
@@ -65,10 +65,10 @@ def recovery(bench: Bench, report: Report) -> dict[str, Any]:
     return {
         "on": known.on,
         "visible": mean_of(list(visible)),
-        "visible_together": _together(bench, known, variance, [columns[name] for name in visible]),
+        "visible_together": _together(evaluation, known, variance, [columns[name] for name in visible]),
         "phenotypes": mean_of(phenotypes) if phenotypes else nothing("the character has no phenotype sliders"),
         "all": mean_of(list(columns)),
-        **choices_right(bench, known, _training_choices(bench)),
+        **choices_right(evaluation, known, _training_choices(evaluation)),
         "parts": {part: mean_of(schema.names_of(part)) for part in parts},
         "sliders": {
             name: score(
@@ -83,55 +83,55 @@ def recovery(bench: Bench, report: Report) -> dict[str, Any]:
     }
 
 
-def _together(bench: Bench, known: Known, variance: NDArray, shown: Sequence[int]) -> Score:
+def _together(evaluation: EvaluationContext, known: KnownFaces, variance: NDArray, shown: Sequence[int]) -> Score:
     """R² of the visible sliders of people who have several portraits, read from all of them together."""
-    several = bench.faces.groupby("person")["id"].transform("size").to_numpy() > 1
+    several = evaluation.faces.groupby("person")["id"].transform("size").to_numpy() > 1
     columns = [k for k in shown if variance[k] > metrics.CONSTANT]
-    if not bench.portraits_are_its_own or not several.any() or not columns:
+    if not evaluation.portraits_are_its_own or not several.any() or not columns:
         return nothing("nobody whose parameters are known has several portraits")
-    guess, _ = bench.schema.choose(bench.predict_together(bench.faces[several]))
+    guess, _ = evaluation.schema.choose(evaluation.predict_together(evaluation.faces[several]))
 
     def explained(answers: NDArray) -> NDArray[np.float64]:
         return metrics.explained(known.truth[several], answers, variance)[:, columns].mean(axis=1)
 
-    plain = explained(_neutral(bench, known)[several])
+    plain = explained(_neutral(evaluation, known)[several])
     return metrics.mean_score(explained(guess), known.people[several], baseline=float(plain.mean()))
 
 
-def known_faces(bench: Bench) -> Known:
+def known_faces(evaluation: EvaluationContext) -> KnownFaces:
     """Held-out portraits; of a character that they do not show, its own unseen renders."""
-    table, x, on, who = bench.faces, bench.x, "portraits of held-out people", "person"
-    if not bench.portraits_are_its_own:
-        table, on, who = bench.pairs, "unseen renders", "id"
-        x = bench.predict(table, bench.imitator.size)
+    table, x, on, who = evaluation.faces, evaluation.x, "portraits of held-out people", "person"
+    if not evaluation.portraits_are_its_own:
+        table, on, who = evaluation.pairs, "unseen renders", "id"
+        x = evaluation.predict(table, evaluation.imitator.size)
     truth, choices = tables.stack(table["parameters"]), tables.stack(table["discrete"], np.int16)
-    return Known(on, table[who].to_numpy(), truth, choices, *bench.schema.choose(x))
+    return KnownFaces(on, table[who].to_numpy(), truth, choices, *evaluation.schema.choose(x))
 
 
-def visible_sliders(bench: Bench, size: int = 128) -> dict[str, float]:
+def visible_sliders(evaluation: EvaluationContext, size: int = 128) -> dict[str, float]:
     """How much each slider, from 0 to 1, changes the frontal picture of the average face.
 
     Mean absolute difference over the head's pixels (over all, where nobody says which those are) as a share of full
     scale, of the sliders that reach the configured threshold.
     """
-    schema = bench.schema
+    schema = evaluation.schema
     sliders = np.repeat(schema.neutral_sliders()[None], 2 * schema.n_sliders, axis=0)
     for number in range(schema.n_sliders):
         sliders[2 * number, number], sliders[2 * number + 1, number] = 0.0, 1.0
     choices = np.repeat(schema.neutral_discrete()[None], len(sliders), axis=0)
-    image, labels = bench.drawn(sliders, choices, size)
+    image, labels = evaluation.drawn(sliders, choices, size)
     low, high = image[0::2].astype(np.float32), image[1::2].astype(np.float32)
     head = np.ones(low.shape[:3], bool) if labels is None else (labels[0::2] > 0) | (labels[1::2] > 0)
     change = (np.abs(high - low).mean(axis=3) * head).sum(axis=(1, 2)) / head.sum(axis=(1, 2)) / 255.0
-    return {s.name: float(c) for s, c in zip(schema.sliders, change, strict=True) if c >= bench.config.visible}
+    return {s.name: float(c) for s, c in zip(schema.sliders, change, strict=True) if c >= evaluation.config.visible}
 
 
-def choices_right(bench: Bench, known: Known, trained: NDArray[np.int16]) -> dict[str, Any]:
+def choices_right(evaluation: EvaluationContext, known: KnownFaces, trained: NDArray[np.int16]) -> dict[str, Any]:
     """Shares of right choices for each group, their mean, and of skin tones that are at most one step off.
 
-    `trained` [M,G]: the choices of the training people.
+    `trained` [M, G]: the choices of the training people.
     """
-    schema = bench.schema
+    schema = evaluation.schema
     if not schema.groups:
         reason = "the character has no groups of choices"
         return {"groups": {}, "groups_mean": nothing(reason), "skin_within_one": nothing(reason)}
@@ -160,19 +160,23 @@ def commonest(choices: NDArray[np.int16], size: int, near: int = 0) -> int:
     return int(np.argmax([(np.abs(choices - answer) <= near).sum() for answer in range(size)]))
 
 
-def _training_choices(bench: Bench) -> NDArray[np.int16]:
-    """The choices [M,G] of training people, without their pictures."""
-    own = bench.portraits_are_its_own
-    path = bench.inputs["aligned_faces"] / "faces.parquet" if own else bench.inputs["rendered_pairs"] / "pairs.parquet"
+def _training_choices(evaluation: EvaluationContext) -> NDArray[np.int16]:
+    """The choices [M, G] of training people, without their pictures."""
+    own = evaluation.portraits_are_its_own
+    path = (
+        evaluation.inputs["aligned_faces"] / "faces.parquet"
+        if own
+        else evaluation.inputs["rendered_pairs"] / "pairs.parquet"
+    )
     wanted = pc.field("split") == "train"
     if own:
         wanted = wanted & (pc.field("source") == "portraits")
     column: pd.Series = ds.dataset(path).to_table(columns=["discrete"], filter=wanted)["discrete"].to_pandas()
-    return tables.stack(column, np.int16) if len(column) else np.stack([bench.schema.neutral_discrete()])
+    return tables.stack(column, np.int16) if len(column) else np.stack([evaluation.schema.neutral_discrete()])
 
 
-def _neutral(bench: Bench, known: Known) -> NDArray[np.float32]:
-    return np.broadcast_to(bench.schema.neutral_sliders(), known.truth.shape)
+def _neutral(evaluation: EvaluationContext, known: KnownFaces) -> NDArray[np.float32]:
+    return np.broadcast_to(evaluation.schema.neutral_sliders(), known.truth.shape)
 
 
 def _share(hit: NDArray, plain: NDArray, people: NDArray) -> Score:

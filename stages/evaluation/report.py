@@ -17,7 +17,7 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Tile:
-    """Pictures that are seen side by side [H,W,3], and what is said under them."""
+    """Pictures that are seen side by side [H, W, 3], and what is said under them."""
 
     pictures: tuple[Picture, ...]
     caption: str
@@ -39,12 +39,12 @@ class Statistic:
 
     name: str
     people: NDArray  # [P] names, sorted
-    totals: NDArray[np.float64]  # [P,...]
-    value: Callable[[NDArray], NDArray]  # sums [K,...] → [K]
+    totals: NDArray[np.float64]  # [P, ...]
+    value: Callable[[NDArray], NDArray]  # sums [K, ...] → [K]
 
 
 def mean_of_sums(totals: NDArray) -> NDArray:
-    """Sums and counts [K,2] to means [K]; NaN where nothing was counted."""
+    """Sums and counts [K, 2] to means [K]; NaN where nothing was counted."""
     return np.divide(totals[..., 0], totals[..., 1], out=np.full(totals.shape[:-1], np.nan), where=totals[..., 1] > 0)
 
 
@@ -58,7 +58,7 @@ class Report:
     exhibits: list[Exhibit] = field(default_factory=list)
 
     def picture(self, name: str, image: Picture) -> None:
-        """Write a picture [H,W,3] beside the scorecard's other files."""
+        """Write a picture [H, W, 3] beside the scorecard's other files."""
         write_picture(self.out / f"{name}.png", image)
 
     def show(self, key: str, title: str, note: str, tiles: Sequence[Tile]) -> None:
@@ -71,12 +71,5 @@ class Report:
         self.by_sums(name, columns, people, mean_of_sums)
 
     def by_sums(self, name: str, values: NDArray, people: ArrayLike, value: Callable[[NDArray], NDArray]) -> None:
-        """A main score that is a function of sums of values [N,...]."""
+        """A main score that is a function of sums of values [N, ...]."""
         self.statistics.append(Statistic(name, np.unique(np.asarray(people)), sums_by(people, values), value))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file beside and rename it: a reader never sees half of it."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)

@@ -13,12 +13,11 @@ from models.images import decode, grid, resize
 from models.predictor import Predictor
 from stages.data import tables
 from stages.evaluation import metrics
-from stages.evaluation.context import FACE_SIZE, Bench
+from stages.evaluation.context import FACE_SIZE, EvaluationContext
 from stages.evaluation.degradations import DEGRADATIONS, Degradation
 from stages.evaluation.metrics import Score, mean_score, nothing
 from stages.evaluation.recovery import visible_sliders
 from stages.evaluation.report import Report, Tile
-from stages.evaluation.verifier import Judge
 
 YAW_BINS = ((0, 10), (10, 20), (20, 35), (35, 90))  # degrees
 SHOWN, TILE = 3, 160
@@ -30,8 +29,7 @@ NOT_ITS_OWN = "the portraits show another character"
 class _Measure:
     """What answers are compared with."""
 
-    bench: Bench
-    judge: Judge
+    evaluation: EvaluationContext
     average: NDArray[np.float64]  # the judge's descriptor of the average face
     columns: NDArray[np.int64]  # visible sliders
     variance: NDArray[np.float64]  # of these, over all held-out portraits
@@ -40,14 +38,16 @@ class _Measure:
     def read(self, table: pd.DataFrame, x: NDArray) -> NDArray[np.float64]:
         """How much of each row's visible sliders is explained [N]; its mean is R²."""
         truth = tables.stack(table["parameters"])[:, self.columns]
-        return metrics.explained(truth, self.bench.schema.choose(x)[0][:, self.columns], self.variance).mean(axis=1)
+        return metrics.explained(truth, self.evaluation.schema.choose(x)[0][:, self.columns], self.variance).mean(
+            axis=1
+        )
 
     def recovery(self, table: pd.DataFrame, x: NDArray, bound: float | None = None) -> Score:
-        if not self.bench.portraits_are_its_own:
+        if not self.evaluation.portraits_are_its_own:
             return nothing(NOT_ITS_OWN)
         if not len(table):
             return nothing(NO_FACE)
-        neutral = np.repeat(self.bench.schema.neutral()[None], len(table), axis=0)
+        neutral = np.repeat(self.evaluation.schema.neutral()[None], len(table), axis=0)
         plain = float(self.read(table, neutral).mean())
         return mean_score(self.read(table, x), table["person"], baseline=plain, bound=bound)
 
@@ -62,12 +62,12 @@ class _Measure:
     def similarity(
         self, people: Sequence[str] | NDArray, photos: NDArray, x: NDArray, bound: float | None = None
     ) -> Score:
-        """The judge's, of photos [N,128] to renders of answers."""
-        if self.bench.engine is None:
-            return nothing(self.bench.no_engine)
+        """The judge's, of photos [N, 128] to renders of answers."""
+        if self.evaluation.engine is None:
+            return nothing(self.evaluation.no_engine)
         if not len(x):
             return nothing(NO_FACE)
-        renders = self.judge.all_of(self.bench.draw(x))
+        renders = self.evaluation.judge.all_of(self.evaluation.draw(x))
         plain = float(metrics.cosine(photos, np.broadcast_to(self.average, photos.shape)).mean())
         return mean_score(metrics.cosine(photos, renders), people, baseline=plain, bound=bound)
 
@@ -84,19 +84,19 @@ class _Subjects:
     scores: dict[str, Score] = field(default_factory=dict)
 
 
-def robustness(bench: Bench, report: Report) -> dict[str, Any]:
+def robustness(evaluation: EvaluationContext, report: Report) -> dict[str, Any]:
     """Each score at four strengths of each degradation; the bound is the same people's undegraded score.
 
     The whole path is run again, face detection included, on aligned pictures made worse. Recovery, agreement (with the
     undegraded answer) and similarity are of the people whose face is still found; `no_face` says how many are not.
     Yaw is that of the portraits themselves; agreement is then that with the person's most frontal other portrait.
     """
-    measure = _measure(bench)
-    with bench.predictor() as predictor:
+    measure = _measure(evaluation)
+    with evaluation.predictor() as predictor:
         subjects = _subjects(measure, predictor)
         found: dict[str, Any] = {"undegraded": subjects.scores}
         for number, degradation in enumerate(DEGRADATIONS):
-            bench.context.progress(f"scorecard: {degradation.name}", number, len(DEGRADATIONS))
+            evaluation.context.progress(f"scorecard: {degradation.name}", number, len(DEGRADATIONS))
             found[degradation.name] = {"unit": degradation.unit} | {
                 str(strength): _at(measure, subjects, predictor, degradation, strength)
                 for strength in degradation.strengths
@@ -105,37 +105,37 @@ def robustness(bench: Bench, report: Report) -> dict[str, Any]:
     return found | {"yaw": {"unit": "degrees from the camera, either side"} | _by_yaw(measure)}
 
 
-def _measure(bench: Bench) -> _Measure:
+def _measure(evaluation: EvaluationContext) -> _Measure:
     columns, variance = np.zeros(0, np.int64), np.zeros(0)
-    if bench.portraits_are_its_own:
-        index = bench.schema.slider_index
-        spread = tables.stack(bench.faces["parameters"]).var(axis=0, dtype=np.float64)
+    if evaluation.portraits_are_its_own:
+        index = evaluation.schema.slider_index
+        spread = tables.stack(evaluation.faces["parameters"]).var(axis=0, dtype=np.float64)
         columns = np.array(
-            [index[name] for name in visible_sliders(bench) if spread[index[name]] > metrics.CONSTANT], np.int64
+            [index[name] for name in visible_sliders(evaluation) if spread[index[name]] > metrics.CONSTANT], np.int64
         )
         variance = spread[columns]
-    judge = Judge(bench.inputs["embedded"] / "judge")
-    return _Measure(bench, judge, judge.describe(bench.average), columns, variance, bench.x.mean(axis=0))
+    average = evaluation.judge.describe(evaluation.average)
+    return _Measure(evaluation, average, columns, variance, evaluation.x.mean(axis=0))
 
 
 def _subjects(measure: _Measure, predictor: Predictor) -> _Subjects:
-    bench = measure.bench
-    table = bench.faces.drop_duplicates("person").head(bench.config.degraded).reset_index(drop=True)
+    evaluation = measure.evaluation
+    table = evaluation.faces.drop_duplicates("person").head(evaluation.config.degraded).reset_index(drop=True)
     pictures = [resize(decode(data), FACE_SIZE) for data in table["image"]]
-    x, found = _answers(bench, predictor, pictures)
-    described = measure.judge.all_of(pictures[: bench.config.degraded_judged])
+    x, found = _answers(evaluation, predictor, pictures)
+    described = measure.evaluation.judge.all_of(pictures[: evaluation.config.degraded_judged])
     subjects = _Subjects(table, pictures, described, x, found)
     subjects.scores.update(_scores(measure, subjects, x, found))
     return subjects
 
 
 def _answers(
-    bench: Bench, predictor: Predictor, pictures: list[NDArray[np.uint8]]
+    evaluation: EvaluationContext, predictor: Predictor, pictures: list[NDArray[np.uint8]]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Parameter vectors [N,width], and where a face was found [N]; elsewhere the vector is the average face's."""
+    """Parameter vectors [N, width], and where a face was found [N]; elsewhere the vector is the average face's."""
     answers = predictor.predict_pictures(pictures)
     found = np.array([not isinstance(answer, Exception) for answer in answers])
-    neutral = bench.schema.neutral()
+    neutral = evaluation.schema.neutral()
     return np.stack([neutral if isinstance(answer, Exception) else answer.x for answer in answers]), found
 
 
@@ -146,11 +146,11 @@ def _at(
         degradation.apply(picture, strength, _landmarks(row), np.random.default_rng(number))
         for number, (picture, row) in enumerate(zip(subjects.pictures, subjects.table["landmarks"], strict=True))
     ]
-    return _scores(measure, subjects, *_answers(measure.bench, predictor, pictures))
+    return _scores(measure, subjects, *_answers(measure.evaluation, predictor, pictures))
 
 
 def _landmarks(row: NDArray | None) -> NDArray[np.float32]:
-    """The face's landmarks [68,2] in its aligned picture."""
+    """The face's landmarks [68, 2] in its aligned picture."""
     points = REFERENCE * FACE_SIZE if row is None else np.asarray(row).reshape(-1, 2)
     return points.astype(np.float32)
 
@@ -176,8 +176,8 @@ def _value(scores: dict[str, Score], name: str) -> float | None:
 
 
 def _by_yaw(measure: _Measure) -> dict[str, Any]:
-    bench, x = measure.bench, measure.bench.x
-    yaw, people = bench.faces["yaw"].abs().to_numpy(), bench.faces["person"].to_numpy()
+    evaluation, x = measure.evaluation, measure.evaluation.x
+    yaw, people = evaluation.faces["yaw"].abs().to_numpy(), evaluation.faces["person"].to_numpy()
     frontal = most_frontal_other(people, yaw)
     scores = {}
     for low, high in YAW_BINS:
@@ -185,10 +185,10 @@ def _by_yaw(measure: _Measure) -> dict[str, Any]:
         if not len(rows):
             scores[f"{low}-{high}"] = {"recovery": nothing("no portrait is turned so far")}
             continue
-        paired, judged = rows[frontal[rows] >= 0], rows[: bench.config.degraded_judged]
-        photos = measure.judge.all_of(bench.faces["image"].iloc[judged])
+        paired, judged = rows[frontal[rows] >= 0], rows[: evaluation.config.degraded_judged]
+        photos = measure.evaluation.judge.all_of(evaluation.faces["image"].iloc[judged])
         scores[f"{low}-{high}"] = {
-            "recovery": measure.recovery(bench.faces.iloc[rows], x[rows]),
+            "recovery": measure.recovery(evaluation.faces.iloc[rows], x[rows]),
             "agreement": measure.agreement(people[paired], x[paired], x[frontal[paired]]),
             "similarity": measure.similarity(people[judged], photos, x[judged]),
         }

@@ -43,12 +43,12 @@ def networks(folder: Path, schema: Schema, device: str) -> Networks:
         predictor = _made(loader, "load_predictor", package, model)
         identity, encoder = predictor.identity.to(device).eval(), predictor.encoder.to(device).eval()
         own = importlib.import_module(f"{package}.schema").Schema.load(model)
-        carried = Carried.between(own, schema)
+        carried = SchemaMapping.between(own, schema)
         if carried is None:
             imitator = _or_absent(lambda: _made(loader, "load_imitator", package, model).to(device))
         else:
-            encoder = AnswersIn(encoder, carried)
-            imitator = Absent("its imitator draws parameters of the schema that it was trained on")
+            encoder = RemappedEncoder(encoder, carried)
+            imitator = MissingNetwork("its imitator draws parameters of the schema that it was trained on")
         parser = _or_absent(lambda: _made(loader, "load_parser", package, model).to(device))
     return Networks(*(cast(Any, network) for network in (identity, encoder, imitator, parser)))
 
@@ -77,7 +77,7 @@ def _or_absent(make: Callable[[], Any]) -> Any:
     try:
         return make()
     except CannotDo as error:
-        return Absent(str(error))
+        return MissingNetwork(str(error))
 
 
 @contextmanager
@@ -91,7 +91,7 @@ def _importable(code: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Absent:
+class MissingNetwork:
     """In the place of a network that the version does not have: whatever is asked of it raises CannotDo."""
 
     reason: str
@@ -104,7 +104,7 @@ class Absent:
 
 
 @dataclass(frozen=True)
-class Carried:
+class SchemaMapping:
     """Parameter vectors of one schema as those of another, by the names of sliders, groups and choices.
 
     What the older schema has no name for gets the newer one's neutral value.
@@ -118,7 +118,7 @@ class Carried:
     """The newer vector's columns of each group."""
 
     @classmethod
-    def between(cls, old: Any, new: Schema) -> Carried | None:
+    def between(cls, old: Any, new: Schema) -> SchemaMapping | None:
         """None where both name the same parameters in the same order."""
         names = _names(old), _names(new)
         if names[0] == names[1]:
@@ -131,7 +131,7 @@ class Carried:
         return cls(new.width, columns, targets, torch.from_numpy(new.neutral()), groups)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """[N,older width] → [N,width]."""
+        """[N,older width] → [N, width]."""
         neutral = self.neutral.to(x)
         answer = torch.zeros(len(x), self.width, dtype=x.dtype, device=x.device)
         known = torch.zeros(self.width, dtype=torch.bool, device=x.device)
@@ -148,17 +148,19 @@ def _names(schema: Any) -> list[tuple[str, ...]]:
     return sliders + [(group.name, choice) for group in schema.groups for choice in group.choices]
 
 
-class AnswersIn:
+class RemappedEncoder:
     """Another version's encoder, whose answers are carried over into the character's schema of today."""
 
-    def __init__(self, encoder: Any, carried: Carried) -> None:
+    def __init__(self, encoder: Any, carried: SchemaMapping) -> None:
         self.encoder, self.carried = encoder, carried
 
     def __call__(self, features: Tensor) -> Tensor:
         return self.carried(self.encoder(features))
 
     def look(self, identity: Any, faces: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings and features of faces, as `Encoder.look` gives them."""
         return self.encoder.look(identity, faces)
 
     def read(self, identity: Any, faces: Tensor) -> Tensor:
+        """Faces [B, 3, H, H] → parameters [B, width] of the schema of today."""
         return self.carried(self.encoder.read(identity, faces))

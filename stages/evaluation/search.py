@@ -16,18 +16,17 @@ import torch
 from numpy.typing import NDArray
 
 from models.images import decode, grid, resize
-from models.search import ICCV_2019, ParameterSearch, Settings
-from stages import parsing_model as parsing_stage
-from stages.data import tables
+from models.search import ICCV_2019, ParameterSearch, SearchSettings
+from stages.data.dataset import ImageDataset, row_batches, to_unit
 from stages.data.pictures import IMITATOR_MARK, marked, write_picture
 from stages.evaluation import metrics
-from stages.evaluation.context import FACE_SIZE, Bench
+from stages.evaluation.context import FACE_SIZE, EvaluationContext
+from stages.evaluation.likeness import first_and_second
 from stages.evaluation.metrics import Score, nothing, score
-from stages.evaluation.verifier import Judge
 
 BATCH = 8
 SHOWN = 8
-REFINEMENT = Settings(steps=20)
+REFINEMENT = SearchSettings(steps=20)
 WORDS = {
     "one_shot": "one shot",
     "from_average": f"{ICCV_2019.steps} steps from average",
@@ -35,49 +34,40 @@ WORDS = {
 }
 
 
-def compare(bench: Bench, out: Path) -> tuple[dict[str, Any], dict[str, float]]:
+def compare(evaluation: EvaluationContext, out: Path) -> tuple[dict[str, Any], dict[str, float]]:
     """Scores of the section `search`, and what the clock says about the same faces: `search.…_seconds` for each face.
 
     Writes `search.png`: photo and the three answers.
     """
-    first, second = _people(bench)
+    first, second = first_and_second(evaluation.faces, evaluation.config.searched)
     if len(first) < 2:
         return {name: nothing("no person was searched for", len(first)) for name in WORDS}, {}
-    answers, seconds = _answers(bench, first)
-    renders = {name: bench.draw(x) for name, x in answers.items()}
-    _write_sheet(bench, first, renders, out / "search.png")
-    return _scores(bench, first, second, renders), seconds
+    answers, seconds = _answers(evaluation, first)
+    renders = {name: evaluation.draw(x) for name, x in answers.items()}
+    _write_sheet(evaluation, first, renders, out / "search.png")
+    return _scores(evaluation, first, second, renders), seconds
 
 
-def _people(bench: Bench) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """First and second portrait of each person who has two, at most `searched`."""
-    shots = bench.faces.groupby("person").cumcount()
-    counts = bench.faces.groupby("person")["id"].transform("size")
-    first = bench.faces[(shots == 0) & (counts > 1)].head(bench.config.searched)
-    return first, bench.faces[(shots == 1) & bench.faces["person"].isin(first["person"])]
+def _answers(
+    evaluation: EvaluationContext, first: pd.DataFrame
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, float]]:
+    """Parameters [N, width] by each way, and its seconds a face; the refinement's include the encoder's."""
+    device, total = evaluation.context.device, len(first)
+    schema, networks = evaluation.schema, (evaluation.imitator, evaluation.identity, evaluation.parser)
+    search = ParameterSearch(*networks, schema.n_sliders, schema.group_sizes).to(device)
+    pictures = ImageDataset(first["image"].tolist(), FACE_SIZE, cache_bytes=0)
 
-
-def _answers(bench: Bench, first: pd.DataFrame) -> tuple[dict[str, NDArray[np.float32]], dict[str, float]]:
-    """Parameters [N,width] by each way, and its seconds a face; the refinement's include the encoder's."""
-    device, total = bench.context.device, len(first)
-    parser = parsing_stage.load(bench.inputs["parsing_model"]).to(device).eval()
-    search = ParameterSearch(
-        bench.imitator, bench.identity, parser, bench.schema.n_sliders, bench.schema.group_sizes
-    ).to(device)
-    pictures = tables.Pictures(first["image"].tolist(), FACE_SIZE, cache_bytes=0)
-
-    def searched(start: NDArray[np.float32], settings: Settings) -> NDArray[np.float32]:
+    def searched(start: NDArray[np.float32], settings: SearchSettings) -> NDArray[np.float32]:
         found = []
-        for row in range(0, total, BATCH):
-            bench.context.progress(f"scorecard: search, {settings.steps} steps", row, total)
-            rows = np.arange(row, min(row + BATCH, total))
-            faces = tables.to_unit(pictures[rows], device)
+        for rows in row_batches(total, BATCH):
+            evaluation.context.progress(f"scorecard: search, {settings.steps} steps", int(rows[0]), total)
+            faces = to_unit(pictures[rows], device)
             found.append(search(faces, torch.from_numpy(start[rows]).to(device), settings).x.cpu())
         return torch.cat(found).numpy()
 
-    bench.predict(first.head(1))  # whatever is set up by a first call counts for nobody
-    one_shot, alone = _timed(lambda: bench.predict(first), total)
-    average = np.repeat(bench.schema.neutral()[None], total, axis=0)
+    evaluation.predict(first.head(1))  # whatever is set up by a first call counts for nobody
+    one_shot, alone = _timed(lambda: evaluation.predict(first), total)
+    average = np.repeat(evaluation.schema.neutral()[None], total, axis=0)
     from_average, long = _timed(lambda: searched(average, ICCV_2019), total)
     refined, more = _timed(lambda: searched(one_shot, REFINEMENT), total)
     seconds = {"one_shot": alone, "from_average": long, "refined": alone + more}
@@ -95,33 +85,28 @@ def _timed(work: Callable[[], NDArray[np.float32]], faces: int) -> tuple[NDArray
 
 
 def _scores(
-    bench: Bench, first: pd.DataFrame, second: pd.DataFrame, renders: dict[str, NDArray[np.uint8]]
+    evaluation: EvaluationContext, first: pd.DataFrame, second: pd.DataFrame, renders: dict[str, NDArray[np.uint8]]
 ) -> dict[str, Any]:
-    judge = Judge(bench.inputs["embedded"] / "judge")
-    people = first["person"].to_numpy()
-
-    def judged(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        return np.stack([judge.describe(image) for image in images])
-
-    photo, gallery = (judged(np.stack([decode(data) for data in table["image"]])) for table in (first, second))
-    average = judged(bench.average[None])
-    own_photo, own_average = bench.embed(first), _embedded(bench, bench.average[None])
+    judge, people = evaluation.judge, first["person"].to_numpy()
+    photo, gallery = (judge.all_of(table["image"]) for table in (first, second))
+    average = judge.all_of([evaluation.average])
+    own_photo, own_average = evaluation.embed(first), _embedded(evaluation, evaluation.average[None])
     similarity, scores = {}, {}
     for name, images in renders.items():
-        described = judged(images)
+        described = judge.all_of(images)
         similarity[name] = metrics.cosine(photo, described)
         places = metrics.ranks(described, gallery)
         scores[name] = {
             "similarity": _mean(similarity[name], people, float(metrics.cosine(photo, average).mean())),
             "rank1": _mean((places == 1).astype(float), people, 1 / len(places)),
             "own_similarity": _mean(
-                metrics.cosine(own_photo, _embedded(bench, images)), people,
+                metrics.cosine(own_photo, _embedded(evaluation, images)), people,
                 float(metrics.cosine(own_photo, own_average).mean()),
             ),
         }  # fmt: skip
     for name, other in (("one_shot", "from_average"), ("refined", "one_shot")):
         scores[f"{name}_minus_{other}"] = _mean(similarity[name] - similarity[other], people, 0.0)
-    return scores if bench.engine is not None else _by_imitator(scores)
+    return scores if evaluation.engine is not None else _by_imitator(scores)
 
 
 def _mean(each: NDArray, people: NDArray, baseline: float) -> Score:
@@ -138,15 +123,17 @@ def _by_imitator(scores: dict[str, Any]) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def _embedded(bench: Bench, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The training recogniser's embeddings [N,D] of pictures [N,h,h,3]."""
+def _embedded(evaluation: EvaluationContext, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The training recogniser's embeddings [N, D] of pictures [N, h, h, 3]."""
     batches = [torch.from_numpy(images[k : k + 32]).permute(0, 3, 1, 2) for k in range(0, len(images), 32)]
-    device = bench.context.device
-    return torch.cat([bench.identity(tables.to_unit(batch, device)).cpu() for batch in batches]).numpy()
+    device = evaluation.context.device
+    return torch.cat([evaluation.identity(to_unit(batch, device)).cpu() for batch in batches]).numpy()
 
 
-def _write_sheet(bench: Bench, first: pd.DataFrame, renders: dict[str, NDArray[np.uint8]], path: Path) -> None:
-    drawn_by = "" if bench.engine is not None else f", {IMITATOR_MARK}"
+def _write_sheet(
+    evaluation: EvaluationContext, first: pd.DataFrame, renders: dict[str, NDArray[np.uint8]], path: Path
+) -> None:
+    drawn_by = "" if evaluation.engine is not None else f", {IMITATOR_MARK}"
     tiles = []
     for row, data in enumerate(first["image"].head(SHOWN)):
         tiles.append(marked(resize(decode(data), FACE_SIZE), "photo"))

@@ -12,7 +12,7 @@ from sklearn.model_selection import GroupKFold
 
 from stages.data import tables
 from stages.evaluation import metrics
-from stages.evaluation.context import PORTRAITS, Bench, faces_of
+from stages.evaluation.context import PORTRAITS, EvaluationContext, faces_of
 from stages.evaluation.metrics import Resamples, Score, nothing, score
 from stages.evaluation.report import Report
 
@@ -36,22 +36,23 @@ PUBLISHED: dict[str, tuple[float, float, float]] = {
 
 
 @dataclass(frozen=True)
-class Pairs:
+class ProtocolPairs:
     """Pairs of photos of a protocol."""
 
     first: NDArray[np.int64]  # [P] row numbers; -1 where the photo is in quarantine
     second: NDArray[np.int64]
     same: NDArray[np.bool_]  # [P]
     fold: NDArray[np.int64]  # [P]
-    weights: NDArray[np.float64]  # [RESAMPLES,P] how often each pair was drawn
+    weights: NDArray[np.float64]  # [RESAMPLES, P] how often each pair was drawn
     drawn: int  # people who were drawn; pairs, where nobody knows who is on them
 
     def similarity(self, vectors: NDArray) -> NDArray[np.float64]:
-        """Cosines [P] of vectors [N,D]; NaN where a photo is missing."""
+        """Cosines [P] of vectors [N, D]; NaN where a photo is missing."""
         missing = (self.first < 0) | (self.second < 0)
         return np.where(missing, np.nan, metrics.cosine(vectors[self.first], vectors[self.second]))
 
     def told_right(self, vectors: NDArray) -> NDArray[np.bool_]:
+        """Which pairs [P] vectors [N, D] tell right, with thresholds from the other folds."""
         return metrics.told_right(self.similarity(vectors), self.same, self.fold)
 
     def resampled(self, hits: NDArray[np.bool_]) -> Resamples:
@@ -76,31 +77,31 @@ class Whitening:
         return self.pca.transform(vectors)
 
 
-def verification(bench: Bench, report: Report) -> dict[str, Any]:
+def verification(evaluation: EvaluationContext, report: Report) -> dict[str, Any]:
     """Accuracy by LFW's protocol: ten folds without common people, thresholds from the other nine.
 
     The bound is what the recogniser's own embeddings reach on the same pairs; `ratio` is the accuracy over it. Raw
     vectors are taken relative to the validation people's mean, normalised ones are whitened by PCA; both come from
     validation people alone, the rank too.
     """
-    people = bench.faces["person"].to_numpy()
+    people = evaluation.faces["person"].to_numpy()
     pairs = people_pairs(people)
-    validation = bench.predict(bench.validation) if len(bench.validation) else None
-    whitening = None if validation is None else fit_whitening(validation, bench.validation["person"], PORTRAITS)
-    centre = bench.schema.neutral() if validation is None else validation.mean(axis=0)
+    validation = evaluation.predict(evaluation.validation) if len(evaluation.validation) else None
+    whitening = None if validation is None else fit_whitening(validation, evaluation.validation["person"], PORTRAITS)
+    centre = evaluation.schema.neutral() if validation is None else validation.mean(axis=0)
     if pairs is None:
         reason = "no held-out person has two portraits"
-        return {name: nothing(reason) for name in ("parameters", "parameters_pca", "ratio")} | _sets(bench, centre)
-    found = accuracies(pairs, bench.x, bench.embeddings, centre, whitening)
+        return {name: nothing(reason) for name in ("parameters", "parameters_pca", "ratio")} | _sets(evaluation, centre)
+    found = accuracies(pairs, evaluation.x, evaluation.embeddings, centre, whitening)
     if whitening is not None:
-        _by_person(report, people, whitening(bench.x), pairs)
-    return found | {"whitening": described(whitening)} | _sets(bench, centre)
+        _by_person(report, people, whitening(evaluation.x), pairs)
+    return found | {"whitening": described(whitening)} | _sets(evaluation, centre)
 
 
 def accuracies(
-    pairs: Pairs, x: NDArray, embeddings: NDArray, centre: NDArray, whitening: Whitening | None
+    pairs: ProtocolPairs, x: NDArray, embeddings: NDArray, centre: NDArray, whitening: Whitening | None
 ) -> dict[str, Score]:
-    """The scores of one set of pairs from parameter vectors [N,width] and identity embeddings [N,D]."""
+    """The scores of one set of pairs from parameter vectors [N, width] and identity embeddings [N, D]."""
     own = pairs.told_right(embeddings)
     bound = metrics.balanced(own, pairs.same)
 
@@ -126,7 +127,7 @@ def accuracies(
 
 
 def fit_whitening(x: NDArray, people: pd.Series | NDArray, of: str) -> Whitening | None:
-    """PCA of validation people's parameter vectors [N,width].
+    """PCA of validation people's parameter vectors [N, width].
 
     The rank is the one that tells apart best (AUC) validation people whom the components were not fitted on; None when
     there are too few people.
@@ -162,7 +163,7 @@ def _ranks(pca: PCA) -> list[int]:
     return [*(rank for rank in RANKS if rank < useful), max(useful, 1)]
 
 
-def people_pairs(people: NDArray) -> Pairs | None:
+def people_pairs(people: NDArray) -> ProtocolPairs | None:
     """All pairs inside each of ten folds of people; None where nobody has two photos or there is one person.
 
     Same and different pairs weigh the same (LFW takes as many of both; more different ones say more).
@@ -181,16 +182,17 @@ def people_pairs(people: NDArray) -> Pairs | None:
     drawn = metrics.draws(len(names))
     # Two draws of one person are not compared with each other as if they were two people.
     weights = np.where(same, drawn[:, member[first]], drawn[:, member[first]] * drawn[:, member[second]])
-    return Pairs(first, second, same, fold_of[member[first]], weights, len(names))
+    return ProtocolPairs(first, second, same, fold_of[member[first]], weights, len(names))
 
 
 def described(whitening: Whitening | None) -> dict[str, Any] | None:
+    """What the scorecard says of the normalisation."""
     if whitening is None:
         return None
     return {"rank": int(whitening.pca.n_components_), "people": whitening.people, "of": whitening.of}
 
 
-def _by_person(report: Report, people: NDArray, vectors: NDArray, pairs: Pairs) -> None:
+def _by_person(report: Report, people: NDArray, vectors: NDArray, pairs: ProtocolPairs) -> None:
     """For the groups: each person's share of pairs told right, same and different halves summed apart."""
     hits = pairs.told_right(vectors).astype(np.float64)
     columns = np.stack([hits * pairs.same, pairs.same, hits * ~pairs.same, ~pairs.same], axis=1).astype(np.float64)
@@ -203,38 +205,40 @@ def _by_person(report: Report, people: NDArray, vectors: NDArray, pairs: Pairs) 
     report.by_sums("verification_pca", np.concatenate([columns, columns]), both, value)
 
 
-def _sets(bench: Bench, centre: NDArray) -> dict[str, Any]:
+def _sets(evaluation: EvaluationContext, centre: NDArray) -> dict[str, Any]:
     """The same for every set of real photos with official pairs, beside what the papers reach on it."""
-    path = bench.inputs["aligned_faces"] / "verification_pairs.parquet"
+    path = evaluation.inputs["aligned_faces"] / "verification_pairs.parquet"
     if not path.is_file():
         return {"sets": {}}
     table = tables.read(path)
     found: dict[str, Any] = {}
-    real = bench.validation_photos
-    x = bench.predict(real) if real["person"].nunique() >= 2 * FITTING_FOLDS else None
+    real = evaluation.validation_photos
+    x = evaluation.predict(real) if real["person"].nunique() >= 2 * FITTING_FOLDS else None
     whitening = None if x is None else fit_whitening(x, real["person"], "real photos")
-    if x is None and len(bench.validation):
-        x = bench.predict(bench.validation)
-        whitening = fit_whitening(x, bench.validation["person"], PORTRAITS)
+    if x is None and len(evaluation.validation):
+        x = evaluation.predict(evaluation.validation)
+        whitening = fit_whitening(x, evaluation.validation["person"], PORTRAITS)
     middle = centre if x is None else x.mean(axis=0)
     for source, rows in table.groupby("source", sort=True):
-        found[str(source)] = _set(bench, str(source), rows, middle, whitening)
+        found[str(source)] = _set(evaluation, str(source), rows, middle, whitening)
     return {"sets": found}
 
 
-def _set(bench: Bench, source: str, rows: pd.DataFrame, centre: NDArray, whitening: Whitening | None) -> dict[str, Any]:
+def _set(
+    evaluation: EvaluationContext, source: str, rows: pd.DataFrame, centre: NDArray, whitening: Whitening | None
+) -> dict[str, Any]:
     ids = sorted({*rows["first"], *rows["second"]})
-    photos = faces_of(bench.inputs["aligned_faces"] / "faces.parquet", ids)
+    photos = faces_of(evaluation.inputs["aligned_faces"] / "faces.parquet", ids)
     pairs = official_pairs(rows, photos["id"].to_numpy())
     missing = int(((pairs.first < 0) | (pairs.second < 0)).sum())
     if missing == len(rows):
         reason = f"none of {source}'s photos is usable"
         return {name: nothing(reason, len(rows)) for name in ("parameters", "parameters_pca", "ratio")}
-    scores = accuracies(pairs, bench.predict(photos), bench.embed(photos), centre, whitening)
+    scores = accuracies(pairs, evaluation.predict(photos), evaluation.embed(photos), centre, whitening)
     return {**scores, "whitening": described(whitening), "missing_pairs": missing, "published": published(source)}
 
 
-def official_pairs(rows: pd.DataFrame, ids: NDArray) -> Pairs:
+def official_pairs(rows: pd.DataFrame, ids: NDArray) -> ProtocolPairs:
     """A set's own pairs and folds (columns first, second, same, fold) among the photos `ids` [N].
 
     Pairs are resampled, for who is on the photos is known of some sets alone.
@@ -242,7 +246,7 @@ def official_pairs(rows: pd.DataFrame, ids: NDArray) -> Pairs:
     at = {name: number for number, name in enumerate(ids)}
     first, second = (np.array([at.get(name, -1) for name in rows[side]], np.int64) for side in ("first", "second"))
     same = rows["same"].to_numpy(bool)
-    return Pairs(first, second, same, rows["fold"].to_numpy(np.int64), metrics.draws(len(rows)), len(rows))
+    return ProtocolPairs(first, second, same, rows["fold"].to_numpy(np.int64), metrics.draws(len(rows)), len(rows))
 
 
 def published(source: str) -> dict[str, float] | None:

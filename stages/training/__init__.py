@@ -9,24 +9,10 @@ uninterrupted one does.
 from stages.training.batches import Batch, Pace, Prefetcher
 from stages.training.checkpoint import CHECKPOINT, Extra
 from stages.training.config import Optimiser, Training
-from stages.training.loop import LossFunction, NotFinite, train
-from stages.training.models import load_weights, read_meta, save_model
 from stages.training.rows import generator_for, rows_for
+from stages.training.trainer import LossFunction, NotFinite, train
 
 __all__ = [
-    "CHECKPOINT",
-    "Batch",
-    "Extra",
-    "LossFunction",
-    "NotFinite",
-    "Optimiser",
-    "Pace",
-    "Prefetcher",
-    "Training",
-    "generator_for",
-    "load_weights",
-    "read_meta",
-    "rows_for",
-    "save_model",
-    "train",
-]
+    "CHECKPOINT", "Batch", "Extra", "LossFunction", "NotFinite", "Optimiser", "Pace", "Prefetcher", "Training",
+    "generator_for", "rows_for", "train",
+]  # fmt: skip

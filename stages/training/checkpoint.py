@@ -1,4 +1,4 @@
-"""One file with everything of a training that changes: no pickle, written beside and renamed."""
+"""One file with everything of a training that changes: no pickle, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from engine.files import partial_file
+
 CHECKPOINT = "checkpoint.safetensors"
 
 Named = dict[str, Tensor]
@@ -20,17 +22,21 @@ Named = dict[str, Tensor]
 class Extra(Protocol):
     """State of a stage that belongs into the checkpoint, such as the best weights so far."""
 
-    def tensors(self) -> dict[str, Tensor]: ...
-    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None: ...
+    def tensors(self) -> dict[str, Tensor]:
+        """The state by name."""
+        ...
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Undo `tensors`."""
+        ...
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any] | None = None) -> None:
     """Tensors and, in the file's metadata, what is plain; at no time is there half a file under that name."""
     # a copy of each: safetensors refuses tensors that share memory
     copies = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-    beside = path.with_name(f".{path.name}.part")
-    save_file(copies, beside, metadata={"state": json.dumps(state)} if state is not None else None)
-    beside.replace(path)
+    with partial_file(path) as partial:
+        save_file(copies, partial, metadata={"state": json.dumps(state)} if state is not None else None)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Named], dict[str, Any]]:

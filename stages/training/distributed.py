@@ -37,7 +37,7 @@ class DeviceProcessKilled(RuntimeError):
 
 
 @dataclass(frozen=True)
-class _Job:
+class _DeviceJob:
     """What every process gets; it must travel to another process, so no callbacks."""
 
     stage: str
@@ -62,8 +62,10 @@ def run(stage: str, inputs: Mapping[str, Path], config: Any, out: Path, context:
     with tempfile.TemporaryDirectory(prefix="likeness-devices-") as scratch:
         workers = max(1, context.workers // context.devices)
         device, devices, checkpoints = context.device, context.devices, context.checkpoints
-        job = _Job(stage, inputs, config, out, device, devices, workers, checkpoints, context.cache, Path(scratch))
-        crew = _Crew(context)
+        job = _DeviceJob(
+            stage, inputs, config, out, device, devices, workers, checkpoints, context.cache, Path(scratch)
+        )
+        crew = _DeviceProcesses(context)
         try:
             crew.start(job)
             return crew.listen()
@@ -71,7 +73,7 @@ def run(stage: str, inputs: Mapping[str, Path], config: Any, out: Path, context:
             crew.stop()
 
 
-class _Crew:
+class _DeviceProcesses:
     """The processes and what they said."""
 
     def __init__(self, context: Context) -> None:
@@ -82,7 +84,7 @@ class _Crew:
         self.failures: dict[int, tuple[float, Exception]] = {}
         self.killed: list[str] = []
 
-    def start(self, job: _Job) -> None:
+    def start(self, job: _DeviceJob) -> None:
         # torch warns once in each process when all parameters were used, which here is the usual case
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         spawn = get_context("spawn")  # a forked process cannot use CUDA
@@ -152,7 +154,7 @@ class _Crew:
             channel.close()
 
 
-def _work(job: _Job, rank: int, channel: Connection) -> None:
+def _work(job: _DeviceJob, rank: int, channel: Connection) -> None:
     """The life of one process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes: the one that started this decides
     end_with_parent()  # its peers would wait for it, or it for them
@@ -165,7 +167,7 @@ def _work(job: _Job, rank: int, channel: Connection) -> None:
         channel.send(("done", metrics))
 
 
-def _run_stage(job: _Job, rank: int, channel: Connection) -> dict[str, float]:
+def _run_stage(job: _DeviceJob, rank: int, channel: Connection) -> dict[str, float]:
     import torch
 
     if job.device.startswith("cuda"):

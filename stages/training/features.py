@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from engine.files import partial_file
 from models.features import FaceFeatures, read_maps
 from models.identity import IdentityModel
 from models.losses import CompositeLoss
-from stages.data import tables
+from stages.data.dataset import ImageDataset, in_batches, to_unit
 
 CHANNELS_FITTED = 512
 """Faces that the principal channels are found on: 25,000 places of a 7 x 7 map."""
@@ -30,7 +31,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass
-class Known:
+class LabelledFeatures:
     """Features whose parameters are known."""
 
     features: Tensor  # [N, F]
@@ -41,14 +42,14 @@ class Known:
 
 
 @dataclass
-class _Seen:
+class _Extracted:
     """What the recogniser saw of a table's faces."""
 
     embeddings: Tensor  # [N, D] of length 1
     squeezed: Tensor  # [N, h * w * c] half precision, [N, 0] without map features
 
 
-class Reader:
+class FeatureExtractor:
     """Pictures to the encoder's features: fitted on the training faces, then the same for everything.
 
     `cache`: a folder where what the recogniser saw is kept for other runs on the same pictures; None: nowhere.
@@ -60,24 +61,23 @@ class Reader:
         self.identity, self.features = identity, features.to(device)
         self.device, self.progress, self.cache = device, progress, cache
 
-    def see(self, pictures: tables.Pictures, what: str) -> _Seen:
-        """Embeddings and squeezed maps of all pictures; from the cache if they were seen before."""
+    def extract(self, pictures: ImageDataset, what: str) -> _Extracted:
+        """Embeddings and squeezed maps of all pictures; from the cache if it has them."""
         if self.cache is None:
-            return self._look(pictures, what)
+            return self._compute(pictures, what)
         folder = self.cache / "features"
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self._key(pictures)}.safetensors"
         if not path.exists():
-            seen = self._look(pictures, what)
-            beside = path.with_name(f".{path.name}.{os.getpid()}")
-            save_file({"embeddings": seen.embeddings, "squeezed": seen.squeezed.contiguous()}, beside)
-            beside.replace(path)
+            extracted = self._compute(pictures, what)
+            with partial_file(path) as partial:
+                save_file({name: value.contiguous() for name, value in vars(extracted).items()}, partial)
         path.touch()
         for old in sorted(folder.glob("*.safetensors"), key=lambda file: file.stat().st_mtime)[:-FILES_KEPT]:
             old.unlink(missing_ok=True)
-        return _Seen(**load_file(path))
+        return _Extracted(**load_file(path))
 
-    def _key(self, pictures: tables.Pictures) -> str:
+    def _key(self, pictures: ImageDataset) -> str:
         """Of everything that the answer depends on: weights, channels kept, the pictures' bytes and their size."""
         digest = hashlib.blake2b(f"{pictures.size} {self.device.split(':')[0]}".encode(), digest_size=20)
         for state in (self.identity.state_dict(), self.features.state_dict()):
@@ -89,7 +89,7 @@ class Reader:
             digest.update(picture)
         return digest.hexdigest()
 
-    def _look(self, pictures: tables.Pictures, what: str) -> _Seen:
+    def _compute(self, pictures: ImageDataset, what: str) -> _Extracted:
         dim = self.identity.dim
 
         def both(faces: Tensor) -> Tensor:
@@ -102,34 +102,34 @@ class Reader:
         def report(done: int) -> None:
             self.progress(f"encoder: features of {what}", done, len(pictures))
 
-        found = tables.in_batches(both, pictures, self.device, on_done=report)
-        return _Seen(found[:, :dim].clone(), found[:, dim:].half())
+        found = in_batches(both, pictures, self.device, on_done=report)
+        return _Extracted(found[:, :dim].clone(), found[:, dim:].half())
 
     @torch.no_grad()
-    def fit_channels(self, pictures: tables.Pictures, rows: np.ndarray) -> None:
+    def fit_channels(self, pictures: ImageDataset, rows: NDArray) -> None:
         """Principal channels of the maps of some training faces, spread over all of them."""
         if not self.features.n_map:
             return
         some = rows[np.linspace(0, len(rows) - 1, min(len(rows), CHANNELS_FITTED)).astype(int)]
         maps = [
-            read_maps(self.identity, tables.to_unit(pictures[part], self.device))[1].cpu()
+            read_maps(self.identity, to_unit(pictures[part], self.device))[1].cpu()
             for part in np.array_split(some, -(-len(some) // 32))
         ]
         self.features.cpu().fit_channels(torch.cat(maps))
         self.features.to(self.device)
 
-    def fit(self, seen: _Seen, rows: np.ndarray) -> None:
+    def fit(self, extracted: _Extracted, rows: NDArray) -> None:
         """Scale and principal directions of the training faces."""
         some = torch.from_numpy(rows[np.linspace(0, len(rows) - 1, min(len(rows), DIRECTIONS_FITTED)).astype(int)])
-        self.features.cpu().fit(seen.embeddings[torch.from_numpy(rows)], seen.squeezed[some].float())
+        self.features.cpu().fit(extracted.embeddings[torch.from_numpy(rows)], extracted.squeezed[some].float())
         self.features.to(self.device)
 
     @torch.no_grad()
-    def join(self, seen: _Seen) -> Tensor:
-        """Features [N, F] of what was seen."""
+    def concat(self, extracted: _Extracted) -> Tensor:
+        """Features [N, F] of what was extracted."""
         parts = [
-            self.features.join(embeddings.to(self.device), squeezed.float().to(self.device)).cpu()
-            for embeddings, squeezed in zip(seen.embeddings.split(4096), seen.squeezed.split(4096), strict=True)
+            self.features.concat(embeddings.to(self.device), squeezed.float().to(self.device)).cpu()
+            for embeddings, squeezed in zip(*(part.split(4096) for part in vars(extracted).values()), strict=True)
         ]
         return torch.cat(parts)
 
@@ -139,11 +139,11 @@ class ContentCache:
     fit into `kept_bytes`: photos do not change in training, so neither do these.
     """
 
-    def __init__(self, loss: CompositeLoss, pictures: tables.Pictures, device: str, kept_bytes: int) -> None:
+    def __init__(self, loss: CompositeLoss, pictures: ImageDataset, device: str, kept_bytes: int) -> None:
         self.loss, self.pictures, self.device, self.left = loss, pictures, device, kept_bytes
         self.kept: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def __call__(self, rows: Sequence[int] | np.ndarray) -> tuple[Tensor, Tensor]:
+    def __call__(self, rows: Sequence[int] | NDArray) -> tuple[Tensor, Tensor]:
         """Row numbers [B] -> features [B, C, h, w] and probabilities [B, K, h, w] in half precision, on the CPU."""
         wanted = [int(row) for row in rows]
         new = [row for row in dict.fromkeys(wanted) if row not in self.kept]
@@ -157,5 +157,5 @@ class ContentCache:
         return torch.stack([value[0] for value in values]), torch.stack([value[1] for value in values])
 
     def _compute(self, rows: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
-        features, probabilities = self.loss.content_of(tables.to_unit(self.pictures[rows], self.device))
+        features, probabilities = self.loss.content_of(to_unit(self.pictures[rows], self.device))
         return [(f.half().cpu(), p.half().cpu()) for f, p in zip(features, probabilities, strict=True)]

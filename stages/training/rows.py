@@ -6,9 +6,10 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 
-def rows_for(step: int, batch: int, n: int, seed: int) -> np.ndarray:
+def rows_for(step: int, batch: int, n: int, seed: int) -> NDArray:
     """Row numbers of one batch: endless shuffled passes over n rows, each pass a permutation of its own; batches cross
     its end.
     """
@@ -19,7 +20,7 @@ def rows_for(step: int, batch: int, n: int, seed: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def _order(seed: int, epoch: int, n: int) -> np.ndarray:
+def _order(seed: int, epoch: int, n: int) -> NDArray:
     """One pass over n rows. Kept, because the batches of a pass ask for it one after the other."""
     return np.random.default_rng([seed, epoch]).permutation(n)
 

@@ -33,7 +33,7 @@ def test_joined_halves_are_the_whole() -> None:
     features.fit_channels(maps)
     squeezed = features.squeeze(maps)
     features.fit(embeddings, squeezed)
-    assert torch.equal(features.join(embeddings, squeezed), features(embeddings, maps))
+    assert torch.equal(features.concat(embeddings, squeezed), features(embeddings, maps))
 
 
 def test_without_map_features_the_embedding_alone_is_read() -> None:

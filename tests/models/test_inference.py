@@ -7,7 +7,7 @@ from torch import nn
 
 from models.encoder import Architecture, Encoder
 from models.identity import IdentityModel, build
-from models.inference import prepared
+from models.inference import optimize_for_inference
 from models.predictor import Predictor
 from tests.models.support import LANDMARKER, PHOTOS, SFACE
 
@@ -23,7 +23,7 @@ def _identity(kind: str) -> IdentityModel:
 @pytest.mark.parametrize("kind", ["sface", "lightcnn29v2"])
 def test_a_prepared_model_gives_the_same_maps_and_embeddings(kind: str) -> None:
     model, faces = _identity(kind), torch.rand(3, 3, 96, 96)
-    ready = prepared(model)
+    ready = optimize_for_inference(model)
     with torch.inference_mode():
         crops = model.crop(faces)
         assert torch.allclose(ready.backbone.features(crops), model.backbone.features(crops), atol=1e-4)
@@ -31,7 +31,7 @@ def test_a_prepared_model_gives_the_same_maps_and_embeddings(kind: str) -> None:
 
 
 def test_no_batch_normalisation_is_left_between_convolutions() -> None:
-    ready = prepared(_identity("sface"))
+    ready = optimize_for_inference(_identity("sface"))
     kinds = [type(layer) for layer in ready.backbone.get_submodule("convolutions").modules()]
     assert nn.BatchNorm2d not in kinds and nn.Conv2d not in kinds and kinds.count(nn.PReLU) == 27
 
@@ -40,7 +40,7 @@ def test_no_batch_normalisation_is_left_between_convolutions() -> None:
 def test_the_model_stays_as_it_was_and_shares_what_was_not_rewritten() -> None:
     model = _identity("sface")
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    ready = prepared(model)
+    ready = optimize_for_inference(model)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert before.keys() == model.state_dict().keys()
     assert ready.backbone.fc.weight is model.backbone.fc.weight

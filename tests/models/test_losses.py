@@ -16,10 +16,10 @@ from models.losses import (
     DomainStatistics,
     IdentityLoss,
     LoopLoss,
+    LossWeights,
     Photos,
     Schedule,
     SupervisedLoss,
-    Weights,
 )
 from models.parsing import CLASSES, FaceParser
 
@@ -31,7 +31,7 @@ def _composite(**weights: float) -> tuple[CompositeLoss, Encoder]:
     torch.manual_seed(0)
     imitator, parser = Imitator(9, 32, 0.125), FaceParser(18, 0.125)
     loss = CompositeLoss(
-        imitator, IdentityModel(), parser, torch.full((9,), 0.5), Weights(**{**NONE, **weights}), 64,
+        imitator, IdentityModel(), parser, torch.full((9,), 0.5), LossWeights(**{**NONE, **weights}), 64,
         SupervisedLoss(SLIDERS, GROUPS),
     )  # fmt: skip
     return loss, Encoder(Architecture(SLIDERS, GROUPS, dim=128, hidden=16))
@@ -106,7 +106,7 @@ def test_strength_weakens_the_photo_terms_alone() -> None:
     loss, encoder = _composite(decay=1.0, supervised=1.0)
     photos, known = _batch(loss)
     full, terms = loss(encoder, photos, known)
-    none, _ = loss(encoder, photos, known, strength=0.0)
+    none, _ = loss(encoder, photos, known, warmup=0.0)
     assert torch.isclose(none, terms["supervised"]) and torch.isclose(full - none, terms["decay"])
 
 
@@ -120,20 +120,20 @@ def test_what_a_whole_domain_has_in_common_is_no_difference_between_people() -> 
 
 
 def test_the_schedule_of_the_papers_draws_from_all_photos_every_fourth_time() -> None:
-    schedule = Schedule(every=2, first=4, ramp=4, temperature=1.0, coldest=0.25)
-    assert [schedule.draws(step) for step in range(8)] == [False] * 4 + [True, False, True, False]
-    sides = [step for step in range(0, 32, 2) if schedule.takes_sides(step)]
+    schedule = Schedule(every=2, first=4, ramp=4, temperature=1.0, temperature_end=0.25)
+    assert [schedule.uses_photos(step) for step in range(8)] == [False] * 4 + [True, False, True, False]
+    sides = [step for step in range(0, 32, 2) if schedule.includes_side_views(step)]
     assert sides == [6, 14, 22, 30] and not any(schedule.has_content(step) for step in sides)
-    assert [schedule.strength(step) for step in (0, 4, 7, 20)] == [0.0, 0.25, 1.0, 1.0]
+    assert [schedule.warmup(step) for step in (0, 4, 7, 20)] == [0.0, 0.25, 1.0, 1.0]
     assert [round(schedule.temperature_at(step, 11), 3) for step in (0, 5, 10)] == [1.0, 0.5, 0.25]
     always = Schedule(side_every=0)
-    assert all(always.takes_sides(step) and always.has_content(step) for step in range(8))
+    assert all(always.includes_side_views(step) and always.has_content(step) for step in range(8))
     with pytest.raises(ValueError, match="count"):
         Schedule(every=0)
     with pytest.raises(ValueError, match="count"):
         Schedule(ramp=-1)
     with pytest.raises(ValueError, match="falls"):
-        Schedule(temperature=0.5, coldest=1.0)
+        Schedule(temperature=0.5, temperature_end=1.0)
 
 
 def test_content_counts_both_brows_and_eyes_and_no_background() -> None:
@@ -168,7 +168,7 @@ def test_the_standardised_norm_of_the_mean_is_one_whatever_a_slider_moves() -> N
 
 def test_negative_weights_and_empty_batches_are_refused() -> None:
     with pytest.raises(ValueError, match="decay"):
-        Weights(decay=-1.0)
+        LossWeights(decay=-1.0)
     loss, encoder = _composite(identity=1.0)
     with pytest.raises(ValueError, match="needs"):
         loss(encoder)

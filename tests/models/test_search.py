@@ -10,7 +10,7 @@ from models.encoder import harden
 from models.imitator import Imitator
 from models.parsing import FaceParser
 from models.prior import FacialPrior
-from models.search import ICCV_2019, ParameterSearch, SearchResult, Settings
+from models.search import ICCV_2019, ParameterSearch, SearchResult, SearchSettings
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +28,7 @@ class Embedding(nn.Module):
         return self.layers(faces)
 
 
-FAST = Settings(steps=6, rate=0.05, group_rate=0.5)
+FAST = SearchSettings(steps=6, rate=0.05, group_rate=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_the_loss_falls_and_the_result_is_no_worse_than_the_start(result: Search
 
 
 def test_sliders_stay_in_range_and_groups_are_chosen(search: ParameterSearch) -> None:
-    found = search(_faces(search), _parameters(2, 2), Settings(steps=4, rate=2.0, group_rate=2.0)).x
+    found = search(_faces(search), _parameters(2, 2), SearchSettings(steps=4, rate=2.0, group_rate=2.0)).x
     sliders, first, second = found.split([SLIDERS, *GROUPS], 1)
     assert sliders.min() >= 0 and sliders.max() <= 1
     for group in (first, second):
@@ -71,7 +71,7 @@ def test_sliders_stay_in_range_and_groups_are_chosen(search: ParameterSearch) ->
 
 def test_a_search_that_only_gets_worse_gives_back_the_start(search: ParameterSearch) -> None:
     known = harden(_parameters(2, 1), SLIDERS, GROUPS)
-    found = search(_faces(search), known, Settings(steps=3, optimiser="sgd", rate=1e4, group_rate=1e4))
+    found = search(_faces(search), known, SearchSettings(steps=3, optimiser="sgd", rate=1e4, group_rate=1e4))
     assert torch.allclose(found.x, known) and torch.equal(found.after, found.before)
 
 
@@ -79,7 +79,7 @@ def test_no_steps_still_try_the_choices(search: ParameterSearch) -> None:
     known = harden(_parameters(1, 1), SLIDERS, GROUPS)
     start = known.clone()
     start[:, SLIDERS : SLIDERS + 3] = torch.softmax(known[:, SLIDERS : SLIDERS + 3].roll(1, 1), 1)
-    found = search(_faces(search, 1), start, Settings(steps=0, candidates=3))
+    found = search(_faces(search, 1), start, SearchSettings(steps=0, candidates=3))
     assert torch.equal(found.x, known), "all but one choice was right, and every choice was tried"
 
 
@@ -99,7 +99,7 @@ def test_the_models_stay_as_they_are_even_when_gradients_are_off_outside(search:
     before = copy.deepcopy(search.state_dict())
     search.train()
     with torch.no_grad():
-        search(_faces(search), _parameters(2, 3), Settings(steps=2))
+        search(_faces(search), _parameters(2, 3), SearchSettings(steps=2))
     assert all(torch.equal(before[name], value) for name, value in search.state_dict().items())
     assert all(p.grad is None and not p.requires_grad for p in search.parameters())
     assert not any(module.training for module in search.modules())
@@ -114,7 +114,7 @@ def test_the_published_baseline_starts_from_the_average_face(search: ParameterSe
 
 def test_the_prior_pulls_towards_faces_that_exist(search: ParameterSearch) -> None:
     def penalty(weight: float) -> float:
-        settings = Settings(steps=6, rate=0.05, prior=weight)
+        settings = SearchSettings(steps=6, rate=0.05, prior=weight)
         sliders = search(_faces(search), _parameters(2, 2), settings).x[:, :SLIDERS]
         return float(search.prior.penalty(search.prior.to_coefficients(sliders)).mean())
 
@@ -123,14 +123,14 @@ def test_the_prior_pulls_towards_faces_that_exist(search: ParameterSearch) -> No
 
 def test_progress_is_told_and_bad_settings_are_refused(search: ParameterSearch) -> None:
     heard: list[tuple[int, int]] = []
-    search(_faces(search), _parameters(2, 2), Settings(steps=2), lambda step, steps: heard.append((step, steps)))
+    search(_faces(search), _parameters(2, 2), SearchSettings(steps=2), lambda step, steps: heard.append((step, steps)))
     assert heard == [(0, 2), (1, 2), (2, 2)]
     with pytest.raises(ValueError, match="steps >= 0"):
-        Settings(steps=-1)
+        SearchSettings(steps=-1)
     with pytest.raises(ValueError, match="temperature"):
-        Settings(coldest=0.0)
+        SearchSettings(temperature_end=0.0)
     with pytest.raises(ValueError, match="both 0"):
-        Settings(identity=0.0, content=0.0)
+        SearchSettings(identity=0.0, content=0.0)
     bare = ParameterSearch(search.imitator, search.identity, search.parser, SLIDERS, GROUPS, content_size=64)
     with pytest.raises(ValueError, match="no facial prior"):
-        bare(_faces(search), _parameters(2, 2), Settings(steps=1, prior=1.0))
+        bare(_faces(search), _parameters(2, 2), SearchSettings(steps=1, prior=1.0))

@@ -68,7 +68,7 @@ def test_it_goes_on_in_its_run_and_no_step_is_missing_or_there_twice(killed: Set
     for key in ("tiny/loss", "tiny/squared", "tiny/error", "tiny/learning_rate"):
         logged = curve(killed, run, key)
         assert [step for step, _ in logged] == [step for step, _ in whole[key]], key
-        # Two processes may sum in another order; that a resumed training is exact, tests/stages/test_training.py holds.
+        # Two processes may sum in another order; tests/stages/training/test_trainer.py holds that a resume is exact.
         assert [value for _, value in logged] == pytest.approx([value for _, value in whole[key]], rel=1e-3), key
     assert [step for step, _ in curve(killed, run, "tiny/samples_per_second")] == list(range(1, 61))
     with open_instance(killed) as instance:

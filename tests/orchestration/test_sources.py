@@ -19,7 +19,7 @@ from orchestration.storage.project import Project
 from orchestration.storage.store import Store
 from stages.data import source_files
 from tests.orchestration.faces import PeopleProject
-from tests.stages.test_source_files import JPEG
+from tests.stages.data.test_source_files import JPEG
 
 JUNK = (".DS_Store", "Thumbs.db", ".content.txt.swp", "content.txt~", "README.md", "LICENSE.txt", ".gitkeep",
         ".gitignore", "pairs.dvc", ".dvcignore", "__pycache__/a.pyc", ".git/HEAD", "@eaDir/a.jpg/T.jpg",

@@ -5,13 +5,15 @@ import pytest
 import torch
 
 from engine.schema import Schema
+from models.encoder import Encoder
 from models.identity import IdentityModel
 from models.imitator import Imitator
 from models.parsing import FaceParser
+from models.weights import save_model
 from stages import encoder
 from stages.context import Context
-from stages.encoder import Config, Terms, Timing, recovery
-from stages.training import Optimiser, Training, save_model
+from stages.encoder import Config, Terms, TermSchedule, recovery
+from stages.training import Optimiser, Training
 from tests.models.support import SFACE
 from tests.stages import small_tables
 
@@ -65,20 +67,20 @@ def test_all_terms_train_an_encoder_that_loads_again(inputs: dict[str, Path], tm
     assert {"portraits_r2", "pairs_r2", "pairs_group_accuracy"} <= set(metrics)
     assert {"portraits_r2_average_face", "pairs_group_accuracy_average_face"} <= set(metrics)
     assert np.isfinite(list(metrics.values())).all()
-    loaded = encoder.load(tmp_path / "out")
+    loaded = Encoder.load(tmp_path / "out")
     schema = Schema.load(small_tables.CHARACTER)
     assert loaded(torch.randn(1, 128)).shape == (1, schema.width) and loaded.features.mean.abs().sum() > 0
     assert (tmp_path / "out" / "encoder.png").exists()
 
 
 def test_faces_are_drawn_only_every_nth_step_from_a_first_one(inputs: dict[str, Path], tmp_path: Path) -> None:
-    _, logged = _run(inputs, _config(timing=Timing(every=2, first=3)), tmp_path / "out")
+    _, logged = _run(inputs, _config(timing=TermSchedule(every=2, first=3)), tmp_path / "out")
     assert ["identity" in terms for terms in logged] == [False, False, False, False, True, False]
     assert all("supervised" in terms for terms in logged)
 
 
 def test_without_supervision_every_step_draws(inputs: dict[str, Path], tmp_path: Path) -> None:
-    config = _config(supervise_pairs=False, supervise_portraits=False, timing=Timing(every=3))
+    config = _config(supervise_pairs=False, supervise_portraits=False, timing=TermSchedule(every=3))
     _, logged = _run(inputs, config, tmp_path / "out")
     assert all("identity" in terms and "supervised" not in terms for terms in logged)
 
@@ -141,7 +143,7 @@ def test_a_linear_start_is_the_ridge_regression(inputs: dict[str, Path], tmp_pat
     known, prior = stage.supervision[-1], stage.encoder.prior
     assert prior is not None and known.features.shape[1] == 128 + 8
     with torch.no_grad():
-        sliders, _ = stage.encoder.eval().answers(known.features)
+        sliders, _ = stage.encoder.eval().heads(known.features)
     average = known.x[:, : stage.schema.n_sliders].mean(0)
     truth = known.x[:, : stage.schema.n_sliders]
     assert (sliders - truth).square().mean() < (average - truth).square().mean(), "better than the mean face"
@@ -150,7 +152,7 @@ def test_a_linear_start_is_the_ridge_regression(inputs: dict[str, Path], tmp_pat
     (tmp_path / "out").mkdir()
     metrics = encoder.run(inputs, config, tmp_path / "out", Context())
     assert np.isfinite(list(metrics.values())).all()
-    assert encoder.load(tmp_path / "out").linear is not None
+    assert Encoder.load(tmp_path / "out").linear is not None
 
 
 def test_renders_are_left_out_where_portraits_teach(inputs: dict[str, Path]) -> None:

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from models.identity import IdentityModel, build
+from models.weights import read_meta, save_model
 from stages import identity_model
 from stages.context import Context
 from stages.data import tables
 from stages.identity_model import Config, MarginHead, augment, verification
-from stages.training import Optimiser, Training, generator_for, read_meta, save_model
+from stages.training import Optimiser, Training, generator_for
 from tests.models.support import SFACE
 from tests.stages import small_tables
 
@@ -59,7 +60,7 @@ def test_weights_that_make_held_out_pairs_worse_are_not_kept(inputs, tmp_path: P
     assert metrics["steps_trained"] == 4 and metrics["steps_kept"] == 0
     meta = read_meta(tmp_path)["verification"]
     assert meta["before"] == meta["after"] and meta["before"]["photos"]["auc"] == 1.0
-    kept, pretrained = identity_model.load(tmp_path), IdentityModel.from_onnx(SFACE)
+    kept, pretrained = IdentityModel.load(tmp_path), IdentityModel.from_onnx(SFACE)
     face = torch.rand(1, 3, 256, 256)
     with torch.no_grad():
         assert torch.allclose(kept(face), pretrained(face), atol=1e-5)
@@ -109,7 +110,7 @@ def test_light_cnn_is_trained_from_scratch_with_its_authors_augmentation(inputs,
     assert metrics["steps_trained"] == 8 and logged[-1] < logged[0]
     meta = read_meta(tmp_path)
     assert meta["model"] == "lightcnn29v2" and meta["dim"] == 256 and "weights" not in meta
-    kept = identity_model.load(tmp_path)
+    kept = IdentityModel.load(tmp_path)
     assert kept.kind == "lightcnn29v2" and not kept.training
     with torch.no_grad():
         assert kept(torch.rand(1, 3, 128, 128)).shape == (1, 256)
@@ -131,7 +132,7 @@ def test_light_cnn_starts_from_its_authors_checkpoint(inputs, checkpoint: Path, 
     assert metrics["steps_trained"] == 2
     assert read_meta(tmp_path)["weights"]["file"] == checkpoint.name
     published = IdentityModel.from_file("lightcnn29v2", checkpoint).backbone.state_dict()
-    kept = identity_model.load(tmp_path).backbone.state_dict()
+    kept = IdentityModel.load(tmp_path).backbone.state_dict()
     assert all(torch.equal(kept[name], value) for name, value in published.items() if not name.startswith("fc."))
 
 
@@ -196,4 +197,4 @@ def test_training_from_scratch_needs_people_to_verify_with(inputs, tmp_path: Pat
 def test_a_folder_of_another_kind_is_named(tmp_path: Path) -> None:
     save_model(tmp_path, torch.nn.Linear(1, 1), {"model": "facenet"})
     with pytest.raises(ValueError, match=f"{tmp_path.name}.*'facenet'"):
-        identity_model.load(tmp_path)
+        IdentityModel.load(tmp_path)

@@ -7,9 +7,10 @@ import torch
 
 from engine.schema import Schema
 from models import images
+from models.imitator import Imitator
 from stages import imitator
 from stages.context import Context
-from stages.data import tables
+from stages.data.dataset import ImageDataset
 from stages.imitator import Config
 from stages.training import Optimiser, Training
 from tests.stages import small_tables
@@ -35,7 +36,7 @@ def test_a_tiny_run_learns_repeats_and_loads_again(tmp_path: Path) -> None:
     )
     for file in ("model.safetensors", "meta.json", "imitator.png"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
-    model = imitator.load(tmp_path / "one")
+    model = Imitator.load(tmp_path / "one")
     assert not model.training
     drawn = model(torch.from_numpy(Schema.load(small_tables.CHARACTER).neutral())[None])
     assert drawn.shape == (1, 3, 32, 32)
@@ -43,5 +44,5 @@ def test_a_tiny_run_learns_repeats_and_loads_again(tmp_path: Path) -> None:
 
 def test_the_baseline_is_what_the_mean_training_picture_scores() -> None:
     grey = [images.encode_png(np.full((8, 8, 3), level, np.uint8)) for level in (100, 140, 171)]
-    found = imitator.baseline(tables.Pictures(grey[:2], 8), pd.DataFrame({"image": grey[2:]}))
+    found = imitator.baseline(ImageDataset(grey[:2], 8), pd.DataFrame({"image": grey[2:]}))
     assert found["psnr_mean_picture"] == pytest.approx(-20 * np.log10((171 - 120) / 255), abs=0.01)

@@ -16,7 +16,6 @@ import pytest
 from engine.character import CommandRenderer
 from engine.custom_engine import run_command
 from serving.workers.process import WorkerConfig
-from stages import aligned_faces
 from stages.context import Context
 from stages.data import parallel
 from stages.training import distributed
@@ -39,13 +38,11 @@ def run(inputs: object, config: object, out: Path, context: Context) -> dict[str
 
 
 def pool(scratch: Path) -> None:
-    parallel.map_chunks(sleep, [1, 2, 3], Context(workers=2), "work", 3)
+    parallel.map_chunks(sleep, [1, 2, 3], 1, Context(workers=2), "work")
 
 
 def faces(scratch: Path) -> None:
-    aligned_faces._align_chunk = sleep  # pyright: ignore[reportAttributeAccessIssue]
-    work = (([], scratch / str(number)) for number in range(3))
-    list(aligned_faces._in_processes(work, scratch, aligned_faces.Config(), 2))
+    list(parallel.in_order(sleep, (([], scratch / str(number)) for number in range(3)), 2, "aligned_faces"))
 
 
 def devices(scratch: Path) -> None:

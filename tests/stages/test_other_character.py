@@ -9,13 +9,16 @@ import torch
 
 from engine.schema import Schema
 from models.identity import IdentityModel
-from models.losses import Photos, Weights
+from models.imitator import Imitator
+from models.losses import LossWeights, Photos
 from models.parsing import FaceParser
+from models.weights import save_model
 from orchestration.registry import gate
 from stages import encoder, imitator, rendered_pairs, scorecard
 from stages.context import Context
+from stages.data.dataset import ImageDataset
 from stages.data.pictures import IMITATOR_MARK, marked
-from stages.training import Optimiser, Training, save_model
+from stages.training import Optimiser, Training
 from tests.models.support import SFACE
 from tests.stages import small_tables
 
@@ -59,31 +62,31 @@ def card(inputs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> d
     encoder.run(inputs, encoder_config(), folder, Context())
     out = tmp_path_factory.mktemp("scorecard")
     config = scorecard.Config(people=4, judged=4, pairs=4)
-    bench = scorecard.Bench.load({**inputs, "encoder": folder}, config, Context())
+    evaluation = scorecard.EvaluationContext.load({**inputs, "encoder": folder}, config, Context())
     # The small tables have portraits of one split; the sections under test want some that never trained.
     report = scorecard.Report(out)
-    found = {section.__name__: section(bench, report) for section in (scorecard.recovery, scorecard.imitator)}
-    return found | {"likeness": _likeness(bench, out), "out": out}
+    found = {section.__name__: section(evaluation, report) for section in (scorecard.recovery, scorecard.imitator)}
+    return found | {"likeness": _likeness(evaluation, out), "out": out}
 
 
-def _likeness(bench: scorecard.Bench, out: Path) -> dict[str, Any]:
+def _likeness(evaluation: scorecard.EvaluationContext, out: Path) -> dict[str, Any]:
     from dataclasses import replace
 
     from stages.data import tables
     from stages.evaluation.context import predict
 
-    faces = tables.read(bench.inputs["aligned_faces"] / "faces.parquet")
+    faces = tables.read(evaluation.inputs["aligned_faces"] / "faces.parquet")
     portraits = faces[faces["source"] == "portraits"].reset_index(drop=True)
-    x = predict(bench.identity, bench.encoder, portraits["image"], "cpu")
-    return scorecard.likeness(replace(bench, faces=portraits, x=x), scorecard.Report(out))
+    x = predict(evaluation.identity, evaluation.encoder, portraits["image"], "cpu")
+    return scorecard.likeness(replace(evaluation, faces=portraits, x=x), scorecard.Report(out))
 
 
 def test_its_imitator_learns_from_exported_pairs(inputs: dict[str, Path]) -> None:
     """Forty steps on forty pictures: nearer than a grey picture is."""
-    drawn = imitator.load(inputs["imitator"])
+    drawn = Imitator.load(inputs["imitator"])
     schema = Schema.load(inputs["character"])
     rows = imitator.tables.read(inputs["rendered_pairs"] / "pairs.parquet")
-    truth = imitator.tables.Pictures(rows["image"].tolist(), 64)[range(8)].float() / 255
+    truth = ImageDataset(rows["image"].tolist(), 64)[range(8)].float() / 255
     with torch.no_grad():
         error = (drawn(imitator.pair_parameters(schema, rows[:8])) - truth).abs().mean()
     assert error < 0.8 * (truth - truth.mean()).abs().mean()
@@ -97,7 +100,7 @@ def stage(inputs: dict[str, Path]) -> Any:
 @pytest.mark.parametrize("term", ["identity", "content", "loop", "decay", "supervised"])
 def test_its_encoder_gets_a_gradient_from_every_term(stage: Any, term: str) -> None:
     batch = stage.batch_at(0)
-    stage.loss.weights = Weights(**dict.fromkeys(("identity", "content", "loop"), 0.0) | {term: 1.0})
+    stage.loss.weights = LossWeights(**dict.fromkeys(("identity", "content", "loop"), 0.0) | {term: 1.0})
     content, probabilities = (batch[name].float() for name in ("content", "probabilities"))
     photos = Photos(batch["embeddings"], batch["features"], content, probabilities)
     known = (batch["known_features"], batch["known_x"])

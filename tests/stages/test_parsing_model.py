@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from models import images
-from models.parsing import MIRRORED, FaceParser
+from models.parsing import CLASSES, MIRRORED, FaceParser
+from models.weights import read_meta
 from stages import parsing_model
 from stages.context import Context
-from stages.data import tables
-from stages.parsing_model import Config, augment
-from stages.training import Optimiser, Training, generator_for, read_meta
+from stages.data.dataset import ImageDataset
+from stages.evaluation.metrics import confusion
+from stages.parsing_model import Config, augment, f1_scores, mean_f1
+from stages.training import Optimiser, Training, generator_for
 from tests.stages import small_tables
 
 pytestmark = pytest.mark.slow
@@ -26,6 +28,13 @@ def test_a_mirrored_face_swaps_its_left_and_right_classes() -> None:
     assert 4 < int(flipped.sum()) < 28
     assert torch.equal(classes[~flipped], labels[~flipped])
     assert torch.equal(classes[flipped].long(), torch.tensor(MIRRORED)[labels[flipped].long()].flip(-1))
+
+
+def test_f1_of_a_perfect_and_of_a_half_right_answer() -> None:
+    truth, guess = np.array([[0, 0, 1, 1]], np.uint8), np.array([[0, 0, 1, 0]], np.uint8)
+    perfect = f1_scores(confusion(truth, truth, len(CLASSES)))
+    assert perfect["face"] == 1.0 and perfect["hair"] is None and mean_f1(perfect) == 1.0
+    assert f1_scores(confusion(truth, guess, len(CLASSES)))["face"] == pytest.approx(2 / 3)
 
 
 def test_augmentation_repeats_and_stays_in_range() -> None:
@@ -49,7 +58,7 @@ def test_a_tiny_run_learns_and_loads_again(tmp_path: Path) -> None:
     metrics = parsing_model.run(inputs, config, out, Context(on_metrics=on_metrics))
     assert logged[-1] < 0.7 * logged[0]
     assert 0 < metrics["mean_f1"] <= 1 and 0 < metrics["mean_f1_average_map"] <= 1
-    assert parsing_model.load(out)(torch.rand(1, 3, 64, 64)).shape == (1, 11, 8, 8)
+    assert FaceParser.load(out)(torch.rand(1, 3, 64, 64)).shape == (1, 11, 8, 8)
     assert {p.name for p in out.glob("*.png")} == {"parsing_portraits.png"}
 
 
@@ -63,7 +72,7 @@ def test_a_run_starts_from_a_file_of_imagenet_weights_and_says_which(tmp_path: P
     inputs, out = {"aligned_faces": small_tables.faces(tmp_path / "faces")}, tmp_path / "out"
     out.mkdir()
     parsing_model.run(inputs, config, out, Context())
-    kept = parsing_model.load(out).state_dict()
+    kept = FaceParser.load(out).state_dict()
     assert all(torch.equal(kept[name], weights[name]) for name in kept if name in weights)
     assert len(kept) < len(weights), "three of the four stages"
     assert kept["classifier.weight"].shape != classifier["classifier.weight"].shape
@@ -75,7 +84,7 @@ def test_the_baseline_says_at_each_place_what_most_training_maps_have_there() ->
     usual, rare = np.ones((8, 8), np.uint8), np.zeros((8, 8), np.uint8)
     usual[:4] = 7
     usual_map, rare_map = images.encode_png(usual), images.encode_png(rare)
-    train = tables.Pictures([usual_map, rare_map, usual_map], 8, labels=True)
+    train = ImageDataset([usual_map, rare_map, usual_map], 8, labels=True)
     pictures = [images.encode_png(np.zeros((8, 8, 3), np.uint8))]
     seen = pd.DataFrame({"image": pictures, "labels": [usual_map]})
     assert parsing_model.baseline(train, seen, 8) == {"mean_f1_average_map": 1.0}

@@ -12,7 +12,7 @@ from models.alignment import REFERENCE
 from stages.data import tables
 from stages.evaluation import groups, metrics, verification
 from stages.evaluation.degradations import DEGRADATIONS, Degradation, hull
-from stages.evaluation.likeness import Seen, chance_of, other_photo, retrieval, same_photo, similarities
+from stages.evaluation.likeness import DescribedPhotos, chance_of, other_photo, retrieval, same_photo, similarities
 from stages.evaluation.recovery import commonest
 from stages.evaluation.report import Report
 from stages.evaluation.robustness import most_frontal_other
@@ -25,7 +25,7 @@ PEOPLE = 60
 
 
 def identities(people: int, dim: int, noise: float, seed: int = 0, shots: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors of people, `shots` each: names [N] and vectors [N,dim]."""
+    """Vectors of people, `shots` each: names [N] and vectors [N, dim]."""
     rng = np.random.default_rng(seed)
     own = np.repeat(rng.normal(size=(people, dim)), shots, axis=0)
     names = np.repeat([f"{seed}-{number:03d}" for number in range(people)], shots)
@@ -49,7 +49,7 @@ def test_the_gain_over_the_average_face_is_compared_photo_by_photo() -> None:
     photo = metrics.unit(rng.normal(size=(40, 8)))
     average = np.ones(8)
     render = metrics.unit(np.broadcast_to(average, photo.shape) / np.sqrt(8) + 0.05 * photo)
-    found = similarities(Seen(np.arange(40), photo, render, average))
+    found = similarities(DescribedPhotos(np.arange(40), photo, render, average))
     low, high = found["similarity_gain"]["ci"] or (0, 0)
     assert 0 < low < (found["similarity_gain"]["value"] or 0) < high
     separate = [found[name]["ci"] or [0, 0] for name in ("similarity", "similarity_average")]
@@ -60,14 +60,14 @@ def test_a_real_person_is_looked_for_among_other_photos_only() -> None:
     people = np.array(["a", "a", "b", "b", "c"])
     photo = np.eye(5)
     photo[1] = photo[0] + 0.5 * photo[1]  # the two photos of a are alike, those of b are not
-    seen = Seen(people, photo, photo.copy(), np.ones(5))
+    seen = DescribedPhotos(people, photo, photo.copy(), np.ones(5))
     other, same = other_photo(seen), same_photo(seen)
     assert other["real_photos_rank1"]["n"] == 4, "c has one photo"
     assert other["real_photos_rank1"]["value"] == 0.5
     assert other["real_photos_rank1"]["baseline"] == 0.25
     assert same["real_photos_same_photo_rank1"]["value"] == 1.0
     assert same["real_photos_same_photo_rank1"]["baseline"] == pytest.approx(1 / 3, abs=1e-4)
-    alone = other_photo(Seen(np.array(["a", "b"]), np.eye(2), np.eye(2), np.ones(2)))
+    alone = other_photo(DescribedPhotos(np.array(["a", "b"]), np.eye(2), np.eye(2), np.ones(2)))
     assert alone["real_photos_rank1"] == metrics.nothing("nobody has two real photos")
 
 
@@ -116,11 +116,11 @@ def test_the_normalisation_never_sees_test_people(tmp_path: Any, monkeypatch: py
 
     monkeypatch.setattr(verification, "fit_whitening", spied)
     (val_names, val), (names, x) = identities(PEOPLE, 8, 0.3, 7), identities(PEOPLE, 8, 0.3, 8)
-    bench = SimpleNamespace(
+    evaluation = SimpleNamespace(
         faces=pd.DataFrame({"person": names}), validation=pd.DataFrame({"person": val_names}), x=x, embeddings=x,
         predict=lambda table: val, inputs={"aligned_faces": tmp_path}, portraits_are_its_own=True,
     )  # fmt: skip
-    card = verification.verification(bench, Report(tmp_path))  # pyright: ignore[reportArgumentType]
+    card = verification.verification(evaluation, Report(tmp_path))  # pyright: ignore[reportArgumentType]
     assert seen == set(val_names) and not seen & set(names)
     assert card["whitening"]["people"] == PEOPLE and card["sets"] == {}
     assert card["ratio"]["value"] > 0.8
@@ -236,13 +236,13 @@ def test_official_sets_are_scored_beside_the_papers(tmp_path: Any) -> None:
     ]
     tables.write(tmp_path / "verification_pairs.parquet", pairs, tables.VERIFICATION_PAIRS_SCHEMA)
     vectors = dict(zip(ids, x, strict=True))
-    bench = SimpleNamespace(
+    evaluation = SimpleNamespace(
         faces=pd.DataFrame({"person": names}), x=x, embeddings=x, portraits_are_its_own=True,
         validation=pd.DataFrame({"person": val_names}), validation_photos=pd.DataFrame({"person": []}),
         predict=lambda table: val if "id" not in table else np.stack([vectors[name] for name in table["id"]]),
         embed=lambda table: np.stack([vectors[name] for name in table["id"]]), inputs={"aligned_faces": tmp_path},
     )  # fmt: skip
-    found = verification.verification(bench, Report(tmp_path))["sets"]["lfw"]  # pyright: ignore[reportArgumentType]
+    found = verification.verification(evaluation, Report(tmp_path))["sets"]["lfw"]  # pyright: ignore[reportArgumentType]
     assert found["missing_pairs"] == 2 and found["parameters"]["n"] == 40
     assert found["recogniser"]["value"] <= 0.95, "a missing photo's pairs are misses"
     assert found["recogniser"]["value"] > 0.85 and found["parameters_pca"]["value"] > 0.8

@@ -14,8 +14,9 @@ from pydantic import BaseModel
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from models.weights import save_model
 from stages.context import Context
-from stages.training import Batch, Training, generator_for, rows_for, save_model, train
+from stages.training import Batch, Training, generator_for, rows_for, train
 
 ROWS = 30
 _draw = torch.Generator().manual_seed(3)

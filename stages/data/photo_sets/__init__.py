@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from .base import Pair, Photo, PhotoSet, PhotoSetError
+from .base import DatasetPhoto, PhotoSet, PhotoSetError, VerificationPair
 from .celeba import CelebASet
 from .celeba_mask_hq import CelebAMaskHQSet
 from .folder import FolderSet
@@ -24,18 +24,9 @@ from .verification_bin import VerificationBinSet
 from .vggface2 import VggFace2Set
 
 __all__ = [
-    "AnyPhotoSet",
-    "FolderSet",
-    "Pair",
-    "People",
-    "Photo",
-    "PhotoSet",
-    "PhotoSetError",
-    "check_together",
-    "pairs_of",
-    "photos_of",
-    "splits",
-]
+    "AnyPhotoSet", "DatasetPhoto", "FolderSet", "People", "PhotoSet", "PhotoSetError", "VerificationPair",
+    "check_together", "pairs_of", "photos_of", "splits",
+]  # fmt: skip
 
 AnyPhotoSet = Annotated[
     FolderSet
@@ -74,14 +65,14 @@ def check_together(sets: Sequence[PhotoSet]) -> None:
                 )
 
 
-def photos_of(sets: Sequence[PhotoSet], source: Path) -> Iterator[Photo]:
+def photos_of(sets: Sequence[PhotoSet], source: Path) -> Iterator[DatasetPhoto]:
     """The photos of all sets, set by set. Raises PhotoSetError."""
     for one in sets:
         others = {source / place for other in sets if other is not one for place in other.places}
         yield from one.selected(source, others)
 
 
-def pairs_of(sets: Sequence[PhotoSet], source: Path) -> Iterator[Pair]:
+def pairs_of(sets: Sequence[PhotoSet], source: Path) -> Iterator[VerificationPair]:
     """The verification pairs of all sets. Raises PhotoSetError."""
     for one in sets:
         yield from one.selected_pairs(source)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol
 
-import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field, field_validator
 
 from stages.data import source_files
@@ -39,13 +39,13 @@ class LabelMap(Protocol):
         """Whether left and right are the person's own; if not, the face's landmarks say which is which."""
         ...
 
-    def load(self) -> np.ndarray:
+    def load(self) -> NDArray:
         """Class ids of models.parsing.CLASSES, uint8 [H, W]. Raises images.BadImage."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Photo:
+class DatasetPhoto:
     """One photo of a set, not yet opened."""
 
     id: str
@@ -61,7 +61,7 @@ class Photo:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class VerificationPair:
     """Two photos of a verification protocol, by their ids."""
 
     source: str
@@ -101,23 +101,23 @@ class PhotoSet(BaseModel, ABC, frozen=True, extra="forbid"):
         return path
 
     @abstractmethod
-    def photos(self, source: Path, others: Collection[Path] = ()) -> Iterator[Photo]:
+    def photos(self, source: Path, others: Collection[Path] = ()) -> Iterator[DatasetPhoto]:
         """All photos in an order that depends on the files alone. `source`: the folder of all photos; `others`: where
         other sets lie, whose photos are not this one's. Raises PhotoSetError before the first photo.
         """
 
-    def pairs(self, source: Path) -> Iterator[Pair]:
+    def pairs(self, source: Path) -> Iterator[VerificationPair]:
         """The verification pairs of the set, if it has any. Raises PhotoSetError."""
         return iter(())
 
-    def selected(self, source: Path, others: Collection[Path] = ()) -> Iterator[Photo]:
+    def selected(self, source: Path, others: Collection[Path] = ()) -> Iterator[DatasetPhoto]:
         """The photos with the configured limit and split applied."""
         chosen = self.chosen(source, others)
         for photo in self.photos(source, others):
             if chosen is None or photo.person in chosen:
                 yield replace(photo, split=self.split) if self.split else photo
 
-    def selected_pairs(self, source: Path) -> Iterator[Pair]:
+    def selected_pairs(self, source: Path) -> Iterator[VerificationPair]:
         """The pairs of which both photos are selected."""
         if self.limit is None:
             yield from self.pairs(source)
@@ -145,6 +145,7 @@ class PhotoSet(BaseModel, ABC, frozen=True, extra="forbid"):
         return folder
 
     def error(self, text: str) -> PhotoSetError:
+        """An error that names the set."""
         return PhotoSetError(f"photo set {self.name}: {text}")
 
     def require(self, what: str, found: int, expected: int) -> None:

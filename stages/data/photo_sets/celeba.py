@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from .base import Focus, Photo, PhotoSet, PhotoSetError, Split, find, pictures_in, some
+from .base import DatasetPhoto, Focus, PhotoSet, PhotoSetError, Split, find, pictures_in, some
 
 PICTURES = 202_599
 SPLITS: tuple[Split, ...] = ("train", "val", "test")  # 0, 1 and 2 of list_eval_partition.txt
@@ -28,7 +28,7 @@ class CelebASet(PhotoSet, frozen=True):
     layout: Literal["wild", "aligned"] = "wild"
     """`img_celeba/` or `img_align_celeba/`."""
 
-    def photos(self, source: Path, others: Collection[Path] = ()) -> Iterator[Photo]:
+    def photos(self, source: Path, others: Collection[Path] = ()) -> Iterator[DatasetPhoto]:
         root = self.folder(source)
         images_name, landmarks_name = LAYOUTS[self.layout]
         images = find(root, images_name, FOLDERS)
@@ -44,7 +44,7 @@ class CelebASet(PhotoSet, frozen=True):
         for name in names:
             focus = points.get(name, other)
             place = f"{self.name}/{name}"
-            yield Photo(place, self.name, person(identities[name]), splits[name], images / name, focus=focus)
+            yield DatasetPhoto(place, self.name, person(identities[name]), splits[name], images / name, focus=focus)
 
     def _checked(self, images: Path, identities: Mapping[str, int], splits: Mapping[str, Split]) -> list[str]:
         """Names of the pictures, where folder and lists agree."""

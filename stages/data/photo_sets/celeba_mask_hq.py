@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.images import BadImage
 
 from . import celeba, labels
-from .base import Photo, PhotoSet, PhotoSetError, Split, pictures_in, some
+from .base import DatasetPhoto, PhotoSet, PhotoSetError, Split, pictures_in, some
 
 PICTURES = 30_000
 A_FOLDER = 2_000
@@ -59,8 +60,8 @@ class Masks:
     def sides_known(self) -> bool:
         return False
 
-    def load(self) -> np.ndarray:
-        painted: np.ndarray | None = None
+    def load(self) -> NDArray:
+        painted: NDArray | None = None
         for part, name in PARTS:
             path = self.folder / f"{self.number:05d}_{part}.png"
             if not path.exists():
@@ -88,7 +89,7 @@ class CelebAMaskHQSet(PhotoSet, frozen=True):
     def places(self) -> tuple[str, ...]:
         return (self.path,) if self.celeba is None else (self.path, self.celeba)
 
-    def photos(self, source: Path, others: Collection[Path] = ()) -> Iterator[Photo]:
+    def photos(self, source: Path, others: Collection[Path] = ()) -> Iterator[DatasetPhoto]:
         root = self.folder(source)
         numbers = self._numbers(root)
         originals = self._originals(root, numbers)
@@ -97,7 +98,7 @@ class CelebAMaskHQSet(PhotoSet, frozen=True):
             masks = Masks(root / MASKS / str(number // A_FOLDER), number)
             picture = root / IMAGES / f"{number}.jpg"
             place = f"{self.name}/{number}"
-            yield Photo(place, self.name, people[number], splits[number], picture, masks, "labels")
+            yield DatasetPhoto(place, self.name, people[number], splits[number], picture, masks, "labels")
 
     def _numbers(self, root: Path) -> list[int]:
         """Numbers of the photos, each with at least one mask."""

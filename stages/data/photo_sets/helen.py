@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.images import BadImage
 
 from . import labels
-from .base import Photo, PhotoSet, Split, some
+from .base import DatasetPhoto, PhotoSet, Split, some
 
 LISTS: dict[str, tuple[Split, int]] = {
     "exemplars.txt": ("train", 2000),
@@ -50,7 +51,7 @@ class Mattes:
     def sides_known(self) -> bool:
         return False
 
-    def load(self) -> np.ndarray:
+    def load(self) -> NDArray:
         """The most probable class of each pixel."""
         mattes = [labels.read_map(path) for path in matte_files(self.folder)]
         if len({matte.shape for matte in mattes}) > 1:
@@ -63,7 +64,7 @@ class HelenSet(PhotoSet, frozen=True):
 
     kind: Literal["helen"] = "helen"
 
-    def photos(self, source: Path, others: Collection[Path] = ()) -> Iterator[Photo]:
+    def photos(self, source: Path, others: Collection[Path] = ()) -> Iterator[DatasetPhoto]:
         root = self.folder(source)
         splits: dict[str, Split] = {}
         for file, (split, count) in LISTS.items():
@@ -83,7 +84,7 @@ class HelenSet(PhotoSet, frozen=True):
         for name in names:
             mattes = Mattes(root / "labels" / name)
             picture = root / "images" / f"{name}.jpg"
-            yield Photo(f"{self.name}/{name}", self.name, person(name), splits[name], picture, mattes, "labels")
+            yield DatasetPhoto(f"{self.name}/{name}", self.name, person(name), splits[name], picture, mattes, "labels")
 
     def _ids(self, root: Path, file: str) -> list[str]:
         path = root / file

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from models import images
 from models.images import BadImage
@@ -44,11 +45,11 @@ class StoredLabels:
     def sides_known(self) -> bool:
         return True
 
-    def load(self) -> np.ndarray:
+    def load(self) -> NDArray:
         return images.decode_labels(self.data)
 
 
-def read_map(path: Path) -> np.ndarray:
+def read_map(path: Path) -> NDArray:
     """A picture of numbers as it is stored, uint8 [H, W]. Raises BadImage."""
     try:
         data = path.read_bytes()
@@ -60,7 +61,7 @@ def read_map(path: Path) -> np.ndarray:
         raise BadImage(f"the label map {path.name} is damaged: {error}") from error
 
 
-def table(mapping: Mapping[int, str]) -> np.ndarray:
+def table(mapping: Mapping[int, str]) -> NDArray:
     """A lookup table [256] from a set's class numbers to ours; 255 marks numbers that the set does not have."""
     lookup = np.full(256, 255, np.uint8)
     for number, name in mapping.items():
@@ -68,7 +69,7 @@ def table(mapping: Mapping[int, str]) -> np.ndarray:
     return lookup
 
 
-def translate(labels: np.ndarray, lookup: np.ndarray, file: str) -> np.ndarray:
+def translate(labels: NDArray, lookup: NDArray, file: str) -> NDArray:
     """A label map in our classes. Raises BadImage for a number that the set does not have."""
     ours = lookup[labels]
     if (unknown := ours == 255).any():
@@ -76,7 +77,7 @@ def translate(labels: np.ndarray, lookup: np.ndarray, file: str) -> np.ndarray:
     return ours
 
 
-def fit(labels: np.ndarray, height: int, width: int) -> np.ndarray:
+def fit(labels: NDArray, height: int, width: int) -> NDArray:
     """A label map at its photo's size (some sets store it smaller), ids unmixed. Raises BadImage for another shape."""
     if labels.shape == (height, width):
         return labels
@@ -85,7 +86,7 @@ def fit(labels: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
 
 
-def upright(labels: np.ndarray, height: int, width: int, orientation: int) -> list[np.ndarray]:
+def upright(labels: NDArray, height: int, width: int, orientation: int) -> list[NDArray]:
     """A label map on its photo, which is stored as [height, width] and was turned by its orientation: every way in
     which it may be meant, the likeliest first. Authors label pixels as they are stored, so the map is turned along;
     some labelled what a viewer shows. Raises BadImage where the shape is neither's.
@@ -101,11 +102,11 @@ def upright(labels: np.ndarray, height: int, width: int, orientation: int) -> li
     return [turn(fit(labels, height, width), orientation), as_shown]
 
 
-def _has_shape(labels: np.ndarray, height: int, width: int) -> bool:
+def _has_shape(labels: NDArray, height: int, width: int) -> bool:
     return abs(labels.shape[1] / labels.shape[0] * height / width - 1) <= ASPECT_TOLERANCE
 
 
-def lie_on(labels: np.ndarray, landmarks: np.ndarray) -> bool:
+def lie_on(labels: NDArray, landmarks: NDArray) -> bool:
     """Whether a map's eyes, nose and mouth are where the face [68, 2] has them, as far as it has any."""
     apart = float(np.linalg.norm(landmarks[36:42].mean(0) - landmarks[42:48].mean(0)))
     distances = []
@@ -117,7 +118,7 @@ def lie_on(labels: np.ndarray, landmarks: np.ndarray) -> bool:
     return not distances or float(np.mean(distances)) <= NEAR * apart
 
 
-def with_own_sides(labels: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+def with_own_sides(labels: NDArray, landmarks: NDArray) -> NDArray:
     """The map with each eye and brow pixel [H, W] on the side whose landmarks [68, 2] it is nearer to."""
     ours = labels.copy()
     for right, left, right_points, left_points in PAIRED:
@@ -128,7 +129,7 @@ def with_own_sides(labels: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     return ours
 
 
-def centre(labels: np.ndarray, without: Sequence[str] = ("background", "hair")) -> tuple[float, float] | None:
+def centre(labels: NDArray, without: Sequence[str] = ("background", "hair")) -> tuple[float, float] | None:
     """Mean place (x, y) of the labelled face in pixels; None where no face is labelled."""
     y, x = np.nonzero(~np.isin(labels, [CLASS[name] for name in without]))
     return (float(x.mean()) + 0.5, float(y.mean()) + 0.5) if len(x) else None

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
+from numpy.typing import NDArray
 
 from . import helen, labels
-from .base import Photo, PhotoSet, Split, pictures_in, some
+from .base import DatasetPhoto, PhotoSet, Split, pictures_in, some
 
 COUNTS: dict[Split, int] = {"train": 18_176, "val": 2_000, "test": 2_000}
 # The set's README: 0 background, 1 skin, 2 and 3 eyebrows, 4 and 5 eyes, 6 nose, 7 upper lip, 8 inner mouth,
@@ -34,7 +34,7 @@ class Map:
     def sides_known(self) -> bool:
         return False
 
-    def load(self) -> np.ndarray:
+    def load(self) -> NDArray:
         return labels.translate(labels.read_map(self.path), LOOKUP, self.path.name)
 
 
@@ -43,7 +43,7 @@ class LapaSet(PhotoSet, frozen=True):
 
     kind: Literal["lapa"] = "lapa"
 
-    def photos(self, source: Path, others: Collection[Path] = ()) -> Iterator[Photo]:
+    def photos(self, source: Path, others: Collection[Path] = ()) -> Iterator[DatasetPhoto]:
         root = self.folder(source)
         names = {split: self._names(root, split, count) for split, count in COUNTS.items()}
         for split, files in names.items():
@@ -53,7 +53,7 @@ class LapaSet(PhotoSet, frozen=True):
                 person = helen.person(twin[1]) if twin else f"{self.name}/{stem}"
                 marks = Map(root / split / "labels" / f"{stem}.png")
                 picture = root / split / "images" / file
-                yield Photo(f"{self.name}/{split}/{stem}", self.name, person, split, picture, marks, "labels")
+                yield DatasetPhoto(f"{self.name}/{split}/{stem}", self.name, person, split, picture, marks, "labels")
 
     def _names(self, root: Path, split: Split, count: int) -> list[str]:
         """File names of the photos of a split, each with its label map."""

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from .base import Pair, Photo, PhotoSet, Split, pictures_in, some, subfolders
+from .base import DatasetPhoto, PhotoSet, Split, VerificationPair, pictures_in, some, subfolders
 
 PEOPLE, PICTURES = 5_749, 13_233
 FOLDS, PAIRS_A_FOLD = 10, 300
@@ -35,7 +35,7 @@ class LfwSet(PhotoSet, frozen=True):
             raise ValueError("people of LFW's pairs must be in split test; use view: development to train on LFW")
         return self
 
-    def photos(self, source: Path, others: Collection[Path] = ()) -> Iterator[Photo]:
+    def photos(self, source: Path, others: Collection[Path] = ()) -> Iterator[DatasetPhoto]:
         images = self._images(source)
         splits = self._development(source) if self.view == "development" else {}
         if self.view == "pairs":
@@ -53,9 +53,9 @@ class LfwSet(PhotoSet, frozen=True):
             for file in files[name]:
                 split = splits.get(name, "test")
                 place = f"{self.name}/{name}/{file}"
-                yield Photo(place, self.name, f"{self.name}/{name}", split, images / name / file, focus="centre")
+                yield DatasetPhoto(place, self.name, f"{self.name}/{name}", split, images / name / file, focus="centre")
 
-    def pairs(self, source: Path) -> Iterator[Pair]:
+    def pairs(self, source: Path) -> Iterator[VerificationPair]:
         if self.view != "pairs":
             return
         images = self._images(source)
@@ -64,7 +64,7 @@ class LfwSet(PhotoSet, frozen=True):
             if missing and not self.partial:
                 raise self.error(f"{PAIRS} names {missing[0]}, which is not in {images}")
             if not missing:
-                yield Pair(self.name, fold, f"{self.name}/{first}", f"{self.name}/{second}", same)
+                yield VerificationPair(self.name, fold, f"{self.name}/{first}", f"{self.name}/{second}", same)
 
     def _images(self, source: Path) -> Path:
         images = self.folder(source) / self.images

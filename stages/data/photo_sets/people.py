@@ -14,7 +14,7 @@ from pydantic import Field
 
 from stages.data import source_files
 
-from .base import Photo, PhotoSet, pictures_in, split_by_people, subfolders
+from .base import DatasetPhoto, PhotoSet, pictures_in, split_by_people, subfolders
 
 
 class PeopleSet(PhotoSet, frozen=True):
@@ -31,7 +31,7 @@ class PeopleSet(PhotoSet, frozen=True):
     pictures: int | None = None
     """How many photos there must be; CASIA-WebFace: 494414."""
 
-    def photos(self, source: Path, others: Collection[Path] = ()) -> Iterator[Photo]:
+    def photos(self, source: Path, others: Collection[Path] = ()) -> Iterator[DatasetPhoto]:
         folder = self.folder(source)
         people = subfolders(folder)
         if stray := pictures_in(folder):
@@ -47,4 +47,4 @@ class PeopleSet(PhotoSet, frozen=True):
             split = split_by_people(self.seed, person, self.val_share, self.test_share)
             for file in pictures_in(folder / name):
                 place = f"{self.name}/{name}/{file}"
-                yield Photo(place, self.name, person, split, folder / name / file, focus="centre")
+                yield DatasetPhoto(place, self.name, person, split, folder / name / file, focus="centre")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from .base import NAMED, Photo, PhotoSetError
+from .base import NAMED, DatasetPhoto, PhotoSetError
 
 HELD_OUT_MOST = ("test", "val", "train")
 
@@ -18,12 +18,12 @@ class People:
     split: dict[str, str]
     photos: int
 
-    def admits(self, photo: Photo) -> bool:
+    def admits(self, photo: DatasetPhoto) -> bool:
         """Whether a photo's split is its person's; if not, the person is held out elsewhere."""
         return self.split[photo.person] == photo.split
 
 
-def splits(photos: Iterable[Photo], mixed_people: Literal["error", "leave_out"] = "error") -> People:
+def splits(photos: Iterable[DatasetPhoto], mixed_people: Literal["error", "leave_out"] = "error") -> People:
     """One pass over all photos. Somebody in two splits is an error that names them; with `leave_out` they count for the
     split that holds them out most, and their other photos are not admitted. Raises PhotoSetError.
     """

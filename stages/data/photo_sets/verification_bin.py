@@ -15,22 +15,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from .base import Pair, Photo, PhotoSet, PhotoSetError
+from .base import DatasetPhoto, PhotoSet, PhotoSetError, VerificationPair
 
 FOLDS = 10
 # Pairs in the published files, by the file's name.
-PAIRS = {
-    "lfw": 6000,
-    "cfp_ff": 7000,
-    "cfp_fp": 7000,
-    "agedb_30": 6000,
-    "calfw": 6000,
-    "cplfw": 6000,
-    "vgg2_fp": 5000,
-}
+PAIRS = {"lfw": 6000, "cfp_ff": 7000, "cfp_fp": 7000, "agedb_30": 6000, "calfw": 6000, "cplfw": 6000, "vgg2_fp": 5000}
 NUMBERS = {"b1": np.bool_, "i1": np.int8, "u1": np.uint8, "i4": np.int32, "i8": np.int64}  # plain numpy types
 
 
@@ -43,26 +36,26 @@ class VerificationBinSet(PhotoSet, frozen=True):
     split: Literal["test"] | None = None
     """Always test: a verification set is never trained on. `limit` counts pairs here."""
 
-    def photos(self, source: Path, others: Collection[Path] = ()) -> Iterator[Photo]:
+    def photos(self, source: Path, others: Collection[Path] = ()) -> Iterator[DatasetPhoto]:
         pictures, same = self._read(source)
         first_of, chosen = _first_of(pictures), self._chosen_pairs(len(same))
         people = _people(first_of, same)
         for number in sorted({first_of[2 * pair + side] for pair in chosen for side in (0, 1)}):
             person = f"{self.name}/{people[number]:05d}"
-            yield Photo(self._id(number), self.name, person, "test", pictures[number], focus="centre")
+            yield DatasetPhoto(self._id(number), self.name, person, "test", pictures[number], focus="centre")
 
-    def pairs(self, source: Path) -> Iterator[Pair]:
+    def pairs(self, source: Path) -> Iterator[VerificationPair]:
         pictures, same = self._read(source)
         first_of = _first_of(pictures)
         folds = np.concatenate([np.full(len(part), k) for k, part in enumerate(np.array_split(same, FOLDS))])
         for pair in self._chosen_pairs(len(same)):
             first, second = first_of[2 * pair], first_of[2 * pair + 1]
-            yield Pair(self.name, int(folds[pair]), self._id(first), self._id(second), same[pair])
+            yield VerificationPair(self.name, int(folds[pair]), self._id(first), self._id(second), same[pair])
 
     def chosen(self, source: Path, others: Collection[Path] = ()) -> set[str] | None:
         return None
 
-    def selected_pairs(self, source: Path) -> Iterator[Pair]:
+    def selected_pairs(self, source: Path) -> Iterator[VerificationPair]:
         return self.pairs(source)
 
     def _chosen_pairs(self, count: int) -> list[int]:
@@ -106,7 +99,7 @@ class _Array:
     """What is known of a pickled numpy array: its flat values."""
 
     def __init__(self) -> None:
-        self.values: np.ndarray = np.empty(0, np.uint8)
+        self.values: NDArray = np.empty(0, np.uint8)
 
     def __setstate__(self, state: Any) -> None:
         _, shape, kind, _, raw = state
@@ -211,7 +204,7 @@ def _first_of(pictures: list[bytes]) -> list[int]:
     return [known.setdefault(hashlib.sha256(data).digest(), number) for number, data in enumerate(pictures)]
 
 
-def _people(first_of: list[int], same: list[bool]) -> np.ndarray:
+def _people(first_of: list[int], same: list[bool]) -> NDArray:
     """For each picture the first picture of its person, as far as the pairs tell: [len(first_of)] int."""
     count = len(first_of)
     joined = [(first_of[2 * pair], first_of[2 * pair + 1]) for pair, one in enumerate(same) if one]

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from .base import Photo, PhotoSet, Split, find, pictures_in, share_of, some, subfolders
+from .base import DatasetPhoto, PhotoSet, Split, find, pictures_in, share_of, some, subfolders
 
 PEOPLE: dict[str, int] = {"train": 8631, "test": 500}
 
@@ -24,7 +24,7 @@ class VggFace2Set(PhotoSet, frozen=True):
     val_share: float = Field(default=0.02, ge=0, lt=1)
     seed: int = 0
 
-    def photos(self, source: Path, others: Collection[Path] = ()) -> Iterator[Photo]:
+    def photos(self, source: Path, others: Collection[Path] = ()) -> Iterator[DatasetPhoto]:
         root = self.folder(source)
         people = {part: self._people(root, part) for part in PEOPLE}
         if both := set(people["train"]) & set(people["test"]):
@@ -37,7 +37,7 @@ class VggFace2Set(PhotoSet, frozen=True):
                 split = self._split(part, person)
                 for file in pictures_in(root / part / name):
                     place = f"{self.name}/{part}/{name}/{file}"
-                    yield Photo(place, self.name, person, split, root / part / name / file, focus="centre")
+                    yield DatasetPhoto(place, self.name, person, split, root / part / name / file, focus="centre")
 
     def _split(self, part: str, person: str) -> Split:
         if part == "test":

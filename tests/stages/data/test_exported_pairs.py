@@ -16,11 +16,11 @@ from models.images import decode
 from stages import rendered_pairs
 from stages.context import Context
 from stages.data import exported_pairs
-from stages.data.rendering import Frame, found_points
+from stages.data.rendering import FrameTransform, found_points
 from stages.evaluation import character_check
 from tests.marble import TABLE, changed_table
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 EMBEDDED = ROOT / "data" / "embedded"
 
 
@@ -74,7 +74,7 @@ def test_pictures_come_into_the_reference_frame(marble: Path, tmp_path: Path) ->
     target = REFERENCE * 192
     middle = np.abs(points.mean(axis=0) - target.mean(axis=0)).max() / eye_distance(target)
     assert middle < 0.04
-    frame = Frame(Character.load(marble).reference)
+    frame = FrameTransform(Character.load(marble).reference)
     assert frame.enlargement > 1.3, "the example's camera is not the project's"
 
 
@@ -141,7 +141,7 @@ def test_a_table_that_cannot_be_read_is_named(marble: Path, content: bytes | Non
         exported_pairs.read(Character.load(marble))
 
 
-def check(folder: Path, out: Path) -> character_check.Report:
+def check(folder: Path, out: Path) -> character_check.CharacterReport:
     return character_check.check(folder, EMBEDDED, out / "sheet.png", Context())
 
 

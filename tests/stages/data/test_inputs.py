@@ -7,7 +7,7 @@ import pytest
 
 from stages.data import inputs
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture

@@ -95,12 +95,12 @@ def test_what_an_older_version_cannot_do_is_null_with_the_reason(
     with pytest.raises(schema_mapping.CannotDo, match="registered before there was load_parser"):
         networks.parser(torch.rand(1, 3, 64, 64))
 
-    def parsing(bench: Any, report: Any) -> dict[str, Any]:
-        return {"mean": metrics.mean_score(bench.parser(0), PEOPLE)}
+    def parsing(evaluation: Any, report: Any) -> dict[str, Any]:
+        return {"mean": metrics.mean_score(evaluation.parser(0), PEOPLE)}
 
     own = SimpleNamespace(schema=Schema.load(CHARACTER), context=SimpleNamespace(device="cpu"))
     card = {"parsing": {"mean": metrics.mean_score(np.ones(200), PEOPLE), "classes": {"skin": metrics.score(1.0, n=1)}}}
-    monkeypatch.setattr(production, "with_version", lambda bench, folder: networks)
+    monkeypatch.setattr(production, "with_version", lambda evaluation, folder: networks)
     found = production.beside(own, card, (parsing,), folder)  # pyright: ignore[reportArgumentType]
     reason = "the version in production cannot be scored: it was registered before there was load_parser"
     assert found["parsing"]["mean"] == metrics.nothing(reason) == found["parsing"]["classes"]["skin"]
@@ -108,20 +108,20 @@ def test_what_an_older_version_cannot_do_is_null_with_the_reason(
 
 
 def test_a_version_that_cannot_be_loaded_at_all_does_not_stop_the_candidate(tmp_path: Path) -> None:
-    bench = SimpleNamespace(schema=Schema.load(CHARACTER), context=SimpleNamespace(device="cpu"))
+    evaluation = SimpleNamespace(schema=Schema.load(CHARACTER), context=SimpleNamespace(device="cpu"))
     card = {"recovery": {"visible": metrics.mean_score(np.ones(200), PEOPLE)}}
 
-    def recovery(bench: Any, report: Any) -> dict[str, Any]:
+    def recovery(evaluation: Any, report: Any) -> dict[str, Any]:
         raise AssertionError("it was never loaded")
 
-    found = production.beside(bench, card, (recovery,), tmp_path)  # pyright: ignore[reportArgumentType]
+    found = production.beside(evaluation, card, (recovery,), tmp_path)  # pyright: ignore[reportArgumentType]
     assert "registered without a loader.py" in found["recovery"]["visible"]["reason"]
 
 
 def test_answers_are_carried_over_to_a_schema_that_changed_by_the_names_of_parameters(tmp_path: Path) -> None:
     old, new = (Schema.model_validate(document) for document in (schema("ab", "xy"), schema("bca", "yz")))
-    carried = schema_mapping.Carried.between(old, new)
-    assert carried is not None and schema_mapping.Carried.between(old, old) is None
+    carried = schema_mapping.SchemaMapping.between(old, new)
+    assert carried is not None and schema_mapping.SchemaMapping.between(old, old) is None
     x = carried(torch.tensor([[0.1, 0.2, 0.3, 0.7]]))
     # b, c at its neutral value, a; y as it was, z unknown to the older version.
     assert x[0].tolist() == pytest.approx([0.2, 0.5, 0.1, 0.7, 0.0])

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from stages.aligned_faces import Config
 from stages.data import photo_sets
-from stages.data.photo_sets import Photo, PhotoSetError, celeba, lfw, vggface2
+from stages.data.photo_sets import DatasetPhoto, PhotoSetError, celeba, lfw, vggface2
 from tests.stages import photo_trees
 
 BUILDERS = (
@@ -24,7 +24,7 @@ BUILDERS = (
 )
 
 
-def read(root: Path, *entries: dict[str, Any], **values: Any) -> list[Photo]:
+def read(root: Path, *entries: dict[str, Any], **values: Any) -> list[DatasetPhoto]:
     return list(photo_sets.photos_of(configured(*entries, **values).photo_sets, root))
 
 
@@ -32,7 +32,7 @@ def configured(*entries: dict[str, Any], **values: Any) -> Config:
     return Config(photo_sets=[entry | values for entry in entries])  # type: ignore[arg-type]
 
 
-def rows(photos: list[Photo]) -> list[tuple[str, str, str]]:
+def rows(photos: list[DatasetPhoto]) -> list[tuple[str, str, str]]:
     return [(photo.id, photo.person, photo.split) for photo in photos]
 
 

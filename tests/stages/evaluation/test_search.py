@@ -12,13 +12,14 @@ from models.identity import IdentityModel
 from models.images import decode
 from models.imitator import Imitator
 from models.parsing import FaceParser
+from models.weights import save_model
 from stages import encoder, rendered_pairs
 from stages.context import Context
 from stages.data import tables
 from stages.evaluation import search
-from stages.evaluation.context import FACE_SIZE, Bench, Config
+from stages.evaluation.context import FACE_SIZE, EvaluationContext, ScorecardConfig
 from stages.evaluation.search import compare
-from stages.training import Training, save_model
+from stages.training import Training
 from tests.models.support import ROOT, SFACE
 from tests.stages import small_tables
 
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def bench(marble_character: Path, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def evaluation(marble_character: Path, tmp_path_factory: pytest.TempPathFactory) -> EvaluationContext:
     """A character without an engine, so that nothing has to be rendered; twelve portraits of six people."""
     root = tmp_path_factory.mktemp("search")
     torch.manual_seed(0)
@@ -46,20 +47,22 @@ def bench(marble_character: Path, tmp_path_factory: pytest.TempPathFactory) -> B
     training = Training(steps=1, batch=2)
     config = encoder.Config(training=training, content_size=64, supervised_batch=8, hidden=16)
     encoder.run(inputs, config, inputs["encoder"], Context())
-    bench = Bench.load(inputs, Config(people=4, searched=3), Context())
+    evaluation = EvaluationContext.load(inputs, ScorecardConfig(people=4, searched=3), Context())
     # the small tables have no portraits of people who never trained
     faces = tables.read(inputs["aligned_faces"] / "faces.parquet")
     faces = faces[faces["source"] == "portraits"].reset_index(drop=True)
-    return replace(bench, faces=faces, x=bench.predict(faces))
+    return replace(evaluation, faces=faces, x=evaluation.predict(faces))
 
 
 @pytest.fixture(scope="module")
-def found(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, float], Path]:
+def found(
+    evaluation: EvaluationContext, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, Any], dict[str, float], Path]:
     out = tmp_path_factory.mktemp("out")
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():  # the scorecard runs without gradients
         for name in ("ICCV_2019", "REFINEMENT"):
             patch.setattr(search, name, replace(getattr(search, name), steps=2))
-        return *compare(bench, out), out
+        return *compare(evaluation, out), out
 
 
 def test_each_way_has_its_scores_and_says_that_the_imitator_drew(found: tuple) -> None:
@@ -85,6 +88,6 @@ def test_the_sheet_shows_photo_and_three_answers_of_each_person(found: tuple) ->
     assert sheet.shape == (3 * FACE_SIZE + 2 * 4, 4 * FACE_SIZE + 3 * 4, 3)
 
 
-def test_nobody_to_search_for_is_no_score_and_says_why(bench: Bench, tmp_path: Path) -> None:
-    scores, metrics = compare(replace(bench, config=Config(searched=0)), tmp_path)
+def test_nobody_to_search_for_is_no_score_and_says_why(evaluation: EvaluationContext, tmp_path: Path) -> None:
+    scores, metrics = compare(replace(evaluation, config=ScorecardConfig(searched=0)), tmp_path)
     assert metrics == {} and scores["one_shot"]["value"] is None and "searched" in scores["one_shot"]["reason"]

@@ -7,6 +7,7 @@ import torch
 
 from models import images
 from stages.data import tables
+from stages.data.dataset import ImageDataset, to_picture, to_unit
 
 SCHEMA = pa.schema([("id", pa.string()), ("image", pa.binary()), ("values", pa.list_(pa.float32()))])
 
@@ -45,17 +46,17 @@ def test_an_empty_table_has_its_columns(tmp_path: Path) -> None:
 def test_pictures_are_rgb_bytes_of_the_wanted_size(cache_bytes: int) -> None:
     picture = np.zeros((64, 64, 3), np.uint8)
     picture[..., 0] = 250
-    pictures = tables.Pictures([images.encode_png(picture)] * 3, 32, cache_bytes=cache_bytes)
+    pictures = ImageDataset([images.encode_png(picture)] * 3, 32, cache_bytes=cache_bytes)
     for _ in range(2):
         batch = pictures[[2, 0]]
         assert batch.shape == (2, 3, 32, 32) and batch.dtype == torch.uint8
         assert (batch[:, 0] == 250).all() and (batch[:, 1:] == 0).all()
-    assert tables.to_unit(batch).max() == pytest.approx(250 / 255)
-    assert np.array_equal(tables.to_picture(tables.to_unit(batch)[0]), picture[:32, :32])
+    assert to_unit(batch).max() == pytest.approx(250 / 255)
+    assert np.array_equal(to_picture(to_unit(batch)[0]), picture[:32, :32])
 
 
 def test_smaller_labels_are_still_class_ids() -> None:
     labels = np.zeros((64, 64), np.uint8)
     labels[20:, 20:] = 9
-    small = tables.Pictures([images.encode_png(labels)], 24, labels=True)[[0]]
+    small = ImageDataset([images.encode_png(labels)], 24, labels=True)[[0]]
     assert small.shape == (1, 24, 24) and set(small.unique().tolist()) == {0, 9}

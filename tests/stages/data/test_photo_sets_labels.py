@@ -14,7 +14,7 @@ from models.orientation import ACROSS, turn
 from models.parsing import CLASSES
 from stages.aligned_faces import Config
 from stages.data import photo_sets
-from stages.data.photo_sets import Photo, labels
+from stages.data.photo_sets import DatasetPhoto, labels
 from stages.data.photo_sets.celeba_mask_hq import Masks
 from tests.stages import photo_trees
 
@@ -24,7 +24,7 @@ BACK = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}
 """What undoes an orientation."""
 
 
-def first(build: Callable, root: Path) -> Photo:
+def first(build: Callable, root: Path) -> DatasetPhoto:
     return next(photo_sets.photos_of(Config(photo_sets=(build(root),)).photo_sets, root))
 
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from stages.context import Context
 from stages.evaluation import portrait_report
-from stages.evaluation.portrait_report import Pairs, gap, verification
+from stages.evaluation.portrait_report import ScoredPairs, gap, verification
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def _people(rng: np.random.Generator, count: int, scatter: float) -> tuple[NDArray, NDArray[np.float32]]:
@@ -25,7 +25,7 @@ def _people(rng: np.random.Generator, count: int, scatter: float) -> tuple[NDArr
 def test_the_farther_pictures_of_one_person_scatter_the_harder_is_verification(
     scatter: float, low: float, high: float
 ) -> None:
-    pairs = Pairs.of(*_people(np.random.default_rng(0), 30, scatter))
+    pairs = ScoredPairs.of(*_people(np.random.default_rng(0), 30, scatter))
     scores = verification(pairs, pairs.threshold())
     auc, interval = scores["auc"]["value"], scores["auc"]["ci"]
     assert auc is not None and low <= auc <= high
@@ -35,7 +35,7 @@ def test_the_farther_pictures_of_one_person_scatter_the_harder_is_verification(
 def test_auc_and_accuracy_agree_with_scikit_learn() -> None:
     from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-    pairs = Pairs.of(*_people(np.random.default_rng(1), 20, 1.2))
+    pairs = ScoredPairs.of(*_people(np.random.default_rng(1), 20, 1.2))
     once, threshold = np.ones(len(pairs.same)), pairs.threshold()
     assert pairs.auc(once) == pytest.approx(roc_auc_score(pairs.same, pairs.similarity), abs=1e-6)
     told = pairs.similarity >= threshold
@@ -45,7 +45,7 @@ def test_auc_and_accuracy_agree_with_scikit_learn() -> None:
 
 
 def test_photos_of_different_people_alone_have_no_score() -> None:
-    pairs = Pairs.of(np.array(["a", "b", "c"]), np.eye(3, dtype=np.float32))
+    pairs = ScoredPairs.of(np.array(["a", "b", "c"]), np.eye(3, dtype=np.float32))
     assert all(entry["value"] is None for entry in verification(pairs, 0.5).values())
 
 
@@ -68,7 +68,7 @@ def test_report_on_real_portraits_and_photos(tmp_path: Path) -> None:
         "photos": ROOT / "data" / "photos",
         "character": ROOT / "characters" / "embedded",
     }
-    report = portrait_report.run(inputs, portrait_report.Config(people=12, size=160), tmp_path, Context())
+    report = portrait_report.run(inputs, portrait_report.PortraitReportConfig(people=12, size=160), tmp_path, Context())
     assert report == json.loads((tmp_path / "portraits.json").read_text())
     assert report["portraits"]["aligned"]["value"] > 0.7
     assert report["portraits"]["same"]["value"] > report["portraits"]["different"]["value"] + 0.1

@@ -14,11 +14,12 @@ import yaml
 from models.identity import IdentityModel
 from models.imitator import Imitator
 from models.parsing import FaceParser
+from models.weights import save_model
 from stages import encoder, identity_model, imitator, parsing_model, portraits, rendered_pairs
 from stages.context import Context
 from stages.data import tables
-from stages.data.reads import Drawn, Files, Meaning, Rows
-from stages.training import Optimiser, Training, save_model
+from stages.data.reads import Appearance, Files, ParameterSpace, Rows
+from stages.training import Optimiser, Training
 from tests.models.support import SFACE
 from tests.stages import small_tables
 
@@ -190,17 +191,17 @@ def test_words_for_people_are_no_part_of_a_character(change: Any, counts: tuple[
     before = small_tables.CHARACTER
     after = edited(before, change, tmp_path)
     assert (
-        Drawn().digest(after) != Drawn().digest(before),
-        Meaning().digest(after) != Meaning().digest(before),
+        Appearance().digest(after) != Appearance().digest(before),
+        ParameterSpace().digest(after) != ParameterSpace().digest(before),
     ) == counts
 
 
 def test_every_file_that_draws_a_character_counts(tmp_path: Path) -> None:
     other = Path(shutil.copytree(small_tables.CHARACTER, tmp_path / "embedded"))
-    before = Drawn().digest(other)
+    before = Appearance().digest(other)
     (other / "renderer.py").write_text("def draw(rows, size): ...")
-    assert Drawn().digest(other) != before
-    assert portraits.READS == rendered_pairs.READS == {"character": Drawn()}
+    assert Appearance().digest(other) != before
+    assert portraits.READS == rendered_pairs.READS == {"character": Appearance()}
 
 
 def test_files_are_told_apart_by_name_and_content(tmp_path: Path) -> None:

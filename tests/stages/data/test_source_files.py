@@ -151,7 +151,7 @@ def test_dvcs_own_commands_are_told_the_same() -> None:
     from dvc.fs import LocalFileSystem
     from dvc.ignore import DvcIgnorePatterns
 
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     patterns = DvcIgnorePatterns.from_file(str(root / ".dvcignore"), LocalFileSystem(), ".dvcignore")
     # Its own files DVC knows, and a line break no line can hold.
     names = {name.replace("*", "x") for name in source_files.JUNK} - {".dvc", "x.dvc", ".dvcignore", "Icon\r"}

@@ -62,7 +62,7 @@ def train(
 
     Raises NotFinite.
     """
-    return _Loop(name, module, batch_at, loss_of, config, context, evaluate, extra).run()
+    return _Trainer(name, module, batch_at, loss_of, config, context, evaluate, extra).run()
 
 
 class _LossModule(nn.Module):
@@ -80,7 +80,7 @@ class _LossModule(nn.Module):
         return total.float(), {key: value.detach() for key, value in terms.items()}
 
 
-class _Loop:
+class _Trainer:
     """The state of one training; all of it that changes goes through `save` and `resume`."""
 
     def __init__(

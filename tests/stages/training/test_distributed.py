@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from models.imitator import Imitator
 from orchestration.config import catalog
 from orchestration.config.settings import Settings
 from orchestration.pipeline import materialize
@@ -165,7 +166,7 @@ def test_the_pipeline_runs_a_real_stage_on_two_devices(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     metrics = materialize.call(stage, inputs, config, tmp_path / "out", Context(devices=2))
     assert set(metrics) == {"l1", "psnr", "psnr_head", "psnr_mean_picture"}
-    assert imitator.load(tmp_path / "out").size == 32 and (tmp_path / "out" / "imitator.png").exists()
+    assert Imitator.load(tmp_path / "out").size == 32 and (tmp_path / "out" / "imitator.png").exists()
 
 
 def test_devices_are_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
