@@ -124,6 +124,7 @@ def change_rows(**values: Any) -> Callable[[list[Row]], list[Row]]:
     return change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "change"),
     [
