@@ -151,6 +151,7 @@ CANVASES = {  # (height, width) in widths of the picture, and where it lies in w
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [120, 640])
 @pytest.mark.parametrize("canvas", CANVASES)
 def test_the_pose_does_not_depend_on_where_in_the_picture_the_face_is(

@@ -22,6 +22,7 @@ def faces() -> torch.Tensor:
     return torch.from_numpy(aligned_photos()).permute(0, 3, 1, 2).float() / 255
 
 
+@pytest.mark.slow
 def test_the_rebuilt_network_equals_onnxruntime_on_real_portraits(model: IdentityModel, faces: torch.Tensor) -> None:
     stored = onnx.load(str(SFACE))
     data = [i for i in stored.graph.input if i.name == "data"]  # the file also lists its weights as inputs
@@ -55,6 +56,7 @@ def test_two_photos_of_one_person_are_closer_than_any_of_two(model: IdentityMode
     assert len(same) == 2 and min(same) > 0.5 > max(different)
 
 
+@pytest.mark.slow
 def test_swapped_colours_or_a_wrong_range_would_be_noticed(model: IdentityModel, faces: torch.Tensor) -> None:
     with torch.no_grad():
         right, swapped, bytes_range = model(faces), model(faces.flip(1)), model(faces * 255)
@@ -112,6 +114,7 @@ def test_the_kinds_of_configurations_are_those_that_can_be_built() -> None:
         build("facenet")
 
 
+@pytest.mark.slow
 def test_embeddings_hardly_depend_on_the_pictures_size(model: IdentityModel, faces: torch.Tensor) -> None:
     smaller = torch.nn.functional.interpolate(faces, (160, 160), mode="bilinear", antialias=True)
     with torch.no_grad():

@@ -20,6 +20,7 @@ def _identity(kind: str) -> IdentityModel:
     return IdentityModel.from_onnx(SFACE) if kind == "sface" else build(kind).eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sface", "lightcnn29v2"])
 def test_a_prepared_model_gives_the_same_maps_and_embeddings(kind: str) -> None:
     model, faces = _identity(kind), torch.rand(3, 3, 96, 96)

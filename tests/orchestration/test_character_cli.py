@@ -36,6 +36,7 @@ def fill(folder: Path, marble: Path, count: int = 24) -> None:
         shutil.copy(picture, folder / "pictures")
 
 
+@pytest.mark.slow
 def test_a_filled_template_passes_the_check(marble_character: Path, tmp_path: Path) -> None:
     folder = tmp_path / "orc"
     assert likeness("character", "init", folder).exit_code == 0

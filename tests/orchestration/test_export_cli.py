@@ -105,6 +105,7 @@ def test_a_character_of_another_engine_has_no_geometry_here(tmp_path: Path, monk
     assert "only characters of the embedded engine can be exported" in error_of(result)
 
 
+@pytest.mark.slow
 def test_neutral_is_what_the_template_and_the_weights_make(tmp_path: Path) -> None:
     """Both bases hold one character: with the template, in the weights."""
     weights = {}

@@ -43,6 +43,7 @@ def objects_of(store: Store, place: str, md5: str) -> list[Path]:
     return [folder / "files" / "md5" / oid[:2] / oid[2:] for oid in store.listing(md5).values()]
 
 
+@pytest.mark.slow
 def test_the_pointer_holds_the_md5_that_writing_gives(store: Store) -> None:
     md5 = write(store, "encoder", "weights", "embedded")
     assert md5.endswith(".dir")

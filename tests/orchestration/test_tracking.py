@@ -98,6 +98,7 @@ def test_a_link_leads_to_the_server_that_runs_or_to_the_address_that_was_set(set
     assert Tracking.of(elsewhere).model_url("m", "2") == "http://10.0.0.5:5000/#/models/m/versions/2"
 
 
+@pytest.mark.slow
 def test_the_remedy_for_a_deleted_experiment_brings_it_back(settings: Settings) -> None:
     tracking = Tracking.of(settings)
     with tracking.run("before", {}) as run:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import stage_code
+from tests.stages import stage_code
 
 STAGE = '''"""A stage."""
 from pydantic import BaseModel

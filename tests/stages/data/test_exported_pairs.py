@@ -184,6 +184,7 @@ def test_check_says_what_to_do_where_no_face_is_seen(marble: Path, tmp_path: Pat
     assert not report.ok and "a face was found in 0 of 40 pictures: measure five points" in report.errors[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "renderer",
     [

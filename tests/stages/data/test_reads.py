@@ -125,6 +125,7 @@ def change_rows(**values: Any) -> Callable[[list[Row]], list[Row]]:
     return change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "change"),
     [

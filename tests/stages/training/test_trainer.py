@@ -72,6 +72,7 @@ def _assert_same(one: nn.Module, other: nn.Module) -> None:
         assert torch.equal(value, other.state_dict()[key]), key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "accumulate", "precision"),
     [("sgd", 1, "32-true"), ("adam", 1, "bf16-mixed"), ("adamw", 3, "32-true"), ("sgd", 3, "bf16-mixed")],

@@ -1,4 +1,4 @@
-"""Guard of the rule that a stage's VERSION is raised when its code changes: `python -m tools.stage_code`.
+"""Guard of the rule that a stage's VERSION is raised when its code changes: `python -m tests.stages.stage_code`.
 
 A finished asset is made again when its stage's VERSION changes, so a change of code without a new VERSION leaves old
 data standing as if it were new. tests/stages/stage_code.json records each stage's VERSION and a hash of its code; where
@@ -22,12 +22,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RECORD = ROOT / "tests" / "stages" / "stage_code.json"
 PACKAGES = ("stages", "models", "engine")
 Entries = dict[str, dict[str, str]]
 """`version` and `code` by stage."""
-COMMAND = "python -m tools.stage_code --accept"
+COMMAND = "python -m tests.stages.stage_code --accept"
 
 
 @dataclass
@@ -183,7 +183,7 @@ def complaints(was: Entries, has: Entries) -> list[str]:
                 f"{stage}: the code changed and VERSION is still {new['version']}.\n"
                 f"  If the stage may write anything else now, raise VERSION in stages/{stage}, then: {COMMAND}\n"
                 f"  If it is sure to write the same, say so: {COMMAND} --same-output {stage}\n"
-                f"  All that counts as its code: python -m tools.stage_code --list {stage}"
+                f"  All that counts as its code: python -m tests.stages.stage_code --list {stage}"
             )
     return found
 
