@@ -89,7 +89,7 @@ def install(clock: Clock) -> None:
     from orchestration.checks import results
     from orchestration.pipeline import definitions, materialize, production_encoder, runner
     from orchestration.promotion import scorecards
-    from orchestration.registry.aliases import Ledger
+    from orchestration.registry.aliases import AliasStore
     from orchestration.registry.registered_models import Registry
     from orchestration.storage import dagster_metadata, tracking
     from orchestration.storage.store import Store
@@ -110,7 +110,7 @@ def install(clock: Clock) -> None:
     for owner, names in (
         (tracking.TrackedRun, ("metrics", "params", "inputs", "tag", "file", "document")),
         (Registry, ("aliases", "versions", "find", "with_md5", "scorecard")),
-        (Ledger, ("state", "set_alias", "promote")),
+        (AliasStore, ("state", "set_alias", "promote")),
         (production_encoder, ("log_model",)),
         (scorecards, ("compare",)),
     ):

@@ -83,10 +83,10 @@ class Released:
 def released(settings: Settings, folder: Path) -> Released:
     """What is in production, fetched. Raises BenchError."""
     from orchestration.registry.registered_models import Registry
-    from orchestration.registry.registry_source import Released as Source
+    from orchestration.registry.registry_source import RegistrySource
     from orchestration.storage.tracking import Tracking
 
-    source = Source(Registry(Tracking.of(settings), settings.character), folder)
+    source = RegistrySource(Registry(Tracking.of(settings), settings.character), folder)
     release = source.current()
     if release is None:
         raise BenchError(f"no model is in production in {settings.root}: `likeness run` makes one")

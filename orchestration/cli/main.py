@@ -139,10 +139,10 @@ def run(
 def _pages(settings: Settings) -> Iterator[str]:
     """Where runs and models are looked at, and what serves those pages."""
     from orchestration.apps import services
-    from orchestration.registry.aliases import Ledger
+    from orchestration.registry.aliases import AliasStore
     from orchestration.registry.promotion_events import NEWEST
 
-    ledger, page = Ledger.of(settings, settings.character), services.mlflow_page(settings)
+    ledger, page = AliasStore.of(settings, settings.character), services.mlflow_page(settings)
     newest = ledger.state().aliases.get(NEWEST)
     model = services.model_page(page, ledger.name, newest) if newest else page
     served = bool(services.running(settings) or settings.mlflow_server or settings.mlflow_url)

@@ -140,9 +140,9 @@ def require_free(host: str, port: int) -> None:
 
 def source(settings: Settings, alias: str):
     """Where the service's models come from."""
-    from orchestration.registry.registry_source import Released
+    from orchestration.registry.registry_source import RegistrySource
 
-    return Released(get_registry(settings), settings.home / "serving" / "releases", alias)
+    return RegistrySource(get_registry(settings), settings.home / "serving" / "releases", alias)
 
 
 def place(settings: Settings):

@@ -62,10 +62,10 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from orchestration.registry.promotion_events import RegistryError
     from orchestration.storage.accepted_profile import ProfileChanged
     from orchestration.storage.instance import AlreadyRunning, InstanceError
-    from orchestration.storage.mlflow_files import NotMovable
+    from orchestration.storage.mlflow_client import TrackingUnreachable
     from orchestration.storage.postgres import DatabaseError
     from orchestration.storage.store import StoreError
-    from orchestration.storage.tracking import ExperimentDeleted, TrackingUnreachable
+    from orchestration.storage.tracking import ExperimentDeleted
     from serving.keys import KeyProblem
     from serving.ray_serve import ClusterError
 
@@ -98,7 +98,6 @@ def expected_errors() -> tuple[type[Exception], ...]:
         StoreError,
         TrackingUnreachable,
         ExperimentDeleted,
-        NotMovable,
         SourceMissing,
         ClusterError,
         KeyProblem,
@@ -202,11 +201,11 @@ def get_settings(profile: str = "", character: str = "", or_registered: bool = F
 
 def registered_versions(settings: Settings) -> list[str]:
     """The numbers of the character's registered versions, oldest first."""
-    from orchestration.registry.aliases import Ledger
+    from orchestration.registry.aliases import AliasStore
     from orchestration.registry.promotion_events import RegistryError
 
     try:
-        return sorted(Ledger.of(settings, settings.character).state().tags, key=int)
+        return sorted(AliasStore.of(settings, settings.character).state().tags, key=int)
     except RegistryError as error:
         fail(str(error))
         return []
@@ -231,11 +230,9 @@ def confirm_profile(settings: Settings, instance: Any, command: str, yes: bool) 
 
 
 def get_registry(settings: Settings) -> Any:
-    from orchestration.registry.aliases import impatient
     from orchestration.registry.registered_models import Registry
     from orchestration.storage.tracking import Tracking
 
-    impatient()
     return Registry(Tracking.of(settings), settings.character)
 
 

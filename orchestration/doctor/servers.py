@@ -190,7 +190,6 @@ def _mlflow_server(url: str, remedy: str) -> Iterator[Finding]:
 
 def _mlflow_database(settings: Settings) -> Finding:
     from orchestration.storage import mlflow_files
-    from orchestration.storage.mlflow_files import NotMovable
     from orchestration.storage.tracking import Tracking
 
     file = settings.tracking_uri.removeprefix("sqlite:///")
@@ -199,8 +198,6 @@ def _mlflow_database(settings: Settings) -> Finding:
     try:
         # It compares the tables' version with its own, too.
         why_not = Tracking.of(settings).why_no_experiment()
-    except NotMovable as error:
-        return Finding.bad("MLflow", *str(error).rsplit(": ", 1))
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         remedy = f"correct LIKENESS_MLFLOW_URI, or: mlflow db upgrade {settings.tracking_uri}"

@@ -25,7 +25,7 @@ from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
 from orchestration.pipeline import run_cache
 from orchestration.promotion import comparison
-from orchestration.registry.aliases import Ledger, model_name
+from orchestration.registry.aliases import AliasStore, model_name
 from orchestration.storage import accepted_profile, dagster_metadata, versions
 from orchestration.storage.store import Draft, RemoteDown, Store, StoreError
 from orchestration.storage.tracking import DAGSTER_RUN, TrackedRun, Tracking
@@ -269,7 +269,7 @@ def compared_version(
     """
     if not stage.compares:
         return {}
-    ledger = Ledger(tracking.uri, model_name(context.partition_key))
+    ledger = AliasStore(tracking.uri, model_name(context.partition_key))
     md5s = {name: version.md5 for name, version in versions.items()}
     try:
         found = comparison.rival(ledger, workshop.store, context.partition_key, md5s)

@@ -32,7 +32,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from orchestration.apps import services
 from orchestration.config.settings import Settings
-from orchestration.registry.promotion_events import ROLLBACK, Move
+from orchestration.registry.promotion_events import ROLLBACK, PromotionEvent
 
 FAILED, PROMOTED, REFUSED, ROLLED_BACK, MOVED = "run_failed", "promoted", "refused", "rolled_back", "moved_outside"
 PATIENCE = 10.0  # seconds that a server or a command may take
@@ -65,7 +65,7 @@ class Notice:
         return json.dumps({"text": self.text, **asdict(self), "time": datetime.now(UTC).isoformat(timespec="seconds")})
 
 
-def of_move(settings: Settings, model: str, move: Move) -> Notice:
+def of_move(settings: Settings, model: str, move: PromotionEvent) -> Notice:
     """What somebody did by hand at a terminal."""
     version = str(move.after)
     done = "is back in production" if move.kind == ROLLBACK else "was promoted by hand"

@@ -9,8 +9,7 @@ import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from engine.exporters.files import write_whole
-from orchestration.registry.aliases import impatient
+from orchestration.config.files import write_whole
 from orchestration.registry.promotion_events import PRODUCTION, RegistryError, UnknownVersion
 from orchestration.registry.registered_models import Registry, provenance
 from orchestration.storage.store import replace_folder
@@ -22,7 +21,7 @@ KEPT = 3
 
 
 @dataclass(frozen=True)
-class Released:
+class RegistrySource:
     """A `serving.releases.Source`. It remembers in `folder` what it fetched, for a start while the registry is down."""
 
     registry: Registry
@@ -30,8 +29,7 @@ class Released:
     alias: str = PRODUCTION
 
     def current(self) -> Release:
-        """Raises NothingReleased, SourceDown."""
-        impatient()
+        """The version that the alias names now. Raises NothingReleased, SourceDown."""
         try:
             version = self.registry.find(self.alias)
         except UnknownVersion as error:
@@ -41,6 +39,7 @@ class Released:
         return Release(self.registry.name, int(version.version), provenance(version))
 
     def last(self) -> Release | None:
+        """The version that was fetched last, None where none is here."""
         try:
             release = Release(**json.loads(self._remembered.read_text()))
         except FileNotFoundError:
@@ -48,13 +47,12 @@ class Released:
         return release if self._place(release).is_dir() else None
 
     def fetch(self, release: Release) -> Path:
-        """Raises ReleaseBroken."""
-        impatient()
+        """The folder of this version, downloaded where it is not here yet. Raises ReleaseBroken."""
         self._warn_of_other_hands(release)
         place = self._place(release)
         if not place.is_dir():
             self._download(release, place)
-        write_whole(self._remembered, json.dumps(asdict(release)).encode())
+        write_whole(self._remembered, json.dumps(asdict(release)))
         place.touch()
         self._forget_others()
         return place
@@ -70,7 +68,7 @@ class Released:
     def _warn_of_other_hands(self, release: Release) -> None:
         """Who answers is asked of MLflow; who decided it, of the records."""
         try:
-            outside = self.registry.ledger.state().moved_outside()
+            outside = self.registry.alias_store.state().moved_outside()
         except RegistryError as error:
             log.warning("the registry is down: %s", error)
             return
@@ -79,16 +77,16 @@ class Released:
 
     def _download(self, release: Release, place: Path) -> None:
         """Beside its place, then renamed."""
-        import mlflow
+        from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
 
-        mlflow.set_tracking_uri(self.registry.tracking.uri)
-        mlflow.set_registry_uri(self.registry.tracking.uri)
+        tracking = self.registry.tracking.uri
         partial = place.with_name(f".{place.name}-{uuid.uuid4().hex[:8]}.partial")
         partial.mkdir(parents=True)
         try:
             uri = f"models:/{release.model}/{release.version}"
-            replace_folder(Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(partial))), place)
+            found = download_artifacts(uri, dst_path=str(partial), tracking_uri=tracking, registry_uri=tracking)
+            replace_folder(Path(found), place)
         except (MlflowException, OSError) as error:
             raise ReleaseBroken(f"{release} cannot be fetched: {error}") from error
         finally:

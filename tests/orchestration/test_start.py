@@ -123,7 +123,9 @@ def test_what_a_command_writes_the_server_shows(platform: Platform) -> None:
 
 def test_a_training_on_the_server_outlives_its_death(platform: Platform) -> None:
     """As on another machine: metrics go through the server, which is killed in the middle and started again."""
-    remote = Tracking(uri=platform.mlflow, page=platform.mlflow, experiment="elsewhere")
+    remote = Tracking(
+        uri=platform.mlflow, home=str(platform.settings.home), page=platform.mlflow, experiment="elsewhere"
+    )
     with remote.run("training", {}) as run:
         run.metrics({"loss": 1.0}, 0)
         run.flush()

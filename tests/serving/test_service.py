@@ -37,7 +37,7 @@ class Served:
     log: Path
 
     def promote(self, version: str) -> None:
-        self.registry.ledger.promote(version, "test", "to see it followed")
+        self.registry.alias_store.promote(version, "test", "to see it followed")
 
     def waiting(self) -> int:
         """Photos in the line."""
@@ -99,7 +99,7 @@ def test_under_load_the_alias_moves_there_and_back_and_no_request_is_lost(home: 
         try:
             for version, move in (
                 (2, lambda: served.promote("2")),
-                (1, lambda: served.registry.ledger.rollback("test")),
+                (1, lambda: served.registry.alias_store.rollback("test")),
             ):
                 move()
                 deadline = time.monotonic() + MOVES_WITHIN
