@@ -103,7 +103,7 @@ def install(clock: Clock) -> None:
         clock.around(results, name, GX)
     for name in ("of_output", "of_source", "of_model"):
         clock.around(dagster_metadata, name, PAGES)
-    for name in ("add", "keep", "fetch", "md5", "is_kept", "checkout", "export", "writing"):
+    for name in ("add", "put", "fetch", "md5", "is_cached", "checkout", "export", "writing"):
         clock.around(Store, name, DVC)
     clock.around(tracking.Tracking, "run", MLFLOW)
     clock.around(tracking.Tracking, "client", MLFLOW)

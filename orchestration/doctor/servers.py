@@ -21,7 +21,7 @@ SECONDS, BEATS_WITHIN, SKEW = 4.0, 120.0, 60.0
 
 
 def dagster(settings: Settings) -> Iterator[Finding]:
-    from orchestration.storage.instance import InstanceError, lacking, open_instance
+    from orchestration.storage.instance import InstanceError, missing_sections, open_instance
     from orchestration.storage.postgres import DatabaseError
 
     if not (settings.dagster_home / "dagster.yaml").exists():
@@ -36,7 +36,7 @@ def dagster(settings: Settings) -> Iterator[Finding]:
         yield Finding.bad("Dagster", *str(error).rsplit(": ", 1))
         return
     with opened as instance:
-        if sections := lacking(settings):
+        if sections := missing_sections(settings):
             detail = f"{settings.dagster_home / 'dagster.yaml'} is your own and says nothing of {', '.join(sections)}"
             yield Finding.odd("dagster.yaml", detail, "add them as you want them, or remove the file: it is made anew")
         yield _storage(settings, instance)

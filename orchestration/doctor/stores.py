@@ -129,7 +129,8 @@ def registered(settings: Settings) -> Iterator[Finding]:
     from orchestration.lineage.resolve import find_all_models
     from orchestration.storage.erasure_log import Ledger
     from orchestration.storage.instance import open_instance
-    from orchestration.storage.store import SEEK, RemoteDown, Store
+    from orchestration.storage.store import RemoteDown, Store
+    from orchestration.storage.store_errors import SEEK
 
     database = settings.tracking_uri.removeprefix("sqlite:///")
     if not (settings.root / ".dvc").is_dir() or (database != settings.tracking_uri and not Path(database).exists()):

@@ -25,9 +25,10 @@ from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
 from orchestration.pipeline import run_cache
 from orchestration.promotion import comparison
-from orchestration.registry.aliases import AliasStore, model_name
+from orchestration.registry.aliases import AliasStore
 from orchestration.storage import accepted_profile, dagster_metadata, versions
-from orchestration.storage.store import Draft, RemoteDown, Store, StoreError
+from orchestration.storage.staged_output import StagedOutput
+from orchestration.storage.store import RemoteDown, Store, StoreError
 from orchestration.storage.tracking import DAGSTER_RUN, TrackedRun, Tracking
 from orchestration.storage.versions import REUSED
 
@@ -99,7 +100,7 @@ class Workshop:
         """
         folder, seen = self.source_folder(name, character), self.latest(instance, name, character)
         md5 = self.store.version(folder, seen.md5 if seen else None)
-        return md5 if self.store.is_kept(md5) else self.store.keep(folder)
+        return md5 if self.store.is_cached(md5) else self.store.put(folder)
 
     def told(self, name: str, character: str | None = None) -> str:
         """One line on what is read of a source and what is left out, "" where nothing is. Raises SourceMissing."""
@@ -180,7 +181,7 @@ def take_over(
     began, md5, character = time.monotonic(), known.md5, context.partition_key if stage.by_character else None
     reused = known.reused(versions | compared)
     context.log.info(f"{title(stage.name, character)}: {run_cache.told(reused)}")
-    draft, metrics = Draft(known.folder, md5), numbers({name: known.fact(name) for name in known.metadata})
+    draft, metrics = StagedOutput(known.folder, md5), numbers({name: known.fact(name) for name in known.metadata})
     drawn_with = {name: versions[name] for name in ("character",) if name in versions}
     folders = {name: workshop.fetch(name, version) for name, version in drawn_with.items()}
     results = checks.results(subject_of(context.instance, stage, character, config, metrics, draft, folders, workshop))
@@ -204,7 +205,7 @@ def subject_of(
     character: str | None,
     config: BaseModel,
     metrics: Mapping[str, float],
-    draft: Draft,
+    draft: StagedOutput,
     folders: Mapping[str, Path],
     workshop: Workshop,
 ) -> Subject:
@@ -269,7 +270,7 @@ def compared_version(
     """
     if not stage.compares:
         return {}
-    ledger = AliasStore(tracking.uri, model_name(context.partition_key))
+    ledger = AliasStore.of(workshop.settings, context.partition_key)
     md5s = {name: version.md5 for name, version in versions.items()}
     try:
         found = comparison.rival(ledger, workshop.store, context.partition_key, md5s)

@@ -145,7 +145,7 @@ class AliasStore:
             self._move(client, state, event)
             if REJECTED in state.tags[version]:
                 client.delete_model_version_tag(self.name, version, REJECTED)
-            if before in state.tags:
+            if before is not None and before in state.tags:
                 client.set_registered_model_alias(self.name, PREVIOUS, before)
         return event
 

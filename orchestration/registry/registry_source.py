@@ -12,7 +12,7 @@ from pathlib import Path
 from orchestration.config.files import write_whole
 from orchestration.registry.promotion_events import PRODUCTION, RegistryError, UnknownVersion
 from orchestration.registry.registered_models import Registry, provenance
-from orchestration.storage.store import replace_folder
+from orchestration.storage.staged_output import replace_folder
 from serving.releases import NothingReleased, Release, ReleaseBroken, SourceDown
 
 log = logging.getLogger("likeness.serving")

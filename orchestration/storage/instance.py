@@ -155,7 +155,7 @@ def is_ours(text: str) -> bool:
     return first == WRITTEN_BY_US.format(checksum=_checksum(body)) or _checksum(text) in EARLIER
 
 
-def lacking(settings: Settings) -> list[str]:
+def missing_sections(settings: Settings) -> list[str]:
     """Sections of our dagster.yaml that a person's own lacks."""
     config = settings.dagster_home / "dagster.yaml"
     wanted = yaml.safe_load(dagster_yaml(settings))

@@ -20,7 +20,7 @@ from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.promotion.scorecards import scores
 from orchestration.storage import versions
 from orchestration.storage.instance import open_instance
-from orchestration.storage.store import pointed_md5
+from orchestration.storage.staged_output import pointed_md5
 from tests.marble import changed_table
 
 pytestmark = pytest.mark.timeout(700)
