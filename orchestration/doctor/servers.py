@@ -13,9 +13,9 @@ from typing import Any
 import dagster as dg
 
 from orchestration.apps import services
+from orchestration.config.files import is_locked
 from orchestration.config.settings import Settings
 from orchestration.doctor.finding import Finding
-from orchestration.doctor.stores import is_held
 
 SECONDS, BEATS_WITHIN, SKEW = 4.0, 120.0, 60.0
 
@@ -136,7 +136,7 @@ def _is_dead(settings: Settings, run: dg.DagsterRun | None) -> bool:
 
     if run is None or run.is_finished:
         return True
-    return RUN_TAG in run.tags and not is_held(settings.home / "run.lock")
+    return RUN_TAG in run.tags and not is_locked(settings.home / "run.lock")
 
 
 def webserver(settings: Settings) -> Iterator[Finding]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from orchestration.config.files import write_whole
 from orchestration.registry.promotion_events import PRODUCTION, RegistryError, UnknownVersion
 from orchestration.registry.registered_models import Registry, provenance
-from orchestration.storage.staged_output import replace_folder
+from orchestration.storage.staged_output import beside, replace_folder
 from serving.releases import NothingReleased, Release, ReleaseBroken, SourceDown
 
 log = logging.getLogger("likeness.serving")
@@ -81,7 +80,7 @@ class RegistrySource:
         from mlflow.exceptions import MlflowException
 
         tracking = self.registry.tracking.uri
-        partial = place.with_name(f".{place.name}-{uuid.uuid4().hex[:8]}.partial")
+        partial = beside(place)
         partial.mkdir(parents=True)
         try:
             uri = f"models:/{release.model}/{release.version}"

@@ -15,6 +15,8 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration.config.files import write_whole
+
 KEY = "forgotten"
 COPY = "erased.json"
 PAGE = 500
@@ -100,10 +102,8 @@ class Ledger:
 
     def copy_to(self, home: Path) -> None:
         """Write the file that `reason` reads."""
-        home.mkdir(parents=True, exist_ok=True)
-        partial = home / f".{COPY}.partial"
-        partial.write_text(json.dumps({md5: str(entry) for md5, entry in self.erased().items()}, indent=1) + "\n")
-        partial.replace(home / COPY)
+        notes = {md5: str(entry) for md5, entry in self.erased().items()}
+        write_whole(home / COPY, json.dumps(notes, indent=1) + "\n")
 
 
 def reason(home: Path, md5s: Any) -> str:

@@ -85,7 +85,7 @@ def test_an_environment_that_was_copied_along_does_not_work_on_the_original(
     original: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "orchestration").mkdir()
-    (tmp_path / "orchestration" / "cli.py").touch()
+    (tmp_path / "orchestration" / "definitions.py").touch()
     monkeypatch.setattr(sys, "argv", [str(tmp_path / ".venv" / "bin" / "likeness"), "run"])
     for name in ("LIKENESS_ROOT", "PYTHONPATH"):
         monkeypatch.delenv(name, raising=False)
