@@ -15,8 +15,6 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.config.files import write_whole
-
 KEY = "forgotten"
 COPY = "erased.json"
 PAGE = 500
@@ -102,8 +100,10 @@ class Ledger:
 
     def copy_to(self, home: Path) -> None:
         """Write the file that `reason` reads."""
-        notes = {md5: str(entry) for md5, entry in self.erased().items()}
-        write_whole(home / COPY, json.dumps(notes, indent=1) + "\n")
+        home.mkdir(parents=True, exist_ok=True)
+        partial = home / f".{COPY}.partial"
+        partial.write_text(json.dumps({md5: str(entry) for md5, entry in self.erased().items()}, indent=1) + "\n")
+        partial.replace(home / COPY)
 
 
 def reason(home: Path, md5s: Any) -> str:
