@@ -32,6 +32,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from orchestration.apps import child
+from orchestration.config.addresses import Addresses, services_file
 from orchestration.config.settings import REPOSITORY, Settings
 
 DEFINITIONS = "orchestration.definitions"
@@ -89,20 +90,6 @@ class Service:
     def last_words(self, lines: int = 5) -> str:
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
-
-
-@dataclass(frozen=True)
-class Addresses:
-    """Where the services listen."""
-
-    host: str = "127.0.0.1"
-    dagster_port: int = 3000
-    mlflow_port: int = 5000
-
-    def url(self, port: int) -> str:
-        """How a program on this machine reaches a port."""
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "") else "[::1]" if self.host == "::" else self.host
-        return f"http://{host}:{port}"
 
 
 def likeness_services(settings: Settings, where: Addresses) -> list[list[Service]]:
@@ -307,7 +294,7 @@ def _told(status: int) -> str:
 def only_supervisor(settings: Settings, where: Addresses) -> Iterator[Path]:
     """One `likeness start` for each home; where it listens stands in a file. Raises ServiceError."""
     settings.home.mkdir(parents=True, exist_ok=True)
-    path = settings.home / "services.json"
+    path = services_file(settings)
     with path.open("a+") as file:
         if not _locked(file):
             raise ServiceError(f"`likeness start` runs already for {settings.home}: {path.read_text().strip()}")
@@ -330,31 +317,6 @@ def _locked(file: IO[str]) -> bool:
         except BlockingIOError:
             time.sleep(0.05)
     return False
-
-
-def running(settings: Settings) -> dict[str, str]:
-    """Where the services of this home listen, {} when they do not run."""
-    path = settings.home / "services.json"
-    try:
-        with path.open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return json.loads(file.read() or "{}")
-    except FileNotFoundError:
-        pass
-    return {}
-
-
-def mlflow_page(settings: Settings) -> str:
-    """Where people open MLflow: its server, or where `likeness start` would have it listen."""
-    own = running(settings).get("mlflow") or Addresses().url(Addresses().mlflow_port)
-    return (settings.mlflow_url or (settings.mlflow_uri if settings.mlflow_server else own)).rstrip("/")
-
-
-def model_page(page: str, name: str, version: str) -> str:
-    """A registered version on MLflow's pages."""
-    return f"{page}/#/models/{name}/versions/{version}"
 
 
 def require_ports(where: Addresses, settings: Settings) -> None:

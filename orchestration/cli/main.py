@@ -138,14 +138,14 @@ def run(
 
 def _pages(settings: Settings) -> Iterator[str]:
     """Where runs and models are looked at, and what serves those pages."""
-    from orchestration.apps import services
+    from orchestration.config import addresses
     from orchestration.registry.aliases import AliasStore
     from orchestration.registry.promotion_events import NEWEST
 
-    ledger, page = AliasStore.of(settings, settings.character), services.mlflow_page(settings)
-    newest = ledger.state().aliases.get(NEWEST)
-    model = services.model_page(page, ledger.name, newest) if newest else page
-    served = bool(services.running(settings) or settings.mlflow_server or settings.mlflow_url)
+    aliases, page = AliasStore.of(settings, settings.character), addresses.mlflow_page(settings)
+    newest = aliases.state().aliases.get(NEWEST)
+    model = addresses.model_page(page, aliases.name, newest) if newest else page
+    served = bool(addresses.running(settings) or settings.mlflow_server or settings.mlflow_url)
     yield f"model and its runs in MLflow: {model}" + ("" if served else "  (once `likeness start` serves it)")
     yield "runs and lineage in Dagster: likeness start, or likeness dagster"
 

@@ -225,7 +225,7 @@ def rollback(
     character: Character = "",
     as_json: AsJson = False,
 ) -> None:
-    """Go back to the version that was in production **before**, in a second; the one left is marked as rejected and is
+    """Go back to the version that was in production **before**; the one left is marked as rejected and is
     not promoted again by itself.
 
     Where somebody else moved production a moment ago nothing moves, without **--from**: two people who roll back at

@@ -172,10 +172,11 @@ def start(
     nearly everything, so it asks first.
     """
     from orchestration.apps import services
+    from orchestration.config.addresses import Addresses
     from orchestration.storage.instance import open_instance
 
     settings = get_settings(profile)
     with open_instance(settings) as instance:
         confirm_profile(settings, instance, "likeness start", yes)
-    where = services.Addresses(host, port, mlflow_port)
+    where = Addresses(host, port, mlflow_port)
     services.start(settings, where, lambda line: notes().print(line, soft_wrap=True))

@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.apps import services
+from orchestration.config import addresses
 from orchestration.config.files import is_locked
 from orchestration.config.settings import Settings
 from orchestration.doctor.finding import Finding
@@ -101,7 +101,7 @@ def _daemon(settings: Settings, instance: dg.DagsterInstance) -> Finding:
         if errors:
             return Finding.odd("daemon", f"{detail}; {' '.join(errors[0].split())[:200]}", "see its log")
         return Finding.good("daemon", detail)
-    if services.running(settings):
+    if addresses.running(settings):
         logs = settings.home / "logs" / "dagster-daemon.log"
         return Finding.bad("daemon", f"nothing heard of {', '.join(silent)}", f"see {logs}")
     if on := _switched_on(instance):
@@ -141,7 +141,7 @@ def _is_dead(settings: Settings, run: dg.DagsterRun | None) -> bool:
 
 def webserver(settings: Settings) -> Iterator[Finding]:
     """The pages of `likeness start`, where it runs."""
-    listening = services.running(settings)
+    listening = addresses.running(settings)
     if not listening:
         yield Finding.good("services", "not started; `likeness start` runs Dagster's and MLflow's servers")
         return
@@ -158,7 +158,7 @@ def webserver(settings: Settings) -> Iterator[Finding]:
 
 
 def mlflow(settings: Settings) -> Iterator[Finding]:
-    listening = services.running(settings).get("mlflow", "")
+    listening = addresses.running(settings).get("mlflow", "")
     if settings.mlflow_server:
         yield from _mlflow_server(settings.mlflow_uri.rstrip("/"), "start it, or correct LIKENESS_MLFLOW_URI")
         return

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from orchestration.apps import services
+from orchestration.config.addresses import mlflow_page, model_page
 from orchestration.config.settings import Settings
 from orchestration.registry.promotion_events import ROLLBACK, PromotionEvent
 
@@ -75,7 +75,7 @@ def of_move(settings: Settings, model: str, move: PromotionEvent) -> Notice:
         f"{move}" + (", whatever the gate said" if move.forced else ""),
         ("production_encoder",),
         model.removeprefix("likeness-"),
-        url=services.model_page(services.mlflow_page(settings), model, version),
+        url=model_page(mlflow_page(settings), model, version),
     )
 
 

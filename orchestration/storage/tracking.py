@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import dagster as dg
 
-from orchestration.apps import services
+from orchestration.config import addresses
 from orchestration.config.settings import Settings
 from orchestration.storage.charts import Curve
 from orchestration.storage.metric_journal import Journal, Point
@@ -169,7 +169,7 @@ class Tracking(dg.ConfigurableResource):
     @classmethod
     def of(cls, settings: Settings, experiment: str = EXPERIMENT) -> Self:
         files = "" if settings.mlflow_server else str(settings.model_files)
-        page = services.mlflow_page(settings)
+        page = addresses.mlflow_page(settings)
         return cls(uri=settings.tracking_uri, home=str(settings.home), files=files, page=page, experiment=experiment)
 
     def client(self) -> "MlflowClient":
@@ -267,4 +267,4 @@ class Tracking(dg.ConfigurableResource):
 
     def model_url(self, name: str, version: str) -> str:
         """A registered version's page, "" where nothing says where pages are."""
-        return services.model_page(self.page, name, version) if self.page else ""
+        return addresses.model_page(self.page, name, version) if self.page else ""

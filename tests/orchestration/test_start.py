@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from orchestration.apps import services
+from orchestration.config import addresses
 from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.storage.instance import open_instance
 from orchestration.storage.tracking import Tracking
@@ -182,10 +183,10 @@ def test_sigterm_ends_everything_and_it_starts_again(platform: Platform) -> None
     platform.process.send_signal(signal.SIGTERM)
     assert platform.process.wait(60) == 0
     assert not [process for process in processes if process.is_running()]
-    assert services.running(platform.settings) == {}
+    assert addresses.running(platform.settings) == {}
     again = begin(platform.settings)
     processes = again.processes()
     again.process.send_signal(signal.SIGKILL)
     again.process.wait(10)
     wait_until(lambda: not [process for process in processes if process.is_running()], 60, again.log)
-    assert services.running(platform.settings) == {}
+    assert addresses.running(platform.settings) == {}

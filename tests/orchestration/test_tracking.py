@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.apps import services
-from orchestration.apps.services import Addresses
+from orchestration.config.addresses import Addresses
 from orchestration.config.settings import Settings
 from orchestration.doctor import servers
 from orchestration.storage.charts import Curve
