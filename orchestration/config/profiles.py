@@ -25,6 +25,7 @@ class ProfileError(ValueError):
 
 
 def profile_names() -> list[str]:
+    """The profiles that likeness brings, sorted."""
     return sorted(path.stem for path in PROFILES.glob("*.yaml"))
 
 

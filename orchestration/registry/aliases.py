@@ -104,6 +104,7 @@ class AliasStore:
 
     @property
     def character(self) -> str:
+        """Whose model it is."""
         return self.name.removeprefix(MODEL)
 
     def state(self) -> AliasState:

@@ -27,6 +27,7 @@ TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
 def now() -> str:
+    """This moment, as records say it."""
     return datetime.now(UTC).strftime(TIME)
 
 
@@ -98,6 +99,7 @@ class PromotionEvent:
 
     @property
     def tag(self) -> str:
+        """The name of the tag that holds the record: `promotion.<time>`."""
         return f"{self.kind}.{self.when}"
 
     def __str__(self) -> str:
@@ -118,6 +120,7 @@ class AliasState:
 
     @property
     def production(self) -> str | None:
+        """The version in production, None where there is none."""
         return self.aliases.get(PRODUCTION)
 
     def history(self) -> list[PromotionEvent]:

@@ -21,7 +21,7 @@ from orchestration.registry.promotion_events import (
     UnknownVersion,
 )
 from orchestration.storage.mlflow_client import is_absent
-from orchestration.storage.mlflow_files import here, path_of
+from orchestration.storage.mlflow_files import path_of, resolve_location
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -123,7 +123,7 @@ class Registry:
                     raise
                 return f"the run of version {version.version} was erased from MLflow"
             location = self.client.get_model_version_download_uri(self.name, str(version.version))
-        folder = path_of(here(location, self.tracking.uri))
+        folder = path_of(resolve_location(location, self.tracking.uri))
         is_own = folder and self.tracking.files and folder.is_relative_to(self.tracking.files)
         if folder and is_own and not (folder / "MLmodel").is_file():
             return f"the files of version {version.version} are gone from {folder}"

@@ -82,4 +82,5 @@ def broken(registry: Registry, number: str) -> str:
 
 
 def in_order(numbers: Iterable[str]) -> list[str]:
+    """Versions' numbers, oldest first."""
     return sorted(numbers, key=int)

@@ -62,7 +62,7 @@ def build(repo: Repo, folder: Path, dry_run: bool) -> tuple[Any, str, dict[str, 
     from dvc_data.hashfile.build import build
 
     rule = source_files.rule_of(Path(repo.root_dir), folder)
-    ignore: Any = source_files.Counted(repo.dvcignore, rule) if rule else source_files.Kept(repo.dvcignore)
+    ignore: Any = source_files.SourceFilter(repo.dvcignore, rule) if rule else source_files.FolderFilter(repo.dvcignore)
     if folder.name.endswith(".partial"):
         # What .dvcignore leaves out of artifacts/ must not leave out staged output, which lies under such a name.
         ignore = None

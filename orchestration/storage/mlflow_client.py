@@ -43,7 +43,7 @@ def open_client(uri: str, files: str = "") -> MlflowClient:
     if "://" in uri and not uri.startswith("http"):
         _make_tables(uri)
         if files:
-            mlflow_files.find_in(uri, Path(files))
+            mlflow_files.use_files(uri, Path(files))
     return MlflowClient(uri, uri)
 
 

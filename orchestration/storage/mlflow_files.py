@@ -21,7 +21,7 @@ SERVER_STORE, SERVER_FILES = "_MLFLOW_SERVER_FILE_STORE", "_MLFLOW_SERVER_ARTIFA
 _homes: dict[str, Path] = {}
 
 
-def find_in(uri: str, files: Path) -> None:
+def use_files(uri: str, files: Path) -> None:
     """From now on this process finds the files that this database names in `files`, if that is where they are now."""
     from mlflow.store.artifact.artifact_repository_registry import get_registered_artifact_repositories
 
@@ -33,7 +33,7 @@ def find_in(uri: str, files: Path) -> None:
     repositories.update({"": ProjectFiles, "file": ProjectFiles})
 
 
-def here(location: str, uri: str) -> str:
+def resolve_location(location: str, uri: str) -> str:
     """A location that this database names, as it is to be found now.
 
     A database that lies beside its files was moved or copied with them: the other place is no longer meant, whether it
@@ -47,7 +47,7 @@ def here(location: str, uri: str) -> str:
     there = path_of(root)
     if there is None or there == files or (there.exists() and files.exists() and there.samefile(files)):
         return location
-    if moves_with(uri, files) or (not there.exists() and _has_files_of(uri, root, files)):
+    if _moves_with(uri, files) or (not there.exists() and _has_files_of(uri, root, files)):
         return files.as_uri() + location[len(root) :]
     return location
 
@@ -70,7 +70,7 @@ def path_of(location: str) -> Path | None:
     return Path(location) if location.startswith("/") else None
 
 
-def moves_with(uri: str, files: Path) -> bool:
+def _moves_with(uri: str, files: Path) -> bool:
     """Whether the database lies beside these files."""
     return uri.startswith(SQLITE) and Path(uri.removeprefix(SQLITE)).parent == files.parent
 
@@ -83,7 +83,7 @@ def others(uri: str, files: Path) -> list[Path]:
     locations = [
         found.artifact_location or "" for found in MlflowClient(uri).search_experiments(view_type=ViewType.ALL)
     ]
-    roots = {match[1] for location in locations if (match := LOCAL_ROOT.match(here(location, uri)))}
+    roots = {match[1] for location in locations if (match := LOCAL_ROOT.match(resolve_location(location, uri)))}
     return sorted(path for root in roots if (path := path_of(root)) and path != files)
 
 

@@ -7,7 +7,7 @@ import os
 import mlflow
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
-from orchestration.storage.mlflow_files import SERVER_STORE, here
+from orchestration.storage.mlflow_files import SERVER_STORE, resolve_location
 
 
 class ProjectFiles(LocalArtifactRepository):
@@ -15,4 +15,4 @@ class ProjectFiles(LocalArtifactRepository):
 
     def __init__(self, artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None) -> None:
         uri = tracking_uri or os.environ.get(SERVER_STORE) or mlflow.get_tracking_uri()
-        super().__init__(here(artifact_uri, uri), tracking_uri, registry_uri)
+        super().__init__(resolve_location(artifact_uri, uri), tracking_uri, registry_uri)

@@ -125,6 +125,7 @@ class TrackedRun:
             self._sender.shutdown(wait=False, cancel_futures=True)
 
     def params(self, values: Mapping[str, Any]) -> None:
+        """Log the configuration, each value as text. Raises TrackingUnreachable, as do the following."""
         from mlflow.entities import Param
 
         params = [Param(key, str(value)[:MAX_PARAM]) for key, value in values.items()]
@@ -145,12 +146,15 @@ class TrackedRun:
         retry_mlflow(lambda: self.client.log_batch(self.run_id, tags=tags))
 
     def tag(self, name: str, value: str) -> None:
+        """Set a tag of the run."""
         retry_mlflow(lambda: self.client.set_tag(self.run_id, name, value))
 
     def file(self, path: Path) -> None:
+        """Log a file as an artifact of the run."""
         retry_mlflow(lambda: self.client.log_artifact(self.run_id, str(path)))
 
     def document(self, content: Mapping[str, Any], name: str) -> None:
+        """Log a JSON file of this name as an artifact of the run."""
         retry_mlflow(lambda: self.client.log_dict(self.run_id, dict(content), name))
 
 
@@ -168,6 +172,7 @@ class Tracking(dg.ConfigurableResource):
 
     @classmethod
     def of(cls, settings: Settings, experiment: str = EXPERIMENT) -> Self:
+        """The MLflow that these settings name."""
         files = "" if settings.mlflow_server else str(settings.model_files)
         page = addresses.mlflow_page(settings)
         return cls(uri=settings.tracking_uri, home=str(settings.home), files=files, page=page, experiment=experiment)
