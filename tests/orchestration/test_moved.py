@@ -1,8 +1,10 @@
 """A project that was moved, copied or restored goes on working, on its own files alone; doctor loads what is served."""
 
 import json
+import pkgutil
 import shutil
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from mlflow import MlflowClient
 from pydantic import ValidationError
 
 from orchestration.cli import terminal
-from orchestration.config.settings import Settings
+from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.doctor import models
 from orchestration.registry.registered_models import Registry
 from orchestration.storage import mlflow_files
@@ -49,6 +51,19 @@ def test_a_copy_is_served_from_its_own_files_and_leaves_the_original_alone(
     assert json.loads((copy.model_files / run.run_id / "artifacts" / "scorecard.json").read_text()) == {"a": 1}
     assert contents(original.home / "mlflow") == before
     assert registry.lost(version) == ""
+
+
+def test_a_server_of_this_environment_shows_the_files_of_a_copy(
+    original: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = copied(original, tmp_path / "copy")
+    named = MlflowClient(copy.tracking_uri).get_model_version_download_uri("likeness-embedded", "1")
+    assert named.startswith(original.model_files.as_uri())
+    monkeypatch.setenv(mlflow_files.SERVER_STORE, copy.tracking_uri)
+    monkeypatch.setenv(mlflow_files.SERVER_FILES, copy.model_files.as_uri())
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    plugin = pkgutil.resolve_name(project["entry-points"]["mlflow.artifact_repository"]["file"])
+    assert Path(plugin(named).artifact_dir).is_relative_to(copy.home)
 
 
 def test_a_moved_home_is_found_wherever_it_lies(original: Settings, tmp_path: Path) -> None:
