@@ -320,7 +320,3 @@ models.add_to(app)
 lineage.add_to(app)
 operations.add_to(app)
 serve.add_to(app)
-
-
-if __name__ == "__main__":
-    app()

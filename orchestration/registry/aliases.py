@@ -66,6 +66,7 @@ def user() -> str:
 def registry_errors(uri: str) -> Iterator[None]:
     """Raises RegistryError, on one line, where MLflow or its database does not answer or says no."""
     from mlflow.exceptions import MlflowException
+    from requests import RequestException
     from sqlalchemy.exc import SQLAlchemyError
 
     from orchestration.storage.postgres import DatabaseError
@@ -74,11 +75,11 @@ def registry_errors(uri: str) -> Iterator[None]:
         require_server(uri)
         yield
     except (MlflowException, SQLAlchemyError, DatabaseError, ImportError) as error:
-        said = " ".join(str(getattr(error, "orig", None) or error.__cause__ or error).split())[:160]
-        is_server = uri.startswith("http")
-        what = (
-            f"does not answer ({said}): is the MLflow server up" if is_server else f"cannot be used ({said}): is it up"
-        )
+        cause = getattr(error, "orig", None) or error.__cause__ or error
+        is_silent = isinstance(error.__context__, RequestException)
+        said = type(error.__context__).__name__ if is_silent else " ".join(str(cause).split())[:160]
+        server = f"does not answer ({said}): is the MLflow server up"
+        what = server if uri.startswith("http") else f"cannot be used ({said}): is it up"
         raise RegistryError(f"the registry {_without_password(uri)} {what}, is LIKENESS_MLFLOW_URI right?") from error
 
 

@@ -206,7 +206,7 @@ def at_once(store: AliasStore, *people: str) -> list[subprocess.CompletedProcess
     """`likeness rollback` by so many people, each in a process of its own."""
     root = store.home.parent
     base = {**os.environ, "PYTHONPATH": str(REPOSITORY), "LIKENESS_ROOT": str(root)}
-    command = [sys.executable, "-m", "orchestration.cli.main", "rollback"]
+    command = [sys.executable, "-m", "orchestration.cli", "rollback"]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     started = [subprocess.Popen(command, env=base | {"LIKENESS_USER": who}, **pipes) for who in people]
     said = [process.communicate(timeout=120) for process in started]

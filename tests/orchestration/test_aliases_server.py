@@ -53,5 +53,5 @@ def test_moves_by_a_server_are_those_of_its_client_and_a_server_that_is_down_is_
 
 def likeness(settings: Settings, uri: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "LIKENESS_ROOT": str(settings.root), "LIKENESS_MLFLOW_URI": uri}
-    command = [sys.executable, "-m", "orchestration.cli.main", *arguments]
+    command = [sys.executable, "-m", "orchestration.cli", *arguments]
     return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)

@@ -52,7 +52,7 @@ class Project:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "LIKENESS_ROOT": str(self.root), "LIKENESS_PROFILE": "smoke"}
-        command = [sys.executable, "-m", "orchestration.cli.main", *arguments]
+        command = [sys.executable, "-m", "orchestration.cli", *arguments]
         return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
 
 

@@ -46,7 +46,7 @@ class Platform:
 
     def likeness(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "orchestration.cli.main", *arguments],
+            [sys.executable, "-m", "orchestration.cli", *arguments],
             cwd=REPOSITORY, env=environment(self.settings), capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
 
@@ -76,7 +76,7 @@ def begin(settings: Settings) -> Platform:
     ports = ("--port", str(dagster), "--mlflow-port", str(mlflow))
     with log.open("w") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "orchestration.cli.main", "start", *ports],
+            [sys.executable, "-m", "orchestration.cli", "start", *ports],
             cwd=REPOSITORY, env=environment(settings), stdout=file, stderr=file,
         )  # fmt: skip
     platform = Platform(settings, process, f"http://127.0.0.1:{dagster}", f"http://127.0.0.1:{mlflow}", log)

@@ -68,7 +68,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def serving(home: Path, **environment: str) -> Iterator[Served]:
     port, log = free_port(), home / "serve.log"
     given = {"LIKENESS_HOME": str(home), "LIKENESS_SERVE_FOLLOW": "0.5", "LIKENESS_SERVE_WORKERS": "1", **environment}
-    command = [sys.executable, "-m", "orchestration.cli.main", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", "orchestration.cli", "serve", "--port", str(port)]
     with running(command, log, given, cwd=REPOSITORY) as process:
         url = f"http://127.0.0.1:{port}"
         wait_for(f"{url}/healthz", process, log)
