@@ -89,7 +89,7 @@ def install(clock: Clock) -> None:
     from orchestration.checks import results
     from orchestration.pipeline import definitions, materialize, production_encoder, runner
     from orchestration.promotion import scorecards
-    from orchestration.registry.aliases import Ledger
+    from orchestration.registry.aliases import AliasStore
     from orchestration.registry.registered_models import Registry
     from orchestration.storage import dagster_metadata, tracking
     from orchestration.storage.store import Store
@@ -103,14 +103,14 @@ def install(clock: Clock) -> None:
         clock.around(results, name, GX)
     for name in ("of_output", "of_source", "of_model"):
         clock.around(dagster_metadata, name, PAGES)
-    for name in ("add", "keep", "fetch", "md5", "is_kept", "checkout", "export", "writing"):
+    for name in ("add", "put", "fetch", "md5", "is_cached", "checkout", "export", "writing"):
         clock.around(Store, name, DVC)
     clock.around(tracking.Tracking, "run", MLFLOW)
     clock.around(tracking.Tracking, "client", MLFLOW)
     for owner, names in (
         (tracking.TrackedRun, ("metrics", "params", "inputs", "tag", "file", "document")),
         (Registry, ("aliases", "versions", "find", "with_md5", "scorecard")),
-        (Ledger, ("state", "set_alias", "promote")),
+        (AliasStore, ("state", "set_alias", "promote")),
         (production_encoder, ("log_model",)),
         (scorecards, ("compare",)),
     ):

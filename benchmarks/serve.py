@@ -226,7 +226,7 @@ def _cpu_seconds(server: psutil.Process) -> float:
 def service(settings: Settings, photos: list[bytes], plan: LoadPlan, folder: Path) -> list[dict[str, Any]]:
     """`likeness serve` of the project under load."""
     port = _free_port()
-    command = [sys.executable, "-m", "orchestration.cli.main", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", "orchestration.cli", "serve", "--port", str(port)]
     environment = {
         "LIKENESS_ROOT": str(settings.root),
         "LIKENESS_HOME": str(settings.home),

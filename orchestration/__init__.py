@@ -23,7 +23,7 @@ os.environ.update(
 # MLflow looks for git at import and warns where there is none.
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-# A minute at the most: tracking.insist tries again, and without MLflow's long pauses.
+# A minute at the most: retry_mlflow tries again, and without MLflow's long pauses.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")
 os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
 # A backfill waits for a code server that is away; without this it fails for good, since its assets seem to be gone.

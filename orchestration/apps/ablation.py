@@ -36,7 +36,7 @@ from orchestration.promotion.scorecards import scores
 from orchestration.storage import versions
 from orchestration.storage.instance import only_runner
 from orchestration.storage.project import Project, title
-from orchestration.storage.store import replace_folder
+from orchestration.storage.staged_output import replace_folder
 from orchestration.storage.tracking import TrackedRun, Tracking
 from stages.evaluation import ablation
 

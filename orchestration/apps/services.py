@@ -33,7 +33,7 @@ import yaml
 
 from engine.errors import LikenessError
 from orchestration.apps import child
-from orchestration.config.pages import MLFLOW_PORT, services_file
+from orchestration.config.addresses import Addresses, services_file
 from orchestration.config.settings import REPOSITORY, Settings
 
 DEFINITIONS = "orchestration.definitions"
@@ -91,20 +91,6 @@ class Service:
     def last_words(self, lines: int = 5) -> str:
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
-
-
-@dataclass(frozen=True)
-class Addresses:
-    """Where the services listen."""
-
-    host: str = "127.0.0.1"
-    dagster_port: int = 3000
-    mlflow_port: int = MLFLOW_PORT
-
-    def url(self, port: int) -> str:
-        """How a program on this machine reaches a port."""
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "") else "[::1]" if self.host == "::" else self.host
-        return f"http://{host}:{port}"
 
 
 def likeness_services(settings: Settings, where: Addresses) -> list[list[Service]]:

@@ -134,14 +134,14 @@ def run(
 
 def _pages(settings: Settings) -> Iterator[str]:
     """Where runs and models are looked at, and what serves those pages."""
-    from orchestration.config import pages
-    from orchestration.registry.aliases import Ledger
+    from orchestration.config import addresses
+    from orchestration.registry.aliases import AliasStore
     from orchestration.registry.promotion_events import NEWEST
 
-    ledger, page = Ledger.of(settings, settings.character), pages.mlflow_page(settings)
-    newest = ledger.state().aliases.get(NEWEST)
-    model = pages.model_page(page, ledger.name, newest) if newest else page
-    served = bool(pages.running(settings) or settings.mlflow_server or settings.mlflow_url)
+    aliases, page = AliasStore.of(settings, settings.character), addresses.mlflow_page(settings)
+    newest = aliases.state().aliases.get(NEWEST)
+    model = addresses.model_page(page, aliases.name, newest) if newest else page
+    served = bool(addresses.running(settings) or settings.mlflow_server or settings.mlflow_url)
     yield f"model and its runs in MLflow: {model}" + ("" if served else "  (once `likeness start` serves it)")
     yield "runs and lineage in Dagster: likeness start, or likeness dagster"
 
@@ -316,7 +316,3 @@ models.add_to(app)
 lineage.add_to(app)
 operations.add_to(app)
 serve.add_to(app)
-
-
-if __name__ == "__main__":
-    app()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from orchestration.config.settings import Settings
     from orchestration.registry.gate import Verdict
-    from orchestration.registry.promotion_events import Move
+    from orchestration.registry.promotion_events import PromotionEvent
 
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason; it is recorded.")]
 
@@ -52,7 +52,7 @@ def models(
     **rejected**. With VERSION, its promotions and the figures they were decided by.
     """
     registry = get_registry(get_settings(character=character, or_registered=True))
-    state, versions = registry.ledger.state(), registry.versions()
+    state, versions = registry.alias_store.state(), registry.versions()
     if not as_json and (outside := state.moved_outside()):
         notes().print(marked("yellow", "warning:", f"{registry.name}: {outside}"), soft_wrap=True, highlight=False)
     if version:
@@ -225,20 +225,20 @@ def rollback(
     character: Character = "",
     as_json: AsJson = False,
 ) -> None:
-    """Go back to the version that was in production **before**, in a second; the one left is marked as rejected and is
+    """Go back to the version that was in production **before**; the one left is marked as rejected and is
     not promoted again by itself.
 
     Where somebody else moved production a moment ago nothing moves, without **--from**: two people who roll back at
     once mean the same version.
     """
-    from orchestration.registry.aliases import Ledger, user
+    from orchestration.registry.aliases import AliasStore, user
     from orchestration.registry.promotion_events import RegistryError
 
     if leave and not leave.isdecimal():
         fail(f"--from takes a version's number, not {leave}: see `likeness models`")
     asked = when_asked()
     settings = get_settings(character=character, or_registered=True)
-    ledger = Ledger.of(settings, settings.character)
+    ledger = AliasStore.of(settings, settings.character)
     try:
         move = ledger.rollback(user(), why, leave, asked)
     except RegistryError as error:  # here, because to know all errors that are meant for people takes seconds
@@ -262,7 +262,7 @@ def when_asked() -> str:
     return promotion_events.at(BEGAN) if is_own_process else promotion_events.now()
 
 
-def _notify(settings: Settings, model: str, move: Move) -> None:
+def _notify(settings: Settings, model: str, move: PromotionEvent) -> None:
     """Tell LIKENESS_NOTIFY what was done by hand, and by whom."""
     from orchestration.promotion.notifiers import BadNotifier, of_move, tell
 

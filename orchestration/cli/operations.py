@@ -74,7 +74,8 @@ def push(
     could not be mended.
     """
     from orchestration.storage.dvc_config import write_local
-    from orchestration.storage.store import MEND, Store
+    from orchestration.storage.store import Store
+    from orchestration.storage.store_errors import MEND
 
     settings = get_settings()
     store = Store.of(settings)
@@ -100,14 +101,14 @@ def push(
 
 def _unpinned(settings: Settings, store: Store) -> str:
     """Keep data/ as a whole where it is what data.dvc pins, which `dvc pull` asks for; else say that it is not."""
-    from orchestration.storage.store import pointed_md5
+    from orchestration.storage.staged_output import pointed_md5
 
     pinned = pointed_md5(settings.data)
     if not pinned or not settings.data.is_dir():
         return ""
     if store.md5(settings.data) != pinned:
         return "data/ is not what data.dvc pins: `dvc add data` pins it as it is; then push again and commit data.dvc"
-    store.keep(settings.data)
+    store.put(settings.data)
     return ""
 
 
@@ -173,11 +174,12 @@ def start(
     nearly everything, so it asks first.
     """
     from orchestration.apps import services
+    from orchestration.config.addresses import Addresses
     from orchestration.storage.instance import open_instance
 
     require("dagster_webserver")
     settings = get_settings(profile)
     with open_instance(settings) as instance:
         confirm_profile(settings, instance, "likeness start", yes)
-    where = services.Addresses(host, port, mlflow_port)
+    where = Addresses(host, port, mlflow_port)
     services.start(settings, where, lambda line: notes().print(line, soft_wrap=True))

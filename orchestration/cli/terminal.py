@@ -138,11 +138,11 @@ def get_settings(profile: str = "", character: str = "", or_registered: bool = F
 
 def registered_versions(settings: Settings) -> list[str]:
     """The numbers of the character's registered versions, oldest first."""
-    from orchestration.registry.aliases import Ledger
+    from orchestration.registry.aliases import AliasStore
     from orchestration.registry.promotion_events import RegistryError
 
     try:
-        return sorted(Ledger.of(settings, settings.character).state().tags, key=int)
+        return sorted(AliasStore.of(settings, settings.character).state().tags, key=int)
     except RegistryError as error:
         fail(str(error))
         return []
@@ -167,11 +167,9 @@ def confirm_profile(settings: Settings, instance: Any, command: str, yes: bool) 
 
 
 def get_registry(settings: Settings) -> Any:
-    from orchestration.registry.aliases import impatient
     from orchestration.registry.registered_models import Registry
     from orchestration.storage.tracking import Tracking
 
-    impatient()
     return Registry(Tracking.of(settings), settings.character)
 
 

@@ -25,7 +25,9 @@ class StageModule(Protocol):
     Config: type[BaseModel]
     INPUTS: Sequence[str]
 
-    def run(self, inputs: Mapping[str, Path], config: Any, out: Path, context: Any) -> dict[str, float]: ...
+    def run(self, inputs: Mapping[str, Path], config: Any, out: Path, context: Any) -> dict[str, float]:
+        """Write the output into `out`; the figures that are worth a line."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Stage:
 
     @property
     def uses_gpu(self) -> bool:
+        """Does it ask a cluster for a GPU?"""
         return self.resources.gpus > 0
 
     @property
@@ -70,6 +73,7 @@ class Stage:
 
     @property
     def code(self) -> StageModule:
+        """Its module, imported when it is asked for."""
         return self.module or cast(StageModule, importlib.import_module(f"stages.{self.name}"))
 
 

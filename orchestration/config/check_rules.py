@@ -26,6 +26,7 @@ class DriftRule(BaseModel, frozen=True, extra="forbid"):
     """Whether drift stops the pipeline. A new photo set shifts these columns rightfully, so by default it warns."""
 
     def limit(self, column: str) -> float:
+        """How far this column may drift."""
         return self.columns.get(column, self.divergence)
 
 

@@ -26,6 +26,7 @@ class ProfileError(LikenessError, ValueError):
 
 
 def profile_names() -> list[str]:
+    """The profiles that likeness brings, sorted."""
     return sorted(path.stem for path in PROFILES.glob("*.yaml"))
 
 

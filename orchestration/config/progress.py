@@ -42,6 +42,7 @@ class Progress:
         self.show(title)
 
     def step(self, what: str, done: int, total: int, values: Mapping[str, float]) -> None:
+        """So much of some work is done, with the newest values of what it logs."""
         now = time.monotonic()
         if what != self._what:
             # Time left is counted from where this run began: a resumed training does not begin at 0.
@@ -56,6 +57,7 @@ class Progress:
         self.show(line, final=True)
 
     def show(self, line: str, final: bool = False) -> None:
+        """Write a line, unless one was written a moment ago and this one is not final."""
         now = time.monotonic()
         if final or now - self._written >= self._every:
             self._written = now

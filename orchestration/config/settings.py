@@ -117,14 +117,17 @@ class Settings(BaseSettings):
 
     @property
     def data(self) -> Path:
+        """Photos, and the embedded engine's files."""
         return self.root / "data"
 
     @property
     def characters(self) -> Path:
+        """A folder for each character."""
         return self.root / "characters"
 
     @property
     def dagster_home(self) -> Path:
+        """Dagster's configuration, and its storage where that is SQLite."""
         return self.home / "dagster"
 
     @property
@@ -134,6 +137,7 @@ class Settings(BaseSettings):
 
     @property
     def tracking_uri(self) -> str:
+        """What MLflow's client opens: a server or a database."""
         return self.mlflow_uri or self.mlflow_database
 
     @property
@@ -155,6 +159,7 @@ class Settings(BaseSettings):
 
     @property
     def remote(self) -> str:
+        """The DVC remote's URL, or a folder in the home folder."""
         return self.dvc_remote or str(self.home / "remote")
 
     def character_names(self) -> list[str]:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from orchestration.config.settings import Settings
 from orchestration.doctor.finding import Finding
-from orchestration.registry.advice import command, without_production
 from orchestration.registry.promotion_events import PRODUCTION, RegistryError
 from orchestration.registry.registered_models import Registry
-from orchestration.storage.tracking import SQLITE, Tracking
+from orchestration.registry.remedies import command, without_production
+from orchestration.storage.mlflow_client import SQLITE
+from orchestration.storage.tracking import Tracking
 
 LIBRARIES = ("torch", "cv2", "mediapipe")
 """What a registered model imports."""
@@ -32,7 +33,7 @@ def check(settings: Settings) -> Iterator[Finding]:
 
 def _of(settings: Settings, registry: Registry) -> Iterator[Finding]:
     name, character = registry.name, registry.character
-    state = registry.ledger.state()
+    state = registry.alias_store.state()
     if not state.tags:
         yield Finding.good(name, f"no version yet: {command('run', character)} registers the first")
         return

@@ -12,16 +12,16 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.config import pages
+from orchestration.config import addresses
+from orchestration.config.files import is_locked
 from orchestration.config.settings import Settings
 from orchestration.doctor.finding import Finding
-from orchestration.doctor.stores import is_held
 
 SECONDS, BEATS_WITHIN, SKEW = 4.0, 120.0, 60.0
 
 
 def dagster(settings: Settings) -> Iterator[Finding]:
-    from orchestration.storage.instance import InstanceError, lacking, open_instance
+    from orchestration.storage.instance import InstanceError, missing_sections, open_instance
     from orchestration.storage.postgres import DatabaseError
 
     if not (settings.dagster_home / "dagster.yaml").exists():
@@ -36,7 +36,7 @@ def dagster(settings: Settings) -> Iterator[Finding]:
         yield Finding.bad("Dagster", *str(error).rsplit(": ", 1))
         return
     with opened as instance:
-        if sections := lacking(settings):
+        if sections := missing_sections(settings):
             detail = f"{settings.dagster_home / 'dagster.yaml'} is your own and says nothing of {', '.join(sections)}"
             yield Finding.odd("dagster.yaml", detail, "add them as you want them, or remove the file: it is made anew")
         yield _storage(settings, instance)
@@ -101,7 +101,7 @@ def _daemon(settings: Settings, instance: dg.DagsterInstance) -> Finding:
         if errors:
             return Finding.odd("daemon", f"{detail}; {' '.join(errors[0].split())[:200]}", "see its log")
         return Finding.good("daemon", detail)
-    if pages.running(settings):
+    if addresses.running(settings):
         logs = settings.home / "logs" / "dagster-daemon.log"
         return Finding.bad("daemon", f"nothing heard of {', '.join(silent)}", f"see {logs}")
     if on := _switched_on(instance):
@@ -136,12 +136,12 @@ def _is_dead(settings: Settings, run: dg.DagsterRun | None) -> bool:
 
     if run is None or run.is_finished:
         return True
-    return RUN_TAG in run.tags and not is_held(settings.home / "run.lock")
+    return RUN_TAG in run.tags and not is_locked(settings.home / "run.lock")
 
 
 def webserver(settings: Settings) -> Iterator[Finding]:
     """The pages of `likeness start`, where it runs."""
-    listening = pages.running(settings)
+    listening = addresses.running(settings)
     if not listening:
         yield Finding.good("services", "not started; `likeness start` runs Dagster's and MLflow's servers")
         return
@@ -158,7 +158,7 @@ def webserver(settings: Settings) -> Iterator[Finding]:
 
 
 def mlflow(settings: Settings) -> Iterator[Finding]:
-    listening = pages.running(settings).get("mlflow", "")
+    listening = addresses.running(settings).get("mlflow", "")
     if settings.mlflow_server:
         yield from _mlflow_server(settings.mlflow_uri.rstrip("/"), "start it, or correct LIKENESS_MLFLOW_URI")
         return
@@ -190,7 +190,6 @@ def _mlflow_server(url: str, remedy: str) -> Iterator[Finding]:
 
 def _mlflow_database(settings: Settings) -> Finding:
     from orchestration.storage import mlflow_files
-    from orchestration.storage.mlflow_files import NotMovable
     from orchestration.storage.tracking import Tracking
 
     file = settings.tracking_uri.removeprefix("sqlite:///")
@@ -199,8 +198,6 @@ def _mlflow_database(settings: Settings) -> Finding:
     try:
         # It compares the tables' version with its own, too.
         why_not = Tracking.of(settings).why_no_experiment()
-    except NotMovable as error:
-        return Finding.bad("MLflow", *str(error).rsplit(": ", 1))
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         remedy = f"correct LIKENESS_MLFLOW_URI, or: mlflow db upgrade {settings.tracking_uri}"

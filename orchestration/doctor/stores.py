@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -12,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestration.config.files import is_locked
 from orchestration.config.settings import Settings
 from orchestration.doctor.finding import Finding
 
@@ -92,7 +92,7 @@ def _umask() -> int:
 
 def locks(settings: Settings) -> Iterator[Finding]:
     """Who is at work, and what dead processes left locked."""
-    if is_held(settings.home / "run.lock"):
+    if is_locked(settings.home / "run.lock"):
         yield Finding.good("run.lock", "a `likeness run` is at work")
     rwlock = settings.root / ".dvc" / "tmp" / "rwlock"
     if dead := [pid for pid in _holders(rwlock) if not Path(f"/proc/{pid}").exists()]:
@@ -100,18 +100,6 @@ def locks(settings: Settings) -> Iterator[Finding]:
         yield Finding.odd("DVC lock", detail, f"rm {rwlock}")
     else:
         yield Finding.good("locks", "none that a dead process left")
-
-
-def is_held(lock: Path) -> bool:
-    """Whether a living process holds this lock."""
-    try:
-        with lock.open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
 
 
 def _holders(rwlock: Path) -> list[int]:
@@ -129,7 +117,8 @@ def registered(settings: Settings) -> Iterator[Finding]:
     from orchestration.lineage.resolve import find_all_models
     from orchestration.storage.erasure_log import Ledger
     from orchestration.storage.instance import open_instance
-    from orchestration.storage.store import SEEK, RemoteDown, Store
+    from orchestration.storage.store import RemoteDown, Store
+    from orchestration.storage.store_errors import SEEK
 
     database = settings.tracking_uri.removeprefix("sqlite:///")
     if not (settings.root / ".dvc").is_dir() or (database != settings.tracking_uri and not Path(database).exists()):

@@ -33,7 +33,8 @@ from orchestration.registry.aliases import user
 from orchestration.storage import erasure_log as ledgers
 from orchestration.storage import versions
 from orchestration.storage.erasure_log import KEY, Entry
-from orchestration.storage.store import RemoteDown, Store, StoreError, pointed
+from orchestration.storage.staged_output import pointed
+from orchestration.storage.store import RemoteDown, Store, StoreError
 from orchestration.storage.tracking import Tracking
 from orchestration.storage.versions import Version
 
@@ -394,7 +395,7 @@ class Forgetting:
         """The photos are other ones now; what depends on them is made again by the next run."""
         if not self.album.folder.is_dir():
             return
-        versions.observe(self.instance, SOURCE, self.store.keep(self.album.folder))
+        versions.observe(self.instance, SOURCE, self.store.put(self.album.folder))
         if (self.settings.root / "data.dvc").exists():
             self.store.add(self.settings.data)
 
@@ -425,7 +426,7 @@ def is_picture(content: bytes) -> bool:
 def _kept(store: Store, objects: Mapping[str, str]) -> dict[str, int]:
     """Bytes of those objects that the cache or the remote still has."""
     sizes: dict[str, int] = {}
-    for place in store.held().values():
+    for place in store.sizes().values():
         sizes |= {md5: place[md5] for md5 in objects if md5 in place}
     return sizes
 

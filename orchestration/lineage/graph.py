@@ -170,7 +170,7 @@ class _Bytes:
         if not md5:
             return [UNKNOWN], []
         if self.down:
-            return [HERE if self.store.is_kept(md5) else UNKNOWN], []
+            return [HERE if self.store.is_cached(md5) else UNKNOWN], []
         try:
             available = self.store.availability(md5)
             damaged = [DAMAGED] if available.damaged else []

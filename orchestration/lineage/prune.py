@@ -21,7 +21,8 @@ from orchestration.config.settings import Settings
 from orchestration.lineage.resolve import find_all_models
 from orchestration.storage.erasure_log import KEY
 from orchestration.storage.instance import AlreadyRunning, only_runner
-from orchestration.storage.store import Store, pointed
+from orchestration.storage.staged_output import pointed
+from orchestration.storage.store import Store
 from orchestration.storage.version_index import Records
 
 KEEP, DAYS = 1, 7.0
@@ -115,7 +116,7 @@ def plan(
         known |= {mention.md5: asset for mention in mentions}
         needed |= _newest(records, asset, max(keep, 1), before)
     dropped = {md5: asset for md5, asset in known.items() if md5 not in needed}
-    objects = store.held()
+    objects = store.sizes()
     # Without its listing a version is nowhere, whatever is left of its files.
     there = {*known, *needed} & {*objects["cache"], *objects["remote"]}
     listings = {md5: set(files.values()) for md5, files in store.listings(there).items()}

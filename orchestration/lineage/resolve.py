@@ -13,7 +13,7 @@ from engine.errors import LikenessError
 from orchestration.config.catalog import SOURCES
 from orchestration.config.settings import Settings
 from orchestration.lineage import served
-from orchestration.registry.aliases import Ledger
+from orchestration.registry.aliases import AliasStore
 from orchestration.registry.promotion_events import CANDIDATE, NEWEST, PREVIOUS, PRODUCTION
 from orchestration.registry.registered_models import Registry, RegistryError
 from orchestration.storage.tracking import Tracking
@@ -58,7 +58,7 @@ def find_version(word: str, settings: Settings, records: Records) -> Target | No
         return _of_document(path, settings)
     name, _, number = word.rpartition("/")
     if (number.isdigit() and len(number) < SHORTEST) or number in ALIASES:
-        if not name or name in settings.character_names() or Ledger.of(settings, name).state().tags:
+        if not name or name in settings.character_names() or AliasStore.of(settings, name).state().tags:
             return _of_model(number, name or settings.character, settings)
     elif re.fullmatch(r"[0-9a-f]{6,32}(\.dir)?", word.lower()):
         return _of_md5(word.lower(), settings, records)

@@ -13,7 +13,8 @@ from typing import Any
 from engine.errors import LikenessError
 from orchestration.lineage.resolve import Target
 from orchestration.storage.erasure_log import Entry
-from orchestration.storage.store import RemoteDown, Store, StoreError, replace_folder
+from orchestration.storage.staged_output import replace_folder
+from orchestration.storage.store import RemoteDown, Store, StoreError
 
 MANIFEST = "restored.json"
 RESTORED, ALREADY, INCOMPLETE, MISSING = "restored", "already there", "incomplete", "missing"

@@ -22,7 +22,7 @@ from dagster import AutomationCondition
 from orchestration.checks.staleness import Staleness
 from orchestration.config.catalog import Stage
 from orchestration.config.settings import Settings
-from orchestration.registry.aliases import Ledger
+from orchestration.registry.aliases import AliasStore
 from orchestration.registry.promotion_events import RegistryError
 from orchestration.storage import accepted_profile
 from orchestration.storage.instance import lock_file
@@ -103,7 +103,7 @@ class NotRegistered(_Condition):
             if made is None or partition is None:
                 return False
             try:
-                tags = Ledger.of(self.settings, partition).state().tags
+                tags = AliasStore.of(self.settings, partition).state().tags
                 return made.md5 not in {known.get("md5") for known in tags.values()}
             except RegistryError as error:  # nobody can tell before it answers, and the other assets can be judged
                 context.log.warning(str(error))

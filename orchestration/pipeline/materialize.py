@@ -23,10 +23,11 @@ from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
 from orchestration.pipeline import run_cache
 from orchestration.promotion import comparison
-from orchestration.registry.aliases import Ledger, model_name
+from orchestration.registry.aliases import AliasStore
 from orchestration.storage import accepted_profile, dagster_metadata
 from orchestration.storage.project import AssetRef, Project, is_source
-from orchestration.storage.store import Draft, RemoteDown, StoreError
+from orchestration.storage.staged_output import StagedOutput
+from orchestration.storage.store import RemoteDown, StoreError
 from orchestration.storage.tracking import DAGSTER_RUN, TrackedRun, Tracking
 from orchestration.storage.versions import REUSED, Version, git_commit
 
@@ -86,7 +87,7 @@ def take_over(
     began = time.monotonic()
     reused = known.reused({**versions, **compared})
     context.log.info(f"{ref}: {run_cache.told(reused)}")
-    draft, metrics = Draft(known.folder, known.md5), numbers({name: known.fact(name) for name in known.metadata})
+    draft, metrics = StagedOutput(known.folder, known.md5), numbers({name: known.fact(name) for name in known.metadata})
     folders = {name: project.fetch(name, versions[name]) for name in ("character",) if name in versions}
     results = checks.run_all(subject_of(project, ref, config, metrics, draft, folders))
     metadata: dict[str, Any] = {**known.metadata, **origins(versions, compared), REUSED: reused}
@@ -108,7 +109,7 @@ def subject_of(
     ref: AssetRef,
     config: BaseModel,
     metrics: Mapping[str, float],
-    draft: Draft,
+    draft: StagedOutput,
     folders: Mapping[str, Path],
 ) -> Subject:
     """The version that was just made, as a check looks at it."""
@@ -170,7 +171,7 @@ def compared_version(
     """
     if not ref.stage.compares or ref.character is None:
         return {}
-    ledger = Ledger(tracking.uri, model_name(ref.character))
+    ledger = AliasStore.of(project.settings, ref.character)
     md5s = {name: version.md5 for name, version in versions.items()}
     try:
         found = comparison.rival(ledger, project.store, ref.character, md5s)

@@ -14,7 +14,7 @@ from orchestration.config.settings import Settings
 from orchestration.pipeline import production_encoder
 from orchestration.pipeline.retries import is_lost, why_it_failed
 from orchestration.promotion.notifiers import FAILED, MOVED, PROMOTED, REFUSED, BadNotifier, Notice, notifiers, tell
-from orchestration.registry.aliases import Ledger
+from orchestration.registry.aliases import AliasStore
 from orchestration.registry.promotion_events import RegistryError
 from orchestration.storage.instance import RUN_TAG
 
@@ -119,13 +119,13 @@ def moved_outside(settings: Settings) -> dg.SensorDefinition:
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         told: dict[str, str] = json.loads(context.cursor or "{}")
         try:
-            states = {name: Ledger.of(settings, name).state() for name in settings.character_names()}
+            states = {name: AliasStore.of(settings, name).state() for name in settings.character_names()}
         except RegistryError as error:
             return dg.SkipReason(str(error))
         found = {name: str(state.moved_outside() or "") for name, state in states.items()}
         for name, move in found.items():
             if move and told.get(name) != move:
-                title = f"likeness: {Ledger.of(settings, name).name}: production was moved past likeness"
+                title = f"likeness: {AliasStore.of(settings, name).name}: production was moved past likeness"
                 tell(settings, Notice(MOVED, title, move, (production_encoder.NAME,), name), context.log)
         context.update_cursor(json.dumps(found))
         return dg.SkipReason("; ".join(filter(None, found.values())) or "every move has its record")

@@ -17,11 +17,11 @@ from orchestration.pipeline.materialize import ancestors, close_abandoned, input
 from orchestration.promotion import comparison
 from orchestration.promotion.packaging import LOADER, code_files, digest, log_model, pack
 from orchestration.promotion.scorecards import complete
-from orchestration.registry.advice import command
 from orchestration.registry.aliases import user
 from orchestration.registry.gate import Config, Verdict, judge, markdown, replaced
-from orchestration.registry.promotion_events import NEWEST, State
+from orchestration.registry.promotion_events import NEWEST, AliasState
 from orchestration.registry.registered_models import Registry
+from orchestration.registry.remedies import command
 from orchestration.storage import accepted_profile, dagster_metadata
 from orchestration.storage.project import AssetRef, Project
 from orchestration.storage.store import RemoteDown, StoreError
@@ -59,7 +59,7 @@ def register(
     card = complete(stage_scores, versions["scorecard"].metadata)
     profile = accepted_profile.name_of(project.settings)
     number = _registered(context, registry, draft.folder, md5, lineage_md5, card, profile)
-    registry.ledger.set_alias(NEWEST, number)
+    registry.alias_store.set_alias(NEWEST, number)
     rival, card = _against_production(registry, project, number, card, progress)
     verdict = judge(config, card)
     refusals, promoted = _decide(context, registry, config, number, rival, verdict)
@@ -108,7 +108,7 @@ def _against_production(
     `production` is null where there is none or it is this version. The scorecard's own comparison serves if it was
     with that content; otherwise both are compared again. What cannot be compared has a reason, and no scores.
     """
-    state = registry.ledger.state()
+    state = registry.alias_store.state()
     current = state.production
     if current is None or current == number or _same_content(state, current, number):
         return current, {**card, "production": None}
@@ -124,7 +124,7 @@ def _against_production(
         return current, {**card, "production": {"version": int(current), "reason": str(error)}}
 
 
-def _same_content(state: State, one: str | None, other: str) -> bool:
+def _same_content(state: AliasState, one: str | None, other: str) -> bool:
     return one is not None and state.tags[one].get("md5") == state.tags[other]["md5"]
 
 
@@ -137,20 +137,22 @@ def _decide(
     verdict: Verdict,
 ) -> tuple[list[str], bool]:
     """Why it may not become production, and whether it did."""
-    state, refusals = registry.ledger.state(), list(verdict.refusals)
+    state, refusals = registry.alias_store.state(), list(verdict.refusals)
     if state.was_rolled_back(number):
         forcing = command(f"promote {number} --force --why REASON", registry.character)
         refusals.append(f"version {number} was rolled back: {forcing} if you are sure")
     elif current != number and _same_content(state, current, number):
-        registry.ledger.promote(number, who(context), f"the content of version {current}, of which something is gone")
+        registry.alias_store.promote(
+            number, who(context), f"the content of version {current}, of which something is gone"
+        )
         return [], True
     if refusals:
         return refusals, False
-    registry.ledger.set_alias("candidate", number)
+    registry.alias_store.set_alias("candidate", number)
     if not config.auto_promote or number == current:
         return [], False
     why = "passed the gate" if verdict.compared else "passed the gate; nothing was in production"
-    registry.ledger.promote(number, who(context), why, verdict.against(), judged_against=current)
+    registry.alias_store.promote(number, who(context), why, verdict.against(), judged_against=current)
     return [], True
 
 

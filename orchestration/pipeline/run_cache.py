@@ -125,4 +125,4 @@ def _whole(store: Store, stage: Stage, character: str | None, md5: str) -> Path 
         raise
     except StoreError:
         return None
-    return folder if store.keep(folder) == md5 else None
+    return folder if store.put(folder) == md5 else None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import LikenessError
 from orchestration.promotion import packaging
-from orchestration.registry.aliases import Ledger
+from orchestration.registry.aliases import AliasStore
 from orchestration.registry.promotion_events import PRODUCTION
 from orchestration.registry.registered_models import COMPARISON
 from orchestration.storage import versions
@@ -33,7 +33,7 @@ class NotComparable(LikenessError):
     """There is nothing to compare with, or on."""
 
 
-def rival(ledger: Ledger, store: Store, character: str, inputs: Mapping[str, str]) -> versions.Version | None:
+def rival(ledger: AliasStore, store: Store, character: str, inputs: Mapping[str, str]) -> versions.Version | None:
     """The packed version in production that a candidate made of these inputs (md5 by name) is compared with.
 
     None where there is none, where it is the candidate's own content, and where nobody noted its md5.
@@ -50,7 +50,7 @@ def with_production(project: Project, registry: Registry, version: str, progress
     """Compare a version with what is in production now and keep the figures with it; None where it is that itself, or
     nothing is. Raises NotComparable, RegistryError, StoreError.
     """
-    number, state = str(registry.find(version).version), registry.ledger.state()
+    number, state = str(registry.find(version).version), registry.alias_store.state()
     current = state.production
     if current in (None, number):
         return None

@@ -31,9 +31,9 @@ from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from engine.errors import LikenessError
-from orchestration.config.pages import mlflow_page, model_page
+from orchestration.config.addresses import mlflow_page, model_page
 from orchestration.config.settings import Settings
-from orchestration.registry.promotion_events import ROLLBACK, Move
+from orchestration.registry.promotion_events import ROLLBACK, PromotionEvent
 
 FAILED, PROMOTED, REFUSED, ROLLED_BACK, MOVED = "run_failed", "promoted", "refused", "rolled_back", "moved_outside"
 PATIENCE = 10.0  # seconds that a server or a command may take
@@ -66,7 +66,7 @@ class Notice:
         return json.dumps({"text": self.text, **asdict(self), "time": datetime.now(UTC).isoformat(timespec="seconds")})
 
 
-def of_move(settings: Settings, model: str, move: Move) -> Notice:
+def of_move(settings: Settings, model: str, move: PromotionEvent) -> Notice:
     """What somebody did by hand at a terminal."""
     version = str(move.after)
     done = "is back in production" if move.kind == ROLLBACK else "was promoted by hand"

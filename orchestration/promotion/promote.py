@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestration.registry.advice import command
 from orchestration.registry.aliases import user
 from orchestration.registry.gate import Config, Verdict, judge
-from orchestration.registry.promotion_events import Move, RegistryError, overtaken
+from orchestration.registry.promotion_events import PromotionEvent, RegistryError, overtaken
 from orchestration.registry.registered_models import Registry
+from orchestration.registry.remedies import command
 
 
 class Refused(RegistryError):
@@ -24,7 +24,7 @@ class Outcome:
     """What became of one promotion."""
 
     version: str
-    move: Move | None
+    move: PromotionEvent | None
     """None: it was in production already."""
     verdict: Verdict | None
     """None: forced without figures against what was in production."""
@@ -41,10 +41,10 @@ def promote(
     if force and not why.strip():
         raise RegistryError("--force needs a reason: --why TEXT; it is recorded with the promotion")
     number = str(registry.find(version).version)
-    state = registry.ledger.state()
+    state = registry.alias_store.state()
     if number == state.production:
         why = why or "set in MLflow itself, and kept"
-        return Outcome(number, registry.ledger.promote(number, user(), why), None)
+        return Outcome(number, registry.alias_store.promote(number, user(), why), None)
     if force and asked and state.production_at(asked) != state.production:
         raise RegistryError(f"{overtaken(registry.name, state)}; nothing was moved: give the command again if need be")
     forcing = command(f"promote {number} --force --why REASON", registry.character)
@@ -56,7 +56,7 @@ def promote(
         raise Refused(f"version {number} is not promoted: {said}: {forcing} if you are sure", verdict)
     forced = force and (verdict is None or bool(verdict.refusals) or state.was_rolled_back(number))
     against = verdict.against() if verdict else {}
-    move = registry.ledger.promote(
+    move = registry.alias_store.promote(
         number, user(), why or "passed the gate", against, forced, judged_against=state.production
     )
     return Outcome(number, move, verdict)
@@ -67,7 +67,7 @@ def _verdict(registry: Registry, number: str, config: Config, force: bool) -> Ve
 
     Raises RegistryError where there are none.
     """
-    state = registry.ledger.state()
+    state = registry.alias_store.state()
     current = state.production
     md5 = state.tags[current].get("md5") if current else None
     if current and md5 is None:

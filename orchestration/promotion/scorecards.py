@@ -62,7 +62,7 @@ def compare(instance: dg.DagsterInstance, store: Store, tracking: Tracking, char
     folder = store.checkout("scorecard", version.md5, character)
     candidate = complete(json.loads((folder / "scorecard.json").read_text()), version.metadata)
     registry = Registry(tracking, character)
-    state = registry.ledger.state()
+    state = registry.alias_store.state()
     if (current := state.production) is None:
         return {**candidate, PRODUCTION: None}
     md5 = state.tags[current].get("md5")

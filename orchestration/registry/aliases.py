@@ -1,11 +1,12 @@
 """Moves of a registered model's aliases, and the record of every move.
 
 `production` changes by promotion and rollback alone, and each leaves a record, a tag on the version that was promoted
-or left: who, when, why, where from, and against which figures. In a database a whole move is one transaction. MLflow's
-server has none: there the record comes first, marked as pending, and `production` moves by one call, so that what a
-killed process left half done can be told from the records, which are followed rather than the alias `previous`.
+or left: who, when, why, where from, and against which figures. MLflow sets one alias or tag at a time, so the record
+comes first, marked as pending, and `production` moves by one call: what a killed process left half done can be told
+from the records, which are followed rather than the alias `previous`.
 
-This module needs neither Dagster nor MLflow: importing them takes longer than a rollback may.
+On one machine two moves wait for each other. Where several machines share a server, each looks right before and right
+after its own move whether `production` is where it should be, and takes its record back where it is not.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from __future__ import annotations
 import getpass
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from orchestration.registry.advice import command
-from orchestration.registry.books import Book, Change, book_of
+from orchestration.config.files import Timeout, lock
 from orchestration.registry.promotion_events import (
     CANDIDATE,
     PREVIOUS,
@@ -26,24 +28,32 @@ from orchestration.registry.promotion_events import (
     PROMOTION,
     REJECTED,
     ROLLBACK,
-    Move,
+    AliasState,
+    PromotionEvent,
     RegistryError,
-    State,
     now,
     overtaken,
     seconds_since,
 )
+from orchestration.registry.remedies import command
+from orchestration.storage.mlflow_client import SQLITE, is_absent, open_client, require_server
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
     from orchestration.config.settings import Settings
 
 
 MODEL = "likeness-"
 SAME_ROLLBACK, SAME_HAND = 600.0, 10.0
 """Seconds after somebody's rollback in which another's, or the same person's, is taken for the same wish."""
+LOCKED_FOR = 180.0
+"""Seconds to wait for another process that moves the same model's aliases."""
+MOST_VERSIONS = 10_000
 
 
 def model_name(character: str) -> str:
+    """The registered model of a character."""
     return f"{MODEL}{character}"
 
 
@@ -52,35 +62,58 @@ def user() -> str:
     return os.environ.get("LIKENESS_USER") or getpass.getuser()
 
 
-def impatient() -> None:
-    """Let MLflow's own client give up on a server that is down within seconds, for whoever waits at a terminal."""
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+@contextmanager
+def registry_errors(uri: str) -> Iterator[None]:
+    """Raises RegistryError, on one line, where MLflow or its database does not answer or says no."""
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from orchestration.storage.postgres import DatabaseError
+
+    try:
+        require_server(uri)
+        yield
+    except (MlflowException, SQLAlchemyError, DatabaseError, ImportError) as error:
+        cause = getattr(error, "orig", None) or error.__cause__ or error
+        is_silent = isinstance(error.__context__, RequestException)
+        said = type(error.__context__).__name__ if is_silent else " ".join(str(cause).split())[:160]
+        server = f"does not answer ({said}): is the MLflow server up"
+        what = server if uri.startswith("http") else f"cannot be used ({said}): is it up"
+        raise RegistryError(f"the registry {_without_password(uri)} {what}, is LIKENESS_MLFLOW_URI right?") from error
+
+
+def _without_password(uri: str) -> str:
+    head, separator, tail = uri.rpartition("@")
+    return f"{head.partition('://')[0]}://…@{tail}" if separator else uri
 
 
 @dataclass(frozen=True)
-class Ledger:
+class AliasStore:
     """Reads and moves the aliases of one character's model."""
 
     uri: str
     """MLflow's registry: a server or a database."""
     name: str
+    home: Path
+    """The project's home folder, where the lock of the model lies."""
 
     @classmethod
-    def of(cls, settings: Settings, character: str) -> Ledger:
-        return cls(settings.tracking_uri, model_name(character))
+    def of(cls, settings: Settings, character: str) -> AliasStore:
+        """Of this project's registry."""
+        return cls(settings.tracking_uri, model_name(character), settings.home)
 
     @property
     def character(self) -> str:
+        """Whose model it is."""
         return self.name.removeprefix(MODEL)
 
-    @property
-    def book(self) -> Book:
-        return book_of(self.uri, self.name)
-
-    def state(self) -> State:
+    def state(self) -> AliasState:
         """Raises RegistryError when the registry cannot be reached."""
-        return self.book.state()
+        if self.uri.startswith(SQLITE) and not Path(self.uri.removeprefix(SQLITE)).is_file():
+            return AliasState({}, {})  # MLflow has made no tables yet
+        with registry_errors(self.uri):
+            return self._read(open_client(self.uri))
 
     def promote(
         self,
@@ -90,14 +123,14 @@ class Ledger:
         against: Mapping[str, Any] | None = None,
         forced: bool = False,
         judged_against: str | Literal["any"] | None = "any",
-    ) -> Move | None:
+    ) -> PromotionEvent | None:
         """Move `production` to this version; what was there becomes `previous`. None when it is there already, unless
         by other hands than ours: then that is recorded as a promotion.
 
         `judged_against`: the version in production that it was compared with; when another one is there by now, nothing
         moves. Raises RegistryError.
         """
-        with self.book.transaction() as (state, apply):
+        with self._locked() as (client, state):
             if version not in state.tags:
                 raise RegistryError(f"{self.name} has no version {version}: pick one that `likeness models` shows")
             current = state.production
@@ -110,44 +143,41 @@ class Ledger:
             if version == current and outside is None:
                 return None
             before = outside.before if outside and version == current else current
-            move = Move(PROMOTION, version, now(), who, why, before, version, against or {}, forced)
-            changes = moved(move, version)
+            event = PromotionEvent(PROMOTION, version, now(), who, why, before, version, against or {}, forced)
+            self._move(client, state, event)
             if REJECTED in state.tags[version]:
-                changes.append(Change.tag(version, REJECTED, None))
-            if before in state.tags:
-                changes.append(Change.alias(PREVIOUS, before))
-            apply(changes)
-        return move
+                client.delete_model_version_tag(self.name, version, REJECTED)
+            if before is not None and before in state.tags:
+                client.set_registered_model_alias(self.name, PREVIOUS, before)
+        return event
 
-    def rollback(self, who: str, why: str = "", leave: str = "", asked: str = "") -> Move:
+    def rollback(self, who: str, why: str = "", leave: str = "", asked: str = "") -> PromotionEvent:
         """Bring back the version that was in production before, and mark the one that is left as rejected.
 
         `leave`: the version that must be in production, or nothing moves. Without it `asked`, when the command was
         given, tells which one was meant: two people who roll back at once mean the same version. Raises RegistryError,
         also when there is none to go back to.
         """
-        with self.book.transaction() as (state, apply):
+        with self._locked() as (client, state):
             left, back = state.production, state.previous()
             self._require_meant(state, who, leave, asked)
             if left is None or back is None:
                 why_not = "has no previous version to go back to" if left else "has no version in production to leave"
                 raise RegistryError(f"{self.name} {why_not}: see {command('models', self.character)}")
-            move = Move(ROLLBACK, left, now(), who, why, left, back, {}, False)
-            tags = {**state.tags, left: {**state.tags[left], move.tag: _record(move), REJECTED: "rolled back"}}
-            then = State({**state.aliases, PRODUCTION: back}, tags)
-            changes = [
-                *moved(move, back),
-                Change.tag(left, REJECTED, "rolled back"),
-                Change.alias(PREVIOUS, then.previous()),
-            ]
+            event = PromotionEvent(ROLLBACK, left, now(), who, why, left, back, {}, False)
+            self._move(client, state, event)
+            client.set_model_version_tag(self.name, left, REJECTED, "rolled back")
+            if previous := self._read(client).previous():
+                client.set_registered_model_alias(self.name, PREVIOUS, previous)
+            else:
+                client.delete_registered_model_alias(self.name, PREVIOUS)
             if state.aliases.get(CANDIDATE) == left:
-                changes.append(Change.alias(CANDIDATE, None))
-            apply(changes)
-        return move
+                client.delete_registered_model_alias(self.name, CANDIDATE)
+        return event
 
-    def _require_meant(self, state: State, who: str, leave: str, asked: str) -> None:
+    def _require_meant(self, state: AliasState, who: str, leave: str, asked: str) -> None:
         """Raises RegistryError where the version in production is not, or may not be, the one that is to be left."""
-        current, last = state.production, next(reversed(state.moves()), None)
+        current, last = state.production, next(reversed(state.events()), None)
         again = f"{command(f'rollback --from {current}', self.character)} if that one is to be left"
         if leave and leave != current:
             raise RegistryError(f"{overtaken(self.name, state)}, not {leave}; nothing was moved: {again}")
@@ -159,19 +189,58 @@ class Ledger:
             raise RegistryError(f"{overtaken(self.name, state)}; nothing was moved: {again}")
 
     def set_alias(self, alias: str, version: str) -> None:
-        """Raises RegistryError."""
-        with self.book.transaction() as (_, apply):
-            apply([Change.alias(alias, version)])
+        """Let another alias than `production` name this version. Raises RegistryError."""
+        with self._locked() as (client, _):
+            client.set_registered_model_alias(self.name, alias, version)
 
+    @contextmanager
+    def _locked(self) -> Iterator[tuple[MlflowClient, AliasState]]:
+        """MLflow's client and what it says, while no other process of this home moves these aliases.
 
-def moved(move: Move, to: str) -> list[Change]:
-    """The record of a move around the move itself."""
-    return [
-        Change.tag(move.version, move.tag, _record(replace(move, pending=True))),
-        Change.alias(PRODUCTION, to),
-        Change.tag(move.version, move.tag, _record(move)),
-    ]
+        Raises RegistryError.
+        """
+        try:
+            with lock(self.home / "locks" / f"{self.name}.lock", LOCKED_FOR), registry_errors(self.uri):
+                client = open_client(self.uri)
+                yield client, self._read(client)
+        except Timeout as error:
+            raise RegistryError(f"{self.name} is being moved by another process, for minutes: try again") from error
 
+    def _read(self, client: MlflowClient) -> AliasState:
+        from mlflow.exceptions import MlflowException
 
-def _record(move: Move) -> str:
-    return json.dumps(move.document())
+        versions = client.search_model_versions(f"name='{self.name}'", max_results=MOST_VERSIONS)
+        tags = {str(version.version): dict(version.tags) for version in versions}
+        try:
+            aliases = client.get_registered_model(self.name).aliases
+        except MlflowException as error:
+            if not is_absent(error):
+                raise
+            aliases = {}
+        return AliasState({alias: str(version) for alias, version in aliases.items()}, tags)
+
+    def _move(self, client: MlflowClient, state: AliasState, event: PromotionEvent) -> None:
+        """`production` moves from where it was read to where the event says, between two writings of its record.
+
+        Raises RegistryError, with the record taken back, when another machine moved it meanwhile.
+        """
+        self._record(client, replace(event, pending=True))
+        self._require_unmoved(client, event, state, at=state.production)
+        client.set_registered_model_alias(self.name, PRODUCTION, str(event.after))
+        self._require_unmoved(client, event, state, at=event.after)
+        self._record(client, event)
+
+    def _record(self, client: MlflowClient, event: PromotionEvent) -> None:
+        client.set_model_version_tag(self.name, event.version, event.tag, json.dumps(event.document()))
+
+    def _require_unmoved(self, client: MlflowClient, event: PromotionEvent, before: AliasState, at: str | None) -> None:
+        found = self._read(client)
+        known = {(known.version, known.tag) for known in (*before.events(), event)}
+        rivals = [other for other in found.events() if not other.pending and (other.version, other.tag) not in known]
+        if found.production == at and not rivals:
+            return
+        if rivals and found.production == event.after != rivals[-1].after:
+            # It was done between our look and our move, and its mover was told so.
+            client.set_registered_model_alias(self.name, PRODUCTION, str(rivals[-1].after))
+        client.delete_model_version_tag(self.name, event.version, event.tag)
+        raise RegistryError(f"{overtaken(self.name, self._read(client))}; nothing was moved: try again")

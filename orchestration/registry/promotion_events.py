@@ -29,6 +29,7 @@ TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
 def now() -> str:
+    """This moment, as records say it."""
     return datetime.now(UTC).strftime(TIME)
 
 
@@ -46,7 +47,7 @@ def seconds_since(when: str) -> float:
 
 
 @dataclass(frozen=True)
-class Move:
+class PromotionEvent:
     """One promotion or rollback, as its record says, or what was done without us, in MLflow itself."""
 
     kind: Literal["promotion", "rollback", "outside"]
@@ -66,7 +67,7 @@ class Move:
     """Written down, and perhaps not done: a server moves an alias by a call of its own."""
 
     @classmethod
-    def read(cls, version: str, tag: str, content: str) -> Move | None:
+    def read(cls, version: str, tag: str, content: str) -> PromotionEvent | None:
         """The move that a version's tag records; None for any other tag."""
         kind, _, when = tag.partition(".")
         if kind not in (PROMOTION, ROLLBACK) or not when:
@@ -85,7 +86,7 @@ class Move:
         )  # fmt: skip
 
     @classmethod
-    def outside(cls, last: Move | None, after: str | None) -> Move:
+    def outside(cls, last: PromotionEvent | None, after: str | None) -> PromotionEvent:
         """What must have happened after the last move that we know, for `production` to be where it is."""
         why = f"in MLflow itself, some time after {last}" if last else "in MLflow itself"
         before = last.after if last else None
@@ -100,6 +101,7 @@ class Move:
 
     @property
     def tag(self) -> str:
+        """The name of the tag that holds the record: `promotion.<time>`."""
         return f"{self.kind}.{self.when}"
 
     def __str__(self) -> str:
@@ -112,7 +114,7 @@ class Move:
 
 
 @dataclass(frozen=True)
-class State:
+class AliasState:
     """The aliases and every version's tags at one moment."""
 
     aliases: Mapping[str, str]
@@ -120,15 +122,16 @@ class State:
 
     @property
     def production(self) -> str | None:
+        """The version in production, None where there is none."""
         return self.aliases.get(PRODUCTION)
 
-    def history(self) -> list[Move]:
+    def history(self) -> list[PromotionEvent]:
         """Every move that came to its end, oldest first, and between them those that somebody made without us."""
         recorded = [
             move
             for version, tags in self.tags.items()
             for tag, content in tags.items()
-            if (move := Move.read(version, tag, content))
+            if (move := PromotionEvent.read(version, tag, content))
         ]
         found, current, newest = [], self.production, True
         for move in sorted(recorded, key=lambda move: move.when, reverse=True):
@@ -136,35 +139,35 @@ class State:
                 continue  # killed before it moved anything
             # A version that was deleted took its records along: what is missing between two others says nothing.
             if move.after != current and (newest or {current, move.after} <= set(self.tags)):
-                found.append(Move.outside(move, current))
+                found.append(PromotionEvent.outside(move, current))
             found.append(move)
             current, newest = move.before, False
         if newest and current:
-            found.append(Move.outside(None, current))
+            found.append(PromotionEvent.outside(None, current))
         return found[::-1]
 
-    def moves(self) -> list[Move]:
+    def events(self) -> list[PromotionEvent]:
         """Those of which there is a record, oldest first."""
         return [move for move in self.history() if move.kind != OUTSIDE]
 
-    def moved_outside(self) -> Move | None:
+    def moved_outside(self) -> PromotionEvent | None:
         """How `production` came to be where it is, if that was not by a promotion or a rollback."""
         last = next(reversed(self.history()), None)
         return last if last and last.kind == OUTSIDE else None
 
     def production_at(self, when: str) -> str | None:
         """What was in production at that time, by the records."""
-        later = [move for move in self.moves() if move.when > when]
+        later = [move for move in self.events() if move.when > when]
         return later[0].before if later else self.production
 
     def is_rejected(self, version: str) -> bool:
         """Whether its last move was a rollback away from it."""
-        own = [move for move in self.moves() if move.version == version]
+        own = [move for move in self.events() if move.version == version]
         return REJECTED in self.tags.get(version, {}) or bool(own and own[-1].kind == ROLLBACK)
 
     def was_rolled_back(self, version: str) -> bool:
         """Whether it ever was, even if somebody promoted it again by hand."""
-        rolled_back = any(move.kind == ROLLBACK and move.version == version for move in self.moves())
+        rolled_back = any(move.kind == ROLLBACK and move.version == version for move in self.events())
         return rolled_back or self.is_rejected(version)
 
     def previous(self) -> str | None:
@@ -186,14 +189,14 @@ class State:
                 return version
         return None
 
-    def _own_previous(self, outside: Move) -> str | None:
+    def _own_previous(self, outside: PromotionEvent) -> str | None:
         """What `previous` was before other hands than ours moved `production`."""
         if outside.before is None:
             return None
         return replace(self, aliases={**self.aliases, PRODUCTION: outside.before}).previous()
 
 
-def overtaken(name: str, state: State) -> str:
+def overtaken(name: str, state: AliasState) -> str:
     """Which version is in production, and who brought it there."""
     last = next(reversed(state.history()), None)
     now = f"{name}: version {state.production} is" if state.production else f"{name}: nothing is"

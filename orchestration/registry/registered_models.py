@@ -1,15 +1,16 @@
-"""The registered encoders of a character: versions, their figures, and loading. `ledger.py` moves the aliases."""
+"""The registered encoders of a character: versions, their figures, and loading. `aliases.py` moves the aliases."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from orchestration.registry import advice
-from orchestration.registry.aliases import Ledger, model_name
-from orchestration.registry.books import unreachable
+from orchestration.registry import remedies
+from orchestration.registry.aliases import MOST_VERSIONS, AliasStore, model_name, registry_errors
 from orchestration.registry.gate import find_score
 from orchestration.registry.promotion_events import (
     CANDIDATE,
@@ -19,7 +20,8 @@ from orchestration.registry.promotion_events import (
     RegistryError,
     UnknownVersion,
 )
-from orchestration.storage.mlflow_files import path_of
+from orchestration.storage.mlflow_client import is_absent
+from orchestration.storage.mlflow_files import path_of, resolve_location
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -52,19 +54,22 @@ class Registry:
 
     @property
     def name(self) -> str:
+        """Of the registered model in MLflow."""
         return model_name(self.character)
 
     @property
     def client(self) -> MlflowClient:
+        """MLflow's own."""
         return self.tracking.client()
 
     @property
-    def ledger(self) -> Ledger:
-        return Ledger(self.tracking.uri, self.name)
+    def alias_store(self) -> AliasStore:
+        """What reads and moves the aliases of this model."""
+        return AliasStore(self.tracking.uri, self.name, Path(self.tracking.home))
 
     def versions(self) -> list[dict[str, Any]]:
         """Every version, newest first, with its aliases, tags, promotions and rollbacks. Raises RegistryError."""
-        state, found = self.ledger.state(), {}
+        state, found = self.alias_store.state(), {}
         for version in self._search(f"name='{self.name}'"):
             number = str(version.version)
             found[int(number)] = {
@@ -72,35 +77,34 @@ class Registry:
                 "aliases": sorted(alias for alias, target in state.aliases.items() if target == number),
                 "run": version.run_id,
                 "rejected": state.is_rejected(number),
-                "moves": [{"kind": move.kind, **move.document()} for move in state.history() if move.version == number],
+                "moves": [
+                    {"kind": event.kind, **event.document()} for event in state.history() if event.version == number
+                ],
                 "tags": dict(version.tags),
             }
         return [found[number] for number in sorted(found, reverse=True)]
 
     def aliases(self) -> dict[str, str]:
         """Raises RegistryError."""
-        return dict(self.ledger.state().aliases)
+        return dict(self.alias_store.state().aliases)
 
     def _search(self, query: str) -> list[ModelVersion]:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return list(self.client.search_model_versions(query, max_results=10_000))
-        except MlflowException as error:
-            raise unreachable(self.tracking.uri, error) from error
+        with registry_errors(self.tracking.uri):
+            return list(self.client.search_model_versions(query, max_results=MOST_VERSIONS))
 
     def find(self, version: str) -> ModelVersion:
         """A version by its number or an alias. Raises UnknownVersion, or RegistryError when nothing answers."""
         from mlflow.exceptions import MlflowException
 
-        try:
-            if version.isdigit():
-                return self.client.get_model_version(self.name, version)
-            return self.client.get_model_version_by_alias(self.name, version)
-        except MlflowException as error:
-            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                raise unreachable(self.tracking.uri, error) from error
-            raise UnknownVersion(advice.missing(self, version)) from error
+        with registry_errors(self.tracking.uri):
+            try:
+                if version.isdigit():
+                    return self.client.get_model_version(self.name, version)
+                return self.client.get_model_version_by_alias(self.name, version)
+            except MlflowException as error:
+                if not is_absent(error):
+                    raise
+                raise UnknownVersion(remedies.missing(self, version)) from error
 
     def with_md5(self, md5: str) -> ModelVersion | None:
         """The version with exactly this content, if it was registered before."""
@@ -111,15 +115,17 @@ class Registry:
         """What of a registered version is gone, "" where it is whole: its run, or its files in this home."""
         from mlflow.exceptions import MlflowException
 
-        try:
-            self.client.get_run(str(version.run_id))
-        except MlflowException as error:
-            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                raise unreachable(self.tracking.uri, error) from error
-            return f"the run of version {version.version} was erased from MLflow"
-        folder = path_of(self.client.get_model_version_download_uri(self.name, str(version.version)))
-        here = folder and self.tracking.files and folder.is_relative_to(self.tracking.files)
-        if folder and here and not (folder / "MLmodel").is_file():
+        with registry_errors(self.tracking.uri):
+            try:
+                self.client.get_run(str(version.run_id))
+            except MlflowException as error:
+                if not is_absent(error):
+                    raise
+                return f"the run of version {version.version} was erased from MLflow"
+            location = self.client.get_model_version_download_uri(self.name, str(version.version))
+        folder = path_of(resolve_location(location, self.tracking.uri))
+        is_own = folder and self.tracking.files and folder.is_relative_to(self.tracking.files)
+        if folder and is_own and not (folder / "MLmodel").is_file():
             return f"the files of version {version.version} are gone from {folder}"
         return ""
 
@@ -149,6 +155,7 @@ class Registry:
         return {path: score["value"] for path, score in found.items() if score}
 
     def log_card(self, version: str, card: Mapping[str, Any], name: str = SCORECARD) -> None:
+        """Keep a scorecard, or a comparison, with a version's run."""
         self.client.log_dict(str(self.find(version).run_id), dict(card), name)
 
     def note_scored(self, version: ModelVersion, inputs: Mapping[str, str]) -> None:
@@ -167,8 +174,10 @@ class Registry:
 
         found = self.find(version)
         try:
-            run = self.client.get_run(str(found.run_id))
-            return json.loads(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{name}"))
+            uri, tracking = f"{self.client.get_run(str(found.run_id)).info.artifact_uri}/{name}", self.tracking.uri
+            with TemporaryDirectory() as folder:
+                file = mlflow.artifacts.download_artifacts(uri, dst_path=folder, tracking_uri=tracking)
+                return json.loads(Path(file).read_text())
         except (MlflowException, OSError):
             return None
 
@@ -188,7 +197,7 @@ class Registry:
         except Exception as error:  # the files are MLflow's, the code is the version's own
             number = str(found.version)
             reason = self.lost(found) or f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            remedy = advice.broken(self, number)
+            remedy = remedies.broken(self, number)
             raise RegistryError(f"{self.name} version {number} cannot be loaded ({reason}): {remedy}") from error
 
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from engine.files import write_whole
-from orchestration.registry.aliases import impatient
+from orchestration.config.files import write_whole
 from orchestration.registry.promotion_events import PRODUCTION, RegistryError, UnknownVersion
 from orchestration.registry.registered_models import Registry, provenance
-from orchestration.storage.store import replace_folder
+from orchestration.storage.staged_output import beside, replace_folder
 from serving.releases import NothingReleased, Release, ReleaseBroken, SourceDown
 
 log = logging.getLogger("likeness.serving")
@@ -31,7 +29,6 @@ class RegistrySource:
 
     def current(self) -> Release:
         """The version that the alias points at. Raises NothingReleased, SourceDown."""
-        impatient()
         try:
             version = self.registry.find(self.alias)
         except UnknownVersion as error:
@@ -50,12 +47,11 @@ class RegistrySource:
 
     def fetch(self, release: Release) -> Path:
         """The folder with a version, fetched where it is not there. Raises ReleaseBroken."""
-        impatient()
         self._warn_of_other_hands(release)
         folder = self._folder_of(release)
         if not folder.is_dir():
             self._download(release, folder)
-        write_whole(self._remembered, json.dumps(asdict(release)).encode())
+        write_whole(self._remembered, json.dumps(asdict(release)))
         folder.touch()
         self._delete_oldest()
         return folder
@@ -71,7 +67,7 @@ class RegistrySource:
     def _warn_of_other_hands(self, release: Release) -> None:
         """Who answers is asked of MLflow; who decided it, of the records."""
         try:
-            outside = self.registry.ledger.state().moved_outside()
+            outside = self.registry.alias_store.state().moved_outside()
         except RegistryError as error:
             log.warning("the registry is down: %s", error)
             return
@@ -80,16 +76,16 @@ class RegistrySource:
 
     def _download(self, release: Release, folder: Path) -> None:
         """Into a folder beside, which is renamed."""
-        import mlflow
+        from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
 
-        mlflow.set_tracking_uri(self.registry.tracking.uri)
-        mlflow.set_registry_uri(self.registry.tracking.uri)
-        partial = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}.partial")
+        tracking = self.registry.tracking.uri
+        partial = beside(folder)
         partial.mkdir(parents=True)
         try:
             uri = f"models:/{release.model}/{release.version}"
-            replace_folder(Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(partial))), folder)
+            found = download_artifacts(uri, dst_path=str(partial), tracking_uri=tracking, registry_uri=tracking)
+            replace_folder(Path(found), folder)
         except (MlflowException, OSError) as error:
             raise ReleaseBroken(f"{release} cannot be fetched: {error}") from error
         finally:

@@ -36,6 +36,7 @@ class Curve:
     MOST = 1000
 
     def add(self, step: int, value: float) -> None:
+        """Take one more value, or leave it out where there are too many already."""
         if self.seen % self.every == 0:
             self.steps.append(step)
             self.values.append(value)

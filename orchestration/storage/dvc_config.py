@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestration.config.settings import Settings
-from orchestration.storage.store import REMOTE, StoreError
+from orchestration.storage.dvc_repo import REMOTE
+from orchestration.storage.store import StoreError
 
 
 def differences(settings: Settings) -> dict[str, tuple[str, str]]:

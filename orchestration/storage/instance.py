@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import dagster as dg
 import yaml
 
 from engine.errors import LikenessError
 from orchestration.config.database_url import engine_url
+from orchestration.config.files import Timeout, lock, write_whole
 from orchestration.config.settings import CLUSTERS, Settings
 from orchestration.storage import postgres
 
@@ -97,6 +94,8 @@ RUN_TAG = "likeness/run"
 LOOK_TAG = "likeness/look"
 PROFILE_TAG = "likeness/profile"
 HEARD_OF_WITHIN = 120  # seconds: a daemon that was not is gone
+ASKED_FOR = 0.5
+"""Seconds that the lock of a run is tried for: who only asks whether it is held takes it for an instant."""
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -146,9 +145,7 @@ def write_config(path: Path, settings: Settings) -> None:
                 f"LIKENESS_DATABASE is set, but {path} is your own: remove it, or add to it\n{_storage(settings)}"
             )
     elif found != wanted:
-        partial = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}.partial")
-        partial.write_text(wanted)
-        partial.replace(path)
+        write_whole(path, wanted)
 
 
 def dagster_yaml(settings: Settings) -> str:
@@ -167,7 +164,7 @@ def is_ours(text: str) -> bool:
     return first == WRITTEN_BY_US.format(checksum=_checksum(body)) or _checksum(text) in EARLIER
 
 
-def lacking(settings: Settings) -> list[str]:
+def missing_sections(settings: Settings) -> list[str]:
     """Sections of our dagster.yaml that a person's own lacks."""
     config = settings.dagster_home / "dagster.yaml"
     wanted = yaml.safe_load(dagster_yaml(settings))
@@ -191,9 +188,12 @@ def only_runner(settings: Settings, instance: dg.DagsterInstance) -> Iterator[No
     A process that was killed cannot give its slot of the device pool back, and the next run would wait for it for ever.
     Raises AlreadyRunning.
     """
-    settings.home.mkdir(parents=True, exist_ok=True)
-    with lock_file(settings).open("w") as lock:
-        _lock(lock)
+    running = lock(lock_file(settings), ASKED_FOR)
+    try:
+        running.acquire()
+    except Timeout as error:
+        raise AlreadyRunning("another `likeness run` is at work here: wait for it, or stop it") from error
+    try:
         if run := daemon_run(instance):
             assets = ", ".join(sorted(key.to_user_string() for key in run.asset_selection or ())) or run.job_name
             raise AlreadyRunning(
@@ -202,6 +202,8 @@ def only_runner(settings: Settings, instance: dg.DagsterInstance) -> Iterator[No
             )
         _close_dead_runs(instance)
         yield
+    finally:
+        running.release()
 
 
 def daemon_run(instance: dg.DagsterInstance) -> dg.DagsterRun | None:
@@ -226,17 +228,6 @@ def _is_alive(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     return not launcher.supports_check_run_worker_health or (
         launcher.check_run_worker_health(run).status == WorkerStatus.RUNNING
     )
-
-
-def _lock(file: IO[str]) -> None:
-    """Raises AlreadyRunning; automation looks at the lock by taking it for an instant, so once is not enough."""
-    for wait in (0.1, 0.3, 0.0):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            time.sleep(wait)
-    raise AlreadyRunning("another `likeness run` is at work here: wait for it, or stop it")
 
 
 def _close_dead_runs(instance: dg.DagsterInstance) -> None:

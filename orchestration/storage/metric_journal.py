@@ -51,6 +51,7 @@ class Journal:
         self._write(run_id)
 
     def add(self, points: Iterable[Point]) -> None:
+        """Write down what is logged now."""
         self._write(list(points))
 
     def _write(self, content: object) -> None:

@@ -1,42 +1,65 @@
-"""MLflow's files follow their project: its database names them by absolute paths, which a move or a copy makes wrong.
+"""MLflow's files are read and written where their project lies now, although MLflow names them by absolute paths.
 
-MLflow has no call that changes where an experiment, a run or a model lies, and makes every relative location absolute.
-So this module, and no other, writes these columns of its tables.
+A move or a copy of a project makes the paths in MLflow's tables wrong, and no call of MLflow's client corrects them. So
+they stay as they are, and MLflow's plugin for local folders (mlflow_plugin.py) opens the same folder of this home.
 """
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 from urllib.parse import unquote, urlsplit
-
-from engine.errors import LikenessError
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 SQLITE = "sqlite:///"
 LOCAL_ROOT = re.compile(r"((?:file://)?/.*/mlflow/files)(?:/|$)")
 """The folder for files of some home (`Settings.model_files`), at the begin of a location."""
-COLUMNS = (
-    ("experiments", "artifact_location"),
-    ("runs", "artifact_uri"),
-    ("logged_models", "artifact_location"),
-    ("model_versions", "source"),
-    ("model_versions", "storage_location"),
-)
-
-UNUSED_DEFAULT = (
-    "UPDATE experiments SET artifact_location = :new WHERE experiment_id = 0 AND artifact_location LIKE '%/mlruns/0' "
-    "AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.experiment_id = 0)"
-)
-"""MLflow's own experiment, in which we record nothing, lies where the first command was called."""
+SERVER_STORE, SERVER_FILES = "_MLFLOW_SERVER_FILE_STORE", "_MLFLOW_SERVER_ARTIFACT_ROOT"
+"""In the environment of an MLflow server's workers: its database, and --default-artifact-root."""
+_homes: dict[str, Path] = {}
 
 
-class NotMovable(LikenessError):
-    """The database names files of another place, and cannot be changed; the message says what to do."""
+def use_files(uri: str, files: Path) -> None:
+    """From now on this process finds the files that this database names in `files`, if that is where they are now."""
+    from mlflow.store.artifact.artifact_repository_registry import get_registered_artifact_repositories
+
+    from orchestration.storage.mlflow_plugin import ProjectFiles
+
+    _homes[uri] = files
+    # An environment that was installed before pyproject.toml named the plugin does not know it.
+    repositories: dict[str, Any] = get_registered_artifact_repositories()
+    repositories.update({"": ProjectFiles, "file": ProjectFiles})
+
+
+def resolve_location(location: str, uri: str) -> str:
+    """A location that this database names, as it is to be found now.
+
+    A database that lies beside its files was moved or copied with them: the other place is no longer meant, whether it
+    is still there or not. One that lies elsewhere may be shared by several homes, and its files are looked for here
+    only where the other place is gone and they are here.
+    """
+    match, files = LOCAL_ROOT.match(location), _files_of(uri)
+    if match is None or files is None:
+        return location
+    root = match[1]
+    there = path_of(root)
+    if there is None or there == files or (there.exists() and files.exists() and there.samefile(files)):
+        return location
+    if _moves_with(uri, files) or (not there.exists() and _has_files_of(uri, root, files)):
+        return files.as_uri() + location[len(root) :]
+    return location
+
+
+def _files_of(uri: str) -> Path | None:
+    """The folder for files that goes with a database, None where nobody said."""
+    if uri in _homes:
+        return _homes[uri]
+    if os.environ.get(SERVER_STORE) == uri:
+        return path_of(os.environ.get(SERVER_FILES, ""))
+    beside = Path(uri.removeprefix(SQLITE)).parent / "files"
+    return beside if uri.startswith(SQLITE) and beside.parent.name == "mlflow" else None
 
 
 def path_of(location: str) -> Path | None:
@@ -47,87 +70,32 @@ def path_of(location: str) -> Path | None:
     return Path(location) if location.startswith("/") else None
 
 
-def follow(uri: str, files: Path) -> None:
-    """Make the database name `files` wherever it names the same folder of another place. Raises NotMovable.
-
-    A database that lies beside `files` was moved or copied with it: the other place is no longer meant, whether it is
-    still there or not. One that lies elsewhere may be shared by several homes, and is changed only where the other
-    place is gone and its files are here.
-    """
-    _follow(uri, files, moves_with(uri, files))
-
-
-def _follow(uri: str, files: Path, owned: bool) -> None:
-    import sqlalchemy as sa
-    from sqlalchemy.exc import SQLAlchemyError
-
-    engine = sa.create_engine(uri, poolclass=sa.NullPool)
-    with engine.connect() as connection:
-        stale = list(_other_roots(connection, files))
-        if not owned:
-            stale = [root for root in stale if _was_moved(connection, root, files)]
-        if not stale:
-            return
-        try:
-            for root in stale:
-                _replace(connection, root, files.as_uri())
-            connection.execute(sa.text(UNUSED_DEFAULT), {"new": f"{files.as_uri()}/0"})
-            connection.commit()
-        except SQLAlchemyError as error:
-            reason = " ".join(str(getattr(error, "orig", None) or error).split())
-            raise NotMovable(
-                f"MLflow's database names files in {path_of(stale[0])}, which are in {files} now, and cannot be "
-                f"changed ({reason}): let this user write to {files.parent}"
-            ) from error
-
-
-def moves_with(uri: str, files: Path) -> bool:
+def _moves_with(uri: str, files: Path) -> bool:
     """Whether the database lies beside these files."""
     return uri.startswith(SQLITE) and Path(uri.removeprefix(SQLITE)).parent == files.parent
 
 
 def others(uri: str, files: Path) -> list[Path]:
-    """Folders for files, of other homes, that the database names."""
-    import sqlalchemy as sa
+    """Folders for files, of other homes, in which runs of this database lie."""
+    from mlflow import MlflowClient
+    from mlflow.entities import ViewType
 
-    with sa.create_engine(uri, poolclass=sa.NullPool).connect() as connection:
-        return [path for root in _other_roots(connection, files) if (path := path_of(root))]
-
-
-def _other_roots(connection: Connection, files: Path) -> Iterator[str]:
-    import sqlalchemy as sa
-
-    # An experiment may have been erased, and its registered versions live on.
-    rows = connection.execute(
-        sa.text("SELECT artifact_location FROM experiments UNION SELECT storage_location FROM model_versions")
-    ).scalars()
-    found = (LOCAL_ROOT.match(location or "") for location in rows)
-    for root in dict.fromkeys(match[1] for match in found if match):
-        there = path_of(root)
-        if there and there != files and not (there.exists() and files.exists() and there.samefile(files)):
-            yield root
+    locations = [
+        found.artifact_location or "" for found in MlflowClient(uri).search_experiments(view_type=ViewType.ALL)
+    ]
+    roots = {match[1] for location in locations if (match := LOCAL_ROOT.match(resolve_location(location, uri)))}
+    return sorted(path for root in roots if (path := path_of(root)) and path != files)
 
 
-def _was_moved(connection: Connection, root: str, files: Path) -> bool:
-    import sqlalchemy as sa
+@cache
+def _has_files_of(uri: str, root: str, files: Path) -> bool:
+    """Whether some file of a model that lay in the other folder is in this one."""
+    from mlflow import MlflowClient
 
-    there = path_of(root)
-    if there is None or there.exists():
-        return False
-    query = sa.text("SELECT artifact_location FROM logged_models ORDER BY creation_timestamp_ms DESC LIMIT 50")
-    models = connection.execute(query).scalars()
-    return any((files / location[len(root) + 1 :]).exists() for location in models if location.startswith(f"{root}/"))
-
-
-def _replace(connection: Connection, old: str, new: str) -> None:
-    import sqlalchemy as sa
-
-    for table, column in COLUMNS:
-        values = {"old": old, "new": new, "size": len(old), "rest": len(old) + 1}
-        connection.execute(
-            sa.text(
-                f"UPDATE {table} SET {column} = :new || substr({column}, :rest) "
-                f"WHERE substr({column}, 1, :size) = :old AND substr({column}, :rest, 1) IN ('', '/')"
-            ),
-            values,
-        )
+    client = MlflowClient(uri)
+    for experiment in client.search_experiments():
+        for model in client.search_logged_models([experiment.experiment_id], max_results=50):
+            location = model.artifact_location or ""
+            if location.startswith(f"{root}/") and (files / unquote(location[len(root) + 1 :])).exists():
+                return True
+    return False

@@ -18,6 +18,7 @@ READERS = 8
 
 
 def hash_infos(oids: Iterable[str]) -> set[HashInfo]:
+    """The same md5s as DVC's own functions take them."""
     from dvc_data.hashfile.hash_info import HashInfo
 
     return {HashInfo("md5", oid) for oid in oids}

@@ -140,7 +140,7 @@ class Project:
         """
         folder, seen = self.source_folder(name, character), self.latest(name, character)
         md5 = self.store.version(folder, seen.md5 if seen else None)
-        return md5 if self.store.is_kept(md5) else self.store.keep(folder)
+        return md5 if self.store.is_cached(md5) else self.store.put(folder)
 
     def left_out(self, name: str, character: str | None = None) -> str:
         """One line on what is read of a source and what is left out, "" where nothing is. Raises SourceMissing."""

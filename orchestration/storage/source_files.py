@@ -7,6 +7,7 @@ UTF-8 and at a .dvcignore below the folder. The project's .dvcignore counts as i
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -29,13 +30,26 @@ def rule_of(root: Path, folder: Path) -> Rule | None:
 
 
 def admit(dvcignore: DvcIgnoreFilter) -> Admit:
+    """What the project's .dvcignore leaves of a folder's names."""
     # A photo set that was fetched by git and DVC is no project inside the project, but photos.
     return lambda folder, folders, files: dvcignore(folder, folders, files, ignore_subrepos=False)
 
 
+class _Filter(ABC):
+    """What DVC asks which files of a folder to hash."""
+
+    @abstractmethod
+    def walk(self, fs: Any, path: str, **_: Any) -> Iterator[tuple[str, list[str], list[str]]]:
+        """Each folder with the names of its files; folders below it come by themselves."""
+
+    def find(self, fs: Any, path: str) -> Iterator[str]:
+        """The path of each file."""
+        return (f"{folder}{os.sep}{name}" for folder, _, names in self.walk(fs, path) for name in names)
+
+
 @dataclass(frozen=True)
-class Counted:
-    """DVC's way of asking what to leave out, for a source."""
+class SourceFilter(_Filter):
+    """The files of a source that count."""
 
     dvcignore: DvcIgnoreFilter
     rule: Rule
@@ -48,13 +62,10 @@ class Counted:
         for folder, names in files.items():
             yield folder, [], names
 
-    def find(self, fs: Any, path: str) -> Iterator[str]:
-        return (f"{folder}{os.sep}{name}" for folder, _, names in self.walk(fs, path) for name in names)
-
 
 @dataclass(frozen=True)
-class Kept:
-    """The same for any other folder: as DVC's commands do it, without what they would end at."""
+class FolderFilter(_Filter):
+    """The files of any other folder: as DVC's commands take them, without what they would end at."""
 
     dvcignore: DvcIgnoreFilter
 
@@ -62,13 +73,10 @@ class Kept:
         walked: Any = self.dvcignore.walk(fs, path)
         for folder, _, files in walked:
             if source_files.is_utf8(folder):
-                yield folder, [], [name for name in files if _can_be_kept(Path(folder) / name)]
-
-    def find(self, fs: Any, path: str) -> Iterator[str]:
-        return (f"{folder}{os.sep}{name}" for folder, _, names in self.walk(fs, path) for name in names)
+                yield folder, [], [name for name in files if _can_be_stored(Path(folder) / name)]
 
 
-def _can_be_kept(file: Path) -> bool:
+def _can_be_stored(file: Path) -> bool:
     return source_files.is_utf8(file.name) and file.is_file() and file.name != ".dvcignore"
 
 

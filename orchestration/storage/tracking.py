@@ -3,8 +3,6 @@
 Runs are addressed by id, never by MLflow's "active run": two steps side by side never write into each other's run.
 """
 
-import fcntl
-import logging
 import math
 import shlex
 import sys
@@ -13,20 +11,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 import dagster as dg
 
 from engine.errors import LikenessError
-from orchestration.config.database_url import MLFLOW_SCHEMA
-from orchestration.config.pages import mlflow_page, model_page
+from orchestration.config import addresses
 from orchestration.config.settings import Settings
-from orchestration.storage import mlflow_files, postgres
 from orchestration.storage.charts import Curve
 from orchestration.storage.metric_journal import Journal, Point
-from orchestration.storage.mlflow_files import SQLITE
+from orchestration.storage.mlflow_client import PATIENCE, TrackingUnreachable, is_absent, open_client, retry_mlflow
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,53 +31,11 @@ DAGSTER_RUN = "dagster.run_id"
 """Tag of a run: the Dagster run that works on it, or did last."""
 JOURNAL = "mlflow-run.jsonl"
 BATCH, BATCH_SECONDS, MOST_METRICS = 200, 5.0, 1000
-PATIENCE, IMPATIENCE = 600.0, 15.0
-"""Seconds to wait for MLflow before a stage fails, and after it failed."""
+IMPATIENCE = 15.0
+"""Seconds to wait for MLflow after a stage failed."""
 MAX_PARAM = 6000
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 """MLflow's pages open on training runs; without it, on traces of language models."""
-T = TypeVar("T")
-
-
-class TrackingUnreachable(LikenessError):
-    """MLflow did not answer for as long as it was waited for."""
-
-
-def insist(call: Callable[[], T], patience: float | None = None, closed: threading.Event | None = None) -> T:
-    """What the call returns, tried again while MLflow cannot be reached. Raises TrackingUnreachable, or its error."""
-    from tenacity import (
-        RetryError,
-        Retrying,
-        retry_if_exception,
-        sleep_using_event,
-        stop_after_delay,
-        stop_when_event_set,
-        wait_exponential_jitter,
-    )
-
-    patience, closed = PATIENCE if patience is None else patience, closed or threading.Event()
-    tries = Retrying(
-        retry=retry_if_exception(_can_recover),
-        stop=stop_after_delay(patience) | stop_when_event_set(closed),
-        wait=wait_exponential_jitter(initial=0.5, max=10),
-        sleep=sleep_using_event(closed),
-    )
-    try:
-        return tries(call)
-    except RetryError as error:
-        reason = error.last_attempt.exception()
-        raise TrackingUnreachable(f"MLflow did not answer for {patience:.0f} s: {reason}") from reason
-
-
-def _can_recover(error: BaseException) -> bool:
-    """No answer, or one that says that the server or its database cannot at the moment."""
-    from mlflow.exceptions import MlflowException
-    from requests.exceptions import ConnectionError, Timeout
-
-    passing = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
-    return isinstance(error, ConnectionError | Timeout) or (
-        isinstance(error, MlflowException) and error.error_code in passing
-    )
 
 
 class ExperimentDeleted(LikenessError):
@@ -145,7 +98,7 @@ class TrackedRun:
 
     def _log(self, batch: Sequence[Any]) -> None:
         # For as long as the run lasts: only its end is in a hurry.
-        insist(lambda: self.client.log_batch(self.run_id, metrics=batch), math.inf, self._closed)
+        retry_mlflow(lambda: self.client.log_batch(self.run_id, metrics=batch), math.inf, self._closed)
 
     def flush(self, patience: float = PATIENCE) -> None:
         """Wait until every metric is in MLflow. Raises TrackingUnreachable."""
@@ -163,7 +116,7 @@ class TrackedRun:
         try:
             self.flush(patience)
             ended = self._sender.submit(
-                insist, lambda: self.client.set_terminated(self.run_id, status), patience, self._closed
+                retry_mlflow, lambda: self.client.set_terminated(self.run_id, status), patience, self._closed
             )
             ended.result(patience)
         except TimeoutError as error:
@@ -173,12 +126,13 @@ class TrackedRun:
             self._sender.shutdown(wait=False, cancel_futures=True)
 
     def params(self, values: Mapping[str, Any]) -> None:
+        """Log the configuration, each value as text. Raises TrackingUnreachable, as do the following."""
         from mlflow.entities import Param
 
         params = [Param(key, str(value)[:MAX_PARAM]) for key, value in values.items()]
         for start in range(0, len(params), 100):
             batch = params[start : start + 100]
-            insist(lambda batch=batch: self.client.log_batch(self.run_id, params=batch))
+            retry_mlflow(lambda batch=batch: self.client.log_batch(self.run_id, params=batch))
 
     def inputs(self, versions: Mapping[str, str]) -> None:
         """Which data it reads: MLflow datasets whose digest is the DVC md5, and tags to search by."""
@@ -188,46 +142,29 @@ class TrackedRun:
             DatasetInput(Dataset(name, md5, "dvc", f"dvc:{md5}"), [InputTag("mlflow.data.context", "input")])
             for name, md5 in versions.items()
         ]
-        insist(lambda: self.client.log_inputs(self.run_id, datasets=datasets))
+        retry_mlflow(lambda: self.client.log_inputs(self.run_id, datasets=datasets))
         tags = [RunTag(f"input.{name}", md5) for name, md5 in versions.items()]
-        insist(lambda: self.client.log_batch(self.run_id, tags=tags))
+        retry_mlflow(lambda: self.client.log_batch(self.run_id, tags=tags))
 
     def tag(self, name: str, value: str) -> None:
-        insist(lambda: self.client.set_tag(self.run_id, name, value))
+        """Set a tag of the run."""
+        retry_mlflow(lambda: self.client.set_tag(self.run_id, name, value))
 
     def file(self, path: Path) -> None:
-        insist(lambda: self.client.log_artifact(self.run_id, str(path)))
+        """Log a file as an artifact of the run."""
+        retry_mlflow(lambda: self.client.log_artifact(self.run_id, str(path)))
 
     def document(self, content: Mapping[str, Any], name: str) -> None:
-        insist(lambda: self.client.log_dict(self.run_id, dict(content), name))
-
-
-@cache
-def _make_tables(uri: str) -> None:
-    """Let MLflow make or migrate its tables, once in a process and in one process at a time: two at once fail."""
-    from mlflow import MlflowClient
-
-    with _alone(uri):
-        MlflowClient(uri, uri).search_experiments(max_results=1)
-
-
-@contextmanager
-def _alone(uri: str) -> Iterator[None]:
-    if not uri.startswith(SQLITE):
-        with postgres.schema(uri, MLFLOW_SCHEMA):
-            yield
-        return
-    file = Path(uri.removeprefix(SQLITE))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.with_name(f".{file.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        """Log a JSON file of this name as an artifact of the run."""
+        retry_mlflow(lambda: self.client.log_dict(self.run_id, dict(content), name))
 
 
 class Tracking(dg.ConfigurableResource):
     """Where MLflow is: a server, a database, or the SQLite file of the embedded default."""
 
     uri: str
+    home: str
+    """The project's home folder, for locks."""
     files: str = ""
     """Folder for files where no server keeps them."""
     page: str = ""
@@ -236,21 +173,14 @@ class Tracking(dg.ConfigurableResource):
 
     @classmethod
     def of(cls, settings: Settings, experiment: str = EXPERIMENT) -> Self:
+        """The MLflow that these settings name."""
         files = "" if settings.mlflow_server else str(settings.model_files)
-        return cls(uri=settings.tracking_uri, files=files, page=mlflow_page(settings), experiment=experiment)
+        page = addresses.mlflow_page(settings)
+        return cls(uri=settings.tracking_uri, home=str(settings.home), files=files, page=page, experiment=experiment)
 
     def client(self) -> "MlflowClient":
-        from mlflow import MlflowClient
-
-        # Set after the import, which sets them to say everything.
-        for library in ("alembic", "mlflow"):
-            logging.getLogger(library).setLevel(logging.ERROR)
-
-        if "://" in self.uri and not self.uri.startswith("http"):
-            _make_tables(self.uri)
-            if self.files:
-                mlflow_files.follow(self.uri, Path(self.files))
-        return MlflowClient(self.uri, self.uri)
+        """Raises DatabaseError, or MLflow's own errors."""
+        return open_client(self.uri, self.files)
 
     @contextmanager
     def run(self, name: str, tags: Mapping[str, str], kept: Path | None = None) -> Iterator[TrackedRun]:
@@ -260,11 +190,11 @@ class Tracking(dg.ConfigurableResource):
         with too, where MLflow still has it.
         """
         client = self.client()
-        experiment = insist(lambda: self._experiment(client))
+        experiment = retry_mlflow(lambda: self._experiment(client))
         journal = Journal.read(kept / JOURNAL) if kept else None
         run_id = self._resumed(client, experiment, journal.run_id, tags) if journal else ""
         if not run_id:
-            run_id = insist(lambda: client.create_run(experiment, run_name=name, tags=dict(tags))).info.run_id
+            run_id = retry_mlflow(lambda: client.create_run(experiment, run_name=name, tags=dict(tags))).info.run_id
         if journal:
             journal.begin(run_id)
         run = TrackedRun(client, run_id, self.url(experiment, run_id), journal)
@@ -285,15 +215,15 @@ class Tracking(dg.ConfigurableResource):
         if not run_id:
             return ""
         try:
-            found = insist(lambda: client.get_run(run_id)).info
+            found = retry_mlflow(lambda: client.get_run(run_id)).info
         except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            if is_absent(error):
                 return ""
             raise
         if found.lifecycle_stage != "active" or found.experiment_id != experiment:
             return ""
-        insist(lambda: client.update_run(run_id, status="RUNNING"))
-        insist(lambda: client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()]))
+        retry_mlflow(lambda: client.update_run(run_id, status="RUNNING"))
+        retry_mlflow(lambda: client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()]))
         return run_id
 
     def close_abandoned(self, tags: Mapping[str, str], is_over: Callable[[str], bool], own: str) -> None:
@@ -302,12 +232,12 @@ class Tracking(dg.ConfigurableResource):
         A killed process closes nothing, and what it did may never be gone on with.
         """
         client = self.client()
-        experiment = insist(lambda: self._experiment(client))
+        experiment = retry_mlflow(lambda: self._experiment(client))
         wanted = "".join(f" and tags.`{name}` = '{value}'" for name, value in tags.items())
         query = f"attributes.status = 'RUNNING'{wanted}"
-        for run in insist(lambda: client.search_runs([experiment], query)):
+        for run in retry_mlflow(lambda: client.search_runs([experiment], query)):
             if run.info.run_id != own and is_over(run.data.tags.get(DAGSTER_RUN, "")):
-                insist(lambda run=run: client.set_terminated(run.info.run_id, "KILLED"))
+                retry_mlflow(lambda run=run: client.set_terminated(run.info.run_id, "KILLED"))
 
     def _experiment(self, client: "MlflowClient") -> str:
         from mlflow.exceptions import MlflowException
@@ -343,4 +273,4 @@ class Tracking(dg.ConfigurableResource):
 
     def model_url(self, name: str, version: str) -> str:
         """A registered version's page, "" where nothing says where pages are."""
-        return model_page(self.page, name, version) if self.page else ""
+        return addresses.model_page(self.page, name, version) if self.page else ""

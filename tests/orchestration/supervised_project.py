@@ -4,7 +4,8 @@ import signal
 import sys
 
 from orchestration.apps import services
-from orchestration.apps.services import Addresses, ServiceError, Supervisor
+from orchestration.apps.services import ServiceError, Supervisor
+from orchestration.config.addresses import Addresses
 from orchestration.config.settings import Settings
 
 SERVICES = ("code server", "daemon")

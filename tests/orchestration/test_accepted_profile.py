@@ -132,7 +132,7 @@ def test_a_change_is_confirmed_by_an_option_and_shown(smoke: Call, settings: Set
 @pytest.mark.parametrize(("answer", "profile"), [(b"y\n", "paper\n"), (b"n\n", "smoke\n")])
 def test_somebody_at_a_terminal_is_asked(smoke: Call, settings: Settings, answer: bytes, profile: str) -> None:
     terminal, side = pty.openpty()
-    command = [sys.executable, "-m", "orchestration.cli.main", "profile", "paper"]
+    command = [sys.executable, "-m", "orchestration.cli", "profile", "paper"]
     environment = {**os.environ, "LIKENESS_ROOT": str(settings.root)}
     with subprocess.Popen(command, stdin=side, stdout=side, stderr=side, env=environment, cwd=REPOSITORY) as asked:
         os.close(side)

@@ -90,12 +90,12 @@ def test_objects_of_an_interrupted_step_go_and_another_projects_in_the_same_remo
     draft = project.settings.root / "draft"
     draft.mkdir()
     (draft / "content.txt").write_text("nobody recorded this")
-    md5 = store.keep(draft)
+    md5 = store.put(draft)
     month_ago = time.time() - 30 * prune.DAY
     for oid in (md5, *store.listing(md5).values()):
         os.utime(project.settings.home / "cache" / "files" / "md5" / oid[:2] / oid[2:], (month_ago, month_ago))
     project("clean", "--yes")
-    objects = store.held()
+    objects = store.sizes()
     assert md5 not in objects["cache"] and md5 in objects["remote"]
 
 

@@ -15,7 +15,8 @@ from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.lineage import erase
 from orchestration.storage.erasure_log import KEY
 from orchestration.storage.instance import RUN_TAG, only_runner
-from orchestration.storage.store import Store, StoreError, pointed_md5
+from orchestration.storage.staged_output import pointed_md5
+from orchestration.storage.store import Store, StoreError
 from stages import identity_model
 from tests.orchestration.faces import PeopleProject
 
@@ -258,11 +259,11 @@ def test_an_empty_file_alone_takes_nothing_along(settings: Settings, instance: d
     checkpoint = settings.checkpoints / "aligned_faces" / "key" / "part.parquet"
     checkpoint.parent.mkdir(parents=True)
     checkpoint.write_bytes(b"hours of work")
-    held = Store.of(settings).held()
+    held = Store.of(settings).sizes()
     plan = json.loads(project("forget", "ann/IMG_0002.jpg", "--yes", "--json"))
     assert plan["erase"] == [] and plan["erase_here"] == [] and list(plan["spared"]) == [erase.EMPTY]
     assert not (project.photos / "ann" / "IMG_0002.jpg").exists() and checkpoint.exists()
-    assert all(Store.of(settings).held()[place].keys() >= held[place].keys() for place in held)
+    assert all(Store.of(settings).sizes()[place].keys() >= held[place].keys() for place in held)
 
 
 @pytest.mark.parametrize("source", ["data/embedded", "characters/embedded"])

@@ -170,7 +170,7 @@ def test_a_picture_is_drawn_in_both_formats_and_no_other(made: PeopleProject, tm
 def test_a_remote_that_is_down_makes_availability_unknown_and_nothing_else(
     made: PeopleProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestration.storage.store.ATTEMPTS", 1)
+    monkeypatch.setattr("orchestration.storage.remote.ATTEMPTS", 1)
     monkeypatch.setenv("LIKENESS_DVC_REMOTE", "http://127.0.0.1:9/nothing")
     assert all(node["bytes"] in (["here"], ["unknown"]) for node in told(made, "1")["nodes"])
 

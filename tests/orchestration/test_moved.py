@@ -1,9 +1,10 @@
 """A project that was moved, copied or restored goes on working, on its own files alone; doctor loads what is served."""
 
 import json
+import pkgutil
 import shutil
-import sqlite3
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from mlflow import MlflowClient
 from pydantic import ValidationError
 
 from orchestration.cli import terminal
-from orchestration.config.settings import Settings
+from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.doctor import models
 from orchestration.registry.registered_models import Registry
 from orchestration.storage import mlflow_files
@@ -39,13 +40,6 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def locations(settings: Settings) -> set[str]:
-    """Every place that MLflow's database names."""
-    with sqlite3.connect(settings.home / "mlflow" / "mlflow.db") as database:
-        named = (database.execute(f"SELECT {column} FROM {table}") for table, column in mlflow_files.COLUMNS)
-        return {str(place) for rows in named for (place,) in rows if place and not place.startswith("models:/")}
-
-
 @pytest.mark.parametrize("name", ["copy", "Spiel für Jörg", "100% #2;x"])
 def test_a_copy_is_served_from_its_own_files_and_leaves_the_original_alone(
     original: Settings, tmp_path: Path, name: str
@@ -58,7 +52,20 @@ def test_a_copy_is_served_from_its_own_files_and_leaves_the_original_alone(
         run.document({"a": 1}, "scorecard.json")
     assert json.loads((copy.model_files / run.run_id / "artifacts" / "scorecard.json").read_text()) == {"a": 1}
     assert contents(original.home / "mlflow") == before
-    assert all(place.startswith(copy.model_files.as_uri()) for place in locations(copy))
+    assert registry.lost(version) == ""
+
+
+def test_a_server_of_this_environment_shows_the_files_of_a_copy(
+    original: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = copied(original, tmp_path / "copy")
+    named = MlflowClient(copy.tracking_uri).get_model_version_download_uri("likeness-embedded", "1")
+    assert named.startswith(original.model_files.as_uri())
+    monkeypatch.setenv(mlflow_files.SERVER_STORE, copy.tracking_uri)
+    monkeypatch.setenv(mlflow_files.SERVER_FILES, copy.model_files.as_uri())
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    plugin = pkgutil.resolve_name(project["entry-points"]["mlflow.artifact_repository"]["file"])
+    assert Path(plugin(named).artifact_dir).is_relative_to(copy.home)
 
 
 def test_a_moved_home_is_found_wherever_it_lies(original: Settings, tmp_path: Path) -> None:
@@ -72,26 +79,17 @@ def test_a_moved_home_is_found_wherever_it_lies(original: Settings, tmp_path: Pa
 def test_a_database_of_several_homes_is_followed_only_when_the_other_is_gone(
     original: Settings, tmp_path: Path
 ) -> None:
-    first = copied(original, tmp_path / "first")
-    Tracking.of(first).client()
-    shared = shutil.move(first.home / "mlflow" / "mlflow.db", tmp_path / "shared.db")
-    second = copied(first, tmp_path / "second")
-    uri = f"sqlite:///{shared}"
+    second = copied(original, tmp_path / "second")
+    uri = f"sqlite:///{shutil.move(second.home / 'mlflow' / 'mlflow.db', tmp_path / 'shared.db')}"
     tracking = Tracking.of(second.model_copy(update={"mlflow_uri": uri}))
     tracking.client()
-    assert mlflow_files.others(uri, second.model_files) == [first.model_files]
-    shutil.rmtree(first.root)
-    tracking.client()
-    assert mlflow_files.others(uri, second.model_files) == []
-    assert Registry(tracking, "embedded").load("1")[0].folder.is_relative_to(second.home)
-
-
-def test_a_database_that_cannot_be_changed_is_one_line(original: Settings, tmp_path: Path) -> None:
-    copy = copied(original, tmp_path / "copy")
-    uri = f"sqlite:///file:{copy.home / 'mlflow' / 'mlflow.db'}?mode=ro&uri=true"
-    with pytest.raises(mlflow_files.NotMovable, match="let this user write to") as error:
-        mlflow_files._follow(uri, copy.model_files, owned=True)
-    assert str(original.model_files) in str(error.value) and "\n" not in str(error.value)
+    assert mlflow_files.others(uri, second.model_files) == [original.model_files]
+    hidden = original.root.rename(tmp_path / "gone")
+    try:
+        assert mlflow_files.others(uri, second.model_files) == []
+        assert Registry(tracking, "embedded").load("1")[0].folder.is_relative_to(second.home)
+    finally:
+        hidden.rename(original.root)
 
 
 def test_a_question_mark_in_the_folders_name_is_refused_in_words(tmp_path: Path) -> None:
@@ -104,7 +102,7 @@ def test_an_environment_that_was_copied_along_does_not_work_on_the_original(
     original: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "orchestration").mkdir()
-    (tmp_path / "orchestration" / "cli.py").touch()
+    (tmp_path / "orchestration" / "definitions.py").touch()
     monkeypatch.setattr(sys, "argv", [str(tmp_path / ".venv" / "bin" / "likeness"), "run"])
     for name in ("LIKENESS_ROOT", "PYTHONPATH"):
         monkeypatch.delenv(name, raising=False)

@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from orchestration.config.settings import Settings
 from orchestration.pipeline import notifications
 from orchestration.pipeline.notifications import BadNotifier, Notice, tell
-from orchestration.registry.aliases import Ledger
+from orchestration.registry.aliases import AliasStore
 
 LOG = logging.getLogger("test")
 NOTICE = Notice(
@@ -220,7 +220,7 @@ def test_a_move_past_likeness_is_told_once(settings: Settings) -> None:
     client.create_registered_model(name)
     for number in ("1", "2"):
         client.create_model_version(name, f"file:///{number}")
-        Ledger.of(settings, "embedded").promote(number, "anna", "")
+        AliasStore.of(settings, "embedded").promote(number, "anna", "")
     sensor, cursor = notifications.moved_outside(settings), None
     for alias in ("2", "1", "1"):
         client.set_registered_model_alias(name, "production", alias)

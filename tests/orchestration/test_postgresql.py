@@ -20,7 +20,7 @@ from orchestration.config.progress import Progress
 from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.pipeline import runner
 from orchestration.pipeline.runner import Outcome
-from orchestration.storage import postgres, tracking
+from orchestration.storage import mlflow_client, postgres
 from orchestration.storage.instance import open_instance
 from orchestration.storage.postgres import DatabaseError
 from orchestration.storage.tracking import Tracking
@@ -78,7 +78,7 @@ def test_no_file_of_the_project_holds_the_password(project: Settings, stages: tu
 def test_a_server_killed_in_a_stage_is_named_and_the_next_run_goes_on(
     project: Settings, server: PostgresServer, stages: tuple[Stage, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking, "PATIENCE", 3.0)
+    monkeypatch.setattr(mlflow_client, "PATIENCE", 3.0)
 
     def kill(out: Path, context: Any) -> None:
         (context.checkpoints / "half").touch()

@@ -102,7 +102,7 @@ def test_a_worse_version_is_refused_with_a_table_that_says_where(
     registry: Registry, registered: Callable[..., str], likeness: Callable[..., Result]
 ) -> None:
     registered(figures(0.9))
-    registry.ledger.promote("1", "anna", "")
+    registry.alias_store.promote("1", "anna", "")
     registered(beside(0.8, 0.9, md5="1.dir"))
     refused = likeness("promote", "2")
     assert refused.exit_code == 1
@@ -119,7 +119,7 @@ def test_force_needs_a_reason_and_is_recorded_as_such(
     registry: Registry, registered: Callable[..., str], likeness: Callable[..., Result]
 ) -> None:
     registered(figures(0.9))
-    registry.ledger.promote("1", "anna", "")
+    registry.alias_store.promote("1", "anna", "")
     registered(beside(0.8, 0.9, md5="1.dir"))
     assert "--force needs a reason" in likeness("promote", "2", "--force").stderr
     assert likeness("promote", "2", "--force", "--why", "a demo").exit_code == 0
@@ -137,7 +137,7 @@ def test_figures_against_another_production_decide_nothing(
     registered(figures(0.8))
     registered(beside(0.9, 0.8, md5="1.dir"))
     registered(beside(0.9, 0.8, md5="1.dir"))
-    registry.ledger.promote("2", "anna", "")
+    registry.alias_store.promote("2", "anna", "")
     stale = likeness("promote", "3").stderr
     assert "version 3 was never compared with version 2" in stale and "likeness promote 3 --compare" in stale
     registry.log_card("3", beside(0.95, 0.9, md5="2.dir"), "comparison.json")
@@ -148,9 +148,9 @@ def test_a_version_that_was_rolled_back_comes_back_by_force_and_a_reason_alone(
     registry: Registry, registered: Callable[..., str], likeness: Callable[..., Result]
 ) -> None:
     registered(figures(0.8))
-    registry.ledger.promote("1", "anna", "")
+    registry.alias_store.promote("1", "anna", "")
     registered(beside(0.9, 0.8, md5="1.dir"))
-    registry.ledger.promote("2", "anna", "")
+    registry.alias_store.promote("2", "anna", "")
     document = json.loads(likeness("rollback", "--why", "complaints", "--json").stdout)
     assert (document["left"], document["now"]) == (2, 1) and document["record"]["why"] == "complaints"
     assert "version 2 was rolled back" in likeness("promote", "2").stderr
@@ -165,7 +165,7 @@ def test_what_is_done_by_hand_is_told_with_who_did_it(
     settings: Settings, registry: Registry, registered: Callable[..., str], likeness: Callable[..., Result]
 ) -> None:
     registered(figures(0.8))
-    registry.ledger.promote("1", "ben", "")
+    registry.alias_store.promote("1", "ben", "")
     registered(beside(0.9, 0.8, md5="1.dir"))
     likeness("promote", "2", "--why", "sharper")
     likeness("rollback", "--why", "complaints")
@@ -191,7 +191,7 @@ def test_without_production_the_remedy_is_the_one_that_helps(
     assert "the gate refuses version 1 (" in remedy() and "`likeness promote 1 --force --why REASON`" in remedy()
     assert likeness("promote", "1", "--force", "--why", "a demo").exit_code == 0
     registered(figures(0.8))
-    registry.ledger.promote("2", "anna", "")
+    registry.alias_store.promote("2", "anna", "")
     registry.client.delete_registered_model_alias(registry.name, "production")
     assert "some time after anna promoted version 2" in remedy()
     assert remedy().endswith("`likeness promote 2` puts version 2 there")
@@ -206,7 +206,7 @@ def test_production_moved_in_mlflow_is_shown_as_that(
     registry: Registry, registered: Callable[..., str], likeness: Callable[..., Result]
 ) -> None:
     for _ in range(2):
-        registry.ledger.promote(registered(figures(0.8)), "ben", "the record")
+        registry.alias_store.promote(registered(figures(0.8)), "ben", "the record")
     registry.client.set_registered_model_alias(registry.name, "production", "1")
     shown = likeness("models")
     assert "warning: likeness-embedded: production was set to version 1 in MLflow itself" in shown.stderr
@@ -299,7 +299,7 @@ def test_what_passes_is_promoted_and_what_does_not_stays_behind(run: Pipeline) -
     assert run("a").refused == []
     assert run.registry.aliases() == {"newest": "1", "candidate": "1", "production": "1"}
     assert run.scorecard.given is None
-    (move,) = run.registry.ledger.state().moves()
+    (move,) = run.registry.alias_store.state().events()
     assert (move.who, move.why, move.before) == ("anna", "passed the gate; nothing was in production", None)
 
     run.scorecard.similarity = 0.7
@@ -307,7 +307,7 @@ def test_what_passes_is_promoted_and_what_does_not_stays_behind(run: Pipeline) -
     assert "worse than production's 0.8" in outcome.refused[0]
     assert run.scorecard.given is not None, "the version in production was there to be scored"
     assert run.registry.aliases() == {"newest": "2", "candidate": "1", "production": "1"}
-    first = run.registry.ledger.state().tags["1"]["md5"]
+    first = run.registry.alias_store.state().tags["1"]["md5"]
     assert run.metadata("scorecard")["inputs"]["production"] == first
     assert "production" not in run.metadata("production_encoder")["lineage"]
     assert "| likeness.similarity | not worse than production |" in run.metadata("production_encoder")["gate"]
@@ -346,7 +346,7 @@ def test_what_was_rolled_back_is_never_promoted_again_by_itself(run: Pipeline) -
     run("a")
     run.scorecard.similarity = 0.9
     run("b")
-    run.registry.ledger.rollback("anna", "complaints")
+    run.registry.alias_store.rollback("anna", "complaints")
     assert run.registry.aliases() == {"newest": "2", "production": "1"}
     outcome = run("b", force="production_encoder")
     assert outcome.refused == ["version 2 was rolled back: `likeness promote 2 --force --why REASON` if you are sure"]
@@ -365,8 +365,8 @@ def test_the_gate_judges_against_production_of_now_when_it_moved_since_the_score
     run("a")
     run("b", auto_promote=False)
     run("c", auto_promote=False)
-    md5 = {version: tags["md5"] for version, tags in run.registry.ledger.state().tags.items()}
-    run.registry.ledger.promote("2", "ben", "by hand")
+    md5 = {version: tags["md5"] for version, tags in run.registry.alias_store.state().tags.items()}
+    run.registry.alias_store.promote("2", "ben", "by hand")
     asked: list[tuple[str, ...]] = []
 
     def again(*given: Any) -> dict[str, Any]:
@@ -409,7 +409,7 @@ def test_a_version_whose_files_are_gone_is_replaced_by_the_same_content(run: Pip
         run.registry.load("production")
     assert run("a").made == ["production_encoder/embedded"]
     assert run.registry.aliases()["production"] == "2" and run.registry.lost(run.registry.find("2")) == ""
-    move = run.registry.ledger.state().moves()[-1]
+    move = run.registry.alias_store.state().events()[-1]
     assert move.why == "the content of version 1, of which something is gone"
 
 

@@ -16,7 +16,14 @@ from orchestration.pipeline import assets, retries
 from orchestration.pipeline.definitions import build
 from orchestration.pipeline.run_launcher import WatchedRunLauncher
 from orchestration.pipeline.runner import QUIET
-from orchestration.storage.instance import AlreadyRunning, dagster_yaml, is_ours, lacking, only_runner, open_instance
+from orchestration.storage.instance import (
+    AlreadyRunning,
+    dagster_yaml,
+    is_ours,
+    missing_sections,
+    only_runner,
+    open_instance,
+)
 from orchestration.storage.store import StoreError
 from tests.orchestration.conftest import stage
 
@@ -102,7 +109,7 @@ def test_a_dagster_yaml_as_it_was_written_is_brought_up_to_date(tmp_path: Path) 
         assert isinstance(instance.run_launcher, WatchedRunLauncher)
         assert not instance.run_retries_retry_on_asset_or_op_failure
     assert config.read_text() == dagster_yaml(Settings())
-    assert lacking(settings) == []
+    assert missing_sections(settings) == []
 
 
 def test_a_dagster_yaml_of_somebodys_own_is_left_alone_and_says_what_it_lacks(tmp_path: Path) -> None:
@@ -116,7 +123,7 @@ def test_a_dagster_yaml_of_somebodys_own_is_left_alone_and_says_what_it_lacks(tm
         assert instance.run_retries_max_retries == 5
     assert config.read_text() == own
     config.write_text(yaml.safe_dump({"telemetry": {"enabled": False}}))
-    assert {"concurrency", "run_retries", "run_launcher"} <= set(lacking(settings))
+    assert {"concurrency", "run_retries", "run_launcher"} <= set(missing_sections(settings))
 
 
 def test_a_run_without_code_server_lives_as_long_as_its_process_and_is_closed_after_it(

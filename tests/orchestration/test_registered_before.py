@@ -25,7 +25,7 @@ from orchestration.cli.main import app
 from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.storage.instance import open_instance
 from serving.app import build
-from serving.configuration import Service
+from serving.configuration import ServiceSettings
 from stages.evaluation import schema_mapping
 from tests.models.support import PHOTOS as ALL_PHOTOS
 from tests.models.support import aligned_photos
@@ -158,8 +158,8 @@ def test_its_records_are_read(made: Project) -> None:
 
 def test_a_worker_of_the_service_reads_photos_with_it(package: Path, tmp_path: Path) -> None:
     """The service with the real worker process, given the folder as MLflow fetches it."""
-    service = Service(workers=1)
-    with TestClient(build(service, support.Shelf({1: package}), support.place(tmp_path)), "http://127.0.0.1") as client:
+    service = ServiceSettings(workers=1)
+    with TestClient(build(service, support.Shelf({1: package}), support.paths(tmp_path)), "http://127.0.0.1") as client:
         while client.get("/readyz").status_code != 200:
             time.sleep(0.1)
         answer = client.post("/v1/characters", files={"photo": OBAMA.read_bytes()})

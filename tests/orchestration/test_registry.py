@@ -165,7 +165,7 @@ def test_one_bad_photo_does_not_stop_the_others(
     registry: Registry, with_engine: Settings, weights: Mapping[str, Path], tmp_path: Path
 ) -> None:
     register(registry, tmp_path / "packed", weights)
-    registry.ledger.promote("1", "anna", "")
+    registry.alias_store.promote("1", "anna", "")
     photos = [tmp_path / name for name in ("broken.png", "astronaut.png", "gone.png")]
     photos[0].write_bytes(b"no picture")
     photos[1].write_bytes(portrait())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.lineage.restore import file_md5
-from orchestration.storage import store as store_module
+from orchestration.storage import remote as remote_module
 from orchestration.storage.store import Store
 from tests.orchestration.faces import PeopleProject
 
@@ -122,7 +122,7 @@ def test_a_remote_that_is_down_is_said_so_and_what_is_here_comes_back(
 ) -> None:
     store = Store.of(project.settings)
     store.remove(store.listing(project.md5("encoder")).values(), ("cache",))
-    monkeypatch.setattr(store_module, "ATTEMPTS", 1)
+    monkeypatch.setattr(remote_module, "ATTEMPTS", 1)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "nobody")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # discard: nobody answers

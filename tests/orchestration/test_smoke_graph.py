@@ -20,7 +20,7 @@ from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.promotion.scorecards import scores
 from orchestration.storage import versions
 from orchestration.storage.instance import open_instance
-from orchestration.storage.store import pointed_md5
+from orchestration.storage.staged_output import pointed_md5
 from tests.marble import changed_table
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]
@@ -52,7 +52,7 @@ class Project:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "LIKENESS_ROOT": str(self.root), "LIKENESS_PROFILE": "smoke"}
-        command = [sys.executable, "-m", "orchestration.cli.main", *arguments]
+        command = [sys.executable, "-m", "orchestration.cli", *arguments]
         return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
 
 

@@ -62,7 +62,7 @@ def test_a_version_that_was_recorded_with_such_files_stays_the_one(
     leave(photos, "CREDITS.md", "someone/._1.jpg")
     with monkeypatch.context() as patched:
         patched.setattr("orchestration.storage.source_files.rule_of", lambda root, folder: None)
-        before = opened.store.keep(photos)
+        before = opened.store.put(photos)
         versions.observe(instance, "photos", before)
     assert opened.store.md5(photos) != before
     assert not opened.observe("photos") and opened.hash_source("photos") == before
@@ -86,7 +86,7 @@ def test_a_renderer_stays_where_it_is_though_its_version_has_a_text_more(
     leave(own, "README.md", "__pycache__/engine.pyc")
     with monkeypatch.context() as patched:
         patched.setattr("orchestration.storage.source_files.rule_of", lambda root, folder: None)
-        versions.observe(instance, "characters", opened.store.keep(own), "other")
+        versions.observe(instance, "characters", opened.store.put(own), "other")
     version = opened.latest("character", "other")
     assert version and opened.fetch("character", version) == own
 
@@ -99,7 +99,7 @@ def test_what_is_linked_is_hashed_and_comes_back_as_files(opened: Project, photo
     (photos / "someone" / "1.jpg").symlink_to(away / "cleo" / "1.jpg")
     (photos / "someone" / "loop").symlink_to(photos)
     (photos / "someone" / "gone.jpg").symlink_to(away / "gone.jpg")
-    md5 = opened.store.keep(photos)
+    md5 = opened.store.put(photos)
     assert set(opened.store.listing(md5)) == {"cleo/1.jpg", "someone/1.jpg", "someone/content.txt"}
     fetched = opened.store.fetch(md5)
     assert not (fetched / "cleo").is_symlink() and (fetched / "cleo" / "1.jpg").read_bytes() == JPEG
@@ -143,7 +143,7 @@ def test_the_projects_own_dvcignore_is_honoured_and_named(opened: Project, setti
 def test_a_photo_set_that_is_a_repository_of_its_own_is_read(opened: Project, photos: Path) -> None:
     leave(photos, "set/.git/HEAD", "set/.dvc/config")
     (photos / "set" / "1.jpg").write_bytes(JPEG)
-    assert set(opened.store.listing(opened.store.keep(photos))) == {"set/1.jpg", "someone/content.txt"}
+    assert set(opened.store.listing(opened.store.put(photos))) == {"set/1.jpg", "someone/content.txt"}
 
 
 def test_an_observation_that_dagster_makes_itself_gives_the_same_version(
@@ -164,7 +164,7 @@ def test_a_project_without_git_is_kept_and_fetched_and_its_commit_is_unknown(
 ) -> None:
     (settings.root / ".dvc" / "config").write_text("[core]\n    remote = likeness\n")
     store = Store.of(settings)
-    assert store.fetch(store.keep(photos)).is_dir()
+    assert store.fetch(store.put(photos)).is_dir()
 
     def missing(*_: object, **__: object) -> None:
         raise FileNotFoundError("git")

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from orchestration.apps import services
-from orchestration.config import pages
+from orchestration.config import addresses
 from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.storage.instance import open_instance
 from orchestration.storage.tracking import Tracking
@@ -46,7 +46,7 @@ class Platform:
 
     def likeness(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "orchestration.cli.main", *arguments],
+            [sys.executable, "-m", "orchestration.cli", *arguments],
             cwd=REPOSITORY, env=environment(self.settings), capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
 
@@ -76,7 +76,7 @@ def begin(settings: Settings) -> Platform:
     ports = ("--port", str(dagster), "--mlflow-port", str(mlflow))
     with log.open("w") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "orchestration.cli.main", "start", *ports],
+            [sys.executable, "-m", "orchestration.cli", "start", *ports],
             cwd=REPOSITORY, env=environment(settings), stdout=file, stderr=file,
         )  # fmt: skip
     platform = Platform(settings, process, f"http://127.0.0.1:{dagster}", f"http://127.0.0.1:{mlflow}", log)
@@ -124,7 +124,9 @@ def test_what_a_command_writes_the_server_shows(platform: Platform) -> None:
 
 def test_a_training_on_the_server_outlives_its_death(platform: Platform) -> None:
     """As on another machine: metrics go through the server, which is killed in the middle and started again."""
-    remote = Tracking(uri=platform.mlflow, page=platform.mlflow, experiment="elsewhere")
+    remote = Tracking(
+        uri=platform.mlflow, home=str(platform.settings.home), page=platform.mlflow, experiment="elsewhere"
+    )
     with remote.run("training", {}) as run:
         run.metrics({"loss": 1.0}, 0)
         run.flush()
@@ -181,10 +183,10 @@ def test_sigterm_ends_everything_and_it_starts_again(platform: Platform) -> None
     platform.process.send_signal(signal.SIGTERM)
     assert platform.process.wait(60) == 0
     assert not [process for process in processes if process.is_running()]
-    assert pages.running(platform.settings) == {}
+    assert addresses.running(platform.settings) == {}
     again = begin(platform.settings)
     processes = again.processes()
     again.process.send_signal(signal.SIGKILL)
     again.process.wait(10)
     wait_until(lambda: not [process for process in processes if process.is_running()], 60, again.log)
-    assert pages.running(platform.settings) == {}
+    assert addresses.running(platform.settings) == {}

@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from orchestration.config.settings import REPOSITORY, Settings
-from orchestration.storage import store as store_module
-from orchestration.storage.store import Availability, Pushed, RemoteDown, Store, StoreError, pointed_md5, pointer_of
+from orchestration.storage import remote as remote_module
+from orchestration.storage.push import Pushed
+from orchestration.storage.remote import Availability
+from orchestration.storage.staged_output import pointed_md5, pointer_of
+from orchestration.storage.store import RemoteDown, Store, StoreError
 from tests.orchestration.conftest import make_project
 
 
@@ -86,7 +89,7 @@ def test_an_older_version_comes_back_by_md5_alone(store: Store) -> None:
 def test_a_machine_that_shares_only_the_remote_gets_what_was_written_and_what_was_kept(
     store: Store, tmp_path: Path
 ) -> None:
-    written, kept = write(store, "faces", "made here"), store.keep(store.root / "data" / "photos")
+    written, kept = write(store, "faces", "made here"), store.put(store.root / "data" / "photos")
     other = elsewhere(store, tmp_path / "other")
     assert content(other.fetch(written)) == "made here"
     assert (other.fetch(kept) / "someone" / "content.txt").read_text() == "data/photos/someone"
@@ -145,7 +148,7 @@ def test_a_lost_object_in_the_cache_is_pulled_again(store: Store) -> None:
 def test_a_remote_that_is_down_is_named_and_keeps_no_half_version(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "ATTEMPTS", 1)
+    monkeypatch.setattr(remote_module, "ATTEMPTS", 1)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "nobody")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # discard: nobody answers
@@ -173,7 +176,7 @@ def test_removed_objects_are_gone_here_in_the_remote_and_from_what_was_fetched(s
     assert not folder.exists()
     assert store.availability(going) == Availability(here=False, remote=False, lost=True)
     assert store.availability(staying) == Availability(here=True, remote=True)
-    held = store.held()
+    held = store.sizes()
     assert held["cache"] == held["remote"] and set(held["cache"]) == {staying, *store.listing(staying).values()}
 
 

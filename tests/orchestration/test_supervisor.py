@@ -13,8 +13,9 @@ import psutil
 import pytest
 
 from orchestration.apps import child, services
-from orchestration.apps.services import Addresses, Service, ServiceError, Supervisor
-from orchestration.config import pages
+from orchestration.apps.services import Service, ServiceError, Supervisor
+from orchestration.config import addresses
+from orchestration.config.addresses import Addresses
 from orchestration.config.settings import REPOSITORY, Settings
 
 pytestmark = pytest.mark.slow
@@ -150,14 +151,14 @@ def test_a_log_is_rotated(tmp_path: Path) -> None:
 
 def test_a_second_start_on_one_home_is_refused_and_the_first_is_known(settings: Settings) -> None:
     where = Addresses(dagster_port=3210, mlflow_port=5210)
-    assert pages.running(settings) == {}
+    assert addresses.running(settings) == {}
     with services.only_supervisor(settings, where):
         listening = {"pid": os.getpid(), "dagster": "http://127.0.0.1:3210", "mlflow": "http://127.0.0.1:5210"}
-        assert pages.running(settings) == listening
+        assert addresses.running(settings) == listening
         with pytest.raises(ServiceError, match=r"runs already .*3210"), services.only_supervisor(settings, where):
             pass
-        assert pages.running(settings) == listening
-    assert pages.running(settings) == {}
+        assert addresses.running(settings) == listening
+    assert addresses.running(settings) == {}
 
 
 def test_a_taken_port_names_the_option_that_changes_it(settings: Settings, free_port: int) -> None:

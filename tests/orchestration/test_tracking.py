@@ -4,22 +4,24 @@ import subprocess
 import threading
 import time
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from orchestration.apps import services
-from orchestration.apps.services import Addresses
+from orchestration.config.addresses import Addresses
 from orchestration.config.settings import Settings
 from orchestration.doctor import servers
 from orchestration.storage.charts import Curve
-from orchestration.storage.tracking import ExperimentDeleted, TrackedRun, Tracking, TrackingUnreachable, insist
+from orchestration.storage.mlflow_client import TrackingUnreachable, retry_mlflow
+from orchestration.storage.tracking import ExperimentDeleted, TrackedRun, Tracking
 
 
 @pytest.fixture
-def nobody(monkeypatch: pytest.MonkeyPatch) -> Tracking:
+def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Tracking:
     """An address where no server listens; MLflow's own retries are off, so that ours are seen."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    return Tracking(uri="http://127.0.0.1:9")
+    return Tracking(uri="http://127.0.0.1:9", home=str(tmp_path))
 
 
 def test_every_metric_arrives_in_batches_from_another_thread(settings: Settings) -> None:
@@ -53,9 +55,9 @@ def test_a_call_is_tried_again_until_the_server_answers(nobody: Tracking) -> Non
         calls += 1
         return "answer" if calls == 3 else str(client.get_run("abc"))
 
-    assert insist(flaky, patience=20.0) == "answer"
+    assert retry_mlflow(flaky, patience=20.0) == "answer"
     with pytest.raises(TrackingUnreachable, match="did not answer"):
-        insist(lambda: client.get_run("abc"), patience=0.5)
+        retry_mlflow(lambda: client.get_run("abc"), patience=0.5)
 
 
 def test_what_the_server_refuses_is_not_tried_again(settings: Settings) -> None:
@@ -63,7 +65,7 @@ def test_what_the_server_refuses_is_not_tried_again(settings: Settings) -> None:
 
     client, began = Tracking.of(settings).client(), time.monotonic()
     with pytest.raises(MlflowException, match="not found"):
-        insist(lambda: client.get_run("0" * 32))
+        retry_mlflow(lambda: client.get_run("0" * 32))
     assert time.monotonic() - began < 5.0
 
 
@@ -72,7 +74,7 @@ def test_a_closed_run_stops_trying(nobody: Tracking) -> None:
     threading.Timer(0.5, closed.set).start()
     began = time.monotonic()
     with pytest.raises(TrackingUnreachable):
-        insist(lambda: client.get_run("abc"), 600.0, closed)
+        retry_mlflow(lambda: client.get_run("abc"), 600.0, closed)
     assert time.monotonic() - began < 5.0
 
 

@@ -267,7 +267,7 @@ def put_in_production(run: Runner) -> str:
     registry.client.create_registered_model(registry.name)
     tags = {"input.model": model.md5, "input.faces": faces.md5}
     registry.client.create_model_version(registry.name, source="file:///nowhere", tags=tags)
-    registry.ledger.promote("1", "a test", "to compare with it")
+    registry.alias_store.promote("1", "a test", "to compare with it")
     return faces.md5
 
 

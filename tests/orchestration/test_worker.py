@@ -13,8 +13,10 @@ from orchestration.config.catalog import Stage
 from orchestration.config.progress import Progress
 from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.pipeline import runner
-from orchestration.storage import store as store_module
-from orchestration.storage.store import Availability, Pushed, RemoteDown, Store, StoreError
+from orchestration.storage import remote as remote_module
+from orchestration.storage.push import Pushed
+from orchestration.storage.remote import Availability
+from orchestration.storage.store import RemoteDown, Store, StoreError
 from orchestration.storage.versions import latest
 from tests.orchestration.conftest import make_project, stage
 from tests.orchestration.servers import free_port, running, wait_for
@@ -138,8 +140,8 @@ def test_a_worker_shares_an_s3_bucket_by_one_setting(
 def test_objects_in_s3_can_be_listed_and_removed(settings: Settings, s3: S3) -> None:
     with s3.up():
         store = dataclasses.replace(Store.of(settings), remote=f"s3://{BUCKET}/project")
-        md5 = store.keep(settings.data / "photos")
-        assert store.held()["remote"] == store.held()["cache"]
+        md5 = store.put(settings.data / "photos")
+        assert store.sizes()["remote"] == store.sizes()["cache"]
         assert store.availability(md5).remote
         store.remove({md5, *store.listing(md5).values()})
         assert s3.names() == [] and not store.availability(md5).remote
@@ -150,7 +152,7 @@ def test_what_s3_lost_or_damaged_is_pushed_again(settings: Settings, s3: S3) -> 
     with s3.up():
         store = dataclasses.replace(Store.of(settings), remote=f"s3://{BUCKET}/project")
         (settings.data / "photos" / "other.txt").write_text("another")
-        md5 = store.keep(settings.data / "photos")
+        md5 = store.put(settings.data / "photos")
         lost, harmed = (f"project/files/md5/{oid[:2]}/{oid[2:]}" for oid in store.listing(md5).values())
         s3.client().delete_object(Bucket=BUCKET, Key=lost)
         good = s3.client().get_object(Bucket=BUCKET, Key=harmed)["Body"].read()
@@ -173,7 +175,7 @@ def test_a_run_goes_on_when_s3_is_back(
     s3: S3,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(store_module, "ATTEMPTS", 2)
+    monkeypatch.setattr(remote_module, "ATTEMPTS", 2)
     in_s3 = settings.model_copy(update={"dvc_remote": f"s3://{BUCKET}/project"})
     with pytest.raises(RemoteDown, match="cannot be used"):
         make(in_s3, instance, stages)

@@ -56,7 +56,7 @@ def registered(home: Path, versions: int) -> Registry:
         packaging.pack(weights, packed)
         with registry.tracking.run("production_encoder", {}) as tracked:
             packaging.log_model(registry.tracking, tracked.run_id, packed, registry.name)
-    registry.ledger.promote("1", "test", "the first")
+    registry.alias_store.promote("1", "test", "the first")
     return registry
 
 

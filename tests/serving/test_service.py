@@ -37,7 +37,7 @@ class Served:
     log: Path
 
     def promote(self, version: str) -> None:
-        self.registry.ledger.promote(version, "test", "to see it followed")
+        self.registry.alias_store.promote(version, "test", "to see it followed")
 
     def waiting(self) -> int:
         """Photos in the line."""
@@ -68,7 +68,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def serving(home: Path, **environment: str) -> Iterator[Served]:
     port, log = free_port(), home / "serve.log"
     given = {"LIKENESS_HOME": str(home), "LIKENESS_SERVE_FOLLOW": "0.5", "LIKENESS_SERVE_WORKERS": "1", **environment}
-    command = [sys.executable, "-m", "orchestration.cli.main", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", "orchestration.cli", "serve", "--port", str(port)]
     with running(command, log, given, cwd=REPOSITORY) as process:
         url = f"http://127.0.0.1:{port}"
         wait_for(f"{url}/healthz", process, log)
@@ -99,7 +99,7 @@ def test_under_load_the_alias_moves_there_and_back_and_no_request_is_lost(home: 
         try:
             for version, move in (
                 (2, lambda: served.promote("2")),
-                (1, lambda: served.registry.ledger.rollback("test")),
+                (1, lambda: served.registry.alias_store.rollback("test")),
             ):
                 move()
                 deadline = time.monotonic() + MOVES_WITHIN

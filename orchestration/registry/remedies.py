@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from orchestration.config.settings import Settings
 from orchestration.registry.gate import Config, judge
-from orchestration.registry.promotion_events import CANDIDATE, PRODUCTION, State
+from orchestration.registry.promotion_events import CANDIDATE, PRODUCTION, AliasState
 
 if TYPE_CHECKING:
     from orchestration.registry.registered_models import Registry
@@ -21,7 +21,7 @@ def command(words: str, character: str) -> str:
 
 def missing(registry: Registry, wanted: str) -> str:
     """Why there is no version of this number or alias, and what to do."""
-    state = registry.ledger.state()
+    state = registry.alias_store.state()
     if not state.tags:
         first = command("run", registry.character)
         return f"{registry.name} has no version {wanted}: run {first}, which registers the first"
@@ -32,7 +32,7 @@ def missing(registry: Registry, wanted: str) -> str:
     return f"{registry.name} has no version {called}: there are {there}, see {command('models', registry.character)}"
 
 
-def without_production(registry: Registry, state: State) -> str:
+def without_production(registry: Registry, state: AliasState) -> str:
     """Which of the versions could be in production, and what keeps it from being."""
     number, character = likeliest(state), registry.character
     begin = f"{registry.name} has no version in production"
@@ -47,16 +47,16 @@ def without_production(registry: Registry, state: State) -> str:
     )
 
 
-def likeliest(state: State) -> str:
+def likeliest(state: AliasState) -> str:
     """What was in production last, else the candidate, else the newest; a rejected one only where all are."""
-    was = [move.after for move in reversed(state.moves())]
+    was = [move.after for move in reversed(state.events())]
     for number in (*was, state.aliases.get(CANDIDATE), *reversed(in_order(state.tags))):
         if number in state.tags and not state.is_rejected(str(number)):
             return str(number)
     return in_order(state.tags)[-1]
 
 
-def why_refused(registry: Registry, state: State, number: str) -> str | None:
+def why_refused(registry: Registry, state: AliasState, number: str) -> str | None:
     """What keeps `likeness promote` from putting a version into production where there is none; None: nothing does."""
     from orchestration.config.profiles import resolve_one
 
@@ -71,7 +71,7 @@ def why_refused(registry: Registry, state: State, number: str) -> str | None:
 
 def broken(registry: Registry, number: str) -> str:
     """What to do about a version that cannot be loaded."""
-    state, character = registry.ledger.state(), registry.character
+    state, character = registry.alias_store.state(), registry.character
     newest = next(reversed(in_order(state.tags)), "")
     md5 = state.tags.get(number, {}).get("md5")
     if md5 and md5 == state.tags[newest].get("md5"):
@@ -82,4 +82,5 @@ def broken(registry: Registry, number: str) -> str:
 
 
 def in_order(numbers: Iterable[str]) -> list[str]:
+    """Versions' numbers, oldest first."""
     return sorted(numbers, key=int)

@@ -1,0 +1,5 @@
+"""`python -m orchestration.cli` is `likeness`, without its script on the path."""
+
+from orchestration.cli.main import app
+
+app()

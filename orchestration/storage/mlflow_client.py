@@ -1,0 +1,112 @@
+"""MLflow's own client, opened: tables are made by one process at a time, and a server that is down is asked again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, TypeVar
+
+from engine.errors import LikenessError
+from orchestration.config.files import lock
+from orchestration.config.retries import with_retries
+from orchestration.storage import mlflow_files, postgres
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+SQLITE = mlflow_files.SQLITE
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""Codes of MLflow's errors: there is no such run, experiment, model or version."""
+PASSING = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
+PATIENCE = 600.0
+"""Seconds to wait for MLflow before a stage fails."""
+T = TypeVar("T")
+
+
+class TrackingUnreachable(LikenessError):
+    """MLflow did not answer for as long as it was waited for."""
+
+
+def open_client(uri: str, files: str = "") -> MlflowClient:
+    """A client of MLflow's server or database, both for runs and for registered models.
+
+    files: the folder for files where no server keeps them. Raises DatabaseError, or MLflow's own errors.
+    """
+    from mlflow import MlflowClient
+
+    # Set after the import, which sets them to say everything.
+    for library in ("alembic", "mlflow"):
+        logging.getLogger(library).setLevel(logging.ERROR)
+    if "://" in uri and not uri.startswith("http"):
+        _make_tables(uri)
+        if files:
+            mlflow_files.use_files(uri, Path(files))
+    return MlflowClient(uri, uri)
+
+
+@cache
+def _make_tables(uri: str) -> None:
+    """Let MLflow make or migrate its tables, once in a process and in one process at a time: two at once fail."""
+    from mlflow import MlflowClient
+
+    with _alone(uri):
+        MlflowClient(uri, uri).search_experiments(max_results=1)
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    if not uri.startswith(SQLITE):
+        with postgres.schema(uri, postgres.MLFLOW_SCHEMA):
+            yield
+        return
+    file = Path(uri.removeprefix(SQLITE))
+    with lock(file.with_name(f".{file.name}.lock")):
+        yield
+
+
+def retry_mlflow(call: Callable[[], T], patience: float | None = None, closed: Event | None = None) -> T:
+    """What the call returns, tried again while MLflow cannot be reached. Raises TrackingUnreachable, or its error."""
+    from tenacity import stop_after_delay
+
+    patience = PATIENCE if patience is None else patience
+    try:
+        return with_retries(call, _may_pass, stop_after_delay(patience), closed)
+    except Exception as error:
+        if not _may_pass(error):
+            raise
+        raise TrackingUnreachable(f"MLflow did not answer for {patience:.0f} s: {error}") from error
+
+
+def _may_pass(error: BaseException) -> bool:
+    """No answer, or one that says that the server or its database cannot at the moment."""
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import ConnectionError, Timeout
+
+    return isinstance(error, ConnectionError | Timeout) or (
+        isinstance(error, MlflowException) and error.error_code in PASSING
+    )
+
+
+def is_absent(error: BaseException) -> bool:
+    """Whether MLflow answered that there is no such run, experiment, model or version."""
+    return getattr(error, "error_code", "") in ABSENT
+
+
+def require_server(uri: str) -> None:
+    """Ask the server for a sign of life, for seconds and not for the minute that MLflow's own calls take.
+
+    Raises MLflow's own error where nothing answers; a database is not asked.
+    """
+    if not uri.startswith("http"):
+        return
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    http_request(
+        get_default_host_creds(uri), "/health", "GET",
+        max_retries=2, backoff_factor=0.5, timeout=20, raise_on_status=False,
+    )  # fmt: skip
