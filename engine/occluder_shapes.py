@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine.scenes import random_crop
 
-Textures = Sequence[NDArray[np.uint8]]
+Pictures = Sequence[NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,13 @@ def to_linear(colours: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.square(colours.astype(np.float32) / 255.0)
 
 
-def single(values: NDArray) -> NDArray[np.float32]:
+def to_float32(values: NDArray) -> NDArray[np.float32]:
+    """Values in single precision."""
     return values.astype(np.float32)
 
 
 def smooth(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """A picture [H, W] blurred by a Gaussian of `sigma` pixels."""
     return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma), np.float32)
 
 
@@ -76,7 +78,7 @@ def _round(distance: NDArray[np.float32], radius: NDArray[np.float32] | float) -
     return np.sqrt((np.square(radius) - np.square(radius - distance.clip(0.0))).clip(0.0)).astype(np.float32)
 
 
-def _cloth(frame: FaceFrame, rng: np.random.Generator, textures: Textures) -> NDArray[np.float32]:
+def _cloth(frame: FaceFrame, rng: np.random.Generator, textures: Pictures) -> NDArray[np.float32]:
     """Albedo [H, W, 3] of dyed cloth: a plain colour, stripes, or a piece of a picture."""
     shape = frame.x.shape
     hue, grey = rng.random(3), rng.random()
@@ -94,13 +96,13 @@ def _cloth(frame: FaceFrame, rng: np.random.Generator, textures: Textures) -> ND
     return (pattern * weave * colour.astype(np.float32)).clip(0.005, 0.9).astype(np.float32)
 
 
-def _piece(shape: tuple[int, ...], rng: np.random.Generator, textures: Textures, blur: float) -> NDArray[np.float32]:
+def _piece(shape: tuple[int, ...], rng: np.random.Generator, textures: Pictures, blur: float) -> NDArray[np.float32]:
     """A random part of a random picture [H, W, 3], linear."""
     part = random_crop(textures, rng, (0.2, 0.7), (shape[1], shape[0]))
     return cv2.GaussianBlur(to_linear(part), (0, 0), blur).astype(np.float32)
 
 
-def _hand(frame: FaceFrame, rng: np.random.Generator, textures: Textures) -> Layer:
+def _hand(frame: FaceFrame, rng: np.random.Generator, textures: Pictures) -> Layer:
     """Two to four fingers, a thumb now and then, and the back of a hand, from below or from a side."""
     side = -1.0 if rng.random() < 0.5 else 1.0
     angle = np.radians(rng.uniform(-10, 75)) * side  # where the hand comes from: 0 below, 90 the side
@@ -139,7 +141,7 @@ def _hand(frame: FaceFrame, rng: np.random.Generator, textures: Textures) -> Lay
     return Layer(_edge(distance, frame), height, (tone * (1 + redness) * between).astype(np.float32), lit_as_face=True)
 
 
-def _scarf(frame: FaceFrame, rng: np.random.Generator, textures: Textures) -> Layer:
+def _scarf(frame: FaceFrame, rng: np.random.Generator, textures: Pictures) -> Layer:
     """A scarf or a high collar: cloth from chin or mouth down."""
     middle = (frame.left + frame.right) / 2
     level, slope = rng.uniform(0.5, 0.95), rng.normal() * 0.08
@@ -154,10 +156,10 @@ def _scarf(frame: FaceFrame, rng: np.random.Generator, textures: Textures) -> La
     folds = np.sin((below * np.cos(angle) + x * np.sin(angle)) * 2 * np.pi / pitch + 2 * np.sin(2.5 * x))
     height = 0.10 * np.sqrt((distance / 0.10).clip(0.0, 1.0)) + 0.25 * np.sqrt((1 - np.square(x / half)).clip(0.0, 1.0))
     cloth = _cloth(frame, rng, textures) * (0.75 + 0.25 * folds)[..., None]
-    return Layer(_edge(distance, frame), single(height + pitch * 0.08 * folds), single(cloth))
+    return Layer(_edge(distance, frame), to_float32(height + pitch * 0.08 * folds), to_float32(cloth))
 
 
-def _cap(frame: FaceFrame, rng: np.random.Generator, textures: Textures) -> Layer:
+def _cap(frame: FaceFrame, rng: np.random.Generator, textures: Pictures) -> Layer:
     """A cap with a brim, or a woollen hat, over forehead and hair."""
     middle, half = (frame.left + frame.right) / 2, (frame.right - frame.left) / 2 + 0.1
     x = (frame.x - middle) / half
@@ -177,10 +179,10 @@ def _cap(frame: FaceFrame, rng: np.random.Generator, textures: Textures) -> Laye
     else:
         ribs = np.sin(x * half * 2 * np.pi / rng.uniform(0.04, 0.08))
         cloth = cloth * (0.85 + 0.15 * ribs)[..., None]
-    return Layer(_edge(distance, frame), smooth(single(height), 0.02 * frame.unit + 0.3), single(cloth))
+    return Layer(_edge(distance, frame), smooth(to_float32(height), 0.02 * frame.unit + 0.3), to_float32(cloth))
 
 
-def _headband(frame: FaceFrame, rng: np.random.Generator, textures: Textures) -> Layer:
+def _headband(frame: FaceFrame, rng: np.random.Generator, textures: Pictures) -> Layer:
     """A band of cloth round the forehead."""
     middle, half = (frame.left + frame.right) / 2, (frame.right - frame.left) / 2
     x = (frame.x - middle) / half
@@ -189,10 +191,10 @@ def _headband(frame: FaceFrame, rng: np.random.Generator, textures: Textures) ->
     distance = np.minimum(band - np.abs(frame.y - centre), frame.inside + 0.015)
     height = 0.35 * np.sqrt((1 - np.square(1 - (frame.inside / 0.35).clip(0.0, 1.0))).clip(0.0))
     height = height + 0.05 * np.sqrt((distance / band).clip(0.0, 1.0))
-    return Layer(_edge(distance, frame), smooth(single(height), 0.5), single(_cloth(frame, rng, textures)))
+    return Layer(_edge(distance, frame), smooth(to_float32(height), 0.5), to_float32(_cloth(frame, rng, textures)))
 
 
-def _microphone(frame: FaceFrame, rng: np.random.Generator, textures: Textures) -> Layer:
+def _microphone(frame: FaceFrame, rng: np.random.Generator, textures: Pictures) -> Layer:
     """The head of a microphone before the chin and its handle."""
     head = np.array([rng.normal() * 0.25, rng.uniform(0.68, 1.05)])
     lean, size = rng.normal() * 0.5, rng.uniform(0.15, 0.24)
@@ -207,7 +209,7 @@ def _microphone(frame: FaceFrame, rng: np.random.Generator, textures: Textures) 
     return Layer(_edge(np.maximum(ball, handle).astype(np.float32), frame), height, albedo, shadow=0.5)
 
 
-def _strands(frame: FaceFrame, rng: np.random.Generator, textures: Textures) -> Layer:
+def _strands(frame: FaceFrame, rng: np.random.Generator, textures: Pictures) -> Layer:
     """Loose hair that falls across the face from the parting."""
     shape = frame.x.shape
     alpha, sheen = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
@@ -226,7 +228,7 @@ def _strands(frame: FaceFrame, rng: np.random.Generator, textures: Textures) -> 
         sheen = np.where(cover > 0.05, rng.uniform(0.6, 1.6), sheen)
         alpha = alpha + cover * (1 - alpha)
     albedo = frame.hair * sheen[..., None]
-    return Layer(single(alpha), np.zeros(shape, np.float32), single(albedo), shadow=0.6, lit_as_face=True)
+    return Layer(to_float32(alpha), np.zeros(shape, np.float32), to_float32(albedo), shadow=0.6, lit_as_face=True)
 
 
 def _pixels_of(frame: FaceFrame) -> Callable[[NDArray], NDArray]:
@@ -238,7 +240,7 @@ def _pixels_of(frame: FaceFrame) -> Callable[[NDArray], NDArray]:
     return lambda points: (points - origin) @ inverse.T + 0.5
 
 
-def _foreground(frame: FaceFrame, rng: np.random.Generator, textures: Textures) -> Layer:
+def _foreground(frame: FaceFrame, rng: np.random.Generator, textures: Pictures) -> Layer:
     """Something out of focus that enters from a border of the picture."""
     height, width = frame.x.shape
     angle = rng.uniform(0, 2 * np.pi)
@@ -256,7 +258,7 @@ def _foreground(frame: FaceFrame, rng: np.random.Generator, textures: Textures) 
 
 
 # How often each comes, and what draws it.
-OCCLUDERS: dict[str, tuple[float, Callable[[FaceFrame, np.random.Generator, Textures], Layer]]] = {
+OCCLUDERS: dict[str, tuple[float, Callable[[FaceFrame, np.random.Generator, Pictures], Layer]]] = {
     "hand": (0.28, _hand),
     "scarf": (0.16, _scarf),
     "cap": (0.18, _cap),

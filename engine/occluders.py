@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine.head import BACKGROUND, FACE, HAIR_LABEL
 from engine.lights import sh_basis, tone_map
-from engine.occluder_shapes import OCCLUDERS, FaceFrame, Layer, Textures, single, smooth, to_linear
+from engine.occluder_shapes import OCCLUDERS, FaceFrame, Layer, Pictures, smooth, to_float32, to_linear
 from engine.scenes import Scenes
 
 ATTEMPTS = 4
@@ -24,7 +24,7 @@ def occlude(
     scene: Scenes,
     rng: np.random.Generator,
     cover: tuple[float, float],
-    textures: Textures,
+    textures: Pictures,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], str, float]:
     """Lay a random occluder over a render [H, W, 3] and its label map [H, W], where it becomes background.
 
@@ -66,7 +66,7 @@ def _frame(image: NDArray[np.uint8], labels: NDArray[np.uint8], landmarks: NDArr
         x,
         y,
         unit,
-        smooth(single(inside / unit), 1.0),
+        smooth(to_float32(inside / unit), 1.0),
         float(left),
         float(right),
         skin.astype(np.float32),
@@ -79,7 +79,7 @@ def _laid_over(image: NDArray[np.uint8], layer: Layer, frame: FaceFrame, scene: 
     light = _light_on(layer.height, frame, scene)
     if layer.lit_as_face:
         light = light / np.maximum(_light_from(np.array([[[0.0, 0.0, 1.0]]], np.float32), scene), 1e-3)
-    display = single(255.0 * tone_map(layer.albedo * light))
+    display = to_float32(255.0 * tone_map(layer.albedo * light))
     reach = 0.05 * frame.unit
     towards = scene.key_direction[0]
     shift = np.array([[1, 0, -towards[0] * 1.5 * reach], [0, 1, (towards[1] + 0.3) * 1.5 * reach]], np.float32)
