@@ -106,11 +106,11 @@ class ChildProcess:
                 length = int.from_bytes(await answers.readexactly(4), "big")
                 value, sizes = json.loads(await answers.readexactly(length))
                 return Message(value, [await answers.readexactly(size) for size in sizes])
-        except (EOFError, ConnectionError) as error:
-            raise ChildDied(await self.stop(PATIENCE)) from error
-        except BaseException:  # the answer to this would be taken for the answer to the next
+        except (TimeoutError, asyncio.CancelledError):  # a late answer would be taken for the answer to the next
             await self.stop()
             raise
+        except Exception as error:  # which one an ended process brings depends on the moment and on the event loop
+            raise ChildDied(await self.stop(PATIENCE)) from error
 
 
 Answer = Callable[[Message], Message]

@@ -219,7 +219,7 @@ class RenderService:
             why = "the engine that draws this character cannot be loaded: the service's log says why"
             self._refusal = CannotDraw(why)
             raise self._refusal from error
-        except (ChildDied, TimeoutError) as error:
+        except (ChildDied, OSError) as error:
             how = str(error) or f"after {START_SECONDS:g} s"
             log.error("the engine's process ended (%s) while it was loaded", how)
             raise NoAnswer(f"the engine's process ended ({how}) while it was loaded") from error

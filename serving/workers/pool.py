@@ -59,7 +59,7 @@ class Pool:
             self.schema_md5 = (await worker.start(STARTS_WITHIN)).value
         except NotLoaded as error:
             raise ReleaseBroken(str(error)) from error
-        except (ChildDied, TimeoutError) as error:
+        except (ChildDied, OSError) as error:
             how = str(error) or f"after {STARTS_WITHIN:g} s"
             raise ReleaseBroken(f"its process ended ({how}) while it loaded the model") from error
 

@@ -3,23 +3,31 @@
 import asyncio
 import os
 import signal
+from collections.abc import Callable
+from typing import Any
 
 import psutil
 import pytest
+import uvloop
 
 from serving.child_process import ChildDied, ChildProcess, Message, NotLoaded
 from tests.serving import echo_process
-from tests.serving.support import run
 
 SECONDS = 60.0
 AT_ONCE = 0.5
+
+
+@pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """What a coroutine is run by; uvicorn takes uvloop."""
+    return request.param
 
 
 def child(how: str = "well") -> ChildProcess:
     return ChildProcess(echo_process.__name__, how)
 
 
-def test_it_answers_with_values_and_bytes_whatever_else_is_printed_and_read() -> None:
+def test_it_answers_with_values_and_bytes_whatever_else_is_printed_and_read(run: Callable[..., Any]) -> None:
     async def test() -> None:
         process = child()
         assert await process.start(SECONDS) == Message({"loaded": "well"}, [b"\0first"])
@@ -34,7 +42,9 @@ def test_it_answers_with_values_and_bytes_whatever_else_is_printed_and_read() ->
     ("how", "error", "words"),
     [("refuse", NotLoaded, "there is no model"), ("exit", ChildDied, "with status 3"), ("hang", TimeoutError, None)],
 )
-def test_one_that_does_not_load_says_why_and_does_not_run(how: str, error: type[Exception], words: str | None) -> None:
+def test_one_that_does_not_load_says_why_and_does_not_run(
+    how: str, error: type[Exception], words: str | None, run: Callable[..., Any]
+) -> None:
     async def test() -> None:
         process = child(how)
         with pytest.raises(error, match=words):
@@ -47,7 +57,7 @@ def test_one_that_does_not_load_says_why_and_does_not_run(how: str, error: type[
     assert not [one for one in psutil.Process().children() if echo_process.__name__ in one.cmdline()]
 
 
-def test_one_that_died_or_was_too_late_is_gone_and_can_be_started_again() -> None:
+def test_one_that_died_or_was_too_late_is_gone_and_can_be_started_again(run: Callable[..., Any]) -> None:
     async def test() -> None:
         process = child()
         for request, error, words in (("die", ChildDied, "by SIGKILL"), ("hang", TimeoutError, None)):
@@ -62,7 +72,21 @@ def test_one_that_died_or_was_too_late_is_gone_and_can_be_started_again() -> Non
     run(test())
 
 
-def test_whoever_stops_waiting_leaves_no_answer_for_the_next() -> None:
+def test_one_that_was_killed_while_it_waited_is_found_dead_when_it_is_asked(run: Callable[..., Any]) -> None:
+    async def test() -> None:
+        process = child()
+        for moment in (0.0, AT_ONCE):
+            await process.start(SECONDS)
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGKILL)
+            await asyncio.sleep(moment)
+            with pytest.raises(ChildDied, match="by SIGKILL"):
+                await process.ask(Message("well"), SECONDS)
+
+    run(test())
+
+
+def test_whoever_stops_waiting_leaves_no_answer_for_the_next(run: Callable[..., Any]) -> None:
     async def test() -> None:
         process = child()
         await process.start(SECONDS)
@@ -76,7 +100,7 @@ def test_whoever_stops_waiting_leaves_no_answer_for_the_next() -> None:
     run(test())
 
 
-def test_ctrl_c_and_sigterm_are_the_services_to_obey() -> None:
+def test_ctrl_c_and_sigterm_are_the_services_to_obey(run: Callable[..., Any]) -> None:
     async def test() -> None:
         process = child()
         await process.start(SECONDS)
