@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -91,7 +92,8 @@ def run(inputs: Mapping[str, Path], config: AlignedFacesConfig, out: Path, conte
     tables.write(out / "verification_pairs.parquet", pairs, tables.VERIFICATION_PAIRS_SCHEMA)
     total = tables.count(portraits) + people.photos
     with _parts_folder(context, out) as parts:
-        chunks = _chunks(_jobs(portraits, folder, people, config))
+        jobs = _jobs(portraits, folder, people, config)
+        chunks = iter(lambda: list(islice(jobs, CHUNK)), [])
         files = _aligned(chunks, parts, inputs["embedded"] / LANDMARKER, config, context, total)
         counts, refused = _join(files, out)
     if not counts:
@@ -112,17 +114,6 @@ def _jobs(portraits: Path, folder: Path, people: People, config: AlignedFacesCon
             yield _AlignmentJob(photo, row.get("parameters"), row.get("discrete"))
     for photo in photo_sets.photos_of(config.photo_sets, folder):
         yield _AlignmentJob(photo, refused=None if people.admits(photo) else HELD_OUT)
-
-
-def _chunks(jobs: Iterator[_AlignmentJob]) -> Iterator[list[_AlignmentJob]]:
-    chunk: list[_AlignmentJob] = []
-    for job in jobs:
-        chunk.append(job)
-        if len(chunk) == CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
 
 
 @contextmanager

@@ -16,21 +16,10 @@ from numpy.typing import NDArray
 from engine.head import SKIN, TEETH
 from engine.renderer import LANDMARKS_FILE, Renderer
 from engine.scenes import PIVOT, Scenes
-from models.alignment import FaceLandmarker
+from models.alignment import MIRROR_68, FaceLandmarker
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = 768
-# iBUG-68: the point that mirrors each one.
-MIRROR = np.concatenate(
-    [
-        np.arange(16, -1, -1),  # jaw
-        np.arange(26, 16, -1),  # brows
-        np.arange(27, 31),  # bridge of the nose
-        np.arange(35, 30, -1),  # nostrils
-        [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40],  # eyes
-        [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65],  # mouth
-    ]
-)
 
 
 def run(root: Path = ROOT) -> None:
@@ -54,7 +43,7 @@ def run(root: Path = ROOT) -> None:
 def symmetric(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """The mean of 68 points [68, 2] in [0, 1] and their mirror image; the average face is symmetric, a detector is
     not."""
-    mirrored = points[MIRROR] * [-1, 1] + [1, 0]
+    mirrored = points[MIRROR_68] * [-1, 1] + [1, 0]
     return (points + mirrored) / 2
 
 

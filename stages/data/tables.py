@@ -7,6 +7,7 @@ same rows give the same bytes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -54,19 +55,16 @@ VERIFICATION_PAIRS_SCHEMA = pa.schema(
 
 def write(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> int:
     """Write rows, a row group at a time; gives their number. What was there stays until all is written."""
-    count, pending = 0, []
+    rows, count = iter(rows), 0
     with (
         partial_file(path) as partial,
         pq.ParquetWriter(partial, schema, compression="zstd", compression_level=3) as writer,
     ):
-        for row in rows:
-            pending.append(row)
-            count += 1
-            if len(pending) == ROW_GROUP:
-                writer.write_table(pa.Table.from_pylist(pending, schema), ROW_GROUP)
-                pending = []
-        if pending or not count:
-            writer.write_table(pa.Table.from_pylist(pending, schema), ROW_GROUP)
+        for group in iter(lambda: list(islice(rows, ROW_GROUP)), []):
+            writer.write_table(pa.Table.from_pylist(group, schema), ROW_GROUP)
+            count += len(group)
+        if not count:
+            writer.write_table(pa.Table.from_pylist([], schema), ROW_GROUP)
     return count
 
 

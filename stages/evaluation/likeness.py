@@ -194,26 +194,16 @@ def _show_portraits(
     seen: DescribedPhotos,
 ) -> None:
     report.picture("portraits", evaluation.side_by_side(photos[:16], renders[:16]))
-    tiles = _tiles(evaluation, photos, renders, seen)
-    order = np.argsort(seen.similarity, kind="stable")
-    report.show(
-        "portraits", "Portraits of held-out people", "Portrait, and the render of what was read.", tiles[:SHOWN]
-    )
-    report.show(
-        "worst", "Least alike", "The portraits whose renders the judge finds least alike.",
-        [tiles[k] for k in order[:EXTREMES]],
-    )  # fmt: skip
-    report.show(
-        "best", "Most alike", "The portraits whose renders the judge finds most alike.",
-        [tiles[k] for k in order[::-1][:EXTREMES]],
-    )  # fmt: skip
-    report.picture(
-        "extremes",
-        evaluation.side_by_side(
-            [photos[k] for k in (*order[:EXTREMES], *order[::-1][:EXTREMES])],
-            np.stack([renders[k] for k in (*order[:EXTREMES], *order[::-1][:EXTREMES])]),
-        ),
-    )
+    tiles, order = _tiles(evaluation, photos, renders, seen), np.argsort(seen.similarity, kind="stable")
+    worst, best = order[:EXTREMES], order[::-1][:EXTREMES]
+    for key, title, note, rows in (
+        ("portraits", "Portraits of held-out people", "Portrait, and the render of what was read.", range(len(tiles))),
+        ("worst", "Least alike", "The portraits whose renders the judge finds least alike.", worst),
+        ("best", "Most alike", "The portraits whose renders the judge finds most alike.", best),
+    ):
+        report.show(key, title, note, [tiles[k] for k in rows[:SHOWN]])
+    extremes = np.concatenate([worst, best])
+    report.picture("extremes", evaluation.side_by_side([photos[k] for k in extremes], renders[extremes]))
 
 
 def _tiles(

@@ -11,7 +11,7 @@ From ten people on it holds in 93 to 95 % where people's values are spread evenl
 they are as skewed as an exponential distribution. Below ten people none of this holds, and there is no interval.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple, NotRequired, TypedDict
 
@@ -104,20 +104,6 @@ def interval(resampled: ArrayLike, people: int) -> list[float]:
     return [float(end) for end in np.percentile(finite, [share, 100 - share])]
 
 
-def bootstrap(statistic: Callable[[NDArray[np.int64]], float], people: ArrayLike, seed: int = 0) -> list[float]:
-    """95 % interval of any statistic of row numbers, resampling whole people. Slow: for what is no function of sums."""
-    names, member = np.unique(np.asarray(people), return_inverse=True)
-    rows = [np.flatnonzero(member == person) for person in range(len(names))]
-    times = draws(len(names), seed).astype(np.int64)
-    resampled = [statistic(np.concatenate([rows[k] for k in np.repeat(np.arange(len(rows)), t)])) for t in times]
-    return interval(resampled, len(names))
-
-
-def mean_interval(values: NDArray, people: ArrayLike) -> list[float]:
-    """95 % interval of the mean of values [N], resampling people."""
-    return interval(resampled_means(values, people), count(people))
-
-
 def count(people: ArrayLike) -> int:
     """How many people there are among the rows [N]."""
     return len(np.unique(np.asarray(people)))
@@ -162,34 +148,12 @@ def explained(truth: NDArray, guess: NDArray, variance: NDArray) -> NDArray[np.f
     return np.where(variance > CONSTANT, 1.0 - errors / np.maximum(variance, CONSTANT), np.nan)
 
 
-def same_and_different(people: ArrayLike, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """All same-person pairs of rows and as many different-person pairs: pairs [P, 2], is_same [P]."""
-    names = np.asarray(people)
-    first, second = np.triu_indices(len(names), k=1)
-    same = names[first] == names[second]
-    positives, negatives = np.flatnonzero(same), np.flatnonzero(~same)
-    chosen = np.random.default_rng(seed).permutation(negatives)[: max(len(positives), 1)]
-    rows = np.concatenate([positives, chosen])
-    return np.stack([first[rows], second[rows]], axis=1), same[rows]
-
-
-def verification_accuracy(similarity: NDArray, is_same: NDArray[np.bool_], folds: int | NDArray = 10) -> float:
-    """Mean of the shares of same and of different pairs told right, by thresholds chosen on the other folds."""
-    return balanced(told_right(similarity, is_same, folds), is_same)
-
-
-def told_right(similarity: NDArray, is_same: NDArray[np.bool_], folds: int | NDArray = 10) -> NDArray[np.bool_]:
+def told_right(similarity: NDArray, is_same: NDArray[np.bool_], folds: NDArray) -> NDArray[np.bool_]:
     """Which pairs [P] a threshold chosen on the other folds tells right, as in LFW's protocol.
 
-    `folds`: the fold of each pair [P], or how many to draw. With one fold its own threshold is used. A similarity that
-    is NaN (a photo in which no face was found) is a miss, whatever the truth.
+    `folds`: the fold of each pair [P]; with one fold its own threshold is used. A similarity that is NaN (a photo in
+    which no face was found) is a miss, whatever the truth.
     """
-    if isinstance(folds, int):
-        order = np.random.default_rng(0).permutation(len(similarity))
-        assigned = np.empty(len(similarity), np.int64)
-        for number, part in enumerate(np.array_split(order, folds)):
-            assigned[part] = number
-        folds = assigned
     known = np.isfinite(similarity)
     hits = np.zeros(len(similarity), bool)
     for fold in np.unique(folds):

@@ -12,7 +12,7 @@ from stages.evaluation import schema_mapping
 from stages.evaluation.context import EvaluationContext
 from stages.evaluation.metrics import FEWEST, interval, nothing, score
 from stages.evaluation.report import Picture, Report, Tile
-from stages.evaluation.scores import DIFFERENCES
+from stages.evaluation.scores import DIFFERENCES, scores
 
 Section = Callable[[EvaluationContext, Report], dict[str, Any]]
 
@@ -68,18 +68,14 @@ def _without(section: Mapping[str, Any], error: Exception) -> dict[str, Any]:
     }
 
 
-def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
     """By dotted path, ours less theirs of every score that both have, resampling the same people in both."""
-    found: dict[str, Any] = {}
-    for name, entry in ours.items():
-        other = theirs.get(name)
-        if not isinstance(entry, Mapping) or not isinstance(other, Mapping):
-            continue
-        if "value" not in entry:
-            found |= differences(entry, other, f"{prefix}{name}.")
-        elif entry["value"] is not None and other.get("value") is not None:
-            found[f"{prefix}{name}"] = difference(entry, other)
-    return found
+    known = {path: entry for path, entry in scores(theirs) if entry["value"] is not None}
+    return {
+        path: difference(entry, known[path])
+        for path, entry in scores(ours)
+        if path in known and entry["value"] is not None
+    }
 
 
 def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:

@@ -70,15 +70,7 @@ def recovery(evaluation: EvaluationContext, report: Report) -> dict[str, Any]:
         "all": mean_of(list(columns)),
         **choices_right(evaluation, known, _training_choices(evaluation)),
         "parts": {part: mean_of(schema.names_of(part)) for part in parts},
-        "sliders": {
-            name: score(
-                float(each[k]),
-                baseline=float(average[k]),
-                n=len(known.truth),
-                resampled=Resamples(resampled[:, k], people),
-            )
-            for name, k in columns.items()
-        },
+        "sliders": {name: mean_of([name]) for name in columns},
         "visible_sliders": {name: round(change, 5) for name, change in visible.items()},
     }
 

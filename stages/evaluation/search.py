@@ -22,7 +22,7 @@ from stages.data.pictures import IMITATOR_MARK, marked, write_picture
 from stages.evaluation import metrics
 from stages.evaluation.context import FACE_SIZE, EvaluationContext
 from stages.evaluation.likeness import first_and_second
-from stages.evaluation.metrics import Score, nothing, score
+from stages.evaluation.metrics import mean_score, nothing
 
 BATCH = 8
 SHOWN = 8
@@ -97,21 +97,16 @@ def _scores(
         similarity[name] = metrics.cosine(photo, described)
         places = metrics.ranks(described, gallery)
         scores[name] = {
-            "similarity": _mean(similarity[name], people, float(metrics.cosine(photo, average).mean())),
-            "rank1": _mean((places == 1).astype(float), people, 1 / len(places)),
-            "own_similarity": _mean(
+            "similarity": mean_score(similarity[name], people, baseline=float(metrics.cosine(photo, average).mean())),
+            "rank1": mean_score((places == 1).astype(float), people, baseline=1 / len(places)),
+            "own_similarity": mean_score(
                 metrics.cosine(own_photo, _embedded(evaluation, images)), people,
-                float(metrics.cosine(own_photo, own_average).mean()),
+                baseline=float(metrics.cosine(own_photo, own_average).mean()),
             ),
         }  # fmt: skip
     for name, other in (("one_shot", "from_average"), ("refined", "one_shot")):
-        scores[f"{name}_minus_{other}"] = _mean(similarity[name] - similarity[other], people, 0.0)
+        scores[f"{name}_minus_{other}"] = mean_score(similarity[name] - similarity[other], people, baseline=0.0)
     return scores if evaluation.engine is not None else _by_imitator(scores)
-
-
-def _mean(each: NDArray, people: NDArray, baseline: float) -> Score:
-    interval = metrics.bootstrap(lambda rows: float(each[rows].mean()), people)
-    return score(float(each.mean()), baseline=baseline, ci=interval, n=len(each))
 
 
 def _by_imitator(scores: dict[str, Any]) -> dict[str, Any]:
