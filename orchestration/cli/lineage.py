@@ -27,7 +27,7 @@ from orchestration.cli.terminal import (
 if TYPE_CHECKING:
     from orchestration.config.settings import Settings
     from orchestration.lineage.erase import Plan as ForgetPlan
-    from orchestration.lineage.photos import Photo, Trace
+    from orchestration.lineage.photos import TracedPhoto, PhotoTrace
 
 TREE_WIDTH = 110
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
@@ -63,12 +63,12 @@ def lineage(
         from orchestration.lineage import drawing, graph, tree
         from orchestration.lineage.resolve import find_version, in_production
 
-        found = find_version(target, project.settings, project.records)
+        found = find_version(target, project.settings, project.version_index)
         if found is None:
             _show_photo(project, target, as_json)
             return
         production = in_production(project.settings, found.character or project.settings.character)
-        answer = graph.build(found, production, project.records, project.store, project.ledger.erased())
+        answer = graph.build(found, production, project.version_index, project.store, project.erasure_log.erased())
         if picture:
             drawing.draw(answer, picture)
     if as_json:
@@ -97,11 +97,11 @@ def restore(
     from orchestration.lineage.restore import restore as bring_back
 
     with _opened(character) as project, shown_progress() as progress:
-        found = find_version(target, project.settings, project.records)
+        found = find_version(target, project.settings, project.version_index)
         if found is None:
             raise TargetError(f"nothing is called {target}: see `likeness models`, or give six characters of an md5")
-        project.ledger.copy_to(project.settings.home)
-        results = bring_back(found, out, project.store, project.ledger.erased(), _step(progress))
+        project.erasure_log.copy_to(project.settings.home)
+        results = bring_back(found, out, project.store, project.erasure_log.erased(), _step(progress))
     document = document_of(found, results)
     if as_json:
         print_json(document)
@@ -139,13 +139,13 @@ def forget(
     Dagster; lists which models were trained on it and must be retrained. Nothing brings it back: `restore` then names
     what was erased. Interrupted, the same command finishes; other machines' caches are cleared by running it there.
     """
-    from orchestration.lineage.erase import Forgetting
+    from orchestration.lineage.erase import Eraser
     from orchestration.lineage.prune import nothing_runs
 
     with _opened() as project, nullcontext() if dry_run else nothing_runs(project.settings, project.instance):
-        forgetting = Forgetting(project.settings, project.instance, project.album)
+        forgetting = Eraser(project.settings, project.instance, project.photo_index)
         with shown_progress() as progress:
-            photos = project.album.find(photo, person)
+            photos = project.photo_index.find(photo, person)
             plan = forgetting.plan(photos, photo.strip("/") if person else "", _step(progress))
         if not as_json:
             _print_plan(plan)
@@ -198,14 +198,14 @@ class _Project:
     """The stores that these commands ask."""
 
     def __init__(self, settings: Settings, instance: Any) -> None:
-        from orchestration.lineage.photos import Album
-        from orchestration.storage.erasure_log import Ledger
+        from orchestration.lineage.photos import PhotoIndex
+        from orchestration.storage.erasure_log import ErasureLog
         from orchestration.storage.store import Store
-        from orchestration.storage.version_index import Records
+        from orchestration.storage.version_index import VersionIndex
 
         self.settings, self.instance = settings, instance
-        self.records, self.store, self.ledger = Records(instance), Store.of(settings), Ledger(instance)
-        self.album = Album(settings, self.store, self.records, self.ledger)
+        self.version_index, self.store, self.erasure_log = VersionIndex(instance), Store.of(settings), ErasureLog(instance)
+        self.photo_index = PhotoIndex(settings, self.store, self.version_index, self.erasure_log)
 
 
 @contextmanager
@@ -232,16 +232,16 @@ def _confirm(yes: bool, as_json: bool, question: str) -> None:
 def _show_photo(project: _Project, word: str, as_json: bool) -> None:
     from orchestration.lineage.photos import trace
 
-    photos = project.album.find(word)
+    photos = project.photo_index.find(word)
     with shown_progress() as progress:
-        found = trace(project.album, photos, _step(progress))
+        found = trace(project.photo_index, photos, _step(progress))
     if as_json:
         print_json(found.document())
     else:
         _print_trace(found)
 
 
-def _print_trace(found: Trace) -> None:
+def _print_trace(found: PhotoTrace) -> None:
     for photo in found.photos:
         _print_photo(photo)
     for entry in found.forgotten:
@@ -272,7 +272,7 @@ def _print_trace(found: Trace) -> None:
     wide_screen(TREE_WIDTH).print(models if found.uses else "no model is registered")
 
 
-def _print_photo(photo: Photo) -> None:
+def _print_photo(photo: TracedPhoto) -> None:
     gone = "" if photo.here else "(not in data/photos now)"
     screen.print(marked("bold", ", ".join(photo.paths), gone), highlight=False, soft_wrap=True)
     screen.print(f"md5 {photo.md5}  sha256 {photo.sha256 or 'unknown'}", highlight=False, soft_wrap=True)

@@ -16,8 +16,8 @@ from orchestration.config.settings import Settings
 from orchestration.doctor.finding import Finding
 
 if TYPE_CHECKING:
-    from orchestration.lineage.resolve import Target
-    from orchestration.storage.erasure_log import Entry
+    from orchestration.lineage.resolve import LineageTarget
+    from orchestration.storage.erasure_log import Erasure
     from orchestration.storage.store import Store
 
 NEEDS = {"smoke": 1.0, "quickstart": 4.0, "paper": 200.0}
@@ -127,7 +127,7 @@ def _holders(rwlock: Path) -> list[int]:
 def registered(settings: Settings) -> Iterator[Finding]:
     """Whether the files of registered models, and of what those in use were made from, are still to be had."""
     from orchestration.lineage.resolve import find_all_models
-    from orchestration.storage.erasure_log import Ledger
+    from orchestration.storage.erasure_log import ErasureLog
     from orchestration.storage.instance import open_instance
     from orchestration.storage.store import SEEK, RemoteDown, Store
 
@@ -147,7 +147,7 @@ def registered(settings: Settings) -> Iterator[Finding]:
     except RemoteDown:
         return  # the check of the remote says so
     with open_instance(settings) as instance:
-        erased = Ledger(instance).erased()
+        erased = ErasureLog(instance).erased()
     packages = {target.md5 for target in models if _in_use(target)}
     lost, lacking, damaged, fine = [], [], [], 0
     for md5, name in wanted.items():
@@ -171,11 +171,11 @@ def registered(settings: Settings) -> Iterator[Finding]:
         yield Finding.good("registered data", f"{fine} versions that {len(models)} registered models need are kept")
 
 
-def _in_use(target: Target) -> bool:
+def _in_use(target: LineageTarget) -> bool:
     return bool((target.model or {}).get("aliases"))
 
 
-def _name(target: Target) -> str:
+def _name(target: LineageTarget) -> str:
     about = target.model or {}
     return f"{about.get('name')} version {about.get('version')}"
 
@@ -184,7 +184,7 @@ def _few(names: list[str]) -> str:
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
-def _is_erased(store: Store, md5: str, erased: Mapping[str, Entry]) -> bool:
+def _is_erased(store: Store, md5: str, erased: Mapping[str, Erasure]) -> bool:
     """Whether `likeness forget` took files of this version, which is no fault."""
     from orchestration.storage.store import StoreError
 

@@ -1,6 +1,6 @@
 """Who was made from what: data versions read from Dagster's events, which are the truth.
 
-`events` reads and writes the events; `records` finds them by md5; `targets` says what a person means by a word;
+`events` reads and writes the events; `version_index` finds them by md5; `targets` says what a person means by a word;
 `graph` follows the md5s down to the sources, `tree` and `drawing` show it; `photos` goes the other way, from a photo to
 the models; `ledger` keeps what was forgotten.
 """

@@ -25,13 +25,13 @@ from dagster._core.instance import RUNLESS_RUN_ID
 from orchestration.checks.report import SHEET
 from orchestration.config.catalog import SOURCES
 from orchestration.config.settings import Settings
-from orchestration.lineage.photos import SOURCE, Album, Photo, Trace, trace
+from orchestration.lineage.photos import SOURCE, PhotoIndex, TracedPhoto, PhotoTrace, trace
 from orchestration.lineage.prune import stats
 from orchestration.lineage.resolve import MODEL
 from orchestration.registry.aliases import user
 from orchestration.storage import erasure_log as ledgers
 from orchestration.storage import versions
-from orchestration.storage.erasure_log import KEY, Entry
+from orchestration.storage.erasure_log import KEY, Erasure
 from orchestration.storage.store import RemoteDown, Store, StoreError, pointed
 from orchestration.storage.tracking import Tracking
 from orchestration.storage.versions import Version
@@ -65,7 +65,7 @@ class ForgetError(Exception):
 class Plan:
     """Everything that `forget` will do, before it does it."""
 
-    trace: Trace
+    trace: PhotoTrace
     photos: list[Path] = field(default_factory=list)
     """Files in data/photos."""
     objects: dict[str, str] = field(default_factory=dict)
@@ -80,7 +80,7 @@ class Plan:
     """Versions whose record in Dagster and whose MLflow run show pictures, and the names of these."""
     yours: list[Path] = field(default_factory=list)
     """Characters that were created from one of them; not the pipeline's, so left alone."""
-    unfinished: Entry | None = None
+    unfinished: Erasure | None = None
 
     @property
     def names(self) -> list[str]:
@@ -127,19 +127,19 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Forgetting:
+class Eraser:
     """One project's stores, for a plan and what follows it."""
 
     settings: Settings
     instance: dg.DagsterInstance
-    album: Album
+    photo_index: PhotoIndex
 
     @property
     def store(self) -> Store:
-        return self.album.store
+        return self.photo_index.store
 
     def plan(
-        self, photos: Sequence[Photo], person: str = "", progress: Progress = lambda what, done, total: None
+        self, photos: Sequence[TracedPhoto], person: str = "", progress: Progress = lambda what, done, total: None
     ) -> Plan:
         """Look everywhere; nothing is changed. With `person`, a file of hers that is no picture goes from her folder
         alone: who has the same bytes keeps them. Raises RemoteDown, ForgetError.
@@ -147,10 +147,10 @@ class Forgetting:
         pictures = self._pictures(photos)
         others = {photo.md5: self._of_others(photo, person) for photo in photos if photo.md5 not in pictures}
         photos = [_without(photo, others.get(photo.md5, ())) for photo in photos]
-        found = Plan(trace(self.album, photos, progress))
+        found = Plan(trace(self.photo_index, photos, progress))
         entries = found.trace.forgotten
         found.unfinished = next((entry for entry in entries if not entry.done), None)
-        found.photos = [self.album.folder / path for photo in photos for path in photo.here]
+        found.photos = [self.photo_index.folder / path for photo in photos for path in photo.here]
         needed = self._untouched(found.trace)
         needed |= {md5: f"{SOURCE}: {', '.join(paths)}" for md5, paths in others.items() if paths}
         objects = {md5: where for entry in entries for md5, where in entry.erased.items()}
@@ -178,10 +178,10 @@ class Forgetting:
         found.yours = [*self._created_from(photos)]
         return found
 
-    def carry_out(self, plan: Plan, why: str, progress: Progress = lambda what, done, total: None) -> Entry:
+    def carry_out(self, plan: Plan, why: str, progress: Progress = lambda what, done, total: None) -> Erasure:
         """Do it, and say so in the ledger before and after. No run may be at work. Raises RemoteDown, OSError."""
-        entry = self.album.ledger.write(self._entry(plan, why))
-        self.album.ledger.copy_to(self.settings.home)
+        entry = self.photo_index.erasure_log.write(self._entry(plan, why))
+        self.photo_index.erasure_log.copy_to(self.settings.home)
         steps: list[tuple[str, Callable[[], object]]] = [
             ("data/photos", lambda: self._delete_photos(plan)),
             ("working copies", lambda: [_delete(path) for path in plan.local]),
@@ -193,19 +193,19 @@ class Forgetting:
         for number, (what, step) in enumerate(steps):
             progress(f"erase: {what}", number, len(steps))
             step()
-        done = self.album.ledger.write(replace(entry, done=True))
-        self.album.ledger.copy_to(self.settings.home)
+        done = self.photo_index.erasure_log.write(replace(entry, done=True))
+        self.photo_index.erasure_log.copy_to(self.settings.home)
         return done
 
     # --- planning
 
-    def _untouched(self, found: Trace) -> dict[str, str]:
+    def _untouched(self, found: PhotoTrace) -> dict[str, str]:
         """Where else each file is, by its md5: in a version, of any asset or source, that shows none of the photos.
 
         What has no bytes is nobody's picture and everybody's file.
         """
         touched = {*found.sources, *(version.md5 for version in found.showing)}
-        others = {mention.md5: mention.asset for mention in self.album.records.mentions() if mention.asset != KEY}
+        others = {ref.md5: ref.asset for ref in self.photo_index.version_index.refs() if ref.asset != KEY}
         others |= {md5: name for name, md5 in pointed(self.settings.root).items()}
         others |= {md5: asset for use in found.uses for asset, md5 in use.model.versions.items()}
         needed = {EMPTY: "empty files"}
@@ -215,7 +215,7 @@ class Forgetting:
             needed |= {oid: f"{others[md5]} {md5}/{path}" for path, oid in inside.items()}
         return needed
 
-    def _pictures(self, photos: Sequence[Photo]) -> dict[str, bytes]:
+    def _pictures(self, photos: Sequence[TracedPhoto]) -> dict[str, bytes]:
         """The bytes of those photos that are pictures, by md5: what lies in a person's folder may be anything."""
         found = {}
         for photo in photos:
@@ -226,12 +226,12 @@ class Forgetting:
             except StoreError:
                 if not photo.here:
                     continue
-                content = (self.album.folder / photo.here[0]).read_bytes()
+                content = (self.photo_index.folder / photo.here[0]).read_bytes()
             if is_picture(content):
                 found[photo.md5] = content
         return found
 
-    def _of_others(self, photo: Photo, person: str) -> tuple[str, ...]:
+    def _of_others(self, photo: TracedPhoto, person: str) -> tuple[str, ...]:
         """Where this very content lies now below the folders of others, where a person was asked for."""
         return tuple(path for path in photo.here if person and not path.startswith(f"{person}/"))
 
@@ -258,7 +258,7 @@ class Forgetting:
         except StoreError:
             return {}
 
-    def _shows(self, version: Version, path: str, md5: str, found: Trace, pictures: Mapping[str, bytes]) -> bool:
+    def _shows(self, version: Version, path: str, md5: str, found: PhotoTrace, pictures: Mapping[str, bytes]) -> bool:
         """Whether a file of a version may hold pixels of the photos."""
         suffix = Path(path).suffix.lower()
         if suffix in PICTURES:
@@ -313,15 +313,15 @@ class Forgetting:
         """Trainings that were interrupted, but for those of assets that are known not to see photos."""
         for folder in self.settings.checkpoints.glob("*/*"):
             asset = next((name for name in self._assets() if folder.parent.name.split("-")[0] == name), None)
-            newest = self.album.records.mentions(asset)[:1] if asset else []
-            versions = self.album.records.versions(newest)
+            newest = self.photo_index.version_index.refs(asset)[:1] if asset else []
+            versions = self.photo_index.version_index.versions(newest)
             if not versions or SOURCE in versions[0].lineage:
                 yield folder
 
     def _assets(self) -> set[str]:
-        return {mention.asset for mention in self.album.records.mentions()} - set(SOURCES)
+        return {ref.asset for ref in self.photo_index.version_index.refs()} - set(SOURCES)
 
-    def _ablations(self, found: Trace) -> tuple[list[Path], list[str]]:
+    def _ablations(self, found: PhotoTrace) -> tuple[list[Path], list[str]]:
         """Folders of `likeness ablate` that were made from versions that may show the photos, and their MLflow runs."""
         client = Tracking.of(self.settings).client()
         experiment = client.get_experiment_by_name(ABLATIONS)
@@ -339,7 +339,7 @@ class Forgetting:
         folders = [path for key in sorted(keys) if (path := self.settings.home / "ablations" / key).is_dir()]
         return folders, touched
 
-    def _created_from(self, photos: Sequence[Photo]) -> Iterator[Path]:
+    def _created_from(self, photos: Sequence[TracedPhoto]) -> Iterator[Path]:
         sha256 = [photo.sha256 for photo in photos if photo.sha256]
         for document in (self.settings.root / "out").rglob("character.json"):
             text = document.read_text(errors="ignore")
@@ -348,9 +348,9 @@ class Forgetting:
 
     # --- carrying out
 
-    def _entry(self, plan: Plan, why: str) -> Entry:
+    def _entry(self, plan: Plan, why: str) -> Erasure:
         before, photos = plan.unfinished, plan.trace.photos
-        return Entry(
+        return Erasure(
             before.id if before else uuid.uuid4().hex,
             {path: photo.md5 for photo in photos for path in photo.paths},
             {photo.md5: photo.sha256 for photo in photos if photo.sha256},
@@ -365,25 +365,25 @@ class Forgetting:
     def _delete_photos(self, plan: Plan) -> None:
         for path in plan.photos:
             path.unlink(missing_ok=True)
-            if path.parent != self.album.folder and not any(path.parent.iterdir()):
+            if path.parent != self.photo_index.folder and not any(path.parent.iterdir()):
                 path.parent.rmdir()
 
     def _blank_records(self, plan: Plan) -> None:
-        """Take the pictures out of Dagster's records: no public call changes an event."""
-        storage = self.album.records.storage
+        """Take the pictures out of Dagster's version_index: no public call changes an event."""
+        storage = self.photo_index.version_index.storage
         stems = {version.md5: {Path(name).stem for name in names} for version, names in plan.pictures}
         for version in plan.trace.showing:
             # A registered model shows pictures of its scorecard.
             named = None if version.asset == MODEL else stems.get(version.md5, set()) | {SHEET}
             blank_pictures(storage, version, named)
         for md5 in plan.trace.sources:
-            for version in self.album.records.of(SOURCE, md5):
+            for version in self.photo_index.version_index.of(SOURCE, md5):
                 blank_pictures(storage, version, None)
 
     def _erase_tracked(self, plan: Plan) -> None:
         tracking = Tracking.of(self.settings)
         for version, names in plan.pictures:
-            for record in self.album.records.of(version.asset, version.md5):
+            for record in self.photo_index.version_index.of(version.asset, version.md5):
                 if run_id := record.metadata.get("mlflow_run_id"):
                     erase_artifacts(tracking, str(run_id), names)
         for run_id in self._ablations(plan.trace)[1]:
@@ -391,14 +391,14 @@ class Forgetting:
 
     def _observe(self) -> None:
         """The photos are other ones now; what depends on them is made again by the next run."""
-        if not self.album.folder.is_dir():
+        if not self.photo_index.folder.is_dir():
             return
-        versions.observe(self.instance, SOURCE, self.store.keep(self.album.folder))
+        versions.observe(self.instance, SOURCE, self.store.keep(self.photo_index.folder))
         if (self.settings.root / "data.dvc").exists():
             self.store.add(self.settings.data)
 
 
-def _without(photo: Photo, places: Collection[str]) -> Photo:
+def _without(photo: TracedPhoto, places: Collection[str]) -> TracedPhoto:
     """The photo without those places, which are another's."""
     if not places:
         return photo

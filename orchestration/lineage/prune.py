@@ -22,7 +22,7 @@ from orchestration.lineage.resolve import find_all_models
 from orchestration.storage.erasure_log import KEY
 from orchestration.storage.instance import AlreadyRunning, only_runner
 from orchestration.storage.store import Store, pointed
-from orchestration.storage.version_index import Records
+from orchestration.storage.version_index import VersionIndex
 
 KEEP, DAYS = 1, 7.0
 DAY = 86_400.0
@@ -103,17 +103,17 @@ def plan(
 
     Raises RemoteDown: what cannot be listed cannot be known to be needed.
     """
-    records, before = Records(instance), time.time() - days * DAY
+    version_index, before = VersionIndex(instance), time.time() - days * DAY
     models = find_all_models(settings)
     needed = {md5 for model in models for md5 in model.versions.values()}
     needed |= set(pointed(settings.root).values())
     known: dict[str, str] = {}
-    assets = sorted({mention.asset for mention in records.mentions()} - {KEY})
+    assets = sorted({ref.asset for ref in version_index.refs()} - {KEY})
     for number, asset in enumerate(assets):
         progress("clean: versions", number, len(assets))
-        mentions = records.mentions(asset)
-        known |= {mention.md5: asset for mention in mentions}
-        needed |= _newest(records, asset, max(keep, 1), before)
+        refs = version_index.refs(asset)
+        known |= {ref.md5: asset for ref in refs}
+        needed |= _newest(version_index, asset, max(keep, 1), before)
     dropped = {md5: asset for md5, asset in known.items() if md5 not in needed}
     objects = store.held()
     # Without its listing a version is nowhere, whatever is left of its files.
@@ -146,16 +146,16 @@ def carry_out(plan: Plan, store: Store, progress: Progress = lambda what, done, 
     return freed
 
 
-def _newest(records: Records, asset: str, keep: int, before: float) -> set[str]:
+def _newest(version_index: VersionIndex, asset: str, keep: int, before: float) -> set[str]:
     """The newest `keep` versions of each character of an asset, whatever is younger, and all that these came from."""
     seen: dict[str | None, set[str]] = {}
     staying = []
-    for mention in records.mentions(asset):
-        own = seen.setdefault(mention.character, set())
-        if mention.md5 in own or len(own) < keep or mention.when >= before:
-            own.add(mention.md5)
-            staying.append(mention)
-    return {md5 for version in records.versions(staying) for md5 in (version.md5, *version.lineage.values())}
+    for ref in version_index.refs(asset):
+        own = seen.setdefault(ref.character, set())
+        if ref.md5 in own or len(own) < keep or ref.when >= before:
+            own.add(ref.md5)
+            staying.append(ref)
+    return {md5 for version in version_index.versions(staying) for md5 in (version.md5, *version.lineage.values())}
 
 
 def _removable(

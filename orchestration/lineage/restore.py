@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestration.lineage.resolve import Target
-from orchestration.storage.erasure_log import Entry
+from orchestration.lineage.resolve import LineageTarget
+from orchestration.storage.erasure_log import Erasure
 from orchestration.storage.store import RemoteDown, Store, StoreError, replace_folder
 
 MANIFEST = "restored.json"
@@ -43,10 +43,10 @@ class Restored:
 
 
 def restore(
-    target: Target,
+    target: LineageTarget,
     out: Path,
     store: Store,
-    erased: Mapping[str, Entry],
+    erased: Mapping[str, Erasure],
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> list[Restored]:
     """Write out/<asset>/ for the target and all its ancestors, sources too, and out/restored.json.
@@ -78,14 +78,14 @@ def _require_own(out: Path, assets: set[str]) -> None:
         raise RestoreError(f"{out} holds other files ({sorted(strangers)[0]}): give --out an empty or a new folder")
 
 
-def _restore_one(asset: str, md5: str, out: Path, store: Store, erased: Mapping[str, Entry]) -> Restored:
+def _restore_one(asset: str, md5: str, out: Path, store: Store, erased: Mapping[str, Erasure]) -> Restored:
     try:
         return _bring_back(asset, md5, out, store, erased)
     except RemoteDown as error:
         return Restored(asset, md5, UNREACHABLE, lost={"": str(error)})
 
 
-def _bring_back(asset: str, md5: str, out: Path, store: Store, erased: Mapping[str, Entry]) -> Restored:
+def _bring_back(asset: str, md5: str, out: Path, store: Store, erased: Mapping[str, Erasure]) -> Restored:
     """Raises RemoteDown."""
     folder = out / asset
     if folder.is_dir() and _proved(store, folder) == md5:
@@ -127,7 +127,7 @@ def file_md5(path: Path) -> str:
         return hashlib.file_digest(content, "md5").hexdigest()
 
 
-def _what_is_left(result: Restored, out: Path, store: Store, erased: Mapping[str, Entry]) -> Restored:
+def _what_is_left(result: Restored, out: Path, store: Store, erased: Mapping[str, Erasure]) -> Restored:
     """The files that can still be had, beside the name that a whole folder would have."""
     try:
         listing = store.listing(result.md5)
@@ -169,14 +169,14 @@ def _measured(result: Restored, folder: Path) -> Restored:
     return result
 
 
-def _write_manifest(out: Path, target: Target, results: list[Restored]) -> None:
+def _write_manifest(out: Path, target: LineageTarget, results: list[Restored]) -> None:
     document = document_of(target, results)
     partial = out / f".{MANIFEST}.partial"
     partial.write_text(json.dumps(document, indent=2) + "\n")
     partial.replace(out / MANIFEST)
 
 
-def document_of(target: Target, results: list[Restored]) -> dict[str, Any]:
+def document_of(target: LineageTarget, results: list[Restored]) -> dict[str, Any]:
     """What restored.json says, and `--json` prints."""
     return {
         "of": {"asset": target.asset, "character": target.character, "md5": target.md5, "model": target.model},

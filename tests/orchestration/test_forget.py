@@ -162,7 +162,7 @@ def test_who_when_and_why_are_in_the_ledger_that_every_machine_reads(
         and entry["why"] == "asked to"
         and entry["done"]
     )
-    assert project.instance.fetch_observations(dg.AssetKey(KEY), limit=1).records
+    assert project.instance.fetch_observations(dg.AssetKey(KEY), limit=1).version_index
 
 
 def test_another_machines_copies_go_when_it_is_run_there(
@@ -316,13 +316,13 @@ KILLED = """
 import os, sys
 from orchestration.lineage import forgetting
 from orchestration.cli.main import app
-setattr(forgetting.Forgetting, "_erase_tracked", lambda self, plan: os._exit(9))
+setattr(forgetting.Eraser, "_erase_tracked", lambda self, plan: os._exit(9))
 app(["forget", "ann/one.jpg", "--yes", "--why", "asked to"])
 """
 
 
 def test_killed_half_way_the_same_command_finishes(project: Project) -> None:
-    assert callable(erase.Forgetting._erase_tracked)
+    assert callable(erase.Eraser._erase_tracked)
     environment = {
         **os.environ,
         "LIKENESS_ROOT": str(project.settings.root),
