@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from orchestration.checks.context import Subject
 from orchestration.checks.gx import IDENTIFYING, Finding
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 MOST_ROWS = 100
 MOST_PICTURES = 16
 PICTURE_SIDE = 128
 
 EXPECTATIONS, FAILING_ROWS, FAILING_COUNT, RULE = "expectations", "failing_rows", "failing_count", "rule"
-SHEET = "failing rows"
-"""The contact sheet's name on Dagster's pages."""
 REFERENCE = "reference_md5"
 """Names in the metadata of a check's result."""
 
@@ -74,8 +75,8 @@ def _table(records: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
     )
 
 
-def contact_sheet(subject: Subject, file: str, findings: Sequence[Finding]) -> dg.MarkdownMetadataValue | None:
-    """The pictures of the first failing rows, None where there are none to be shown."""
+def contact_sheet(subject: Subject, file: str, findings: Sequence[Finding]) -> NDArray[np.uint8] | None:
+    """The pictures of the first failing rows as one, RGB [H, W, 3]; None where there are none to be shown."""
     from models import images
 
     wanted = {str(row["id"]) for finding in findings if not finding.passed for row in finding.rows if "id" in row}
@@ -85,10 +86,7 @@ def contact_sheet(subject: Subject, file: str, findings: Sequence[Finding]) -> d
             tiles.append(images.resize(images.decode(data), PICTURE_SIDE))
         except images.BadImage:
             continue
-    if not tiles:
-        return None
-    encoded = base64.b64encode(images.encode_jpeg(images.grid(tiles, columns=8), 85)).decode()
-    return dg.MetadataValue.md(f"![{SHEET}](data:image/jpeg;base64,{encoded})")
+    return images.grid(tiles, columns=8) if tiles else None
 
 
 def _pictures_of(path: Path, ids: set[str]) -> list[bytes]:

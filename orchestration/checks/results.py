@@ -128,6 +128,8 @@ def blocking(instance: dg.DagsterInstance, stage: Stage, character: str | None, 
 def subject_of(stage: Stage, version: Version, workshop: Workshop, instance: dg.DagsterInstance) -> Subject:
     """A version that was made before, as a check looks at it."""
     from orchestration.pipeline.materialize import EMBEDDED
+    from orchestration.storage.run_pictures import RunPictures
+    from orchestration.storage.tracking import Tracking
     from orchestration.storage.versions import Version
 
     character = version.metadata.get("inputs", {}).get("character")
@@ -142,6 +144,7 @@ def subject_of(stage: Stage, version: Version, workshop: Workshop, instance: dg.
         numbers(version.metadata),
         lambda: workshop.fetch(stage.name, version),
         (lambda: workshop.fetch("character", drawn_with)) if drawn_with else None,
+        RunPictures.of(version, Tracking.of(workshop.settings)),
     )
 
 

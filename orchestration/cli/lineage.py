@@ -26,8 +26,10 @@ from orchestration.cli.terminal import (
 
 if TYPE_CHECKING:
     from orchestration.config.settings import Settings
-    from orchestration.lineage.erase import Plan as ForgetPlan
-    from orchestration.lineage.photos import TracedPhoto, PhotoTrace
+    from orchestration.lineage.erase_plan import ErasePlan
+    from orchestration.lineage.photo_index import TracedPhoto
+    from orchestration.lineage.photo_trace import PhotoTrace
+    from orchestration.lineage.prune import PrunePlan
 
 TREE_WIDTH = 110
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
@@ -140,19 +142,20 @@ def forget(
     what was erased. Interrupted, the same command finishes; other machines' caches are cleared by running it there.
     """
     from orchestration.lineage.erase import Eraser
+    from orchestration.lineage.erase_search import EraseSearch
     from orchestration.lineage.prune import nothing_runs
 
     with _opened() as project, nullcontext() if dry_run else nothing_runs(project.settings, project.instance):
-        forgetting = Eraser(project.settings, project.instance, project.photo_index)
         with shown_progress() as progress:
             photos = project.photo_index.find(photo, person)
-            plan = forgetting.plan(photos, photo.strip("/") if person else "", _step(progress))
+            search = EraseSearch(project.photo_index, _step(progress))
+            plan = search.plan(photos, photo.strip("/") if person else "")
         if not as_json:
             _print_plan(plan)
         if going := not (dry_run or plan.nothing_left):
             _confirm(yes, as_json, "Erase all this for good?")
             with shown_progress() as progress:
-                forgetting.carry_out(plan, why, _step(progress))
+                Eraser(project.instance, project.photo_index).erase(plan, why, _step(progress))
     if as_json:
         print_json({**plan.document(), "done": not dry_run})
     elif going:
@@ -198,13 +201,17 @@ class _Project:
     """The stores that these commands ask."""
 
     def __init__(self, settings: Settings, instance: Any) -> None:
-        from orchestration.lineage.photos import PhotoIndex
+        from orchestration.lineage.photo_index import PhotoIndex
         from orchestration.storage.erasure_log import ErasureLog
         from orchestration.storage.store import Store
         from orchestration.storage.version_index import VersionIndex
 
         self.settings, self.instance = settings, instance
-        self.version_index, self.store, self.erasure_log = VersionIndex(instance), Store.of(settings), ErasureLog(instance)
+        self.version_index, self.store, self.erasure_log = (
+            VersionIndex(instance),
+            Store.of(settings),
+            ErasureLog(instance),
+        )
         self.photo_index = PhotoIndex(settings, self.store, self.version_index, self.erasure_log)
 
 
@@ -230,7 +237,7 @@ def _confirm(yes: bool, as_json: bool, question: str) -> None:
 
 
 def _show_photo(project: _Project, word: str, as_json: bool) -> None:
-    from orchestration.lineage.photos import trace
+    from orchestration.lineage.photo_trace import trace
 
     photos = project.photo_index.find(word)
     with shown_progress() as progress:
@@ -280,9 +287,7 @@ def _print_photo(photo: TracedPhoto) -> None:
         screen.print(marked("yellow", "the same bytes lie in all these places: it is one photo"), highlight=False)
 
 
-def _print_plan(plan: ForgetPlan) -> None:
-    from orchestration.lineage.erase import retrain_command
-
+def _print_plan(plan: ErasePlan) -> None:
     _print_trace(plan.trace)
     table = Table(title="To be erased", title_justify="left")
     for column in ("what", "files", "megabytes"):
@@ -294,8 +299,7 @@ def _print_plan(plan: ForgetPlan) -> None:
         names = ", ".join(path for photo in plan.trace.photos if photo.md5 == md5 for path in photo.paths)
         text = f"{names}: cache and remote keep these bytes, which others have too ({where})"
         screen.print(marked("yellow", "spared:", text), highlight=False, soft_wrap=True)
-    commands = dict.fromkeys(retrain_command(use.model.character) for use in plan.trace.uses if use.retrain)
-    if commands:
+    if commands := dict.fromkeys(plan.retrain):
         screen.print(marked("bold", "to be retrained:", f"{'; '.join(commands)}"), highlight=False, soft_wrap=True)
     else:
         screen.print("no registered model was trained on it: none must be retrained", highlight=False, soft_wrap=True)
@@ -303,7 +307,7 @@ def _print_plan(plan: ForgetPlan) -> None:
         screen.print(marked("yellow", "not erased:", text), highlight=False, soft_wrap=True)
 
 
-def _print_cleaning(plan: Any) -> None:
+def _print_cleaning(plan: PrunePlan) -> None:
     table = Table(title="What nothing needs", title_justify="left")
     for column in ("kind", "what", "number", "megabytes"):
         table.add_column(column, justify="right" if column in ("number", "megabytes") else "left")

@@ -49,7 +49,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from orchestration.config.profiles import ProfileError
     from orchestration.doctor import NotReady
     from orchestration.lineage.drawing import PictureError
-    from orchestration.lineage.erase import ForgetError
+    from orchestration.lineage.erase_search import ForgetError
     from orchestration.lineage.resolve import TargetError
     from orchestration.lineage.restore import RestoreError
     from orchestration.pipeline.executors import ExecutorError

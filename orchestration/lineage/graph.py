@@ -84,7 +84,11 @@ class Graph:
 
 
 def build(
-    target: LineageTarget, production: LineageTarget | None, version_index: VersionIndex, store: Store, erased: Mapping[str, Erasure]
+    target: LineageTarget,
+    production: LineageTarget | None,
+    version_index: VersionIndex,
+    store: Store,
+    erased: Mapping[str, Erasure],
 ) -> Graph:
     """Follow the md5s. Availability is asked of the store; a remote that is down makes it unknown, nothing else."""
     builder = _Builder(target, production, version_index, _Bytes(store, erased))
@@ -93,7 +97,9 @@ def build(
 
 
 class _Builder:
-    def __init__(self, target: LineageTarget, production: LineageTarget | None, version_index: VersionIndex, content: _Bytes) -> None:
+    def __init__(
+        self, target: LineageTarget, production: LineageTarget | None, version_index: VersionIndex, content: _Bytes
+    ) -> None:
         self.target, self.production, self.version_index, self.content = target, production, version_index, content
         self.nodes: dict[str, Node] = {}
         self.edges: list[tuple[str, str]] = []

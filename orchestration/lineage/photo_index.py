@@ -18,7 +18,17 @@ from orchestration.storage.version_index import VersionIndex
 from stages.data.source_files import identity, is_utf8, printable, walk
 
 SOURCE = "photos"
-T = TypeVar("T")
+Had, Otherwise = TypeVar("Had"), TypeVar("Otherwise")
+
+
+def unless_lost(read: Callable[[], Had], otherwise: Otherwise) -> Had | Otherwise:
+    """What `read` gives; `otherwise` where the store does not have it any more. Raises RemoteDown."""
+    try:
+        return read()
+    except RemoteDown:
+        raise
+    except StoreError:
+        return otherwise
 
 
 @dataclass(frozen=True)
@@ -36,7 +46,7 @@ class TracedPhoto:
 
 @dataclass(frozen=True)
 class PhotoIndex:
-    """Every version of data/photos that was ever recorded."""
+    """Every version of data/photos that was ever recorded, and what lies there now."""
 
     settings: Settings
     store: Store
@@ -45,6 +55,7 @@ class PhotoIndex:
 
     @property
     def folder(self) -> Path:
+        """data/photos."""
         return self.settings.data / SOURCE
 
     @cached_property
@@ -55,6 +66,7 @@ class PhotoIndex:
 
     @cached_property
     def entries(self) -> list[Erasure]:
+        """What was erased before, newest first."""
         return self.erasure_log.entries()
 
     def find(self, word: str, person: bool = False) -> list[TracedPhoto]:
@@ -84,7 +96,7 @@ class PhotoIndex:
 
         name = identity(person)
         known = {md5 for paths in self._known() for path, md5 in paths.items() if theirs(path)}
-        return known | {_md5(file) for file in self._files() if theirs(self._path(file))}
+        return known | {file_digest(file, "md5") for file in self._files() if theirs(self._path(file))}
 
     def _alike(self, person: str) -> str:
         """The names that are this one but for case and blanks, in words; "" where there is none."""
@@ -96,23 +108,25 @@ class PhotoIndex:
     def _of_photo(self, word: str) -> set[str]:
         for file in (Path(word), self.folder / word, self.settings.root / word):
             if file.is_file():
-                return {_md5(file)}
+                return {file_digest(file, "md5")}
         word = word.removeprefix("data/photos/")
         name = identity(word)
         if known := {md5 for paths in self._known() for path, md5 in paths.items() if identity(path) == name}:
             return known
-        if found := {_md5(file) for file in self._files() if identity(self._path(file)) == name}:
+        if found := {file_digest(file, "md5") for file in self._files() if identity(self._path(file)) == name}:
             return found
         if re.fullmatch(r"[0-9a-f]{32}", word):
             listed = any(word in paths.values() for paths in self._known())
-            return {word} if listed or any(_md5(file) == word for file in self._files()) else set()
+            return {word} if listed or any(file_digest(file, "md5") == word for file in self._files()) else set()
         if re.fullmatch(r"[0-9a-f]{64}", word):
             remembered = {md5 for entry in self.entries for md5, sha256 in entry.sha256.items() if sha256 == word}
-            return remembered or {_md5(file) for file in self._files() if _sha256(file) == word}
+            return remembered or {
+                file_digest(file, "md5") for file in self._files() if file_digest(file, "sha256") == word
+            }
         return set()
 
     def _known(self) -> Iterable[Mapping[str, str]]:
-        """Paths and md5s out of every version and of the ledger."""
+        """Paths and md5s out of every version and of the erasure log."""
         yield from self.versions.values()
         yield from (entry.photos for entry in self.entries)
 
@@ -121,8 +135,12 @@ class PhotoIndex:
         sizes = {file.stat().st_size for path in paths if (file := self.folder / path).is_file()}
         # A copy has the same size; only those are read.
         here = [file for file in self._files() if not sizes or file.stat().st_size in sizes]
-        here = [file for file in here if _md5(file) == md5]
-        sha256 = _sha256(here[0]) if here else next((e.sha256[md5] for e in self.entries if md5 in e.sha256), "")
+        here = [file for file in here if file_digest(file, "md5") == md5]
+        sha256 = (
+            file_digest(here[0], "sha256")
+            if here
+            else next((e.sha256[md5] for e in self.entries if md5 in e.sha256), "")
+        )
         now = tuple(sorted(self._path(file) for file in here))
         return TracedPhoto(md5, sha256, tuple(sorted({*paths, *now})), now)
 
@@ -138,14 +156,7 @@ def _folded(name: str) -> str:
     return " ".join(identity(name).casefold().split())
 
 
-def _md5(file: Path) -> str:
-    return _digest(file, "md5")
-
-
-def _sha256(file: Path) -> str:
-    return _digest(file, "sha256")
-
-
-def _digest(file: Path, kind: str) -> str:
+def file_digest(file: Path, kind: str) -> str:
+    """Hexadecimal digest of a file's bytes; kind: md5 or sha256."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, kind).hexdigest()

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
-from orchestration.config.settings import Settings
-from orchestration.lineage.resolve import MODEL, LineageTarget, TargetError, find_all_models
-from orchestration.storage.erasure_log import Erasure, ErasureLog
-from orchestration.storage.store import RemoteDown, Store, StoreError
+from orchestration.lineage.photo_index import SOURCE, PhotoIndex, TracedPhoto, unless_lost
+from orchestration.lineage.resolve import MODEL, LineageTarget, find_all_models
+from orchestration.storage.erasure_log import Erasure
+from orchestration.storage.store import Store
 from orchestration.storage.version_index import VersionIndex
 from orchestration.storage.versions import REUSED, Version
-from stages.data.source_files import identity, is_utf8, printable, walk
 
-SOURCE, IDENTITY = "photos", "identity_model"
+IDENTITY = "identity_model"
 TRAINED, CHOSEN, SCORED, UNUSED = "trained on it", "chosen by it", "only scored on it", "not used"
 PAIRS = "verification_pairs.parquet"
 EXACT_SETS = ("folder", "people")
@@ -96,7 +92,9 @@ def in_production(model: LineageTarget) -> bool:
     return "production" in (model.model or {}).get("aliases", ())
 
 
-def trace(photo_index: PhotoIndex, photos: Sequence[TracedPhoto], progress: Progress = lambda what, done, total: None) -> PhotoTrace:
+def trace(
+    photo_index: PhotoIndex, photos: Sequence[TracedPhoto], progress: Progress = lambda what, done, total: None
+) -> PhotoTrace:
     """Follow photos through every version that was ever recorded. Raises RemoteDown."""
     md5s = {photo.md5 for photo in photos}
     found = PhotoTrace(photos)
@@ -169,26 +167,25 @@ def _rows(store: Store, version: Version, paths: Collection[str]) -> dict[str, t
     """Of each photo's row the split ("" where the table has none), and whether its set has official pairs; None when a
     table is nowhere to be had.
     """
+    return unless_lost(lambda: _read_rows(store, version, paths), None)
+
+
+def _read_rows(store: Store, version: Version, paths: Collection[str]) -> dict[str, tuple[str, bool]]:
     from pyarrow import parquet
 
     found: dict[str, tuple[str, bool]] = {}
-    wanted = _Ids(version.metadata.get("config"), paths)
-    try:
-        files = store.listing(version.md5)
-        protocols = _protocols(store, files.get(PAIRS))
-        for file in (store.file(md5) for name, md5 in files.items() if name.endswith(".parquet")):
-            names = parquet.read_schema(file).names
-            if "id" not in names or "image" not in names:
-                continue
-            columns = [name for name in ("id", "source", "split") if name in names]
-            inside = [("source", "in", sorted(wanted.sources))] if "source" in names else None
-            for row in parquet.read_table(file, columns=columns, filters=inside).to_pylist():
-                if path := wanted.path(row["id"]):
-                    found[path] = (str(row.get("split") or ""), row.get("source") in protocols)
-    except RemoteDown:
-        raise
-    except StoreError:
-        return None
+    wanted = _RowIds(version.metadata.get("config"), paths)
+    files = store.listing(version.md5)
+    protocols = _protocols(store, files.get(PAIRS))
+    for file in (store.file(md5) for name, md5 in files.items() if name.endswith(".parquet")):
+        names = parquet.read_schema(file).names
+        if "id" not in names or "image" not in names:
+            continue
+        columns = [name for name in ("id", "source", "split") if name in names]
+        inside = [("source", "in", sorted(wanted.sources))] if "source" in names else None
+        for row in parquet.read_table(file, columns=columns, filters=inside).to_pylist():
+            if path := wanted.path(row["id"]):
+                found[path] = (str(row.get("split") or ""), row.get("source") in protocols)
     return found
 
 
@@ -199,7 +196,7 @@ def _protocols(store: Store, md5: str | None) -> set[str]:
     return set(parquet.read_table(store.file(md5), columns=["source"])["source"].to_pylist()) if md5 else set()
 
 
-class _Ids:
+class _RowIds:
     """What the rows of some photos are called: their set's name, a slash and their place in it."""
 
     def __init__(self, config: Any, paths: Collection[str]) -> None:

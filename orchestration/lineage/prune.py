@@ -20,7 +20,7 @@ import dagster as dg
 from orchestration.config.settings import Settings
 from orchestration.lineage.resolve import find_all_models
 from orchestration.storage.erasure_log import KEY
-from orchestration.storage.instance import AlreadyRunning, only_runner
+from orchestration.storage.instance import UNFINISHED, AlreadyRunning, only_runner
 from orchestration.storage.store import Store, pointed
 from orchestration.storage.version_index import VersionIndex
 
@@ -31,7 +31,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass
-class Kind:
+class Removable:
     """What can go of one kind."""
 
     name: str
@@ -43,10 +43,10 @@ class Kind:
 
 
 @dataclass
-class Plan:
+class PrunePlan:
     """What would go, and what must stay."""
 
-    kinds: list[Kind]
+    kinds: list[Removable]
     kept_versions: int
     models: int
     dropped: list[tuple[str, str]] = field(default_factory=list)
@@ -74,14 +74,7 @@ class Plan:
 def nothing_runs(settings: Settings, instance: dg.DagsterInstance) -> Iterator[None]:
     """Holds `likeness run` back, and refuses while a run that Dagster launched is at work. Raises AlreadyRunning."""
     with only_runner(settings, instance):
-        active = [
-            dg.DagsterRunStatus.QUEUED,
-            dg.DagsterRunStatus.NOT_STARTED,
-            dg.DagsterRunStatus.STARTING,
-            dg.DagsterRunStatus.STARTED,
-            dg.DagsterRunStatus.CANCELING,
-        ]
-        if runs := instance.get_runs(dg.RunsFilter(statuses=active), limit=5):
+        if runs := instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED)), limit=5):
             named = ", ".join(f"{run.run_id[:8]} ({run.status.value.lower()})" for run in runs)
             raise AlreadyRunning(f"Dagster has runs at work or waiting: {named}; wait for them, or end them")
         yield
@@ -94,7 +87,7 @@ def plan(
     keep: int = KEEP,
     days: float = DAYS,
     progress: Progress = lambda what, done, total: None,
-) -> Plan:
+) -> PrunePlan:
     """Look everywhere, change nothing.
 
     Args:
@@ -127,10 +120,10 @@ def plan(
         kind.bytes = sum(objects[place][md5] for md5 in kind.objects)
     kinds = [cache, remote, *_folders(settings, needed, before)]
     lost = sorted((asset, md5) for md5, asset in dropped.items() if md5 in listings)
-    return Plan(kinds, len(needed & set(known)), len(models), lost)
+    return PrunePlan(kinds, len(needed & set(known)), len(models), lost)
 
 
-def carry_out(plan: Plan, store: Store, progress: Progress = lambda what, done, total: None) -> int:
+def carry_out(plan: PrunePlan, store: Store, progress: Progress = lambda what, done, total: None) -> int:
     """Remove what the plan names; bytes freed. Interrupted, the same command finishes. Raises RemoteDown, OSError."""
     freed = 0
     for number, kind in enumerate(plan.kinds):
@@ -160,12 +153,12 @@ def _newest(version_index: VersionIndex, asset: str, keep: int, before: float) -
 
 def _removable(
     listings: dict[str, set[str]], dropped: set[str], needed: set[str], objects: dict[str, dict[str, int]]
-) -> tuple[Kind, Kind]:
+) -> tuple[Removable, Removable]:
     """Objects of dropped versions that no needed one shares, in the cache and in the remote."""
     shared = needed.union(*(files for md5, files in listings.items() if md5 in needed))
     going = dropped.union(*(files for md5, files in listings.items() if md5 in dropped)) - shared
-    cache = Kind("cache", "what nothing needs, on this machine", objects=going & set(objects["cache"]))
-    remote = Kind("remote", "the same in the remote, for every machine", objects=going & set(objects["remote"]))
+    cache = Removable("cache", "what nothing needs, on this machine", objects=going & set(objects["cache"]))
+    remote = Removable("remote", "the same in the remote, for every machine", objects=going & set(objects["remote"]))
     return cache, remote
 
 
@@ -175,7 +168,7 @@ def _modified(settings: Settings, md5: str) -> float:
     return path.stat().st_mtime if path.exists() else time.time()
 
 
-def _folders(settings: Settings, needed: set[str], before: float) -> list[Kind]:
+def _folders(settings: Settings, needed: set[str], before: float) -> list[Removable]:
     """What lies beside the cache in the home folder."""
     inputs = [path for path in (settings.home / "inputs").glob("*.dir") if path.name not in needed]
     halves = [*(settings.home / "inputs").glob(".*.partial"), *(settings.root / "artifacts").rglob(".*.partial")]
@@ -188,7 +181,7 @@ def _folders(settings: Settings, needed: set[str], before: float) -> list[Kind]:
         ),
     }
     return [
-        Kind(name, about, len(paths), sum(_size(path) for path in paths), paths)
+        Removable(name, about, len(paths), sum(_size(path) for path in paths), paths)
         for (name, about), paths in kinds.items()
     ]
 

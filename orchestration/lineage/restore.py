@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestration.config.files import write_whole
+from orchestration.lineage.photo_index import file_digest, unless_lost
 from orchestration.lineage.resolve import LineageTarget
 from orchestration.storage.erasure_log import Erasure
 from orchestration.storage.store import RemoteDown, Store, StoreError, replace_folder
@@ -115,16 +117,9 @@ def _proved(store: Store, folder: Path) -> str:
     tree = Tree()
     for path in folder.rglob("*"):
         if path.is_file():
-            tree.add(path.relative_to(folder).parts, Meta(), HashInfo("md5", file_md5(path)))
+            tree.add(path.relative_to(folder).parts, Meta(), HashInfo("md5", file_digest(path, "md5")))
     tree.digest()
     return str(tree.hash_info.value) if tree.hash_info else ""
-
-
-def file_md5(path: Path) -> str:
-    import hashlib
-
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "md5").hexdigest()
 
 
 def _what_is_left(result: Restored, out: Path, store: Store, erased: Mapping[str, Erasure]) -> Restored:
@@ -141,17 +136,14 @@ def _what_is_left(result: Restored, out: Path, store: Store, erased: Mapping[str
     partial = out / f".{name}-{uuid.uuid4().hex[:8]}.partial"
     try:
         for path, md5 in sorted(listing.items()):
-            try:
-                source = store.file(md5)
-            except RemoteDown:
-                raise
-            except StoreError:
+            source = unless_lost(lambda md5=md5: store.file(md5), None)
+            if source is None:
                 known = erased.get(md5)
                 result.lost[path] = f"erased: {known}" if known else f"lost: {store.why_lost(md5)}"
                 continue
             (partial / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, partial / path)
-            if file_md5(partial / path) != md5:
+            if file_digest(partial / path, "md5") != md5:
                 (partial / path).unlink()
                 result.lost[path] = "lost: the stored bytes are damaged"
         if partial.is_dir():
@@ -170,10 +162,7 @@ def _measured(result: Restored, folder: Path) -> Restored:
 
 
 def _write_manifest(out: Path, target: LineageTarget, results: list[Restored]) -> None:
-    document = document_of(target, results)
-    partial = out / f".{MANIFEST}.partial"
-    partial.write_text(json.dumps(document, indent=2) + "\n")
-    partial.replace(out / MANIFEST)
+    write_whole(out / MANIFEST, json.dumps(document_of(target, results), indent=2) + "\n")
 
 
 def document_of(target: LineageTarget, results: list[Restored]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from orchestration.pipeline import run_cache
 from orchestration.promotion import comparison
 from orchestration.registry.aliases import Ledger, model_name
 from orchestration.storage import accepted_profile, dagster_metadata, versions
+from orchestration.storage.run_pictures import RunPictures
 from orchestration.storage.store import Draft, RemoteDown, Store, StoreError
 from orchestration.storage.tracking import DAGSTER_RUN, TrackedRun, Tracking
 from orchestration.storage.versions import REUSED
@@ -138,7 +139,7 @@ def run_stage(
     key = run_cache.key_of(stage, config, character, versions | compared, workshop.fetch)
     forced = context.run.tags.get(run_cache.FORCE_TAG) == "true"
     if not forced and (known := run_cache.find(context.instance, workshop.store, stage, character, key)):
-        return take_over(context, known, stage, config, versions, compared, workshop)
+        return take_over(context, known, stage, config, versions, compared, workshop, tracking)
     folders = {name: workshop.fetch(name, version) for name, version in (versions | compared).items()}
     checkpoints = checkpoint_folder(stage, config, versions, workshop.settings, character)
     profile = accepted_profile.name_of(workshop.settings)
@@ -156,8 +157,11 @@ def run_stage(
         log_outcome(run, folder, metrics, md5)
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
     # What fails is in the store by now, so that its rows can be looked at; `input_versions` lets nobody read it.
-    results = checks.results(subject_of(context.instance, stage, character, config, metrics, draft, folders, workshop))
-    metadata = describe(folder, metrics, md5, config, run)
+    pictures = RunPictures(tracking, run.run_id)
+    results = checks.run_checks(
+        subject_of(context.instance, stage, character, config, metrics, draft, folders, workshop, pictures)
+    )
+    metadata = describe(folder, metrics, md5, config, run, pictures.link() if "photos" in ancestors(versions) else None)
     metadata |= origins(versions, compared)
     metadata["profile"] = profile
     metadata |= {"seconds": seconds, "seconds_around_the_stage": time.monotonic() - began - seconds}
@@ -173,6 +177,7 @@ def take_over(
     versions: dict[str, versions.Version],
     compared: dict[str, versions.Version],
     workshop: Workshop,
+    tracking: Tracking,
 ) -> dg.MaterializeResult:
     """Record a known result as that of these inputs, and judge it by the rules of now. It stays its first run's in
     MLflow; its lineage is that of these inputs, which it stands for, and `reused` says what it was really made of.
@@ -183,7 +188,10 @@ def take_over(
     draft, metrics = Draft(known.folder, md5), numbers({name: known.fact(name) for name in known.metadata})
     drawn_with = {name: versions[name] for name in ("character",) if name in versions}
     folders = {name: workshop.fetch(name, version) for name, version in drawn_with.items()}
-    results = checks.results(subject_of(context.instance, stage, character, config, metrics, draft, folders, workshop))
+    pictures = RunPictures(tracking, str(known.fact("mlflow_run_id")))
+    results = checks.run_checks(
+        subject_of(context.instance, stage, character, config, metrics, draft, folders, workshop, pictures)
+    )
     metadata: dict[str, Any] = {**known.metadata, **origins(versions, compared), REUSED: reused}
     metadata["profile"] = accepted_profile.name_of(workshop.settings)
     metadata["seconds_around_the_stage"] = time.monotonic() - began
@@ -207,6 +215,7 @@ def subject_of(
     draft: Draft,
     folders: Mapping[str, Path],
     workshop: Workshop,
+    pictures: RunPictures,
 ) -> Subject:
     """The version that was just made, as a check looks at it."""
     return Subject(
@@ -219,6 +228,7 @@ def subject_of(
         metrics,
         lambda: draft.folder,
         (lambda: folders["character"]) if "character" in folders else None,
+        pictures,
     )
 
 
@@ -359,9 +369,12 @@ def describe(
     md5: str,
     config: BaseModel,
     run: TrackedRun,
+    pictures: dg.MetadataValue | None,
 ) -> dict[str, Any]:
-    """What the Dagster UI shows beside a materialisation."""
-    about = dagster_metadata.of_output(folder, run.history)
+    """What the Dagster UI shows beside a materialisation. pictures: the link to its pictures, if they are not to stand
+    there themselves.
+    """
+    about = dagster_metadata.of_output(folder, run.history, pictures)
     metadata: dict[str, Any] = {
         **({"pictures": about.pop("pictures")} if "pictures" in about else {}),
         "mlflow_run": dg.MetadataValue.url(run.url) if run.url else run.run_id,

@@ -15,6 +15,8 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration.config.files import write_whole
+
 KEY = "forgotten"
 COPY = "erased.json"
 PAGE = 500
@@ -42,6 +44,7 @@ class Erasure:
 
     @property
     def names(self) -> str:
+        """The first three photos, and how many more there are."""
         shown = list(self.photos)[:3]
         return ", ".join(shown) + (f" and {len(self.photos) - 3} more" if len(self.photos) > 3 else "")
 
@@ -50,6 +53,7 @@ class Erasure:
 
 
 def now() -> str:
+    """The time in UTC, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -101,9 +105,8 @@ class ErasureLog:
     def copy_to(self, home: Path) -> None:
         """Write the file that `reason` reads."""
         home.mkdir(parents=True, exist_ok=True)
-        partial = home / f".{COPY}.partial"
-        partial.write_text(json.dumps({md5: str(entry) for md5, entry in self.erased().items()}, indent=1) + "\n")
-        partial.replace(home / COPY)
+        reasons = {md5: str(entry) for md5, entry in self.erased().items()}
+        write_whole(home / COPY, json.dumps(reasons, indent=1) + "\n")
 
 
 def reason(home: Path, md5s: Any) -> str:

@@ -13,10 +13,11 @@ from typing import IO
 
 import dagster as dg
 import yaml
+from sqlalchemy.exc import OperationalError
 
 from orchestration.config.settings import Settings
 from orchestration.pipeline import executors
-from orchestration.storage import postgres
+from orchestration.storage import inline_pictures, postgres
 
 QUIET = """\
 telemetry:
@@ -108,7 +109,7 @@ class AlreadyRunning(Exception):
 
 
 class InstanceError(Exception):
-    """dagster.yaml does not say what the settings say, and is not ours to change."""
+    """dagster.yaml does not say what the settings say, and is not ours to change; or Dagster's record is locked."""
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
@@ -119,6 +120,13 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
         postgres.require(settings.database)
     instance = dg.DagsterInstance.from_config(str(settings.dagster_home))
     executors.limit_pool(settings, instance)
+    try:
+        inline_pictures.take_out(instance)
+    except OperationalError as error:
+        raise InstanceError(
+            f"pictures that an earlier version wrote into Dagster's record are to be taken out of it ({error.orig}): "
+            "stop what is at work on this project, `likeness start` too, and try again"
+        ) from error
     return instance
 
 

@@ -12,10 +12,12 @@ import dagster as dg
 import pytest
 
 from orchestration.config.settings import REPOSITORY, Settings
-from orchestration.lineage import erase
+from orchestration.lineage import erase, erase_search
+from orchestration.storage import inline_pictures
 from orchestration.storage.erasure_log import KEY
-from orchestration.storage.instance import RUN_TAG, only_runner
+from orchestration.storage.instance import RUN_TAG, only_runner, open_instance
 from orchestration.storage.store import Store, StoreError, pointed_md5
+from orchestration.storage.versions import latest
 from stages import identity_model
 from tests.orchestration.faces import Project
 
@@ -23,7 +25,7 @@ PIXELS = Project.pixels("ann/one")
 
 
 def pictures_in_dagster(project: Project) -> set[str]:
-    """The names of the pictures that all of Dagster's databases hold, but for charts of figures."""
+    """The names of the pictures that all files of Dagster's hold, but for charts of figures."""
     files = [path for path in project.settings.dagster_home.rglob("*") if path.is_file()]
     named = {name.decode() for path in files for name in re.findall(rb"!\[([^\]]*)\]\(data:image/", path.read_bytes())}
     return {name for name in named if not name.endswith("distributions")}
@@ -41,11 +43,44 @@ def test_its_bytes_are_in_no_file_of_project_cache_remote_and_tracking_any_more(
         path.split("/")[1] for path in project.where(PIXELS) if path.startswith(".likeness")
     }
     assert {"data", "artifacts", "cache", "remote", "inputs", "mlflow", "computed", "checkpoints"} <= places
-    assert {"sheet", "photos", "3 pictures"} <= pictures_in_dagster(project)
     project("forget", "ann/one.jpg", "--yes", "--why", "asked to")
     assert project.where(PIXELS) == []
-    assert pictures_in_dagster(project) == set()
     assert pointed_md5(project.settings.data) not in (None, pinned)
+
+
+def test_dagster_has_links_to_pictures_of_people_and_never_the_pictures(project: Project) -> None:
+    """Of data/photos none at all; of what was made of it those that lie in MLflow, where `forget` deletes them."""
+    assert pictures_in_dagster(project) == set()
+    assert (photos := latest(project.instance, "photos")) and "pictures" not in photos.metadata
+    sheets = {"aligned_faces": "photos.png", "encoder": "sheet.png", "scorecard": "sheet.png"}
+    records = [latest(project.instance, asset, None if asset == "aligned_faces" else "embedded") for asset in sheets]
+    for made, sheet in zip(records, sheets.values(), strict=True):
+        assert made and made.metadata["pictures"].endswith(f"/runs/{made.metadata['mlflow_run_id']}/artifacts")
+        folder = project.settings.model_files / made.metadata["mlflow_run_id"] / "artifacts"
+        assert PIXELS in (folder / sheet).read_bytes()
+
+
+def test_pictures_that_an_earlier_version_wrote_into_dagsters_record_go_when_the_project_is_opened(
+    project: Project,
+) -> None:
+    """Those of every kind of record: of a source, of a run, of a check. Charts of figures stay."""
+    instance, data = project.instance, "data:image/webp;base64,UklGRg=="
+    inline = {"pictures": dg.MetadataValue.md(f"### photos\n\n![photos]({data})\n\n![faces by step]({data})")}
+
+    @dg.asset(check_specs=[dg.AssetCheckSpec("rows", asset="older")])
+    def older() -> dg.MaterializeResult:
+        return dg.MaterializeResult(metadata=inline, check_results=[dg.AssetCheckResult(passed=True, metadata=inline)])
+
+    dg.materialize([older], instance=instance)
+    instance.report_runless_asset_event(dg.AssetObservation("photos", metadata=inline))
+    assert pictures_in_dagster(project) == {"photos", "faces by step"}
+    instance.daemon_cursor_storage.set_cursor_values(dict.fromkeys(inline_pictures.DONE, ""))
+    open_instance(project.settings).dispose()
+    assert pictures_in_dagster(project) == {"faces by step"}
+    made = instance.fetch_materializations(dg.AssetKey("older"), limit=1).records[0].asset_materialization
+    assert made and str(made.metadata["pictures"].value).startswith(
+        "### photos\n\nphotos: see the MLflow run\n\n![faces"
+    )
 
 
 def test_the_rest_of_the_photos_stays_and_the_next_run_goes_on_without_it(project: Project) -> None:
@@ -162,7 +197,7 @@ def test_who_when_and_why_are_in_the_ledger_that_every_machine_reads(
         and entry["why"] == "asked to"
         and entry["done"]
     )
-    assert project.instance.fetch_observations(dg.AssetKey(KEY), limit=1).version_index
+    assert project.instance.fetch_observations(dg.AssetKey(KEY), limit=1).records
 
 
 def test_another_machines_copies_go_when_it_is_run_there(
@@ -226,7 +261,7 @@ def odd_project(settings: Settings, instance: dg.DagsterInstance, files: dict[st
             (out / path).write_bytes(text)
 
     project.packs("production_encoder", pack)
-    no_pictures = [Path(name).stem for name, content in files.items() if not erase.is_picture(content)]
+    no_pictures = [Path(name).stem for name, content in files.items() if not erase_search.is_picture(content)]
     project.configure(aligned_faces={"refused": no_pictures})
     for name, content in files.items():
         (project.photos / "ann" / name).write_bytes(content)
@@ -256,7 +291,7 @@ def test_an_empty_file_alone_takes_nothing_along(settings: Settings, instance: d
     checkpoint.write_bytes(b"hours of work")
     held = Store.of(settings).held()
     plan = json.loads(project("forget", "ann/IMG_0002.jpg", "--yes", "--json"))
-    assert plan["erase"] == [] and plan["erase_here"] == [] and list(plan["spared"]) == [erase.EMPTY]
+    assert plan["erase"] == [] and plan["erase_here"] == [] and list(plan["spared"]) == [erase_search.EMPTY]
     assert not (project.photos / "ann" / "IMG_0002.jpg").exists() and checkpoint.exists()
     assert all(Store.of(settings).held()[place].keys() >= held[place].keys() for place in held)
 
@@ -314,9 +349,9 @@ def test_a_dry_run_answers_while_a_run_is_at_work(project: Project) -> None:
 
 KILLED = """
 import os, sys
-from orchestration.lineage import forgetting
+from orchestration.lineage import erase
 from orchestration.cli.main import app
-setattr(forgetting.Eraser, "_erase_tracked", lambda self, plan: os._exit(9))
+setattr(erase.Eraser, "_erase_tracked", lambda self, plan: os._exit(9))
 app(["forget", "ann/one.jpg", "--yes", "--why", "asked to"])
 """
 

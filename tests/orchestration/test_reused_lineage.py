@@ -10,8 +10,9 @@ import pytest
 
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
-from orchestration.lineage.erase import Eraser
-from orchestration.lineage.photos import CHOSEN, SCORED, UNUSED, PhotoIndex, PhotoTrace, trace
+from orchestration.lineage.erase_search import EraseSearch
+from orchestration.lineage.photo_index import PhotoIndex
+from orchestration.lineage.photo_trace import CHOSEN, SCORED, UNUSED, PhotoTrace, trace
 from orchestration.pipeline.runner import Outcome, run
 from orchestration.storage.erasure_log import ErasureLog
 from orchestration.storage.instance import open_instance
@@ -39,7 +40,9 @@ class Reusing(Project):
         return run(self.settings, self.instance, self.stages, Progress(lambda line: None), "embedded")
 
     def photo_index(self) -> PhotoIndex:
-        return PhotoIndex(self.settings, Store.of(self.settings), VersionIndex(self.instance), ErasureLog(self.instance))
+        return PhotoIndex(
+            self.settings, Store.of(self.settings), VersionIndex(self.instance), ErasureLog(self.instance)
+        )
 
     def trace(self, photo: str) -> PhotoTrace:
         return trace(self.photo_index(), self.photo_index().find(photo))
@@ -102,9 +105,9 @@ def test_test_people_chose_the_weights_of_older_models(reusing: Reusing, monkeyp
 
 def test_what_was_made_before_a_photo_came_cannot_show_it(reusing: Reusing) -> None:
     photo_index = reusing.photo_index()
-    plan = Eraser(reusing.settings, reusing.instance, photo_index).plan(photo_index.find("cid/new.jpg"))
+    plan = EraseSearch(photo_index).plan(photo_index.find("cid/new.jpg"))
     shown = {version.asset for version in plan.trace.showing}
     assert shown == {"aligned_faces", "scorecard"}
     assert not {*photo_index.store.listing(reusing.md5("identity_model")).values()} & {*plan.objects}
-    older = Eraser(reusing.settings, reusing.instance, photo_index).plan(photo_index.find("ann/one.jpg"))
+    older = EraseSearch(photo_index).plan(photo_index.find("ann/one.jpg"))
     assert "identity_model" in {version.asset for version in older.trace.showing}

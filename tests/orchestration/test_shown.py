@@ -129,7 +129,7 @@ def test_what_cannot_be_shown_fails_nothing_and_is_told(tmp_path: Path) -> None:
     assert source["schema cannot be shown"].startswith("UnicodeDecodeError")
     assert output["table cannot be shown"].startswith("ArrowInvalid")
     (tmp_path / "rows.parquet").unlink()
-    assert dagster_metadata.of_output(tmp_path, {})["drawings cannot be shown"].startswith("BadImage")
+    assert dagster_metadata.of_output(tmp_path, {})["pictures cannot be shown"].startswith("BadImage")
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in STAGES])
