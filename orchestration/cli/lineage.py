@@ -25,9 +25,10 @@ from orchestration.cli.terminal import (
 )
 
 if TYPE_CHECKING:
-    from orchestration.config.settings import Settings
+    import dagster as dg
+
     from orchestration.lineage.erase_plan import ErasePlan
-    from orchestration.lineage.photo_index import TracedPhoto
+    from orchestration.lineage.photo_index import PhotoIndex, TracedPhoto
     from orchestration.lineage.photo_trace import PhotoTrace
     from orchestration.lineage.prune import PrunePlan
 
@@ -61,16 +62,16 @@ def lineage(
     For each version: md5, rows, runs, commit, configuration that is not production's, and whether its bytes are still
     to be had.
     """
-    with _opened(character) as project:
+    with _opened(character) as (_, index):
         from orchestration.lineage import drawing, graph, tree
         from orchestration.lineage.resolve import find_version, in_production
 
-        found = find_version(target, project.settings, project.version_index)
+        found = find_version(target, index.settings, index.version_index)
         if found is None:
-            _show_photo(project, target, as_json)
+            _show_photo(index, target, as_json)
             return
-        production = in_production(project.settings, found.character or project.settings.character)
-        answer = graph.build(found, production, project.version_index, project.store, project.erasure_log.erased())
+        production = in_production(index.settings, found.character or index.settings.character)
+        answer = graph.build(found, production, index.version_index, index.store, index.erasure_log.erased())
         if picture:
             drawing.draw(answer, picture)
     if as_json:
@@ -98,12 +99,12 @@ def restore(
     from orchestration.lineage.restore import document_of
     from orchestration.lineage.restore import restore as bring_back
 
-    with _opened(character) as project, shown_progress() as progress:
-        found = find_version(target, project.settings, project.version_index)
+    with _opened(character) as (_, index), shown_progress() as progress:
+        found = find_version(target, index.settings, index.version_index)
         if found is None:
             raise TargetError(f"nothing is called {target}: see `likeness models`, or give six characters of an md5")
-        project.erasure_log.copy_to(project.settings.home)
-        results = bring_back(found, out, project.store, project.erasure_log.erased(), _step(progress))
+        index.erasure_log.copy_to(index.settings.home)
+        results = bring_back(found, out, index.store, index.erasure_log.erased(), _step(progress))
     document = document_of(found, results)
     if as_json:
         print_json(document)
@@ -145,17 +146,17 @@ def forget(
     from orchestration.lineage.erase_search import EraseSearch
     from orchestration.lineage.prune import nothing_runs
 
-    with _opened() as project, nullcontext() if dry_run else nothing_runs(project.settings, project.instance):
+    with _opened() as (instance, index), nullcontext() if dry_run else nothing_runs(index.settings, instance):
         with shown_progress() as progress:
-            photos = project.photo_index.find(photo, person)
-            search = EraseSearch(project.photo_index, _step(progress))
+            photos = index.find(photo, person)
+            search = EraseSearch(index, _step(progress))
             plan = search.plan(photos, photo.strip("/") if person else "")
         if not as_json:
             _print_plan(plan)
         if going := not (dry_run or plan.nothing_left):
             _confirm(yes, as_json, "Erase all this for good?")
             with shown_progress() as progress:
-                Eraser(project.instance, project.photo_index).erase(plan, why, _step(progress))
+                Eraser(instance, index).erase(plan, why, _step(progress))
     if as_json:
         print_json({**plan.document(), "done": not dry_run})
     elif going:
@@ -181,47 +182,34 @@ def clean(
     """
     from orchestration.lineage import prune
 
-    with _opened() as project, nullcontext() if dry_run else prune.nothing_runs(project.settings, project.instance):
+    with _opened() as (instance, index), nullcontext() if dry_run else prune.nothing_runs(index.settings, instance):
         with shown_progress() as progress:
-            plan = prune.plan(project.settings, project.instance, project.store, keep, older_than, _step(progress))
+            plan = prune.plan(index.settings, instance, index.store, keep, older_than, _step(progress))
         if not as_json:
             _print_cleaning(plan)
         freed = 0
         if not dry_run and not plan.empty:
             _confirm(yes, as_json, "Remove this?")
             with shown_progress() as progress:
-                freed = prune.carry_out(plan, project.store, _step(progress))
+                freed = prune.carry_out(plan, index.store, _step(progress))
     if as_json:
         print_json({**plan.document(), "freed": freed})
     else:
         screen.print(f"freed {freed / 1e6:.1f} MB" if freed else "nothing was removed", highlight=False)
 
 
-class _Project:
-    """The stores that these commands ask."""
-
-    def __init__(self, settings: Settings, instance: Any) -> None:
-        from orchestration.lineage.photo_index import PhotoIndex
-        from orchestration.storage.erasure_log import ErasureLog
-        from orchestration.storage.store import Store
-        from orchestration.storage.version_index import VersionIndex
-
-        self.settings, self.instance = settings, instance
-        self.version_index, self.store, self.erasure_log = (
-            VersionIndex(instance),
-            Store.of(settings),
-            ErasureLog(instance),
-        )
-        self.photo_index = PhotoIndex(settings, self.store, self.version_index, self.erasure_log)
-
-
 @contextmanager
-def _opened(character: str = "") -> Iterator[_Project]:
+def _opened(character: str = "") -> Iterator[tuple[dg.DagsterInstance, PhotoIndex]]:
+    """The Dagster instance, and the stores that these commands ask."""
+    from orchestration.lineage.photo_index import PhotoIndex
+    from orchestration.storage.erasure_log import ErasureLog
     from orchestration.storage.instance import open_instance
+    from orchestration.storage.store import Store
+    from orchestration.storage.version_index import VersionIndex
 
     settings = get_settings(character=character, or_registered=True)
     with libraries_into_log(settings), open_instance(settings) as instance:
-        yield _Project(settings, instance)
+        yield instance, PhotoIndex(settings, Store.of(settings), VersionIndex(instance), ErasureLog(instance))
 
 
 def _step(progress: Any) -> Any:
@@ -236,12 +224,12 @@ def _confirm(yes: bool, as_json: bool, question: str) -> None:
     typer.confirm(question, abort=True, err=True)
 
 
-def _show_photo(project: _Project, word: str, as_json: bool) -> None:
+def _show_photo(index: PhotoIndex, word: str, as_json: bool) -> None:
     from orchestration.lineage.photo_trace import trace
 
-    photos = project.photo_index.find(word)
+    photos = index.find(word)
     with shown_progress() as progress:
-        found = trace(project.photo_index, photos, _step(progress))
+        found = trace(index, photos, _step(progress))
     if as_json:
         print_json(found.document())
     else:

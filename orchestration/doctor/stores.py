@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -12,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestration.config.files import is_locked
 from orchestration.config.settings import Settings
-from orchestration.doctor.finding import Finding
+from orchestration.doctor.diagnosis import Diagnosis
 
 if TYPE_CHECKING:
     from orchestration.lineage.resolve import LineageTarget
@@ -25,7 +25,7 @@ NEEDS = {"smoke": 1.0, "quickstart": 4.0, "paper": 200.0}
 OTHER_PROFILE, REMOTE_SHARE, TEMPORARY = 4.0, 0.5, 0.5
 
 
-def disk(settings: Settings) -> Iterator[Finding]:
+def disk(settings: Settings) -> Iterator[Diagnosis]:
     """Free bytes against what the profile needs, once for each file system."""
     need = NEEDS.get(settings.profile, OTHER_PROFILE)
     wanted = [("project", settings.root, need / 2), ("home", settings.home, need)]
@@ -41,7 +41,7 @@ def disk(settings: Settings) -> Iterator[Finding]:
         names = ", ".join(name for name, *_ in places)
         detail = f"{free:.1f} GB free for {names}; {settings.profile} wants {total:.1f} GB"
         remedy = "free some (`likeness clean`), or move stores with LIKENESS_HOME and LIKENESS_DVC_REMOTE"
-        yield Finding.of(f"disk of {places[0][1]}", free >= total, detail, remedy)
+        yield Diagnosis.of(f"disk of {places[0][1]}", free >= total, detail, remedy)
 
 
 def _existing(path: Path) -> Path:
@@ -49,25 +49,25 @@ def _existing(path: Path) -> Path:
     return path if path.exists() else _existing(path.parent)
 
 
-def permissions(settings: Settings) -> Iterator[Finding]:
+def permissions(settings: Settings) -> Iterator[Diagnosis]:
     home = _existing(settings.home)
     probe = home / f".likeness-doctor-{uuid.uuid4().hex}"
     try:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        yield Finding.bad("permissions", f"{home}: {error.strerror}", "own it (chown), or set LIKENESS_HOME")
+        yield Diagnosis.error("permissions", f"{home}: {error.strerror}", "own it (chown), or set LIKENESS_HOME")
         return
     if others := _others_files(settings.home):
         detail = f"{len(others)} entries belong to another user, among them {others[0]}"
-        yield Finding.odd("permissions", detail, f"chown -R {os.getuid()}:{os.getgid()} {settings.home}")
+        yield Diagnosis.warning("permissions", detail, f"chown -R {os.getuid()}:{os.getgid()} {settings.home}")
     elif home == settings.home and (anyones := _anyones(home)):
-        yield Finding.odd("permissions", f"anyone may write to {anyones[0]}", f"chmod -R o-w {home}")
+        yield Diagnosis.warning("permissions", f"anyone may write to {anyones[0]}", f"chmod -R o-w {home}")
     else:
-        yield Finding.good("permissions", f"{home} can be written")
+        yield Diagnosis.ok("permissions", f"{home} can be written")
     mask = _umask()
     if mask & 0o700:
-        yield Finding.bad("umask", f"{mask:03o} takes rights from the owner of new files", "umask 022")
+        yield Diagnosis.error("umask", f"{mask:03o} takes rights from the owner of new files", "umask 022")
 
 
 def _others_files(home: Path) -> list[Path]:
@@ -90,28 +90,16 @@ def _umask() -> int:
     return 0
 
 
-def locks(settings: Settings) -> Iterator[Finding]:
+def locks(settings: Settings) -> Iterator[Diagnosis]:
     """Who is at work, and what dead processes left locked."""
-    if is_held(settings.home / "run.lock"):
-        yield Finding.good("run.lock", "a `likeness run` is at work")
+    if is_locked(settings.home / "run.lock"):
+        yield Diagnosis.ok("run.lock", "a `likeness run` is at work")
     rwlock = settings.root / ".dvc" / "tmp" / "rwlock"
     if dead := [pid for pid in _holders(rwlock) if not Path(f"/proc/{pid}").exists()]:
         detail = f"{rwlock} is held by process {', '.join(map(str, dead))}, which ended"
-        yield Finding.odd("DVC lock", detail, f"rm {rwlock}")
+        yield Diagnosis.warning("DVC lock", detail, f"rm {rwlock}")
     else:
-        yield Finding.good("locks", "none that a dead process left")
-
-
-def is_held(lock: Path) -> bool:
-    """Whether a living process holds this lock."""
-    try:
-        with lock.open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+        yield Diagnosis.ok("locks", "none that a dead process left")
 
 
 def _holders(rwlock: Path) -> list[int]:
@@ -124,7 +112,7 @@ def _holders(rwlock: Path) -> list[int]:
     return sorted({int(entry["pid"]) for entry in entries if entry})
 
 
-def registered(settings: Settings) -> Iterator[Finding]:
+def registered(settings: Settings) -> Iterator[Diagnosis]:
     """Whether the files of registered models, and of what those in use were made from, are still to be had."""
     from orchestration.lineage.resolve import find_all_models
     from orchestration.storage.erasure_log import ErasureLog
@@ -138,9 +126,8 @@ def registered(settings: Settings) -> Iterator[Finding]:
     if not models:
         return
     wanted = {target.md5: _name(target) for target in models}
-    for target in models:
-        if _in_use(target):
-            wanted = {md5: f"{asset} of {_name(target)}" for asset, md5 in target.ancestors.items()} | wanted
+    for target in filter(_in_use, models):
+        wanted = {md5: f"{asset} of {_name(target)}" for asset, md5 in target.ancestors.items()} | wanted
     store = Store.of(settings)
     try:
         found = store.availabilities(wanted, read=False)
@@ -162,13 +149,13 @@ def registered(settings: Settings) -> Iterator[Finding]:
             fine += 1
     if lost:
         detail = f"files are nowhere any more of {_few(lost)}"
-        yield Finding.bad("registered data", detail, f"{SEEK}; `likeness restore` names the files")
+        yield Diagnosis.error("registered data", detail, f"{SEEK}; `likeness restore` names the files")
     if damaged:
-        yield Finding.odd("registered data", f"damaged in the remote: {_few(damaged)}", "likeness push --check")
+        yield Diagnosis.warning("registered data", f"damaged in the remote: {_few(damaged)}", "likeness push --check")
     if lacking:
-        yield Finding.odd("registered data", f"not whole in the remote: {_few(lacking)}", "likeness push")
+        yield Diagnosis.warning("registered data", f"not whole in the remote: {_few(lacking)}", "likeness push")
     if not (lost or damaged or lacking):
-        yield Finding.good("registered data", f"{fine} versions that {len(models)} registered models need are kept")
+        yield Diagnosis.ok("registered data", f"{fine} versions that {len(models)} registered models need are kept")
 
 
 def _in_use(target: LineageTarget) -> bool:
@@ -194,7 +181,7 @@ def _is_erased(store: Store, md5: str, erased: Mapping[str, Erasure]) -> bool:
         return md5 in erased
 
 
-def dvc(settings: Settings) -> Iterator[Finding]:
+def dvc(settings: Settings) -> Iterator[Diagnosis]:
     """Whether DVC's own command line would use the same cache and remote."""
     from orchestration.storage.dvc_config import differences, to_write
 
@@ -205,25 +192,25 @@ def dvc(settings: Settings) -> Iterator[Finding]:
         written = wrong.keys() == to_write(settings).keys()
         by_hand = "set LIKENESS_DVC_REMOTE or LIKENESS_HOME, or remove it from .dvc/config.local"
         remedy = "`likeness push` writes .dvc/config.local" if written else by_hand
-        yield Finding.odd("dvc command", "; ".join(told), remedy)
+        yield Diagnosis.warning("dvc command", "; ".join(told), remedy)
     else:
-        yield Finding.good("dvc command", "means the same cache and remote")
+        yield Diagnosis.ok("dvc command", "means the same cache and remote")
 
 
-def remote(settings: Settings) -> Iterator[Finding]:
+def remote(settings: Settings) -> Iterator[Diagnosis]:
     from orchestration.storage.store import Store, StoreError
 
     if not (settings.root / ".dvc").is_dir():
-        yield Finding.bad("DVC", f"{settings.root} is no DVC repository", "git checkout .dvc, or dvc init --no-scm")
+        yield Diagnosis.error("DVC", f"{settings.root} is no DVC repository", "git checkout .dvc, or dvc init --no-scm")
         return
     if "://" not in settings.remote and not Path(settings.remote).exists():
         writable = os.access(_existing(Path(settings.remote)), os.W_OK)
         detail = f"{settings.remote}: the first run makes it" if writable else f"{settings.remote} cannot be made"
-        yield Finding.of("DVC remote", writable, detail, "set LIKENESS_DVC_REMOTE to a folder that can be written")
+        yield Diagnosis.of("DVC remote", writable, detail, "set LIKENESS_DVC_REMOTE to a folder that can be written")
         return
     try:
         Store.of(settings).probe()
     except (StoreError, OSError) as error:
-        yield Finding.bad("DVC remote", str(error), "start it, or correct LIKENESS_DVC_REMOTE and its credentials")
+        yield Diagnosis.error("DVC remote", str(error), "start it, or correct LIKENESS_DVC_REMOTE and its credentials")
     else:
-        yield Finding.good("DVC remote", f"{settings.remote}: wrote, read and deleted a probe")
+        yield Diagnosis.ok("DVC remote", f"{settings.remote}: wrote, read and deleted a probe")

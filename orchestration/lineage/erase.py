@@ -1,7 +1,7 @@
 """`likeness forget`: a photo's bytes, and every picture and table that holds its pixels, are erased wherever they lie.
 
-Listings of data/photos name the photo by md5, tables have its row, and every version that was made from such a table may
-show it (`erase_search`). Weights are left: they hold no picture, but those that were trained on it are named to be
+Listings of data/photos name the photo by md5, tables have its row, and every version that was made from such a table
+may show it (`erase_search`). Weights are left: they hold no picture, but those that were trained on it are named to be
 retrained. What does not show it is left too, also where it has the same bytes as a file of the person's, and a
 registered model in use never loses a file. A plan is in the erasure log before the first byte goes, so a command that
 was killed is finished by the same command, and another machine's copies go when it is run there.

@@ -1,4 +1,4 @@
-"""Where the pixels of photos may lie: found, not assumed, so that `likeness forget` erases these files and no others."""
+"""Where the pixels of photos may lie: found, not assumed, so that `likeness forget` erases just these files."""
 
 from __future__ import annotations
 

@@ -207,7 +207,7 @@ class _Bytes:
 
 
 def _same_of(inputs: Mapping[str, str], known: list[Version]) -> list[dict[str, str]]:
-    """By what other version_index of one content say that it was made of, newest first."""
+    """By what other inputs the records of one content say that it was made of, newest first."""
     found: list[dict[str, str]] = []
     for version in known:
         others = dict(version.metadata.get("inputs") or {})

@@ -18,7 +18,8 @@ from orchestration.storage.version_index import VersionIndex
 from stages.data.source_files import identity, is_utf8, printable, walk
 
 SOURCE = "photos"
-Had, Otherwise = TypeVar("Had"), TypeVar("Otherwise")
+Had = TypeVar("Had")
+Otherwise = TypeVar("Otherwise")
 
 
 def unless_lost(read: Callable[[], Had], otherwise: Otherwise) -> Had | Otherwise:

@@ -1,8 +1,8 @@
 """Pictures that earlier versions wrote into Dagster's events: taken out once, when a project of theirs is first opened.
 
-Pictures of real people are linked now (`run_pictures`), so nothing that Dagster has recorded needs a change when a photo
-is forgotten. No call of Dagster's changes an event, so the texts of its databases are searched, in whatever table they
-stand.
+Pictures of real people are linked now (`run_pictures`), so nothing that Dagster has recorded needs a change when a
+photo is forgotten. No call of Dagster's changes an event, so the texts of its databases are searched, in whatever table
+they stand.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ FAILING_ROWS = "failing_rows"
 
 @dataclass(frozen=True)
 class RunPictures:
-    """The pictures of one MLflow run. Every method raises TrackingUnreachable, or MlflowException where the run is gone."""
+    """The pictures of one MLflow run. Raises TrackingUnreachable, and MlflowException where it is gone."""
 
     tracking: Tracking
     run_id: str
@@ -36,7 +36,7 @@ class RunPictures:
         return cls(tracking, str(version.metadata.get("mlflow_run_id", "")))
 
     def link(self, path: str = "") -> dg.MetadataValue:
-        """Where people see them, or the one at this path: on the run's page; the file, where nothing says where pages are."""
+        """Where people see them, or the one at this path: a page of MLflow's, or the file where no page is known."""
         client = self.tracking.client()
         info = insist(lambda: client.get_run(self.run_id)).info
         if page := self.tracking.url(info.experiment_id, self.run_id):

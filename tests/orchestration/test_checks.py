@@ -1,5 +1,6 @@
 """Tables that break an expectation fail a check, and it says which and shows the rows."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,14 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 from orchestration import checks
 from orchestration.checks import frames, report
 from orchestration.config.check_rules import Rules
+from orchestration.config.settings import Settings
+from orchestration.storage.run_pictures import RunPictures
+from orchestration.storage.tracking import Tracking
 from stages.aligned_faces import HELD_OUT
 from stages.data import tables
 from tests.orchestration import good_tables as good
@@ -205,9 +210,13 @@ def test_a_photo_set_that_is_refused_as_a_whole_fails_beside_many_good_portraits
     assert "share_quarantined" in found["quarantine_table"]
 
 
-def test_failing_rows_are_in_the_metadata_with_their_number_and_pictures(tmp_path: Path) -> None:
+def test_failing_rows_are_in_the_metadata_with_their_number_and_pictures(tmp_path: Path, settings: Settings) -> None:
     rows = [face(0), face(3, yaw=120.0), *(face(10 + k, yaw=100.0, source="photos", split="val") for k in range(50))]
-    result = checks.run_checks(good.subject("aligned_faces", good.write(tmp_path, "aligned_faces", rows)))[0]
+    tracking = Tracking.of(settings)
+    with tracking.run("aligned_faces", {}) as run:
+        pictures = RunPictures(tracking, run.run_id)
+    subject = good.subject("aligned_faces", good.write(tmp_path, "aligned_faces", rows))
+    result = checks.run_checks(replace(subject, pictures=pictures))[0]
     shown = good.records(result, report.FAILING_ROWS)
     assert shown[0] == {
         "id": "portraits/3",
@@ -218,7 +227,9 @@ def test_failing_rows_are_in_the_metadata_with_their_number_and_pictures(tmp_pat
         "expectation": "expect_column_values_to_be_between",
     }
     assert len(shown) == 20 and result.metadata[report.FAILING_COUNT].value == 51
-    assert "data:image/jpeg;base64," in str(result.metadata["pictures"].value)
+    assert result.metadata["pictures"] == pictures.link("failing_rows/faces_table.png")
+    sheet = settings.model_files / run.run_id / "artifacts" / "failing_rows" / "faces_table.png"
+    assert Image.open(sheet).width == 8 * report.PICTURE_SIDE
     summary = {(e["expectation"], e["column"]): e for e in good.records(result, report.EXPECTATIONS)}
     assert summary["expect_column_values_to_be_between", "yaw"]["observed"] == "51 of 52 rows fail"
     assert sum(not entry["ok"] for entry in summary.values()) == 1
