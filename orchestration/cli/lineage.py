@@ -38,6 +38,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done,
 
 
 def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
     for command in (lineage, restore, forget, clean):
         app.command()(command)
 

@@ -26,6 +26,7 @@ SECONDS = 5
 
 
 def check(settings: Settings) -> Iterator[Diagnosis]:
+    """Python, its packages, system libraries, and the page."""
     yield from necessary()
     yield _packages()
     yield _page()
@@ -70,6 +71,7 @@ def _packages() -> Diagnosis:
 
 
 def node(settings: Settings) -> Iterator[Diagnosis]:
+    """npm, and what it fetches of the character's assets."""
     npm = shutil.which("npm")
     if npm is None:
         yield Diagnosis.error("npm", "is missing", "install Node 20, which brings npm; then: make setup")
@@ -80,6 +82,7 @@ def node(settings: Settings) -> Iterator[Diagnosis]:
 
 
 def inputs(settings: Settings) -> Iterator[Diagnosis]:
+    """The folders of sources, and of characters."""
     missing = [name for name in ("embedded", "photos") if not (settings.data / name).is_dir()]
     detail = f"missing: {', '.join(missing)}" if missing else str(settings.data)
     yield Diagnosis.of("data", not missing, detail, "likeness inputs")
@@ -101,6 +104,7 @@ def code(settings: Settings) -> Iterator[Diagnosis]:
 
 
 def gpu(settings: Settings) -> Iterator[Diagnosis]:
+    """Which GPUs there are, and whether torch can use them."""
     cards = _cards()
     if not (cards or DEVICE_FILE.exists() or settings.device == "cuda"):
         # Torch takes seconds to import, and would say no more.

@@ -21,6 +21,7 @@ SECONDS, BEATS_WITHIN, SKEW = 4.0, 120.0, 60.0
 
 
 def dagster(settings: Settings) -> Iterator[Diagnosis]:
+    """Dagster's storage, its configuration, its daemon and its pools."""
     from orchestration.storage.instance import InstanceError, lacking, open_instance
     from orchestration.storage.postgres import DatabaseError
 
@@ -168,6 +169,7 @@ def webserver(settings: Settings) -> Iterator[Diagnosis]:
 
 
 def mlflow(settings: Settings) -> Iterator[Diagnosis]:
+    """MLflow's server, or its database."""
     listening = services.running(settings).get("mlflow", "")
     if settings.mlflow_server:
         yield from _mlflow_server(settings.mlflow_uri.rstrip("/"), "start it, or correct LIKENESS_MLFLOW_URI")

@@ -50,6 +50,7 @@ def _existing(path: Path) -> Path:
 
 
 def permissions(settings: Settings) -> Iterator[Diagnosis]:
+    """Whether this user, and nobody else, may write to the home folder."""
     home = _existing(settings.home)
     probe = home / f".likeness-doctor-{uuid.uuid4().hex}"
     try:
@@ -126,7 +127,7 @@ def registered(settings: Settings) -> Iterator[Diagnosis]:
     if not models:
         return
     wanted = {target.md5: _name(target) for target in models}
-    for target in filter(_in_use, models):
+    for target in (target for target in models if target.aliases):
         wanted = {md5: f"{asset} of {_name(target)}" for asset, md5 in target.ancestors.items()} | wanted
     store = Store.of(settings)
     try:
@@ -135,7 +136,7 @@ def registered(settings: Settings) -> Iterator[Diagnosis]:
         return  # the check of the remote says so
     with open_instance(settings) as instance:
         erased = ErasureLog(instance).erased()
-    packages = {target.md5 for target in models if _in_use(target)}
+    packages = {target.md5 for target in models if target.aliases}
     lost, lacking, damaged, fine = [], [], [], 0
     for md5, name in wanted.items():
         about = found[md5]
@@ -156,10 +157,6 @@ def registered(settings: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis.warning("registered data", f"not whole in the remote: {_few(lacking)}", "likeness push")
     if not (lost or damaged or lacking):
         yield Diagnosis.ok("registered data", f"{fine} versions that {len(models)} registered models need are kept")
-
-
-def _in_use(target: LineageTarget) -> bool:
-    return bool((target.model or {}).get("aliases"))
 
 
 def _name(target: LineageTarget) -> str:
@@ -198,6 +195,7 @@ def dvc(settings: Settings) -> Iterator[Diagnosis]:
 
 
 def remote(settings: Settings) -> Iterator[Diagnosis]:
+    """Whether the DVC remote takes, gives and deletes a file."""
     from orchestration.storage.store import Store, StoreError
 
     if not (settings.root / ".dvc").is_dir():

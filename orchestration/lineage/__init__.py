@@ -4,3 +4,12 @@
 it; `photo_index` and `photo_trace` go the other way, from a photo to the models; `restore` brings data back, `prune`
 and `erase` remove it. `orchestration/storage` reads and writes the events: `versions`, `version_index`, `erasure_log`.
 """
+
+from collections.abc import Callable
+
+OnStep = Callable[[str, int, int], None]
+"""Told what is being done, how many parts of it are done, and of how many."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """An OnStep that tells nobody."""

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import dagster as dg
 
+from orchestration.lineage import OnStep, silent
 from orchestration.lineage.erase_plan import ErasePlan
-from orchestration.lineage.erase_search import PICTURES, Progress
+from orchestration.lineage.erase_search import PICTURES
 from orchestration.lineage.photo_index import SOURCE, PhotoIndex
 from orchestration.registry.aliases import user
 from orchestration.storage import erasure_log, versions
@@ -35,7 +36,7 @@ class Eraser:
     instance: dg.DagsterInstance
     photo_index: PhotoIndex
 
-    def erase(self, plan: ErasePlan, why: str, progress: Progress = lambda what, done, total: None) -> Erasure:
+    def erase(self, plan: ErasePlan, why: str, progress: OnStep = silent) -> Erasure:
         """Do it, and say so in the erasure log before and after. No run may be at work. Raises RemoteDown, OSError."""
         entry = self._log(_entry(plan, why))
         steps: list[tuple[str, Callable[[], object]]] = [

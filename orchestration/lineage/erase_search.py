@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestration.config.catalog import SOURCES
 from orchestration.config.settings import Settings
+from orchestration.lineage import OnStep, silent
 from orchestration.lineage.erase_plan import ErasePlan
 from orchestration.lineage.photo_index import SOURCE, PhotoIndex, TracedPhoto, unless_lost
 from orchestration.lineage.photo_trace import PhotoTrace, trace
@@ -27,8 +28,6 @@ SHORTEST_PICTURE = 64
 """Bytes; a file that is shorter can hold no face, whatever its first bytes say."""
 ABLATIONS = "likeness-ablations"
 
-Progress = Callable[[str, int, int], None]
-
 
 class ForgetError(Exception):
     """What was asked for would break a model that is in use."""
@@ -39,18 +38,21 @@ class EraseSearch:
     """One project's stores, and the photos that are looked for in them."""
 
     photo_index: PhotoIndex
-    progress: Progress = lambda what, done, total: None
+    progress: OnStep = silent
 
     @property
     def settings(self) -> Settings:
+        """The settings of the project."""
         return self.photo_index.settings
 
     @property
     def store(self) -> Store:
+        """The project's cache and remote."""
         return self.photo_index.store
 
     @property
     def version_index(self) -> VersionIndex:
+        """Every version that was ever recorded."""
         return self.photo_index.version_index
 
     def plan(self, photos: Sequence[TracedPhoto], person: str = "") -> ErasePlan:

@@ -54,6 +54,7 @@ class Node:
 
     @property
     def title(self) -> str:
+        """The asset, and the character that it was made for."""
         return f"{self.asset}/{self.character}" if self.character else self.asset
 
 
@@ -69,6 +70,7 @@ class Graph:
     """The model version that configurations were compared with."""
 
     def children(self, node: str) -> list[str]:
+        """The direct inputs of a node."""
         return [start for start, end in self.edges if end == node]
 
     def document(self) -> dict[str, Any]:
@@ -105,6 +107,7 @@ class _Builder:
         self.edges: list[tuple[str, str]] = []
 
     def follow(self, asset: str, md5: str) -> str:
+        """Add a version and all that it came from; the id of its node."""
         name = f"{asset}@{md5 or 'unknown'}"
         if name not in self.nodes:
             self.nodes[name] = node = self._node(name, asset, md5)
@@ -173,6 +176,7 @@ class _Bytes:
         self.store, self.erased, self.down = store, erased, False
 
     def of(self, md5: str) -> tuple[list[str], list[str]]:
+        """Where a version is to be had, and by whom files of it were erased."""
         if not md5:
             return [UNKNOWN], []
         if self.down:

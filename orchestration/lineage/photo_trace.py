@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+from orchestration.lineage import OnStep, silent
 from orchestration.lineage.photo_index import SOURCE, PhotoIndex, TracedPhoto, unless_lost
 from orchestration.lineage.resolve import MODEL, LineageTarget, find_all_models
+from orchestration.registry.promotion_events import PRODUCTION
 from orchestration.storage.erasure_log import Erasure
 from orchestration.storage.store import Store
 from orchestration.storage.version_index import VersionIndex
@@ -19,8 +21,6 @@ TRAINED, CHOSEN, SCORED, UNUSED = "trained on it", "chosen by it", "only scored 
 PAIRS = "verification_pairs.parquet"
 EXACT_SETS = ("folder", "people")
 """Kinds of photo sets whose rows are called exactly like their files."""
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass
@@ -33,6 +33,7 @@ class ModelUse:
 
     @property
     def retrain(self) -> bool:
+        """Whether the model knows anything of the photos."""
         return self.how in (TRAINED, CHOSEN)
 
 
@@ -80,7 +81,7 @@ class PhotoTrace:
                     "md5": use.model.md5,
                     "use": use.how,
                     "retrain": use.retrain,
-                    "in_production": in_production(use.model),
+                    "in_production": PRODUCTION in use.model.aliases,
                 }
                 for use in self.uses
             ],
@@ -88,13 +89,7 @@ class PhotoTrace:
         }
 
 
-def in_production(model: LineageTarget) -> bool:
-    return "production" in (model.model or {}).get("aliases", ())
-
-
-def trace(
-    photo_index: PhotoIndex, photos: Sequence[TracedPhoto], progress: Progress = lambda what, done, total: None
-) -> PhotoTrace:
+def trace(photo_index: PhotoIndex, photos: Sequence[TracedPhoto], progress: OnStep = silent) -> PhotoTrace:
     """Follow photos through every version that was ever recorded. Raises RemoteDown."""
     md5s = {photo.md5 for photo in photos}
     found = PhotoTrace(photos)

@@ -9,7 +9,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration.config.settings import Settings
+from orchestration.lineage import OnStep, silent
 from orchestration.lineage.resolve import find_all_models
 from orchestration.storage.erasure_log import KEY
 from orchestration.storage.instance import UNFINISHED, AlreadyRunning, only_runner
@@ -26,8 +27,6 @@ from orchestration.storage.version_index import VersionIndex
 
 KEEP, DAYS = 1, 7.0
 DAY = 86_400.0
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass
@@ -54,13 +53,16 @@ class PrunePlan:
 
     @property
     def bytes(self) -> int:
+        """What is freed in all."""
         return sum(kind.bytes for kind in self.kinds)
 
     @property
     def empty(self) -> bool:
+        """Whether there is nothing to remove."""
         return not any(kind.count for kind in self.kinds)
 
     def document(self) -> dict[str, Any]:
+        """What `--json` prints."""
         return {
             "kinds": {kind.name: {"count": kind.count, "bytes": kind.bytes} for kind in self.kinds},
             "bytes": self.bytes,
@@ -86,7 +88,7 @@ def plan(
     store: Store,
     keep: int = KEEP,
     days: float = DAYS,
-    progress: Progress = lambda what, done, total: None,
+    progress: OnStep = silent,
 ) -> PrunePlan:
     """Look everywhere, change nothing.
 
@@ -123,7 +125,7 @@ def plan(
     return PrunePlan(kinds, len(needed & set(known)), len(models), lost)
 
 
-def carry_out(plan: PrunePlan, store: Store, progress: Progress = lambda what, done, total: None) -> int:
+def carry_out(plan: PrunePlan, store: Store, progress: OnStep = silent) -> int:
     """Remove what the plan names; bytes freed. Interrupted, the same command finishes. Raises RemoteDown, OSError."""
     freed = 0
     for number, kind in enumerate(plan.kinds):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,11 @@ class LineageTarget:
     notes: tuple[str, ...] = ()
 
     @property
+    def aliases(self) -> Sequence[str]:
+        """Of the registered model; none where it is no model."""
+        return (self.model or {}).get("aliases", ())
+
+    @property
     def versions(self) -> dict[str, str]:
         """The target and all ancestors: md5 by asset, `character` for the source of that name."""
         return {**self.ancestors, **({self.asset: self.md5} if self.md5 else {})}
@@ -77,6 +82,7 @@ def find_all_models(settings: Settings) -> list[LineageTarget]:
 
 
 def in_production(settings: Settings, character: str) -> LineageTarget | None:
+    """The version that is in production for a character, None where there is none."""
     try:
         return _of_model(PRODUCTION, character, settings)
     except RegistryError:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from orchestration.config.files import write_whole
+from orchestration.lineage import OnStep, silent
 from orchestration.lineage.photo_index import file_digest, unless_lost
 from orchestration.lineage.resolve import LineageTarget
 from orchestration.storage.erasure_log import Erasure
@@ -41,6 +42,7 @@ class Restored:
 
     @property
     def complete(self) -> bool:
+        """Whether every file of it is there."""
         return self.status in (RESTORED, ALREADY)
 
 
@@ -49,7 +51,7 @@ def restore(
     out: Path,
     store: Store,
     erased: Mapping[str, Erasure],
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    progress: OnStep = silent,
 ) -> list[Restored]:
     """Write out/<asset>/ for the target and all its ancestors, sources too, and out/restored.json.
 

@@ -36,6 +36,7 @@ class Curve:
     MOST = 1000
 
     def add(self, step: int, value: float) -> None:
+        """Take in the value of a step, or pass over it."""
         if self.seen % self.every == 0:
             self.steps.append(step)
             self.values.append(value)

@@ -45,6 +45,7 @@ class VersionIndex:
 
     @property
     def storage(self) -> SqlEventLogStorage:
+        """Dagster's database of events."""
         storage = self.instance.event_log_storage
         # The instance hands out a wrapper where it was made from a single storage.
         inner = getattr(storage, "event_log_storage", storage)
