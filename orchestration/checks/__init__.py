@@ -20,7 +20,7 @@ from orchestration.checks.gx import Finding
 from orchestration.config.catalog import Stage
 from orchestration.config.check_rules import Rules, as_text
 from orchestration.storage.dagster_metadata import decoration
-from orchestration.storage.run_pictures import FAILING_ROWS
+from orchestration.storage.run_pictures import FAILING_FOLDER
 
 METRICS = "metrics"
 WARNINGS = {
@@ -141,4 +141,4 @@ def _failing_pictures(check: Check, subject: Subject, findings: list[Finding]) -
     sheet = report.contact_sheet(subject, suites.SUITES[check.table].file, findings) if subject.pictures else None
     if subject.pictures is None or sheet is None:
         return {}
-    return {"pictures": subject.pictures.add(f"{FAILING_ROWS}/{check.name}.png", sheet)}
+    return {"pictures": subject.pictures.add(f"{FAILING_FOLDER}/{check.name}.png", sheet)}

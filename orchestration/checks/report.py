@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dagster as dg
-
 from orchestration.checks.context import Subject
 from orchestration.checks.gx import IDENTIFYING, Finding
+from orchestration.storage.dagster_metadata import table_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,9 +26,9 @@ REFERENCE = "reference_md5"
 def metadata(findings: Sequence[Finding], rule: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Tables of all expectations and of failing rows, at most MOST_ROWS of them; how many there are; the rule."""
     rows = [(finding, row) for finding in findings if not finding.passed for row in finding.rows]
-    shown: dict[str, Any] = {EXPECTATIONS: _table([_summary(finding) for finding in findings])}
+    shown: dict[str, Any] = {EXPECTATIONS: table_of([_summary(finding) for finding in findings])}
     if rows:
-        shown[FAILING_ROWS] = _table([_row(finding, row) for finding, row in rows[:MOST_ROWS]])
+        shown[FAILING_ROWS] = table_of([_row(finding, row) for finding, row in rows[:MOST_ROWS]])
     shown[FAILING_COUNT] = sum(finding.failing for finding in findings if not finding.passed)
     return {**shown, **facts, RULE: rule}
 
@@ -63,16 +62,6 @@ def _summary(finding: Finding) -> dict[str, Any]:
 def _row(finding: Finding, row: Mapping[str, Any]) -> dict[str, Any]:
     names = {name: str(row.get(name, "")) for name in IDENTIFYING}
     return {**names, "column": finding.column, "value": str(row["value"]), "expectation": finding.expectation}
-
-
-def _table(records: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
-    """A table without the columns that are empty throughout."""
-    used = [name for name in (records[0] if records else {}) if any(record[name] != "" for record in records)]
-    kinds = {bool: "bool", int: "int"}
-    columns = [dg.TableColumn(name, kinds.get(type(records[0][name]), "string")) for name in used]
-    return dg.MetadataValue.table(
-        [dg.TableRecord({name: record[name] for name in used}) for record in records], dg.TableSchema(columns=columns)
-    )
 
 
 def contact_sheet(subject: Subject, file: str, findings: Sequence[Finding]) -> NDArray[np.uint8] | None:

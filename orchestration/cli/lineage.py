@@ -110,9 +110,7 @@ def restore(
     if as_json:
         print_json(document)
     else:
-        shown = Table(title=f"{out}", title_justify="left")
-        for column in ("folder", "md5, proved", "status", "files", "megabytes"):
-            shown.add_column(column, justify="right" if column in ("files", "megabytes") else "left")
+        shown = _table(f"{out}", "folder", "md5, proved", "status", "files", "megabytes")
         for result in results:
             colour = "green" if result.complete else "red"
             shown.add_row(
@@ -225,6 +223,13 @@ def _confirm(yes: bool, as_json: bool, question: str) -> None:
     typer.confirm(question, abort=True, err=True)
 
 
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name in columns:
+        table.add_column(name, justify="right" if name in ("files", "number", "megabytes") else "left")
+    return table
+
+
 def _show_photo(index: PhotoIndex, word: str, as_json: bool) -> None:
     from orchestration.lineage.photo_trace import trace
 
@@ -243,9 +248,7 @@ def _print_trace(found: PhotoTrace) -> None:
     for entry in found.forgotten:
         said = f"on {entry.when} by {entry.who}" + (f": {entry.why}" if entry.why else "")
         screen.print(marked("red", "forgotten", said), highlight=False, soft_wrap=True)
-    versions = Table(title="Data versions that contain it, or may show it", title_justify="left")
-    for column in ("asset", "md5", "rows"):
-        versions.add_column(column)
+    versions = _table("Data versions that contain it, or may show it", "asset", "md5", "rows")
     for md5 in found.sources:
         versions.add_row("photos", md5, "the photo itself")
     for version in found.showing:
@@ -255,15 +258,13 @@ def _print_trace(found: PhotoTrace) -> None:
         unread = "its table is gone: nobody can tell" if version.md5 in found.unread else "made from these"
         versions.add_row(name, version.md5, splits or unread)
     wide_screen(TREE_WIDTH).print(versions)
-    models = Table(title="Registered models", title_justify="left")
-    for column in ("model", "aliases", "use", "what to do"):
-        models.add_column(column)
+    models = _table("Registered models", "model", "aliases", "use", "what to do")
     for use in found.uses:
         model = use.model.model or {}
         colour = "red" if use.retrain else "green"
         models.add_row(
             f"{model.get('name')} {model.get('version')}", ", ".join(model.get("aliases", ())),
-            marked(colour, use.how), "retrain, to be rid of it" if use.retrain else "nothing",
+            marked(colour, use.how), "retrain, so that nothing of it is left" if use.retrain else "nothing",
         )  # fmt: skip
     wide_screen(TREE_WIDTH).print(models if found.uses else "no model is registered")
 
@@ -278,9 +279,7 @@ def _print_photo(photo: TracedPhoto) -> None:
 
 def _print_plan(plan: ErasePlan) -> None:
     _print_trace(plan.trace)
-    table = Table(title="To be erased", title_justify="left")
-    for column in ("what", "files", "megabytes"):
-        table.add_column(column, justify="left" if column == "what" else "right")
+    table = _table("To be erased", "what", "files", "megabytes")
     for what, files, size in plan.groups():
         table.add_row(what, f"{files:,}", f"{size / 1e6:.2f}")
     wide_screen(TREE_WIDTH).print(table)
@@ -297,9 +296,7 @@ def _print_plan(plan: ErasePlan) -> None:
 
 
 def _print_cleaning(plan: PrunePlan) -> None:
-    table = Table(title="What nothing needs", title_justify="left")
-    for column in ("kind", "what", "number", "megabytes"):
-        table.add_column(column, justify="right" if column in ("number", "megabytes") else "left")
+    table = _table("What nothing needs", "kind", "what", "number", "megabytes")
     for kind in plan.kinds:
         table.add_row(kind.name, kind.about, f"{kind.count:,}", f"{kind.bytes / 1e6:,.1f}")
     wide_screen(TREE_WIDTH).print(table)

@@ -57,7 +57,7 @@ def examine(settings: Settings, checks: Mapping[str, Check] = CHECKS, patience: 
     for library in ("mlflow.pyfunc", "dvc.repo", *models.LIBRARIES):
         importlib.import_module(library)
     # Daemons: one that hangs in a library must not keep the command from ending.
-    threads = {name: threading.Thread(target=run, args=item, daemon=True) for name, item in _named(checks)}
+    threads = {item[0]: threading.Thread(None, run, args=item, daemon=True) for item in checks.items()}
     for thread in threads.values():
         thread.start()
     deadline = time.monotonic() + patience
@@ -67,10 +67,6 @@ def examine(settings: Settings, checks: Mapping[str, Check] = CHECKS, patience: 
             slow = f"no answer within {patience:.0f} s"
             found[name] = [Diagnosis.error(name, slow, "see whether its disk, network or server is overloaded")]
     return [diagnosis for name in checks for diagnosis in found[name]]
-
-
-def _named(checks: Mapping[str, Check]) -> Iterable[tuple[str, tuple[str, Check]]]:
-    return ((name, (name, check)) for name, check in checks.items())
 
 
 def require_machine() -> None:

@@ -25,7 +25,7 @@ from orchestration.lineage.photo_index import SOURCE, PhotoIndex
 from orchestration.registry.aliases import user
 from orchestration.storage import erasure_log, versions
 from orchestration.storage.erasure_log import Erasure
-from orchestration.storage.run_pictures import FAILING_ROWS, RunPictures
+from orchestration.storage.run_pictures import FAILING_FOLDER, RunPictures
 from orchestration.storage.tracking import Tracking
 
 
@@ -67,7 +67,7 @@ class Eraser:
         tracking = Tracking.of(self.photo_index.settings)
         for version, names in plan.pictures:
             for record in self.photo_index.version_index.of(version.asset, version.md5):
-                RunPictures.of(record, tracking).delete({*names, FAILING_ROWS}.__contains__)
+                RunPictures.of(record, tracking).delete({*names, FAILING_FOLDER}.__contains__)
         for run_id in plan.ablations:
             RunPictures(tracking, run_id).delete(lambda path: path.endswith(PICTURES))
 

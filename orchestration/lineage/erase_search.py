@@ -197,17 +197,14 @@ class EraseSearch:
         """Folders of `likeness ablate` that were made from versions that may show the photos, and their MLflow runs."""
         client = Tracking.of(self.settings).client()
         experiment = client.get_experiment_by_name(ABLATIONS)
-        runs = list(client.search_runs([experiment.experiment_id], max_results=1000)) if experiment else []
         keys, touched = {version.md5 for version in found.showing}, []
-        changed = True
-        while changed:
-            changed = False
-            for run in [run for run in runs if run.info.run_id not in touched]:
-                tags = run.data.tags
-                if any(tags[name] in keys for name in tags if name.startswith("input.")):
-                    touched.append(run.info.run_id)
-                    keys.add(tags.get("output.key", run.info.run_id))
-                    changed = True
+        # What was made from another was made later.
+        oldest_first = {"max_results": 1000, "order_by": ["attributes.start_time ASC"]}
+        for run in client.search_runs([experiment.experiment_id], **oldest_first) if experiment else []:
+            tags = run.data.tags
+            if any(tags[name] in keys for name in tags if name.startswith("input.")):
+                touched.append(run.info.run_id)
+                keys.add(tags.get("output.key", run.info.run_id))
         folders = [path for key in sorted(keys) if (path := self.settings.home / "ablations" / key).is_dir()]
         return folders, touched
 

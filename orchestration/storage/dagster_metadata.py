@@ -6,7 +6,7 @@ Pictures of synthetic people stand in Dagster's record; those that may show real
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -87,15 +87,22 @@ def of_files(folder: Path, files: Iterable[Path] | None = None) -> dict[str, Any
     files = files if files is not None else (path for path in folder.rglob("*") if path.is_file())
     sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
     largest = sorted(sizes, key=lambda name: -sizes[name])[:MOST_FILES]
-    records = [dg.TableRecord({"file": name, "bytes": sizes[name]}) for name in largest]
     return {
         "dagster/uri": folder.as_uri(),
         "bytes": sum(sizes.values()),
         "files": len(sizes),
-        "largest files": dg.MetadataValue.table(
-            records, dg.TableSchema([dg.TableColumn("file", "string"), dg.TableColumn("bytes", "int")])
-        ),
+        "largest files": table_of([{"file": name, "bytes": sizes[name]} for name in largest]),
     }
+
+
+def table_of(records: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
+    """Records that have the same names, as a table without the columns that are empty throughout."""
+    used = [name for name in (records[0] if records else {}) if any(record[name] != "" for record in records)]
+    kinds = {bool: "bool", int: "int"}
+    columns = [dg.TableColumn(name, kinds.get(type(records[0][name]), "string")) for name in used]
+    return dg.MetadataValue.table(
+        [dg.TableRecord({name: record[name] for name in used}) for record in records], dg.TableSchema(columns=columns)
+    )
 
 
 def of_source(folder: Path, seen: source_files.Report | None = None) -> dict[str, Any]:
@@ -115,11 +122,8 @@ def _schema(folder: Path) -> dict[str, Any]:
 
 def _left_out(seen: source_files.Report) -> dict[str, Any]:
     """What of a source was read, and a table of what was not."""
-    entries = seen.left_out[:MOST_FILES]
-    records = [dg.TableRecord({"left out": seen.place(entry), "why": entry.why}) for entry in entries]
-    columns = dg.TableSchema([dg.TableColumn("left out", "string"), dg.TableColumn("why", "string")])
-    table = {"left out": dg.MetadataValue.table(records, columns)} if records else {}
-    return {"read": str(seen), **table}
+    records = [{"left out": seen.place(entry), "why": entry.why} for entry in seen.left_out[:MOST_FILES]]
+    return {"read": str(seen), **({"left out": table_of(records)} if records else {})}
 
 
 @decoration

@@ -120,15 +120,8 @@ def reason(home: Path, md5s: Any) -> str:
 
 def _joined(older: Erasure, newer: Erasure) -> Erasure:
     """Both records of one entry, read newest first: `newer` was read before."""
-    return replace(
-        newer,
-        photos={**older.photos, **newer.photos},
-        sha256={**older.sha256, **newer.sha256},
-        rows={**older.rows, **newer.rows},
-        erased={**older.erased, **newer.erased},
-        official={**older.official, **newer.official},
-        done=newer.done,
-    )
+    growing = ("photos", "sha256", "rows", "erased", "official")
+    return replace(newer, **{name: {**getattr(older, name), **getattr(newer, name)} for name in growing})
 
 
 def _document(value: Any) -> dict[str, Any]:

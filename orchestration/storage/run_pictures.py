@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FAILING_ROWS = "failing_rows"
+FAILING_FOLDER = "failing_rows"
 """The folder, among a run's artifacts, with pictures of rows that fail a check."""
 
 

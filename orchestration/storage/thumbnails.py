@@ -12,8 +12,8 @@ from PIL import Image
 
 from models.images import decode_photo
 
-LONGEST_SIDE, SHORTEST = 1024, 320
-BUDGET = 100_000
+LONGEST_SIDE, SHORTEST = 768, 320
+BUDGET = 160_000
 """Characters that all pictures of one event take together."""
 
 
@@ -24,7 +24,7 @@ def as_markdown(name: str, picture: Path | bytes, budget: int = BUDGET) -> str:
     while True:
         small.thumbnail((side, side))
         data = io.BytesIO()
-        small.save(data, "WEBP", quality=80, method=2)
+        small.save(data, "WEBP", quality=60, method=2)
         markdown = f"![{name}](data:image/webp;base64,{base64.b64encode(data.getvalue()).decode()})"
         if len(markdown) <= budget or side <= SHORTEST:
             return markdown
