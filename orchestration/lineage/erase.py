@@ -9,12 +9,10 @@ was killed is finished by the same command, and another machine's copies go when
 
 from __future__ import annotations
 
-import shutil
 import socket
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import dagster as dg
 
@@ -22,6 +20,7 @@ from orchestration.lineage import OnStep, silent
 from orchestration.lineage.erase_plan import ErasePlan
 from orchestration.lineage.erase_search import PICTURES
 from orchestration.lineage.photo_index import SOURCE, PhotoIndex
+from orchestration.lineage.prune import delete
 from orchestration.registry.aliases import user
 from orchestration.storage import erasure_log, versions
 from orchestration.storage.erasure_log import Erasure
@@ -41,7 +40,7 @@ class Eraser:
         entry = self._log(_entry(plan, why))
         steps: list[tuple[str, Callable[[], object]]] = [
             ("data/photos", lambda: self._delete_photos(plan)),
-            ("working copies", lambda: [_delete(path) for path in plan.local]),
+            ("working copies", lambda: [delete(path) for path in plan.local]),
             ("MLflow's files", lambda: self._erase_tracked(plan)),
             ("cache and remote", lambda: self.photo_index.store.remove(set(plan.objects))),
             ("what is left of data/photos", self._observe),
@@ -94,10 +93,3 @@ def _entry(plan: ErasePlan, why: str) -> Erasure:
         plan.objects,
         official=plan.trace.official,
     )
-
-
-def _delete(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

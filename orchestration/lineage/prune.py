@@ -133,12 +133,17 @@ def carry_out(plan: PrunePlan, store: Store, progress: OnStep = silent) -> int:
         if kind.objects:
             freed += store.remove(kind.objects, (kind.name,))
         for path in kind.paths:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+            delete(path)
         freed += kind.bytes if kind.paths else 0
     return freed
+
+
+def delete(path: Path) -> None:
+    """Delete a folder with all that is in it, or a file."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _newest(version_index: VersionIndex, asset: str, keep: int, before: float) -> set[str]:
