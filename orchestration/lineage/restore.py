@@ -92,25 +92,25 @@ def _restore_one(asset: str, md5: str, out: Path, store: Store, erased: Mapping[
 def _bring_back(asset: str, md5: str, out: Path, store: Store, erased: Mapping[str, Erasure]) -> Restored:
     """Raises RemoteDown."""
     folder = out / asset
-    if folder.is_dir() and _proved(store, folder) == md5:
+    if folder.is_dir() and _proved(folder) == md5:
         return _measured(Restored(asset, md5, ALREADY, asset), folder)
     try:
         store.export(md5, folder)
-        if _proved(store, folder) != md5 and store.drop_damaged(md5):
+        if _proved(folder) != md5 and store.drop_damaged(md5):
             shutil.rmtree(folder)
             store.export(md5, folder)
     except RemoteDown:
         raise
     except StoreError as error:
         return _what_is_left(Restored(asset, md5, MISSING, lost={"": str(error)}), out, store, erased)
-    if (found := _proved(store, folder)) != md5:
+    if (found := _proved(folder)) != md5:
         shutil.rmtree(folder)
         return Restored(asset, md5, MISSING, lost={"": f"what came back has md5 {found}: the stored data is damaged"})
     shutil.rmtree(out / f"{asset}.incomplete", ignore_errors=True)
     return _measured(Restored(asset, md5, RESTORED, asset), folder)
 
 
-def _proved(store: Store, folder: Path) -> str:
+def _proved(folder: Path) -> str:
     """The folder's md5, of its bytes as they are now: what was hashed before is not believed."""
     from dvc_data.hashfile.hash_info import HashInfo
     from dvc_data.hashfile.meta import Meta
