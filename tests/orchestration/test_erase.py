@@ -13,9 +13,8 @@ import pytest
 
 from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.lineage import erase, erase_search
-from orchestration.storage import inline_pictures
 from orchestration.storage.erasure_log import KEY
-from orchestration.storage.instance import RUN_TAG, only_runner, open_instance
+from orchestration.storage.instance import RUN_TAG, only_runner
 from orchestration.storage.store import Store, StoreError, pointed_md5
 from orchestration.storage.versions import latest
 from stages import identity_model
@@ -58,29 +57,6 @@ def test_dagster_has_links_to_pictures_of_people_and_never_the_pictures(project:
         assert made and made.metadata["pictures"].endswith(f"/runs/{made.metadata['mlflow_run_id']}/artifacts")
         folder = project.settings.model_files / made.metadata["mlflow_run_id"] / "artifacts"
         assert PIXELS in (folder / sheet).read_bytes()
-
-
-def test_pictures_that_an_earlier_version_wrote_into_dagsters_record_go_when_the_project_is_opened(
-    project: Project,
-) -> None:
-    """Those of every kind of record: of a source, of a run, of a check. Charts of figures stay."""
-    instance, data = project.instance, "data:image/webp;base64,UklGRg=="
-    inline = {"pictures": dg.MetadataValue.md(f"### photos\n\n![photos]({data})\n\n![faces by step]({data})")}
-
-    @dg.asset(check_specs=[dg.AssetCheckSpec("rows", asset="older")])
-    def older() -> dg.MaterializeResult:
-        return dg.MaterializeResult(metadata=inline, check_results=[dg.AssetCheckResult(passed=True, metadata=inline)])
-
-    dg.materialize([older], instance=instance)
-    instance.report_runless_asset_event(dg.AssetObservation("photos", metadata=inline))
-    assert pictures_in_dagster(project) == {"photos", "faces by step"}
-    instance.daemon_cursor_storage.set_cursor_values(dict.fromkeys(inline_pictures.DONE, ""))
-    open_instance(project.settings).dispose()
-    assert pictures_in_dagster(project) == {"faces by step"}
-    made = instance.fetch_materializations(dg.AssetKey("older"), limit=1).records[0].asset_materialization
-    assert made and str(made.metadata["pictures"].value).startswith(
-        "### photos\n\nphotos: see the MLflow run\n\n![faces"
-    )
 
 
 def test_the_rest_of_the_photos_stays_and_the_next_run_goes_on_without_it(project: Project) -> None:
