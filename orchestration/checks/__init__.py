@@ -19,6 +19,8 @@ from orchestration.checks.context import Subject
 from orchestration.checks.gx import Finding
 from orchestration.config.catalog import Stage
 from orchestration.config.check_rules import Rules, as_text
+from orchestration.storage.dagster_metadata import decoration
+from orchestration.storage.run_pictures import FAILING_FOLDER
 
 METRICS = "metrics"
 WARNINGS = {
@@ -58,7 +60,7 @@ def specs(stage: Stage, rules: Rules) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def run_all(subject: Subject) -> list[dg.AssetCheckResult]:
+def run_checks(subject: Subject) -> list[dg.AssetCheckResult]:
     """Put every check of its stage to a version."""
     return [judge(check, subject) for check in checks_of(subject.stage, subject.rules)]
 
@@ -72,8 +74,8 @@ def judge(check: Check, subject: Subject) -> dg.AssetCheckResult:
         findings, facts = [Finding("check_runs", "", False, "a verdict", f"{type(error).__name__}: {error}")], {}
     shown = report.metadata(findings, check.rule, facts)
     passed = all(finding.passed for finding in findings)
-    if check.table and not passed and (sheet := _sheet(check.table, subject, findings)):
-        shown["pictures"] = sheet
+    if check.table and not passed:
+        shown |= _failing_pictures(check, subject, findings)
     return dg.AssetCheckResult(
         check_name=check.name,
         asset_key=subject.stage.name,
@@ -131,10 +133,12 @@ TABLES_VERSION, DRIFT_VERSION, METRICS_VERSION = 1, 1, 1
 """Bumped when what a check asks for changes in the code: versions that are there are then judged again."""
 
 
-def _sheet(table: str, subject: Subject, findings: list[Finding]) -> dg.MarkdownMetadataValue | None:
+@decoration
+def _failing_pictures(check: Check, subject: Subject, findings: list[Finding]) -> dict[str, Any]:
+    """The link to a picture of the first failing rows."""
     from orchestration.checks import suites
 
-    try:
-        return report.contact_sheet(subject, suites.SUITES[table].file, findings)
-    except Exception:  # a table that is broken so much has no pictures to be shown
-        return None
+    sheet = report.contact_sheet(subject, suites.SUITES[check.table].file, findings) if subject.pictures else None
+    if subject.pictures is None or sheet is None:
+        return {}
+    return {"pictures": subject.pictures.add(f"{FAILING_FOLDER}/{check.name}.png", sheet)}

@@ -14,6 +14,7 @@ from orchestration.config.check_rules import Rules
 if TYPE_CHECKING:
     from engine.schema import Schema
     from orchestration.checks.production import Production
+    from orchestration.storage.run_pictures import RunPictures
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Subject:
     """The folder that has this version."""
     fetch_character: Callable[[], Path] | None = None
     """The folder of the character that it was drawn with, where it was."""
+    pictures: RunPictures | None = None
+    """Where pictures of failing rows are kept; None where no MLflow run made this version."""
 
     @cached_property
     def folder(self) -> Path:

@@ -12,7 +12,7 @@ import dagster as dg
 
 from orchestration.registry.registered_models import PRODUCTION, Registry
 from orchestration.storage.store import Store
-from orchestration.storage.version_index import Records
+from orchestration.storage.version_index import VersionIndex
 
 
 class NoReference(Exception):
@@ -59,7 +59,7 @@ class Production:
 
     def metrics(self, asset: str, character: str | None) -> Mapping[str, float]:
         """The metrics of the version of a model that it was made from. Raises NoReference."""
-        for version in Records(self.instance).of(asset, self.md5(asset)):
+        for version in VersionIndex(self.instance).of(asset, self.md5(asset)):
             if version.character == character:
                 return numbers(version.metadata)
         raise NoReference(f"no run is recorded that made the {asset} of {self.name}")

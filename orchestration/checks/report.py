@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import dagster as dg
+from typing import TYPE_CHECKING, Any
 
 from orchestration.checks.context import Subject
 from orchestration.checks.gx import IDENTIFYING, Finding
+from orchestration.storage.dagster_metadata import table_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 MOST_ROWS = 100
 MOST_PICTURES = 16
 PICTURE_SIDE = 128
 
 EXPECTATIONS, FAILING_ROWS, FAILING_COUNT, RULE = "expectations", "failing_rows", "failing_count", "rule"
-SHEET = "failing rows"
-"""The contact sheet's name on Dagster's pages."""
 REFERENCE = "reference_md5"
 """Names in the metadata of a check's result."""
 
@@ -26,9 +26,9 @@ REFERENCE = "reference_md5"
 def metadata(findings: Sequence[Finding], rule: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Tables of all expectations and of failing rows, at most MOST_ROWS of them; how many there are; the rule."""
     rows = [(finding, row) for finding in findings if not finding.passed for row in finding.rows]
-    shown: dict[str, Any] = {EXPECTATIONS: _table([_summary(finding) for finding in findings])}
+    shown: dict[str, Any] = {EXPECTATIONS: table_of([_summary(finding) for finding in findings])}
     if rows:
-        shown[FAILING_ROWS] = _table([_row(finding, row) for finding, row in rows[:MOST_ROWS]])
+        shown[FAILING_ROWS] = table_of([_row(finding, row) for finding, row in rows[:MOST_ROWS]])
     shown[FAILING_COUNT] = sum(finding.failing for finding in findings if not finding.passed)
     return {**shown, **facts, RULE: rule}
 
@@ -64,18 +64,8 @@ def _row(finding: Finding, row: Mapping[str, Any]) -> dict[str, Any]:
     return {**names, "column": finding.column, "value": str(row["value"]), "expectation": finding.expectation}
 
 
-def _table(records: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
-    """A table without the columns that are empty throughout."""
-    used = [name for name in (records[0] if records else {}) if any(record[name] != "" for record in records)]
-    kinds = {bool: "bool", int: "int"}
-    columns = [dg.TableColumn(name, kinds.get(type(records[0][name]), "string")) for name in used]
-    return dg.MetadataValue.table(
-        [dg.TableRecord({name: record[name] for name in used}) for record in records], dg.TableSchema(columns=columns)
-    )
-
-
-def contact_sheet(subject: Subject, file: str, findings: Sequence[Finding]) -> dg.MarkdownMetadataValue | None:
-    """The pictures of the first failing rows, None where there are none to be shown."""
+def contact_sheet(subject: Subject, file: str, findings: Sequence[Finding]) -> NDArray[np.uint8] | None:
+    """The pictures of the first failing rows as one, RGB [H, W, 3]; None where there are none to be shown."""
     from models import images
 
     wanted = {str(row["id"]) for finding in findings if not finding.passed for row in finding.rows if "id" in row}
@@ -85,10 +75,7 @@ def contact_sheet(subject: Subject, file: str, findings: Sequence[Finding]) -> d
             tiles.append(images.resize(images.decode(data), PICTURE_SIDE))
         except images.BadImage:
             continue
-    if not tiles:
-        return None
-    encoded = base64.b64encode(images.encode_jpeg(images.grid(tiles, columns=8), 85)).decode()
-    return dg.MetadataValue.md(f"![{SHEET}](data:image/jpeg;base64,{encoded})")
+    return images.grid(tiles, columns=8) if tiles else None
 
 
 def _pictures_of(path: Path, ids: set[str]) -> list[bytes]:

@@ -24,6 +24,7 @@ from orchestration.checks.production import Production, numbers
 from orchestration.config.catalog import Stage
 from orchestration.registry.registered_models import Registry
 from orchestration.storage.project import EMBEDDED, AssetRef, Project
+from orchestration.storage.run_pictures import RunPictures
 from orchestration.storage.tracking import Tracking
 from orchestration.storage.versions import VERSION_TAG, Version
 
@@ -137,6 +138,7 @@ def subject_of(project: Project, stage: Stage, version: Version) -> Subject:
         numbers(version.metadata),
         lambda: project.fetch(stage.name, version),
         (lambda: project.fetch("character", drawn_with)) if drawn_with else None,
+        RunPictures.of(version, Tracking.of(project.settings)),
     )
 
 

@@ -25,9 +25,12 @@ from orchestration.cli.terminal import (
 )
 
 if TYPE_CHECKING:
-    from orchestration.config.settings import Settings
-    from orchestration.lineage.erase import Plan as ForgetPlan
-    from orchestration.lineage.photos import Photo, Trace
+    import dagster as dg
+
+    from orchestration.lineage.erase_plan import ErasePlan
+    from orchestration.lineage.photo_index import PhotoIndex, TracedPhoto
+    from orchestration.lineage.photo_trace import PhotoTrace
+    from orchestration.lineage.prune import PrunePlan
 
 TREE_WIDTH = 110
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
@@ -35,6 +38,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done,
 
 
 def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
     for command in (lineage, restore, forget, clean):
         app.command()(command)
 
@@ -59,16 +63,16 @@ def lineage(
     For each version: md5, rows, runs, commit, configuration that is not production's, and whether its bytes are still
     to be had.
     """
-    with _opened(character) as project:
+    with _opened(character) as (_, index):
         from orchestration.lineage import drawing, graph, tree
         from orchestration.lineage.resolve import find_version, in_production
 
-        found = find_version(target, project.settings, project.records)
+        found = find_version(target, index.settings, index.version_index)
         if found is None:
-            _show_photo(project, target, as_json)
+            _show_photo(index, target, as_json)
             return
-        production = in_production(project.settings, found.character or project.settings.character)
-        answer = graph.build(found, production, project.records, project.store, project.ledger.erased())
+        production = in_production(index.settings, found.character or index.settings.character)
+        answer = graph.build(found, production, index.version_index, index.store, index.erasure_log.erased())
         if picture:
             drawing.draw(answer, picture)
     if as_json:
@@ -96,19 +100,17 @@ def restore(
     from orchestration.lineage.restore import document_of
     from orchestration.lineage.restore import restore as bring_back
 
-    with _opened(character) as project, shown_progress() as progress:
-        found = find_version(target, project.settings, project.records)
+    with _opened(character) as (_, index), shown_progress() as progress:
+        found = find_version(target, index.settings, index.version_index)
         if found is None:
             raise TargetError(f"nothing is called {target}: see `likeness models`, or give six characters of an md5")
-        project.ledger.copy_to(project.settings.home)
-        results = bring_back(found, out, project.store, project.ledger.erased(), _step(progress))
+        index.erasure_log.copy_to(index.settings.home)
+        results = bring_back(found, out, index.store, index.erasure_log.erased(), _step(progress))
     document = document_of(found, results)
     if as_json:
         print_json(document)
     else:
-        shown = Table(title=f"{out}", title_justify="left")
-        for column in ("folder", "md5, proved", "status", "files", "megabytes"):
-            shown.add_column(column, justify="right" if column in ("files", "megabytes") else "left")
+        shown = _table(f"{out}", "folder", "md5, proved", "status", "files", "megabytes")
         for result in results:
             colour = "green" if result.complete else "red"
             shown.add_row(
@@ -139,20 +141,21 @@ def forget(
     Dagster; lists which models were trained on it and must be retrained. Nothing brings it back: `restore` then names
     what was erased. Interrupted, the same command finishes; other machines' caches are cleared by running it there.
     """
-    from orchestration.lineage.erase import Forgetting
+    from orchestration.lineage.erase import Eraser
+    from orchestration.lineage.erase_search import EraseSearch
     from orchestration.lineage.prune import nothing_runs
 
-    with _opened() as project, nullcontext() if dry_run else nothing_runs(project.settings, project.instance):
-        forgetting = Forgetting(project.settings, project.instance, project.album)
+    with _opened() as (instance, index), nullcontext() if dry_run else nothing_runs(index.settings, instance):
         with shown_progress() as progress:
-            photos = project.album.find(photo, person)
-            plan = forgetting.plan(photos, photo.strip("/") if person else "", _step(progress))
+            photos = index.find(photo, person)
+            search = EraseSearch(index, _step(progress))
+            plan = search.plan(photos, photo.strip("/") if person else "")
         if not as_json:
             _print_plan(plan)
         if going := not (dry_run or plan.nothing_left):
             _confirm(yes, as_json, "Erase all this for good?")
             with shown_progress() as progress:
-                forgetting.carry_out(plan, why, _step(progress))
+                Eraser(instance, index).erase(plan, why, _step(progress))
     if as_json:
         print_json({**plan.document(), "done": not dry_run})
     elif going:
@@ -178,43 +181,34 @@ def clean(
     """
     from orchestration.lineage import prune
 
-    with _opened() as project, nullcontext() if dry_run else prune.nothing_runs(project.settings, project.instance):
+    with _opened() as (instance, index), nullcontext() if dry_run else prune.nothing_runs(index.settings, instance):
         with shown_progress() as progress:
-            plan = prune.plan(project.settings, project.instance, project.store, keep, older_than, _step(progress))
+            plan = prune.plan(index.settings, instance, index.store, keep, older_than, _step(progress))
         if not as_json:
             _print_cleaning(plan)
         freed = 0
         if not dry_run and not plan.empty:
             _confirm(yes, as_json, "Remove this?")
             with shown_progress() as progress:
-                freed = prune.carry_out(plan, project.store, _step(progress))
+                freed = prune.carry_out(plan, index.store, _step(progress))
     if as_json:
         print_json({**plan.document(), "freed": freed})
     else:
         screen.print(f"freed {freed / 1e6:.1f} MB" if freed else "nothing was removed", highlight=False)
 
 
-class _Project:
-    """The stores that these commands ask."""
-
-    def __init__(self, settings: Settings, instance: Any) -> None:
-        from orchestration.lineage.photos import Album
-        from orchestration.storage.erasure_log import Ledger
-        from orchestration.storage.store import Store
-        from orchestration.storage.version_index import Records
-
-        self.settings, self.instance = settings, instance
-        self.records, self.store, self.ledger = Records(instance), Store.of(settings), Ledger(instance)
-        self.album = Album(settings, self.store, self.records, self.ledger)
-
-
 @contextmanager
-def _opened(character: str = "") -> Iterator[_Project]:
+def _opened(character: str = "") -> Iterator[tuple[dg.DagsterInstance, PhotoIndex]]:
+    """The Dagster instance, and the stores that these commands ask."""
+    from orchestration.lineage.photo_index import PhotoIndex
+    from orchestration.storage.erasure_log import ErasureLog
     from orchestration.storage.instance import open_instance
+    from orchestration.storage.store import Store
+    from orchestration.storage.version_index import VersionIndex
 
     settings = get_settings(character=character, or_registered=True)
     with libraries_into_log(settings), open_instance(settings) as instance:
-        yield _Project(settings, instance)
+        yield instance, PhotoIndex(settings, Store.of(settings), VersionIndex(instance), ErasureLog(instance))
 
 
 def _step(progress: Any) -> Any:
@@ -229,27 +223,32 @@ def _confirm(yes: bool, as_json: bool, question: str) -> None:
     typer.confirm(question, abort=True, err=True)
 
 
-def _show_photo(project: _Project, word: str, as_json: bool) -> None:
-    from orchestration.lineage.photos import trace
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name in columns:
+        table.add_column(name, justify="right" if name in ("files", "number", "megabytes") else "left")
+    return table
 
-    photos = project.album.find(word)
+
+def _show_photo(index: PhotoIndex, word: str, as_json: bool) -> None:
+    from orchestration.lineage.photo_trace import trace
+
+    photos = index.find(word)
     with shown_progress() as progress:
-        found = trace(project.album, photos, _step(progress))
+        found = trace(index, photos, _step(progress))
     if as_json:
         print_json(found.document())
     else:
         _print_trace(found)
 
 
-def _print_trace(found: Trace) -> None:
+def _print_trace(found: PhotoTrace) -> None:
     for photo in found.photos:
         _print_photo(photo)
     for entry in found.forgotten:
         said = f"on {entry.when} by {entry.who}" + (f": {entry.why}" if entry.why else "")
         screen.print(marked("red", "forgotten", said), highlight=False, soft_wrap=True)
-    versions = Table(title="Data versions that contain it, or may show it", title_justify="left")
-    for column in ("asset", "md5", "rows"):
-        versions.add_column(column)
+    versions = _table("Data versions that contain it, or may show it", "asset", "md5", "rows")
     for md5 in found.sources:
         versions.add_row("photos", md5, "the photo itself")
     for version in found.showing:
@@ -259,20 +258,18 @@ def _print_trace(found: Trace) -> None:
         unread = "its table is gone: nobody can tell" if version.md5 in found.unread else "made from these"
         versions.add_row(name, version.md5, splits or unread)
     wide_screen(TREE_WIDTH).print(versions)
-    models = Table(title="Registered models", title_justify="left")
-    for column in ("model", "aliases", "use", "what to do"):
-        models.add_column(column)
+    models = _table("Registered models", "model", "aliases", "use", "what to do")
     for use in found.uses:
         model = use.model.model or {}
         colour = "red" if use.retrain else "green"
         models.add_row(
             f"{model.get('name')} {model.get('version')}", ", ".join(model.get("aliases", ())),
-            marked(colour, use.how), "retrain, to be rid of it" if use.retrain else "nothing",
+            marked(colour, use.how), "retrain, so that nothing of it is left" if use.retrain else "nothing",
         )  # fmt: skip
     wide_screen(TREE_WIDTH).print(models if found.uses else "no model is registered")
 
 
-def _print_photo(photo: Photo) -> None:
+def _print_photo(photo: TracedPhoto) -> None:
     gone = "" if photo.here else "(not in data/photos now)"
     screen.print(marked("bold", ", ".join(photo.paths), gone), highlight=False, soft_wrap=True)
     screen.print(f"md5 {photo.md5}  sha256 {photo.sha256 or 'unknown'}", highlight=False, soft_wrap=True)
@@ -280,13 +277,9 @@ def _print_photo(photo: Photo) -> None:
         screen.print(marked("yellow", "the same bytes lie in all these places: it is one photo"), highlight=False)
 
 
-def _print_plan(plan: ForgetPlan) -> None:
-    from orchestration.lineage.erase import retrain_command
-
+def _print_plan(plan: ErasePlan) -> None:
     _print_trace(plan.trace)
-    table = Table(title="To be erased", title_justify="left")
-    for column in ("what", "files", "megabytes"):
-        table.add_column(column, justify="left" if column == "what" else "right")
+    table = _table("To be erased", "what", "files", "megabytes")
     for what, files, size in plan.groups():
         table.add_row(what, f"{files:,}", f"{size / 1e6:.2f}")
     wide_screen(TREE_WIDTH).print(table)
@@ -294,8 +287,7 @@ def _print_plan(plan: ForgetPlan) -> None:
         names = ", ".join(path for photo in plan.trace.photos if photo.md5 == md5 for path in photo.paths)
         text = f"{names}: cache and remote keep these bytes, which others have too ({where})"
         screen.print(marked("yellow", "spared:", text), highlight=False, soft_wrap=True)
-    commands = dict.fromkeys(retrain_command(use.model.character) for use in plan.trace.uses if use.retrain)
-    if commands:
+    if commands := dict.fromkeys(plan.retrain):
         screen.print(marked("bold", "to be retrained:", f"{'; '.join(commands)}"), highlight=False, soft_wrap=True)
     else:
         screen.print("no registered model was trained on it: none must be retrained", highlight=False, soft_wrap=True)
@@ -303,10 +295,8 @@ def _print_plan(plan: ForgetPlan) -> None:
         screen.print(marked("yellow", "not erased:", text), highlight=False, soft_wrap=True)
 
 
-def _print_cleaning(plan: Any) -> None:
-    table = Table(title="What nothing needs", title_justify="left")
-    for column in ("kind", "what", "number", "megabytes"):
-        table.add_column(column, justify="right" if column in ("number", "megabytes") else "left")
+def _print_cleaning(plan: PrunePlan) -> None:
+    table = _table("What nothing needs", "kind", "what", "number", "megabytes")
     for kind in plan.kinds:
         table.add_row(kind.name, kind.about, f"{kind.count:,}", f"{kind.bytes / 1e6:,.1f}")
     wide_screen(TREE_WIDTH).print(table)

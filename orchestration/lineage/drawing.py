@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import LikenessError
 from engine.files import require_file_name
 from orchestration.lineage.graph import DAMAGED, ERASED, GONE, Graph, Node
 from orchestration.lineage.tree import against, details, differences
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 FORMATS = (".svg", ".png")
 # Inches.
 WIDTH, GAP_X, GAP_Y, LINE, MARGIN, PADDING = 3.1, 1.0, 0.3, 0.155, 0.35, 0.14
 LANE = 0.12
 """Height that an edge takes where it passes a column."""
+NARROWEST, HEAD = 7.5, 0.55
+"""Width of the picture; height of its title."""
+SWEEPS = 6
+"""Over all columns, to order their boxes so that few edges cross."""
 COLUMNS = 46
 """Characters in a line of a box."""
 INK, PALE, EDGE, WARNING, BAD = "#1d2733", "#5b6875", "#8a97a5", "#9a5b00", "#b3261e"
@@ -31,18 +38,38 @@ class PictureError(LikenessError):
 
 @dataclass
 class _Box:
-    """A node in its column, or the place where a long edge passes one."""
+    """A node as grandalf wants it, which stacks layers from top to bottom: its x is our y, its height our width."""
 
-    name: str
-    column: int
-    lines: list[tuple[str, str, bool]] = field(default_factory=list)
+    lines: list[tuple[str, str, bool]]
     """Text, colour and whether it is bold."""
-    y: float = 0.0
-    """Centre, inches from the top."""
+    xy: tuple[float, float] = (0.0, 0.0)
+    """Centre in inches, from the top and from the left."""
+    h = WIDTH
+
+    @property
+    def w(self) -> float:
+        return self.height
 
     @property
     def height(self) -> float:
-        return len(self.lines) * LINE + 2 * PADDING if self.lines else LANE
+        return len(self.lines) * LINE + 2 * PADDING
+
+    @property
+    def y(self) -> float:
+        return self.xy[0]
+
+    @property
+    def left(self) -> float:
+        return self.xy[1] - WIDTH / 2
+
+
+class _Route:
+    """Where an edge goes, as grandalf tells it: centres, from the top and from the left."""
+
+    points: Sequence[tuple[float, float]] = ()
+
+    def setpath(self, points: Sequence[tuple[float, float]]) -> None:
+        self.points = points
 
 
 def draw(graph: Graph, path: Path) -> None:
@@ -52,12 +79,12 @@ def draw(graph: Graph, path: Path) -> None:
     import matplotlib
 
     require_file_name(path)
-    boxes, paths = _lay_out(graph)
+    boxes, routes = _lay_out(graph)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     # Text stays text in an .svg, and nothing in it changes from one run to the next.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "likeness", "font.family": "DejaVu Sans"}):
-        figure = _figure(graph, boxes, paths)
+        figure = _figure(graph, boxes, routes)
         metadata: dict[str, Any] = {"Date": None} if path.suffix.lower() == ".svg" else {}
         try:
             figure.savefig(partial, dpi=150, facecolor="white", metadata=metadata)
@@ -66,68 +93,29 @@ def draw(graph: Graph, path: Path) -> None:
             partial.unlink(missing_ok=True)
 
 
-def _lay_out(graph: Graph) -> tuple[dict[str, _Box], list[list[str]]]:
-    """Boxes with their places, and for each edge the boxes that it goes through."""
-    import networkx as nx
+def _lay_out(graph: Graph) -> tuple[dict[str, _Box], list[list[tuple[float, float]]]]:
+    """Boxes with their places, and for each edge the centres that it goes through: of its input, of the columns
+    between, of what was made of it.
+    """
+    from grandalf.graphs import Edge, Vertex, graph_core
+    from grandalf.layouts import SugiyamaLayout
 
-    order = nx.DiGraph()
-    order.add_nodes_from(graph.nodes)
-    order.add_edges_from(graph.edges)
-    column: dict[str, int] = {}
-    for name in nx.topological_sort(order):
-        column[name] = max((column[start] + 1 for start in order.predecessors(name)), default=0)
-    for name in reversed(list(nx.topological_sort(order))):
-        # A source stands right before the first that reads it, so that edges are short.
-        if not order.in_degree(name) and (readers := list(order.successors(name))):
-            column[name] = min(column[reader] for reader in readers) - 1
-    boxes = {name: _Box(name, column[name], _lines(node)) for name, node in graph.nodes.items()}
-    paths = []
-    for start, end in graph.edges:
-        through = [f"{start}>{end}>{at}" for at in range(column[start] + 1, column[end])]
-        boxes |= {name: _Box(name, column[start] + 1 + number) for number, name in enumerate(through)}
-        paths.append([start, *through, end])
-    _place(boxes, paths)
-    return boxes, paths
-
-
-def _place(boxes: Mapping[str, _Box], paths: list[list[str]]) -> None:
-    """Order each column by where its neighbours are, a few times over, and stack it around the middle."""
-    columns: dict[int, list[_Box]] = {}
+    vertices: dict[str, Any] = {name: Vertex(name) for name in graph.nodes}
+    boxes = {name: _Box(_lines(node)) for name, node in graph.nodes.items()}
+    for name, vertex in vertices.items():
+        vertex.view = boxes[name]
+    edges: list[Any] = [Edge(vertices[start], vertices[end]) for start, end in graph.edges]
+    for edge in edges:
+        edge.view = _Route()
+    layout: Any = SugiyamaLayout(graph_core([*vertices.values()], edges))
+    layout.dw, layout.xspace, layout.yspace = LANE, GAP_Y, GAP_X
+    layout.init_all(optimize=True)
+    layout.draw(SWEEPS)
+    passed = [y for edge in edges for y, _ in edge.view.points]
+    top = min([*passed, *(box.y - box.height / 2 for box in boxes.values())])
     for box in boxes.values():
-        columns.setdefault(box.column, []).append(box)
-    neighbours: dict[str, list[str]] = {name: [] for name in boxes}
-    for path in paths:
-        for start, end in pairwise(path):
-            neighbours[start].append(end)
-            neighbours[end].append(start)
-    for column in columns.values():
-        _stack(column)
-    for sweep in range(24):
-        for at in sorted(columns, reverse=bool(sweep % 2)):
-            wanted = {box.name: _middle([boxes[name] for name in neighbours[box.name]], box) for box in columns[at]}
-            columns[at].sort(key=lambda box: wanted[box.name])
-            _stack(columns[at], wanted)
-    top = min(box.y - box.height / 2 for box in boxes.values())
-    for box in boxes.values():
-        box.y += MARGIN - top
-
-
-def _middle(others: list[_Box], box: _Box) -> float:
-    return sum(other.y for other in others) / len(others) if others else box.y
-
-
-def _stack(column: list[_Box], wanted: Mapping[str, float] | None = None) -> None:
-    """Give a column's boxes, in their order, the places nearest to the wanted ones at which none overlaps."""
-    y = 0.0
-    for box in column:
-        least = y + box.height / 2
-        box.y = max(least, wanted[box.name]) if wanted else least
-        y = box.y + box.height / 2 + GAP_Y
-    if wanted:
-        # What was pushed down is pulled back up as a whole, as far as it was pushed on average.
-        shift = sum(box.y - wanted[box.name] for box in column) / len(column)
-        for box in column:
-            box.y -= shift
+        box.xy = (box.xy[0] + MARGIN - top, box.xy[1] + MARGIN)
+    return boxes, [[(x + MARGIN, y + MARGIN - top) for y, x in edge.view.points] for edge in edges]
 
 
 def _lines(node: Node) -> list[tuple[str, str, bool]]:
@@ -151,69 +139,61 @@ def _wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, COLUMNS, subsequent_indent="   ")
 
 
-def _figure(graph: Graph, boxes: Mapping[str, _Box], paths: list[list[str]]) -> Any:
+def _figure(graph: Graph, boxes: Mapping[str, _Box], routes: Sequence[Sequence[tuple[float, float]]]) -> Figure:
     from matplotlib.figure import Figure
 
-    last = max(box.column for box in boxes.values())
-    width = (last + 1) * WIDTH + last * GAP_X + 2 * MARGIN
-    head = 0.55
-    height = max(box.y + box.height / 2 for box in boxes.values()) + MARGIN + head
-    figure = Figure(figsize=(max(width, 7.5), height))
+    width = max(max(box.left for box in boxes.values()) + WIDTH + MARGIN, NARROWEST)
+    passed = [y for route in routes for _, y in route]
+    height = max([*passed, *(box.y + box.height / 2 for box in boxes.values())]) + MARGIN + HEAD
+    figure = Figure(figsize=(width, height))
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_xlim(0, max(width, 7.5))
-    axes.set_ylim(height, 0)
+    axes.set_xlim(0, width)
+    axes.set_ylim(height - HEAD, -HEAD)
     axes.axis("off")
     title = graph.target.file.name if graph.target.file else graph.nodes[graph.root].title
-    axes.text(MARGIN, MARGIN, f"Where {title} comes from", fontsize=13, weight="bold", color=INK, va="center")
-    axes.text(MARGIN, MARGIN + 0.26, against(graph), fontsize=8.5, color=PALE, va="center")
-    for path in paths:
-        _draw_edge(axes, [boxes[name] for name in path], head)
-    for box in boxes.values():
-        if box.lines:
-            _draw_box(axes, box, graph.nodes[box.name], head)
+    top = MARGIN - HEAD
+    axes.text(MARGIN, top, f"Where {title} comes from", fontsize=13, weight="bold", color=INK, va="center")
+    axes.text(MARGIN, top + 0.26, against(graph), fontsize=8.5, color=PALE, va="center")
+    for route in routes:
+        _draw_edge(axes, route)
+    for name, box in boxes.items():
+        _draw_box(axes, box, graph.nodes[name])
     return figure
 
 
-def _left(box: _Box) -> float:
-    return MARGIN + box.column * (WIDTH + GAP_X)
-
-
-def _draw_box(axes: Any, box: _Box, node: Node, head: float) -> None:
+def _draw_box(axes: Axes, box: _Box, node: Node) -> None:
     from matplotlib.patches import FancyBboxPatch
 
-    left, top = _left(box), box.y - box.height / 2 + head
+    top = box.y - box.height / 2
     bad = not {ERASED, GONE, DAMAGED}.isdisjoint(node.bytes)
     axes.add_patch(
         FancyBboxPatch(
-            (left, top), WIDTH, box.height, boxstyle="round,pad=0,rounding_size=0.08", zorder=3,
+            (box.left, top), WIDTH, box.height, boxstyle="round,pad=0,rounding_size=0.08", zorder=3,
             facecolor=FILLS["source" if node.source else "model" if node.model else "made"],
             edgecolor=BAD if bad else EDGE, linewidth=1.6 if bad else 1.0,
         )
     )  # fmt: skip
     for number, (text, colour, bold) in enumerate(box.lines):
         axes.text(
-            left + PADDING, top + PADDING + (number + 0.5) * LINE, text, zorder=4, va="center", color=colour,
+            box.left + PADDING, top + PADDING + (number + 0.5) * LINE, text, zorder=4, va="center", color=colour,
             fontsize=8.6 if bold else 7.4, weight="bold" if bold else "normal",
         )  # fmt: skip
 
 
-def _draw_edge(axes: Any, boxes: list[_Box], head: float) -> None:
-    """A smooth line from the right side of the first to the left side of the last, level where it passes a column."""
+def _draw_edge(axes: Axes, route: Sequence[tuple[float, float]]) -> None:
+    """A smooth line from the right of the first box to the left of the last, level where it passes a column."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path as Line
 
-    points: list[tuple[float, float]] = [(_left(boxes[0]) + WIDTH, boxes[0].y + head)]
+    points = [(route[0][0] + WIDTH / 2, route[0][1])]
     codes: list[int] = [int(Line.MOVETO)]
-    for box in boxes[1:]:
-        x, y = _left(box), box.y + head
-        start = points[-1]
-        points += [(start[0] + GAP_X / 2, start[1]), (x - GAP_X / 2, y), (x, y)]
-        codes += [int(Line.CURVE4)] * 3
-        if not box.lines:
-            points.append((x + WIDTH, y))
-            codes.append(int(Line.LINETO))
-    axes.add_patch(PathPatch(Line(points, codes), facecolor="none", edgecolor=EDGE, linewidth=1.1, zorder=1))
-    x, y = points[-1]
+    for x, y in route[1:]:
+        left, right, before = x - WIDTH / 2, x + WIDTH / 2, points[-1]
+        points += [(before[0] + GAP_X / 2, before[1]), (left - GAP_X / 2, y), (left, y), (right, y)]
+        codes += [int(Line.CURVE4)] * 3 + [int(Line.LINETO)]
+    # The last column is reached, not passed.
+    axes.add_patch(PathPatch(Line(points[:-1], codes[:-1]), facecolor="none", edgecolor=EDGE, linewidth=1.1, zorder=1))
+    x, y = points[-2]
     axes.annotate(
         "", (x, y), (x - 0.02, y), zorder=2, arrowprops={"arrowstyle": "-|>", "color": EDGE, "shrinkA": 0, "shrinkB": 0}
     )

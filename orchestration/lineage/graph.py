@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orchestration.config.profiles import flatten
-from orchestration.lineage.resolve import Target, source_key
-from orchestration.storage.erasure_log import Entry
+from orchestration.lineage.resolve import LineageTarget, source_key
+from orchestration.storage.erasure_log import Erasure
 from orchestration.storage.store import RemoteDown, Store, StoreError
-from orchestration.storage.version_index import Records
+from orchestration.storage.version_index import VersionIndex
 from orchestration.storage.versions import REUSED, Version
 
 HERE, REMOTE, ERASED, GONE, UNKNOWN = "here", "remote", "erased", "gone", "unknown"
@@ -54,6 +54,7 @@ class Node:
 
     @property
     def title(self) -> str:
+        """The asset, and the character that it was made for."""
         return f"{self.asset}/{self.character}" if self.character else self.asset
 
 
@@ -61,7 +62,7 @@ class Node:
 class Graph:
     """`edges` lead from an input to what was made of it."""
 
-    target: Target
+    target: LineageTarget
     root: str
     nodes: dict[str, Node]
     edges: list[tuple[str, str]]
@@ -69,6 +70,7 @@ class Graph:
     """The model version that configurations were compared with."""
 
     def children(self, node: str) -> list[str]:
+        """The direct inputs of a node."""
         return [start for start, end in self.edges if end == node]
 
     def document(self) -> dict[str, Any]:
@@ -84,21 +86,28 @@ class Graph:
 
 
 def build(
-    target: Target, production: Target | None, records: Records, store: Store, erased: Mapping[str, Entry]
+    target: LineageTarget,
+    production: LineageTarget | None,
+    version_index: VersionIndex,
+    store: Store,
+    erased: Mapping[str, Erasure],
 ) -> Graph:
     """Follow the md5s. Availability is asked of the store; a remote that is down makes it unknown, nothing else."""
-    builder = _Builder(target, production, records, _Bytes(store, erased))
+    builder = _Builder(target, production, version_index, _Bytes(store, erased))
     root = builder.follow(target.asset, target.md5)
     return Graph(target, root, builder.nodes, builder.edges, production.model if production else None)
 
 
 class _Builder:
-    def __init__(self, target: Target, production: Target | None, records: Records, content: _Bytes) -> None:
-        self.target, self.production, self.records, self.content = target, production, records, content
+    def __init__(
+        self, target: LineageTarget, production: LineageTarget | None, version_index: VersionIndex, content: _Bytes
+    ) -> None:
+        self.target, self.production, self.version_index, self.content = target, production, version_index, content
         self.nodes: dict[str, Node] = {}
         self.edges: list[tuple[str, str]] = []
 
     def follow(self, asset: str, md5: str) -> str:
+        """Add a version and all that it came from; the id of its node."""
         name = f"{asset}@{md5 or 'unknown'}"
         if name not in self.nodes:
             self.nodes[name] = node = self._node(name, asset, md5)
@@ -107,7 +116,7 @@ class _Builder:
         return name
 
     def _node(self, name: str, asset: str, md5: str) -> Node:
-        known = self.records.of(source_key(asset), md5) if md5 else []
+        known = self.version_index.of(source_key(asset), md5) if md5 else []
         version = self._fitting(known)
         node = Node(name, asset, version.character if version else None, md5, recorded=len(known))
         if version:
@@ -155,7 +164,7 @@ class _Builder:
         if not there or not self.production or (node.character or None) not in (None, self.production.character):
             return
         node.same_as_production = node.md5 == there
-        other = next(iter(self.records.of(source_key(node.asset), there)), None)
+        other = next(iter(self.version_index.of(source_key(node.asset), there)), None)
         if version and other and version is not other:
             node.differences = dict(_differences(version.metadata.get("config"), other.metadata.get("config")))
 
@@ -163,10 +172,11 @@ class _Builder:
 class _Bytes:
     """Where content is to be had; a remote that is down is asked once."""
 
-    def __init__(self, store: Store, erased: Mapping[str, Entry]) -> None:
+    def __init__(self, store: Store, erased: Mapping[str, Erasure]) -> None:
         self.store, self.erased, self.down = store, erased, False
 
     def of(self, md5: str) -> tuple[list[str], list[str]]:
+        """Where a version is to be had, and by whom files of it were erased."""
         if not md5:
             return [UNKNOWN], []
         if self.down:
@@ -201,7 +211,7 @@ class _Bytes:
 
 
 def _same_of(inputs: Mapping[str, str], known: list[Version]) -> list[dict[str, str]]:
-    """By what other records of one content say that it was made of, newest first."""
+    """By what other inputs the records of one content say that it was made of, newest first."""
     found: list[dict[str, str]] = []
     for version in known:
         others = dict(version.metadata.get("inputs") or {})

@@ -9,7 +9,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,21 +18,20 @@ from typing import Any
 import dagster as dg
 
 from orchestration.config.settings import Settings
+from orchestration.lineage import OnStep, silent
 from orchestration.lineage.resolve import find_all_models
 from orchestration.storage.erasure_log import KEY
-from orchestration.storage.instance import AlreadyRunning, only_runner
+from orchestration.storage.instance import UNFINISHED, AlreadyRunning, only_runner
 from orchestration.storage.staged_output import pointed
 from orchestration.storage.store import Store
-from orchestration.storage.version_index import Records
+from orchestration.storage.version_index import VersionIndex
 
 KEEP, DAYS = 1, 7.0
 DAY = 86_400.0
 
-Progress = Callable[[str, int, int], None]
-
 
 @dataclass
-class Kind:
+class Removable:
     """What can go of one kind."""
 
     name: str
@@ -44,10 +43,10 @@ class Kind:
 
 
 @dataclass
-class Plan:
+class PrunePlan:
     """What would go, and what must stay."""
 
-    kinds: list[Kind]
+    kinds: list[Removable]
     kept_versions: int
     models: int
     dropped: list[tuple[str, str]] = field(default_factory=list)
@@ -55,13 +54,16 @@ class Plan:
 
     @property
     def bytes(self) -> int:
+        """What is freed in all."""
         return sum(kind.bytes for kind in self.kinds)
 
     @property
     def empty(self) -> bool:
+        """Whether there is nothing to remove."""
         return not any(kind.count for kind in self.kinds)
 
     def document(self) -> dict[str, Any]:
+        """What `--json` prints."""
         return {
             "kinds": {kind.name: {"count": kind.count, "bytes": kind.bytes} for kind in self.kinds},
             "bytes": self.bytes,
@@ -75,14 +77,7 @@ class Plan:
 def nothing_runs(settings: Settings, instance: dg.DagsterInstance) -> Iterator[None]:
     """Holds `likeness run` back, and refuses while a run that Dagster launched is at work. Raises AlreadyRunning."""
     with only_runner(settings, instance):
-        active = [
-            dg.DagsterRunStatus.QUEUED,
-            dg.DagsterRunStatus.NOT_STARTED,
-            dg.DagsterRunStatus.STARTING,
-            dg.DagsterRunStatus.STARTED,
-            dg.DagsterRunStatus.CANCELING,
-        ]
-        if runs := instance.get_runs(dg.RunsFilter(statuses=active), limit=5):
+        if runs := instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED)), limit=5):
             named = ", ".join(f"{run.run_id[:8]} ({run.status.value.lower()})" for run in runs)
             raise AlreadyRunning(f"Dagster has runs at work or waiting: {named}; wait for them, or end them")
         yield
@@ -94,8 +89,8 @@ def plan(
     store: Store,
     keep: int = KEEP,
     days: float = DAYS,
-    progress: Progress = lambda what, done, total: None,
-) -> Plan:
+    progress: OnStep = silent,
+) -> PrunePlan:
     """Look everywhere, change nothing.
 
     Args:
@@ -104,17 +99,17 @@ def plan(
 
     Raises RemoteDown: what cannot be listed cannot be known to be needed.
     """
-    records, before = Records(instance), time.time() - days * DAY
+    version_index, before = VersionIndex(instance), time.time() - days * DAY
     models = find_all_models(settings)
     needed = {md5 for model in models for md5 in model.versions.values()}
     needed |= set(pointed(settings.root).values())
     known: dict[str, str] = {}
-    assets = sorted({mention.asset for mention in records.mentions()} - {KEY})
+    assets = sorted({ref.asset for ref in version_index.refs()} - {KEY})
     for number, asset in enumerate(assets):
         progress("clean: versions", number, len(assets))
-        mentions = records.mentions(asset)
-        known |= {mention.md5: asset for mention in mentions}
-        needed |= _newest(records, asset, max(keep, 1), before)
+        refs = version_index.refs(asset)
+        known |= {ref.md5: asset for ref in refs}
+        needed |= _newest(version_index, asset, max(keep, 1), before)
     dropped = {md5: asset for md5, asset in known.items() if md5 not in needed}
     objects = store.sizes()
     # Without its listing a version is nowhere, whatever is left of its files.
@@ -128,10 +123,10 @@ def plan(
         kind.bytes = sum(objects[place][md5] for md5 in kind.objects)
     kinds = [cache, remote, *_folders(settings, needed, before)]
     lost = sorted((asset, md5) for md5, asset in dropped.items() if md5 in listings)
-    return Plan(kinds, len(needed & set(known)), len(models), lost)
+    return PrunePlan(kinds, len(needed & set(known)), len(models), lost)
 
 
-def carry_out(plan: Plan, store: Store, progress: Progress = lambda what, done, total: None) -> int:
+def carry_out(plan: PrunePlan, store: Store, progress: OnStep = silent) -> int:
     """Remove what the plan names; bytes freed. Interrupted, the same command finishes. Raises RemoteDown, OSError."""
     freed = 0
     for number, kind in enumerate(plan.kinds):
@@ -139,34 +134,39 @@ def carry_out(plan: Plan, store: Store, progress: Progress = lambda what, done, 
         if kind.objects:
             freed += store.remove(kind.objects, (kind.name,))
         for path in kind.paths:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+            delete(path)
         freed += kind.bytes if kind.paths else 0
     return freed
 
 
-def _newest(records: Records, asset: str, keep: int, before: float) -> set[str]:
+def delete(path: Path) -> None:
+    """Delete a folder with all that is in it, or a file."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _newest(version_index: VersionIndex, asset: str, keep: int, before: float) -> set[str]:
     """The newest `keep` versions of each character of an asset, whatever is younger, and all that these came from."""
     seen: dict[str | None, set[str]] = {}
     staying = []
-    for mention in records.mentions(asset):
-        own = seen.setdefault(mention.character, set())
-        if mention.md5 in own or len(own) < keep or mention.when >= before:
-            own.add(mention.md5)
-            staying.append(mention)
-    return {md5 for version in records.versions(staying) for md5 in (version.md5, *version.lineage.values())}
+    for ref in version_index.refs(asset):
+        own = seen.setdefault(ref.character, set())
+        if ref.md5 in own or len(own) < keep or ref.when >= before:
+            own.add(ref.md5)
+            staying.append(ref)
+    return {md5 for version in version_index.versions(staying) for md5 in (version.md5, *version.lineage.values())}
 
 
 def _removable(
     listings: dict[str, set[str]], dropped: set[str], needed: set[str], objects: dict[str, dict[str, int]]
-) -> tuple[Kind, Kind]:
+) -> tuple[Removable, Removable]:
     """Objects of dropped versions that no needed one shares, in the cache and in the remote."""
     shared = needed.union(*(files for md5, files in listings.items() if md5 in needed))
     going = dropped.union(*(files for md5, files in listings.items() if md5 in dropped)) - shared
-    cache = Kind("cache", "what nothing needs, on this machine", objects=going & set(objects["cache"]))
-    remote = Kind("remote", "the same in the remote, for every machine", objects=going & set(objects["remote"]))
+    cache = Removable("cache", "what nothing needs, on this machine", objects=going & set(objects["cache"]))
+    remote = Removable("remote", "the same in the remote, for every machine", objects=going & set(objects["remote"]))
     return cache, remote
 
 
@@ -176,7 +176,7 @@ def _modified(settings: Settings, md5: str) -> float:
     return path.stat().st_mtime if path.exists() else time.time()
 
 
-def _folders(settings: Settings, needed: set[str], before: float) -> list[Kind]:
+def _folders(settings: Settings, needed: set[str], before: float) -> list[Removable]:
     """What lies beside the cache in the home folder."""
     inputs = [path for path in (settings.home / "inputs").glob("*.dir") if path.name not in needed]
     halves = [*(settings.home / "inputs").glob(".*.partial"), *(settings.root / "artifacts").rglob(".*.partial")]
@@ -189,7 +189,7 @@ def _folders(settings: Settings, needed: set[str], before: float) -> list[Kind]:
         ),
     }
     return [
-        Kind(name, about, len(paths), sum(_size(path) for path in paths), paths)
+        Removable(name, about, len(paths), sum(_size(path) for path in paths), paths)
         for (name, about), paths in kinds.items()
     ]
 

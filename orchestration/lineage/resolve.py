@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from orchestration.registry.aliases import AliasStore
 from orchestration.registry.promotion_events import CANDIDATE, NEWEST, PREVIOUS, PRODUCTION
 from orchestration.registry.registered_models import Registry, RegistryError
 from orchestration.storage.tracking import Tracking
-from orchestration.storage.version_index import Records
+from orchestration.storage.version_index import VersionIndex
 from orchestration.storage.versions import REUSED, Version
 
 MODEL = "production_encoder"
@@ -31,7 +31,7 @@ class TargetError(LikenessError):
 
 
 @dataclass(frozen=True)
-class Target:
+class LineageTarget:
     """A version and the md5 of everything that it came from."""
 
     asset: str
@@ -46,12 +46,17 @@ class Target:
     notes: tuple[str, ...] = ()
 
     @property
+    def aliases(self) -> Sequence[str]:
+        """Of the registered model; none where it is no model."""
+        return (self.model or {}).get("aliases", ())
+
+    @property
     def versions(self) -> dict[str, str]:
         """The target and all ancestors: md5 by asset, `character` for the source of that name."""
         return {**self.ancestors, **({self.asset: self.md5} if self.md5 else {})}
 
 
-def find_version(word: str, settings: Settings, records: Records) -> Target | None:
+def find_version(word: str, settings: Settings, version_index: VersionIndex) -> LineageTarget | None:
     """The version that `word` names; None where it can only be a photo. Raises TargetError, RegistryError."""
     path = Path(word)
     if path.suffix == ".json" and path.is_file():
@@ -61,11 +66,11 @@ def find_version(word: str, settings: Settings, records: Records) -> Target | No
         if not name or name in settings.character_names() or AliasStore.of(settings, name).state().tags:
             return _of_model(number, name or settings.character, settings)
     elif re.fullmatch(r"[0-9a-f]{6,32}(\.dir)?", word.lower()):
-        return _of_md5(word.lower(), settings, records)
+        return _of_md5(word.lower(), settings, version_index)
     return _of_served(word, settings)
 
 
-def find_all_models(settings: Settings) -> list[Target]:
+def find_all_models(settings: Settings) -> list[LineageTarget]:
     """Every registered version of every character, the rejected too."""
     registry = Registry(Tracking.of(settings), settings.character)
     names = [model.name for model in registry.client.search_registered_models(max_results=1000)]
@@ -77,7 +82,8 @@ def find_all_models(settings: Settings) -> list[Target]:
     ]
 
 
-def in_production(settings: Settings, character: str) -> Target | None:
+def in_production(settings: Settings, character: str) -> LineageTarget | None:
+    """The version that is in production for a character, None where there is none."""
     try:
         return _of_model(PRODUCTION, character, settings)
     except RegistryError:
@@ -89,12 +95,12 @@ def source_key(asset: str) -> str:
     return "characters" if asset == "character" else asset
 
 
-def _of_model(number: str, character: str, settings: Settings) -> Target:
+def _of_model(number: str, character: str, settings: Settings) -> LineageTarget:
     registry = Registry(Tracking.of(settings), character)
     return _target(registry, registry.find(number))
 
 
-def _target(registry: Registry, version: Any) -> Target:
+def _target(registry: Registry, version: Any) -> LineageTarget:
     tags = dict(version.tags)
     number = str(version.version)
     aliases = sorted(alias for alias, at in registry.aliases().items() if at == number)
@@ -108,14 +114,14 @@ def _target(registry: Registry, version: Any) -> Target:
         "git_commit": tags.get("git.commit"),
         "dagster_run": tags.get("dagster.run_id"),
     }
-    return Target(MODEL, registry.character, tags.get("md5", ""), ancestors, model)
+    return LineageTarget(MODEL, registry.character, tags.get("md5", ""), ancestors, model)
 
 
-def _of_document(path: Path, settings: Settings) -> Target:
+def _of_document(path: Path, settings: Settings) -> LineageTarget:
     return _of_character(read_object(path), path, settings)
 
 
-def _of_served(word: str, settings: Settings) -> Target | None:
+def _of_served(word: str, settings: Settings) -> LineageTarget | None:
     try:
         found = served.find(word, settings)
     except served.Gone as error:
@@ -123,7 +129,7 @@ def _of_served(word: str, settings: Settings) -> Target | None:
     return found and _of_character(found[0].document, found[1], settings)
 
 
-def _of_character(document: Mapping[str, Any], path: Path, settings: Settings) -> Target:
+def _of_character(document: Mapping[str, Any], path: Path, settings: Settings) -> LineageTarget:
     """A character by its own account of where it comes from, completed by the registry where it agrees."""
     origin = document.get("provenance")
     if not isinstance(origin, dict) or not isinstance(origin.get("inputs"), dict):
@@ -141,34 +147,34 @@ def _of_character(document: Mapping[str, Any], path: Path, settings: Settings) -
     except RegistryError:
         known = None
     if known and dict(known.ancestors) == origin["inputs"]:
-        return Target(MODEL, character, known.md5, known.ancestors, known.model, path)
+        return LineageTarget(MODEL, character, known.md5, known.ancestors, known.model, path)
     note = f"{origin.get('model')} version {version} is not the one in the registry that made this file"
-    return Target(MODEL, character, "", origin["inputs"], None, path, (note,))
+    return LineageTarget(MODEL, character, "", origin["inputs"], None, path, (note,))
 
 
-def _of_md5(word: str, settings: Settings, records: Records) -> Target | None:
-    mentions = records.mentions(prefix=word)
-    found = sorted({mention.md5 for mention in mentions})
+def _of_md5(word: str, settings: Settings, version_index: VersionIndex) -> LineageTarget | None:
+    refs = version_index.refs(prefix=word)
+    found = sorted({ref.md5 for ref in refs})
     if len(found) > 1:
-        named = sorted({f"{mention.asset} {mention.md5}" for mention in mentions})
+        named = sorted({f"{ref.asset} {ref.md5}" for ref in refs})
         raise TargetError(f"{word} is the beginning of {len(found)} md5s: {', '.join(named[:5])}; give more of it")
     if not found:
         return None
-    version = _made(_newest(records.versions(mentions[:1]), found[0]), records)
+    version = _made(_newest(version_index.versions(refs[:1]), found[0]), version_index)
     if version.asset == MODEL:
         registry = Registry(Tracking.of(settings), version.character or settings.character)
         if registered := registry.with_md5(version.md5):
             return _target(registry, registered)
     asset = "character" if version.asset == "characters" else version.asset
-    return Target(asset, version.character, version.md5, {} if version.asset in SOURCES else version.lineage)
+    return LineageTarget(asset, version.character, version.md5, {} if version.asset in SOURCES else version.lineage)
 
 
-def _made(version: Version, records: Records) -> Version:
+def _made(version: Version, version_index: VersionIndex) -> Version:
     """The record of the run that made this content, where it was taken over since."""
     reused = version.metadata.get(REUSED)
     if not reused:
         return version
-    known = records.of(version.asset, version.md5)
+    known = version_index.of(version.asset, version.md5)
     return next((one for one in known if one.run_id == reused["run"]), version)
 
 

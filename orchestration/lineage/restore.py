@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from engine.errors import LikenessError
-from orchestration.lineage.resolve import Target
-from orchestration.storage.erasure_log import Entry
+from orchestration.config.files import write_whole
+from orchestration.lineage import OnStep, silent
+from orchestration.lineage.photo_index import file_digest, unless_lost
+from orchestration.lineage.resolve import LineageTarget
+from orchestration.storage.erasure_log import Erasure
 from orchestration.storage.staged_output import replace_folder
 from orchestration.storage.store import RemoteDown, Store, StoreError
 
@@ -41,15 +44,16 @@ class Restored:
 
     @property
     def complete(self) -> bool:
+        """Whether every file of it is there."""
         return self.status in (RESTORED, ALREADY)
 
 
 def restore(
-    target: Target,
+    target: LineageTarget,
     out: Path,
     store: Store,
-    erased: Mapping[str, Entry],
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    erased: Mapping[str, Erasure],
+    progress: OnStep = silent,
 ) -> list[Restored]:
     """Write out/<asset>/ for the target and all its ancestors, sources too, and out/restored.json.
 
@@ -80,35 +84,35 @@ def _require_own(out: Path, assets: set[str]) -> None:
         raise RestoreError(f"{out} holds other files ({sorted(strangers)[0]}): give --out an empty or a new folder")
 
 
-def _restore_one(asset: str, md5: str, out: Path, store: Store, erased: Mapping[str, Entry]) -> Restored:
+def _restore_one(asset: str, md5: str, out: Path, store: Store, erased: Mapping[str, Erasure]) -> Restored:
     try:
         return _bring_back(asset, md5, out, store, erased)
     except RemoteDown as error:
         return Restored(asset, md5, UNREACHABLE, lost={"": str(error)})
 
 
-def _bring_back(asset: str, md5: str, out: Path, store: Store, erased: Mapping[str, Entry]) -> Restored:
+def _bring_back(asset: str, md5: str, out: Path, store: Store, erased: Mapping[str, Erasure]) -> Restored:
     """Raises RemoteDown."""
     folder = out / asset
-    if folder.is_dir() and _proved(store, folder) == md5:
+    if folder.is_dir() and _proved(folder) == md5:
         return _measured(Restored(asset, md5, ALREADY, asset), folder)
     try:
         store.export(md5, folder)
-        if _proved(store, folder) != md5 and store.drop_damaged(md5):
+        if _proved(folder) != md5 and store.drop_damaged(md5):
             shutil.rmtree(folder)
             store.export(md5, folder)
     except RemoteDown:
         raise
     except StoreError as error:
         return _what_is_left(Restored(asset, md5, MISSING, lost={"": str(error)}), out, store, erased)
-    if (found := _proved(store, folder)) != md5:
+    if (found := _proved(folder)) != md5:
         shutil.rmtree(folder)
         return Restored(asset, md5, MISSING, lost={"": f"what came back has md5 {found}: the stored data is damaged"})
     shutil.rmtree(out / f"{asset}.incomplete", ignore_errors=True)
     return _measured(Restored(asset, md5, RESTORED, asset), folder)
 
 
-def _proved(store: Store, folder: Path) -> str:
+def _proved(folder: Path) -> str:
     """The folder's md5, of its bytes as they are now: what was hashed before is not believed."""
     from dvc_data.hashfile.hash_info import HashInfo
     from dvc_data.hashfile.meta import Meta
@@ -117,19 +121,12 @@ def _proved(store: Store, folder: Path) -> str:
     tree = Tree()
     for path in folder.rglob("*"):
         if path.is_file():
-            tree.add(path.relative_to(folder).parts, Meta(), HashInfo("md5", file_md5(path)))
+            tree.add(path.relative_to(folder).parts, Meta(), HashInfo("md5", file_digest(path, "md5")))
     tree.digest()
     return str(tree.hash_info.value) if tree.hash_info else ""
 
 
-def file_md5(path: Path) -> str:
-    import hashlib
-
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "md5").hexdigest()
-
-
-def _what_is_left(result: Restored, out: Path, store: Store, erased: Mapping[str, Entry]) -> Restored:
+def _what_is_left(result: Restored, out: Path, store: Store, erased: Mapping[str, Erasure]) -> Restored:
     """The files that can still be had, beside the name that a whole folder would have."""
     try:
         listing = store.listing(result.md5)
@@ -143,17 +140,14 @@ def _what_is_left(result: Restored, out: Path, store: Store, erased: Mapping[str
     partial = out / f".{name}-{uuid.uuid4().hex[:8]}.partial"
     try:
         for path, md5 in sorted(listing.items()):
-            try:
-                source = store.file(md5)
-            except RemoteDown:
-                raise
-            except StoreError:
+            source = unless_lost(lambda md5=md5: store.file(md5), None)
+            if source is None:
                 known = erased.get(md5)
                 result.lost[path] = f"erased: {known}" if known else f"lost: {store.why_lost(md5)}"
                 continue
             (partial / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, partial / path)
-            if file_md5(partial / path) != md5:
+            if file_digest(partial / path, "md5") != md5:
                 (partial / path).unlink()
                 result.lost[path] = "lost: the stored bytes are damaged"
         if partial.is_dir():
@@ -171,14 +165,11 @@ def _measured(result: Restored, folder: Path) -> Restored:
     return result
 
 
-def _write_manifest(out: Path, target: Target, results: list[Restored]) -> None:
-    document = document_of(target, results)
-    partial = out / f".{MANIFEST}.partial"
-    partial.write_text(json.dumps(document, indent=2) + "\n")
-    partial.replace(out / MANIFEST)
+def _write_manifest(out: Path, target: LineageTarget, results: list[Restored]) -> None:
+    write_whole(out / MANIFEST, json.dumps(document_of(target, results), indent=2) + "\n")
 
 
-def document_of(target: Target, results: list[Restored]) -> dict[str, Any]:
+def document_of(target: LineageTarget, results: list[Restored]) -> dict[str, Any]:
     """What restored.json says, and `--json` prints."""
     return {
         "of": {"asset": target.asset, "character": target.character, "md5": target.md5, "model": target.model},

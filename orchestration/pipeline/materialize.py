@@ -26,6 +26,7 @@ from orchestration.promotion import comparison
 from orchestration.registry.aliases import AliasStore
 from orchestration.storage import accepted_profile, dagster_metadata
 from orchestration.storage.project import AssetRef, Project, is_source
+from orchestration.storage.run_pictures import RunPictures
 from orchestration.storage.staged_output import StagedOutput
 from orchestration.storage.store import RemoteDown, StoreError
 from orchestration.storage.tracking import DAGSTER_RUN, TrackedRun, Tracking
@@ -48,7 +49,7 @@ def materialize(
     key = run_cache.key_of(stage, config, ref.character, read, project.fetch)
     forced = context.run.tags.get(run_cache.FORCE_TAG) == "true"
     if not forced and (known := run_cache.find(project.instance, project.store, stage, ref.character, key)):
-        return take_over(context, project, ref, config, known, versions, compared)
+        return take_over(context, project, ref, config, known, versions, compared, tracking)
     folders = {name: project.fetch(name, version) for name, version in read.items()}
     checkpoints = checkpoint_folder(project.settings, ref, config, versions)
     profile = accepted_profile.name_of(project.settings)
@@ -64,8 +65,10 @@ def materialize(
         log_outcome(run, draft.folder, metrics, draft.md5)
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
     # What fails is in the store by now, so that its rows can be looked at; `input_versions` lets nobody read it.
-    results = checks.run_all(subject_of(project, ref, config, metrics, draft, folders))
-    metadata = describe(draft.folder, metrics, draft.md5, config, run)
+    pictures = RunPictures(tracking, run.run_id)
+    results = checks.run_checks(subject_of(project, ref, config, metrics, draft, folders, pictures))
+    link = pictures.link() if "photos" in ancestors(versions) else None
+    metadata = describe(draft.folder, metrics, draft.md5, config, run, link)
     metadata |= origins(versions, compared) | {"profile": profile}
     metadata |= {"seconds": seconds, "seconds_around_the_stage": time.monotonic() - began - seconds}
     run_cache.remember(project.instance, stage.name, key, draft.md5, context.run_id)
@@ -80,6 +83,7 @@ def take_over(
     known: run_cache.Known,
     versions: Mapping[str, Version],
     compared: Mapping[str, Version],
+    tracking: Tracking,
 ) -> dg.MaterializeResult:
     """Record a known result as that of these inputs, and judge it by the rules of now. It stays its first run's in
     MLflow; its lineage is that of these inputs, which it stands for, and `reused` says what it was really made of.
@@ -89,7 +93,8 @@ def take_over(
     context.log.info(f"{ref}: {run_cache.told(reused)}")
     draft, metrics = StagedOutput(known.folder, known.md5), numbers({name: known.fact(name) for name in known.metadata})
     folders = {name: project.fetch(name, versions[name]) for name in ("character",) if name in versions}
-    results = checks.run_all(subject_of(project, ref, config, metrics, draft, folders))
+    pictures = RunPictures(tracking, str(known.fact("mlflow_run_id")))
+    results = checks.run_checks(subject_of(project, ref, config, metrics, draft, folders, pictures))
     metadata: dict[str, Any] = {**known.metadata, **origins(versions, compared), REUSED: reused}
     metadata["profile"] = accepted_profile.name_of(project.settings)
     metadata["seconds_around_the_stage"] = time.monotonic() - began
@@ -111,6 +116,7 @@ def subject_of(
     metrics: Mapping[str, float],
     draft: StagedOutput,
     folders: Mapping[str, Path],
+    pictures: RunPictures,
 ) -> Subject:
     """The version that was just made, as a check looks at it."""
     return Subject(
@@ -123,6 +129,7 @@ def subject_of(
         metrics,
         lambda: draft.folder,
         (lambda: folders["character"]) if "character" in folders else None,
+        pictures,
     )
 
 
@@ -255,9 +262,12 @@ def describe(
     md5: str,
     config: BaseModel,
     run: TrackedRun,
+    pictures: dg.MetadataValue | None,
 ) -> dict[str, Any]:
-    """What the Dagster UI shows beside a materialisation."""
-    about = dagster_metadata.of_output(folder, run.history)
+    """What the Dagster UI shows beside a materialisation. pictures: the link to its pictures, if they are not to stand
+    there themselves.
+    """
+    about = dagster_metadata.of_output(folder, run.history, pictures)
     metadata: dict[str, Any] = {
         **({"pictures": about.pop("pictures")} if "pictures" in about else {}),
         "mlflow_run": dg.MetadataValue.url(run.url) if run.url else run.run_id,

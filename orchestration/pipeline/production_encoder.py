@@ -24,6 +24,7 @@ from orchestration.registry.registered_models import Registry
 from orchestration.registry.remedies import command
 from orchestration.storage import accepted_profile, dagster_metadata
 from orchestration.storage.project import AssetRef, Project
+from orchestration.storage.run_pictures import RunPictures
 from orchestration.storage.store import RemoteDown, StoreError
 from orchestration.storage.tracking import Tracking
 from orchestration.storage.versions import git_commit, latest
@@ -65,7 +66,9 @@ def register(
     refusals, promoted = _decide(context, registry, config, number, rival, verdict)
     in_production = promoted or number == rival
     metadata: dict[str, Any] = {
-        **dagster_metadata.of_model(folders["scorecard"], tracking.model_url(registry.name, number)),
+        **dagster_metadata.of_model(
+            RunPictures.of(versions["scorecard"], tracking), tracking.model_url(registry.name, number)
+        ),
         "model": registry.name,
         "version": int(number),
         "in_production": in_production,

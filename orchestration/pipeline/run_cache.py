@@ -21,9 +21,9 @@ from pydantic import BaseModel
 
 from orchestration.config.catalog import Stage
 from orchestration.config.profiles import code_version
-from orchestration.storage.erasure_log import Ledger
+from orchestration.storage.erasure_log import ErasureLog
 from orchestration.storage.store import RemoteDown, Store, StoreError
-from orchestration.storage.version_index import KNOWN, Records
+from orchestration.storage.version_index import KNOWN, VersionIndex
 from orchestration.storage.versions import VERSION_TAG, Version
 
 FORCE_TAG = "likeness/force"
@@ -95,8 +95,8 @@ def find(instance: dg.DagsterInstance, store: Store, stage: Stage, character: st
 
     Raises RemoteDown.
     """
-    records = Records(instance)
-    for note in records.mentions(KNOWN, key):
+    records = VersionIndex(instance)
+    for note in records.refs(KNOWN, key):
         (noted,) = records.versions([note]) or [None]
         if noted is None:
             continue
@@ -110,7 +110,7 @@ def find(instance: dg.DagsterInstance, store: Store, stage: Stage, character: st
 def _was_erased(instance: dg.DagsterInstance, store: Store, md5: str) -> bool:
     """Whether somebody had files of it forgotten: this machine's own cache may still have them."""
     try:
-        return not Ledger(instance).erased().keys().isdisjoint({md5, *store.listing(md5).values()})
+        return not ErasureLog(instance).erased().keys().isdisjoint({md5, *store.listing(md5).values()})
     except RemoteDown:
         raise
     except StoreError:  # its listing is nowhere to be had, nor is it

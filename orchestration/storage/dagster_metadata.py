@@ -1,9 +1,12 @@
-"""What Dagster's pages show of a version beside its figures: pictures, charts, tables, files, and where it lies."""
+"""What Dagster's pages show of a version beside its figures: pictures, charts, tables, files, and where it lies.
+
+Pictures of synthetic people stand in Dagster's record; those that may show real people are linked.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -12,6 +15,8 @@ import dagster as dg
 
 from orchestration.config.settings import REPOSITORY
 from orchestration.storage import charts
+from orchestration.storage.run_pictures import RunPictures
+from orchestration.storage.source_files import PHOTOS
 from orchestration.storage.thumbnails import one_page
 from stages.data import source_files
 
@@ -36,23 +41,30 @@ def decoration(describe: Callable[Shown, dict[str, Any]]) -> Callable[Shown, dic
     return described
 
 
-def of_output(folder: Path, history: Mapping[str, charts.Curve]) -> dict[str, Any]:
-    """Metadata of what a stage wrote. history: what it logged by step."""
+def of_output(
+    folder: Path, history: Mapping[str, charts.Curve], pictures: dg.MetadataValue | None = None
+) -> dict[str, Any]:
+    """Metadata of what a stage wrote.
+
+    Args:
+        history: what it logged by step.
+        pictures: the link to its pictures, where they may show real people.
+    """
     tables = sorted(folder.glob("*.parquet"))
-    return _drawings(folder, tables, history) | _table(tables) | of_files(folder)
+    return _pictures(folder, pictures) | _charts(tables, history) | _table(tables) | of_files(folder)
 
 
 @decoration
-def _drawings(folder: Path, tables: list[Path], history: Mapping[str, charts.Curve]) -> dict[str, Any]:
-    drawings: dict[str, Path | bytes] = {path.stem: path for path in sorted(folder.glob("*.png"))}
-    drawings |= {f"{name} by step": chart for name, chart in charts.trainings(history).items()}
-    drawings |= {f"{path.stem} distributions": chart for path in tables if (chart := charts.table(path))}
-    return _pictures(drawings)
+def _pictures(folder: Path, link: dg.MetadataValue | None) -> dict[str, Any]:
+    found = {path.stem: path for path in sorted(folder.glob("*.png"))}
+    return {"pictures": link or one_page(found)} if found else {}
 
 
-def _pictures(drawings: Mapping[str, Path | bytes]) -> dict[str, Any]:
-    """One entry: Dagster shows markdown behind a link, and one is enough to follow."""
-    return {"pictures": dg.MetadataValue.md(one_page(drawings))} if drawings else {}
+@decoration
+def _charts(tables: list[Path], history: Mapping[str, charts.Curve]) -> dict[str, Any]:
+    drawn = {f"{name} by step": chart for name, chart in charts.trainings(history).items()}
+    drawn |= {f"{path.stem} distributions": chart for path in tables if (chart := charts.table(path))}
+    return {"charts": one_page(drawn)} if drawn else {}
 
 
 @decoration
@@ -75,23 +87,31 @@ def of_files(folder: Path, files: Iterable[Path] | None = None) -> dict[str, Any
     files = files if files is not None else (path for path in folder.rglob("*") if path.is_file())
     sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
     largest = sorted(sizes, key=lambda name: -sizes[name])[:MOST_FILES]
-    records = [dg.TableRecord({"file": name, "bytes": sizes[name]}) for name in largest]
     return {
         "dagster/uri": folder.as_uri(),
         "bytes": sum(sizes.values()),
         "files": len(sizes),
-        "largest files": dg.MetadataValue.table(
-            records, dg.TableSchema([dg.TableColumn("file", "string"), dg.TableColumn("bytes", "int")])
-        ),
+        "largest files": table_of([{"file": name, "bytes": sizes[name]} for name in largest]),
     }
 
 
+def table_of(records: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
+    """Records that have the same names, as a table without the columns that are empty throughout."""
+    used = [name for name in (records[0] if records else {}) if any(record[name] != "" for record in records)]
+    kinds = {bool: "bool", int: "int"}
+    columns = [dg.TableColumn(name, kinds.get(type(records[0][name]), "string")) for name in used]
+    return dg.MetadataValue.table(
+        [dg.TableRecord({name: record[name] for name in used}) for record in records], dg.TableSchema(columns=columns)
+    )
+
+
 def of_source(folder: Path, seen: source_files.ScanReport | None = None) -> dict[str, Any]:
-    """Metadata of an observed folder: what was read of it and what left out, its files, a sheet of its pictures, a
-    character's schema.
+    """Metadata of an observed folder: what was read of it and what left out, its files, a character's schema, and a
+    sheet of its pictures, but for photos of people.
     """
     seen = seen or source_files.report(folder, source_files.anything)
-    return _sheet(folder, list(seen.photos)) | of_files(folder, seen.files) | _left_out(seen) | _schema(folder)
+    sheet = {} if folder.name == PHOTOS else _sheet(folder, list(seen.photos))
+    return sheet | of_files(folder, seen.files) | _left_out(seen) | _schema(folder)
 
 
 @decoration
@@ -102,11 +122,8 @@ def _schema(folder: Path) -> dict[str, Any]:
 
 def _left_out(seen: source_files.ScanReport) -> dict[str, Any]:
     """What of a source was read, and a table of what was not."""
-    entries = seen.left_out[:MOST_FILES]
-    records = [dg.TableRecord({"left out": seen.place(entry), "why": entry.why}) for entry in entries]
-    columns = dg.TableSchema([dg.TableColumn("left out", "string"), dg.TableColumn("why", "string")])
-    table = {"left out": dg.MetadataValue.table(records, columns)} if records else {}
-    return {"read": str(seen), **table}
+    records = [{"left out": seen.place(entry), "why": entry.why} for entry in seen.left_out[:MOST_FILES]]
+    return {"read": str(seen), **({"left out": table_of(records)} if records else {})}
 
 
 @decoration
@@ -128,15 +145,16 @@ def _sheet(folder: Path, pictures: list[Path]) -> dict[str, Any]:
         return {}
     sheet = images.encode_png(images.grid(tiles, columns=8, gap=0))
     told = f"{len(refused)} of the {len(tiles)} in this sheet; the first: {refused[0]}" if refused else ""
-    return _pictures({f"{len(pictures)} pictures": sheet}) | ({"pictures that cannot be shown": told} if told else {})
+    page = one_page({f"{len(pictures)} pictures": sheet})
+    return {"pictures": page} | ({"pictures that cannot be shown": told} if told else {})
 
 
 @decoration
-def of_model(scorecard: Path, page: str) -> dict[str, Any]:
-    """Metadata of a registered model: the pictures it was judged by, and its page in MLflow ("" without a server)."""
-    names = ("real_photos", "extremes", "robustness")
-    drawings = {name: path for name in names if (path := scorecard / f"{name}.png").exists()}
-    return _pictures(drawings) | ({"mlflow_model": dg.MetadataValue.url(page)} if page else {})
+def of_model(scorecard: RunPictures, page: str) -> dict[str, Any]:
+    """Metadata of a registered model: links to the pictures it was judged by, and to its page in MLflow ("" without a
+    server).
+    """
+    return {"pictures": scorecard.link()} | ({"mlflow_model": dg.MetadataValue.url(page)} if page else {})
 
 
 def code_of(stage: str) -> dict[str, Any]:

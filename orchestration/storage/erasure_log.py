@@ -15,13 +15,15 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration.config.files import write_whole
+
 KEY = "forgotten"
 COPY = "erased.json"
 PAGE = 500
 
 
 @dataclass(frozen=True)
-class Entry:
+class Erasure:
     """One call of `likeness forget`."""
 
     id: str
@@ -42,6 +44,7 @@ class Entry:
 
     @property
     def names(self) -> str:
+        """The first three photos, and how many more there are."""
         shown = list(self.photos)[:3]
         return ", ".join(shown) + (f" and {len(self.photos) - 3} more" if len(self.photos) > 3 else "")
 
@@ -50,16 +53,17 @@ class Entry:
 
 
 def now() -> str:
+    """The time in UTC, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(frozen=True)
-class Ledger:
+class ErasureLog:
     """Everything that was forgotten in a project."""
 
     instance: dg.DagsterInstance
 
-    def write(self, entry: Entry) -> Entry:
+    def write(self, entry: Erasure) -> Erasure:
         """Record an entry, or that it is further than it was; later records add to earlier ones."""
         event = dg.AssetObservation(
             KEY,
@@ -76,24 +80,24 @@ class Ledger:
         self.instance.report_runless_asset_event(event)
         return entry
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[Erasure]:
         """Newest first, each with everything that was ever said of it."""
-        found: dict[str, Entry] = {}
+        found: dict[str, Erasure] = {}
         cursor = None
         while True:
             page = self.instance.fetch_observations(dg.AssetKey(KEY), limit=PAGE, cursor=cursor)
             for record in page.records:
                 observed = record.asset_event
                 if isinstance(observed, dg.AssetObservation) and "entry" in observed.metadata:
-                    entry = Entry(**_document(observed.metadata["entry"].value))
+                    entry = Erasure(**_document(observed.metadata["entry"].value))
                     found[entry.id] = _joined(entry, found[entry.id]) if entry.id in found else entry
             if not page.has_more:
                 return sorted(found.values(), key=lambda entry: entry.when, reverse=True)
             cursor = page.cursor
 
-    def erased(self) -> dict[str, Entry]:
+    def erased(self) -> dict[str, Erasure]:
         """The entry that each erased file belongs to, by the file's md5; photos' own md5s included."""
-        found: dict[str, Entry] = {}
+        found: dict[str, Erasure] = {}
         for entry in reversed(self.entries()):
             found |= dict.fromkeys([*entry.erased, *entry.photos.values()], entry)
         return found
@@ -101,9 +105,8 @@ class Ledger:
     def copy_to(self, home: Path) -> None:
         """Write the file that `reason` reads."""
         home.mkdir(parents=True, exist_ok=True)
-        partial = home / f".{COPY}.partial"
-        partial.write_text(json.dumps({md5: str(entry) for md5, entry in self.erased().items()}, indent=1) + "\n")
-        partial.replace(home / COPY)
+        reasons = {md5: str(entry) for md5, entry in self.erased().items()}
+        write_whole(home / COPY, json.dumps(reasons, indent=1) + "\n")
 
 
 def reason(home: Path, md5s: Any) -> str:
@@ -115,20 +118,13 @@ def reason(home: Path, md5s: Any) -> str:
     return next((notes[md5] for md5 in md5s if md5 in notes), "")
 
 
-def _joined(older: Entry, newer: Entry) -> Entry:
+def _joined(older: Erasure, newer: Erasure) -> Erasure:
     """Both records of one entry, read newest first: `newer` was read before."""
-    return replace(
-        newer,
-        photos={**older.photos, **newer.photos},
-        sha256={**older.sha256, **newer.sha256},
-        rows={**older.rows, **newer.rows},
-        erased={**older.erased, **newer.erased},
-        official={**older.official, **newer.official},
-        done=newer.done,
-    )
+    growing = ("photos", "sha256", "rows", "erased", "official")
+    return replace(newer, **{name: {**getattr(older, name), **getattr(newer, name)} for name in growing})
 
 
 def _document(value: Any) -> dict[str, Any]:
     """What this version knows of an entry; a later one may have written more."""
-    known = {part.name for part in fields(Entry)}
+    known = {part.name for part in fields(Erasure)}
     return {name: part for name, part in dict(value).items() if name in known}

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import dagster as dg
 import yaml
+from sqlalchemy.exc import OperationalError
 
 from engine.errors import LikenessError
 from orchestration.config.database_url import engine_url
 from orchestration.config.files import Timeout, lock, write_whole
 from orchestration.config.settings import CLUSTERS, Settings
-from orchestration.storage import postgres
+from orchestration.storage import inline_pictures, postgres
 
 QUIET = """\
 telemetry:
@@ -110,7 +111,7 @@ class AlreadyRunning(LikenessError):
 
 
 class InstanceError(LikenessError):
-    """dagster.yaml does not say what the settings say, and is not ours to change."""
+    """dagster.yaml does not say what the settings say, and is not ours to change; or Dagster's record is locked."""
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
@@ -121,6 +122,13 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
         postgres.require(settings.database)
     instance = dg.DagsterInstance.from_config(str(settings.dagster_home))
     limit_pool(settings, instance)
+    try:
+        inline_pictures.take_out(instance)
+    except OperationalError as error:
+        raise InstanceError(
+            f"pictures that an earlier version wrote into Dagster's record are to be taken out of it ({error.orig}): "
+            "stop what is at work on this project, `likeness start` too, and try again"
+        ) from error
     return instance
 
 

@@ -26,7 +26,7 @@ KNOWN = "known_results"
 
 
 @dataclass(frozen=True)
-class Mention:
+class VersionRef:
     """An event that made or saw a version, not yet read."""
 
     event: int
@@ -38,13 +38,14 @@ class Mention:
 
 
 @dataclass(frozen=True)
-class Records:
+class VersionIndex:
     """Dagster's record of versions, for a question or a few: what was found is kept."""
 
     instance: dg.DagsterInstance
 
     @property
     def storage(self) -> SqlEventLogStorage:
+        """Dagster's database of events."""
         storage = self.instance.event_log_storage
         # The instance hands out a wrapper where it was made from a single storage.
         inner = getattr(storage, "event_log_storage", storage)
@@ -55,7 +56,7 @@ class Records:
     def _read(self) -> dict[int, Version | None]:
         return {}
 
-    def mentions(self, asset: str | None = None, md5: str | None = None, prefix: str | None = None) -> list[Mention]:
+    def refs(self, asset: str | None = None, md5: str | None = None, prefix: str | None = None) -> list[VersionRef]:
         """Events by asset, by md5 or by the md5's beginning, newest first."""
         import sqlalchemy
 
@@ -76,25 +77,25 @@ class Records:
         with self.storage.index_connection() as connection:
             rows = connection.execute(query.order_by(tags.event_id.desc())).fetchall()
         return [
-            Mention(int(event), _name(key), str(value), character, when.replace(tzinfo=UTC).timestamp())
+            VersionRef(int(event), _name(key), str(value), character, when.replace(tzinfo=UTC).timestamp())
             for event, key, value, character, when in rows
         ]
 
-    def versions(self, mentions: Sequence[Mention]) -> list[Version]:
+    def versions(self, refs: Sequence[VersionRef]) -> list[Version]:
         """What these events say, in their order; those that are gone are left out."""
-        unread = [mention for mention in mentions if mention.event not in self._read]
+        unread = [ref for ref in refs if ref.event not in self._read]
         for start in range(0, len(unread), PAGE):
             self._load(unread[start : start + PAGE])
-        found = (self._read.get(mention.event) for mention in mentions)
+        found = (self._read.get(ref.event) for ref in refs)
         return [version for version in found if version is not None]
 
     def of(self, asset: str, md5: str) -> list[Version]:
         """Every record of this content of an asset, newest first."""
-        return self.versions(self.mentions(asset, md5))
+        return self.versions(self.refs(asset, md5))
 
-    def materialisation(self, note: Mention, asset: str, md5: str, run_id: str) -> dg.AssetMaterialization | None:
+    def materialisation(self, note: VersionRef, asset: str, md5: str, run_id: str) -> dg.AssetMaterialization | None:
         """The first materialisation of this content after an event, if this run made it."""
-        later = [mention.event for mention in self.mentions(asset, md5) if mention.event > note.event]
+        later = [ref.event for ref in self.refs(asset, md5) if ref.event > note.event]
         wanted = dg.AssetRecordsFilter(dg.AssetKey(asset), storage_ids=[min(later, default=-1)])
         for record in self.instance.fetch_materializations(wanted, limit=1).records:
             if record.run_id == run_id:
@@ -115,14 +116,14 @@ class Records:
         )
         with self.storage.index_connection() as connection:
             rows = connection.execute(query.order_by(events.id.desc())).fetchall()
-        mentions = [Mention(int(event), _name(key), "") for event, key in rows if key]
-        return [version for version in self.versions(mentions) if not set(md5s).isdisjoint(version.lineage.values())]
+        refs = [VersionRef(int(event), _name(key), "") for event, key in rows if key]
+        return [version for version in self.versions(refs) if not set(md5s).isdisjoint(version.lineage.values())]
 
-    def _load(self, mentions: Sequence[Mention]) -> None:
+    def _load(self, refs: Sequence[VersionRef]) -> None:
         by_asset: dict[str, list[int]] = {}
-        for mention in mentions:
-            by_asset.setdefault(mention.asset, []).append(mention.event)
-            self._read[mention.event] = None
+        for ref in refs:
+            by_asset.setdefault(ref.asset, []).append(ref.event)
+            self._read[ref.event] = None
         for asset, ids in by_asset.items():
             seen = asset in SOURCES or asset == KNOWN
             fetch: Any = self.instance.fetch_observations if seen else self.instance.fetch_materializations

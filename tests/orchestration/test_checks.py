@@ -1,5 +1,6 @@
 """Tables that break an expectation fail a check, and it says which and shows the rows."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,14 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 from orchestration import checks
 from orchestration.checks import frames, report
 from orchestration.config.check_rules import Rules
+from orchestration.config.settings import Settings
+from orchestration.storage.run_pictures import RunPictures
+from orchestration.storage.tracking import Tracking
 from stages.aligned_faces import HELD_OUT
 from stages.data import tables
 from tests.orchestration import good_tables as good
@@ -21,7 +26,7 @@ COUNT = 6
 
 def failed(asset: str, folder: Path, rules: Rules | None = None, warnings: bool = False) -> dict[str, str]:
     """Descriptions of the failed checks: those that stop the pipeline, or all of them."""
-    found = checks.run_all(good.subject(asset, folder, rules))
+    found = checks.run_checks(good.subject(asset, folder, rules))
     return {
         str(result.check_name): str(result.description)
         for result in found
@@ -207,9 +212,13 @@ def test_a_photo_set_that_is_refused_as_a_whole_fails_beside_many_good_portraits
     assert "share_quarantined" in found["quarantine_table"]
 
 
-def test_failing_rows_are_in_the_metadata_with_their_number_and_pictures(tmp_path: Path) -> None:
+def test_failing_rows_are_in_the_metadata_with_their_number_and_pictures(tmp_path: Path, settings: Settings) -> None:
     rows = [face(0), face(3, yaw=120.0), *(face(10 + k, yaw=100.0, source="photos", split="val") for k in range(50))]
-    result = checks.run_all(good.subject("aligned_faces", good.write(tmp_path, "aligned_faces", rows)))[0]
+    tracking = Tracking.of(settings)
+    with tracking.run("aligned_faces", {}) as run:
+        pictures = RunPictures(tracking, run.run_id)
+    subject = good.subject("aligned_faces", good.write(tmp_path, "aligned_faces", rows))
+    result = checks.run_checks(replace(subject, pictures=pictures))[0]
     shown = good.records(result, report.FAILING_ROWS)
     assert shown[0] == {
         "id": "portraits/3",
@@ -220,7 +229,9 @@ def test_failing_rows_are_in_the_metadata_with_their_number_and_pictures(tmp_pat
         "expectation": "expect_column_values_to_be_between",
     }
     assert len(shown) == 20 and result.metadata[report.FAILING_COUNT].value == 51
-    assert "data:image/jpeg;base64," in str(result.metadata["pictures"].value)
+    assert result.metadata["pictures"] == pictures.link("failing_rows/faces_table.png")
+    sheet = settings.model_files / run.run_id / "artifacts" / "failing_rows" / "faces_table.png"
+    assert Image.open(sheet).width == 8 * report.PICTURE_SIDE
     summary = {(e["expectation"], e["column"]): e for e in good.records(result, report.EXPECTATIONS)}
     assert summary["expect_column_values_to_be_between", "yaw"]["observed"] == "51 of 52 rows fail"
     assert sum(not entry["ok"] for entry in summary.values()) == 1
@@ -228,7 +239,7 @@ def test_failing_rows_are_in_the_metadata_with_their_number_and_pictures(tmp_pat
 
 def test_a_good_table_shows_what_was_looked_at_and_no_rows(tmp_path: Path) -> None:
     folder = good.write(tmp_path, "rendered_pairs", [pair(number) for number in range(40)])
-    result = checks.run_all(good.subject("rendered_pairs", folder, Rules(pictures=16)))[0]
+    result = checks.run_checks(good.subject("rendered_pairs", folder, Rules(pictures=16)))[0]
     assert report.FAILING_ROWS not in result.metadata and "pictures" not in result.metadata
     assert result.metadata["rows"].value == 40 and result.metadata["pictures_opened"].value == 16
 

@@ -16,13 +16,13 @@ import pytest
 from orchestration import doctor
 from orchestration.config.settings import Settings
 from orchestration.doctor import machine, servers, stores
-from orchestration.doctor.finding import Finding
+from orchestration.doctor.diagnosis import Diagnosis
 from orchestration.storage.instance import RUN_TAG
 from orchestration.storage.store import Store
 from tests.orchestration.faces import PeopleProject
 
 
-def one(findings: Iterable[Finding], name: str) -> Finding:
+def one(findings: Iterable[Diagnosis], name: str) -> Diagnosis:
     return next(finding for finding in findings if finding.name == name)
 
 
@@ -45,11 +45,11 @@ def test_a_sound_project_has_no_errors_and_is_left_as_it_was(settings: Settings)
 
 
 def test_a_check_that_hangs_or_fails_is_a_finding_and_the_others_answer(settings: Settings) -> None:
-    def hangs(settings: Settings) -> list[Finding]:
+    def hangs(settings: Settings) -> list[Diagnosis]:
         time.sleep(60)
         return []
 
-    def fails(settings: Settings) -> list[Finding]:
+    def fails(settings: Settings) -> list[Diagnosis]:
         raise OSError("input/output error")
 
     checks = {"slow": hangs, "broken": fails, "data": machine.inputs}

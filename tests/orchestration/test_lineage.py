@@ -12,7 +12,7 @@ from PIL import Image
 
 from orchestration.config.settings import Settings
 from orchestration.storage.store import Store
-from orchestration.storage.version_index import Records
+from orchestration.storage.version_index import VersionIndex
 from orchestration.storage.versions import observe
 from serving.character_store import CharacterStore
 from stages.identity_model import decides
@@ -182,9 +182,9 @@ def test_an_event_is_found_by_md5_among_a_thousand_in_a_blink(project: PeoplePro
         project.instance.report_runless_asset_event(
             dg.AssetMaterialization("portraits", tags={"dagster/data_version": md5}, metadata={"sheet": heavy})
         )
-    records, began = Records(project.instance), time.monotonic()
-    (mention,) = records.mentions(prefix=f"{500:032x}")
-    (version,) = records.versions([mention])
+    version_index, began = VersionIndex(project.instance), time.monotonic()
+    (ref,) = version_index.refs(prefix=f"{500:032x}")
+    (version,) = version_index.versions([ref])
     assert version.md5 == f"{500:032x}.dir"
     assert time.monotonic() - began < 0.5
 

@@ -10,13 +10,14 @@ import pytest
 
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
-from orchestration.lineage.erase import Forgetting
-from orchestration.lineage.photos import CHOSEN, SCORED, UNUSED, Album, Trace, trace
+from orchestration.lineage.erase_search import EraseSearch
+from orchestration.lineage.photo_index import PhotoIndex
+from orchestration.lineage.photo_trace import CHOSEN, SCORED, UNUSED, PhotoTrace, trace
 from orchestration.pipeline.runner import Outcome, run
-from orchestration.storage.erasure_log import Ledger
+from orchestration.storage.erasure_log import ErasureLog
 from orchestration.storage.instance import open_instance
 from orchestration.storage.store import Store
-from orchestration.storage.version_index import Records
+from orchestration.storage.version_index import VersionIndex
 from stages.data.reads import Files, Rows
 from tests.orchestration.conftest import make_project
 from tests.orchestration.faces import PeopleProject
@@ -40,11 +41,13 @@ class Reusing(PeopleProject):
     def go(self) -> Outcome:
         return run(self.settings, self.instance, self.stages, Progress(lambda line: None), "embedded")
 
-    def album(self) -> Album:
-        return Album(self.settings, Store.of(self.settings), Records(self.instance), Ledger(self.instance))
+    def photo_index(self) -> PhotoIndex:
+        return PhotoIndex(
+            self.settings, Store.of(self.settings), VersionIndex(self.instance), ErasureLog(self.instance)
+        )
 
-    def trace(self, photo: str) -> Trace:
-        return trace(self.album(), self.album().find(photo))
+    def trace(self, photo: str) -> PhotoTrace:
+        return trace(self.photo_index(), self.photo_index().find(photo))
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +106,10 @@ def test_test_people_chose_the_weights_of_older_models(reusing: Reusing, monkeyp
 
 
 def test_what_was_made_before_a_photo_came_cannot_show_it(reusing: Reusing) -> None:
-    album = reusing.album()
-    plan = Forgetting(reusing.settings, reusing.instance, album).plan(album.find("cid/new.jpg"))
+    photo_index = reusing.photo_index()
+    plan = EraseSearch(photo_index).plan(photo_index.find("cid/new.jpg"))
     shown = {version.asset for version in plan.trace.showing}
     assert shown == {"aligned_faces", "scorecard"}
-    assert not {*album.store.listing(reusing.md5("identity_model")).values()} & {*plan.objects}
-    older = Forgetting(reusing.settings, reusing.instance, album).plan(album.find("ann/one.jpg"))
+    assert not {*photo_index.store.listing(reusing.md5("identity_model")).values()} & {*plan.objects}
+    older = EraseSearch(photo_index).plan(photo_index.find("ann/one.jpg"))
     assert "identity_model" in {version.asset for version in older.trace.showing}

@@ -12,7 +12,7 @@ from orchestration.config.catalog import Stage
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
 from orchestration.pipeline import runner
-from orchestration.storage.erasure_log import Entry, Ledger, now
+from orchestration.storage.erasure_log import Erasure, ErasureLog, now
 from orchestration.storage.store import Store
 from orchestration.storage.tracking import Tracking
 from orchestration.storage.versions import Version, latest
@@ -178,8 +178,8 @@ def test_a_known_result_is_no_new_run_in_mlflow(project: Project) -> None:
 
 
 def _erase(project: Project, md5: str) -> None:
-    entry = Entry("1", {}, {}, "tester", now(), "", erased=dict.fromkeys(project.store().listing(md5).values(), "x"))
-    Ledger(project.instance).write(entry)
+    entry = Erasure("1", {}, {}, "tester", now(), "", erased=dict.fromkeys(project.store().listing(md5).values(), "x"))
+    ErasureLog(project.instance).write(entry)
 
 
 def _damage(project: Project, md5: str) -> None:

@@ -46,7 +46,7 @@ def test_pictures_of_one_event_share_its_budget_and_small_ones_stay_as_they_are(
     paths = {f"large{n}": noise(tmp_path / f"{n}.png", 900 + n) for n in range(3)} | {
         "small": noise(tmp_path / "small.png", 64)
     }
-    page = one_page(paths)
+    page = one_page(paths).value
     assert len(page) <= BUDGET * 1.01
     shown = images(page)
     assert list(shown) == list(paths)
@@ -92,13 +92,24 @@ def test_a_version_shows_pictures_charts_columns_rows_files_and_where_it_lies(se
         run(settings, instance, (made,), Progress(lambda line: None), "embedded")
         version, source = latest(instance, "faces"), latest(instance, "photos")
     assert version and source
-    assert list(images(str(version.metadata["pictures"]))) == ["sheet", "faces by step", "faces distributions"]
+    assert list(images(str(version.metadata["charts"]))) == ["faces by step", "faces distributions"]
+    assert str(version.metadata["pictures"]) == f"{version.metadata['mlflow_run']}/artifacts", "it was made from photos"
     assert version.metadata["rows_faces"] == version.metadata["dagster/row_count"] == 3
     assert [column.name for column in version.metadata["dagster/column_schema"].columns] == ["yaw", "kind"]
     assert version.metadata["dagster/uri"] == (settings.root / "artifacts" / "faces").as_uri()
     assert version.metadata["files"] == 3 and version.metadata["bytes"] > 1000
     files = source.metadata["largest files"]
     assert source.metadata["files"] == len(files.records) == 1
+
+
+def test_pictures_of_synthetic_people_stand_in_the_record_and_photos_do_not(tmp_path: Path) -> None:
+    for name in ("portraits", "photos"):
+        (tmp_path / name).mkdir()
+        noise(tmp_path / name / "sheet.png", 100)
+    assert list(images(dagster_metadata.of_output(tmp_path / "portraits", {})["pictures"].value)) == ["sheet"]
+    link = dg.MetadataValue.url("http://mlflow/#/experiments/1/runs/a/artifacts")
+    assert dagster_metadata.of_output(tmp_path / "photos", {}, link)["pictures"] == link
+    assert "pictures" not in dagster_metadata.of_source(tmp_path / "photos")
 
 
 def test_a_source_shows_a_sheet_of_its_pictures_and_passes_over_what_is_none(tmp_path: Path) -> None:
@@ -130,7 +141,7 @@ def test_what_cannot_be_shown_fails_nothing_and_is_told(tmp_path: Path) -> None:
     assert source["schema cannot be shown"].startswith("UnicodeDecodeError")
     assert output["table cannot be shown"].startswith("ArrowInvalid")
     (tmp_path / "rows.parquet").unlink()
-    assert dagster_metadata.of_output(tmp_path, {})["drawings cannot be shown"].startswith("BadImage")
+    assert dagster_metadata.of_output(tmp_path, {})["pictures cannot be shown"].startswith("BadImage")
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in STAGES])

@@ -1,4 +1,4 @@
-"""What a check says."""
+"""What a check of `likeness doctor` says."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Level = Literal["ok", "warning", "error"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """The state of one thing; a warning does not keep anything from working."""
 
     name: str
@@ -19,29 +19,35 @@ class Finding:
     """What to do where it is not ok."""
 
     @property
-    def ok(self) -> bool:
+    def is_ok(self) -> bool:
+        """Whether nothing is kept from working."""
         return self.level != "error"
 
     @classmethod
-    def good(cls, name: str, detail: str) -> Self:
+    def ok(cls, name: str, detail: str) -> Self:
+        """All is well."""
         return cls(name, "ok", detail)
 
     @classmethod
-    def odd(cls, name: str, detail: str, remedy: str) -> Self:
+    def warning(cls, name: str, detail: str, remedy: str) -> Self:
+        """Something works, but not as it should."""
         return cls(name, "warning", detail, remedy)
 
     @classmethod
-    def bad(cls, name: str, detail: str, remedy: str) -> Self:
+    def error(cls, name: str, detail: str, remedy: str) -> Self:
+        """Something does not work."""
         return cls(name, "error", detail, remedy)
 
     @classmethod
     def of(cls, name: str, ok: bool, detail: str, remedy: str) -> Self:
-        return cls.good(name, detail) if ok else cls.bad(name, detail, remedy)
+        """All is well, or an error with its remedy."""
+        return cls.ok(name, detail) if ok else cls.error(name, detail, remedy)
 
     def summary(self) -> dict[str, str | bool]:
+        """What `likeness doctor --json` prints of it."""
         return {
             "name": self.name,
-            "ok": self.ok,
+            "ok": self.is_ok,
             "level": self.level,
             "detail": self.detail,
             "remedy": self.remedy,

@@ -12,11 +12,12 @@ import dagster as dg
 import pytest
 
 from orchestration.config.settings import REPOSITORY, Settings
-from orchestration.lineage import erase
+from orchestration.lineage import erase, erase_search
 from orchestration.storage.erasure_log import KEY
 from orchestration.storage.instance import RUN_TAG, only_runner
 from orchestration.storage.staged_output import pointed_md5
 from orchestration.storage.store import Store, StoreError
+from orchestration.storage.versions import latest
 from stages import identity_model
 from tests.orchestration.faces import PeopleProject
 
@@ -26,7 +27,7 @@ PIXELS = PeopleProject.pixels("ann/one")
 
 
 def pictures_in_dagster(project: PeopleProject) -> set[str]:
-    """The names of the pictures that all of Dagster's databases hold, but for charts of figures."""
+    """The names of the pictures that all files of Dagster's hold, but for charts of figures."""
     files = [path for path in project.settings.dagster_home.rglob("*") if path.is_file()]
     named = {name.decode() for path in files for name in re.findall(rb"!\[([^\]]*)\]\(data:image/", path.read_bytes())}
     return {name for name in named if not name.endswith("distributions")}
@@ -44,11 +45,21 @@ def test_its_bytes_are_in_no_file_of_project_cache_remote_and_tracking_any_more(
         path.split("/")[1] for path in project.where(PIXELS) if path.startswith(".likeness")
     }
     assert {"data", "artifacts", "cache", "remote", "inputs", "mlflow", "computed", "checkpoints"} <= places
-    assert {"sheet", "photos", "3 pictures"} <= pictures_in_dagster(project)
     project("forget", "ann/one.jpg", "--yes", "--why", "asked to")
     assert project.where(PIXELS) == []
-    assert pictures_in_dagster(project) == set()
     assert pointed_md5(project.settings.data) not in (None, pinned)
+
+
+def test_dagster_has_links_to_pictures_of_people_and_never_the_pictures(project: PeopleProject) -> None:
+    """Of data/photos none at all; of what was made of it those that lie in MLflow, where `forget` deletes them."""
+    assert pictures_in_dagster(project) == set()
+    assert (photos := latest(project.instance, "photos")) and "pictures" not in photos.metadata
+    sheets = {"aligned_faces": "photos.png", "encoder": "sheet.png", "scorecard": "sheet.png"}
+    records = [latest(project.instance, asset, None if asset == "aligned_faces" else "embedded") for asset in sheets]
+    for made, sheet in zip(records, sheets.values(), strict=True):
+        assert made and made.metadata["pictures"].endswith(f"/runs/{made.metadata['mlflow_run_id']}/artifacts")
+        folder = project.settings.model_files / made.metadata["mlflow_run_id"] / "artifacts"
+        assert PIXELS in (folder / sheet).read_bytes()
 
 
 def test_the_rest_of_the_photos_stays_and_the_next_run_goes_on_without_it(project: PeopleProject) -> None:
@@ -231,7 +242,7 @@ def odd_project(settings: Settings, instance: dg.DagsterInstance, files: dict[st
             (out / path).write_bytes(text)
 
     project.packs("production_encoder", pack)
-    no_pictures = [Path(name).stem for name, content in files.items() if not erase.is_picture(content)]
+    no_pictures = [Path(name).stem for name, content in files.items() if not erase_search.is_picture(content)]
     project.configure(aligned_faces={"refused": no_pictures})
     for name, content in files.items():
         (project.photos / "ann" / name).write_bytes(content)
@@ -261,7 +272,7 @@ def test_an_empty_file_alone_takes_nothing_along(settings: Settings, instance: d
     checkpoint.write_bytes(b"hours of work")
     held = Store.of(settings).sizes()
     plan = json.loads(project("forget", "ann/IMG_0002.jpg", "--yes", "--json"))
-    assert plan["erase"] == [] and plan["erase_here"] == [] and list(plan["spared"]) == [erase.EMPTY]
+    assert plan["erase"] == [] and plan["erase_here"] == [] and list(plan["spared"]) == [erase_search.EMPTY]
     assert not (project.photos / "ann" / "IMG_0002.jpg").exists() and checkpoint.exists()
     assert all(Store.of(settings).sizes()[place].keys() >= held[place].keys() for place in held)
 
@@ -319,15 +330,15 @@ def test_a_dry_run_answers_while_a_run_is_at_work(project: PeopleProject) -> Non
 
 KILLED = """
 import os, sys
-from orchestration.lineage import forgetting
+from orchestration.lineage import erase
 from orchestration.cli.main import app
-setattr(forgetting.Forgetting, "_erase_tracked", lambda self, plan: os._exit(9))
+setattr(erase.Eraser, "_erase_tracked", lambda self, plan: os._exit(9))
 app(["forget", "ann/one.jpg", "--yes", "--why", "asked to"])
 """
 
 
 def test_killed_half_way_the_same_command_finishes(project: PeopleProject) -> None:
-    assert callable(erase.Forgetting._erase_tracked)
+    assert callable(erase.Eraser._erase_tracked)
     environment = {
         **os.environ,
         "LIKENESS_ROOT": str(project.settings.root),
