@@ -15,8 +15,8 @@ from typing import Any
 import dagster as dg
 
 from orchestration.checks import report
-from orchestration.checks.context import Subject
-from orchestration.checks.gx import Finding
+from orchestration.checks.context import CheckContext
+from orchestration.checks.gx import ExpectationResult
 from orchestration.config.catalog import Stage
 from orchestration.config.check_rules import Rules, as_text
 from orchestration.storage.dagster_metadata import decoration
@@ -39,7 +39,7 @@ class Check:
     blocking: bool
     rule: str
     """All that its verdict depends on beside the version itself, and what was in production when it was made."""
-    judge: Callable[[Subject], tuple[list[Finding], dict[str, Any]]]
+    judge: Callable[[CheckContext], tuple[list[ExpectationResult], dict[str, Any]]]
     table: str = ""
 
 
@@ -60,18 +60,18 @@ def specs(stage: Stage, rules: Rules) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def run_checks(subject: Subject) -> list[dg.AssetCheckResult]:
+def run_all(subject: CheckContext) -> list[dg.AssetCheckResult]:
     """Put every check of its stage to a version."""
     return [judge(check, subject) for check in checks_of(subject.stage, subject.rules)]
 
 
-def judge(check: Check, subject: Subject) -> dg.AssetCheckResult:
+def judge(check: Check, subject: CheckContext) -> dg.AssetCheckResult:
     """Put one check to a version. A check that breaks is a failed one: it must not cost what the stage has made."""
     began = time.monotonic()
     try:
         findings, facts = check.judge(subject)
     except Exception as error:
-        findings, facts = [Finding("check_runs", "", False, "a verdict", f"{type(error).__name__}: {error}")], {}
+        findings, facts = [ExpectationResult("check_runs", "", False, "a verdict", f"{type(error).__name__}: {error}")], {}
     shown = report.metadata(findings, check.rule, facts)
     passed = all(finding.passed for finding in findings)
     if check.table and not passed:
@@ -87,7 +87,7 @@ def judge(check: Check, subject: Subject) -> dg.AssetCheckResult:
 
 
 def _table_check(table: str, rules: Rules) -> Check:
-    def judge(subject: Subject) -> tuple[list[Finding], dict[str, Any]]:
+    def judge(subject: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
         from orchestration.checks import suites
 
         return suites.judge(suites.SUITES[table], subject)
@@ -98,7 +98,7 @@ def _table_check(table: str, rules: Rules) -> Check:
 
 
 def _warning(suite: str, rules: Rules) -> Check:
-    def judge(subject: Subject) -> tuple[list[Finding], dict[str, Any]]:
+    def judge(subject: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
         from orchestration.checks import suites
 
         return suites.judge(suites.SUITES[suite], subject)
@@ -108,7 +108,7 @@ def _warning(suite: str, rules: Rules) -> Check:
 
 
 def _drift_check(table: str, rules: Rules) -> Check:
-    def judge(subject: Subject) -> tuple[list[Finding], dict[str, Any]]:
+    def judge(subject: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
         from orchestration.checks import drift, suites
 
         return drift.judge(suites.SUITES[table], subject)
@@ -119,7 +119,7 @@ def _drift_check(table: str, rules: Rules) -> Check:
 
 
 def _metrics_check(stage: Stage, rules: Rules) -> Check:
-    def judge(subject: Subject) -> tuple[list[Finding], dict[str, Any]]:
+    def judge(subject: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
         from orchestration.checks import metrics
 
         return metrics.judge(subject)
@@ -134,7 +134,7 @@ TABLES_VERSION, DRIFT_VERSION, METRICS_VERSION = 1, 1, 1
 
 
 @decoration
-def _failing_pictures(check: Check, subject: Subject, findings: list[Finding]) -> dict[str, Any]:
+def _failing_pictures(check: Check, subject: CheckContext, findings: list[ExpectationResult]) -> dict[str, Any]:
     """The link to a picture of the first failing rows."""
     from orchestration.checks import suites
 

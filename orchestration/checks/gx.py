@@ -19,7 +19,7 @@ SHOWN_ROWS = 20
 
 
 @dataclass(frozen=True)
-class Finding:
+class ExpectationResult:
     """One expectation on one column."""
 
     expectation: str
@@ -47,7 +47,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Look:
+class DataBatch:
     """A data frame and what must hold for it."""
 
     frame: pd.DataFrame
@@ -56,7 +56,7 @@ class Look:
     """What of the table it shows, where it is not the table itself."""
 
 
-def validate(look: Look) -> list[Finding]:
+def validate(look: DataBatch) -> list[ExpectationResult]:
     """Put the expectations to the frame, in one batch."""
     if not look.expectations:
         return []
@@ -88,11 +88,11 @@ def _config(result: ExpectationValidationResult) -> Any:
     return result.expectation_config
 
 
-def _finding(result: ExpectationValidationResult, frame: pd.DataFrame, look_about: str) -> Finding:
+def _finding(result: ExpectationValidationResult, frame: pd.DataFrame, look_about: str) -> ExpectationResult:
     config, found = _config(result), result.result
     failing = int(found.get("unexpected_count") or 0)
     about = "; ".join(filter(None, [look_about, config.meta.get("about", "")]))
-    return Finding(
+    return ExpectationResult(
         expectation=config.type,
         column=_column(config.kwargs),
         passed=bool(result.success),

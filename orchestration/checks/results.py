@@ -19,7 +19,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 
 from orchestration import checks
 from orchestration.checks import report
-from orchestration.checks.context import Subject
+from orchestration.checks.context import CheckContext
 from orchestration.checks.production import Production, numbers
 from orchestration.config.catalog import Stage
 from orchestration.registry.registered_models import Registry
@@ -36,7 +36,7 @@ HISTORY = 5
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CheckResult:
     """The newest result of one check on the newest version of its asset."""
 
     asset: str
@@ -84,7 +84,7 @@ def _records(value: Any) -> list[dict[str, Any]]:
     return [{name: record.data[name] for name in names} for record in value.records]
 
 
-def newest(project: Project, ref: AssetRef) -> list[Verdict]:
+def newest(project: Project, ref: AssetRef) -> list[CheckResult]:
     """What is recorded of each check of the newest version; empty where the asset was never made."""
     made = newest_record(project.instance, ref.name, ref.character)
     if made is None:
@@ -92,11 +92,11 @@ def newest(project: Project, ref: AssetRef) -> list[Verdict]:
     found = []
     for check in checks.checks_of(ref.stage, project.graph.rules):
         evaluation = evaluation_of(project.instance, dg.AssetCheckKey(dg.AssetKey(ref.name), check.name), made)
-        found.append(_verdict(check, evaluation, ref, made))
+        found.append(_result(check, evaluation, ref, made))
     return found
 
 
-def judge_again(project: Project, ref: AssetRef, every: bool = False) -> list[Verdict]:
+def evaluate_again(project: Project, ref: AssetRef, every: bool = False) -> list[CheckResult]:
     """Put those checks to the newest version that never were, that were under other rules, or that it failed; all of
     them with `every`. What comes of it is recorded; nothing is made.
 
@@ -105,30 +105,30 @@ def judge_again(project: Project, ref: AssetRef, every: bool = False) -> list[Ve
     made, version = newest_record(project.instance, ref.name, ref.character), project.latest_of(ref)
     if made is None or version is None:
         return []
-    subject, new = subject_of(project, ref.stage, version), []
+    subject, new = check_context(project, ref.stage, version), []
     for check in checks.checks_of(ref.stage, project.graph.rules):
         before = evaluation_of(project.instance, dg.AssetCheckKey(dg.AssetKey(ref.name), check.name), made)
         if before and _fact(before, report.RULE) == check.rule and not every and (before.passed or not check.blocking):
             continue
-        after = as_evaluation(checks.judge(check, subject), check, made)
+        after = as_evaluation(checks.evaluate(check, subject), check, made)
         if before and _told(before) == _told(after):
             continue
         project.instance.report_runless_asset_event(after)
-        new.append(_verdict(check, after, ref, made))
+        new.append(_result(check, after, ref, made))
     return new
 
 
-def blocking(project: Project, ref: AssetRef) -> list[Verdict]:
+def blocking(project: Project, ref: AssetRef) -> list[CheckResult]:
     """Why nothing may be made from the newest version; judged again first where the rules are others now."""
-    judge_again(project, ref)
+    evaluate_again(project, ref)
     return [verdict for verdict in newest(project, ref) if verdict.blocks]
 
 
-def subject_of(project: Project, stage: Stage, version: Version) -> Subject:
+def check_context(project: Project, stage: Stage, version: Version) -> CheckContext:
     """A version that was made before, as a check looks at it."""
     character = version.metadata.get("inputs", {}).get("character")
     drawn_with = Version("character", version.character or EMBEDDED, character) if character else None
-    return Subject(
+    return CheckContext(
         stage,
         version.character,
         version.md5,
@@ -171,18 +171,18 @@ def evaluation_of(
     return None
 
 
-def _verdict(
+def _result(
     check: checks.Check,
     evaluation: AssetCheckEvaluation | None,
     ref: AssetRef,
     made: EventLogRecord,
-) -> Verdict:
+) -> CheckResult:
     event = made.event_log_entry.asset_materialization
     md5 = (event.tags or {}).get(VERSION_TAG, "") if event else ""
     if evaluation is None:
-        return Verdict(ref.name, ref.character, md5, check.name, check.blocking, None, "not judged yet", {})
+        return CheckResult(ref.name, ref.character, md5, check.name, check.blocking, None, "not judged yet", {})
     values = {name: value.value for name, value in evaluation.metadata.items()}
-    return Verdict(
+    return CheckResult(
         ref.name,
         ref.character,
         md5,

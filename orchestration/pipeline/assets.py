@@ -23,7 +23,7 @@ from orchestration.config.progress import into_log
 from orchestration.pipeline import executors, production_encoder
 from orchestration.pipeline.automation import NOT_FRESH, NotRegistered, retrain
 from orchestration.pipeline.materialize import materialize
-from orchestration.pipeline.retries import RETRY_POLICY, only_what_can_recover
+from orchestration.pipeline.retries import RETRY_POLICY, only_transient_is_retried
 from orchestration.storage.dagster_metadata import code_of
 from orchestration.storage.project import EMBEDDED, AssetRef, Graph
 from orchestration.storage.tracking import Tracking
@@ -83,7 +83,7 @@ def stage_asset(stage: Stage, config: BaseModel, graph: Graph) -> dg.AssetsDefin
     ) -> dg.MaterializeResult:
         executors.tie_step_to_run(graph.settings)
         shown = progress or into_log(context.log)
-        with only_what_can_recover(shown.show):
+        with only_transient_is_retried(shown.show):
             ref = AssetRef(stage, context.partition_key if stage.by_character else None)
             return materialize(context, graph.on(context.instance), ref, config, tracking, shown)
 
@@ -125,7 +125,7 @@ def production_asset(gate: BaseModel, graph: Graph) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         executors.tie_step_to_run(graph.settings)
         progress = progress or into_log(context.log)
-        with only_what_can_recover(progress.show):
+        with only_transient_is_retried(progress.show):
             return production_encoder.register(context, gate, graph.on(context.instance), tracking, progress)
 
     return materialise

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from orchestration import checks
 from orchestration.checks import results as verdicts
-from orchestration.checks.context import Subject
+from orchestration.checks.context import CheckContext
 from orchestration.checks.production import numbers
 from orchestration.config.catalog import Stage
 from orchestration.config.profiles import config_hash, flatten
@@ -66,7 +66,7 @@ def materialize(
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
     # What fails is in the store by now, so that its rows can be looked at; `input_versions` lets nobody read it.
     pictures = RunPictures(tracking, run.run_id)
-    results = checks.run_checks(subject_of(project, ref, config, metrics, draft, folders, pictures))
+    results = checks.run_all(check_context(project, ref, config, metrics, draft, folders, pictures))
     link = pictures.link() if "photos" in ancestors(versions) else None
     metadata = describe(draft.folder, metrics, draft.md5, config, run, link)
     metadata |= origins(versions, compared) | {"profile": profile}
@@ -80,7 +80,7 @@ def take_over(
     project: Project,
     ref: AssetRef,
     config: BaseModel,
-    known: run_cache.Known,
+    known: run_cache.CachedResult,
     versions: Mapping[str, Version],
     compared: Mapping[str, Version],
     tracking: Tracking,
@@ -94,7 +94,7 @@ def take_over(
     draft, metrics = StagedOutput(known.folder, known.md5), numbers({name: known.fact(name) for name in known.metadata})
     folders = {name: project.fetch(name, versions[name]) for name in ("character",) if name in versions}
     pictures = RunPictures(tracking, str(known.fact("mlflow_run_id")))
-    results = checks.run_checks(subject_of(project, ref, config, metrics, draft, folders, pictures))
+    results = checks.run_all(check_context(project, ref, config, metrics, draft, folders, pictures))
     metadata: dict[str, Any] = {**known.metadata, **origins(versions, compared), REUSED: reused}
     metadata["profile"] = accepted_profile.name_of(project.settings)
     metadata["seconds_around_the_stage"] = time.monotonic() - began
@@ -109,7 +109,7 @@ def origins(versions: Mapping[str, Version], compared: Mapping[str, Version]) ->
     return {"inputs": inputs, "lineage": ancestors(versions)}
 
 
-def subject_of(
+def check_context(
     project: Project,
     ref: AssetRef,
     config: BaseModel,
@@ -117,9 +117,9 @@ def subject_of(
     draft: StagedOutput,
     folders: Mapping[str, Path],
     pictures: RunPictures,
-) -> Subject:
+) -> CheckContext:
     """The version that was just made, as a check looks at it."""
-    return Subject(
+    return CheckContext(
         ref.stage,
         ref.character,
         draft.md5,
@@ -181,15 +181,15 @@ def compared_version(
     ledger = AliasStore.of(project.settings, ref.character)
     md5s = {name: version.md5 for name, version in versions.items()}
     try:
-        found = comparison.rival(ledger, project.store, ref.character, md5s)
+        found = comparison.production_version(ledger, project.store, ref.character, md5s)
         if found:
-            project.fetch(comparison.RIVAL, found)
+            project.fetch(comparison.PRODUCTION, found)
     except RemoteDown:
         raise
     except StoreError as error:
         context.log.warning(f"not compared with the version in production: {error}")
         found = None
-    return {comparison.RIVAL: found} if found else {}
+    return {comparison.PRODUCTION: found} if found else {}
 
 
 def checkpoint_folder(settings: Settings, ref: AssetRef, config: BaseModel, versions: Mapping[str, Version]) -> Path:

@@ -18,7 +18,7 @@ from orchestration.promotion import comparison
 from orchestration.promotion.packaging import LOADER, code_files, digest, log_model, pack
 from orchestration.promotion.scorecards import complete
 from orchestration.registry.aliases import user
-from orchestration.registry.gate import Config, Verdict, judge, markdown, replaced
+from orchestration.registry.gate import Config, GateResult, evaluate, markdown, replaced
 from orchestration.registry.promotion_events import NEWEST, AliasState
 from orchestration.registry.registered_models import Registry
 from orchestration.registry.remedies import command
@@ -46,7 +46,7 @@ STAGE = Stage(NAME, "production", ("mlflow", "torch", "dvc"), "", by_character=T
 def register(
     context: dg.AssetExecutionContext, config: BaseModel, project: Project, tracking: Tracking, progress: Progress
 ) -> dg.MaterializeResult:
-    """Pack, track, register what is new, judge it, set `candidate` where it passes, and promote it where the gate says
+    """Pack, track, register what is new, evaluate it, set `candidate` where it passes, and promote it where the gate says
     so.
     """
     assert isinstance(config, Config)
@@ -62,7 +62,7 @@ def register(
     number = _registered(context, registry, draft.folder, md5, lineage_md5, card, profile)
     registry.alias_store.set_alias(NEWEST, number)
     rival, card = _against_production(registry, project, number, card, progress)
-    verdict = judge(config, card)
+    verdict = evaluate(config, card)
     refusals, promoted = _decide(context, registry, config, number, rival, verdict)
     in_production = promoted or number == rival
     metadata: dict[str, Any] = {
@@ -87,7 +87,7 @@ def register(
     return dg.MaterializeResult(data_version=dg.DataVersion(md5), metadata=metadata, check_results=[check])
 
 
-def _check(number: str, in_production: bool, refusals: list[str], verdict: Verdict) -> dg.AssetCheckResult:
+def _check(number: str, in_production: bool, refusals: list[str], verdict: GateResult) -> dg.AssetCheckResult:
     passed = f"version {number} is in production" if in_production else f"version {number} may be promoted by hand"
     return dg.AssetCheckResult(
         check_name=GATE,
@@ -137,7 +137,7 @@ def _decide(
     config: Config,
     number: str,
     current: str | None,
-    verdict: Verdict,
+    verdict: GateResult,
 ) -> tuple[list[str], bool]:
     """Why it may not become production, and whether it did."""
     state, refusals = registry.alias_store.state(), list(verdict.refusals)

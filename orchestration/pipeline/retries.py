@@ -57,7 +57,7 @@ UNREACHABLE = ("DagsterUserCodeUnreachableError", "DagsterCodeLocationLoadError"
 BUSY_DATABASE = ("database is locked", "connection refused", "server closed the connection", "could not connect")
 
 
-def can_recover(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether the error, or one that it came from, may be gone in a minute."""
     seen: set[int] = set()
     current: BaseException | None = error
@@ -77,7 +77,7 @@ def _is_transient(error: BaseException) -> bool:
 
 
 @contextmanager
-def only_what_can_recover(say: Callable[[str], object]) -> Iterator[None]:
+def only_transient_is_retried(say: Callable[[str], object]) -> Iterator[None]:
     """The body of a step under RETRY_POLICY: raises dagster.Failure that allows no retry for what cannot recover."""
     try:
         yield
@@ -87,13 +87,13 @@ def only_what_can_recover(say: Callable[[str], object]) -> Iterator[None]:
         failure.allow_retries = False
         raise
     except Exception as error:
-        if can_recover(error):
+        if is_transient(error):
             say(f"{one_line(error)}: this may pass, so it is tried again")
             raise
         raise dg.Failure(one_line(error), allow_retries=False) from error
 
 
-def give_back_lost_retries(instance: dg.DagsterInstance) -> list[str]:
+def requeue_lost_retries(instance: dg.DagsterInstance) -> list[str]:
     """Have Dagster's daemon read once more of the failed runs whose retry it lost; their ids.
 
     The daemon reads of every failure once, and retries at that moment or never. It loses a retry when no code server

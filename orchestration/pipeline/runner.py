@@ -119,7 +119,7 @@ def require_passed(project: Project, ref: AssetRef, progress: Progress) -> None:
     """Judge a version that need not be made again under the rules of now. Raises StageFailed when it is blocked: the
     same inputs would give the same again.
     """
-    for verdict in results.judge_again(project, ref):
+    for verdict in results.evaluate_again(project, ref):
         progress.end(f"{ref}  check {verdict.check} judged again: {verdict.description}")
     failed = [verdict for verdict in results.newest(project, ref) if verdict.blocks]
     if failed:

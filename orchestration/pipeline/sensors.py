@@ -20,9 +20,9 @@ from engine.errors import LikenessError
 from orchestration.config.progress import into_log
 from orchestration.config.settings import Settings
 from orchestration.pipeline import automation
-from orchestration.pipeline.retries import RETRY_POLICY, give_back_lost_retries, only_what_can_recover
+from orchestration.pipeline.retries import RETRY_POLICY, requeue_lost_retries, only_transient_is_retried
 from orchestration.storage import accepted_profile
-from orchestration.storage.instance import LOOK_TAG, PROFILE_TAG
+from orchestration.storage.instance import SCAN_TAG, PROFILE_TAG
 from orchestration.storage.project import Graph, Project, SourceMissing, title
 from stages.data import source_files
 
@@ -47,19 +47,19 @@ class Parts:
 
 def parts(settings: Settings, graph: Graph) -> Parts:
     """The look, its schedule and sensor, and the sensor that evaluates the conditions. Raises BadSchedule."""
-    look = look_asset(graph)
+    look = scan_asset(graph)
     job = dg.define_asset_job(
         JOB,
         selection=dg.AssetSelection.assets(look),
         description="Look at every source, and record what changed; automation makes what follows from it.",
         executor_def=dg.in_process_executor,
-        tags={LOOK_TAG: "true"},
+        tags={SCAN_TAG: "true"},
     )
     own = [changed_sources(settings, graph, job), conditions(settings), lost_retries()]
     return Parts(look, [job], [weekly(settings, job)], own)
 
 
-def look_asset(graph: Graph) -> dg.AssetsDefinition:
+def scan_asset(graph: Graph) -> dg.AssetsDefinition:
     """The look, as an asset: its materialisations say when the sources were last looked at, and what was found."""
 
     @dg.asset(
@@ -70,13 +70,13 @@ def look_asset(graph: Graph) -> dg.AssetsDefinition:
         retry_policy=RETRY_POLICY,
     )
     def look(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        with only_what_can_recover(context.log.warning):
-            return dg.MaterializeResult(metadata=look_at_sources(context, graph.on(context.instance)))
+        with only_transient_is_retried(context.log.warning):
+            return dg.MaterializeResult(metadata=scan_sources(context, graph.on(context.instance)))
 
     return look
 
 
-def look_at_sources(context: dg.AssetExecutionContext, project: Project) -> dict[str, Any]:
+def scan_sources(context: dg.AssetExecutionContext, project: Project) -> dict[str, Any]:
     """Record every source that is in use and changed. Raises SourceMissing."""
     progress = into_log(context.log)
     found: dict[str, Any] = {"changed": [], "still changing": []}
@@ -205,7 +205,7 @@ def lost_retries() -> dg.SensorDefinition:
         description="Runs that were to be tried again when no code server answered are tried again once one does.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        given = give_back_lost_retries(context.instance)
+        given = requeue_lost_retries(context.instance)
         return dg.SkipReason(f"tried again: {', '.join(run[:8] for run in given)}" if given else "no retry was lost")
 
     return sensor

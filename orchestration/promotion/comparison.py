@@ -33,7 +33,7 @@ class NotComparable(LikenessError):
     """There is nothing to compare with, or on."""
 
 
-def rival(ledger: AliasStore, store: Store, character: str, inputs: Mapping[str, str]) -> versions.Version | None:
+def production_version(ledger: AliasStore, store: Store, character: str, inputs: Mapping[str, str]) -> versions.Version | None:
     """The packed version in production that a candidate made of these inputs (md5 by name) is compared with.
 
     None where there is none, where it is the candidate's own content, and where nobody noted its md5.

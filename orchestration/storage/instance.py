@@ -92,7 +92,7 @@ EARLIER = ("9208dee9e44e6e91", "5353376bc70fddab")
 POOL = "device"
 """Steps of this pool take turns: two trainings side by side on one device take as long as one after the other."""
 RUN_TAG = "likeness/run"
-LOOK_TAG = "likeness/look"
+SCAN_TAG = "likeness/look"
 PROFILE_TAG = "likeness/profile"
 HEARD_OF_WITHIN = 120  # seconds: a daemon that was not is gone
 ASKED_FOR = 0.5
@@ -217,7 +217,7 @@ def only_runner(settings: Settings, instance: dg.DagsterInstance) -> Iterator[No
 def daemon_run(instance: dg.DagsterInstance) -> dg.DagsterRun | None:
     """A run that another process makes or is about to make, None where there is none; a look disturbs nobody."""
     for run in instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED))):
-        if not {RUN_TAG, LOOK_TAG} & set(run.tags) and _is_alive(instance, run):
+        if not {RUN_TAG, SCAN_TAG} & set(run.tags) and _is_alive(instance, run):
             return run
     return None
 
@@ -246,7 +246,7 @@ def _close_dead_runs(instance: dg.DagsterInstance) -> None:
     for run in instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED))):
         if RUN_TAG in run.tags:
             instance.report_run_failed(run, "its process ended before it did")
-        elif LOOK_TAG not in run.tags and not _is_alive(instance, run):
+        elif SCAN_TAG not in run.tags and not _is_alive(instance, run):
             instance.report_run_canceled(run, "neither its process nor Dagster's daemon is there any more")
         else:
             continue

@@ -40,7 +40,7 @@ def address(tmp_path: Path, settings: Settings) -> Iterator[str]:
     tracking = Tracking.of(settings)
     with tracking.run("aligned_faces", {}) as made_by:
         pictures = RunPictures(tracking, made_by.run_id)
-    subject = good.subject("aligned_faces", good.write(tmp_path / "faces", "aligned_faces", rows))
+    subject = good.context("aligned_faces", good.write(tmp_path / "faces", "aligned_faces", rows))
     subject = replace(subject, pictures=pictures)
     with open_instance(settings) as instance:
         instance.report_runless_asset_event(dg.AssetMaterialization("aligned_faces"))

@@ -35,7 +35,7 @@ def together(folder: Path, *parts: pd.DataFrame) -> Path:
 
 def judged(new: Path, production: Any, **rule: Any) -> dg.AssetCheckResult:
     rules = Rules(drift=DriftRule(**rule))
-    subject = good.subject("aligned_faces", new, rules, production)
+    subject = good.context("aligned_faces", new, rules, production)
     (check,) = (check for check in checks.checks_of(subject.stage, rules) if check.name == "faces_drift")
     return checks.judge(check, subject)
 

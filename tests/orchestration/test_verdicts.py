@@ -225,7 +225,7 @@ def test_a_check_that_breaks_costs_nothing_that_was_made(run: Runner) -> None:
 def test_a_model_may_be_a_little_worse_than_production(value: float, passes: bool) -> None:
     rules = Rules(metrics={"imitator": {"psnr": MetricRule(behind_production=1.0)}})
     production = good.MadeFrom(metrics={"psnr": 5.0})
-    findings, facts = metrics.judge(good.subject("imitator", Path(), rules, production, {"psnr": value}))
+    findings, facts = metrics.judge(good.context("imitator", Path(), rules, production, {"psnr": value}))
     assert findings[-1].passed == passes
     assert facts["compared_with"] == "imitator of likeness-embedded 1"
 
@@ -233,7 +233,7 @@ def test_a_model_may_be_a_little_worse_than_production(value: float, passes: boo
 @pytest.mark.parametrize(("value", "passes"), [(0.4, True), (0.6, False), (float("nan"), False)])
 def test_lower_may_be_better(value: float, passes: bool) -> None:
     rules = Rules(metrics={"imitator": {"l1": MetricRule(better="lower", baseline="average", margin=0.5)}})
-    subject = good.subject("imitator", Path(), rules, metrics={"l1": value, "average": 1.0})
+    subject = good.context("imitator", Path(), rules, metrics={"l1": value, "average": 1.0})
     findings, _ = metrics.judge(subject)
     assert all(finding.passed for finding in findings) == passes
 
@@ -252,7 +252,7 @@ def test_an_encoder_is_judged_by_renders_only_where_no_portraits_show_its_charac
     values: dict[str, float], passes: bool
 ) -> None:
     average = {f"{name}_average_face": 0.0 for name in values}
-    findings, _ = metrics.judge(good.subject("encoder", Path(), metrics=values | average))
+    findings, _ = metrics.judge(good.context("encoder", Path(), metrics=values | average))
     assert all(finding.passed for finding in findings) == passes
 
 
