@@ -77,7 +77,7 @@ class Made:
 
 
 @dataclass
-class Outcome:
+class AblationResult:
     """What one `likeness ablate` did."""
 
     rows: list[ablation.Row] = field(default_factory=list)
@@ -152,7 +152,7 @@ def ablate(
     character: str,
     names: Sequence[str] = (),
     path: Path = VARIANTS,
-) -> Outcome:
+) -> AblationResult:
     """Run the named variants, or all that are not slow, and score each by the stage `scorecard`.
 
     A variant that fails is reported and the others go on. Raises AblationError, AlreadyRunning, ProfileError or
@@ -163,14 +163,14 @@ def ablate(
     changes = {name: merged({SCORECARD: found.scorecard}, v.changes) for name, v in choose(found, names).items()}
     configs = {name: configure(name, change, base, graph) for name, change in changes.items()}
     bench = _Bench(settings, instance, stages, graph, progress, character, base)
-    outcome = Outcome()
+    result = AblationResult()
     with only_runner(settings, instance):
         bench.require_fresh()
         for number, name in enumerate(configs, 1):
             label = f"[{number}/{len(configs)}] {name}"
-            _run(bench, name, found.variants[name], configs[name], label, outcome)
-    outcome.seconds = time.monotonic() - began
-    return outcome
+            _run(bench, name, found.variants[name], configs[name], label, result)
+    result.seconds = time.monotonic() - began
+    return result
 
 
 def up_to_scorecard(stages: Sequence[Stage]) -> list[Stage]:
@@ -180,31 +180,31 @@ def up_to_scorecard(stages: Sequence[Stage]) -> list[Stage]:
 
 
 def _run(
-    bench: _Bench, name: str, variant: Variant, configs: Mapping[str, BaseModel], label: str, outcome: Outcome
+    bench: _Bench, name: str, variant: Variant, configs: Mapping[str, BaseModel], label: str, result: AblationResult
 ) -> None:
     """One variant's row; why there is none, otherwise."""
     if variant.scores:
-        if card := outcome.scorecards.get(FULL):
-            outcome.rows.append(ablation.row_of(name, variant.about, _scores_of(card), read_from=variant.scores))
+        if card := result.scorecards.get(FULL):
+            result.rows.append(ablation.row_of(name, variant.about, _scores_of(card), read_from=variant.scores))
         else:
-            outcome.left_out[name] = f"it is read from the scorecard of {FULL}, which failed"
+            result.left_out[name] = f"it is read from the scorecard of {FULL}, which failed"
         return
     again = [stage for stage in made_again(bench.stages, bench.base, configs) if stage.name != SCORECARD]
     if not again and name != FULL:
-        outcome.left_out[name] = f"changes nothing under profile {bench.settings.profile}"
+        result.left_out[name] = f"changes nothing under profile {bench.settings.profile}"
         return
     try:
         made = bench.make(name, [*again, bench.stages[-1]], configs, label)
     except StageFailed as error:  # a finding about this variant; the others still say something
-        outcome.failed[name] = str(error)
+        result.failed[name] = str(error)
         bench.progress.end(f"{label}  failed")
         return
     trained = [made[stage.name].seconds for stage in again] or [made[ENCODER].seconds]
     seconds = None if None in trained else sum(value for value in trained if value is not None)
-    outcome.made += [f"{name}/{stage}" for stage, thing in made.items() if thing.new]
-    outcome.inputs[name] = {stage: thing.folder for stage, thing in made.items() if stage != SCORECARD}
-    outcome.scorecards[name] = made[SCORECARD].folder
-    outcome.rows.append(ablation.row_of(name, variant.about, _scores_of(made[SCORECARD].folder), seconds))
+    result.made += [f"{name}/{stage}" for stage, thing in made.items() if thing.new]
+    result.inputs[name] = {stage: thing.folder for stage, thing in made.items() if stage != SCORECARD}
+    result.scorecards[name] = made[SCORECARD].folder
+    result.rows.append(ablation.row_of(name, variant.about, _scores_of(made[SCORECARD].folder), seconds))
 
 
 def _scores_of(scorecard: Path) -> dict[str, Mapping[str, Any]]:
@@ -339,17 +339,19 @@ def _one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def write_tables(outcome: Outcome, settings: Settings, character: str, out: Path, progress: Callable[..., Any]) -> None:
+def write_tables(
+    result: AblationResult, settings: Settings, character: str, out: Path, progress: Callable[..., Any]
+) -> None:
     """`ablations.md` and, where a variant was scored, the contact sheet `ablations.png`."""
     from stages.context import Context
 
     out.mkdir(parents=True, exist_ok=True)
-    reference = outcome.reference
-    rows = [*(ablation.limits(reference) if reference else []), *outcome.rows]
+    reference = result.reference
+    rows = [*(ablation.limits(reference) if reference else []), *result.rows]
     heading = f"Ablations: {character}, profile {Path(settings.profile).stem}"
     beside = out / ".ablations.md.partial"
     beside.write_text(ablation.markdown(rows, reference, heading))
     beside.replace(out / "ablations.md")
-    if outcome.inputs:
+    if result.inputs:
         context = Context(device=settings.pick_device(), on_progress=progress)
-        ablation.write_contact_sheet(outcome.inputs, context, out / "ablations.png")
+        ablation.write_contact_sheet(result.inputs, context, out / "ablations.png")

@@ -1,8 +1,8 @@
 """What must hold for a version before others are made from it: suites of Great Expectations on every table, drift
 against the data that production was made from, and validation metrics of each model.
 
-A version that fails stays in the store, so that its rows can be looked at, but nothing reads it (`verdicts`). What is
-asked for is configuration: the section `checks` of a profile (`rules`).
+A version that fails stays in the store, so that its rows can be looked at, but nothing reads it (`results`). What is
+asked for is configuration: the section `checks` of a profile (config/check_rules.py).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 import dagster as dg
 
 from orchestration.checks import report
-from orchestration.checks.context import Subject
-from orchestration.checks.gx import Finding
+from orchestration.checks.context import CheckContext
+from orchestration.checks.gx import ExpectationResult
 from orchestration.config.catalog import Stage
 from orchestration.config.check_rules import Rules, as_text
 
@@ -36,8 +36,8 @@ class Check:
     description: str
     blocking: bool
     rule: str
-    """All that its verdict depends on beside the version itself, and what was in production when it was made."""
-    judge: Callable[[Subject], tuple[list[Finding], dict[str, Any]]]
+    """All that its result depends on beside the version itself, and what was in production when it was made."""
+    evaluate: Callable[[CheckContext], tuple[list[ExpectationResult], dict[str, Any]]]
     table: str = ""
 
 
@@ -58,25 +58,28 @@ def specs(stage: Stage, rules: Rules) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def results(subject: Subject) -> list[dg.AssetCheckResult]:
+def results(context: CheckContext) -> list[dg.AssetCheckResult]:
     """Put every check of its stage to a version."""
-    return [judge(check, subject) for check in checks_of(subject.stage, subject.rules)]
+    return [evaluate(check, context) for check in checks_of(context.stage, context.rules)]
 
 
-def judge(check: Check, subject: Subject) -> dg.AssetCheckResult:
+def evaluate(check: Check, context: CheckContext) -> dg.AssetCheckResult:
     """Put one check to a version. A check that breaks is a failed one: it must not cost what the stage has made."""
     began = time.monotonic()
     try:
-        findings, facts = check.judge(subject)
+        findings, facts = check.evaluate(context)
     except Exception as error:
-        findings, facts = [Finding("check_runs", "", False, "a verdict", f"{type(error).__name__}: {error}")], {}
+        findings, facts = (
+            [ExpectationResult("check_runs", "", False, "a result", f"{type(error).__name__}: {error}")],
+            {},
+        )
     shown = report.metadata(findings, check.rule, facts)
     passed = all(finding.passed for finding in findings)
-    if check.table and not passed and (sheet := _sheet(check.table, subject, findings)):
+    if check.table and not passed and (sheet := _sheet(check.table, context, findings)):
         shown["pictures"] = sheet
     return dg.AssetCheckResult(
         check_name=check.name,
-        asset_key=subject.stage.name,
+        asset_key=context.stage.name,
         passed=passed,
         severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
         description=report.description(findings, facts),
@@ -85,56 +88,56 @@ def judge(check: Check, subject: Subject) -> dg.AssetCheckResult:
 
 
 def _table_check(table: str, rules: Rules) -> Check:
-    def judge(subject: Subject) -> tuple[list[Finding], dict[str, Any]]:
+    def evaluate(context: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
         from orchestration.checks import suites
 
-        return suites.judge(suites.SUITES[table], subject)
+        return suites.evaluate(suites.SUITES[table], context)
 
     asked = rules.model_dump(include={"quarantined", "quarantined_from", "one_photo_two_people", "pictures"})
     about = f"Columns, types, ranges, uniqueness and pictures of the table {table}, by Great Expectations."
-    return Check(f"{table}_table", about, True, as_text({"version": TABLES_VERSION, **asked}), judge, table)
+    return Check(f"{table}_table", about, True, as_text({"version": TABLES_VERSION, **asked}), evaluate, table)
 
 
 def _warning(suite: str, rules: Rules) -> Check:
-    def judge(subject: Subject) -> tuple[list[Finding], dict[str, Any]]:
+    def evaluate(context: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
         from orchestration.checks import suites
 
-        return suites.judge(suites.SUITES[suite], subject)
+        return suites.evaluate(suites.SUITES[suite], context)
 
     rule = as_text({"version": TABLES_VERSION, **rules.model_dump(include={"unusable"})})
-    return Check(suite, WARNINGS[suite], False, rule, judge, suite)
+    return Check(suite, WARNINGS[suite], False, rule, evaluate, suite)
 
 
 def _drift_check(table: str, rules: Rules) -> Check:
-    def judge(subject: Subject) -> tuple[list[Finding], dict[str, Any]]:
+    def evaluate(context: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
         from orchestration.checks import drift, suites
 
-        return drift.judge(suites.SUITES[table], subject)
+        return drift.evaluate(suites.SUITES[table], context)
 
     about = f"Whether the table {table} still looks like the one that the model in production was made from."
     rule = as_text({"version": DRIFT_VERSION, **rules.drift.model_dump()})
-    return Check(f"{table}_drift", about, rules.drift.blocking, rule, judge)
+    return Check(f"{table}_drift", about, rules.drift.blocking, rule, evaluate)
 
 
 def _metrics_check(stage: Stage, rules: Rules) -> Check:
-    def judge(subject: Subject) -> tuple[list[Finding], dict[str, Any]]:
+    def evaluate(context: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
         from orchestration.checks import metrics
 
-        return metrics.judge(subject)
+        return metrics.evaluate(context)
 
     asked = {name: rule.model_dump() for name, rule in rules.metrics_of(stage.name).items()}
     about = "Validation metrics: finite, better than a trivial model, not far behind production."
-    return Check(METRICS, about, True, as_text({"version": METRICS_VERSION, **asked}), judge)
+    return Check(METRICS, about, True, as_text({"version": METRICS_VERSION, **asked}), evaluate)
 
 
 TABLES_VERSION, DRIFT_VERSION, METRICS_VERSION = 1, 1, 1
 """Bumped when what a check asks for changes in the code: versions that are there are then judged again."""
 
 
-def _sheet(table: str, subject: Subject, findings: list[Finding]) -> dg.MarkdownMetadataValue | None:
+def _sheet(table: str, context: CheckContext, findings: list[ExpectationResult]) -> dg.MarkdownMetadataValue | None:
     from orchestration.checks import suites
 
     try:
-        return report.contact_sheet(subject, suites.SUITES[table].file, findings)
+        return report.contact_sheet(context, suites.SUITES[table].file, findings)
     except Exception:  # a table that is broken so much has no pictures to be shown
         return None

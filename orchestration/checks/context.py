@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Subject:
+class CheckContext:
     """A version that was just made, or one that is judged again. Folders are fetched when a check asks for them."""
 
     stage: Stage

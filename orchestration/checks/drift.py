@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from great_expectations.expectations.expectation import Expectation
 from scipy import stats
 
-from orchestration.checks.context import Subject
-from orchestration.checks.gx import Finding, Look, validate
+from orchestration.checks.context import CheckContext
+from orchestration.checks.gx import DataBatch, ExpectationResult, validate
 from orchestration.checks.production import NoReference, compared, compared_with_nothing, require_other
 from orchestration.checks.suites import Suite
 from orchestration.config.check_rules import DriftRule
@@ -23,21 +23,21 @@ BINS = 10
 ALL = "all rows"
 
 
-def judge(suite: Suite, subject: Subject) -> tuple[list[Finding], dict[str, Any]]:
+def evaluate(suite: Suite, context: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
     """Findings on each column, of all rows and of each source that both versions have. None, with the reason, where
     there is nothing to compare with.
     """
-    asset, production = subject.stage.name, subject.production
+    asset, production = context.stage.name, context.production
     try:
-        require_other(production, asset, subject.md5)
+        require_other(production, asset, context.md5)
         reference = _columns(production.folder(asset) / suite.file, suite)
     except NoReference as reason:
         return [], compared_with_nothing(reason)
-    now = _columns(subject.folder / suite.file, suite)
+    now = _columns(context.folder / suite.file, suite)
     findings = [
         finding
         for name, old, new in _parts(reference, now)
-        for finding in _compare(name, old, new, suite.drift, subject.rules.drift)
+        for finding in _compare(name, old, new, suite.drift, context.rules.drift)
     ]
     return findings, compared(production, asset) | {"rows": len(now), "reference_rows": len(reference)}
 
@@ -59,7 +59,7 @@ def _parts(old: pd.DataFrame, new: pd.DataFrame) -> Iterator[tuple[str, pd.DataF
 
 def _compare(
     part: str, old: pd.DataFrame, new: pd.DataFrame, columns: tuple[str, ...], rule: DriftRule
-) -> list[Finding]:
+) -> list[ExpectationResult]:
     frame = pd.DataFrame({name: new[name].astype(np.float64) for name in columns if name in new}).dropna()
     expectations, shares = [], {}
     for name in columns if len(frame) else []:
@@ -67,9 +67,10 @@ def _compare(
             allowed = allowance(len(partition["weights"]) + 2, len(old), len(frame), rule.chance)
             expectations.append(_expectation(name, partition, rule.limit(name) + allowed, allowed))
             shares[name] = bins(partition, frame[name].to_numpy())
-    found = validate(Look(frame, expectations, part)) if expectations else []
+    found = validate(DataBatch(frame, expectations, part)) if expectations else []
     return [
-        finding if finding.passed else Finding(**{**vars(finding), "rows": shares[finding.column]}) for finding in found
+        finding if finding.passed else ExpectationResult(**{**vars(finding), "rows": shares[finding.column]})
+        for finding in found
     ]
 
 

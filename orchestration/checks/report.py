@@ -9,8 +9,8 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.checks.context import Subject
-from orchestration.checks.gx import IDENTIFYING, Finding
+from orchestration.checks.context import CheckContext
+from orchestration.checks.gx import IDENTIFYING, ExpectationResult
 
 MOST_ROWS = 100
 MOST_PICTURES = 16
@@ -23,7 +23,7 @@ REFERENCE = "reference_md5"
 """Names in the metadata of a check's result."""
 
 
-def metadata(findings: Sequence[Finding], rule: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+def metadata(findings: Sequence[ExpectationResult], rule: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Tables of all expectations and of failing rows, at most MOST_ROWS of them; how many there are; the rule."""
     rows = [(finding, row) for finding in findings if not finding.passed for row in finding.rows]
     shown: dict[str, Any] = {EXPECTATIONS: _table([_summary(finding) for finding in findings])}
@@ -33,7 +33,7 @@ def metadata(findings: Sequence[Finding], rule: str, facts: Mapping[str, Any]) -
     return {**shown, **facts, RULE: rule}
 
 
-def description(findings: Sequence[Finding], facts: Mapping[str, Any]) -> str:
+def description(findings: Sequence[ExpectationResult], facts: Mapping[str, Any]) -> str:
     """One line: what does not hold, or that all does."""
     failed = [str(finding) for finding in findings if not finding.passed]
     if failed:
@@ -41,13 +41,13 @@ def description(findings: Sequence[Finding], facts: Mapping[str, Any]) -> str:
     return f"nothing to compare with: {facts['reason']}" if "reason" in facts and not findings else _all_hold(findings)
 
 
-def _all_hold(findings: Sequence[Finding]) -> str:
+def _all_hold(findings: Sequence[ExpectationResult]) -> str:
     if not findings:
         return "nothing was asked"
     return f"all {len(findings)} expectations hold" if len(findings) > 1 else "its one expectation holds"
 
 
-def _summary(finding: Finding) -> dict[str, Any]:
+def _summary(finding: ExpectationResult) -> dict[str, Any]:
     return {
         "ok": finding.passed,
         "expectation": finding.expectation,
@@ -59,7 +59,7 @@ def _summary(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _row(finding: Finding, row: Mapping[str, Any]) -> dict[str, Any]:
+def _row(finding: ExpectationResult, row: Mapping[str, Any]) -> dict[str, Any]:
     names = {name: str(row.get(name, "")) for name in IDENTIFYING}
     return {**names, "column": finding.column, "value": str(row["value"]), "expectation": finding.expectation}
 
@@ -74,13 +74,15 @@ def _table(records: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
     )
 
 
-def contact_sheet(subject: Subject, file: str, findings: Sequence[Finding]) -> dg.MarkdownMetadataValue | None:
+def contact_sheet(
+    context: CheckContext, file: str, findings: Sequence[ExpectationResult]
+) -> dg.MarkdownMetadataValue | None:
     """The pictures of the first failing rows, None where there are none to be shown."""
     from models import images
 
     wanted = {str(row["id"]) for finding in findings if not finding.passed for row in finding.rows if "id" in row}
     tiles = []
-    for data in _pictures_of(subject.folder / file, wanted):
+    for data in _pictures_of(context.folder / file, wanted):
         try:
             tiles.append(images.resize(images.decode(data), PICTURE_SIDE))
         except images.BadImage:

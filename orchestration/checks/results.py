@@ -10,22 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster import AssetCheckEvaluation
-
-# Not public: how a result says which materialisation it is about.
-from dagster._core.definitions.asset_checks.asset_check_evaluation import (
-    AssetCheckEvaluationTargetMaterializationData,
-)
+from dagster import AssetCheckEvaluation, EventLogRecord
 
 from orchestration import checks
 from orchestration.checks import report
-from orchestration.checks.context import Subject
+from orchestration.checks.context import CheckContext
 from orchestration.checks.production import Production, numbers
+from orchestration.storage.dagster_internals import AssetCheckEvaluationTargetMaterializationData
 from orchestration.storage.versions import VERSION_TAG
 
 if TYPE_CHECKING:
-    from dagster._core.storage.event_log.base import EventLogRecord
-
     from orchestration.config.catalog import Stage
     from orchestration.pipeline.materialize import Workshop
     from orchestration.storage.versions import Version
@@ -35,7 +29,7 @@ HISTORY = 5
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CheckResult:
     """The newest result of one check on the newest version of its asset."""
 
     asset: str
@@ -83,7 +77,7 @@ def _records(value: Any) -> list[dict[str, Any]]:
     return [{name: record.data[name] for name in names} for record in value.records]
 
 
-def newest(instance: dg.DagsterInstance, stage: Stage, character: str | None, workshop: Workshop) -> list[Verdict]:
+def newest(instance: dg.DagsterInstance, stage: Stage, character: str | None, workshop: Workshop) -> list[CheckResult]:
     """What is recorded of each check of the newest version; empty where the asset was never made."""
     made = newest_record(instance, stage.name, character)
     if made is None:
@@ -91,48 +85,50 @@ def newest(instance: dg.DagsterInstance, stage: Stage, character: str | None, wo
     found = []
     for check in checks.checks_of(stage, workshop.rules):
         evaluation = evaluation_of(instance, dg.AssetCheckKey(dg.AssetKey(stage.name), check.name), made)
-        found.append(_verdict(check, evaluation, stage, character, made))
+        found.append(_result(check, evaluation, stage, character, made))
     return found
 
 
-def judge_again(
+def evaluate_again(
     instance: dg.DagsterInstance, stage: Stage, character: str | None, workshop: Workshop, every: bool = False
-) -> list[Verdict]:
+) -> list[CheckResult]:
     """Put those checks to the newest version that never were, that were under other rules, or that it failed; all of
     them with `every`. What comes of it is recorded; nothing is made.
 
-    Gives the verdicts that are new.
+    Returns the results that are new.
     """
     made, version = newest_record(instance, stage.name, character), workshop.latest(instance, stage.name, character)
     if made is None or version is None:
         return []
-    subject, new = subject_of(stage, version, workshop, instance), []
+    context, new = check_context(stage, version, workshop, instance), []
     for check in checks.checks_of(stage, workshop.rules):
         before = evaluation_of(instance, dg.AssetCheckKey(dg.AssetKey(stage.name), check.name), made)
         if before and _fact(before, report.RULE) == check.rule and not every and (before.passed or not check.blocking):
             continue
-        after = as_evaluation(checks.judge(check, subject), check, made)
+        after = as_evaluation(checks.evaluate(check, context), check, made)
         if before and _told(before) == _told(after):
             continue
         instance.report_runless_asset_event(after)
-        new.append(_verdict(check, after, stage, character, made))
+        new.append(_result(check, after, stage, character, made))
     return new
 
 
-def blocking(instance: dg.DagsterInstance, stage: Stage, character: str | None, workshop: Workshop) -> list[Verdict]:
+def blocking(
+    instance: dg.DagsterInstance, stage: Stage, character: str | None, workshop: Workshop
+) -> list[CheckResult]:
     """Why nothing may be made from the newest version; judged again first where the rules are others now."""
-    judge_again(instance, stage, character, workshop)
-    return [verdict for verdict in newest(instance, stage, character, workshop) if verdict.blocks]
+    evaluate_again(instance, stage, character, workshop)
+    return [result for result in newest(instance, stage, character, workshop) if result.blocks]
 
 
-def subject_of(stage: Stage, version: Version, workshop: Workshop, instance: dg.DagsterInstance) -> Subject:
+def check_context(stage: Stage, version: Version, workshop: Workshop, instance: dg.DagsterInstance) -> CheckContext:
     """A version that was made before, as a check looks at it."""
     from orchestration.pipeline.materialize import EMBEDDED
     from orchestration.storage.versions import Version
 
     character = version.metadata.get("inputs", {}).get("character")
     drawn_with = Version("character", version.character or EMBEDDED, character) if character else None
-    return Subject(
+    return CheckContext(
         stage,
         version.character,
         version.md5,
@@ -178,19 +174,19 @@ def evaluation_of(
     return None
 
 
-def _verdict(
+def _result(
     check: checks.Check,
     evaluation: AssetCheckEvaluation | None,
     stage: Stage,
     character: str | None,
     made: EventLogRecord,
-) -> Verdict:
+) -> CheckResult:
     event = made.event_log_entry.asset_materialization
     md5 = (event.tags or {}).get(VERSION_TAG, "") if event else ""
     if evaluation is None:
-        return Verdict(stage.name, character, md5, check.name, check.blocking, None, "not judged yet", {})
+        return CheckResult(stage.name, character, md5, check.name, check.blocking, None, "not judged yet", {})
     values = {name: value.value for name, value in evaluation.metadata.items()}
-    return Verdict(
+    return CheckResult(
         stage.name,
         character,
         md5,

@@ -16,8 +16,8 @@ from great_expectations.expectations.expectation import Expectation
 
 from models.parsing import CLASSES
 from orchestration.checks import frames
-from orchestration.checks.context import Subject
-from orchestration.checks.gx import Finding, Look, validate
+from orchestration.checks.context import CheckContext
+from orchestration.checks.gx import DataBatch, ExpectationResult, validate
 
 SPLITS = ["train", "val", "test"]
 SOURCE_NAME = r"^[a-z0-9][a-z0-9_-]*$"
@@ -32,15 +32,15 @@ this.
 class Table:
     """A table of the version that is judged."""
 
-    def __init__(self, subject: Subject, file: str) -> None:
-        self.subject, self.path = subject, subject.folder / file
+    def __init__(self, context: CheckContext, file: str) -> None:
+        self.context, self.path = context, context.folder / file
 
     def beside(self, file: str) -> Path:
-        return self.subject.folder / file
+        return self.context.folder / file
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        schema = self.subject.schema
+        schema = self.context.schema
         return frames.read(self.path, schema.group_sizes if schema else None)
 
     @cached_property
@@ -64,7 +64,7 @@ class Table:
 
     @cached_property
     def pictures(self) -> pd.DataFrame:
-        return frames.pictures(self.path, self.frame, self.subject.rules.pictures)
+        return frames.pictures(self.path, self.frame, self.context.rules.pictures)
 
 
 @dataclass(frozen=True)
@@ -74,29 +74,29 @@ class Suite:
     file: str
     schema: Callable[[], pa.Schema]
     """Columns and their types, as the stage that writes them declares them."""
-    looks: Callable[[Table], Iterator[Look]]
+    batches: Callable[[Table], Iterator[DataBatch]]
     drift: tuple[str, ...] = ()
     """Columns that are compared with what production was made from."""
 
 
-def judge(suite: Suite, subject: Subject) -> tuple[list[Finding], dict[str, Any]]:
+def evaluate(suite: Suite, context: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
     """All findings on a table, and how much of it was looked at. Columns first: without them, nothing else is asked."""
-    table = Table(subject, suite.file)
+    table = Table(context, suite.file)
     wanted = suite.schema()
     findings = validate(_columns(table.path, wanted))
     looked_at: dict[str, Any] = {"rows": pq.read_metadata(table.path).num_rows}
     if all(finding.passed for finding in findings):
-        for look in suite.looks(table):
-            findings += validate(look)
+        for data in suite.batches(table):
+            findings += validate(data)
     if "pictures" in vars(table):
         looked_at["pictures_opened"] = len(table.pictures)
     return findings, looked_at
 
 
-def _columns(path: Path, wanted: pa.Schema) -> Look:
+def _columns(path: Path, wanted: pa.Schema) -> DataBatch:
     frame, names = frames.columns(path), wanted.names
     known = frame[frame["column"].isin(names)]
-    return Look(
+    return DataBatch(
         known,
         [
             gxe.ExpectColumnDistinctValuesToContainSet(column="column", value_set=names),
@@ -137,10 +137,10 @@ def _rows() -> list[Expectation]:
     ]
 
 
-def _people(frame: pd.DataFrame) -> Look:
+def _people(frame: pd.DataFrame) -> DataBatch:
     """Nobody is in two splits."""
     splits = frame.groupby("person")["split"].transform("nunique")
-    return Look(
+    return DataBatch(
         frame.assign(splits_of_person=splits),
         [*not_null("person"), between("splits_of_person", 1, 1, "each person is in one split")],
     )
@@ -150,7 +150,7 @@ def _parameters(table: Table) -> list[Expectation]:
     """Sliders in [0, 1] and choices that their groups have, as many as the character has; without its schema, equally
     many in each row.
     """
-    schema = table.subject.schema
+    schema = table.context.schema
     expected = [
         between("parameters_lowest", 0, None, "sliders lie in [0, 1]"),
         between("parameters_highest", None, 1, "sliders lie in [0, 1]"),
@@ -169,11 +169,11 @@ def _parameters(table: Table) -> list[Expectation]:
     ]
 
 
-def _pictures(table: Table) -> Look:
+def _pictures(table: Table) -> DataBatch:
     """A sample of pictures and label maps, opened; of an empty table there is none, and nothing is asked."""
     if table.frame.empty:
-        return Look(table.frame, [])
-    frame, size = table.pictures, table.subject.config.get("size")
+        return DataBatch(table.frame, [])
+    frame, size = table.pictures, table.context.config.get("size")
     side = frame["image_width"] if size is None else size
     maps = frame["labels_width"].notna()
     aside = frame.assign(
@@ -181,7 +181,7 @@ def _pictures(table: Table) -> Look:
         labels_fit=((frame["labels_height"] == side) & (frame["labels_width"] == side)).where(maps),
     )
     wanted = f"{size} × {size} pixels" if size else "as high as wide"
-    return Look(
+    return DataBatch(
         aside,
         [
             gxe.ExpectColumnValuesToBeNull(column="image_error", meta={"about": "each picture can be opened"}),
@@ -195,9 +195,9 @@ def _pictures(table: Table) -> Look:
     )
 
 
-def _portraits(table: Table) -> Iterator[Look]:
+def _portraits(table: Table) -> Iterator[DataBatch]:
     numbers = ("yaw", "pitch", "roll", "occluded", "exposure", "blur")
-    yield Look(
+    yield DataBatch(
         table.frame,
         [
             *_rows(),
@@ -224,8 +224,8 @@ def _landmarks() -> list[Expectation]:
     ]
 
 
-def _faces(table: Table) -> Iterator[Look]:
-    yield Look(
+def _faces(table: Table) -> Iterator[DataBatch]:
+    yield DataBatch(
         table.frame,
         [
             *_rows(),
@@ -246,21 +246,21 @@ def _faces(table: Table) -> Iterator[Look]:
     yield _pictures(table)
 
 
-def _one_person_each(table: Table) -> Look:
+def _one_person_each(table: Table) -> DataBatch:
     """Of the photos to train on, next to none is there as another person's too: one face would be taught as two."""
     train = table.copies[table.copies["split"] == "train"]
     if train.empty:
-        return Look(train, [])
-    level, about = table.subject.rules.one_photo_two_people, "no photo to train on is there as another person's too"
-    return Look(
+        return DataBatch(train, [])
+    level, about = table.context.rules.one_photo_two_people, "no photo to train on is there as another person's too"
+    return DataBatch(
         train,
         [gxe.ExpectColumnValuesToBeNull(column="also_trained_as", mostly=1 - level, meta={"about": about})],
         f"{len(train)} photos to train on",
     )
 
 
-def _copies(table: Table) -> Iterator[Look]:
-    yield Look(
+def _copies(table: Table) -> Iterator[DataBatch]:
+    yield DataBatch(
         table.copies,
         [
             gxe.ExpectColumnValuesToBeNull(column=column, meta={"about": about})
@@ -274,33 +274,33 @@ def _copies(table: Table) -> Iterator[Look]:
     )
 
 
-def _unusable(table: Table) -> Iterator[Look]:
+def _unusable(table: Table) -> Iterator[DataBatch]:
     """The photos of each source of which too many could not be used; who is held out elsewhere could be."""
     from stages.aligned_faces import HELD_OUT
 
     kept = pq.read_table(table.beside("faces.parquet"), columns=["source"]).to_pandas()["source"].value_counts()
     refused = table.frame[(table.frame["reason"] != HELD_OUT) & (table.frame["source"] != "portraits")]
     for source, rows in refused.groupby("source"):
-        total, level = len(rows) + int(kept.get(source, 0)), table.subject.rules.unusable
+        total, level = len(rows) + int(kept.get(source, 0)), table.context.rules.unusable
         # One photo is no share: its row of the quarantine says enough.
         if len(rows) > max(1, level * total):
-            yield Look(
+            yield DataBatch(
                 rows.assign(unusable=rows["reason"]),
                 [gxe.ExpectColumnValuesToBeNull(column="unusable", meta={"about": f"at most {level:.0%} may be"})],
                 f"{len(rows)} of {total} photos of {source} could not be used",
             )
 
 
-def _pairs(table: Table) -> Iterator[Look]:
-    yield Look(table.frame, [*_rows(), *_parameters(table)])
+def _pairs(table: Table) -> Iterator[DataBatch]:
+    yield DataBatch(table.frame, [*_rows(), *_parameters(table)])
     yield _pictures(table)
 
 
-def _quarantine(kept: str) -> Callable[[Table], Iterator[Look]]:
+def _quarantine(kept: str) -> Callable[[Table], Iterator[DataBatch]]:
     """Rows that are missing from the table `kept`: each with its reason, and not too many."""
 
-    def looks(table: Table) -> Iterator[Look]:
-        yield Look(
+    def batches(table: Table) -> Iterator[DataBatch]:
+        yield DataBatch(
             table.frame,
             [
                 gxe.ExpectColumnValuesToBeUnique(column="id"),
@@ -310,12 +310,12 @@ def _quarantine(kept: str) -> Callable[[Table], Iterator[Look]]:
         )
         yield _shares(table, kept)
 
-    return looks
+    return batches
 
 
-def _shares(table: Table, kept: str) -> Look:
+def _shares(table: Table, kept: str) -> DataBatch:
     """A row for all photos, and one for each source that has enough."""
-    rules, path = table.subject.rules, table.beside(kept)
+    rules, path = table.context.rules, table.beside(kept)
     counts = pd.DataFrame({"quarantined": [len(table.frame)], "kept": [pq.read_metadata(path).num_rows]}, ["all"])
     if "source" in pq.read_schema(path).names:
         sources = pq.read_table(path, columns=["source"]).to_pandas()["source"]
@@ -324,14 +324,14 @@ def _shares(table: Table, kept: str) -> Look:
         counts = pd.concat([counts, each[each.sum(axis=1) >= rules.quarantined_from]])
     frame = counts.rename_axis("source").reset_index()
     frame["share_quarantined"] = frame["quarantined"] / (frame["quarantined"] + frame["kept"]).clip(lower=1)
-    return Look(frame, [between("share_quarantined", 0, rules.quarantined)], "photos, all and by source")
+    return DataBatch(frame, [between("share_quarantined", 0, rules.quarantined)], "photos, all and by source")
 
 
-def _verification_pairs(table: Table) -> Iterator[Look]:
+def _verification_pairs(table: Table) -> Iterator[DataBatch]:
     known = pd.concat([pq.read_table(table.beside(name), columns=["id"]).to_pandas()["id"] for name in LISTED_IN])
     frame = table.frame
     looked_up = {f"{name}_is_listed": frame[name].isin(known) for name in ("first", "second")}
-    yield Look(
+    yield DataBatch(
         frame.assign(**looked_up, two_photos=frame["first"] != frame["second"]),
         [
             *not_null("source", "fold", "first", "second", "same"),

@@ -22,7 +22,7 @@ from orchestration.cli.terminal import (
 )
 
 if TYPE_CHECKING:
-    from orchestration.checks.results import Verdict
+    from orchestration.checks.results import CheckResult
 
 MARKS = {True: marked("green", "ok"), False: marked("red", "failed"), None: marked("dim", "–")}
 
@@ -52,16 +52,16 @@ def checks(
 
     settings = get_settings(profile, character)
     with libraries_into_log(settings), shown_progress() as progress, open_instance(settings) as instance:
-        found = _verdicts(settings, instance, asset, progress if again else None)
+        found = _results(settings, instance, asset, progress if again else None)
     if as_json:
-        print_json([document(verdict) for verdict in found])
+        print_json([document(result) for result in found])
     else:
         show(found, bool(asset))
-    if any(verdict.blocks for verdict in found):
+    if any(result.blocks for result in found):
         raise typer.Exit(1)
 
 
-def _verdicts(settings: Any, instance: Any, asset: str, progress: Any) -> list[Verdict]:
+def _results(settings: Any, instance: Any, asset: str, progress: Any) -> list[CheckResult]:
     """Of every stage or one; judged again where there is progress to show. Raises UnknownAsset."""
     from orchestration.checks import results
     from orchestration.config.catalog import STAGES
@@ -79,51 +79,51 @@ def _verdicts(settings: Any, instance: Any, asset: str, progress: Any) -> list[V
         partition = settings.character if stage.by_character else None
         if progress:
             progress.stage(f"[{number}/{len(chosen)}] checks of {title(stage.name, partition)}")
-            results.judge_again(instance, stage, partition, workshop, every=True)
+            results.evaluate_again(instance, stage, partition, workshop, every=True)
         found += results.newest(instance, stage, partition, workshop)
     return found
 
 
-def document(verdict: Verdict) -> dict[str, Any]:
+def document(result: CheckResult) -> dict[str, Any]:
     """What --json prints of one check."""
     return {
-        "asset": verdict.asset,
-        "character": verdict.character,
-        "md5": verdict.md5,
-        "check": verdict.check,
-        "blocking": verdict.blocking,
-        "passed": verdict.passed,
-        "description": verdict.description,
-        "judged_by_other_rules": verdict.outdated,
-        "expectations": verdict.expectations(),
-        "failing_rows": verdict.rows(),
-        **verdict.facts(),
+        "asset": result.asset,
+        "character": result.character,
+        "md5": result.md5,
+        "check": result.check,
+        "blocking": result.blocking,
+        "passed": result.passed,
+        "description": result.description,
+        "judged_by_other_rules": result.outdated,
+        "expectations": result.expectations(),
+        "failing_rows": result.rows(),
+        **result.facts(),
     }
 
 
-def show(found: list[Verdict], every_expectation: bool) -> None:
+def show(found: list[CheckResult], every_expectation: bool) -> None:
     """A line for each check; below, what is to be seen of those that failed, or of all."""
     if not found:
         screen.print("nothing was checked yet: `likeness run` makes and checks every asset")
         return
     shown = Table("asset", "check", "", "what came of it", box=box.SIMPLE_HEAD, pad_edge=False)
-    for verdict in found:
-        mark = MARKS[verdict.passed] if verdict.blocking or verdict.passed else marked("yellow", "warning")
-        name = f"{verdict.asset}/{verdict.character}" if verdict.character else verdict.asset
-        note = "\nby other rules than those of this profile: --again judges by them" if verdict.outdated else ""
-        shown.add_row(name, verdict.check, mark, _told(verdict) + note)
+    for result in found:
+        mark = MARKS[result.passed] if result.blocking or result.passed else marked("yellow", "warning")
+        name = f"{result.asset}/{result.character}" if result.character else result.asset
+        note = "\nby other rules than those of this profile: --again judges by them" if result.outdated else ""
+        shown.add_row(name, result.check, mark, _told(result) + note)
     screen.print(shown, highlight=False)
-    for verdict in found:
-        if every_expectation or verdict.passed is False:
-            _show_one(verdict, every_expectation)
+    for result in found:
+        if every_expectation or result.passed is False:
+            _show_one(result, every_expectation)
 
 
-def _told(verdict: Verdict) -> str:
-    if verdict.passed is not False:
-        facts = verdict.facts()
+def _told(result: CheckResult) -> str:
+    if result.passed is not False:
+        facts = result.facts()
         seen = [f"{facts[name]:,} {name.replace('_', ' ')}" for name in ("rows", "pictures_opened") if name in facts]
-        return ", ".join([verdict.description, *seen])
-    return "\n".join(_failure(record) for record in verdict.expectations() if not record["ok"])
+        return ", ".join([result.description, *seen])
+    return "\n".join(_failure(record) for record in result.expectations() if not record["ok"])
 
 
 def _failure(record: dict[str, Any]) -> str:
@@ -131,13 +131,13 @@ def _failure(record: dict[str, Any]) -> str:
     return f"{record['expectation']} {record.get('column', '')}: {record['observed']}{wanted}"
 
 
-def _show_one(verdict: Verdict, every_expectation: bool) -> None:
-    expectations, rows = verdict.expectations(), verdict.rows()
+def _show_one(result: CheckResult, every_expectation: bool) -> None:
+    expectations, rows = result.expectations(), result.rows()
     if every_expectation and expectations:
-        screen.print(_table(f"{verdict.asset}: {verdict.check}", expectations), highlight=False)
+        screen.print(_table(f"{result.asset}: {result.check}", expectations), highlight=False)
     if rows:
-        total = verdict.facts().get("failing_count") or len(rows)
-        title = f"{verdict.asset}: {verdict.check}: failing rows, {len(rows)} of {max(total, len(rows)):,}"
+        total = result.facts().get("failing_count") or len(rows)
+        title = f"{result.asset}: {result.check}: failing rows, {len(rows)} of {max(total, len(rows)):,}"
         screen.print(_table(title, rows), highlight=False)
 
 

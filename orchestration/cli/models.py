@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from orchestration.config.settings import Settings
-    from orchestration.registry.gate import Verdict
+    from orchestration.registry.gate import GateResult
     from orchestration.registry.promotion_events import Move
 
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason; it is recorded.")]
@@ -171,7 +171,7 @@ def promote(
     try:
         outcome = promote_version(registry, version, config, why, force, asked)
     except Refused as error:
-        _show_verdict(error.verdict, as_json, {"version": version, "promoted": False})
+        _show_gate_result(error.result, as_json, {"version": version, "promoted": False})
         refused, _, remedy = str(error).rpartition(": ")
         above = f"{registry.name} version {version} is not promoted, see the scores above: {remedy}"
         fail(refused if as_json else above)
@@ -198,21 +198,21 @@ def _compare(settings: Any, registry: Any, version: str) -> None:
         with_production(instance, workshop, registry, version, progress)
 
 
-def _show_verdict(verdict: Verdict, as_json: bool, about: Mapping[str, Any]) -> None:
+def _show_gate_result(result: GateResult, as_json: bool, about: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     from orchestration.registry.gate import COLUMNS, cells_of
 
     if as_json:
-        print_json({**about, **verdict.document()})
+        print_json({**about, **result.document()})
         return
     shown = Table()
     for column in COLUMNS:
         shown.add_column(column, no_wrap=column != COLUMNS[-1])
-    for cells in cells_of(verdict):
+    for cells in cells_of(result):
         shown.add_row(*cells, style="red" if cells[-1] == "NO" else "")
     wide_screen(160).print(shown)
-    for refusal in verdict.refusals:
+    for refusal in result.refusals:
         notes().print(refusal, soft_wrap=True, highlight=False)
 
 

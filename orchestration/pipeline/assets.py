@@ -23,7 +23,7 @@ from orchestration.config.progress import into_log
 from orchestration.pipeline import executors, production_encoder
 from orchestration.pipeline.automation import NOT_FRESH, NotRegistered, retrain
 from orchestration.pipeline.materialize import EMBEDDED, Workshop, run_stage
-from orchestration.pipeline.retries import RETRY_POLICY, only_what_can_recover
+from orchestration.pipeline.retries import RETRY_POLICY, only_transient_is_retried
 from orchestration.storage.dagster_metadata import code_of
 from orchestration.storage.tracking import Tracking
 
@@ -82,7 +82,7 @@ def stage_asset(stage: Stage, config: BaseModel, workshop: Workshop) -> dg.Asset
     ) -> dg.MaterializeResult:
         executors.tie_step_to_run(workshop.settings)
         shown = progress or into_log(context.log)
-        with only_what_can_recover(shown.show):
+        with only_transient_is_retried(shown.show):
             return run_stage(context, stage, config, workshop, tracking, shown)
 
     return materialise
@@ -125,7 +125,7 @@ def production_asset(gate: BaseModel, workshop: Workshop) -> dg.AssetsDefinition
     ) -> dg.MaterializeResult:
         executors.tie_step_to_run(workshop.settings)
         progress = progress or into_log(context.log)
-        with only_what_can_recover(progress.show):
+        with only_transient_is_retried(progress.show):
             return production_encoder.register(context, gate, workshop, tracking, progress)
 
     return materialise

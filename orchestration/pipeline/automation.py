@@ -28,7 +28,7 @@ from orchestration.storage import accepted_profile
 from orchestration.storage.instance import lock_file
 from orchestration.storage.versions import latest
 
-LOOKED_AT_EVERY_WEEK = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=8), warn_window=timedelta(days=7.5))
+SCANNED_EVERY_WEEK = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=8), warn_window=timedelta(days=7.5))
 """Of the look at the sources, not of models: a model that nothing has changed for may be old and right."""
 ENDED_BADLY = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 

@@ -21,13 +21,10 @@ from urllib.parse import urlsplit
 
 import dagster as dg
 
-# Not public: what `dg.reconstructable` does for a job, for the job of all assets that Dagster makes by itself.
-from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
-from dagster._core.definitions.reconstruct import ReconstructableRepository
-
 from engine.processes import end_with_parent
 from orchestration.config.catalog import Resources, Stage
 from orchestration.config.settings import Settings
+from orchestration.storage.dagster_internals import all_assets_job
 
 POOL = "device"
 """Steps of this pool take turns: two trainings side by side on one device take as long as one after the other."""
@@ -89,9 +86,8 @@ def execute(
 
     options: as `dg.execute_job` takes them.
     """
-    repository = ReconstructableRepository.for_module(module, "defs")
-    job = repository.get_reconstructable_job(IMPLICIT_ASSET_JOB_NAME)
-    return dg.execute_job(job, instance, asset_selection=[dg.AssetKey(asset) for asset in assets], **options)
+    keys = [dg.AssetKey(asset) for asset in assets]
+    return dg.execute_job(all_assets_job(module), instance, asset_selection=keys, **options)
 
 
 def require_reachable(settings: Settings) -> None:

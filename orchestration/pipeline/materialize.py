@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from orchestration import checks
 from orchestration.checks import results
-from orchestration.checks.context import Subject
+from orchestration.checks.context import CheckContext
 from orchestration.checks.production import numbers
 from orchestration.config.catalog import SOURCES, Stage
 from orchestration.config.check_rules import Rules
@@ -156,7 +156,9 @@ def run_stage(
         log_outcome(run, folder, metrics, md5)
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
     # What fails is in the store by now, so that its rows can be looked at; `input_versions` lets nobody read it.
-    results = checks.results(subject_of(context.instance, stage, character, config, metrics, draft, folders, workshop))
+    results = checks.results(
+        check_context(context.instance, stage, character, config, metrics, draft, folders, workshop)
+    )
     metadata = describe(folder, metrics, md5, config, run)
     metadata |= origins(versions, compared)
     metadata["profile"] = profile
@@ -183,7 +185,9 @@ def take_over(
     draft, metrics = Draft(known.folder, md5), numbers({name: known.fact(name) for name in known.metadata})
     drawn_with = {name: versions[name] for name in ("character",) if name in versions}
     folders = {name: workshop.fetch(name, version) for name, version in drawn_with.items()}
-    results = checks.results(subject_of(context.instance, stage, character, config, metrics, draft, folders, workshop))
+    results = checks.results(
+        check_context(context.instance, stage, character, config, metrics, draft, folders, workshop)
+    )
     metadata: dict[str, Any] = {**known.metadata, **origins(versions, compared), REUSED: reused}
     metadata["profile"] = accepted_profile.name_of(workshop.settings)
     metadata["seconds_around_the_stage"] = time.monotonic() - began
@@ -198,7 +202,7 @@ def origins(versions: dict[str, versions.Version], compared: dict[str, versions.
     return {"inputs": inputs, "lineage": ancestors(versions)}
 
 
-def subject_of(
+def check_context(
     instance: dg.DagsterInstance,
     stage: Stage,
     character: str | None,
@@ -207,9 +211,9 @@ def subject_of(
     draft: Draft,
     folders: Mapping[str, Path],
     workshop: Workshop,
-) -> Subject:
+) -> CheckContext:
     """The version that was just made, as a check looks at it."""
-    return Subject(
+    return CheckContext(
         stage,
         character,
         draft.md5,
@@ -272,15 +276,15 @@ def compared_version(
     ledger = Ledger(tracking.uri, model_name(context.partition_key))
     md5s = {name: version.md5 for name, version in versions.items()}
     try:
-        found = comparison.rival(ledger, workshop.store, context.partition_key, md5s)
+        found = comparison.production_version(ledger, workshop.store, context.partition_key, md5s)
         if found:
-            workshop.fetch(comparison.RIVAL, found)
+            workshop.fetch(comparison.PRODUCTION, found)
     except RemoteDown:
         raise
     except StoreError as error:
         context.log.warning(f"not compared with the version in production: {error}")
         found = None
-    return {comparison.RIVAL: found} if found else {}
+    return {comparison.PRODUCTION: found} if found else {}
 
 
 def checkpoint_folder(

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.tags import WILL_RETRY_TAG
 
 from orchestration.config.settings import Settings
 from orchestration.pipeline import production_encoder
@@ -16,6 +15,7 @@ from orchestration.pipeline.retries import is_lost, why_it_failed
 from orchestration.promotion.notifiers import FAILED, MOVED, PROMOTED, REFUSED, BadNotifier, Notice, notifiers, tell
 from orchestration.registry.aliases import Ledger
 from orchestration.registry.promotion_events import RegistryError
+from orchestration.storage.dagster_internals import WILL_RETRY_TAG
 from orchestration.storage.instance import RUN_TAG
 
 __all__ = ["BadNotifier", "Notice", "sensors", "tell"]

@@ -19,7 +19,7 @@ from orchestration.promotion.packaging import LOADER, code_files, digest, log_mo
 from orchestration.promotion.scorecards import complete
 from orchestration.registry.advice import command
 from orchestration.registry.aliases import user
-from orchestration.registry.gate import Config, Verdict, judge, markdown, replaced
+from orchestration.registry.gate import Config, GateResult, evaluate, markdown, replaced
 from orchestration.registry.promotion_events import NEWEST, State
 from orchestration.registry.registered_models import Registry
 from orchestration.storage import accepted_profile, dagster_metadata
@@ -60,7 +60,7 @@ def register(
     number = _registered(context, registry, draft.folder, md5, lineage_md5, card, profile)
     registry.ledger.set_alias(NEWEST, number)
     rival, card = _against_production(context, registry, workshop, number, card, progress)
-    verdict = judge(config, card)
+    verdict = evaluate(config, card)
     refusals, promoted = _decide(context, registry, config, number, rival, verdict)
     in_production = promoted or number == rival
     metadata: dict[str, Any] = {
@@ -83,7 +83,7 @@ def register(
     return dg.MaterializeResult(data_version=dg.DataVersion(md5), metadata=metadata, check_results=[check])
 
 
-def _check(number: str, in_production: bool, refusals: list[str], verdict: Verdict) -> dg.AssetCheckResult:
+def _check(number: str, in_production: bool, refusals: list[str], verdict: GateResult) -> dg.AssetCheckResult:
     passed = f"version {number} is in production" if in_production else f"version {number} may be promoted by hand"
     return dg.AssetCheckResult(
         check_name=GATE,
@@ -134,7 +134,7 @@ def _decide(
     config: Config,
     number: str,
     current: str | None,
-    verdict: Verdict,
+    verdict: GateResult,
 ) -> tuple[list[str], bool]:
     """Why it may not become production, and whether it did."""
     state, refusals = registry.ledger.state(), list(verdict.refusals)

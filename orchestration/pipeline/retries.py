@@ -12,9 +12,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, BACKFILL_ID_TAG, WILL_RETRY_TAG
-from dagster._utils.error import SerializableErrorInfo
+
+from orchestration.storage.dagster_internals import (
+    AUTO_RETRY_RUN_ID_TAG,
+    BACKFILL_ID_TAG,
+    BULK_ACTION_TERMINAL_STATUSES,
+    WILL_RETRY_TAG,
+    SerializableErrorInfo,
+    failures_cursor,
+)
 
 RETRY_POLICY = dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 """About 10, 20 and 40 seconds; what takes longer to recover waits for the next change or the weekly time."""
@@ -57,19 +63,19 @@ UNREACHABLE = ("DagsterUserCodeUnreachableError", "DagsterCodeLocationLoadError"
 BUSY_DATABASE = ("database is locked", "connection refused", "server closed the connection", "could not connect")
 
 
-def can_recover(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether the error, or one that it came from, may be gone in a minute."""
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
         seen.add(id(current))
-        if _is_transient(current):
+        if _is_transient_itself(current):
             return True
         current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
     return False
 
 
-def _is_transient(error: BaseException) -> bool:
+def _is_transient_itself(error: BaseException) -> bool:
     names = {kind.__name__ for kind in type(error).__mro__}
     if names & NAMES or (isinstance(error, OSError) and error.errno in ERRNOS):
         return True
@@ -77,7 +83,7 @@ def _is_transient(error: BaseException) -> bool:
 
 
 @contextmanager
-def only_what_can_recover(say: Callable[[str], object]) -> Iterator[None]:
+def only_transient_is_retried(say: Callable[[str], object]) -> Iterator[None]:
     """The body of a step under RETRY_POLICY: raises dagster.Failure that allows no retry for what cannot recover."""
     try:
         yield
@@ -87,28 +93,25 @@ def only_what_can_recover(say: Callable[[str], object]) -> Iterator[None]:
         failure.allow_retries = False
         raise
     except Exception as error:
-        if can_recover(error):
+        if is_transient(error):
             say(f"{one_line(error)}: this may pass, so it is tried again")
             raise
         raise dg.Failure(one_line(error), allow_retries=False) from error
 
 
-def give_back_lost_retries(instance: dg.DagsterInstance) -> list[str]:
+def requeue_lost_retries(instance: dg.DagsterInstance) -> list[str]:
     """Have Dagster's daemon read once more of the failed runs whose retry it lost; their ids.
 
     The daemon reads of every failure once, and retries at that moment or never. It loses a retry when no code server
     answers just then, as after one was killed; and when it reads between the record of a failure and that of the run's
     status, and so sees a run that has not failed.
     """
-    from dagster._daemon.auto_run_reexecution.event_log_consumer import _create_cursor_key
-
     lost = {run.run_id for run in _without_retry(instance) if is_lost(instance, run)}
     if not lost:
         return []
-    failure = dg.DagsterEventType.RUN_FAILURE
-    key = _create_cursor_key(failure)
+    key = failures_cursor()
     read_up_to = int(instance.daemon_cursor_storage.get_cursor_values({key}).get(key) or 0)
-    failures = instance.event_log_storage.get_logs_for_all_runs_by_log_id(-1, failure)
+    failures = instance.event_log_storage.get_logs_for_all_runs_by_log_id(-1, dg.DagsterEventType.RUN_FAILURE)
     passed = {
         number: entry.run_id for number, entry in failures.items() if number <= read_up_to and entry.run_id in lost
     }

@@ -127,7 +127,7 @@ def require_passed(
     same inputs would give the same again.
     """
     name = title(stage.name, partition)
-    for verdict in results.judge_again(instance, stage, partition, workshop):
+    for verdict in results.evaluate_again(instance, stage, partition, workshop):
         progress.end(f"{name}  check {verdict.check} judged again: {verdict.description}")
     failed = [verdict for verdict in results.newest(instance, stage, partition, workshop) if verdict.blocks]
     if failed:

@@ -20,9 +20,9 @@ from orchestration.config.progress import into_log
 from orchestration.config.settings import Settings
 from orchestration.pipeline import automation
 from orchestration.pipeline.materialize import SourceMissing, Workshop, title
-from orchestration.pipeline.retries import RETRY_POLICY, give_back_lost_retries, only_what_can_recover
+from orchestration.pipeline.retries import RETRY_POLICY, only_transient_is_retried, requeue_lost_retries
 from orchestration.storage import accepted_profile
-from orchestration.storage.instance import LOOK_TAG, PROFILE_TAG
+from orchestration.storage.instance import PROFILE_TAG, SCAN_TAG
 from stages.data import source_files
 
 LOOK = "sources_seen"
@@ -46,36 +46,36 @@ class Parts:
 
 def parts(settings: Settings, workshop: Workshop) -> Parts:
     """The look, its schedule and sensor, and the sensor that evaluates the conditions. Raises BadSchedule."""
-    look = look_asset(workshop)
+    look = scan_asset(workshop)
     job = dg.define_asset_job(
         JOB,
         selection=dg.AssetSelection.assets(look),
         description="Look at every source, and record what changed; automation makes what follows from it.",
         executor_def=dg.in_process_executor,
-        tags={LOOK_TAG: "true"},
+        tags={SCAN_TAG: "true"},
     )
     own = [changed_sources(settings, workshop, job), conditions(settings), lost_retries()]
     return Parts(look, [job], [weekly(settings, job)], own)
 
 
-def look_asset(workshop: Workshop) -> dg.AssetsDefinition:
+def scan_asset(workshop: Workshop) -> dg.AssetsDefinition:
     """The look, as an asset: its materialisations say when the sources were last looked at, and what was found."""
 
     @dg.asset(
         name=LOOK,
         group_name="data",
         description="When every source was last looked at, and what had changed.",
-        freshness_policy=automation.LOOKED_AT_EVERY_WEEK,
+        freshness_policy=automation.SCANNED_EVERY_WEEK,
         retry_policy=RETRY_POLICY,
     )
     def look(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        with only_what_can_recover(context.log.warning):
-            return dg.MaterializeResult(metadata=look_at_sources(context, workshop))
+        with only_transient_is_retried(context.log.warning):
+            return dg.MaterializeResult(metadata=scan_sources(context, workshop))
 
     return look
 
 
-def look_at_sources(context: dg.AssetExecutionContext, workshop: Workshop) -> dict[str, Any]:
+def scan_sources(context: dg.AssetExecutionContext, workshop: Workshop) -> dict[str, Any]:
     """Record every source that is in use and changed. Raises SourceMissing."""
     progress = into_log(context.log)
     found: dict[str, Any] = {"changed": [], "still changing": []}
@@ -203,7 +203,7 @@ def lost_retries() -> dg.SensorDefinition:
         description="Runs that were to be tried again when no code server answered are tried again once one does.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        given = give_back_lost_retries(context.instance)
+        given = requeue_lost_retries(context.instance)
         return dg.SkipReason(f"tried again: {', '.join(run[:8] for run in given)}" if given else "no retry was lost")
 
     return sensor

@@ -6,33 +6,33 @@ from dataclasses import dataclass
 
 from orchestration.registry.advice import command
 from orchestration.registry.aliases import user
-from orchestration.registry.gate import Config, Verdict, judge
+from orchestration.registry.gate import Config, GateResult, evaluate
 from orchestration.registry.promotion_events import Move, RegistryError, overtaken
 from orchestration.registry.registered_models import Registry
 
 
 class Refused(RegistryError):
-    """The gate says no; `verdict` says where."""
+    """The gate says no; `result` says where."""
 
-    def __init__(self, message: str, verdict: Verdict) -> None:
+    def __init__(self, message: str, result: GateResult) -> None:
         super().__init__(message)
-        self.verdict = verdict
+        self.result = result
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PromotionResult:
     """What became of one promotion."""
 
     version: str
     move: Move | None
     """None: it was in production already."""
-    verdict: Verdict | None
+    result: GateResult | None
     """None: forced without figures against what was in production."""
 
 
 def promote(
     registry: Registry, version: str, config: Config, why: str = "", force: bool = False, asked: str = ""
-) -> Outcome:
+) -> PromotionResult:
     """Put a version into production if the gate lets it, or with `force` and a reason whatever the gate says.
 
     `version`: its number or an alias. `asked`: when the command was given; what came into production since then is not
@@ -44,25 +44,25 @@ def promote(
     state = registry.ledger.state()
     if number == state.production:
         why = why or "set in MLflow itself, and kept"
-        return Outcome(number, registry.ledger.promote(number, user(), why), None)
+        return PromotionResult(number, registry.ledger.promote(number, user(), why), None)
     if force and asked and state.production_at(asked) != state.production:
         raise RegistryError(f"{overtaken(registry.name, state)}; nothing was moved: give the command again if need be")
     forcing = command(f"promote {number} --force --why REASON", registry.character)
     if state.was_rolled_back(number) and not force:
         raise RegistryError(f"version {number} was rolled back: {forcing} if you are sure")
-    verdict = _verdict(registry, number, config, force)
-    if verdict and verdict.refusals and not force:
-        said = "; ".join(verdict.refusals)
-        raise Refused(f"version {number} is not promoted: {said}: {forcing} if you are sure", verdict)
-    forced = force and (verdict is None or bool(verdict.refusals) or state.was_rolled_back(number))
-    against = verdict.against() if verdict else {}
+    result = _gate_result(registry, number, config, force)
+    if result and result.refusals and not force:
+        said = "; ".join(result.refusals)
+        raise Refused(f"version {number} is not promoted: {said}: {forcing} if you are sure", result)
+    forced = force and (result is None or bool(result.refusals) or state.was_rolled_back(number))
+    against = result.against() if result else {}
     move = registry.ledger.promote(
         number, user(), why or "passed the gate", against, forced, judged_against=state.production
     )
-    return Outcome(number, move, verdict)
+    return PromotionResult(number, move, result)
 
 
-def _verdict(registry: Registry, number: str, config: Config, force: bool) -> Verdict | None:
+def _gate_result(registry: Registry, number: str, config: Config, force: bool) -> GateResult | None:
     """The gate's, on figures against the version in production now; None where there are none and none are needed.
 
     Raises RegistryError where there are none.
@@ -75,7 +75,7 @@ def _verdict(registry: Registry, number: str, config: Config, force: bool) -> Ve
     else:
         card = registry.card_against(number, md5)
     if card is not None:
-        return judge(config, card)
+        return evaluate(config, card)
     if force:
         return None
     if current is None:

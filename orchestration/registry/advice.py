@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from orchestration.config.settings import Settings
-from orchestration.registry.gate import Config, judge
+from orchestration.registry.gate import Config, evaluate
 from orchestration.registry.promotion_events import CANDIDATE, PRODUCTION, State
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def why_refused(registry: Registry, state: State, number: str) -> str | None:
     card = registry.card_against(number, None)
     if card is None:
         return f"the scorecard of version {number} is gone"
-    refusals = judge(resolve_one(Settings().profile, "production_encoder", Config), card).refusals
+    refusals = evaluate(resolve_one(Settings().profile, "production_encoder", Config), card).refusals
     return f"the gate refuses version {number} ({refusals[0]})" if refusals else None
 
 

@@ -17,6 +17,7 @@ import yaml
 from orchestration.config.settings import Settings
 from orchestration.pipeline import executors
 from orchestration.storage import postgres
+from orchestration.storage.dagster_internals import WorkerStatus, all_daemons_live
 
 QUIET = """\
 telemetry:
@@ -91,7 +92,7 @@ WRITTEN_BY_US = "# Written by likeness, and rewritten by later versions as long 
 # What earlier versions wrote, before the checksum stood in the file itself.
 EARLIER = ("9208dee9e44e6e91", "5353376bc70fddab")
 RUN_TAG = "likeness/run"
-LOOK_TAG = "likeness/look"
+SCAN_TAG = "likeness/look"
 PROFILE_TAG = "likeness/profile"
 HEARD_OF_WITHIN = 120  # seconds: a daemon that was not is gone
 UNFINISHED = (
@@ -195,16 +196,13 @@ def only_runner(settings: Settings, instance: dg.DagsterInstance) -> Iterator[No
 def daemon_run(instance: dg.DagsterInstance) -> dg.DagsterRun | None:
     """A run that another process makes or is about to make, None where there is none; a look disturbs nobody."""
     for run in instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED))):
-        if not {RUN_TAG, LOOK_TAG} & set(run.tags) and _is_alive(instance, run):
+        if not {RUN_TAG, SCAN_TAG} & set(run.tags) and _is_alive(instance, run):
             return run
     return None
 
 
 def _is_alive(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     """Whether a daemon is there to start it, or to close it when it died; without one, whether its worker works."""
-    from dagster._core.launcher import WorkerStatus
-    from dagster._daemon.controller import all_daemons_live
-
     if all_daemons_live(instance, heartbeat_tolerance_seconds=HEARD_OF_WITHIN):
         return True
     if run.status != dg.DagsterRunStatus.STARTED:
@@ -235,7 +233,7 @@ def _close_dead_runs(instance: dg.DagsterInstance) -> None:
     for run in instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED))):
         if RUN_TAG in run.tags:
             instance.report_run_failed(run, "its process ended before it did")
-        elif LOOK_TAG not in run.tags and not _is_alive(instance, run):
+        elif SCAN_TAG not in run.tags and not _is_alive(instance, run):
             instance.report_run_canceled(run, "neither its process nor Dagster's daemon is there any more")
         else:
             continue

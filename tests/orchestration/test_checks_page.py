@@ -27,14 +27,14 @@ CHECKS = """{ assetNodes(assetKeys: [{path: ["aligned_faces"]}]) { assetChecksOr
 def address(tmp_path: Path) -> Iterator[str]:
     """A webserver on the project's graph, of which one table was made that has a bad row."""
     rows = [good.face(0), good.face(1, yaw=170.0)]
-    subject = good.subject("aligned_faces", good.write(tmp_path / "faces", "aligned_faces", rows))
+    context = good.context("aligned_faces", good.write(tmp_path / "faces", "aligned_faces", rows))
     settings = Settings(home=tmp_path / "home")
     with open_instance(settings) as instance:
         instance.report_runless_asset_event(dg.AssetMaterialization("aligned_faces"))
         made = results.newest_record(instance, "aligned_faces", None)
         assert made is not None
-        for check in checks.checks_of(subject.stage, subject.rules):
-            evaluation = results.as_evaluation(checks.judge(check, subject), check, made)
+        for check in checks.checks_of(context.stage, context.rules):
+            evaluation = results.as_evaluation(checks.evaluate(check, context), check, made)
             instance.report_runless_asset_event(evaluation)
     with dagster_pages(settings) as url:
         yield url

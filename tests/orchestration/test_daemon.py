@@ -19,7 +19,7 @@ import yaml
 from orchestration.config.progress import Progress
 from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.pipeline import runner, sensors
-from orchestration.storage.instance import LOOK_TAG, dagster_yaml, open_instance
+from orchestration.storage.instance import SCAN_TAG, dagster_yaml, open_instance
 from tests.orchestration.conftest import make_project
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
@@ -263,7 +263,7 @@ def test_two_runs_of_one_character_wait_for_each_other(daemon: Daemon) -> None:
 
     def finished() -> list[dg.RunRecord]:
         with open_instance(daemon.settings) as instance:
-            wanted = dg.RunsFilter(statuses=done, tags={"dagster/partition": "embedded", LOOK_TAG: "true"})
+            wanted = dg.RunsFilter(statuses=done, tags={"dagster/partition": "embedded", SCAN_TAG: "true"})
             return sorted(instance.get_run_records(wanted), key=lambda record: record.start_time or 0)
 
     daemon.wait("both are done", lambda: len(finished()) == 2)

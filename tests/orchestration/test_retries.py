@@ -45,7 +45,7 @@ def chained(outer: Exception, inner: Exception) -> Exception:
     ids=lambda error: type(error).__name__,
 )
 def test_what_may_pass_is_tried_again(error: Exception) -> None:
-    assert retries.can_recover(error)
+    assert retries.is_transient(error)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_what_may_pass_is_tried_again(error: Exception) -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_bugs_bad_data_and_a_full_disk_are_not(error: Exception) -> None:
-    assert not retries.can_recover(error)
+    assert not retries.is_transient(error)
 
 
 @pytest.mark.parametrize(("error", "runs"), [(ConnectionError("no server"), 3), (ValueError("bad data"), 1)])
