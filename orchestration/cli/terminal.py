@@ -45,7 +45,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from engine.sheets import SheetError
     from orchestration.apps.create import CreationError
     from orchestration.apps.export import ExportError
-    from orchestration.apps.services import ServiceError
+    from orchestration.apps.supervisor import ServiceError
     from orchestration.config.profiles import ProfileError
     from orchestration.doctor import NotReady
     from orchestration.lineage.drawing import PictureError

@@ -12,6 +12,9 @@ import dagster as dg
 # A check's result says which materialisation it is about; the public AssetCheckResult cannot be reported without a run.
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
+# The type of an asset graph, which public calls return.
+from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
+
 # What is stale is shown on Dagster's pages, but no public call answers it.
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 
@@ -46,8 +49,7 @@ from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, BACKFILL_ID_TAG, G
 from dagster._daemon.auto_run_reexecution.event_log_consumer import _create_cursor_key
 from dagster._daemon.controller import all_daemons_live
 
-# Types of what public calls return: an asset graph, and the error of an event.
-from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
+# The type of an event's error, which public calls return.
 from dagster._utils.error import SerializableErrorInfo
 
 __all__ = [
