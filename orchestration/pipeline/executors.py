@@ -122,7 +122,9 @@ def tie_step_to_run(settings: Settings) -> None:
 def step_environment(settings: Settings) -> dict[str, str]:
     """What a step on another machine is told: the run's settings, but what holds a password or is about its machine."""
     given = {name: value for name, value in os.environ.items() if name.startswith("LIKENESS_") and value}
-    given.pop("LIKENESS_WORKERS", None)  # as many as the step's own cores
+    # It uses as many workers as its own cores, and notifies nobody.
+    for name in ("LIKENESS_WORKERS", "LIKENESS_NOTIFY", "LIKENESS_SMTP_PASSWORD"):
+        given.pop(name, None)
     told = {name: value for name, value in given.items() if not urlsplit(value).password}
     # The run's machine has the photos, the step's need not; it reads what was recorded.
     told.setdefault("LIKENESS_SOURCES", "remote")
