@@ -58,7 +58,7 @@ def specs(stage: Stage, rules: Rules) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def evaluate_all(context: CheckContext) -> list[dg.AssetCheckResult]:
+def run_all(context: CheckContext) -> list[dg.AssetCheckResult]:
     """Put every check of its stage to a version."""
     return [evaluate(check, context) for check in checks_of(context.stage, context.rules)]
 

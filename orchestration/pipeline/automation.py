@@ -8,7 +8,6 @@ one wave of assets a tick.
 
 from __future__ import annotations
 
-import fcntl
 from abc import abstractmethod
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from dagster import AutomationCondition
 
 from orchestration.checks.staleness import Staleness
 from orchestration.config.catalog import Stage
+from orchestration.config.files import is_locked
 from orchestration.config.settings import Settings
 from orchestration.registry.aliases import Ledger
 from orchestration.registry.promotion_events import RegistryError
@@ -29,7 +29,7 @@ from orchestration.storage.instance import lock_file
 from orchestration.storage.versions import latest
 
 SCANNED_EVERY_WEEK = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=8), warn_window=timedelta(days=7.5))
-"""Of the look at the sources, not of models: a model that nothing has changed for may be old and right."""
+"""Of the scan of the sources, not of models: a model that nothing has changed for may be old and right."""
 ENDED_BADLY = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
@@ -52,7 +52,7 @@ class _Condition(AutomationCondition):
         """What to ask about a partition, or about None for an asset that has none."""
 
 
-def _look_now(context: dg.AutomationContext) -> Staleness:
+def _staleness_now(context: dg.AutomationContext) -> Staleness:
     return Staleness(context.asset_graph_view.instance, context.asset_graph)
 
 
@@ -70,12 +70,12 @@ class NotFresh(_Condition):
         return "Missing, or made from other data or by other code than there is now"
 
     def question(self, context: dg.AutomationContext) -> Callable[[str | None], bool]:
-        look = _staleness(context)
+        staleness = _staleness(context)
 
         def not_fresh(partition: str | None) -> bool:
             # Dagster fetches records before it asks which runs are at work. A run that ends in between is at work no
             # more, and what it made is not in those records: only newer ones can say that something has to be made.
-            return bool(look.why(context.key, partition) and _look_now(context).why(context.key, partition))
+            return bool(staleness.why(context.key, partition) and _staleness_now(context).why(context.key, partition))
 
         return not_fresh
 
@@ -120,7 +120,7 @@ class UpstreamNotFresh(_Condition):
         return "Something it comes from has yet to be made"
 
     def question(self, context: dg.AutomationContext) -> Callable[[str | None], bool]:
-        look, graph = _staleness(context), context.asset_graph
+        staleness, graph = _staleness(context), context.asset_graph
         known: dict[tuple[dg.AssetKey, str | None], bool] = {}
 
         def waits(one: Any) -> bool:
@@ -129,7 +129,7 @@ class UpstreamNotFresh(_Condition):
                 parents = one.compute_parent_subset(key)
                 for partition in _partitions(parents):
                     if (key, partition) not in known:
-                        known[key, partition] = bool(look.why(key, partition)) or waits(_only(parents, partition))
+                        known[key, partition] = bool(staleness.why(key, partition)) or waits(_only(parents, partition))
                     if known[key, partition]:
                         return True
             return False
@@ -202,18 +202,6 @@ class ProfileNotConfirmed(_Condition):
         return lambda partition: bool(known)
 
 
-def is_locked(path: Path) -> bool:
-    """Whether a process holds this lock file."""
-    if not path.exists():
-        return False
-    with path.open() as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
-
-
 NOT_FRESH, UPSTREAM_NOT_FRESH, LAST_RUN_ENDED_BADLY = NotFresh(), UpstreamNotFresh(), LastRunEndedBadly()
 
 
@@ -229,7 +217,7 @@ def worth_another_try(settings: Settings) -> AutomationCondition:
 def retrain(settings: Settings, stages: Collection[Stage], why: AutomationCondition = NOT_FRESH) -> AutomationCondition:
     """Make what is not fresh, parents first, once; again after a failure only when there is a reason to.
 
-    An asset whose sources were never looked at is left alone: automation takes over what was made once.
+    An asset whose sources were never recorded is left alone: automation takes over what was made once.
     """
     return (
         ~AutomationCondition.any_deps_missing()

@@ -22,7 +22,7 @@ def build(
     workshop = make_workshop(settings, stages)
     retrains = sensors.parts(settings, workshop)
     return dg.Definitions(
-        assets=[*all_assets(stages, resolve(settings.profile, stages), workshop), retrains.look],
+        assets=[*all_assets(stages, resolve(settings.profile, stages), workshop), retrains.scan],
         jobs=retrains.jobs,
         schedules=retrains.schedules,
         sensors=[*retrains.sensors, *notifications.sensors(settings)],

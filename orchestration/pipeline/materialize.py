@@ -156,7 +156,7 @@ def run_stage(
         log_outcome(run, folder, metrics, md5)
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
     # What fails is in the store by now, so that its rows can be looked at; `input_versions` lets nobody read it.
-    results = checks.evaluate_all(
+    results = checks.run_all(
         check_context(context.instance, stage, character, config, metrics, draft, folders, workshop)
     )
     metadata = describe(folder, metrics, md5, config, run)
@@ -185,7 +185,7 @@ def take_over(
     draft, metrics = Draft(known.folder, md5), numbers({name: known.fact(name) for name in known.metadata})
     drawn_with = {name: versions[name] for name in ("character",) if name in versions}
     folders = {name: workshop.fetch(name, version) for name, version in drawn_with.items()}
-    results = checks.evaluate_all(
+    results = checks.run_all(
         check_context(context.instance, stage, character, config, metrics, draft, folders, workshop)
     )
     metadata: dict[str, Any] = {**known.metadata, **origins(versions, compared), REUSED: reused}

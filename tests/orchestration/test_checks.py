@@ -21,7 +21,7 @@ COUNT = 6
 
 def failed(asset: str, folder: Path, rules: Rules | None = None, warnings: bool = False) -> dict[str, str]:
     """Descriptions of the failed checks: those that stop the pipeline, or all of them."""
-    found = checks.evaluate_all(good.context(asset, folder, rules))
+    found = checks.run_all(good.context(asset, folder, rules))
     return {
         str(result.check_name): str(result.description)
         for result in found
@@ -207,7 +207,7 @@ def test_a_photo_set_that_is_refused_as_a_whole_fails_beside_many_good_portraits
 
 def test_failing_rows_are_in_the_metadata_with_their_number_and_pictures(tmp_path: Path) -> None:
     rows = [face(0), face(3, yaw=120.0), *(face(10 + k, yaw=100.0, source="photos", split="val") for k in range(50))]
-    result = checks.evaluate_all(good.context("aligned_faces", good.write(tmp_path, "aligned_faces", rows)))[0]
+    result = checks.run_all(good.context("aligned_faces", good.write(tmp_path, "aligned_faces", rows)))[0]
     shown = good.records(result, report.FAILING_ROWS)
     assert shown[0] == {
         "id": "portraits/3",
@@ -226,7 +226,7 @@ def test_failing_rows_are_in_the_metadata_with_their_number_and_pictures(tmp_pat
 
 def test_a_good_table_shows_what_was_looked_at_and_no_rows(tmp_path: Path) -> None:
     folder = good.write(tmp_path, "rendered_pairs", [pair(number) for number in range(40)])
-    result = checks.evaluate_all(good.context("rendered_pairs", folder, Rules(pictures=16)))[0]
+    result = checks.run_all(good.context("rendered_pairs", folder, Rules(pictures=16)))[0]
     assert report.FAILING_ROWS not in result.metadata and "pictures" not in result.metadata
     assert result.metadata["rows"].value == 40 and result.metadata["pictures_opened"].value == 16
 
