@@ -94,6 +94,7 @@ class AblationResult:
 
     @property
     def reference(self) -> ablation.Row | None:
+        """The row of `full`, with which the others are compared; None where it failed."""
         return next((row for row in self.rows if row.name == FULL), None)
 
 

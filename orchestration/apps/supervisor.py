@@ -59,6 +59,7 @@ class Service:
 
     @property
     def is_running(self) -> bool:
+        """Whether its process lives."""
         return self.process is not None and self.process.poll() is None
 
     def stop(self) -> None:

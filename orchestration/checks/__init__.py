@@ -14,13 +14,15 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.checks import report
+from orchestration.checks import metrics, report
 from orchestration.checks.context import CheckContext
 from orchestration.checks.gx import ExpectationResult
 from orchestration.config.catalog import Stage
 from orchestration.config.check_rules import Rules, as_text
 
 METRICS = "metrics"
+Evaluate = Callable[[CheckContext], tuple[list[ExpectationResult], dict[str, Any]]]
+"""Gives what came of each expectation, and facts to be shown beside them."""
 WARNINGS = {
     "copies": "Whether a photo is there under two people, or in two splits.",
     "unusable": "Whether many photos of a source are in quarantine: unreadable, without a face, too small.",
@@ -37,7 +39,7 @@ class Check:
     blocking: bool
     rule: str
     """All that its result depends on beside the version itself, and what was in production when it was made."""
-    evaluate: Callable[[CheckContext], tuple[list[ExpectationResult], dict[str, Any]]]
+    evaluate: Evaluate
     table: str = ""
 
 
@@ -87,25 +89,26 @@ def evaluate(check: Check, context: CheckContext) -> dg.AssetCheckResult:
     )
 
 
-def _table_check(table: str, rules: Rules) -> Check:
+def _suite(name: str) -> Evaluate:
+    """What evaluates a suite of Great Expectations, which takes seconds to load."""
+
     def evaluate(context: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
         from orchestration.checks import suites
 
-        return suites.evaluate(suites.SUITES[table], context)
+        return suites.evaluate(suites.SUITES[name], context)
 
+    return evaluate
+
+
+def _table_check(table: str, rules: Rules) -> Check:
     asked = rules.model_dump(include={"quarantined", "quarantined_from", "one_photo_two_people", "pictures"})
     about = f"Columns, types, ranges, uniqueness and pictures of the table {table}, by Great Expectations."
-    return Check(f"{table}_table", about, True, as_text({"version": TABLES_VERSION, **asked}), evaluate, table)
+    return Check(f"{table}_table", about, True, as_text({"version": TABLES_VERSION, **asked}), _suite(table), table)
 
 
 def _warning(suite: str, rules: Rules) -> Check:
-    def evaluate(context: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
-        from orchestration.checks import suites
-
-        return suites.evaluate(suites.SUITES[suite], context)
-
     rule = as_text({"version": TABLES_VERSION, **rules.model_dump(include={"unusable"})})
-    return Check(suite, WARNINGS[suite], False, rule, evaluate, suite)
+    return Check(suite, WARNINGS[suite], False, rule, _suite(suite), suite)
 
 
 def _drift_check(table: str, rules: Rules) -> Check:
@@ -120,14 +123,9 @@ def _drift_check(table: str, rules: Rules) -> Check:
 
 
 def _metrics_check(stage: Stage, rules: Rules) -> Check:
-    def evaluate(context: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
-        from orchestration.checks import metrics
-
-        return metrics.evaluate(context)
-
     asked = {name: rule.model_dump() for name, rule in rules.metrics_of(stage.name).items()}
     about = "Validation metrics: finite, better than a trivial model, not far behind production."
-    return Check(METRICS, about, True, as_text({"version": METRICS_VERSION, **asked}), evaluate)
+    return Check(METRICS, about, True, as_text({"version": METRICS_VERSION, **asked}), metrics.evaluate)
 
 
 TABLES_VERSION, DRIFT_VERSION, METRICS_VERSION = 1, 1, 1

@@ -52,6 +52,7 @@ class CheckResult:
 
     @property
     def blocks(self) -> bool:
+        """Whether it keeps others from reading the version."""
         return self.blocking and self.passed is False
 
     def rows(self) -> list[dict[str, Any]]:
@@ -59,6 +60,7 @@ class CheckResult:
         return _records(self.metadata.get(report.FAILING_ROWS))
 
     def expectations(self) -> list[dict[str, Any]]:
+        """Every expectation with what was observed."""
         return _records(self.metadata.get(report.EXPECTATIONS))
 
     def facts(self) -> dict[str, Any]:
@@ -152,6 +154,7 @@ def production_of(workshop: Workshop, instance: dg.DagsterInstance, character: s
 
 
 def newest_record(instance: dg.DagsterInstance, asset: str, character: str | None) -> EventLogRecord | None:
+    """The newest materialisation of an asset, None where it was never made."""
     records = dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[character] if character else None)
     return next(iter(instance.fetch_materializations(records, limit=1).records), None)
 
@@ -211,6 +214,7 @@ def _told(evaluation: AssetCheckEvaluation) -> tuple[Any, ...]:
 
 
 def as_evaluation(result: dg.AssetCheckResult, check: checks.Check, made: EventLogRecord) -> AssetCheckEvaluation:
+    """A result as Dagster records it about a materialisation that is there already."""
     assert result.asset_key is not None
     return AssetCheckEvaluation(
         asset_key=result.asset_key,

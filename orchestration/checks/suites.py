@@ -36,10 +36,12 @@ class Table:
         self.context, self.path = context, context.folder / file
 
     def beside(self, file: str) -> Path:
+        """Another file of the same version."""
         return self.context.folder / file
 
     @cached_property
     def frame(self) -> pd.DataFrame:
+        """All columns but pictures, and what can be computed of lists."""
         schema = self.context.schema
         return frames.read(self.path, schema.group_sizes if schema else None)
 
@@ -64,6 +66,7 @@ class Table:
 
     @cached_property
     def pictures(self) -> pd.DataFrame:
+        """A sample of the pictures, opened."""
         return frames.pictures(self.path, self.frame, self.context.rules.pictures)
 
 
@@ -111,18 +114,22 @@ def _columns(path: Path, wanted: pa.Schema) -> DataBatch:
 
 
 def between(column: str, low: float | None, high: float | None, about: str = "") -> Expectation:
+    """Values lie in a range; None is no limit."""
     return gxe.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high, meta={"about": about})
 
 
 def not_null(*columns: str) -> list[Expectation]:
+    """No value of these columns is missing."""
     return [gxe.ExpectColumnValuesToNotBeNull(column=column) for column in columns]
 
 
 def one_of(column: str, values: Sequence[Any], about: str = "") -> Expectation:
+    """Each value is one of these."""
     return gxe.ExpectColumnValuesToBeInSet(column=column, value_set=list(values), meta={"about": about})
 
 
 def all_equal(column: str, about: str = "") -> Expectation:
+    """All values of a column are the same."""
     return gxe.ExpectColumnUniqueValueCountToBeBetween(column=column, max_value=1, meta={"about": about})
 
 

@@ -67,6 +67,7 @@ class Known:
     """Seconds since 1970."""
 
     def fact(self, name: str) -> Any:
+        """One value of what its run said of it, None where it said nothing."""
         found = self.metadata.get(name)
         return found.value if found else None
 

@@ -90,7 +90,8 @@ def of_move(settings: Settings, model: str, move: Move) -> Notice:
 class Notifier(Protocol):
     """Tells somebody. What it raises is logged, and disturbs nothing."""
 
-    def send(self, notice: Notice) -> None: ...
+    def send(self, notice: Notice) -> None:
+        """Tell somebody; any exception means that nobody was told."""
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ def code_files(code: Path = CODE) -> dict[str, Path]:
 
 
 def digest(files: Mapping[str, Path]) -> str:
+    """12 hexadecimal digits of the names and the bytes of files."""
     digest = hashlib.sha256()
     for name, path in files.items():
         digest.update(f"{name}\0{path.stat().st_size}\0".encode() + path.read_bytes())

@@ -124,6 +124,7 @@ class GateResult:
         }  # fmt: skip
 
     def document(self) -> dict[str, Any]:
+        """What `--json` prints of it."""
         return {
             "passed": not self.refusals,
             "refusals": self.refusals,
