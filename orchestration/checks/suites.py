@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import great_expectations.expectations as gxe
@@ -75,8 +76,8 @@ class Suite:
     """Expectations on one parquet file of a stage's folder."""
 
     file: str
-    schema: Callable[[], pa.Schema]
-    """Columns and their types, as the stage that writes them declares them."""
+    schema: str
+    """Where the stage that writes them declares columns and their types, as module:NAME: stages are heavy to load."""
     batches: Callable[[Table], Iterator[DataBatch]]
     drift: tuple[str, ...] = ()
     """Columns that are compared with what production was made from."""
@@ -85,7 +86,7 @@ class Suite:
 def evaluate(suite: Suite, context: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
     """All findings on a table, and how much of it was looked at. Columns first: without them, nothing else is asked."""
     table = Table(context, suite.file)
-    wanted = suite.schema()
+    wanted = resolve_name(suite.schema)
     findings = validate(_columns(table.path, wanted))
     looked_at: dict[str, Any] = {"rows": pq.read_metadata(table.path).num_rows}
     if all(finding.passed for finding in findings):
@@ -121,6 +122,11 @@ def between(column: str, low: float | None, high: float | None, about: str = "")
 def not_null(*columns: str) -> list[Expectation]:
     """No value of these columns is missing."""
     return [gxe.ExpectColumnValuesToNotBeNull(column=column) for column in columns]
+
+
+def is_null(column: str, about: str, mostly: float = 1.0) -> Expectation:
+    """A column has no value, in at least this share of the rows."""
+    return gxe.ExpectColumnValuesToBeNull(column=column, mostly=mostly, meta={"about": about})
 
 
 def one_of(column: str, values: Sequence[Any], about: str = "") -> Expectation:
@@ -191,9 +197,9 @@ def _pictures(table: Table) -> DataBatch:
     return DataBatch(
         aside,
         [
-            gxe.ExpectColumnValuesToBeNull(column="image_error", meta={"about": "each picture can be opened"}),
+            is_null("image_error", "each picture can be opened"),
             one_of("image_fits", [True], f"each picture has {wanted}"),
-            gxe.ExpectColumnValuesToBeNull(column="labels_error", meta={"about": "each label map can be opened"}),
+            is_null("labels_error", "each label map can be opened"),
             one_of("labels_fit", [True], "each label map has the picture's size"),
             between("labels_highest", 0, len(CLASSES) - 1, "label maps hold known classes"),
             between("face_share", LEAST_FACE, None, "there is a face in each label map"),
@@ -261,7 +267,7 @@ def _one_person_each(table: Table) -> DataBatch:
     level, about = table.context.rules.one_photo_two_people, "no photo to train on is there as another person's too"
     return DataBatch(
         train,
-        [gxe.ExpectColumnValuesToBeNull(column="also_trained_as", mostly=1 - level, meta={"about": about})],
+        [is_null("also_trained_as", about, 1 - level)],
         f"{len(train)} photos to train on",
     )
 
@@ -270,7 +276,7 @@ def _copies(table: Table) -> Iterator[DataBatch]:
     yield DataBatch(
         table.copies,
         [
-            gxe.ExpectColumnValuesToBeNull(column=column, meta={"about": about})
+            is_null(column, about)
             for column, about in (
                 ("also_as", "no photo is there as another person's too"),
                 ("also_in", "no photo is in another split too"),
@@ -293,7 +299,7 @@ def _unusable(table: Table) -> Iterator[DataBatch]:
         if len(rows) > max(1, level * total):
             yield DataBatch(
                 rows.assign(unusable=rows["reason"]),
-                [gxe.ExpectColumnValuesToBeNull(column="unusable", meta={"about": f"at most {level:.0%} may be"})],
+                [is_null("unusable", f"at most {level:.0%} may be")],
                 f"{len(rows)} of {total} photos of {source} could not be used",
             )
 
@@ -353,38 +359,20 @@ def _verification_pairs(table: Table) -> Iterator[DataBatch]:
 LISTED_IN = ("faces.parquet", "quarantine.parquet")
 
 
-def _portraits_schema() -> pa.Schema:
-    from stages import portraits
-
-    return portraits.SCHEMA
-
-
-def _pairs_schema() -> pa.Schema:
-    from stages import rendered_pairs
-
-    return rendered_pairs.SCHEMA
-
-
-def _stage_tables() -> Any:
-    from stages.data import tables
-
-    return tables
-
-
+TABLES = "stages.data.tables"
 SUITES = {
-    "portraits": Suite("portraits.parquet", _portraits_schema, _portraits, drift=("exposure", "yaw", "pitch", "blur")),
+    "portraits": Suite(
+        "portraits.parquet", "stages.portraits:SCHEMA", _portraits, drift=("exposure", "yaw", "pitch", "blur")
+    ),
     "faces": Suite(
-        "faces.parquet",
-        lambda: _stage_tables().FACES_SCHEMA,
-        _faces,
-        drift=("brightness", "yaw", "pitch", "sharpness"),
+        "faces.parquet", f"{TABLES}:FACES_SCHEMA", _faces, drift=("brightness", "yaw", "pitch", "sharpness")
     ),
-    "quarantine": Suite("quarantine.parquet", lambda: _stage_tables().QUARANTINE_SCHEMA, _quarantine("faces.parquet")),
-    "copies": Suite("faces.parquet", lambda: _stage_tables().FACES_SCHEMA, _copies),
-    "unusable": Suite("quarantine.parquet", lambda: _stage_tables().QUARANTINE_SCHEMA, _unusable),
+    "quarantine": Suite("quarantine.parquet", f"{TABLES}:QUARANTINE_SCHEMA", _quarantine("faces.parquet")),
+    "copies": Suite("faces.parquet", f"{TABLES}:FACES_SCHEMA", _copies),
+    "unusable": Suite("quarantine.parquet", f"{TABLES}:QUARANTINE_SCHEMA", _unusable),
     "verification_pairs": Suite(
-        "verification_pairs.parquet", lambda: _stage_tables().VERIFICATION_PAIRS_SCHEMA, _verification_pairs
+        "verification_pairs.parquet", f"{TABLES}:VERIFICATION_PAIRS_SCHEMA", _verification_pairs
     ),
-    "pairs": Suite("pairs.parquet", _pairs_schema, _pairs),
-    "set_aside": Suite("quarantine.parquet", lambda: _stage_tables().QUARANTINE_SCHEMA, _quarantine("pairs.parquet")),
+    "pairs": Suite("pairs.parquet", "stages.rendered_pairs:SCHEMA", _pairs),
+    "set_aside": Suite("quarantine.parquet", f"{TABLES}:QUARANTINE_SCHEMA", _quarantine("pairs.parquet")),
 }

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import dagster as dg
 from dagster import AutomationCondition
@@ -35,6 +35,12 @@ ENDED_BADLY = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 class _Condition(AutomationCondition):
     """A condition that asks a question about each partition; Dagster evaluates it in the code server."""
+
+    DESCRIPTION: ClassVar[str] = ""
+
+    @property
+    def description(self) -> str:
+        return self.DESCRIPTION
 
     @property
     def requires_cursor(self) -> bool:
@@ -65,9 +71,7 @@ def _staleness(context: dg.AutomationContext) -> Staleness:
 class NotFresh(_Condition):
     """Missing, made from other data or by other code than there is now, or refused by a blocking check."""
 
-    @property
-    def description(self) -> str:
-        return "Missing, or made from other data or by other code than there is now"
+    DESCRIPTION = "Missing, or made from other data or by other code than there is now"
 
     def question(self, context: dg.AutomationContext) -> Callable[[str | None], bool]:
         staleness = _staleness(context)
@@ -91,9 +95,7 @@ class NotRegistered(_Condition):
 
     __hash__ = AutomationCondition.__hash__
 
-    @property
-    def description(self) -> str:
-        return "The registry does not have what was made last"
+    DESCRIPTION = "The registry does not have what was made last"
 
     def question(self, context: dg.AutomationContext) -> Callable[[str | None], bool]:
         instance = context.asset_graph_view.instance
@@ -115,9 +117,7 @@ class NotRegistered(_Condition):
 class UpstreamNotFresh(_Condition):
     """Any ancestor, not only a parent, has yet to be made: what follows from it would be made twice."""
 
-    @property
-    def description(self) -> str:
-        return "Something it comes from has yet to be made"
+    DESCRIPTION = "Something it comes from has yet to be made"
 
     def question(self, context: dg.AutomationContext) -> Callable[[str | None], bool]:
         staleness, graph = _staleness(context), context.asset_graph
@@ -150,9 +150,7 @@ def _only(subset: Any, partition: str | None) -> Any:
 class LastRunEndedBadly(_Condition):
     """The newest run that was to make it failed, or a person cancelled it."""
 
-    @property
-    def description(self) -> str:
-        return "The last run that was to make it failed or was cancelled"
+    DESCRIPTION = "The last run that was to make it failed or was cancelled"
 
     def question(self, context: dg.AutomationContext) -> Callable[[str | None], bool]:
         instance = context.asset_graph_view.instance
@@ -173,9 +171,7 @@ class RunByHand(_Condition):
 
     __hash__ = AutomationCondition.__hash__
 
-    @property
-    def description(self) -> str:
-        return "A `likeness run` is at work"
+    DESCRIPTION = "A `likeness run` is at work"
 
     def question(self, context: dg.AutomationContext) -> Callable[[str | None], bool]:
         at_work = is_locked(self.lock)

@@ -27,35 +27,14 @@ RETRY_POLICY = dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONE
 
 # By name: the libraries that raise them are heavy, or may not be installed.
 NAMES = {
-    "ConnectionError",
-    "TimeoutError",
-    "ConnectTimeoutError",
-    "ReadTimeoutError",
-    "EndpointConnectionError",
-    "ConnectionClosedError",
-    "ClientConnectorError",
-    "ServerDisconnectedError",
-    "IncompleteRead",
-    "gaierror",
-    "BrokenProcessPool",
-    "DeviceProcessKilled",
-    "RemoteDown",
-    "TrackingUnreachable",
-    "OutOfMemoryError",
-}
+    "ConnectionError", "TimeoutError", "ConnectTimeoutError", "ReadTimeoutError", "EndpointConnectionError",
+    "ConnectionClosedError", "ClientConnectorError", "ServerDisconnectedError", "IncompleteRead", "gaierror",
+    "BrokenProcessPool", "DeviceProcessKilled", "RemoteDown", "TrackingUnreachable", "OutOfMemoryError",
+}  # fmt: skip
 ERRNOS = {
-    errno.EAGAIN,
-    errno.EBUSY,
-    errno.EIO,
-    errno.ENOLCK,
-    errno.ESTALE,
-    errno.ECONNREFUSED,
-    errno.ECONNRESET,
-    errno.EHOSTUNREACH,
-    errno.ENETUNREACH,
-    errno.ENETDOWN,
-    errno.ETIMEDOUT,
-}
+    errno.EAGAIN, errno.EBUSY, errno.EIO, errno.ENOLCK, errno.ESTALE, errno.ECONNREFUSED, errno.ECONNRESET,
+    errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.ETIMEDOUT,
+}  # fmt: skip
 LOST_WITHIN = timedelta(days=7)
 """How old a run may be whose retry is still missed: what is older, the weekly time has answered."""
 REFUSED = "Failed to retry run"

@@ -98,29 +98,27 @@ class GateResult:
     @property
     def refusals(self) -> list[str]:
         """Why the candidate may not become production; empty when it may."""
-        found = [criterion.note for criterion in self.criteria if criterion.ok is False]
-        if not any(criterion.ok is not None for criterion in self._asked("beats the average face")):
+        found = [each.note for each in self.criteria if each.ok is False]
+        if not any(each.ok is not None for each in self._asked("beats the average face")):
             found.insert(0, "the scorecard has no score that can be judged: name one in the gate's `beats_baseline`")
         against = self._asked("not worse than production")
-        if self.compared and against and all(criterion.ok is None for criterion in against):
-            found.append(
-                "no score could be compared with production's: " + "; ".join({criterion.note for criterion in against})
-            )
+        if self.compared and against and all(each.ok is None for each in against):
+            found.append("no score could be compared with production's: " + "; ".join({each.note for each in against}))
         return found
 
     @property
     def passed_over(self) -> dict[str, str]:
         """Scores that were not judged, and why."""
-        return {criterion.score: criterion.note for criterion in self.criteria if criterion.ok is None}
+        return {each.score: each.note for each in self.criteria if each.ok is None}
 
     def against(self) -> dict[str, dict[str, Any]]:
         """The figures that decided, for the record of a promotion."""
         return {
-            criterion.score: {
-                "candidate": criterion.candidate, "production": criterion.reference, "difference": criterion.difference,
-                "interval": criterion.interval, "margin": criterion.margin, "by": criterion.by, "ok": criterion.ok,
+            each.score: {
+                "candidate": each.candidate, "production": each.reference, "difference": each.difference,
+                "interval": each.interval, "margin": each.margin, "by": each.by, "ok": each.ok,
             }
-            for criterion in self._asked("not worse than production")
+            for each in self._asked("not worse than production")
         }  # fmt: skip
 
     def document(self) -> dict[str, Any]:
@@ -128,11 +126,11 @@ class GateResult:
         return {
             "passed": not self.refusals,
             "refusals": self.refusals,
-            "scores": [asdict(criterion) for criterion in self.criteria],
+            "scores": [asdict(each) for each in self.criteria],
         }
 
     def _asked(self, question: str) -> list[Criterion]:
-        return [criterion for criterion in self.criteria if criterion.asked == question]
+        return [each for each in self.criteria if each.asked == question]
 
 
 def evaluate(config: Config, card: Mapping[str, Any]) -> GateResult:
@@ -248,14 +246,14 @@ COLUMNS = ("score", "must be", "candidate", "against", "difference", "95 %", "ma
 
 def cells_of(result: GateResult) -> Iterator[tuple[str, ...]]:
     """One row of text for each criterion, under COLUMNS."""
-    for criterion in result.criteria:
-        mark = {True: "yes", False: "NO", None: f"not judged: {criterion.note}"}[criterion.ok]
-        margin = "" if criterion.margin is None else f"{criterion.margin:g} by {criterion.by}"
-        figures = (criterion.candidate, criterion.reference)
-        difference = "" if criterion.difference is None else f"{criterion.difference:+.4f}"
+    for each in result.criteria:
+        mark = {True: "yes", False: "NO", None: f"not judged: {each.note}"}[each.ok]
+        margin = "" if each.margin is None else f"{each.margin:g} by {each.by}"
+        figures = (each.candidate, each.reference)
+        difference = "" if each.difference is None else f"{each.difference:+.4f}"
         values = ("–" if value is None else f"{value:.4f}" for value in figures)
-        interval = _told(criterion.interval) if criterion.interval else ""
-        yield criterion.score, criterion.asked, *values, difference, interval, margin or f"by {criterion.by}", mark
+        interval = _told(each.interval) if each.interval else ""
+        yield each.score, each.asked, *values, difference, interval, margin or f"by {each.by}", mark
 
 
 def _ends(score: Mapping[str, Any]) -> tuple[float, float] | None:

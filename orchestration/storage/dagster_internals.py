@@ -3,6 +3,7 @@
 tests/orchestration/test_dagster_internals.py says what each of them must answer.
 """
 
+# ruff: noqa: F401
 from __future__ import annotations
 
 from typing import Any
@@ -51,35 +52,6 @@ from dagster._daemon.controller import all_daemons_live
 
 # The type of an event's error, which public calls return.
 from dagster._utils.error import SerializableErrorInfo
-
-__all__ = [
-    "AUTO_RETRY_RUN_ID_TAG",
-    "BACKFILL_ID_TAG",
-    "BULK_ACTION_TERMINAL_STATUSES",
-    "DAEMON_MODULE",
-    "GRPC_INFO_TAG",
-    "WILL_RETRY_TAG",
-    "AssetCheckEvaluationTargetMaterializationData",
-    "AssetEventTagsTable",
-    "BaseAssetGraph",
-    "CachingStaleStatusResolver",
-    "CheckRunHealthResult",
-    "CheckStepHealthResult",
-    "LoadingContext",
-    "SerializableErrorInfo",
-    "SqlEventLogStorage",
-    "SqlEventLogStorageTable",
-    "StaleStatus",
-    "StepDelegatingExecutor",
-    "StepHandler",
-    "StepHandlerContext",
-    "WorkerStatus",
-    "all_assets_job",
-    "all_daemons_live",
-    "code_is_loaded",
-    "failures_cursor",
-    "is_known_to_code_server",
-]
 
 DAEMON_MODULE = "dagster._daemon"
 """`python -m` of it is `dagster-daemon` by this very interpreter, whose scripts may be on no path."""
