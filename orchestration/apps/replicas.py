@@ -24,7 +24,7 @@ LOOPBACK, ALL = "127.0.0.1", "0.0.0.0"
 OF_THIS_MACHINE = ("LIKENESS_WORKERS", "LIKENESS_EXECUTOR", "LIKENESS_NOTIFY", "LIKENESS_SMTP_PASSWORD")
 
 
-class Order(ray_serve.Scale, frozen=True):
+class ReplicaConfig(ray_serve.Scale, frozen=True):
     """What the application is made from, beside the settings in the environment."""
 
     alias: str = PRODUCTION
@@ -36,13 +36,13 @@ class Order(ray_serve.Scale, frozen=True):
         return ray_serve.sized(Service(), self)
 
 
-# Ray reads the annotation and makes an Order of its JSON: it must not be a string.
-def application(order: Order) -> "Application":
+# Ray reads the annotation and makes a ReplicaConfig of its JSON: it must not be a string.
+def application(order: ReplicaConfig) -> "Application":
     """What Ray Serve runs. It is called on one of the cluster's machines."""
     return ray_serve.application(partial(_build, order), order.service(), order)
 
 
-def _build(order: Order) -> "FastAPI":
+def _build(order: ReplicaConfig) -> "FastAPI":
     """One replica's application, on its machine."""
     from orchestration.cli.serve import keys_for, place, source
     from serving.app import build
@@ -51,7 +51,7 @@ def _build(order: Order) -> "FastAPI":
     return build(service, source(settings, order.alias), place(settings), keys_for(order.host, service, settings))
 
 
-def deploy(address: str, order: Order, port: int, report: Callable[[str], None]) -> str:
+def deploy(address: str, order: ReplicaConfig, port: int, report: Callable[[str], None]) -> str:
     """Start or change the service on the cluster whose job server is at `address`, with this process's settings.
 
     `report` hears how far it is. Returns where it answers. Raises ClusterError.

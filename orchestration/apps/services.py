@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from orchestration.apps.supervisor import Service, ServiceError, Supervisor
+from orchestration.apps.supervisor import ServiceError, ServiceProcess, Supervisor
 from orchestration.config.settings import Settings
 
 DEFINITIONS = "orchestration.definitions"
@@ -48,7 +48,7 @@ class Addresses:
         return f"http://{host}:{port}"
 
 
-def likeness_services(settings: Settings, where: Addresses) -> list[list[Service]]:
+def likeness_services(settings: Settings, where: Addresses) -> list[list[ServiceProcess]]:
     """What is started, in groups: each waits for the one before it. Without MLflow where another server is set."""
     from orchestration.storage.dagster_internals import DAEMON_MODULE, code_is_loaded
 
@@ -59,19 +59,19 @@ def likeness_services(settings: Settings, where: Addresses) -> list[list[Service
     workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}))
     python = [sys.executable, "-m"]
     dagster, mlflow = where.url(where.dagster_port), where.url(where.mlflow_port)
-    code = Service(
+    code = ServiceProcess(
         "code server",
         [*python, "dagster", "code-server", "start", "-m", DEFINITIONS, "-s", str(socket_file),
          "--log-level", "warning", "--use-python-environment-entry-point", "--inject-env-vars-from-instance"],
         lambda: serves_code(socket_file), logs / "code-server.log",
         is_healthy=lambda: code_is_loaded(str(socket_file), PROBE_TIMEOUT),
     )  # fmt: skip
-    webserver = Service(
+    webserver = ServiceProcess(
         "Dagster",
         [*python, "dagster_webserver", "-h", where.host, "-p", str(where.dagster_port), "-w", str(workspace)],
         lambda: _answers(f"{dagster}/server_info"), logs / "dagster-webserver.log", dagster,
     )  # fmt: skip
-    daemon = Service(
+    daemon = ServiceProcess(
         "daemon",
         [*python, DAEMON_MODULE, "run", "-w", str(workspace)],
         _heartbeats(settings), logs / "dagster-daemon.log",
@@ -79,7 +79,8 @@ def likeness_services(settings: Settings, where: Addresses) -> list[list[Service
     first = [code]
     if not settings.mlflow_server:
         command = [*python, "mlflow", "server", *_mlflow_options(settings, where)]
-        first.append(Service("MLflow", command, lambda: _answers(f"{mlflow}/health"), logs / "mlflow.log", mlflow))
+        health = f"{mlflow}/health"
+        first.append(ServiceProcess("MLflow", command, lambda: _answers(health), logs / "mlflow.log", mlflow))
     return [first, [webserver, daemon]]
 
 

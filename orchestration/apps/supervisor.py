@@ -29,7 +29,7 @@ class ServiceError(Exception):
 
 
 @dataclass
-class Service:
+class ServiceProcess:
     """One server, and the process that runs it now."""
 
     name: str
@@ -87,7 +87,7 @@ class Service:
 class Supervisor:
     """Runs groups of services; each group is started when the one before it answers."""
 
-    def __init__(self, groups: Sequence[Sequence[Service]], report: Callable[[str], object]) -> None:
+    def __init__(self, groups: Sequence[Sequence[ServiceProcess]], report: Callable[[str], object]) -> None:
         self.groups, self.report = groups, report
         self.services = [service for group in groups for service in group]
         self.stopping = False
@@ -137,7 +137,7 @@ class Supervisor:
                     self.report(f"{service.name} lives, but does not work any more: it is ended")
                     service.stop()
 
-    def _on_exit(self, service: Service, status: int, now: float) -> None:
+    def _on_exit(self, service: ServiceProcess, status: int, now: float) -> None:
         service.wait(0)
         service.process = None
         service.exits = [moment for moment in service.exits if now - moment < EXITS_WITHIN] + [now]
@@ -159,7 +159,7 @@ class Supervisor:
                 service.wait(child.GRACE + 10)
 
 
-def _require_starting(service: Service, waited: float) -> None:
+def _require_starting(service: ServiceProcess, waited: float) -> None:
     if not service.is_running:
         raise ServiceError(f"{service.name} ended at its start; {service.log} says:\n{service.log_tail()}")
     if waited > START_TIMEOUT:

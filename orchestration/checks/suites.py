@@ -30,7 +30,7 @@ this.
 """
 
 
-class Table:
+class CheckedTable:
     """A table of the version that is judged."""
 
     def __init__(self, context: CheckContext, file: str) -> None:
@@ -78,14 +78,14 @@ class Suite:
     file: str
     schema: str
     """Where the stage that writes them declares columns and their types, as module:NAME: stages are heavy to load."""
-    batches: Callable[[Table], Iterator[DataBatch]]
+    batches: Callable[[CheckedTable], Iterator[DataBatch]]
     drift: tuple[str, ...] = ()
     """Columns that are compared with what production was made from."""
 
 
 def evaluate(suite: Suite, context: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
     """All findings on a table, and how much of it was looked at. Columns first: without them, nothing else is asked."""
-    table = Table(context, suite.file)
+    table = CheckedTable(context, suite.file)
     wanted = resolve_name(suite.schema)
     findings = validate(_columns(table.path, wanted))
     looked_at: dict[str, Any] = {"rows": pq.read_metadata(table.path).num_rows}
@@ -159,7 +159,7 @@ def _people(frame: pd.DataFrame) -> DataBatch:
     )
 
 
-def _parameters(table: Table) -> list[Expectation]:
+def _parameters(table: CheckedTable) -> list[Expectation]:
     """Sliders in [0, 1] and choices that their groups have, as many as the character has; without its schema, equally
     many in each row.
     """
@@ -182,7 +182,7 @@ def _parameters(table: Table) -> list[Expectation]:
     ]
 
 
-def _pictures(table: Table) -> DataBatch:
+def _pictures(table: CheckedTable) -> DataBatch:
     """A sample of pictures and label maps, opened; of an empty table there is none, and nothing is asked."""
     if table.frame.empty:
         return DataBatch(table.frame, [])
@@ -208,7 +208,7 @@ def _pictures(table: Table) -> DataBatch:
     )
 
 
-def _portraits(table: Table) -> Iterator[DataBatch]:
+def _portraits(table: CheckedTable) -> Iterator[DataBatch]:
     numbers = ("yaw", "pitch", "roll", "occluded", "exposure", "blur")
     yield DataBatch(
         table.frame,
@@ -237,7 +237,7 @@ def _landmarks() -> list[Expectation]:
     ]
 
 
-def _faces(table: Table) -> Iterator[DataBatch]:
+def _faces(table: CheckedTable) -> Iterator[DataBatch]:
     yield DataBatch(
         table.frame,
         [
@@ -259,7 +259,7 @@ def _faces(table: Table) -> Iterator[DataBatch]:
     yield _pictures(table)
 
 
-def _one_person_each(table: Table) -> DataBatch:
+def _one_person_each(table: CheckedTable) -> DataBatch:
     """Of the photos to train on, next to none is there as another person's too: one face would be taught as two."""
     train = table.copies[table.copies["split"] == "train"]
     if train.empty:
@@ -272,7 +272,7 @@ def _one_person_each(table: Table) -> DataBatch:
     )
 
 
-def _copies(table: Table) -> Iterator[DataBatch]:
+def _copies(table: CheckedTable) -> Iterator[DataBatch]:
     yield DataBatch(
         table.copies,
         [
@@ -287,7 +287,7 @@ def _copies(table: Table) -> Iterator[DataBatch]:
     )
 
 
-def _unusable(table: Table) -> Iterator[DataBatch]:
+def _unusable(table: CheckedTable) -> Iterator[DataBatch]:
     """The photos of each source of which too many could not be used; who is held out elsewhere could be."""
     from stages.aligned_faces import HELD_OUT
 
@@ -304,15 +304,15 @@ def _unusable(table: Table) -> Iterator[DataBatch]:
             )
 
 
-def _pairs(table: Table) -> Iterator[DataBatch]:
+def _pairs(table: CheckedTable) -> Iterator[DataBatch]:
     yield DataBatch(table.frame, [*_rows(), *_parameters(table)])
     yield _pictures(table)
 
 
-def _quarantine(kept: str) -> Callable[[Table], Iterator[DataBatch]]:
+def _quarantine(kept: str) -> Callable[[CheckedTable], Iterator[DataBatch]]:
     """Rows that are missing from the table `kept`: each with its reason, and not too many."""
 
-    def batches(table: Table) -> Iterator[DataBatch]:
+    def batches(table: CheckedTable) -> Iterator[DataBatch]:
         yield DataBatch(
             table.frame,
             [
@@ -326,7 +326,7 @@ def _quarantine(kept: str) -> Callable[[Table], Iterator[DataBatch]]:
     return batches
 
 
-def _shares(table: Table, kept: str) -> DataBatch:
+def _shares(table: CheckedTable, kept: str) -> DataBatch:
     """A row for all photos, and one for each source that has enough."""
     rules, path = table.context.rules, table.beside(kept)
     counts = pd.DataFrame({"quarantined": [len(table.frame)], "kept": [pq.read_metadata(path).num_rows]}, ["all"])
@@ -340,7 +340,7 @@ def _shares(table: Table, kept: str) -> DataBatch:
     return DataBatch(frame, [between("share_quarantined", 0, rules.quarantined)], "photos, all and by source")
 
 
-def _verification_pairs(table: Table) -> Iterator[DataBatch]:
+def _verification_pairs(table: CheckedTable) -> Iterator[DataBatch]:
     known = pd.concat([pq.read_table(table.beside(name), columns=["id"]).to_pandas()["id"] for name in LISTED_IN])
     frame = table.frame
     looked_up = {f"{name}_is_listed": frame[name].isin(known) for name in ("first", "second")}

@@ -118,7 +118,7 @@ def on_cluster(address: str, order: dict[str, Any], port: int, character: str, k
     if keys is not None:
         os.environ["LIKENESS_SERVE_KEYS"] = str(keys)
     try:
-        wanted = replicas.Order(**order)
+        wanted = replicas.ReplicaConfig(**order)
     except ValidationError as error:
         fail("; ".join(wrong["msg"] for wrong in error.errors()))
         return

@@ -169,7 +169,7 @@ def run_stage(
 
 def take_over(
     context: dg.AssetExecutionContext,
-    known: run_cache.Known,
+    known: run_cache.CachedResult,
     stage: Stage,
     config: BaseModel,
     versions: dict[str, versions.Version],

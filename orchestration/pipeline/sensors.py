@@ -35,7 +35,7 @@ class BadSchedule(Exception):
 
 
 @dataclass(frozen=True)
-class Parts:
+class RetrainingDefinitions:
     """What retraining adds to the definitions."""
 
     scan: dg.AssetsDefinition
@@ -44,7 +44,7 @@ class Parts:
     sensors: list[dg.SensorDefinition]
 
 
-def parts(settings: Settings, workshop: Workshop) -> Parts:
+def parts(settings: Settings, workshop: Workshop) -> RetrainingDefinitions:
     """The source scan, its schedule and sensor, and the sensor that evaluates the conditions. Raises BadSchedule."""
     scan = scan_asset(workshop)
     job = dg.define_asset_job(
@@ -55,7 +55,7 @@ def parts(settings: Settings, workshop: Workshop) -> Parts:
         tags={SCAN_TAG: "true"},
     )
     own = [changed_sources(settings, workshop, job), conditions(settings), lost_retries()]
-    return Parts(scan, [job], [weekly(settings, job)], own)
+    return RetrainingDefinitions(scan, [job], [weekly(settings, job)], own)
 
 
 def scan_asset(workshop: Workshop) -> dg.AssetsDefinition:

@@ -157,7 +157,7 @@ class Command:
 
 
 @dataclass(frozen=True)
-class Service:
+class AppriseService:
     """One of the services that Apprise knows, by its address there."""
 
     url: str = field(repr=False)
@@ -205,7 +205,7 @@ def _notifier(name: str, settings: Settings) -> Notifier:
     if scheme == "command":
         return Command(tuple(shlex.split(name.partition(":")[2])))
     if "://" in name:
-        service = Service(name)
+        service = AppriseService(name)
         service.open()
         return service
     return _own(name)

@@ -100,7 +100,7 @@ def test_kuberay_is_told_what_the_command_tells_ray(monkeypatch: pytest.MonkeyPa
     (application,) = config.applications
     assert (application.name, application.route_prefix) == (ray_serve.NAME, ray_serve.ROUTE)
     assert application.import_path == replicas.HERE
-    order = replicas.Order(**application.args)
+    order = replicas.ReplicaConfig(**application.args)
     assert order.host == config.http_options.host, "keys are asked for where other machines can ask"
     (workers,) = spec["rayClusterConfig"]["workerGroupSpecs"]
     (container,) = workers["template"]["spec"]["containers"]

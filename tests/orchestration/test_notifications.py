@@ -159,7 +159,7 @@ def test_a_service_that_refuses_is_logged_without_the_secrets_of_its_address(
     settings = set_to(tmp_path, web.url.replace("http://", "json://somebody:secret@", 1))
     tell(settings, NOTICE, LOG)
     assert len(web.posted) == 1 and len(logged(settings)) == 1
-    assert "Service did not take the notice: NotSent: " in caplog.text and "403" in caplog.text
+    assert "AppriseService did not take the notice: NotSent: " in caplog.text and "403" in caplog.text
     assert "secret" not in caplog.text
 
 

@@ -15,7 +15,7 @@ import pytest
 from orchestration.apps import child, services
 from orchestration.apps import supervisor as supervisor_module
 from orchestration.apps.services import Addresses
-from orchestration.apps.supervisor import Service, ServiceError, Supervisor
+from orchestration.apps.supervisor import ServiceError, ServiceProcess, Supervisor
 from orchestration.config.settings import REPOSITORY, Settings
 
 SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
@@ -23,8 +23,8 @@ SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
 PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {SLEEPER!r}])"
 
 
-def service(log: Path, code: str, answers: Callable[[], bool] = lambda: True) -> Service:
-    return Service("sleeper", [sys.executable, "-c", code], answers, log)
+def service(log: Path, code: str, answers: Callable[[], bool] = lambda: True) -> ServiceProcess:
+    return ServiceProcess("sleeper", [sys.executable, "-c", code], answers, log)
 
 
 def wait_until(true: Callable[[], object], seconds: float = 15.0) -> None:
@@ -39,7 +39,7 @@ def descendants(of: int) -> list[psutil.Process]:
 
 
 @pytest.fixture
-def watched(tmp_path: Path) -> Iterator[tuple[Supervisor, Service, list[str]]]:
+def watched(tmp_path: Path) -> Iterator[tuple[Supervisor, ServiceProcess, list[str]]]:
     """A supervisor at work on one service, and what it said. It works in a thread; the kernel then ties the child's
     life to that thread.
     """
@@ -106,8 +106,8 @@ def test_a_service_that_cannot_start_is_told_with_its_last_words(tmp_path: Path)
 def test_services_end_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     log = tmp_path / "sleeper.log"
     code = (
-        "from pathlib import Path\nfrom orchestration.apps.supervisor import Service, Supervisor\n"
-        f"one = Service('s', [{sys.executable!r}, '-c', {PARENT!r}], lambda: True, Path({str(log)!r}))\n"
+        "from pathlib import Path\nfrom orchestration.apps.supervisor import ServiceProcess, Supervisor\n"
+        f"one = ServiceProcess('s', [{sys.executable!r}, '-c', {PARENT!r}], lambda: True, Path({str(log)!r}))\n"
         "supervisor = Supervisor([[one]], print)\nsupervisor.start()\nsupervisor.watch()\n"
     )
     supervisor = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY)
@@ -120,7 +120,7 @@ def test_services_end_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_service_that_lives_without_doing_its_work_is_started_again_but_not_while_it_begins(
-    watched: tuple[Supervisor, Service, list[str]], monkeypatch: pytest.MonkeyPatch
+    watched: tuple[Supervisor, ServiceProcess, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, one, said = watched
     monkeypatch.setattr(supervisor_module, "PROBE_EVERY", 0.1)
