@@ -26,7 +26,8 @@ from pydantic import BaseModel, ValidationError
 from engine.errors import LikenessError
 from orchestration.checks.staleness import why_not_fresh
 from orchestration.config.catalog import Stage
-from orchestration.config.profiles import config_hash, flatten, merged, resolve
+from orchestration.config.files import write_whole
+from orchestration.config.profiles import config_hash, flatten, merged, problems, resolve
 from orchestration.config.progress import Progress, duration
 from orchestration.config.settings import Settings
 from orchestration.pipeline.definitions import build
@@ -79,7 +80,7 @@ class Made:
 
 
 @dataclass
-class Outcome:
+class AblationResult:
     """What one `likeness ablate` did."""
 
     rows: list[ablation.VariantRow] = field(default_factory=list)
@@ -95,6 +96,7 @@ class Outcome:
 
     @property
     def reference(self) -> ablation.VariantRow | None:
+        """The row of `full`, with which the others are compared; None where it failed."""
         return next((row for row in self.rows if row.name == FULL), None)
 
 
@@ -154,7 +156,7 @@ def ablate(
     character: str,
     names: Sequence[str] = (),
     path: Path = VARIANTS,
-) -> Outcome:
+) -> AblationResult:
     """Run the named variants, or all that are not slow, and score each by the stage `scorecard`.
 
     A variant that fails is reported and the others go on. Raises AblationError, AlreadyRunning, ProfileError or
@@ -164,15 +166,15 @@ def ablate(
     base, graph = resolve(settings.profile, stages), up_to_scorecard(stages)
     changes = {name: merged({SCORECARD: found.scorecard}, v.changes) for name, v in choose(found, names).items()}
     configs = {name: configure(name, change, base, graph) for name, change in changes.items()}
-    bench = _Bench(settings, instance, stages, graph, progress, character, base)
-    outcome = Outcome()
+    runner = _VariantRunner(settings, instance, stages, graph, progress, character, base)
+    result = AblationResult()
     with only_runner(settings, instance):
-        bench.require_fresh()
+        runner.require_fresh()
         for number, name in enumerate(configs, 1):
             label = f"[{number}/{len(configs)}] {name}"
-            _run(bench, name, found.variants[name], configs[name], label, outcome)
-    outcome.seconds = time.monotonic() - began
-    return outcome
+            _run(runner, name, found.variants[name], configs[name], label, result)
+    result.seconds = time.monotonic() - began
+    return result
 
 
 def up_to_scorecard(stages: Sequence[Stage]) -> list[Stage]:
@@ -182,39 +184,44 @@ def up_to_scorecard(stages: Sequence[Stage]) -> list[Stage]:
 
 
 def _run(
-    bench: _Bench, name: str, variant: Variant, configs: Mapping[str, BaseModel], label: str, outcome: Outcome
+    runner: _VariantRunner,
+    name: str,
+    variant: Variant,
+    configs: Mapping[str, BaseModel],
+    label: str,
+    result: AblationResult,
 ) -> None:
     """One variant's row; why there is none, otherwise."""
     if variant.scores:
-        if card := outcome.scorecards.get(FULL):
-            outcome.rows.append(ablation.row_of(name, variant.about, _scores_of(card), read_from=variant.scores))
+        if card := result.scorecards.get(FULL):
+            result.rows.append(ablation.row_of(name, variant.about, _scores_of(card), read_from=variant.scores))
         else:
-            outcome.left_out[name] = f"it is read from the scorecard of {FULL}, which failed"
+            result.left_out[name] = f"it is read from the scorecard of {FULL}, which failed"
         return
-    again = [stage for stage in made_again(bench.stages, bench.base, configs) if stage.name != SCORECARD]
+    again = [stage for stage in made_again(runner.stages, runner.base, configs) if stage.name != SCORECARD]
     if not again and name != FULL:
-        outcome.left_out[name] = f"changes nothing under profile {bench.settings.profile}"
+        result.left_out[name] = f"changes nothing under profile {runner.settings.profile}"
         return
     try:
-        made = bench.make(name, [*again, bench.stages[-1]], configs, label)
+        made = runner.make(name, [*again, runner.stages[-1]], configs, label)
     except StageFailed as error:  # a finding about this variant; the others still say something
-        outcome.failed[name] = str(error)
-        bench.progress.end(f"{label}  failed")
+        result.failed[name] = str(error)
+        runner.progress.end(f"{label}  failed")
         return
     trained = [made[stage.name].seconds for stage in again] or [made[ENCODER].seconds]
     seconds = None if None in trained else sum(value for value in trained if value is not None)
-    outcome.made += [f"{name}/{stage}" for stage, thing in made.items() if thing.new]
-    outcome.inputs[name] = {stage: thing.folder for stage, thing in made.items() if stage != SCORECARD}
-    outcome.scorecards[name] = made[SCORECARD].folder
-    outcome.rows.append(ablation.row_of(name, variant.about, _scores_of(made[SCORECARD].folder), seconds))
+    result.made += [f"{name}/{stage}" for stage, thing in made.items() if thing.new]
+    result.inputs[name] = {stage: thing.folder for stage, thing in made.items() if stage != SCORECARD}
+    result.scorecards[name] = made[SCORECARD].folder
+    result.rows.append(ablation.row_of(name, variant.about, _scores_of(made[SCORECARD].folder), seconds))
 
 
 def _scores_of(scorecard: Path) -> dict[str, Mapping[str, Any]]:
     return dict(scores(json.loads((scorecard / "scorecard.json").read_text())))
 
 
-class _Bench:
-    """What all variants have in common."""
+class _VariantRunner:
+    """Makes stages for one variant after another: what all variants have in common."""
 
     def __init__(
         self,
@@ -294,14 +301,14 @@ class _Bench:
                 context = stage_context(self.settings, stage, checkpoints, run, self.progress)
                 metrics = call(stage, {name: made.folder for name, made in inputs.items()}, config, partial, context)
                 seconds = time.monotonic() - began
-                _track(run, partial, metrics)
+                _log_outcome(run, partial, metrics)
         except Exception as error:
             details = home / "error.txt"
             details.write_text(traceback.format_exc())
             raise StageFailed(f"{stage.name} failed: {_one_line(error)} (details: {details})") from error
         replace_folder(partial, folder)
         known = None if interrupted else round(seconds, 1)
-        _write_record(record, {"stage": stage.name, "seconds": known})
+        write_whole(record, json.dumps({"stage": stage.name, "seconds": known}) + "\n")
         shutil.rmtree(checkpoints, ignore_errors=True)
         self.progress.end(f"{shown}  done in {duration(seconds)}")
         return Made(folder, key, known, new=True)
@@ -323,35 +330,29 @@ def key_of(stage: Stage, config: BaseModel, inputs: Mapping[str, Made]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _track(run: TrackedRun, folder: Path, metrics: Mapping[str, float]) -> None:
+def _log_outcome(run: TrackedRun, folder: Path, metrics: Mapping[str, float]) -> None:
     run.metrics(metrics)
     for path in sorted(path for pattern in ("*.png", "*.json", "*.html") for path in folder.glob(pattern)):
         run.file(path)
 
 
-def _write_record(path: Path, content: Mapping[str, Any]) -> None:
-    beside = path.with_name(f".{path.name}.partial")
-    beside.write_text(json.dumps(content) + "\n")
-    beside.replace(path)
-
-
 def _one_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}" for e in error.errors())
+        return problems(error)
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def write_tables(outcome: Outcome, settings: Settings, character: str, out: Path, progress: Callable[..., Any]) -> None:
+def write_tables(
+    result: AblationResult, settings: Settings, character: str, out: Path, progress: Callable[..., Any]
+) -> None:
     """`ablations.md` and, where a variant was scored, the contact sheet `ablations.png`."""
     from stages.context import Context
 
     out.mkdir(parents=True, exist_ok=True)
-    reference = outcome.reference
-    rows = [*(ablation.limits(reference) if reference else []), *outcome.rows]
+    reference = result.reference
+    rows = [*(ablation.limits(reference) if reference else []), *result.rows]
     heading = f"Ablations: {character}, profile {Path(settings.profile).stem}"
-    beside = out / ".ablations.md.partial"
-    beside.write_text(ablation.markdown(rows, reference, heading))
-    beside.replace(out / "ablations.md")
-    if outcome.inputs:
+    write_whole(out / "ablations.md", ablation.markdown(rows, reference, heading))
+    if result.inputs:
         context = Context(device=settings.pick_device(), on_progress=progress)
-        ablation.write_contact_sheet(outcome.inputs, context, out / "ablations.png")
+        ablation.write_contact_sheet(result.inputs, context, out / "ablations.png")

@@ -26,7 +26,7 @@ GRACE = 20.0
 LOG_BYTES, LOG_FILES = 5_000_000, 4
 
 
-def keep(log: Path, command: list[str], parent: int) -> int:
+def run(log: Path, command: list[str], parent: int) -> int:
     """Run the command to its end; its exit status, negative for the signal that ended it."""
     ending = threading.Event()
 
@@ -50,7 +50,7 @@ def keep(log: Path, command: list[str], parent: int) -> int:
         preexec_fn=lambda: die_with_parent(signal.SIGKILL),
     )
     assert child.stdout
-    copying = threading.Thread(target=_copy, args=(child.stdout, log), daemon=True)
+    copying = threading.Thread(target=_copy_output, args=(child.stdout, log), daemon=True)
     copying.start()
     while child.poll() is None and not ending.wait(0.2):
         pass
@@ -59,7 +59,7 @@ def keep(log: Path, command: list[str], parent: int) -> int:
     return child.returncode
 
 
-def _copy(lines: IO[str], log: Path) -> None:
+def _copy_output(lines: IO[str], log: Path) -> None:
     handler = RotatingFileHandler(log, maxBytes=LOG_BYTES, backupCount=LOG_FILES)
     handler.setFormatter(logging.Formatter("%(message)s"))
     for line in lines:
@@ -82,7 +82,7 @@ def _end_group(child: subprocess.Popen[str]) -> None:
 
 
 def others_in_group(group: int) -> list[int]:
-    """The living processes of a group without its leader, which is the keeper."""
+    """The living processes of a group without its leader, which is the process of this module."""
     import psutil
 
     found = []
@@ -96,4 +96,4 @@ def others_in_group(group: int) -> list[int]:
 
 
 if __name__ == "__main__":
-    sys.exit(keep(Path(sys.argv[2]), sys.argv[3:], int(sys.argv[1])))
+    sys.exit(run(Path(sys.argv[2]), sys.argv[3:], int(sys.argv[1])))

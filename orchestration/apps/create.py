@@ -41,6 +41,7 @@ class Created:
     """What the search after the encoder's answer came to, as in character.json."""
 
     def summary(self) -> dict[str, Any]:
+        """What `create --json` prints of it."""
         if self.folder is None:
             return {"photo": str(self.photo), "error": self.error}
         files = {

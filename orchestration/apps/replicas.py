@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HERE = f"{__name__}:application"
 LOOPBACK, ALL = "127.0.0.1", "0.0.0.0"
-OF_THIS_MACHINE = ("LIKENESS_WORKERS", "LIKENESS_EXECUTOR")
+OF_THIS_MACHINE = ("LIKENESS_WORKERS", "LIKENESS_EXECUTOR", "LIKENESS_NOTIFY", "LIKENESS_SMTP_PASSWORD")
 
 
 class ReplicaConfig(ray_serve.ScalingConfig, frozen=True):

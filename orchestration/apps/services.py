@@ -1,9 +1,6 @@
 """`likeness start`: Dagster's code server, webserver and daemon, and MLflow's server, kept running by one process.
 
-Each service has a keeper (orchestration/apps/child.py), a process that ties it to this one. A service that dies, or
-lives on without the process that does its work, is started again, later each time; one that keeps dying ends all of
-them. The code server is apart from webserver and daemon, so that runs, which are its children, outlive a restart of
-either.
+The code server is apart from webserver and daemon, so that runs, which are its children, outlive a restart of either.
 
 MLflow's server is a window on the store that commands and steps on this machine write to directly: they need it for
 nothing, and what it shows is what they wrote.
@@ -17,84 +14,30 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
 import yaml
 
-from engine.errors import LikenessError
-from orchestration.apps import child
+from orchestration.apps.supervisor import ServiceError, ServiceProcess, Supervisor
 from orchestration.config.addresses import Addresses, services_file
-from orchestration.config.settings import REPOSITORY, Settings
+from orchestration.config.settings import Settings
 
 DEFINITIONS = "orchestration.definitions"
-STARTS_WITHIN = 180.0
-MOST_DEATHS, WITHIN, LONGEST_PAUSE = 5, 300.0, 30.0
-LOOKED_AT_EVERY, MOST_MISSES = 2.0, 3
-"""Seconds between two looks at whether a service still works, and how many in a row may find that it does not."""
+PROBE_TIMEOUT = 2  # seconds
 
 
-class ServiceError(LikenessError):
-    """The services cannot start, or one of them keeps dying; the message says what to do."""
-
-
-@dataclass
-class Service:
-    """One server, and what became of it."""
-
-    name: str
-    command: Sequence[str]
-    answers: Callable[[], bool]
-    log: Path
-    address: str = ""
-    process: subprocess.Popen[bytes] | None = None
-    deaths: list[float] = field(default_factory=list)
-    again_at: float = 0.0
-    works: Callable[[], bool] = lambda: True
-    """Whether it does what it is for, asked of one that lives."""
-    started: float = 0.0
-    worked: bool = False
-    misses: int = 0
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", child.__name__, str(os.getpid()), str(self.log), *self.command],
-            cwd=REPOSITORY,
-            start_new_session=True,
-        )
-        self.started, self.worked, self.misses = time.monotonic(), False, 0
-
-    def stop(self) -> None:
-        if self.process and self.process.poll() is None:
-            self.process.terminate()
-
-    def wait(self, seconds: float) -> None:
-        """Wait for the keeper to have ended everything; end its group where it does not, or was itself killed."""
-        if self.process is None:
-            return
-        try:
-            self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-        for pid in child.others_in_group(self.process.pid):
-            os.kill(pid, signal.SIGKILL)
-
-    def last_words(self, lines: int = 5) -> str:
-        text = self.log.read_text(errors="replace") if self.log.exists() else ""
-        return "\n".join(text.splitlines()[-lines:])
-
-
-def likeness_services(settings: Settings, where: Addresses) -> list[list[Service]]:
+def likeness_services(settings: Settings, where: Addresses) -> list[list[ServiceProcess]]:
     """What is started, in groups: each waits for the one before it. Without MLflow where another server is set."""
+    from orchestration.storage.dagster_internals import DAEMON_MODULE, code_is_loaded
+
     logs = settings.home / "logs"
     socket_file = code_socket(settings)
     workspace = settings.dagster_home / "workspace.yaml"
@@ -102,26 +45,28 @@ def likeness_services(settings: Settings, where: Addresses) -> list[list[Service
     workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}))
     python = [sys.executable, "-m"]
     dagster, mlflow = where.url(where.dagster_port), where.url(where.mlflow_port)
-    code = Service(
+    code = ServiceProcess(
         "code server",
         [*python, "dagster", "code-server", "start", "-m", DEFINITIONS, "-s", str(socket_file),
          "--log-level", "warning", "--use-python-environment-entry-point", "--inject-env-vars-from-instance"],
-        lambda: serves_code(socket_file), logs / "code-server.log", works=lambda: holds_code(socket_file),
+        lambda: serves_code(socket_file), logs / "code-server.log",
+        is_healthy=lambda: code_is_loaded(str(socket_file), PROBE_TIMEOUT),
     )  # fmt: skip
-    webserver = Service(
+    webserver = ServiceProcess(
         "Dagster",
         [*python, "dagster_webserver", "-h", where.host, "-p", str(where.dagster_port), "-w", str(workspace)],
         lambda: _answers(f"{dagster}/server_info"), logs / "dagster-webserver.log", dagster,
     )  # fmt: skip
-    daemon = Service(
+    daemon = ServiceProcess(
         "daemon",
-        [*python, "dagster._daemon", "run", "-w", str(workspace)],
+        [*python, DAEMON_MODULE, "run", "-w", str(workspace)],
         _heartbeats(settings), logs / "dagster-daemon.log",
     )  # fmt: skip
     first = [code]
     if not settings.mlflow_server:
         command = [*python, "mlflow", "server", *_mlflow_options(settings, where)]
-        first.append(Service("MLflow", command, lambda: _answers(f"{mlflow}/health"), logs / "mlflow.log", mlflow))
+        health = f"{mlflow}/health"
+        first.append(ServiceProcess("MLflow", command, lambda: _answers(health), logs / "mlflow.log", mlflow))
     return [first, [webserver, daemon]]
 
 
@@ -149,40 +94,24 @@ def code_socket(settings: Settings) -> Path:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
+        with urllib.request.urlopen(url, timeout=PROBE_TIMEOUT) as answer:
             return answer.status == 200
     except OSError:
         return False
 
 
 def serves_code(socket_file: Path) -> bool:
+    """Whether a code server answers there that it serves."""
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
     with grpc.insecure_channel(f"unix:{socket_file}") as channel:
         try:
             request = health_pb2.HealthCheckRequest(service="DagsterApi")
-            answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=2)  # pyright: ignore[reportAttributeAccessIssue]
+            answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=PROBE_TIMEOUT)  # pyright: ignore[reportAttributeAccessIssue]
         except grpc.RpcError:
             return False
     return answer.status == health_pb2.HealthCheckResponse.SERVING
-
-
-def holds_code(socket_file: Path) -> bool:
-    """False when the process that has loaded the code is gone: the code server, which only passes on what it is asked,
-    lives on without it and never starts another. Code that cannot be loaded is an answer too, which Dagster shows.
-    """
-    import grpc
-    from dagster._grpc.__generated__ import dagster_api_pb2
-    from dagster._grpc.__generated__.dagster_api_pb2_grpc import DagsterApiStub
-
-    with grpc.insecure_channel(f"unix:{socket_file}") as channel:
-        try:
-            DagsterApiStub(channel).ListRepositories(dagster_api_pb2.ListRepositoriesRequest(), timeout=2)  # pyright: ignore[reportAttributeAccessIssue]
-        except grpc.RpcError as error:
-            # Too busy to answer is not gone.
-            return error.code() == grpc.StatusCode.DEADLINE_EXCEEDED  # pyright: ignore[reportAttributeAccessIssue]
-    return True
 
 
 def _heartbeats(settings: Settings) -> Callable[[], bool]:
@@ -198,97 +127,6 @@ def _heartbeats(settings: Settings) -> Callable[[], bool]:
         return all(beat is not None and beat.timestamp >= began for beat in beats)
 
     return beating
-
-
-class Supervisor:
-    """Starts services, waits until they answer, starts dead ones again, ends them all."""
-
-    def __init__(self, groups: Sequence[Sequence[Service]], say: Callable[[str], object]) -> None:
-        self.groups, self.say = groups, say
-        self.services = [service for group in groups for service in group]
-        self.ending = False
-
-    def start(self) -> None:
-        """Raises ServiceError when a service ends, or does not answer in time."""
-        for group in self.groups:
-            if self.ending:
-                return
-            for service in group:
-                service.log.parent.mkdir(parents=True, exist_ok=True)
-                service.start()
-            waiting, began = list(group), time.monotonic()
-            while waiting and not self.ending:
-                for service in list(waiting):
-                    self._check_start(service, time.monotonic() - began)
-                    if service.answers():
-                        service.worked = service.works()
-                        waiting.remove(service)
-                        self.say(f"{service.name:<12} ready after {time.monotonic() - began:.0f} s  {service.address}")
-                time.sleep(0.2)
-
-    def _check_start(self, service: Service, waited: float) -> None:
-        assert service.process
-        if service.process.poll() is not None:
-            raise ServiceError(f"{service.name} ended at its start; {service.log} says:\n{service.last_words()}")
-        if waited > STARTS_WITHIN:
-            raise ServiceError(f"{service.name} does not answer after {STARTS_WITHIN:.0f} s: see {service.log}")
-
-    def watch(self) -> None:
-        """Until it is told to end. Raises ServiceError when a service died too often."""
-        looked_at = time.monotonic()
-        while not self.ending:
-            now = time.monotonic()
-            if now - looked_at > LOOKED_AT_EVERY:
-                self._look()
-                looked_at = time.monotonic()
-            for service in self.services:
-                if service.process and service.process.poll() is not None:
-                    self._bury(service, now)
-                if service.process is None and now >= service.again_at:
-                    service.start()
-            time.sleep(0.2)
-
-    def _look(self) -> None:
-        """End what lives and does not work, so that it is started again."""
-        for service in self.services:
-            if service.process is None or service.process.poll() is not None:
-                continue
-            if service.works():
-                service.worked, service.misses = True, 0
-            elif service.worked or time.monotonic() - service.started > STARTS_WITHIN:
-                service.misses += 1
-                if service.misses == MOST_MISSES:
-                    self.say(f"{service.name} lives, but does not work any more: it is ended")
-                    service.stop()
-
-    def _bury(self, service: Service, now: float) -> None:
-        assert service.process
-        status = service.process.returncode
-        service.wait(0)
-        service.process = None
-        service.deaths = [moment for moment in service.deaths if now - moment < WITHIN] + [now]
-        if len(service.deaths) > MOST_DEATHS:
-            raise ServiceError(
-                f"{service.name} died {len(service.deaths)} times in {WITHIN / 60:.0f} minutes, so all were stopped; "
-                f"{service.log} says:\n{service.last_words()}"
-            )
-        pause = min(2.0 ** (len(service.deaths) - 1), LONGEST_PAUSE)
-        service.again_at = now + pause
-        self.say(f"{service.name} died ({_told(status)}); starting it again in {pause:.0f} s, see {service.log}")
-
-    def stop(self) -> None:
-        """Last started, first ended: the daemon launches nothing more when runs are told to end."""
-        for group in reversed(self.groups):
-            for service in group:
-                service.stop()
-            for service in group:
-                service.wait(child.GRACE + 10)
-
-
-def _told(status: int) -> str:
-    """An exit status; the keeper passes on the signal that ended a service as a negative one, modulo 256."""
-    number = -status if status < 0 else 256 - status
-    return signal.Signals(number).name if number in set(signal.Signals) else f"exit status {status}"
 
 
 @contextmanager
@@ -335,7 +173,7 @@ def require_ports(where: Addresses, settings: Settings) -> None:
                 raise ServiceError(f"{where.host}:{port}: {error.strerror}: give another with {option}") from error
 
 
-def start(settings: Settings, where: Addresses, say: Callable[[str], object]) -> None:
+def start(settings: Settings, where: Addresses, report: Callable[[str], object]) -> None:
     """Run all services until SIGTERM or SIGINT. Raises ServiceError."""
     from orchestration.storage.instance import open_instance
     from orchestration.storage.tracking import Tracking
@@ -349,18 +187,18 @@ def start(settings: Settings, where: Addresses, say: Callable[[str], object]) ->
             os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
         Tracking.of(settings).client()
         _settle_environment(settings, where)
-        supervisor = Supervisor(likeness_services(settings, where), say)
+        supervisor = Supervisor(likeness_services(settings, where), report)
 
         def end(number: int, frame: object) -> None:
-            supervisor.ending = True
+            supervisor.stopping = True
 
         previous = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             supervisor.start()
-            if not supervisor.ending:
-                say(_welcome(settings, where))
+            if not supervisor.stopping:
+                report(_welcome(settings, where))
             supervisor.watch()
-            say("stopping")
+            report("stopping")
         finally:
             supervisor.stop()
             for number, handler in previous.items():

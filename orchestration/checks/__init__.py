@@ -1,8 +1,8 @@
 """What must hold for a version before others are made from it: suites of Great Expectations on every table, drift
 against the data that production was made from, and validation metrics of each model.
 
-A version that fails stays in the store, so that its rows can be looked at, but nothing reads it (`verdicts`). What is
-asked for is configuration: the section `checks` of a profile (`rules`).
+A version that fails stays in the store, so that its rows can be looked at, but nothing reads it (`results`). What is
+asked for is configuration: the section `checks` of a profile (config/check_rules.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.checks import report
+from orchestration.checks import metrics, report
 from orchestration.checks.context import CheckContext
 from orchestration.checks.gx import ExpectationResult
 from orchestration.config.catalog import Stage
@@ -23,6 +23,8 @@ from orchestration.storage.dagster_metadata import decoration
 from orchestration.storage.run_pictures import FAILING_FOLDER
 
 METRICS = "metrics"
+Evaluate = Callable[[CheckContext], tuple[list[ExpectationResult], dict[str, Any]]]
+"""Gives what came of each expectation, and facts to be shown beside them."""
 WARNINGS = {
     "copies": "Whether a photo is there under two people, or in two splits.",
     "unusable": "Whether many photos of a source are in quarantine: unreadable, without a face, too small.",
@@ -38,8 +40,8 @@ class Check:
     description: str
     blocking: bool
     rule: str
-    """All that its verdict depends on beside the version itself, and what was in production when it was made."""
-    judge: Callable[[CheckContext], tuple[list[ExpectationResult], dict[str, Any]]]
+    """All that its result depends on beside the version itself, and what was in production when it was made."""
+    evaluate: Evaluate
     table: str = ""
 
 
@@ -60,25 +62,26 @@ def specs(stage: Stage, rules: Rules) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def run_all(subject: CheckContext) -> list[dg.AssetCheckResult]:
+def run_all(context: CheckContext) -> list[dg.AssetCheckResult]:
     """Put every check of its stage to a version."""
-    return [judge(check, subject) for check in checks_of(subject.stage, subject.rules)]
+    return [evaluate(check, context) for check in checks_of(context.stage, context.rules)]
 
 
-def judge(check: Check, subject: CheckContext) -> dg.AssetCheckResult:
+def evaluate(check: Check, context: CheckContext) -> dg.AssetCheckResult:
     """Put one check to a version. A check that breaks is a failed one: it must not cost what the stage has made."""
     began = time.monotonic()
     try:
-        findings, facts = check.judge(subject)
+        findings, facts = check.evaluate(context)
     except Exception as error:
-        findings, facts = [ExpectationResult("check_runs", "", False, "a verdict", f"{type(error).__name__}: {error}")], {}
+        problem = f"{type(error).__name__}: {error}"
+        findings, facts = [ExpectationResult("check_runs", "", False, "a result", problem)], {}
     shown = report.metadata(findings, check.rule, facts)
     passed = all(finding.passed for finding in findings)
     if check.table and not passed:
-        shown |= _failing_pictures(check, subject, findings)
+        shown |= _failing_pictures(check, context, findings)
     return dg.AssetCheckResult(
         check_name=check.name,
-        asset_key=subject.stage.name,
+        asset_key=context.stage.name,
         passed=passed,
         severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
         description=report.description(findings, facts),
@@ -86,47 +89,43 @@ def judge(check: Check, subject: CheckContext) -> dg.AssetCheckResult:
     )
 
 
-def _table_check(table: str, rules: Rules) -> Check:
-    def judge(subject: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
+def _suite(name: str) -> Evaluate:
+    """What evaluates a suite of Great Expectations, which takes seconds to load."""
+
+    def evaluate(context: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
         from orchestration.checks import suites
 
-        return suites.judge(suites.SUITES[table], subject)
+        return suites.evaluate(suites.SUITES[name], context)
 
+    return evaluate
+
+
+def _table_check(table: str, rules: Rules) -> Check:
     asked = rules.model_dump(include={"quarantined", "quarantined_from", "one_photo_two_people", "pictures"})
     about = f"Columns, types, ranges, uniqueness and pictures of the table {table}, by Great Expectations."
-    return Check(f"{table}_table", about, True, as_text({"version": TABLES_VERSION, **asked}), judge, table)
+    return Check(f"{table}_table", about, True, as_text({"version": TABLES_VERSION, **asked}), _suite(table), table)
 
 
 def _warning(suite: str, rules: Rules) -> Check:
-    def judge(subject: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
-        from orchestration.checks import suites
-
-        return suites.judge(suites.SUITES[suite], subject)
-
     rule = as_text({"version": TABLES_VERSION, **rules.model_dump(include={"unusable"})})
-    return Check(suite, WARNINGS[suite], False, rule, judge, suite)
+    return Check(suite, WARNINGS[suite], False, rule, _suite(suite), suite)
 
 
 def _drift_check(table: str, rules: Rules) -> Check:
-    def judge(subject: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
+    def evaluate(context: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
         from orchestration.checks import drift, suites
 
-        return drift.judge(suites.SUITES[table], subject)
+        return drift.evaluate(suites.SUITES[table], context)
 
     about = f"Whether the table {table} still looks like the one that the model in production was made from."
     rule = as_text({"version": DRIFT_VERSION, **rules.drift.model_dump()})
-    return Check(f"{table}_drift", about, rules.drift.blocking, rule, judge)
+    return Check(f"{table}_drift", about, rules.drift.blocking, rule, evaluate)
 
 
 def _metrics_check(stage: Stage, rules: Rules) -> Check:
-    def judge(subject: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
-        from orchestration.checks import metrics
-
-        return metrics.judge(subject)
-
     asked = {name: rule.model_dump() for name, rule in rules.metrics_of(stage.name).items()}
     about = "Validation metrics: finite, better than a trivial model, not far behind production."
-    return Check(METRICS, about, True, as_text({"version": METRICS_VERSION, **asked}), judge)
+    return Check(METRICS, about, True, as_text({"version": METRICS_VERSION, **asked}), metrics.evaluate)
 
 
 TABLES_VERSION, DRIFT_VERSION, METRICS_VERSION = 1, 1, 1
@@ -134,11 +133,11 @@ TABLES_VERSION, DRIFT_VERSION, METRICS_VERSION = 1, 1, 1
 
 
 @decoration
-def _failing_pictures(check: Check, subject: CheckContext, findings: list[ExpectationResult]) -> dict[str, Any]:
+def _failing_pictures(check: Check, context: CheckContext, findings: list[ExpectationResult]) -> dict[str, Any]:
     """The link to a picture of the first failing rows."""
     from orchestration.checks import suites
 
-    sheet = report.contact_sheet(subject, suites.SUITES[check.table].file, findings) if subject.pictures else None
-    if subject.pictures is None or sheet is None:
+    sheet = report.contact_sheet(context, suites.SUITES[check.table].file, findings) if context.pictures else None
+    if context.pictures is None or sheet is None:
         return {}
-    return {"pictures": subject.pictures.add(f"{FAILING_FOLDER}/{check.name}.png", sheet)}
+    return {"pictures": context.pictures.add(f"{FAILING_FOLDER}/{check.name}.png", sheet)}

@@ -38,6 +38,7 @@ class CheckContext:
 
     @cached_property
     def folder(self) -> Path:
+        """Where the version lies, fetched when it is first asked for."""
         return self.fetch()
 
     @cached_property

@@ -13,7 +13,7 @@ from great_expectations.expectations.expectation import Expectation
 from scipy import stats
 
 from orchestration.checks.context import CheckContext
-from orchestration.checks.gx import ExpectationResult, DataBatch, validate
+from orchestration.checks.gx import DataBatch, ExpectationResult, validate
 from orchestration.checks.production import NoReference, compared, compared_with_nothing, require_other
 from orchestration.checks.suites import Suite
 from orchestration.config.check_rules import DriftRule
@@ -23,21 +23,21 @@ BINS = 10
 ALL = "all rows"
 
 
-def judge(suite: Suite, subject: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
+def evaluate(suite: Suite, context: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
     """Findings on each column, of all rows and of each source that both versions have. None, with the reason, where
     there is nothing to compare with.
     """
-    asset, production = subject.stage.name, subject.production
+    asset, production = context.stage.name, context.production
     try:
-        require_other(production, asset, subject.md5)
+        require_other(production, asset, context.md5)
         reference = _columns(production.folder(asset) / suite.file, suite)
     except NoReference as reason:
         return [], compared_with_nothing(reason)
-    now = _columns(subject.folder / suite.file, suite)
+    now = _columns(context.folder / suite.file, suite)
     findings = [
         finding
         for name, old, new in _parts(reference, now)
-        for finding in _compare(name, old, new, suite.drift, subject.rules.drift)
+        for finding in _compare(name, old, new, suite.drift, context.rules.drift)
     ]
     return findings, compared(production, asset) | {"rows": len(now), "reference_rows": len(reference)}
 
@@ -69,7 +69,8 @@ def _compare(
             shares[name] = bins(partition, frame[name].to_numpy())
     found = validate(DataBatch(frame, expectations, part)) if expectations else []
     return [
-        finding if finding.passed else ExpectationResult(**{**vars(finding), "rows": shares[finding.column]}) for finding in found
+        finding if finding.passed else ExpectationResult(**{**vars(finding), "rows": shares[finding.column]})
+        for finding in found
     ]
 
 

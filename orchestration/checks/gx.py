@@ -56,9 +56,9 @@ class DataBatch:
     """What of the table it shows, where it is not the table itself."""
 
 
-def validate(look: DataBatch) -> list[ExpectationResult]:
+def validate(data: DataBatch) -> list[ExpectationResult]:
     """Put the expectations to the frame, in one batch."""
-    if not look.expectations:
+    if not data.expectations:
         return []
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
@@ -70,28 +70,28 @@ def validate(look: DataBatch) -> list[ExpectationResult]:
         .add_dataframe_asset("table")
         .add_batch_definition_whole_dataframe("all")
     )
-    for number, expectation in enumerate(look.expectations):
+    for number, expectation in enumerate(data.expectations):
         expectation.meta = {**(expectation.meta or {}), "number": number}
     # Rows are asked for by their place. By the names of columns, Great Expectations gathers those of every failing row
     # one by one, 0.2 ms each, to keep a few.
-    frame = look.frame.reset_index(drop=True)
+    frame = data.frame.reset_index(drop=True)
     outcome = batch.get_batch({"dataframe": frame}).validate(
-        gx.ExpectationSuite(name="table", expectations=list(look.expectations)),
+        gx.ExpectationSuite(name="table", expectations=list(data.expectations)),
         result_format={"result_format": "SUMMARY", "partial_unexpected_count": SHOWN_ROWS},
     )
     # Great Expectations answers in an order of its own.
     results = sorted(outcome.results, key=lambda result: _config(result).meta["number"])
-    return [_finding(result, frame, look.about) for result in results]
+    return [_expectation_result(result, frame, data.about) for result in results]
 
 
 def _config(result: ExpectationValidationResult) -> Any:
     return result.expectation_config
 
 
-def _finding(result: ExpectationValidationResult, frame: pd.DataFrame, look_about: str) -> ExpectationResult:
+def _expectation_result(result: ExpectationValidationResult, frame: pd.DataFrame, about_data: str) -> ExpectationResult:
     config, found = _config(result), result.result
     failing = int(found.get("unexpected_count") or 0)
-    about = "; ".join(filter(None, [look_about, config.meta.get("about", "")]))
+    about = "; ".join(filter(None, [about_data, config.meta.get("about", "")]))
     return ExpectationResult(
         expectation=config.type,
         column=_column(config.kwargs),

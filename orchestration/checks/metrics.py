@@ -18,26 +18,26 @@ from orchestration.config.check_rules import MetricRule
 NOT_REPORTED = "not reported: there was nothing to measure it on"
 
 
-def judge(subject: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
+def evaluate(context: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
     """A finding for each thing that a rule asks of a metric."""
-    reference, facts = _production(subject)
-    rules = subject.rules.metrics_of(subject.stage.name)
-    findings = list(_finite(subject.metrics))
+    reference, facts = _production(context)
+    rules = context.rules.metrics_of(context.stage.name)
+    findings = list(_finite(context.metrics))
     for name, rule in rules.items():
-        if name in subject.metrics:
-            if rule.unless not in subject.metrics:
-                findings += _judge(name, rule, subject.metrics, reference)
-        elif not (rule.optional or rule.unless in subject.metrics):
+        if name in context.metrics:
+            if rule.unless not in context.metrics:
+                findings += _evaluate(name, rule, context.metrics, reference)
+        elif not (rule.optional or rule.unless in context.metrics):
             findings.append(ExpectationResult("metric_is_reported", name, False, "a number", NOT_REPORTED))
     return findings, facts
 
 
-def _production(subject: CheckContext) -> tuple[Mapping[str, float], dict[str, Any]]:
+def _production(context: CheckContext) -> tuple[Mapping[str, float], dict[str, Any]]:
     """Production's metrics, and what to say of them."""
-    production, asset = subject.production, subject.stage.name
+    production, asset = context.production, context.stage.name
     try:
-        require_other(production, asset, subject.md5)
-        found = production.metrics(asset, subject.character)
+        require_other(production, asset, context.md5)
+        found = production.metrics(asset, context.character)
     except NoReference as reason:
         return {}, compared_with_nothing(reason)
     return found, compared(production, asset)
@@ -52,7 +52,7 @@ def _finite(metrics: Mapping[str, float]) -> Iterator[ExpectationResult]:
         yield ExpectationResult("metric_is_finite", name, False, "a finite number", str(value))
 
 
-def _judge(
+def _evaluate(
     name: str, rule: MetricRule, metrics: Mapping[str, float], production: Mapping[str, float]
 ) -> Iterator[ExpectationResult]:
     value, sign = metrics[name], 1 if rule.better == "higher" else -1
@@ -60,12 +60,16 @@ def _judge(
     def finding(expectation: str, worst: float, origin: str) -> ExpectationResult:
         # Written so that a value that is not a number passes nothing.
         passed = sign * value >= sign * worst
-        return ExpectationResult(expectation, name, passed, f"{'≥' if sign > 0 else '≤'} {worst:.4g} ({origin})", f"{value:.4g}")
+        return ExpectationResult(
+            expectation, name, passed, f"{'≥' if sign > 0 else '≤'} {worst:.4g} ({origin})", f"{value:.4g}"
+        )
 
     if rule.limit is not None:
         yield finding("metric_keeps_limit", rule.limit, "limit")
     if rule.baseline and rule.baseline not in metrics:
-        yield ExpectationResult("metric_beats_baseline", name, False, f"{rule.baseline}, {rule.margin:+g}", NOT_REPORTED)
+        yield ExpectationResult(
+            "metric_beats_baseline", name, False, f"{rule.baseline}, {rule.margin:+g}", NOT_REPORTED
+        )
     elif rule.baseline:
         origin = f"{rule.baseline} {metrics[rule.baseline]:.4g}, margin {rule.margin:g}"
         yield finding("metric_beats_baseline", metrics[rule.baseline] + sign * rule.margin, origin)

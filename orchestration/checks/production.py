@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration.registry.registered_models import PRODUCTION, Registry
-from orchestration.storage.store import Store
+from orchestration.storage.store import Store, StoreError
 from orchestration.storage.version_index import VersionIndex
 
 
@@ -49,8 +49,6 @@ class Production:
 
     def folder(self, asset: str) -> Path:
         """The data itself. Raises NoReference where it was erased."""
-        from orchestration.storage.store import StoreError
-
         md5 = self.md5(asset)
         try:
             return self.store.fetch(md5)
@@ -77,6 +75,7 @@ def compared(production: Production, asset: str) -> dict[str, Any]:
 
 
 def compared_with_nothing(reason: NoReference) -> dict[str, Any]:
+    """What a check says where there was nothing to compare with."""
     return {"compared_with": "nothing", "reason": str(reason)}
 
 

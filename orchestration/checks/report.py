@@ -64,13 +64,13 @@ def _row(finding: ExpectationResult, row: Mapping[str, Any]) -> dict[str, Any]:
     return {**names, "column": finding.column, "value": str(row["value"]), "expectation": finding.expectation}
 
 
-def contact_sheet(subject: CheckContext, file: str, findings: Sequence[ExpectationResult]) -> NDArray[np.uint8] | None:
+def contact_sheet(context: CheckContext, file: str, findings: Sequence[ExpectationResult]) -> NDArray[np.uint8] | None:
     """The pictures of the first failing rows as one, RGB [H, W, 3]; None where there are none to be shown."""
     from models import images
 
     wanted = {str(row["id"]) for finding in findings if not finding.passed for row in finding.rows if "id" in row}
     tiles = []
-    for data in _pictures_of(subject.folder / file, wanted):
+    for data in _pictures_of(context.folder / file, wanted):
         try:
             tiles.append(images.resize(images.decode(data), PICTURE_SIDE))
         except images.BadImage:

@@ -7,15 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
-from dagster import AssetCheckEvaluation
-
-# Not public: how a result says which materialisation it is about.
-from dagster._core.definitions.asset_checks.asset_check_evaluation import (
-    AssetCheckEvaluationTargetMaterializationData,
-)
+from dagster import AssetCheckEvaluation, EventLogRecord
 
 from orchestration import checks
 from orchestration.checks import report
@@ -23,13 +18,11 @@ from orchestration.checks.context import CheckContext
 from orchestration.checks.production import Production, numbers
 from orchestration.config.catalog import Stage
 from orchestration.registry.registered_models import Registry
+from orchestration.storage.dagster_internals import AssetCheckEvaluationTargetMaterializationData
 from orchestration.storage.project import EMBEDDED, AssetRef, Project
 from orchestration.storage.run_pictures import RunPictures
 from orchestration.storage.tracking import Tracking
 from orchestration.storage.versions import VERSION_TAG, Version
-
-if TYPE_CHECKING:
-    from dagster._core.storage.event_log.base import EventLogRecord
 
 HISTORY = 5
 """Results of a check that are read at once: the newest is nearly always the one, unless other characters were busy."""
@@ -59,6 +52,7 @@ class CheckResult:
 
     @property
     def blocks(self) -> bool:
+        """Whether it keeps others from reading the version."""
         return self.blocking and self.passed is False
 
     def rows(self) -> list[dict[str, Any]]:
@@ -66,6 +60,7 @@ class CheckResult:
         return _records(self.metadata.get(report.FAILING_ROWS))
 
     def expectations(self) -> list[dict[str, Any]]:
+        """Every expectation with what was observed."""
         return _records(self.metadata.get(report.EXPECTATIONS))
 
     def facts(self) -> dict[str, Any]:
@@ -100,17 +95,17 @@ def evaluate_again(project: Project, ref: AssetRef, every: bool = False) -> list
     """Put those checks to the newest version that never were, that were under other rules, or that it failed; all of
     them with `every`. What comes of it is recorded; nothing is made.
 
-    Gives the verdicts that are new.
+    Returns the results that are new.
     """
     made, version = newest_record(project.instance, ref.name, ref.character), project.latest_of(ref)
     if made is None or version is None:
         return []
-    subject, new = check_context(project, ref.stage, version), []
+    context, new = check_context(project, ref.stage, version), []
     for check in checks.checks_of(ref.stage, project.graph.rules):
         before = evaluation_of(project.instance, dg.AssetCheckKey(dg.AssetKey(ref.name), check.name), made)
         if before and _fact(before, report.RULE) == check.rule and not every and (before.passed or not check.blocking):
             continue
-        after = as_evaluation(checks.evaluate(check, subject), check, made)
+        after = as_evaluation(checks.evaluate(check, context), check, made)
         if before and _told(before) == _told(after):
             continue
         project.instance.report_runless_asset_event(after)
@@ -149,6 +144,7 @@ def production_of(project: Project, character: str | None) -> Production:
 
 
 def newest_record(instance: dg.DagsterInstance, asset: str, character: str | None) -> EventLogRecord | None:
+    """The newest materialisation of an asset, None where it was never made."""
     records = dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[character] if character else None)
     return next(iter(instance.fetch_materializations(records, limit=1).records), None)
 
@@ -207,6 +203,7 @@ def _told(evaluation: AssetCheckEvaluation) -> tuple[Any, ...]:
 
 
 def as_evaluation(result: dg.AssetCheckResult, check: checks.Check, made: EventLogRecord) -> AssetCheckEvaluation:
+    """A result as Dagster records it about a materialisation that is there already."""
     assert result.asset_key is not None
     return AssetCheckEvaluation(
         asset_key=result.asset_key,

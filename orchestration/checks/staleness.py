@@ -6,12 +6,13 @@ from typing import Any
 
 import dagster as dg
 
-# Not public: the one place that knows. tests/orchestration/test_staleness.py says what it must answer.
-from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
-from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
-from dagster._core.loader import LoadingContext
-
 from orchestration.checks.results import evaluation_of, newest_record
+from orchestration.storage.dagster_internals import (
+    BaseAssetGraph,
+    CachingStaleStatusResolver,
+    LoadingContext,
+    StaleStatus,
+)
 
 FRESH = ""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import great_expectations.expectations as gxe
@@ -17,7 +18,7 @@ from great_expectations.expectations.expectation import Expectation
 from models.parsing import CLASSES
 from orchestration.checks import frames
 from orchestration.checks.context import CheckContext
-from orchestration.checks.gx import ExpectationResult, DataBatch, validate
+from orchestration.checks.gx import DataBatch, ExpectationResult, validate
 
 SPLITS = ["train", "val", "test"]
 SOURCE_NAME = r"^[a-z0-9][a-z0-9_-]*$"
@@ -29,18 +30,20 @@ this.
 """
 
 
-class Table:
+class CheckedTable:
     """A table of the version that is judged."""
 
-    def __init__(self, subject: CheckContext, file: str) -> None:
-        self.subject, self.path = subject, subject.folder / file
+    def __init__(self, context: CheckContext, file: str) -> None:
+        self.context, self.path = context, context.folder / file
 
     def beside(self, file: str) -> Path:
-        return self.subject.folder / file
+        """Another file of the same version."""
+        return self.context.folder / file
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        schema = self.subject.schema
+        """All columns but pictures, and what can be computed of lists."""
+        schema = self.context.schema
         return frames.read(self.path, schema.group_sizes if schema else None)
 
     @cached_property
@@ -64,7 +67,8 @@ class Table:
 
     @cached_property
     def pictures(self) -> pd.DataFrame:
-        return frames.pictures(self.path, self.frame, self.subject.rules.pictures)
+        """A sample of the pictures, opened."""
+        return frames.pictures(self.path, self.frame, self.context.rules.pictures)
 
 
 @dataclass(frozen=True)
@@ -72,22 +76,22 @@ class Suite:
     """Expectations on one parquet file of a stage's folder."""
 
     file: str
-    schema: Callable[[], pa.Schema]
-    """Columns and their types, as the stage that writes them declares them."""
-    looks: Callable[[Table], Iterator[DataBatch]]
+    schema: str
+    """Where the stage that writes them declares columns and their types, as module:NAME: stages are heavy to load."""
+    batches: Callable[[CheckedTable], Iterator[DataBatch]]
     drift: tuple[str, ...] = ()
     """Columns that are compared with what production was made from."""
 
 
-def judge(suite: Suite, subject: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
+def evaluate(suite: Suite, context: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
     """All findings on a table, and how much of it was looked at. Columns first: without them, nothing else is asked."""
-    table = Table(subject, suite.file)
-    wanted = suite.schema()
+    table = CheckedTable(context, suite.file)
+    wanted = resolve_name(suite.schema)
     findings = validate(_columns(table.path, wanted))
     looked_at: dict[str, Any] = {"rows": pq.read_metadata(table.path).num_rows}
     if all(finding.passed for finding in findings):
-        for look in suite.looks(table):
-            findings += validate(look)
+        for data in suite.batches(table):
+            findings += validate(data)
     if "pictures" in vars(table):
         looked_at["pictures_opened"] = len(table.pictures)
     return findings, looked_at
@@ -111,18 +115,27 @@ def _columns(path: Path, wanted: pa.Schema) -> DataBatch:
 
 
 def between(column: str, low: float | None, high: float | None, about: str = "") -> Expectation:
+    """Values lie in a range; None is no limit."""
     return gxe.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high, meta={"about": about})
 
 
 def not_null(*columns: str) -> list[Expectation]:
+    """No value of these columns is missing."""
     return [gxe.ExpectColumnValuesToNotBeNull(column=column) for column in columns]
 
 
+def is_null(column: str, about: str, mostly: float = 1.0) -> Expectation:
+    """A column has no value, in at least this share of the rows."""
+    return gxe.ExpectColumnValuesToBeNull(column=column, mostly=mostly, meta={"about": about})
+
+
 def one_of(column: str, values: Sequence[Any], about: str = "") -> Expectation:
+    """Each value is one of these."""
     return gxe.ExpectColumnValuesToBeInSet(column=column, value_set=list(values), meta={"about": about})
 
 
 def all_equal(column: str, about: str = "") -> Expectation:
+    """All values of a column are the same."""
     return gxe.ExpectColumnUniqueValueCountToBeBetween(column=column, max_value=1, meta={"about": about})
 
 
@@ -146,11 +159,11 @@ def _people(frame: pd.DataFrame) -> DataBatch:
     )
 
 
-def _parameters(table: Table) -> list[Expectation]:
+def _parameters(table: CheckedTable) -> list[Expectation]:
     """Sliders in [0, 1] and choices that their groups have, as many as the character has; without its schema, equally
     many in each row.
     """
-    schema = table.subject.schema
+    schema = table.context.schema
     expected = [
         between("parameters_lowest", 0, None, "sliders lie in [0, 1]"),
         between("parameters_highest", None, 1, "sliders lie in [0, 1]"),
@@ -169,11 +182,11 @@ def _parameters(table: Table) -> list[Expectation]:
     ]
 
 
-def _pictures(table: Table) -> DataBatch:
+def _pictures(table: CheckedTable) -> DataBatch:
     """A sample of pictures and label maps, opened; of an empty table there is none, and nothing is asked."""
     if table.frame.empty:
         return DataBatch(table.frame, [])
-    frame, size = table.pictures, table.subject.config.get("size")
+    frame, size = table.pictures, table.context.config.get("size")
     side = frame["image_width"] if size is None else size
     maps = frame["labels_width"].notna()
     aside = frame.assign(
@@ -184,9 +197,9 @@ def _pictures(table: Table) -> DataBatch:
     return DataBatch(
         aside,
         [
-            gxe.ExpectColumnValuesToBeNull(column="image_error", meta={"about": "each picture can be opened"}),
+            is_null("image_error", "each picture can be opened"),
             one_of("image_fits", [True], f"each picture has {wanted}"),
-            gxe.ExpectColumnValuesToBeNull(column="labels_error", meta={"about": "each label map can be opened"}),
+            is_null("labels_error", "each label map can be opened"),
             one_of("labels_fit", [True], "each label map has the picture's size"),
             between("labels_highest", 0, len(CLASSES) - 1, "label maps hold known classes"),
             between("face_share", LEAST_FACE, None, "there is a face in each label map"),
@@ -195,7 +208,7 @@ def _pictures(table: Table) -> DataBatch:
     )
 
 
-def _portraits(table: Table) -> Iterator[DataBatch]:
+def _portraits(table: CheckedTable) -> Iterator[DataBatch]:
     numbers = ("yaw", "pitch", "roll", "occluded", "exposure", "blur")
     yield DataBatch(
         table.frame,
@@ -224,7 +237,7 @@ def _landmarks() -> list[Expectation]:
     ]
 
 
-def _faces(table: Table) -> Iterator[DataBatch]:
+def _faces(table: CheckedTable) -> Iterator[DataBatch]:
     yield DataBatch(
         table.frame,
         [
@@ -246,24 +259,24 @@ def _faces(table: Table) -> Iterator[DataBatch]:
     yield _pictures(table)
 
 
-def _one_person_each(table: Table) -> DataBatch:
+def _one_person_each(table: CheckedTable) -> DataBatch:
     """Of the photos to train on, next to none is there as another person's too: one face would be taught as two."""
     train = table.copies[table.copies["split"] == "train"]
     if train.empty:
         return DataBatch(train, [])
-    level, about = table.subject.rules.one_photo_two_people, "no photo to train on is there as another person's too"
+    level, about = table.context.rules.one_photo_two_people, "no photo to train on is there as another person's too"
     return DataBatch(
         train,
-        [gxe.ExpectColumnValuesToBeNull(column="also_trained_as", mostly=1 - level, meta={"about": about})],
+        [is_null("also_trained_as", about, 1 - level)],
         f"{len(train)} photos to train on",
     )
 
 
-def _copies(table: Table) -> Iterator[DataBatch]:
+def _copies(table: CheckedTable) -> Iterator[DataBatch]:
     yield DataBatch(
         table.copies,
         [
-            gxe.ExpectColumnValuesToBeNull(column=column, meta={"about": about})
+            is_null(column, about)
             for column, about in (
                 ("also_as", "no photo is there as another person's too"),
                 ("also_in", "no photo is in another split too"),
@@ -274,32 +287,32 @@ def _copies(table: Table) -> Iterator[DataBatch]:
     )
 
 
-def _unusable(table: Table) -> Iterator[DataBatch]:
+def _unusable(table: CheckedTable) -> Iterator[DataBatch]:
     """The photos of each source of which too many could not be used; who is held out elsewhere could be."""
     from stages.aligned_faces import HELD_OUT
 
     kept = pq.read_table(table.beside("faces.parquet"), columns=["source"]).to_pandas()["source"].value_counts()
     refused = table.frame[(table.frame["reason"] != HELD_OUT) & (table.frame["source"] != "portraits")]
     for source, rows in refused.groupby("source"):
-        total, level = len(rows) + int(kept.get(source, 0)), table.subject.rules.unusable
+        total, level = len(rows) + int(kept.get(source, 0)), table.context.rules.unusable
         # One photo is no share: its row of the quarantine says enough.
         if len(rows) > max(1, level * total):
             yield DataBatch(
                 rows.assign(unusable=rows["reason"]),
-                [gxe.ExpectColumnValuesToBeNull(column="unusable", meta={"about": f"at most {level:.0%} may be"})],
+                [is_null("unusable", f"at most {level:.0%} may be")],
                 f"{len(rows)} of {total} photos of {source} could not be used",
             )
 
 
-def _pairs(table: Table) -> Iterator[DataBatch]:
+def _pairs(table: CheckedTable) -> Iterator[DataBatch]:
     yield DataBatch(table.frame, [*_rows(), *_parameters(table)])
     yield _pictures(table)
 
 
-def _quarantine(kept: str) -> Callable[[Table], Iterator[DataBatch]]:
+def _quarantine(kept: str) -> Callable[[CheckedTable], Iterator[DataBatch]]:
     """Rows that are missing from the table `kept`: each with its reason, and not too many."""
 
-    def looks(table: Table) -> Iterator[DataBatch]:
+    def batches(table: CheckedTable) -> Iterator[DataBatch]:
         yield DataBatch(
             table.frame,
             [
@@ -310,12 +323,12 @@ def _quarantine(kept: str) -> Callable[[Table], Iterator[DataBatch]]:
         )
         yield _shares(table, kept)
 
-    return looks
+    return batches
 
 
-def _shares(table: Table, kept: str) -> DataBatch:
+def _shares(table: CheckedTable, kept: str) -> DataBatch:
     """A row for all photos, and one for each source that has enough."""
-    rules, path = table.subject.rules, table.beside(kept)
+    rules, path = table.context.rules, table.beside(kept)
     counts = pd.DataFrame({"quarantined": [len(table.frame)], "kept": [pq.read_metadata(path).num_rows]}, ["all"])
     if "source" in pq.read_schema(path).names:
         sources = pq.read_table(path, columns=["source"]).to_pandas()["source"]
@@ -327,7 +340,7 @@ def _shares(table: Table, kept: str) -> DataBatch:
     return DataBatch(frame, [between("share_quarantined", 0, rules.quarantined)], "photos, all and by source")
 
 
-def _verification_pairs(table: Table) -> Iterator[DataBatch]:
+def _verification_pairs(table: CheckedTable) -> Iterator[DataBatch]:
     known = pd.concat([pq.read_table(table.beside(name), columns=["id"]).to_pandas()["id"] for name in LISTED_IN])
     frame = table.frame
     looked_up = {f"{name}_is_listed": frame[name].isin(known) for name in ("first", "second")}
@@ -346,38 +359,20 @@ def _verification_pairs(table: Table) -> Iterator[DataBatch]:
 LISTED_IN = ("faces.parquet", "quarantine.parquet")
 
 
-def _portraits_schema() -> pa.Schema:
-    from stages import portraits
-
-    return portraits.SCHEMA
-
-
-def _pairs_schema() -> pa.Schema:
-    from stages import rendered_pairs
-
-    return rendered_pairs.SCHEMA
-
-
-def _stage_tables() -> Any:
-    from stages.data import tables
-
-    return tables
-
-
+TABLES = "stages.data.tables"
 SUITES = {
-    "portraits": Suite("portraits.parquet", _portraits_schema, _portraits, drift=("exposure", "yaw", "pitch", "blur")),
+    "portraits": Suite(
+        "portraits.parquet", "stages.portraits:SCHEMA", _portraits, drift=("exposure", "yaw", "pitch", "blur")
+    ),
     "faces": Suite(
-        "faces.parquet",
-        lambda: _stage_tables().FACES_SCHEMA,
-        _faces,
-        drift=("brightness", "yaw", "pitch", "sharpness"),
+        "faces.parquet", f"{TABLES}:FACES_SCHEMA", _faces, drift=("brightness", "yaw", "pitch", "sharpness")
     ),
-    "quarantine": Suite("quarantine.parquet", lambda: _stage_tables().QUARANTINE_SCHEMA, _quarantine("faces.parquet")),
-    "copies": Suite("faces.parquet", lambda: _stage_tables().FACES_SCHEMA, _copies),
-    "unusable": Suite("quarantine.parquet", lambda: _stage_tables().QUARANTINE_SCHEMA, _unusable),
+    "quarantine": Suite("quarantine.parquet", f"{TABLES}:QUARANTINE_SCHEMA", _quarantine("faces.parquet")),
+    "copies": Suite("faces.parquet", f"{TABLES}:FACES_SCHEMA", _copies),
+    "unusable": Suite("quarantine.parquet", f"{TABLES}:QUARANTINE_SCHEMA", _unusable),
     "verification_pairs": Suite(
-        "verification_pairs.parquet", lambda: _stage_tables().VERIFICATION_PAIRS_SCHEMA, _verification_pairs
+        "verification_pairs.parquet", f"{TABLES}:VERIFICATION_PAIRS_SCHEMA", _verification_pairs
     ),
-    "pairs": Suite("pairs.parquet", _pairs_schema, _pairs),
-    "set_aside": Suite("quarantine.parquet", lambda: _stage_tables().QUARANTINE_SCHEMA, _quarantine("pairs.parquet")),
+    "pairs": Suite("pairs.parquet", "stages.rendered_pairs:SCHEMA", _pairs),
+    "set_aside": Suite("quarantine.parquet", f"{TABLES}:QUARANTINE_SCHEMA", _quarantine("pairs.parquet")),
 }

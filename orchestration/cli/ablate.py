@@ -25,7 +25,7 @@ from orchestration.cli.terminal import (
 )
 
 if TYPE_CHECKING:
-    from orchestration.apps.ablation import Outcome
+    from orchestration.apps.ablation import AblationResult
 
 WIDEST = 400
 """Columns of text that a table may have."""
@@ -65,7 +65,7 @@ def ablate(
     folder = out or settings.root / "out"
     with libraries_into_log(settings), shown_progress() as progress, open_instance(settings) as instance:
         try:
-            outcome = ablation.ablate(
+            result = ablation.ablate(
                 settings, instance, (*STAGES, production_encoder.STAGE), progress, settings.character, variant or (),
                 variants or ablation.VARIANTS,
             )  # fmt: skip
@@ -73,30 +73,30 @@ def ablate(
             fail(str(error))
             return
         progress.stage("contact sheet")
-        ablation.write_tables(outcome, settings, settings.character, folder, progress.step)
+        ablation.write_tables(result, settings, settings.character, folder, progress.step)
         progress.end("contact sheet  done")
     if as_json:
-        print_json(document(outcome, settings.profile, settings.character, folder))
+        print_json(document(result, settings.profile, settings.character, folder))
     else:
-        show(outcome)
+        show(result)
         for name in ("ablations.md", "ablations.png"):
             if (folder / name).exists():
                 screen.print(folder / name, soft_wrap=True, highlight=False)
-    for name, reason in outcome.failed.items():
+    for name, reason in result.failed.items():
         notes().print(marked("bold red", "error:", f"{name}: {reason}"), soft_wrap=True)
-    if outcome.failed:
+    if result.failed:
         raise typer.Exit(1)
 
 
-def show(outcome: Outcome) -> None:
+def show(result: AblationResult) -> None:
     """The table, with intervals where the terminal is wide enough. A narrower one wraps its lines, but cuts nothing."""
-    shown = table(outcome, True)
+    shown = table(result, True)
     if shown.width is not None and shown.width > screen.width:
-        shown = table(outcome, False)
+        shown = table(result, False)
     screen.print(shown, crop=False)
 
 
-def table(outcome: Outcome, intervals: bool) -> Table:
+def table(result: AblationResult, intervals: bool) -> Table:
     """Variants as rows, scores as columns; as wide as its content."""
     from stages.evaluation import ablation
 
@@ -104,30 +104,30 @@ def table(outcome: Outcome, intervals: bool) -> Table:
     shown.add_column("variant", no_wrap=True)
     for title in (*(column.title for column in ablation.COLUMNS), ablation.SECONDS):
         shown.add_column(title.replace(" ", "\n"), justify="right", no_wrap=True)
-    reference = outcome.reference
-    for row in [*(ablation.limits(reference) if reference else []), *outcome.rows]:
+    reference = result.reference
+    for row in [*(ablation.limits(reference) if reference else []), *result.rows]:
         cells = [ablation.cell(row, column, reference) for column in ablation.COLUMNS]
         seconds = "" if row.seconds is None else f"{row.seconds:.0f}"
         shown.add_row(row.name, *("\n".join(cell if intervals else cell[:1]) for cell in cells), seconds)
     shown.caption = "\n".join(
-        [ablation.legend(outcome.rows, reference), *(f"{name}: {why}" for name, why in outcome.left_out.items())]
+        [ablation.legend(result.rows, reference), *(f"{name}: {why}" for name, why in result.left_out.items())]
     )
     shown.width = screen.measure(shown, options=screen.options.update(width=WIDEST)).maximum
     return shown
 
 
-def document(outcome: Outcome, profile: str, character: str, folder: Path) -> dict[str, Any]:
+def document(result: AblationResult, profile: str, character: str, folder: Path) -> dict[str, Any]:
     """What --json prints."""
     from stages.evaluation import ablation
 
-    full = outcome.reference.scores if outcome.reference else {}
+    full = result.reference.scores if result.reference else {}
     variants = []
-    for row in outcome.rows:
+    for row in result.rows:
         scores = {
             path: dict(score) | {"against_full": ablation.difference(score, full.get(path))}
             for path, score in row.scores.items()
         }
-        card = outcome.scorecards.get(row.name)
+        card = result.scorecards.get(row.name)
         variants.append(
             {
                 "name": row.name,
@@ -141,10 +141,10 @@ def document(outcome: Outcome, profile: str, character: str, folder: Path) -> di
         "profile": profile,
         "character": character,
         "variants": variants,
-        "made": outcome.made,
-        "left_out": outcome.left_out,
-        "failed": outcome.failed,
-        "seconds": round(outcome.seconds, 1),
+        "made": result.made,
+        "left_out": result.left_out,
+        "failed": result.failed,
+        "seconds": round(result.seconds, 1),
         "table": str(folder / "ablations.md"),
-        "pictures": str(folder / "ablations.png") if outcome.inputs else None,
+        "pictures": str(folder / "ablations.png") if result.inputs else None,
     }

@@ -28,6 +28,7 @@ MARKS = {True: marked("green", "ok"), False: marked("red", "failed"), None: mark
 
 
 def add_to(app: typer.Typer) -> None:
+    """Add the command `checks`."""
     app.command()(checks)
 
 

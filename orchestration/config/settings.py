@@ -86,7 +86,7 @@ class Settings(BaseSettings):
     look_seconds: PositiveInt = 60
     """How often the daemon looks for new photos and changed characters; two looks alike start something."""
     notify: str = "log"
-    """Who hears of failures, promotions and refusals; several by commas: orchestration/pipeline/notifications.py."""
+    """Who hears of failures, promotions and refusals; several by commas: orchestration/promotion/notifiers.py."""
     dagster_url: str = ""
     """Where people open Dagster's pages, for links in notifications."""
 

@@ -8,19 +8,19 @@ one wave of assets a tick.
 
 from __future__ import annotations
 
-import fcntl
 from abc import abstractmethod
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import dagster as dg
 from dagster import AutomationCondition
 
 from orchestration.checks.staleness import Staleness
 from orchestration.config.catalog import Stage
+from orchestration.config.files import is_locked
 from orchestration.config.settings import Settings
 from orchestration.registry.aliases import AliasStore
 from orchestration.registry.promotion_events import RegistryError
@@ -28,13 +28,19 @@ from orchestration.storage import accepted_profile
 from orchestration.storage.instance import lock_file
 from orchestration.storage.versions import latest
 
-LOOKED_AT_EVERY_WEEK = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=8), warn_window=timedelta(days=7.5))
-"""Of the look at the sources, not of models: a model that nothing has changed for may be old and right."""
+SCANNED_EVERY_WEEK = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=8), warn_window=timedelta(days=7.5))
+"""Of the scan of the sources, not of models: a model that nothing has changed for may be old and right."""
 ENDED_BADLY = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
 class _Condition(AutomationCondition):
     """A condition that asks a question about each partition; Dagster evaluates it in the code server."""
+
+    DESCRIPTION: ClassVar[str] = ""
+
+    @property
+    def description(self) -> str:
+        return self.DESCRIPTION
 
     @property
     def requires_cursor(self) -> bool:
@@ -52,7 +58,7 @@ class _Condition(AutomationCondition):
         """What to ask about a partition, or about None for an asset that has none."""
 
 
-def _look_now(context: dg.AutomationContext) -> Staleness:
+def _staleness_now(context: dg.AutomationContext) -> Staleness:
     return Staleness(context.asset_graph_view.instance, context.asset_graph)
 
 
@@ -65,17 +71,15 @@ def _staleness(context: dg.AutomationContext) -> Staleness:
 class NotFresh(_Condition):
     """Missing, made from other data or by other code than there is now, or refused by a blocking check."""
 
-    @property
-    def description(self) -> str:
-        return "Missing, or made from other data or by other code than there is now"
+    DESCRIPTION = "Missing, or made from other data or by other code than there is now"
 
     def question(self, context: dg.AutomationContext) -> Callable[[str | None], bool]:
-        look = _staleness(context)
+        staleness = _staleness(context)
 
         def not_fresh(partition: str | None) -> bool:
             # Dagster fetches records before it asks which runs are at work. A run that ends in between is at work no
             # more, and what it made is not in those records: only newer ones can say that something has to be made.
-            return bool(look.why(context.key, partition) and _look_now(context).why(context.key, partition))
+            return bool(staleness.why(context.key, partition) and _staleness_now(context).why(context.key, partition))
 
         return not_fresh
 
@@ -91,9 +95,7 @@ class NotRegistered(_Condition):
 
     __hash__ = AutomationCondition.__hash__
 
-    @property
-    def description(self) -> str:
-        return "The registry does not have what was made last"
+    DESCRIPTION = "The registry does not have what was made last"
 
     def question(self, context: dg.AutomationContext) -> Callable[[str | None], bool]:
         instance = context.asset_graph_view.instance
@@ -115,12 +117,10 @@ class NotRegistered(_Condition):
 class UpstreamNotFresh(_Condition):
     """Any ancestor, not only a parent, has yet to be made: what follows from it would be made twice."""
 
-    @property
-    def description(self) -> str:
-        return "Something it comes from has yet to be made"
+    DESCRIPTION = "Something it comes from has yet to be made"
 
     def question(self, context: dg.AutomationContext) -> Callable[[str | None], bool]:
-        look, graph = _staleness(context), context.asset_graph
+        staleness, graph = _staleness(context), context.asset_graph
         known: dict[tuple[dg.AssetKey, str | None], bool] = {}
 
         def waits(one: Any) -> bool:
@@ -129,7 +129,7 @@ class UpstreamNotFresh(_Condition):
                 parents = one.compute_parent_subset(key)
                 for partition in _partitions(parents):
                     if (key, partition) not in known:
-                        known[key, partition] = bool(look.why(key, partition)) or waits(_only(parents, partition))
+                        known[key, partition] = bool(staleness.why(key, partition)) or waits(_only(parents, partition))
                     if known[key, partition]:
                         return True
             return False
@@ -150,9 +150,7 @@ def _only(subset: Any, partition: str | None) -> Any:
 class LastRunEndedBadly(_Condition):
     """The newest run that was to make it failed, or a person cancelled it."""
 
-    @property
-    def description(self) -> str:
-        return "The last run that was to make it failed or was cancelled"
+    DESCRIPTION = "The last run that was to make it failed or was cancelled"
 
     def question(self, context: dg.AutomationContext) -> Callable[[str | None], bool]:
         instance = context.asset_graph_view.instance
@@ -173,9 +171,7 @@ class RunByHand(_Condition):
 
     __hash__ = AutomationCondition.__hash__
 
-    @property
-    def description(self) -> str:
-        return "A `likeness run` is at work"
+    DESCRIPTION = "A `likeness run` is at work"
 
     def question(self, context: dg.AutomationContext) -> Callable[[str | None], bool]:
         at_work = is_locked(self.lock)
@@ -202,18 +198,6 @@ class ProfileNotConfirmed(_Condition):
         return lambda partition: bool(known)
 
 
-def is_locked(path: Path) -> bool:
-    """Whether a process holds this lock file."""
-    if not path.exists():
-        return False
-    with path.open() as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
-
-
 NOT_FRESH, UPSTREAM_NOT_FRESH, LAST_RUN_ENDED_BADLY = NotFresh(), UpstreamNotFresh(), LastRunEndedBadly()
 
 
@@ -229,7 +213,7 @@ def worth_another_try(settings: Settings) -> AutomationCondition:
 def retrain(settings: Settings, stages: Collection[Stage], why: AutomationCondition = NOT_FRESH) -> AutomationCondition:
     """Make what is not fresh, parents first, once; again after a failure only when there is a reason to.
 
-    An asset whose sources were never looked at is left alone: automation takes over what was made once.
+    An asset whose sources were never recorded is left alone: automation takes over what was made once.
     """
     return (
         ~AutomationCondition.any_deps_missing()

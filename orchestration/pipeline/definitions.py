@@ -22,7 +22,7 @@ def build(
     graph = Graph.of(settings, stages)
     retrains = sensors.parts(settings, graph)
     return dg.Definitions(
-        assets=[*all_assets(stages, resolve(settings.profile, stages), graph), retrains.look],
+        assets=[*all_assets(stages, resolve(settings.profile, stages), graph), retrains.scan],
         jobs=retrains.jobs,
         schedules=retrains.schedules,
         sensors=[*retrains.sensors, *notifications.sensors(settings)],

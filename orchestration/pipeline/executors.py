@@ -21,14 +21,11 @@ from urllib.parse import urlsplit
 
 import dagster as dg
 
-# Not public: what `dg.reconstructable` does for a job, for the job of all assets that Dagster makes by itself.
-from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
-from dagster._core.definitions.reconstruct import ReconstructableRepository
-
 from engine.errors import LikenessError
 from engine.processes import end_with_parent
 from orchestration.config.catalog import Resources, Stage
 from orchestration.config.settings import CLUSTERS, Settings
+from orchestration.storage.dagster_internals import all_assets_job
 from orchestration.storage.instance import POOL
 
 # Imported once in the parent of every step: a step then starts in a tenth of a second.
@@ -88,9 +85,8 @@ def execute(
 
     options: as `dg.execute_job` takes them.
     """
-    repository = ReconstructableRepository.for_module(module, "defs")
-    job = repository.get_reconstructable_job(IMPLICIT_ASSET_JOB_NAME)
-    return dg.execute_job(job, instance, asset_selection=[dg.AssetKey(asset) for asset in assets], **options)
+    keys = [dg.AssetKey(asset) for asset in assets]
+    return dg.execute_job(all_assets_job(module), instance, asset_selection=keys, **options)
 
 
 def require_reachable(settings: Settings) -> None:
@@ -125,7 +121,9 @@ def tie_step_to_run(settings: Settings) -> None:
 def step_environment(settings: Settings) -> dict[str, str]:
     """What a step on another machine is told: the run's settings, but what holds a password or is about its machine."""
     given = {name: value for name, value in os.environ.items() if name.startswith("LIKENESS_") and value}
-    given.pop("LIKENESS_WORKERS", None)  # as many as the step's own cores
+    # It uses as many workers as its own cores, and notifies nobody.
+    for name in ("LIKENESS_WORKERS", "LIKENESS_NOTIFY", "LIKENESS_SMTP_PASSWORD"):
+        given.pop(name, None)
     told = {name: value for name, value in given.items() if not urlsplit(value).password}
     # The run's machine has the photos, the step's need not; it reads what was recorded.
     told.setdefault("LIKENESS_SOURCES", "remote")

@@ -14,7 +14,7 @@ import dagster as dg
 from pydantic import BaseModel
 
 from orchestration import checks
-from orchestration.checks import results as verdicts
+from orchestration.checks import results
 from orchestration.checks.context import CheckContext
 from orchestration.checks.production import numbers
 from orchestration.config.catalog import Stage
@@ -66,13 +66,13 @@ def materialize(
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
     # What fails is in the store by now, so that its rows can be looked at; `input_versions` lets nobody read it.
     pictures = RunPictures(tracking, run.run_id)
-    results = checks.run_all(check_context(project, ref, config, metrics, draft, folders, pictures))
+    checked = checks.run_all(check_context(project, ref, config, metrics, draft, folders, pictures))
     link = pictures.link() if "photos" in ancestors(versions) else None
     metadata = describe(draft.folder, metrics, draft.md5, config, run, link)
     metadata |= origins(versions, compared) | {"profile": profile}
     metadata |= {"seconds": seconds, "seconds_around_the_stage": time.monotonic() - began - seconds}
     run_cache.remember(project.instance, stage.name, key, draft.md5, context.run_id)
-    return dg.MaterializeResult(data_version=dg.DataVersion(draft.md5), metadata=metadata, check_results=results)
+    return dg.MaterializeResult(data_version=dg.DataVersion(draft.md5), metadata=metadata, check_results=checked)
 
 
 def take_over(
@@ -94,11 +94,11 @@ def take_over(
     draft, metrics = StagedOutput(known.folder, known.md5), numbers({name: known.fact(name) for name in known.metadata})
     folders = {name: project.fetch(name, versions[name]) for name in ("character",) if name in versions}
     pictures = RunPictures(tracking, str(known.fact("mlflow_run_id")))
-    results = checks.run_all(check_context(project, ref, config, metrics, draft, folders, pictures))
+    checked = checks.run_all(check_context(project, ref, config, metrics, draft, folders, pictures))
     metadata: dict[str, Any] = {**known.metadata, **origins(versions, compared), REUSED: reused}
     metadata["profile"] = accepted_profile.name_of(project.settings)
     metadata["seconds_around_the_stage"] = time.monotonic() - began
-    return dg.MaterializeResult(data_version=dg.DataVersion(known.md5), metadata=metadata, check_results=results)
+    return dg.MaterializeResult(data_version=dg.DataVersion(known.md5), metadata=metadata, check_results=checked)
 
 
 def origins(versions: Mapping[str, Version], compared: Mapping[str, Version]) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def check_context(
         ref.character,
         draft.md5,
         project.graph.rules,
-        verdicts.production_of(project, ref.character),
+        results.production_of(project, ref.character),
         config.model_dump(mode="json"),
         metrics,
         lambda: draft.folder,
@@ -158,7 +158,7 @@ def require_passed(project: Project, ref: AssetRef) -> None:
     for name in ref.stage.code.INPUTS:
         if origin := project.graph.stages.get(name):
             partition = ref.character if origin.by_character else None
-            if failed := verdicts.blocking(project, AssetRef(origin, partition)):
+            if failed := results.blocking(project, AssetRef(origin, partition)):
                 raise dg.Failure(
                     f"{ref.name} would read a version that must not be read: {failed[0]}; the rows: "
                     f"`likeness checks {name}`",

@@ -8,17 +8,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.tags import WILL_RETRY_TAG
 
 from orchestration.config.settings import Settings
 from orchestration.pipeline import production_encoder
 from orchestration.pipeline.retries import is_lost, why_it_failed
-from orchestration.promotion.notifiers import FAILED, MOVED, PROMOTED, REFUSED, BadNotifier, Notice, notifiers, tell
+from orchestration.promotion.notifiers import FAILED, MOVED, PROMOTED, REFUSED, Notice, notifiers, tell
 from orchestration.registry.aliases import AliasStore
 from orchestration.registry.promotion_events import RegistryError
+from orchestration.storage.dagster_internals import WILL_RETRY_TAG
 from orchestration.storage.instance import RUN_TAG
-
-__all__ = ["BadNotifier", "Notice", "sensors", "tell"]
 
 NOTED_WITHIN = 10.0  # seconds
 
@@ -26,10 +24,12 @@ NOTED_WITHIN = 10.0  # seconds
 def sensors(settings: Settings) -> list[dg.SensorDefinition]:
     """For failed runs, for what the gate said, and for what was done past it. Raises BadNotifier."""
     notifiers(settings)
-    return [failures(settings), verdicts(settings), moved_outside(settings)]
+    return [failures(settings), gate_decisions(settings), moved_outside(settings)]
 
 
 def failures(settings: Settings) -> dg.SensorDefinition:
+    """The sensor of failed runs."""
+
     @dg.run_failure_sensor(
         name="failures",
         default_status=dg.DefaultSensorStatus.RUNNING,
@@ -60,6 +60,7 @@ def is_tried_again(instance: dg.DagsterInstance, run_id: str) -> bool:
 
 
 def failure(settings: Settings, run: dg.DagsterRun, detail: str) -> Notice:
+    """What a failed run was to make, and why it failed."""
     assets = tuple(sorted(key.to_user_string() for key in run.asset_selection or ()))
     character = run.tags.get("dagster/partition", "")
     what = ", ".join(assets) or run.job_name
@@ -74,7 +75,9 @@ def failure(settings: Settings, run: dg.DagsterRun, detail: str) -> Notice:
     )
 
 
-def verdicts(settings: Settings) -> dg.SensorDefinition:
+def gate_decisions(settings: Settings) -> dg.SensorDefinition:
+    """The sensor of what the gate decided."""
+
     @dg.asset_sensor(
         asset_key=dg.AssetKey(production_encoder.NAME),
         name="verdicts",
@@ -87,17 +90,18 @@ def verdicts(settings: Settings) -> dg.SensorDefinition:
         made = asset_event.asset_materialization
         if made is None or run is None or RUN_TAG in run.tags:
             return dg.SkipReason("made at a terminal, which said it")
-        notice = verdict(settings, made, run.run_id)
+        notice = gate_notice(settings, made, run.run_id)
         tell(settings, notice, context.log)
         return dg.SkipReason(notice.title)
 
     return sensor
 
 
-def verdict(settings: Settings, made: dg.AssetMaterialization, run_id: str) -> Notice:
-    known: dict[str, Any] = {name: value.value for name, value in made.metadata.items()}
-    name, reasons = f"{known.get('model')} version {known.get('version')}", known.get("refused_because") or []
-    promoted = bool(known.get("in_production"))
+def gate_notice(settings: Settings, made: dg.AssetMaterialization, run_id: str) -> Notice:
+    """What became of a registered encoder, by what its materialisation says of it."""
+    facts: dict[str, Any] = {name: value.value for name, value in made.metadata.items()}
+    name, reasons = f"{facts.get('model')} version {facts.get('version')}", facts.get("refused_because") or []
+    promoted = bool(facts.get("in_production"))
     return Notice(
         PROMOTED if promoted else REFUSED,
         f"likeness: {name} {'is in production' if promoted else 'was not promoted'}",
@@ -110,6 +114,8 @@ def verdict(settings: Settings, made: dg.AssetMaterialization, run_id: str) -> N
 
 
 def moved_outside(settings: Settings) -> dg.SensorDefinition:
+    """The sensor of moves in MLflow itself; its cursor holds what was told."""
+
     @dg.sensor(
         name="moved_outside",
         default_status=dg.DefaultSensorStatus.RUNNING,
@@ -134,4 +140,5 @@ def moved_outside(settings: Settings) -> dg.SensorDefinition:
 
 
 def page(settings: Settings, run_id: str) -> str:
+    """The run's page, "" where nobody said where pages are."""
     return f"{settings.dagster_url.rstrip('/')}/runs/{run_id}" if settings.dagster_url else ""

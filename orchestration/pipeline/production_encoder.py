@@ -46,7 +46,7 @@ STAGE = Stage(NAME, "production", ("mlflow", "torch", "dvc"), "", by_character=T
 def register(
     context: dg.AssetExecutionContext, config: BaseModel, project: Project, tracking: Tracking, progress: Progress
 ) -> dg.MaterializeResult:
-    """Pack, track, register what is new, evaluate it, set `candidate` where it passes, and promote it where the gate says
+    """Pack, track, register what is new, judge it, set `candidate` where it passes, and promote it where the gate says
     so.
     """
     assert isinstance(config, Config)

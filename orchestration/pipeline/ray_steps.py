@@ -6,16 +6,14 @@ import time
 from collections.abc import Iterator
 
 import dagster as dg
-from dagster._core.definitions.executor_definition import multiple_process_executor_requirements
+from dagster_ray import ray_executor
 
-# Not public: what dagster-ray builds on.
-from dagster._core.executor.step_delegating import (
+from orchestration.storage.dagster_internals import (
     CheckStepHealthResult,
     StepDelegatingExecutor,
     StepHandler,
     StepHandlerContext,
 )
-from dagster_ray import ray_executor
 
 PATIENCE = 60.0
 """Seconds that a job server may be away, as when its head is restarted, before its steps count as lost."""
@@ -58,7 +56,7 @@ class PatientHandler(StepHandler):
 @dg.executor(
     name="ray",
     config_schema=ray_executor.config_schema.as_field(),
-    requirements=multiple_process_executor_requirements(),
+    requirements=dg.multiple_process_executor_requirements(),
 )
 def patient_ray_executor(init_context: dg.InitExecutorContext) -> dg.Executor:
     """`dagster_ray.ray_executor` with a handler that is patient, but not for ever."""

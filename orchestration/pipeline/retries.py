@@ -12,44 +12,29 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, BACKFILL_ID_TAG, WILL_RETRY_TAG
-from dagster._utils.error import SerializableErrorInfo
+
+from orchestration.storage.dagster_internals import (
+    AUTO_RETRY_RUN_ID_TAG,
+    BACKFILL_ID_TAG,
+    BULK_ACTION_TERMINAL_STATUSES,
+    WILL_RETRY_TAG,
+    SerializableErrorInfo,
+    failures_cursor,
+)
 
 RETRY_POLICY = dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 """About 10, 20 and 40 seconds; what takes longer to recover waits for the next change or the weekly time."""
 
 # By name: the libraries that raise them are heavy, or may not be installed.
 NAMES = {
-    "ConnectionError",
-    "TimeoutError",
-    "ConnectTimeoutError",
-    "ReadTimeoutError",
-    "EndpointConnectionError",
-    "ConnectionClosedError",
-    "ClientConnectorError",
-    "ServerDisconnectedError",
-    "IncompleteRead",
-    "gaierror",
-    "BrokenProcessPool",
-    "DeviceProcessKilled",
-    "RemoteDown",
-    "TrackingUnreachable",
-    "OutOfMemoryError",
-}
+    "ConnectionError", "TimeoutError", "ConnectTimeoutError", "ReadTimeoutError", "EndpointConnectionError",
+    "ConnectionClosedError", "ClientConnectorError", "ServerDisconnectedError", "IncompleteRead", "gaierror",
+    "BrokenProcessPool", "DeviceProcessKilled", "RemoteDown", "TrackingUnreachable", "OutOfMemoryError",
+}  # fmt: skip
 ERRNOS = {
-    errno.EAGAIN,
-    errno.EBUSY,
-    errno.EIO,
-    errno.ENOLCK,
-    errno.ESTALE,
-    errno.ECONNREFUSED,
-    errno.ECONNRESET,
-    errno.EHOSTUNREACH,
-    errno.ENETUNREACH,
-    errno.ENETDOWN,
-    errno.ETIMEDOUT,
-}
+    errno.EAGAIN, errno.EBUSY, errno.EIO, errno.ENOLCK, errno.ESTALE, errno.ECONNREFUSED, errno.ECONNRESET,
+    errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.ETIMEDOUT,
+}  # fmt: skip
 LOST_WITHIN = timedelta(days=7)
 """How old a run may be whose retry is still missed: what is older, the weekly time has answered."""
 REFUSED = "Failed to retry run"
@@ -63,13 +48,13 @@ def is_transient(error: BaseException) -> bool:
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
         seen.add(id(current))
-        if _is_transient(current):
+        if _is_transient_itself(current):
             return True
         current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
     return False
 
 
-def _is_transient(error: BaseException) -> bool:
+def _is_transient_itself(error: BaseException) -> bool:
     names = {kind.__name__ for kind in type(error).__mro__}
     if names & NAMES or (isinstance(error, OSError) and error.errno in ERRNOS):
         return True
@@ -100,15 +85,12 @@ def requeue_lost_retries(instance: dg.DagsterInstance) -> list[str]:
     answers just then, as after one was killed; and when it reads between the record of a failure and that of the run's
     status, and so sees a run that has not failed.
     """
-    from dagster._daemon.auto_run_reexecution.event_log_consumer import _create_cursor_key
-
     lost = {run.run_id for run in _without_retry(instance) if is_lost(instance, run)}
     if not lost:
         return []
-    failure = dg.DagsterEventType.RUN_FAILURE
-    key = _create_cursor_key(failure)
+    key = failures_cursor()
     read_up_to = int(instance.daemon_cursor_storage.get_cursor_values({key}).get(key) or 0)
-    failures = instance.event_log_storage.get_logs_for_all_runs_by_log_id(-1, failure)
+    failures = instance.event_log_storage.get_logs_for_all_runs_by_log_id(-1, dg.DagsterEventType.RUN_FAILURE)
     passed = {
         number: entry.run_id for number, entry in failures.items() if number <= read_up_to and entry.run_id in lost
     }

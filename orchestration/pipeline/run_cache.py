@@ -54,7 +54,7 @@ def remember(instance: dg.DagsterInstance, asset: str, key: str, md5: str, run_i
 
 
 @dataclass(frozen=True)
-class Known:
+class CachedResult:
     """A result that was made before."""
 
     md5: str
@@ -67,6 +67,7 @@ class Known:
     """Seconds since 1970."""
 
     def fact(self, name: str) -> Any:
+        """One value of what its run said of it, None where it said nothing."""
         found = self.metadata.get(name)
         return found.value if found else None
 
@@ -90,7 +91,9 @@ def told(reused: Mapping[str, Any]) -> str:
     return f"{reused['why']}: taken from run {reused['run'][:8]} of {reused['when']}"
 
 
-def find(instance: dg.DagsterInstance, store: Store, stage: Stage, character: str | None, key: str) -> Known | None:
+def find(
+    instance: dg.DagsterInstance, store: Store, stage: Stage, character: str | None, key: str
+) -> CachedResult | None:
     """The newest result with this key that can be had as a whole, brought into the asset's folder.
 
     Raises RemoteDown.
@@ -103,7 +106,7 @@ def find(instance: dg.DagsterInstance, store: Store, stage: Stage, character: st
         md5, run = str(noted.metadata["md5"]), str(noted.metadata["run"])
         made = records.materialisation(note, stage.name, md5, run)
         if made and not _was_erased(instance, store, md5) and (folder := _whole(store, stage, character, md5)):
-            return Known(md5, folder, made.metadata, run, noted.when)
+            return CachedResult(md5, folder, made.metadata, run, noted.when)
     return None
 
 

@@ -10,17 +10,19 @@ from __future__ import annotations
 import json
 
 import dagster as dg
-from dagster._core.events import DagsterEventType
-from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
-from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
-from dagster._core.storage.tags import GRPC_INFO_TAG
-from dagster._serdes import deserialize_value
+
+from orchestration.storage.dagster_internals import (
+    GRPC_INFO_TAG,
+    CheckRunHealthResult,
+    WorkerStatus,
+    is_known_to_code_server,
+)
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 ANSWERS_WITHIN = 10  # seconds
 
 
-class WatchedRunLauncher(DefaultRunLauncher):
+class WatchedRunLauncher(dg.DefaultRunLauncher):
     """Asks the code server that started a worker; where that is gone, looks for the worker's process."""
 
     @property
@@ -31,7 +33,9 @@ class WatchedRunLauncher(DefaultRunLauncher):
         if GRPC_INFO_TAG not in run.tags:
             return CheckRunHealthResult(WorkerStatus.RUNNING, "it runs in somebody else's process, who watches it")
         server = json.loads(run.tags[GRPC_INFO_TAG])
-        known = _known_to_server(run.run_id, server)
+        where = {name: server.get(name) for name in ("host", "port", "socket")}
+        where["use_ssl"] = bool(server.get("use_ssl"))
+        known = is_known_to_code_server(run.run_id, where, ANSWERS_WITHIN)
         if known:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         if known is None and server.get("host") not in LOCAL_HOSTS:
@@ -41,26 +45,11 @@ class WatchedRunLauncher(DefaultRunLauncher):
         return CheckRunHealthResult(WorkerStatus.FAILED, "its process is gone")
 
 
-def _known_to_server(run_id: str, server: dict[str, object]) -> bool | None:
-    """Whether the code server works on this run; None when it does not answer."""
-    from dagster._core.errors import DagsterUserCodeUnreachableError
-    from dagster._grpc.client import DagsterGrpcClient
-    from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
-
-    where = {name: server.get(name) for name in ("host", "port", "socket")}
-    client = DagsterGrpcClient(**where, use_ssl=bool(server.get("use_ssl")))  # pyright: ignore[reportArgumentType]
-    try:
-        answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run_id), timeout=ANSWERS_WITHIN)
-    except DagsterUserCodeUnreachableError:
-        return None
-    return deserialize_value(answer, CanCancelExecutionResult).can_cancel
-
-
 def _process_lives(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     """Whether the process that said it works on the run is still there, and no later one with its number."""
     import psutil
 
-    for entry in instance.all_logs(run.run_id, of_type=DagsterEventType.ENGINE_EVENT):
+    for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
         pid = entry.dagster_event.engine_event_data.metadata.get("pid") if entry.dagster_event else None
         if pid is None:
             continue

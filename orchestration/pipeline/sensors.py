@@ -1,10 +1,10 @@
-"""Retraining without anybody at a terminal: Dagster's daemon looks at the sources and makes what follows from a change.
+"""Retraining without anybody at a terminal: Dagster's daemon scans the sources and makes what follows from a change.
 
     weekly schedule ──┐
-    folder sensor ────┴─ look ─ records each source's md5 where it changed ─ automation conditions make what is stale
+    folder sensor ────┴─ scan ─ records each source's md5 where it changed ─ automation conditions make what is stale
 
 The sensor reads names, sizes and times only, so that it costs little and never hits Dagster's time limit for sensors;
-the look, a run of its own, reads the bytes. Nothing is made where the md5s say that nothing changed.
+the scan, a run of its own, reads the bytes. Nothing is made where the md5s say that nothing changed.
 """
 
 import hashlib
@@ -20,13 +20,13 @@ from engine.errors import LikenessError
 from orchestration.config.progress import into_log
 from orchestration.config.settings import Settings
 from orchestration.pipeline import automation
-from orchestration.pipeline.retries import RETRY_POLICY, requeue_lost_retries, only_transient_is_retried
+from orchestration.pipeline.retries import RETRY_POLICY, only_transient_is_retried, requeue_lost_retries
 from orchestration.storage import accepted_profile
-from orchestration.storage.instance import SCAN_TAG, PROFILE_TAG
+from orchestration.storage.instance import PROFILE_TAG, SCAN_TAG
 from orchestration.storage.project import Graph, Project, SourceMissing, title
 from stages.data import source_files
 
-LOOK = "sources_seen"
+SCAN = "sources_seen"
 JOB, SCHEDULE, SENSOR, AUTOMATION, RETRIES = "look", "weekly_look", "changed_sources", "retrain", "lost_retries"
 RUN_TAGS = {"likeness/automation": "true"}
 
@@ -36,48 +36,48 @@ class BadSchedule(LikenessError):
 
 
 @dataclass(frozen=True)
-class Parts:
+class RetrainingDefinitions:
     """What retraining adds to the definitions."""
 
-    look: dg.AssetsDefinition
+    scan: dg.AssetsDefinition
     jobs: list[Any]
     schedules: list[dg.ScheduleDefinition]
     sensors: list[dg.SensorDefinition]
 
 
-def parts(settings: Settings, graph: Graph) -> Parts:
-    """The look, its schedule and sensor, and the sensor that evaluates the conditions. Raises BadSchedule."""
-    look = scan_asset(graph)
+def parts(settings: Settings, graph: Graph) -> RetrainingDefinitions:
+    """The source scan, its schedule and sensor, and the sensor that evaluates the conditions. Raises BadSchedule."""
+    scan = scan_asset(graph)
     job = dg.define_asset_job(
         JOB,
-        selection=dg.AssetSelection.assets(look),
+        selection=dg.AssetSelection.assets(scan),
         description="Look at every source, and record what changed; automation makes what follows from it.",
         executor_def=dg.in_process_executor,
         tags={SCAN_TAG: "true"},
     )
     own = [changed_sources(settings, graph, job), conditions(settings), lost_retries()]
-    return Parts(look, [job], [weekly(settings, job)], own)
+    return RetrainingDefinitions(scan, [job], [weekly(settings, job)], own)
 
 
 def scan_asset(graph: Graph) -> dg.AssetsDefinition:
-    """The look, as an asset: its materialisations say when the sources were last looked at, and what was found."""
+    """The source scan, as an asset: its materialisations say when the sources were last scanned, and what was found."""
 
     @dg.asset(
-        name=LOOK,
+        name=SCAN,
         group_name="data",
         description="When every source was last looked at, and what had changed.",
-        freshness_policy=automation.LOOKED_AT_EVERY_WEEK,
+        freshness_policy=automation.SCANNED_EVERY_WEEK,
         retry_policy=RETRY_POLICY,
     )
-    def look(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    def scan(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         with only_transient_is_retried(context.log.warning):
             return dg.MaterializeResult(metadata=scan_sources(context, graph.on(context.instance)))
 
-    return look
+    return scan
 
 
 def scan_sources(context: dg.AssetExecutionContext, project: Project) -> dict[str, Any]:
-    """Record every source that is in use and changed. Raises SourceMissing."""
+    """Record every source that is in use and changed; what was found, for the asset's page. Raises SourceMissing."""
     progress = into_log(context.log)
     found: dict[str, Any] = {"changed": [], "still changing": []}
     for name, character in in_use(project):
@@ -87,7 +87,7 @@ def scan_sources(context: dg.AssetExecutionContext, project: Project) -> dict[st
         before = fingerprint(folder)
         project.store.md5(folder)
         if fingerprint(folder) != before:
-            # Half a copy is no version; the sensor sees the rest come and asks for another look.
+            # Half a copy is no version; the sensor sees the rest come and asks for another scan.
             found["still changing"].append(shown)
         elif project.observe(name, character):
             found["changed"].append(shown)
@@ -97,7 +97,7 @@ def scan_sources(context: dg.AssetExecutionContext, project: Project) -> dict[st
 
 
 def in_use(project: Project) -> Iterator[tuple[str, str | None]]:
-    """Sources that somebody looked at before: automation takes over what was made once, and begins nothing.
+    """Sources that were recorded before: automation takes over what was made once, and begins nothing.
 
     None where this machine's folders do not count.
     """
@@ -115,14 +115,14 @@ def fingerprint(folder: Path) -> str:
     for path in source_files.counted(folder, source_files.anything):
         try:
             status = path.stat()
-        except FileNotFoundError:  # gone since it was listed: the next look is another one
+        except FileNotFoundError:  # gone since it was listed: the next fingerprint is another one
             continue
         digest.update(f"{path.relative_to(folder)}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
     return digest.hexdigest()[:16]
 
 
 def weekly(settings: Settings, job: Any) -> dg.ScheduleDefinition:
-    """A look at the weekly time, whatever the sensor saw. Raises BadSchedule."""
+    """A scan at the weekly time, whatever the sensor saw. Raises BadSchedule."""
     try:
         return dg.ScheduleDefinition(
             name=SCHEDULE,
@@ -141,7 +141,7 @@ def weekly(settings: Settings, job: Any) -> dg.ScheduleDefinition:
 
 
 def changed_sources(settings: Settings, graph: Graph, job: Any) -> dg.SensorDefinition:
-    """Asks for a look when a source's files changed and then stayed the same from one look to the next."""
+    """Asks for a scan when a source's files changed and then stayed the same from one tick to the next."""
 
     @dg.sensor(
         name=SENSOR,
@@ -165,15 +165,15 @@ def changed_sources(settings: Settings, graph: Graph, job: Any) -> dg.SensorDefi
 
 
 def decide(now: Mapping[str, str], cursor: str | None) -> dg.SensorResult:
-    """The sensor's answer to the fingerprints of now; its cursor holds those last seen, and those last looked at."""
-    seen, looked_at = json.loads(cursor) if cursor else ({}, {})
-    changed = sorted(name for name in now if now[name] != looked_at.get(name))
+    """The sensor's answer to the fingerprints of now; its cursor holds those last seen, and those last scanned."""
+    seen, scanned = json.loads(cursor) if cursor else ({}, {})
+    changed = sorted(name for name in now if now[name] != scanned.get(name))
     if not changed:
         nothing = "nothing changed" if now else "no source was ever looked at: start with `likeness run`"
-        return dg.SensorResult(skip_reason=nothing, cursor=json.dumps([now, looked_at]))
+        return dg.SensorResult(skip_reason=nothing, cursor=json.dumps([now, scanned]))
     if any(now[name] != seen.get(name) for name in changed):
         waiting = f"{', '.join(changed)} changed: waiting until two looks see the same"
-        return dg.SensorResult(skip_reason=waiting, cursor=json.dumps([now, looked_at]))
+        return dg.SensorResult(skip_reason=waiting, cursor=json.dumps([now, scanned]))
     request = dg.RunRequest(tags={"likeness/changed": ", ".join(changed)})
     return dg.SensorResult(run_requests=[request], cursor=json.dumps([now, now]))
 
@@ -199,7 +199,7 @@ def lost_retries() -> dg.SensorDefinition:
 
     @dg.sensor(
         name=RETRIES,
-        # More often than Dagster looks at its backfills, which end when they see a failed run without a retry.
+        # More often than Dagster checks its backfills, which end when they see a failed run without a retry.
         minimum_interval_seconds=15,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Runs that were to be tried again when no code server answered are tried again once one does.",

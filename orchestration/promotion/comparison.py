@@ -1,4 +1,4 @@
-"""The version in production as the scorecard's rival, and the figures by which a version may be promoted.
+"""The version in production, which a candidate is compared with, and the figures by which a version may be promoted.
 
 The scorecard compares when it is made; it is not made again because production moved. Figures against a version that is
 no longer in production decide nothing: the gate has both compared again on the scorecard's own data.
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from orchestration.registry.registered_models import Registry
     from orchestration.storage.project import Project
 
-RIVAL = "production"
-"""The scorecard's optional input."""
 ASSET = "production_encoder"
 DATA = ("embedded", "character", "aligned_faces", "rendered_pairs")
 """What two packed encoders are compared on."""
@@ -33,7 +31,9 @@ class NotComparable(LikenessError):
     """There is nothing to compare with, or on."""
 
 
-def production_version(ledger: AliasStore, store: Store, character: str, inputs: Mapping[str, str]) -> versions.Version | None:
+def production_version(
+    ledger: AliasStore, store: Store, character: str, inputs: Mapping[str, str]
+) -> versions.Version | None:
     """The packed version in production that a candidate made of these inputs (md5 by name) is compared with.
 
     None where there is none, where it is the candidate's own content, and where nobody noted its md5.

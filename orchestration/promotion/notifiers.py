@@ -6,6 +6,7 @@ LIKENESS_NOTIFY names the notifiers, several by commas:
     https://hooks.example/T0/B0           JSON by POST; `text` is what Slack, Mattermost and Teams show
     smtp://user@mail.example:587/?to=a@example&to=b@example
                                           mail; the password is LIKENESS_SMTP_PASSWORD; smtps:// for TLS from the start
+    slack://… msteams://… tgram://…       any service that Apprise knows, by its address there
     command:tell-us --urgent              JSON on its standard input
     studio.alerts:Pager                   a class of your own, made without arguments, with send(notice)
 
@@ -23,7 +24,7 @@ import smtplib
 import ssl
 import subprocess
 import urllib.request
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from pathlib import Path
@@ -36,11 +37,17 @@ from orchestration.config.settings import Settings
 from orchestration.registry.promotion_events import ROLLBACK, PromotionEvent
 
 FAILED, PROMOTED, REFUSED, ROLLED_BACK, MOVED = "run_failed", "promoted", "refused", "rolled_back", "moved_outside"
-PATIENCE = 10.0  # seconds that a server or a command may take
+KINDS = {FAILED: "failure", PROMOTED: "success", REFUSED: "warning", ROLLED_BACK: "warning", MOVED: "warning"}
+"""How Apprise colours them."""
+TIMEOUT = 10.0  # seconds that a server or a command may take
 
 
 class BadNotifier(LikenessError, ValueError):
     """LIKENESS_NOTIFY names a notifier that does not exist."""
+
+
+class NotSent(LikenessError):
+    """A service did not take the notice."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ class Notice:
         return "\n".join(filter(None, (self.title, self.detail, self.url)))
 
     def as_json(self) -> str:
+        """The notice for machines: its fields, its whole text and the time, as one line."""
         return json.dumps({"text": self.text, **asdict(self), "time": datetime.now(UTC).isoformat(timespec="seconds")})
 
 
@@ -83,11 +91,14 @@ def of_move(settings: Settings, model: str, move: PromotionEvent) -> Notice:
 class Notifier(Protocol):
     """Tells somebody. What it raises is logged, and disturbs nothing."""
 
-    def send(self, notice: Notice) -> None: ...
+    def send(self, notice: Notice) -> None:
+        """Tell somebody; any exception means that nobody was told."""
 
 
 @dataclass(frozen=True)
 class LogFile:
+    """A line of JSON at the end of a file."""
+
     path: Path
 
     def send(self, notice: Notice) -> None:
@@ -98,17 +109,21 @@ class LogFile:
 
 @dataclass(frozen=True)
 class Webhook:
-    url: str
+    """JSON by POST. Apprise's own JSON has other fields, and no lists; users' receivers read ours."""
+
+    url: str = field(repr=False)
 
     def send(self, notice: Notice) -> None:
         body, headers = notice.as_json().encode(), {"Content-Type": "application/json"}
-        with urllib.request.urlopen(urllib.request.Request(self.url, body, headers), timeout=PATIENCE):
+        with urllib.request.urlopen(urllib.request.Request(self.url, body, headers), timeout=TIMEOUT):
             pass
 
 
 @dataclass(frozen=True)
 class Mail:
-    url: str
+    """One mail to everybody. Apprise's needs to be told whether the server has STARTTLS, and takes no IP addresses."""
+
+    url: str = field(repr=False)
 
     def send(self, notice: Notice) -> None:
         parts = urlsplit(self.url)
@@ -120,7 +135,7 @@ class Mail:
         message["To"] = ", ".join(query["to"])
         message.set_content(notice.text)
         password = os.environ.get("LIKENESS_SMTP_PASSWORD") or unquote(parts.password or "")
-        where: dict[str, Any] = {"host": parts.hostname or "localhost", "port": parts.port or 0, "timeout": PATIENCE}
+        where: dict[str, Any] = {"host": parts.hostname or "localhost", "port": parts.port or 0, "timeout": TIMEOUT}
         trusted = ssl.create_default_context()
         tls = parts.scheme == "smtps"
         with smtplib.SMTP_SSL(**where, context=trusted) if tls else smtplib.SMTP(**where) as server:
@@ -134,10 +149,41 @@ class Mail:
 
 @dataclass(frozen=True)
 class Command:
+    """A program that gets the notice as JSON on its standard input."""
+
     words: tuple[str, ...]
 
     def send(self, notice: Notice) -> None:
-        subprocess.run(self.words, input=notice.as_json(), text=True, timeout=PATIENCE, check=True, capture_output=True)
+        subprocess.run(self.words, input=notice.as_json(), text=True, timeout=TIMEOUT, check=True, capture_output=True)
+
+
+@dataclass(frozen=True)
+class AppriseService:
+    """One of the services that Apprise knows, by its address there."""
+
+    url: str = field(repr=False)
+
+    def send(self, notice: Notice) -> None:
+        import apprise
+
+        body, sender = "\n".join(filter(None, (notice.detail, notice.url))) or notice.title, self.open()
+        with apprise.LogCapture(level=logging.WARNING, fmt="%(message)s") as log:
+            if not sender.notify(body, notice.title, KINDS.get(notice.event, "info")):
+                raise NotSent(" ".join(log.getvalue().split()))
+
+    def open(self) -> Any:
+        """Apprise with this address. Raises BadNotifier where it knows no such service, or the address lacks a part."""
+        import apprise
+
+        # It would log the address that it cannot use, with what is secret in it.
+        logging.getLogger("apprise").setLevel(logging.CRITICAL)
+        sender = apprise.Apprise()
+        if not sender.add(self.url):
+            raise BadNotifier(
+                f"LIKENESS_NOTIFY: {without_secrets(self.url)} is no address of a service that Apprise knows: "
+                "see https://appriseit.com/services"
+            )
+        return sender
 
 
 def notifiers(settings: Settings) -> list[Notifier]:
@@ -153,11 +199,23 @@ def _notifier(name: str, settings: Settings) -> Notifier:
         return Webhook(name)
     if scheme in ("smtp", "smtps"):
         if not parse_qs(urlsplit(name).query).get("to"):
-            raise BadNotifier(f"LIKENESS_NOTIFY: {name} says nobody to write to: add ?to=me@example.com")
+            raise BadNotifier(
+                f"LIKENESS_NOTIFY: {without_secrets(name)} says nobody to write to: add ?to=me@example.com"
+            )
         return Mail(name)
     if scheme == "command":
         return Command(tuple(shlex.split(name.partition(":")[2])))
+    if "://" in name:
+        service = AppriseService(name)
+        service.open()
+        return service
     return _own(name)
+
+
+def without_secrets(address: str) -> str:
+    """An address without what may be a password or a token: all but its scheme."""
+    scheme, mark, _ = address.partition("://")
+    return f"{scheme}://…" if mark else address
 
 
 def _own(name: str) -> Notifier:
@@ -167,8 +225,8 @@ def _own(name: str) -> Notifier:
         made.send  # noqa: B018
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise BadNotifier(
-            f"LIKENESS_NOTIFY: {name} is no notifier ({error}); write log, https://…, smtp://…?to=…, command:… or "
-            "module:Class, several by commas"
+            f"LIKENESS_NOTIFY: {name} is no notifier ({error}); write log, https://…, smtp://…?to=…, command:…, "
+            "an address of Apprise's (slack://…), or module:Class, several by commas"
         ) from error
     return made
 

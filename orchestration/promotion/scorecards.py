@@ -82,12 +82,12 @@ def table(card: Mapping[str, Any], detailed: bool = False) -> Table:
     of people and strengths of degradation only when detailed."""
     shown = Table(title="Scorecard", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     shown.add_column("score", no_wrap=True)
-    rival = card.get(PRODUCTION) or {}
-    apart = rival.get(DIFFERENCES, {})
+    production = card.get(PRODUCTION) or {}
+    apart = production.get(DIFFERENCES, {})
     columns = ["candidate", "95 %", "baseline", "bound", "production"] + ["difference", "its 95 %"] * bool(apart)
     for column in columns:
         shown.add_column(column, justify="right", no_wrap=True)
-    before, hidden = dict(scores(rival)), 0
+    before, hidden = dict(scores(production)), 0
     for path, score in scores(card):
         if path.count(".") > 1 and not detailed:
             hidden += 1
@@ -102,14 +102,14 @@ def table(card: Mapping[str, Any], detailed: bool = False) -> Table:
         score["reason"] for path, score in scores(card) if "reason" in score and (detailed or path.count(".") < 2)
     )
     captions = [f"{hidden} more with `likeness scorecard --detailed`"] if hidden else []
-    if rival:
-        captions.append(f"production: {rival.get('note') or _same_run(rival)}")
+    if production:
+        captions.append(f"production: {production.get('note') or _same_run(production)}")
     shown.caption = "\n".join([*captions, *(f"– {reason}" for reason in reasons)])
     return shown
 
 
-def _same_run(rival: Mapping[str, Any]) -> str:
-    return f"version {rival['version']}, on the same people in the same run, by its own code"
+def _same_run(production: Mapping[str, Any]) -> str:
+    return f"version {production['version']}, on the same people in the same run, by its own code"
 
 
 def _told(interval: Sequence[float] | None) -> str:

@@ -50,7 +50,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         "likeness.similarity": "likeness.imitator_similarity",
         "likeness.real_photos": "likeness.imitator_real_photos",
     }
-    """What is judged in the place of a score that a character cannot have. One without a stand-in is passed over."""
+    """What is judged in the place of a score that a character cannot have; one without a fallback is passed over."""
     auto_promote: bool = True
     """Whether what passes becomes production by itself; if not, it becomes `candidate`, for `likeness promote`."""
 
@@ -69,7 +69,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
 
 
 @dataclass(frozen=True)
-class Line:
+class Criterion:
     """One score that was judged, or could not be."""
 
     score: str
@@ -88,68 +88,73 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the gate says, score by score."""
+class GateResult:
+    """What the gate says, criterion by criterion."""
 
-    lines: tuple[Line, ...]
+    criteria: tuple[Criterion, ...]
     compared: bool
     """Whether there is another version in production that it was compared with."""
 
     @property
     def refusals(self) -> list[str]:
         """Why the candidate may not become production; empty when it may."""
-        found = [line.note for line in self.lines if line.ok is False]
-        if not any(line.ok is not None for line in self._asked("beats the average face")):
+        found = [each.note for each in self.criteria if each.ok is False]
+        if not any(each.ok is not None for each in self._asked("beats the average face")):
             found.insert(0, "the scorecard has no score that can be judged: name one in the gate's `beats_baseline`")
         against = self._asked("not worse than production")
-        if self.compared and against and all(line.ok is None for line in against):
-            found.append("no score could be compared with production's: " + "; ".join({line.note for line in against}))
+        if self.compared and against and all(each.ok is None for each in against):
+            found.append("no score could be compared with production's: " + "; ".join({each.note for each in against}))
         return found
 
     @property
     def passed_over(self) -> dict[str, str]:
         """Scores that were not judged, and why."""
-        return {line.score: line.note for line in self.lines if line.ok is None}
+        return {each.score: each.note for each in self.criteria if each.ok is None}
 
     def against(self) -> dict[str, dict[str, Any]]:
         """The figures that decided, for the record of a promotion."""
         return {
-            line.score: {
-                "candidate": line.candidate, "production": line.reference, "difference": line.difference,
-                "interval": line.interval, "margin": line.margin, "by": line.by, "ok": line.ok,
+            each.score: {
+                "candidate": each.candidate, "production": each.reference, "difference": each.difference,
+                "interval": each.interval, "margin": each.margin, "by": each.by, "ok": each.ok,
             }
-            for line in self._asked("not worse than production")
+            for each in self._asked("not worse than production")
         }  # fmt: skip
 
     def document(self) -> dict[str, Any]:
-        return {"passed": not self.refusals, "refusals": self.refusals, "scores": [asdict(line) for line in self.lines]}
+        """What `--json` prints of it."""
+        return {
+            "passed": not self.refusals,
+            "refusals": self.refusals,
+            "scores": [asdict(each) for each in self.criteria],
+        }
 
-    def _asked(self, question: str) -> list[Line]:
-        return [line for line in self.lines if line.asked == question]
+    def _asked(self, question: str) -> list[Criterion]:
+        return [each for each in self.criteria if each.asked == question]
 
 
-def judge(config: Config, card: Mapping[str, Any]) -> Verdict:
+def evaluate(config: Config, card: Mapping[str, Any]) -> GateResult:
     """Whether the scorecard's candidate may become production. Under `production` the card has what it was compared
     with, null where there is no other version.
 
-    A score that this character cannot have (null, with a reason) is judged by its stand-in, or passed over, as is one
+    A score that this character cannot have (null, with a reason) is judged by its fallback, or passed over, as is one
     that production's version cannot be scored by; a candidate of which nothing can be judged may not pass.
     """
     production = card.get("production")
-    lines = [_beats_average(config, card, path, by) for path, by in config.beats_baseline.items()]
+    criteria = [_beats_average(config, card, path, by) for path, by in config.beats_baseline.items()]
     if production:
-        lines += [_not_worse(config, card, production, path, rule) for path, rule in config.not_worse.items()]
-    return Verdict(tuple(lines), bool(production))
+        criteria += [_not_worse(config, card, production, path, rule) for path, rule in config.not_worse.items()]
+    return GateResult(tuple(criteria), bool(production))
 
 
-def _beats_average(config: Config, card: Mapping[str, Any], wanted: str, by: By) -> Line:
+def _beats_average(config: Config, card: Mapping[str, Any], wanted: str, by: By) -> Criterion:
     asked: Literal["beats the average face"] = "beats the average face"
     path = judged_by(config, card, wanted)
     score = find_score(card, path or wanted)
     if score is None:
-        return Line(wanted, asked, None, None, ok=False, note=f"{wanted} is missing from the scorecard")
+        return Criterion(wanted, asked, None, None, ok=False, note=f"{wanted} is missing from the scorecard")
     if path is None:
-        return Line(wanted, asked, None, None, note=str(score.get("reason")))
+        return Criterion(wanted, asked, None, None, note=str(score.get("reason")))
     value, average, interval = score["value"], score.get("baseline"), _ends(score)
     sign = -1 if _lower_is_better(path) else 1
     tested = value if by == "value" else interval and interval[0 if sign > 0 else 1]
@@ -157,30 +162,30 @@ def _beats_average(config: Config, card: Mapping[str, Any], wanted: str, by: By)
     said = f"{path} {value} does not beat the average face's {average}"
     if not ok and by == "interval":
         said += f" beyond its interval {_told(interval)}"
-    return Line(path, asked, value, average, None, interval, None, by, ok, "" if ok else said)
+    return Criterion(path, asked, value, average, None, interval, None, by, ok, "" if ok else said)
 
 
 def _not_worse(
     config: Config, card: Mapping[str, Any], production: Mapping[str, Any], wanted: str, rule: Margin
-) -> Line:
+) -> Criterion:
     asked: Literal["not worse than production"] = "not worse than production"
     path = judged_by(config, card, wanted)
     ours = find_score(card, path or wanted)
     if path is None and ours is not None:
-        return Line(wanted, asked, None, None, margin=rule.margin, by=rule.by, note=str(ours.get("reason")))
+        return Criterion(wanted, asked, None, None, margin=rule.margin, by=rule.by, note=str(ours.get("reason")))
     path = path or wanted
     theirs = find_score(production, path)
     if theirs is None or theirs["value"] is None:
         reason = (theirs or {}).get("reason") or production.get("reason") or f"production has no {path}"
         value = ours["value"] if ours else None
-        return Line(path, asked, value, None, margin=rule.margin, by=rule.by, note=reason)
+        return Criterion(path, asked, value, None, margin=rule.margin, by=rule.by, note=reason)
     if ours is None or ours["value"] is None:
         said = f"{path} is missing, production has {theirs['value']}"
-        return Line(path, asked, None, theirs["value"], margin=rule.margin, by=rule.by, ok=False, note=said)
+        return Criterion(path, asked, None, theirs["value"], margin=rule.margin, by=rule.by, ok=False, note=said)
     return _compared(path, ours["value"], theirs["value"], (production.get("differences") or {}).get(path) or {}, rule)
 
 
-def _compared(path: str, ours: float, theirs: float, paired: Mapping[str, Any], rule: Margin) -> Line:
+def _compared(path: str, ours: float, theirs: float, paired: Mapping[str, Any], rule: Margin) -> Criterion:
     difference, interval = paired.get("value", round(ours - theirs, 5)), _ends(paired)
     sign = -1 if _lower_is_better(path) else 1
     tested = difference if rule.by == "value" else interval and interval[0 if sign > 0 else 1]
@@ -195,28 +200,28 @@ def _compared(path: str, ours: float, theirs: float, paired: Mapping[str, Any], 
             f"{path} {ours} may be worse than production's {theirs} by more than {rule.margin}: "
             f"the difference is {difference}, its 95 % interval {_told(interval)}"
         )
-    return Line(
+    return Criterion(
         path, "not worse than production", ours, theirs, difference, interval, rule.margin, rule.by, ok, note
     )  # fmt: skip
 
 
 def judged_by(config: Config, card: Mapping[str, Any], path: str) -> str | None:
-    """The score that stands for `path`: itself, its stand-in, or none where the character cannot have either."""
+    """The score that stands for `path`: itself, its fallback, or none where the character cannot have either."""
     score = find_score(card, path)
     if score is None or score["value"] is not None or "reason" not in score:
         return path
-    stand_in = config.stand_ins.get(path)
-    found = find_score(card, stand_in) if stand_in else None
-    return stand_in if found and found["value"] is not None else None
+    fallback = config.stand_ins.get(path)
+    found = find_score(card, fallback) if fallback else None
+    return fallback if found and found["value"] is not None else None
 
 
 def replaced(config: Config, card: Mapping[str, Any]) -> dict[str, str]:
     """The gate's scores that this character cannot have: what was judged instead, and why."""
     found = {}
     for path in dict.fromkeys([*config.beats_baseline, *config.not_worse]):
-        stand_in, score = judged_by(config, card, path), find_score(card, path)
-        if stand_in != path and score:
-            found[path] = f"judged by {stand_in}: {score['reason']}" if stand_in else f"not judged: {score['reason']}"
+        fallback, score = judged_by(config, card, path), find_score(card, path)
+        if fallback != path and score:
+            found[path] = f"judged by {fallback}: {score['reason']}" if fallback else f"not judged: {score['reason']}"
     return found
 
 
@@ -230,26 +235,25 @@ def find_score(card: Mapping[str, Any], path: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and "value" in found else None
 
 
-def markdown(verdict: Verdict) -> str:
-    """The verdict as a table."""
-    rows = [f"| {' | '.join(cells)} |" for cells in cells_of(verdict)]
+def markdown(result: GateResult) -> str:
+    """The result as a Markdown table."""
+    rows = [f"| {' | '.join(cells)} |" for cells in cells_of(result)]
     return "\n".join([f"| {' | '.join(COLUMNS)} |", "|---|---|---|---|---|---|---|---|", *rows])
 
 
 COLUMNS = ("score", "must be", "candidate", "against", "difference", "95 %", "margin", "ok")
 
 
-def cells_of(verdict: Verdict) -> Iterator[tuple[str, ...]]:
-    """One row of text for each line, under COLUMNS."""
-    for line in verdict.lines:
-        mark = {True: "yes", False: "NO", None: f"not judged: {line.note}"}[line.ok]
-        margin = "" if line.margin is None else f"{line.margin:g} by {line.by}"
-        figures = (line.candidate, line.reference)
-        difference = "" if line.difference is None else f"{line.difference:+.4f}"
-        yield (
-            line.score, line.asked, *("–" if value is None else f"{value:.4f}" for value in figures), difference,
-            _told(line.interval) if line.interval else "", margin or f"by {line.by}", mark,
-        )  # fmt: skip
+def cells_of(result: GateResult) -> Iterator[tuple[str, ...]]:
+    """One row of text for each criterion, under COLUMNS."""
+    for each in result.criteria:
+        mark = {True: "yes", False: "NO", None: f"not judged: {each.note}"}[each.ok]
+        margin = "" if each.margin is None else f"{each.margin:g} by {each.by}"
+        figures = (each.candidate, each.reference)
+        difference = "" if each.difference is None else f"{each.difference:+.4f}"
+        values = ("–" if value is None else f"{value:.4f}" for value in figures)
+        interval = _told(each.interval) if each.interval else ""
+        yield each.score, each.asked, *values, difference, interval, margin or f"by {each.by}", mark
 
 
 def _ends(score: Mapping[str, Any]) -> tuple[float, float] | None:

@@ -16,6 +16,7 @@ from orchestration.config.database_url import engine_url
 from orchestration.config.files import Timeout, lock, write_whole
 from orchestration.config.settings import CLUSTERS, Settings
 from orchestration.storage import inline_pictures, postgres
+from orchestration.storage.dagster_internals import WorkerStatus, all_daemons_live
 
 QUIET = """\
 telemetry:
@@ -224,9 +225,6 @@ def daemon_run(instance: dg.DagsterInstance) -> dg.DagsterRun | None:
 
 def _is_alive(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     """Whether a daemon is there to start it, or to close it when it died; without one, whether its worker works."""
-    from dagster._core.launcher import WorkerStatus
-    from dagster._daemon.controller import all_daemons_live
-
     if all_daemons_live(instance, heartbeat_tolerance_seconds=HEARD_OF_WITHIN):
         return True
     if run.status != dg.DagsterRunStatus.STARTED:

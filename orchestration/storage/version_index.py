@@ -13,11 +13,8 @@ from typing import Any
 
 import dagster as dg
 
-# Not public: events can be asked for by id, but ids not by tag. This file and `forgetting` are the ones that know.
-from dagster._core.storage.event_log import SqlEventLogStorage
-from dagster._core.storage.event_log.schema import AssetEventTagsTable, SqlEventLogStorageTable
-
 from orchestration.config.catalog import SOURCES
+from orchestration.storage.dagster_internals import AssetEventTagsTable, SqlEventLogStorage, SqlEventLogStorageTable
 from orchestration.storage.versions import VERSION_TAG, Version, version_of
 
 PAGE = 500

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from engine.schema import Schema
 from models import images
-from orchestration.checks.context import Subject
+from orchestration.checks.context import CheckContext
 from orchestration.checks.production import NoReference
 from orchestration.config.catalog import STAGES, Stage
 from orchestration.config.check_rules import Rules
@@ -141,16 +141,16 @@ class MadeFrom:
         return self._metrics
 
 
-def subject(
+def context(
     asset: str,
     folder: Path,
     rules: Rules | None = None,
     production: Any = None,
     metrics: dict[str, float] | None = None,
-) -> Subject:
+) -> CheckContext:
     stage = stage_named(asset)
     compared_with: Any = production or NothingInProduction()
-    return Subject(
+    return CheckContext(
         stage,
         "embedded" if stage.by_character else None,
         "new.dir",

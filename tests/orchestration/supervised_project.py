@@ -4,7 +4,7 @@ import signal
 import sys
 
 from orchestration.apps import services
-from orchestration.apps.services import ServiceError, Supervisor
+from orchestration.apps.supervisor import ServiceError, Supervisor
 from orchestration.config.addresses import Addresses
 from orchestration.config.settings import Settings
 
@@ -17,7 +17,7 @@ def main() -> int:
     supervisor = Supervisor([[service for service in group if service.name in SERVICES] for group in groups], print)
 
     def end(number: int, frame: object) -> None:
-        supervisor.ending = True
+        supervisor.stopping = True
 
     signal.signal(signal.SIGTERM, end)
     try:

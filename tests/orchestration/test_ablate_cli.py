@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestration.apps import ablation
-from orchestration.apps.ablation import EXPERIMENT, AblationError, Outcome
+from orchestration.apps.ablation import EXPERIMENT, AblationError, AblationResult
 from orchestration.cli.main import app
 from orchestration.config.catalog import STAGES, Stage
 from orchestration.config.profiles import profile_names, resolve
@@ -62,18 +62,20 @@ def silent() -> Progress:
 
 
 @pytest.fixture
-def run(ablate: Callable[..., Outcome], settings: Settings, instance: dg.DagsterInstance, graph: tuple[Stage, ...]):
+def run(
+    ablate: Callable[..., AblationResult], settings: Settings, instance: dg.DagsterInstance, graph: tuple[Stage, ...]
+):
     """`likeness ablate` after `likeness run`."""
     runner.run(settings, instance, graph, silent(), "other")
     return ablate
 
 
 @pytest.fixture
-def ablate(settings: Settings, instance: dg.DagsterInstance, graph: tuple[Stage, ...]) -> Callable[..., Outcome]:
+def ablate(settings: Settings, instance: dg.DagsterInstance, graph: tuple[Stage, ...]) -> Callable[..., AblationResult]:
     """`likeness ablate` where nothing was ever made."""
     path = settings.root / "variants.yaml"
 
-    def ablate(*names: str, text: str = VARIANTS) -> Outcome:
+    def ablate(*names: str, text: str = VARIANTS) -> AblationResult:
         path.write_text(text)
         return ablation.ablate(settings, instance, graph, silent(), "other", names, path)
 
@@ -92,18 +94,18 @@ def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 def test_what_a_change_leads_to_is_made_again_and_the_rest_reused(run, graph) -> None:
     before = {stage.name: stage.module.runs for stage in graph}
-    outcome = run()
-    assert outcome.made == [
+    result = run()
+    assert result.made == [
         "full/scorecard", "other_faces/faces", "other_faces/encoder", "other_faces/scorecard",
         "other_encoder/encoder", "other_encoder/scorecard",
     ]  # fmt: skip
-    assert outcome.left_out.keys() == {"same"} and not outcome.failed
-    assert [row.name for row in outcome.rows] == ["full", "other_faces", "other_encoder", "search"]
+    assert result.left_out.keys() == {"same"} and not result.failed
+    assert [row.name for row in result.rows] == ["full", "other_faces", "other_encoder", "search"]
     assert code(graph, "portraits").runs == before["portraits"] and code(graph, "pairs").runs == before["pairs"]
-    text = (outcome.scorecards["other_faces"] / "content.txt").read_text()
+    text = (result.scorecards["other_faces"] / "content.txt").read_text()
     assert text.startswith("short+") and "other+data/photos" in text
-    assert outcome.rows[-1].scores["likeness.similarity"]["value"] == 0.5
-    assert outcome.rows[0].seconds is not None, "the encoder of the last run"
+    assert result.rows[-1].scores["likeness.similarity"]["value"] == 0.5
+    assert result.rows[0].seconds is not None, "the encoder of the last run"
 
 
 def test_what_was_made_once_is_found_again_and_a_new_configuration_is_not(run, graph) -> None:
@@ -137,11 +139,11 @@ def test_a_variant_that_fails_is_told_and_the_others_go_on(run, graph) -> None:
         raise RuntimeError("no such face")
 
     code(graph, "faces").act = fail
-    outcome = run()
-    assert "faces failed: RuntimeError: no such face" in outcome.failed["other_faces"]
-    details = Path(outcome.failed["other_faces"].rpartition("details: ")[2].rstrip(")"))
+    result = run()
+    assert "faces failed: RuntimeError: no such face" in result.failed["other_faces"]
+    details = Path(result.failed["other_faces"].rpartition("details: ")[2].rstrip(")"))
     assert "Traceback" in details.read_text()
-    assert [row.name for row in outcome.rows] == ["full", "other_encoder", "search"]
+    assert [row.name for row in result.rows] == ["full", "other_encoder", "search"]
 
 
 def test_an_interrupted_stage_goes_on_from_its_checkpoint(run, graph) -> None:
@@ -156,10 +158,10 @@ def test_an_interrupted_stage_goes_on_from_its_checkpoint(run, graph) -> None:
     code(graph, "encoder").act = stop
     with pytest.raises(KeyboardInterrupt):
         run("other_encoder")
-    outcome = run("other_encoder")
+    result = run("other_encoder")
     assert seen == [[], ["step"]]
-    assert outcome.made == ["other_encoder/encoder", "other_encoder/scorecard"]
-    assert outcome.rows[-1].seconds is None, "nobody knows how long all of it took"
+    assert result.made == ["other_encoder/encoder", "other_encoder/scorecard"]
+    assert result.rows[-1].seconds is None, "nobody knows how long all of it took"
 
 
 @pytest.mark.parametrize(

@@ -217,8 +217,8 @@ def test_failing_rows_are_in_the_metadata_with_their_number_and_pictures(tmp_pat
     tracking = Tracking.of(settings)
     with tracking.run("aligned_faces", {}) as run:
         pictures = RunPictures(tracking, run.run_id)
-    subject = good.context("aligned_faces", good.write(tmp_path, "aligned_faces", rows))
-    result = checks.run_all(replace(subject, pictures=pictures))[0]
+    context = good.context("aligned_faces", good.write(tmp_path, "aligned_faces", rows))
+    result = checks.run_all(replace(context, pictures=pictures))[0]
     shown = good.records(result, report.FAILING_ROWS)
     assert shown[0] == {
         "id": "portraits/3",

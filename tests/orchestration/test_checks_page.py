@@ -40,14 +40,14 @@ def address(tmp_path: Path, settings: Settings) -> Iterator[str]:
     tracking = Tracking.of(settings)
     with tracking.run("aligned_faces", {}) as made_by:
         pictures = RunPictures(tracking, made_by.run_id)
-    subject = good.context("aligned_faces", good.write(tmp_path / "faces", "aligned_faces", rows))
-    subject = replace(subject, pictures=pictures)
+    context = good.context("aligned_faces", good.write(tmp_path / "faces", "aligned_faces", rows))
+    context = replace(context, pictures=pictures)
     with open_instance(settings) as instance:
         instance.report_runless_asset_event(dg.AssetMaterialization("aligned_faces"))
         made = results.newest_record(instance, "aligned_faces", None)
         assert made is not None
-        for check in checks.checks_of(subject.stage, subject.rules):
-            evaluation = results.as_evaluation(checks.judge(check, subject), check, made)
+        for check in checks.checks_of(context.stage, context.rules):
+            evaluation = results.as_evaluation(checks.evaluate(check, context), check, made)
             instance.report_runless_asset_event(evaluation)
     with dagster_pages(settings) as url:
         yield url

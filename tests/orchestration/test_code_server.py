@@ -68,7 +68,7 @@ class Supervised(Daemon):
             time.sleep(0.5)
 
     def kill_all(self) -> None:
-        """The keepers are leaders of groups of their own, and end with the supervisor."""
+        """The processes of child.py are leaders of groups of their own, and end with the supervisor."""
         if self.process is not None:
             self.process.terminate()
             try:

@@ -89,7 +89,7 @@ class Daemon:
     def made(self) -> dict[str, int]:
         """Materialisations by asset, looks aside."""
         with open_instance(self.settings) as instance:
-            keys = [key for key in instance.all_asset_keys() if key.to_user_string() != sensors.LOOK]
+            keys = [key for key in instance.all_asset_keys() if key.to_user_string() != sensors.SCAN]
             counts = {
                 key.to_user_string(): len(
                     instance.fetch_materializations(dg.AssetRecordsFilter(key), limit=100).records
@@ -126,7 +126,7 @@ class Daemon:
         return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
     def freshness(self) -> str:
-        key = dg.AssetKey(sensors.LOOK)
+        key = dg.AssetKey(sensors.SCAN)
         with open_instance(self.settings) as instance:
             record = instance.get_freshness_state_records([key]).get(key)
         return record.freshness_state.value if record else ""

@@ -35,9 +35,9 @@ def together(folder: Path, *parts: pd.DataFrame) -> Path:
 
 def judged(new: Path, production: Any, **rule: Any) -> dg.AssetCheckResult:
     rules = Rules(drift=DriftRule(**rule))
-    subject = good.context("aligned_faces", new, rules, production)
-    (check,) = (check for check in checks.checks_of(subject.stage, rules) if check.name == "faces_drift")
-    return checks.judge(check, subject)
+    context = good.context("aligned_faces", new, rules, production)
+    (check,) = (check for check in checks.checks_of(context.stage, rules) if check.name == "faces_drift")
+    return checks.evaluate(check, context)
 
 
 def test_a_table_that_moved_is_seen_and_shows_how_by_bins(tmp_path: Path) -> None:

@@ -217,6 +217,8 @@ def test_ray_hides_the_gpus_from_steps_that_asked_for_none() -> None:
 def test_a_step_elsewhere_is_told_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIKENESS_MLFLOW_URI", f"http://likeness:{PASSWORD}@mlflow:5000")
     monkeypatch.setenv("LIKENESS_PROFILE", "smoke")
+    monkeypatch.setenv("LIKENESS_NOTIFY", f"slack://{PASSWORD}")
+    monkeypatch.setenv("LIKENESS_SMTP_PASSWORD", PASSWORD)
     told = step_environment(Settings(executor="ray"))
     assert told["LIKENESS_PROFILE"] == "smoke" and "LIKENESS_MLFLOW_URI" not in told
     monkeypatch.setenv("LIKENESS_MLFLOW_URI", "http://mlflow:5000")

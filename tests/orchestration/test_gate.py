@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from orchestration.config.profiles import ProfileError, resolve_one
-from orchestration.registry.gate import Config, Margin, judge, markdown
+from orchestration.registry.gate import Config, Margin, evaluate, markdown
 
 SIMILARITY = "likeness.similarity"
 
@@ -46,14 +46,14 @@ def test_no_worse_than_production_by_more_than_the_margin(
     ours: float, interval: tuple[float, float] | None, by_interval: bool, by_value: bool
 ) -> None:
     found = card(ours, 0.90, interval)
-    assert (not judge(gate("interval"), found).refusals) is by_interval
-    assert (not judge(gate("value"), found).refusals) is by_value
+    assert (not evaluate(gate("interval"), found).refusals) is by_interval
+    assert (not evaluate(gate("value"), found).refusals) is by_value
 
 
 def test_a_refusal_says_which_score_by_how_much_and_on_which_evidence() -> None:
-    (clear,) = judge(gate(), card(0.85, 0.90, (-0.06, -0.04))).refusals
+    (clear,) = evaluate(gate(), card(0.85, 0.90, (-0.06, -0.04))).refusals
     assert clear == "likeness.similarity 0.85 is worse than production's 0.9 by more than 0.02"
-    (unclear,) = judge(gate(), card(0.89, 0.90, (-0.03, 0.01))).refusals
+    (unclear,) = evaluate(gate(), card(0.89, 0.90, (-0.03, 0.01))).refusals
     assert unclear == (
         "likeness.similarity 0.89 may be worse than production's 0.9 by more than 0.02: "
         "the difference is -0.01, its 95 % interval -0.0300 to 0.0100"
@@ -68,26 +68,26 @@ def test_where_less_is_better_the_other_end_counts() -> None:
         theirs = {"imitator": {"l1": score(0.1, 0.3)}, "differences": {"imitator.l1": {"value": difference, "ci": ci}}}
         return ours | {"production": theirs}
 
-    assert not judge(rule, found(-0.05, (-0.06, -0.04))).refusals
-    assert judge(rule, found(0.05, (0.04, 0.06))).refusals
+    assert not evaluate(rule, found(-0.05, (-0.06, -0.04))).refusals
+    assert evaluate(rule, found(0.05, (0.04, 0.06))).refusals
 
 
 def test_the_average_face_must_be_beaten_beyond_the_interval() -> None:
     near = {"likeness": {"similarity": score(0.52, 0.5, (0.48, 0.56))}}
-    assert "does not beat the average face's 0.5 beyond its interval" in judge(gate(), near).refusals[0]
-    assert not judge(Config(beats_baseline=[SIMILARITY], not_worse={}), near).refusals  # pyright: ignore[reportArgumentType]
-    assert judge(gate(), {}).refusals == ["likeness.similarity is missing from the scorecard"]
+    assert "does not beat the average face's 0.5 beyond its interval" in evaluate(gate(), near).refusals[0]
+    assert not evaluate(Config(beats_baseline=[SIMILARITY], not_worse={}), near).refusals  # pyright: ignore[reportArgumentType]
+    assert evaluate(gate(), {}).refusals == ["likeness.similarity is missing from the scorecard"]
 
 
 def test_without_another_version_in_production_the_average_face_is_all_there_is_to_beat() -> None:
     first = {**card(), "production": None}
-    assert not judge(gate(), first).refusals and not judge(gate(), first).compared
+    assert not evaluate(gate(), first).refusals and not evaluate(gate(), first).compared
 
 
 def test_what_production_cannot_be_scored_by_is_passed_over_unless_nothing_is_left() -> None:
     found = card(0.90, None)
     found["production"]["likeness"]["similarity"]["reason"] = "it was registered before"
-    (refusal,) = judge(gate(), found).refusals
+    (refusal,) = evaluate(gate(), found).refusals
     assert refusal == "no score could be compared with production's: it was registered before"
     found["recovery"] = {"visible": score(0.3)}
     found["production"]["recovery"] = {"visible": score(0.3)}
@@ -95,19 +95,19 @@ def test_what_production_cannot_be_scored_by_is_passed_over_unless_nothing_is_le
     both = gate().model_copy(
         update={"not_worse": {SIMILARITY: Margin(margin=0), "recovery.visible": Margin(margin=0.1)}}
     )
-    verdict = judge(both, found)
-    assert not verdict.refusals and verdict.passed_over == {SIMILARITY: "it was registered before"}
+    result = evaluate(both, found)
+    assert not result.refusals and result.passed_over == {SIMILARITY: "it was registered before"}
 
 
 def test_the_figures_that_decided_are_for_the_record() -> None:
-    verdict = judge(gate(), card(0.91, 0.90, (0.005, 0.015)))
-    assert verdict.against() == {
+    result = evaluate(gate(), card(0.91, 0.90, (0.005, 0.015)))
+    assert result.against() == {
         SIMILARITY: {
             "candidate": 0.91, "production": 0.9, "difference": 0.01, "interval": (0.005, 0.015), "margin": 0.02,
             "by": "interval", "ok": True,
         }
     }  # fmt: skip
-    table = markdown(verdict).splitlines()
+    table = markdown(result).splitlines()
     assert table[0].startswith("| score |") and len(table) == 4
     assert table[3] == (
         "| likeness.similarity | not worse than production | 0.9100 | 0.9000 | +0.0100 | 0.0050 to 0.0150 | "

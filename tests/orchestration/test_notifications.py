@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 
 from orchestration.config.settings import Settings
 from orchestration.pipeline import notifications
-from orchestration.pipeline.notifications import BadNotifier, Notice, tell
+from orchestration.promotion.notifiers import BadNotifier, Notice, tell
 from orchestration.registry.aliases import AliasStore
 
 LOG = logging.getLogger("test")
@@ -145,6 +145,34 @@ def test_a_webhook_gets_json_that_chat_servers_show(tmp_path: Path, web: Web) ->
     assert posted["text"] == NOTICE.text and posted["run_id"] == "1234"
 
 
+def test_any_service_that_apprise_knows_is_told(tmp_path: Path, web: Web) -> None:
+    tell(set_to(tmp_path, web.url.replace("http", "json", 1)), NOTICE, LOG)
+    (posted,) = web.posted
+    assert posted["title"] == NOTICE.title and posted["type"] == "failure"
+    assert posted["message"].splitlines() == [NOTICE.detail, NOTICE.url]
+
+
+def test_a_service_that_refuses_is_logged_without_the_secrets_of_its_address(
+    tmp_path: Path, web: Web, caplog: pytest.LogCaptureFixture
+) -> None:
+    web.status = 403
+    settings = set_to(tmp_path, web.url.replace("http://", "json://somebody:secret@", 1))
+    tell(settings, NOTICE, LOG)
+    assert len(web.posted) == 1 and len(logged(settings)) == 1
+    assert "AppriseService did not take the notice: NotSent: " in caplog.text and "403" in caplog.text
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("notify", ["smtp://somebody:secret@mail.example", "slack://secret", "nowhere://a:secret@b"])
+def test_an_address_that_cannot_be_used_is_refused_without_showing_its_secrets(
+    tmp_path: Path, notify: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(BadNotifier) as refused:
+        notifications.sensors(set_to(tmp_path, notify))
+    assert notify.partition(":")[0] in str(refused.value)
+    assert "secret" not in str(refused.value) + caplog.text
+
+
 def test_a_mail_goes_to_everybody_named(tmp_path: Path, post: Post) -> None:
     url = f"smtp://pipeline@127.0.0.1:{post.port}/?to=a@example.com&to=b@example.com"
     tell(set_to(tmp_path, url), NOTICE, LOG)
@@ -251,6 +279,6 @@ def test_what_the_gate_said_is_told(tmp_path: Path, in_production: bool, event: 
             "refused_because": reasons,
         },
     )
-    notice = notifications.verdict(Settings(root=tmp_path), made, "1234")
+    notice = notifications.gate_notice(Settings(root=tmp_path), made, "1234")
     assert (notice.event, notice.title, notice.character) == (event, title, "embedded")
     assert notice.detail == "; ".join(reasons)

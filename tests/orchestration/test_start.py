@@ -37,7 +37,7 @@ class Platform:
     log: Path
 
     def server(self, words: str) -> psutil.Process:
-        """The process of a service whose command has these words; its keeper has them too, and is older."""
+        """The process of a service whose command has these words; the one of child.py that runs it has them too."""
         found = [process for process in self.processes() if words in " ".join(process.cmdline())]
         return next(process for process in found if "orchestration.apps.child" not in process.cmdline())
 

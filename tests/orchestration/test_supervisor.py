@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from orchestration.apps import child, services
-from orchestration.apps.services import Service, ServiceError, Supervisor
+from orchestration.apps import supervisor as supervisor_module
+from orchestration.apps.supervisor import ServiceError, ServiceProcess, Supervisor
 from orchestration.config import addresses
 from orchestration.config.addresses import Addresses
 from orchestration.config.settings import REPOSITORY, Settings
@@ -25,8 +26,8 @@ SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
 PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {SLEEPER!r}])"
 
 
-def service(log: Path, code: str, answers: Callable[[], bool] = lambda: True) -> Service:
-    return Service("sleeper", [sys.executable, "-c", code], answers, log)
+def service(log: Path, code: str, answers: Callable[[], bool] = lambda: True) -> ServiceProcess:
+    return ServiceProcess("sleeper", [sys.executable, "-c", code], answers, log)
 
 
 def wait_until(true: Callable[[], object], seconds: float = 15.0) -> None:
@@ -41,8 +42,8 @@ def descendants(of: int) -> list[psutil.Process]:
 
 
 @pytest.fixture
-def watched(tmp_path: Path) -> Iterator[tuple[Supervisor, Service, list[str]]]:
-    """A supervisor at work on one service, and what it said. It works in a thread; the kernel then ties the keeper's
+def watched(tmp_path: Path) -> Iterator[tuple[Supervisor, ServiceProcess, list[str]]]:
+    """A supervisor at work on one service, and what it said. It works in a thread; the kernel then ties the child's
     life to that thread.
     """
     said: list[str] = []
@@ -58,7 +59,7 @@ def watched(tmp_path: Path) -> Iterator[tuple[Supervisor, Service, list[str]]]:
     thread.start()
     wait_until(lambda: (tmp_path / "sleeper.log").exists() and "up" in (tmp_path / "sleeper.log").read_text())
     yield supervisor, one, said
-    supervisor.ending = True
+    supervisor.stopping = True
     thread.join(40)
 
 
@@ -84,14 +85,14 @@ def test_a_stopped_service_leaves_no_process(watched) -> None:
     supervisor, one, _ = watched
     processes = descendants(one.process.pid)
     assert len(processes) == 2
-    supervisor.ending = True
+    supervisor.stopping = True
     wait_until(lambda: not any(process.is_running() for process in processes))
 
 
 def test_a_service_that_keeps_dying_ends_all_with_its_last_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(services, "LONGEST_PAUSE", 0.0)
+    monkeypatch.setattr(supervisor_module, "MAX_PAUSE", 0.0)
     dying = service(tmp_path / "dying.log", "import time; time.sleep(0.3); raise SystemExit('no memory')")
     supervisor = Supervisor([[dying]], lambda line: None)
     supervisor.start()
@@ -108,31 +109,31 @@ def test_a_service_that_cannot_start_is_told_with_its_last_words(tmp_path: Path)
 def test_services_end_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     log = tmp_path / "sleeper.log"
     code = (
-        "from pathlib import Path\nfrom orchestration.apps.services import Service, Supervisor\n"
-        f"one = Service('s', [{sys.executable!r}, '-c', {PARENT!r}], lambda: True, Path({str(log)!r}))\n"
+        "from pathlib import Path\nfrom orchestration.apps.supervisor import ServiceProcess, Supervisor\n"
+        f"one = ServiceProcess('s', [{sys.executable!r}, '-c', {PARENT!r}], lambda: True, Path({str(log)!r}))\n"
         "supervisor = Supervisor([[one]], print)\nsupervisor.start()\nsupervisor.watch()\n"
     )
     supervisor = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY)
     wait_until(lambda: log.exists() and "up" in log.read_text(), 30)
     processes = descendants(supervisor.pid)
-    assert len(processes) == 3, "keeper, server and its child"
+    assert len(processes) == 3, "child.py, the server and its own process"
     supervisor.send_signal(signal.SIGKILL)
     supervisor.wait()
     wait_until(lambda: not any(process.is_running() for process in processes))
 
 
 def test_a_service_that_lives_without_doing_its_work_is_started_again_but_not_while_it_begins(
-    watched: tuple[Supervisor, Service, list[str]], monkeypatch: pytest.MonkeyPatch
+    watched: tuple[Supervisor, ServiceProcess, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, one, said = watched
-    monkeypatch.setattr(services, "LOOKED_AT_EVERY", 0.1)
+    monkeypatch.setattr(supervisor_module, "PROBE_EVERY", 0.1)
     works = threading.Event()
-    one.works, first = works.is_set, one.process
-    one.worked = False
+    one.is_healthy, first = works.is_set, one.process
+    one.was_healthy = False
     time.sleep(3.0)
     assert one.process is first, "it has yet to begin"
     works.set()
-    wait_until(lambda: one.worked)
+    wait_until(lambda: one.was_healthy)
     works.clear()
     wait_until(lambda: one.process is not None and one.process is not first)
     assert said[1] == "sleeper lives, but does not work any more: it is ended"

@@ -171,7 +171,7 @@ def test_the_gate_judges_by_stand_ins_and_never_by_nothing(card: dict[str, Any])
         return {"recovery": {"visible": recovery}, "likeness": likeness}
 
     def refusals(card: dict[str, Any]) -> list[str]:
-        return gate.judge(rule, card).refusals
+        return gate.evaluate(rule, card).refusals
 
     good = with_scores({"value": 0.3, "baseline": 0.0}, 0.9)
     assert refusals(good) == []
@@ -186,4 +186,4 @@ def test_the_gate_judges_by_stand_ins_and_never_by_nothing(card: dict[str, Any])
     unmeasured = with_scores({"value": None, "baseline": None}, 0.9)
     assert refusals(unmeasured) == ["recovery.visible None does not beat the average face's None"]
     alone = gate.Config(beats_baseline={"likeness.rank1": "value"}, not_worse={})
-    assert "no score that can be judged" in gate.judge(alone, good).refusals[0]
+    assert "no score that can be judged" in gate.evaluate(alone, good).refusals[0]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from great_expectations.datasource.fluent.interfaces import Batch
 
-from orchestration.checks.gx import SHOWN_ROWS, Finding, Look, validate
+from orchestration.checks.gx import SHOWN_ROWS, DataBatch, ExpectationResult, validate
 
 COUNT = 30
 BAD = (4, 17, 29)
@@ -22,9 +22,9 @@ def frame(**columns: Any) -> pd.DataFrame:
     return pd.DataFrame({**named, "yaw": yaw, **columns})
 
 
-def found(table: pd.DataFrame, *expectations: Any) -> list[Finding]:
+def found(table: pd.DataFrame, *expectations: Any) -> list[ExpectationResult]:
     asked = expectations or (gxe.ExpectColumnValuesToBeBetween(column="yaw", min_value=-90, max_value=90),)
-    return validate(Look(table, asked))
+    return validate(DataBatch(table, asked))
 
 
 INDEXES = {

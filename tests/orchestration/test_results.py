@@ -62,11 +62,11 @@ class Runner:
         progress = Progress(self.lines.append, every=0)
         return runner.run(self.settings, self.instance, self.stages, progress, character, **options).made
 
-    def verdict(self, check: str, character: str | None = "embedded") -> results.Verdict:
+    def result(self, check: str, character: str | None = "embedded") -> results.CheckResult:
         stage = self.stages[0] if check.startswith("faces") else self.stages[1]
         project = Project.of(self.settings, self.instance, self.stages)
         found = results.newest(project, AssetRef(stage, character if stage.by_character else None))
-        return next(verdict for verdict in found if verdict.check == check)
+        return next(result for result in found if result.check == check)
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_the_bad_version_is_kept_so_that_its_rows_can_be_looked_at(run: Runner) 
     bad = latest(run.instance, "faces")
     assert bad is not None
     assert (Store.of(run.settings).fetch(bad.md5) / "faces.parquet").is_file()
-    (row,) = run.verdict("faces_table").rows()
+    (row,) = run.result("faces_table").rows()
     assert (row["id"], row["column"], row["value"]) == ("portraits/1", "yaw", "170")
 
 
@@ -153,7 +153,7 @@ def test_a_model_that_is_not_good_enough_stops_the_run(run: Runner, values: dict
     with pytest.raises(runner.StageFailed, match="model failed its check metrics") as stopped:
         run()
     assert reason in str(stopped.value)
-    assert run.verdict("metrics").blocks
+    assert run.result("metrics").blocks
 
 
 def test_a_stricter_rule_judges_again_without_training_and_a_looser_one_lets_it_pass(run: Runner) -> None:
@@ -163,10 +163,10 @@ def test_a_stricter_rule_judges_again_without_training_and_a_looser_one_lets_it_
         runner.StageFailed, match=r"(?s)score: 5, expected ≥ 6 \(trivial 2, margin 4\)\n.*It was not made again"
     ):
         run()
-    assert run.verdict("metrics").blocks
+    assert run.result("metrics").blocks
     run.rule(3.0)
     assert run() == []
-    assert run.model.runs == 1 and run.verdict("metrics").passed
+    assert run.model.runs == 1 and run.result("metrics").passed
     assert any("check metrics judged again: all" in line for line in run.lines)
 
 
@@ -188,10 +188,10 @@ def test_what_dagster_starts_itself_judges_its_inputs_by_the_rules_of_now(run: R
 
 def test_a_stricter_rule_for_tables_judges_the_rows_that_are_here(run: Runner) -> None:
     run()
-    before = run.verdict("faces_table")
+    before = run.result("faces_table")
     run.rule(0.5, "pictures: 1,")
     assert run() == []
-    after = run.verdict("faces_table")
+    after = run.result("faces_table")
     assert before.passed and after.passed and before.metadata["rule"] != after.metadata["rule"]
     assert run.faces.runs == 1
 
@@ -209,7 +209,7 @@ def test_another_character_that_passed_does_not_hide_one_that_failed(run: Runner
         run()
     run.model.metrics = {"score": 5.0, "trivial": 2.0}
     run("other")
-    assert run.verdict("metrics", "embedded").blocks and run.verdict("metrics", "other").passed
+    assert run.result("metrics", "embedded").blocks and run.result("metrics", "other").passed
     with pytest.raises(runner.StageFailed, match="model failed its check metrics"):
         run()
 
@@ -225,7 +225,7 @@ def test_a_check_that_breaks_costs_nothing_that_was_made(run: Runner) -> None:
 def test_a_model_may_be_a_little_worse_than_production(value: float, passes: bool) -> None:
     rules = Rules(metrics={"imitator": {"psnr": MetricRule(behind_production=1.0)}})
     production = good.MadeFrom(metrics={"psnr": 5.0})
-    findings, facts = metrics.judge(good.context("imitator", Path(), rules, production, {"psnr": value}))
+    findings, facts = metrics.evaluate(good.context("imitator", Path(), rules, production, {"psnr": value}))
     assert findings[-1].passed == passes
     assert facts["compared_with"] == "imitator of likeness-embedded 1"
 
@@ -233,8 +233,8 @@ def test_a_model_may_be_a_little_worse_than_production(value: float, passes: boo
 @pytest.mark.parametrize(("value", "passes"), [(0.4, True), (0.6, False), (float("nan"), False)])
 def test_lower_may_be_better(value: float, passes: bool) -> None:
     rules = Rules(metrics={"imitator": {"l1": MetricRule(better="lower", baseline="average", margin=0.5)}})
-    subject = good.context("imitator", Path(), rules, metrics={"l1": value, "average": 1.0})
-    findings, _ = metrics.judge(subject)
+    context = good.context("imitator", Path(), rules, metrics={"l1": value, "average": 1.0})
+    findings, _ = metrics.evaluate(context)
     assert all(finding.passed for finding in findings) == passes
 
 
@@ -252,7 +252,7 @@ def test_an_encoder_is_judged_by_renders_only_where_no_portraits_show_its_charac
     values: dict[str, float], passes: bool
 ) -> None:
     average = {f"{name}_average_face": 0.0 for name in values}
-    findings, _ = metrics.judge(good.context("encoder", Path(), metrics=values | average))
+    findings, _ = metrics.evaluate(good.context("encoder", Path(), metrics=values | average))
     assert all(finding.passed for finding in findings) == passes
 
 
@@ -278,7 +278,7 @@ def test_a_model_is_compared_with_the_one_that_production_was_made_from(run: Run
     Path(run.settings.profile).write_text(RULE % ("", 0.5) + "model: {text: b}\n")
     with pytest.raises(runner.StageFailed, match=r"metric_keeps_up_with_production score: 3.5"):
         run()
-    assert run.verdict("metrics").facts()["compared_with"] == "model of likeness-embedded 1"
+    assert run.result("metrics").facts()["compared_with"] == "model of likeness-embedded 1"
 
 
 def test_faces_that_drift_from_productions_are_a_warning_and_the_run_goes_on(run: Runner) -> None:
@@ -288,9 +288,9 @@ def test_faces_that_drift_from_productions_are_a_warning_and_the_run_goes_on(run
     run.rows = [good.face(number, brightness=0.6 + number / 1500) for number in range(300)]
     (run.settings.data / "photos" / "new.txt").write_text("a photo")
     assert run() == ["faces", "model/embedded", "after/embedded"]
-    verdict = run.verdict("faces_drift")
-    assert verdict.passed is False and not verdict.blocks
-    assert verdict.facts()["compared_with"] == "faces of likeness-embedded 1"
+    result = run.result("faces_drift")
+    assert result.passed is False and not result.blocks
+    assert result.facts()["compared_with"] == "faces of likeness-embedded 1"
     (line,) = (line for line in run.lines if "warning, check faces_drift" in line)
     assert "kl_divergence_to_be_less_than brightness" in line
     assert run() == [], "a warning is no reason to make anything again"
@@ -303,8 +303,8 @@ def test_faces_whose_reference_was_erased_pass_and_say_so(run: Runner) -> None:
     (run.settings.data / "photos" / "new.txt").write_text("a photo")
     Store.of(run.settings).remove([md5])
     run(only="faces")
-    verdict = run.verdict("faces_drift")
-    assert verdict.passed and "faces of likeness-embedded 1 is not to be had any more" in verdict.description
+    result = run.result("faces_drift")
+    assert result.passed and "faces of likeness-embedded 1 is not to be had any more" in result.description
 
 
 @pytest.fixture
