@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import LikenessError
 from engine.files import require_file_name
-from orchestration.lineage.graph import DAMAGED, ERASED, GONE, Graph, Node
+from orchestration.lineage.graph import DAMAGED, ERASED, GONE, LineageGraph, Node
 from orchestration.lineage.tree import against, details, differences
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class _Route:
         self.points = points
 
 
-def draw(graph: Graph, path: Path) -> None:
+def draw(graph: LineageGraph, path: Path) -> None:
     """Write an .svg or a .png. Raises PictureError, OSError."""
     if path.suffix.lower() not in FORMATS:
         raise PictureError(f"{path}: the picture's name must end in {' or '.join(FORMATS)}")
@@ -93,7 +93,7 @@ def draw(graph: Graph, path: Path) -> None:
             partial.unlink(missing_ok=True)
 
 
-def _lay_out(graph: Graph) -> tuple[dict[str, _Box], list[list[tuple[float, float]]]]:
+def _lay_out(graph: LineageGraph) -> tuple[dict[str, _Box], list[list[tuple[float, float]]]]:
     """Boxes with their places, and for each edge the centres that it goes through: of its input, of the columns
     between, of what was made of it.
     """
@@ -139,7 +139,7 @@ def _wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, COLUMNS, subsequent_indent="   ")
 
 
-def _figure(graph: Graph, boxes: Mapping[str, _Box], routes: Sequence[Sequence[tuple[float, float]]]) -> Figure:
+def _figure(graph: LineageGraph, boxes: Mapping[str, _Box], routes: Sequence[Sequence[tuple[float, float]]]) -> Figure:
     from matplotlib.figure import Figure
 
     width = max(max(box.left for box in boxes.values()) + WIDTH + MARGIN, NARROWEST)

@@ -59,7 +59,7 @@ class Node:
 
 
 @dataclass
-class Graph:
+class LineageGraph:
     """`edges` lead from an input to what was made of it."""
 
     target: LineageTarget
@@ -91,11 +91,11 @@ def build(
     version_index: VersionIndex,
     store: Store,
     erased: Mapping[str, Erasure],
-) -> Graph:
+) -> LineageGraph:
     """Follow the md5s. Availability is asked of the store; a remote that is down makes it unknown, nothing else."""
     builder = _Builder(target, production, version_index, _Bytes(store, erased))
     root = builder.follow(target.asset, target.md5)
-    return Graph(target, root, builder.nodes, builder.edges, production.model if production else None)
+    return LineageGraph(target, root, builder.nodes, builder.edges, production.model if production else None)
 
 
 class _Builder:

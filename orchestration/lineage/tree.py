@@ -8,14 +8,14 @@ from typing import Any
 from rich.text import Text
 from rich.tree import Tree
 
-from orchestration.lineage.graph import DAMAGED, ERASED, GONE, PARTS, UNKNOWN, Graph, Node
+from orchestration.lineage.graph import DAMAGED, ERASED, GONE, PARTS, UNKNOWN, LineageGraph, Node
 
 COLOURS = {ERASED: "bold red", GONE: "bold red", DAMAGED: "bold red", UNKNOWN: "yellow", PARTS: "yellow"}
 LONGEST = 40
 MOST_OTHERS = 3
 
 
-def shown(graph: Graph) -> Tree:
+def shown(graph: LineageGraph) -> Tree:
     """Everything down to the sources; what was shown before is named and referred to."""
     seen: set[str] = set()
     tree = _branch(graph, graph.root, seen)
@@ -26,7 +26,7 @@ def shown(graph: Graph) -> Tree:
     return tree
 
 
-def against(graph: Graph) -> str:
+def against(graph: LineageGraph) -> str:
     """What configurations were compared with, in words."""
     if graph.production is None:
         return "nothing is in production yet, so there is nothing to compare configurations with"
@@ -41,7 +41,7 @@ def against(graph: Graph) -> str:
     return f"compared with {name}, which is in production: {told}"
 
 
-def _branch(graph: Graph, name: str, seen: set[str]) -> Tree:
+def _branch(graph: LineageGraph, name: str, seen: set[str]) -> Tree:
     node = graph.nodes[name]
     if name in seen:
         return Tree(Text.assemble((node.title, "bold"), f"  {node.md5[:12]}  ", ("shown above", "dim italic")))

@@ -169,7 +169,7 @@ class AppriseService:
         body, sender = "\n".join(filter(None, (notice.detail, notice.url))) or notice.title, self.open()
         with apprise.LogCapture(level=logging.WARNING, fmt="%(message)s") as log:
             if not sender.notify(body, notice.title, KINDS.get(notice.event, "info")):
-                raise NotSent(" ".join(log.getvalue().split()))
+                raise NotSent(" ".join(log.getvalue().split()))  # pyright: ignore[reportAttributeAccessIssue]
 
     def open(self) -> Any:
         """Apprise with this address. Raises BadNotifier where it knows no such service, or the address lacks a part."""
