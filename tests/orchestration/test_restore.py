@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.lineage.restore import file_md5
+from orchestration.lineage.photo_index import file_digest
 from orchestration.storage import store as store_module
 from orchestration.storage.store import Store
 from tests.orchestration.faces import Project
@@ -80,7 +80,7 @@ def test_damaged_bytes_are_never_taken_for_the_real_ones(project: Project, tmp_p
     (encoder,) = (folder for folder in document["folders"] if folder["asset"] == "encoder")
     assert not encoder["complete"] and not (tmp_path / "out" / "encoder").exists()
     left = list((tmp_path / "out").rglob("encoder*/model.safetensors"))
-    assert all(file_md5(path) == md5 for path in left)
+    assert all(file_digest(path, "md5") == md5 for path in left)
 
 
 def harm(project: Project, place: Path, md5: str) -> None:
