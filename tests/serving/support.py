@@ -64,7 +64,7 @@ def deadly(folder: Path) -> Path:
     """A version of models/ that ends its process over a picture of the size DEADLY, and fails over one of FAILING."""
     shutil.copytree(packaging.CODE, folder, ignore=shutil.ignore_patterns("__pycache__"))
     predictor = folder / "predictor.py"
-    text, before = predictor.read_text(), "    def _locate(self, image: np.ndarray) -> _Located | NoFace:\n"
+    text, before = predictor.read_text(), "    def _locate(self, image: NDArray) -> _Located | NoFace:\n"
     assert before in text
     dies = f"        if image.shape[:2] == {DEADLY}:\n            import os\n\n            os._exit(1)\n"
     fails = f"        if image.shape[:2] == {FAILING}:\n            raise KeyError('nobody foresaw this')\n"
