@@ -61,10 +61,10 @@ def register(
     profile = accepted_profile.name_of(project.settings)
     number = _registered(context, registry, draft.folder, md5, lineage_md5, card, profile)
     registry.alias_store.set_alias(NEWEST, number)
-    rival, card = _against_production(registry, project, number, card, progress)
+    current, card = _against_production(registry, project, number, card, progress)
     verdict = evaluate(config, card)
-    refusals, promoted = _decide(context, registry, config, number, rival, verdict)
-    in_production = promoted or number == rival
+    refusals, promoted = _decide(context, registry, config, number, current, verdict)
+    in_production = promoted or number == current
     metadata: dict[str, Any] = {
         **dagster_metadata.of_model(
             RunPictures.of(versions["scorecard"], tracking), tracking.model_url(registry.name, number)
@@ -74,7 +74,7 @@ def register(
         "in_production": in_production,
         "refused_because": refusals,
         "judged_otherwise": replaced(config, card),
-        "compared_with": rival if card.get("production") else "",
+        "compared_with": current if card.get("production") else "",
         "gate": dg.MetadataValue.md(markdown(verdict)),
         "md5": md5,
         "inputs": {name: version.md5 for name, version in versions.items()},

@@ -236,11 +236,11 @@ class AliasStore:
     def _require_unmoved(self, client: MlflowClient, event: PromotionEvent, before: AliasState, at: str | None) -> None:
         found = self._read(client)
         known = {(known.version, known.tag) for known in (*before.events(), event)}
-        rivals = [other for other in found.events() if not other.pending and (other.version, other.tag) not in known]
-        if found.production == at and not rivals:
+        others = [other for other in found.events() if not other.pending and (other.version, other.tag) not in known]
+        if found.production == at and not others:
             return
-        if rivals and found.production == event.after != rivals[-1].after:
+        if others and found.production == event.after != others[-1].after:
             # It was done between our look and our move, and its mover was told so.
-            client.set_registered_model_alias(self.name, PRODUCTION, str(rivals[-1].after))
+            client.set_registered_model_alias(self.name, PRODUCTION, str(others[-1].after))
         client.delete_model_version_tag(self.name, event.version, event.tag)
         raise RegistryError(f"{overtaken(self.name, self._read(client))}; nothing was moved: try again")
