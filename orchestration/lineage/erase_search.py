@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from engine.errors import LikenessError
 from orchestration.config.catalog import SOURCES
 from orchestration.config.settings import Settings
 from orchestration.lineage import OnStep, silent
@@ -30,7 +31,7 @@ SHORTEST_PICTURE = 64
 ABLATIONS = "likeness-ablations"
 
 
-class ForgetError(Exception):
+class ForgetError(LikenessError):
     """What was asked for would break a model that is in use."""
 
 
