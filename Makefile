@@ -71,10 +71,12 @@ own-environment:
 
 web: $(WEB)/dist/index.html  ## The page for players, built
 
-# Where the package index gives torch's CUDA build, its libraries come too.
-$(VENV)/.stamp-lock: requirements.lock requirements-cuda.lock
+# Where pip is offered a build of torch for CPUs alone, that one: of builds with a hash pip takes the index's, whose hash
+# it sees beforehand. Elsewhere torch is the CUDA build, and its libraries come too.
+$(VENV)/.stamp-lock: requirements.lock requirements-cpu.lock requirements-cuda.lock
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is missing: install Python 3.11, or name another: make PYTHON=python3.12"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python $(PIP) --require-hashes -r requirements-cpu.lock 2>/dev/null || true
 	$(BIN)/python $(PIP) --require-hashes -r requirements.lock
 	$(BIN)/python -m pip show torch | grep -q '^Version: .*+cpu' \
 		|| $(BIN)/python $(PIP) --require-hashes -r requirements-cuda.lock

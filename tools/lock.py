@@ -3,6 +3,7 @@
 A lock is its own source: a comment, then exact versions, chosen by hand because no resolver accepts the whole set (the
 comment of requirements.lock says why). This script keeps both and writes the sha256 of every file that the package
 index has of each version, for all platforms. requirements-cuda.lock is resolved: what torch's CUDA build needs besides.
+requirements-cpu.lock has the build of torch for CPUs alone that this machine's pip is offered, if it is.
 """
 
 import json
@@ -12,22 +13,22 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-LOCK, CUDA = ROOT / "requirements.lock", ROOT / "requirements-cuda.lock"
+LOCK, CPU, CUDA = (ROOT / f"requirements{kind}.lock" for kind in ("", "-cpu", "-cuda"))
 PIN = re.compile(r"^([\w.-]+)==([^\s;]+)", re.MULTILINE)
 
 
 def main() -> None:
     """Write all locks anew. Raises CalledProcessError where a version does not exist."""
-    for lock in sorted({*ROOT.glob("requirements*.lock")} - {CUDA}):
+    for lock in sorted({*ROOT.glob("requirements*.lock")} - {CPU, CUDA}):
         wanted = [f"{name}=={version}" for name, version in PIN.findall(lock.read_text())]
         write(lock, wanted, "--no-deps")
     pins = dict(PIN.findall(LOCK.read_text()))
     torch = f"torch=={pins['torch']}"
     write(CUDA, [torch], "--universal", leave_out=set(pins))
-    # A machine may have a build of torch of its own, such as one for CPUs alone, beside those of the package index.
-    text = LOCK.read_text()
-    if (own := hash_here(torch)) not in text:
-        LOCK.write_text(text.replace(f"{torch} ", f"{torch} \\\n    --hash=sha256:{own} "))
+    version, sha256 = offered_here(torch)
+    if "+" in version:
+        comment = "".join(line for line in CPU.read_text().splitlines(True) if line.startswith("#"))
+        CPU.write_text(f"{comment}torch=={version} \\\n    --hash=sha256:{sha256}\n")
 
 
 def write(lock: Path, wanted: list[str], *options: str, leave_out: set[str] | None = None) -> None:
@@ -40,11 +41,12 @@ def write(lock: Path, wanted: list[str], *options: str, leave_out: set[str] | No
     lock.write_text(comment + "".join(each for each in packages if each.split("==")[0] not in (leave_out or ())))
 
 
-def hash_here(requirement: str) -> str:
-    """The sha256 of the file that pip would install on this machine."""
+def offered_here(requirement: str) -> tuple[str, str]:
+    """Version and sha256 of the file that pip would install on this machine."""
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--no-deps", "--ignore-installed"]
     report = subprocess.run([*pip, "--report", "-", requirement], stdout=subprocess.PIPE, text=True, check=True).stdout
-    return json.loads(report)["install"][0]["download_info"]["archive_info"]["hashes"]["sha256"]
+    (found,) = json.loads(report)["install"]
+    return found["metadata"]["version"], found["download_info"]["archive_info"]["hashes"]["sha256"]
 
 
 if __name__ == "__main__":
