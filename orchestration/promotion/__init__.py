@@ -1,1 +1,1 @@
-"""From a trained encoder to production: packing, registry, comparison, gate, and the moves of the aliases."""
+"""From a trained encoder to production: packing, comparison with what is there, promotion, and who hears of it."""
