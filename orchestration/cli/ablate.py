@@ -13,15 +13,15 @@ from orchestration.cli.terminal import (
     AsJson,
     Character,
     Profile,
-    fail,
+    exit_with_error,
     get_settings,
     libraries_into_log,
     marked,
-    notes,
     one_line_errors,
     print_json,
+    progress_bar,
     screen,
-    shown_progress,
+    stderr_console,
 )
 
 if TYPE_CHECKING:
@@ -63,14 +63,14 @@ def ablate(
     require_machine()
     settings = get_settings(profile, character)
     folder = out or settings.root / "out"
-    with libraries_into_log(settings), shown_progress() as progress, open_instance(settings) as instance:
+    with libraries_into_log(settings), progress_bar() as progress, open_instance(settings) as instance:
         try:
             result = ablation.ablate(
                 settings, instance, (*STAGES, production_encoder.STAGE), progress, settings.character, variant or (),
                 variants or ablation.VARIANTS,
             )  # fmt: skip
         except ablation.AblationError as error:
-            fail(str(error))
+            exit_with_error(str(error))
             return
         progress.stage("contact sheet")
         ablation.write_tables(result, settings, settings.character, folder, progress.step)
@@ -83,7 +83,7 @@ def ablate(
             if (folder / name).exists():
                 screen.print(folder / name, soft_wrap=True, highlight=False)
     for name, reason in result.failed.items():
-        notes().print(marked("bold red", "error:", f"{name}: {reason}"), soft_wrap=True)
+        stderr_console().print(marked("bold red", "error:", f"{name}: {reason}"), soft_wrap=True)
     if result.failed:
         raise typer.Exit(1)
 

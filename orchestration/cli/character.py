@@ -11,15 +11,15 @@ import typer
 from orchestration.cli.terminal import (
     AsJson,
     Character,
-    fail,
+    exit_with_error,
     get_settings,
     libraries_into_log,
     marked,
-    notes,
     one_line_errors,
     print_json,
+    progress_bar,
     screen,
-    shown_progress,
+    stderr_console,
 )
 from orchestration.config.settings import Settings
 
@@ -48,7 +48,7 @@ def init(
     source = Settings().characters / origin if origin else None
     for path in character_files.write(folder, source):
         print(path)
-    notes().print(f"fill it in, then: likeness character check {folder}")
+    stderr_console().print(f"fill it in, then: likeness character check {folder}")
 
 
 @app.command()
@@ -67,7 +67,7 @@ def check(
 
     settings = Settings()
     picture = sheet or settings.root / "out" / f"character-{folder.resolve().name}.png"
-    with libraries_into_log(settings), shown_progress() as progress:
+    with libraries_into_log(settings), progress_bar() as progress:
         progress.stage("check")
         context = Context(workers=settings.workers, on_progress=progress.step)
         report = character_check.check(folder, settings.data / "embedded", picture, context)
@@ -89,13 +89,13 @@ def _print_report(report: Any) -> None:
     if report.facts:
         screen.print(shown)
     for warning in report.warnings:
-        notes().print(marked("yellow", "warning:", warning), soft_wrap=True)
+        stderr_console().print(marked("yellow", "warning:", warning), soft_wrap=True)
     for problem in report.problems[:SHOWN_PROBLEMS]:
-        notes().print(marked("bold red", "error:", problem), soft_wrap=True)
+        stderr_console().print(marked("bold red", "error:", problem), soft_wrap=True)
     if (more := len(report.problems) - SHOWN_PROBLEMS) > 0:
-        notes().print(f"and {more} more rows: --json lists all")
+        stderr_console().print(f"and {more} more rows: --json lists all")
     for error in report.errors:
-        notes().print(marked("bold red", "error:", error), soft_wrap=True)
+        stderr_console().print(marked("bold red", "error:", error), soft_wrap=True)
     if report.sheet:
         screen.print(f"every face should lie on the points: {report.sheet}", soft_wrap=True, highlight=False)
     if report.ok:
@@ -121,7 +121,7 @@ def sheet(
     settings = get_settings(character=character)
     sheets.require_writable(out)
     sheets.require_embedded(settings.characters / settings.character)
-    with libraries_into_log(settings), shown_progress() as progress:
+    with libraries_into_log(settings), progress_bar() as progress:
         progress.stage(f"sheet of {what.value}")
 
         def step(part: str, done: int, total: int) -> None:
@@ -157,8 +157,8 @@ def portraits(
         "character": settings.characters / EMBEDDED,
     }
     if not inputs["embedded"].is_dir():
-        fail(f"{inputs['embedded']} is missing: run `likeness inputs`")
-    with libraries_into_log(settings), shown_progress() as progress:
+        exit_with_error(f"{inputs['embedded']} is missing: run `likeness inputs`")
+    with libraries_into_log(settings), progress_bar() as progress:
         progress.stage("portraits")
         context = Context(workers=settings.workers, on_progress=progress.step)
         config = portrait_report.PortraitReportConfig(people=people, shots=shots, seed=seed)

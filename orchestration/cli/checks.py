@@ -17,8 +17,8 @@ from orchestration.cli.terminal import (
     marked,
     one_line_errors,
     print_json,
+    progress_bar,
     screen,
-    shown_progress,
 )
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def checks(
     from orchestration.storage.instance import open_instance
 
     settings = get_settings(profile, character)
-    with libraries_into_log(settings), shown_progress() as progress, open_instance(settings) as instance:
+    with libraries_into_log(settings), progress_bar() as progress, open_instance(settings) as instance:
         found = _results(settings, instance, asset, progress if again else None)
     if as_json:
         print_json([document(result) for result in found])

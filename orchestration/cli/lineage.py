@@ -16,11 +16,11 @@ from orchestration.cli.terminal import (
     get_settings,
     libraries_into_log,
     marked,
-    notes,
     one_line_errors,
     print_json,
+    progress_bar,
     screen,
-    shown_progress,
+    stderr_console,
     wide_screen,
 )
 
@@ -100,7 +100,7 @@ def restore(
     from orchestration.lineage.restore import document_of
     from orchestration.lineage.restore import restore as bring_back
 
-    with _opened(character) as (_, index), shown_progress() as progress:
+    with _opened(character) as (_, index), progress_bar() as progress:
         found = find_version(target, index.settings, index.version_index)
         if found is None:
             raise TargetError(f"nothing is called {target}: see `likeness models`, or give six characters of an md5")
@@ -121,7 +121,7 @@ def restore(
     for result in results:
         for path, why in result.lost.items():
             place = f"{result.asset}/{path}" if path else result.asset
-            notes().print(marked("bold red", "gone:", f"{place}: {why}"), soft_wrap=True)
+            stderr_console().print(marked("bold red", "gone:", f"{place}: {why}"), soft_wrap=True)
     if not document["complete"]:
         raise typer.Exit(1)
 
@@ -146,7 +146,7 @@ def forget(
     from orchestration.lineage.prune import nothing_runs
 
     with _opened() as (instance, index), nullcontext() if dry_run else nothing_runs(index.settings, instance):
-        with shown_progress() as progress:
+        with progress_bar() as progress:
             photos = index.find(photo, person)
             search = EraseSearch(index, _step(progress))
             plan = search.plan(photos, photo.strip("/") if person else "")
@@ -154,7 +154,7 @@ def forget(
             _print_plan(plan)
         if going := not (dry_run or plan.nothing_left):
             _confirm(yes, as_json, "Erase all this for good?")
-            with shown_progress() as progress:
+            with progress_bar() as progress:
                 Eraser(instance, index).erase(plan, why, _step(progress))
     if as_json:
         print_json({**plan.document(), "done": not dry_run})
@@ -182,14 +182,14 @@ def clean(
     from orchestration.lineage import prune
 
     with _opened() as (instance, index), nullcontext() if dry_run else prune.nothing_runs(index.settings, instance):
-        with shown_progress() as progress:
+        with progress_bar() as progress:
             plan = prune.plan(index.settings, instance, index.store, keep, older_than, _step(progress))
         if not as_json:
             _print_cleaning(plan)
         freed = 0
         if not dry_run and not plan.empty:
             _confirm(yes, as_json, "Remove this?")
-            with shown_progress() as progress:
+            with progress_bar() as progress:
                 freed = prune.carry_out(plan, index.store, _step(progress))
     if as_json:
         print_json({**plan.document(), "freed": freed})
@@ -234,7 +234,7 @@ def _show_photo(index: PhotoIndex, word: str, as_json: bool) -> None:
     from orchestration.lineage.photo_trace import trace
 
     photos = index.find(word)
-    with shown_progress() as progress:
+    with progress_bar() as progress:
         found = trace(index, photos, _step(progress))
     if as_json:
         print_json(found.document())

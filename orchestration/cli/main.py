@@ -18,16 +18,16 @@ from orchestration.cli.terminal import (
     Profile,
     Yes,
     confirm_profile,
-    fail,
+    exit_with_error,
     get_registry,
     get_settings,
     libraries_into_log,
     marked,
-    notes,
     one_line_errors,
     print_json,
+    progress_bar,
     screen,
-    shown_progress,
+    stderr_console,
     wide_screen,
 )
 from orchestration.config.settings import Settings
@@ -58,13 +58,13 @@ def gather(settings: Settings) -> None:
     from orchestration.storage.store import Store
     from stages.data import inputs as stage
 
-    with shown_progress() as progress:
+    with progress_bar() as progress:
         progress.stage("inputs")
         made = stage.run(settings.root, lambda what, done, total: progress.step(what, done, total, {}))
     if made or not (settings.root / "data.dvc").exists():
         # data.dvc pins everything that came from outside; on a fresh machine it comes out as it was committed.
         Store.of(settings).add(settings.data)
-    notes().print(f"inputs: {', '.join(map(str, made)) or 'all there'}")
+    stderr_console().print(f"inputs: {', '.join(map(str, made)) or 'all there'}")
 
 
 @app.command()
@@ -97,13 +97,13 @@ def run(
     write_local(settings)
     with open_instance(settings) as instance:
         confirm_profile(settings, instance, "likeness run", yes)
-    with libraries_into_log(settings) as log, shown_progress() as progress, open_instance(settings) as instance:
+    with libraries_into_log(settings) as log, progress_bar() as progress, open_instance(settings) as instance:
         try:
             outcome = runner.run(
                 settings, instance, (*STAGES, production_encoder.STAGE), progress, settings.character, only, force
             )
         except runner.StageFailed as error:
-            fail(
+            exit_with_error(
                 f"{error}\nWhat was made before it stays: the same command goes on from there. "
                 f"Details: likeness dagster, {log}"
             )
@@ -122,7 +122,7 @@ def run(
     if card:
         _print_scorecard(settings, card, False)
     for reason in outcome.refused:
-        notes().print(marked("yellow", "not promoted:", reason))
+        stderr_console().print(marked("yellow", "not promoted:", reason))
     nothing = "nothing new" if outcome.reused else "nothing, all up to date"
     screen.print(f"made: {', '.join(outcome.made) or nothing} in {outcome.seconds:.1f} s")
     if outcome.reused:
@@ -203,11 +203,11 @@ def create(
 
     def report(created: creation.Created) -> None:
         if created.error:
-            notes().print(marked("bold red", "error:", f"{created.photo}: {created.error}"), soft_wrap=True)
+            stderr_console().print(marked("bold red", "error:", f"{created.photo}: {created.error}"), soft_wrap=True)
         for warning in created.warnings:
-            notes().print(marked("yellow", "warning:", f"{created.photo}: {warning}"), soft_wrap=True)
+            stderr_console().print(marked("yellow", "warning:", f"{created.photo}: {warning}"), soft_wrap=True)
         if created.refinement:
-            notes().print(f"{created.photo}: {creation.told(created.refinement)}", soft_wrap=True)
+            stderr_console().print(f"{created.photo}: {creation.told(created.refinement)}", soft_wrap=True)
         if created.folder and not as_json:
             for name in ("aligned.png", "render.png", "character.json"):
                 print(created.folder / name)
@@ -222,9 +222,9 @@ def create(
             size,
             report,
             refine,
-            shown_progress,
+            progress_bar,
             person or None,
-            lambda line: notes().print(line, soft_wrap=True, highlight=False),
+            lambda line: stderr_console().print(line, soft_wrap=True, highlight=False),
         )
     if as_json:
         print_json([created.summary() for created in results])

@@ -13,16 +13,16 @@ from orchestration.cli.terminal import (
     AsJson,
     Character,
     Profile,
-    fail,
+    exit_with_error,
     get_registry,
     get_settings,
     libraries_into_log,
     marked,
-    notes,
     one_line_errors,
     print_json,
+    progress_bar,
     screen,
-    shown_progress,
+    stderr_console,
     wide_screen,
 )
 from orchestration.registry.promotion_events import OUTSIDE, ROLLBACK
@@ -54,7 +54,9 @@ def models(
     registry = get_registry(get_settings(character=character, or_registered=True))
     state, versions = registry.alias_store.state(), registry.versions()
     if not as_json and (outside := state.moved_outside()):
-        notes().print(marked("yellow", "warning:", f"{registry.name}: {outside}"), soft_wrap=True, highlight=False)
+        stderr_console().print(
+            marked("yellow", "warning:", f"{registry.name}: {outside}"), soft_wrap=True, highlight=False
+        )
     if version:
         number = int(registry.find(version).version)
         versions = [entry for entry in versions if entry["version"] == number]
@@ -174,7 +176,7 @@ def promote(
         _show_gate_result(error.result, as_json, {"version": version, "promoted": False})
         refused, _, remedy = str(error).rpartition(": ")
         above = f"{registry.name} version {version} is not promoted, see the scores above: {remedy}"
-        fail(refused if as_json else above)
+        exit_with_error(refused if as_json else above)
         return
     now = f"{registry.name}: version {outcome.version} is in production"
     if as_json:
@@ -194,7 +196,7 @@ def _compare(settings: Any, registry: Any, version: str) -> None:
     from orchestration.storage.project import Project
 
     stages = (*STAGES, production_encoder.STAGE)
-    with libraries_into_log(settings), shown_progress() as progress, open_instance(settings) as instance:
+    with libraries_into_log(settings), progress_bar() as progress, open_instance(settings) as instance:
         with_production(Project.of(settings, instance, stages), registry, version, progress)
 
 
@@ -213,7 +215,7 @@ def _show_gate_result(result: GateResult, as_json: bool, about: Mapping[str, Any
         shown.add_row(*cells, style="red" if cells[-1] == "NO" else "")
     wide_screen(160).print(shown)
     for refusal in result.refusals:
-        notes().print(refusal, soft_wrap=True, highlight=False)
+        stderr_console().print(refusal, soft_wrap=True, highlight=False)
 
 
 @one_line_errors
@@ -235,14 +237,14 @@ def rollback(
     from orchestration.registry.promotion_events import RegistryError
 
     if leave and not leave.isdecimal():
-        fail(f"--from takes a version's number, not {leave}: see `likeness models`")
+        exit_with_error(f"--from takes a version's number, not {leave}: see `likeness models`")
     asked = when_asked()
     settings = get_settings(character=character, or_registered=True)
     ledger = AliasStore.of(settings, settings.character)
     try:
         move = ledger.rollback(user(), why, leave, asked)
     except RegistryError as error:  # here, because to know all errors that are meant for people takes seconds
-        fail(str(error))
+        exit_with_error(str(error))
         return
     if as_json:
         print_json({"left": int(move.before or 0), "now": int(move.after or 0), "record": move.document()})
@@ -269,4 +271,4 @@ def _notify(settings: Settings, model: str, move: PromotionEvent) -> None:
     try:
         tell(settings, of_move(settings, model, move), logging.getLogger("likeness"))
     except BadNotifier as error:
-        notes().print(marked("yellow", "nobody was told:", error), soft_wrap=True)
+        stderr_console().print(marked("yellow", "nobody was told:", error), soft_wrap=True)

@@ -15,11 +15,11 @@ from orchestration.cli.terminal import (
     confirm_profile,
     get_settings,
     marked,
-    notes,
     one_line_errors,
     print_json,
+    progress_bar,
     screen,
-    shown_progress,
+    stderr_console,
 )
 from orchestration.config.extras import require
 from orchestration.config.settings import REPOSITORY, Settings
@@ -80,7 +80,7 @@ def push(
     settings = get_settings()
     store = Store.of(settings)
     write_local(settings)
-    with shown_progress() as progress:
+    with progress_bar() as progress:
         progress.stage(f"push to {store.remote}")
         unpinned = _unpinned(settings, store)
         pushed = store.push(check, lambda what, done, total: progress.step(what, done, total, {}))
@@ -90,11 +90,11 @@ def push(
         replaced = f", {pushed.replaced} damaged ones replaced" if pushed.replaced or check else ""
         print(f"{store.remote}: {pushed.copied} objects copied{replaced}")
         for md5, why in pushed.lost.items():
-            notes().print(marked("bold red", "not mended:", f"{md5}: {why}"), soft_wrap=True)
+            stderr_console().print(marked("bold red", "not mended:", f"{md5}: {why}"), soft_wrap=True)
         if pushed.lost:
-            notes().print(f"{len(pushed.lost)} objects: {MEND}", soft_wrap=True)
+            stderr_console().print(f"{len(pushed.lost)} objects: {MEND}", soft_wrap=True)
     if unpinned:
-        notes().print(unpinned, soft_wrap=True)
+        stderr_console().print(unpinned, soft_wrap=True)
     if pushed.lost:
         raise typer.Exit(1)
 
@@ -149,7 +149,7 @@ def dagster(context: typer.Context) -> None:
             question = accepted_profile.question(settings, known, stages)
             remedy = accepted_profile.remedy(settings, known, "likeness run")
             said = f"{question}. Nobody confirmed that, so the daemon retrains nothing: {remedy}"
-            notes().print(marked("yellow", "warning:", said), soft_wrap=True)
+            stderr_console().print(marked("yellow", "warning:", said), soft_wrap=True)
     os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
     os.chdir(REPOSITORY)
     command = [sys.executable, "-m", "dagster", "dev", "-m", "orchestration.definitions", *context.args]
@@ -182,4 +182,4 @@ def start(
     with open_instance(settings) as instance:
         confirm_profile(settings, instance, "likeness start", yes)
     where = Addresses(host, port, mlflow_port)
-    services.start(settings, where, lambda line: notes().print(line, soft_wrap=True))
+    services.start(settings, where, lambda line: stderr_console().print(line, soft_wrap=True))

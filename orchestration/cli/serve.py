@@ -12,12 +12,12 @@ from pydantic import ValidationError
 
 from orchestration.cli.terminal import (
     Character,
-    fail,
+    exit_with_error,
     get_settings,
     marked,
-    notes,
     one_line_errors,
     screen,
+    stderr_console,
 )
 from orchestration.config.settings import Settings
 from serving.configuration import ServiceSettings
@@ -86,7 +86,7 @@ def serve(
     application = build_application(settings, service, model, host)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     shown = f"[{host}]" if ":" in host else host
-    notes().print(
+    stderr_console().print(
         marked(
             "bold",
             f"http://{shown}:{port}",
@@ -119,9 +119,9 @@ def on_cluster(address: str, config: dict[str, Any], port: int, character: str, 
     try:
         wanted = replicas.ReplicaConfig(**config)
     except ValidationError as error:
-        fail("; ".join(wrong["msg"] for wrong in error.errors()))
+        exit_with_error("; ".join(wrong["msg"] for wrong in error.errors()))
         return
-    url = replicas.deploy(address, wanted, port, lambda state: notes().print(state))
+    url = replicas.deploy(address, wanted, port, lambda state: stderr_console().print(state))
     screen.print(f"{url}  until `likeness serve --ray {address} --stop`", soft_wrap=True)
 
 

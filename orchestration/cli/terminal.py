@@ -26,7 +26,7 @@ from serving.configuration import ServiceSettings
 
 # Without markup: names of files and what people write may look like it.
 screen = Console(markup=False)
-_notes = [Console(stderr=True, highlight=False, markup=False)]
+_stderr_consoles = [Console(stderr=True, highlight=False, markup=False)]
 
 Character = Annotated[str, typer.Option("--character", help="A folder of characters/.", show_default="embedded")]
 Profile = Annotated[
@@ -49,24 +49,24 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
                 stream.reconfigure(errors="backslashreplace")
         try:
             if another := project_of_a_copied_program():
-                fail(
+                exit_with_error(
                     f"this is the program of {REPOSITORY}, in an environment that was copied to {another}: "
                     "rm -rf .venv there and make setup; or set LIKENESS_ROOT to the project that you mean"
                 )
             command(*args, **kwargs)
         except KeyboardInterrupt:
-            fail("interrupted: the same command goes on from the last finished asset or checkpoint", 130)
+            exit_with_error("interrupted: the same command goes on from the last finished asset or checkpoint", 130)
         except typer.Exit:
             raise
         except Exception as error:
             if message := missing_extra(error):
-                fail(message)
+                exit_with_error(message)
             if isinstance(error, LikenessError):
-                fail(str(error))
+                exit_with_error(str(error))
             if isinstance(error, OSError) and error.filename is not None:
-                fail(f"{error.filename}: {error.strerror}")
+                exit_with_error(f"{error.filename}: {error.strerror}")
             if message := wrong_setting(error) or postgres.lost(error):
-                fail(message)
+                exit_with_error(message)
             raise
 
     return wrapped
@@ -100,9 +100,9 @@ def wide_screen(columns: int) -> Console:
     return screen if screen.width >= columns else Console(width=columns, markup=False)
 
 
-def notes() -> Console:
+def stderr_console() -> Console:
     """Where errors, warnings and progress go: stderr, also while what libraries write there goes into a file."""
-    return _notes[-1]
+    return _stderr_consoles[-1]
 
 
 def marked(style: str, words: str, rest: object = "") -> Text:
@@ -110,12 +110,14 @@ def marked(style: str, words: str, rest: object = "") -> Text:
     return Text.assemble((words, style), *([f" {rest}"] if rest != "" else []))
 
 
-def fail(message: str, status: int = 1) -> None:
-    notes().print(marked("bold red", "error:", message), soft_wrap=True)
+def exit_with_error(message: str, status: int = 1) -> None:
+    """Print the error in one line on stderr and end the command. Raises typer.Exit."""
+    stderr_console().print(marked("bold red", "error:", message), soft_wrap=True)
     raise typer.Exit(status)
 
 
 def print_json(document: Any) -> None:
+    """Print one JSON document on stdout."""
     sys.stdout.write(json.dumps(document, indent=2) + "\n")
 
 
@@ -127,9 +129,11 @@ def get_settings(profile: str = "", character: str = "", or_registered: bool = F
     if name not in names:
         versions = registered_versions(settings)
         if not versions:
-            fail(f"there is no character {name}; in {settings.characters} there are: {', '.join(names) or 'none'}")
+            exit_with_error(
+                f"there is no character {name}; in {settings.characters} there are: {', '.join(names) or 'none'}"
+            )
         if not or_registered:
-            fail(
+            exit_with_error(
                 f"the folder {settings.characters / name} is gone, but versions {', '.join(versions)} of it are "
                 f"registered: `likeness restore {name}/{versions[-1]} --out DIR` brings it back, as DIR/character"
             )
@@ -144,7 +148,7 @@ def registered_versions(settings: Settings) -> list[str]:
     try:
         return sorted(AliasStore.of(settings, settings.character).state().tags, key=int)
     except RegistryError as error:
-        fail(str(error))
+        exit_with_error(str(error))
         return []
 
 
@@ -160,13 +164,14 @@ def confirm_profile(settings: Settings, instance: Any, command: str, yes: bool) 
     if not (known := accepted_profile.before(settings, instance, stages)):
         return
     question = accepted_profile.question(settings, known, stages)
-    asked = sys.stdin.isatty() and notes().is_terminal
+    asked = sys.stdin.isatty() and stderr_console().is_terminal
     if not yes and not (asked and typer.confirm(f"{question}. Go on?", err=True)):
         raise accepted_profile.ProfileChanged(f"{question}: {accepted_profile.remedy(settings, known, command)}")
     accepted_profile.accept(settings, instance)
 
 
 def get_registry(settings: Settings) -> Any:
+    """The registered models of the settings' character."""
     from orchestration.registry.registered_models import Registry
     from orchestration.storage.tracking import Tracking
 
@@ -185,24 +190,28 @@ def libraries_into_log(settings: Settings) -> Iterator[Path]:
     terminal = os.dup(2)
     with log.open("w") as file, os.fdopen(terminal, "w") as ours:
         # Who replaced sys.stderr, as a test does, reads our notes there.
-        _notes.append(Console(file=ours, highlight=False, markup=False) if sys.stderr is sys.__stderr__ else notes())
+        _stderr_consoles.append(
+            Console(file=ours, highlight=False, markup=False) if sys.stderr is sys.__stderr__ else stderr_console()
+        )
         os.dup2(file.fileno(), 2)
         try:
             yield log
         finally:
             sys.stderr.flush()
             os.dup2(terminal, 2)
-            _notes.pop()
+            _stderr_consoles.pop()
 
 
 @contextmanager
-def shown_progress() -> Iterator[Any]:
+def progress_bar() -> Iterator[Any]:
     """A live line on a terminal, plain lines elsewhere; always on stderr."""
     from orchestration.config.progress import LiveProgress, Progress
 
-    live = notes().is_terminal
+    live = stderr_console().is_terminal
     progress = (
-        LiveProgress(notes()) if live else Progress(lambda line: notes().print(line, soft_wrap=True, markup=False))
+        LiveProgress(stderr_console())
+        if live
+        else Progress(lambda line: stderr_console().print(line, soft_wrap=True, markup=False))
     )
     with progress if isinstance(progress, LiveProgress) else nullcontext(progress) as shown:
         yield shown

@@ -180,6 +180,7 @@ def _make(
 
 
 def blocks(evaluation: dg.AssetCheckEvaluation) -> bool:
+    """Whether nothing may be made from the version while this check fails."""
     return bool(evaluation.blocking) and evaluation.severity == dg.AssetCheckSeverity.ERROR
 
 

@@ -45,6 +45,7 @@ class AssetRef:
 
     @property
     def name(self) -> str:
+        """The asset's name in Dagster."""
         return self.stage.name
 
     def __str__(self) -> str:
@@ -88,10 +89,12 @@ class Project:
 
     @property
     def settings(self) -> Settings:
+        """Where everything lies, and how it is run."""
         return self.graph.settings
 
     @property
     def store(self) -> Store:
+        """Folders by md5."""
         return Store.of(self.settings)
 
     def source_folder(self, name: str, character: str | None = None) -> Path:
