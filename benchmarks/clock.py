@@ -98,8 +98,8 @@ def install(clock: Clock) -> None:
     clock.around(definitions, "resolve", START)  # it imports the stages, and torch with them
     clock.around(materialize, "call", STAGES)
     clock.around(production_encoder, "pack", STAGES)
-    clock.around(checks, "results", GX)
-    for name in ("judge_again", "newest", "blocking"):
+    clock.around(checks, "run_all", GX)
+    for name in ("evaluate_again", "newest", "blocking"):
         clock.around(results, name, GX)
     for name in ("of_output", "of_source", "of_model"):
         clock.around(dagster_metadata, name, PAGES)

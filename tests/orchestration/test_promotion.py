@@ -370,7 +370,7 @@ def test_the_gate_judges_against_production_of_now_when_it_moved_since_the_score
     asked: list[tuple[str, ...]] = []
 
     def again(*given: Any) -> dict[str, Any]:
-        asked.append(given[3:5])
+        asked.append(given[2:4])
         return beside(0.7, 0.8, md5=md5["2"])
 
     monkeypatch.setattr(comparison, "again", again)

@@ -171,14 +171,14 @@ from pathlib import Path
 from orchestration.storage.instance import open_instance
 from orchestration.config.settings import Settings
 from tests.orchestration.conftest import stage
-from orchestration import pipeline
+from orchestration.pipeline import runner
 from orchestration.config.progress import Progress
 root = Path(sys.argv[1])
 settings = Settings(root=root, device="cpu", profile=str(root / "profile.yaml"))
 dying = stage("portraits", ("embedded", "character"))
 dying.module.act = lambda out, context: os._exit(9)
 with open_instance(settings) as instance:
-    pipeline.run(settings, instance, (dying,), Progress(print), "embedded")
+    runner.run(settings, instance, (dying,), Progress(print), "embedded")
 """
 
 

@@ -133,7 +133,7 @@ def test_an_interrupt_ends_all(tmp_path: Path) -> None:
 def test_no_process_outlives_the_one_that_started_it(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     code = (
-        "from pathlib import Path; from stages import distributed; from stages.context import Context\n"
+        "from pathlib import Path; from stages.training import distributed; from stages.context import Context\n"
         f"from {STAGE} import Config\n"
         "say = lambda values, step: print('trains', flush=True)\n"
         "config = Config(trouble='hangs', trouble_at=5)\n"
@@ -155,7 +155,7 @@ def test_what_cannot_travel_to_a_process_is_said_before_one_starts(tmp_path: Pat
 
 
 def test_a_training_on_two_devices_needs_its_processes() -> None:
-    with pytest.raises(RuntimeError, match=r"2 devices need a process each.*stages\.distributed"):
+    with pytest.raises(RuntimeError, match=r"2 devices need a process each.*stages\.training\.distributed"):
         tiny_training.run({}, Config(), Path(), Context(devices=2))
 
 
