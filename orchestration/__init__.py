@@ -9,7 +9,7 @@ import time
 from models.memory import keep_freed_memory
 
 BEGAN = time.time()
-"""When this process began to be ours, in seconds since 1970: of a command, before its imports."""
+"""When this process started, in seconds since 1970: of a command, before its imports."""
 
 os.environ.update(
     MLFLOW_DISABLE_TELEMETRY="true",

@@ -69,7 +69,7 @@ class TermSchedule(BaseModel, frozen=True, extra="forbid"):
     ramp: int = Field(default=0, ge=0)
     side_every: int = Field(default=4, ge=0)
     temperature: float = Field(default=1.0, gt=0)
-    coldest: float = Field(default=1.0, gt=0)
+    coldest: float = Field(default=1.0, gt=0, description="the temperature at the end of the training")
 
 
 class EncoderConfig(BaseModel, frozen=True, extra="forbid"):

@@ -17,7 +17,7 @@ from tests.models.support import LANDMARKER
 
 
 def networks(root: Path, character: Path) -> Mapping[str, Path]:
-    """What `packing.pack` is given: the networks for a character, the real landmark model, and its schema."""
+    """What `packaging.pack` is given: the networks for a character, the real landmark model, and its schema."""
     torch.manual_seed(0)
     inputs = {name: root / name for name in ("embedded", *packaging.NETWORKS)}
     for folder in inputs.values():

@@ -116,7 +116,7 @@ def evaluate_again(project: Project, ref: AssetRef, every: bool = False) -> list
 def blocking(project: Project, ref: AssetRef) -> list[CheckResult]:
     """Why nothing may be made from the newest version; judged again first where the rules are others now."""
     evaluate_again(project, ref)
-    return [verdict for verdict in newest(project, ref) if verdict.blocks]
+    return [result for result in newest(project, ref) if result.blocks]
 
 
 def check_context(project: Project, stage: Stage, version: Version) -> CheckContext:

@@ -240,9 +240,9 @@ def rollback(
         exit_with_error(f"--from takes a version's number, not {leave}: see `likeness models`")
     asked = when_asked()
     settings = get_settings(character=character, or_registered=True)
-    ledger = AliasStore.of(settings, settings.character)
+    aliases = AliasStore.of(settings, settings.character)
     try:
-        move = ledger.rollback(user(), why, leave, asked)
+        move = aliases.rollback(user(), why, leave, asked)
     except RegistryError as error:  # here, because to know all errors that are meant for people takes seconds
         exit_with_error(str(error))
         return
@@ -250,9 +250,9 @@ def rollback(
         print_json({"left": int(move.before or 0), "now": int(move.after or 0), "record": move.document()})
     else:
         print(
-            f"{ledger.name}: version {move.after} is in production again; version {move.before} is marked as rejected"
+            f"{aliases.name}: version {move.after} is in production again; version {move.before} is marked as rejected"
         )
-    _notify(settings, ledger.name, move)
+    _notify(settings, aliases.name, move)
 
 
 def when_asked() -> str:

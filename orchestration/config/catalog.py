@@ -32,7 +32,7 @@ class StageModule(Protocol):
 
 @dataclass(frozen=True)
 class Resources:
-    """What one step asks a cluster for. On one machine nobody asks."""
+    """What one step asks a cluster for. Ignored on one machine."""
 
     gpus: float = 0
     """Of a training: for each device it uses (`LIKENESS_DEVICES`)."""

@@ -79,12 +79,12 @@ class Settings(BaseSettings):
     """Taints that GPU steps tolerate, as JSON: [{"key": "nvidia.com/gpu", "operator": "Exists"}]."""
 
     automation: Literal["on", "off"] = "on"
-    """Whether Dagster's daemon looks at the sources and retrains from the start; its pages switch each part."""
+    """Whether scanning and retraining are on when the daemon first starts; Dagster's pages switch each part."""
     retrain_cron: str = "0 3 * * 1"
-    """When every source is looked at and what failed is tried again, whatever happened; cron syntax."""
+    """When every source is scanned and what failed is tried again, whatever happened; cron syntax."""
     retrain_timezone: str = "UTC"
     look_seconds: PositiveInt = 60
-    """How often the daemon looks for new photos and changed characters; two looks alike start something."""
+    """How often the daemon looks for new photos and changed characters; two equal scans in a row start a retraining."""
     notify: str = "log"
     """Who hears of failures, promotions and refusals; several by commas: orchestration/promotion/notifiers.py."""
     dagster_url: str = ""

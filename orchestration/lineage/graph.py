@@ -199,7 +199,7 @@ class _Bytes:
         return [ERASED if by else GONE, *damaged], by
 
     def _erased_from(self, files: Mapping[str, str]) -> list[str]:
-        """A line for each entry of the ledger that took files of this version: a model's weights may still be there."""
+        """A line for each entry of the erasure log that took files of this version; weights may still be there."""
         lost: dict[str, list[str]] = {}
         for path, md5 in sorted(files.items()):
             if md5 in self.erased:

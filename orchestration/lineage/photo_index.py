@@ -18,11 +18,11 @@ from orchestration.storage.version_index import VersionIndex
 from stages.data.source_files import identity, is_utf8, printable, walk
 
 SOURCE = "photos"
-Had = TypeVar("Had")
-Otherwise = TypeVar("Otherwise")
+Found = TypeVar("Found")
+Default = TypeVar("Default")
 
 
-def unless_lost(read: Callable[[], Had], otherwise: Otherwise) -> Had | Otherwise:
+def unless_lost(read: Callable[[], Found], otherwise: Default) -> Found | Default:
     """What `read` gives; `otherwise` where the store does not have it any more. Raises RemoteDown."""
     try:
         return read()

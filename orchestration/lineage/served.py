@@ -1,4 +1,4 @@
-"""CharacterStore that the service made, by the id that it gave them."""
+"""Characters that the HTTP service stored, found by their id."""
 
 from __future__ import annotations
 

@@ -178,10 +178,10 @@ def compared_version(
     """
     if not ref.stage.compares or ref.character is None:
         return {}
-    ledger = AliasStore.of(project.settings, ref.character)
+    aliases = AliasStore.of(project.settings, ref.character)
     md5s = {name: version.md5 for name, version in versions.items()}
     try:
-        found = comparison.production_version(ledger, project.store, ref.character, md5s)
+        found = comparison.production_version(aliases, project.store, ref.character, md5s)
         if found:
             project.fetch(comparison.PRODUCTION, found)
     except RemoteDown:

@@ -62,8 +62,8 @@ def register(
     number = _registered(context, registry, draft.folder, md5, lineage_md5, card, profile)
     registry.alias_store.set_alias(NEWEST, number)
     current, card = _against_production(registry, project, number, card, progress)
-    verdict = evaluate(config, card)
-    refusals, promoted = _decide(context, registry, config, number, current, verdict)
+    gate_result = evaluate(config, card)
+    refusals, promoted = _decide(context, registry, config, number, current, gate_result)
     in_production = promoted or number == current
     metadata: dict[str, Any] = {
         **dagster_metadata.of_model(
@@ -75,7 +75,7 @@ def register(
         "refused_because": refusals,
         "judged_otherwise": replaced(config, card),
         "compared_with": current if card.get("production") else "",
-        "gate": dg.MetadataValue.md(markdown(verdict)),
+        "gate": dg.MetadataValue.md(markdown(gate_result)),
         "md5": md5,
         "inputs": {name: version.md5 for name, version in versions.items()},
         "lineage": lineage_md5,
@@ -83,11 +83,11 @@ def register(
         "profile": profile,
         **metrics,
     }
-    check = _check(number, in_production, refusals, verdict)
+    check = _check(number, in_production, refusals, gate_result)
     return dg.MaterializeResult(data_version=dg.DataVersion(md5), metadata=metadata, check_results=[check])
 
 
-def _check(number: str, in_production: bool, refusals: list[str], verdict: GateResult) -> dg.AssetCheckResult:
+def _check(number: str, in_production: bool, refusals: list[str], gate_result: GateResult) -> dg.AssetCheckResult:
     passed = f"version {number} is in production" if in_production else f"version {number} may be promoted by hand"
     return dg.AssetCheckResult(
         check_name=GATE,
@@ -95,7 +95,7 @@ def _check(number: str, in_production: bool, refusals: list[str], verdict: GateR
         passed=not refusals,
         severity=dg.AssetCheckSeverity.WARN,
         description="; ".join(refusals) or passed,
-        metadata={"scores": dg.MetadataValue.md(markdown(verdict))},
+        metadata={"scores": dg.MetadataValue.md(markdown(gate_result))},
     )
 
 
@@ -137,10 +137,10 @@ def _decide(
     config: Config,
     number: str,
     current: str | None,
-    verdict: GateResult,
+    gate_result: GateResult,
 ) -> tuple[list[str], bool]:
     """Why it may not become production, and whether it did."""
-    state, refusals = registry.alias_store.state(), list(verdict.refusals)
+    state, refusals = registry.alias_store.state(), list(gate_result.refusals)
     if state.was_rolled_back(number):
         forcing = command(f"promote {number} --force --why REASON", registry.character)
         refusals.append(f"version {number} was rolled back: {forcing} if you are sure")
@@ -154,8 +154,8 @@ def _decide(
     registry.alias_store.set_alias("candidate", number)
     if not config.auto_promote or number == current:
         return [], False
-    why = "passed the gate" if verdict.compared else "passed the gate; nothing was in production"
-    registry.alias_store.promote(number, who(context), why, verdict.against(), judged_against=current)
+    why = "passed the gate" if gate_result.compared else "passed the gate; nothing was in production"
+    registry.alias_store.promote(number, who(context), why, gate_result.against(), judged_against=current)
     return [], True
 
 

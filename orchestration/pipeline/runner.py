@@ -119,9 +119,9 @@ def require_passed(project: Project, ref: AssetRef, progress: Progress) -> None:
     """Judge a version that need not be made again under the rules of now. Raises StageFailed when it is blocked: the
     same inputs would give the same again.
     """
-    for verdict in results.evaluate_again(project, ref):
-        progress.end(f"{ref}  check {verdict.check} judged again: {verdict.description}")
-    failed = [verdict for verdict in results.newest(project, ref) if verdict.blocks]
+    for result in results.evaluate_again(project, ref):
+        progress.end(f"{ref}  check {result.check} judged again: {result.description}")
+    failed = [result for result in results.newest(project, ref) if result.blocks]
     if failed:
         raise StageFailed(
             f"{failed[0]}\nThe rows: `likeness checks {ref.name}`. It was not made again, since nothing that it is "

@@ -32,14 +32,14 @@ class NotComparable(LikenessError):
 
 
 def production_version(
-    ledger: AliasStore, store: Store, character: str, inputs: Mapping[str, str]
+    aliases: AliasStore, store: Store, character: str, inputs: Mapping[str, str]
 ) -> versions.Version | None:
     """The packed version in production that a candidate made of these inputs (md5 by name) is compared with.
 
     None where there is none, where it is the candidate's own content, and where nobody noted its md5.
     Raises RegistryError, StoreError.
     """
-    state = ledger.state()
+    state = aliases.state()
     md5 = state.tags.get(state.production or "", {}).get("md5")
     if md5 is None or packaging.is_made_of(store, md5, inputs):
         return None

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 MODEL = "likeness-"
-SAME_ROLLBACK, SAME_HAND = 600.0, 10.0
+SAME_ROLLBACK, SAME_PERSON = 600.0, 10.0
 """Seconds after somebody's rollback in which another's, or the same person's, is taken for the same wish."""
 LOCKED_FOR = 180.0
 """Seconds to wait for another process that moves the same model's aliases."""
@@ -105,7 +105,7 @@ class AliasStore:
 
     @property
     def character(self) -> str:
-        """Whose model it is."""
+        """The character of this model."""
         return self.name.removeprefix(MODEL)
 
     def state(self) -> AliasState:
@@ -183,7 +183,7 @@ class AliasStore:
             raise RegistryError(f"{overtaken(self.name, state)}, not {leave}; nothing was moved: {again}")
         if leave or not asked or last is None or state.moved_outside():
             return
-        patience = SAME_HAND if last.who == who else SAME_ROLLBACK
+        patience = SAME_PERSON if last.who == who else SAME_ROLLBACK
         at_once = last.kind == ROLLBACK and seconds_since(last.when) < patience
         if at_once or state.production_at(asked) != current:
             raise RegistryError(f"{overtaken(self.name, state)}; nothing was moved: {again}")

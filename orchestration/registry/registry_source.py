@@ -47,7 +47,7 @@ class RegistrySource:
 
     def fetch(self, release: Release) -> Path:
         """The folder with a version, fetched where it is not there. Raises ReleaseBroken."""
-        self._warn_of_other_hands(release)
+        self._warn_moved_outside(release)
         folder = self._folder_of(release)
         if not folder.is_dir():
             self._download(release, folder)
@@ -64,8 +64,8 @@ class RegistrySource:
         # With the run: another registry may have a version of the same number.
         return self.folder / f"{release.model}-{release.version}-{str(release.origin['run'])[:12]}"
 
-    def _warn_of_other_hands(self, release: Release) -> None:
-        """Who answers is asked of MLflow; who decided it, of the records."""
+    def _warn_moved_outside(self, release: Release) -> None:
+        """MLflow names the version that is served; the records say who put it there, or that nobody recorded it."""
         try:
             outside = self.registry.alias_store.state().moved_outside()
         except RegistryError as error:

@@ -11,7 +11,7 @@ from serving.workers.process import PredictRequest
 
 
 class QueueFull(Exception):
-    """As many photos wait as may; `seconds` is how long another one would."""
+    """The queue is full; `seconds` is how long another photo would wait."""
 
     def __init__(self, waiting: int, seconds: float) -> None:
         super().__init__(f"{waiting} photos wait, as many as may")
@@ -38,7 +38,7 @@ class BatchQueue:
         self.capacity = capacity
         self.jobs: deque[Job] = deque()
         self.rate = 10.0
-        """Jobs a second that left it lately."""
+        """Recent throughput, in jobs a second."""
         self._not_empty = asyncio.Event()
 
     def __len__(self) -> int:

@@ -8,7 +8,8 @@ from pathlib import Path
 import dagster as dg
 
 import orchestration
-from orchestration.config.catalog import Stage
+from orchestration.checks.suites import SUITES
+from orchestration.config.catalog import SOURCES, STAGES, Stage
 from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.pipeline.definitions import build
 from orchestration.pipeline.executors import executor
@@ -31,6 +32,17 @@ def test_the_real_graph_loads_with_every_edge_of_the_design() -> None:
         assert parents <= found, asset
     assert dg.AssetKey("encoder") in graph.get(dg.AssetKey("scorecard")).parent_keys
     assert dg.AssetKey("scorecard") in graph.get(dg.AssetKey("production_encoder")).parent_keys
+
+
+def test_an_entry_of_the_catalog_names_only_what_there_is() -> None:
+    """A slip in INPUTS, by_character or a suite's name would show only when the asset is made."""
+    earlier: dict[str, Stage] = {}
+    for stage in STAGES:
+        assert set(stage.code.INPUTS) <= {*earlier, *SOURCES, "character"}, stage.name
+        for name in stage.code.INPUTS:
+            assert stage.by_character or name not in earlier or not earlier[name].by_character, (stage.name, name)
+        assert {*stage.tables, *stage.warnings, *stage.drift} <= SUITES.keys(), stage.name
+        earlier[stage.name] = stage
 
 
 def test_string_selections_work_beside_dvc(settings: Settings, stages: tuple[Stage, ...]) -> None:
