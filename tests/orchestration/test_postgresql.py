@@ -103,18 +103,18 @@ def test_two_processes_that_begin_with_an_empty_database_lose_nothing(project: S
     Path(project.profile).write_text(PROFILE)
     code = """
 import sys
-from orchestration import pipeline
-from orchestration.execution import executors
+from orchestration.pipeline import executors, runner
+from orchestration.storage.project import Project
 from orchestration.storage.instance import open_instance
 from orchestration.config.settings import Settings
 from tests.orchestration.cluster_graph import MODULE, graph
 settings, character = Settings(), sys.argv[1]
 with open_instance(settings) as instance:
-    pipeline.observe_sources(Project.of(settings, instance, graph()), graph(), character)
+    runner.observe_sources(Project.of(settings, instance, graph()), graph(), character)
     assets = ["rendered_pairs", "imitator"]
-    tags = {pipeline.PARTITION_TAG: character}
-    result = executors.execute(instance, assets, MODULE, run_config=pipeline.QUIET, tags=tags)
-    sys.exit(None if result.success else pipeline.reason(result))
+    tags = {runner.PARTITION_TAG: character}
+    result = executors.execute(instance, assets, MODULE, run_config=runner.QUIET, tags=tags)
+    sys.exit(None if result.success else runner.reason(result))
 """
     environment = {
         **os.environ,

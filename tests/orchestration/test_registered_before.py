@@ -219,7 +219,7 @@ def compared(project: Project, version: str) -> dict[str, Any]:
 def test_the_service_follows_from_it_to_a_new_version_and_back(followed: Project) -> None:
     port, log = free_port(), followed.root / "serve.log"
     environment = {**followed.environment, "LIKENESS_SERVE_FOLLOW": "0.5", "LIKENESS_SERVE_WORKERS": "1"}
-    command = [sys.executable, "-m", "orchestration.cli.main", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", "orchestration.cli", "serve", "--port", str(port)]
     with running(command, log, environment, cwd=REPOSITORY) as process:
         url = f"http://127.0.0.1:{port}"
         wait_for(f"{url}/healthz", process, log)
