@@ -25,7 +25,7 @@ from tests.orchestration.conftest import make_project
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 LOOK_SECONDS = 2
 QUIET_FOR = 3 * LOOK_SECONDS + 8  # seconds: two looks, a run of the look, and a tick of the automation
-WITHIN = 150
+WITHIN = 240
 ONCE = {"faces": 1, "encoder": 1}
 
 

