@@ -231,7 +231,7 @@ def test_failing_rows_are_in_the_metadata_with_their_number_and_pictures(tmp_pat
     assert len(shown) == 20 and result.metadata[report.FAILING_COUNT].value == 51
     assert result.metadata["pictures"] == pictures.link("failing_rows/faces_table.png")
     sheet = settings.model_files / run.run_id / "artifacts" / "failing_rows" / "faces_table.png"
-    assert Image.open(sheet).width // report.PICTURE_SIDE == 8
+    assert Image.open(sheet).width == 8 * report.PICTURE_SIDE + 7 * 4, "four pixels between two"
     summary = {(e["expectation"], e["column"]): e for e in good.records(result, report.EXPECTATIONS)}
     assert summary["expect_column_values_to_be_between", "yaw"]["observed"] == "51 of 52 rows fail"
     assert sum(not entry["ok"] for entry in summary.values()) == 1

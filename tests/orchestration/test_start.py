@@ -23,7 +23,7 @@ from tests.orchestration.conftest import make_project
 from tests.orchestration.servers import free_ports
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
-STARTS_WITHIN, AGAIN_WITHIN = 150.0, 120.0
+STARTS_WITHIN, AGAIN_WITHIN = 150.0, 60.0
 
 
 @dataclass
