@@ -30,7 +30,6 @@ from orchestration.storage.versions import latest
 
 SCANNED_EVERY_WEEK = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=8), warn_window=timedelta(days=7.5))
 """Of the scan of the sources, not of models: a model that nothing has changed for may be old and right."""
-ENDED_BADLY = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
 class _Condition(AutomationCondition):
@@ -68,6 +67,13 @@ def _staleness(context: dg.AutomationContext) -> Staleness:
     return Staleness(view.instance, context.asset_graph, view)
 
 
+def _newest_run(context: dg.AutomationContext, partition: str | None) -> dg.DagsterRun | None:
+    """The run that was last to make it, as it is now."""
+    instance = context.asset_graph_view.instance
+    planned = instance.event_log_storage.get_latest_planned_materialization_info(context.key, partition)
+    return instance.get_run_by_id(planned.run_id) if planned else None
+
+
 class NotFresh(_Condition):
     """Missing, made from other data or by other code than there is now, or refused by a blocking check."""
 
@@ -77,9 +83,13 @@ class NotFresh(_Condition):
         staleness = _staleness(context)
 
         def not_fresh(partition: str | None) -> bool:
-            # Dagster fetches records before it asks which runs are at work. A run that ends in between is at work no
-            # more, and what it made is not in those records: only newer ones can say that something has to be made.
-            return bool(staleness.why(context.key, partition) and _staleness_now(context).why(context.key, partition))
+            # Dagster fetches records before it asks which runs are at work. A run that began since is not in those
+            # records, nor is what a run that ended since has made: only newer ones can say that something has to be
+            # made, the run's first, so that whatever it made is found by the second question.
+            if not staleness.why(context.key, partition):
+                return False
+            run = _newest_run(context, partition)
+            return (run is None or run.is_finished) and bool(_staleness_now(context).why(context.key, partition))
 
         return not_fresh
 
@@ -147,20 +157,17 @@ def _only(subset: Any, partition: str | None) -> Any:
     return subset if partition is None else subset.compute_intersection_with_partition_keys({partition})
 
 
-class LastRunEndedBadly(_Condition):
-    """The newest run that was to make it failed, or a person cancelled it."""
+class LastRunNotSucceeded(_Condition):
+    """The newest run that was to make it failed, a person cancelled it, or it began a moment ago."""
 
-    DESCRIPTION = "The last run that was to make it failed or was cancelled"
+    DESCRIPTION = "The last run that was to make it has not succeeded"
 
     def question(self, context: dg.AutomationContext) -> Callable[[str | None], bool]:
-        instance = context.asset_graph_view.instance
+        def not_succeeded(partition: str | None) -> bool:
+            run = _newest_run(context, partition)
+            return run is not None and not run.is_success
 
-        def ended_badly(partition: str | None) -> bool:
-            planned = instance.event_log_storage.get_latest_planned_materialization_info(context.key, partition)
-            run = instance.get_run_by_id(planned.run_id) if planned else None
-            return run is not None and run.status in ENDED_BADLY
-
-        return ended_badly
+        return not_succeeded
 
 
 @dataclass(frozen=True)
@@ -198,7 +205,7 @@ class ProfileNotConfirmed(_Condition):
         return lambda partition: bool(known)
 
 
-NOT_FRESH, UPSTREAM_NOT_FRESH, LAST_RUN_ENDED_BADLY = NotFresh(), UpstreamNotFresh(), LastRunEndedBadly()
+NOT_FRESH, UPSTREAM_NOT_FRESH, LAST_RUN_NOT_SUCCEEDED = NotFresh(), UpstreamNotFresh(), LastRunNotSucceeded()
 
 
 def worth_another_try(settings: Settings) -> AutomationCondition:
@@ -221,7 +228,7 @@ def retrain(settings: Settings, stages: Collection[Stage], why: AutomationCondit
         # Before it is asked what is fresh (NotFresh says why).
         & ~AutomationCondition.in_progress()
         & why
-        & (~LAST_RUN_ENDED_BADLY | worth_another_try(settings))
+        & (~LAST_RUN_NOT_SUCCEEDED | worth_another_try(settings))
         & ~UPSTREAM_NOT_FRESH
         & ~RunByHand(lock_file(settings))
         & ~ProfileNotConfirmed(settings, tuple(stages))

@@ -14,7 +14,7 @@ from dagster._daemon.auto_run_reexecution.event_log_consumer import EventLogCons
 from orchestration.config.catalog import Stage
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
-from orchestration.pipeline import notifications, retries, runner, sensors
+from orchestration.pipeline import automation, notifications, retries, runner, sensors
 from orchestration.pipeline.definitions import build
 from orchestration.storage import accepted_profile
 from orchestration.storage.instance import AlreadyRunning, only_runner
@@ -274,6 +274,28 @@ def _in_minutes(minutes: int) -> Any:
     from datetime import UTC, datetime, timedelta
 
     return datetime.now(UTC) + timedelta(minutes=minutes)
+
+
+@pytest.mark.parametrize("records", ["_staleness", "_staleness_now"])
+def test_what_is_retried_while_the_conditions_are_asked_is_made_once(
+    trained: Daemon, monkeypatch: pytest.MonkeyPatch, records: str
+) -> None:
+    new_photo(trained.settings)
+    trained.look()
+    assert trained.asks() == ["faces"]
+    trained.instance.report_run_failed(trained.elsewhere("faces"))
+    retried: list[dg.DagsterRun] = []
+    read = getattr(automation, records)
+
+    def a_retry_begins(context: dg.AutomationContext) -> Any:
+        staleness = read(context)
+        if not retried and staleness.why(context.key):
+            retried.append(trained.elsewhere("faces"))
+        return staleness
+
+    monkeypatch.setattr(automation, records, a_retry_begins)
+    assert trained.asks() == [], "it is being made again"
+    assert len(retried) == 1
 
 
 def test_a_cancelled_run_is_not_started_again(trained: Daemon) -> None:
