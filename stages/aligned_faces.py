@@ -27,6 +27,7 @@ from models.images import BadImage
 from models.orientation import turn_point
 from stages.context import Context
 from stages.data import photo_sets, tables
+from stages.data.appearance_labels import ANNOTATOR
 from stages.data.parallel import in_order
 from stages.data.photo_sets import AnyPhotoSet, DatasetPhoto, FolderSet, People, labels
 from stages.data.photo_sets.folder import OWN_PHOTOS
@@ -34,7 +35,7 @@ from stages.data.pictures import write_sheet
 
 log = logging.getLogger(__name__)
 
-VERSION = "4"
+VERSION = "5"
 INPUTS = ("embedded", "photos", "portraits")
 
 LANDMARKER = "landmarks/face_landmarker.task"
@@ -82,8 +83,8 @@ class _AlignmentJob:
 
 
 def run(inputs: Mapping[str, Path], config: AlignedFacesConfig, out: Path, context: Context) -> dict[str, float]:
-    """Writes faces.parquet, quarantine.parquet, verification_pairs.parquet and contact sheets; metrics: how many faces
-    of each source and how many refused. Raises PhotoSetError before any photo is opened.
+    """Writes faces.parquet, quarantine.parquet, verification_pairs.parquet, appearance_labels.parquet and contact sheets;
+    metrics: how many faces of each source and how many refused. Raises PhotoSetError before any photo is opened.
     """
     portraits = inputs["portraits"] / "portraits.parquet"
     sets, folder = config.photo_sets, inputs["photos"]
@@ -91,6 +92,10 @@ def run(inputs: Mapping[str, Path], config: AlignedFacesConfig, out: Path, conte
     pairs = (asdict(pair) for pair in photo_sets.pairs_of(sets, folder))
     tables.write(out / "verification_pairs.parquet", pairs, tables.VERIFICATION_PAIRS_SCHEMA)
     total = tables.count(portraits) + people.photos
+    said = (
+        {"id": each.id, ANNOTATOR: each.annotator, **each.values} for each in photo_sets.labelled_in(sets, folder)
+    )
+    tables.write(out / "appearance_labels.parquet", said, tables.APPEARANCE_LABELS_SCHEMA)
     with _parts_folder(context, out) as parts:
         jobs = _jobs(portraits, folder, people, config)
         chunks = iter(lambda: list(islice(jobs, CHUNK)), [])

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from engine.files import partial_file
+from stages.data.appearance_labels import ANNOTATOR, VALUES
 
 ROW_GROUP = 512
 
@@ -51,6 +52,8 @@ VERIFICATION_PAIRS_SCHEMA = pa.schema(
     ]
 )
 """Pairs of a published protocol by the ids of faces.parquet; a photo that is quarantined keeps its pairs."""
+APPEARANCE_LABELS_SCHEMA = pa.schema([("id", pa.string()), (ANNOTATOR, pa.string()), *((c, pa.string()) for c in VALUES)])
+"""What people say of real photos by the ids of faces.parquet, a row for each labelling."""
 
 
 def write(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> int:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from .base import DatasetPhoto, PhotoSet, PhotoSetError, VerificationPair
+from .base import DatasetPhoto, LabelledPhoto, PhotoSet, PhotoSetError, VerificationPair
 from .celeba import CelebASet
 from .celeba_mask_hq import CelebAMaskHQSet
 from .folder import FolderSet
@@ -24,8 +24,8 @@ from .verification_bin import VerificationBinSet
 from .vggface2 import VggFace2Set
 
 __all__ = [
-    "AnyPhotoSet", "DatasetPhoto", "FolderSet", "People", "PhotoSet", "PhotoSetError", "VerificationPair",
-    "check_together", "pairs_of", "photos_of", "splits",
+    "AnyPhotoSet", "DatasetPhoto", "FolderSet", "LabelledPhoto", "People", "PhotoSet", "PhotoSetError",
+    "VerificationPair", "check_together", "labelled_in", "pairs_of", "photos_of", "splits",
 ]  # fmt: skip
 
 AnyPhotoSet = Annotated[
@@ -68,8 +68,17 @@ def check_together(sets: Sequence[PhotoSet]) -> None:
 def photos_of(sets: Sequence[PhotoSet], source: Path) -> Iterator[DatasetPhoto]:
     """The photos of all sets, set by set. Raises PhotoSetError."""
     for one in sets:
-        others = {source / place for other in sets if other is not one for place in other.places}
-        yield from one.selected(source, others)
+        yield from one.selected(source, _places_of_others(one, sets, source))
+
+
+def labelled_in(sets: Sequence[PhotoSet], source: Path) -> Iterator[LabelledPhoto]:
+    """What people say of the photos of all sets. Raises PhotoSetError."""
+    for one in sets:
+        yield from one.labelled(source, _places_of_others(one, sets, source))
+
+
+def _places_of_others(one: PhotoSet, sets: Sequence[PhotoSet], source: Path) -> set[Path]:
+    return {source / place for other in sets if other is not one for place in other.places}
 
 
 def pairs_of(sets: Sequence[PhotoSet], source: Path) -> Iterator[VerificationPair]:

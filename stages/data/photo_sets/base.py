@@ -10,7 +10,7 @@ import hashlib
 import heapq
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol
@@ -72,6 +72,15 @@ class VerificationPair:
     same: bool
 
 
+@dataclass(frozen=True, slots=True)
+class LabelledPhoto:
+    """What one person says of one photo, by columns of stages.data.appearance_labels."""
+
+    id: str
+    annotator: str
+    values: Mapping[str, str]
+
+
 class PhotoSet(BaseModel, ABC, frozen=True, extra="forbid"):
     """What all kinds of sets have in common."""
 
@@ -108,6 +117,10 @@ class PhotoSet(BaseModel, ABC, frozen=True, extra="forbid"):
 
     def pairs(self, source: Path) -> Iterator[VerificationPair]:
         """The verification pairs of the set, if it has any. Raises PhotoSetError."""
+        return iter(())
+
+    def labelled(self, source: Path, others: Collection[Path] = ()) -> Iterator[LabelledPhoto]:
+        """What people say of the set's photos, if anybody does. Raises PhotoSetError."""
         return iter(())
 
     def selected(self, source: Path, others: Collection[Path] = ()) -> Iterator[DatasetPhoto]:
