@@ -83,8 +83,8 @@ class _AlignmentJob:
 
 
 def run(inputs: Mapping[str, Path], config: AlignedFacesConfig, out: Path, context: Context) -> dict[str, float]:
-    """Writes faces.parquet, quarantine.parquet, verification_pairs.parquet, appearance_labels.parquet and contact sheets;
-    metrics: how many faces of each source and how many refused. Raises PhotoSetError before any photo is opened.
+    """Writes faces.parquet, quarantine.parquet, verification_pairs.parquet, appearance_labels.parquet and contact
+    sheets; metrics: how many faces of each source and how many refused. Raises PhotoSetError before any photo is opened.
     """
     portraits = inputs["portraits"] / "portraits.parquet"
     sets, folder = config.photo_sets, inputs["photos"]
@@ -92,9 +92,7 @@ def run(inputs: Mapping[str, Path], config: AlignedFacesConfig, out: Path, conte
     pairs = (asdict(pair) for pair in photo_sets.pairs_of(sets, folder))
     tables.write(out / "verification_pairs.parquet", pairs, tables.VERIFICATION_PAIRS_SCHEMA)
     total = tables.count(portraits) + people.photos
-    said = (
-        {"id": each.id, ANNOTATOR: each.annotator, **each.values} for each in photo_sets.labelled_in(sets, folder)
-    )
+    said = ({"id": each.id, ANNOTATOR: each.annotator, **each.values} for each in photo_sets.labelled_in(sets, folder))
     tables.write(out / "appearance_labels.parquet", said, tables.APPEARANCE_LABELS_SCHEMA)
     with _parts_folder(context, out) as parts:
         jobs = _jobs(portraits, folder, people, config)

@@ -1,5 +1,5 @@
-"""Score an encoder on people who never trained: recovery, verification, likeness, imitator, parsing, identity,
-robustness, groups of people, and the gradient search beside it.
+"""Score an encoder on people who never trained: recovery, verification, likeness, appearance, imitator,
+parsing, identity, robustness, groups of people, and the gradient search beside it.
 
 Every score stands beside the same score of the average face (`baseline`), the best that could be reached (`bound`),
 a 95 % interval from resampling people (`ci`) and the number of samples (`n`). `scorecard.json` holds what the same
@@ -25,6 +25,7 @@ from engine.schema import Schema
 from stages.context import Context
 from stages.data import source_files
 from stages.evaluation import page, schema_mapping, search
+from stages.evaluation.appearance import appearance
 from stages.evaluation.context import EvaluationContext, ScorecardConfig
 from stages.evaluation.groups import groups
 from stages.evaluation.identity import identity
@@ -38,15 +39,15 @@ from stages.evaluation.robustness import robustness
 from stages.evaluation.scores import PRODUCTION, scores
 from stages.evaluation.verification import verification
 
-VERSION = "6"
+VERSION = "7"
 Config = ScorecardConfig
 INPUTS = (
     "embedded", "photos", "character", "aligned_faces", "identity_model", "parsing_model", "rendered_pairs",
     "imitator", "encoder",
 )  # fmt: skip
-SECTIONS = (recovery, verification, likeness, imitator, parsing, identity, robustness, groups)
+SECTIONS = (recovery, verification, likeness, appearance, imitator, parsing, identity, robustness, groups)
 """In this order: `groups` is made from what the others leave in the report."""
-COMPARED = (recovery, verification, likeness, imitator, parsing, identity)
+COMPARED = (recovery, verification, likeness, appearance, imitator, parsing, identity)
 """What production is scored by as well."""
 TIMED = 32
 """Photos that the speed is measured on."""

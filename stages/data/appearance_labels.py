@@ -78,7 +78,9 @@ def _lines(path: Path, table: csv.DictReader[str]) -> Iterator[Labelling]:
     if FILE not in columns:
         raise BadLabels(f"{path}, line 1: no column `{FILE}`, which says what photo a line is about")
     if unknown := [name for name in columns if name not in (FILE, ANNOTATOR, *VALUES)]:
-        raise BadLabels(f"{path}, line 1: unknown column {unknown[0]!r}; there are {FILE}, {ANNOTATOR}, {', '.join(VALUES)}")
+        raise BadLabels(
+            f"{path}, line 1: unknown column {unknown[0]!r}; there are {FILE}, {ANNOTATOR}, {', '.join(VALUES)}"
+        )
     for row in table:
         where = f"{path}, line {table.line_num}"
         if None in row or None in row.values():

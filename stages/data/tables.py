@@ -52,7 +52,9 @@ VERIFICATION_PAIRS_SCHEMA = pa.schema(
     ]
 )
 """Pairs of a published protocol by the ids of faces.parquet; a photo that is quarantined keeps its pairs."""
-APPEARANCE_LABELS_SCHEMA = pa.schema([("id", pa.string()), (ANNOTATOR, pa.string()), *((c, pa.string()) for c in VALUES)])
+APPEARANCE_LABELS_SCHEMA = pa.schema(
+    [("id", pa.string()), (ANNOTATOR, pa.string()), *((c, pa.string()) for c in VALUES)]
+)
 """What people say of real photos by the ids of faces.parquet, a row for each labelling."""
 
 

@@ -90,6 +90,7 @@ class EvaluationContext:
     photos: pd.DataFrame  # real photos of people who never trained
     validation: pd.DataFrame  # portraits of validation people
     validation_photos: pd.DataFrame  # real photos of validation people
+    labels: pd.DataFrame  # what people say of real photos, tables.APPEARANCE_LABELS_SCHEMA
     pairs: pd.DataFrame  # unseen renders
     identity: IdentityModel
     encoder: Encoder
@@ -122,6 +123,7 @@ class EvaluationContext:
             photos=tables_of.photos(config.photos),
             validation=tables_of.some("val", True, config.validation),
             validation_photos=tables_of.some("val", False, config.validation),
+            labels=tables_of.labels(),
             pairs=pairs[pairs["split"] == "test"].head(config.pairs).reset_index(drop=True),
             **vars(networks),
             x=predict(networks.identity, networks.encoder, test["image"], context.device),
@@ -172,6 +174,11 @@ class EvaluationContext:
     def embeddings(self) -> NDArray[np.float32]:
         """Identity embeddings [N, D] of `faces`."""
         return self.embed(self.faces)
+
+    @cached_property
+    def photo_x(self) -> NDArray[np.float32]:
+        """Parameter vectors [N, width] of `photos`."""
+        return self.predict(self.photos) if len(self.photos) else np.zeros((0, self.schema.width), np.float32)
 
     @property
     def portraits_are_its_own(self) -> bool:
@@ -241,6 +248,11 @@ class _Faces:
         ends = of.groupby(["source", "person"], sort=True).ngroup().to_numpy()
         kept = np.cumsum(sizes * ~pd.Series(ends).duplicated().to_numpy()) <= most
         return self._read(of[kept])
+
+    def labels(self) -> pd.DataFrame:
+        """What people say of real photos."""
+        file = self.path.with_name("appearance_labels.parquet")
+        return tables.read(file) if file.is_file() else pd.DataFrame(columns=tables.APPEARANCE_LABELS_SCHEMA.names)
 
     def _read(self, rows: pd.DataFrame) -> pd.DataFrame:
         return faces_of(self.path, rows["id"].tolist())

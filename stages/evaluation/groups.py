@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.data import tables
+from stages.data.appearance_labels import ANNOTATOR
 from stages.evaluation import metrics
 from stages.evaluation.context import EvaluationContext
 from stages.evaluation.metrics import nothing, score
@@ -13,9 +14,12 @@ from stages.evaluation.report import Report, Statistic
 
 FEWEST = 5  # people of a group that is compared with others
 SHUFFLES = 200
-# Upper ends of slider values; the age slider is 25 years at 0 and 90 at 1.
+# Upper ends of slider values.
 SEXES = (("female", 0.4), ("between", 0.6), ("male", np.inf))
+AGE_YEARS = (25, 90)
+"""The ends of the age slider."""
 AGES = (("25_to_39", 15 / 65), ("40_to_54", 30 / 65), ("55_and_over", np.inf))
+LABELLED_BY, UNKNOWN = ("sex", "age_band", "skin_tone"), "not_noted"
 
 Labels = dict[str, NDArray]
 
@@ -27,10 +31,7 @@ def groups(evaluation: EvaluationContext, report: Report) -> dict[str, Any]:
     `largest` names, for each score, the two groups that differ most for their kind: the baseline is the largest
     difference that the same people show on average when they are sorted into groups of the same sizes by lot.
     """
-    real = len(evaluation.photos)
-    found: dict[str, Any] = {
-        "real_photos": nothing(f"{real} real photos whose sex, age and skin tone nobody noted: no groups", real)
-    }
+    found = _photos(evaluation, report)
     if not evaluation.portraits_are_its_own:
         return found | {"portraits": nothing("the portraits show another character")}
     labels = _labels(evaluation)
@@ -38,16 +39,34 @@ def groups(evaluation: EvaluationContext, report: Report) -> dict[str, Any]:
         return found | {"portraits": nothing("the character has no sliders `sex` and `age` and no group `skin`")}
     names = np.unique(evaluation.faces["person"].to_numpy())
     found["everybody"] = {"people": len(names)} | {s.name: group_score(s, names) for s in report.statistics}
+    return found | by_labels(names, labels, report.statistics)
+
+
+def _photos(evaluation: EvaluationContext, report: Report) -> dict[str, Any]:
+    """Labelled real photos, grouped by what the first labelling says; and of the others why they are in no group."""
+    photos = evaluation.photos.merge(evaluation.labels.sort_values(ANNOTATOR).drop_duplicates("id"), "left", "id")
+    people = photos.sort_values("id").drop_duplicates("person").sort_values("person")
+    labels: Labels = {}
+    for column in LABELLED_BY:
+        if people[column].notna().any():
+            labels[column] = people[column].fillna(UNKNOWN).to_numpy(str)
+    names, real = people["person"].to_numpy(str), int(photos[list(LABELLED_BY)].isna().all(axis=1).sum())
+    reason = f"{real} real photos whose sex, age and skin tone nobody noted: no groups"
+    found: dict[str, Any] = {"real_photos": nothing(reason, real)}
+    return found | {"labelled_photos": by_labels(names, labels, report.photo_statistics)} if labels else found
+
+
+def by_labels(names: NDArray, labels: Labels, statistics: list[Statistic]) -> dict[str, Any]:
+    """{dimension: {group: {score: …}}} of people [P] sorted by name; under `largest` the groups that differ most."""
+    found: dict[str, Any] = {}
     differences: dict[str, list[dict[str, Any]]] = {}
     for dimension, of in labels.items():
-        entries = _entries(names, of, report.statistics)
-        found[dimension] = entries
-        for statistic in report.statistics:
+        found[dimension] = _entries(names, of, statistics)
+        for statistic in statistics:
             compared = difference(statistic, names, of)
             if compared is not None:
                 differences.setdefault(statistic.name, []).append({"by": dimension, **compared})
-    largest = {name: max(several, key=_beyond_chance) for name, several in differences.items()}
-    return found | {"largest": largest}
+    return found | {"largest": {name: max(several, key=_beyond_chance) for name, several in differences.items()}}
 
 
 def _beyond_chance(entry: dict[str, Any]) -> float:

@@ -127,10 +127,11 @@ def _photos(
     if not len(evaluation.photos):
         return {name: nothing("there are no real photos: put some under data/photos/<person>/") for name in names}
     photos = [decode(data) for data in evaluation.photos["image"]]
-    renders = evaluation.draw(evaluation.predict(evaluation.photos))
+    renders = evaluation.draw(evaluation.photo_x)
     people = evaluation.photos["person"].to_numpy()
     described = evaluation.once("judge of real photos", lambda: judge.all_of(photos))
     seen = DescribedPhotos(people, described, judge.all_of(renders), average)
+    report.by_mean("likeness_similarity", seen.similarity, people, photos=True)
     report.picture("real_photos", evaluation.side_by_side(photos, renders))
     tiles = _tiles(evaluation, photos, renders, seen, [f"{person}, " for person in people])
     report.show("real_photos", "Real photos", "Photo, and the engine's render of what was read from it.", tiles[:SHOWN])

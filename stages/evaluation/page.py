@@ -50,7 +50,19 @@ STATISTICS = {
     "imitator_given_l1": "imitator L1",
     "parsing_mean": "parsing F1",
 }
-DIMENSIONS = ("sex", "age", "skin")
+PHOTO_STATISTICS = {
+    "appearance_sex": "sex",
+    "appearance_age_within_one": "age, one band off",
+    "appearance_skin_within_one": "tone, one step off",
+    "appearance_skin_error": "tone, steps off",
+    "appearance_hair_style": "hair style",
+    "appearance_hair_length": "hair length",
+    "appearance_hair_colour": "hair colour",
+    "appearance_beard": "beard or none",
+    "appearance_glasses": "glasses or none",
+    "likeness_similarity": "likeness",
+}
+DIMENSIONS = ("sex", "age", "skin", "age_band", "skin_tone")
 
 
 @dataclass(frozen=True)
@@ -92,9 +104,8 @@ def html(card: Mapping[str, Any], report: Report) -> str:
         exhibits={
             exhibit.key: (exhibit, [(_inline(t), t.caption) for t in exhibit.tiles]) for exhibit in report.exhibits
         },
-        groups=_group_tables(card["groups"]),
-        largest=card["groups"].get("largest", {}),
-        statistics=STATISTICS,
+        groups=_groups(card["groups"]),
+        appearance=[ScoreRow(name, "", entry) for name, entry in scores(card["appearance"])],
         published=PUBLISHED,
         everything=[ScoreRow(path, "", score) for path, score in scores(card)],
     )
@@ -139,18 +150,41 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _group_tables(groups: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, int, list[Mapping[str, Any]]]]]]:
+@dataclass(frozen=True)
+class GroupTables:
+    """Scores of groups of the same people."""
+
+    of: str
+    statistics: Mapping[str, str]
+    """The columns: names of scores, and what they are called."""
+    dimensions: Mapping[str, list[tuple[str, int, list[Mapping[str, Any]]]]]
     """For each dimension its groups, with their people and a score for each column."""
-    tables = []
+    largest: Mapping[str, Any]
+
+
+def _groups(groups: Mapping[str, Any]) -> list[GroupTables]:
+    """Of labelled real photos, where there are any, and of portraits."""
+    photos, portraits = "Real photos by their labels", "Held-out portraits by their true parameters"
+    found = [(photos, groups.get("labelled_photos", {}), PHOTO_STATISTICS), (portraits, groups, STATISTICS)]
+    return [
+        GroupTables(of, statistics, tables, those.get("largest", {}))
+        for of, those, statistics in found
+        if (tables := _group_tables(those, statistics))
+    ]
+
+
+def _group_tables(
+    groups: Mapping[str, Any], statistics: Mapping[str, str]
+) -> dict[str, list[tuple[str, int, list[Mapping[str, Any]]]]]:
+    tables = {}
     for dimension in DIMENSIONS:
         if dimension not in groups:
             continue
-        named = {"everybody": groups["everybody"], **groups[dimension]}
-        rows = [
-            (name, entry["people"], [entry.get(key, {"value": None, "ci": None}) for key in STATISTICS])
+        named = {name: groups[name] for name in ("everybody",) if name in groups} | groups[dimension]
+        tables[dimension] = [
+            (name, entry["people"], [entry.get(key, {"value": None, "ci": None}) for key in statistics])
             for name, entry in named.items()
         ]
-        tables.append((dimension, rows))
     return tables
 
 

@@ -35,7 +35,7 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class Statistic:
-    """A main score of held-out portraits as a function of sums over people."""
+    """A main score of held-out people as a function of sums over people."""
 
     name: str
     people: NDArray  # [P] names, sorted
@@ -55,6 +55,8 @@ class Report:
     out: Path
     character: str = ""
     statistics: list[Statistic] = field(default_factory=list)
+    photo_statistics: list[Statistic] = field(default_factory=list)
+    """The same of real photos."""
     exhibits: list[Exhibit] = field(default_factory=list)
 
     def picture(self, name: str, image: Picture) -> None:
@@ -65,11 +67,14 @@ class Report:
         """Put tiles on the page."""
         self.exhibits.append(Exhibit(key, title, note, tuple(tiles)))
 
-    def by_mean(self, name: str, values: NDArray, people: ArrayLike) -> None:
-        """A main score that is the mean of values [N] of portraits of these people [N]."""
+    def by_mean(self, name: str, values: NDArray, people: ArrayLike, photos: bool = False) -> None:
+        """A main score that is the mean of values [N] of portraits, or real photos, of these people [N]."""
         columns = np.stack([values.astype(np.float64), np.ones(len(values))], axis=1)
-        self.by_sums(name, columns, people, mean_of_sums)
+        self.by_sums(name, columns, people, mean_of_sums, photos)
 
-    def by_sums(self, name: str, values: NDArray, people: ArrayLike, value: Callable[[NDArray], NDArray]) -> None:
+    def by_sums(
+        self, name: str, values: NDArray, people: ArrayLike, value: Callable[[NDArray], NDArray], photos: bool = False
+    ) -> None:
         """A main score that is a function of sums of values [N, ...]."""
-        self.statistics.append(Statistic(name, np.unique(np.asarray(people)), sums_by(people, values), value))
+        found = Statistic(name, np.unique(np.asarray(people)), sums_by(people, values), value)
+        (self.photo_statistics if photos else self.statistics).append(found)

@@ -44,7 +44,9 @@ class FolderSet(PhotoSet, frozen=True):
         for line in lines:
             found = ids.get(source_files.identity(line.file), [])
             if len(found) > 1:
-                raise self.error(f"{file}, line {line.line}: several photos are called {line.file}: name the folder too")
+                raise self.error(
+                    f"{file}, line {line.line}: several photos are called {line.file}: name the folder too"
+                )
             if not found and not self.partial:
                 raise self.error(
                     f"{file}, line {line.line}: the set has no photo {line.file}; take the line out, or `partial: true`"
