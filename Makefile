@@ -10,7 +10,7 @@ PARALLEL := -n 2 --dist loadfile
 PORTRAIT := data/photos/collins/astronaut.png
 WEB := serving/web
 
-.PHONY: help setup own-environment web run serve test test-unit test-integration lint architecture lock bench-render bench-orchestration bench-serve
+.PHONY: help setup own-environment web run serve test test-unit test-integration lint architecture lock bench-render bench-orchestration bench-serve bench-likeness
 .DEFAULT_GOAL := help
 
 help:  ## What there is to make
@@ -54,6 +54,10 @@ bench-orchestration: setup  ## What Dagster, DVC, MLflow and checks cost beside 
 
 bench-serve: setup  ## Photos a second through HTTP, after make run; BENCH_OPTIONS=--quick for a short run
 	$(BIN)/python -m benchmarks.serve $(BENCH_OPTIONS)
+
+bench-likeness: setup $(BENCH)/.stamp  ## How the model in production reads 145 real people; BENCH_OPTIONS=--help for more
+	$(BIN)/likeness inputs
+	PYTHONPATH=$(BENCH) $(BIN)/python -m benchmarks.likeness $(BENCH_OPTIONS)
 
 architecture: setup  ## The picture of the floors, docs/architecture.svg, from the code
 	$(BIN)/python -m tools.architecture

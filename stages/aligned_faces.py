@@ -83,8 +83,9 @@ class _AlignmentJob:
 
 
 def run(inputs: Mapping[str, Path], config: AlignedFacesConfig, out: Path, context: Context) -> dict[str, float]:
-    """Writes faces.parquet, quarantine.parquet, verification_pairs.parquet, appearance_labels.parquet and contact
-    sheets; metrics: how many faces of each source and how many refused. Raises PhotoSetError before any photo is opened.
+    """Writes faces.parquet, quarantine.parquet, verification_pairs.parquet, appearance_labels.parquet, contact sheets.
+
+    Metrics: how many faces of each source and how many refused. Raises PhotoSetError before any photo is opened.
     """
     portraits = inputs["portraits"] / "portraits.parquet"
     sets, folder = config.photo_sets, inputs["photos"]

@@ -93,6 +93,8 @@ class Question:
     column: str
     points: Points
     lower_is_better: bool = False
+    baseline_of: str = ""
+    """The question that decides which one answer suits best; empty: this one."""
 
 
 def _is_there(value: str) -> bool:
@@ -109,10 +111,9 @@ QUESTIONS = (
     Question("hair_short_or_long", "hair_length", agrees(lambda value: value in SHORT)),
     Question("hair_colour", "hair_colour", is_said),
     Question("beard", "beard", agrees(_is_there)),
-    Question("beard_found", "beard", agrees(_is_there, only=True)),
+    Question("beard_found", "beard", agrees(_is_there, only=True), baseline_of="beard"),
     Question("glasses", "glasses", agrees(_is_there)),
 )
-"""In this order; the first of a column decides which one answer suits best."""
 
 
 def appearance(evaluation: EvaluationContext, report: Report) -> dict[str, Any]:
@@ -201,7 +202,7 @@ def _score(question: Question, answers: list[str] | str, said: Said, people: NDA
         return nothing(f"no photo's label `{question.column}` answers this")
     if report is not None:
         report.by_mean(f"appearance_{question.name}", points[counted], people[counted], photos=True)
-    constant = _all_points(question.points, [commonest(question.column, labels)] * len(labels), labels)
+    constant = _all_points(question.points, [commonest(question, labels)] * len(labels), labels)
     return mean_score(
         points[counted], people[counted], baseline=float(constant[counted].mean()), bound=agreement(question, labels)
     )
@@ -213,11 +214,14 @@ def _all_points(points: Points, answers: Sequence[str], labels: Sequence[tuple[s
     return np.array([np.nan if worth is None else worth for worth in each])
 
 
-def commonest(column: str, labels: Sequence[tuple[str, ...]]) -> str:
-    """The one answer that suits most of the photos."""
-    question = next(each for each in QUESTIONS if each.column == column)
-    constants = [value for value in VALUES[column] if value not in UNTOLD]
-    return max(constants, key=lambda value: np.nansum(_all_points(question.points, [value] * len(labels), labels)))
+def commonest(question: Question, labels: Sequence[tuple[str, ...]]) -> str:
+    """The one answer that suits the photos best."""
+    decides = next(each for each in QUESTIONS if each.name == (question.baseline_of or question.name))
+    sign = -1 if decides.lower_is_better else 1
+    constants = [value for value in VALUES[decides.column] if value not in UNTOLD]
+    return max(
+        constants, key=lambda value: sign * np.nansum(_all_points(decides.points, [value] * len(labels), labels))
+    )
 
 
 def agreement(question: Question, labels: Sequence[tuple[str, ...]]) -> float | None:

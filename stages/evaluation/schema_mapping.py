@@ -37,9 +37,7 @@ def networks(folder: Path, schema: Schema, device: str) -> Networks:
     parameters of its own schema only, and is then absent. Raises CannotDo.
     """
     with _importable(folder / "code"):
-        loader = _loader(folder)
-        model = folder / "model"
-        package = json.loads((model / "about.json").read_text())["package"]
+        loader, package, model = _parts(folder)
         predictor = _made(loader, "load_predictor", package, model)
         identity, encoder = predictor.identity.to(device).eval(), predictor.encoder.to(device).eval()
         own = importlib.import_module(f"{package}.schema").Schema.load(model)
@@ -51,6 +49,20 @@ def networks(folder: Path, schema: Schema, device: str) -> Networks:
             imitator = MissingNetwork("its imitator draws parameters of the schema that it was trained on")
         parser = _or_absent(lambda: _made(loader, "load_parser", package, model).to(device))
     return Networks(*(cast(Any, network) for network in (identity, encoder, imitator, parser)))
+
+
+def predictor(folder: Path) -> tuple[Any, Any]:
+    """A packed folder's own predictor, from photos to parameters, and its own schema. Raises CannotDo, OSError."""
+    with _importable(folder / "code"):
+        loader, package, model = _parts(folder)
+        schema = importlib.import_module(f"{package}.schema").Schema
+        return _made(loader, "load_predictor", package, model), schema.load(model)
+
+
+def _parts(folder: Path) -> tuple[ModuleType, str, Path]:
+    """The loader, the name of the package and the folder of the weights."""
+    loader, model = _loader(folder), folder / "model"
+    return loader, json.loads((model / "about.json").read_text())["package"], model
 
 
 def _loader(folder: Path) -> ModuleType:
