@@ -8,14 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from .alignment import REFERENCE, five_points
 from .backbone import Backbone
+from .frame import Window
 from .light_cnn import LightCNN29v2
 from .sface import SFace
 from .weights import load_weights, read_meta
@@ -38,17 +37,19 @@ class IdentityModel(nn.Module):
         super().__init__()
         # On a CPU this layout saves a quarter of the time.
         self.backbone: Backbone = (backbone or SFace()).to(memory_format=torch.channels_last)  # pyright: ignore
-        frame_to_crop = self.backbone.placement(five_points(REFERENCE))
-        self.scale = float(np.hypot(frame_to_crop[0, 0], frame_to_crop[1, 0]))  # crop pixels for the frame's side
-        self.register_buffer("theta", _sampling_matrix(frame_to_crop, self.backbone.side), persistent=False)
+        self.window = Window(self.backbone.placement(five_points(REFERENCE)), self.backbone.side)
         self.register_buffer("grey", torch.tensor(GREY).view(3, 1, 1), persistent=False)
-        self.theta: Tensor
         self.grey: Tensor
 
     @property
     def kind(self) -> str:
         """Name of the backbone: `build(model.kind)` makes another of the same architecture."""
         return self.backbone.kind
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.grey.device
 
     @property
     def dim(self) -> int:
@@ -85,18 +86,7 @@ class IdentityModel(nn.Module):
         """
         if self.backbone.channels == 1 and faces.shape[1] == 3:
             faces = (faces * self.grey).sum(1, keepdim=True)
-        side = round(self.scale)
-        if faces.shape[-1] != side:
-            faces = functional.interpolate(
-                faces, (side, side), mode="bilinear", align_corners=False, antialias=faces.shape[-1] > side
-            )
-        wide = self.backbone.side + 2 * margin
-        theta = self.theta.to(faces)
-        if margin:
-            theta = torch.cat([theta[:, :2] * (wide / self.backbone.side), theta[:, 2:]], 1)
-        size = [len(faces), faces.shape[1], wide, wide]
-        sampling = functional.affine_grid(theta.expand(len(faces), 2, 3), size, align_corners=False)
-        return functional.grid_sample(faces, sampling, mode="bilinear", padding_mode="border", align_corners=False)
+        return self.window(faces, margin)
 
     def raw_of_crops(self, crops: Tensor) -> Tensor:
         """Crops [B, C, S, S] in [0, 1] -> embeddings [B, D] before they are brought to length 1."""
@@ -122,11 +112,3 @@ def build(kind: Kind | str) -> IdentityModel:
     if kind not in BACKBONES:
         raise ValueError(f"no identity model of kind {kind!r}; this version knows {', '.join(BACKBONES)}")
     return IdentityModel(BACKBONES[kind]())
-
-
-def _sampling_matrix(frame_to_crop: NDArray, side: int) -> Tensor:
-    """affine_grid's matrix: crop coordinates in [-1, 1] to frame coordinates in [-1, 1]."""
-    forward = np.vstack([frame_to_crop, [0, 0, 1]])  # frame [0, 1] -> crop pixels
-    crop_pixels = np.array([[side / 2, 0, side / 2], [0, side / 2, side / 2], [0, 0, 1]])
-    frame_signed = np.array([[2.0, 0, -1], [0, 2, -1], [0, 0, 1]])
-    return torch.from_numpy((frame_signed @ np.linalg.inv(forward) @ crop_pixels)[:2]).float()

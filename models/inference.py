@@ -27,7 +27,7 @@ def optimize_for_inference(model: IdentityModel) -> IdentityModel:
     ready = copy.deepcopy(model, {id(weight): weight for weight in weights}).eval()
     for parent in list(ready.modules()):
         _fold(parent)
-    if model.theta.device.type == "cpu" and torch.backends.mkldnn.is_available():
+    if model.device.type == "cpu" and torch.backends.mkldnn.is_available():
         for parent in list(ready.modules()):
             _pack(parent)
         whole = ready.backbone.features

