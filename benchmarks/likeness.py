@@ -178,10 +178,11 @@ def measured(settings: Settings, wanted: str, photos: Path, every: int) -> tuple
     report = Report(Path())
     _, said = appearance.labelled_rows(pd.DataFrame({"id": reading.names}), labels)
     document["model"] = model.said
+    answers_of_networks = networks(embedded, reading, renders)
     document["people"] = {
         "photos": len(files), "read": len(reading.names), "refused": reading.refused, "note": appearance.note(said),
     }  # fmt: skip
-    document["appearance"] = appearances(engine.schema, answers, said, reading.names, report)
+    document["appearance"] = appearances(engine.schema, answers, said, reading.names, report) | answers_of_networks
     found = {name: judged(describe, reading, renders, name) for name, describe in judges.judges(embedded).items()}
     names = np.array(reading.names)
     document["likeness"] = {judge: likenesses(similarity, names) for judge, similarity in found.items()}
@@ -206,6 +207,19 @@ def appearances(
         for name, x in answers.items()
     }  # fmt: skip
     return _beside(scored)
+
+
+def networks(embedded: Path, reading: Reading, renders: Mapping[str, NDArray[np.uint8]]) -> dict[str, Any]:
+    """What networks of sex and age see in the photos and in the renders of each answer."""
+    reader = appearance.SexAndAge(embedded)
+    photos, average = reader.of(reading.aligned), reader.of(renders["average_face"][:1])
+    people_ = np.array(reading.names)
+    return _beside(
+        {
+            name: appearance.score_by_networks(photos, reader.of(pictures), average, people_)
+            for name, pictures in renders.items()
+        }
+    )
 
 
 def judged(

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, field_validator
 
 By = Literal["interval", "value"]
-LOWER_IS_BETTER = frozenset({"l1", "no_face", "skin_error"})
+LOWER_IS_BETTER = frozenset({"l1", "no_face", "skin_error", "network_age_error"})
 """Scores by the last part of their path."""
 
 

@@ -5,20 +5,27 @@ their own. An answer is right when it is that of any labelling. A question of ye
 agree, and one of hair only where enough of it can be seen and none called it unclear. The bound is how well one
 labelling does by another; the baseline is the one answer that suits these photos best, given to all.
 
+Sex and age are also told by networks that learned from photos of real people, of the photo and of the render: that
+needs no labels.
+
 The benchmark on real people (benchmarks/likeness.py) scores by the same functions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from engine.schema import Schema
+from models.attributes import Attributes
+from models.images import decode
 from stages.data.appearance_labels import AGES, ANNOTATOR, STYLES, TONES, UNCLEAR, VALUES
 from stages.evaluation.context import EvaluationContext
 from stages.evaluation.groups import AGE_YEARS
@@ -39,6 +46,7 @@ LENGTH_OF_STYLE = {
     "ponytail01": "tied",
 }
 SHORT = frozenset({"bald", "short"})
+BY_NETWORKS = ("network_sex", "network_age_error")
 AGE_ENDS = (18, 30, 45, 60)
 """The age in years at which each band of AGES but the first begins."""
 
@@ -117,12 +125,52 @@ QUESTIONS = (
 
 
 def appearance(evaluation: EvaluationContext, report: Report) -> dict[str, Any]:
-    """What people said of the real photos beside what was read of them, and on how many photos."""
+    """What people, and networks, say of the real photos beside what was read of them, and on how many photos."""
     rows, said = labelled_rows(evaluation.photos, evaluation.labels)
     photos = evaluation.photos.iloc[rows]
     answers = answers_of(evaluation.schema, evaluation.photo_x[rows])
-    found: dict[str, Any] = {**score_all(answers, said, photos["person"].to_numpy(), report)}
+    found: dict[str, Any] = score_all(answers, said, photos["person"].to_numpy(), report) | _by_networks(evaluation)
     return found | {"labelled": {"photos": len(rows), "lacking": lacking(said), "note": note(said)}}
+
+
+def _by_networks(evaluation: EvaluationContext) -> dict[str, Score]:
+    if evaluation.engine is None or not len(evaluation.photos):
+        reason = "there are no real photos: put some under data/photos/<person>/"
+        return dict.fromkeys(BY_NETWORKS, nothing(reason if evaluation.engine else evaluation.no_engine))
+    networks = evaluation.once("attributes", lambda: SexAndAge(evaluation.inputs["embedded"]))
+    photos = evaluation.once("attributes of real photos", lambda: networks.of(map(decode, evaluation.photos["image"])))
+    average = evaluation.once("attributes of the average face", lambda: networks.of([evaluation.average]))
+    people = evaluation.photos["person"].to_numpy()
+    return score_by_networks(photos, networks.of(evaluation.photo_renders), average, people)
+
+
+class SexAndAge:
+    """dlib's networks of sex and age. `embedded` is `data/embedded`."""
+
+    def __init__(self, embedded: Path) -> None:
+        self.networks = Attributes.from_onnx(
+            *(embedded / "attributes" / f"{name}-v1.onnx" for name in ("gender", "age"))
+        )
+
+    @torch.no_grad()
+    def of(self, faces: Iterable[NDArray[np.uint8]]) -> NDArray[np.float64]:
+        """Log-odds of male, and age in years, [N, 2] of faces [H, H, 3] in the reference frame."""
+        each = (torch.from_numpy(face).permute(2, 0, 1)[None].float() / 255 for face in faces)
+        return np.concatenate([self.networks(face).double().numpy() for face in each])
+
+
+def score_by_networks(photos: NDArray, renders: NDArray, average: NDArray, people: NDArray) -> dict[str, Score]:
+    """Whether the networks see the same sex in photo and render, and how many years apart they see them.
+
+    [N, 2] of SexAndAge for photos and renders of these people [N]; the baseline is the average face's render, [1, 2].
+    """
+    same, plain = ((photos[:, 0] > 0) == (other[:, 0] > 0) for other in (renders, average))
+    years, plain_years = (np.abs(photos[:, 1] - other[:, 1]) for other in (renders, average))
+    scores = (
+        mean_score(same.astype(np.float64), people, baseline=float(plain.mean()), bound=1.0),
+        mean_score(years, people, baseline=float(plain_years.mean()), bound=0.0),
+    )
+    return dict(zip(BY_NETWORKS, scores, strict=True))
 
 
 def labelled_rows(photos: pd.DataFrame, labels: pd.DataFrame) -> tuple[NDArray[np.int64], Said]:

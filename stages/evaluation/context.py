@@ -180,6 +180,11 @@ class EvaluationContext:
         """Parameter vectors [N, width] of `photos`."""
         return self.predict(self.photos) if len(self.photos) else np.zeros((0, self.schema.width), np.float32)
 
+    @cached_property
+    def photo_renders(self) -> NDArray[np.uint8]:
+        """Their pictures [N, FACE_SIZE, FACE_SIZE, 3]."""
+        return self.draw(self.photo_x)
+
     @property
     def portraits_are_its_own(self) -> bool:
         """Whether the portraits show this character, so that their parameters are the truth about its own."""

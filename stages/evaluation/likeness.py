@@ -127,7 +127,7 @@ def _photos(
     if not len(evaluation.photos):
         return {name: nothing("there are no real photos: put some under data/photos/<person>/") for name in names}
     photos = [decode(data) for data in evaluation.photos["image"]]
-    renders = evaluation.draw(evaluation.photo_x)
+    renders = evaluation.photo_renders
     people = evaluation.photos["person"].to_numpy()
     described = evaluation.once("judge of real photos", lambda: judge.all_of(photos))
     seen = DescribedPhotos(people, described, judge.all_of(renders), average)
