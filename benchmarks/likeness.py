@@ -38,6 +38,7 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks import judges, people
+from orchestration.cli.terminal import exit_with_error, libraries_into_log, stderr_console
 from orchestration.config.settings import REPOSITORY, Settings
 from stages.data.appearance_labels import ANNOTATOR
 from stages.data.rendering import AlignedEngine
@@ -58,7 +59,6 @@ TARGETS = {
     "appearance.beard_found": 0.85, "appearance.glasses": 0.95, "likeness.dlib.rank1": 0.55,
 }  # fmt: skip
 LOWER_IS_BETTER = frozenset(question.name for question in QUESTIONS if question.lower_is_better)
-notes = Console(stderr=True, highlight=False)
 
 
 class BenchError(Exception):
@@ -124,7 +124,7 @@ def read(model: Model, files: Sequence[Path], schema: Any) -> Reading:
     carried = SchemaMapping.between(model.schema, schema)
     found, refused = [], {}
     with model.predictor as predictor:
-        for file in track(files, "reading photos", console=notes):
+        for file in track(files, "reading photos", console=stderr_console()):
             photo = file.read_bytes()
             try:
                 found.append((file.name, photo, predictor.predict(photo)))
@@ -140,13 +140,13 @@ def read(model: Model, files: Sequence[Path], schema: Any) -> Reading:
 
 def drawn(engine: AlignedEngine, x: NDArray[np.float32], what: str) -> NDArray[np.uint8]:
     """Pictures [N, SIZE, SIZE, 3] of parameter vectors as the game shows them."""
-    parts = track(range(0, len(x), BATCH), f"drawing {what}", console=notes)
+    parts = track(range(0, len(x), BATCH), f"drawing {what}", console=stderr_console())
     return np.concatenate([engine.draw(*engine.schema.choose(x[k : k + BATCH]), SIZE).image for k in parts])
 
 
 def described(describe: Callable[[NDArray], NDArray], pictures: NDArray[np.uint8], what: str) -> NDArray[np.float64]:
     """Descriptors [N, D]."""
-    return np.stack([describe(picture) for picture in track(pictures, what, console=notes)])
+    return np.stack([describe(picture) for picture in track(pictures, what, console=stderr_console())])
 
 
 def measured(settings: Settings, wanted: str, photos: Path, every: int) -> tuple[dict[str, Any], NDArray[np.uint8]]:
@@ -159,7 +159,7 @@ def measured(settings: Settings, wanted: str, photos: Path, every: int) -> tuple
     document: dict[str, Any] = {"machine": machine()}
     labels = people.labels()
     try:
-        files = people.photos(sorted(labels["id"].unique())[::every], photos, notes.print)
+        files = people.photos(sorted(labels["id"].unique())[::every], photos, stderr_console().print)
     except people.NoPeople as error:
         raise BenchError(str(error)) from error
     model, embedded = Model.load(settings, wanted), settings.data / "embedded"
@@ -370,10 +370,10 @@ def main(
 
     settings = Settings(root=project.resolve()) if project else Settings()
     try:
-        document, pairs = measured(settings, model, photos or out / "people", QUICK_EVERY if quick else 1)
+        with libraries_into_log(settings):
+            document, pairs = measured(settings, model, photos or out / "people", QUICK_EVERY if quick else 1)
     except BenchError as error:
-        notes.print(f"[bold red]error:[/] {error}")
-        raise typer.Exit(1) from error
+        exit_with_error(str(error))
     out.mkdir(parents=True, exist_ok=True)
     (out / "likeness.json").write_text(json.dumps(document, indent=2) + "\n")
     (out / "likeness.jpg").write_bytes(encode_jpeg(pairs, 88))
@@ -381,7 +381,7 @@ def main(
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     else:
         show(document, Console(width=130) if Console().width < 130 else Console())
-        notes.print(f"written: {out}/likeness.json, {out}/likeness.jpg (real people: not to be published)")
+        stderr_console().print(f"written: {out}/likeness.json, {out}/likeness.jpg (real people: not to be published)")
 
 
 if __name__ == "__main__":
