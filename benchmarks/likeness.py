@@ -171,9 +171,10 @@ def measured(settings: Settings, wanted: str, photos: Path, every: int) -> tuple
     if isinstance(engine.engine, EmbeddedEngine):
         fit = LandmarkFit(engine.engine, embedded / "landmarks" / "face_landmarker.task")
         answers["landmark_fit"] = fit.fit(reading.photos)
-    renders = {name: drawn(engine, x, name.replace("_", " ")) for name, x in answers.items() if name != "average_face"}
-    renders["average_face"] = np.repeat(drawn(engine, answers["average_face"][:1], "average face"), len(files), axis=0)
-    renders["average_face"] = renders["average_face"][: len(reading.names)]
+    renders = {
+        name: drawn(engine, x[:1] if name == "average_face" else x, name.replace("_", " "))
+        for name, x in answers.items()
+    }
 
     report = Report(Path())
     _, said = appearance.labelled_rows(pd.DataFrame({"id": reading.names}), labels)
@@ -212,7 +213,7 @@ def appearances(
 def networks(embedded: Path, reading: Reading, renders: Mapping[str, NDArray[np.uint8]]) -> dict[str, Any]:
     """What networks of sex and age see in the photos and in the renders of each answer."""
     reader = appearance.SexAndAge(embedded)
-    photos, average = reader.of(reading.aligned), reader.of(renders["average_face"][:1])
+    photos, average = reader.of(reading.aligned), reader.of(renders["average_face"])
     people_ = np.array(reading.names)
     return _beside(
         {
@@ -225,12 +226,12 @@ def networks(embedded: Path, reading: Reading, renders: Mapping[str, NDArray[np.
 def judged(
     describe: judges.Describe, reading: Reading, renders: Mapping[str, NDArray], judge: str
 ) -> dict[str, NDArray[np.float64]]:
-    """Similarities [N, N] of each answer's renders (rows) with the photos (columns)."""
-    photos = described(describe, reading.aligned, f"{judge}: photos")
-    return {
-        name: judges.similarities(photos, described(describe, pictures, f"{judge}: {name.replace('_', ' ')}"))
-        for name, pictures in renders.items()
-    }
+    """Similarities [N, N] of each answer's renders (rows) with the photos (columns); one render stands for all."""
+    photos, found = described(describe, reading.aligned, f"{judge}: photos"), {}
+    for name, pictures in renders.items():
+        own = described(describe, pictures, f"{judge}: {name.replace('_', ' ')}")
+        found[name] = judges.similarities(photos, np.broadcast_to(own, photos.shape))
+    return found
 
 
 def likenesses(similarity: Mapping[str, NDArray], names: NDArray) -> dict[str, Any]:
