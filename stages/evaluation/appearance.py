@@ -289,5 +289,5 @@ def lacking(said: Said) -> dict[str, list[str]]:
 
 def note(said: Said) -> str:
     """The same for people."""
-    parts = [f"{' or '.join(values)} ({column.replace('_', ' ')})" for column, values in lacking(said).items()]
-    return f"Nobody in these photos is {', '.join(parts)}." if parts else ""
+    parts = [f"{column.replace('_', ' ')} {' or '.join(values)}" for column, values in lacking(said).items()]
+    return f"Nobody in these photos is labelled {'; '.join(parts)}." if parts else ""

@@ -93,7 +93,7 @@ def test_nothing_is_made_again_when_another_character_came_and_nothing_changed(
 def test_the_scorecard_holds_the_contract(project: Project, first_run: dict) -> None:
     card = json.loads(project("scorecard", "--json"))
     sections = {"recovery", "verification", "likeness", "imitator", "parsing", "identity", "throughput"}
-    sections |= {"robustness", "groups", "search"}
+    sections |= {"appearance", "robustness", "groups", "search"}
     assert sections | {"production"} == set(card)
     for section in sections:
         scores = list(_scores(card[section]))

@@ -122,7 +122,7 @@ def test_what_nobody_labelled_and_what_the_character_lacks_is_null_with_a_reason
 def test_who_is_not_among_the_photos_is_said() -> None:
     _, said = scoring.labelled_rows(pd.DataFrame({"id": ["1"]}), labels([{"id": "1", "sex": "f", "glasses": "none"}]))
     assert scoring.lacking(said) == {"sex": ["m"], "glasses": ["clear", "sun"]}
-    assert scoring.note(said) == "Nobody in these photos is m (sex), clear or sun (glasses)."
+    assert scoring.note(said) == "Nobody in these photos is labelled sex m; glasses clear or sun."
 
 
 def test_networks_compare_photo_and_render() -> None:
