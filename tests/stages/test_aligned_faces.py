@@ -34,6 +34,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         target.write_bytes(path.read_bytes())
     (photos / "sunak" / "broken.jpg").write_bytes(b"no picture")
     (photos / "CREDITS.md").write_text("who took them")
+    (photos / "labels.csv").write_text("file,sex,glasses\nsunak.jpg,m,\nobama/obama.jpg,m,none\n")
     return {
         "embedded": small_tables.embedded(root / "embedded"),
         "portraits": small_tables.portraits(root / "portraits", bad=True),
@@ -51,6 +52,9 @@ def test_portraits_and_photos_are_aligned_alike(inputs: dict[str, Path], tmp_pat
     assert metrics == {"portraits": 12, "photos": 6, "quarantined": 3, "quarantined_share": pytest.approx(3 / 21)}
     faces = tables.read(tmp_path / "out" / "faces.parquet")
     assert faces["id"].iloc[0] == "portraits/00000" and faces["id"].iloc[-1] == "photos/sunak/sunak.jpg"
+    labels = tables.read(tmp_path / "out" / "appearance_labels.parquet").set_index("id")
+    assert set(labels.index) == {"photos/sunak/sunak.jpg", "photos/obama/obama.jpg"} and set(labels["sex"]) == {"m"}
+    assert labels["glasses"].notna().tolist() == [False, True] and labels["beard"].isna().all()
     real = faces[faces["source"] == "photos"]
     assert set(real["split"]) == {"test"} and real["labels"].isna().all() and real["parameters"].isna().all()
     assert set(real["person"]) == {"ardern", "macron", "obama", "sunak"}
@@ -155,7 +159,7 @@ def test_published_sets_are_aligned_together(no_portraits: dict[str, Path], tmp_
     assert quarantined == ["lfw/Jacinda_Ardern/Jacinda_Ardern_0002.jpg"]
     assert quarantined[0] in set(pairs["second"]) and set(pairs["first"]) <= set(faces.index)
     assert {path.name for path in out.iterdir()} == {
-        "faces.parquet", "quarantine.parquet", "verification_pairs.parquet",
+        "faces.parquet", "quarantine.parquet", "verification_pairs.parquet", "appearance_labels.parquet",
         "photos.png", "helen.png", "lfw.png", "agedb_30.png",
     }  # fmt: skip
 
