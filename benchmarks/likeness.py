@@ -157,12 +157,16 @@ def measured(settings: Settings, wanted: str, photos: Path, every: int) -> tuple
     from engine.engines import EmbeddedEngine
 
     document: dict[str, Any] = {"machine": machine()}
-    labels = people.labels()
+    labels, embedded = people.labels(), settings.data / "embedded"
+    if not (embedded / "attributes").is_dir():
+        raise BenchError(
+            f"{embedded} is missing or older than this code: LIKENESS_ROOT={settings.root} likeness inputs"
+        )
     try:
         files = people.photos(sorted(labels["id"].unique())[::every], photos, stderr_console().print)
     except people.NoPeople as error:
         raise BenchError(str(error)) from error
-    model, embedded = Model.load(settings, wanted), settings.data / "embedded"
+    model = Model.load(settings, wanted)
     engine = AlignedEngine.open(Character.load(settings.root / "characters" / settings.character), embedded, "cpu")
     if engine is None:
         raise BenchError(f"{settings.character} has only exported pairs: there is no engine to draw renders with")
@@ -365,7 +369,7 @@ def main(
         Path, typer.Option("--out", help="Where likeness.json and likeness.jpg go: a folder outside of git.")
     ] = REPOSITORY / "out" / "bench",
 ) -> None:
-    """Measure how a model reads 145 real people, by labels and by two recognisers; two minutes on two cores.
+    """Measure how a model reads 145 real people, by labels and by two recognisers.
 
     Compare models with --model: `--model 3`, `--model previous`, `--model artifacts/production_encoder/embedded`. The
     head of the file says what is written; benchmarks/real_people/README.md by which rules it is scored.
