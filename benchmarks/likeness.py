@@ -158,7 +158,7 @@ def measured(settings: Settings, wanted: str, photos: Path, every: int) -> tuple
 
     document: dict[str, Any] = {"machine": machine()}
     labels, embedded = people.labels(), settings.data / "embedded"
-    if not (embedded / "attributes").is_dir():
+    if not (embedded / appearance.ATTRIBUTES).is_dir():
         raise BenchError(
             f"{embedded} is missing or older than this code: LIKENESS_ROOT={settings.root} likeness inputs"
         )

@@ -46,6 +46,8 @@ LENGTH_OF_STYLE = {
     "ponytail01": "tied",
 }
 SHORT = frozenset({"bald", "short"})
+ATTRIBUTES = "attributes"
+"""The networks' folder in data/embedded."""
 BY_NETWORKS = ("network_sex", "network_age_error")
 AGE_ENDS = (18, 30, 45, 60)
 """The age in years at which each band of AGES but the first begins."""
@@ -134,9 +136,8 @@ def appearance(evaluation: EvaluationContext, report: Report) -> dict[str, Any]:
 
 
 def _by_networks(evaluation: EvaluationContext) -> dict[str, Score]:
-    if evaluation.engine is None or not len(evaluation.photos):
-        reason = "there are no real photos: put some under data/photos/<person>/"
-        return dict.fromkeys(BY_NETWORKS, nothing(reason if evaluation.engine else evaluation.no_engine))
+    if reason := _no_networks(evaluation):
+        return {name: nothing(reason) for name in BY_NETWORKS}
     networks = evaluation.once("attributes", lambda: SexAndAge(evaluation.inputs["embedded"]))
     photos = evaluation.once("attributes of real photos", lambda: networks.of(map(decode, evaluation.photos["image"])))
     average = evaluation.once("attributes of the average face", lambda: networks.of([evaluation.average]))
@@ -144,13 +145,21 @@ def _by_networks(evaluation: EvaluationContext) -> dict[str, Score]:
     return score_by_networks(photos, networks.of(evaluation.photo_renders), average, people)
 
 
+def _no_networks(evaluation: EvaluationContext) -> str:
+    """Why the networks cannot compare photos and renders; "" where they can."""
+    if evaluation.engine is None:
+        return evaluation.no_engine
+    if not len(evaluation.photos):
+        return "there are no real photos: put some under data/photos/<person>/"
+    there = (evaluation.inputs["embedded"] / ATTRIBUTES).is_dir()
+    return "" if there else "data/embedded is of before there were networks of sex and age: run `likeness inputs`"
+
+
 class SexAndAge:
     """dlib's networks of sex and age. `embedded` is `data/embedded`."""
 
     def __init__(self, embedded: Path) -> None:
-        self.networks = Attributes.from_onnx(
-            *(embedded / "attributes" / f"{name}-v1.onnx" for name in ("gender", "age"))
-        )
+        self.networks = Attributes.from_onnx(*(embedded / ATTRIBUTES / f"{name}-v1.onnx" for name in ("gender", "age")))
 
     @torch.no_grad()
     def of(self, faces: Iterable[NDArray[np.uint8]]) -> NDArray[np.float64]:
