@@ -58,6 +58,11 @@ TARGETS = {
     "appearance.hair_short_or_long": 0.95, "appearance.hair_colour": 0.65, "appearance.beard": 0.92,
     "appearance.beard_found": 0.85, "appearance.glasses": 0.95, "likeness.dlib.rank1": 0.55,
 }  # fmt: skip
+SHOWN = {
+    "sex": "sex", "age_within_one": "age", "skin_within_one": "skin", "hair_style": "hair", "hair_colour": "colour",
+    "beard": "beard", "glasses": "glasses",
+}  # fmt: skip
+"""What the sheet says of a render that lacks it."""
 LOWER_IS_BETTER = frozenset(question.name for question in QUESTIONS if question.lower_is_better)
 
 
@@ -290,10 +295,9 @@ def sheet(reading: Reading, renders: NDArray[np.uint8], schema: Any, said: Said)
     tiles = []
     for row, (photo, render) in enumerate(zip(reading.aligned, renders, strict=True)):
         missed = [
-            question.name.removesuffix("_within_one").replace("_", " ")
+            SHOWN[question.name]
             for question in QUESTIONS
-            if not question.lower_is_better and question.name not in ("beard_found", "hair_short_or_long")
-            if not isinstance(given := answers[question.column], str)
+            if question.name in SHOWN and not isinstance(given := answers[question.column], str)
             if question.points(given[row], said[question.column][row]) == 0
         ]
         tiles += [
