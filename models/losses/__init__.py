@@ -4,10 +4,10 @@ Terms 1 to 4 are those of patent CN110717977A and of Shi et al., TPAMI 2022 (doi
 supervised term is EasyCraft's (CVPR 2025). `composite` puts them together, `schedule` says which of them run when.
 """
 
+from ..frozen import Frozen
 from .composite import CompositeLoss, Photos
 from .content import CLASS_WEIGHTS, ContentLoss, sized
 from .decay import DecayLoss
-from .frozen import Frozen
 from .identity import DomainStatistics, IdentityLoss
 from .loop import LoopLoss
 from .schedule import LossWeights, Schedule
