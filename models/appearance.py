@@ -84,7 +84,7 @@ class Appearance(Frozen):
             )
         sized = sized.contiguous(memory_format=torch.channels_last)
         probabilities = torch.softmax(self.parser(sized), 1)
-        lab = to_lab(functional.adaptive_avg_pool2d(sized, probabilities.shape[2:]))
+        lab = to_lab(functional.adaptive_avg_pool2d(sized, probabilities.shape[-1]))
         hair, skin = (_statistics(lab, probabilities[:, CLASSES.index(name)] ** SURE) for name in ("hair", "face"))
         quotient = hair[0][:, :1] / skin[0][:, :1].clamp(min=5.0)
         return torch.cat([*hair[:2], *skin[:2], hair[0] - skin[0], quotient, hair[2], skin[2]], 1)

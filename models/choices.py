@@ -23,7 +23,7 @@ AGE_ERROR = 6.0
 """Years by which the network that says the age is wrong, one standard deviation."""
 PULL = 2.0
 """So many people of the whole crowd are added to each cell, so that a cell that few fell into says little."""
-FIRM = 0.25
+FIRM = 0.05
 """Temperature among the choices that are something, once it is decided whether there is something."""
 STEP = 0.35
 """Width of an answer on a scale, in steps."""
@@ -53,7 +53,7 @@ class ChoiceReader(nn.Module):
         found = []
         odds = cells(male, age) @ self.odds.exp()
         groups = zip(
-            *(torch.split(x, self.group_sizes, 1) for x in (logits, odds)), self.absent, self.scales, strict=True
+            *(torch.split(x, list(self.group_sizes), 1) for x in (logits, odds)), self.absent, self.scales, strict=True
         )
         for read, likely, absent, scale in groups:
             # Bayes' rule: how much likelier a choice is among people of this sex and age than among all.
@@ -80,7 +80,7 @@ class ChoiceReader(nn.Module):
             if len(np.unique(column)) > 1:
                 model = LogisticRegression(C=1 / (2 * decay * len(column)), max_iter=300)
                 model.fit(readings[:, at], column)
-                weight, bias = model.coef_, model.intercept_
+                weight, bias = np.asarray(model.coef_), np.asarray(model.intercept_)
                 if len(weight) == 1:  # of two classes, sklearn reads the second one alone
                     weight, bias = (np.concatenate([0 * value, value]) for value in (weight, bias))
                 seen = begin + model.classes_

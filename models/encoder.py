@@ -183,8 +183,8 @@ class Encoder(nn.Module):
         # in one go, because the embedding layer's weights are most of what is read from memory
         embeddings, levels = read_maps(identity, torch.cat([faces, faces.flip(-1)]))
         seen, mirrored = self.features(embeddings, levels[-1]).chunk(2)
-        n = len(faces)
-        return embeddings[:n], self._joined((seen + mirrored) / 2, [level[:n] for level in levels], faces)
+        levels = [torch.stack(level.chunk(2)).mean(0) for level in levels]
+        return embeddings[: len(faces)], self._joined((seen + mirrored) / 2, levels, faces)
 
     def of(self, identity: IdentityModel, faces: Tensor) -> tuple[Tensor, Tensor]:
         """As `look`, never mirrored; differentiable."""

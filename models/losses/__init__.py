@@ -4,7 +4,6 @@ Terms 1 to 4 are those of patent CN110717977A and of Shi et al., TPAMI 2022 (doi
 supervised term is EasyCraft's (CVPR 2025). `composite` puts them together, `schedule` says which of them run when.
 """
 
-from ..frozen import Frozen
 from .composite import CompositeLoss, Photos
 from .content import CLASS_WEIGHTS, ContentLoss, sized
 from .decay import DecayLoss
@@ -14,6 +13,6 @@ from .schedule import LossWeights, Schedule
 from .supervised import SupervisedLoss
 
 __all__ = [
-    "CLASS_WEIGHTS", "CompositeLoss", "ContentLoss", "DecayLoss", "DomainStatistics", "Frozen", "IdentityLoss",
+    "CLASS_WEIGHTS", "CompositeLoss", "ContentLoss", "DecayLoss", "DomainStatistics", "IdentityLoss",
     "LoopLoss", "LossWeights", "Photos", "Schedule", "SupervisedLoss", "sized",
 ]  # fmt: skip
