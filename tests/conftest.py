@@ -1,11 +1,29 @@
-"""Shared by all tests: no phoning home, one thread for torch, and what a test needs is named when it is missing."""
+"""Shared by all tests: no phoning home, no waiting for the disk, and how two processes share the files of tests."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 import orchestration  # noqa: F401  (its switches must be set before any library that phones home is imported)
-from tests import marble
+from serving.child_process import ONE_THREAD
+from tests import databases, marble  # noqa: F401
+
+# There are as many processes as cores, whose threads would only wait for each other. Read when a library is imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.update(ONE_THREAD)
+
+LONGEST = (
+    "orchestration/test_smoke_graph.py",
+    "orchestration/test_daemon.py",
+)
+"""Files of minutes, the longest first: one that is begun last keeps one process busy while the other has nothing."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    tests = Path(__file__).parent
+    rank = {tests / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
 @pytest.fixture(scope="session")
