@@ -78,9 +78,8 @@ class Supervised(Daemon):
 
 
 @pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Supervised]:
-    made = Supervised(tmp_path, "in_process")
-    made.train()
+def daemon(trained: Path, tmp_path: Path) -> Iterator[Supervised]:
+    made = Supervised(trained, tmp_path, "in_process")
     try:
         made.start()
         yield made

@@ -16,11 +16,10 @@ import psutil
 import pytest
 import yaml
 
-from orchestration.config.progress import Progress
 from orchestration.config.settings import REPOSITORY, Settings
-from orchestration.pipeline import runner, sensors
+from orchestration.pipeline import sensors
 from orchestration.storage.instance import SCAN_TAG, dagster_yaml, open_instance
-from tests.orchestration.conftest import make_project
+from tests.orchestration.faces import copy_project
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 LOOK_SECONDS = 2
@@ -30,12 +29,13 @@ ONCE = {"faces": 1, "encoder": 1}
 
 
 class Daemon:
-    """A project with every asset made, and a daemon process that can be killed and started."""
+    """A copy of a project with every asset made, and a daemon process that can be killed and started."""
 
-    def __init__(self, root: Path, executor: str) -> None:
+    def __init__(self, trained: Path, root: Path, executor: str) -> None:
+        copy_project(trained, root)
         # The daemon's code server reads the same settings from its environment.
         self.root = root
-        self.settings = make_project(root, "embedded", "other").model_copy(update={"look_seconds": LOOK_SECONDS})
+        self.settings = Settings(root=root, device="cpu", profile=str(root / "profile.yaml"), look_seconds=LOOK_SECONDS)
         self.environment = {
             **os.environ,
             "PYTHONPATH": str(REPOSITORY),
@@ -53,12 +53,6 @@ class Daemon:
         self.groups: list[int] = []
         self.log = root / "daemon.log"
         _write_quick_yaml(self.settings)
-
-    def train(self) -> None:
-        from tests.orchestration.daemon_project import STAGES
-
-        with open_instance(self.settings) as instance:
-            runner.run(self.settings, instance, STAGES, Progress(lambda line: None), "embedded")
 
     def start(self) -> None:
         command = [sys.executable, "-m", "dagster._daemon", "run", "-m", "tests.orchestration.daemon_project"]
@@ -151,15 +145,13 @@ def _write_quick_yaml(settings: Settings) -> None:
     """Our own dagster.yaml, in a hurry."""
     config = yaml.safe_load(dagster_yaml(settings))
     config["run_monitoring"] |= {"poll_interval_seconds": 2, "free_slots_after_run_end_seconds": 1}
-    settings.dagster_home.mkdir(parents=True)
     (settings.dagster_home / "dagster.yaml").write_text(yaml.safe_dump(config))
 
 
 @pytest.fixture
-def daemon(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Daemon]:
+def daemon(trained: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Daemon]:
     """With steps in the run's own process, which start sooner, unless a test asks for another executor."""
-    made = Daemon(tmp_path, getattr(request, "param", "in_process"))
-    made.train()
+    made = Daemon(trained, tmp_path, getattr(request, "param", "in_process"))
     made.start()
     try:
         yield made
