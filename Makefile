@@ -29,7 +29,7 @@ test: setup node_modules/.stamp-dev  ## Unit tests and the smoke graph
 	npm --prefix $(WEB) test
 	$(BIN)/pytest $(PARALLEL)
 
-test-unit: setup  ## What three minutes can tell: the unit tests that are not slow
+test-unit: setup  ## What a minute and a half can tell: the unit tests that are not slow
 	$(BIN)/likeness inputs
 	$(BIN)/pytest -m "not integration and not slow" $(PARALLEL)
 

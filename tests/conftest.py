@@ -16,6 +16,20 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 LONGEST = (
     "orchestration/test_smoke_graph.py",
     "orchestration/test_daemon.py",
+    "orchestration/test_code_server.py",
+    "orchestration/test_ray.py",
+    "serving/web/test_page.py",
+    "orchestration/test_start.py",
+    "serving/test_service.py",
+    "serving/test_ray_cluster.py",
+    "orchestration/test_run_cache.py",
+    "stages/test_encoder.py",
+    "stages/training/test_distributed.py",
+    "orchestration/test_registry.py",
+    "models/test_search.py",
+    "orchestration/test_staleness.py",
+    "stages/test_orphans.py",
+    "stages/test_other_character.py",
 )
 """Files of minutes, the longest first: one that is begun last keeps one process busy while the other has nothing."""
 

@@ -53,6 +53,7 @@ class Daemon:
         self.groups: list[int] = []
         self.log = root / "daemon.log"
         _write_quick_yaml(self.settings)
+        self.instance = open_instance(self.settings)
 
     def start(self) -> None:
         command = [sys.executable, "-m", "dagster._daemon", "run", "-m", "tests.orchestration.daemon_project"]
@@ -82,14 +83,13 @@ class Daemon:
 
     def made(self) -> dict[str, int]:
         """Materialisations by asset, looks aside."""
-        with open_instance(self.settings) as instance:
-            keys = [key for key in instance.all_asset_keys() if key.to_user_string() != sensors.SCAN]
-            counts = {
-                key.to_user_string(): len(
-                    instance.fetch_materializations(dg.AssetRecordsFilter(key), limit=100).records
-                )
-                for key in keys
-            }
+        keys = [key for key in self.instance.all_asset_keys() if key.to_user_string() != sensors.SCAN]
+        counts = {
+            key.to_user_string(): len(
+                self.instance.fetch_materializations(dg.AssetRecordsFilter(key), limit=100).records
+            )
+            for key in keys
+        }
         return {name: count for name, count in counts.items() if count}
 
     def since(self, before: dict[str, int]) -> dict[str, int]:
@@ -112,8 +112,7 @@ class Daemon:
         return "\n".join([f"made so far: {self.made()}", *runs])
 
     def runs(self, *statuses: dg.DagsterRunStatus) -> list[dg.DagsterRun]:
-        with open_instance(self.settings) as instance:
-            return list(instance.get_runs(dg.RunsFilter(statuses=list(statuses))))
+        return list(self.instance.get_runs(dg.RunsFilter(statuses=list(statuses))))
 
     def notices(self) -> list[dict[str, Any]]:
         log = self.settings.home / "notifications.log"
@@ -121,8 +120,7 @@ class Daemon:
 
     def freshness(self) -> str:
         key = dg.AssetKey(sensors.SCAN)
-        with open_instance(self.settings) as instance:
-            record = instance.get_freshness_state_records([key]).get(key)
+        record = self.instance.get_freshness_state_records([key]).get(key)
         return record.freshness_state.value if record else ""
 
     def drop(self, name: str) -> None:
@@ -158,6 +156,7 @@ def daemon(trained: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Ite
     finally:
         made.release()
         made.kill_all()
+        made.instance.dispose()
 
 
 def test_photos_dropped_into_the_folder_are_one_retrain_and_none_the_second_time(daemon: Daemon) -> None:
@@ -254,9 +253,8 @@ def test_two_runs_of_one_character_wait_for_each_other(daemon: Daemon) -> None:
     done = [dg.DagsterRunStatus.SUCCESS]
 
     def finished() -> list[dg.RunRecord]:
-        with open_instance(daemon.settings) as instance:
-            wanted = dg.RunsFilter(statuses=done, tags={"dagster/partition": "embedded", SCAN_TAG: "true"})
-            return sorted(instance.get_run_records(wanted), key=lambda record: record.start_time or 0)
+        wanted = dg.RunsFilter(statuses=done, tags={"dagster/partition": "embedded", SCAN_TAG: "true"})
+        return sorted(daemon.instance.get_run_records(wanted), key=lambda record: record.start_time or 0)
 
     daemon.wait("both are done", lambda: len(finished()) == 2)
     first, second = finished()
