@@ -11,7 +11,7 @@ from tests import databases, marble  # noqa: F401
 
 # There are as many processes as cores, whose threads would only wait for each other. Read when a library is imported.
 if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.update(ONE_THREAD)
+    os.environ.update(**ONE_THREAD)
 
 LONGEST = (
     "orchestration/test_smoke_graph.py",
