@@ -47,6 +47,7 @@ class Daemon:
             "LIKENESS_EXECUTOR": executor,
             "LIKENESS_NOTIFY": "log",
             "FRESHNESS_DAEMON_INTERVAL_SECONDS": "2",
+            "DAGSTER_EVENT_LOG_CONSUMER_DAEMON_INTERVAL_SECONDS": "1",
             "LIKENESS_DAGSTER_URL": "http://dagster.example",
         }
         self.process: subprocess.Popen[bytes] | None = None
@@ -143,6 +144,7 @@ def _write_quick_yaml(settings: Settings) -> None:
     """Our own dagster.yaml, in a hurry."""
     config = yaml.safe_load(dagster_yaml(settings))
     config["run_monitoring"] |= {"poll_interval_seconds": 2, "free_slots_after_run_end_seconds": 1}
+    config["run_coordinator"]["config"] |= {"dequeue_interval_seconds": 1}
     (settings.dagster_home / "dagster.yaml").write_text(yaml.safe_dump(config))
 
 
