@@ -50,6 +50,7 @@ def test_the_model_stays_as_it_was_and_shares_what_was_not_rewritten() -> None:
     assert faces.grad is not None and faces.grad.abs().sum() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mirror", [False, True])
 def test_a_predictor_answers_as_its_networks_do(mirror: bool) -> None:
     torch.manual_seed(0)
