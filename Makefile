@@ -5,12 +5,12 @@ BIN := $(VENV)/bin
 BENCH := .venv-bench
 S3 := .venv-s3
 PIP := -m pip install --quiet --no-deps
-# A file of tests stays in one process, which makes what its tests share once.
-PARALLEL := -n 2 --dist loadfile
+# A file of tests stays in one process, which makes what its tests share once; tests/conftest.py says which come first.
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 PORTRAIT := data/photos/collins/astronaut.png
 WEB := serving/web
 
-.PHONY: help setup own-environment web run serve test test-unit test-integration lint architecture lock bench-render bench-orchestration bench-serve bench-likeness
+.PHONY: help setup own-environment web run serve test test-unit test-integration lint lint-types lint-style architecture lock bench-render bench-orchestration bench-serve bench-likeness
 .DEFAULT_GOAL := help
 
 help:  ## What there is to make
@@ -29,7 +29,7 @@ test: setup node_modules/.stamp-dev  ## Unit tests and the smoke graph
 	npm --prefix $(WEB) test
 	$(BIN)/pytest $(PARALLEL)
 
-test-unit: setup  ## What three minutes can tell: the unit tests that are not slow
+test-unit: setup  ## What a minute and a half can tell: the unit tests that are not slow
 	$(BIN)/likeness inputs
 	$(BIN)/pytest -m "not integration and not slow" $(PARALLEL)
 
@@ -38,10 +38,15 @@ test-integration: setup $(S3)/.stamp  ## What needs servers, Ray or a browser
 	$(BIN)/pytest -m integration $(PARALLEL)
 
 lint: setup node_modules/.stamp-dev  ## Style, floors and types
+	@$(MAKE) --no-print-directory -j 2 lint-types lint-style
+
+lint-types:
+	node_modules/.bin/pyright --pythonpath $(BIN)/python
+
+lint-style:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo --no-cache
-	node_modules/.bin/pyright --pythonpath $(BIN)/python
 	npm --prefix $(WEB) run check
 
 bench-render: setup $(BENCH)/.stamp  ## Renders a second, beside VTK and Mitsuba; BENCH_OPTIONS=--quick for a short run

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from engine.lights import white_point
 from engine.portrait_scenes import DomainRandomization
 
-MAX_MIREDS = 80.0  # no automatic white balance is farther off
+MAX_MIREDS = 150.0  # lamp light on a picture that a camera took for daylight
 MIDDLE_GREY = 0.22  # linear, under a tone curve that is a square root
 METERED = (0.6, 1.7)  # the least and the most that metering changes the light by
 
@@ -30,6 +30,7 @@ class CameraEffects:
     noise: float  # of 255 at middle grey
     chroma: float  # the same of colour
     contrast: float
+    colour: float
     shrink: float
     sharpen: float
     monochrome: bool
@@ -55,6 +56,7 @@ class CameraEffects:
             noise=noise,
             chroma=noise * float(rng.uniform(0.2, 0.8)),
             contrast=float(np.clip(rng.normal() * config.contrast, -0.5, 0.8)),
+            colour=float(np.exp(rng.uniform(*np.log(config.colour)))),
             shrink=float(rng.uniform(*config.shrink)) if rng.random() < config.shrunk else 1.0,
             sharpen=float(rng.uniform(*config.sharpen)),
             monochrome=bool(rng.random() < config.monochrome),
@@ -179,6 +181,6 @@ def _processed(picture: NDArray[np.uint8], effects: CameraEffects, pixel: float)
         value = np.arange(256) / 255.0
         curve = value + effects.contrast * (value * value * (3 - 2 * value) - value)
         picture = cv2.LUT(picture, (255.0 * curve + 0.5).clip(0, 255).astype(np.uint8)).astype(np.uint8)
-    if effects.monochrome:
-        picture = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB).astype(np.uint8)
-    return picture
+    colour = 0.0 if effects.monochrome else effects.colour
+    grey = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    return cv2.addWeighted(picture, colour, grey, 1.0 - colour, 0.0).astype(np.uint8)

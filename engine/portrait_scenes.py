@@ -14,6 +14,7 @@ from engine.scenes import FRAME_WIDTH, PIVOT, Scenes, head_rotation, random_crop
 SENSOR_WIDTH = 36.0  # millimetres: lenses are named by what they would be on full frame
 FLASH_WIDTH, FLASH_RADIANCE = 0.98, 12.0  # cosine of the angle that a mirrored flash spans, and how bright it is
 BACKGROUND_SIZE = 160
+BRIGHTNESS = 1.15  # of the mean photo: faces of one skin tone come out as light as on photos of people
 
 
 class DomainRandomization(BaseModel, frozen=True, extra="forbid"):
@@ -34,10 +35,11 @@ class DomainRandomization(BaseModel, frozen=True, extra="forbid"):
     zoom: tuple[float, float] = (1.0, 1.3)  # width of the crop, 1 is the game's
     shift: float = 0.010  # of the face in the crop, metres
     saturation: tuple[float, float] = (0.3, 0.85)  # how much colour is left in the light
-    exposure: float = 0.18  # natural logarithm
+    exposure: float = 0.32  # natural logarithm
     flash: float = 0.08  # chance of a flash on the camera, mixed with what light there is
-    cast: float = 14.0  # error of the white balance along the Planckian locus, mireds
-    tint: float = 0.012  # the same between green and magenta, share
+    cast: float = 30.0  # error of the white balance along the Planckian locus, mireds
+    tint: float = 0.03  # the same between green and magenta, share
+    colour: tuple[float, float] = (0.6, 1.5)  # how much colour a photo is left with, or given
     metering: float = 0.3  # how far the camera exposes for the middle; 1: always middle grey
     low_light: float = 0.10  # chance of a dim, noisy picture
     contrast: float = 0.25  # strength of a camera's tone curve, both ways
@@ -51,7 +53,7 @@ class DomainRandomization(BaseModel, frozen=True, extra="forbid"):
     shrink: tuple[float, float] = (0.35, 1.0)  # width at which some pictures were once stored
     shrunk: float = 0.25  # chance of such a past
     sharpen: tuple[float, float] = (0.0, 0.8)  # strength of the halo
-    monochrome: float = 0.03  # chance
+    monochrome: float = 0.06  # chance
     jpeg: tuple[int, int] = (55, 96)  # quality
     occlusion: float = 0.1  # chance of something before the face
     cover: tuple[float, float] = (0.02, 0.35)  # share of the face that it hides
@@ -90,7 +92,7 @@ def random_scene(
         sh=light.sh[None],
         key_direction=light.key_direction[None],
         key_colour=light.key_colour[None],
-        exposure=np.array([0.9 * np.exp(rng.normal() * config.exposure)], np.float32),
+        exposure=np.array([BRIGHTNESS * np.exp(rng.normal() * config.exposure)], np.float32),
         environment=light.environment[None],
         background=_background(rng, panorama, turn, backgrounds)[None],
     )

@@ -35,12 +35,16 @@ WORDS: Any = {
     "groups": {"__all__": {"label", "labels", "part"}},
 }
 # What says nothing about what a parameter means, and what documents from before did not count as such.
-NOT_MEANING: Any = {**WORDS, **dict.fromkeys(DRAWING, True)}
+NOT_MEANING: Any = {
+    **WORDS,
+    **dict.fromkeys(DRAWING, True),
+    "groups": {"__all__": {"label", "labels", "part", "ordered"}},
+}
 NOT_MEANING_BEFORE: Any = {
     **dict.fromkeys((*DRAWING, "parts"), True),
     "phenotypes": {"__all__": {"ends"}},
     "local": {"__all__": {"ends"}},
-    "groups": {"__all__": {"labels", "part"}},
+    "groups": {"__all__": {"labels", "part", "ordered"}},
 }
 
 
@@ -120,6 +124,7 @@ class Group(BaseModel, frozen=True, extra="forbid"):
     neutral: str
     labels: dict[str, str] = {}  # what people call the choices; see label_of
     part: str | None = None  # the part that people look for it in
+    ordered: bool = False  # choices are steps of a scale
     engine: EngineGroup | None = None
 
     @model_validator(mode="after")

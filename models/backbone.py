@@ -49,6 +49,17 @@ class Backbone(nn.Module, ABC):
     def features(self, crops: Tensor) -> Tensor:
         """Crops [B, C, side, side] in [0, 1] -> [B, *map_shape], all that comes before the fully connected part."""
 
+    @property
+    def level_shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """Channels, height and width of each map that `levels` gives."""
+        return (self.map_shape,)
+
+    def levels(self, crops: Tensor) -> list[Tensor]:
+        """Crops [B, C, side, side] in [0, 1] -> maps at growing depth, averaged over as many places as the last one,
+        which is what `features` gives.
+        """
+        return [self.features(crops)]
+
     @abstractmethod
     def head(self, features: Tensor) -> Tensor:
         """Features -> embeddings [B, D], not normalised."""

@@ -8,7 +8,7 @@ start from the least-squares solution. Legend: B batch, F features, S sliders, G
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .features import FaceFeatures
+from .appearance import Appearance
+from .attributes import Attributes
+from .choices import OLDEST, YOUNGEST, ChoiceReader
+from .features import FaceFeatures, read_maps
 from .identity import IdentityModel
+from .parsing import FaceParser
 from .prior import FacialPrior
 from .weights import load_weights, read_meta
 
@@ -50,6 +54,22 @@ class Architecture:
     """
     prior: int = 0
     """Coefficients of the facial prior that the slider head gives; 0: it gives the sliders themselves, by a sigmoid."""
+
+    parser: Mapping[str, Any] | None = None
+    """Arguments of the `FaceParser` that measures colours; None: choices are read by the blocks, as published, and not
+    by what knows each of them (`appearance.py`, `choices.py`).
+    """
+    level_shapes: Sequence[Sequence[int]] = ()
+    """Of the recogniser's maps that choices are read from."""
+    level_features: Sequence[int] = (192, 150)
+    """Principal channels that are kept of each level, and numbers that it is reduced to."""
+    absent: Sequence[int] = ()
+    scales: Sequence[bool] = ()
+    """Of the groups; see `ChoiceReader`."""
+    sex: int | None = None
+    """Number of the slider that is 0 for women and 1 for men, where there is one: it says what is seen."""
+    age: int | None = None
+    """The same of the slider that is 0 at 25 and 1 at 90 years."""
 
     def document(self) -> dict[str, Any]:
         """For meta.json; `Architecture(**document)` gives it back."""
@@ -87,12 +107,19 @@ class Encoder(nn.Module):
         self.features = FaceFeatures(a.dim, a.map_shape, a.map_channels, a.map_features)
         self.prior = FacialPrior(a.n_sliders, a.prior) if a.prior else None
         n_head = a.prior or a.n_sliders
+        self.appearance, self.choices = None, None
+        if a.parser is not None:
+            shapes = a.level_shapes
+            self.appearance = Appearance(FaceParser(**a.parser), Attributes(), shapes, *a.level_features)
+            width = self.features.width + self.appearance.width
+            self.choices = ChoiceReader(width, self.group_sizes, a.absent, a.scales)
         self.enter = nn.Linear(self.features.width, a.hidden)
         self.blocks = nn.Sequential(*(_Block(a.hidden, 2 * a.hidden, a.gate, a.attention) for _ in range(a.blocks)))
         self.dropout = nn.Dropout(a.dropout)
         self.sliders = nn.Linear(a.hidden, n_head)
-        self.groups = nn.ModuleList(nn.Linear(a.hidden, size) for size in self.group_sizes)
-        self.linear = nn.Linear(self.features.width, n_head + sum(self.group_sizes)) if a.linear else None
+        by_blocks = () if self.choices else self.group_sizes
+        self.groups = nn.ModuleList(nn.Linear(a.hidden, size) for size in by_blocks)
+        self.linear = nn.Linear(self.features.width, n_head + sum(by_blocks)) if a.linear else None
         self._start(neutral)
 
     @classmethod
@@ -107,12 +134,40 @@ class Encoder(nn.Module):
 
     def heads(self, features: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Features [B, F] -> sliders [B, S] in [0, 1] and each group's logits [B, choices]."""
-        h = self.dropout(self.blocks(torch.relu(self.enter(features))))
+        of_identity = features[:, : self.features.width]
+        h = self.dropout(self.blocks(torch.relu(self.enter(of_identity))))
         head, *groups = self.sliders(h), *(group(h) for group in self.groups)
         if self.linear is not None:
-            straight = torch.split(self.linear(features), [head.shape[1], *self.group_sizes], dim=1)
+            straight = torch.split(self.linear(of_identity), [part.shape[1] for part in (head, *groups)], dim=1)
             head, *groups = (part + line for part, line in zip((head, *groups), straight, strict=True))
-        return torch.sigmoid(head) if self.prior is None else self.prior.to_sliders(head), list(groups)
+        sliders = torch.sigmoid(head) if self.prior is None else self.prior.to_sliders(head)
+        if self.choices is None:
+            return sliders, list(groups)
+        male, age = self.attributes(features).unbind(1)
+        return self._with_sex_and_age(sliders, male, age), self.choices(features, male, age)
+
+    @property
+    def families(self) -> dict[str, range]:
+        """Where in the features [B, F] each family lies that choices can be read from."""
+        begin, parts = self.features.width, self.appearance.parts if self.appearance else {}
+        found = {"identity": range(self.features.dim)}
+        return found | {name: range(begin + part.start, begin + part.stop) for name, part in parts.items()}
+
+    def attributes(self, features: Tensor) -> Tensor:
+        """Features [B, F] -> log-odds of male and age in years [B, 2], of an encoder with an appearance."""
+        assert self.appearance is not None
+        return features[:, self.features.width :][:, self.appearance.parts["attributes"]]
+
+    def _with_sex_and_age(self, sliders: Tensor, male: Tensor, age: Tensor) -> Tensor:
+        seen = {
+            self.architecture.sex: torch.sigmoid(male),
+            self.architecture.age: (age - YOUNGEST) / (OLDEST - YOUNGEST),
+        }
+        columns = list(sliders.unbind(1))
+        for number, value in seen.items():
+            if number is not None:
+                columns[number] = value.clamp(0, 1)
+        return torch.stack(columns, 1)
 
     def forward(self, features: Tensor, temperature: float = 1.0) -> Tensor:
         """Features [B, F] -> parameters [B, width]. A temperature below 1 makes the choices firmer."""
@@ -124,11 +179,20 @@ class Encoder(nn.Module):
         if the architecture says so. Features of several photos of one person may be averaged.
         """
         if not self.architecture.mirror:
-            return self.features.of(identity, faces)
+            return self.of(identity, faces)
         # in one go, because the embedding layer's weights are most of what is read from memory
-        embeddings, features = self.features.of(identity, torch.cat([faces, faces.flip(-1)]))
-        seen, mirrored = features.chunk(2)
-        return embeddings[: len(faces)], (seen + mirrored) / 2
+        embeddings, levels = read_maps(identity, torch.cat([faces, faces.flip(-1)]))
+        seen, mirrored = self.features(embeddings, levels[-1]).chunk(2)
+        levels = [torch.stack(level.chunk(2)).mean(0) for level in levels]
+        return embeddings[: len(faces)], self._joined((seen + mirrored) / 2, levels, faces)
+
+    def of(self, identity: IdentityModel, faces: Tensor) -> tuple[Tensor, Tensor]:
+        """As `look`, never mirrored; differentiable."""
+        embeddings, levels = read_maps(identity, faces)
+        return embeddings, self._joined(self.features(embeddings, levels[-1]), levels, faces)
+
+    def _joined(self, features: Tensor, levels: Sequence[Tensor], faces: Tensor) -> Tensor:
+        return features if self.appearance is None else torch.cat([features, self.appearance(levels, faces)], 1)
 
     def read(self, identity: IdentityModel, faces: Tensor) -> Tensor:
         """Faces [B, 3, H, H] in the reference frame, RGB in [0, 1] -> parameters [B, width]."""
@@ -157,7 +221,7 @@ class Encoder(nn.Module):
         sliders, *groups = split(neutral[None].float(), self.n_sliders, self.group_sizes)
         self.sliders.weight.mul_(0.1)
         self.sliders.bias.copy_(torch.logit(sliders[0].clamp(0.02, 0.98)) if self.prior is None else torch.zeros(1))
-        for layer, probabilities in zip(self.groups, groups, strict=True):
+        for layer, probabilities in zip(self.groups, groups, strict=self.choices is None):
             assert isinstance(layer, nn.Linear)
             layer.weight.mul_(0.1)
             layer.bias.copy_(torch.log(probabilities[0].clamp(min=0.1)))

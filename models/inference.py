@@ -30,8 +30,10 @@ def optimize_for_inference(model: IdentityModel) -> IdentityModel:
     if model.device.type == "cpu" and torch.backends.mkldnn.is_available():
         for parent in list(ready.modules()):
             _pack(parent)
-        whole = ready.backbone.features
-        ready.backbone.features = lambda crops: torch.cat([whole(crop) for crop in crops.split(1)])
+        whole = ready.backbone.levels
+        ready.backbone.levels = lambda crops: [
+            torch.cat(level) for level in zip(*(whole(crop) for crop in crops.split(1)), strict=True)
+        ]
     return ready
 
 

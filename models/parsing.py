@@ -100,6 +100,7 @@ class FaceParser(nn.Module):
     def __init__(self, depth: Literal[18, 50] = 50, width: float = 1.0, dilate: bool = True, stages: int = 4) -> None:
         super().__init__()
         self.depth, self.width, self.stages = depth, width, stages
+        self.arguments = {"depth": depth, "width": width, "dilate": dilate, "stages": stages}
         block = {18: _Basic, 50: _Bottleneck}[depth]
         counts = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}[depth]
         channels = [max(8, round(c * width)) for c in (64, 128, 256, 512)]
@@ -131,7 +132,7 @@ class FaceParser(nn.Module):
     def load(cls, folder: Path) -> FaceParser:
         """The trained parser of a folder (`models.weights`), in eval mode."""
         meta = read_meta(folder)
-        return load_weights(folder, cls(*(meta[name] for name in ("depth", "width", "dilate", "stages"))))
+        return load_weights(folder, cls(**{name: meta[name] for name in ("depth", "width", "dilate", "stages")}))
 
     def load_pretrained(self, path: Path | str) -> None:
         """Take ImageNet weights from a file of torchvision's ResNet of the same depth (.pth or .safetensors).

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .encoder import harden, split
+from .frozen import Frozen
 from .imitator import Imitator
-from .losses import ContentLoss, Frozen, sized
+from .losses import ContentLoss, sized
 from .parsing import FaceParser
 from .prior import FacialPrior
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .alignment import fit_similarity
 from .backbone import Backbone
@@ -28,6 +29,10 @@ _STAGES = (
     + ((512, 512, 1),) * 5
     + ((512, 1024, 2), (1024, 1024, 1))
 )
+
+
+LEVELS = (15, 23)
+"""After how many convolutions other readers look in: where colours are still there, and where textures are."""
 
 
 class _Unit(nn.Sequential):
@@ -76,6 +81,20 @@ class SFace(Backbone):
     def features(self, crops: Tensor) -> Tensor:
         """Crops [B, 3, 112, 112], RGB in [0, 1] -> [B, 1024, 7, 7], all that comes before the fully connected part."""
         return self.convolutions(crops * (255 / 128) - 127.5 / 128)
+
+    @property
+    def level_shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """See Backbone."""
+        return (512, 7, 7), (512, 7, 7), self.map_shape
+
+    def levels(self, crops: Tensor) -> list[Tensor]:
+        """See Backbone."""
+        x, found, begin = crops * (255 / 128) - 127.5 / 128, [], 0
+        for end in LEVELS:
+            x = self.convolutions[begin:end](x)
+            found.append(functional.adaptive_avg_pool2d(x, self.map_shape[1:]))
+            begin = end
+        return [*found, self.convolutions[begin:](x)]
 
     def head(self, features: Tensor) -> Tensor:
         """Features [B, 1024, 7, 7] -> embeddings [B, D], not normalised."""

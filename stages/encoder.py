@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,8 @@ from torch import Tensor
 
 from engine.schema import Schema
 from models import images
+from models.attributes import Attributes
+from models.choices import OLDEST, YOUNGEST
 from models.encoder import Architecture, Encoder, choices, harden
 from models.identity import IdentityModel
 from models.imitator import Imitator
@@ -33,18 +35,19 @@ from stages.context import Context
 from stages.data import tables
 from stages.data.dataset import ImageDataset, to_picture
 from stages.data.pictures import write_sheet
-from stages.data.reads import CHOSEN_BY, TRAINED_ON, WEIGHTS, ParameterSpace, Rows, training_faces
+from stages.data.reads import CHOSEN_BY, TRAINED_ON, WEIGHTS, Files, ParameterSpace, Rows, training_faces
 from stages.evaluation.metrics import r2
 from stages.training import Batch, Optimiser, Training, rows_for, train
 from stages.training.features import ContentCache, FeatureExtractor, LabelledFeatures
 
-VERSION = "3"
-INPUTS = ("aligned_faces", "identity_model", "parsing_model", "rendered_pairs", "imitator", "character")
+VERSION = "4"
+INPUTS = ("embedded", "aligned_faces", "identity_model", "parsing_model", "rendered_pairs", "imitator", "character")
+ATTRIBUTES = ("attributes/gender-v1.onnx", "attributes/age-v1.onnx")
 FACES = training_faces(("source", "split", "image", "parameters", "discrete", "yaw"))
 PAIRS = Rows("pairs.parquet", ("split", "image", "parameters", "discrete"))
 READS = {
-    "aligned_faces": FACES, "identity_model": WEIGHTS, "parsing_model": WEIGHTS, "rendered_pairs": PAIRS,
-    "imitator": WEIGHTS, "character": ParameterSpace(),
+    "embedded": Files(ATTRIBUTES), "aligned_faces": FACES, "identity_model": WEIGHTS, "parsing_model": WEIGHTS,
+    "rendered_pairs": PAIRS, "imitator": WEIGHTS, "character": ParameterSpace(),
 }  # fmt: skip
 
 PORTRAITS_CHARACTER = "embedded"
@@ -59,6 +62,28 @@ class Terms(BaseModel, frozen=True, extra="forbid"):
     loop: float = Field(default=1.0, ge=0)
     decay: float = Field(default=0.0, ge=0)
     supervised: float = Field(default=1.0, ge=0)
+
+
+Family = Literal["identity", "high", "low", "middle", "colours", "attributes"]
+KNOWS: dict[str, tuple[Family, ...]] = {
+    "skin": ("low", "colours"),
+    "hair": ("high",),
+    "hair_colour": ("high", "colours"),
+    "beard": ("middle", "high"),
+}
+"""What each group of this name is read from; the others from all maps and colours."""
+OTHERS: tuple[Family, ...] = ("low", "middle", "high", "colours")
+
+
+class Look(BaseModel, frozen=True, extra="forbid"):
+    """How choices, sex and age are read by what knows each of them (`models.appearance`, `models.choices`)."""
+
+    channels: int = Field(
+        default=192, gt=0, description="principal channels kept of each level of the recogniser's maps"
+    )
+    features: int = Field(default=150, gt=0, description="numbers that each level is reduced to")
+    decay: float = Field(default=0.01, gt=0, description="of the weights of a reading")
+    knows: dict[str, tuple[Family, ...]] = KNOWS
 
 
 class TermSchedule(BaseModel, frozen=True, extra="forbid"):
@@ -91,6 +116,8 @@ class EncoderConfig(BaseModel, frozen=True, extra="forbid"):
     """Read a face as the mean of itself and its mirror image; in training, faces are read as they are."""
     linear_start: bool = False
     """Begin at the ridge regression of the known parameters, in a linear path beside the blocks."""
+    appearance: Look | None = None
+    """Choices, sex and age by what knows each of them; null: by the blocks, as published. Needs `map_features`."""
     align_domains: bool = False
     """Compare the embeddings of photos and drawings without what each domain has in common."""
     terms: Terms = Terms()
@@ -142,7 +169,8 @@ class _Stage:
         self.batches_a_step = config.training.accumulate * context.devices
         self.schema = Schema.load(inputs["character"])
         identity = IdentityModel.load(inputs["identity_model"]).to(context.device)
-        parser = FaceParser.load(inputs["parsing_model"])
+        self.parser = parser = FaceParser.load(inputs["parsing_model"])
+        self.attributes = [inputs["embedded"] / name for name in ATTRIBUTES]
         imitator = Imitator.load(inputs["imitator"])
         width = read_meta(inputs["imitator"])["n_parameters"]
         if width != self.schema.width:
@@ -187,11 +215,49 @@ class _Stage:
             linear=config.linear_start,
             mirror=config.mirror,
             prior=prior.dimension if prior else 0,
+            **self._seen(identity),
         )
         encoder = Encoder(architecture, torch.from_numpy(schema.neutral()))
+        if encoder.appearance is not None:
+            encoder.appearance.parser.load_state_dict(self.parser.state_dict())
+            encoder.appearance.attributes.load_state_dict(Attributes.from_onnx(*self.attributes).state_dict())
         if prior is not None and encoder.prior is not None:
             encoder.prior.load_state_dict(prior.state_dict())
         return encoder
+
+    def _seen(self, identity: IdentityModel) -> dict[str, Any]:
+        """The architecture of what reads choices, sex and age."""
+        schema, look = self.schema, self.config.appearance
+        if look is None:
+            return {}
+        number = {slider.name: column for column, slider in enumerate(schema.sliders)}
+        return {
+            "parser": self.parser.arguments,
+            "level_shapes": identity.backbone.level_shapes,
+            "level_features": (look.channels, look.features),
+            "absent": [group.choices.index("none") if "none" in group.choices else -1 for group in schema.groups],
+            "scales": [group.ordered for group in schema.groups],
+            "sex": number.get("sex"),
+            "age": number.get("age"),
+        }
+
+    def _fit_choices(self) -> None:
+        """From those whose choices are known: portraits where there are any."""
+        look, encoder, schema = self.config.appearance, self.encoder, self.schema
+        if look is None or encoder.choices is None or not self.supervision:
+            return
+        known, families = self.supervision[-1], encoder.families
+        columns = [
+            np.concatenate([families[family] for family in look.knows.get(group.name, OTHERS) if family in families])
+            for group in schema.groups
+        ]
+        sex, age = (
+            np.full(len(known), 0.5) if number is None else known.x[:, number].double().numpy()
+            for number in (encoder.architecture.sex, encoder.architecture.age)
+        )
+        chosen = choices(known.x, schema.n_sliders, schema.group_sizes).numpy()
+        years = YOUNGEST + (OLDEST - YOUNGEST) * age
+        encoder.choices.fit(known.features.double().numpy(), chosen, columns, look.decay, sex, years)
 
     def _prior_samples(self) -> Tensor:
         """Slider samples of the prior: those of the portraits, which are people, else those of the renders."""
@@ -210,8 +276,9 @@ class _Stage:
         faces be that the loop term draws.
         """
         context = self.context
-        extractor = FeatureExtractor(identity, self.encoder.features, context.device, context.progress, context.cache)
+        extractor = FeatureExtractor(identity, self.encoder, context.device, context.progress, context.cache)
         extractor.fit_channels(self.pictures, self.train_rows)
+        extractor.fit_appearance(self.pictures, self.train_rows)
         faces = extractor.extract(self.pictures, "faces")
         renders = extractor.extract(ImageDataset(self.pairs["image"].tolist(), size, cache_bytes=0), "renders")
         extractor.fit(faces, self.train_rows)
@@ -225,6 +292,7 @@ class _Stage:
                 parameters = imitator_stage.pair_parameters(self.schema, self.faces[at])
                 self.people[name] = LabelledFeatures(self.features[torch.from_numpy(at)], parameters)
         self.supervision = self._supervision()
+        self._fit_choices()
         self.domains = [DomainStatistics(identity.dim) for _ in range(2)]
         if self.config.align_domains:
             self.domains[0].fit(self.embeddings[torch.from_numpy(self.train_rows)])
@@ -270,7 +338,8 @@ class _Stage:
         known = self.supervision[-1]
         targets = self.encoder.prior.cpu().to_coefficients(known.x[:, : self.schema.n_sliders])
         ridge = RidgeCV(alphas=SHRINKAGE, alpha_per_target=True)
-        ridge.fit(known.features.double().numpy(), targets.double().numpy())
+        of_identity = known.features[:, : self.encoder.features.width]
+        ridge.fit(of_identity.double().numpy(), targets.double().numpy())
         self.encoder.start_linear(torch.from_numpy(ridge.coef_).float(), torch.from_numpy(ridge.intercept_).float())
         return np.asarray(ridge.alpha_).tolist()
 

@@ -1,11 +1,43 @@
-"""Shared by all tests: no phoning home, one thread for torch, and what a test needs is named when it is missing."""
+"""Shared by all tests: no phoning home, no waiting for the disk, and how two processes share the files of tests."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 import orchestration  # noqa: F401  (its switches must be set before any library that phones home is imported)
-from tests import marble
+from serving.child_process import ONE_THREAD
+from tests import databases, marble  # noqa: F401
+
+# There are as many processes as cores, whose threads would only wait for each other. Read when a library is imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.update(**ONE_THREAD)
+
+LONGEST = (
+    "orchestration/test_smoke_graph.py",
+    "orchestration/test_daemon.py",
+    "orchestration/test_code_server.py",
+    "orchestration/test_ray.py",
+    "serving/web/test_page.py",
+    "orchestration/test_start.py",
+    "serving/test_service.py",
+    "serving/test_ray_cluster.py",
+    "orchestration/test_run_cache.py",
+    "stages/test_encoder.py",
+    "stages/training/test_distributed.py",
+    "orchestration/test_registry.py",
+    "models/test_search.py",
+    "orchestration/test_staleness.py",
+    "stages/test_orphans.py",
+    "stages/test_other_character.py",
+)
+"""Files of minutes, the longest first: one that is begun last keeps one process busy while the other has nothing."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    tests = Path(__file__).parent
+    rank = {tests / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
 @pytest.fixture(scope="session")

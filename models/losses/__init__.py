@@ -7,13 +7,12 @@ supervised term is EasyCraft's (CVPR 2025). `composite` puts them together, `sch
 from .composite import CompositeLoss, Photos
 from .content import CLASS_WEIGHTS, ContentLoss, sized
 from .decay import DecayLoss
-from .frozen import Frozen
 from .identity import DomainStatistics, IdentityLoss
 from .loop import LoopLoss
 from .schedule import LossWeights, Schedule
 from .supervised import SupervisedLoss
 
 __all__ = [
-    "CLASS_WEIGHTS", "CompositeLoss", "ContentLoss", "DecayLoss", "DomainStatistics", "Frozen", "IdentityLoss",
+    "CLASS_WEIGHTS", "CompositeLoss", "ContentLoss", "DecayLoss", "DomainStatistics", "IdentityLoss",
     "LoopLoss", "LossWeights", "Photos", "Schedule", "SupervisedLoss", "sized",
 ]  # fmt: skip

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from ..encoder import Encoder
+from ..frozen import Frozen
 from ..identity import IdentityModel
 from ..imitator import Imitator
 from ..parsing import FaceParser
 from .content import ContentLoss, sized
 from .decay import DecayLoss
-from .frozen import Frozen
 from .identity import IdentityLoss
 from .loop import LoopLoss
 from .schedule import LossWeights
@@ -106,7 +106,7 @@ class CompositeLoss(Frozen):
             return terms
         drawn = self.imitator(x).contiguous()  # its channels-last layout would make the parser several times slower
         if weights.identity or weights.loop:
-            embeddings, features = encoder.features.of(self.identity, drawn)
+            embeddings, features = encoder.of(self.identity, drawn)
             terms["identity"] = self.identity_loss(photos.embeddings, embeddings)
             terms["loop"] = self.loop_loss(x, encoder(features, temperature))
         if weights.content and photos.content is not None and photos.probabilities is not None:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from engine.schema import Schema
 from models.attributes import Attributes
 from models.images import decode
-from stages.data.appearance_labels import AGES, ANNOTATOR, STYLES, TONES, UNCLEAR, VALUES
+from stages.data.appearance_labels import AGES, ANNOTATOR, TONES, UNCLEAR, VALUES
 from stages.evaluation.context import EvaluationContext
 from stages.evaluation.groups import AGE_YEARS
 from stages.evaluation.metrics import Score, mean_score, nothing
@@ -35,8 +35,6 @@ from stages.evaluation.report import Report
 UNTOLD = frozenset({UNCLEAR, "other", "covered"})
 """What a label says where nobody can tell."""
 HAIR = ("hair_style", "hair_length", "hair_colour")
-NEAREST_STYLE: dict[str, str] = {style: style for style in STYLES}
-"""The nearest of the eleven styles that labels are given in, for every choice of the embedded character's `hair`."""
 LENGTH_OF_STYLE = {
     "none": "bald",
     **dict.fromkeys(("short01", "short02", "short03", "short04"), "short"),
@@ -227,7 +225,9 @@ def _choices(schema: Schema, choices: NDArray, group: str, column: str) -> list[
     if group not in schema.group_index:
         return f"no group `{group}`"
     names = schema.group(group).choices
-    words = [NEAREST_STYLE.get(name, name) for name in names] if column == "hair_style" else list(names)
+    # Labels know eleven styles; a schema says of its others which of these they are like.
+    like: Mapping[str, str] = getattr(schema.group(group), "like", {})
+    words = [like.get(name, name) for name in names]
     if strange := [name for name in words if name not in VALUES[column]]:
         return f"its `{group}` has choices that labels do not know: {', '.join(strange)}"
     return [words[number] for number in choices[:, schema.group_index[group]]]

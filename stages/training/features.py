@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +14,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engine.files import partial_file
-from models.features import FaceFeatures, read_maps
+from models.encoder import Encoder
+from models.features import read_maps
 from models.identity import IdentityModel
 from models.losses import CompositeLoss
 from stages.data.dataset import ImageDataset, in_batches, to_unit
 
 CHANNELS_FITTED = 512
 """Faces that the principal channels are found on: 25,000 places of a 7 x 7 map."""
+APPLIED_LATER = {"mean", "std", "directions.map_mean", "directions.map_basis"}
+LOOKED_AT = 1500
+"""Faces that directions and scale of the appearance are found on, at most."""
 DIRECTIONS_FITTED = 20_000
 """Faces that the principal directions are found on, at most."""
 
@@ -47,6 +51,7 @@ class _Extracted:
 
     embeddings: Tensor  # [N, D] of length 1
     squeezed: Tensor  # [N, h * w * c] half precision, [N, 0] without map features
+    appearance: Tensor  # [N, A], [N, 0] without an appearance
 
 
 class FeatureExtractor:
@@ -56,9 +61,11 @@ class FeatureExtractor:
     """
 
     def __init__(
-        self, identity: IdentityModel, features: FaceFeatures, device: str, progress: Progress, cache: Path | None
+        self, identity: IdentityModel, encoder: Encoder, device: str, progress: Progress, cache: Path | None
     ) -> None:
-        self.identity, self.features = identity, features.to(device)
+        self.identity, self.features, self.appearance = identity, encoder.features.to(device), encoder.appearance
+        if self.appearance is not None:
+            self.appearance.to(device)
         self.device, self.progress, self.cache = device, progress, cache
 
     def extract(self, pictures: ImageDataset, what: str) -> _Extracted:
@@ -80,11 +87,11 @@ class FeatureExtractor:
     def _key(self, pictures: ImageDataset) -> str:
         """Of everything that the answer depends on: weights, channels kept, the pictures' bytes and their size."""
         digest = hashlib.blake2b(f"{pictures.size} {self.device.split(':')[0]}".encode(), digest_size=20)
-        for state in (self.identity.state_dict(), self.features.state_dict()):
-            for name in sorted(state):
-                # the scale and the directions are applied later
-                if name.startswith(("channel_", "backbone.")):
-                    digest.update(name.encode() + state[name].cpu().numpy().tobytes())
+        for network in (self.identity, self.features, self.appearance):
+            state = {} if network is None else network.state_dict()
+            # the features' scale and directions are applied later
+            for name in sorted(state.keys() - APPLIED_LATER if network is self.features else state):
+                digest.update(name.encode() + state[name].cpu().numpy().tobytes())
         for picture in pictures.encoded:
             digest.update(picture)
         return digest.hexdigest()
@@ -93,30 +100,46 @@ class FeatureExtractor:
         dim = self.identity.dim
 
         def both(faces: Tensor) -> Tensor:
-            embeddings, maps = read_maps(self.identity, faces)
-            if not self.features.n_map:
-                return embeddings
-            # numbers of the order of 1 to 10: half precision is ten times finer than the faces differ
-            return torch.cat([embeddings, self.features.squeeze(maps)], 1)
+            embeddings, levels = read_maps(self.identity, faces)
+            squeezed = self.features.directions.squeeze(levels[-1]) if self.features.n_map else embeddings[:, :0]
+            seen = embeddings[:, :0] if self.appearance is None else self.appearance(levels, faces)
+            return torch.cat([embeddings, seen, squeezed], 1)
 
         def report(done: int) -> None:
             self.progress(f"encoder: features of {what}", done, len(pictures))
 
         found = in_batches(both, pictures, self.device, on_done=report)
-        return _Extracted(found[:, :dim].clone(), found[:, dim:].half())
+        end = dim + (self.appearance.width if self.appearance else 0)
+        # numbers of the order of 1 to 10: half precision is ten times finer than the faces differ
+        return _Extracted(found[:, :dim].clone(), found[:, end:].half(), found[:, dim:end].clone())
 
     @torch.no_grad()
     def fit_channels(self, pictures: ImageDataset, rows: NDArray) -> None:
         """Principal channels of the maps of some training faces, spread over all of them."""
         if not self.features.n_map:
             return
-        some = rows[np.linspace(0, len(rows) - 1, min(len(rows), CHANNELS_FITTED)).astype(int)]
-        maps = [
-            read_maps(self.identity, to_unit(pictures[part], self.device))[1].cpu()
-            for part in np.array_split(some, -(-len(some) // 32))
-        ]
-        self.features.cpu().fit_channels(torch.cat(maps))
+        levels = [read_maps(self.identity, batch)[1][-1] for batch in self._batches(pictures, rows, CHANNELS_FITTED)]
+        self.features.cpu().directions.fit_channels(torch.cat([maps.cpu() for maps in levels]))
         self.features.to(self.device)
+
+    @torch.no_grad()
+    def fit_appearance(self, pictures: ImageDataset, rows: NDArray) -> None:
+        """Directions and scale of what is seen beside the identity, of some training faces."""
+        if self.appearance is None:
+            return
+        found = [
+            [self.appearance.colours(batch).cpu(), *(level.cpu() for level in read_maps(self.identity, batch)[1])]
+            for batch in self._batches(pictures, rows, LOOKED_AT)
+        ]
+        colours, *levels = (torch.cat(parts) for parts in zip(*found, strict=True))
+        self.appearance.cpu().fit(levels, colours)
+        self.appearance.to(self.device)
+
+    def _batches(self, pictures: ImageDataset, rows: NDArray, most: int) -> Iterator[Tensor]:
+        some = rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int)]
+        for number, part in enumerate(np.array_split(some, -(-len(some) // 32)), start=1):
+            yield to_unit(pictures[part], self.device)
+            self.progress("encoder: directions", 32 * number, len(some))
 
     def fit(self, extracted: _Extracted, rows: NDArray) -> None:
         """Scale and principal directions of the training faces."""
@@ -129,9 +152,11 @@ class FeatureExtractor:
         """Features [N, F] of what was extracted."""
         parts = [
             self.features.concat(embeddings.to(self.device), squeezed.float().to(self.device)).cpu()
-            for embeddings, squeezed in zip(*(part.split(4096) for part in vars(extracted).values()), strict=True)
+            for embeddings, squeezed in zip(
+                extracted.embeddings.split(4096), extracted.squeezed.split(4096), strict=True
+            )
         ]
-        return torch.cat(parts)
+        return torch.cat([torch.cat(parts), extracted.appearance], 1)
 
 
 class ContentCache:

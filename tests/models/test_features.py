@@ -18,8 +18,8 @@ def _maps(n: int = 60) -> torch.Tensor:
 def test_features_are_whitened_and_in_order_of_their_spread() -> None:
     maps, embeddings = _maps(), torch.randn(60, 4)
     features = FaceFeatures(4, (6, 2, 2), channels=6, n_map=3)
-    features.fit_channels(maps)
-    features.fit(embeddings, features.squeeze(maps))
+    features.directions.fit_channels(maps)
+    features.fit(embeddings, features.directions.squeeze(maps))
     found = features(embeddings, maps)
     assert found.shape == (60, features.width) == (60, 7)
     covariance = torch.cov(found[:, 4:].T)
@@ -30,8 +30,8 @@ def test_features_are_whitened_and_in_order_of_their_spread() -> None:
 def test_joined_halves_are_the_whole() -> None:
     maps, embeddings = _maps(), torch.randn(60, 4)
     features = FaceFeatures(4, (6, 2, 2), channels=4, n_map=2)
-    features.fit_channels(maps)
-    squeezed = features.squeeze(maps)
+    features.directions.fit_channels(maps)
+    squeezed = features.directions.squeeze(maps)
     features.fit(embeddings, squeezed)
     assert torch.equal(features.concat(embeddings, squeezed), features(embeddings, maps))
 
@@ -49,6 +49,13 @@ def test_directions_that_nothing_spans_are_empty_not_noise() -> None:
     assert (directions[:, 4:] == 0).all() and torch.isfinite(directions / spread).all()
 
 
+def test_few_long_rows_give_what_their_covariance_gives() -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(40, 30, dtype=torch.double, generator=generator) * torch.linspace(5, 1, 30)
+    short, long = principal(rows, 6), principal(torch.cat([rows, rows * 0], 1), 6)
+    assert torch.allclose(short[2], long[2]) and torch.allclose(short[1], long[1][:30], atol=1e-8)
+
+
 def test_more_features_than_the_map_has_numbers_are_refused() -> None:
     with pytest.raises(ValueError, match="24"):
         FaceFeatures(4, (6, 2, 2), channels=6, n_map=25)
@@ -59,13 +66,13 @@ def test_a_gradient_reaches_the_pixels_through_embedding_and_map() -> None:
     torch.manual_seed(0)
     identity = IdentityModel().eval().requires_grad_(False)
     faces = torch.rand(2, 3, 64, 64, requires_grad=True)
-    embeddings, maps = read_maps(identity, faces)
+    embeddings, (*_, maps) = read_maps(identity, faces)
     assert torch.allclose(embeddings, identity(faces), atol=1e-5)
     features = FaceFeatures(128, tuple(maps.shape[1:]), channels=8, n_map=4)
     with torch.no_grad():
-        _, seen = read_maps(identity, torch.rand(24, 3, 64, 64))
-        features.fit_channels(seen)
-        features.fit(torch.randn(24, 128), features.squeeze(seen))
-    for part in features.of(identity, faces)[1].split([128, 4], dim=1):
+        seen = read_maps(identity, torch.rand(24, 3, 64, 64))[1][-1]
+        features.directions.fit_channels(seen)
+        features.fit(torch.randn(24, 128), features.directions.squeeze(seen))
+    for part in features(embeddings, maps).split([128, 4], dim=1):
         (gradient,) = torch.autograd.grad(part.square().sum(), faces, retain_graph=True)
         assert gradient.abs().sum() > 0

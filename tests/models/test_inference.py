@@ -50,12 +50,13 @@ def test_the_model_stays_as_it_was_and_shares_what_was_not_rewritten() -> None:
     assert faces.grad is not None and faces.grad.abs().sum() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mirror", [False, True])
 def test_a_predictor_answers_as_its_networks_do(mirror: bool) -> None:
     torch.manual_seed(0)
     encoder = Encoder(Architecture(5, (3,), map_shape=(1024, 7, 7), map_features=9, mirror=mirror))
-    nn.init.normal_(encoder.features.channel_basis, std=0.01)
-    nn.init.normal_(encoder.features.map_basis, std=0.01)
+    nn.init.normal_(encoder.features.directions.channel_basis, std=0.01)
+    nn.init.normal_(encoder.features.directions.map_basis, std=0.01)
     with Predictor(LANDMARKER, _identity("sface"), encoder) as predictor, torch.inference_mode():
         found = predictor.predict(PHOTOS[0])
         face = torch.from_numpy(found.aligned).permute(2, 0, 1)[None].float() / 255

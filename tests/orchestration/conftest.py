@@ -10,7 +10,9 @@ import pytest
 from pydantic import BaseModel
 
 from orchestration.config.catalog import Stage
+from orchestration.config.progress import Progress
 from orchestration.config.settings import REPOSITORY, Settings
+from orchestration.pipeline import runner
 from orchestration.storage.instance import open_instance
 from orchestration.storage.tracking import Tracking
 from tests.orchestration.faces import PeopleProject, copy_project
@@ -99,6 +101,18 @@ def stages() -> tuple[Stage, ...]:
         stage("pairs", ("embedded", "character"), by_character=True),
         stage("encoder", ("faces", "pairs", "character"), by_character=True),
     )
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, empty_stores: Path) -> Path:
+    """A project with every asset of daemon_project.py, made once; copy it before changing it."""
+    from tests.orchestration.daemon_project import STAGES
+
+    settings = make_project(tmp_path_factory.mktemp("trained"), "embedded", "other")
+    shutil.copytree(empty_stores, settings.home)
+    with open_instance(settings) as instance:
+        runner.run(settings, instance, STAGES, Progress(lambda line: None), "embedded")
+    return settings.root
 
 
 @pytest.fixture(scope="session")

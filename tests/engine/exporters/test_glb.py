@@ -141,6 +141,7 @@ def test_normals_follow_a_target(renderer: Renderer, glb: bytes) -> None:
     assert error(turned).sum() < 0.2 * error(still).sum()
 
 
+@pytest.mark.slow
 def test_file_is_small_and_the_same_every_time(mesh: ExportMesh, glb: bytes) -> None:
     assert len(glb) < 15 * MEGABYTES
     assert to_glb(mesh, {"character": "embedded"}) == glb

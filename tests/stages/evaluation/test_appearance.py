@@ -49,11 +49,12 @@ def scored(rows: list[dict[str, str]], **wanted: list[Any]) -> dict[str, Any]:
 
 
 def test_every_hair_style_has_a_label_and_a_length() -> None:
-    assert {*SCHEMA.group("hair").choices} <= {*scoring.NEAREST_STYLE}, (
-        "name the nearest of the eleven in NEAREST_STYLE"
+    every = SCHEMA.group("hair").choices
+    words = scoring.answers_of(SCHEMA, parameters(len(every), hair=[*every]))
+    assert {*words["hair_style"]} == {*STYLES} == {*scoring.LENGTH_OF_STYLE}, (
+        "say in the schema what a new style is like"
     )
-    assert {*scoring.NEAREST_STYLE.values()} == {*STYLES} == {*scoring.LENGTH_OF_STYLE}
-    assert {*scoring.LENGTH_OF_STYLE.values()} <= {*LENGTHS}
+    assert {*words["hair_length"]} <= {*LENGTHS}
 
 
 def test_a_choice_is_right_when_any_labelling_says_it() -> None:

@@ -1,4 +1,4 @@
-"""Trained models inside a loss."""
+"""Trained models inside another module."""
 
 from __future__ import annotations
 

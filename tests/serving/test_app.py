@@ -1,0 +1,60 @@
+"""What the service says of itself, and what it answers while there is no model."""
+
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from serving.app import build
+from serving.keys import Keys
+from serving.problems import MEDIA_TYPE
+from tests.serving import support
+from tests.serving.support import Shelf, astronaut
+from tests.serving.test_api import HERE, SERVICE, post, problem
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> TestClient:
+    """A client of a service that is not started."""
+    return TestClient(build(SERVICE, Shelf({}, version=None), support.paths(tmp_path_factory.mktemp("service"))), HERE)
+
+
+def test_before_there_is_a_model_it_says_so(tmp_path: Path) -> None:
+    app = build(SERVICE, Shelf({}, version=None), support.paths(tmp_path))
+    with TestClient(app, HERE) as client:
+        for answer in (client.get("/readyz"), post(client, astronaut())):
+            assert (answer.status_code, problem(answer)) == (503, "no-model")
+            assert answer.headers["retry-after"]
+
+
+def test_keys_are_asked_for_where_there_are_keys(tmp_path: Path) -> None:
+    keys = Keys(tmp_path / "keys")
+    first, second = keys.add("first"), keys.add("second")
+    client = TestClient(build(SERVICE, Shelf({}, version=None), support.paths(tmp_path), keys))
+    refused = client.get("/v1/characters/" + "x" * 22)
+    assert problem(refused) == "no-key" and refused.headers["www-authenticate"] == "Bearer"
+    assert problem(client.get("/v1/characters/" + "x" * 22, headers={"authorization": "Bearer guess"})) == "no-key"
+    characters = client.app.state.serving.characters  # pyright: ignore[reportAttributeAccessIssue]
+    mine = characters.add({}, "first")
+    for key, kind in ((second, "unknown-character"), (first, "")):
+        answer = client.delete(f"/v1/characters/{mine.id}", headers={"authorization": f"Bearer {key}"})
+        assert answer.status_code == 204 if not kind else problem(answer) == kind
+    assert client.get("/healthz").text == "ok", "who watches the service needs no key"
+
+
+def test_openapi_names_every_problem_and_shows_examples(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    operations = document["paths"]["/v1/characters"]["post"]["responses"]
+    assert {"201", "400", "401", "413", "415", "422", "429", "503"} <= set(operations)
+    assert MEDIA_TYPE in operations["429"]["content"]
+    assert "Problem" in document["components"]["schemas"]
+
+
+def test_what_may_be_asked_instead_is_said(client: TestClient) -> None:
+    for path, method, allowed in (
+        ("/healthz", "PUT", "GET, HEAD"),
+        ("/v1/characters", "HEAD", "POST"),
+        ("/v1/characters/abc", "POST", "DELETE, GET, HEAD, PATCH"),
+    ):
+        answer = client.request(method, path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
