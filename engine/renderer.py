@@ -195,7 +195,7 @@ class Renderer:
         surface = self._surface(screen, view, vertices, wears, materials)
         surface.focal, surface.span = self._array(scenes.focal, float), float(side)
         surface.painted = self._painted(sliders, choices, materials)
-        surface.hair_colour = self._array(textures.hair_colours(self.schema, choices), wp.vec3)
+        surface.hair_colour = self._array(textures.hair_colours(self.schema, sliders, choices), wp.vec3)
         image = self._buffer("image", (count, size**2), vec3ub)
         labels = self._buffer("labels", (count, size**2), wp.uint8)
         background = self._array(scenes.backgrounds(size).reshape(count, -1, 3), vec3ub)
@@ -297,11 +297,12 @@ class Renderer:
     def _painted(self, sliders: NDArray[np.float32], choices: NDArray[np.int64], materials: Materials) -> wp.array:
         """Each face's own skin [B, side²]."""
         index = self.schema.slider_index
-        masks, colours = textures.paints(self.textures, self.schema, choices)
+        masks, colours = textures.paints(self.textures, self.schema, sliders, choices)
         made = skin.Skin()
         made.tone = self._array(choices[:, self.schema.group_index["skin"]].astype(np.int32), int)
         made.sex = self._array(sliders[:, index["sex"]], float)
         made.age = self._array(sliders[:, index["age"]], float)
+        made.tint = self._array(textures.skin_tints(self.schema, sliders, choices), wp.vec3)
         made.mask = self._array(masks.astype(np.int32), int)
         display = np.concatenate([255.0 * np.sqrt(colours[..., :3]), colours[..., 3:]], axis=2)
         made.paint = self._array(display.astype(np.float32), wp.vec4)

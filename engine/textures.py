@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import atlas, cache, paint, skins
+from engine import atlas, cache, hair, paint, skins
 from engine.atlas import SIDE
 from engine.head import Head
 from engine.schema import Schema
+from engine.tints import tinted
 
 # Linear RGB reflectance of melanin-coloured hair.
 HAIR_COLOURS = {
@@ -80,7 +81,7 @@ def load(folder: Path, schema: Schema) -> Textures:
 
 @lru_cache(maxsize=1)
 def _load(folder: Path, groups: tuple[tuple[str, tuple[str, ...]], ...]) -> Textures:
-    code = [Path(module.__file__ or "") for module in (sys.modules[__name__], atlas, paint, skins)]
+    code = [Path(module.__file__ or "") for module in (sys.modules[__name__], atlas, hair, paint, skins)]
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     held = cache.arrays("textures", [*code, *files], repr(groups), lambda: _packed(_make(folder, groups)))
     layer, mask = (
@@ -110,11 +111,14 @@ def _make(folder: Path, groups: tuple[tuple[str, tuple[str, ...]], ...]) -> Text
         layers += tones.tone(tone)
     for group, blur, gain in (("hair", 1.0, 1.0), ("brows", 2.0, 1.5), ("lashes", 1.2, 0.8), ("eyes", 0.0, 1.0)):
         for name in chosen.get(group, ()):
+            if group == "hair" and name not in head.part:
+                continue  # painted on the scalp, and nothing else
             first[f"{group}/{name}"] = len(layers)
-            layers.append(_prefilter(_read(folder / group / f"{IRIS_OF.get(name, name)}.png"), blur, gain))
             if group == "hair":
-                layers[-1] = _even_out(layers[-1])
-            elif name in EYE_TINTS:
+                layers.append(_strands(folder / group, head, name, blur, gain))
+                continue
+            layers.append(_prefilter(_read(folder / group / f"{IRIS_OF.get(name, name)}.png"), blur, gain))
+            if name in EYE_TINTS:
                 layers[-1] = _tint_iris(layers[-1], np.array([*EYE_TINTS[name], 1.0]))
     painted = _paint(head, place, chosen, masks)
     return Textures(
@@ -128,7 +132,7 @@ def _make(folder: Path, groups: tuple[tuple[str, tuple[str, ...]], ...]) -> Text
 def _paint(
     head: Head, place: NDArray[np.float32], chosen: dict[str, list[str]], masks: dict[str, NDArray[np.uint8]]
 ) -> dict[str, NDArray[np.uint8]]:
-    painted = {"lips": masks["lips"], "scalp": paint.scalp(place)}
+    painted = {"lips": masks["lips"]} | {f"scalp/{name}": mask for name, mask in paint.scalps(place).items()}
     if "beard" in chosen:
         grown = paint.beards(place, np.maximum(masks["lips"], masks["ears"]))
         painted |= {f"beard/{name}": grown[name] for name in chosen["beard"]}
@@ -139,9 +143,9 @@ def _paint(
 
 
 def paints(
-    textures: Textures, schema: Schema, choices: NDArray[np.integer]
+    textures: Textures, schema: Schema, sliders: NDArray[np.floating], choices: NDArray[np.integer]
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """What is painted on the skin of faces with choices [B, G], in the order of PAINTS.
+    """What is painted on the skin of faces with sliders [B, S] and choices [B, G], in the order of PAINTS.
 
     Returns the masks' numbers [B, P], −1 for nothing, and linear RGB and opacity [B, P, 4].
     """
@@ -155,24 +159,33 @@ def paints(
         names, chosen = schema.group(group).choices, choices[:, index[group]]
         numbers[:, column] = np.array([_mask_number(textures, paint_name, name) for name in names], np.int32)[chosen]
         if paint_name in GROWN:
-            colours[:, column, :3], colours[:, column, 3] = hair_colours(schema, choices) * BEARD_SHADE, 1.0
+            colours[:, column, :3] = hair_colours(schema, sliders, choices) * BEARD_SHADE
+            colours[:, column, 3] = 1.0
         else:
             table = LIP_COLOURS if group == "lips" else {name: colour for name, (_, colour) in EYE_COLOURS.items()}
             colours[:, column] = np.array([table[name] for name in names])[chosen]
     return numbers, colours * (numbers >= 0)[..., None]
 
 
-def hair_colours(schema: Schema, choices: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Linear RGB [B, 3] of the hair of faces with choices [B, G]."""
-    if "hair_colour" not in schema.group_index:
-        return np.tile(HAIR_COLOURS[DEFAULT_HAIR_COLOUR], (len(choices), 1))
-    column = schema.group_index["hair_colour"]
-    return np.array([HAIR_COLOURS[name] for name in schema.groups[column].choices])[choices[:, column]]
+def hair_colours(schema: Schema, sliders: NDArray[np.floating], choices: NDArray[np.integer]) -> NDArray[np.float32]:
+    """Linear RGB [B, 3] of the hair of faces with sliders [B, S] and choices [B, G]."""
+    names = schema.group("hair_colour").choices if "hair_colour" in schema.group_index else (DEFAULT_HAIR_COLOUR,)
+    chosen = choices[:, schema.group_index["hair_colour"]] if len(names) > 1 else np.zeros(len(choices), np.int64)
+    return tinted(np.array([HAIR_COLOURS[name] for name in names])[chosen], schema, sliders, "hair")
+
+
+def skin_tints(schema: Schema, sliders: NDArray[np.floating], choices: NDArray[np.integer]) -> NDArray[np.float32]:
+    """By what the display RGB of the skin is multiplied [B, 3] on faces with sliders [B, S] and choices [B, G]."""
+    tones = np.array([skins.TONES[name][1] for name in schema.group("skin").choices], np.float32)
+    plain = cv2.cvtColor(tones[:, None], cv2.COLOR_LAB2LRGB)[:, 0][choices[:, schema.group_index["skin"]]]
+    return np.sqrt(tinted(plain, schema, sliders, "skin") / plain.clip(0.002, 1.0))
 
 
 def _mask_number(textures: Textures, paint_name: str, choice: str) -> int:
     if choice in ("none", "natural"):
         return -1
+    if paint_name == "scalp":
+        choice = hair.STYLES[choice].scalp if choice in hair.STYLES else ""
     return textures.mask[paint_name] if paint_name in textures.mask else textures.mask[f"{paint_name}/{choice}"]
 
 
@@ -205,6 +218,22 @@ def _prefilter(rgba: NDArray[np.uint8], blur: float, gain: float) -> NDArray[np.
     filtered[..., :3] = source[..., :3] * (255.0 / np.maximum(source[..., 3:], 0.25))
     filtered[..., 3] = near[..., 3] * gain
     return (filtered + 0.5).clip(0, 255).astype(np.uint8)
+
+
+def _strands(folder: Path, head: Head, name: str, blur: float, gain: float) -> NDArray[np.uint8]:
+    """The layer of a head of hair: that of the one that it is made from, less what is cut away."""
+
+    def of(base: str) -> NDArray[np.uint8]:
+        return _even_out(_prefilter(_read(folder / f"{base}.png"), blur, gain))
+
+    style = hair.STYLES.get(name)
+    if style is None:
+        return of(name)
+    layer = of(style.base)
+    if style.fringe:
+        hair.lay_fringe(head, layer, of(hair.FRINGE_OF))
+    layer[..., 3] = (layer[..., 3] * hair.opacity(head, name) + 0.5).astype(np.uint8)
+    return layer
 
 
 def _tint_iris(rgba: NDArray[np.uint8], tint: NDArray) -> NDArray[np.uint8]:
