@@ -135,7 +135,9 @@ def before(place: Places, share: float = 1.0) -> Places:
 def coiled(place: Places, centre: tuple[float, float, float], radius: float, start: float, end: float) -> Places:
     """A tail that hangs behind the head from height `start` to `end`, wound into a bun around `centre`."""
     x, y, z = np.moveaxis(place, -1, 0)
-    tail = (z < -0.205) | (y < -0.078) | ((z < -0.165) & (y < -0.02))
+    # All that lies outside of the hair on the head.
+    beyond = (x / 0.085) ** 2 + ((y - SKULL[1]) / 0.105) ** 2 + ((z - SKULL[2]) / 0.098) ** 2
+    tail = (z < -0.12) & (beyond > 1.12)
     share = ((start - y) / (start - end)).clip(0, 1)
     level = np.round(y * 40) / 40
     middle = {h: z[tail & (level == h)].mean() for h in np.unique(level[tail])}
@@ -239,7 +241,7 @@ STYLES: dict[str, Style] = {
         fine=True,
     ),
     "bob05": Style("long01", (partial(swelled, share=0.05, crown=0.02),), (_CHIN,), fringe=True),
-    "bun01": Style("ponytail01", (partial(coiled, centre=(0.0, 0.060, -0.203), radius=0.026, start=0.06, end=-0.24),)),
+    "bun01": Style("ponytail01", (partial(coiled, centre=(0.0, 0.060, -0.203), radius=0.028, start=0.06, end=-0.24),)),
     "afro02": Style("afro01", (partial(swelled, share=0.28, crown=0.06, below=1.3),)),
     "afro03": Style("afro01", (partial(swelled, share=-0.05, crown=-0.05),)),
     "pixie01": Style("short03", (partial(opened, parting=0.5, width=0.45, low=0.03, high=0.08),), mirrored=True),
@@ -268,8 +270,6 @@ PAINTED = frozenset(name for name, style in STYLES.items() if not style.base)
 def opacity(head: Head, name: str) -> NDArray[np.float32]:
     """How much of a style's hair stays at each texel [512, 512] of its layer, in [0, 1]."""
     style, part = STYLES[name], head.part[name]
-    if not style.cuts:
-        return np.ones((atlas.SIDE, atlas.SIDE), np.float32)
     drawn = slice(part.first_triangle, part.first_triangle + part.n_triangles)
     side = np.array([-1 if style.mirrored else 1, 1, 1], np.float32)
     corners = head.bound_vertices[head.triangles[drawn] - head.n_base] * side

@@ -32,6 +32,7 @@ HAIR_COLOURS = {
     "grey": (0.40, 0.39, 0.38),
     "white": (0.74, 0.73, 0.71),
 }
+STRAND_CONTRAST, STRAND_REACH = 0.34, 14  # of single strands in the hair, and how many texels they go straight on
 DEFAULT_HAIR_COLOUR = "dark_brown"  # of a character without the group `hair_colour`
 # Irises that are made from another one of the package, and tints; the package's brown iris is red.
 IRIS_OF = {"dark_brown": "brown"}
@@ -109,14 +110,12 @@ def _make(folder: Path, groups: tuple[tuple[str, tuple[str, ...]], ...]) -> Text
     for tone in chosen.get("skin", ()):
         first[f"skin/{tone}"] = len(layers)
         layers += tones.tone(tone)
-    for group, blur, gain in (("hair", 1.0, 1.0), ("brows", 2.0, 1.5), ("lashes", 1.2, 0.8), ("eyes", 0.0, 1.0)):
+    for name, layer in _strands(folder / "hair", head, chosen.get("hair", [])).items():
+        first[f"hair/{name}"] = len(layers)
+        layers.append(layer)
+    for group, blur, gain in (("brows", 2.0, 1.5), ("lashes", 1.2, 0.8), ("eyes", 0.0, 1.0)):
         for name in chosen.get(group, ()):
-            if group == "hair" and name not in head.part:
-                continue  # painted on the scalp, and nothing else
             first[f"{group}/{name}"] = len(layers)
-            if group == "hair":
-                layers.append(_strands(folder / group, head, name, blur, gain))
-                continue
             layers.append(_prefilter(_read(folder / group / f"{IRIS_OF.get(name, name)}.png"), blur, gain))
             if name in EYE_TINTS:
                 layers[-1] = _tint_iris(layers[-1], np.array([*EYE_TINTS[name], 1.0]))
@@ -220,20 +219,23 @@ def _prefilter(rgba: NDArray[np.uint8], blur: float, gain: float) -> NDArray[np.
     return (filtered + 0.5).clip(0, 255).astype(np.uint8)
 
 
-def _strands(folder: Path, head: Head, name: str, blur: float, gain: float) -> NDArray[np.uint8]:
-    """The layer of a head of hair: that of the one that it is made from, less what is cut away."""
-
-    def of(base: str) -> NDArray[np.uint8]:
-        return _even_out(_prefilter(_read(folder / f"{base}.png"), blur, gain))
-
-    style = hair.STYLES.get(name)
-    if style is None:
-        return of(name)
-    layer = of(style.base)
-    if style.fringe:
-        hair.lay_fringe(head, layer, of(hair.FRINGE_OF))
-    layer[..., 3] = (layer[..., 3] * hair.opacity(head, name) + 0.5).astype(np.uint8)
-    return layer
+def _strands(folder: Path, head: Head, names: list[str]) -> dict[str, NDArray[np.uint8]]:
+    """The layers of heads of hair: MakeHuman's as grey strands; others as those they are made from, less what is cut
+    away."""
+    styles = {name: hair.STYLES.get(name) or hair.Style(name) for name in names}
+    bases = {style.base for style in styles.values()} | {hair.FRINGE_OF for s in styles.values() if s.fringe}
+    grey = {base: _even_out(_prefilter(_read(folder / f"{base}.png"), 1.0, 1.0)) for base in sorted(bases - {""})}
+    layers = {}
+    for name, style in styles.items():
+        if not style.base:
+            continue  # painted on the scalp, and nothing else
+        layer = grey[style.base].copy()
+        if style.fringe:
+            hair.lay_fringe(head, layer, grey[hair.FRINGE_OF])
+        if style.cuts:
+            layer[..., 3] = (layer[..., 3] * hair.opacity(head, name) + 0.5).astype(np.uint8)
+        layers[name] = layer
+    return layers
 
 
 def _tint_iris(rgba: NDArray[np.uint8], tint: NDArray) -> NDArray[np.uint8]:
@@ -249,7 +251,29 @@ def _even_out(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
     rest."""
     linear = (rgba[..., :3] @ np.array([0.3, 0.55, 0.15], np.float32) / 255.0) ** 2
     mean = np.average(linear, weights=rgba[..., 3] + 1e-3)
-    spread = (linear / max(mean, 1e-4)) ** 0.6
+    spread = (linear / max(mean, 1e-4)) ** 0.6 * (1.0 + STRAND_CONTRAST * _combed(linear, rgba[..., 3]))
     spread *= 0.5 / np.average(spread, weights=rgba[..., 3] + 1e-3)
     grey = (spread.clip(0, 1) ** 0.5 * 255.0 + 0.5).astype(np.uint8)
     return np.dstack([grey, grey, grey, rgba[..., 3]])
+
+
+def _combed(linear: NDArray[np.float32], alpha: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Strands finer than the picture holds, about ±1 [512, 512]: noise smeared along the strands that are there (Cabral
+    and Leedom 1993), as far as these have a direction."""
+    level = np.where(alpha > 30, np.sqrt(linear), 0.0).astype(np.float32)
+    across, down = (cv2.Sobel(level, cv2.CV_32F, *order, ksize=5) for order in ((1, 0), (0, 1)))
+    xx, xy, yy = (cv2.GaussianBlur(a * b, (0, 0), 6.0) for a, b in ((across, across), (across, down), (down, down)))
+    angle = 0.5 * np.arctan2(2 * xy, xx - yy) + np.pi / 2
+    certain = np.hypot(xx - yy, 2 * xy) / np.maximum(xx + yy, 1e-6)
+    step = np.stack([np.cos(angle), np.sin(angle)], axis=2).astype(np.float32)
+    noise = np.random.default_rng(7).standard_normal(level.shape).astype(np.float32)
+    rows, columns = np.indices(level.shape, np.float32)
+    smeared = noise.copy()
+    for sign in (1.0, -1.0):
+        at, heading = np.dstack([columns, rows]), sign * step
+        for _ in range(STRAND_REACH):
+            at = at + heading
+            local = cv2.remap(step, at[..., 0], at[..., 1], cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+            heading = local * np.sign((local * heading).sum(axis=2, keepdims=True) + 1e-9)
+            smeared += cv2.remap(noise, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    return (smeared / smeared.std() * np.sqrt(certain)).astype(np.float32)
