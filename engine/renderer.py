@@ -26,6 +26,8 @@ from engine.schema import Schema
 LANDMARKS_FILE = "landmarks.json"
 WORN = ("lashes", "brows", "hair")
 """Groups whose choices are parts of the head; the base mesh and the eyes are always drawn."""
+PER_VERTEX = ("view", "screen", "cast", "normals", "vertices")
+"""Buffers that are written for the worn vertices alone."""
 AMBIENT_REACH = 0.12  # metres within which a surface shades another from the surroundings
 AMBIENT_RAYS = 128
 HAIR_ROOT_AMBIENT, HAIR_DEPTH = 0.35, 0.030  # at the skin; metres off it where hair is in the open
@@ -101,7 +103,9 @@ class Renderer:
         """Memory that the next batch uses again: fresh pages cost more than the work on them."""
         held = self._buffers.get(name)
         if held is None or held.shape != shape:
-            held = self._buffers[name] = wp.zeros(shape, dtype=dtype, device=self.device)
+            # Of all vertices few are worn: memory that is never written to is none.
+            make = wp.empty if name in PER_VERTEX else wp.zeros
+            held = self._buffers[name] = make(shape, dtype=dtype, device=self.device)
         return held
 
     def _launch(self, kernel: Any, dim: tuple[int, ...], *inputs: Any) -> None:
@@ -154,7 +158,8 @@ class Renderer:
     def vertices(self, parameters: ArrayLike, discrete: ArrayLike) -> NDArray[np.float32]:
         """Vertices [B, V, 3] in the head's own frame (metres); proxies that a face does not wear stay at the origin."""
         sliders, choices = np.asarray(parameters, np.float32), np.asarray(discrete, np.int64)
-        self._buffers.pop("view", None)  # what is not worn is not written
+        # What is not worn is not written.
+        self._buffers["view"] = wp.zeros((len(sliders), self.head.n_vertices), dtype=wp.vec3, device=self.device)
         view, *_ = self._posed(sliders, choices, Scenes.unmoved(len(sliders)), 1)
         return np.array(view.numpy(), np.float32)
 
@@ -230,9 +235,8 @@ class Renderer:
         span = wp.vec2i(eyes.first_vertex, eyes.first_vertex + eyes.n_vertices)
         centres = self._array(self.head.eye_centres(base), wp.vec3)
         meshes = [self._array(base, wp.vec3), *self.bindings, ranges, span, centres]
-        self._launch(pose.pose, (count, drawn), *meshes, camera, view, screen, cast)
         normals = self._buffer("normals", (count, n_vertices), wp.vec3)
-        normals.zero_()
+        self._launch(pose.pose, (count, drawn), *meshes, camera, view, screen, cast, normals)
         ranges, drawn = self._ranges(choices, triangles=True)
         self._launch(pose.add_normals, (count, drawn), view, self.triangles, ranges, normals)
         return view, screen, cast, normals
