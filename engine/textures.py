@@ -261,8 +261,9 @@ def _combed(linear: NDArray[np.float32], alpha: NDArray[np.uint8]) -> NDArray[np
     """Strands finer than the picture holds, about ±1 [512, 512]: noise smeared along the strands that are there (Cabral
     and Leedom 1993), as far as these have a direction."""
     level = np.where(alpha > 30, np.sqrt(linear), 0.0).astype(np.float32)
+    level -= cv2.GaussianBlur(level, (0, 0), 2.0)  # broad bands are painted highlights, which lie across the strands
     across, down = (cv2.Sobel(level, cv2.CV_32F, *order, ksize=5) for order in ((1, 0), (0, 1)))
-    xx, xy, yy = (cv2.GaussianBlur(a * b, (0, 0), 6.0) for a, b in ((across, across), (across, down), (down, down)))
+    xx, xy, yy = (cv2.GaussianBlur(a * b, (0, 0), 9.0) for a, b in ((across, across), (across, down), (down, down)))
     angle = 0.5 * np.arctan2(2 * xy, xx - yy) + np.pi / 2
     certain = np.hypot(xx - yy, 2 * xy) / np.maximum(xx + yy, 1e-6)
     step = np.stack([np.cos(angle), np.sin(angle)], axis=2).astype(np.float32)
