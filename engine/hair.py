@@ -298,7 +298,7 @@ def _texels(corner: NDArray, extent: NDArray, side: int) -> tuple[slice, slice]:
 
 def dressed(head: Head) -> Head:
     """The head with the geometry of all styles added behind its own."""
-    mirror = KDTree(head.template).query(head.template * np.array([-1, 1, 1], np.float32))[1]
+    mirror = np.asarray(KDTree(head.template).query(head.template * np.array([-1, 1, 1], np.float32))[1])
     pieces = [_piece(head, name, style, mirror) for name, style in STYLES.items() if style.base in head.part]
     return _joined(head, pieces)
 

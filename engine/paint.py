@@ -91,8 +91,8 @@ def scalps(place: Place) -> dict[str, Mask]:
     backward[..., 0] = -1.0
     hairs = _Hairs(density, backward, 40_000)
     grown = {}
-    for name, (region, *look) in SCALPS.items():
-        grown[name] = hairs.grow((density * region(place)).astype(np.float32), *look)
+    for name, (region, length, width, strength, under) in SCALPS.items():
+        grown[name] = hairs.grow((density * region(place)).astype(np.float32), length, width, strength, under)
     return grown
 
 

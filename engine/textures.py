@@ -176,7 +176,8 @@ def hair_colours(schema: Schema, sliders: NDArray[np.floating], choices: NDArray
 def skin_tints(schema: Schema, sliders: NDArray[np.floating], choices: NDArray[np.integer]) -> NDArray[np.float32]:
     """By what the display RGB of the skin is multiplied [B, 3] on faces with sliders [B, S] and choices [B, G]."""
     tones = np.array([skins.TONES[name][1] for name in schema.group("skin").choices], np.float32)
-    plain = cv2.cvtColor(tones[:, None], cv2.COLOR_LAB2LRGB)[:, 0][choices[:, schema.group_index["skin"]]]
+    linear = np.asarray(cv2.cvtColor(tones[:, None], cv2.COLOR_LAB2LRGB)[:, 0], np.float32)
+    plain = linear[choices[:, schema.group_index["skin"]]]
     return np.sqrt(tinted(plain, schema, sliders, "skin") / plain.clip(0.002, 1.0))
 
 
