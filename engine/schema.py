@@ -360,7 +360,7 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
             for group in self.groups
             if group.added
         }
-        return {**sliders, **parameters}, {**groups, **discrete}
+        return {**parameters, **sliders, **parameters}, {**discrete, **groups, **discrete}  # in the order of the schema
 
     @classmethod
     def md5(cls, character_dir: Path) -> str:
