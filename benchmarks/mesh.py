@@ -42,7 +42,7 @@ def material_meshes(
     points = renderer.vertices(sliders[None], choices[None])[0] - np.array(PIVOT, np.float32)
     points = points @ scene.rotation[0].T + scene.translation[0]
     normals = vertex_normals(points, head.triangles[drawn])
-    textures = _textures(renderer, sliders, choices, worn)
+    textures = _textures(renderer, sliders, choices)
     made = []
     for material, (name, texture) in textures.items():
         chosen = drawn[head.materials[drawn] == material]
@@ -62,7 +62,7 @@ def material_meshes(
 
 
 def _textures(
-    renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray[np.integer], worn: dict[str, str]
+    renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray[np.integer]
 ) -> dict[int, tuple[str, NDArray[np.uint8]]]:
     """Name and texture of each material that the person shows."""
     skin = renderer.skin(sliders[None], choices[None])
@@ -72,7 +72,7 @@ def _textures(
         TOOTH: ("teeth", np.broadcast_to(np.array([*IVORY, 255], np.uint8), (4, 4, 4)).copy()),
     }
     for material, group in ((EYE, "eyes"), (LASH, "lashes"), (BROW, "brows"), (HAIR_MATERIAL, "hair")):
-        texture = worn_picture(renderer, group, worn)
+        texture = worn_picture(renderer, group, sliders, choices)
         if texture is not None:
             found[material] = (group, texture)
     return found

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from engine import hair
 from engine.atlas import place
 from engine.makehuman import Floats, Ints, Mesh, Proxy, read_obj, read_proxy, read_target, triangulate
 
@@ -69,10 +70,11 @@ class Head:
 
     @classmethod
     def load(cls, folder: Path) -> "Head":
-        """Read a head from the folder that `build` wrote it to."""
+        """Read a head from the folder that `build` wrote it to, and add the heads of hair that are made of its own."""
         index = json.loads((folder / HEAD_INDEX).read_text())
         parts = tuple(Submesh(**part) for part in index["parts"])
-        return cls(**load_file(folder / HEAD_FILE), parts=parts, morph_names=tuple(index["morphs"]))
+        packed = cls(**load_file(folder / HEAD_FILE), parts=parts, morph_names=tuple(index["morphs"]))
+        return hair.dressed(packed)
 
     def save(self, folder: Path) -> None:
         """Write the head; the same head gives the same bytes."""

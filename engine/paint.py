@@ -4,6 +4,8 @@ Beards are drawn hair by hair along the direction of growth, in regions that are
 make-up follows the line of the lashes; lips and lids follow MakeHuman's own masks. Lengths are metres.
 """
 
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from engine import atlas
+from engine.hair import bare_crown, ramp, receded
 from engine.head import SKIN, TEETH, Head
 
 Mask = NDArray[np.uint8]
@@ -39,6 +42,34 @@ BEARDS: dict[str, tuple[float, int, float, float]] = {
 }
 
 
+def _everywhere(place: Place) -> NDArray:
+    return np.ones(place.shape[:-1])
+
+
+def _natural(place: Place) -> NDArray:
+    """A hairline that thins out towards the face and has corners above the temples."""
+    x, y, z = np.moveaxis(place, -1, 0)
+    front = 0.016 - 0.016 * ramp(np.abs(x), 0.015, 0.042)
+    return 1 - ramp(z, front - 0.010, front + 0.006) * ramp(y, 0.045, 0.060)
+
+
+def _faded(place: Place) -> NDArray:
+    """Clipped towards ears and nape."""
+    return _natural(place) * (0.35 + 0.65 * ramp(place[..., 1], 0.000, 0.050))
+
+
+# Where the hair grows, beside the common hairline; then length (texels), width (fine texels), strength of a hair, and
+# the tone under the hairs.
+SCALPS: dict[str, tuple[Callable[[Place], NDArray], float, int, float, float]] = {
+    "": (_everywhere, 2.5, 1, 0.8, 0.6),
+    "fade": (_faded, 2.5, 1, 0.85, 0.6),
+    "receding": (partial(receded, depth=0.002, corners=0.020), 2.5, 1, 0.8, 0.6),
+    "wreath": (bare_crown, 2.5, 1, 0.8, 0.6),
+    "buzz": (_natural, 3.0, 1, 0.95, 0.75),
+    "shaved": (_natural, 1.6, 1, 0.55, 0.25),
+}
+
+
 def beards(place: Place, hairless: Mask) -> dict[str, Mask]:
     """A mask for each style of beard on the skin at `place` [512, 512, 3]: 0 bare skin, 255 all hair.
 
@@ -52,12 +83,17 @@ def beards(place: Place, hairless: Mask) -> dict[str, Mask]:
     return {style: (mask * (1 - bare) + 0.5).astype(np.uint8) for style, mask in grown.items()}
 
 
-def scalp(place: Place) -> Mask:
-    """The roots of the hair: what shows between the strands of a style."""
+def scalps(place: Place) -> dict[str, Mask]:
+    """What is painted on the head: by "" the roots that show between the strands of a style, by name those of styles
+    with a hairline of their own, and hair so short that it is nothing else."""
     density = scalp_region(place)
     backward = np.zeros((*density.shape, 2), np.float32)
     backward[..., 0] = -1.0
-    return _Hairs(density, backward, 40_000).grow(density, 2.5, 1, 0.8, 0.6)
+    hairs = _Hairs(density, backward, 40_000)
+    grown = {}
+    for name, (region, length, width, strength, under) in SCALPS.items():
+        grown[name] = hairs.grow((density * region(place)).astype(np.float32), length, width, strength, under)
+    return grown
 
 
 def scalp_region(place: Place) -> Density:
@@ -65,12 +101,6 @@ def scalp_region(place: Place) -> Density:
     _, y, z = np.moveaxis(place, -1, 0)
     height = np.interp(z, *np.array(HAIRLINE).T)
     return np.where(np.abs(y) < 1, ramp(y - height, -0.009, 0.012), 0.0).astype(np.float32)
-
-
-def ramp(value: NDArray, start: float | NDArray, end: float | NDArray) -> NDArray:
-    """0 at `start`, 1 at `end`, smooth between and level beyond."""
-    share = ((value - start) / (end - start)).clip(0, 1)
-    return share * share * (3 - 2 * share)
 
 
 def positions(head: Head) -> Place:

@@ -26,6 +26,8 @@ from engine.schema import Schema
 LANDMARKS_FILE = "landmarks.json"
 WORN = ("lashes", "brows", "hair")
 """Groups whose choices are parts of the head; the base mesh and the eyes are always drawn."""
+PER_VERTEX = ("view", "screen", "cast", "normals", "vertices")
+"""Buffers that are written for the worn vertices alone."""
 AMBIENT_REACH = 0.12  # metres within which a surface shades another from the surroundings
 AMBIENT_RAYS = 128
 HAIR_ROOT_AMBIENT, HAIR_DEPTH = 0.35, 0.030  # at the skin; metres off it where hair is in the open
@@ -101,7 +103,9 @@ class Renderer:
         """Memory that the next batch uses again: fresh pages cost more than the work on them."""
         held = self._buffers.get(name)
         if held is None or held.shape != shape:
-            held = self._buffers[name] = wp.zeros(shape, dtype=dtype, device=self.device)
+            # Of all vertices few are worn: memory that is never written to is none.
+            make = wp.empty if name in PER_VERTEX else wp.zeros
+            held = self._buffers[name] = make(shape, dtype=dtype, device=self.device)
         return held
 
     def _launch(self, kernel: Any, dim: tuple[int, ...], *inputs: Any) -> None:
@@ -154,7 +158,8 @@ class Renderer:
     def vertices(self, parameters: ArrayLike, discrete: ArrayLike) -> NDArray[np.float32]:
         """Vertices [B, V, 3] in the head's own frame (metres); proxies that a face does not wear stay at the origin."""
         sliders, choices = np.asarray(parameters, np.float32), np.asarray(discrete, np.int64)
-        self._buffers.pop("view", None)  # what is not worn is not written
+        # What is not worn is not written.
+        self._buffers["view"] = wp.zeros((len(sliders), self.head.n_vertices), dtype=wp.vec3, device=self.device)
         view, *_ = self._posed(sliders, choices, Scenes.unmoved(len(sliders)), 1)
         return np.array(view.numpy(), np.float32)
 
@@ -195,7 +200,7 @@ class Renderer:
         surface = self._surface(screen, view, vertices, wears, materials)
         surface.focal, surface.span = self._array(scenes.focal, float), float(side)
         surface.painted = self._painted(sliders, choices, materials)
-        surface.hair_colour = self._array(textures.hair_colours(self.schema, choices), wp.vec3)
+        surface.hair_colour = self._array(textures.hair_colours(self.schema, sliders, choices), wp.vec3)
         image = self._buffer("image", (count, size**2), vec3ub)
         labels = self._buffer("labels", (count, size**2), wp.uint8)
         background = self._array(scenes.backgrounds(size).reshape(count, -1, 3), vec3ub)
@@ -230,9 +235,8 @@ class Renderer:
         span = wp.vec2i(eyes.first_vertex, eyes.first_vertex + eyes.n_vertices)
         centres = self._array(self.head.eye_centres(base), wp.vec3)
         meshes = [self._array(base, wp.vec3), *self.bindings, ranges, span, centres]
-        self._launch(pose.pose, (count, drawn), *meshes, camera, view, screen, cast)
         normals = self._buffer("normals", (count, n_vertices), wp.vec3)
-        normals.zero_()
+        self._launch(pose.pose, (count, drawn), *meshes, camera, view, screen, cast, normals)
         ranges, drawn = self._ranges(choices, triangles=True)
         self._launch(pose.add_normals, (count, drawn), view, self.triangles, ranges, normals)
         return view, screen, cast, normals
@@ -297,11 +301,12 @@ class Renderer:
     def _painted(self, sliders: NDArray[np.float32], choices: NDArray[np.int64], materials: Materials) -> wp.array:
         """Each face's own skin [B, side²]."""
         index = self.schema.slider_index
-        masks, colours = textures.paints(self.textures, self.schema, choices)
+        masks, colours = textures.paints(self.textures, self.schema, sliders, choices)
         made = skin.Skin()
         made.tone = self._array(choices[:, self.schema.group_index["skin"]].astype(np.int32), int)
         made.sex = self._array(sliders[:, index["sex"]], float)
         made.age = self._array(sliders[:, index["age"]], float)
+        made.tint = self._array(textures.skin_tints(self.schema, sliders, choices), wp.vec3)
         made.mask = self._array(masks.astype(np.int32), int)
         display = np.concatenate([255.0 * np.sqrt(colours[..., :3]), colours[..., 3:]], axis=2)
         made.paint = self._array(display.astype(np.float32), wp.vec4)

@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import atlas, cache, paint, skins
+from engine import atlas, cache, hair, paint, skins
 from engine.atlas import SIDE
 from engine.head import Head
 from engine.schema import Schema
+from engine.tints import tinted
 
 # Linear RGB reflectance of melanin-coloured hair.
 HAIR_COLOURS = {
@@ -31,6 +32,7 @@ HAIR_COLOURS = {
     "grey": (0.40, 0.39, 0.38),
     "white": (0.74, 0.73, 0.71),
 }
+STRAND_CONTRAST, STRAND_REACH = 0.34, 14  # of single strands in the hair, and how many texels they go straight on
 DEFAULT_HAIR_COLOUR = "dark_brown"  # of a character without the group `hair_colour`
 # Irises that are made from another one of the package, and tints; the package's brown iris is red.
 IRIS_OF = {"dark_brown": "brown"}
@@ -80,7 +82,7 @@ def load(folder: Path, schema: Schema) -> Textures:
 
 @lru_cache(maxsize=1)
 def _load(folder: Path, groups: tuple[tuple[str, tuple[str, ...]], ...]) -> Textures:
-    code = [Path(module.__file__ or "") for module in (sys.modules[__name__], atlas, paint, skins)]
+    code = [Path(module.__file__ or "") for module in (sys.modules[__name__], atlas, hair, paint, skins)]
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     held = cache.arrays("textures", [*code, *files], repr(groups), lambda: _packed(_make(folder, groups)))
     layer, mask = (
@@ -108,13 +110,14 @@ def _make(folder: Path, groups: tuple[tuple[str, tuple[str, ...]], ...]) -> Text
     for tone in chosen.get("skin", ()):
         first[f"skin/{tone}"] = len(layers)
         layers += tones.tone(tone)
-    for group, blur, gain in (("hair", 1.0, 1.0), ("brows", 2.0, 1.5), ("lashes", 1.2, 0.8), ("eyes", 0.0, 1.0)):
+    for name, layer in _strands(folder / "hair", head, chosen.get("hair", [])).items():
+        first[f"hair/{name}"] = len(layers)
+        layers.append(layer)
+    for group, blur, gain in (("brows", 2.0, 1.5), ("lashes", 1.2, 0.8), ("eyes", 0.0, 1.0)):
         for name in chosen.get(group, ()):
             first[f"{group}/{name}"] = len(layers)
             layers.append(_prefilter(_read(folder / group / f"{IRIS_OF.get(name, name)}.png"), blur, gain))
-            if group == "hair":
-                layers[-1] = _even_out(layers[-1])
-            elif name in EYE_TINTS:
+            if name in EYE_TINTS:
                 layers[-1] = _tint_iris(layers[-1], np.array([*EYE_TINTS[name], 1.0]))
     painted = _paint(head, place, chosen, masks)
     return Textures(
@@ -128,7 +131,7 @@ def _make(folder: Path, groups: tuple[tuple[str, tuple[str, ...]], ...]) -> Text
 def _paint(
     head: Head, place: NDArray[np.float32], chosen: dict[str, list[str]], masks: dict[str, NDArray[np.uint8]]
 ) -> dict[str, NDArray[np.uint8]]:
-    painted = {"lips": masks["lips"], "scalp": paint.scalp(place)}
+    painted = {"lips": masks["lips"]} | {f"scalp/{name}": mask for name, mask in paint.scalps(place).items()}
     if "beard" in chosen:
         grown = paint.beards(place, np.maximum(masks["lips"], masks["ears"]))
         painted |= {f"beard/{name}": grown[name] for name in chosen["beard"]}
@@ -139,9 +142,9 @@ def _paint(
 
 
 def paints(
-    textures: Textures, schema: Schema, choices: NDArray[np.integer]
+    textures: Textures, schema: Schema, sliders: NDArray[np.floating], choices: NDArray[np.integer]
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """What is painted on the skin of faces with choices [B, G], in the order of PAINTS.
+    """What is painted on the skin of faces with sliders [B, S] and choices [B, G], in the order of PAINTS.
 
     Returns the masks' numbers [B, P], −1 for nothing, and linear RGB and opacity [B, P, 4].
     """
@@ -155,24 +158,34 @@ def paints(
         names, chosen = schema.group(group).choices, choices[:, index[group]]
         numbers[:, column] = np.array([_mask_number(textures, paint_name, name) for name in names], np.int32)[chosen]
         if paint_name in GROWN:
-            colours[:, column, :3], colours[:, column, 3] = hair_colours(schema, choices) * BEARD_SHADE, 1.0
+            colours[:, column, :3] = hair_colours(schema, sliders, choices) * BEARD_SHADE
+            colours[:, column, 3] = 1.0
         else:
             table = LIP_COLOURS if group == "lips" else {name: colour for name, (_, colour) in EYE_COLOURS.items()}
             colours[:, column] = np.array([table[name] for name in names])[chosen]
     return numbers, colours * (numbers >= 0)[..., None]
 
 
-def hair_colours(schema: Schema, choices: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Linear RGB [B, 3] of the hair of faces with choices [B, G]."""
-    if "hair_colour" not in schema.group_index:
-        return np.tile(HAIR_COLOURS[DEFAULT_HAIR_COLOUR], (len(choices), 1))
-    column = schema.group_index["hair_colour"]
-    return np.array([HAIR_COLOURS[name] for name in schema.groups[column].choices])[choices[:, column]]
+def hair_colours(schema: Schema, sliders: NDArray[np.floating], choices: NDArray[np.integer]) -> NDArray[np.float32]:
+    """Linear RGB [B, 3] of the hair of faces with sliders [B, S] and choices [B, G]."""
+    names = schema.group("hair_colour").choices if "hair_colour" in schema.group_index else (DEFAULT_HAIR_COLOUR,)
+    chosen = choices[:, schema.group_index["hair_colour"]] if len(names) > 1 else np.zeros(len(choices), np.int64)
+    return tinted(np.array([HAIR_COLOURS[name] for name in names])[chosen], schema, sliders, "hair")
+
+
+def skin_tints(schema: Schema, sliders: NDArray[np.floating], choices: NDArray[np.integer]) -> NDArray[np.float32]:
+    """By what the display RGB of the skin is multiplied [B, 3] on faces with sliders [B, S] and choices [B, G]."""
+    tones = np.array([skins.TONES[name][1] for name in schema.group("skin").choices], np.float32)
+    linear = np.asarray(cv2.cvtColor(tones[:, None], cv2.COLOR_LAB2LRGB)[:, 0], np.float32)
+    plain = linear[choices[:, schema.group_index["skin"]]]
+    return np.sqrt(tinted(plain, schema, sliders, "skin") / plain.clip(0.002, 1.0))
 
 
 def _mask_number(textures: Textures, paint_name: str, choice: str) -> int:
     if choice in ("none", "natural"):
         return -1
+    if paint_name == "scalp":
+        choice = hair.STYLES[choice].scalp if choice in hair.STYLES else ""
     return textures.mask[paint_name] if paint_name in textures.mask else textures.mask[f"{paint_name}/{choice}"]
 
 
@@ -207,6 +220,25 @@ def _prefilter(rgba: NDArray[np.uint8], blur: float, gain: float) -> NDArray[np.
     return (filtered + 0.5).clip(0, 255).astype(np.uint8)
 
 
+def _strands(folder: Path, head: Head, names: list[str]) -> dict[str, NDArray[np.uint8]]:
+    """The layers of heads of hair: MakeHuman's as grey strands; others as those they are made from, less what is cut
+    away."""
+    styles = {name: hair.STYLES.get(name) or hair.Style(name) for name in names}
+    bases = {style.base for style in styles.values()} | {hair.FRINGE_OF for s in styles.values() if s.fringe}
+    grey = {base: _even_out(_prefilter(_read(folder / f"{base}.png"), 1.0, 1.0)) for base in sorted(bases - {""})}
+    layers = {}
+    for name, style in styles.items():
+        if not style.base:
+            continue  # painted on the scalp, and nothing else
+        layer = grey[style.base].copy()
+        if style.fringe:
+            hair.lay_fringe(head, layer, grey[hair.FRINGE_OF])
+        if style.cuts:
+            layer[..., 3] = (layer[..., 3] * hair.opacity(head, name) + 0.5).astype(np.uint8)
+        layers[name] = layer
+    return layers
+
+
 def _tint_iris(rgba: NDArray[np.uint8], tint: NDArray) -> NDArray[np.uint8]:
     """Multiply the saturated part of an eye texture, which is the iris, by a colour."""
     rgb = rgba[..., :3].astype(np.float32)
@@ -220,7 +252,30 @@ def _even_out(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
     rest."""
     linear = (rgba[..., :3] @ np.array([0.3, 0.55, 0.15], np.float32) / 255.0) ** 2
     mean = np.average(linear, weights=rgba[..., 3] + 1e-3)
-    spread = (linear / max(mean, 1e-4)) ** 0.6
+    spread = (linear / max(mean, 1e-4)) ** 0.6 * (1.0 + STRAND_CONTRAST * _combed(linear, rgba[..., 3]))
     spread *= 0.5 / np.average(spread, weights=rgba[..., 3] + 1e-3)
     grey = (spread.clip(0, 1) ** 0.5 * 255.0 + 0.5).astype(np.uint8)
     return np.dstack([grey, grey, grey, rgba[..., 3]])
+
+
+def _combed(linear: NDArray[np.float32], alpha: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Strands finer than the picture holds, about ±1 [512, 512]: noise smeared along the strands that are there (Cabral
+    and Leedom 1993), as far as these have a direction."""
+    level = np.where(alpha > 30, np.sqrt(linear), 0.0).astype(np.float32)
+    level -= cv2.GaussianBlur(level, (0, 0), 2.0)  # broad bands are painted highlights, which lie across the strands
+    across, down = (cv2.Sobel(level, cv2.CV_32F, *order, ksize=5) for order in ((1, 0), (0, 1)))
+    xx, xy, yy = (cv2.GaussianBlur(a * b, (0, 0), 9.0) for a, b in ((across, across), (across, down), (down, down)))
+    angle = 0.5 * np.arctan2(2 * xy, xx - yy) + np.pi / 2
+    certain = np.hypot(xx - yy, 2 * xy) / np.maximum(xx + yy, 1e-6)
+    step = np.stack([np.cos(angle), np.sin(angle)], axis=2).astype(np.float32)
+    noise = np.random.default_rng(7).standard_normal(level.shape).astype(np.float32)
+    rows, columns = np.indices(level.shape, np.float32)
+    smeared = noise.copy()
+    for sign in (1.0, -1.0):
+        at, heading = np.dstack([columns, rows]), sign * step
+        for _ in range(STRAND_REACH):
+            at = at + heading
+            local = cv2.remap(step, at[..., 0], at[..., 1], cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+            heading = local * np.sign((local * heading).sum(axis=2, keepdims=True) + 1e-9)
+            smeared += cv2.remap(noise, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    return (smeared / smeared.std() * np.sqrt(certain)).astype(np.float32)

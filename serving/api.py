@@ -264,11 +264,16 @@ def shown(state: AppState, record: Record) -> CharacterResponse:
     """A character as it is answered."""
     here = f"/v1/characters/{record.id}"
     drawable = state.rendering.forms
+    parameters, discrete = state.schema.completed(record.document["parameters"], record.document["discrete"])
     links = Links(
         self=here,
         photo=f"{here}.photo" if record.media_type else None,
         **{form: f"{here}.{form}" for form in FILES if form in drawable},
     )
     return CharacterResponse(
-        **record.document, id=record.id, created=record.created, expires=record.expires, links=links
+        **{**record.document, "parameters": parameters, "discrete": discrete},
+        id=record.id,
+        created=record.created,
+        expires=record.expires,
+        links=links,
     )

@@ -67,7 +67,7 @@ class ExportMesh:
         numbers = np.asarray(choices, np.int64)
         chosen = {group.name: group.choices[numbers[number]] for number, group in enumerate(schema.groups)}
         basis = Basis.of(head, schema, renderer.blend)
-        primitives = tuple(_primitives(head, chosen, materials(renderer, sliders, numbers, chosen)))
+        primitives = tuple(_primitives(head, chosen, materials(renderer, sliders, numbers)))
         weights = basis.weights(sliders)
         if not as_shown:
             template = np.concatenate([head.template, head.bound_vertices])

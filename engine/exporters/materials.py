@@ -1,6 +1,5 @@
 """What each piece of an exported character is made of: a picture, an opacity rule and a roughness."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -53,15 +52,12 @@ RULES = {
 }
 
 
-def materials(
-    renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray[np.int64], chosen: dict[str, str]
-) -> dict[str, Material]:
+def materials(renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray[np.int64]) -> dict[str, Material]:
     """Materials of the pieces skin, mouth, teeth, eyes, and of the lashes, brows and hair that the character wears.
 
     Args:
         sliders: [S].
         choices: [G] choice numbers.
-        chosen: the names of these choices, by group.
     """
     skin, relief = skin_pictures(renderer, sliders, choices)
     made = {
@@ -70,7 +66,7 @@ def materials(
         "teeth": Material("teeth", None, roughness=0.35, colour=TOOTH_COLOUR),
     }
     for group, (roughness, alpha, double_sided) in RULES.items():
-        picture = worn_picture(renderer, group, chosen)
+        picture = worn_picture(renderer, group, sliders, choices)
         if picture is not None:
             colour = EYE_COLOUR if group == "eyes" else (1.0, 1.0, 1.0)
             made[group] = Material(group, picture, roughness, alpha, double_sided, colour)
@@ -87,16 +83,22 @@ def skin_pictures(
     return painted[..., :3], normal_map(renderer.head, painted[..., 3])
 
 
-def worn_picture(renderer: Renderer, group: str, chosen: Mapping[str, str]) -> Bytes | None:
-    """The picture [512, 512, 4] of eyes, lashes, brows or hair by a character's choices; None where it wears none."""
-    number = renderer.textures.layer.get(f"{group}/{chosen.get(group)}")
+def worn_picture(
+    renderer: Renderer, group: str, sliders: NDArray[np.float32], choices: NDArray[np.integer]
+) -> Bytes | None:
+    """The picture [512, 512, 4] of eyes, lashes, brows or hair of sliders [S] and choice numbers [G]; None where the
+    character wears none."""
+    schema = renderer.schema
+    if group not in schema.group_index:
+        return None
+    chosen = schema.group(group).choices[int(choices[schema.group_index[group]])]
+    number = renderer.textures.layer.get(f"{group}/{chosen}")
     if number is None:
         return None
     picture = renderer.textures.stack[number]
     if group == "eyes":
         return picture
-    colour = np.array(textures.HAIR_COLOURS[chosen.get("hair_colour", textures.DEFAULT_HAIR_COLOUR)], np.float32)
-    return _coloured(group, picture, colour)
+    return _coloured(group, picture, textures.hair_colours(schema, sliders[None], choices[None])[0])
 
 
 def _bled(picture: Bytes, used: NDArray[np.bool_]) -> Bytes:

@@ -64,12 +64,14 @@ WITHOUT_EQUAL = ("beard", "lips", "eye_makeup", "hair_colour")
 def to_mhm(schema: Schema, sliders: NDArray[np.float32], choices: NDArray[np.integer], name: str) -> str:
     """The text of a .mhm file for slider values [S] and choice numbers [G]."""
     values = {s.name: float(v) for s, v in zip(schema.sliders, sliders, strict=True)}
-    chosen = {g.name: g.choices[int(c)] for g, c in zip(schema.groups, choices, strict=True)}
+    wanted = {g.name: g.choices[int(c)] for g, c in zip(schema.groups, choices, strict=True)}
+    chosen = {group.name: group.like.get(wanted[group.name], wanted[group.name]) for group in schema.groups}
     lines = ["version v1.2.0", f"name {' '.join(name.split()) or 'character'}", "camera 0.0 0.0 0.0 0.0 0.0 1.0"]
     lines += [f"modifier {modifier} {value:.6f}" for modifier, value in modifiers(schema, values).items()]
     lines += [*_assets(chosen), "clothesHideFaces True"]
     lines += [f"skinMaterial {_skin(values, chosen)}", *_materials(chosen), "subdivide False"]
     lost = [f"{group} {chosen[group]}" for group in WITHOUT_EQUAL if chosen.get(group) not in (None, "none", "natural")]
+    lost += [f"{group} {choice}" for group, choice in wanted.items() if choice != chosen[group]]
     if lost:
         lines.append(f"# MakeHuman has no like of: {', '.join(lost)}")
     return "\n".join(lines) + "\n"

@@ -40,6 +40,7 @@ def pose(
     view: wp.array2d(dtype=wp.vec3),
     screen: wp.array2d(dtype=wp.vec3),
     cast: wp.array2d(dtype=wp.vec3),
+    normals: wp.array2d(dtype=wp.vec3),
 ):
     """Place what is bound to the base mesh, turn the eyes about their centres [B, 2] (left, right), project into the
     picture and into the shadow map (texels, and metres towards the light)."""
@@ -74,6 +75,7 @@ def pose(
     screen[face, vertex] = wp.vec3(0.5 * camera.side + at[0] * scale, 0.5 * camera.side - at[1] * scale, inverse)
     seen = camera.key_frame[face] * (at - camera.key_centre[face])
     half = 0.5 * camera.key_side
+    normals[face, vertex] = wp.vec3(0.0, 0.0, 0.0)
     cast[face, vertex] = wp.vec3(half + seen[0] * camera.key_scale, half + seen[1] * camera.key_scale, seen[2])
 
 

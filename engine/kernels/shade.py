@@ -34,6 +34,8 @@ wp.set_module_options(OPTIONS)
 
 RELIEF = wp.constant(0.0008)
 """Metres that the full range of the skin's height stands for."""
+STRAND_TURN = wp.constant(0.9)
+"""How far a strand is turned to or from the surface, as a share of how much brighter it is than others."""
 
 
 @wp.struct
@@ -224,6 +226,8 @@ def shade_strands(surface: Surface, light: LightBatch, face: int, triangle: Tria
     along = tangents(surface, face, triangle).v
     # Along the smooth surface, or each flat triangle would shine by itself.
     tangent = wp.normalize(along - wp.dot(along, normal) * normal)
+    # Each strand is turned a little: the highlight breaks up into strands.
+    tangent = wp.normalize(tangent + STRAND_TURN * (colour[0] - 0.7) * normal)
     direct = found.at.lit * light.colour[face]
     gloss = strand_gloss(tangent, view, key) * wp.max(cosine + 0.15, 0.0) * found.at.ambient
     return (

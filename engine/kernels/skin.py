@@ -18,6 +18,7 @@ class Skin:
     tone: wp.array(dtype=int)
     sex: wp.array(dtype=float)  # 0 female, 1 male
     age: wp.array(dtype=float)  # 0 young, ½ middle-aged, 1 old
+    tint: wp.array(dtype=wp.vec3)  # what multiplies its display RGB
     mask: wp.array2d(dtype=int)  # [B, P] which mask each layer of paint goes through, −1 for none
     paint: wp.array2d(dtype=wp.vec4)  # [B, P] display RGB and opacity, [0, 255] and [0, 1]
 
@@ -41,6 +42,7 @@ def paint_skin(
     older_share = place - float(younger)
     male = skin.sex[face]
     tone = skin.tone[face]
+    tint = skin.tint[face]
     for number in range(strip * run, wp.min(strip * run + run, used.shape[0])):
         at = used[number]
         colour = wp.vec4(0.0, 0.0, 0.0, 0.0)
@@ -49,6 +51,12 @@ def paint_skin(
             if share > 0.004:  # less does not change a byte
                 young = as_vec4(textures[tone, at, younger + 3 * sex])
                 colour += share * (young + older_share * (as_vec4(textures[tone, at, younger + 3 * sex + 1]) - young))
+        colour = wp.vec4(
+            wp.min(tint[0] * colour[0], 255.0),
+            wp.min(tint[1] * colour[1], 255.0),
+            wp.min(tint[2] * colour[2], 255.0),
+            colour[3],
+        )
         for layer in range(skin.mask.shape[1]):
             mask = skin.mask[face, layer]
             if mask >= 0:

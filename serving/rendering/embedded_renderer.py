@@ -69,10 +69,9 @@ class EmbeddedRenderer(CharacterRenderer):
         if name in ("skin", "skin_normals"):
             skin, normals = skin_pictures(self.renderer, values[0], numbers[0])
             return encoded(skin, JPEG) if name == "skin" else encoded(normals, JPEG_NORMALS)
-        chosen = {group.name: group.choices[numbers[0, n]] for n, group in enumerate(self.schema.groups)}
-        picture = worn_picture(self.renderer, name, chosen)
+        picture = worn_picture(self.renderer, name, values[0], numbers[0])
         if picture is None:
-            raise CannotDraw(f"{chosen[name]} of {name} has no picture")
+            raise CannotDraw(f"{choices.get(name)} of {name} has no picture")
         return encoded(picture, WEBP)
 
     def thumbnail(self, group: str, choice: str) -> bytes:

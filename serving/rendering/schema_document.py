@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from engine import hair
 from engine.schema import Group, Schema, Slider, tidied
 
 FIGURE_URL = "/v1/figure"
@@ -24,15 +25,22 @@ Use = Literal["base_colour", "normals"]
 STEP = 0.05
 """A slider's values between two steps are one picture: nobody sees the difference, and it is there already."""
 WORN_TEXTURES = ("eyes", "lashes", "brows", "hair")
+HAIR_TINTS = ("hair_lightness", "hair_warmth")
 PAINTED = ("skin", "hair", "hair_colour", "beard", "lips", "eye_makeup")
 # Each picture's file format, use, materials, and the groups and sliders that it depends on.
 TEXTURES: dict[str, tuple[str, Use, tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
-    "skin": ("jpg", "base_colour", ("skin", "mouth"), PAINTED, ("sex", "age")),
+    "skin": (
+        "jpg",
+        "base_colour",
+        ("skin", "mouth"),
+        PAINTED,
+        ("sex", "age", "skin_lightness", "skin_warmth", *HAIR_TINTS),
+    ),
     "skin_normals": ("jpg", "normals", ("skin",), ("skin",), ("sex", "age")),
     "eyes": ("webp", "base_colour", ("eyes",), ("eyes",), ()),
-    "lashes": ("webp", "base_colour", ("lashes",), ("lashes", "hair_colour"), ()),
-    "brows": ("webp", "base_colour", ("brows",), ("brows", "hair_colour"), ()),
-    "hair": ("webp", "base_colour", ("hair",), ("hair", "hair_colour"), ()),
+    "lashes": ("webp", "base_colour", ("lashes",), ("lashes", "hair_colour"), HAIR_TINTS),
+    "brows": ("webp", "base_colour", ("brows",), ("brows", "hair_colour"), HAIR_TINTS),
+    "hair": ("webp", "base_colour", ("hair",), ("hair", "hair_colour"), HAIR_TINTS),
 }
 
 
@@ -199,7 +207,8 @@ def textures_of(schema: Schema, version: str) -> list[Texture]:
 
 
 def _absent(schema: Schema, group: str) -> list[str]:
-    return [choice for choice in schema.groups[schema.group_index[group]].choices if choice == "none"]
+    bare = {"none", *(hair.PAINTED if group == "hair" else ())}
+    return [choice for choice in schema.groups[schema.group_index[group]].choices if choice in bare]
 
 
 def _figure(schema: Schema, version: str, basis: dict[str, Any], camera: dict[str, float]) -> Figure:

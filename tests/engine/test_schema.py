@@ -1,11 +1,14 @@
 """The parameter schema: packing, documents, and errors that say what is wrong."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from engine.schema import Schema, SchemaError, tidied
+
+SAVED = Path(__file__).parents[1] / "data" / "registered_2026_11" / "answers.json"
 
 
 @pytest.fixture
@@ -25,6 +28,16 @@ def test_packing_then_choosing_gives_the_parameters_back(schema: Schema) -> None
     again, chosen = schema.choose(schema.pack(sliders, choices))
     np.testing.assert_array_equal(again, sliders)
     np.testing.assert_array_equal(chosen, choices)
+
+
+def test_characters_of_an_earlier_schema_go_on_loading(character: Path, schema: Schema) -> None:
+    saved = json.loads(SAVED.read_text())["photo"]
+    assert saved["schema_md5"] in Schema.md5s(character)
+    x = schema.from_document(saved["parameters"], saved["discrete"])
+    sliders, choices = schema.choose(x[None])
+    assert schema.group("hair").choices[choices[0, schema.group_index["hair"]]] == saved["discrete"]["hair"]["choice"]
+    added = [schema.slider_index[slider.name] for slider in schema.sliders if slider.added]
+    np.testing.assert_array_equal(sliders[0, added], schema.neutral_sliders()[added])
 
 
 def test_document_round_trip(schema: Schema) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine import atlas, paint, textures
+from engine import atlas, hair, paint, textures
 from engine.head import FACE, HAIR_MATERIAL, SKIN, Head
 from engine.makehuman import read_obj
 from engine.schema import Schema
@@ -48,7 +48,7 @@ def faces(schema: Schema, **picked: str) -> NDArray[np.integer]:
 def test_every_choice_that_is_drawn_has_its_layer(schema: Schema, loaded: Textures) -> None:
     for group in ("hair", "brows", "lashes", "eyes", "skin"):
         for choice in schema.groups[schema.group_index[group]].choices:
-            assert choice == "none" or f"{group}/{choice}" in loaded.layer
+            assert choice in ("none", *hair.PAINTED) or f"{group}/{choice}" in loaded.layer
     tones = sorted(first for name, first in loaded.layer.items() if name.startswith("skin/"))
     assert np.diff(tones).tolist() == [6] * 5, "a tone is six layers"
     assert loaded.stack.shape[1:] == (atlas.SIDE, atlas.SIDE, 4) and loaded.stack.dtype == np.uint8
@@ -89,11 +89,12 @@ def test_uv_outside_the_islands_is_refused() -> None:
 
 def test_paints_follow_the_choices(schema: Schema, loaded: Textures) -> None:
     plain = faces(schema, lips="natural", eye_makeup="none", beard="none", hair="none")
-    numbers, colours = textures.paints(loaded, schema, plain)
+    sliders = schema.neutral_sliders()[None]
+    numbers, colours = textures.paints(loaded, schema, sliders, plain)
     assert (numbers == -1).all() and (colours == 0).all()
     dressed = faces(schema, lips="red", eye_makeup="liner", beard="full", hair="short01", hair_colour="copper")
-    numbers, colours = textures.paints(loaded, schema, dressed)
-    expected = ["lips", "eye_makeup/liner", "beard/full", "scalp"]
+    numbers, colours = textures.paints(loaded, schema, sliders, dressed)
+    expected = ["lips", "eye_makeup/liner", "beard/full", "scalp/"]
     assert numbers[0].tolist() == [loaded.mask[name] for name in expected]
     assert numbers.dtype == np.int32 and colours.dtype == np.float32
     np.testing.assert_allclose(colours[0, 0], textures.LIP_COLOURS["red"], rtol=1e-6)
@@ -105,7 +106,7 @@ def test_a_schema_without_some_groups_is_painted_without_them(schema: Schema, lo
     kept = tuple(group for group in schema.groups if group.name in ("skin", "beard"))
     smaller = Schema(name="x", label="x", sliders=schema.local, groups=kept)
     choices = np.array([[0, kept[1].choices.index("full")]])
-    numbers, colours = textures.paints(loaded, smaller, choices)
+    numbers, colours = textures.paints(loaded, smaller, smaller.neutral_sliders()[None], choices)
     assert numbers[0].tolist() == [-1, -1, loaded.mask["beard/full"], -1]
     assert colours[0, 2, 3] == 1.0
 
@@ -132,7 +133,7 @@ def test_stubble_is_single_hairs_and_not_a_tint(loaded: Textures, place: NDArray
 
 
 def test_masks_are_symmetric_on_the_whole(loaded: Textures) -> None:
-    for name in ("beard/full", "beard/stubble", "scalp", "lips"):
+    for name in ("beard/full", "beard/stubble", "scalp/", "scalp/buzz", "lips"):
         mask = loaded.masks[loaded.mask[name]].astype(float)
         assert mask[:256].sum() == pytest.approx(mask[256:].sum(), rel=0.05), name
 

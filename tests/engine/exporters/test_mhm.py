@@ -166,3 +166,12 @@ def test_what_is_worn_goes_by_makehumans_identifiers(renderer: Renderer) -> None
     assert "eyebrows eyebrow003 4089e4e3-b842-40f4-91a4-0686118f7535" in lines
     assert "material HighPolyEyes 2c12f43b-1303-432c-b7ce-d78346baf2e6 eyes/materials/blue.mhmat" in lines
     assert any(line.startswith("# ") and "beard full" in line for line in lines)
+
+
+def test_hair_that_makehuman_does_not_have_is_written_as_the_nearest(renderer: Renderer) -> None:
+    schema = renderer.schema
+    choices = schema.neutral_discrete()
+    choices[schema.group_index["hair"]] = schema.choice("hair", "shoulder01")
+    lines = to_mhm(schema, schema.neutral_sliders(), choices, "a").splitlines()
+    assert "hair long01 6c6b0bb1-3608-40b8-9108-4bfd8fa71e39" in lines
+    assert any(line.startswith("# ") and "hair shoulder01" in line for line in lines)
