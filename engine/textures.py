@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import atlas, cache, paint, skins
+from engine import atlas, cache, glasses, paint, skins
 from engine.atlas import SIDE
 from engine.head import Head
 from engine.schema import Schema
@@ -80,7 +80,7 @@ def load(folder: Path, schema: Schema) -> Textures:
 
 @lru_cache(maxsize=1)
 def _load(folder: Path, groups: tuple[tuple[str, tuple[str, ...]], ...]) -> Textures:
-    code = [Path(module.__file__ or "") for module in (sys.modules[__name__], atlas, paint, skins)]
+    code = [Path(module.__file__ or "") for module in (sys.modules[__name__], atlas, glasses, paint, skins)]
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     held = cache.arrays("textures", [*code, *files], repr(groups), lambda: _packed(_make(folder, groups)))
     layer, mask = (
@@ -116,6 +116,11 @@ def _make(folder: Path, groups: tuple[tuple[str, tuple[str, ...]], ...]) -> Text
                 layers[-1] = _even_out(layers[-1])
             elif name in EYE_TINTS:
                 layers[-1] = _tint_iris(layers[-1], np.array([*EYE_TINTS[name], 1.0]))
+    for name in chosen.get("glasses", ()):
+        finish = glasses.finish_of(name)
+        same = [other for other in chosen["glasses"] if glasses.finish_of(other) == finish and f"glasses/{other}" in first]
+        first[f"glasses/{name}"] = first[f"glasses/{same[0]}"] if same else len(layers)
+        layers += [] if same else [glasses.picture(finish)]
     painted = _paint(head, place, chosen, masks)
     return Textures(
         np.stack(layers),
