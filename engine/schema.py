@@ -32,15 +32,20 @@ WORDS: Any = {
     **dict.fromkeys(("label", "parts"), True),
     "phenotypes": {"__all__": {"label", "ends"}},
     "local": {"__all__": {"label", "ends"}},
-    "groups": {"__all__": {"label", "labels", "part"}},
+    "groups": {"__all__": {"label", "labels", "like", "part"}},
 }
 # What says nothing about what a parameter means, and what documents from before did not count as such.
-NOT_MEANING: Any = {**WORDS, **dict.fromkeys(DRAWING, True)}
+NOT_MEANING: Any = {
+    **dict.fromkeys((*DRAWING, "earlier", "label", "parts"), True),
+    "phenotypes": {"__all__": {"added", "label", "ends"}},
+    "local": {"__all__": {"added", "label", "ends"}},
+    "groups": {"__all__": {"added", "label", "labels", "like", "part"}},
+}
 NOT_MEANING_BEFORE: Any = {
-    **dict.fromkeys((*DRAWING, "parts"), True),
-    "phenotypes": {"__all__": {"ends"}},
-    "local": {"__all__": {"ends"}},
-    "groups": {"__all__": {"labels", "part"}},
+    **dict.fromkeys((*DRAWING, "earlier", "parts"), True),
+    "phenotypes": {"__all__": {"added", "ends"}},
+    "local": {"__all__": {"added", "ends"}},
+    "groups": {"__all__": {"added", "labels", "like", "part"}},
 }
 
 
@@ -80,6 +85,7 @@ class Slider(BaseModel, frozen=True, extra="forbid"):
     positive: tuple[str, ...] = ()  # morphs driven above it
     reach: float = Field(default=1.0, gt=0.0, le=1.0)  # weight of these morphs at the ends
     ends: tuple[str, str] | None = None  # what people call 0 and 1: narrow, wide
+    added: bool = False  # documents from before it was there lack it: it is neutral then
     engine: EngineSlider | None = None
 
     @model_validator(mode="after")
@@ -119,7 +125,9 @@ class Group(BaseModel, frozen=True, extra="forbid"):
     choices: tuple[str, ...] = Field(min_length=2)
     neutral: str
     labels: dict[str, str] = {}  # what people call the choices; see label_of
+    like: dict[str, str] = {}  # the older choice that a newer one is nearest to, for who knows the older ones alone
     part: str | None = None  # the part that people look for it in
+    added: bool = False  # documents from before it was there lack it: it is neutral then
     engine: EngineGroup | None = None
 
     @model_validator(mode="after")
@@ -132,6 +140,8 @@ class Group(BaseModel, frozen=True, extra="forbid"):
             raise ValueError(f"group {self.name}: engine values for unknown choices {unknown}")
         if unknown := sorted(set(self.labels) - set(self.choices)):
             raise ValueError(f"group {self.name}: labels for unknown choices {unknown}")
+        if unknown := sorted({*self.like, *self.like.values()} - set(self.choices)):
+            raise ValueError(f"group {self.name}: `like` names unknown choices {unknown}")
         if len(self._number_of) != len(self.choices):
             raise ValueError(f"group {self.name}: two choices have the same engine value")
         return self
@@ -172,6 +182,8 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
     local: tuple[Slider, ...] = Field(default=(), alias="sliders")
     groups: tuple[Group, ...] = ()
     parts: dict[str, str] = {}  # what people call the parts of sliders and groups, in the order they expect
+    # md5s of this schema before choices were put behind the others and entries `added`: their documents still hold.
+    earlier: tuple[str, ...] = ()
     sampler: Sampler | None = None
     # How the character is drawn: read by engine/character.py, and no part of what the parameters mean.
     renderer: Any = None
@@ -324,6 +336,7 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
     def from_document(self, parameters: Mapping[str, Any], discrete: Mapping[str, Any]) -> NDArray[np.float32]:
         """The parameter vector [width] of a character.json. Raises SchemaError that names every entry that is unknown,
         missing or none, and says what it should be."""
+        parameters, discrete = self.completed(parameters, discrete)
         for kind, given, known in (("slider", parameters, self.slider_index), ("group", discrete, self.group_index)):
             unknown, missing = sorted(map(str, set(given) - set(known))), sorted(set(known) - set(given))
             if unknown or missing:
@@ -333,6 +346,21 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
         choices = [_choice_number(group, discrete[group.name]) for group in self.groups]
         values = [float(parameters[slider.name]) for slider in self.sliders]
         return self.pack(np.array([values]), np.array([choices]).reshape(1, -1))[0]
+
+    def completed(
+        self, parameters: Mapping[str, Any], discrete: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """`parameters` and `discrete` of a character.json, with neutral values for what was added since."""
+        sliders = {slider.name: slider.neutral for slider in self.sliders if slider.added}
+        groups = {
+            group.name: {
+                "choice": group.neutral,
+                "probabilities": {c: float(c == group.neutral) for c in group.choices},
+            }
+            for group in self.groups
+            if group.added
+        }
+        return {**sliders, **parameters}, {**groups, **discrete}
 
     @classmethod
     def md5(cls, character_dir: Path) -> str:
@@ -344,11 +372,11 @@ class Schema(BaseModel, frozen=True, extra="forbid"):
 
     @classmethod
     def md5s(cls, character_dir: Path) -> frozenset[str]:
-        """Every md5 by which a character.json may name this schema: `md5`, and that of documents and models from before
-        labels were words for people. Raises SchemaError.
+        """Every md5 by which a character.json may name this schema: `md5`, that of documents and models from before
+        labels were words for people, and those of earlier versions that it only adds to. Raises SchemaError.
         """
         schema = cls.load(character_dir)
-        return frozenset(map(schema._md5_without, (NOT_MEANING, NOT_MEANING_BEFORE)))
+        return frozenset((*map(schema._md5_without, (NOT_MEANING, NOT_MEANING_BEFORE)), *schema.earlier))
 
     def _md5_without(self, fields: Any) -> str:
         meaning = self.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=fields)

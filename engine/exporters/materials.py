@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import textures
+from engine import glasses, textures
 from engine.exporters.normal_map import normal_map
 from engine.materials import skin_texels
 from engine.renderer import Renderer
@@ -18,6 +18,7 @@ Bytes = NDArray[np.uint8]
 # Hair pictures are grey strands of mean brightness ½; the renderer's shading gives them colour in the same way.
 STRAND_FLOOR, STRAND_GAIN = 0.10, 1.8
 BROW_SHADE, LASH_SHADE = 0.75, 0.25
+LENS_SHEEN = 0.04  # opacity of a clear lens beside what it takes of the light
 EYE_COLOUR = (0.85, 0.85, 0.85)
 # No viewer works out how little light reaches the inside of a mouth, and the texture of the skin has no tongue.
 TOOTH_COLOUR, MOUTH_COLOUR = (0.45, 0.41, 0.35), (0.24, 0.09, 0.09)
@@ -42,6 +43,8 @@ class Material:
     double_sided: bool = False
     colour: tuple[float, float, float] = (1.0, 1.0, 1.0)
     normals: Bytes | None = None
+    opacity: float = 1.0  # of all of it, where it is blended
+    metal: float = 0.0
 
 
 # Blended cards are drawn in any order: right for one thin sheet over the skin, wrong for the many sheets of hair.
@@ -56,7 +59,7 @@ RULES = {
 def materials(
     renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray[np.int64], chosen: dict[str, str]
 ) -> dict[str, Material]:
-    """Materials of the pieces skin, mouth, teeth, eyes, and of the lashes, brows and hair that the character wears.
+    """Materials of the pieces skin, mouth, teeth, eyes, and of the lashes, brows, hair and glasses that the character wears.
 
     Args:
         sliders: [S].
@@ -69,12 +72,32 @@ def materials(
         "mouth": Material("mouth", skin, roughness=0.25, colour=MOUTH_COLOUR),
         "teeth": Material("teeth", None, roughness=0.35, colour=TOOTH_COLOUR),
     }
+    made |= _glasses(renderer, chosen)
     for group, (roughness, alpha, double_sided) in RULES.items():
         picture = worn_picture(renderer, group, chosen)
         if picture is not None:
             colour = EYE_COLOUR if group == "eyes" else (1.0, 1.0, 1.0)
             made[group] = Material(group, picture, roughness, alpha, double_sided, colour)
     return made
+
+
+def _glasses(renderer: Renderer, chosen: Mapping[str, str]) -> dict[str, Material]:
+    """The frame and the lenses that a character wears."""
+    choice = chosen.get("glasses", "none")
+    frame = worn_picture(renderer, "glasses", chosen)
+    if frame is None:
+        return {}
+    metal = glasses.FINISHES[glasses.finish_of(choice)].metal
+    tint = np.array(glasses.tint_of(choice))
+    # What a blended surface shows is its own light; a filter's colour is what it lets through, as far as it does.
+    opacity = float(1.0 - tint.mean()) + LENS_SHEEN
+    colour = tuple(float(part) for part in 0.5 * tint) if tint.mean() < glasses.DARK else (1.0, 1.0, 1.0)
+    return {
+        "glasses": Material("glasses", frame[..., :3], roughness=0.3, double_sided=True, metal=metal),
+        "lenses": Material(
+            "lenses", None, roughness=0.02, alpha=Alpha.BLEND, double_sided=True, colour=colour, opacity=opacity
+        ),
+    }
 
 
 def skin_pictures(
@@ -88,12 +111,12 @@ def skin_pictures(
 
 
 def worn_picture(renderer: Renderer, group: str, chosen: Mapping[str, str]) -> Bytes | None:
-    """The picture [512, 512, 4] of eyes, lashes, brows or hair by a character's choices; None where it wears none."""
+    """The picture [512, 512, 4] of eyes, lashes, brows, hair or glasses by a character's choices; None where it wears none."""
     number = renderer.textures.layer.get(f"{group}/{chosen.get(group)}")
     if number is None:
         return None
     picture = renderer.textures.stack[number]
-    if group == "eyes":
+    if group in ("eyes", "glasses"):
         return picture
     colour = np.array(textures.HAIR_COLOURS[chosen.get("hair_colour", textures.DEFAULT_HAIR_COLOUR)], np.float32)
     return _coloured(group, picture, colour)
