@@ -18,12 +18,13 @@ Picture = NDArray[np.uint8]
 
 # Places on the template, the person's left: the skin's nearest vertices carry the frame.
 NOSE, TEMPLE, EAR = (0.0, 0.004, 0.026), (0.066, 0.009, -0.025), (0.073, 0.007, -0.063)
-FRONT, CURVE, TILT = 0.0335, 1.8, 0.10  # depth of the front at the nose, how it bends back, how it leans, 1/m and slope
-LEVEL, HALF_BRIDGE, BRIDGE_LEVEL = -0.002, 0.0085, 0.006  # middle of the lenses, inner edge of the rims, the bridge
+FRONT, CURVE, TILT = 0.0355, 1.9, 0.05  # depth of the front at the nose, how it bends back, how it leans, 1/m and slope
+LEVEL, HALF_BRIDGE, BRIDGE_LEVEL = -0.002, 0.0088, 0.006  # middle of the lenses, inner edge of the rims, the bridge
 HINGE, HINGE_LEVEL = 0.0695, 0.0095
 BEHIND_EAR = ((0.0775, 0.0095, -0.068), (0.0775, 0.0085, -0.078), (0.0765, -0.002, -0.090), (0.0750, -0.016, -0.097))
 AROUND, ACROSS, RINGS = 48, 6, 4  # corners of a rim, of the profile of a bar, rings of a lens
 BULGE = 0.0022  # of a lens
+NOSE_ROOM = 0.0075  # by how much lenses give way to the nose at their lower inner corners
 PICTURE_WIDTH = 0.20  # metres of a frame that a picture of its material spans
 
 
@@ -52,10 +53,10 @@ SHAPES = {
     "round": Shape(0.048, 0.046, 2.0, 0.0016),
     "panto": Shape(0.050, 0.044, 2.3, 0.0034, taper=0.10),
     "rectangle": Shape(0.054, 0.033, 4.5, 0.0024, taper=0.04),
-    "square": Shape(0.054, 0.042, 5.0, 0.0040, taper=0.05),
-    "cat_eye": Shape(0.055, 0.038, 2.6, 0.0036, taper=0.06, raised=0.009),
+    "square": Shape(0.054, 0.040, 5.0, 0.0046, taper=0.05),
+    "cat_eye": Shape(0.056, 0.036, 2.4, 0.0042, taper=0.10, raised=0.015),
     "aviator": Shape(0.058, 0.050, 2.6, 0.0015, taper=0.14),
-    "wayfarer": Shape(0.055, 0.044, 3.6, 0.0046, taper=0.12, raised=0.003),
+    "wayfarer": Shape(0.056, 0.043, 3.4, 0.0052, taper=0.17, raised=0.006),
 }
 FINISHES = {
     "black": Finish((0.010, 0.010, 0.011)),
@@ -180,7 +181,8 @@ def _outline(shape: Shape, angle: Floats) -> tuple[Floats, Floats]:
     radius = (np.abs(cosine) ** shape.power + np.abs(sine) ** shape.power) ** (-1.0 / shape.power)
     x, y = radius * cosine, radius * sine
     up = LEVEL + shape.height / 2 * y + shape.raised * (x.clip(0.0) ** 2) * ((y + 1.0) / 2)
-    return HALF_BRIDGE + shape.width / 2 * (1.0 + x * (1.0 + shape.taper * (y - 1.0))), up
+    across = HALF_BRIDGE + shape.width / 2 * (1.0 + x * (1.0 + shape.taper * (y - 1.0)))
+    return across + NOSE_ROOM * (x.clip(max=0.0) * y.clip(max=0.0)).clip(0.0, 1.0), up
 
 
 def _bars(shape: Shape) -> Iterator[_Mesh]:
