@@ -224,8 +224,8 @@ def _bar(line: Floats, high: float, thick: float, *, closed: bool = False) -> _M
     across = _unit(np.cross(along, forward))
     forward = _unit(np.cross(across, along))
     turn = np.linspace(0.0, 2 * np.pi, ACROSS, endpoint=False) + np.pi / ACROSS
-    profile = np.cos(turn)[None, :, None] * across[:, None] * high + np.sin(turn)[None, :, None] * forward[:, None] * thick
-    points = (line[:, None] + 0.5 * profile).reshape(-1, 3)
+    up, out = (0.5 * size * wave(turn)[:, None] for size, wave in ((high, np.cos), (thick, np.sin)))
+    points = (line[:, None] + up * across[:, None] + out * forward[:, None]).reshape(-1, 3)
     far = np.concatenate([[0.0], np.linalg.norm(np.diff(line, axis=0), axis=1).cumsum()])
     uvs = np.stack(np.broadcast_arrays(far[:, None] / PICTURE_WIDTH, turn[None] * high / PICTURE_WIDTH), axis=-1)
     triangles = []
@@ -253,7 +253,8 @@ def _lens(shape: Shape, side: int) -> _Mesh:
         triangles.append((0, 1 + corner, 1 + other))
         for ring in range(RINGS - 1):
             inner, outer = 1 + ring * AROUND, 1 + (ring + 1) * AROUND
-            triangles += [(inner + corner, outer + corner, outer + other), (inner + corner, outer + other, inner + other)]
+            triangles.append((inner + corner, outer + corner, outer + other))
+            triangles.append((inner + corner, outer + other, inner + other))
     return _Mesh(points, np.array(triangles)[:, ::side], np.zeros((len(points), 2)))
 
 

@@ -15,7 +15,7 @@ from scipy.spatial import KDTree
 
 from engine import textures
 from engine.blend import MorphBlend
-from engine.glasses import DARK, finish_of, tint_of, with_glasses, worn_parts, CLEAR, FINISHES
+from engine.glasses import CLEAR, FINISHES, finish_of, tint_of, with_glasses, worn_parts
 from engine.head import FACE, LEFT_BROW, RIGHT_BROW, SKIN, TEETH, TOOTH, Head
 from engine.kernels import pose, shade, skin, visibility
 from engine.kernels.common import Triangle, Vertex, vec3ub, vec4ub

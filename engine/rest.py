@@ -51,7 +51,7 @@ def _with_brows_lifted(head: Head) -> Head:
 def _rise(points: Floats) -> Floats:
     """By how much the points [P, 3] of a pair of brows are raised: all by the lift, the inner half levelled besides."""
     side, height = np.abs(points[:, 0]), points[:, 1]
-    inner, middle, outer = np.quantile(side, [0.1, 0.5, 1.0])
+    inner, middle = np.quantile(side, [0.1, 0.5])
     fall = height[np.abs(side - middle) < 0.008].mean() - height[side < inner + 0.003].mean()
     return BROW_LIFT + BROW_LEVELLING * max(fall, 0.0) * ((middle - side) / (middle - inner)).clip(0.0, 1.2)
 

@@ -36,6 +36,8 @@ DEFAULT_HAIR_COLOUR = "dark_brown"  # of a character without the group `hair_col
 IRIS_OF = {"dark_brown": "brown"}
 EYE_TINTS = {"brown": (0.60, 0.82, 1.0), "dark_brown": (0.30, 0.36, 0.42)}
 
+GAINS = {"lashes01": 0.5}  # MakeHuman's shortest lashes are still as dense as mascara makes them
+
 PAINTS = ("lips", "eye_makeup", "beard", "scalp")  # in the order of painting
 GROWN = {"beard": "beard", "scalp": "hair"}  # what has the colour of the hair, and the group that says whether it grows
 BEARD_SHADE = 0.8  # a beard is a little darker than the hair on the head, and so are its roots
@@ -111,16 +113,19 @@ def _make(folder: Path, groups: tuple[tuple[str, tuple[str, ...]], ...]) -> Text
     for group, blur, gain in (("hair", 1.0, 1.0), ("brows", 2.0, 1.5), ("lashes", 1.2, 0.8), ("eyes", 0.0, 1.0)):
         for name in chosen.get(group, ()):
             first[f"{group}/{name}"] = len(layers)
-            layers.append(_prefilter(_read(folder / group / f"{IRIS_OF.get(name, name)}.png"), blur, gain))
+            picture = _read(folder / group / f"{IRIS_OF.get(name, name)}.png")
+            layers.append(_prefilter(picture, blur, GAINS.get(name, gain)))
             if group == "hair":
                 layers[-1] = _even_out(layers[-1])
             elif name in EYE_TINTS:
                 layers[-1] = _tint_iris(layers[-1], np.array([*EYE_TINTS[name], 1.0]))
+    finishes: dict[str, int] = {}
     for name in chosen.get("glasses", ()):
         finish = glasses.finish_of(name)
-        same = [other for other in chosen["glasses"] if glasses.finish_of(other) == finish and f"glasses/{other}" in first]
-        first[f"glasses/{name}"] = first[f"glasses/{same[0]}"] if same else len(layers)
-        layers += [] if same else [glasses.picture(finish)]
+        if finish not in finishes:
+            finishes[finish] = len(layers)
+            layers.append(glasses.picture(finish))
+        first[f"glasses/{name}"] = finishes[finish]
     painted = _paint(head, place, chosen, masks)
     return Textures(
         np.stack(layers),

@@ -59,7 +59,7 @@ RULES = {
 def materials(
     renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray[np.int64], chosen: dict[str, str]
 ) -> dict[str, Material]:
-    """Materials of the pieces skin, mouth, teeth, eyes, and of the lashes, brows, hair and glasses that the character wears.
+    """Materials of skin, mouth, teeth, eyes, and of the lashes, brows, hair and glasses that the character wears.
 
     Args:
         sliders: [S].
@@ -111,7 +111,7 @@ def skin_pictures(
 
 
 def worn_picture(renderer: Renderer, group: str, chosen: Mapping[str, str]) -> Bytes | None:
-    """The picture [512, 512, 4] of eyes, lashes, brows, hair or glasses by a character's choices; None where it wears none."""
+    """The picture [512, 512, 4] of eyes or of what a character wears, by its choices; None where it wears none."""
     number = renderer.textures.layer.get(f"{group}/{chosen.get(group)}")
     if number is None:
         return None

@@ -6,6 +6,7 @@
 
 import warp as wp
 
+from engine.glasses import DARK as DARK_LENS
 from engine.kernels.common import (
     BROW,
     FACE_LABEL,
@@ -33,8 +34,7 @@ from engine.kernels.visibility import EMPTY, Cutouts
 
 wp.set_module_options(OPTIONS)
 
-DARK = wp.constant(0.5)
-"""A lens that lets less through hides what is behind it."""
+DARK = wp.constant(DARK_LENS)
 RELIEF = wp.constant(0.0008)
 """Metres that the full range of the skin's height stands for."""
 
@@ -249,9 +249,7 @@ def through_lens(surface: Surface, light: LightBatch, face: int, key: wp.uint64,
     mirrored = wp.min(reflection(light, face, 2.0 * facing * found.at.normal - found.view), wp.vec3(8.0, 8.0, 8.0))
     shine = developed(light, face, wp.min(fresnel(0.06, facing), 0.5) * mirrored)
     linear = wp.cw_mul(surface.tint[face], wp.cw_mul(seen, seen)) + wp.cw_mul(shine, shine)
-    return wp.vec3(
-        wp.sqrt(wp.min(linear[0], 1.0)), wp.sqrt(wp.min(linear[1], 1.0)), wp.sqrt(wp.min(linear[2], 1.0))
-    )
+    return wp.vec3(wp.sqrt(wp.min(linear[0], 1.0)), wp.sqrt(wp.min(linear[1], 1.0)), wp.sqrt(wp.min(linear[2], 1.0)))
 
 
 @wp.func

@@ -6,7 +6,20 @@
 
 import warp as wp
 
-from engine.kernels.common import BROW, EYE, FRAME, HAIR, LASH, LENS, OPTIONS, SKIN, Triangle, Vertex, drawn, nearest_texel
+from engine.kernels.common import (
+    BROW,
+    EYE,
+    FRAME,
+    HAIR,
+    LASH,
+    LENS,
+    OPTIONS,
+    SKIN,
+    Triangle,
+    Vertex,
+    drawn,
+    nearest_texel,
+)
 from engine.kernels.light import LightBatch, fresnel, irradiance
 
 wp.set_module_options(OPTIONS)
