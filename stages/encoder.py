@@ -38,7 +38,7 @@ from stages.evaluation.metrics import r2
 from stages.training import Batch, Optimiser, Training, rows_for, train
 from stages.training.features import ContentCache, FeatureExtractor, LabelledFeatures
 
-VERSION = "3"
+VERSION = "4"
 INPUTS = ("aligned_faces", "identity_model", "parsing_model", "rendered_pairs", "imitator", "character")
 FACES = training_faces(("source", "split", "image", "parameters", "discrete", "yaw"))
 PAIRS = Rows("pairs.parquet", ("split", "image", "parameters", "discrete"))

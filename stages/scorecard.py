@@ -38,7 +38,7 @@ from stages.evaluation.robustness import robustness
 from stages.evaluation.scores import PRODUCTION, scores
 from stages.evaluation.verification import verification
 
-VERSION = "6"
+VERSION = "7"
 Config = ScorecardConfig
 INPUTS = (
     "embedded", "photos", "character", "aligned_faces", "identity_model", "parsing_model", "rendered_pairs",
