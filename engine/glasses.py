@@ -24,7 +24,7 @@ HINGE, HINGE_LEVEL = 0.0695, 0.0095
 BEHIND_EAR = ((0.0775, 0.0095, -0.068), (0.0775, 0.0085, -0.078), (0.0765, -0.002, -0.090), (0.0750, -0.016, -0.097))
 AROUND, ACROSS, RINGS = 48, 6, 4  # corners of a rim, of the profile of a bar, rings of a lens
 BULGE = 0.0022  # of a lens
-NOSE_ROOM = 0.0075  # by how much lenses give way to the nose at their lower inner corners
+NOSE_ROOM = 0.0050  # by how much lenses give way to the nose at their lower inner corners
 PICTURE_WIDTH = 0.20  # metres of a frame that a picture of its material spans
 
 
@@ -54,7 +54,7 @@ SHAPES = {
     "panto": Shape(0.050, 0.044, 2.3, 0.0034, taper=0.10),
     "rectangle": Shape(0.054, 0.033, 4.5, 0.0024, taper=0.04),
     "square": Shape(0.054, 0.040, 5.0, 0.0046, taper=0.05),
-    "cat_eye": Shape(0.056, 0.036, 2.4, 0.0042, taper=0.10, raised=0.015),
+    "cat_eye": Shape(0.056, 0.036, 2.4, 0.0042, taper=0.10, raised=0.011),
     "aviator": Shape(0.058, 0.050, 2.6, 0.0015, taper=0.14),
     "wayfarer": Shape(0.056, 0.043, 3.4, 0.0052, taper=0.17, raised=0.006),
 }

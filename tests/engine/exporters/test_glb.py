@@ -86,10 +86,11 @@ def test_trimesh_reads_the_character_that_the_engine_draws(renderer: Renderer, g
         seen |= set(sources.tolist())
         placed = trimesh.transform_points(mesh.vertices, transform)
         assert np.linalg.norm(placed - expected[sources], axis=1).max() < TENTH_OF_A_MILLIMETRE
-        assert (mesh.visual.material.baseColorTexture is None) == (name == "teeth")
+        assert (mesh.visual.material.baseColorTexture is None) == (name in ("teeth", "lenses"))
     hair = renderer.head.part["bob01"]
     assert set(range(hair.first_vertex, hair.first_vertex + hair.n_vertices)) & seen
-    assert set(scene.geometry) == {"skin", "mouth", "teeth", "eye_left", "eye_right", "lashes", "brows", "hair"}
+    head = {"skin", "mouth", "teeth", "eye_left", "eye_right"}
+    assert set(scene.geometry) == {*head, "lashes", "brows", "hair", "glasses", "lenses"}
 
 
 @pytest.mark.slow
