@@ -22,7 +22,7 @@ FRONT, CURVE, TILT = 0.0355, 1.9, 0.05  # depth of the front at the nose, how it
 LEVEL, HALF_BRIDGE, BRIDGE_LEVEL = -0.002, 0.0088, 0.006  # middle of the lenses, inner edge of the rims, the bridge
 HINGE, HINGE_LEVEL = 0.0695, 0.0095
 BEHIND_EAR = ((0.0775, 0.0095, -0.068), (0.0775, 0.0085, -0.078), (0.0765, -0.002, -0.090), (0.0750, -0.016, -0.097))
-AROUND, ACROSS, RINGS = 48, 6, 4  # corners of a rim, of the profile of a bar, rings of a lens
+AROUND, ACROSS, RINGS = 40, 6, 2  # corners of a rim, of the profile of a bar, rings of a lens
 BULGE = 0.0022  # of a lens
 NOSE_ROOM = 0.0050  # by how much lenses give way to the nose at their lower inner corners
 PICTURE_WIDTH = 0.20  # metres of a frame that a picture of its material spans
@@ -197,7 +197,7 @@ def _bars(shape: Shape) -> Iterator[_Mesh]:
         start = (edge[0], edge[1], float(_depth(edge[0], edge[1])))
         corner = (HINGE, HINGE_LEVEL, float(_depth(HINGE, HINGE_LEVEL)))
         line = np.array([start, corner, (HINGE + 0.0012, HINGE_LEVEL, corner[2] - 0.006), *BEHIND_EAR])
-        yield _bar(_resampled(line, 28) * [side, 1, 1], max(shape.bar, 0.0020), 0.0018)
+        yield _bar(_resampled(line, 18) * [side, 1, 1], max(shape.bar, 0.0020), 0.0018)
     inner = np.stack(_outline(shape, np.array([np.pi - 0.45])), axis=1)[0]
     across = np.linspace(-inner[0], inner[0], 9)
     rise = BRIDGE_LEVEL - inner[1]
@@ -235,7 +235,7 @@ def _bar(line: Floats, high: float, thick: float, *, closed: bool = False) -> _M
             other = (corner + 1) % ACROSS
             quad = (one + corner, next_one + corner, next_one + other, one + other)
             triangles += [(quad[0], quad[2], quad[1]), (quad[0], quad[3], quad[2])]
-    return _Mesh(points, np.array(triangles), uvs.reshape(-1, 2) % 1.0)
+    return _Mesh(points, np.array(triangles), uvs.reshape(-1, 2))
 
 
 def _lens(shape: Shape, side: int) -> _Mesh:
