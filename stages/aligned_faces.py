@@ -34,7 +34,7 @@ from stages.data.pictures import write_sheet
 
 log = logging.getLogger(__name__)
 
-VERSION = "5"
+VERSION = "4"
 INPUTS = ("embedded", "photos", "portraits")
 
 LANDMARKER = "landmarks/face_landmarker.task"

@@ -18,7 +18,7 @@ Bytes = NDArray[np.uint8]
 # Hair pictures are grey strands of mean brightness ½; the renderer's shading gives them colour in the same way.
 STRAND_FLOOR, STRAND_GAIN = 0.10, 1.8
 BROW_SHADE, LASH_SHADE = 0.75, 0.25
-LENS_SHEEN = 0.04  # opacity of a clear lens beside what it takes of the light
+LENS_SHEEN, LENS_SHADE = 0.04, 0.1  # opacity of a lens beside what it takes of the light; its colour beside its tint
 EYE_COLOUR = (0.85, 0.85, 0.85)
 # No viewer works out how little light reaches the inside of a mouth, and the texture of the skin has no tongue.
 TOOTH_COLOUR, MOUTH_COLOUR = (0.45, 0.41, 0.35), (0.24, 0.09, 0.09)
@@ -89,9 +89,8 @@ def _glasses(renderer: Renderer, chosen: Mapping[str, str]) -> dict[str, Materia
         return {}
     metal = glasses.FINISHES[glasses.finish_of(choice)].metal
     tint = np.array(glasses.tint_of(choice))
-    # What a blended surface shows is its own light; a filter's colour is what it lets through, as far as it does.
-    opacity = float(1.0 - tint.mean()) + LENS_SHEEN
-    colour = tuple(float(part) for part in 0.5 * tint) if tint.mean() < glasses.DARK else (1.0, 1.0, 1.0)
+    # A filter adds next to no light of its own to what it lets through.
+    opacity, colour = float(1.0 - tint.mean()) + LENS_SHEEN, tuple(float(part) for part in LENS_SHADE * tint)
     return {
         "glasses": Material("glasses", frame[..., :3], roughness=0.3, double_sided=True, metal=metal),
         "lenses": Material(

@@ -80,9 +80,8 @@ const REFINEMENTS: Readonly<Record<string, (material: MeshPhysicalMaterial) => v
   },
   // What a lens mirrors is as bright as its surface is opaque, unless it is told apart: a coat that is not blended.
   lenses: (material) => {
-    material.specularIntensity = 1;
+    material.specularIntensity = 0.6;
     material.premultipliedAlpha = true;
-    material.envMapIntensity = 1.4;
     material.onBeforeCompile = glaze;
     material.customProgramCacheKey = () => "lenses";
   },
