@@ -67,7 +67,8 @@ def _on_skin(head: Head, points: Floats) -> tuple[NDArray[np.int32], Floats, Flo
     a, b, c = (corners[:, number, :2] for number in range(3))
     area = _cross(b - a, c - a)
     front = area > 1e-12
-    triangles, corners, a, b, c, area = (array[front] for array in (triangles, corners, a, b, c, area))
+    triangles, corners, area = triangles[front], corners[front], area[front]
+    a, b, c = a[front], b[front], c[front]
     at = points[:, None, :2]
     shares = np.stack([_cross(b - at, c - at), _cross(c - at, a - at), _cross(a - at, b - at)], axis=2) / area[:, None]
     depth = (shares * corners[None, :, :, 2]).sum(axis=2)

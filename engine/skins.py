@@ -96,7 +96,8 @@ class Skins:
     def _folds(self, name: str, colour: Floats) -> Floats:
         """What is added to lightness and redness [512, 512, 2] for the folds and spots of an age to be seen."""
         fine = colour - cv2.GaussianBlur(colour, (0, 0), FOLD_SIZE)
-        return FOLDS.get(name.split("_")[2], 0.0) * self.rough[..., None] * fine.clip(-10.0, 10.0)
+        share = np.float32(FOLDS.get(name.split("_")[2], 0.0))
+        return np.asarray(share * self.rough[..., None] * fine.clip(-10.0, 10.0), np.float32)
 
     def _height(self, lightness: Floats) -> NDArray[np.uint8]:
         """Folds and wrinkles are darker than what surrounds them; pores are too fine for the source."""

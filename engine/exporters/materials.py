@@ -90,13 +90,10 @@ def _glasses(renderer: Renderer, chosen: Mapping[str, str]) -> dict[str, Materia
     metal = glasses.FINISHES[glasses.finish_of(choice)].metal
     tint = np.array(glasses.tint_of(choice))
     # A filter adds next to no light of its own to what it lets through.
-    opacity, colour = float(1.0 - tint.mean()) + LENS_SHEEN, tuple(float(part) for part in LENS_SHADE * tint)
-    return {
-        "glasses": Material("glasses", frame[..., :3], roughness=0.3, double_sided=True, metal=metal),
-        "lenses": Material(
-            "lenses", None, roughness=0.02, alpha=Alpha.BLEND, double_sided=True, colour=colour, opacity=opacity
-        ),
-    }
+    opacity = float(1.0 - tint.mean()) + LENS_SHEEN
+    red, green, blue = (LENS_SHADE * tint).tolist()
+    lens = Material("lenses", None, 0.02, Alpha.BLEND, True, (red, green, blue), opacity=opacity)
+    return {"glasses": Material("glasses", frame[..., :3], 0.3, double_sided=True, metal=metal), "lenses": lens}
 
 
 def skin_pictures(

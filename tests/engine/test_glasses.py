@@ -60,3 +60,10 @@ def test_a_face_without_glasses_is_drawn_alike_beside_one_with_them(renderer: Re
     sliders, choices = wearing(renderer, "none", "aviator_gold")
     alone = renderer.render(sliders[:1], choices[:1], Scenes.game(1), 96).image[0]
     np.testing.assert_array_equal(renderer.render(sliders, choices, Scenes.game(2), 96).image[0], alone)
+
+
+def test_characters_from_before_there_were_glasses_wear_none(renderer: Renderer) -> None:
+    schema = renderer.schema
+    document = schema.to_document(schema.neutral())
+    del document["discrete"]["glasses"]
+    np.testing.assert_array_equal(schema.from_document(document["parameters"], document["discrete"]), schema.neutral())
