@@ -49,7 +49,8 @@ def test_pieces_follow_the_sliders_as_the_engine_does(
 ) -> None:
     """Any slider anywhere, by nothing but the published formula. Pieces are rounded to 8 µm a target."""
     sliders, choices = sampler.uniform(renderer.schema, 4, np.random.default_rng(5))
-    choices[:, renderer.schema.group_index["hair"]] = renderer.schema.choice("hair", "bob01")
+    for group in ("hair", "glasses"):
+        choices[:, renderer.schema.group_index[group]] = renderer.schema.choice(group, WORN[group])
     figure = published.figure
     assert figure is not None
     about: dict[str, Any] = {"sliders": [s.model_dump() for s in published.sliders], **figure.model_dump()}
