@@ -36,7 +36,7 @@ LASHES = {"lashes01": "Eyelashes01", "lashes02": "eyelashes02", "lashes03": "eye
 BACKGROUND, FACE, HAIR_LABEL, LEFT_BROW, RIGHT_BROW, LEFT_EYE, RIGHT_EYE, NOSE, UPPER_LIP, TEETH, LOWER_LIP = range(11)
 
 # How a triangle is shaded.
-SKIN, EYE, LASH, BROW, HAIR_MATERIAL, TOOTH = range(6)
+SKIN, EYE, LASH, BROW, HAIR_MATERIAL, TOOTH, FRAME, LENS = range(8)
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,7 @@ def studio_light(key_direction: Sequence[float], key: float, warm: float = 1.0) 
     towards = np.array(key_direction, dtype=np.float32)
     towards /= np.linalg.norm(towards)
     sh = np.zeros((9, 3), dtype=np.float32)
-    sh[0], sh[1], sh[2] = 0.62, 0.16, 0.10
+    sh[0], sh[1], sh[2] = 0.68, 0.08, 0.12
     colour = np.array([1.0 * warm, 0.97, 0.93], dtype=np.float32) * key
     width, height = ENVIRONMENT
     around = Panorama("studio", np.ones((height, width, 3), np.float32)).directions

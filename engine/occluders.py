@@ -1,7 +1,7 @@
 """What stands between a camera and a face: hands, scarves, caps, microphones, loose hair, things in the foreground.
 
 Each is a height field over the picture, placed by the landmarks, lit by the scene's own light and laid over the render.
-Glasses are not among them.
+Glasses are not among them: they are the character's own (engine/glasses.py).
 """
 
 import cv2

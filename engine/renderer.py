@@ -15,16 +15,18 @@ from scipy.spatial import KDTree
 
 from engine import textures
 from engine.blend import MorphBlend
+from engine.glasses import CLEAR, FINISHES, finish_of, tint_of, with_glasses, worn_parts
 from engine.head import FACE, LEFT_BROW, RIGHT_BROW, SKIN, TEETH, TOOTH, Head
 from engine.kernels import pose, shade, skin, visibility
 from engine.kernels.common import Triangle, Vertex, vec3ub, vec4ub
 from engine.kernels.light import LightBatch
 from engine.materials import Materials
+from engine.rest import at_rest
 from engine.scenes import PIVOT, Scenes
 from engine.schema import Schema
 
 LANDMARKS_FILE = "landmarks.json"
-WORN = ("lashes", "brows", "hair")
+WORN = ("lashes", "brows", "hair", "glasses")
 """Groups whose choices are parts of the head; the base mesh and the eyes are always drawn."""
 PER_VERTEX = ("view", "screen", "cast", "normals", "vertices")
 """Buffers that are written for the worn vertices alone."""
@@ -76,7 +78,7 @@ class Renderer:
         self.kind = "cuda" if self.device.is_cuda else "cpu"
         self.run = RUNS[self.kind]
         self.schema = Schema.load(character)
-        self.head = Head.load(embedded / "character")
+        self.head = with_glasses(at_rest(Head.load(embedded / "character")))
         self.blend = MorphBlend(self.head, self.schema)
         self.textures = textures.load(embedded / "character", self.schema)
         landmarks = character / LANDMARKS_FILE
@@ -201,6 +203,7 @@ class Renderer:
         surface.focal, surface.span = self._array(scenes.focal, float), float(side)
         surface.painted = self._painted(sliders, choices, materials)
         surface.hair_colour = self._array(textures.hair_colours(self.schema, sliders, choices), wp.vec3)
+        self._glaze(surface, screen, choices, size, samples)
         image = self._buffer("image", (count, size**2), vec3ub)
         labels = self._buffer("labels", (count, size**2), wp.uint8)
         background = self._array(scenes.backgrounds(size).reshape(count, -1, 3), vec3ub)
@@ -262,15 +265,22 @@ class Renderer:
         return vertices
 
     def _ranges(self, choices: NDArray[np.int64], *, triangles: bool) -> tuple[wp.array, int]:
-        """What each face draws, as (first, count) of a few parts [B, 5, 2], and the largest total."""
+        """What each face draws, as (first, count) of a few parts [B, P, 2], and the largest total."""
         spans = self._spans[int(triangles)]
         columns = [np.broadcast_to(spans[name], (len(choices), 2)) for name in ("base", "eyes")]
         for group in WORN:
             if group in self.schema.group_index:
-                table = np.array([spans.get(name, (0, 0)) for name in self.schema.group(group).choices])
-                columns.append(table[choices[:, self.schema.group_index[group]]])
+                columns += self._worn_spans(spans, choices, group)
         ranges = np.stack(columns, axis=1).astype(np.int32)
         return self._array(ranges, int), int(ranges[:, :, 1].sum(axis=1).max())
+
+    def _worn_spans(
+        self, spans: dict[str, tuple[int, int]], choices: NDArray[np.int64], group: str
+    ) -> list[NDArray[np.int64]]:
+        """First and count [B, 2] of each part that a group's choices may show; a count of 0 where one shows none."""
+        chosen, names = choices[:, self.schema.group_index[group]], self.schema.group(group).choices
+        worn = [[*worn_parts(group, name).values()] for name in names]
+        return [np.array([spans.get(part, (0, 0)) for part in column])[chosen] for column in zip(*worn, strict=True)]
 
     @cached_property
     def _spans(self) -> tuple[dict[str, tuple[int, int]], dict[str, tuple[int, int]]]:
@@ -314,6 +324,27 @@ class Renderer:
         arguments = [materials.used, materials.skins, materials.masks, made, self.run, painted]
         self._launch(skin.paint_skin, (len(sliders), self._strips(materials.used.size)), *arguments)
         return painted
+
+    def _glaze(self, surface: Any, screen: wp.array, choices: NDArray[np.int64], size: int, samples: int) -> None:
+        """Give a surface what the faces' glasses are made of, and the lens before each pixel."""
+        count, worn = len(choices), np.zeros((len(choices), 1, 2), np.int32)
+        tints, metal = np.tile(CLEAR, (count, 1)), np.zeros(count)
+        if "glasses" in self.schema.group_index:
+            names = self.schema.group("glasses").choices
+            chosen = choices[:, self.schema.group_index["glasses"]]
+            worn = self._worn_spans(self._spans[1], choices, "glasses")[1][:, None].astype(np.int32)
+            tints = np.array([tint_of(name) for name in names])[chosen]
+            metal = np.array([FINISHES[finish_of(n)].metal if n != "none" else 0.0 for n in names])[chosen]
+        surface.frame = self._array(self._layers(choices, "glasses"), int)
+        surface.metal = self._array(metal, float)
+        surface.tint = self._array(tints, wp.vec3)
+        drawn = int(worn[:, :, 1].max(initial=0))
+        surface.lenses = self._buffer("lenses", (count, size**2) if drawn else (1, 1), wp.uint64)
+        surface.glazed = int(drawn > 0)
+        if drawn:
+            surface.lenses.zero_()
+            arguments = [screen, self.triangles, self._array(worn, int), drawn, size, samples, surface.lenses]
+            self._launch(visibility.rasterise_lenses, (count, drawn), *arguments)
 
     def _surface(self, screen: wp.array, view: wp.array, vertices: wp.array, wears: Any, materials: Materials) -> Any:
         surface = shade.Surface()

@@ -43,7 +43,7 @@ class Scenes:
     @classmethod
     def game(cls, count: int) -> "Scenes":
         """The game's own picture: fixed camera and light, neutral face, plain background."""
-        light = lights.studio_light((-0.5, 0.6, 0.75), key=0.85, warm=1.03)
+        light = lights.studio_light((-0.5, 0.42, 0.85), key=0.75, warm=1.03)
         focal = GAME_DISTANCE / FRAME_WIDTH
         rise = (0.5 - EYE_LEVEL) * FRAME_WIDTH
 
@@ -61,7 +61,7 @@ class Scenes:
             sh=each(light.sh),
             key_direction=each(light.key_direction),
             key_colour=each(light.key_colour),
-            exposure=each(0.95),
+            exposure=each(1.02),
             environment=each(light.environment),
             background=each(np.broadcast_to(backdrop, (64, 64, 3)), np.uint8),
         )

@@ -91,7 +91,7 @@ def options(renderer: Renderer, size: int = 224, progress: Progress = _quiet) ->
 # The sex (0 female, 1 male) of the face that shows some groups.
 SHOWN_ON = {"beard": 0.9, "lips": 0.1, "eye_makeup": 0.1, "lashes": 0.1}
 # How much closer some groups are shown.
-ZOOMS = {"brows": 2.0, "eyes": 2.6, "lashes": 2.6, "eye_makeup": 2.6, "beard": 1.2, "lips": ZOOM}
+ZOOMS = {"brows": 2.0, "eyes": 2.6, "lashes": 2.6, "eye_makeup": 2.6, "beard": 1.2, "lips": ZOOM, "glasses": ZOOM}
 SHEETS = {"people": people, "sliders": sliders, "options": options}
 
 

@@ -32,6 +32,8 @@ BLOOD = (((0.040, -0.035, 0.005), 0.018, 3.0), ((0.0, -0.035, 0.045), 0.012, 2.5
 # Beside the face's median, CIELAB: how far the lids may differ, what dark lips lack of pigment and blood.
 LID_DARKEST, LID_LIGHTEST = (-25.0, -6.0, -8.0), (3.0, 10.0, 8.0)
 DARK_LIPS = (-5.0, 4.0, 0.0)
+# How much stronger folds and spots are than MakeHuman paints them, and their size, texels.
+FOLDS, FOLD_SIZE = {"middleage": 0.25, "old": 0.9}, 4.0
 SCALP_TONE = (-2.0, -0.5, -1.0)  # the bare scalp beside the face, CIELAB
 
 
@@ -76,6 +78,7 @@ class Skins:
             raise FileNotFoundError(f"no readable texture {path}")
         lab = cv2.cvtColor(atlas.warp(picture.astype(np.uint8)).astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB)
         height = self._height(np.asarray(lab[..., 0], np.float32))
+        lab[..., :2] += self._folds(name, np.asarray(lab[..., :2], np.float32))
         difference = lab - np.median(lab[FACE].reshape(-1, 3), axis=0)
         # An eye is painted between the lids; on dark skin its white would frame the real one.
         difference += self.lids * (difference.clip(LID_DARKEST, LID_LIGHTEST) - difference)
@@ -89,6 +92,12 @@ class Skins:
         hair = np.maximum(self.scalp, self.edge * printed)[..., None]
         bare = 0.25 * fine.clip(-6, 6) + np.array(SCALP_TONE, np.float32)
         return np.where(self.skin, difference + hair * (bare - difference), lab).astype(np.float32), height
+
+    def _folds(self, name: str, colour: Floats) -> Floats:
+        """What is added to lightness and redness [512, 512, 2] for the folds and spots of an age to be seen."""
+        fine = colour - cv2.GaussianBlur(colour, (0, 0), FOLD_SIZE)
+        share = np.float32(FOLDS.get(name.split("_")[2], 0.0))
+        return np.asarray(share * self.rough[..., None] * fine.clip(-10.0, 10.0), np.float32)
 
     def _height(self, lightness: Floats) -> NDArray[np.uint8]:
         """Folds and wrinkles are darker than what surrounds them; pores are too fine for the source."""

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import atlas, cache, hair, paint, skins
+from engine import atlas, cache, glasses, hair, paint, skins
 from engine.atlas import SIDE
 from engine.head import Head
 from engine.schema import Schema
@@ -37,6 +37,8 @@ DEFAULT_HAIR_COLOUR = "dark_brown"  # of a character without the group `hair_col
 # Irises that are made from another one of the package, and tints; the package's brown iris is red.
 IRIS_OF = {"dark_brown": "brown"}
 EYE_TINTS = {"brown": (0.60, 0.82, 1.0), "dark_brown": (0.30, 0.36, 0.42)}
+
+GAINS = {"lashes01": 0.5}  # MakeHuman's shortest lashes are still as dense as mascara makes them
 
 PAINTS = ("lips", "eye_makeup", "beard", "scalp")  # in the order of painting
 GROWN = {"beard": "beard", "scalp": "hair"}  # what has the colour of the hair, and the group that says whether it grows
@@ -82,7 +84,7 @@ def load(folder: Path, schema: Schema) -> Textures:
 
 @lru_cache(maxsize=1)
 def _load(folder: Path, groups: tuple[tuple[str, tuple[str, ...]], ...]) -> Textures:
-    code = [Path(module.__file__ or "") for module in (sys.modules[__name__], atlas, hair, paint, skins)]
+    code = [Path(module.__file__ or "") for module in (sys.modules[__name__], atlas, glasses, hair, paint, skins)]
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     held = cache.arrays("textures", [*code, *files], repr(groups), lambda: _packed(_make(folder, groups)))
     layer, mask = (
@@ -116,9 +118,17 @@ def _make(folder: Path, groups: tuple[tuple[str, tuple[str, ...]], ...]) -> Text
     for group, blur, gain in (("brows", 2.0, 1.5), ("lashes", 1.2, 0.8), ("eyes", 0.0, 1.0)):
         for name in chosen.get(group, ()):
             first[f"{group}/{name}"] = len(layers)
-            layers.append(_prefilter(_read(folder / group / f"{IRIS_OF.get(name, name)}.png"), blur, gain))
+            picture = _read(folder / group / f"{IRIS_OF.get(name, name)}.png")
+            layers.append(_prefilter(picture, blur, GAINS.get(name, gain)))
             if name in EYE_TINTS:
                 layers[-1] = _tint_iris(layers[-1], np.array([*EYE_TINTS[name], 1.0]))
+    finishes: dict[str, int] = {}
+    for name in chosen.get("glasses", ()):
+        finish = glasses.finish_of(name)
+        if finish not in finishes:
+            finishes[finish] = len(layers)
+            layers.append(glasses.picture(finish))
+        first[f"glasses/{name}"] = finishes[finish]
     painted = _paint(head, place, chosen, masks)
     return Textures(
         np.stack(layers),

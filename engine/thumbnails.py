@@ -42,6 +42,7 @@ VIEWS = {
     "lashes": EYE,
     "beard": View(centre=(0.0, -0.062), width=0.185, sex=0.9),
     "lips": View(centre=(0.0, -0.066), width=0.085, sex=0.15),
+    "glasses": View(centre=(-0.004, -0.004), width=0.175, yaw=-18.0),
     "eye_makeup": replace(EYE, centre=(0.033, 0.006), width=0.066, eyes_shut=0.25, choices=(("skin", "tone5"),)),
 }
 

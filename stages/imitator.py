@@ -24,7 +24,7 @@ from stages.data.pictures import write_sheet
 from stages.data.reads import ParameterSpace, Rows
 from stages.training import Batch, Optimiser, Training, rows_for, train
 
-VERSION = "1"
+VERSION = "2"
 INPUTS = ("rendered_pairs", "character")
 PAIRS = Rows("pairs.parquet", ("split", "image", "labels", "parameters", "discrete"))
 READS = {"rendered_pairs": PAIRS, "character": ParameterSpace()}

@@ -11,10 +11,10 @@ from threadpoolctl import threadpool_limits
 from engine.exporters.basis import Basis
 from engine.exporters.materials import Material, materials
 from engine.exporters.trim import within_bust
+from engine.glasses import worn_parts
 from engine.head import LEFT_EYE, SKIN, TEETH, Head
-from engine.renderer import Renderer
+from engine.renderer import WORN, Renderer
 
-WORN_GROUPS = ("lashes", "brows", "hair")
 # Changes below these are left out: metres, and parts of a unit normal.
 LEAST_DISPLACEMENT, LEAST_TURN = 2e-6, 8e-3
 
@@ -152,8 +152,8 @@ def bound_displacements(
 
 
 def _primitives(head: Head, chosen: dict[str, str], made: dict[str, Material]) -> Iterator[Primitive]:
+    worn = {part: name for group in WORN if group in chosen for name, part in worn_parts(group, chosen[group]).items()}
     for part in head.parts:
-        group = next((name for name in WORN_GROUPS if chosen.get(name) == part.name), "")
         drawn = slice(part.first_triangle, part.first_triangle + part.n_triangles)
         if part.name == "base":
             is_skin, inside = head.materials[drawn] == SKIN, head.labels[drawn] == TEETH
@@ -165,8 +165,8 @@ def _primitives(head: Head, chosen: dict[str, str], made: dict[str, Material]) -
             is_left = head.labels[drawn] == LEFT_EYE
             for name, side in (("eye_left", is_left), ("eye_right", ~is_left)):
                 yield _primitive(head, name, made["eyes"], part.first_triangle + np.flatnonzero(side))
-        elif group:
-            yield _primitive(head, group, made[group], np.arange(drawn.start, drawn.stop))
+        elif name := worn.get(part.name):
+            yield _primitive(head, name, made[name], np.arange(drawn.start, drawn.stop))
 
 
 def _primitive(head: Head, name: str, material: Material, triangles: NDArray[np.int64]) -> Primitive:

@@ -271,11 +271,11 @@ class _GlbBuilder:
         return self.picture_numbers[id(picture)]
 
     def _material_entry(self, material: Material) -> dict[str, Any]:
-        surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": material.roughness}
+        surface: dict[str, Any] = {"metallicFactor": material.metal, "roughnessFactor": material.roughness}
         if material.picture is not None and not self.bare:
             surface["baseColorTexture"] = {"index": self._picture(material.name, material.picture)}
-        if material.colour != (1.0, 1.0, 1.0):
-            surface["baseColorFactor"] = [*material.colour, 1.0]
+        if (material.colour, material.opacity) != ((1.0, 1.0, 1.0), 1.0):
+            surface["baseColorFactor"] = [*material.colour, material.opacity]
         entry: dict[str, Any] = {"name": material.name, "pbrMetallicRoughness": surface}
         if material.normals is not None and not self.bare:
             entry["normalTexture"] = {"index": self._picture(f"{material.name}_normals", material.normals)}

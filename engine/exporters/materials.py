@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import textures
+from engine import glasses, textures
 from engine.exporters.normal_map import normal_map
 from engine.materials import skin_texels
 from engine.renderer import Renderer
@@ -17,6 +17,7 @@ Bytes = NDArray[np.uint8]
 # Hair pictures are grey strands of mean brightness ½; the renderer's shading gives them colour in the same way.
 STRAND_FLOOR, STRAND_GAIN = 0.10, 1.8
 BROW_SHADE, LASH_SHADE = 0.75, 0.25
+LENS_SHEEN, LENS_SHADE = 0.04, 0.1  # opacity of a lens beside what it takes of the light; its colour beside its tint
 EYE_COLOUR = (0.85, 0.85, 0.85)
 # No viewer works out how little light reaches the inside of a mouth, and the texture of the skin has no tongue.
 TOOTH_COLOUR, MOUTH_COLOUR = (0.45, 0.41, 0.35), (0.24, 0.09, 0.09)
@@ -41,6 +42,8 @@ class Material:
     double_sided: bool = False
     colour: tuple[float, float, float] = (1.0, 1.0, 1.0)
     normals: Bytes | None = None
+    opacity: float = 1.0  # of all of it, where it is blended
+    metal: float = 0.0
 
 
 # Blended cards are drawn in any order: right for one thin sheet over the skin, wrong for the many sheets of hair.
@@ -53,7 +56,7 @@ RULES = {
 
 
 def materials(renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray[np.int64]) -> dict[str, Material]:
-    """Materials of the pieces skin, mouth, teeth, eyes, and of the lashes, brows and hair that the character wears.
+    """Materials of skin, mouth, teeth, eyes, and of the lashes, brows, hair and glasses that the character wears.
 
     Args:
         sliders: [S].
@@ -65,12 +68,29 @@ def materials(renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray
         "mouth": Material("mouth", skin, roughness=0.25, colour=MOUTH_COLOUR),
         "teeth": Material("teeth", None, roughness=0.35, colour=TOOTH_COLOUR),
     }
+    made |= _glasses(renderer, sliders, choices)
     for group, (roughness, alpha, double_sided) in RULES.items():
         picture = worn_picture(renderer, group, sliders, choices)
         if picture is not None:
             colour = EYE_COLOUR if group == "eyes" else (1.0, 1.0, 1.0)
             made[group] = Material(group, picture, roughness, alpha, double_sided, colour)
     return made
+
+
+def _glasses(renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray[np.int64]) -> dict[str, Material]:
+    """The frame and the lenses that a character wears."""
+    frame = worn_picture(renderer, "glasses", sliders, choices)
+    if frame is None:
+        return {}
+    schema = renderer.schema
+    choice = schema.group("glasses").choices[int(choices[schema.group_index["glasses"]])]
+    metal = glasses.FINISHES[glasses.finish_of(choice)].metal
+    tint = np.array(glasses.tint_of(choice))
+    # A filter adds next to no light of its own to what it lets through.
+    opacity = float(1.0 - tint.mean()) + LENS_SHEEN
+    red, green, blue = (LENS_SHADE * tint).tolist()
+    lens = Material("lenses", None, 0.02, Alpha.BLEND, True, (red, green, blue), opacity=opacity)
+    return {"glasses": Material("glasses", frame[..., :3], 0.3, double_sided=True, metal=metal), "lenses": lens}
 
 
 def skin_pictures(
@@ -86,8 +106,8 @@ def skin_pictures(
 def worn_picture(
     renderer: Renderer, group: str, sliders: NDArray[np.float32], choices: NDArray[np.integer]
 ) -> Bytes | None:
-    """The picture [512, 512, 4] of eyes, lashes, brows or hair of sliders [S] and choice numbers [G]; None where the
-    character wears none."""
+    """The picture [512, 512, 4] of eyes, or of what a character of sliders [S] and choice numbers [G] wears; None where
+    it wears none."""
     schema = renderer.schema
     if group not in schema.group_index:
         return None
@@ -96,7 +116,7 @@ def worn_picture(
     if number is None:
         return None
     picture = renderer.textures.stack[number]
-    if group == "eyes":
+    if group in ("eyes", "glasses"):
         return picture
     return _coloured(group, picture, textures.hair_colours(schema, sliders[None], choices[None])[0])
 

@@ -58,7 +58,7 @@ ASSETS = {
     "short04": ("short04", "e09bfd91-f83f-4f9a-ba8c-4635cd1ae0d8"),
 }
 SLOTS = {"eyebrows": "brows", "eyelashes": "lashes", "hair": "hair"}
-WITHOUT_EQUAL = ("beard", "lips", "eye_makeup", "hair_colour")
+WITHOUT_EQUAL = ("beard", "lips", "eye_makeup", "hair_colour", "glasses")
 
 
 def to_mhm(schema: Schema, sliders: NDArray[np.float32], choices: NDArray[np.integer], name: str) -> str:

@@ -124,9 +124,11 @@ def _entry(material: Material, textures: TextureFiles) -> str:
         "Ks 0.0400 0.0400 0.0400",
         f"Ns {2.0 / material.roughness**4 - 2.0:.2f}",
         f"Pr {material.roughness:.2f}",
-        "Pm 0.00",
+        f"Pm {material.metal:.2f}",
         "illum 2",
     ]
+    if material.opacity < 1.0:
+        lines.append(f"d {material.opacity:.3f}")
     if textures.colour:
         lines.append(f"map_Kd {textures.colour}")
     if textures.opacity:

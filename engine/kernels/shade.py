@@ -6,9 +6,11 @@
 
 import warp as wp
 
+from engine.glasses import DARK as DARK_LENS
 from engine.kernels.common import (
     BROW,
     FACE_LABEL,
+    FRAME,
     HAIR,
     HAIR_LABEL,
     LASH,
@@ -32,6 +34,7 @@ from engine.kernels.visibility import EMPTY, Cutouts
 
 wp.set_module_options(OPTIONS)
 
+DARK = wp.constant(DARK_LENS)
 RELIEF = wp.constant(0.0008)
 """Metres that the full range of the skin's height stands for."""
 STRAND_TURN = wp.constant(0.9)
@@ -55,6 +58,11 @@ class Surface:
     textures: wp.array2d(dtype=vec4ub)  # [L, side²] hair, brows, lashes, irises
     wears: Cutouts
     hair_colour: wp.array(dtype=wp.vec3)  # [B] linear RGB
+    frame: wp.array(dtype=int)  # [B] texture of the glasses' frame
+    metal: wp.array(dtype=float)  # [B] whether it is metal
+    tint: wp.array(dtype=wp.vec3)  # [B] what the lenses let through, linear RGB
+    lenses: wp.array2d(dtype=wp.uint64)  # [B, size²] the nearest lens, see engine.kernels.visibility
+    glazed: int  # whether there are any
 
 
 @wp.struct
@@ -208,6 +216,45 @@ def shade_eye(surface: Surface, light: LightBatch, face: int, found: Hit) -> wp.
 
 
 @wp.func
+def shade_frame(surface: Surface, light: LightBatch, face: int, found: Hit) -> wp.vec3:
+    """A frame of glasses: polished plastic or metal."""
+    colour = texel(surface.textures, surface.frame[face], surface.side, found.uv[0], found.uv[1])
+    albedo = wp.vec3(to_linear(colour[0]), to_linear(colour[1]), to_linear(colour[2]))
+    metal = surface.metal[face]
+    normal = found.at.normal
+    view = found.view
+    key = light.direction[face]
+    direct = found.at.lit * light.colour[face]
+    facing = wp.dot(normal, view)
+    mirrored = reflection(light, face, 2.0 * facing * normal - view)
+    mirrored = wp.min(mirrored, wp.vec3(3.0, 3.0, 3.0))
+    gloss = microfacets(normal, view, key, 0.30, 0.04 + 0.5 * metal)
+    diffuse = wp.cw_mul(albedo, found.at.around + wp.max(wp.dot(normal, key), 0.0) * direct)
+    polished = fresnel(0.04, facing) * mirrored + gloss * direct
+    return (1.0 - metal) * (diffuse + polished) + metal * wp.cw_mul(
+        albedo, 0.8 * mirrored + 0.3 * found.at.around + gloss * direct
+    )
+
+
+@wp.func
+def developed(light: LightBatch, face: int, radiance: wp.vec3) -> wp.vec3:
+    """Radiance after exposure and tone curve, in [0, 1]."""
+    exposed = light.exposure[face] * radiance
+    return wp.vec3(tone_map(exposed[0]), tone_map(exposed[1]), tone_map(exposed[2]))
+
+
+@wp.func
+def through_lens(surface: Surface, light: LightBatch, face: int, key: wp.uint64, x: float, y: float, seen: wp.vec3):
+    """What is seen through a lens and mirrored on it, display values in [0, 1]."""
+    found = hit(surface, face, surface.triangles[int(key & wp.uint64(0xFFFFFFFF))], x, y)
+    facing = wp.dot(found.at.normal, found.view)
+    mirrored = wp.min(reflection(light, face, 2.0 * facing * found.at.normal - found.view), wp.vec3(8.0, 8.0, 8.0))
+    shine = developed(light, face, wp.min(fresnel(0.06, facing), 0.5) * mirrored)
+    linear = wp.cw_mul(surface.tint[face], wp.cw_mul(seen, seen)) + wp.cw_mul(shine, shine)
+    return wp.vec3(wp.sqrt(wp.min(linear[0], 1.0)), wp.sqrt(wp.min(linear[1], 1.0)), wp.sqrt(wp.min(linear[2], 1.0)))
+
+
+@wp.func
 def shade_strands(surface: Surface, light: LightBatch, face: int, triangle: Triangle, found: Hit) -> wp.vec3:
     """Hair, brows and lashes: strands run along v of their textures."""
     view = found.view
@@ -255,13 +302,6 @@ def label_of(surface: Surface, triangle: Triangle, found: Hit) -> int:
 
 
 @wp.func
-def developed(light: LightBatch, face: int, radiance: wp.vec3) -> wp.vec3:
-    """Radiance after exposure and tone curve, in [0, 1]."""
-    exposed = light.exposure[face] * radiance
-    return wp.vec3(tone_map(exposed[0]), tone_map(exposed[1]), tone_map(exposed[2]))
-
-
-@wp.func
 def resolve_pixel(
     face: int,
     pixel: int,
@@ -290,10 +330,16 @@ def resolve_pixel(
     votes = int(0)
     brow = int(0)
     missed = int(0)
+    behind_lens = int(0)
+    lens = wp.uint64(0)
+    if surface.glazed > 0:
+        lens = surface.lenses[face, pixel]
     for dy in range(samples):
         for dx in range(samples):
             key = nearest[face, first + dy * side + dx]
             sample_label = int(0)
+            if lens > key:
+                behind_lens += 1
             if key == EMPTY:
                 missed += 1
             else:
@@ -317,6 +363,8 @@ def resolve_pixel(
                             solid = shade_skin(surface, light, face, triangle, found, relief)
                         elif material == TOOTH:
                             solid = shade_tooth(light, face, found)
+                        elif material == FRAME:
+                            solid = shade_frame(surface, light, face, found)
                         else:
                             solid = shade_eye(surface, light, face, found)
                         solid = developed(light, face, solid)
@@ -331,7 +379,7 @@ def resolve_pixel(
                 votes += 1
             else:
                 votes -= 1
-    if missed == samples * samples:
+    if missed == samples * samples and behind_lens == 0:
         image[face, pixel] = background[face, pixel]
         label_map[face, pixel] = wp.uint8(0)
         return
@@ -340,7 +388,16 @@ def resolve_pixel(
     if missed > 0:
         behind = background[face, pixel]
         total += float(missed) / 255.0 * wp.vec3(float(behind[0]), float(behind[1]), float(behind[2]))
-    total = total * (255.0 / float(samples * samples)) + wp.vec3(0.5, 0.5, 0.5)
+    total = total / float(samples * samples)
+    if behind_lens > 0:
+        middle = 0.5 * float(samples)
+        seen = through_lens(
+            surface, light, face, lens, float(column * samples) + middle, float(row * samples) + middle, total
+        )
+        total += float(behind_lens) / float(samples * samples) * (seen - total)
+        if surface.tint[face][1] < DARK and 2 * behind_lens > samples * samples:
+            label = 0  # nobody sees what dark glasses hide
+    total = 255.0 * total + wp.vec3(0.5, 0.5, 0.5)
     image[face, pixel] = vec3ub(wp.uint8(int(total[0])), wp.uint8(int(total[1])), wp.uint8(int(total[2])))
     label_map[face, pixel] = wp.uint8(label)
 

@@ -6,7 +6,20 @@
 
 import warp as wp
 
-from engine.kernels.common import BROW, EYE, HAIR, LASH, OPTIONS, SKIN, Triangle, Vertex, drawn, nearest_texel
+from engine.kernels.common import (
+    BROW,
+    EYE,
+    FRAME,
+    HAIR,
+    LASH,
+    LENS,
+    OPTIONS,
+    SKIN,
+    Triangle,
+    Vertex,
+    drawn,
+    nearest_texel,
+)
 from engine.kernels.light import LightBatch, fresnel, irradiance
 
 wp.set_module_options(OPTIONS)
@@ -170,7 +183,7 @@ def rasterise_triangle(
     area = doubled_area(a, b, c)
     if triangle.material <= EYE and area >= 0.0:  # back faces; pixel rows run downwards
         return
-    if wp.abs(area) < 1.0e-9:
+    if wp.abs(area) < 1.0e-9 or triangle.material == LENS:
         return
     within = extent(a, b, c, side)
     if within.first_row > within.last_row or within.left > within.right:
@@ -232,6 +245,42 @@ def rasterise(
             rasterise_triangle(face, t, screen, triangles, cutouts, side, samples, nearest)
 
 
+@wp.kernel
+def rasterise_lenses(
+    screen: wp.array2d(dtype=wp.vec3),
+    triangles: wp.array(dtype=Triangle),
+    ranges: wp.array3d(dtype=int),
+    n_drawn: int,
+    size: int,
+    samples: int,
+    lenses: wp.array2d(dtype=wp.uint64),
+):
+    """Keep the nearest lens of each pixel [B, size²], at its centre, with keys as `rasterise` makes them: rims hide the
+    edges."""
+    face, number = wp.tid()
+    t = drawn(ranges, face, number)
+    if t < 0:
+        return
+    corner = triangles[t].corner
+    pixel = wp.vec3(1.0 / float(samples), 1.0 / float(samples), 1.0)
+    a = wp.cw_mul(screen[face, corner[0]], pixel)
+    b = wp.cw_mul(screen[face, corner[1]], pixel)
+    c = wp.cw_mul(screen[face, corner[2]], pixel)
+    area = doubled_area(a, b, c)
+    within = extent(a, b, c, size)
+    if wp.abs(area) < 1.0e-9 or within.first_row > within.last_row or within.left > within.right:
+        return
+    corners = weights(a, b, c, area)
+    near = plane(a, b, c, area, a[2], b[2], c[2])
+    for row in range(within.first_row, within.last_row + 1):
+        y = float(row) + 0.5
+        span = covered(within, corners, y)
+        for column in range(span[0], span[1] + 1):
+            inverse = near.dx * (float(column) + 0.5) + near.dy * y + near.at_origin
+            key = (wp.uint64(wp.cast(inverse, wp.uint32)) << wp.uint64(32)) | wp.uint64(t)
+            wp.atomic_max(lenses, face, row * size + column, key)
+
+
 @wp.func
 def cast_triangle(
     face: int,
@@ -244,7 +293,7 @@ def cast_triangle(
 ):
     """Enter a triangle into the shadow map where it is nearest to the light."""
     triangle = triangles[t]
-    if triangle.material != SKIN and triangle.material != HAIR:
+    if triangle.material != SKIN and triangle.material != HAIR and triangle.material != FRAME:
         return
     a = cast[face, triangle.corner[0]]
     b = cast[face, triangle.corner[1]]

@@ -17,6 +17,7 @@ FIGURE_URL = "/v1/figure"
 THUMBNAIL_SIZE = 160
 # A part for the groups of a schema that says nothing of where people look for them.
 LOOK = ("look", "Look")
+WORN_MESHES = {"lashes": ("lashes",), "brows": ("brows",), "hair": ("hair",), "glasses": ("glasses", "lenses")}
 SKIN_MESHES = ("skin", "mouth", "teeth", "eye_left", "eye_right")
 ACTIONS = ("eyeBlinkLeft", "eyeBlinkRight")
 """The face actions that pieces have: a figure that blinks seems alive."""
@@ -24,7 +25,7 @@ ACTIONS = ("eyeBlinkLeft", "eyeBlinkRight")
 Use = Literal["base_colour", "normals"]
 STEP = 0.05
 """A slider's values between two steps are one picture: nobody sees the difference, and it is there already."""
-WORN_TEXTURES = ("eyes", "lashes", "brows", "hair")
+WORN_TEXTURES = ("eyes", "lashes", "brows", "hair", "glasses")
 HAIR_TINTS = ("hair_lightness", "hair_warmth")
 PAINTED = ("skin", "hair", "hair_colour", "beard", "lips", "eye_makeup")
 # Each picture's file format, use, materials, and the groups and sliders that it depends on.
@@ -41,6 +42,7 @@ TEXTURES: dict[str, tuple[str, Use, tuple[str, ...], tuple[str, ...], tuple[str,
     "lashes": ("webp", "base_colour", ("lashes",), ("lashes", "hair_colour"), HAIR_TINTS),
     "brows": ("webp", "base_colour", ("brows",), ("brows", "hair_colour"), HAIR_TINTS),
     "hair": ("webp", "base_colour", ("hair",), ("hair", "hair_colour"), HAIR_TINTS),
+    "glasses": ("webp", "base_colour", ("glasses",), ("glasses",), ()),
 }
 
 
@@ -182,7 +184,7 @@ def schema_document(
 
 def pieces_of(schema: Schema) -> dict[str, tuple[str | None, tuple[str, ...]]]:
     """The group and the meshes of each piece."""
-    worn = {name: (name, (name,)) for name in ("lashes", "brows", "hair") if name in schema.group_index}
+    worn = {name: (name, meshes) for name, meshes in WORN_MESHES.items() if name in schema.group_index}
     return {"head": (None, SKIN_MESHES), **worn}
 
 

@@ -3,6 +3,8 @@
 MediaPipe finds the landmarks on the engine's render of the average face. Their places in the picture become
 `models/reference.json`, to which every photo is aligned; their places on the mesh become
 `characters/embedded/landmarks.json`, so that every render knows its own landmarks. Both files are committed.
+Registered models were trained in the frame of the first: where only the looks of the average face change, keep it and
+commit the second alone.
 
 Command: `python -m stages.data.reference` (after `likeness inputs`; only when the mesh or the game camera changes).
 """

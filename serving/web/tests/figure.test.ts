@@ -8,6 +8,8 @@ const SURFACE = {
   name: "skin",
   colour: [1, 1, 1],
   roughness: 1,
+  metalness: 0,
+  opacity: 1,
   alpha: "OPAQUE",
   alphaCutoff: 0.5,
   doubleSided: false,

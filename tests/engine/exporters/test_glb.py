@@ -86,10 +86,11 @@ def test_trimesh_reads_the_character_that_the_engine_draws(renderer: Renderer, g
         seen |= set(sources.tolist())
         placed = trimesh.transform_points(mesh.vertices, transform)
         assert np.linalg.norm(placed - expected[sources], axis=1).max() < TENTH_OF_A_MILLIMETRE
-        assert (mesh.visual.material.baseColorTexture is None) == (name == "teeth")
+        assert (mesh.visual.material.baseColorTexture is None) == (name in ("teeth", "lenses"))
     hair = renderer.head.part["bob01"]
     assert set(range(hair.first_vertex, hair.first_vertex + hair.n_vertices)) & seen
-    assert set(scene.geometry) == {"skin", "mouth", "teeth", "eye_left", "eye_right", "lashes", "brows", "hair"}
+    head = {"skin", "mouth", "teeth", "eye_left", "eye_right"}
+    assert set(scene.geometry) == {*head, "lashes", "brows", "hair", "glasses", "lenses"}
 
 
 @pytest.mark.slow
@@ -143,7 +144,7 @@ def test_normals_follow_a_target(renderer: Renderer, glb: bytes) -> None:
 
 @pytest.mark.slow
 def test_file_is_small_and_the_same_every_time(mesh: ExportMesh, glb: bytes) -> None:
-    assert len(glb) < 15 * MEGABYTES
+    assert len(glb) < 17 * MEGABYTES
     assert to_glb(mesh, {"character": "embedded"}) == glb
 
 
@@ -153,9 +154,9 @@ def test_obj_holds_the_character_as_shown(renderer: Renderer, mesh: ExportMesh, 
     written = write_obj(mesh, tmp_path / "x.obj")
     assert sorted(path.name for path in written) == sorted(path.name for path in tmp_path.iterdir())
     scene = trimesh.load_scene(tmp_path / "x.obj", process=False)
-    assert len(scene.geometry) == 7, "one mesh a material; both eyes share one"
+    assert len(scene.geometry) == 9, "one mesh a material; both eyes share one"
     corners = np.concatenate([mesh.vertices for mesh in scene.geometry.values()])
     nearest = trimesh.points.PointCloud(corners).kdtree.query(expected)[0]
     assert nearest.max() < TENTH_OF_A_MILLIMETRE
     assert trimesh.points.PointCloud(expected).kdtree.query(corners)[0].max() < TENTH_OF_A_MILLIMETRE
-    assert sum(mesh.visual.material.image is not None for mesh in scene.geometry.values()) == 6
+    assert sum(mesh.visual.material.image is not None for mesh in scene.geometry.values()) == 7

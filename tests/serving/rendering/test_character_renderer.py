@@ -19,7 +19,8 @@ from tests.engine.gltf_reader import Gltf
 from tests.serving.rendering.conftest import CHARACTER, EMBEDDED, ROOT, document
 
 TENTH_OF_A_MILLIMETRE = 1e-4
-ON_THE_WIRE = {"head": 900_000, "hair": 1_000_000, "brows": 50_000, "lashes": 50_000}  # bytes
+WORN = {"hair": "bob01", "brows": "eyebrow009", "lashes": "lashes04", "glasses": "wayfarer_black"}
+ON_THE_WIRE = {"head": 900_000, "hair": 1_000_000, "brows": 50_000, "lashes": 50_000, "glasses": 150_000}  # bytes
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,8 @@ def test_pieces_follow_the_sliders_as_the_engine_does(
 ) -> None:
     """Any slider anywhere, by nothing but the published formula. Pieces are rounded to 8 µm a target."""
     sliders, choices = sampler.uniform(renderer.schema, 4, np.random.default_rng(5))
-    choices[:, renderer.schema.group_index["hair"]] = renderer.schema.choice("hair", "bob01")
+    for group in ("hair", "glasses"):
+        choices[:, renderer.schema.group_index[group]] = renderer.schema.choice(group, WORN[group])
     figure = published.figure
     assert figure is not None
     about: dict[str, Any] = {"sliders": [s.model_dump() for s in published.sliders], **figure.model_dump()}
@@ -67,11 +69,11 @@ def test_pieces_follow_the_sliders_as_the_engine_does(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("piece", ["head", "hair", "brows", "lashes"])
+@pytest.mark.parametrize("piece", ["head", "hair", "brows", "lashes", "glasses"])
 def test_khronos_validator_finds_nothing_in_a_piece(
     character_renderer: EmbeddedRenderer, published: SchemaDocument, piece: str, tmp_path: Path
 ) -> None:
-    content = character_renderer.piece(piece, {"hair": "bob01", "brows": "eyebrow009", "lashes": "lashes04"}.get(piece))
+    content = character_renderer.piece(piece, WORN.get(piece))
     (tmp_path / "x.glb").write_bytes(content)
     command = ["node", str(ROOT / "tests" / "engine" / "exporters" / "validate_gltf.mjs"), str(tmp_path / "x.glb")]
     report = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)

@@ -23,7 +23,10 @@ def test_the_schema_is_sent_again_only_when_it_changed(client: TestClient) -> No
 
 def urls(schema: dict[str, Any]) -> list[str]:
     """A piece, textures and a thumbnail, by nothing but what the schema says."""
-    neutral = {group["name"]: group["neutral"] for group in schema["groups"]} | {"hair": "short02"}
+    neutral = {group["name"]: group["neutral"] for group in schema["groups"]} | {
+        "hair": "short02",
+        "glasses": "panto_black",
+    }
     found = [schema["groups"][1]["choices"][3]["thumbnail"]]
     for piece in schema["figure"]["pieces"]:
         group = piece["group"]

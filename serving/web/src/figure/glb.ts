@@ -16,6 +16,8 @@ export interface Surface {
   name: string;
   colour: readonly [number, number, number];
   roughness: number;
+  metalness: number;
+  opacity: number;
   alpha: "OPAQUE" | "MASK" | "BLEND";
   alphaCutoff: number;
   doubleSided: boolean;
@@ -67,7 +69,7 @@ interface Document {
     alphaMode?: Surface["alpha"];
     alphaCutoff?: number;
     doubleSided?: boolean;
-    pbrMetallicRoughness?: { baseColorFactor?: number[]; roughnessFactor?: number };
+    pbrMetallicRoughness?: { baseColorFactor?: number[]; roughnessFactor?: number; metallicFactor?: number };
   }[];
 }
 
@@ -143,11 +145,13 @@ class File {
 
   private surface(number: number | undefined): Surface {
     const material = number === undefined ? {} : found(this.document.materials ?? [], number);
-    const [red = 1, green = 1, blue = 1] = material.pbrMetallicRoughness?.baseColorFactor ?? [];
+    const [red = 1, green = 1, blue = 1, opacity = 1] = material.pbrMetallicRoughness?.baseColorFactor ?? [];
     return {
       name: material.name ?? "",
       colour: [red, green, blue],
       roughness: material.pbrMetallicRoughness?.roughnessFactor ?? 1,
+      metalness: material.pbrMetallicRoughness?.metallicFactor ?? 1,
+      opacity,
       alpha: material.alphaMode ?? "OPAQUE",
       alphaCutoff: material.alphaCutoff ?? 0.5,
       doubleSided: material.doubleSided ?? false,

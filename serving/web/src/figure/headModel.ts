@@ -22,7 +22,7 @@ import { applyPicture, materialFor, thinEndsFor } from "./materials";
 import { MorphedMesh, SharedNormals } from "./morphs";
 
 /** What is transparent is drawn after what it lies over. The skin is, where the neck ends. */
-const ORDER: Readonly<Record<string, number>> = { lashes: 1, brows: 1, hair: 2 };
+const ORDER: Readonly<Record<string, number>> = { lashes: 1, brows: 1, hair: 2, lenses: 4 };
 const THIN_ENDS = 3;
 
 type HeadMesh = Mesh<BufferGeometry, MeshPhysicalMaterial>;

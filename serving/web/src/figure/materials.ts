@@ -43,7 +43,8 @@ export function materialFor(surface: Surface, plaster: boolean): MeshPhysicalMat
     name: surface.name,
     color: new Color(...surface.colour),
     roughness: surface.roughness,
-    metalness: 0,
+    metalness: surface.metalness,
+    opacity: surface.opacity,
     side: surface.doubleSided ? DoubleSide : FrontSide,
   });
   if (surface.alpha === "MASK") material.alphaTest = surface.alphaCutoff;
@@ -74,6 +75,16 @@ const REFINEMENTS: Readonly<Record<string, (material: MeshPhysicalMaterial) => v
     material.roughness = 0.5;
     material.specularIntensity = 0.2;
   },
+  glasses: (material) => {
+    material.specularIntensity = 0.9;
+  },
+  // What a lens mirrors is as bright as its surface is opaque, unless it is told apart: a coat that is not blended.
+  lenses: (material) => {
+    material.specularIntensity = 0.6;
+    material.premultipliedAlpha = true;
+    material.onBeforeCompile = glaze;
+    material.customProgramCacheKey = () => "lenses";
+  },
   mouth: inside,
   teeth: inside,
   hair: (material) => {
@@ -103,6 +114,16 @@ export function thinEndsFor(surface: Surface): MeshPhysicalMaterial | null {
   });
   silken(material);
   return material;
+}
+
+/** Have a lens add what it mirrors to what is seen through it: only its own colour is weakened by its opacity. */
+function glaze(shader: WebGLProgramParametersWithUniforms): void {
+  shader.fragmentShader = shader.fragmentShader
+    .replace(
+      "#include <opaque_fragment>",
+      "gl_FragColor = vec4( totalDiffuse * diffuseColor.a + totalSpecular, diffuseColor.a );",
+    )
+    .replace("#include <premultiplied_alpha_fragment>", "");
 }
 
 /** Little light reaches the inside of a mouth, and nothing here works out how little. */

@@ -27,14 +27,14 @@ interface Panel {
 
 // Metres around the head.
 const PANELS: readonly Panel[] = [
-  { at: [-2.0, 2.3, 2.6], size: [1.7, 1.7], light: 5.5, tint: 0xfffaf2 },
+  { at: [-2.0, 1.7, 3.0], size: [1.7, 1.7], light: 5.5, tint: 0xfffaf2 },
   { at: [3.2, 0.6, 2.0], size: [1.0, 2.4], light: 1.6, tint: 0xf4f8ff },
   { at: [2.6, 1.4, -2.6], size: [0.7, 2.4], light: 7, tint: 0xffffff },
   { at: [-2.8, 1.0, -2.4], size: [0.6, 2.4], light: 5, tint: 0xffffff },
 ];
 /** How bright the room is from below to above: as in the engine's game look (engine/lights.py). */
-const ROOM = { middle: 0.66, slope: 0.22 };
-const KEY_DIRECTION = [-0.5, 0.6, 0.75] as const;
+const ROOM = { middle: 0.72, slope: 0.12 };
+const KEY_DIRECTION = [-0.5, 0.42, 0.85] as const;
 
 /** What the head mirrors, and where its soft light comes from. Dispose it after use. */
 export function surroundings(renderer: WebGLRenderer): Texture {
@@ -75,7 +75,7 @@ function panel({ at, size, light, tint }: Panel): Mesh {
 
 /** The light that casts shadows, and one from behind. The group turns with the camera, so the head stays well lit. */
 export function keyLight(): Group {
-  const key = new DirectionalLight(0xfff6ea, 1.9);
+  const key = new DirectionalLight(0xfff6ea, 1.7);
   key.position.set(...KEY_DIRECTION).multiplyScalar(1.9);
   key.castShadow = true;
   key.shadow.mapSize.set(1024, 1024);

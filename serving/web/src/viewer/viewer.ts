@@ -19,7 +19,7 @@ import { useEngineToneMapping } from "./toneMapping";
 import { keyLight, surroundings } from "./lights";
 
 const MAX_PIXEL_RATIO = 2;
-const EXPOSURE = 0.95;
+const EXPOSURE = 1.02;
 /** The free view shows this much more than the game's picture, so that hair and neck are in it. */
 const WIDER = 1.5;
 const MIDDLE = new Vector3(0, -0.03, -0.06);
