@@ -92,7 +92,7 @@ def random_scene(
         sh=light.sh[None],
         key_direction=light.key_direction[None],
         key_colour=light.key_colour[None],
-        exposure=np.array([BRIGHTNESS * np.exp(rng.normal() * config.exposure)], np.float32),
+        exposure=np.array([BRIGHTNESS * np.exp(np.clip(rng.normal(), -2.0, 1.5) * config.exposure)], np.float32),
         environment=light.environment[None],
         background=_background(rng, panorama, turn, backgrounds)[None],
     )

@@ -10,7 +10,7 @@ from engine.portrait_scenes import DomainRandomization
 NO_FILM = {
     "blur": (0.0, 0.001), "defocused": 0.0, "moved": 0.0, "noise": (0.0, 0.001), "shrunk": 0.0, "sharpen": (0.0, 0.001),
     "cast": 0.0, "tint": 0.0, "low_light": 0.0, "contrast": 0.0, "vignette": (0.0, 0.001), "metering": 0.0,
-    "monochrome": 0.0, "jpeg": (99, 100),
+    "monochrome": 0.0, "colour": (1.0, 1.0), "jpeg": (99, 100),
 }  # fmt: skip  # fmt: skip
 
 
