@@ -35,6 +35,7 @@ PHASES = {
     "cast_shadow": "shadows",
     "light_vertices": "shadows",
     "rasterise": "visibility",
+    "rasterise_lenses": "visibility",
     "paint_skin": "shading",
     "resolve": "shading",
 }

