@@ -111,7 +111,7 @@ def test_choices_are_undone_and_done_again(someone: Visitor) -> None:
     chosen = someone.page.locator("input[type=radio]:checked").first.get_attribute("value")
     other = "Afro" if chosen != "afro01" else "Crew cut"
     with someone.page.expect_response(lambda answer: "/hair.glb" in answer.url):
-        someone.page.locator(".tile", has_text=other).click()
+        someone.page.get_by_title(other, exact=True).click()
     changed = someone.settled()
     assert unlike(changed, before) > 1.0
     someone.page.keyboard.press("Control+z")
