@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from zipfile import ZipFile
 
 import dagster as dg
@@ -155,4 +156,5 @@ def run(settings: Settings, instance: dg.DagsterInstance, untrained: Path) -> ru
         Stage("scorecard", "evaluation", ("dvc",), "", by_character=True, compares=True, module=Scored()),
         production_encoder.STAGE,
     )
-    return runner.run(settings, instance, stages, Progress(lambda line: None), "embedded")
+    with mock.patch.object(small_tables, "CHARACTER", settings.characters / "embedded"):
+        return runner.run(settings, instance, stages, Progress(lambda line: None), "embedded")

@@ -102,10 +102,8 @@ NETWORKS = ("identity_model", "parsing_model", "imitator", "encoder")
 
 @pytest.fixture(scope="module")
 def followed(made: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Beside it version 2, which the code of today made for the character of today."""
+    """Beside it version 2, which the code of today made."""
     settings = made.settings
-    schema = Path("characters", "embedded", "schema.yaml")
-    shutil.copyfile(REPOSITORY / schema, settings.root / schema)
     registered_before.store(settings, made.package)
     with open_instance(settings) as instance:
         registered_before.run(settings, instance, tmp_path_factory.mktemp("untrained"))
