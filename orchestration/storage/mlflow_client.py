@@ -65,7 +65,27 @@ def _alone(uri: str) -> Iterator[None]:
         return
     file = Path(uri.removeprefix(SQLITE))
     with lock(file.with_name(f".{file.name}.lock")):
+        _require_database(file)
         yield
+
+
+def _require_database(file: Path) -> None:
+    """MLflow opens a file that is no database ten times, for a hundred seconds in all, before it says so.
+
+    Raises DatabaseError.
+    """
+    import sqlite3
+    from contextlib import closing
+
+    if not file.is_file():
+        return
+    with closing(sqlite3.connect(file)) as database:
+        try:
+            database.execute("PRAGMA schema_version")
+        except sqlite3.OperationalError:
+            return  # busy: MLflow waits
+        except sqlite3.DatabaseError as error:
+            raise postgres.DatabaseError(f"{file}: {error}") from error
 
 
 def retry_mlflow(call: Callable[[], T], patience: float | None = None, closed: Event | None = None) -> T:

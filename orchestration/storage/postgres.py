@@ -21,7 +21,7 @@ ANSWERS_WITHIN = 5
 
 
 class DatabaseError(LikenessError):
-    """PostgreSQL does not answer or refuses; the message says what to do."""
+    """The database does not answer, refuses, or is none; the message says what to do."""
 
 
 def name_of(url: str) -> str:

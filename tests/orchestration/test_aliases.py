@@ -149,6 +149,7 @@ def test_killed_just_before_production_moves_it_is_as_if_nothing_had_been_done(s
     assert store.rollback("ben").after == "2"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("homes", [("", ""), ("", "elsewhere")], ids=["one machine", "two machines"])
 def test_promotions_at_once_end_in_one_of_them_with_another_version_as_previous(
     store: AliasStore, homes: tuple[str, str]
@@ -216,6 +217,7 @@ def at_once(store: AliasStore, *people: str) -> list[subprocess.CompletedProcess
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("people", [("anna", "ben"), ("anna", "anna")], ids=["two people", "one name"])
 def test_rollbacks_at_once_leave_one_version_and_the_other_hears_who_did_it(
     store: AliasStore, people: tuple[str, str]

@@ -74,6 +74,7 @@ def test_a_remote_is_written_read_and_left_empty(settings: Settings) -> None:
     assert [path for path in remote.rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.slow
 def test_a_remote_that_cannot_be_written_is_an_error(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     broken = settings.model_copy(update={"dvc_remote": str(tmp_path / "file")})

@@ -313,6 +313,7 @@ def write_one(root: Path, number: int) -> None:
     write(Store.of(Settings(root=root)), "pairs", f"character {number}", f"c{number}")
 
 
+@pytest.mark.slow
 def test_parallel_writers_lose_no_pointer(tmp_path: Path) -> None:
     root = tmp_path / "project"
     root.mkdir()
@@ -332,6 +333,7 @@ def fetch_one(root: Path, md5: str) -> None:
     assert content(Store.of(Settings(root=root)).fetch(md5)) == "wanted by many"
 
 
+@pytest.mark.slow
 def test_parallel_readers_of_one_version_all_get_it(store: Store, tmp_path: Path) -> None:
     md5 = write(store, "faces", "wanted by many")
     context = multiprocessing.get_context("forkserver")

@@ -47,6 +47,7 @@ def test_metrics_do_not_wait_for_a_server_that_is_down(nobody: Tracking) -> None
     assert time.monotonic() - began < 5.0
 
 
+@pytest.mark.slow
 def test_a_call_is_tried_again_until_the_server_answers(nobody: Tracking) -> None:
     client, calls = nobody.client(), 0
 
