@@ -137,6 +137,7 @@ def test_a_command_draws_what_its_csv_says(make: Make) -> None:
     assert images[0].shape == (32, 32, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("drawn_by", "message"),
     [

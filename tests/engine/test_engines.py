@@ -37,6 +37,7 @@ def mine(tmp_path: Path) -> CustomEngine:
     return engine
 
 
+@pytest.mark.slow
 def test_the_embedded_engine_draws_what_its_renderer_draws(renderer: Renderer, character: Path, embedded: Path) -> None:
     engine = open_engine(Character.load(character), embedded)
     assert isinstance(engine, EmbeddedEngine)

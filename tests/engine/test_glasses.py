@@ -24,6 +24,7 @@ def test_every_choice_has_a_shape_a_finish_and_parts(renderer: Renderer) -> None
         assert {*glasses.worn_parts("glasses", choice).values()} <= {*renderer.head.part}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["round", "square", "aviator"])
 def test_they_fit_heads_of_all_kinds(renderer: Renderer, shape: str) -> None:
     head, count = renderer.head, 24

@@ -70,6 +70,7 @@ def test_character_of_another_engine_is_refused(tmp_path: Path) -> None:
         sheets.require_embedded(folder)
 
 
+@pytest.mark.slow
 def test_command_writes_the_sheet_and_prints_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIKENESS_HOME", str(tmp_path / "home"))
     out = tmp_path / "people.png"

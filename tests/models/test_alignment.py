@@ -105,6 +105,7 @@ def _turned(points: np.ndarray, turn: int, height: int, width: int) -> np.ndarra
     return np.stack(((x, y), (y, width - x), (width - x, height - y), (height - y, x))[turn], axis=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("turn", [1, 2, 3])
 @pytest.mark.parametrize("path", PHOTOS, ids=lambda p: p.stem)
 def test_a_photo_on_its_side_or_its_head_is_read_as_the_upright_one(landmarker: FaceLandmarker, path, turn) -> None:
@@ -118,6 +119,7 @@ def test_a_photo_on_its_side_or_its_head_is_read_as_the_upright_one(landmarker: 
     assert face.box[0] < face.box[2] and face.box[1] < face.box[3] and not face.doubtful and not upright.doubtful
 
 
+@pytest.mark.slow
 def test_a_tiny_face_upside_down_in_a_large_photo_is_turned(landmarker: FaceLandmarker) -> None:
     scene = np.full((1500, 2400, 3), 150, np.uint8)
     scene[1000:1217, 1900:2080] = cv2.resize(decode_photo(PHOTOS[-1]), (180, 217), interpolation=cv2.INTER_AREA)

@@ -58,6 +58,7 @@ def test_the_colours_of_hair_and_skin_are_measured(parser: FaceParser, size: int
         assert (colours[begin + 3 : begin + 6] < 6).all(), "only where they meet are they mixed"
 
 
+@pytest.mark.slow
 def test_readings_are_fitted_and_differentiable(parser: FaceParser, identity: IdentityModel) -> None:
     seen = torch.rand(12, 3, 64, 64)
     levels = [level.detach() for level in read_maps(identity, seen)[1]]

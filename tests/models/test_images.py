@@ -190,6 +190,7 @@ def _opens_pictures(path: Path) -> bool:
     return any(isinstance(call.value, ast.Name) and call.value.id in LIBRARIES for call in named)
 
 
+@pytest.mark.slow
 def test_there_is_one_way_to_open_strangers_pictures() -> None:
     folders = ("benchmarks", "engine", "examples", "models", "orchestration", "serving", "stages")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*.py") if "node_modules" not in path.parts]

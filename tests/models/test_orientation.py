@@ -65,6 +65,7 @@ def off(data: bytes | Path, upright: Image.Image) -> float:
     return float(np.abs(found.astype(int) - truth).mean()) if found.shape == truth.shape else np.inf
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ODD)
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_an_odd_tag_keeps_no_photo_from_being_read_and_turned(name: str, kind: str) -> None:
@@ -84,6 +85,7 @@ def test_an_orientation_that_means_nothing_leaves_the_photo_as_it_is_stored(name
     assert off(data, portrait()) == LOSSLESS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize(
     ("kind", "options"),

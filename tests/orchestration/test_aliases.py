@@ -133,6 +133,7 @@ found.promote("3", "anna", "") if act == "promote" else found.rollback("anna")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("act", ["promote", "rollback"])
 def test_killed_just_before_production_moves_it_is_as_if_nothing_had_been_done(store: AliasStore, act: str) -> None:
     for version in ("1", "2"):
@@ -318,6 +319,7 @@ def test_a_deleted_version_takes_its_records_along_and_is_no_move_of_other_hands
     assert outside is not None and outside.after is None
 
 
+@pytest.mark.slow
 def test_a_registry_that_is_down_is_one_line_without_its_password(tmp_path: Path) -> None:
     for uri in ("http://127.0.0.1:9", "postgresql+psycopg2://likeness:secret@127.0.0.1:9/mlflow"):
         with pytest.raises(RegistryError) as error:

@@ -34,6 +34,7 @@ def failed(asset: str, folder: Path, rules: Rules | None = None, warnings: bool 
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asset", good.MAKERS)
 def test_good_tables_pass(tmp_path: Path, asset: str) -> None:
     _, make = good.MAKERS[asset]
@@ -124,6 +125,7 @@ def test_each_broken_expectation_is_named(
     assert reason in found[check]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
@@ -155,6 +157,7 @@ def test_any_photo_set_may_be_a_source(tmp_path: Path) -> None:
     assert failed("aligned_faces", good.write(tmp_path, "aligned_faces", rows)) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("broken", "reason"),
     [
@@ -196,6 +199,7 @@ def test_each_broken_row_of_the_quarantine_is_named(
     assert list(found) == [f"{check}_table"] and reason in found[f"{check}_table"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("asset", "check"), [("aligned_faces", "quarantine"), ("rendered_pairs", "set_aside")])
 def test_too_many_quarantined_photos_fail(tmp_path: Path, asset: str, check: str) -> None:
     _, make = good.MAKERS[asset]
@@ -204,6 +208,7 @@ def test_too_many_quarantined_photos_fail(tmp_path: Path, asset: str, check: str
     assert failed(asset, folder, Rules(quarantined=0.7)) == {}
 
 
+@pytest.mark.slow
 def test_a_photo_set_that_is_refused_as_a_whole_fails_beside_many_good_portraits(tmp_path: Path) -> None:
     rows = [face(number) for number in range(60)]
     folder = good.write(tmp_path, "aligned_faces", rows, quarantine=[refused(k, source="lfw") for k in range(20)])
@@ -212,6 +217,7 @@ def test_a_photo_set_that_is_refused_as_a_whole_fails_beside_many_good_portraits
     assert "share_quarantined" in found["quarantine_table"]
 
 
+@pytest.mark.slow
 def test_failing_rows_are_in_the_metadata_with_their_number_and_pictures(tmp_path: Path, settings: Settings) -> None:
     rows = [face(0), face(3, yaw=120.0), *(face(10 + k, yaw=100.0, source="photos", split="val") for k in range(50))]
     tracking = Tracking.of(settings)
@@ -342,6 +348,7 @@ def test_the_profile_says_how_many_photos_of_two_people_training_bears(tmp_path:
     assert set(failed("aligned_faces", folder, Rules(one_photo_two_people=0.7), warnings=True)) == {"copies"}
 
 
+@pytest.mark.slow
 def test_many_unusable_photos_of_a_source_warn_and_are_listed(tmp_path: Path) -> None:
     rows = photos(*((f"ann/{number}", "ann", "test", 10 * number) for number in range(5)))
     bad = [refused(number, id=f"photos/ann/bad{number}", reason="unreadable: damaged") for number in range(3)]

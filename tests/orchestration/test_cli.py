@@ -132,6 +132,7 @@ def test_what_is_no_character_is_refused_with_the_reason(tmp_path: Path, text: s
     assert message in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["[/x]", "[bold]", "[old] photo", "a]b[/]"])
 def test_what_looks_like_markup_is_shown_as_it_is(call, word: str) -> None:
     assert word in error_of(call("models", "--character", word))

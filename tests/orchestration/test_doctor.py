@@ -21,6 +21,8 @@ from orchestration.storage.instance import RUN_TAG
 from orchestration.storage.store import Store
 from tests.orchestration.faces import PeopleProject
 
+pytestmark = pytest.mark.slow
+
 
 def one(findings: Iterable[Diagnosis], name: str) -> Diagnosis:
     return next(finding for finding in findings if finding.name == name)
@@ -32,7 +34,6 @@ def dead_process() -> int:
     return ended.pid
 
 
-@pytest.mark.slow
 def test_a_sound_project_has_no_errors_and_is_left_as_it_was(settings: Settings) -> None:
     def listing() -> set[Path]:
         # Databases that are opened put files beside themselves for a moment.
@@ -74,7 +75,6 @@ def test_a_remote_is_written_read_and_left_empty(settings: Settings) -> None:
     assert [path for path in remote.rglob("*") if path.is_file()] == []
 
 
-@pytest.mark.slow
 def test_a_remote_that_cannot_be_written_is_an_error(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     broken = settings.model_copy(update={"dvc_remote": str(tmp_path / "file")})

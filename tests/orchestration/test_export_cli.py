@@ -60,6 +60,7 @@ def test_format_follows_the_files_ending(tmp_path: Path) -> None:
     assert (tmp_path / "me.mhm").read_text().startswith("version v1.2.0\nname me\n")
 
 
+@pytest.mark.slow
 def test_obj_lists_what_belongs_to_it(tmp_path: Path) -> None:
     result = export(tmp_path, document(), "--out", str(tmp_path / "me.obj"))
     assert result.exit_code == 0, result.output

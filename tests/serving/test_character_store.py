@@ -40,6 +40,7 @@ def test_deleting_erases_the_photo_too(tmp_path: Path) -> None:
         characters.delete(made.id, "")
 
 
+@pytest.mark.slow
 def test_what_has_expired_is_not_found_and_swept_away_with_its_photo(tmp_path: Path) -> None:
     characters = CharacterStore(tmp_path, timedelta(seconds=1))
     made = characters.add({}, "", b"photo", "image/png")

@@ -38,6 +38,7 @@ def test_it_answers_with_values_and_bytes_whatever_else_is_printed_and_read(run:
     run(test())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "error", "words"),
     [("refuse", NotLoaded, "there is no model"), ("exit", ChildDied, "with status 3"), ("hang", TimeoutError, None)],
@@ -57,6 +58,7 @@ def test_one_that_does_not_load_says_why_and_does_not_run(
     assert not [one for one in psutil.Process().children() if echo_process.__name__ in one.cmdline()]
 
 
+@pytest.mark.slow
 def test_one_that_died_or_was_too_late_is_gone_and_can_be_started_again(run: Callable[..., Any]) -> None:
     async def test() -> None:
         process = child()
@@ -72,6 +74,7 @@ def test_one_that_died_or_was_too_late_is_gone_and_can_be_started_again(run: Cal
     run(test())
 
 
+@pytest.mark.slow
 def test_one_that_was_killed_while_it_waited_is_found_dead_when_it_is_asked(run: Callable[..., Any]) -> None:
     async def test() -> None:
         process = child()
@@ -86,6 +89,7 @@ def test_one_that_was_killed_while_it_waited_is_found_dead_when_it_is_asked(run:
     run(test())
 
 
+@pytest.mark.slow
 def test_whoever_stops_waiting_leaves_no_answer_for_the_next(run: Callable[..., Any]) -> None:
     async def test() -> None:
         process = child()

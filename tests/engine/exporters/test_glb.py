@@ -16,6 +16,8 @@ from engine.exporters.obj import write_obj
 from engine.renderer import Renderer
 from tests.engine.gltf_reader import Gltf
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 TENTH_OF_A_MILLIMETRE = 1e-4
 MEGABYTES = 1_000_000
@@ -44,7 +46,6 @@ def distance(found: dict[int, NDArray], expected: NDArray[np.float32]) -> float:
     return max(float(np.linalg.norm(point - expected[number])) for number, point in found.items())
 
 
-@pytest.mark.slow
 def test_khronos_validator_finds_nothing(glb: bytes, tmp_path: Path) -> None:
     assert (ROOT / "node_modules" / "gltf-validator").is_dir(), "run `make node_modules/.stamp-dev`"
     (tmp_path / "x.glb").write_bytes(glb)
@@ -93,7 +94,6 @@ def test_trimesh_reads_the_character_that_the_engine_draws(renderer: Renderer, g
     assert set(scene.geometry) == {*head, "lashes", "brows", "hair", "glasses", "lenses"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("as_shown", [True, False])
 def test_morph_targets_reach_every_other_character(renderer: Renderer, as_shown: bool) -> None:
     """Slider values become influences by the description in the file alone."""
@@ -142,7 +142,6 @@ def test_normals_follow_a_target(renderer: Renderer, glb: bytes) -> None:
     assert error(turned).sum() < 0.2 * error(still).sum()
 
 
-@pytest.mark.slow
 def test_file_is_small_and_the_same_every_time(mesh: ExportMesh, glb: bytes) -> None:
     assert len(glb) < 17 * MEGABYTES
     assert to_glb(mesh, {"character": "embedded"}) == glb

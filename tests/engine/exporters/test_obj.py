@@ -45,6 +45,7 @@ def seen_by_words(file: Path) -> set[str]:
     return names | {words[-1] for words in entries if words and words[0].startswith("map_")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_reader_finds_every_file(mesh: ExportMesh, tmp_path: Path, name: str) -> None:
     written = write_obj(mesh, tmp_path / name)

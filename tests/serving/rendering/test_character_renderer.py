@@ -144,6 +144,7 @@ def test_choices_that_are_a_colour_say_which(published: SchemaDocument) -> None:
     assert set(colours["hair"].values()) == {None} and colours["lips"]["natural"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def schema(client: TestClient) -> dict[str, Any]:
@@ -14,7 +16,6 @@ def schema(client: TestClient) -> dict[str, Any]:
     return answer.json()
 
 
-@pytest.mark.slow
 def test_the_schema_is_sent_again_only_when_it_changed(client: TestClient) -> None:
     tag = client.get("/v1/schema").headers["etag"]
     assert client.get("/v1/schema", headers={"If-None-Match": f"W/{tag}"}).status_code == 304
@@ -37,7 +38,6 @@ def urls(schema: dict[str, Any]) -> list[str]:
     return found
 
 
-@pytest.mark.slow
 def test_what_the_schema_names_is_there_and_never_changes(client: TestClient, schema: dict[str, Any]) -> None:
     for url in urls(schema):
         answer, again = client.get(url), client.get(url)

@@ -145,6 +145,7 @@ def check(folder: Path, out: Path) -> character_check.CharacterReport:
     return character_check.check(folder, EMBEDDED, out / "sheet.png", Context())
 
 
+@pytest.mark.slow
 def test_check_finds_the_face_and_writes_it_down_once(marble: Path, tmp_path: Path) -> None:
     known = Character.load(marble)
     schema = marble / "schema.yaml"

@@ -170,6 +170,7 @@ def edited(folder: Path, change: Callable[[Any], Any], to: Path) -> Path:
     return other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "counts"),
     [
