@@ -55,7 +55,7 @@ class CameraEffects:
             direction=float(rng.uniform(0, np.pi)),
             noise=noise,
             chroma=noise * float(rng.uniform(0.2, 0.8)),
-            contrast=float(np.clip(rng.normal() * config.contrast, -0.5, 0.8)),
+            contrast=float(np.clip(config.tone_curve + rng.normal() * config.contrast, -0.3, 1.0)),
             colour=float(np.exp(rng.uniform(*np.log(config.colour)))),
             shrink=float(rng.uniform(*config.shrink)) if rng.random() < config.shrunk else 1.0,
             sharpen=float(rng.uniform(*config.sharpen)),
@@ -95,6 +95,21 @@ def apply_camera_effects(
     ]
     encoded = cv2.imencode(".jpg", cv2.cvtColor(stored, cv2.COLOR_RGB2BGR), options)[1]
     return encoded.tobytes(), effects.described()
+
+
+def crop_tightly(
+    image: NDArray[np.uint8], labels: NDArray[np.uint8], rng: np.random.Generator, config: DomainRandomization
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """A picture [H, W, 3] that ends close to the face, with its border repeated beyond, and labels [H, W] that are 0
+    there."""
+    height, width = labels.shape
+    lost = rng.uniform(0.0, config.lost, size=4) * (1.0, 0.5, 0.5, 0.5) * (height, height, width, width)
+    top, bottom, left, right = (lost * (rng.random(4) < (0.8, 0.3, 0.3, 0.3))).astype(int)
+    edges = {"top": top, "bottom": bottom, "left": left, "right": right}
+    inside = np.s_[top : height - bottom, left : width - right]
+    cropped = cv2.copyMakeBorder(image[inside], **edges, borderType=cv2.BORDER_REPLICATE)
+    told = cv2.copyMakeBorder(labels[inside], **edges, borderType=cv2.BORDER_CONSTANT, value=[0])
+    return cropped.astype(np.uint8), told.astype(np.uint8)
 
 
 def _exposed(image: NDArray[np.uint8], effects: CameraEffects, metering: float) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from engine.scenes import FRAME_WIDTH, PIVOT, Scenes, head_rotation, random_crop
 SENSOR_WIDTH = 36.0  # millimetres: lenses are named by what they would be on full frame
 FLASH_WIDTH, FLASH_RADIANCE = 0.98, 12.0  # cosine of the angle that a mirrored flash spans, and how bright it is
 BACKGROUND_SIZE = 160
-BRIGHTNESS = 1.15  # of the mean photo: faces of one skin tone come out as light as on photos of people
+BRIGHTNESS = 1.2  # of the mean photo: faces of one skin tone come out as light as on photos of people
 
 
 class DomainRandomization(BaseModel, frozen=True, extra="forbid"):
@@ -42,7 +42,8 @@ class DomainRandomization(BaseModel, frozen=True, extra="forbid"):
     colour: tuple[float, float] = (0.6, 1.5)  # how much colour a photo is left with, or given
     metering: float = 0.3  # how far the camera exposes for the middle; 1: always middle grey
     low_light: float = 0.10  # chance of a dim, noisy picture
-    contrast: float = 0.25  # strength of a camera's tone curve, both ways
+    tone_curve: float = 0.45  # mean strength of the S-shaped curve that cameras give their pictures
+    contrast: float = 0.25  # how much that varies
     vignette: tuple[float, float] = (0.0, 0.25)  # light lost in the corners
     blur: tuple[float, float] = (0.0, 0.9)  # Gaussian, sigma in pixels
     defocus: tuple[float, float] = (0.5, 2.5)  # radius of the disc, pixels
@@ -57,6 +58,8 @@ class DomainRandomization(BaseModel, frozen=True, extra="forbid"):
     jpeg: tuple[int, int] = (55, 96)  # quality
     occlusion: float = 0.1  # chance of something before the face
     cover: tuple[float, float] = (0.02, 0.35)  # share of the face that it hides
+    tight: float = 0.2  # chance that a photo ends close to the face: its border is repeated beyond, as alignment does
+    lost: float = 0.22  # the most that it lacks above, share of the height; at the sides and below half as much
 
 
 def random_scene(

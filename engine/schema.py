@@ -32,7 +32,7 @@ WORDS: Any = {
     **dict.fromkeys(("label", "parts"), True),
     "phenotypes": {"__all__": {"label", "ends"}},
     "local": {"__all__": {"label", "ends"}},
-    "groups": {"__all__": {"label", "labels", "like", "part"}},
+    "groups": {"__all__": {"label", "labels", "part"}},
 }
 # What says nothing about what a parameter means, and what documents from before did not count as such.
 NOT_MEANING: Any = {
@@ -125,7 +125,7 @@ class Group(BaseModel, frozen=True, extra="forbid"):
     choices: tuple[str, ...] = Field(min_length=2)
     neutral: str
     labels: dict[str, str] = {}  # what people call the choices; see label_of
-    like: dict[str, str] = {}  # the older choice that a newer one is nearest to, for who knows the older ones alone
+    like: dict[str, str] = {}  # the older choice that a newer one is nearest to; together they are a family
     part: str | None = None  # the part that people look for it in
     ordered: bool = False  # choices are steps of a scale
     added: bool = False  # documents from before it was there lack it: it is neutral then
@@ -146,6 +146,13 @@ class Group(BaseModel, frozen=True, extra="forbid"):
         if len(self._number_of) != len(self.choices):
             raise ValueError(f"group {self.name}: two choices have the same engine value")
         return self
+
+    @property
+    def families(self) -> tuple[int, ...]:
+        """For each choice a number that it shares with those `like` it; without `like`, with all but `none`."""
+        if self.like or "none" not in self.choices:
+            return tuple(self.choices.index(self.like.get(choice, choice)) for choice in self.choices)
+        return tuple(int(choice != "none") for choice in self.choices)
 
     @property
     def engine_name(self) -> str:

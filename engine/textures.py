@@ -21,11 +21,11 @@ from engine.tints import tinted
 # Linear RGB reflectance of melanin-coloured hair.
 HAIR_COLOURS = {
     "black": (0.012, 0.011, 0.011),
-    "dark_brown": (0.045, 0.027, 0.018),
-    "brown": (0.11, 0.062, 0.036),
-    "light_brown": (0.21, 0.130, 0.075),
-    "auburn": (0.16, 0.055, 0.025),
-    "copper": (0.34, 0.120, 0.040),
+    "dark_brown": (0.034, 0.020, 0.013),
+    "brown": (0.082, 0.045, 0.026),
+    "light_brown": (0.17, 0.100, 0.056),
+    "auburn": (0.12, 0.036, 0.016),
+    "copper": (0.28, 0.090, 0.029),
     "blond": (0.42, 0.29, 0.15),
     "light_blond": (0.60, 0.46, 0.27),
     "platinum": (0.72, 0.65, 0.54),

@@ -2,13 +2,14 @@
 
 An identity embedding was trained to forget all this. Convolution maps on the way to it still know: early ones colours,
 later ones textures and outlines. A parser that was trained on drawn portraits finds hair and skin on photos of people
-as well, so that their colours can be measured; two networks that learned from photos of people say sex and age.
-Legend: B batch, H side of a face in the reference frame, K classes of the parser, h x w its grid.
+as well, so that their colours and the hair's outline can be measured; two networks that learned from photos of people
+say sex and age. Legend: B batch, H side of a face in the reference frame, K classes of the parser, h x w its grid.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -24,7 +25,11 @@ PARSED = 256
 SURE = 4.0
 """A place counts by this power of its probability, so that the middle of the hair counts and its edge does not."""
 MEASURED = 18
-"""Numbers that are measured of the colours; `Appearance.colours` lists them."""
+"""Numbers that are measured of the colours; `_colours` lists them."""
+SPREAD = 0.05
+"""The least spread by which a number is divided: cells where hardly anybody has hair say little."""
+CELLS = 8
+"""A side of the grid on which the hair's outline is read."""
 PRODUCTS = (0, 1, 2, 6, 7, 8, 12, 13, 14)
 """Those whose products are read too: is it blond or grey depends on lightness and chroma together."""
 N_COLOURS = MEASURED + len(PRODUCTS) * (len(PRODUCTS) + 1) // 2
@@ -32,13 +37,14 @@ N_COLOURS = MEASURED + len(PRODUCTS) * (len(PRODUCTS) + 1) // 2
 
 class Appearance(Frozen):
     """Maps of a recogniser and faces -> readings [B, A]: for each level of the maps its directions, then the colours,
-    then log-odds of male and age in years. Trained by others, so that it stays as it is; differentiable.
+    the hair's outline, and log-odds of male and age in years. Trained by others, so that it stays as it is;
+    differentiable.
 
     `shapes`: of the levels; `channels`, `n`: of `MapDirections`.
     """
 
-    colour_mean: Tensor
-    colour_std: Tensor
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self, parser: FaceParser, attributes: Attributes, shapes: Sequence[Sequence[int]], channels: int, n: int
@@ -49,19 +55,16 @@ class Appearance(Frozen):
         self.attributes: Attributes
         self.levels: torch.nn.ModuleList
         self.n = n
-        self.register_buffer("colour_mean", torch.zeros(MEASURED))
-        self.register_buffer("colour_std", torch.ones(MEASURED))
+        self.register_buffer("mean", torch.zeros(MEASURED + CELLS**2))
+        self.register_buffer("std", torch.ones(MEASURED + CELLS**2))
 
     @property
     def parts(self) -> dict[str, slice]:
         """Where each family of readings lies in [0, A)."""
-        names = ["low", "middle", "high"][-len(self.levels) :]
-        sizes = [*([self.n] * len(self.levels)), N_COLOURS, 2]
-        found, begin = {}, 0
-        for name, size in zip([*names, "colours", "attributes"], sizes, strict=True):
-            found[name] = slice(begin, begin + size)
-            begin += size
-        return found
+        levels = ["low", "middle", "high"][-len(self.levels) :]
+        sizes = dict.fromkeys(levels, self.n) | {"colours": N_COLOURS, "outline": CELLS**2, "attributes": 2}
+        ends = accumulate(sizes.values())
+        return {name: slice(end - size, end) for (name, size), end in zip(sizes.items(), ends, strict=True)}
 
     @property
     def width(self) -> int:
@@ -71,12 +74,10 @@ class Appearance(Frozen):
     def forward(self, levels: Sequence[Tensor], faces: Tensor) -> Tensor:
         """`levels`: maps of `Backbone.levels`; faces [B, 3, H, H], RGB in [0, 1]."""
         read = [directions(maps) for directions, maps in zip(self.levels, levels, strict=True)]
-        return torch.cat([*read, self.with_products(self.colours(faces)), self.attributes(faces)], 1)
+        return torch.cat([*read, self._standardised(self.measured(faces)), self.attributes(faces)], 1)
 
-    def colours(self, faces: Tensor) -> Tensor:
-        """Faces -> [B, 18]: mean and spread of the hair's CIELAB colour (3 + 3), the same of the skin, their difference
-        (3), the quotient of their lightness, and the logarithms of their areas.
-        """
+    def measured(self, faces: Tensor) -> Tensor:
+        """Faces -> [B, 18 + 64]: colours (`_colours`), then how much of each cell of a grid is hair, row by row."""
         sized = faces
         if faces.shape[-1] != PARSED:
             sized = functional.interpolate(
@@ -84,26 +85,36 @@ class Appearance(Frozen):
             )
         sized = sized.contiguous(memory_format=torch.channels_last)
         probabilities = torch.softmax(self.parser(sized), 1)
+        hair, skin = (probabilities[:, CLASSES.index(name)] for name in ("hair", "face"))
+        outline = functional.adaptive_avg_pool2d(hair, CELLS).flatten(1)
         lab = to_lab(functional.adaptive_avg_pool2d(sized, probabilities.shape[-1]))
-        hair, skin = (_statistics(lab, probabilities[:, CLASSES.index(name)] ** SURE) for name in ("hair", "face"))
-        quotient = hair[0][:, :1] / skin[0][:, :1].clamp(min=5.0)
-        return torch.cat([*hair[:2], *skin[:2], hair[0] - skin[0], quotient, hair[2], skin[2]], 1)
+        return torch.cat([_colours(lab, hair**SURE, skin**SURE), outline], 1)
 
-    def with_products(self, colours: Tensor) -> Tensor:
-        """Colours [B, 18] -> [B, N_COLOURS], standardised, with products of two."""
-        standard = ((colours - self.colour_mean) / self.colour_std).clamp(-4.0, 4.0)
+    def _standardised(self, measured: Tensor) -> Tensor:
+        """[B, 18 + 64] -> [B, N_COLOURS + 64]: in units of their own spread, with products of two colours."""
+        standard = ((measured - self.mean) / self.std).clamp(-4.0, 4.0)
         some = standard[:, PRODUCTS]
         rows, columns = torch.triu_indices(len(PRODUCTS), len(PRODUCTS)).tolist()
-        return torch.cat([standard, some[:, rows] * some[:, columns] / 2], 1)
+        products = some[:, rows] * some[:, columns] / 2
+        return torch.cat([standard[:, :MEASURED], products, standard[:, MEASURED:]], 1)
 
     @torch.no_grad()
-    def fit(self, levels: Sequence[Tensor], colours: Tensor) -> None:
-        """From the maps [N, C, h, w] and the `colours` [N, 18] of some training faces."""
+    def fit(self, levels: Sequence[Tensor], measured: Tensor) -> None:
+        """From the maps [N, C, h, w] and what is `measured` [N, 18 + 64] of some training faces."""
         for directions, maps in zip(self.levels, levels, strict=True):
             directions.fit_channels(maps)  # pyright: ignore[reportCallIssue]
             directions.fit(directions.squeeze(maps))  # pyright: ignore[reportCallIssue]
-        self.colour_mean.copy_(colours.mean(0))
-        self.colour_std.copy_(colours.std(0).clamp(min=1e-3))
+        self.mean.copy_(measured.mean(0))
+        self.std.copy_(measured.std(0).clamp(min=SPREAD))
+
+
+def _colours(lab: Tensor, of_hair: Tensor, of_skin: Tensor) -> Tensor:
+    """Colours [B, 3, h, w] and weights [B, h, w] -> [B, 18]: mean and spread of the hair's CIELAB colour (3 + 3), the
+    same of the skin, their difference (3), the quotient of their lightness, and the logarithms of their areas.
+    """
+    hair, skin = _statistics(lab, of_hair), _statistics(lab, of_skin)
+    quotient = hair[0][:, :1] / skin[0][:, :1].clamp(min=5.0)
+    return torch.cat([*hair[:2], *skin[:2], hair[0] - skin[0], quotient, hair[2], skin[2]], 1)
 
 
 def _statistics(lab: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:

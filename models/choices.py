@@ -23,8 +23,8 @@ AGE_ERROR = 6.0
 """Years by which the network that says the age is wrong, one standard deviation."""
 PULL = 2.0
 """So many people of the whole crowd are added to each cell, so that a cell that few fell into says little."""
-FIRM = 0.05
-"""Temperature among the choices that are something, once it is decided whether there is something."""
+FIRM = 0.02
+"""Temperature among the choices of a family, once the family is decided."""
 STEP = 0.35
 """Width of an answer on a scale, in steps."""
 
@@ -32,17 +32,19 @@ STEP = 0.35
 class ChoiceReader(nn.Module):
     """Readings [B, A], log-odds of male [B] and age in years [B] -> each group's logits [B, n].
 
-    `absent`: for each group the number of the choice `none`, -1 where there is no such choice. `scales`: whether a
-    group's choices are steps of a scale. Buffers only: it is fitted, not trained.
+    `families`: for each choice of each group a number that it shares with those which are much like it. `scales`:
+    whether a group's choices are steps of a scale. Buffers only: it is fitted, not trained.
     """
 
     weight: Tensor
     bias: Tensor
     odds: Tensor
 
-    def __init__(self, width: int, group_sizes: Sequence[int], absent: Sequence[int], scales: Sequence[bool]) -> None:
+    def __init__(
+        self, width: int, group_sizes: Sequence[int], families: Sequence[Sequence[int]], scales: Sequence[bool]
+    ) -> None:
         super().__init__()
-        self.group_sizes, self.absent, self.scales = tuple(group_sizes), tuple(absent), tuple(scales)
+        self.group_sizes, self.families, self.scales = tuple(group_sizes), tuple(map(tuple, families)), tuple(scales)
         self.register_buffer("weight", torch.zeros(sum(group_sizes), width))
         self.register_buffer("bias", torch.zeros(sum(group_sizes)))
         self.register_buffer("odds", torch.zeros(2 * (len(CELLS) + 1), sum(group_sizes)))
@@ -53,12 +55,15 @@ class ChoiceReader(nn.Module):
         found = []
         odds = cells(male, age) @ self.odds.exp()
         groups = zip(
-            *(torch.split(x, list(self.group_sizes), 1) for x in (logits, odds)), self.absent, self.scales, strict=True
+            *(torch.split(x, list(self.group_sizes), 1) for x in (logits, odds)),
+            self.families,
+            self.scales,
+            strict=True,
         )
-        for read, likely, absent, scale in groups:
+        for read, likely, family, scale in groups:
             # Bayes' rule: how much likelier a choice is among people of this sex and age than among all.
             answer = torch.log_softmax(read, 1) + likely.log()
-            found.append(_on_scale(answer) if scale else _first_whether(answer, absent) if absent >= 0 else answer)
+            found.append(_on_scale(answer) if scale else _family_first(answer, family))
         return found
 
     def fit(
@@ -107,16 +112,18 @@ def _cells_of(sex: NDArray, age: NDArray) -> NDArray:
     return np.concatenate([ages & (sex < 0.35)[:, None], ages & (sex > 0.65)[:, None]], 1).astype(np.float64)
 
 
-def _first_whether(answer: Tensor, absent: int) -> Tensor:
-    """Let the likeliest of all that is something have what all of them have together: whether there is a beard is asked
-    before which one.
+def _family_first(answer: Tensor, families: Sequence[int]) -> Tensor:
+    """Let the likeliest choice of a family have what all of it have together: whether there is a beard is asked before
+    which one, and whether hair is long before how it falls.
     """
-    whole = torch.log_softmax(answer, 1)
-    none = torch.zeros_like(whole, dtype=torch.bool)
-    none[:, absent] = True
-    others = whole.masked_fill(none, -torch.inf)
-    together = torch.logsumexp(others, 1, keepdim=True)
-    return torch.where(none, whole, together + torch.log_softmax(others / FIRM, 1))
+    number = torch.tensor(families, device=answer.device)
+    outside = (number[:, None] != number)[None]
+
+    def together(logits: Tensor) -> Tensor:
+        return logits[:, None].masked_fill(outside, -torch.inf).logsumexp(2)
+
+    firm = answer / FIRM
+    return together(torch.log_softmax(answer, 1)) + firm - together(firm)
 
 
 def _on_scale(answer: Tensor) -> Tensor:

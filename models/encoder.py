@@ -63,7 +63,7 @@ class Architecture:
     """Of the recogniser's maps that choices are read from."""
     level_features: Sequence[int] = (192, 150)
     """Principal channels that are kept of each level, and numbers that it is reduced to."""
-    absent: Sequence[int] = ()
+    choice_families: Sequence[Sequence[int]] = ()
     scales: Sequence[bool] = ()
     """Of the groups; see `ChoiceReader`."""
     sex: int | None = None
@@ -112,7 +112,7 @@ class Encoder(nn.Module):
             shapes = a.level_shapes
             self.appearance = Appearance(FaceParser(**a.parser), Attributes(), shapes, *a.level_features)
             width = self.features.width + self.appearance.width
-            self.choices = ChoiceReader(width, self.group_sizes, a.absent, a.scales)
+            self.choices = ChoiceReader(width, self.group_sizes, a.choice_families, a.scales)
         self.enter = nn.Linear(self.features.width, a.hidden)
         self.blocks = nn.Sequential(*(_Block(a.hidden, 2 * a.hidden, a.gate, a.attention) for _ in range(a.blocks)))
         self.dropout = nn.Dropout(a.dropout)

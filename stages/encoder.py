@@ -40,7 +40,7 @@ from stages.evaluation.metrics import r2
 from stages.training import Batch, Optimiser, Training, rows_for, train
 from stages.training.features import ContentCache, FeatureExtractor, LabelledFeatures
 
-VERSION = "4"
+VERSION = "5"
 INPUTS = ("embedded", "aligned_faces", "identity_model", "parsing_model", "rendered_pairs", "imitator", "character")
 ATTRIBUTES = ("attributes/gender-v1.onnx", "attributes/age-v1.onnx")
 FACES = training_faces(("source", "split", "image", "parameters", "discrete", "yaw"))
@@ -64,11 +64,11 @@ class Terms(BaseModel, frozen=True, extra="forbid"):
     supervised: float = Field(default=1.0, ge=0)
 
 
-Family = Literal["identity", "high", "low", "middle", "colours", "attributes"]
+Family = Literal["identity", "high", "low", "middle", "colours", "outline", "attributes"]
 KNOWS: dict[str, tuple[Family, ...]] = {
     "skin": ("low", "colours"),
-    "hair": ("high",),
-    "hair_colour": ("high", "colours"),
+    "hair": ("high", "colours", "outline"),
+    "hair_colour": ("colours",),
     "beard": ("middle", "high"),
 }
 """What each group of this name is read from; the others from all maps and colours."""
@@ -235,7 +235,7 @@ class _Stage:
             "parser": self.parser.arguments,
             "level_shapes": identity.backbone.level_shapes,
             "level_features": (look.channels, look.features),
-            "absent": [group.choices.index("none") if "none" in group.choices else -1 for group in schema.groups],
+            "choice_families": [group.families for group in schema.groups],
             "scales": [group.ordered for group in schema.groups],
             "sex": number.get("sex"),
             "age": number.get("age"),

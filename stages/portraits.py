@@ -16,7 +16,7 @@ import pyarrow as pa
 from pydantic import BaseModel, Field
 
 from engine import occluders, sampler
-from engine.camera_effects import apply_camera_effects
+from engine.camera_effects import apply_camera_effects, crop_tightly
 from engine.portrait_scenes import DomainRandomization, random_scene
 from engine.renderer import Renderer
 from engine.scenes import Scenes, load_backgrounds, load_panoramas
@@ -27,7 +27,7 @@ from stages.data.parallel import map_chunks
 from stages.data.pictures import colour_labels, write_sheet
 from stages.data.reads import Appearance
 
-VERSION = "4"
+VERSION = "5"
 INPUTS = ("embedded", "character")
 READS = {"character": Appearance()}
 PEOPLE_A_CHUNK = 8
@@ -130,6 +130,8 @@ def _shoot(
             image, labels, occluder, occluded = occluders.occlude(
                 image, labels, drawn.landmarks[number], scenes[number], rng, config.nuisance.cover, backgrounds
             )
+        if rng.random() < config.nuisance.tight:
+            image, labels = crop_tightly(image, labels, rng, config.nuisance)
         row["image"], developed = apply_camera_effects(image, rng, config.nuisance)
         row["labels"] = encode_png(labels)
         row["landmarks"] = drawn.landmarks[number].ravel()

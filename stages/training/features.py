@@ -128,11 +128,11 @@ class FeatureExtractor:
         if self.appearance is None:
             return
         found = [
-            [self.appearance.colours(batch).cpu(), *(level.cpu() for level in read_maps(self.identity, batch)[1])]
+            [self.appearance.measured(batch).cpu(), *(level.cpu() for level in read_maps(self.identity, batch)[1])]
             for batch in self._batches(pictures, rows, LOOKED_AT)
         ]
-        colours, *levels = (torch.cat(parts) for parts in zip(*found, strict=True))
-        self.appearance.cpu().fit(levels, colours)
+        measured, *levels = (torch.cat(parts) for parts in zip(*found, strict=True))
+        self.appearance.cpu().fit(levels, measured)
         self.appearance.to(self.device)
 
     def _batches(self, pictures: ImageDataset, rows: NDArray, most: int) -> Iterator[Tensor]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.appearance import N_COLOURS, Appearance, to_lab
+from models.appearance import CELLS, N_COLOURS, Appearance, to_lab
 from models.attributes import Attributes
 from models.encoder import Architecture, Encoder
 from models.features import read_maps
@@ -51,22 +51,27 @@ def test_lab_is_opencvs() -> None:
 
 @pytest.mark.parametrize("size", [256, 128])
 def test_the_colours_of_hair_and_skin_are_measured(parser: FaceParser, size: int) -> None:
-    colours = Appearance(parser, Attributes(), (), 1, 1).colours(faces(size))[0]
+    colours = Appearance(parser, Attributes(), (), 1, 1).measured(faces(size))[0]
     for colour, begin in ((HAIR, 0), (SKIN, 6)):
         lab = cv2.cvtColor(np.array([[colour]], np.float32) / 255, cv2.COLOR_RGB2LAB)[0, 0]
         assert np.allclose(colours[begin : begin + 3], lab, atol=1.0)
         assert (colours[begin + 3 : begin + 6] < 6).all(), "only where they meet are they mixed"
 
 
+def test_the_outline_says_where_hair_is(parser: FaceParser) -> None:
+    cells = Appearance(parser, Attributes(), (), 1, 1).measured(faces())[0, -(CELLS**2) :].reshape(CELLS, CELLS)
+    assert (cells[: CELLS // 2] > 0.99).all() and (cells[CELLS // 2 :] < 0.01).all()
+
+
 @pytest.mark.slow
-def test_readings_are_fitted_and_differentiable(parser: FaceParser, identity: IdentityModel) -> None:
+def test_readings_are_fitted_and_differentiable(identity: IdentityModel) -> None:
     seen = torch.rand(12, 3, 64, 64)
     levels = [level.detach() for level in read_maps(identity, seen)[1]]
-    appearance = Appearance(parser, Attributes(), identity.backbone.level_shapes, 4, 3)
-    appearance.fit(levels, appearance.colours(seen))
+    appearance = Appearance(FaceParser(18, 0.25, False, 1).eval(), Attributes(), identity.backbone.level_shapes, 4, 3)
+    appearance.fit(levels, appearance.measured(seen))
     pixels = seen.clone().requires_grad_()
     found = appearance(read_maps(identity, pixels)[1], pixels)
-    assert found.shape == (12, appearance.width) == (12, 3 * 3 + N_COLOURS + 2)
+    assert found.shape == (12, appearance.width) == (12, 3 * 3 + N_COLOURS + CELLS**2 + 2)
     assert torch.allclose(found[:, :9].mean(0), torch.zeros(9), atol=1e-3)
     for part in appearance.parts.values():
         (gradient,) = torch.autograd.grad(found[:, part].square().sum(), pixels, retain_graph=True)
@@ -75,7 +80,7 @@ def test_readings_are_fitted_and_differentiable(parser: FaceParser, identity: Id
 
 def test_an_encoder_says_what_is_seen_of_sex_and_age_and_stays_frozen(identity: IdentityModel) -> None:
     architecture = Architecture(
-        4, (3, 2), 128, hidden=16, mirror=True, sex=1, age=3, absent=(-1, 0), scales=(True, False),
+        4, (3, 2), 128, hidden=16, mirror=True, sex=1, age=3, choice_families=((0, 1, 2), (0, 1)), scales=(True, False),
         parser={"depth": 18, "width": 0.25, "dilate": False, "stages": 1},
         level_shapes=identity.backbone.level_shapes, level_features=(4, 3),
     )  # fmt: skip

@@ -22,7 +22,9 @@ def reader() -> ChoiceReader:
     hair = np.where(age > 60, 2, rng.integers(0, 2, N))
     pair = rng.integers(0, PAIR, N)
     readings = np.stack([hair == 0, beard == 1, beard == 2, tone, pair], 1) * 2.0 + rng.normal(size=(N, 5)) * 0.5
-    made = ChoiceReader(5, (HAIR, BEARD, TONE, PAIR), (-1, 0, -1, -1), (False, False, True, False))
+    made = ChoiceReader(
+        5, (HAIR, BEARD, TONE, PAIR), ((0, 1, 2), (0, 1, 1, 1), range(TONE), (0, 1)), (False, False, True, False)
+    )
     columns = [np.array([0]), np.array([1, 2]), np.array([3]), np.array([4])]
     made.fit(readings, np.stack([hair, beard, tone, pair], 1), columns, 0.001, sex, age)
     return made
@@ -49,15 +51,26 @@ def test_sex_and_age_change_the_odds(reader: ChoiceReader) -> None:
 
 
 def test_whether_there_is_one_is_asked_before_which_one() -> None:
-    reader = ChoiceReader(1, (4,), (0,), (False,))
+    reader = ChoiceReader(1, (4,), [(0, 1, 1, 1)], (False,))
     reader.bias.copy_(torch.tensor([0.45, 0.2, 0.18, 0.17]).log())
     found = answer(reader, 0, [0.0], MAN, YOUNG)
     assert found.argmax() == 1 and found[0] == pytest.approx(0.45, abs=1e-4)
     assert found.sum() == pytest.approx(1.0, abs=1e-5)
 
 
+def test_the_family_is_chosen_before_the_choice() -> None:
+    reader = ChoiceReader(1, (5,), [(0, 1, 1, 3, 3)], (False,))
+    shares = torch.tensor([0.30, 0.10, 0.15, 0.20, 0.25])
+    reader.bias.copy_(shares.log())
+    found = answer(reader, 0, [0.0], MAN, YOUNG)
+    assert found.argsort(descending=True)[:3].tolist() == [4, 0, 2], "alone, the first is the likeliest"
+    assert [float(found[family].sum()) for family in ([0], [1, 2], [3, 4])] == pytest.approx(
+        [0.30, 0.25, 0.45], abs=1e-4
+    )
+
+
 def test_a_scale_answers_with_the_step_in_the_middle() -> None:
-    reader = ChoiceReader(1, (5,), (-1,), (True,))
+    reader = ChoiceReader(1, (5,), [range(5)], (True,))
     reader.bias.copy_(torch.tensor([0.4, 0.0001, 0.2, 0.2, 0.2]).log())
     assert answer(reader, 0, [0.0], MAN, YOUNG).argmax() == 2
 
@@ -74,5 +87,5 @@ def test_cells_are_shares_of_six() -> None:
 
 
 def test_an_untrained_reader_has_no_opinion() -> None:
-    reader = ChoiceReader(2, (3,), (-1,), (False,))
+    reader = ChoiceReader(2, (3,), [range(3)], (False,))
     assert torch.allclose(answer(reader, 0, [1.0, 2.0], WOMAN, OLD), torch.full((3,), 1 / 3))
