@@ -36,7 +36,7 @@ MEANS = (122.782, 117.001, 104.298)
 SURE = 6.0
 """Log-odds are cut off here: what is beyond is no surer."""
 NOTHING = 1e-20
-"""Weights nearer to 0 are 0: the age network has thousands around 1e-38, with which a CPU calculates ten times slower."""
+"""Weights nearer to 0 are 0: the age network has thousands around 1e-38, with which a CPU is ten times slower."""
 
 
 class Attributes(nn.Module):

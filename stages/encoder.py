@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,6 @@ from torch import Tensor
 from engine.schema import Schema
 from models import images
 from models.attributes import Attributes
-from models.choices import OLDEST, YOUNGEST
 from models.encoder import Architecture, Encoder, choices, harden
 from models.identity import IdentityModel
 from models.imitator import Imitator
@@ -38,6 +37,7 @@ from stages.data.pictures import write_sheet
 from stages.data.reads import CHOSEN_BY, TRAINED_ON, WEIGHTS, Files, ParameterSpace, Rows, training_faces
 from stages.evaluation.metrics import r2
 from stages.training import Batch, Optimiser, Training, rows_for, train
+from stages.training.choice_readings import Look, fit_choices, seen_architecture
 from stages.training.features import ContentCache, FeatureExtractor, LabelledFeatures
 
 VERSION = "5"
@@ -62,28 +62,6 @@ class Terms(BaseModel, frozen=True, extra="forbid"):
     loop: float = Field(default=1.0, ge=0)
     decay: float = Field(default=0.0, ge=0)
     supervised: float = Field(default=1.0, ge=0)
-
-
-Family = Literal["identity", "high", "low", "middle", "colours", "outline", "attributes"]
-KNOWS: dict[str, tuple[Family, ...]] = {
-    "skin": ("low", "colours"),
-    "hair": ("high", "colours", "outline"),
-    "hair_colour": ("colours",),
-    "beard": ("middle", "high"),
-}
-"""What each group of this name is read from; the others from all maps and colours."""
-OTHERS: tuple[Family, ...] = ("low", "middle", "high", "colours")
-
-
-class Look(BaseModel, frozen=True, extra="forbid"):
-    """How choices, sex and age are read by what knows each of them (`models.appearance`, `models.choices`)."""
-
-    channels: int = Field(
-        default=192, gt=0, description="principal channels kept of each level of the recogniser's maps"
-    )
-    features: int = Field(default=150, gt=0, description="numbers that each level is reduced to")
-    decay: float = Field(default=0.01, gt=0, description="of the weights of a reading")
-    knows: dict[str, tuple[Family, ...]] = KNOWS
 
 
 class TermSchedule(BaseModel, frozen=True, extra="forbid"):
@@ -215,7 +193,7 @@ class _Stage:
             linear=config.linear_start,
             mirror=config.mirror,
             prior=prior.dimension if prior else 0,
-            **self._seen(identity),
+            **seen_architecture(config.appearance, schema, identity, self.parser),
         )
         encoder = Encoder(architecture, torch.from_numpy(schema.neutral()))
         if encoder.appearance is not None:
@@ -224,40 +202,6 @@ class _Stage:
         if prior is not None and encoder.prior is not None:
             encoder.prior.load_state_dict(prior.state_dict())
         return encoder
-
-    def _seen(self, identity: IdentityModel) -> dict[str, Any]:
-        """The architecture of what reads choices, sex and age."""
-        schema, look = self.schema, self.config.appearance
-        if look is None:
-            return {}
-        number = {slider.name: column for column, slider in enumerate(schema.sliders)}
-        return {
-            "parser": self.parser.arguments,
-            "level_shapes": identity.backbone.level_shapes,
-            "level_features": (look.channels, look.features),
-            "choice_families": [group.families for group in schema.groups],
-            "scales": [group.ordered for group in schema.groups],
-            "sex": number.get("sex"),
-            "age": number.get("age"),
-        }
-
-    def _fit_choices(self) -> None:
-        """From those whose choices are known: portraits where there are any."""
-        look, encoder, schema = self.config.appearance, self.encoder, self.schema
-        if look is None or encoder.choices is None or not self.supervision:
-            return
-        known, families = self.supervision[-1], encoder.families
-        columns = [
-            np.concatenate([families[family] for family in look.knows.get(group.name, OTHERS) if family in families])
-            for group in schema.groups
-        ]
-        sex, age = (
-            np.full(len(known), 0.5) if number is None else known.x[:, number].double().numpy()
-            for number in (encoder.architecture.sex, encoder.architecture.age)
-        )
-        chosen = choices(known.x, schema.n_sliders, schema.group_sizes).numpy()
-        years = YOUNGEST + (OLDEST - YOUNGEST) * age
-        encoder.choices.fit(known.features.double().numpy(), chosen, columns, look.decay, sex, years)
 
     def _prior_samples(self) -> Tensor:
         """Slider samples of the prior: those of the portraits, which are people, else those of the renders."""
@@ -292,7 +236,8 @@ class _Stage:
                 parameters = imitator_stage.pair_parameters(self.schema, self.faces[at])
                 self.people[name] = LabelledFeatures(self.features[torch.from_numpy(at)], parameters)
         self.supervision = self._supervision()
-        self._fit_choices()
+        if (look := self.config.appearance) is not None and self.supervision:
+            fit_choices(self.encoder, look, self.schema, self.supervision[-1])
         self.domains = [DomainStatistics(identity.dim) for _ in range(2)]
         if self.config.align_domains:
             self.domains[0].fit(self.embeddings[torch.from_numpy(self.train_rows)])

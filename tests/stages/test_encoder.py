@@ -12,8 +12,9 @@ from models.parsing import FaceParser
 from models.weights import save_model
 from stages import encoder
 from stages.context import Context
-from stages.encoder import Config, Look, Terms, TermSchedule, recovery
+from stages.encoder import Config, Terms, TermSchedule, recovery
 from stages.training import Optimiser, Training
+from stages.training.choice_readings import Look
 from tests.models.support import SFACE
 from tests.stages import small_tables
 
