@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from pydantic import ValidationError
@@ -189,9 +189,8 @@ def libraries_into_log(settings: Settings) -> Iterator[Path]:
     sys.stderr.flush()
     terminal = os.dup(2)
     with log.open("w") as file, os.fdopen(terminal, "w") as ours:
-        # Who replaced sys.stderr, as a test does, reads our notes there.
         _stderr_consoles.append(
-            Console(file=ours, highlight=False, markup=False) if sys.stderr is sys.__stderr__ else stderr_console()
+            Console(file=ours, highlight=False, markup=False) if _is_descriptor_2(sys.stderr) else stderr_console()
         )
         os.dup2(file.fileno(), 2)
         try:
@@ -200,6 +199,16 @@ def libraries_into_log(settings: Settings) -> Iterator[Path]:
             sys.stderr.flush()
             os.dup2(terminal, 2)
             _stderr_consoles.pop()
+
+
+def _is_descriptor_2(stream: TextIO) -> bool:
+    """Whether it writes to file descriptor 2 in the end. Libraries wrap sys.stderr when they are imported (colorama
+    does where it is no terminal); who replaced it by something else, as a test does, reads our notes there.
+    """
+    try:
+        return stream.fileno() == 2
+    except (OSError, ValueError):
+        return False
 
 
 @contextmanager

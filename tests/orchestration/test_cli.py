@@ -1,6 +1,8 @@
 """Errors are one clear line with what to do; `--json` prints one document and nothing else."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -148,3 +150,21 @@ def test_a_place_where_no_file_can_be_written_is_one_line(call, tmp_path: Path, 
 
 def test_a_version_to_leave_is_a_number(call) -> None:
     assert "--from takes a version's number, not production" in error_of(call("rollback", "--from", "production"))
+
+
+def test_what_a_command_tells_reaches_a_pipe_whoever_wrapped_stderr(settings: Settings) -> None:
+    program = """
+import os, sys
+import dvc  # wraps sys.stderr where it is no terminal
+from orchestration.cli import terminal
+from orchestration.config.settings import Settings
+
+assert sys.stderr is not sys.__stderr__
+with terminal.libraries_into_log(Settings()):
+    os.write(2, b"of a library")
+    terminal.stderr_console().print("of ours")
+"""
+    environment = {"LIKENESS_ROOT": str(settings.root), "PATH": "", "PYTHONPATH": str(Path(__file__).parents[2])}
+    said = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert said.stderr == "of ours\n"
+    assert (settings.home / "libraries.log").read_text() == "of a library"
