@@ -88,11 +88,12 @@ def run(
     from orchestration.pipeline import production_encoder, runner
     from orchestration.storage.dvc_config import write_local
     from orchestration.storage.instance import open_instance
+    from stages.data import inputs
 
     require_machine()
     settings = get_settings(profile, character)
     EngineCharacter.load(settings.characters / settings.character).require_ready()
-    if not (settings.data / "embedded").is_dir():
+    if inputs.lacks_files(settings.data / "embedded"):
         gather(settings)
     write_local(settings)
     with open_instance(settings) as instance:

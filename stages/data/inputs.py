@@ -174,6 +174,11 @@ def verify(folder: Path) -> None:
         )
 
 
+def lacks_files(folder: Path) -> bool:
+    """Whether a file of the manifest is not there, as after an update that brings more; a matter of milliseconds."""
+    return not all((folder / name).is_file() for name in manifest())
+
+
 def _is_complete(folder: Path) -> bool:
     if not folder.is_dir():
         return False

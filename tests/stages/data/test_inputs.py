@@ -33,6 +33,13 @@ def test_changed_missing_and_unknown_files_are_named(gathered: Path) -> None:
         assert name in str(error.value)
 
 
+def test_what_an_update_brings_is_missed(gathered: Path) -> None:
+    folder = gathered / "data" / "embedded"
+    assert not inputs.lacks_files(folder)
+    (folder / "light" / "studio.exr").unlink()
+    assert inputs.lacks_files(folder) and inputs.lacks_files(gathered / "nothing")
+
+
 @pytest.mark.slow
 def test_whole_folder_is_left_alone_and_a_damaged_one_is_made_again(gathered: Path) -> None:
     shutil.copytree(ROOT / "examples", gathered / "examples")
