@@ -114,8 +114,7 @@ def log_model(tracking: Tracking, run_id: str, folder: Path, name: str) -> str:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
-    mlflow.set_tracking_uri(tracking.uri)
-    mlflow.set_registry_uri(tracking.uri)
+    tracking.set_default()
     (package,) = (folder / "code").iterdir()
     with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
         # The signature is given, so no example is needed to infer it from.

@@ -189,8 +189,7 @@ class Registry:
         import mlflow.pyfunc
 
         found = self.find(version)
-        mlflow.set_tracking_uri(self.tracking.uri)
-        mlflow.set_registry_uri(self.tracking.uri)
+        self.tracking.set_default()
         try:
             model = mlflow.pyfunc.load_model(f"models:/{self.name}/{found.version}")
             return model.unwrap_python_model(), found

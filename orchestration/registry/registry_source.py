@@ -79,13 +79,12 @@ class RegistrySource:
         from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
 
-        tracking = self.registry.tracking.uri
+        self.registry.tracking.set_default()
         partial = beside(folder)
         partial.mkdir(parents=True)
         try:
             uri = f"models:/{release.model}/{release.version}"
-            found = download_artifacts(uri, dst_path=str(partial), tracking_uri=tracking, registry_uri=tracking)
-            replace_folder(Path(found), folder)
+            replace_folder(Path(download_artifacts(uri, dst_path=str(partial))), folder)
         except (MlflowException, OSError) as error:
             raise ReleaseBroken(f"{release} cannot be fetched: {error}") from error
         finally:

@@ -53,12 +53,11 @@ class RunPictures:
 
     def delete(self, which: Callable[[str], bool]) -> None:
         """Delete those files and folders at the top of the run's artifacts; a run that is gone has none."""
-        import mlflow
         from mlflow.exceptions import MlflowException
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
         client = self.tracking.client()
-        mlflow.set_tracking_uri(self.tracking.uri)
+        self.tracking.set_default()
         try:
             repository = get_artifact_repository(str(client.get_run(self.run_id).info.artifact_uri))
             there = [file.path for file in repository.list_artifacts()]

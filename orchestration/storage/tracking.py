@@ -182,6 +182,15 @@ class Tracking(dg.ConfigurableResource):
         """Raises DatabaseError, or MLflow's own errors."""
         return open_client(self.uri, self.files)
 
+    def set_default(self) -> None:
+        """Let MLflow's own functions, and URIs such as models:/name/1, mean this MLflow: they ask what the process is
+        set to, even where they are given another one.
+        """
+        import mlflow
+
+        mlflow.set_tracking_uri(self.uri)
+        mlflow.set_registry_uri(self.uri)
+
     @contextmanager
     def run(self, name: str, tags: Mapping[str, str], kept: Path | None = None) -> Iterator[TrackedRun]:
         """A run that ends FINISHED, KILLED when interrupted, FAILED when the block raises.

@@ -115,6 +115,27 @@ def test_a_registered_model_needs_none_of_our_packages_and_holds_no_pickle(
     assert json.loads(done.stdout.splitlines()[-1]) == [[], Schema.load(EMBEDDED).n_sliders]
 
 
+def test_the_service_fetches_a_version_in_a_process_where_nothing_else_set_mlflow(
+    registry: Registry, weights: Mapping[str, Path], settings: Settings, tmp_path: Path
+) -> None:
+    number = register(registry, tmp_path / "packed", weights)
+    registry.alias_store.promote(number, "anna", "")
+    program = """
+from orchestration.apps.service import release_source
+from orchestration.config.settings import Settings
+source = release_source(Settings(), "production")
+print(source.fetch(source.current()))
+"""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    environment = {"LIKENESS_ROOT": str(settings.root), "PATH": "", "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (Path(done.stdout.splitlines()[-1]) / "MLmodel").is_file()
+    assert not list(elsewhere.iterdir()), "no database of MLflow's own beside"
+
+
 def test_photos_are_taken_in_every_form_in_which_mlflow_hands_them_over(
     registry: Registry, weights: Mapping[str, Path], tmp_path: Path
 ) -> None:
