@@ -26,8 +26,8 @@ TONES = {
     "tone5": ("caucasian", (68.0, 12.0, 18.0)),
     "tone6": ("caucasian", (75.0, 11.0, 14.0)),
 }
-# The slider of age where the skin is young, middle-aged and old: that of people of 75 no longer changes at first glance.
-AGE_KNOTS, AGE_SHOWN = (0.0, 0.12, 0.40, 0.75), (0.0, 0.10, 0.50, 1.0)
+# The slider of age where the skin is young, middle-aged and old: that of people over 72 no longer changes at first glance.
+AGE_KNOTS, AGE_SHOWN = (0.0, 0.10, 0.36, 0.72), (0.0, 0.08, 0.50, 1.0)
 # The middle of the face, in texels: rows, columns.
 FACE = (slice(130, 380), slice(200, 460))
 # Where blood shows: place on the template in metres (either side), radius, strength in CIELAB's a*.
@@ -36,7 +36,7 @@ BLOOD = (((0.040, -0.035, 0.005), 0.018, 3.0), ((0.0, -0.035, 0.045), 0.012, 2.5
 LID_DARKEST, LID_LIGHTEST = (-25.0, -6.0, -8.0), (3.0, 10.0, 8.0)
 DARK_LIPS = (-5.0, 4.0, 0.0)
 # How much stronger folds and spots are than MakeHuman paints them, and their size, texels.
-FOLDS, FOLD_SIZE = {"middleage": 0.5, "old": 1.3}, 6.0
+FOLDS, FOLD_SIZE = {"middleage": 0.9, "old": 1.4}, 6.0
 SCALP_TONE = (-2.0, -0.5, -1.0)  # the bare scalp beside the face, CIELAB
 
 
@@ -107,7 +107,7 @@ class Skins:
         """What is added to lightness and redness [512, 512, 2] for the folds and spots of an age to be seen."""
         fine = colour - cv2.GaussianBlur(colour, (0, 0), FOLD_SIZE)
         share = np.float32(FOLDS.get(name.split("_")[2], 0.0))
-        return np.asarray(share * self.rough[..., None] * fine.clip(-10.0, 10.0), np.float32)
+        return np.asarray(share * self.rough[..., None] * fine.clip(-10.0, 10.0) * (1.0, 0.6), np.float32)
 
     def _height(self, name: str, lightness: Floats) -> NDArray[np.uint8]:
         """Folds and wrinkles are darker than what surrounds them; pores are too fine for the source."""
