@@ -26,7 +26,7 @@ TONES = {
     "tone5": ("caucasian", (68.0, 12.0, 18.0)),
     "tone6": ("caucasian", (75.0, 11.0, 14.0)),
 }
-# The slider of age where the skin is young, middle-aged and old: that of people over 72 no longer changes at first glance.
+# How old skin is (0 young, ½ middle-aged, 1 old) at values of the slider: old from 72 years on.
 AGE_KNOTS, AGE_SHOWN = (0.0, 0.10, 0.36, 0.72), (0.0, 0.08, 0.50, 1.0)
 # The middle of the face, in texels: rows, columns.
 FACE = (slice(130, 380), slice(200, 460))
@@ -36,7 +36,7 @@ BLOOD = (((0.040, -0.035, 0.005), 0.018, 3.0), ((0.0, -0.035, 0.045), 0.012, 2.5
 LID_DARKEST, LID_LIGHTEST = (-25.0, -6.0, -8.0), (3.0, 10.0, 8.0)
 DARK_LIPS = (-5.0, 4.0, 0.0)
 # How much stronger folds and spots are than MakeHuman paints them, and their size, texels.
-FOLDS, FOLD_SIZE = {"middleage": 0.9, "old": 1.4}, 6.0
+FOLDS, FOLD_SIZE = {"middleage": 1.0, "old": 1.4}, 6.0
 SCALP_TONE = (-2.0, -0.5, -1.0)  # the bare scalp beside the face, CIELAB
 
 

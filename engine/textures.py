@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import atlas, cache, glasses, hair, paint, skins, wrinkles
+from engine import atlas, cache, glasses, hair, hair_shaping, paint, skins, wrinkles
 from engine.atlas import SIDE
 from engine.head import Head
 from engine.schema import Schema
@@ -84,7 +84,8 @@ def load(folder: Path, schema: Schema) -> Textures:
 
 @lru_cache(maxsize=1)
 def _load(folder: Path, groups: tuple[tuple[str, tuple[str, ...]], ...]) -> Textures:
-    code = [Path(module.__file__ or "") for module in (sys.modules[__name__], atlas, glasses, hair, paint, skins, wrinkles)]
+    modules = (sys.modules[__name__], atlas, glasses, hair, hair_shaping, paint, skins, wrinkles)
+    code = [Path(module.__file__ or "") for module in modules]
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     held = cache.arrays("textures", [*code, *files], repr(groups), lambda: _packed(_make(folder, groups)))
     layer, mask = (
