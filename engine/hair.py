@@ -13,14 +13,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from engine import atlas
+from engine import atlas, fringe
 from engine.hair_shaping import (
-    SKULL,
     Places,
     above,
     bare_crown,
@@ -30,7 +28,6 @@ from engine.hair_shaping import (
     opened,
     parted,
     raised,
-    ramp,
     receded,
     swelled,
     top_only,
@@ -44,11 +41,6 @@ Move = Callable[[Places], Places]
 """Where places of the hair [V, 3] come to lie."""
 Cut = Callable[[Places], Places]
 """How much of the hair stays at places [..., 3], in [0, 1]."""
-
-FRINGE_OF, FRINGE_CORNER, FRINGE_EXTENT = "short02", (0.635, 0.005), (0.36, 0.27)
-"""The style that lends its fringe, and where long01's texture has room for it: (u, v) of the corner, and the size."""
-FRINGE_GREY, FRINGE_ROOT, FRINGE_LONGER = 200.0, 0.085, 0.35
-"""Its brightness there; the height below which it is longer than it was, and by what share."""
 
 
 @dataclass(frozen=True)
@@ -144,22 +136,6 @@ def opacity(head: Head, name: str) -> NDArray[np.float32]:
     return np.nan_to_num(kept, nan=0.0).astype(np.float32)
 
 
-def lay_fringe(head: Head, layer: NDArray[np.uint8], lent: NDArray[np.uint8]) -> None:
-    """Copy the fringe of one layer [512, 512, 4] to where another has room for it, at the same brightness."""
-    side = layer.shape[0]
-    for half in _fringe(head):
-        to, taken = _texels(*half.given, side), lent[_texels(*half.taken, side)].astype(np.float32)
-        taken[..., :3] *= FRINGE_GREY / np.average(taken[..., 0], weights=taken[..., 3] + 1e-3)
-        rows, columns, _ = layer[to].shape
-        layer[to] = cv2.resize(taken, (columns, rows), interpolation=cv2.INTER_AREA).clip(0, 255).astype(np.uint8)
-
-
-def _texels(corner: NDArray, extent: NDArray, side: int) -> tuple[slice, slice]:
-    """Rows and columns of a rectangle of texture coordinates, V up."""
-    (left, low), (right, high) = (np.round(edge * side).astype(int) for edge in (corner, corner + extent))
-    return slice(side - high, side - low), slice(left, right)
-
-
 # ---- geometry ----
 
 
@@ -232,54 +208,15 @@ def _split(head: Head, piece: _Piece) -> _Piece:
 
 
 def _with_fringe(head: Head, piece: _Piece) -> _Piece:
-    """The fringe of another style, its texture laid where there is room (`lay_fringe`)."""
-    lent = _part(head, piece.name, head.part[FRINGE_OF])
-    halves = _fringe(head)
-    start = len(piece.references)
-    place = (lent.weights[..., None] * head.template[lent.references]).sum(axis=1) + lent.offsets
-    height = place[:, 1:2]
-    # Longer than it is there, and its roots under the hair on top.
-    longer = FRINGE_LONGER * np.minimum(height - FRINGE_ROOT, 0.0) * np.array([0.0, 1.0, 0.0])
-    sunk = 0.15 * ramp(height, 0.078, 0.105) * (SKULL - place)
-    laid = [(half.corner_of(lent.uvs[half.chosen])) for half in halves]
+    references, weights, offsets, triangles, uvs = fringe.sheet(head.template)
     return replace(
         piece,
-        references=np.concatenate([piece.references, lent.references]),
-        weights=np.concatenate([piece.weights, lent.weights]),
-        offsets=np.concatenate([piece.offsets, (lent.offsets + longer + sunk).astype(np.float32)]),
-        triangles=np.concatenate([piece.triangles, *(lent.triangles[half.chosen] + start for half in halves)]),
-        uvs=np.concatenate([piece.uvs, *laid]),
+        references=np.concatenate([piece.references, references.astype(np.int32)]),
+        weights=np.concatenate([piece.weights, weights.astype(np.float32)]),
+        offsets=np.concatenate([piece.offsets, offsets.astype(np.float32)]),
+        triangles=np.concatenate([piece.triangles, triangles + len(piece.references)]),
+        uvs=np.concatenate([piece.uvs, uvs.astype(np.float32)]),
     )
-
-
-@dataclass(frozen=True)
-class _Half:
-    """One half of the fringe: its triangles among those of its style, and rectangles (u, v) of its own texture and of
-    the other one, as corner and size."""
-
-    chosen: NDArray[np.bool_]
-    taken: tuple[NDArray, NDArray]
-    given: tuple[NDArray, NDArray]
-
-    def corner_of(self, uvs: NDArray) -> NDArray[np.float32]:
-        """Texture coordinates in its own texture as those in the other one."""
-        share = (uvs - self.taken[0]) / self.taken[1]
-        return (self.given[0] + share * self.given[1]).astype(np.float32)
-
-
-def _fringe(head: Head) -> list[_Half]:
-    part = head.part[FRINGE_OF]
-    drawn = slice(part.first_triangle, part.first_triangle + part.n_triangles)
-    middle = head.bound_vertices[head.triangles[drawn] - head.n_base].mean(axis=1)
-    front = (middle[:, 2] > -0.012) & (middle[:, 1] < 0.118)
-    upper = head.uvs[drawn].mean(axis=1)[:, 1] > 0.5
-    width = FRINGE_EXTENT[0] / 2
-    halves = []
-    for number, chosen in enumerate((front & upper, front & ~upper)):
-        uvs = head.uvs[drawn][chosen].reshape(-1, 2)
-        given = (np.add(FRINGE_CORNER, (number * width, 0.0)), np.array([width - 0.01, FRINGE_EXTENT[1]]))
-        halves.append(_Half(chosen, (uvs.min(axis=0), np.ptp(uvs, axis=0)), given))
-    return halves
 
 
 def _mirrored(piece: _Piece, mirror: NDArray) -> _Piece:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import atlas, cache, glasses, hair, hair_shaping, paint, skins, wrinkles
+from engine import atlas, cache, fringe, glasses, hair, hair_shaping, paint, skins, wrinkles
 from engine.atlas import SIDE
 from engine.head import Head
 from engine.schema import Schema
@@ -84,7 +84,7 @@ def load(folder: Path, schema: Schema) -> Textures:
 
 @lru_cache(maxsize=1)
 def _load(folder: Path, groups: tuple[tuple[str, tuple[str, ...]], ...]) -> Textures:
-    modules = (sys.modules[__name__], atlas, glasses, hair, hair_shaping, paint, skins, wrinkles)
+    modules = (sys.modules[__name__], atlas, fringe, glasses, hair, hair_shaping, paint, skins, wrinkles)
     code = [Path(module.__file__ or "") for module in modules]
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     held = cache.arrays("textures", [*code, *files], repr(groups), lambda: _packed(_make(folder, groups)))
@@ -235,15 +235,15 @@ def _strands(folder: Path, head: Head, names: list[str]) -> dict[str, NDArray[np
     """The layers of heads of hair: MakeHuman's as grey strands; others as those they are made from, less what is cut
     away."""
     styles = {name: hair.STYLES.get(name) or hair.Style(name) for name in names}
-    bases = {style.base for style in styles.values()} | {hair.FRINGE_OF for s in styles.values() if s.fringe}
-    grey = {base: _even_out(_prefilter(_read(folder / f"{base}.png"), 1.0, 1.0)) for base in sorted(bases - {""})}
+    bases = {style.base for style in styles.values()} - {""}
+    grey = {base: _even_out(_prefilter(_read(folder / f"{base}.png"), 1.0, 1.0)) for base in sorted(bases)}
     layers = {}
     for name, style in styles.items():
         if not style.base:
             continue  # painted on the scalp, and nothing else
         layer = grey[style.base].copy()
         if style.fringe:
-            hair.lay_fringe(head, layer, grey[hair.FRINGE_OF])
+            fringe.lay(layer)
         if style.cuts:
             layer[..., 3] = (layer[..., 3] * hair.opacity(head, name) + 0.5).astype(np.uint8)
         layers[name] = layer
