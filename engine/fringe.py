@@ -16,22 +16,23 @@ Floats = NDArray[np.float64]
 
 CORNER, EXTENT = np.array([0.635, 0.005]), np.array([0.36, 0.27])  # its rectangle (u, v) of the texture
 ACROSS, DOWN = 24, 14  # quads of the sheet
-WIDTH, ROOT, TIP, SIDES_LOWER = 0.98, 68.0, -3.0, 11.0  # azimuth, rad; elevations in the middle, degrees
-# How far it lies from the middle of the head: just outside of the hair on top, then of the skin.
+WIDTH, ROOT, TIP, SIDES_LOWER = 0.95, 60.0, -7.5, 8.0  # azimuth, rad; elevations in the middle, degrees
+# How far it lies from the middle of the head: just outside of the hair on top, then of the skin;
+# at its sides under the hair.
 ELEVATIONS, AZIMUTHS = (-20.0, -6.0, 0.0, 12.0, 25.0, 40.0, 55.0, 70.0), (0.0, 0.35, 0.7, 1.0)
 RADII = np.array(
     [
-        [0.1170, 0.1130, 0.1170, 0.1040],
-        [0.1185, 0.1135, 0.1120, 0.1025],
-        [0.1190, 0.1140, 0.1090, 0.1015],
-        [0.1190, 0.1145, 0.1065, 0.0990],
-        [0.1165, 0.1145, 0.1045, 0.0980],
-        [0.1120, 0.1115, 0.1045, 0.0990],
-        [0.1080, 0.1085, 0.1045, 0.1015],
-        [0.1040, 0.1045, 0.1040, 0.1015],
+        [0.1170, 0.1130, 0.1150, 0.1000],
+        [0.1185, 0.1135, 0.1110, 0.0990],
+        [0.1190, 0.1140, 0.1085, 0.0965],
+        [0.1195, 0.1160, 0.1075, 0.0945],
+        [0.1185, 0.1170, 0.1060, 0.0930],
+        [0.1150, 0.1145, 0.1060, 0.0930],
+        [0.1095, 0.1110, 0.1060, 0.0960],
+        [0.1050, 0.1065, 0.1050, 0.0980],
     ]
 )
-GREY, STRANDS = 192.0, 26.0  # mean brightness and its deviation, of 255
+GREY, STRANDS = 204.0, 24.0  # mean brightness and its deviation, of 255
 
 
 def sheet(skin: NDArray[np.floating]) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray]:
@@ -54,7 +55,8 @@ def sheet(skin: NDArray[np.floating]) -> tuple[NDArray, NDArray, NDArray, NDArra
 
 
 def lay(layer: NDArray[np.uint8]) -> None:
-    """Draw its strands into the layer [512, 512, 4]: they end one by one, and begin softly on the hair on top."""
+    """Draw its strands into the layer [512, 512, 4]: they end one by one, and begin softly on the hair on top and at
+    the sides."""
     side = layer.shape[0]
     (left, low), (right, high) = (np.round(edge * side).astype(int) for edge in (CORNER, CORNER + EXTENT))
     rows, columns = high - low, right - left
@@ -67,11 +69,13 @@ def lay(layer: NDArray[np.uint8]) -> None:
         values = cv2.GaussianBlur(rng.normal(size=(1, columns + 40)), (0, 0), scale)[0]
         return np.interp(across, np.arange(-20, columns + 20), values / values.std())
 
-    fine, locks, ends = noise(0.8), noise(3.5), noise(2.5)
-    bright = GREY + STRANDS * (0.7 * fine + 0.6 * locks) - 25.0 * ramp(down, 0.75, 1.0)
-    end = 0.95 + 0.022 * ends + 0.012 * fine
+    fine, locks, ends = noise(0.8), noise(2.2), noise(2.0)
+    bright = GREY + STRANDS * (0.85 * fine + 0.4 * locks) - 25.0 * ramp(down, 0.75, 1.0)
+    end = 0.955 + 0.010 * ends + 0.012 * fine
     thin = ramp(0.9 * fine + 0.9 * locks - 5.0 * (down - end + 0.02) / 0.16, -1.0, 0.6)
     alpha = ramp(end - down, 0.0, 0.05) * np.maximum(thin, ramp(end - down, 0.06, 0.20))
-    alpha *= ramp(down + 0.04 * fine, 0.03, 0.22)
+    alpha *= ramp(down + 0.03 * fine, 0.04, 0.22)
+    edge = 1 - np.abs(np.linspace(-1, 1, columns))
+    alpha *= ramp(edge + 0.08 * fine, 0.02, 0.40 - 0.25 * down)
     drawn = np.dstack([bright, bright, bright, 255.0 * alpha])
     layer[side - high : side - low, left:right] = (cv2.GaussianBlur(drawn, (0, 0), 0.5) + 0.5).clip(0, 255)

@@ -43,6 +43,9 @@ Cut = Callable[[Places], Places]
 """How much of the hair stays at places [..., 3], in [0, 1]."""
 
 
+ROUNDNESS = 0.75  # of the triangles that are split
+
+
 @dataclass(frozen=True)
 class Style:
     """How a head of hair is made of one of the ten; of none, where it is only painted (`scalp`)."""
@@ -52,7 +55,7 @@ class Style:
     cuts: tuple[Cut, ...] = ()
     mirrored: bool = False
     fringe: bool = False
-    fine: bool = False  # triangles split in four, where the base is too coarse for the waves
+    fine: bool = False  # triangles split in four, where the base is too coarse for waves or an outline
     scalp: str = ""  # what is painted under it (engine/paint.py); the roots of all hair where nothing is said
 
     def placed(self, place: Places) -> Places:
@@ -79,7 +82,7 @@ _SHOULDER = partial(above, height=-0.165, ragged=0.008, soft=0.02)
 _CHIN = partial(above, height=-0.105)
 STYLES: dict[str, Style] = {
     "long02": Style("long01", (_LEFT, _FULL, before)),
-    "long03": Style("long01", (_FULL, before), (_CHEST,)),
+    "long03": Style("long01", (_FULL, before), (_CHEST,), fine=True),
     "long04": Style("long01", (_RIGHT, _LOOSE, before, _WAVES), (_CHEST,), fine=True),
     "long05": Style("long01", (_FULL, before), fringe=True),
     "long06": Style("long01", (_LEFT, _LOOSE, _WAVES), fine=True),
@@ -89,7 +92,7 @@ STYLES: dict[str, Style] = {
         (partial(above, height=-0.20, ragged=0.03, soft=0.05),),
         fine=True,
     ),
-    "shoulder01": Style("long01", (_FULL, partial(before, share=0.7)), (_SHOULDER,)),
+    "shoulder01": Style("long01", (_FULL, partial(before, share=0.7)), (_SHOULDER,), fine=True),
     "shoulder02": Style("long01", (_RIGHT, _LOOSE, partial(before, share=0.5), _WAVES), (_SHOULDER,), fine=True),
     "shoulder03": Style("long01", (_FULL, partial(before, share=0.7)), (_SHOULDER,), fringe=True),
     "bob03": Style("bob02", (_SWEPT,)),
@@ -187,10 +190,16 @@ def _part(head: Head, name: str, part: Submesh) -> _Piece:
 
 
 def _split(head: Head, piece: _Piece) -> _Piece:
-    """Each triangle as four. A new vertex is bound where one end of its edge is."""
+    """Each triangle as four, rounded (Phong tessellation, Boubekeur and Alexa 2008). A new vertex is bound where an end
+    of its edge is."""
     edges = np.sort(piece.triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
     (one, other), middle = (found := np.unique(edges, axis=0, return_inverse=True))[0].T, found[1].reshape(-1, 3)
     place = (piece.weights[..., None] * head.template[piece.references]).sum(axis=1) + piece.offsets
+    middle_place = (place[one] + place[other]) / 2
+    normals = _normals(place, piece.triangles)
+    for end in (one, other):
+        out = normals[end]
+        middle_place -= ROUNDNESS / 2 * ((middle_place - place[end]) * out).sum(axis=1, keepdims=True) * out
     a, b, c = piece.triangles.T
     ab, bc, ca = middle.T + len(piece.references)
     u, v, w = np.moveaxis(piece.uvs, 1, 0)
@@ -201,10 +210,20 @@ def _split(head: Head, piece: _Piece) -> _Piece:
         piece,
         references=np.concatenate([piece.references, piece.references[one]]),
         weights=np.concatenate([piece.weights, piece.weights[one]]),
-        offsets=np.concatenate([piece.offsets, piece.offsets[one] + (place[other] - place[one]) / 2]),
+        offsets=np.concatenate([piece.offsets, piece.offsets[one] + middle_place - place[one]]),
         triangles=np.concatenate([np.stack(triangle, axis=1) for triangle in corners]),
         uvs=np.concatenate([np.stack(triangle, axis=1) for triangle in uvs]),
     )
+
+
+def _normals(place: NDArray, triangles: NDArray) -> NDArray:
+    """Unit normals [V, 3] of a mesh; vertices in one place have the same."""
+    a, b, c = (place[corner] for corner in triangles.T)
+    _, number = np.unique(place.round(5), axis=0, return_inverse=True)
+    total = np.zeros((number.max() + 1, 3))
+    for corner in triangles.T:
+        np.add.at(total, number[corner], np.cross(b - a, c - a))
+    return (total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12))[number]
 
 
 def _with_fringe(head: Head, piece: _Piece) -> _Piece:
