@@ -105,7 +105,7 @@ STYLES: dict[str, Style] = {
     "bob05": Style("long01", (partial(swelled, share=0.05, crown=0.02),), (_CHIN,), fringe=True),
     "bun01": Style("ponytail01", (partial(coiled, centre=(0.0, 0.060, -0.203), radius=0.028, start=0.06, end=-0.24),)),
     "afro02": Style("afro01", (partial(swelled, share=0.28, crown=0.06, below=1.3),)),
-    "afro03": Style("afro01", (partial(swelled, share=-0.05, crown=-0.05),)),
+    "afro03": Style("afro01", (partial(swelled, share=-0.02, crown=-0.06),)),
     "pixie01": Style("short03", (partial(opened, parting=0.5, width=0.45, low=0.03, high=0.08),), mirrored=True),
     "short05": Style(
         "short03", (partial(raised, amount=0.8, low=0.0, high=0.075), partial(brushed, up=0.012, back=0.012))
