@@ -51,7 +51,7 @@ def sheet(skin: NDArray[np.floating]) -> tuple[NDArray, NDArray, NDArray, NDArra
     upper, right, lower, left = number[:-1, :-1], number[:-1, 1:], number[1:, 1:], number[1:, :-1]
     triangles = np.concatenate([np.stack(t, -1).reshape(-1, 3) for t in ((upper, left, lower), (upper, lower, right))])
     uvs = CORNER + EXTENT * np.stack([(across + 1) / 2, 1 - down], axis=-1).reshape(-1, 2)
-    return references, weights, offsets, triangles, uvs[triangles]
+    return np.asarray(references), weights, offsets, triangles, uvs[triangles]
 
 
 def lay(layer: NDArray[np.uint8]) -> None:

@@ -36,7 +36,7 @@ BLOOD = (((0.040, -0.035, 0.005), 0.018, 3.0), ((0.0, -0.035, 0.045), 0.012, 2.5
 LID_DARKEST, LID_LIGHTEST = (-25.0, -6.0, -8.0), (3.0, 10.0, 8.0)
 DARK_LIPS = (-5.0, 4.0, 0.0)
 # How much stronger folds and spots are than MakeHuman paints them, and their size, texels.
-FOLDS, FOLD_SIZE = {"middleage": 1.0, "old": 1.4}, 6.0
+FOLDS, FOLD_SIZE = {"middleage": 1.15, "old": 1.4}, 6.0
 SCALP_TONE = (-2.0, -0.5, -1.0)  # the bare scalp beside the face, CIELAB
 
 

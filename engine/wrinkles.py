@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import make_interp_spline
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating]
 Points = tuple[tuple[float, float], ...]
 
 
@@ -50,7 +50,7 @@ LINES = (
     # Over the upper lip.
     *(Line(((x, -0.0505), (1.06 * x, -0.0565)), 0.0007, 0.35) for x in (0.006, 0.0105, 0.015, 0.0195)),
 )  # fmt: skip
-STRENGTH = {"young": 0.0, "middleage": 0.75, "old": 1.0}
+STRENGTH = {"young": 0.0, "middleage": 0.85, "old": 1.0}
 # What a crease, its shade, a spot and a lip are beside the skin around them, CIELAB.
 CREASE, SHADE, SPOT, LIP = (-11.0, 2.5, -1.0), (-7.0, 1.5, 0.0), (-7.0, 1.5, 3.0), (3.0, -6.0, -1.0)
 SPOTS, LARGEST = 70, 0.0032
@@ -69,12 +69,12 @@ class Wrinkles:
 
     def colour(self, age: str) -> Floats:
         """What an age adds to the skin's colour, CIELAB [512, 512, 3]."""
-        parts = ((self.crease, CREASE), (self.shade, SHADE), (self.spots, SPOT), (self.lips, LIP))
-        return np.float32(STRENGTH[age]) * np.sum([field[..., None] * np.float32(lab) for field, lab in parts], axis=0)
+        fields = np.stack([self.crease, self.shade, self.spots, self.lips], axis=-1)
+        return STRENGTH[age] * fields @ np.array([CREASE, SHADE, SPOT, LIP], np.float32)
 
     def relief(self, age: str) -> Floats:
         """What an age adds to the skin's height [512, 512]."""
-        return np.float32(STRENGTH[age]) * (RIDGE * self.shade - GROOVE * self.crease)
+        return STRENGTH[age] * (RIDGE * self.shade - GROOVE * self.crease)
 
 
 def _fields(place: Floats) -> tuple[Floats, Floats]:
