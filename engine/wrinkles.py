@@ -50,7 +50,7 @@ LINES = (
     # Over the upper lip.
     *(Line(((x, -0.0505), (1.06 * x, -0.0565)), 0.0007, 0.35) for x in (0.006, 0.0105, 0.015, 0.0195)),
 )  # fmt: skip
-STRENGTH = {"young": 0.0, "middleage": 0.85, "old": 1.0}
+STRENGTH = {"young": 0.0, "middleage": 0.85, "old": 1.15}
 # What a crease, its shade, a spot and a lip are beside the skin around them, CIELAB.
 CREASE, SHADE, SPOT, LIP = (-11.0, 2.5, -1.0), (-7.0, 1.5, 0.0), (-7.0, 1.5, 3.0), (3.0, -6.0, -1.0)
 SPOTS, LARGEST = 70, 0.0032
