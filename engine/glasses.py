@@ -19,7 +19,7 @@ Picture = NDArray[np.uint8]
 # Places on the template, the person's left: the skin's nearest vertices carry the frame.
 NOSE, TEMPLE, EAR = (0.0, 0.004, 0.026), (0.066, 0.009, -0.025), (0.073, 0.007, -0.063)
 FRONT, CURVE, TILT = 0.0355, 1.9, 0.05  # depth of the front at the nose, how it bends back, how it leans, 1/m and slope
-LEVEL, HALF_BRIDGE, BRIDGE_LEVEL = -0.002, 0.0088, 0.006  # middle of the lenses, inner edge of the rims, the bridge
+LEVEL, HALF_BRIDGE, BRIDGE_LEVEL = -0.005, 0.0088, 0.004  # middle of the lenses, inner edge of the rims, the bridge
 HINGE, HINGE_LEVEL = 0.0695, 0.0095
 BEHIND_EAR = ((0.0775, 0.0095, -0.068), (0.0775, 0.0085, -0.078), (0.0765, -0.002, -0.090), (0.0750, -0.016, -0.097))
 AROUND, ACROSS, RINGS = 40, 6, 2  # corners of a rim, of the profile of a bar, rings of a lens

@@ -13,175 +13,37 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from engine import atlas
+from engine import atlas, fringe
+from engine.hair_shaping import (
+    Places,
+    above,
+    bare_crown,
+    before,
+    brushed,
+    coiled,
+    opened,
+    parted,
+    raised,
+    receded,
+    swelled,
+    top_only,
+    waved,
+)
 
 if TYPE_CHECKING:
     from engine.head import Head, Submesh
 
-Places = NDArray[np.floating]
 Move = Callable[[Places], Places]
 """Where places of the hair [V, 3] come to lie."""
 Cut = Callable[[Places], Places]
 """How much of the hair stays at places [..., 3], in [0, 1]."""
 
-SKULL = np.array([0.0, 0.03, -0.085])  # the middle of the head above the ears
-FRINGE_OF, FRINGE_CORNER, FRINGE_EXTENT = "short02", (0.635, 0.005), (0.36, 0.27)
-"""The style that lends its fringe, and where long01's texture has room for it: (u, v) of the corner, and the size."""
-FRINGE_GREY, FRINGE_ROOT, FRINGE_LONGER = 200.0, 0.085, 0.35
-"""Its brightness there; the height below which it is longer than it was, and by what share."""
 
-
-def ramp(value: Places, start: float | Places, end: float | Places) -> Places:
-    """0 at `start`, 1 at `end`, smooth between and level beyond."""
-    share = ((value - start) / (np.asarray(end) - start)).clip(0, 1)
-    return share * share * (3 - 2 * share)
-
-
-def _azimuth(place: Places) -> Places:
-    """The direction seen from above, radians: 0 in front, positive to the person's left."""
-    return np.arctan2(place[..., 0] - SKULL[0], place[..., 2] - SKULL[2])
-
-
-def _locks(place: Places, finest: float) -> Places:
-    """A number in [-1, 1] for each lock of hair, which differs from that of its neighbours `finest` metres away."""
-    across = 0.11 * _azimuth(place)
-    waves = [np.sin(across * 2 * np.pi / finest * scale + shift) for scale, shift in ((1, 0), (0.43, 1.3), (0.19, 2.1))]
-    return np.sum(waves, axis=0) / 3
-
-
-# ---- moves ----
-
-
-def swelled(place: Places, share: float, crown: float = 0.0, below: float = 0.5) -> Places:
-    """More volume (less where `share` is negative): away from the middle of the head by a share of the distance, by
-    `crown` more on top. The hairline stays; what hangs below the ears goes sideways only, by `below` of it."""
-    _, y, z = np.moveaxis(place[..., None], -2, 0)
-    around = (
-        (place - SKULL) * (share + crown * ramp(y, 0.05, 0.11)) * (1 - ramp(z, -0.055, 0.005) * ramp(y, -0.01, 0.01))
-    )
-    hanging = ramp(y, -0.01, -0.07)
-    return place + around * (1 - hanging) + around * [below, 0.0, below] * hanging
-
-
-def waved(place: Places, amplitude: float, length: float, start: float, turns: float = 3.0) -> Places:
-    """Waves of this length down the strands, from 5 cm below `start` on in full; locks of an angle differ in phase."""
-    angle = _azimuth(place)[..., None]
-    phase = 2 * np.pi * place[..., 1:2] / length + 1.6 * np.sin(turns * angle) + 0.7 * np.sin(7.0 * angle + 1.0)
-    outward = np.concatenate([np.sin(angle), 0 * angle, np.cos(angle)], axis=-1)
-    along = np.concatenate([np.cos(angle), 0 * angle, -np.sin(angle)], axis=-1)
-    strength = amplitude * ramp(place[..., 1:2], start, start - 0.05)
-    return place + strength * ((0.5 + 0.5 * np.sin(phase)) * outward + 0.6 * np.cos(phase) * along)
-
-
-def parted(place: Places, angle: float) -> Places:
-    """A middle parting turned over the top of the head by an angle, radians; the hair below the temples stays."""
-    x, y = place[..., 0], place[..., 1] - SKULL[1]
-    old = np.arctan2(x, y)
-    new = old + angle * ramp(np.abs(old), 1.3, 0.1)
-    wide, high = 0.085, 0.100  # the section of the head is about an ellipse
-    longer = np.hypot(np.sin(old) / wide, np.cos(old) / high) / np.hypot(np.sin(new) / wide, np.cos(new) / high)
-    radius = np.hypot(x, y) * longer
-    return np.stack([radius * np.sin(new), radius * np.cos(new) + SKULL[1], place[..., 2]], axis=-1)
-
-
-def opened(place: Places, parting: float, width: float, low: float, high: float) -> Places:
-    """Hair before the face drawn aside from a parting at azimuth `parting`, until ±`width` radians are free below
-    `low`; above `high` it stays."""
-    angle = _azimuth(place)
-    radius = np.hypot(place[..., 0], place[..., 2] - SKULL[2])
-    right = angle < parting
-    edge, end = np.where(right, -width, width), np.where(right, -np.pi, np.pi)
-    share = (angle - parting) / (end - parting)
-    aside = edge + (end - edge) * share
-    # Only what lies before the face is pressed together; beyond a right angle nothing moves.
-    weight = ramp(place[..., 1], high, low) * ramp(np.abs(angle), 2.2, 1.3)
-    new = angle + (aside - angle) * weight
-    moved = place.copy()
-    moved[..., 0] = radius * np.sin(new)
-    moved[..., 2] = SKULL[2] + radius * np.cos(new)
-    return moved
-
-
-def brushed(place: Places, up: float, back: float) -> Places:
-    """The front of the hair on top raised and drawn back."""
-    front = ramp(place[..., 2], -0.07, 0.03) * ramp(place[..., 1], 0.055, 0.085)
-    return place + front[..., None] * [0.0, up, -back]
-
-
-def raised(place: Places, amount: float, low: float, high: float) -> Places:
-    """What hangs over the forehead between `low` and `high` drawn up by a share of the distance to `high`."""
-    front = ramp(place[..., 2], -0.03, 0.01) * (place[..., 1] < high) * (place[..., 1] > low - 0.05)
-    moved = place.copy()
-    moved[..., 1] += front * amount * (high - place[..., 1]).clip(0.0, high - low)
-    return moved
-
-
-def before(place: Places, share: float = 1.0) -> Places:
-    """What hangs beside the neck laid over the shoulders, on the chest."""
-    x, y, z = np.moveaxis(place, -1, 0)
-    chest = np.interp(y, [-0.60, -0.26, -0.20, -0.16, -0.10, -0.05], [0.005, 0.005, -0.008, -0.020, -0.035, -0.055])
-    weight = share * ramp(y, -0.03, -0.14) * ramp(np.abs(x), 0.045, 0.080)
-    moved = place.copy()
-    moved[..., 2] += weight * np.maximum(chest + 0.22 * (z + 0.12) - z, 0.0)
-    moved[..., 0] += weight * np.sign(x) * (0.085 - np.abs(x)).clip(-0.05, 0.05) * 0.6
-    return moved
-
-
-def coiled(place: Places, centre: tuple[float, float, float], radius: float, start: float, end: float) -> Places:
-    """A tail that hangs behind the head from height `start` to `end`, wound into a bun around `centre`."""
-    x, y, z = np.moveaxis(place, -1, 0)
-    # All that lies outside of the hair on the head.
-    beyond = (x / 0.085) ** 2 + ((y - SKULL[1]) / 0.105) ** 2 + ((z - SKULL[2]) / 0.098) ** 2
-    tail = (z < -0.12) & (beyond > 1.12)
-    share = ((start - y) / (start - end)).clip(0, 1)
-    level = np.round(y * 40) / 40
-    middle = {h: z[tail & (level == h)].mean() for h in np.unique(level[tail])}
-    depth = z - np.vectorize(lambda h: middle.get(h, 0.0))(level)
-    angle = 2 * np.pi * (1.35 * share + 0.25)
-    reach = radius * (1 - 0.5 * share) + 0.9 * x
-    wound = np.stack(
-        [
-            centre[0] + reach * np.cos(angle),
-            centre[1] + reach * np.sin(angle),
-            centre[2] - 1.1 * depth.clip(-0.02, 0.02) - 0.016 * share,
-        ],
-        axis=-1,
-    )
-    return np.where(tail[..., None], wound, place)
-
-
-# ---- cuts ----
-
-
-def above(place: Places, height: float, soft: float = 0.012, ragged: float = 0.006) -> Places:
-    """Cut off below a height: every lock ends a little elsewhere, and thins out over `soft`."""
-    level = height + ragged * _locks(place, 0.011) + 0.5 * ragged * _locks(place, 0.0031)
-    return ramp(place[..., 1], level - soft, level)
-
-
-def receded(place: Places, depth: float, corners: float) -> Places:
-    """The hairline moved back by `depth` in the middle of the forehead and by `corners` more above the temples."""
-    x, y, z = np.moveaxis(place, -1, 0)
-    line = 0.014 - depth - corners * ramp(np.abs(x), 0.016, 0.055) + 0.003 * _locks(place, 0.007)
-    return 1 - ramp(z, line - 0.022, line + 0.004) * ramp(y, 0.035, 0.060)
-
-
-def bare_crown(place: Places) -> Places:
-    """No hair on top: a wreath from temple to temple is left."""
-    _, y, z = np.moveaxis(place, -1, 0)
-    line = np.interp(z, [-0.17, -0.12, -0.06, 0.0], [0.030, 0.050, 0.058, 0.050]) + 0.004 * _locks(place, 0.007)
-    return ramp(-y, -line, -line + 0.012)
-
-
-def top_only(place: Places, height: float = 0.045) -> Places:
-    """The sides clipped: hair above a height only, thinning out over 2 cm."""
-    level = height + 0.35 * (place[..., 2] + 0.07).clip(-0.08, 0.0) + 0.003 * _locks(place, 0.005)
-    return ramp(place[..., 1], level - 0.010, level + 0.014)
+ROUNDNESS = 0.75  # of the triangles that are split
 
 
 @dataclass(frozen=True)
@@ -193,7 +55,7 @@ class Style:
     cuts: tuple[Cut, ...] = ()
     mirrored: bool = False
     fringe: bool = False
-    fine: bool = False  # triangles split in four, where the base is too coarse for the waves
+    fine: bool = False  # triangles split in four, where the base is too coarse for waves or an outline
     scalp: str = ""  # what is painted under it (engine/paint.py); the roots of all hair where nothing is said
 
     def placed(self, place: Places) -> Places:
@@ -220,7 +82,7 @@ _SHOULDER = partial(above, height=-0.165, ragged=0.008, soft=0.02)
 _CHIN = partial(above, height=-0.105)
 STYLES: dict[str, Style] = {
     "long02": Style("long01", (_LEFT, _FULL, before)),
-    "long03": Style("long01", (_FULL, before), (_CHEST,)),
+    "long03": Style("long01", (_FULL, before), (_CHEST,), fine=True),
     "long04": Style("long01", (_RIGHT, _LOOSE, before, _WAVES), (_CHEST,), fine=True),
     "long05": Style("long01", (_FULL, before), fringe=True),
     "long06": Style("long01", (_LEFT, _LOOSE, _WAVES), fine=True),
@@ -230,7 +92,7 @@ STYLES: dict[str, Style] = {
         (partial(above, height=-0.20, ragged=0.03, soft=0.05),),
         fine=True,
     ),
-    "shoulder01": Style("long01", (_FULL, partial(before, share=0.7)), (_SHOULDER,)),
+    "shoulder01": Style("long01", (_FULL, partial(before, share=0.7)), (_SHOULDER,), fine=True),
     "shoulder02": Style("long01", (_RIGHT, _LOOSE, partial(before, share=0.5), _WAVES), (_SHOULDER,), fine=True),
     "shoulder03": Style("long01", (_FULL, partial(before, share=0.7)), (_SHOULDER,), fringe=True),
     "bob03": Style("bob02", (_SWEPT,)),
@@ -243,7 +105,7 @@ STYLES: dict[str, Style] = {
     "bob05": Style("long01", (partial(swelled, share=0.05, crown=0.02),), (_CHIN,), fringe=True),
     "bun01": Style("ponytail01", (partial(coiled, centre=(0.0, 0.060, -0.203), radius=0.028, start=0.06, end=-0.24),)),
     "afro02": Style("afro01", (partial(swelled, share=0.28, crown=0.06, below=1.3),)),
-    "afro03": Style("afro01", (partial(swelled, share=-0.05, crown=-0.05),)),
+    "afro03": Style("afro01", (partial(swelled, share=-0.02, crown=-0.06),)),
     "pixie01": Style("short03", (partial(opened, parting=0.5, width=0.45, low=0.03, high=0.08),), mirrored=True),
     "short05": Style(
         "short03", (partial(raised, amount=0.8, low=0.0, high=0.075), partial(brushed, up=0.012, back=0.012))
@@ -275,22 +137,6 @@ def opacity(head: Head, name: str) -> NDArray[np.float32]:
     corners = head.bound_vertices[head.triangles[drawn] - head.n_base] * side
     kept = style.kept(atlas.rasterise(head.uvs[drawn], corners).astype(np.float64))
     return np.nan_to_num(kept, nan=0.0).astype(np.float32)
-
-
-def lay_fringe(head: Head, layer: NDArray[np.uint8], lent: NDArray[np.uint8]) -> None:
-    """Copy the fringe of one layer [512, 512, 4] to where another has room for it, at the same brightness."""
-    side = layer.shape[0]
-    for half in _fringe(head):
-        to, taken = _texels(*half.given, side), lent[_texels(*half.taken, side)].astype(np.float32)
-        taken[..., :3] *= FRINGE_GREY / np.average(taken[..., 0], weights=taken[..., 3] + 1e-3)
-        rows, columns, _ = layer[to].shape
-        layer[to] = cv2.resize(taken, (columns, rows), interpolation=cv2.INTER_AREA).clip(0, 255).astype(np.uint8)
-
-
-def _texels(corner: NDArray, extent: NDArray, side: int) -> tuple[slice, slice]:
-    """Rows and columns of a rectangle of texture coordinates, V up."""
-    (left, low), (right, high) = (np.round(edge * side).astype(int) for edge in (corner, corner + extent))
-    return slice(side - high, side - low), slice(left, right)
 
 
 # ---- geometry ----
@@ -344,10 +190,16 @@ def _part(head: Head, name: str, part: Submesh) -> _Piece:
 
 
 def _split(head: Head, piece: _Piece) -> _Piece:
-    """Each triangle as four. A new vertex is bound where one end of its edge is."""
+    """Each triangle as four, rounded (Phong tessellation, Boubekeur and Alexa 2008). A new vertex is bound where an end
+    of its edge is."""
     edges = np.sort(piece.triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
     (one, other), middle = (found := np.unique(edges, axis=0, return_inverse=True))[0].T, found[1].reshape(-1, 3)
     place = (piece.weights[..., None] * head.template[piece.references]).sum(axis=1) + piece.offsets
+    middle_place = (place[one] + place[other]) / 2
+    normals = _normals(place, piece.triangles)
+    for end in (one, other):
+        out = normals[end]
+        middle_place -= ROUNDNESS / 2 * ((middle_place - place[end]) * out).sum(axis=1, keepdims=True) * out
     a, b, c = piece.triangles.T
     ab, bc, ca = middle.T + len(piece.references)
     u, v, w = np.moveaxis(piece.uvs, 1, 0)
@@ -358,61 +210,32 @@ def _split(head: Head, piece: _Piece) -> _Piece:
         piece,
         references=np.concatenate([piece.references, piece.references[one]]),
         weights=np.concatenate([piece.weights, piece.weights[one]]),
-        offsets=np.concatenate([piece.offsets, piece.offsets[one] + (place[other] - place[one]) / 2]),
+        offsets=np.concatenate([piece.offsets, piece.offsets[one] + middle_place - place[one]]),
         triangles=np.concatenate([np.stack(triangle, axis=1) for triangle in corners]),
         uvs=np.concatenate([np.stack(triangle, axis=1) for triangle in uvs]),
     )
 
 
+def _normals(place: NDArray, triangles: NDArray) -> NDArray:
+    """Unit normals [V, 3] of a mesh; vertices in one place have the same."""
+    a, b, c = (place[corner] for corner in triangles.T)
+    _, number = np.unique(place.round(5), axis=0, return_inverse=True)
+    total = np.zeros((number.max() + 1, 3))
+    for corner in triangles.T:
+        np.add.at(total, number[corner], np.cross(b - a, c - a))
+    return (total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12))[number]
+
+
 def _with_fringe(head: Head, piece: _Piece) -> _Piece:
-    """The fringe of another style, its texture laid where there is room (`lay_fringe`)."""
-    lent = _part(head, piece.name, head.part[FRINGE_OF])
-    halves = _fringe(head)
-    start = len(piece.references)
-    place = (lent.weights[..., None] * head.template[lent.references]).sum(axis=1) + lent.offsets
-    height = place[:, 1:2]
-    # Longer than it is there, and its roots under the hair on top.
-    longer = FRINGE_LONGER * np.minimum(height - FRINGE_ROOT, 0.0) * np.array([0.0, 1.0, 0.0])
-    sunk = 0.15 * ramp(height, 0.078, 0.105) * (SKULL - place)
-    laid = [(half.corner_of(lent.uvs[half.chosen])) for half in halves]
+    references, weights, offsets, triangles, uvs = fringe.sheet(head.template)
     return replace(
         piece,
-        references=np.concatenate([piece.references, lent.references]),
-        weights=np.concatenate([piece.weights, lent.weights]),
-        offsets=np.concatenate([piece.offsets, (lent.offsets + longer + sunk).astype(np.float32)]),
-        triangles=np.concatenate([piece.triangles, *(lent.triangles[half.chosen] + start for half in halves)]),
-        uvs=np.concatenate([piece.uvs, *laid]),
+        references=np.concatenate([piece.references, references.astype(np.int32)]),
+        weights=np.concatenate([piece.weights, weights.astype(np.float32)]),
+        offsets=np.concatenate([piece.offsets, offsets.astype(np.float32)]),
+        triangles=np.concatenate([piece.triangles, triangles + len(piece.references)]),
+        uvs=np.concatenate([piece.uvs, uvs.astype(np.float32)]),
     )
-
-
-@dataclass(frozen=True)
-class _Half:
-    """One half of the fringe: its triangles among those of its style, and rectangles (u, v) of its own texture and of
-    the other one, as corner and size."""
-
-    chosen: NDArray[np.bool_]
-    taken: tuple[NDArray, NDArray]
-    given: tuple[NDArray, NDArray]
-
-    def corner_of(self, uvs: NDArray) -> NDArray[np.float32]:
-        """Texture coordinates in its own texture as those in the other one."""
-        share = (uvs - self.taken[0]) / self.taken[1]
-        return (self.given[0] + share * self.given[1]).astype(np.float32)
-
-
-def _fringe(head: Head) -> list[_Half]:
-    part = head.part[FRINGE_OF]
-    drawn = slice(part.first_triangle, part.first_triangle + part.n_triangles)
-    middle = head.bound_vertices[head.triangles[drawn] - head.n_base].mean(axis=1)
-    front = (middle[:, 2] > -0.012) & (middle[:, 1] < 0.118)
-    upper = head.uvs[drawn].mean(axis=1)[:, 1] > 0.5
-    width = FRINGE_EXTENT[0] / 2
-    halves = []
-    for number, chosen in enumerate((front & upper, front & ~upper)):
-        uvs = head.uvs[drawn][chosen].reshape(-1, 2)
-        given = (np.add(FRINGE_CORNER, (number * width, 0.0)), np.array([width - 0.01, FRINGE_EXTENT[1]]))
-        halves.append(_Half(chosen, (uvs.min(axis=0), np.ptp(uvs, axis=0)), given))
-    return halves
 
 
 def _mirrored(piece: _Piece, mirror: NDArray) -> _Piece:

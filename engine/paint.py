@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from engine import atlas
-from engine.hair import bare_crown, ramp, receded
+from engine.hair_shaping import bare_crown, ramp, receded
 from engine.head import SKIN, TEETH, Head
 
 Mask = NDArray[np.uint8]

@@ -13,7 +13,7 @@ import warp as wp
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import KDTree
 
-from engine import textures
+from engine import skins, textures
 from engine.blend import MorphBlend
 from engine.glasses import CLEAR, FINISHES, finish_of, tint_of, with_glasses, worn_parts
 from engine.head import FACE, LEFT_BROW, RIGHT_BROW, SKIN, TEETH, TOOTH, Head
@@ -315,7 +315,7 @@ class Renderer:
         made = skin.Skin()
         made.tone = self._array(choices[:, self.schema.group_index["skin"]].astype(np.int32), int)
         made.sex = self._array(sliders[:, index["sex"]], float)
-        made.age = self._array(sliders[:, index["age"]], float)
+        made.age = self._array(skins.age_of(sliders[:, index["age"]]), float)
         made.tint = self._array(textures.skin_tints(self.schema, sliders, choices), wp.vec3)
         made.mask = self._array(masks.astype(np.int32), int)
         display = np.concatenate([255.0 * np.sqrt(colours[..., :3]), colours[..., 3:]], axis=2)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from engine import atlas, paint
 from engine.atlas import SIDE
+from engine.wrinkles import Wrinkles
 
 Floats = NDArray[np.float32]
 
@@ -25,6 +26,8 @@ TONES = {
     "tone5": ("caucasian", (68.0, 12.0, 18.0)),
     "tone6": ("caucasian", (75.0, 11.0, 14.0)),
 }
+# How old skin is (0 young, ½ middle-aged, 1 old) at values of the slider: old from 72 years on.
+AGE_KNOTS, AGE_SHOWN = (0.0, 0.10, 0.36, 0.72), (0.0, 0.08, 0.50, 1.0)
 # The middle of the face, in texels: rows, columns.
 FACE = (slice(130, 380), slice(200, 460))
 # Where blood shows: place on the template in metres (either side), radius, strength in CIELAB's a*.
@@ -33,8 +36,13 @@ BLOOD = (((0.040, -0.035, 0.005), 0.018, 3.0), ((0.0, -0.035, 0.045), 0.012, 2.5
 LID_DARKEST, LID_LIGHTEST = (-25.0, -6.0, -8.0), (3.0, 10.0, 8.0)
 DARK_LIPS = (-5.0, 4.0, 0.0)
 # How much stronger folds and spots are than MakeHuman paints them, and their size, texels.
-FOLDS, FOLD_SIZE = {"middleage": 0.25, "old": 0.9}, 4.0
+FOLDS, FOLD_SIZE = {"middleage": 1.15, "old": 1.4}, 6.0
 SCALP_TONE = (-2.0, -0.5, -1.0)  # the bare scalp beside the face, CIELAB
+
+
+def age_of(slider: NDArray[np.floating]) -> Floats:
+    """How old the skin of faces is [B], 0 young, ½ middle-aged, 1 old, from their slider of age."""
+    return np.interp(slider, AGE_KNOTS, AGE_SHOWN).astype(np.float32)
 
 
 class Skins:
@@ -49,6 +57,7 @@ class Skins:
         self.rough = (1.0 - np.maximum(soft, self.lips[..., 0])) * (1.0 - 0.8 * self.scalp)
         near = cv2.dilate(masks["eyelids"], np.ones((9, 9), np.uint8))
         self.lids = cv2.GaussianBlur(near, (0, 0), 2.0)[..., None].astype(np.float32) / 255.0
+        self.wrinkles = Wrinkles(place, self.rough, self.lips[..., 0])
         # On the small island of the neck a texel is a centimetre wide.
         fine = atlas.inside("head")
         self.pores = _grain(5, 0.8, 2.2) * fine
@@ -65,8 +74,9 @@ class Skins:
         if name not in self.sources:
             self.sources[name] = self._source(name)
         lab, height = self.sources[name]
-        # Dark skin shows blood and mottling less.
-        shifted = np.where(self.skin, lab + target + self.mottling * (0.4 + target[0] / 125.0), lab)
+        # Dark skin shows blood, mottling and wrinkles less.
+        drawn = self.mottling + self.wrinkles.colour(name.split("_")[2])
+        shifted = np.where(self.skin, lab + target + drawn * (0.4 + target[0] / 125.0), lab)
         rgb = cv2.cvtColor(shifted.astype(np.float32), cv2.COLOR_LAB2RGB)
         return np.dstack([(rgb.clip(0, 1) * 255.0 + 0.5).astype(np.uint8), height])
 
@@ -77,7 +87,7 @@ class Skins:
         if picture is None:
             raise FileNotFoundError(f"no readable texture {path}")
         lab = cv2.cvtColor(atlas.warp(picture.astype(np.uint8)).astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB)
-        height = self._height(np.asarray(lab[..., 0], np.float32))
+        height = self._height(name, np.asarray(lab[..., 0], np.float32))
         lab[..., :2] += self._folds(name, np.asarray(lab[..., :2], np.float32))
         difference = lab - np.median(lab[FACE].reshape(-1, 3), axis=0)
         # An eye is painted between the lids; on dark skin its white would frame the real one.
@@ -97,12 +107,13 @@ class Skins:
         """What is added to lightness and redness [512, 512, 2] for the folds and spots of an age to be seen."""
         fine = colour - cv2.GaussianBlur(colour, (0, 0), FOLD_SIZE)
         share = np.float32(FOLDS.get(name.split("_")[2], 0.0))
-        return np.asarray(share * self.rough[..., None] * fine.clip(-10.0, 10.0), np.float32)
+        return np.asarray(share * self.rough[..., None] * fine.clip(-10.0, 10.0) * (1.0, 0.6), np.float32)
 
-    def _height(self, lightness: Floats) -> NDArray[np.uint8]:
+    def _height(self, name: str, lightness: Floats) -> NDArray[np.uint8]:
         """Folds and wrinkles are darker than what surrounds them; pores are too fine for the source."""
         fine = cv2.GaussianBlur(lightness, (0, 0), 1.0) - cv2.GaussianBlur(lightness, (0, 0), 6.0)
-        return (128.5 + self.rough * (24.0 * np.tanh(fine / 3.0) + 5.0 * self.pores)).clip(0, 255).astype(np.uint8)
+        relief = self.rough * (24.0 * np.tanh(fine / 3.0) + 5.0 * self.pores) + self.wrinkles.relief(name.split("_")[2])
+        return (128.5 + relief).clip(0, 255).astype(np.uint8)
 
 
 def _scalp(place: Floats, ears: NDArray[np.uint8]) -> tuple[Floats, Floats]:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import atlas, cache, glasses, hair, paint, skins
+from engine import atlas, cache, fringe, glasses, hair, hair_shaping, paint, skins, wrinkles
 from engine.atlas import SIDE
 from engine.head import Head
 from engine.schema import Schema
@@ -33,6 +33,9 @@ HAIR_COLOURS = {
     "white": (0.74, 0.73, 0.71),
 }
 STRAND_CONTRAST, STRAND_REACH = 0.34, 14  # of single strands in the hair, and how many texels they go straight on
+COILED = {"afro01": 340}  # whose strands are tight coils, and above which row: below it curls are drawn one by one
+COILS, COIL_RADII, COIL_GREY = 16_000, (1.3, 2.6), (110, 235)  # radii in texels
+CURL_GREY, CURL_SHARE = 150, 0.5  # what curls tend to, and what is left of their contrast
 DEFAULT_HAIR_COLOUR = "dark_brown"  # of a character without the group `hair_colour`
 # Irises that are made from another one of the package, and tints; the package's brown iris is red.
 IRIS_OF = {"dark_brown": "brown"}
@@ -84,7 +87,8 @@ def load(folder: Path, schema: Schema) -> Textures:
 
 @lru_cache(maxsize=1)
 def _load(folder: Path, groups: tuple[tuple[str, tuple[str, ...]], ...]) -> Textures:
-    code = [Path(module.__file__ or "") for module in (sys.modules[__name__], atlas, glasses, hair, paint, skins)]
+    modules = (sys.modules[__name__], atlas, fringe, glasses, hair, hair_shaping, paint, skins, wrinkles)
+    code = [Path(module.__file__ or "") for module in modules]
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     held = cache.arrays("textures", [*code, *files], repr(groups), lambda: _packed(_make(folder, groups)))
     layer, mask = (
@@ -234,15 +238,18 @@ def _strands(folder: Path, head: Head, names: list[str]) -> dict[str, NDArray[np
     """The layers of heads of hair: MakeHuman's as grey strands; others as those they are made from, less what is cut
     away."""
     styles = {name: hair.STYLES.get(name) or hair.Style(name) for name in names}
-    bases = {style.base for style in styles.values()} | {hair.FRINGE_OF for s in styles.values() if s.fringe}
-    grey = {base: _even_out(_prefilter(_read(folder / f"{base}.png"), 1.0, 1.0)) for base in sorted(bases - {""})}
+    bases = {style.base for style in styles.values()} - {""}
+    grey = {base: _even_out(_prefilter(_read(folder / f"{base}.png"), 1.0, 1.0)) for base in sorted(bases)}
+    for base, rows in COILED.items():
+        if base in grey:
+            grey[base] = _coiled(grey[base], rows)
     layers = {}
     for name, style in styles.items():
         if not style.base:
             continue  # painted on the scalp, and nothing else
         layer = grey[style.base].copy()
         if style.fringe:
-            hair.lay_fringe(head, layer, grey[hair.FRINGE_OF])
+            fringe.lay(layer)
         if style.cuts:
             layer[..., 3] = (layer[..., 3] * hair.opacity(head, name) + 0.5).astype(np.uint8)
         layers[name] = layer
@@ -266,6 +273,30 @@ def _even_out(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
     spread *= 0.5 / np.average(spread, weights=rgba[..., 3] + 1e-3)
     grey = (spread.clip(0, 1) ** 0.5 * 255.0 + 0.5).astype(np.uint8)
     return np.dstack([grey, grey, grey, rgba[..., 3]])
+
+
+def _coiled(layer: NDArray[np.uint8], rows: int) -> NDArray[np.uint8]:
+    """A layer whose strands above a row are tight coils, each over those before; a sheet with holes is coils alone."""
+    rng, fine = np.random.default_rng(43), 3
+    drawn = np.zeros((rows * fine, SIDE * fine, 2), np.uint8)
+    for _ in range(COILS):
+        centre = (int(rng.integers(drawn.shape[1])), int(rng.integers(drawn.shape[0])))
+        across = fine * rng.uniform(*COIL_RADII)
+        size, turn = (int(across), int(across * rng.uniform(0.6, 1.0))), rng.uniform(0, 360)
+        start = rng.uniform(0, 360)
+        for grey, width in ((75, 5), (int(rng.integers(*COIL_GREY)), 3)):  # a rim of shade, then the strand
+            cv2.ellipse(drawn, centre, size, turn, start, start + 290, (grey, 255), width)
+    small = cv2.resize(drawn, (SIDE, rows), interpolation=cv2.INTER_AREA)
+    coils = layer.copy()
+    alpha = layer[:rows, :, 3]
+    held = cv2.GaussianBlur(alpha, (0, 0), 4.0)
+    solid = cv2.dilate((held > 235).astype(np.uint8), np.ones((27, 27), np.uint8))
+    coils[:rows, :, :3] = np.maximum(small[..., :1], 90)
+    coils[:rows, :, 3] = np.where(solid > 0, alpha, np.where(held > 60, small[..., 1], 0))
+    # The curls that stand out are as even as the coils beneath.
+    curls = coils[rows:, :, :3]
+    coils[rows:, :, :3] = (CURL_GREY + CURL_SHARE * (curls - np.float32(CURL_GREY))).clip(0, 255)
+    return coils
 
 
 def _combed(linear: NDArray[np.float32], alpha: NDArray[np.uint8]) -> NDArray[np.float32]:

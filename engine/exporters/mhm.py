@@ -129,7 +129,7 @@ def _materials(chosen: Mapping[str, str]) -> Iterator[str]:
 def _skin(values: Mapping[str, float], chosen: Mapping[str, str]) -> str:
     """MakeHuman's skin that is nearest in tone, sex and age."""
     ancestry = skins.TONES[chosen["skin"]][0] if "skin" in chosen else "caucasian"
-    age = skins.AGES[round(2.0 * values["age"])]
+    age = skins.AGES[round(2.0 * float(skins.age_of(np.array(values["age"]))))]
     sex = skins.SEXES[int(values["sex"] >= 0.5)]
     name = f"{age}_{ancestry}_{sex}"
     return f"skins/{name}/{name}.mhmat"

@@ -249,7 +249,7 @@ def through_lens(surface: Surface, light: LightBatch, face: int, key: wp.uint64,
     found = hit(surface, face, surface.triangles[int(key & wp.uint64(0xFFFFFFFF))], x, y)
     facing = wp.dot(found.at.normal, found.view)
     mirrored = wp.min(reflection(light, face, 2.0 * facing * found.at.normal - found.view), wp.vec3(8.0, 8.0, 8.0))
-    shine = developed(light, face, wp.min(fresnel(0.06, facing), 0.5) * mirrored)
+    shine = developed(light, face, wp.min(fresnel(0.035, facing), 0.5) * mirrored)
     linear = wp.cw_mul(surface.tint[face], wp.cw_mul(seen, seen)) + wp.cw_mul(shine, shine)
     return wp.vec3(wp.sqrt(wp.min(linear[0], 1.0)), wp.sqrt(wp.min(linear[1], 1.0)), wp.sqrt(wp.min(linear[2], 1.0)))
 
