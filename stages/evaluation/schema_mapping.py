@@ -134,7 +134,7 @@ class SchemaMapping:
 
     @classmethod
     def between(cls, old: Any, new: Any) -> SchemaMapping | None:
-        """From one schema to another, each by its own version's code; None where both have the same parameters in order."""
+        """From one schema to another, each by its own version's code; None where both have the same names in order."""
         names = _names(old), _names(new)
         if names[0] == names[1]:
             return None
