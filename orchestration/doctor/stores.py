@@ -118,11 +118,11 @@ def registered(settings: Settings) -> Iterator[Diagnosis]:
     from orchestration.lineage.resolve import find_all_models
     from orchestration.storage.erasure_log import ErasureLog
     from orchestration.storage.instance import open_instance
+    from orchestration.storage.mlflow_files import is_unmade
     from orchestration.storage.store import RemoteDown, Store
     from orchestration.storage.store_errors import SEEK
 
-    database = settings.tracking_uri.removeprefix("sqlite:///")
-    if not (settings.root / ".dvc").is_dir() or (database != settings.tracking_uri and not Path(database).exists()):
+    if not (settings.root / ".dvc").is_dir() or is_unmade(settings.tracking_uri):
         return
     models = [target for target in find_all_models(settings) if target.md5]
     if not models:

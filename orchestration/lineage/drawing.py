@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import LikenessError
-from engine.files import require_file_name
+from engine.files import partial_file, require_file_name
 from orchestration.lineage.graph import DAMAGED, ERASED, GONE, LineageGraph, Node
 from orchestration.lineage.tree import against, details, differences
 
@@ -78,19 +78,16 @@ def draw(graph: LineageGraph, path: Path) -> None:
         raise PictureError(f"{path}: the picture's name must end in {' or '.join(FORMATS)}")
     import matplotlib
 
+    form = path.suffix.lower().removeprefix(".")
     require_file_name(path)
     boxes, routes = _lay_out(graph)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     # Text stays text in an .svg, and nothing in it changes from one run to the next.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "likeness", "font.family": "DejaVu Sans"}):
         figure = _figure(graph, boxes, routes)
-        metadata: dict[str, Any] = {"Date": None} if path.suffix.lower() == ".svg" else {}
-        try:
-            figure.savefig(partial, dpi=150, facecolor="white", metadata=metadata)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        metadata: dict[str, Any] = {"Date": None} if form == "svg" else {}
+        with partial_file(path) as partial:
+            figure.savefig(partial, format=form, dpi=150, facecolor="white", metadata=metadata)
 
 
 def _lay_out(graph: LineageGraph) -> tuple[dict[str, _Box], list[list[tuple[float, float]]]]:

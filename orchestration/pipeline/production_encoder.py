@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel
 
-from orchestration.config.catalog import Stage
+from orchestration.config.catalog import STAGES, Stage
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
 from orchestration.pipeline.materialize import ancestors, close_abandoned, input_versions, run_tags
@@ -41,6 +41,8 @@ class _Module:
 
 INPUTS = _Module.INPUTS
 STAGE = Stage(NAME, "production", ("mlflow", "torch", "dvc"), "", by_character=True, module=_Module)
+PIPELINE = (*STAGES, STAGE)
+"""The whole graph."""
 
 
 def register(

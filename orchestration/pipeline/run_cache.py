@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from orchestration.config.profiles import code_version
 from orchestration.storage.erasure_log import ErasureLog
 from orchestration.storage.store import RemoteDown, Store, StoreError
 from orchestration.storage.version_index import KNOWN, VersionIndex
-from orchestration.storage.versions import VERSION_TAG, Version
+from orchestration.storage.versions import VERSION_TAG, Version, as_text
 
 FORCE_TAG = "likeness/force"
 """On a run, with the value `true`: nothing is taken from the cache."""
@@ -74,8 +73,7 @@ class CachedResult:
     def reused(self, versions: Mapping[str, Version]) -> dict[str, Any]:
         """Which run made it, what that one had read, and why it stands for these inputs too."""
         inputs = dict(self.fact("inputs") or {})
-        when = datetime.fromtimestamp(self.when, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return {"run": self.run, "when": when, "inputs": inputs, "why": why(inputs, versions)}
+        return {"run": self.run, "when": as_text(self.when), "inputs": inputs, "why": why(inputs, versions)}
 
 
 def why(made_of: Mapping[str, str], versions: Mapping[str, Version]) -> str:

@@ -21,7 +21,7 @@ from orchestration.config.progress import Progress, duration
 from orchestration.config.settings import Settings
 from orchestration.pipeline import executors, production_encoder
 from orchestration.pipeline.definitions import build
-from orchestration.pipeline.retries import why_it_failed
+from orchestration.pipeline.retry_policy import why_it_failed
 from orchestration.pipeline.run_cache import FORCE_TAG, told
 from orchestration.storage import accepted_profile
 from orchestration.storage.instance import PROFILE_TAG, RUN_TAG, only_runner

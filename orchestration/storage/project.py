@@ -39,7 +39,7 @@ class AssetRef:
     character: str | None = None
 
     @classmethod
-    def of(cls, stage: Stage, character: str) -> AssetRef:
+    def of(cls, stage: Stage, character: str | None) -> AssetRef:
         """The stage's asset that counts for a character: what is not made for each is the same for all."""
         return cls(stage, character if stage.by_character else None)
 

@@ -1,7 +1,8 @@
 """Which failures are tried again: a remote that is down, a killed process, a GPU that is full for a moment.
 
 Dagster's retry policy answers every exception alike. Bad data and bugs stay what they are, so they end a step at once;
-what can recover is left to the policy, which also answers a step whose whole process was killed.
+what can recover is left to the policy, which also answers a step whose whole process was killed. Single calls are
+tried again by orchestration/config/retries.py.
 """
 
 from __future__ import annotations
