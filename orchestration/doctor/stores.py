@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.words import a_few
 from orchestration.config.files import is_locked
 from orchestration.config.settings import Settings
 from orchestration.doctor.diagnosis import Diagnosis
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 NEEDS = {"smoke": 1.0, "quickstart": 4.0, "paper": 200.0}
 """GB that a first run of a profile writes under the home folder and the project."""
+FEW = 4
+"""Names in a line."""
 OTHER_PROFILE, REMOTE_SHARE, TEMPORARY = 4.0, 0.5, 0.5
 
 
@@ -150,12 +153,14 @@ def registered(settings: Settings) -> Iterator[Diagnosis]:
         else:
             fine += 1
     if lost:
-        detail = f"files are nowhere any more of {_few(lost)}"
+        detail = f"files are nowhere any more of {a_few(lost, FEW)}"
         yield Diagnosis.error("registered data", detail, f"{SEEK}; `likeness restore` names the files")
     if damaged:
-        yield Diagnosis.warning("registered data", f"damaged in the remote: {_few(damaged)}", "likeness push --check")
+        yield Diagnosis.warning(
+            "registered data", f"damaged in the remote: {a_few(damaged, FEW)}", "likeness push --check"
+        )
     if lacking:
-        yield Diagnosis.warning("registered data", f"not whole in the remote: {_few(lacking)}", "likeness push")
+        yield Diagnosis.warning("registered data", f"not whole in the remote: {a_few(lacking, FEW)}", "likeness push")
     if not (lost or damaged or lacking):
         yield Diagnosis.ok("registered data", f"{fine} versions that {len(models)} registered models need are kept")
 
@@ -163,10 +168,6 @@ def registered(settings: Settings) -> Iterator[Diagnosis]:
 def _name(target: LineageTarget) -> str:
     about = target.model or {}
     return f"{about.get('name')} version {about.get('version')}"
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def _is_erased(store: Store, md5: str, erased: Mapping[str, Erasure]) -> bool:

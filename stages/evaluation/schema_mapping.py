@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from engine.schema import Schema
+from engine.words import a_few
 from stages.evaluation.context import Networks
 
 EXACT = 1e-6
@@ -204,8 +205,7 @@ class RemappedImitator:
         own = self.back(x)
         lost = ((self.carried(own) - x).abs() > EXACT).any(dim=0).nonzero().flatten().tolist()
         if lost:
-            more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
             raise CannotDo(
-                f"its imitator was trained before there were {', '.join(self.names[k] for k in lost[:NAMED])}{more}"
+                f"its imitator was trained before there were {a_few([self.names[column] for column in lost], NAMED)}"
             )
         return self.imitator(own)
