@@ -109,15 +109,8 @@ def run(
             )
             return
         card = None if only else _scorecard(settings, instance)
-    summary = {
-        "made": outcome.made,
-        "reused": outcome.reused,
-        "fresh": outcome.fresh,
-        "refused": outcome.refused,
-        "seconds": round(outcome.seconds, 1),
-    }
     if as_json:
-        print_json({**summary, "scorecard": card})
+        print_json({**vars(outcome), "seconds": round(outcome.seconds, 1), "scorecard": card})
         return
     if card:
         _print_scorecard(settings, card, False)

@@ -172,11 +172,11 @@ def _name(target: LineageTarget) -> str:
 
 def _is_erased(store: Store, md5: str, erased: Mapping[str, Erasure]) -> bool:
     """Whether `likeness forget` took files of this version, which is no fault."""
-    from orchestration.storage.store import StoreError
+    from orchestration.storage.store import RemoteDown, StoreError
 
     try:
         return not erased.keys().isdisjoint(store.listing(md5).values())
-    except StoreError:
+    except (RemoteDown, StoreError):
         return md5 in erased
 
 
@@ -198,7 +198,7 @@ def dvc(settings: Settings) -> Iterator[Diagnosis]:
 
 def remote(settings: Settings) -> Iterator[Diagnosis]:
     """Whether the DVC remote takes, gives and deletes a file."""
-    from orchestration.storage.store import Store, StoreError
+    from orchestration.storage.store import RemoteDown, Store
 
     if not (settings.root / ".dvc").is_dir():
         yield Diagnosis.error("DVC", f"{settings.root} is no DVC repository", "git checkout .dvc, or dvc init --no-scm")
@@ -210,7 +210,7 @@ def remote(settings: Settings) -> Iterator[Diagnosis]:
         return
     try:
         Store.of(settings).probe()
-    except (StoreError, OSError) as error:
+    except (RemoteDown, OSError) as error:
         yield Diagnosis.error("DVC remote", str(error), "start it, or correct LIKENESS_DVC_REMOTE and its credentials")
     else:
         yield Diagnosis.ok("DVC remote", f"{settings.remote}: wrote, read and deleted a probe")

@@ -101,8 +101,6 @@ def _bring_back(asset: str, md5: str, out: Path, store: Store, erased: Mapping[s
         if _proved(folder) != md5 and store.drop_damaged(md5):
             shutil.rmtree(folder)
             store.export(md5, folder)
-    except RemoteDown:
-        raise
     except StoreError as error:
         return _what_is_left(Restored(asset, md5, MISSING, lost={"": str(error)}), out, store, erased)
     if (found := _proved(folder)) != md5:
@@ -130,8 +128,6 @@ def _what_is_left(result: Restored, out: Path, store: Store, erased: Mapping[str
     """The files that can still be had, beside the name that a whole folder would have."""
     try:
         listing = store.listing(result.md5)
-    except RemoteDown:
-        raise
     except StoreError as error:
         result.lost = {"": str(erased[result.md5]) if result.md5 in erased else f"lost: {error}"}
         return result

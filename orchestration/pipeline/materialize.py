@@ -28,7 +28,7 @@ from orchestration.storage import accepted_profile, dagster_metadata
 from orchestration.storage.project import AssetRef, Project, is_source
 from orchestration.storage.run_pictures import RunPictures
 from orchestration.storage.staged_output import StagedOutput
-from orchestration.storage.store import RemoteDown, StoreError
+from orchestration.storage.store import StoreError
 from orchestration.storage.tracking import DAGSTER_RUN, TrackedRun, Tracking
 from orchestration.storage.versions import REUSED, Version, git_commit
 
@@ -41,7 +41,10 @@ def materialize(
     tracking: Tracking,
     progress: Progress,
 ) -> dg.MaterializeResult:
-    """Fetch, run, check, keep, record. Raises dagster.Failure, StoreError, RegistryError, or what the stage raises."""
+    """Fetch, run, check, keep, record.
+
+    Raises dagster.Failure, StoreError, RemoteDown, RegistryError, or what the stage raises.
+    """
     began, stage = time.monotonic(), ref.stage
     versions = input_versions(project, ref)
     compared = compared_version(context, project, ref, versions, tracking)
@@ -184,8 +187,6 @@ def compared_version(
         found = comparison.production_version(aliases, project.store, ref.character, md5s)
         if found:
             project.fetch(comparison.PRODUCTION, found)
-    except RemoteDown:
-        raise
     except StoreError as error:
         context.log.warning(f"not compared with the version in production: {error}")
         found = None

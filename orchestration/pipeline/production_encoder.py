@@ -25,7 +25,7 @@ from orchestration.registry.remedies import command
 from orchestration.storage import accepted_profile, dagster_metadata
 from orchestration.storage.project import AssetRef, Project
 from orchestration.storage.run_pictures import RunPictures
-from orchestration.storage.store import RemoteDown, StoreError
+from orchestration.storage.store import StoreError
 from orchestration.storage.tracking import Tracking
 from orchestration.storage.versions import git_commit, latest
 
@@ -123,8 +123,6 @@ def _against_production(
     try:
         fresh = comparison.with_production(project, registry, number, progress)
         return current, fresh or {**card, "production": None}
-    except RemoteDown:
-        raise
     except (comparison.NotComparable, StoreError) as error:
         return current, {**card, "production": {"version": int(current), "reason": str(error)}}
 

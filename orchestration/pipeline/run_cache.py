@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from orchestration.config.catalog import Stage
 from orchestration.config.profiles import code_version
 from orchestration.storage.erasure_log import ErasureLog
-from orchestration.storage.store import RemoteDown, Store, StoreError
+from orchestration.storage.store import Store, StoreError
 from orchestration.storage.version_index import KNOWN, VersionIndex
 from orchestration.storage.versions import VERSION_TAG, Version, as_text
 
@@ -36,7 +36,7 @@ def key_of(
     versions: Mapping[str, Version],
     fetch: Callable[[str, Version], Path],
 ) -> str:
-    """Two materialisations with one key have one result. Raises StoreError."""
+    """Two materialisations with one key have one result. Raises StoreError, RemoteDown."""
     readers = getattr(stage.code, "READS", {})
     read = {
         name: readers[name].digest(fetch(name, version)) if name in readers else version.md5
@@ -112,8 +112,6 @@ def _was_erased(instance: dg.DagsterInstance, store: Store, md5: str) -> bool:
     """Whether somebody had files of it forgotten: this machine's own cache may still have them."""
     try:
         return not ErasureLog(instance).erased().keys().isdisjoint({md5, *store.listing(md5).values()})
-    except RemoteDown:
-        raise
     except StoreError:  # its listing is nowhere to be had, nor is it
         return True
 
@@ -122,8 +120,6 @@ def _whole(store: Store, stage: Stage, character: str | None, md5: str) -> Path 
     """The asset's folder with this content, proved by its md5, and kept in cache and remote; None where it is not."""
     try:
         folder = store.checkout(stage.name, md5, character)
-    except RemoteDown:
-        raise
     except StoreError:
         return None
     return folder if store.put(folder) == md5 else None
