@@ -338,6 +338,7 @@ def write_tables(
 ) -> None:
     """`ablations.md` and, where a variant was scored, the contact sheet `ablations.png`."""
     from stages.context import Context
+    from stages.data.pictures import write_picture
 
     out.mkdir(parents=True, exist_ok=True)
     reference = result.reference
@@ -346,4 +347,4 @@ def write_tables(
     write_whole(out / "ablations.md", ablation.markdown(rows, reference, heading))
     if result.inputs:
         context = Context(device=settings.pick_device(), on_progress=progress)
-        ablation.write_contact_sheet(result.inputs, context, out / "ablations.png")
+        write_picture(out / "ablations.png", ablation.contact_sheet(result.inputs, context))

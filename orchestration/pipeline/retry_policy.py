@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from orchestration.config.causes import causes
 from orchestration.storage.dagster_internals import (
     AUTO_RETRY_RUN_ID_TAG,
     BACKFILL_ID_TAG,
@@ -45,14 +46,7 @@ BUSY_DATABASE = ("database is locked", "connection refused", "server closed the 
 
 def is_transient(error: BaseException) -> bool:
     """Whether the error, or one that it came from, may be gone in a minute."""
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        if _is_transient_itself(current):
-            return True
-        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
-    return False
+    return any(map(_is_transient_itself, causes(error)))
 
 
 def _is_transient_itself(error: BaseException) -> bool:

@@ -14,18 +14,16 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 SQLITE = "sqlite:///"
-
-
-def is_unmade(uri: str) -> bool:
-    """Whether this is a file of SQLite in which MLflow has made no tables yet."""
-    return uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file()
-
-
 LOCAL_ROOT = re.compile(r"((?:file://)?/.*/mlflow/files)(?:/|$)")
 """The folder for files of some home (`Settings.model_files`), at the begin of a location."""
 SERVER_STORE, SERVER_FILES = "_MLFLOW_SERVER_FILE_STORE", "_MLFLOW_SERVER_ARTIFACT_ROOT"
 """In the environment of an MLflow server's workers: its database, and --default-artifact-root."""
 _homes: dict[str, Path] = {}
+
+
+def is_unmade(uri: str) -> bool:
+    """Whether this is a file of SQLite in which MLflow has made no tables yet."""
+    return uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file()
 
 
 def use_files(uri: str, files: Path) -> None:
