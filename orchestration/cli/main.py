@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from engine.errors import LikenessError
 from orchestration.apps.export import Base
 from orchestration.cli import checks, lineage, models, operations, serve
 from orchestration.cli.ablate import ablate
@@ -277,7 +278,7 @@ def export(
         with libraries_into_log(settings):
             written = exporting.export(settings, document, form or out.suffix[1:].lower(), out, base)
     except SchemaError as error:
-        raise exporting.ExportError(f"{character_json}: {error}") from error
+        raise LikenessError(f"{character_json}: {error}") from error
     for path in written:
         print(path)
 

@@ -170,7 +170,7 @@ def registered_versions(settings: Settings) -> list[str]:
 
 
 def confirm_profile(settings: Settings, instance: Any, command: str, yes: bool) -> None:
-    """Ask before a project is made with another profile than until now. Raises ProfileChanged when nobody can answer,
+    """Ask before a project is made with another profile than until now. Raises LikenessError when nobody can answer,
     or the answer is no.
     """
     from orchestration.pipeline.production_encoder import PIPELINE
@@ -181,7 +181,7 @@ def confirm_profile(settings: Settings, instance: Any, command: str, yes: bool) 
     question = accepted_profile.question(settings, known, PIPELINE)
     asked = sys.stdin.isatty() and stderr_console().is_terminal
     if not yes and not (asked and typer.confirm(f"{question}. Go on?", err=True)):
-        raise accepted_profile.ProfileChanged(f"{question}: {accepted_profile.remedy(settings, known, command)}")
+        raise LikenessError(f"{question}: {accepted_profile.remedy(settings, known, command)}")
     accepted_profile.accept(settings, instance)
 
 

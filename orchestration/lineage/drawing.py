@@ -32,10 +32,6 @@ INK, PALE, EDGE, WARNING, BAD = "#1d2733", "#5b6875", "#8a97a5", "#9a5b00", "#b3
 FILLS = {"source": "#eef3f8", "made": "#ffffff", "model": "#e8f4ea"}
 
 
-class PictureError(LikenessError):
-    """The picture cannot be written so."""
-
-
 @dataclass
 class _Box:
     """A node as grandalf wants it, which stacks layers from top to bottom: its x is our y, its height our width."""
@@ -73,9 +69,9 @@ class _Route:
 
 
 def draw(graph: LineageGraph, path: Path) -> None:
-    """Write an .svg or a .png. Raises PictureError, OSError."""
+    """Write an .svg or a .png. Raises LikenessError, OSError."""
     if path.suffix.lower() not in FORMATS:
-        raise PictureError(f"{path}: the picture's name must end in {' or '.join(FORMATS)}")
+        raise LikenessError(f"{path}: the picture's name must end in {' or '.join(FORMATS)}")
     import matplotlib
 
     form = path.suffix.lower().removeprefix(".")

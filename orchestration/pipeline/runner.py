@@ -43,10 +43,6 @@ class StageFailed(LikenessError):
     """A stage raised; what was made before it stays."""
 
 
-class UnknownAsset(LikenessError):
-    """No such asset."""
-
-
 @dataclass
 class Outcome:
     """What one `likeness run` did."""
@@ -71,12 +67,13 @@ def run(
     """Bring every asset (or `only` one) up to date for a character; `force` makes them whether stale or not, and known
     or not.
 
-    Raises AlreadyRunning, UnknownAsset, SourceMissing, ProfileError, ExecutorError or StageFailed.
+    Raises LikenessError for an asset that there is not; AlreadyRunning, SourceMissing, ProfileError, ExecutorError,
+    StageFailed.
     """
     began, outcome = time.monotonic(), Outcome()
     chosen = [stage for stage in stages if only in (None, stage.name)]
     if not chosen:
-        raise UnknownAsset(f"no asset is called {only}; assets: {', '.join(stage.name for stage in stages)}")
+        raise LikenessError(f"no asset is called {only}; assets: {', '.join(stage.name for stage in stages)}")
     executors.require_reachable(settings)
     definitions, project = build(settings, stages, progress), Project.of(settings, instance, stages)
     with only_runner(settings, instance):
