@@ -40,8 +40,6 @@ PHASES = {
     "resolve": "shading",
 }
 """What each kernel of a render belongs to. Posing also holds the morphs, a matrix product outside the kernels."""
-AT_START = {"occlude"}
-"""Kernels that run once, when a renderer is made."""
 
 
 @dataclass(frozen=True)

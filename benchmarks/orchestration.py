@@ -34,12 +34,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.clock import PARTS, STAGES
+from benchmarks.output import AsJson, notes, require_embedded, screen_of, write
 from orchestration.config.settings import REPOSITORY, Settings
 
 COUNTS, QUICK_COUNTS, REPETITIONS = (10, 100, 1000), (10, 100), 3
 MOST_OVERHEAD, MOST_NO_CHANGE = 0.10, 15.0
 CHEAP = "imitator"
-notes = Console(stderr=True, highlight=False)
 
 
 @contextmanager
@@ -218,22 +218,14 @@ def main(
     existing: Annotated[
         Path | None, typer.Option("--project", help="Only read what the last runs of this project cost.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the document and nothing else on stdout.")] = False,
+    as_json: AsJson = False,
     out: Annotated[Path, typer.Option("--out", help="Where orchestration.json goes.")] = Path("out/bench"),
 ) -> None:
     """Measure what the platform costs; see the head of this file for what is written."""
-    if not (REPOSITORY / "data" / "embedded").is_dir():
-        notes.print("[bold red]error:[/] data/embedded is missing: run `likeness inputs`")
-        raise typer.Exit(1)
+    require_embedded()
     profiles = profile or ([] if existing else ["smoke"] if quick else ["smoke", "quickstart"])
     document = measured(profiles, QUICK_COUNTS if quick else COUNTS, 1 if quick else REPETITIONS, existing)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "orchestration.json").write_text(json.dumps(document, indent=2) + "\n")
-    if as_json:
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
-    else:
-        show(document, Console(width=150) if Console().width < 150 else Console())
-        notes.print(f"written: {out}/orchestration.json")
+    write(document, out / "orchestration.json", as_json, lambda: show(document, screen_of(150)))
 
 
 if __name__ == "__main__":

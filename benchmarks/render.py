@@ -18,8 +18,6 @@ One process on one core, plausible people, the game's camera and light, 2×2 sam
     targets      what the project set itself, and whether it is reached
 """
 
-import json
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -29,11 +27,11 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 import warp as wp
-from rich.console import Console
 
 from benchmarks import measure, others, report
 from benchmarks.measure import CHARACTER, EMBEDDED, KernelClock, cores, one_core, people, renderer_on, timed
 from benchmarks.mesh import material_meshes
+from benchmarks.output import AsJson, notes, require_embedded, write
 from engine.scenes import Scenes
 from models.images import encode_jpeg, encode_png, grid
 from stages import rendered_pairs
@@ -63,7 +61,6 @@ FULL = RenderPlan(
     sizes=(128, 256, 512), batches=(1, 4, 16, 64, 256), seconds=1.5, size=256, people=16, paths=8, pairs=1280
 )
 QUICK = RenderPlan(sizes=(128, 256), batches=(1, 16), seconds=0.5, size=256, people=4, paths=4, pairs=256)
-notes = Console(stderr=True, highlight=False)
 
 
 def throughput(device: str, plan: RenderPlan) -> list[dict[str, Any]]:
@@ -269,22 +266,15 @@ def measured(plan: RenderPlan, out: Path | None) -> dict[str, Any]:
 
 def main(
     quick: Annotated[bool, typer.Option("--quick", help="Two sizes, two batches, short runs.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the document and nothing else on stdout.")] = False,
+    as_json: AsJson = False,
     out: Annotated[Path, typer.Option("--out", help="Where render.json and the pictures go.")] = Path("out/bench"),
 ) -> None:
     """Measure the renderer; see the head of this file for what is written."""
-    if not EMBEDDED.is_dir():
-        notes.print("[bold red]error:[/] data/embedded is missing: run `likeness inputs`")
-        raise typer.Exit(1)
+    require_embedded()
     out.mkdir(parents=True, exist_ok=True)
     document = measured(QUICK if quick else FULL, out)
-    (out / "render.json").write_text(json.dumps(document, indent=2) + "\n")
     report.plot(document, out / "renders.png")
-    if as_json:
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
-    else:
-        report.show(document)
-        notes.print(f"written: {out}/render.json, renders.png, renderers.png")
+    write(document, out / "render.json", as_json, lambda: report.show(document), "renders.png", "renderers.png")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.output import BUSY
+
 screen = Console()
-BUSY = 0.5
-"""Load average above which other programs take part of the cores."""
 
 
 def show(document: dict[str, Any]) -> None:

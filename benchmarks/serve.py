@@ -44,15 +44,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.load import BOUNDARY, Request, attack, multipart, photos_in, summary
+from benchmarks.output import BUSY, AsJson, exit_with_error, notes, screen_of, write
 from engine.processes import end_with_parent
 from orchestration.config.settings import REPOSITORY, Settings
 from serving.releases import NothingReleased, Release, ReleaseBroken, SourceDown
 
 TARGET_RATE, TARGET_P99, TARGET_CLIENTS, TARGET_CORES, MOST_CLIENTS = 25.0, 0.5, 8, 2, 64
 STARTS_WITHIN = 300.0
-BUSY = 0.5
-"""Load average above which other programs take part of the cores."""
-notes = Console(stderr=True, highlight=False)
 
 
 class BenchError(Exception):
@@ -346,7 +344,7 @@ def main(
     project: Annotated[
         Path | None, typer.Option("--project", help="A trained project.", show_default="LIKENESS_ROOT, or this one")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the document and nothing else on stdout.")] = False,
+    as_json: AsJson = False,
     out: Annotated[Path, typer.Option("--out", help="Where serve.json goes.")] = Path("out/bench"),
 ) -> None:
     """Measure the service; see the head of this file for what is written."""
@@ -354,15 +352,9 @@ def main(
     try:
         document = measured(settings, QUICK if quick else FULL)
     except BenchError as error:
-        notes.print(f"[bold red]error:[/] {error}")
-        raise typer.Exit(1) from error
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "serve.json").write_text(json.dumps(document, indent=2) + "\n")
-    if as_json:
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
-    else:
-        show(document, Console(width=120) if Console().width < 120 else Console())
-        notes.print(f"written: {out}/serve.json")
+        exit_with_error(error)
+        return
+    write(document, out / "serve.json", as_json, lambda: show(document, screen_of(120)))
 
 
 if __name__ == "__main__":

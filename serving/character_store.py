@@ -21,6 +21,13 @@ from engine.files import write_whole
 ID = re.compile(r"[\w-]{22}", re.ASCII)
 
 
+def new_id() -> str:
+    """A random id that `likeness lineage ID` does not take for an option."""
+    while (found := secrets.token_urlsafe(16)).startswith("-"):
+        pass
+    return found
+
+
 class UnknownCharacter(Exception):
     """There is no such character, or none of this owner's."""
 
@@ -49,7 +56,7 @@ class CharacterStore:
     def add(self, document: Mapping[str, Any], owner: str, photo: bytes = b"", media_type: str = "") -> Record:
         """Keep a new character, and its photo if there is one."""
         now = datetime.now(UTC).replace(microsecond=0)
-        record = Record(secrets.token_urlsafe(16), owner, now, now + self.keep, media_type, dict(document))
+        record = Record(new_id(), owner, now, now + self.keep, media_type, dict(document))
         if photo:
             write_whole(self.path(record.id, ".photo"), photo)
         self._write(record)

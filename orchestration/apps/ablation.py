@@ -31,14 +31,14 @@ from orchestration.config.profiles import config_hash, flatten, merged, problems
 from orchestration.config.progress import Progress, duration
 from orchestration.config.settings import Settings
 from orchestration.pipeline.definitions import build
-from orchestration.pipeline.materialize import call, stage_context
+from orchestration.pipeline.materialize import call, log_outcome, stage_context
 from orchestration.pipeline.runner import StageFailed
 from orchestration.promotion.scorecards import scores
 from orchestration.storage import versions
 from orchestration.storage.instance import only_runner
-from orchestration.storage.project import Project, title
+from orchestration.storage.project import AssetRef, Project
 from orchestration.storage.staged_output import replace_folder
-from orchestration.storage.tracking import TrackedRun, Tracking
+from orchestration.storage.tracking import Tracking
 from stages.evaluation import ablation
 
 VARIANTS = Path(__file__).with_name("ablations.yaml")
@@ -239,9 +239,6 @@ class _VariantRunner:
         self.tracking = Tracking.of(settings, EXPERIMENT)
         self.known: dict[tuple[str, str | None], Made] = {}
 
-    def partition(self, stage: Stage) -> str | None:
-        return self.character if stage.by_character else None
-
     def require_fresh(self) -> None:
         """What is reused must be what the profile makes now, or the variants would not be comparable.
 
@@ -249,10 +246,10 @@ class _VariantRunner:
         """
         definitions = build(self.settings, self.graph)
         for stage in self.stages:
-            partition = self.partition(stage)
-            if stage.name != SCORECARD and (why := why_not_fresh(definitions, self.instance, stage.name, partition)):
+            ref = AssetRef.of(stage, self.character)
+            if stage.name != SCORECARD and (why := why_not_fresh(definitions, self.instance, ref.name, ref.character)):
                 raise AblationError(
-                    f"{title(stage.name, partition)} is not what profile {self.settings.profile} makes ({why}): run "
+                    f"{ref} is not what profile {self.settings.profile} makes ({why}): run "
                     f"`likeness run --profile {self.settings.profile} --character {self.character}` first"
                 )
 
@@ -264,7 +261,7 @@ class _VariantRunner:
         for stage in stages:
             for name in stage.code.INPUTS:
                 if name not in made:
-                    made[name] = self.left_by_the_last_run(name, self.partition(stage))
+                    made[name] = self.left_by_the_last_run(name, AssetRef.of(stage, self.character).character)
             inputs = {name: made[name] for name in stage.code.INPUTS}
             made[stage.name] = self.make_stage(variant, stage, configs[stage.name], inputs, label)
         return made
@@ -291,7 +288,7 @@ class _VariantRunner:
         partial = home / f".{stage.name}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
-        shown = f"{label}: {title(stage.name, self.partition(stage))}"
+        shown = f"{label}: {AssetRef.of(stage, self.character)}"
         self.progress.stage(shown)
         began = time.monotonic()
         try:
@@ -301,7 +298,7 @@ class _VariantRunner:
                 context = stage_context(self.settings, stage, checkpoints, run, self.progress)
                 metrics = call(stage, {name: made.folder for name, made in inputs.items()}, config, partial, context)
                 seconds = time.monotonic() - began
-                _log_outcome(run, partial, metrics)
+                log_outcome(run, partial, metrics)
         except Exception as error:
             details = home / "error.txt"
             details.write_text(traceback.format_exc())
@@ -330,12 +327,6 @@ def key_of(stage: Stage, config: BaseModel, inputs: Mapping[str, Made]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _log_outcome(run: TrackedRun, folder: Path, metrics: Mapping[str, float]) -> None:
-    run.metrics(metrics)
-    for path in sorted(path for pattern in ("*.png", "*.json", "*.html") for path in folder.glob(pattern)):
-        run.file(path)
-
-
 def _one_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
         return problems(error)
@@ -347,6 +338,7 @@ def write_tables(
 ) -> None:
     """`ablations.md` and, where a variant was scored, the contact sheet `ablations.png`."""
     from stages.context import Context
+    from stages.data.pictures import write_picture
 
     out.mkdir(parents=True, exist_ok=True)
     reference = result.reference
@@ -355,4 +347,4 @@ def write_tables(
     write_whole(out / "ablations.md", ablation.markdown(rows, reference, heading))
     if result.inputs:
         context = Context(device=settings.pick_device(), on_progress=progress)
-        ablation.write_contact_sheet(result.inputs, context, out / "ablations.png")
+        write_picture(out / "ablations.png", ablation.contact_sheet(result.inputs, context))

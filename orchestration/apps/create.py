@@ -274,7 +274,7 @@ def _refine(
     settings: Settings, document: dict[str, Any], model: Any, found: Any, steps: int, progress: Progress
 ) -> None:
     """Search from the encoder's answer; the document keeps the better of both and says so under `refinement`."""
-    refined = model.refine(found.aligned, found.x, steps, lambda step, of: progress.step("search", step, of, {}))
+    refined = model.refine(found.aligned, found.x, steps, lambda step, of: progress.step("search", step, of))
     outcome = keep_better(settings, document, model.schema.to_document(refined), found.aligned, model)
     document["refinement"] = {"steps": steps, **outcome}
 

@@ -13,10 +13,6 @@ FORMATS = ("glb", "obj", "mhm")
 Base = Literal["character", "template"]
 
 
-class ExportError(LikenessError):
-    """The character cannot be exported so, or not to there; the message says what to do."""
-
-
 def export(
     settings: Settings, document: Mapping[str, Any], form: str, out: Path, base: Base = "character"
 ) -> list[Path]:
@@ -26,7 +22,7 @@ def export(
         base: what the geometry of a .glb is before any morph target moves it. `template` is the same for all
             characters; the targets' weights make the character then.
 
-    Returns the files written. Raises ExportError, CreationError, CharacterError, SchemaError.
+    Returns the files written. Raises LikenessError, CreationError, CharacterError, SchemaError.
     """
     from engine.character import Character
     from engine.engines import EmbeddedEngine, open_engine
@@ -38,12 +34,12 @@ def export(
     from orchestration.apps.create import require_schema
 
     if form not in FORMATS:
-        raise ExportError(f"unknown format {form!r}: it is one of {', '.join(FORMATS)}")
+        raise LikenessError(f"unknown format {form!r}: it is one of {', '.join(FORMATS)}")
     name = str(document["character"])
     require_schema(settings, name, document["schema_md5"])
     character = Character.load(settings.characters / name)
     if not character.is_embedded:
-        raise ExportError(
+        raise LikenessError(
             f"{name} is drawn by an engine of its own, whose geometry is not here: "
             "only characters of the embedded engine can be exported"
         )
@@ -62,4 +58,4 @@ def export(
         write_whole(out, to_glb(mesh, about(document)))
         return [out]
     except OSError as error:
-        raise ExportError(f"{out} cannot be written: {error.strerror or error}") from error
+        raise LikenessError(f"{out} cannot be written: {error.strerror or error}") from error

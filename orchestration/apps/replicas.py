@@ -4,12 +4,11 @@ Ray Serve and KubeRay (deploy/ray-serve.yaml) name `orchestration.apps.replicas:
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
-from orchestration.config.settings import Settings
+from orchestration.config.settings import Settings, environment_elsewhere
 from orchestration.registry.promotion_events import PRODUCTION
 from serving import ray_serve
 from serving.configuration import ServiceSettings
@@ -20,15 +19,13 @@ if TYPE_CHECKING:
     from ray.serve import Application
 
 HERE = f"{__name__}:application"
-LOOPBACK, ALL = "127.0.0.1", "0.0.0.0"
-OF_THIS_MACHINE = ("LIKENESS_WORKERS", "LIKENESS_EXECUTOR", "LIKENESS_NOTIFY", "LIKENESS_SMTP_PASSWORD")
 
 
 class ReplicaConfig(ray_serve.ScalingConfig, frozen=True):
     """What the application is made from, beside the settings in the environment."""
 
     alias: str = PRODUCTION
-    host: str = ALL
+    host: str = "0.0.0.0"
     """Interface of Ray's proxies: on any but this machine's own address there must be API keys."""
 
     def service(self) -> ServiceSettings:
@@ -62,14 +59,5 @@ def deploy(address: str, config: ReplicaConfig, port: int, report: Callable[[str
         release_source(settings, config.alias).current()
     except (SourceDown, NothingReleased) as error:
         raise ray_serve.ClusterError(str(error)) from error
-    return ray_serve.deploy(address, HERE, config.model_dump(), environment(os.environ), config.host, port, report)
-
-
-def environment(here: Mapping[str, Any]) -> dict[str, str]:
-    """Variables for the replicas: this process's settings, but what holds a password or is about its machine."""
-    given = {name: value for name, value in here.items() if name.startswith("LIKENESS_") and value}
-    return {
-        name: value
-        for name, value in sorted(given.items())
-        if name not in OF_THIS_MACHINE and not urlsplit(value).password
-    }
+    environment = environment_elsewhere(os.environ, without=("LIKENESS_EXECUTOR",))
+    return ray_serve.deploy(address, HERE, config.model_dump(), environment, config.host, port, report)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-import socket
 
 from fastapi import FastAPI
 
 from engine.errors import LikenessError
+from orchestration.config.addresses import why_taken
 from orchestration.config.settings import Settings
 from orchestration.registry.registered_models import Registry
 from orchestration.registry.registry_source import RegistrySource
@@ -68,13 +68,5 @@ def is_this_machine(host: str) -> bool:
 
 def require_free(host: str, port: int) -> None:
     """Raises ServingError where nothing can listen: at once, not after the engine and a model were loaded."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        # As the server does it: a port that was left a moment ago is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ServingError(
-                f"cannot listen on {host}, port {port} ({error.strerror}): choose another, --port {port + 1}"
-            ) from error
+    if why := why_taken(host, port):
+        raise ServingError(f"cannot listen on {host}, port {port} ({why}): choose another, --port {port + 1}")

@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -27,7 +26,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from orchestration.apps.supervisor import ServiceError, ServiceProcess, Supervisor
-from orchestration.config.addresses import Addresses, services_file
+from orchestration.config.addresses import Addresses, services_file, why_taken
 from orchestration.config.settings import Settings
 
 DEFINITIONS = "orchestration.definitions"
@@ -164,13 +163,8 @@ def require_ports(where: Addresses, settings: Settings) -> None:
     if len(set(wanted.values())) < len(wanted):
         raise ServiceError("Dagster and MLflow cannot share a port: give another with --mlflow-port")
     for option, port in wanted.items():
-        family = socket.AF_INET6 if ":" in where.host else socket.AF_INET
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((where.host, port))
-            except OSError as error:
-                raise ServiceError(f"{where.host}:{port}: {error.strerror}: give another with {option}") from error
+        if why := why_taken(where.host, port):
+            raise ServiceError(f"{where.host}:{port}: {why}: give another with {option}")
 
 
 def start(settings: Settings, where: Addresses, report: Callable[[str], object]) -> None:

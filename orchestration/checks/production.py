@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration.registry.registered_models import PRODUCTION, Registry
-from orchestration.storage.store import Store, StoreError
+from orchestration.storage.store import RemoteDown, Store, StoreError
 from orchestration.storage.version_index import VersionIndex
 
 
@@ -52,7 +52,7 @@ class Production:
         md5 = self.md5(asset)
         try:
             return self.store.fetch(md5)
-        except StoreError as error:
+        except (RemoteDown, StoreError) as error:
             raise NoReference(f"{asset} of {self.name} is not to be had any more: {error}") from error
 
     def metrics(self, asset: str, character: str | None) -> Mapping[str, float]:

@@ -22,7 +22,7 @@ from orchestration.storage.dagster_internals import AssetCheckEvaluationTargetMa
 from orchestration.storage.project import EMBEDDED, AssetRef, Project
 from orchestration.storage.run_pictures import RunPictures
 from orchestration.storage.tracking import Tracking
-from orchestration.storage.versions import VERSION_TAG, Version
+from orchestration.storage.versions import VERSION_TAG, Version, newest_record
 
 HISTORY = 5
 """Results of a check that are read at once: the newest is nearly always the one, unless other characters were busy."""
@@ -141,12 +141,6 @@ def production_of(project: Project, character: str | None) -> Production:
     """The version in production that an asset is compared with: what all characters share, with the embedded one's."""
     registry = Registry(Tracking.of(project.settings), character or EMBEDDED)
     return Production(project.instance, project.store, registry)
-
-
-def newest_record(instance: dg.DagsterInstance, asset: str, character: str | None) -> EventLogRecord | None:
-    """The newest materialisation of an asset, None where it was never made."""
-    records = dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[character] if character else None)
-    return next(iter(instance.fetch_materializations(records, limit=1).records), None)
 
 
 def evaluation_of(

@@ -6,13 +6,14 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.checks.results import evaluation_of, newest_record
+from orchestration.checks.results import evaluation_of
 from orchestration.storage.dagster_internals import (
     BaseAssetGraph,
     CachingStaleStatusResolver,
     LoadingContext,
     StaleStatus,
 )
+from orchestration.storage.versions import newest_record
 
 FRESH = ""
 

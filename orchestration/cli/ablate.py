@@ -16,12 +16,11 @@ from orchestration.cli.terminal import (
     exit_with_error,
     get_settings,
     libraries_into_log,
-    marked,
     one_line_errors,
+    print_error,
     print_json,
     progress_bar,
     screen,
-    stderr_console,
 )
 
 if TYPE_CHECKING:
@@ -55,9 +54,8 @@ def ablate(
     not made again; interrupted, the same command goes on. The pipeline's own results and models stay as they are.
     """
     from orchestration.apps import ablation
-    from orchestration.config.catalog import STAGES
     from orchestration.doctor import require_machine
-    from orchestration.pipeline import production_encoder
+    from orchestration.pipeline.production_encoder import PIPELINE
     from orchestration.storage.instance import open_instance
 
     require_machine()
@@ -66,9 +64,8 @@ def ablate(
     with libraries_into_log(settings), progress_bar() as progress, open_instance(settings) as instance:
         try:
             result = ablation.ablate(
-                settings, instance, (*STAGES, production_encoder.STAGE), progress, settings.character, variant or (),
-                variants or ablation.VARIANTS,
-            )  # fmt: skip
+                settings, instance, PIPELINE, progress, settings.character, variant or (), variants or ablation.VARIANTS
+            )
         except ablation.AblationError as error:
             exit_with_error(str(error))
             return
@@ -81,9 +78,9 @@ def ablate(
         show(result)
         for name in ("ablations.md", "ablations.png"):
             if (folder / name).exists():
-                screen.print(folder / name, soft_wrap=True, highlight=False)
+                print(folder / name)
     for name, reason in result.failed.items():
-        stderr_console().print(marked("bold red", "error:", f"{name}: {reason}"), soft_wrap=True)
+        print_error(f"{name}: {reason}")
     if result.failed:
         raise typer.Exit(1)
 

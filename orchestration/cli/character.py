@@ -14,12 +14,13 @@ from orchestration.cli.terminal import (
     exit_with_error,
     get_settings,
     libraries_into_log,
-    marked,
     one_line_errors,
+    print_error,
     print_json,
+    print_note,
+    print_warning,
     progress_bar,
     screen,
-    stderr_console,
 )
 from orchestration.config.settings import Settings
 
@@ -48,7 +49,7 @@ def init(
     source = Settings().characters / origin if origin else None
     for path in character_files.write(folder, source):
         print(path)
-    stderr_console().print(f"fill it in, then: likeness character check {folder}")
+    print_note(f"fill it in, then: likeness character check {folder}")
 
 
 @app.command()
@@ -89,15 +90,15 @@ def _print_report(report: Any) -> None:
     if report.facts:
         screen.print(shown)
     for warning in report.warnings:
-        stderr_console().print(marked("yellow", "warning:", warning), soft_wrap=True)
+        print_warning(warning)
     for problem in report.problems[:SHOWN_PROBLEMS]:
-        stderr_console().print(marked("bold red", "error:", problem), soft_wrap=True)
+        print_error(problem)
     if (more := len(report.problems) - SHOWN_PROBLEMS) > 0:
-        stderr_console().print(f"and {more} more rows: --json lists all")
+        print_note(f"and {more} more rows: --json lists all")
     for error in report.errors:
-        stderr_console().print(marked("bold red", "error:", error), soft_wrap=True)
+        print_error(error)
     if report.sheet:
-        screen.print(f"every face should lie on the points: {report.sheet}", soft_wrap=True, highlight=False)
+        print(f"every face should lie on the points: {report.sheet}")
     if report.ok:
         screen.print(f"ready: likeness run --character {report.character}", highlight=False)
 
@@ -123,15 +124,11 @@ def sheet(
     sheets.require_embedded(settings.characters / settings.character)
     with libraries_into_log(settings), progress_bar() as progress:
         progress.stage(f"sheet of {what.value}")
-
-        def step(part: str, done: int, total: int) -> None:
-            progress.step(part, done, total, {})
-
         renderer = Renderer(settings.characters / settings.character, settings.data / "embedded")
         if what is SheetKind.people:
-            picture = sheets.people(renderer, count, size or 512, seed, step)
+            picture = sheets.people(renderer, count, size or 512, seed, progress.step)
         else:
-            picture = sheets.SHEETS[what.value](renderer, size or 224, progress=step)
+            picture = sheets.SHEETS[what.value](renderer, size or 224, progress=progress.step)
         sheets.save(picture, out)
     print(out)
 
@@ -194,4 +191,4 @@ def _print_portraits(report: dict[str, Any], out: Path) -> None:
     for name, band in report["bands"].items():
         add(f"same person accepted, {name}", band["accepted"])
     screen.print(shown)
-    screen.print(f"{out / 'portraits.png'}  {out / 'portraits.json'}", soft_wrap=True, highlight=False)
+    print(f"{out / 'portraits.png'}  {out / 'portraits.json'}")

@@ -8,6 +8,7 @@ import typer
 from rich import box
 from rich.table import Table
 
+from engine.errors import LikenessError
 from orchestration.cli.terminal import (
     AsJson,
     Character,
@@ -63,16 +64,15 @@ def checks(
 
 
 def _results(settings: Any, instance: Any, asset: str, progress: Any) -> list[CheckResult]:
-    """Of every stage or one; judged again where there is progress to show. Raises UnknownAsset."""
+    """Of every stage or one; judged again where there is progress to show. Raises LikenessError."""
     from orchestration.checks import results
     from orchestration.config.catalog import STAGES
-    from orchestration.pipeline.runner import UnknownAsset
     from orchestration.storage.project import AssetRef, Project
 
     checked = [stage for stage in STAGES if stage.tables or stage.group == "models"]
     chosen = [stage for stage in checked if asset in ("", stage.name)]
     if not chosen:
-        raise UnknownAsset(f"no asset called {asset} has checks; these have: {', '.join(s.name for s in checked)}")
+        raise LikenessError(f"no asset called {asset} has checks; these have: {', '.join(s.name for s in checked)}")
     project = Project.of(settings, instance, STAGES)
     found = []
     for number, stage in enumerate(chosen, 1):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -18,9 +18,9 @@ from orchestration.cli.terminal import (
     marked,
     one_line_errors,
     print_json,
+    print_note,
     progress_bar,
     screen,
-    stderr_console,
     wide_screen,
 )
 
@@ -79,7 +79,7 @@ def lineage(
         print_json(answer.document())
         return
     wide_screen(TREE_WIDTH).print(tree.shown(answer))
-    screen.print(tree.against(answer), highlight=False, soft_wrap=True)
+    print(tree.against(answer))
     if picture:
         print(picture)
 
@@ -105,7 +105,7 @@ def restore(
         if found is None:
             raise TargetError(f"nothing is called {target}: see `likeness models`, or give six characters of an md5")
         index.erasure_log.copy_to(index.settings.home)
-        results = bring_back(found, out, index.store, index.erasure_log.erased(), _step(progress))
+        results = bring_back(found, out, index.store, index.erasure_log.erased(), progress.step)
     document = document_of(found, results)
     if as_json:
         print_json(document)
@@ -121,7 +121,7 @@ def restore(
     for result in results:
         for path, why in result.lost.items():
             place = f"{result.asset}/{path}" if path else result.asset
-            stderr_console().print(marked("bold red", "gone:", f"{place}: {why}"), soft_wrap=True)
+            print_note(marked("bold red", "gone:", f"{place}: {why}"))
     if not document["complete"]:
         raise typer.Exit(1)
 
@@ -148,14 +148,14 @@ def forget(
     with _opened() as (instance, index), nullcontext() if dry_run else nothing_runs(index.settings, instance):
         with progress_bar() as progress:
             photos = index.find(photo, person)
-            search = EraseSearch(index, _step(progress))
+            search = EraseSearch(index, progress.step)
             plan = search.plan(photos, photo.strip("/") if person else "")
         if not as_json:
             _print_plan(plan)
         if going := not (dry_run or plan.nothing_left):
             _confirm(yes, as_json, "Erase all this for good?")
             with progress_bar() as progress:
-                Eraser(instance, index).erase(plan, why, _step(progress))
+                Eraser(instance, index).erase(plan, why, progress.step)
     if as_json:
         print_json({**plan.document(), "done": not dry_run})
     elif going:
@@ -183,14 +183,14 @@ def clean(
 
     with _opened() as (instance, index), nullcontext() if dry_run else prune.nothing_runs(index.settings, instance):
         with progress_bar() as progress:
-            plan = prune.plan(index.settings, instance, index.store, keep, older_than, _step(progress))
+            plan = prune.plan(index.settings, instance, index.store, keep, older_than, progress.step)
         if not as_json:
             _print_cleaning(plan)
         freed = 0
         if not dry_run and not plan.empty:
             _confirm(yes, as_json, "Remove this?")
             with progress_bar() as progress:
-                freed = prune.carry_out(plan, index.store, _step(progress))
+                freed = prune.carry_out(plan, index.store, progress.step)
     if as_json:
         print_json({**plan.document(), "freed": freed})
     else:
@@ -209,10 +209,6 @@ def _opened(character: str = "") -> Iterator[tuple[dg.DagsterInstance, PhotoInde
     settings = get_settings(character=character, or_registered=True)
     with libraries_into_log(settings), open_instance(settings) as instance:
         yield instance, PhotoIndex(settings, Store.of(settings), VersionIndex(instance), ErasureLog(instance))
-
-
-def _step(progress: Any) -> Any:
-    return lambda what, done, total: progress.step(what, done, total, {})
 
 
 def _confirm(yes: bool, as_json: bool, question: str) -> None:
@@ -235,7 +231,7 @@ def _show_photo(index: PhotoIndex, word: str, as_json: bool) -> None:
 
     photos = index.find(word)
     with progress_bar() as progress:
-        found = trace(index, photos, _step(progress))
+        found = trace(index, photos, progress.step)
     if as_json:
         print_json(found.document())
     else:
@@ -272,7 +268,7 @@ def _print_trace(found: PhotoTrace) -> None:
 def _print_photo(photo: TracedPhoto) -> None:
     gone = "" if photo.here else "(not in data/photos now)"
     screen.print(marked("bold", ", ".join(photo.paths), gone), highlight=False, soft_wrap=True)
-    screen.print(f"md5 {photo.md5}  sha256 {photo.sha256 or 'unknown'}", highlight=False, soft_wrap=True)
+    print(f"md5 {photo.md5}  sha256 {photo.sha256 or 'unknown'}")
     if len(photo.paths) > 1:
         screen.print(marked("yellow", "the same bytes lie in all these places: it is one photo"), highlight=False)
 
@@ -290,7 +286,7 @@ def _print_plan(plan: ErasePlan) -> None:
     if commands := dict.fromkeys(plan.retrain):
         screen.print(marked("bold", "to be retrained:", f"{'; '.join(commands)}"), highlight=False, soft_wrap=True)
     else:
-        screen.print("no registered model was trained on it: none must be retrained", highlight=False, soft_wrap=True)
+        print("no registered model was trained on it: none must be retrained")
     for text in plan.document()["not_erased"]:
         screen.print(marked("yellow", "not erased:", text), highlight=False, soft_wrap=True)
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from engine.errors import LikenessError
 from orchestration.apps.export import Base
 from orchestration.cli import checks, lineage, models, operations, serve
 from orchestration.cli.ablate import ablate
@@ -24,10 +25,12 @@ from orchestration.cli.terminal import (
     libraries_into_log,
     marked,
     one_line_errors,
+    print_error,
     print_json,
+    print_note,
+    print_warning,
     progress_bar,
     screen,
-    stderr_console,
     wide_screen,
 )
 from orchestration.config.settings import Settings
@@ -60,11 +63,11 @@ def gather(settings: Settings) -> None:
 
     with progress_bar() as progress:
         progress.stage("inputs")
-        made = stage.run(settings.root, lambda what, done, total: progress.step(what, done, total, {}))
+        made = stage.run(settings.root, progress.step)
     if made or not (settings.root / "data.dvc").exists():
         # data.dvc pins everything that came from outside; on a fresh machine it comes out as it was committed.
         Store.of(settings).add(settings.data)
-    stderr_console().print(f"inputs: {', '.join(map(str, made)) or 'all there'}")
+    print_note(f"inputs: {', '.join(map(str, made)) or 'all there'}")
 
 
 @app.command()
@@ -83,9 +86,9 @@ def run(
     `likeness dagster` shows the runs.
     """
     from engine.character import Character as EngineCharacter
-    from orchestration.config.catalog import STAGES
     from orchestration.doctor import require_machine
-    from orchestration.pipeline import production_encoder, runner
+    from orchestration.pipeline import runner
+    from orchestration.pipeline.production_encoder import PIPELINE
     from orchestration.storage.dvc_config import write_local
     from orchestration.storage.instance import open_instance
     from stages.data import inputs
@@ -100,9 +103,7 @@ def run(
         confirm_profile(settings, instance, "likeness run", yes)
     with libraries_into_log(settings) as log, progress_bar() as progress, open_instance(settings) as instance:
         try:
-            outcome = runner.run(
-                settings, instance, (*STAGES, production_encoder.STAGE), progress, settings.character, only, force
-            )
+            outcome = runner.run(settings, instance, PIPELINE, progress, settings.character, only, force)
         except runner.StageFailed as error:
             exit_with_error(
                 f"{error}\nWhat was made before it stays: the same command goes on from there. "
@@ -110,27 +111,20 @@ def run(
             )
             return
         card = None if only else _scorecard(settings, instance)
-    summary = {
-        "made": outcome.made,
-        "reused": outcome.reused,
-        "fresh": outcome.fresh,
-        "refused": outcome.refused,
-        "seconds": round(outcome.seconds, 1),
-    }
     if as_json:
-        print_json({**summary, "scorecard": card})
+        print_json({**vars(outcome), "seconds": round(outcome.seconds, 1), "scorecard": card})
         return
     if card:
         _print_scorecard(settings, card, False)
     for reason in outcome.refused:
-        stderr_console().print(marked("yellow", "not promoted:", reason))
+        print_note(marked("yellow", "not promoted:", reason))
     nothing = "nothing new" if outcome.reused else "nothing, all up to date"
     screen.print(f"made: {', '.join(outcome.made) or nothing} in {outcome.seconds:.1f} s")
     if outcome.reused:
         screen.print(f"taken from earlier runs: {', '.join(outcome.reused)}")
-    screen.print(f"artifacts: {settings.root / 'artifacts'}", soft_wrap=True, highlight=False)
+    print(f"artifacts: {settings.root / 'artifacts'}")
     for line in _pages(settings):
-        screen.print(line, soft_wrap=True, highlight=False)
+        print(line)
 
 
 def _pages(settings: Settings) -> Iterator[str]:
@@ -161,7 +155,7 @@ def _print_scorecard(settings: Settings, card: dict[str, Any], detailed: bool) -
 
     compared = bool((card.get("production") or {}).get("differences"))
     wide_screen(150 if compared else 110).print(table(card, detailed))
-    screen.print(f"with pictures: {page(Store.of(settings), settings.character)}", soft_wrap=True, highlight=False)
+    print(f"with pictures: {page(Store.of(settings), settings.character)}")
 
 
 @app.command()
@@ -204,11 +198,11 @@ def create(
 
     def report(created: creation.Created) -> None:
         if created.error:
-            stderr_console().print(marked("bold red", "error:", f"{created.photo}: {created.error}"), soft_wrap=True)
+            print_error(f"{created.photo}: {created.error}")
         for warning in created.warnings:
-            stderr_console().print(marked("yellow", "warning:", f"{created.photo}: {warning}"), soft_wrap=True)
+            print_warning(f"{created.photo}: {warning}")
         if created.refinement:
-            stderr_console().print(f"{created.photo}: {creation.told(created.refinement)}", soft_wrap=True)
+            print_note(f"{created.photo}: {creation.told(created.refinement)}")
         if created.folder and not as_json:
             for name in ("aligned.png", "render.png", "character.json"):
                 print(created.folder / name)
@@ -225,7 +219,7 @@ def create(
             refine,
             progress_bar,
             person or None,
-            lambda line: stderr_console().print(line, soft_wrap=True, highlight=False),
+            print_note,
         )
     if as_json:
         print_json([created.summary() for created in results])
@@ -285,7 +279,7 @@ def export(
         with libraries_into_log(settings):
             written = exporting.export(settings, document, form or out.suffix[1:].lower(), out, base)
     except SchemaError as error:
-        raise exporting.ExportError(f"{character_json}: {error}") from error
+        raise LikenessError(f"{character_json}: {error}") from error
     for path in written:
         print(path)
 

@@ -20,9 +20,10 @@ from orchestration.cli.terminal import (
     marked,
     one_line_errors,
     print_json,
+    print_note,
+    print_warning,
     progress_bar,
     screen,
-    stderr_console,
     wide_screen,
 )
 from orchestration.registry.promotion_events import OUTSIDE, ROLLBACK
@@ -54,9 +55,7 @@ def models(
     registry = get_registry(get_settings(character=character, or_registered=True))
     state, versions = registry.alias_store.state(), registry.versions()
     if not as_json and (outside := state.moved_outside()):
-        stderr_console().print(
-            marked("yellow", "warning:", f"{registry.name}: {outside}"), soft_wrap=True, highlight=False
-        )
+        print_warning(f"{registry.name}: {outside}")
     if version:
         number = int(registry.find(version).version)
         versions = [entry for entry in versions if entry["version"] == number]
@@ -189,15 +188,13 @@ def promote(
 
 
 def _compare(settings: Any, registry: Any, version: str) -> None:
-    from orchestration.config.catalog import STAGES
-    from orchestration.pipeline import production_encoder
+    from orchestration.pipeline.production_encoder import PIPELINE
     from orchestration.promotion.comparison import with_production
     from orchestration.storage.instance import open_instance
     from orchestration.storage.project import Project
 
-    stages = (*STAGES, production_encoder.STAGE)
     with libraries_into_log(settings), progress_bar() as progress, open_instance(settings) as instance:
-        with_production(Project.of(settings, instance, stages), registry, version, progress)
+        with_production(Project.of(settings, instance, PIPELINE), registry, version, progress)
 
 
 def _show_gate_result(result: GateResult, as_json: bool, about: Mapping[str, Any]) -> None:
@@ -215,7 +212,7 @@ def _show_gate_result(result: GateResult, as_json: bool, about: Mapping[str, Any
         shown.add_row(*cells, style="red" if cells[-1] == "NO" else "")
     wide_screen(160).print(shown)
     for refusal in result.refusals:
-        stderr_console().print(refusal, soft_wrap=True, highlight=False)
+        print_note(refusal)
 
 
 @one_line_errors
@@ -271,4 +268,4 @@ def _notify(settings: Settings, model: str, move: PromotionEvent) -> None:
     try:
         tell(settings, of_move(settings, model, move), logging.getLogger("likeness"))
     except BadNotifier as error:
-        stderr_console().print(marked("yellow", "nobody was told:", error), soft_wrap=True)
+        print_note(marked("yellow", "nobody was told:", error))

@@ -17,9 +17,10 @@ from orchestration.cli.terminal import (
     marked,
     one_line_errors,
     print_json,
+    print_note,
+    print_warning,
     progress_bar,
     screen,
-    stderr_console,
 )
 from orchestration.config.extras import require
 from orchestration.config.settings import REPOSITORY, Settings
@@ -55,7 +56,7 @@ def doctor(profile: Profile = "", as_json: AsJson = False) -> None:
             line = marked(*MARKS[diagnosis.level], f"{diagnosis.name}: {diagnosis.detail}")
             screen.print(line, soft_wrap=True, highlight=False)
             if diagnosis.remedy:
-                screen.print(f"        → {diagnosis.remedy}", soft_wrap=True, highlight=False)
+                print(f"        → {diagnosis.remedy}")
     if not all(diagnosis.is_ok for diagnosis in diagnoses):
         raise typer.Exit(1)
 
@@ -83,18 +84,18 @@ def push(
     with progress_bar() as progress:
         progress.stage(f"push to {store.remote}")
         unpinned = _unpinned(settings, store)
-        pushed = store.push(check, lambda what, done, total: progress.step(what, done, total, {}))
+        pushed = store.push(check, progress.step)
     if as_json:
         print_json({"remote": store.remote, "objects": pushed.copied, "replaced": pushed.replaced, "lost": pushed.lost})
     else:
         replaced = f", {pushed.replaced} damaged ones replaced" if pushed.replaced or check else ""
         print(f"{store.remote}: {pushed.copied} objects copied{replaced}")
         for md5, why in pushed.lost.items():
-            stderr_console().print(marked("bold red", "not mended:", f"{md5}: {why}"), soft_wrap=True)
+            print_note(marked("bold red", "not mended:", f"{md5}: {why}"))
         if pushed.lost:
-            stderr_console().print(f"{len(pushed.lost)} objects: {MEND}", soft_wrap=True)
+            print_note(f"{len(pushed.lost)} objects: {MEND}")
     if unpinned:
-        stderr_console().print(unpinned, soft_wrap=True)
+        print_note(unpinned)
     if pushed.lost:
         raise typer.Exit(1)
 
@@ -120,8 +121,7 @@ def profile(
     """The profile that the project is made with. With NAME it changes, and Dagster's daemon may retrain under it: where
     no `likeness run` or `likeness start` asks, as on a cluster.
     """
-    from orchestration.config.catalog import STAGES
-    from orchestration.pipeline import production_encoder
+    from orchestration.pipeline.production_encoder import PIPELINE
     from orchestration.storage import accepted_profile
     from orchestration.storage.instance import open_instance
 
@@ -130,26 +130,25 @@ def profile(
         if name:
             confirm_profile(settings, instance, "likeness run", yes)
             accepted_profile.accept(settings, instance)
-        known = accepted_profile.before(settings, instance, (*STAGES, production_encoder.STAGE))
+        known = accepted_profile.before(settings, instance, PIPELINE)
     print(known or accepted_profile.name_of(settings))
 
 
 @one_line_errors
 def dagster(context: typer.Context) -> None:
     """Open Dagster's pages on the graph and its runs; options go to `dagster dev` (`--port 3001`)."""
-    from orchestration.config.catalog import STAGES
-    from orchestration.pipeline import production_encoder
+    from orchestration.pipeline.production_encoder import PIPELINE
     from orchestration.storage import accepted_profile
     from orchestration.storage.instance import open_instance
 
     require("dagster_webserver")
-    settings, stages = get_settings(), (*STAGES, production_encoder.STAGE)
+    settings = get_settings()
     with open_instance(settings) as instance:
-        if known := accepted_profile.before(settings, instance, stages):
-            question = accepted_profile.question(settings, known, stages)
+        if known := accepted_profile.before(settings, instance, PIPELINE):
+            question = accepted_profile.question(settings, known, PIPELINE)
             remedy = accepted_profile.remedy(settings, known, "likeness run")
             said = f"{question}. Nobody confirmed that, so the daemon retrains nothing: {remedy}"
-            stderr_console().print(marked("yellow", "warning:", said), soft_wrap=True)
+            print_warning(said)
     os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
     os.chdir(REPOSITORY)
     command = [sys.executable, "-m", "dagster", "dev", "-m", "orchestration.definitions", *context.args]
@@ -182,4 +181,4 @@ def start(
     with open_instance(settings) as instance:
         confirm_profile(settings, instance, "likeness start", yes)
     where = Addresses(host, port, mlflow_port)
-    services.start(settings, where, lambda line: stderr_console().print(line, soft_wrap=True))
+    services.start(settings, where, print_note)

@@ -16,8 +16,8 @@ from orchestration.cli.terminal import (
     get_settings,
     marked,
     one_line_errors,
+    print_note,
     screen,
-    stderr_console,
 )
 from orchestration.config.settings import Settings
 from serving.configuration import ServiceSettings
@@ -86,7 +86,7 @@ def serve(
     application = build_application(settings, service, model, host)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     shown = f"[{host}]" if ":" in host else host
-    stderr_console().print(
+    print_note(
         marked(
             "bold",
             f"http://{shown}:{port}",
@@ -121,7 +121,7 @@ def on_cluster(address: str, config: dict[str, Any], port: int, character: str, 
     except ValidationError as error:
         exit_with_error("; ".join(wrong["msg"] for wrong in error.errors()))
         return
-    url = replicas.deploy(address, wanted, port, lambda state: stderr_console().print(state))
+    url = replicas.deploy(address, wanted, port, print_note)
     screen.print(f"{url}  until `likeness serve --ray {address} --stop`", soft_wrap=True)
 
 

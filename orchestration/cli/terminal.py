@@ -26,7 +26,9 @@ from serving.configuration import ServiceSettings
 
 # Without markup: names of files and what people write may look like it.
 screen = Console(markup=False)
-_stderr_consoles = [Console(stderr=True, highlight=False, markup=False)]
+# Lines of any length: the terminal breaks them, and a log has them whole.
+FOR_LINES: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
+_stderr_consoles = [Console(stderr=True, **FOR_LINES)]
 
 Character = Annotated[str, typer.Option("--character", help="A folder of characters/.", show_default="embedded")]
 Profile = Annotated[
@@ -110,9 +112,24 @@ def marked(style: str, words: str, rest: object = "") -> Text:
     return Text.assemble((words, style), *([f" {rest}"] if rest != "" else []))
 
 
+def print_note(line: object) -> None:
+    """Print a line on stderr: what is said beside the answer."""
+    stderr_console().print(line)
+
+
+def print_warning(message: object) -> None:
+    """Print that something is not as it should be."""
+    print_note(marked("yellow", "warning:", message))
+
+
+def print_error(message: object) -> None:
+    """Print that something went wrong; the command goes on."""
+    print_note(marked("bold red", "error:", message))
+
+
 def exit_with_error(message: str, status: int = 1) -> None:
     """Print the error in one line on stderr and end the command. Raises typer.Exit."""
-    stderr_console().print(marked("bold red", "error:", message), soft_wrap=True)
+    print_error(message)
     raise typer.Exit(status)
 
 
@@ -153,20 +170,18 @@ def registered_versions(settings: Settings) -> list[str]:
 
 
 def confirm_profile(settings: Settings, instance: Any, command: str, yes: bool) -> None:
-    """Ask before a project is made with another profile than until now. Raises ProfileChanged when nobody can answer,
+    """Ask before a project is made with another profile than until now. Raises LikenessError when nobody can answer,
     or the answer is no.
     """
-    from orchestration.config.catalog import STAGES
-    from orchestration.pipeline import production_encoder
+    from orchestration.pipeline.production_encoder import PIPELINE
     from orchestration.storage import accepted_profile
 
-    stages = (*STAGES, production_encoder.STAGE)
-    if not (known := accepted_profile.before(settings, instance, stages)):
+    if not (known := accepted_profile.before(settings, instance, PIPELINE)):
         return
-    question = accepted_profile.question(settings, known, stages)
+    question = accepted_profile.question(settings, known, PIPELINE)
     asked = sys.stdin.isatty() and stderr_console().is_terminal
     if not yes and not (asked and typer.confirm(f"{question}. Go on?", err=True)):
-        raise accepted_profile.ProfileChanged(f"{question}: {accepted_profile.remedy(settings, known, command)}")
+        raise LikenessError(f"{question}: {accepted_profile.remedy(settings, known, command)}")
     accepted_profile.accept(settings, instance)
 
 
@@ -189,9 +204,7 @@ def libraries_into_log(settings: Settings) -> Iterator[Path]:
     sys.stderr.flush()
     terminal = os.dup(2)
     with log.open("w") as file, os.fdopen(terminal, "w") as ours:
-        _stderr_consoles.append(
-            Console(file=ours, highlight=False, markup=False) if _is_descriptor_2(sys.stderr) else stderr_console()
-        )
+        _stderr_consoles.append(Console(file=ours, **FOR_LINES) if _is_descriptor_2(sys.stderr) else stderr_console())
         os.dup2(file.fileno(), 2)
         try:
             yield log
@@ -216,11 +229,7 @@ def progress_bar() -> Iterator[Any]:
     """A live line on a terminal, plain lines elsewhere; always on stderr."""
     from orchestration.config.progress import LiveProgress, Progress
 
-    live = stderr_console().is_terminal
-    progress = (
-        LiveProgress(stderr_console())
-        if live
-        else Progress(lambda line: stderr_console().print(line, soft_wrap=True, markup=False))
-    )
+    console = stderr_console()
+    progress = LiveProgress(console) if console.is_terminal else Progress(print_note)
     with progress if isinstance(progress, LiveProgress) else nullcontext(progress) as shown:
         yield shown

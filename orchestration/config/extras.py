@@ -2,7 +2,8 @@
 
 import importlib.metadata
 import importlib.util
-from collections.abc import Iterator
+
+from orchestration.config.causes import causes
 
 PACKAGES = {
     "dlib": "dlib-bin",
@@ -22,16 +23,10 @@ def require(module: str) -> None:
 
 def missing_extra(error: BaseException) -> str:
     """What to install where the error comes from a library that only an extra brings, "" for any other error."""
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, ModuleNotFoundError) and cause.name and (extra := _extra_with(cause.name)):
             return f"{cause.name} is not installed: pip install 'likeness[{extra}]'"
     return ""
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def _extra_with(module: str) -> str | None:

@@ -41,7 +41,7 @@ class Progress:
         self._stage, self._started, self._what = title, time.monotonic(), ""
         self.show(title)
 
-    def step(self, what: str, done: int, total: int, values: Mapping[str, float]) -> None:
+    def step(self, what: str, done: int, total: int, values: Mapping[str, float] = {}) -> None:
         """So much of some work is done, with the newest values of what it logs."""
         now = time.monotonic()
         if what != self._what:

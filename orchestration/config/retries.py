@@ -1,4 +1,7 @@
-"""Calls that are tried again: of a server or a remote that may answer in a moment."""
+"""Calls that are tried again: of a server or a remote that may answer in a moment.
+
+Which failed steps and runs Dagster tries again says orchestration/pipeline/retry_policy.py.
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -15,7 +16,18 @@ from orchestration.config.database_url import MLFLOW_SCHEMA, in_schema
 
 CLUSTERS = ("ray", "k8s")
 """Executors that deal out GPUs by themselves."""
+OF_THIS_MACHINE = ("LIKENESS_WORKERS", "LIKENESS_NOTIFY", "LIKENESS_SMTP_PASSWORD")
+"""Variables that mean nothing elsewhere: there are other processors, and nobody is told twice."""
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def environment_elsewhere(here: Mapping[str, str], without: Collection[str] = ()) -> dict[str, str]:
+    """The settings in this environment for a process on another machine: without these names, what is about this
+    machine, and what holds a password.
+    """
+    left_out = {*OF_THIS_MACHINE, *without}
+    given = {name: here[name] for name in sorted(here) if name.startswith("LIKENESS_") and name not in left_out}
+    return {name: value for name, value in given.items() if value and not urlsplit(value).password}
 
 
 class Settings(BaseSettings):

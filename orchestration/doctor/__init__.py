@@ -12,7 +12,7 @@ from orchestration.config.settings import Settings
 from orchestration.doctor import machine, models, servers, stores
 from orchestration.doctor.diagnosis import Diagnosis, Level
 
-__all__ = ["Diagnosis", "Level", "NotReady", "examine", "require_machine"]
+__all__ = ["Diagnosis", "Level", "examine", "require_machine"]
 
 PATIENCE = 20.0
 """Seconds that any check may take."""
@@ -37,10 +37,6 @@ CHECKS: Mapping[str, Check] = {
     "models": models.check,
     "executor": servers.executor,
 }
-
-
-class NotReady(LikenessError):
-    """Something that every command needs is missing; the message says what to do."""
 
 
 def examine(settings: Settings, checks: Mapping[str, Check] = CHECKS, patience: float = PATIENCE) -> list[Diagnosis]:
@@ -71,7 +67,9 @@ def examine(settings: Settings, checks: Mapping[str, Check] = CHECKS, patience: 
 
 
 def require_machine() -> None:
-    """Raises NotReady naming what the system lacks, before any work starts."""
+    """Raises LikenessError naming what the system lacks, before any work starts."""
     missing = [diagnosis for diagnosis in machine.necessary() if not diagnosis.is_ok]
     if missing:
-        raise NotReady("; ".join(f"{diagnosis.name} {diagnosis.detail}: {diagnosis.remedy}" for diagnosis in missing))
+        raise LikenessError(
+            "; ".join(f"{diagnosis.name} {diagnosis.detail}: {diagnosis.remedy}" for diagnosis in missing)
+        )

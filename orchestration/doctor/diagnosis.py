@@ -45,10 +45,4 @@ class Diagnosis:
 
     def summary(self) -> dict[str, str | bool]:
         """What `likeness doctor --json` prints of it."""
-        return {
-            "name": self.name,
-            "ok": self.is_ok,
-            "level": self.level,
-            "detail": self.detail,
-            "remedy": self.remedy,
-        }
+        return {"name": self.name, "ok": self.is_ok, **vars(self)}

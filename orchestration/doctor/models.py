@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from orchestration.config.settings import Settings
 from orchestration.doctor.diagnosis import Diagnosis
 from orchestration.registry.promotion_events import PRODUCTION, RegistryError
 from orchestration.registry.registered_models import Registry
 from orchestration.registry.remedies import command, without_production
-from orchestration.storage.mlflow_client import SQLITE
+from orchestration.storage.mlflow_files import is_unmade
 from orchestration.storage.tracking import Tracking
 
 LIBRARIES = ("torch", "cv2", "mediapipe")
@@ -20,8 +19,7 @@ LIBRARIES = ("torch", "cv2", "mediapipe")
 
 def check(settings: Settings) -> Iterator[Diagnosis]:
     """Every character that has a folder or a registered version."""
-    database = settings.tracking_uri.removeprefix(SQLITE)
-    if database != settings.tracking_uri and not Path(database).exists():
+    if is_unmade(settings.tracking_uri):
         yield Diagnosis.ok("models", "none yet")
         return
     tracking = Tracking.of(settings)

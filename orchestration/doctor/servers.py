@@ -7,7 +7,6 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -49,22 +48,21 @@ def dagster(settings: Settings) -> Iterator[Diagnosis]:
 
 def profile(settings: Settings) -> Iterator[Diagnosis]:
     """Whether commands and daemon would make nearly everything again."""
-    from orchestration.config.catalog import STAGES
-    from orchestration.pipeline import production_encoder
+    from orchestration.pipeline.production_encoder import PIPELINE
     from orchestration.storage import accepted_profile
     from orchestration.storage.instance import InstanceError, open_instance
     from orchestration.storage.postgres import DatabaseError
 
-    name, known, stages = accepted_profile.name_of(settings), "", (*STAGES, production_encoder.STAGE)
+    name, known = accepted_profile.name_of(settings), ""
     if (settings.dagster_home / "dagster.yaml").exists():
         try:
             with open_instance(settings) as instance:
-                known = accepted_profile.before(settings, instance, stages)
+                known = accepted_profile.before(settings, instance, PIPELINE)
         except (InstanceError, DatabaseError):
             return  # which is what "Dagster" tells
     if known:
         remedy = accepted_profile.remedy(settings, known, "likeness run")
-        yield Diagnosis.warning("profile", accepted_profile.question(settings, known, stages), remedy)
+        yield Diagnosis.warning("profile", accepted_profile.question(settings, known, PIPELINE), remedy)
     else:
         yield Diagnosis.ok("profile", name)
 
@@ -208,8 +206,8 @@ def _mlflow_database(settings: Settings) -> Diagnosis:
     from orchestration.storage import mlflow_files
     from orchestration.storage.tracking import Tracking
 
-    file = settings.tracking_uri.removeprefix("sqlite:///")
-    if file != settings.tracking_uri and not Path(file).exists():
+    if mlflow_files.is_unmade(settings.tracking_uri):
+        file = settings.tracking_uri.removeprefix(mlflow_files.SQLITE)
         return Diagnosis.ok("MLflow", f"{file}: the first `likeness run` makes it")
     try:
         # It compares the tables' version with its own, too.

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.words import a_few
 from orchestration.config.files import is_locked
 from orchestration.config.settings import Settings
 from orchestration.doctor.diagnosis import Diagnosis
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 NEEDS = {"smoke": 1.0, "quickstart": 4.0, "paper": 200.0}
 """GB that a first run of a profile writes under the home folder and the project."""
+FEW = 4
+"""Names in a line."""
 OTHER_PROFILE, REMOTE_SHARE, TEMPORARY = 4.0, 0.5, 0.5
 
 
@@ -118,11 +121,11 @@ def registered(settings: Settings) -> Iterator[Diagnosis]:
     from orchestration.lineage.resolve import find_all_models
     from orchestration.storage.erasure_log import ErasureLog
     from orchestration.storage.instance import open_instance
+    from orchestration.storage.mlflow_files import is_unmade
     from orchestration.storage.store import RemoteDown, Store
     from orchestration.storage.store_errors import SEEK
 
-    database = settings.tracking_uri.removeprefix("sqlite:///")
-    if not (settings.root / ".dvc").is_dir() or (database != settings.tracking_uri and not Path(database).exists()):
+    if not (settings.root / ".dvc").is_dir() or is_unmade(settings.tracking_uri):
         return
     models = [target for target in find_all_models(settings) if target.md5]
     if not models:
@@ -150,12 +153,14 @@ def registered(settings: Settings) -> Iterator[Diagnosis]:
         else:
             fine += 1
     if lost:
-        detail = f"files are nowhere any more of {_few(lost)}"
+        detail = f"files are nowhere any more of {a_few(lost, FEW)}"
         yield Diagnosis.error("registered data", detail, f"{SEEK}; `likeness restore` names the files")
     if damaged:
-        yield Diagnosis.warning("registered data", f"damaged in the remote: {_few(damaged)}", "likeness push --check")
+        yield Diagnosis.warning(
+            "registered data", f"damaged in the remote: {a_few(damaged, FEW)}", "likeness push --check"
+        )
     if lacking:
-        yield Diagnosis.warning("registered data", f"not whole in the remote: {_few(lacking)}", "likeness push")
+        yield Diagnosis.warning("registered data", f"not whole in the remote: {a_few(lacking, FEW)}", "likeness push")
     if not (lost or damaged or lacking):
         yield Diagnosis.ok("registered data", f"{fine} versions that {len(models)} registered models need are kept")
 
@@ -165,17 +170,13 @@ def _name(target: LineageTarget) -> str:
     return f"{about.get('name')} version {about.get('version')}"
 
 
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-
-
 def _is_erased(store: Store, md5: str, erased: Mapping[str, Erasure]) -> bool:
     """Whether `likeness forget` took files of this version, which is no fault."""
-    from orchestration.storage.store import StoreError
+    from orchestration.storage.store import RemoteDown, StoreError
 
     try:
         return not erased.keys().isdisjoint(store.listing(md5).values())
-    except StoreError:
+    except (RemoteDown, StoreError):
         return md5 in erased
 
 
@@ -197,7 +198,7 @@ def dvc(settings: Settings) -> Iterator[Diagnosis]:
 
 def remote(settings: Settings) -> Iterator[Diagnosis]:
     """Whether the DVC remote takes, gives and deletes a file."""
-    from orchestration.storage.store import Store, StoreError
+    from orchestration.storage.store import RemoteDown, Store
 
     if not (settings.root / ".dvc").is_dir():
         yield Diagnosis.error("DVC", f"{settings.root} is no DVC repository", "git checkout .dvc, or dvc init --no-scm")
@@ -209,7 +210,7 @@ def remote(settings: Settings) -> Iterator[Diagnosis]:
         return
     try:
         Store.of(settings).probe()
-    except (StoreError, OSError) as error:
+    except (RemoteDown, OSError) as error:
         yield Diagnosis.error("DVC remote", str(error), "start it, or correct LIKENESS_DVC_REMOTE and its credentials")
     else:
         yield Diagnosis.ok("DVC remote", f"{settings.remote}: wrote, read and deleted a probe")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import LikenessError
-from engine.files import require_file_name
+from engine.files import partial_file, require_file_name
 from orchestration.lineage.graph import DAMAGED, ERASED, GONE, LineageGraph, Node
 from orchestration.lineage.tree import against, details, differences
 
@@ -30,10 +30,6 @@ COLUMNS = 46
 """Characters in a line of a box."""
 INK, PALE, EDGE, WARNING, BAD = "#1d2733", "#5b6875", "#8a97a5", "#9a5b00", "#b3261e"
 FILLS = {"source": "#eef3f8", "made": "#ffffff", "model": "#e8f4ea"}
-
-
-class PictureError(LikenessError):
-    """The picture cannot be written so."""
 
 
 @dataclass
@@ -73,24 +69,21 @@ class _Route:
 
 
 def draw(graph: LineageGraph, path: Path) -> None:
-    """Write an .svg or a .png. Raises PictureError, OSError."""
+    """Write an .svg or a .png. Raises LikenessError, OSError."""
     if path.suffix.lower() not in FORMATS:
-        raise PictureError(f"{path}: the picture's name must end in {' or '.join(FORMATS)}")
+        raise LikenessError(f"{path}: the picture's name must end in {' or '.join(FORMATS)}")
     import matplotlib
 
+    form = path.suffix.lower().removeprefix(".")
     require_file_name(path)
     boxes, routes = _lay_out(graph)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     # Text stays text in an .svg, and nothing in it changes from one run to the next.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "likeness", "font.family": "DejaVu Sans"}):
         figure = _figure(graph, boxes, routes)
-        metadata: dict[str, Any] = {"Date": None} if path.suffix.lower() == ".svg" else {}
-        try:
-            figure.savefig(partial, dpi=150, facecolor="white", metadata=metadata)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        metadata: dict[str, Any] = {"Date": None} if form == "svg" else {}
+        with partial_file(path) as partial:
+            figure.savefig(partial, format=form, dpi=150, facecolor="white", metadata=metadata)
 
 
 def _lay_out(graph: LineageGraph) -> tuple[dict[str, _Box], list[list[tuple[float, float]]]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engine.words import a_few
 from orchestration.lineage.photo_index import SOURCE
 from orchestration.lineage.photo_trace import PhotoTrace
 from orchestration.lineage.prune import stats
@@ -66,21 +67,21 @@ class ErasePlan:
     def groups(self) -> Iterator[tuple[str, int, int]]:
         """What goes, where from, with numbers of files and bytes."""
         if self.photos:
-            yield f"data/{SOURCE}: {_few(self.names)}", len(self.photos), sum(map(_size, self.photos))
+            yield f"data/{SOURCE}: {a_few(self.names, FEW)}", len(self.photos), sum(map(_size, self.photos))
         stored: dict[str, list[tuple[str, int]]] = {}
         for md5, size in self.sizes.items():
             version, path = _split(self.objects[md5])
             stored.setdefault(version, []).append((path, size))
         for version, files in sorted(stored.items()):
-            names = _few(sorted(path for path, _ in files))
+            names = a_few(sorted(path for path, _ in files), FEW)
             yield f"cache and remote, {version}: {names}", len(files), sum(size for _, size in files)
         kept: dict[str, list[Path]] = {}
         for path in self.local:
             kept.setdefault(str(path.parent), []).append(path)
         for folder, paths in sorted(kept.items()):
-            yield f"{folder}: {_few([path.name for path in paths])}", len(paths), sum(map(_size, paths))
+            yield f"{folder}: {a_few([path.name for path in paths], FEW)}", len(paths), sum(map(_size, paths))
         for version, names in (one for one in self.pictures if one[1]):
-            yield f"MLflow, {version.asset} {version.md5[:12]}: {_few(names)}", len(names), 0
+            yield f"MLflow, {version.asset} {version.md5[:12]}: {a_few(names, FEW)}", len(names), 0
 
     def document(self) -> dict[str, Any]:
         """What `--json` prints."""
@@ -93,10 +94,6 @@ class ErasePlan:
             "retrain": self.retrain,
             "not_erased": [*NOT_ERASED, *(f"{path}: yours, made from it" for path in self.yours)],
         }
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:FEW]) + (f" and {len(names) - FEW} more" if len(names) > FEW else "")
 
 
 def _split(where: str) -> tuple[str, str]:

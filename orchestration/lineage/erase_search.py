@@ -31,10 +31,6 @@ SHORTEST_PICTURE = 64
 ABLATIONS = "likeness-ablations"
 
 
-class ForgetError(LikenessError):
-    """What was asked for would break a model that is in use."""
-
-
 @dataclass(frozen=True)
 class EraseSearch:
     """One project's stores, and the photos that are looked for in them."""
@@ -59,7 +55,7 @@ class EraseSearch:
 
     def plan(self, photos: Sequence[TracedPhoto], person: str = "") -> ErasePlan:
         """Look everywhere; nothing is changed. With `person`, a file of hers that is no picture goes from her folder
-        alone: who has the same bytes keeps them. Raises RemoteDown, ForgetError.
+        alone: who has the same bytes keeps them. Raises RemoteDown, LikenessError.
         """
         pictures = self._pictures(photos)
         others = {photo.md5: _of_others(photo, person) for photo in photos if photo.md5 not in pictures}
@@ -128,13 +124,13 @@ class EraseSearch:
         return found
 
     def _require_whole(self, found: ErasePlan) -> None:
-        """Raises ForgetError where a registered model that is in use would lose a file of its package."""
+        """Raises LikenessError where a registered model that is in use would lose a file of its package."""
         for use in found.trace.uses:
             about = use.model.model or {}
             names = about["aliases"]
             lost = [path for path, md5 in self._listing(use.model.md5).items() if md5 in found.objects]
             if names and lost:
-                raise ForgetError(
+                raise LikenessError(
                     f"{about['name']} version {about['version']} ({', '.join(names)}) has it in its package "
                     f"({', '.join(lost[:3])}), and would not load any more: nothing was erased. Take the photo out of "
                     "data/photos, train and promote a version without it, delete that version in MLflow, and call "

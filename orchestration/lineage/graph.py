@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from orchestration.config.profiles import flatten
 from orchestration.lineage.resolve import LineageTarget, source_key
 from orchestration.storage.erasure_log import Erasure
+from orchestration.storage.project import title
 from orchestration.storage.store import RemoteDown, Store, StoreError
 from orchestration.storage.version_index import VersionIndex
-from orchestration.storage.versions import REUSED, Version
+from orchestration.storage.versions import REUSED, Version, as_text
 
 HERE, REMOTE, ERASED, GONE, UNKNOWN = "here", "remote", "erased", "gone", "unknown"
 DAMAGED, PARTS = "damaged in the remote", "in parts, here and in the remote"
@@ -55,7 +55,7 @@ class Node:
     @property
     def title(self) -> str:
         """The asset, and the character that it was made for."""
-        return f"{self.asset}/{self.character}" if self.character else self.asset
+        return title(self.asset, self.character)
 
 
 @dataclass
@@ -121,7 +121,7 @@ class _Builder:
         node = Node(name, asset, version.character if version else None, md5, recorded=len(known))
         if version:
             metadata = version.metadata
-            node.when = _time(version.when)
+            node.when = as_text(version.when) if version.when else None
             node.dagster_run = version.run_id or None
             node.mlflow_run, node.git_commit = metadata.get("mlflow_run_id"), metadata.get("git_commit")
             node.rows = {
@@ -228,7 +228,3 @@ def _differences(own: Any, other: Any) -> Iterator[tuple[str, tuple[Any, Any]]]:
     for key in sorted({*mine, *theirs}):
         if mine.get(key) != theirs.get(key):
             yield key, (mine.get(key), theirs.get(key))
-
-
-def _time(seconds: float) -> str | None:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if seconds else None

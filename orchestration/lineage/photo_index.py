@@ -13,7 +13,7 @@ from typing import TypeVar
 from orchestration.config.settings import Settings
 from orchestration.lineage.resolve import TargetError
 from orchestration.storage.erasure_log import Erasure, ErasureLog
-from orchestration.storage.store import RemoteDown, Store, StoreError
+from orchestration.storage.store import Store, StoreError
 from orchestration.storage.version_index import VersionIndex
 from stages.data.source_files import identity, is_utf8, printable, walk
 
@@ -26,8 +26,6 @@ def unless_lost(read: Callable[[], Found], otherwise: Default) -> Found | Defaul
     """What `read` gives; `otherwise` where the store does not have it any more. Raises RemoteDown."""
     try:
         return read()
-    except RemoteDown:
-        raise
     except StoreError:
         return otherwise
 

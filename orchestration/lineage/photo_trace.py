@@ -185,7 +185,7 @@ def _read_rows(store: Store, version: Version, paths: Collection[str]) -> dict[s
 
 
 def _protocols(store: Store, md5: str | None) -> set[str]:
-    """The photo sets that have official pairs. Raises StoreError."""
+    """The photo sets that have official pairs. Raises StoreError, RemoteDown."""
     from pyarrow import parquet
 
     return set(parquet.read_table(store.file(md5), columns=["source"])["source"].to_pylist()) if md5 else set()

@@ -24,10 +24,6 @@ RESTORED, ALREADY, INCOMPLETE, MISSING = "restored", "already there", "incomplet
 UNREACHABLE = "not reachable"
 
 
-class RestoreError(LikenessError):
-    """The folder to restore into cannot be used."""
-
-
 @dataclass
 class Restored:
     """What became of one version."""
@@ -60,7 +56,7 @@ def restore(
     A folder that is there already and proves to be right is left alone; one that is something else is an error before
     anything is written. Of a version that is no longer whole, what is left is written, file by file proved, with
     `.incomplete` after its name. What only a remote has that is down is named as such; the rest is restored. Raises
-    RestoreError.
+    LikenessError.
     """
     versions = target.versions
     _require_own(out, set(versions))
@@ -76,12 +72,12 @@ def restore(
 def _require_own(out: Path, assets: set[str]) -> None:
     """A folder of restored data, or an empty one: nobody's files are replaced."""
     if out.is_file():
-        raise RestoreError(f"{out} is a file: give --out a folder")
+        raise LikenessError(f"{out} is a file: give --out a folder")
     for half in (path for asset in assets for path in out.glob(f".{asset}*.partial")):
         shutil.rmtree(half)  # an interrupted restore left it
     strangers = {path.name for path in out.glob("*")} - assets - {f"{asset}.incomplete" for asset in assets}
     if strangers - {MANIFEST} and not (out / MANIFEST).exists():
-        raise RestoreError(f"{out} holds other files ({sorted(strangers)[0]}): give --out an empty or a new folder")
+        raise LikenessError(f"{out} holds other files ({sorted(strangers)[0]}): give --out an empty or a new folder")
 
 
 def _restore_one(asset: str, md5: str, out: Path, store: Store, erased: Mapping[str, Erasure]) -> Restored:
@@ -101,8 +97,6 @@ def _bring_back(asset: str, md5: str, out: Path, store: Store, erased: Mapping[s
         if _proved(folder) != md5 and store.drop_damaged(md5):
             shutil.rmtree(folder)
             store.export(md5, folder)
-    except RemoteDown:
-        raise
     except StoreError as error:
         return _what_is_left(Restored(asset, md5, MISSING, lost={"": str(error)}), out, store, erased)
     if (found := _proved(folder)) != md5:
@@ -130,8 +124,6 @@ def _what_is_left(result: Restored, out: Path, store: Store, erased: Mapping[str
     """The files that can still be had, beside the name that a whole folder would have."""
     try:
         listing = store.listing(result.md5)
-    except RemoteDown:
-        raise
     except StoreError as error:
         result.lost = {"": str(erased[result.md5]) if result.md5 in erased else f"lost: {error}"}
         return result

@@ -23,7 +23,7 @@ from orchestration.config.progress import into_log
 from orchestration.pipeline import executors, production_encoder
 from orchestration.pipeline.automation import NOT_FRESH, NotRegistered, retrain
 from orchestration.pipeline.materialize import materialize
-from orchestration.pipeline.retries import RETRY_POLICY, only_transient_is_retried
+from orchestration.pipeline.retry_policy import RETRY_POLICY, only_transient_is_retried
 from orchestration.storage.dagster_metadata import code_of
 from orchestration.storage.project import EMBEDDED, AssetRef, Graph
 from orchestration.storage.tracking import Tracking

@@ -4,20 +4,19 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from orchestration.config.catalog import STAGES, Stage
+from orchestration.config.catalog import Stage
 from orchestration.config.profiles import resolve
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
-from orchestration.pipeline import notifications, production_encoder, sensors
+from orchestration.pipeline import notifications, sensors
 from orchestration.pipeline.assets import all_assets
 from orchestration.pipeline.executors import executor
+from orchestration.pipeline.production_encoder import PIPELINE
 from orchestration.storage.project import Graph
 from orchestration.storage.tracking import Tracking
 
 
-def build(
-    settings: Settings, stages: Sequence[Stage] = (*STAGES, production_encoder.STAGE), progress: Progress | None = None
-) -> dg.Definitions:
+def build(settings: Settings, stages: Sequence[Stage] = PIPELINE, progress: Progress | None = None) -> dg.Definitions:
     """The graph of these stages under the settings' profile. Raises ProfileError, BadSchedule or BadNotifier."""
     graph = Graph.of(settings, stages)
     retrains = sensors.parts(settings, graph)

@@ -17,14 +17,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import dagster as dg
 
 from engine.errors import LikenessError
 from engine.processes import end_with_parent
 from orchestration.config.catalog import Resources, Stage
-from orchestration.config.settings import CLUSTERS, Settings
+from orchestration.config.settings import CLUSTERS, Settings, environment_elsewhere
 from orchestration.storage.dagster_internals import all_assets_job
 from orchestration.storage.instance import POOL
 
@@ -120,11 +119,7 @@ def tie_step_to_run(settings: Settings) -> None:
 
 def step_environment(settings: Settings) -> dict[str, str]:
     """What a step on another machine is told: the run's settings, but what holds a password or is about its machine."""
-    given = {name: value for name, value in os.environ.items() if name.startswith("LIKENESS_") and value}
-    # It uses as many workers as its own cores, and notifies nobody.
-    for name in ("LIKENESS_WORKERS", "LIKENESS_NOTIFY", "LIKENESS_SMTP_PASSWORD"):
-        given.pop(name, None)
-    told = {name: value for name, value in given.items() if not urlsplit(value).password}
+    told = environment_elsewhere(os.environ)
     # The run's machine has the photos, the step's need not; it reads what was recorded.
     told.setdefault("LIKENESS_SOURCES", "remote")
     if settings.executor == "k8s":

@@ -28,7 +28,7 @@ from orchestration.storage import accepted_profile, dagster_metadata
 from orchestration.storage.project import AssetRef, Project, is_source
 from orchestration.storage.run_pictures import RunPictures
 from orchestration.storage.staged_output import StagedOutput
-from orchestration.storage.store import RemoteDown, StoreError
+from orchestration.storage.store import StoreError
 from orchestration.storage.tracking import DAGSTER_RUN, TrackedRun, Tracking
 from orchestration.storage.versions import REUSED, Version, git_commit
 
@@ -41,7 +41,10 @@ def materialize(
     tracking: Tracking,
     progress: Progress,
 ) -> dg.MaterializeResult:
-    """Fetch, run, check, keep, record. Raises dagster.Failure, StoreError, RegistryError, or what the stage raises."""
+    """Fetch, run, check, keep, record.
+
+    Raises dagster.Failure, StoreError, RemoteDown, RegistryError, or what the stage raises.
+    """
     began, stage = time.monotonic(), ref.stage
     versions = input_versions(project, ref)
     compared = compared_version(context, project, ref, versions, tracking)
@@ -62,7 +65,8 @@ def materialize(
             stage_scope = stage_context(project.settings, stage, checkpoints, run, progress)
             metrics = call(stage, folders, config, draft.folder, stage_scope)
             seconds = time.monotonic() - stage_began
-        log_outcome(run, draft.folder, metrics, draft.md5)
+        log_outcome(run, draft.folder, metrics)
+        run.tag("output.md5", draft.md5)
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
     # What fails is in the store by now, so that its rows can be looked at; `input_versions` lets nobody read it.
     pictures = RunPictures(tracking, run.run_id)
@@ -156,14 +160,13 @@ def input_versions(project: Project, ref: AssetRef) -> dict[str, Version]:
 def require_passed(project: Project, ref: AssetRef) -> None:
     """Raises dagster.Failure when an input's newest version failed a blocking check: nothing is made from it."""
     for name in ref.stage.code.INPUTS:
-        if origin := project.graph.stages.get(name):
-            partition = ref.character if origin.by_character else None
-            if failed := results.blocking(project, AssetRef(origin, partition)):
-                raise dg.Failure(
-                    f"{ref.name} would read a version that must not be read: {failed[0]}; the rows: "
-                    f"`likeness checks {name}`",
-                    allow_retries=False,
-                )
+        origin = project.graph.stages.get(name)
+        if origin and (failed := results.blocking(project, AssetRef.of(origin, ref.character))):
+            raise dg.Failure(
+                f"{ref.name} would read a version that must not be read: {failed[0]}; the rows: "
+                f"`likeness checks {name}`",
+                allow_retries=False,
+            )
 
 
 def compared_version(
@@ -184,8 +187,6 @@ def compared_version(
         found = comparison.production_version(aliases, project.store, ref.character, md5s)
         if found:
             project.fetch(comparison.PRODUCTION, found)
-    except RemoteDown:
-        raise
     except StoreError as error:
         context.log.warning(f"not compared with the version in production: {error}")
         found = None
@@ -248,10 +249,9 @@ def close_abandoned(context: dg.AssetExecutionContext, tracking: Tracking, own: 
     tracking.close_abandoned(asset_tags(ref), is_over, own.run_id)
 
 
-def log_outcome(run: TrackedRun, folder: Path, metrics: Mapping[str, float], md5: str) -> None:
+def log_outcome(run: TrackedRun, folder: Path, metrics: Mapping[str, float]) -> None:
     """Log what a stage returned, and its pictures and documents."""
     run.metrics(metrics)
-    run.tag("output.md5", md5)
     for path in sorted(path for pattern in ("*.png", "*.json", "*.html") for path in folder.glob(pattern)):
         run.file(path)
 

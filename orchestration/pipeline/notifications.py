@@ -11,7 +11,7 @@ import dagster as dg
 
 from orchestration.config.settings import Settings
 from orchestration.pipeline import production_encoder
-from orchestration.pipeline.retries import is_lost, why_it_failed
+from orchestration.pipeline.retry_policy import is_lost, why_it_failed
 from orchestration.promotion.notifiers import FAILED, MOVED, PROMOTED, REFUSED, Notice, notifiers, tell
 from orchestration.registry.aliases import AliasStore
 from orchestration.registry.promotion_events import RegistryError

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel
 
-from orchestration.config.catalog import Stage
+from orchestration.config.catalog import STAGES, Stage
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
 from orchestration.pipeline.materialize import ancestors, close_abandoned, input_versions, run_tags
@@ -25,7 +25,7 @@ from orchestration.registry.remedies import command
 from orchestration.storage import accepted_profile, dagster_metadata
 from orchestration.storage.project import AssetRef, Project
 from orchestration.storage.run_pictures import RunPictures
-from orchestration.storage.store import RemoteDown, StoreError
+from orchestration.storage.store import StoreError
 from orchestration.storage.tracking import Tracking
 from orchestration.storage.versions import git_commit, latest
 
@@ -41,6 +41,8 @@ class _Module:
 
 INPUTS = _Module.INPUTS
 STAGE = Stage(NAME, "production", ("mlflow", "torch", "dvc"), "", by_character=True, module=_Module)
+PIPELINE = (*STAGES, STAGE)
+"""The whole graph."""
 
 
 def register(
@@ -121,8 +123,6 @@ def _against_production(
     try:
         fresh = comparison.with_production(project, registry, number, progress)
         return current, fresh or {**card, "production": None}
-    except RemoteDown:
-        raise
     except (comparison.NotComparable, StoreError) as error:
         return current, {**card, "production": {"version": int(current), "reason": str(error)}}
 

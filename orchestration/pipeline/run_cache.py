@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,9 @@ from pydantic import BaseModel
 from orchestration.config.catalog import Stage
 from orchestration.config.profiles import code_version
 from orchestration.storage.erasure_log import ErasureLog
-from orchestration.storage.store import RemoteDown, Store, StoreError
+from orchestration.storage.store import Store, StoreError
 from orchestration.storage.version_index import KNOWN, VersionIndex
-from orchestration.storage.versions import VERSION_TAG, Version
+from orchestration.storage.versions import VERSION_TAG, Version, as_text
 
 FORCE_TAG = "likeness/force"
 """On a run, with the value `true`: nothing is taken from the cache."""
@@ -37,7 +36,7 @@ def key_of(
     versions: Mapping[str, Version],
     fetch: Callable[[str, Version], Path],
 ) -> str:
-    """Two materialisations with one key have one result. Raises StoreError."""
+    """Two materialisations with one key have one result. Raises StoreError, RemoteDown."""
     readers = getattr(stage.code, "READS", {})
     read = {
         name: readers[name].digest(fetch(name, version)) if name in readers else version.md5
@@ -74,8 +73,7 @@ class CachedResult:
     def reused(self, versions: Mapping[str, Version]) -> dict[str, Any]:
         """Which run made it, what that one had read, and why it stands for these inputs too."""
         inputs = dict(self.fact("inputs") or {})
-        when = datetime.fromtimestamp(self.when, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return {"run": self.run, "when": when, "inputs": inputs, "why": why(inputs, versions)}
+        return {"run": self.run, "when": as_text(self.when), "inputs": inputs, "why": why(inputs, versions)}
 
 
 def why(made_of: Mapping[str, str], versions: Mapping[str, Version]) -> str:
@@ -114,8 +112,6 @@ def _was_erased(instance: dg.DagsterInstance, store: Store, md5: str) -> bool:
     """Whether somebody had files of it forgotten: this machine's own cache may still have them."""
     try:
         return not ErasureLog(instance).erased().keys().isdisjoint({md5, *store.listing(md5).values()})
-    except RemoteDown:
-        raise
     except StoreError:  # its listing is nowhere to be had, nor is it
         return True
 
@@ -124,8 +120,6 @@ def _whole(store: Store, stage: Stage, character: str | None, md5: str) -> Path 
     """The asset's folder with this content, proved by its md5, and kept in cache and remote; None where it is not."""
     try:
         folder = store.checkout(stage.name, md5, character)
-    except RemoteDown:
-        raise
     except StoreError:
         return None
     return folder if store.put(folder) == md5 else None

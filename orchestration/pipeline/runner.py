@@ -21,7 +21,7 @@ from orchestration.config.progress import Progress, duration
 from orchestration.config.settings import Settings
 from orchestration.pipeline import executors, production_encoder
 from orchestration.pipeline.definitions import build
-from orchestration.pipeline.retries import why_it_failed
+from orchestration.pipeline.retry_policy import why_it_failed
 from orchestration.pipeline.run_cache import FORCE_TAG, told
 from orchestration.storage import accepted_profile
 from orchestration.storage.instance import PROFILE_TAG, RUN_TAG, only_runner
@@ -41,10 +41,6 @@ QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITIC
 
 class StageFailed(LikenessError):
     """A stage raised; what was made before it stays."""
-
-
-class UnknownAsset(LikenessError):
-    """No such asset."""
 
 
 @dataclass
@@ -71,12 +67,13 @@ def run(
     """Bring every asset (or `only` one) up to date for a character; `force` makes them whether stale or not, and known
     or not.
 
-    Raises AlreadyRunning, UnknownAsset, SourceMissing, ProfileError, ExecutorError or StageFailed.
+    Raises LikenessError for an asset that there is not; AlreadyRunning, SourceMissing, ProfileError, ExecutorError,
+    StageFailed.
     """
     began, outcome = time.monotonic(), Outcome()
     chosen = [stage for stage in stages if only in (None, stage.name)]
     if not chosen:
-        raise UnknownAsset(f"no asset is called {only}; assets: {', '.join(stage.name for stage in stages)}")
+        raise LikenessError(f"no asset is called {only}; assets: {', '.join(stage.name for stage in stages)}")
     executors.require_reachable(settings)
     definitions, project = build(settings, stages, progress), Project.of(settings, instance, stages)
     with only_runner(settings, instance):

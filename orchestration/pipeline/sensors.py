@@ -20,7 +20,7 @@ from engine.errors import LikenessError
 from orchestration.config.progress import into_log
 from orchestration.config.settings import Settings
 from orchestration.pipeline import automation
-from orchestration.pipeline.retries import RETRY_POLICY, only_transient_is_retried, requeue_lost_retries
+from orchestration.pipeline.retry_policy import RETRY_POLICY, only_transient_is_retried, requeue_lost_retries
 from orchestration.storage import accepted_profile
 from orchestration.storage.instance import PROFILE_TAG, SCAN_TAG
 from orchestration.storage.project import Graph, Project, SourceMissing, title

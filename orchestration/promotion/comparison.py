@@ -37,7 +37,7 @@ def production_version(
     """The packed version in production that a candidate made of these inputs (md5 by name) is compared with.
 
     None where there is none, where it is the candidate's own content, and where nobody noted its md5.
-    Raises RegistryError, StoreError.
+    Raises RegistryError, StoreError, RemoteDown.
     """
     state = aliases.state()
     md5 = state.tags.get(state.production or "", {}).get("md5")
@@ -48,7 +48,7 @@ def production_version(
 
 def with_production(project: Project, registry: Registry, version: str, progress: Progress) -> dict[str, Any] | None:
     """Compare a version with what is in production now and keep the figures with it; None where it is that itself, or
-    nothing is. Raises NotComparable, RegistryError, StoreError.
+    nothing is. Raises NotComparable, RegistryError, StoreError, RemoteDown.
     """
     number, state = str(registry.find(version).version), registry.alias_store.state()
     current = state.production
@@ -75,7 +75,7 @@ def again(
     """Two packed versions (md5) beside each other on the people of the last scorecard: the candidate's sections, and
     production's under `production`.
 
-    Raises NotComparable, StoreError.
+    Raises NotComparable, StoreError, RemoteDown.
     """
     from stages import scorecard
     from stages.context import Context

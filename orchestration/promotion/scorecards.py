@@ -23,10 +23,6 @@ THROUGHPUT = "throughput"
 PAGE = "scorecard.html"
 
 
-class NoScorecard(LikenessError):
-    """Nothing was evaluated yet."""
-
-
 def complete(scores: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The stage's scorecard.json with what the materialisation's metadata say besides: the measured speed, which may
     not be in a tracked folder, and the md5 of the version it was compared with.
@@ -53,12 +49,12 @@ def compare(instance: dg.DagsterInstance, store: Store, tracking: Tracking, char
 
     Where both were scored in one run, `production.differences` has candidate less production with intervals. Where the
     scorecard was made against no version, or against one that is not in production any more, production's figures are
-    those of its own evaluation, if they are still there, and `production.note` says so. Raises NoScorecard,
+    those of its own evaluation, if they are still there, and `production.note` says so. Raises LikenessError,
     RegistryError.
     """
     version = versions.latest(instance, "scorecard", character)
     if version is None:
-        raise NoScorecard(f"nothing was evaluated yet for {character}: run `likeness run`")
+        raise LikenessError(f"nothing was evaluated yet for {character}: run `likeness run`")
     folder = store.checkout("scorecard", version.md5, character)
     candidate = complete(json.loads((folder / "scorecard.json").read_text()), version.metadata)
     registry = Registry(tracking, character)

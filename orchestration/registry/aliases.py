@@ -36,7 +36,8 @@ from orchestration.registry.promotion_events import (
     seconds_since,
 )
 from orchestration.registry.remedies import command
-from orchestration.storage.mlflow_client import SQLITE, is_absent, open_client, require_server
+from orchestration.storage.mlflow_client import is_absent, open_client, require_server
+from orchestration.storage.mlflow_files import is_unmade
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -110,8 +111,8 @@ class AliasStore:
 
     def state(self) -> AliasState:
         """Raises RegistryError when the registry cannot be reached."""
-        if self.uri.startswith(SQLITE) and not Path(self.uri.removeprefix(SQLITE)).is_file():
-            return AliasState({}, {})  # MLflow has made no tables yet
+        if is_unmade(self.uri):
+            return AliasState({}, {})
         with registry_errors(self.uri):
             return self._read(open_client(self.uri))
 

@@ -106,11 +106,6 @@ class GateResult:
             found.append("no score could be compared with production's: " + "; ".join({each.note for each in against}))
         return found
 
-    @property
-    def passed_over(self) -> dict[str, str]:
-        """Scores that were not judged, and why."""
-        return {each.score: each.note for each in self.criteria if each.ok is None}
-
     def against(self) -> dict[str, dict[str, Any]]:
         """The figures that decided, for the record of a promotion."""
         return {

@@ -12,17 +12,12 @@ from pathlib import Path
 
 import dagster as dg
 
-from engine.errors import LikenessError
 from orchestration.config.catalog import Stage
 from orchestration.config.profiles import ProfileError, profile_names, resolve
 from orchestration.config.settings import Settings
 from orchestration.storage import versions
 
 KEY = "likeness/profile"
-
-
-class ProfileChanged(LikenessError):
-    """The settings name another profile than the one the project is made with, and nobody confirmed it."""
 
 
 def name_of(settings: Settings) -> str:

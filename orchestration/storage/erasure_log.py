@@ -15,6 +15,7 @@ from typing import Any
 
 import dagster as dg
 
+from engine.words import a_few
 from orchestration.config.files import write_whole
 
 KEY = "forgotten"
@@ -45,8 +46,7 @@ class Erasure:
     @property
     def names(self) -> str:
         """The first three photos, and how many more there are."""
-        shown = list(self.photos)[:3]
-        return ", ".join(shown) + (f" and {len(self.photos) - 3} more" if len(self.photos) > 3 else "")
+        return a_few(list(self.photos), 3)
 
     def __str__(self) -> str:
         return f"{self.names}: forgotten on {self.when} by {self.who}" + (f" ({self.why})" if self.why else "")

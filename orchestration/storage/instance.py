@@ -47,7 +47,7 @@ run_coordinator:
     max_user_code_failure_retries: 60
     user_code_failure_retry_delay: 10
 """
-# Steps retry by themselves (orchestration/pipeline/retries.py); this is for a run whose worker died.
+# Steps retry by themselves (orchestration/pipeline/retry_policy.py); this is for a run whose worker died.
 RECOVERY = """\
 run_monitoring:
   enabled: true

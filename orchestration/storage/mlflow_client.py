@@ -18,7 +18,6 @@ from orchestration.storage import mlflow_files, postgres
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-SQLITE = mlflow_files.SQLITE
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """Codes of MLflow's errors: there is no such run, experiment, model or version."""
 PASSING = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
@@ -59,11 +58,11 @@ def _make_tables(uri: str) -> None:
 
 @contextmanager
 def _alone(uri: str) -> Iterator[None]:
-    if not uri.startswith(SQLITE):
+    if not uri.startswith(mlflow_files.SQLITE):
         with postgres.schema(uri, postgres.MLFLOW_SCHEMA):
             yield
         return
-    file = Path(uri.removeprefix(SQLITE))
+    file = Path(uri.removeprefix(mlflow_files.SQLITE))
     with lock(file.with_name(f".{file.name}.lock")):
         _require_database(file)
         yield

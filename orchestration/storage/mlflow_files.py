@@ -21,6 +21,11 @@ SERVER_STORE, SERVER_FILES = "_MLFLOW_SERVER_FILE_STORE", "_MLFLOW_SERVER_ARTIFA
 _homes: dict[str, Path] = {}
 
 
+def is_unmade(uri: str) -> bool:
+    """Whether this is a file of SQLite in which MLflow has made no tables yet."""
+    return uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file()
+
+
 def use_files(uri: str, files: Path) -> None:
     """From now on this process finds the files that this database names in `files`, if that is where they are now."""
     from mlflow.store.artifact.artifact_repository_registry import get_registered_artifact_repositories

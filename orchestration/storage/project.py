@@ -39,7 +39,7 @@ class AssetRef:
     character: str | None = None
 
     @classmethod
-    def of(cls, stage: Stage, character: str) -> AssetRef:
+    def of(cls, stage: Stage, character: str | None) -> AssetRef:
         """The stage's asset that counts for a character: what is not made for each is the same for all."""
         return cls(stage, character if stage.by_character else None)
 
@@ -124,7 +124,7 @@ class Project:
     def observe(self, name: str, character: str | None = None) -> bool:
         """Hash a source and record it where it changed; True when it did.
 
-        Where this machine's folders do not count, nothing is read. Raises SourceMissing, StoreError.
+        Where this machine's folders do not count, nothing is read. Raises SourceMissing, RemoteDown.
         """
         if self.settings.sources == "remote":
             return False
@@ -139,7 +139,7 @@ class Project:
         """The md5 of a source's folder: the one recorded last, unless what counts of it changed. Its content is kept
         where it is new, so that a step anywhere reads it by md5.
 
-        Raises SourceMissing, StoreError.
+        Raises SourceMissing, RemoteDown.
         """
         folder, seen = self.source_folder(name, character), self.latest(name, character)
         md5 = self.store.version(folder, seen.md5 if seen else None)
@@ -153,7 +153,7 @@ class Project:
         return f"{title(name, character)}: {seen}" if seen.left_out or seen.alike else ""
 
     def fetch(self, name: str, version: Version) -> Path:
-        """A folder that has exactly this version, to be read only. Raises StoreError."""
+        """A folder that has exactly this version, to be read only. Raises StoreError, RemoteDown."""
         if name == "character":
             # A studio's renderer may have to be executable, which DVC does not keep: its own folder, if it is the one.
             own = self.settings.characters / str(version.character)

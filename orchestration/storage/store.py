@@ -144,7 +144,7 @@ class Store:
     def fetch(self, md5: str) -> Path:
         """A folder with exactly this content, to be read only; it never changes under a reader.
 
-        It takes no room of its own where the file system can link. Raises StoreError.
+        It takes no room of its own where the file system can link. Raises StoreError, RemoteDown.
         """
         final = self.home / "inputs" / md5
         if final.is_dir():
@@ -161,7 +161,7 @@ class Store:
         return final
 
     def checkout(self, asset: str, md5: str, character: str | None = None) -> Path:
-        """The asset's folder in artifacts/, brought to this content. Raises StoreError."""
+        """The asset's folder in artifacts/, brought to this content. Raises StoreError, RemoteDown."""
         folder = self.folder(asset, character)
         if not (folder.is_dir() and pointed_md5(folder) == md5 and self.md5(folder) == md5):
             self.export(md5, folder)
@@ -169,7 +169,7 @@ class Store:
         return folder
 
     def export(self, md5: str, folder: Path, links: Iterable[str] = ("reflink", "copy")) -> Path:
-        """Put this content where `folder` is, from the cache or the remote. Raises StoreError.
+        """Put this content where `folder` is, from the cache or the remote. Raises StoreError, RemoteDown.
 
         Unless `links` says otherwise, the files are the reader's own: to change them changes nothing here.
         """
@@ -191,7 +191,10 @@ class Store:
         return folder
 
     def _pulled(self, remote: Remote, md5: str) -> dict[str, str]:
-        """The listing of a folder whose files are all in the cache, pulled where they were not. Raises StoreError."""
+        """The listing of a folder whose files are all in the cache, pulled where they were not.
+
+        Raises StoreError, RemoteDown.
+        """
         cache = remote.repo.cache.local
         if (tree := objects.listing(cache, md5)) is None:
             remote.pull({md5})
@@ -204,7 +207,7 @@ class Store:
         return tree
 
     def listing(self, md5: str) -> dict[str, str]:
-        """The md5 of each file by its path in the folder. Raises StoreError."""
+        """The md5 of each file by its path in the folder. Raises StoreError, RemoteDown."""
         with self._opened() as remote:
             tree = objects.listing(remote.repo.cache.local, md5)
             if tree is None and (tree := remote.listing(md5)) is None:
@@ -217,7 +220,10 @@ class Store:
             return listings(remote, list(md5s))
 
     def file(self, md5: str) -> Path:
-        """One file of a listing, in the cache, pulled when it is not there; to be read only. Raises StoreError."""
+        """One file of a listing, in the cache, pulled when it is not there; to be read only.
+
+        Raises StoreError, RemoteDown.
+        """
         with self._opened() as remote:
             cache = remote.repo.cache.local
             if not objects.is_intact(cache, md5):

@@ -26,8 +26,8 @@ class StoreError(LikenessError):
     """Data that an asset needs is neither here nor in the remote, or is not what its md5 says."""
 
 
-class RemoteDown(StoreError):
-    """The remote does not answer, or not as it should: worth another try later."""
+class RemoteDown(LikenessError):
+    """The remote does not answer, or not as it should: worth another try later. Nothing is said of what it holds."""
 
 
 def why_missing(remote: Remote, home: Path, md5: str, files: Mapping[str, str] | None = None) -> str:

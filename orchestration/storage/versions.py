@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -42,12 +43,15 @@ class Version:
 
 def latest(instance: dg.DagsterInstance, asset: str, character: str | None = None) -> Version | None:
     """The newest recorded version, None where there is none."""
-    records = dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[character] if character else None)
+    found = newest_record(instance, asset, character)
+    return version_of(found) if found else None
+
+
+def newest_record(instance: dg.DagsterInstance, asset: str, character: str | None) -> dg.EventLogRecord | None:
+    """The event by which it was made, or seen, last; None where it never was."""
+    wanted = dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[character] if character else None)
     fetch = instance.fetch_observations if asset in SOURCES else instance.fetch_materializations
-    found = fetch(records, limit=1).records
-    if not found:
-        return None
-    return version_of(found[0])
+    return next(iter(fetch(wanted, limit=1).records), None)
 
 
 def version_of(record: dg.EventLogRecord) -> Version | None:
@@ -85,6 +89,11 @@ def observe(
     event = dg.AssetObservation(source, partition=character, tags={VERSION_TAG: md5}, metadata=describe())
     instance.report_runless_asset_event(event)
     return True
+
+
+def as_text(when: float) -> str:
+    """Seconds since 1970 as "2026-11-28T17:30:00Z"."""
+    return datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @cache

@@ -16,6 +16,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from engine.words import a_few
+
 Rule = Callable[[str, Path | None], str]
 """Why a name does not count, "" where it does: of a file with its content's place, or of a folder, which has none."""
 Admit = Callable[[str, list[str], list[str]], tuple[list[str], list[str]]]
@@ -306,10 +308,7 @@ class ScanReport:
         others = len(self.files) - len(self.photos)
         listed = f" and {_number(others, 'other file')}" if others else ""
         line = f"{_number(len(self.photos), 'photo')}{listed} read"
-        left_out = [
-            ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED:,} more" if len(names) > NAMED else "") + f" ({why})"
-            for why, names in self.why().items()
-        ]
+        left_out = [f"{a_few(names, NAMED)} ({why})" for why, names in self.why().items()]
         if left_out:
             line += f"; left out: {'; '.join(left_out)}"
         for names in self.alike:

@@ -17,8 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from engine.files import write_whole
-from models.images import decode, encode_png, grid, resize
+from models.images import decode, grid, resize
 from stages.context import Context
 from stages.data.pictures import IMITATOR_MARK, marked
 from stages.evaluation.context import EvaluationContext, Networks, ScorecardConfig
@@ -167,11 +166,6 @@ def contact_sheet(variants: Mapping[str, Mapping[str, Path]], context: Context) 
     rows = [column[at] for at in range(len(photos)) for column in columns.values()]
     titles = grid([_title(name) for name in columns], len(columns), GAP)
     return np.concatenate([titles, grid(rows, len(columns), GAP)])
-
-
-def write_contact_sheet(variants: Mapping[str, Mapping[str, Path]], context: Context, path: Path) -> None:
-    """The same as a PNG file."""
-    write_whole(path, encode_png(contact_sheet(variants, context)))
 
 
 def _faces_to_show(evaluation: EvaluationContext) -> pd.DataFrame:

@@ -13,7 +13,9 @@ from stages.evaluation import metrics
 from stages.evaluation.context import FACE_SIZE, EvaluationContext, as_bytes
 from stages.evaluation.metrics import Score, mean_score, nothing
 from stages.evaluation.report import Report, Tile
+from stages.evaluation.schema_mapping import CannotDo
 
+SCORES = ("l1", "psnr", "psnr_head", "ssim", "identity")
 EMBEDDED = 100  # pictures of which the identity embeddings are compared
 SHOWN = 12
 TILE = 160
@@ -27,21 +29,33 @@ def imitator(evaluation: EvaluationContext, report: Report) -> dict[str, Any]:
     held-out portraits, probabilities and all, as the loss has it; under `given_chosen` for the same once every group
     has one choice, as the engine has it. The baseline is the average face's picture; without an engine, the mean of
     the engine's pictures.
+
+    An older version's imitator knows nothing of parameters that have come since: it has the scores under `given` alone.
     """
+    size = evaluation.imitator.size
+    truth = _unit([resize(decode(data), size) for data in evaluation.pairs["image"]])
+    plain = truth.mean(axis=0) if evaluation.engine is None else _unit([resize(evaluation.average, size)])[0]
+    try:
+        scores = _at_random(evaluation, report, truth, plain)
+    except CannotDo as error:
+        scores = dict.fromkeys(SCORES, nothing(f"this version cannot be scored: {error}"))
+    return scores | _given(evaluation, report, plain)
+
+
+def _at_random(evaluation: EvaluationContext, report: Report, truth: NDArray, plain: NDArray) -> dict[str, Score]:
+    """At the parameters of the unseen renders, `truth`."""
+    size = len(plain)
     x = evaluation.schema.pack(
         tables.stack(evaluation.pairs["parameters"]), tables.stack(evaluation.pairs["discrete"], np.int16)
     )
     drawn = evaluation.imitated(x)
-    size = drawn.shape[1]
-    truth = _unit([resize(decode(data), size) for data in evaluation.pairs["image"]])
     head = None
     if evaluation.pairs["labels"].notna().all():
         head = np.stack([_shrink_labels(decode_labels(data), size) > 0 for data in evaluation.pairs["labels"]])
-    plain = truth.mean(axis=0) if evaluation.engine is None else _unit([resize(evaluation.average, size)])[0]
     scores, _ = _scores(evaluation, drawn, truth, plain, head, np.arange(len(x)))
     report.picture("imitator", _alternating(truth, drawn))
     _show(report, "imitator", "Imitator at parameters drawn at random", truth, drawn)
-    return scores | _given(evaluation, report, plain)
+    return scores
 
 
 def _given(evaluation: EvaluationContext, report: Report, plain: NDArray) -> dict[str, Any]:
@@ -51,7 +65,7 @@ def _given(evaluation: EvaluationContext, report: Report, plain: NDArray) -> dic
     first = evaluation.faces.drop_duplicates("person").head(evaluation.config.judged)
     people, x = first["person"].to_numpy(), evaluation.x[first.index]
     sliders, choices = evaluation.schema.choose(x)
-    size = plain.shape[0]
+    size = len(plain)
     image, labels = evaluation.drawn(sliders, choices, size)
     truth, head = image.astype(np.float32) / 255, None if labels is None else labels > 0
     drawn = evaluation.imitated(x)

@@ -1,6 +1,6 @@
 """Recovery: how well known parameters are read from faces that never trained."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,6 @@ from stages.evaluation.metrics import Resamples, Score, nothing, score
 from stages.evaluation.report import Report
 
 PHENOTYPES = ("sex", "age", "african", "asian", "european")
-Right = Callable[[NDArray, NDArray], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)

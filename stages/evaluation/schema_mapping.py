@@ -23,7 +23,13 @@ import torch
 from torch import Tensor
 
 from engine.schema import Schema
+from engine.words import a_few
 from stages.evaluation.context import Networks
+
+EXACT = 1e-6
+"""A parameter that differs by less is the same."""
+NAMED = 5
+"""How many parameters a message names."""
 
 
 class CannotDo(Exception):
@@ -33,20 +39,18 @@ class CannotDo(Exception):
 def networks(folder: Path, schema: Schema, device: str) -> Networks:
     """The networks of a packed folder, whose answers are parameter vectors of `schema`.
 
-    Where the character's schema has changed since, answers are carried over by name; the version's imitator draws
-    parameters of its own schema only, and is then absent. Raises CannotDo.
+    Where the character's schema has changed since, parameters are carried over by name, to and fro. Raises CannotDo.
     """
     with _importable(folder / "code"):
         loader, package, model = _parts(folder)
         predictor = _made(loader, "load_predictor", package, model)
         identity, encoder = predictor.identity.to(device).eval(), predictor.encoder.to(device).eval()
         own = importlib.import_module(f"{package}.schema").Schema.load(model)
-        carried = SchemaMapping.between(own, schema)
-        if carried is None:
-            imitator = _or_absent(lambda: _made(loader, "load_imitator", package, model).to(device))
-        else:
+        imitator = _or_absent(lambda: _made(loader, "load_imitator", package, model).to(device))
+        carried, back = SchemaMapping.between(own, schema), SchemaMapping.between(schema, own)
+        if carried is not None and back is not None:
             encoder = RemappedEncoder(encoder, carried)
-            imitator = MissingNetwork("its imitator draws parameters of the schema that it was trained on")
+            imitator = RemappedImitator(imitator, carried, back, tuple(map(" ".join, _names(schema))))
         parser = _or_absent(lambda: _made(loader, "load_parser", package, model).to(device))
     return Networks(*(cast(Any, network) for network in (identity, encoder, imitator, parser)))
 
@@ -119,19 +123,19 @@ class MissingNetwork:
 class SchemaMapping:
     """Parameter vectors of one schema as those of another, by the names of sliders, groups and choices.
 
-    What the older schema has no name for gets the newer one's neutral value.
+    What the one has no name for gets the other's neutral value.
     """
 
     width: int
-    columns: Tensor  # [K] of the older vector
-    targets: Tensor  # [K] of the newer vector
+    columns: Tensor  # [K] of the vector that is given
+    targets: Tensor  # [K] of the vector that is made of it
     neutral: Tensor  # [width]
     groups: tuple[slice, ...]
-    """The newer vector's columns of each group."""
+    """The columns of each group in what is made."""
 
     @classmethod
-    def between(cls, old: Any, new: Schema) -> SchemaMapping | None:
-        """None where both name the same parameters in the same order."""
+    def between(cls, old: Any, new: Any) -> SchemaMapping | None:
+        """From one schema to another, each by its own version's code; None where both have the same names in order."""
         names = _names(old), _names(new)
         if names[0] == names[1]:
             return None
@@ -143,14 +147,14 @@ class SchemaMapping:
         return cls(new.width, columns, targets, torch.from_numpy(new.neutral()), groups)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """[N,older width] → [N, width]."""
+        """[N, width of the one] → [N, width]."""
         neutral = self.neutral.to(x)
         answer = torch.zeros(len(x), self.width, dtype=x.dtype, device=x.device)
         known = torch.zeros(self.width, dtype=torch.bool, device=x.device)
         answer[:, self.targets.to(x.device)] = x[:, self.columns.to(x.device)]
         known[self.targets.to(x.device)] = True
         for group in self.groups:
-            # A choice that the older version never heard of has no probability; a group unknown to it is neutral.
+            # A choice that the one never heard of has no probability; a group unknown to it is neutral.
             known[group] = bool(known[group].any())
         return torch.where(known, answer, neutral)
 
@@ -176,3 +180,32 @@ class RemappedEncoder:
     def read(self, identity: Any, faces: Tensor) -> Tensor:
         """Faces [B, 3, H, H] → parameters [B, width] of the schema of today."""
         return self.carried(self.encoder.read(identity, faces))
+
+
+@dataclass(frozen=True)
+class RemappedImitator:
+    """Another version's imitator, which is given parameters of the schema of today.
+
+    It can draw whatever its own encoder answers. What has come since it cannot, unless it is neutral.
+    """
+
+    imitator: Any
+    carried: SchemaMapping
+    """From its own schema to that of today."""
+    back: SchemaMapping
+    names: tuple[str, ...]  # [width] of the schema of today
+
+    @property
+    def size(self) -> int:
+        """Its pictures' height and width in pixels."""
+        return self.imitator.size
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Parameters [B, width] of the schema of today → pictures [B, 3, size, size]. Raises CannotDo."""
+        own = self.back(x)
+        lost = ((self.carried(own) - x).abs() > EXACT).any(dim=0).nonzero().flatten().tolist()
+        if lost:
+            raise CannotDo(
+                f"its imitator was trained before there were {a_few([self.names[column] for column in lost], NAMED)}"
+            )
+        return self.imitator(own)

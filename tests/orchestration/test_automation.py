@@ -14,7 +14,7 @@ from dagster._daemon.auto_run_reexecution.event_log_consumer import EventLogCons
 from orchestration.config.catalog import Stage
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
-from orchestration.pipeline import automation, notifications, retries, runner, sensors
+from orchestration.pipeline import automation, notifications, retry_policy, runner, sensors
 from orchestration.pipeline.definitions import build
 from orchestration.storage import accepted_profile
 from orchestration.storage.instance import AlreadyRunning, only_runner
@@ -323,7 +323,7 @@ def given_back(trained: Daemon, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The runs that Dagster's daemon retries once lost retries were given back."""
     retried: list[str] = []
     monkeypatch.setattr(auto_run_reexecution, "retry_run", lambda run, context: retried.append(run.run_id))
-    given = retries.requeue_lost_retries(trained.instance)
+    given = retry_policy.requeue_lost_retries(trained.instance)
     trained.reads_failures()
     assert set(given) == set(retried)
     return given
@@ -374,7 +374,7 @@ def test_a_retry_that_failed_for_want_of_a_code_server_is_given_back(
 def test_a_retry_that_dagsters_daemon_has_yet_to_read_of_is_left_to_it(trained: Daemon) -> None:
     run = died(trained)
     trained.instance.report_run_failed(run, "its process is gone")
-    assert retries.requeue_lost_retries(trained.instance) == []
+    assert retry_policy.requeue_lost_retries(trained.instance) == []
     assert trained.asks() == []
 
 
@@ -384,7 +384,7 @@ def test_what_was_retried_and_what_a_person_cancelled_is_not_given_back(trained:
     trained.instance.add_run_tags(run.run_id, {"dagster/auto_retry_run_id": "another"})
     trained.instance.report_run_canceled(trained.elsewhere("faces"))
     trained.reads_failures()
-    assert retries.requeue_lost_retries(trained.instance) == []
+    assert retry_policy.requeue_lost_retries(trained.instance) == []
 
 
 def test_nothing_is_asked_for_while_likeness_run_is_at_work(trained: Daemon) -> None:

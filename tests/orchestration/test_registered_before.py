@@ -23,10 +23,15 @@ from engine.schema import Schema
 from models.images import encode_png
 from orchestration.cli.main import app
 from orchestration.config.settings import REPOSITORY, Settings
+from orchestration.promotion import packaging
 from orchestration.storage.instance import open_instance
 from serving.app import build
 from serving.configuration import ServiceSettings
+from stages import scorecard
+from stages.context import Context
 from stages.evaluation import schema_mapping
+from stages.evaluation.scores import scores
+from stages.scorecard import appearance, imitator, likeness, recovery, verification
 from tests.models.support import PHOTOS as ALL_PHOTOS
 from tests.models.support import aligned_photos
 from tests.orchestration import registered_before
@@ -34,6 +39,8 @@ from tests.orchestration.conftest import make_project
 from tests.orchestration.registered_before import ANSWERS, MODEL, RECORDS
 from tests.orchestration.servers import free_port, running, wait_for
 from tests.serving import support
+from tests.stages import small_tables
+from tests.untrained import networks
 
 PHOTOS = REPOSITORY / "examples" / "photos"
 OBAMA = PHOTOS / "obama" / "obama.jpg"
@@ -181,15 +188,37 @@ def test_its_networks_are_scored_by_their_own_code(package: Path, tmp_path: Path
     """What the scorecard asks of them, beside the networks of today in one process."""
     folder = registered_before.as_packed(package, tmp_path / "packed")
     schema, crop = Schema.load(folder / "model"), aligned_photos()[ALL_PHOTOS.index(OBAMA)]
-    networks = schema_mapping.networks(folder, schema, "cpu")
+    its = schema_mapping.networks(folder, schema, "cpu")
     with torch.no_grad():
         faces = torch.from_numpy(crop[None]).permute(0, 3, 1, 2).float() / 255
-        x = networks.encoder.read(networks.identity, faces)
+        x = its.encoder.read(its.identity, faces)
         same(schema.to_document(x[0].numpy()), ANSWERS["photo"])
-        assert torch.equal(networks.encoder(networks.encoder.look(networks.identity, faces)[1]), x)
-        assert networks.imitator(x).shape[2:] == (networks.imitator.size, networks.imitator.size)
-        assert networks.parser(faces).argmax(1).shape == (1, 32, 32)
-    assert not type(networks.encoder).__module__.startswith("models."), "its own code, not today's"
+        assert torch.equal(its.encoder(its.encoder.look(its.identity, faces)[1]), x)
+        assert its.imitator(x).shape[2:] == (its.imitator.size, its.imitator.size)
+        assert its.parser(faces).argmax(1).shape == (1, 32, 32)
+    assert not type(its.encoder).__module__.startswith("models."), "its own code, not today's"
+
+
+def test_it_is_scored_on_a_character_with_sliders_that_came_later(
+    package: Path, gathered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By every section that asks for parameters; its imitator at those alone that it has learned."""
+    sections = (recovery, verification, likeness, appearance, imitator)
+    monkeypatch.setattr(scorecard, "COMPARED", sections)
+    inputs = {"embedded": gathered, "character": small_tables.CHARACTER}
+    for name, write in (("aligned_faces", registered_before.faces), ("rendered_pairs", registered_before.pairs)):
+        inputs[name] = tmp_path / name
+        write(inputs[name])
+    old, new = registered_before.as_packed(package, tmp_path / "old"), tmp_path / "new"
+    new.mkdir()
+    packaging.pack(networks(tmp_path / "untrained", small_tables.CHARACTER), new, packaging.CODE)
+    config = scorecard.Config(people=2, judged=2, validation=2, photos=2, pairs=2)
+    theirs = scorecard.compare(inputs, config, new, old, Context("cpu"))["production"]
+    refused = {path for path, score in scores(theirs) if "cannot be scored" in score.get("reason", "")}
+    assert refused == {f"imitator.{name}" for name in ("l1", "psnr", "psnr_head", "ssim", "identity")}
+    reason = "this version cannot be scored: its imitator was trained before there were hair_lightness, hair_warmth, "
+    assert theirs["imitator"]["l1"]["reason"].startswith(reason)
+    assert {path.split(".")[0] for path in theirs["differences"]} == {section.__name__ for section in sections}
 
 
 @pytest.mark.integration

@@ -62,7 +62,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def served(home: Path) -> Iterator[Served]:
     """Two replicas, each with one of two pretended GPUs."""
     settings = {"LIKENESS_HOME": str(home), "LIKENESS_SERVE_DEVICE": "cpu"}
-    order = replicas.ReplicaConfig(replicas=REPLICAS, gpus=1, host=replicas.LOOPBACK)
+    order = replicas.ReplicaConfig(replicas=REPLICAS, gpus=1, host="127.0.0.1")
     with ray_head(REPLICAS, 4, {}) as address, pytest.MonkeyPatch.context() as patch:
         for name, value in settings.items():
             patch.setenv(name, value)

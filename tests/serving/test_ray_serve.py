@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from orchestration.apps import replicas
 from orchestration.apps.service import ServingError
+from orchestration.config.settings import environment_elsewhere
 from serving import ray_serve
 from serving.configuration import ServiceSettings
 from serving.ray_serve import ClusterError, ScalingConfig, replica_settings
@@ -69,7 +70,7 @@ def test_no_password_and_nothing_of_this_machine_goes_to_the_replicas() -> None:
         "LIKENESS_PROFILE": "",
         "PGPASSWORD": "secret",
     }
-    assert replicas.environment(here) == {
+    assert environment_elsewhere(here, without=("LIKENESS_EXECUTOR",)) == {
         "LIKENESS_MLFLOW_URI": "http://mlflow:5000",
         "LIKENESS_SERVE_STORE": "/mnt/characters",
     }
@@ -80,7 +81,7 @@ def test_a_replica_without_the_keys_that_it_needs_says_what_to_do(
 ) -> None:
     monkeypatch.setenv("LIKENESS_HOME", str(tmp_path))
     with pytest.raises(ServingError, match=r"open to other machines.*`likeness key add NAME`"):
-        replicas._build(replicas.ReplicaConfig(host=replicas.ALL))
+        replicas._build(replicas.ReplicaConfig())
 
 
 def test_proxies_that_listen_elsewhere_are_not_taken_for_those_that_were_asked_for() -> None:

@@ -13,11 +13,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, field_validator
 
+from engine.words import a_few
 from stages.data import source_files
 
 Split = Literal["train", "val", "test"]
@@ -34,10 +35,8 @@ class PhotoSetError(ValueError):
 class LabelMap(Protocol):
     """Where a photo's label map comes from; small enough to be sent to another process."""
 
-    @property
-    def sides_known(self) -> bool:
-        """Whether left and right are the person's own; if not, the face's landmarks say which is which."""
-        ...
+    sides_known: ClassVar[bool]
+    """Whether left and right are the person's own; if not, the face's landmarks say which is which."""
 
     def load(self) -> NDArray:
         """Class ids of models.parsing.CLASSES, uint8 [H, W]. Raises images.BadImage."""
@@ -202,5 +201,4 @@ def pictures_in(folder: Path) -> list[str]:
 
 def some(names: Collection[str]) -> str:
     """The first few names in order, for an error."""
-    shown = ", ".join(sorted(names)[:NAMED])
-    return shown if len(names) <= NAMED else f"{shown} and {len(names) - NAMED:,} more"
+    return a_few(sorted(names), NAMED)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,9 +56,7 @@ class Masks:
     folder: Path
     number: int
 
-    @property
-    def sides_known(self) -> bool:
-        return False
+    sides_known: ClassVar[bool] = False
 
     def load(self) -> NDArray:
         painted: NDArray | None = None

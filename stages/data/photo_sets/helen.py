@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,9 +47,7 @@ class Mattes:
 
     folder: Path
 
-    @property
-    def sides_known(self) -> bool:
-        return False
+    sides_known: ClassVar[bool] = False
 
     def load(self) -> NDArray:
         """The most probable class of each pixel."""

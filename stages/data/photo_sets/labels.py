@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -41,9 +42,7 @@ class StoredLabels:
 
     data: bytes
 
-    @property
-    def sides_known(self) -> bool:
-        return True
+    sides_known: ClassVar[bool] = True
 
     def load(self) -> NDArray:
         return images.decode_labels(self.data)

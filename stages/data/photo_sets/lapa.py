@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from numpy.typing import NDArray
 
@@ -30,9 +30,7 @@ class Map:
 
     path: Path
 
-    @property
-    def sides_known(self) -> bool:
-        return False
+    sides_known: ClassVar[bool] = False
 
     def load(self) -> NDArray:
         return labels.translate(labels.read_map(self.path), LOOKUP, self.path.name)

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from engine.words import a_few
+
 from .base import NAMED, DatasetPhoto, PhotoSetError
 
 HELD_OUT_MOST = ("test", "val", "train")
@@ -41,11 +43,10 @@ def splits(photos: Iterable[DatasetPhoto], mixed_people: Literal["error", "leave
     if mixed and mixed_people == "error":
         named = [
             f"{person} ({', '.join(f'{part} in {source}' for part, source in sorted(found))})"
-            for person, found in sorted(mixed.items())[:NAMED]
+            for person, found in sorted(mixed.items())
         ]
-        more = f" and {len(mixed) - NAMED:,} more" if len(mixed) > NAMED else ""
         raise PhotoSetError(
-            f"people in more than one split: {'; '.join(named)}{more}. Nobody may be trained on and scored: give the "
-            "sets one split, or set `mixed_people: leave_out` to leave their training photos out"
+            f"people in more than one split: {a_few(named, NAMED, '; ')}. Nobody may be trained on and scored: give "
+            "the sets one split, or set `mixed_people: leave_out` to leave their training photos out"
         )
     return People(split, count)

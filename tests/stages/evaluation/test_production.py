@@ -127,6 +127,20 @@ def test_answers_are_carried_over_to_a_schema_that_changed_by_the_names_of_param
     assert x[0].tolist() == pytest.approx([0.2, 0.5, 0.1, 0.7, 0.0])
 
 
+def test_an_older_imitator_draws_what_its_own_schema_can_say_and_names_what_it_cannot() -> None:
+    old, new = (Schema.model_validate(document) for document in (schema("ab", "xy"), schema("bca", "yz")))
+    carried, back = (schema_mapping.SchemaMapping.between(*pair) for pair in ((old, new), (new, old)))
+    assert carried is not None and back is not None
+    names = ("b", "c", "a", "g y", "g z")
+    imitator = schema_mapping.RemappedImitator(lambda x: x, carried, back, names)
+    x = torch.tensor([[0.2, 0.5, 0.1, 1.0, 0.0]])
+    # a, b; x is no choice any more, y as it was.
+    assert imitator(x)[0].tolist() == pytest.approx([0.1, 0.2, 0.0, 1.0])
+    x[0, 1], x[0, 4] = 0.6, 0.3
+    with pytest.raises(schema_mapping.CannotDo, match=r"before there were c, g z$"):
+        imitator(x)
+
+
 def schema(sliders: str, choices: str) -> dict[str, Any]:
     return {
         "name": "test",

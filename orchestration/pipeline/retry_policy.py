@@ -1,7 +1,8 @@
 """Which failures are tried again: a remote that is down, a killed process, a GPU that is full for a moment.
 
 Dagster's retry policy answers every exception alike. Bad data and bugs stay what they are, so they end a step at once;
-what can recover is left to the policy, which also answers a step whose whole process was killed.
+what can recover is left to the policy, which also answers a step whose whole process was killed. Single calls are
+tried again by orchestration/config/retries.py.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from orchestration.config.causes import causes
 from orchestration.storage.dagster_internals import (
     AUTO_RETRY_RUN_ID_TAG,
     BACKFILL_ID_TAG,
@@ -44,14 +46,7 @@ BUSY_DATABASE = ("database is locked", "connection refused", "server closed the 
 
 def is_transient(error: BaseException) -> bool:
     """Whether the error, or one that it came from, may be gone in a minute."""
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        if _is_transient_itself(current):
-            return True
-        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
-    return False
+    return any(map(_is_transient_itself, causes(error)))
 
 
 def _is_transient_itself(error: BaseException) -> bool:

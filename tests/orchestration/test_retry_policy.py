@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from orchestration.config.settings import Settings
-from orchestration.pipeline import assets, retries
+from orchestration.pipeline import assets, retry_policy
 from orchestration.pipeline.definitions import build
 from orchestration.pipeline.run_launcher import WatchedRunLauncher
 from orchestration.pipeline.runner import QUIET
@@ -54,7 +54,7 @@ def chained(outer: Exception, inner: Exception) -> Exception:
     ids=lambda error: type(error).__name__,
 )
 def test_what_may_pass_is_tried_again(error: Exception) -> None:
-    assert retries.is_transient(error)
+    assert retry_policy.is_transient(error)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_what_may_pass_is_tried_again(error: Exception) -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_bugs_bad_data_and_a_full_disk_are_not(error: Exception) -> None:
-    assert not retries.is_transient(error)
+    assert not retry_policy.is_transient(error)
 
 
 @pytest.mark.parametrize(("error", "runs"), [(ConnectionError("no server"), 3), (ValueError("bad data"), 1)])
@@ -96,7 +96,7 @@ def test_a_step_runs_again_only_for_what_can_recover(
     assert not result.success
     assert broken.module.runs == runs
     (failure,) = [event for event in result.all_events if event.is_step_failure]
-    assert retries.why_it_failed(failure) == f"{type(error).__name__}: {error}"
+    assert retry_policy.why_it_failed(failure) == f"{type(error).__name__}: {error}"
 
 
 def test_a_dagster_yaml_as_it_was_written_is_brought_up_to_date(tmp_path: Path) -> None:
