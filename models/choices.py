@@ -67,11 +67,18 @@ class ChoiceReader(nn.Module):
         return found
 
     def fit(
-        self, readings: NDArray, chosen: NDArray, columns: Sequence[NDArray], decay: float, sex: NDArray, age: NDArray
+        self,
+        readings: NDArray,
+        chosen: NDArray,
+        columns: Sequence[NDArray],
+        decays: Sequence[float],
+        sex: NDArray,
+        age: NDArray,
     ) -> None:
         """From people whose choices are known: readings [P, A], chosen [P, G], sex [P] in [0, 1] and age [P] in years.
 
-        `columns`: the readings that each group is read from. `decay`: of the weights, beside the mean cross entropy.
+        `columns`: the readings that each group is read from. `decays`: of each group's weights, beside the mean cross
+        entropy.
         """
         from sklearn.linear_model import LogisticRegression
 
@@ -83,7 +90,7 @@ class ChoiceReader(nn.Module):
             shares = (np.bincount(column, minlength=size) + 1) / (len(column) + size)
             self.bias[rows] = torch.from_numpy(np.log(shares)).float()
             if len(np.unique(column)) > 1:
-                model = LogisticRegression(C=1 / (2 * decay * len(column)), max_iter=300)
+                model = LogisticRegression(C=1 / (2 * decays[group] * len(column)), max_iter=300)
                 model.fit(readings[:, at], column)
                 weight, bias = np.asarray(model.coef_), np.asarray(model.intercept_)
                 if len(weight) == 1:  # of two classes, sklearn reads the second one alone

@@ -18,8 +18,8 @@ Family = Literal["identity", "high", "low", "middle", "colours", "outline", "att
 KNOWS: dict[str, tuple[Family, ...]] = {
     "skin": ("low", "colours"),
     "hair": ("high", "colours", "outline"),
-    "hair_colour": ("colours",),
-    "beard": ("middle", "high"),
+    "hair_colour": ("high", "colours"),
+    "beard": ("middle",),
 }
 """What each group of this name is read from; the others from all maps and colours."""
 OTHERS: tuple[Family, ...] = ("low", "middle", "high", "colours")
@@ -33,6 +33,10 @@ class Look(BaseModel, frozen=True, extra="forbid"):
     )
     features: int = Field(default=150, gt=0, description="numbers that each level is reduced to")
     decay: float = Field(default=0.01, gt=0, description="of the weights of a reading")
+    decays: dict[str, float] = Field(
+        default={"beard": 0.03},
+        description="of groups whose reading wants more or less of it: drawn beards are less like life's than hair is",
+    )
     knows: dict[str, tuple[Family, ...]] = KNOWS
 
 
@@ -60,10 +64,11 @@ def fit_choices(encoder: Encoder, look: Look, schema: Schema, known: LabelledFea
         np.concatenate([families[family] for family in look.knows.get(group.name, OTHERS) if family in families])
         for group in schema.groups
     ]
+    decays = [look.decays.get(group.name, look.decay) for group in schema.groups]
     sex, age = (
         np.full(len(known), 0.5) if number is None else known.x[:, number].double().numpy()
         for number in (encoder.architecture.sex, encoder.architecture.age)
     )
     chosen = choices(known.x, schema.n_sliders, schema.group_sizes).numpy()
     years = YOUNGEST + (OLDEST - YOUNGEST) * age
-    encoder.choices.fit(known.features.double().numpy(), chosen, columns, look.decay, sex, years)
+    encoder.choices.fit(known.features.double().numpy(), chosen, columns, decays, sex, years)

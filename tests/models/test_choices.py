@@ -26,7 +26,7 @@ def reader() -> ChoiceReader:
         5, (HAIR, BEARD, TONE, PAIR), ((0, 1, 2), (0, 1, 1, 1), range(TONE), (0, 1)), (False, False, True, False)
     )
     columns = [np.array([0]), np.array([1, 2]), np.array([3]), np.array([4])]
-    made.fit(readings, np.stack([hair, beard, tone, pair], 1), columns, 0.001, sex, age)
+    made.fit(readings, np.stack([hair, beard, tone, pair], 1), columns, 4 * [0.001], sex, age)
     return made
 
 
