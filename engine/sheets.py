@@ -15,6 +15,7 @@ from engine.errors import LikenessError
 from engine.files import partial_file, require_file_name
 from engine.renderer import Renderer
 from engine.scenes import Scenes, head_rotation
+from engine.thumbnails import shown_on
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 Picture = NDArray[np.uint8]
@@ -71,14 +72,8 @@ def options(renderer: Renderer, size: int = 224, progress: Progress = _quiet) ->
     """Each choice of each group on the average face, or where it belongs: a beard on a man, make-up on a woman."""
     schema = renderer.schema
     picked = [(group, number) for group in schema.groups for number in range(len(group.choices))]
-    sliders_ = np.repeat(schema.neutral_sliders()[None], len(picked), axis=0)
-    choices = np.repeat(schema.neutral_discrete()[None], len(picked), axis=0)
-    for row, (group, number) in enumerate(picked):
-        choices[row, schema.group_index[group.name]] = number
-        if "sex" in schema.slider_index and group.name in SHOWN_ON:
-            sliders_[row, schema.slider_index["sex"]] = SHOWN_ON[group.name]
-        if group.name == "hair_colour" and "hair" in schema.group_index:
-            choices[row, schema.group_index["hair"]] = len(schema.group("hair").choices) - 1
+    shown = [shown_on(schema, group, group.choices[number]) for group, number in picked]
+    sliders_, choices = (np.stack(parts) for parts in zip(*shown, strict=True))
     zoom = np.array([ZOOMS.get(group.name, 1.0) for group, _ in picked])
     tiles = _render(renderer, sliders_, choices, _view(0.0, zoom), size, progress, "options")
     blocks: list[Picture] = []
@@ -88,8 +83,6 @@ def options(renderer: Renderer, size: int = 224, progress: Progress = _quiet) ->
     return np.concatenate(blocks)
 
 
-# The sex (0 female, 1 male) of the face that shows some groups.
-SHOWN_ON = {"beard": 0.9, "lips": 0.1, "eye_makeup": 0.1, "lashes": 0.1}
 # How much closer some groups are shown.
 ZOOMS = {"brows": 2.0, "eyes": 2.6, "lashes": 2.6, "eye_makeup": 2.6, "beard": 1.2, "lips": ZOOM, "glasses": ZOOM}
 SHEETS = {"people": people, "sliders": sliders, "options": options}

@@ -11,7 +11,7 @@ from engine import skins, textures
 from engine.exporters.materials import to_srgb
 from engine.renderer import Renderer
 from engine.scenes import GAME_DISTANCE, PIVOT, Scenes, head_rotation
-from engine.schema import Group
+from engine.schema import Group, Schema
 
 OVERSIZE = 3  # drawn this much larger, then averaged
 # Where the iris lies in the texture of the eyes: its middle (column, row) and what is left of it inside and outside.
@@ -47,9 +47,8 @@ VIEWS = {
 }
 
 
-def thumbnail(renderer: Renderer, group: Group, choice: str, size: int) -> NDArray[np.uint8]:
-    """A picture [size, size, 3] of one choice of a group, on the average face or where it belongs."""
-    schema = renderer.schema
+def shown_on(schema: Schema, group: Group, choice: str) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
+    """Sliders [S] and choices [G] of the face that shows a choice: the average one, or whom it belongs to."""
     view = VIEWS.get(group.name, View())
     sliders, choices = schema.neutral_sliders(), schema.neutral_discrete()
     if view.sex is not None and "sex" in schema.slider_index:
@@ -57,6 +56,13 @@ def thumbnail(renderer: Renderer, group: Group, choice: str, size: int) -> NDArr
     for name, worn in (*view.choices, (group.name, choice)):
         if name in schema.group_index and worn in schema.group(name).choices:
             choices[schema.group_index[name]] = schema.choice(name, worn)
+    return sliders, choices
+
+
+def thumbnail(renderer: Renderer, group: Group, choice: str, size: int) -> NDArray[np.uint8]:
+    """A picture [size, size, 3] of one choice of a group, on the average face or where it belongs."""
+    view = VIEWS.get(group.name, View())
+    sliders, choices = shown_on(renderer.schema, group, choice)
     drawn = renderer.render(sliders[None], choices[None], _scene(renderer, view), OVERSIZE * size)
     return cv2.resize(drawn.image[0], (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8)
 
