@@ -18,18 +18,18 @@ import type { Settings } from "../edit/settings";
 import { pictureAddress, pieceAddress } from "./addresses";
 import { targetWeights, type Basis } from "./formula";
 import { readGlb, type Mesh as Glb } from "./glb";
-import { applyPicture, materialFor, thinEndsFor } from "./materials";
+import { applyPicture, blendedFor, materialFor } from "./materials";
 import { MorphedMesh, SharedNormals } from "./morphs";
 
-/** What is transparent is drawn after what it lies over. The skin is, where the neck ends. */
+/** What is transparent is drawn after what it lies over. */
 const ORDER: Readonly<Record<string, number>> = { lashes: 1, brows: 1, hair: 2, lenses: 4 };
-const THIN_ENDS = 3;
+const BLENDED = 3;
 
 type HeadMesh = Mesh<BufferGeometry, MeshPhysicalMaterial>;
 
 /** What one address gave: meshes that share points, and how three.js has them. */
 interface LoadedPiece {
-  shapes: { shape: MorphedMesh; mesh: HeadMesh; ends: HeadMesh | null }[];
+  shapes: { shape: MorphedMesh; mesh: HeadMesh; blended: HeadMesh | null }[];
   normals: SharedNormals;
 }
 
@@ -102,9 +102,13 @@ export class HeadModel {
     if (this.plaster === plaster) return;
     this.plaster = plaster;
     for (const { loaded } of this.loaded.values()) {
-      for (const { shape, mesh } of loaded?.shapes ?? []) {
+      for (const { shape, mesh, blended } of loaded?.shapes ?? []) {
         mesh.material.dispose();
         mesh.material = this.textured(materialFor(shape.mesh.surface, plaster));
+        const material = blendedFor(shape.mesh.surface, plaster);
+        if (blended === null || material === null) continue;
+        blended.material.dispose();
+        blended.material = this.textured(material);
       }
     }
     this.changed();
@@ -154,25 +158,25 @@ export class HeadModel {
       mesh.frustumCulled = false;
       mesh.renderOrder = ORDER[surface.name] ?? 0;
       this.root.add(mesh);
-      const thin = thinEndsFor(surface);
-      const ends = thin === null ? null : new Mesh(geometry, this.textured(thin));
-      if (ends !== null) {
-        Object.assign(ends, { frustumCulled: false, receiveShadow: true, renderOrder: THIN_ENDS });
-        this.root.add(ends);
+      const material = blendedFor(surface, this.plaster);
+      const blended = material === null ? null : new Mesh(geometry, this.textured(material));
+      if (blended !== null) {
+        Object.assign(blended, { frustumCulled: false, receiveShadow: true, renderOrder: BLENDED });
+        this.root.add(blended);
       }
-      loaded.shapes.push({ shape, mesh, ends });
+      loaded.shapes.push({ shape, mesh, blended });
     }
     return loaded;
   }
 
   private detach(loaded: LoadedPiece | null): void {
-    for (const { mesh, ends } of loaded?.shapes ?? []) {
+    for (const { mesh, blended } of loaded?.shapes ?? []) {
       this.root.remove(mesh);
       mesh.geometry.dispose();
       mesh.material.dispose();
-      if (ends === null) continue;
-      this.root.remove(ends);
-      ends.material.dispose();
+      if (blended === null) continue;
+      this.root.remove(blended);
+      blended.material.dispose();
     }
   }
 
@@ -195,10 +199,10 @@ export class HeadModel {
     }
     this.pictures.set(picture, { address, texture });
     for (const { loaded } of this.loaded.values()) {
-      for (const { mesh, ends } of loaded?.shapes ?? []) {
+      for (const { mesh, blended } of loaded?.shapes ?? []) {
         if (this.plaster || !picture.materials.includes(mesh.material.name)) continue;
         applyPicture(mesh.material, picture.use, texture);
-        if (ends !== null) applyPicture(ends.material, picture.use, texture);
+        if (blended !== null) applyPicture(blended.material, picture.use, texture);
       }
     }
     now.texture?.dispose();

@@ -29,8 +29,11 @@ const SKIN_DIFFUSE = `
 /** The neck fades out above where the mesh ends, metres below the eyes and to the sides. */
 const FADE = `
 	float below = 1.0 - smoothstep( -0.125, -0.090, vAt.y );
-	diffuseColor.a *= smoothstep( -0.172, -0.122, vAt.y ) * ( 1.0 - below * smoothstep( 0.060, 0.126, abs( vAt.x ) ) );
-	#include <opaque_fragment>`;
+	float faded = smoothstep( -0.172, -0.122, vAt.y ) * ( 1.0 - below * smoothstep( 0.060, 0.126, abs( vAt.x ) ) );
+	#include <clipping_planes_fragment>`;
+/** Where skin is seen through it hides nothing: that part is drawn by itself, after what is behind it. */
+const SOLID = "if ( faded < 0.99 ) discard;";
+const SEEN_THROUGH = "if ( faded >= 0.99 || faded <= 0.0 ) discard;";
 
 /** In steps of a depth buffer of 24 bits: about two centimetres. */
 const BEHIND = 14000;
@@ -61,7 +64,6 @@ const REFINEMENTS: Readonly<Record<string, (material: MeshPhysicalMaterial) => v
   skin: (material) => {
     material.specularIntensity = 0.6;
     material.normalScale = new Vector2(0.9, -0.9);
-    material.transparent = true;
     material.onBeforeCompile = (shader) => {
       fade(shader);
       const lit = ShaderChunk.lights_physical_pars_fragment.replace(DIFFUSE, SKIN_DIFFUSE);
@@ -99,9 +101,23 @@ const REFINEMENTS: Readonly<Record<string, (material: MeshPhysicalMaterial) => v
 /** Hair is drawn twice: where it is dense, and then its thin ends over all else. This opacity parts the two. */
 const DENSE = 0.6;
 
-/** The material of the thin ends of hair; null for what has none. */
-export function thinEndsFor(surface: Surface): MeshPhysicalMaterial | null {
-  if (surface.name !== "hair") return null;
+/** The material of what is drawn once more, blended over all else: thin ends of hair, and the neck where it fades. */
+export function blendedFor(surface: Surface, plaster: boolean): MeshPhysicalMaterial | null {
+  if (surface.name === "hair") return thinEnds(surface);
+  if (surface.name !== "skin") return null;
+  const material = materialFor(surface, plaster);
+  const { onBeforeCompile, customProgramCacheKey } = material;
+  material.transparent = true;
+  material.depthWrite = false;
+  material.onBeforeCompile = (shader, renderer) => {
+    onBeforeCompile(shader, renderer);
+    shader.fragmentShader = shader.fragmentShader.replace(SOLID, SEEN_THROUGH);
+  };
+  material.customProgramCacheKey = () => `${customProgramCacheKey()}, seen through`;
+  return material;
+}
+
+function thinEnds(surface: Surface): MeshPhysicalMaterial {
   const material = new MeshPhysicalMaterial({
     name: surface.name,
     roughness: surface.roughness,
@@ -160,7 +176,8 @@ function fade(shader: WebGLProgramParametersWithUniforms): void {
     .replace("#include <begin_vertex>", "#include <begin_vertex>\nvAt = position;");
   shader.fragmentShader = shader.fragmentShader
     .replace("#include <common>", "#include <common>\nvarying vec3 vAt;")
-    .replace("#include <opaque_fragment>", FADE);
+    .replace("#include <clipping_planes_fragment>", `${FADE}\n${SOLID}`)
+    .replace("#include <opaque_fragment>", "diffuseColor.a *= faded;\n#include <opaque_fragment>");
 }
 
 /** Put a picture on a material, or take it off. */
