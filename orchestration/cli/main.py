@@ -96,11 +96,12 @@ def run(
     require_machine()
     settings = get_settings(profile, character)
     EngineCharacter.load(settings.characters / settings.character).require_ready()
-    if inputs.lacks_files(settings.data / "embedded"):
-        gather(settings)
+    runner.chosen_stages(settings, PIPELINE, only)
     write_local(settings)
     with open_instance(settings) as instance:
         confirm_profile(settings, instance, "likeness run", yes)
+    if inputs.lacks_files(settings.data / "embedded"):
+        gather(settings)
     with libraries_into_log(settings) as log, progress_bar() as progress, open_instance(settings) as instance:
         try:
             outcome = runner.run(settings, instance, PIPELINE, progress, settings.character, only, force)

@@ -17,6 +17,7 @@ from engine.errors import LikenessError
 from orchestration.checks import results
 from orchestration.checks.staleness import why_stale
 from orchestration.config.catalog import Stage
+from orchestration.config.profiles import resolve
 from orchestration.config.progress import Progress, duration
 from orchestration.config.settings import Settings
 from orchestration.pipeline import executors, production_encoder
@@ -55,6 +56,15 @@ class Outcome:
     seconds: float = 0.0
 
 
+def chosen_stages(settings: Settings, stages: Sequence[Stage], only: str | None) -> list[Stage]:
+    """The stages that a run is about. Raises LikenessError for an asset that there is not; ProfileError."""
+    resolve(settings.profile, stages)
+    chosen = [stage for stage in stages if only in (None, stage.name)]
+    if not chosen:
+        raise LikenessError(f"no asset is called {only}; assets: {', '.join(stage.name for stage in stages)}")
+    return chosen
+
+
 def run(
     settings: Settings,
     instance: dg.DagsterInstance,
@@ -71,9 +81,7 @@ def run(
     StageFailed.
     """
     began, outcome = time.monotonic(), Outcome()
-    chosen = [stage for stage in stages if only in (None, stage.name)]
-    if not chosen:
-        raise LikenessError(f"no asset is called {only}; assets: {', '.join(stage.name for stage in stages)}")
+    chosen = chosen_stages(settings, stages, only)
     executors.require_reachable(settings)
     definitions, project = build(settings, stages, progress), Project.of(settings, instance, stages)
     with only_runner(settings, instance):
