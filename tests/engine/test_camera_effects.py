@@ -47,7 +47,8 @@ def test_dim_pictures_are_darker_and_noisier() -> None:
 
 def test_cameras_deepen_shadows_and_lift_lights() -> None:
     image = np.repeat(np.array([[60, 128, 200]], np.uint8), 64, axis=0).repeat(64, axis=1)[..., None].repeat(3, axis=2)
-    film = DomainRandomization(**NO_FILM | {"tone_curve": 0.6})
+    kind: dict = NO_FILM | {"tone_curve": 0.6}
+    film = DomainRandomization(**kind)
     stored = cv2.imdecode(
         np.frombuffer(apply_camera_effects(image, np.random.default_rng(0), film)[0], np.uint8), cv2.IMREAD_GRAYSCALE
     )
