@@ -62,6 +62,15 @@ class FacialPrior(nn.Module):
         prior.load_state_dict({"mean": mean, "basis": torch.cat(columns, 1), "spread": torch.cat(spreads)})
         return prior
 
+    @classmethod
+    def independent(cls, n_sliders: int, mean: float = 0.5, spread: float = 0.165) -> FacialPrior:
+        """Where nothing is known of how sliders go together: each has this mean and spread, whatever the others."""
+        prior = cls(n_sliders, n_sliders)
+        prior.mean.fill_(mean)
+        prior.basis.copy_(torch.eye(n_sliders))
+        prior.spread.fill_(spread)
+        return prior
+
     @property
     def dimension(self) -> int:
         """Number of coefficients K, at most S."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, File, Form, Query, Response, UploadFile
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -21,7 +21,7 @@ from serving.openapi import file
 from serving.rendering.errors import Busy, CannotDraw, NoAnswer
 from serving.schemas import Batch, BatchItem, CharacterResponse, Edit, Links
 from serving.workers.model_manager import NoModel, ServedPrediction
-from serving.workers.process import BAD, NO_FACE
+from serving.workers.process import BAD, CANNOT, NO_FACE, PredictRequest
 from serving.workers.queue import QueueFull
 
 
@@ -55,6 +55,10 @@ async def owner_of(
 
 Owner = Annotated[str, Depends(owner_of)]
 Aligned = Annotated[bool, Form(description="The answer has the aligned face as a data URL.")]
+Refine = Annotated[
+    Literal["gradient"] | None,
+    Query(description="Search on from the encoder's answer, for some hundredths of a second: more like the photo."),
+]
 KeepPhoto = Annotated[bool, Form(description="Keep the photo as long as the character: `GET …/{id}.photo`.")]
 
 
@@ -62,7 +66,7 @@ KeepPhoto = Annotated[bool, Form(description="Keep the photo as long as the char
     "/characters",
     status_code=201,
     response_model_exclude_none=True,
-    responses=problems.responses(400, 413, 415, 422, 429, 503),
+    responses=problems.responses(400, 409, 413, 415, 422, 429, 503),
 )
 async def create_character(
     state: State,
@@ -71,9 +75,10 @@ async def create_character(
     photo: Annotated[UploadFile, File(description="A photo of one person: JPEG, PNG, WebP or HEIC.")],
     aligned: Aligned = False,
     keep_photo: KeepPhoto = False,
+    refine: Refine = None,
 ) -> CharacterResponse:
     """Make a character of a photo. The largest face is taken; `photo.remarks` says what may have made it unlike."""
-    made = await _make(state, owner, await photo.read(), aligned, keep_photo)
+    made = await _make(state, owner, PredictRequest(await photo.read(), aligned, refine is not None), keep_photo)
     response.headers["Location"] = made.links.self
     return made
 
@@ -89,6 +94,7 @@ async def create_characters(
     photo: Annotated[list[UploadFile], File(description="Photos, a person each.", min_length=1)],
     aligned: Aligned = False,
     keep_photo: KeepPhoto = False,
+    refine: Refine = None,
 ) -> Batch:
     """The same of several photos: an answer for each, in order; one that fails does not stop the others."""
     if len(photo) > state.service.batch_photos:
@@ -96,7 +102,8 @@ async def create_characters(
 
     async def one(file: UploadFile) -> BatchItem:
         try:
-            made = await _make(state, owner, await file.read(), aligned, keep_photo)
+            request = PredictRequest(await file.read(), aligned, refine is not None)
+            made = await _make(state, owner, request, keep_photo)
         except problems.ProblemError as problem:
             return BatchItem(name=file.filename, problem=problem.document())
         return BatchItem(name=file.filename, character=made)
@@ -170,25 +177,25 @@ async def delete_character(state: State, owner: Owner, id: str) -> None:
     await _in_store(state.characters.delete, id, owner)
 
 
-async def _make(state: AppState, owner: str, content: bytes, aligned: bool, keep_photo: bool) -> CharacterResponse:
-    service = state.service
+async def _make(state: AppState, owner: str, request: PredictRequest, keep_photo: bool) -> CharacterResponse:
+    service, content = state.service, request.photo
     media_type = await asyncio.to_thread(
         photos.inspect, content, round(service.photo_megabytes * 1e6), round(service.photo_megapixels * 1e6)
     )
-    prediction = await _predict(state, content, aligned)
+    prediction = await _predict(state, request)
     kept = (content, media_type) if keep_photo else ()
     record = await _in_store(state.characters.add, document_of(state, prediction), owner, *kept)
     made = shown(state, record)
-    if aligned:
+    if request.aligned:
         made.aligned = f"data:image/jpeg;base64,{base64.b64encode(prediction.result.aligned).decode()}"
     return made
 
 
-async def _predict(state: AppState, content: bytes, aligned: bool) -> ServedPrediction:
+async def _predict(state: AppState, request: PredictRequest) -> ServedPrediction:
     """What the model says of a photo. Raises ProblemError."""
     seconds, outcome = state.service.timeout, "failed"
     try:
-        prediction = await state.models.predict(content, aligned, seconds)
+        prediction = await state.models.predict(request, seconds)
         outcome = prediction.result.kind
     except NoModel as error:
         raise problems.no_model(str(error)) from error
@@ -206,6 +213,8 @@ async def _predict(state: AppState, content: bytes, aligned: bool) -> ServedPred
         raise problems.no_face()
     if prediction.result.kind == BAD:
         raise problems.bad_photo(prediction.result.reason)
+    if prediction.result.kind == CANNOT:
+        raise problems.cannot_refine(prediction.result.reason)
     return prediction
 
 

@@ -64,6 +64,7 @@ not_kept = partial(
     "a photo is kept only where the request says keep_photo=true",
 )
 bad_edit = partial(ProblemError, 422, "bad-edit", "The character cannot be changed so")
+cannot_refine = partial(ProblemError, 409, "cannot-refine", "This model cannot refine")
 cannot_draw = partial(ProblemError, 409, "cannot-draw", "This cannot be drawn")
 no_key = partial(
     ProblemError,

@@ -24,6 +24,7 @@ from models import images
 from models.attributes import Attributes
 from models.encoder import Architecture, Encoder, choices, harden
 from models.identity import IdentityModel
+from models.identity_imitator import IdentityImitator
 from models.imitator import Imitator
 from models.losses import CompositeLoss, DomainStatistics, IdentityLoss, LossWeights, Photos, Schedule, SupervisedLoss
 from models.parsing import FaceParser
@@ -40,14 +41,17 @@ from stages.training import Batch, Optimiser, Training, rows_for, train
 from stages.training.choice_readings import Look, fit_choices, seen_architecture
 from stages.training.features import ContentCache, FeatureExtractor, LabelledFeatures
 
-VERSION = "5"
-INPUTS = ("embedded", "aligned_faces", "identity_model", "parsing_model", "rendered_pairs", "imitator", "character")
+VERSION = "6"
+INPUTS = (
+    "embedded", "aligned_faces", "identity_model", "parsing_model", "rendered_pairs", "imitator", "identity_imitator",
+    "character",
+)  # fmt: skip
 ATTRIBUTES = ("attributes/gender-v1.onnx", "attributes/age-v1.onnx")
 FACES = training_faces(("source", "split", "image", "parameters", "discrete", "yaw"))
 PAIRS = Rows("pairs.parquet", ("split", "image", "parameters", "discrete"))
 READS = {
     "embedded": Files(ATTRIBUTES), "aligned_faces": FACES, "identity_model": WEIGHTS, "parsing_model": WEIGHTS,
-    "rendered_pairs": PAIRS, "imitator": WEIGHTS, "character": ParameterSpace(),
+    "rendered_pairs": PAIRS, "imitator": WEIGHTS, "identity_imitator": WEIGHTS, "character": ParameterSpace(),
 }  # fmt: skip
 
 PORTRAITS_CHARACTER = "embedded"
@@ -62,6 +66,9 @@ class Terms(BaseModel, frozen=True, extra="forbid"):
     loop: float = Field(default=1.0, ge=0)
     decay: float = Field(default=0.0, ge=0)
     supervised: float = Field(default=1.0, ge=0)
+    recognised: float = Field(
+        default=0.0, ge=0, description="of the identity term by the identity imitator: of every face, without a drawing"
+    )
 
 
 class TermSchedule(BaseModel, frozen=True, extra="forbid"):
@@ -112,7 +119,7 @@ class EncoderConfig(BaseModel, frozen=True, extra="forbid"):
     pair_share: float = Field(default=0.5, ge=0, le=1)
     """Share of renders in a supervised batch, where there are both renders and portraits."""
     feature_noise: float = Field(default=0.0, ge=0)
-    """Noise on supervised features, in units of their own spread."""
+    """Noise on features that are not drawn, in units of their own spread."""
     max_frontal_yaw: float = 20.0
     """Degrees; photos turned further get no content term."""
     content_size: int = Field(default=256, ge=64)
@@ -166,6 +173,7 @@ class _Stage:
             raise ValueError("no training faces in faces.parquet")
         frontal = np.abs(self.faces["yaw"].to_numpy()) <= config.max_frontal_yaw
         self.frontal, self.frontal_rows = torch.from_numpy(frontal), self.train_rows[frontal[self.train_rows]]
+        self.identity_imitator = IdentityImitator.load(inputs["identity_imitator"])
         self.schedule = Schedule(**config.timing.model_dump(exclude={"coldest"}), temperature_end=config.timing.coldest)
         torch.manual_seed(config.training.seed)
         self.encoder = self._build(identity)
@@ -264,8 +272,8 @@ class _Stage:
         norm = config.supervised_norm if self.supervision else "l2"
         imitator = imitator.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         return CompositeLoss(
-            imitator, identity, parser, torch.from_numpy(schema.neutral()), LossWeights(**config.terms.model_dump()),
-            config.content_size,
+            imitator, identity, self.identity_imitator, parser, torch.from_numpy(schema.neutral()),
+            LossWeights(**config.terms.model_dump()), config.content_size,
             SupervisedLoss(schema.n_sliders, schema.group_sizes, norm, config.group_weight, spread),
             IdentityLoss(*self.domains) if config.align_domains else IdentityLoss(),
         )  # fmt: skip
@@ -296,6 +304,8 @@ class _Stage:
             batch |= self._photo_batch(step, k)
         if self.supervision:
             batch |= self._supervised_batch(k)
+        if self.config.terms.recognised:
+            batch |= self._recognised_batch(k)
         return batch
 
     def _photo_batch(self, step: int, k: int) -> dict[str, Tensor]:
@@ -325,13 +335,19 @@ class _Stage:
                 x.append(known.x[index])
         return {"known_features": torch.cat(features), "known_x": torch.cat(x)}
 
+    def _recognised_batch(self, k: int) -> dict[str, Tensor]:
+        """Any faces of the training, portraits and real photos alike: nothing has to be known of them."""
+        size, seed = self.config.supervised_batch, self.config.training.seed
+        rows = self.train_rows[rows_for(k, size, len(self.train_rows), seed + SEED_OF_RECOGNISED)]
+        index = torch.from_numpy(rows)
+        return {"seen_features": self.features[index], "seen_embeddings": self.embeddings[index]}
+
     def loss_of(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        step, known, photos = int(batch["step"]), None, None
+        step, known, photos, seen = int(batch["step"]), None, None, None
         if "known_x" in batch:
-            features = batch["known_features"]
-            if self.config.feature_noise:
-                features = features + torch.randn_like(features) * self.config.feature_noise
-            known = (features, batch["known_x"])
+            known = (self._noisy(batch["known_features"]), batch["known_x"])
+        if "seen_features" in batch:
+            seen = (self._noisy(batch["seen_features"]), batch["seen_embeddings"])
         if "features" in batch:
             content, probabilities = (batch.get(name) for name in ("content", "probabilities"))
             photos = Photos(
@@ -339,7 +355,10 @@ class _Stage:
                 None if probabilities is None else probabilities.float(), batch["frontal"],
             )  # fmt: skip
         temperature = self.schedule.temperature_at(step, self.config.training.steps)
-        return self.loss(self.encoder, photos, known, self.schedule.warmup(step), temperature)
+        return self.loss(self.encoder, photos, known, seen, self.schedule.warmup(step), temperature)
+
+    def _noisy(self, features: Tensor) -> Tensor:
+        return features + torch.randn_like(features) * self.config.feature_noise
 
     @torch.no_grad()
     def evaluate(self, step: int) -> dict[str, float]:
@@ -401,6 +420,9 @@ class _Stage:
 
 SHRINKAGE = (100.0, 300.0, 1000.0, 3000.0, 10_000.0, 30_000.0, 100_000.0)
 """Strengths among which the ridge regression chooses by leave-one-out error."""
+
+SEED_OF_RECOGNISED = 10
+"""Apart from the seeds of supervised rows, which are 1 and 2 more than the training's."""
 
 RENDERS_LOOKED_AT = 500
 """Renders of each split that are embedded where none is learnt from."""

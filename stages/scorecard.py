@@ -39,11 +39,11 @@ from stages.evaluation.robustness import robustness
 from stages.evaluation.scores import PRODUCTION, scores
 from stages.evaluation.verification import verification
 
-VERSION = "8"
+VERSION = "9"
 Config = ScorecardConfig
 INPUTS = (
     "embedded", "photos", "character", "aligned_faces", "identity_model", "parsing_model", "rendered_pairs",
-    "imitator", "encoder",
+    "imitator", "identity_imitator", "encoder",
 )  # fmt: skip
 SECTIONS = (recovery, verification, likeness, appearance, imitator, parsing, identity, robustness, groups)
 """In this order: `groups` is made from what the others leave in the report."""

@@ -9,6 +9,7 @@ import torch
 from engine.schema import Schema
 from models.encoder import Architecture, Encoder
 from models.identity import IdentityModel
+from models.identity_imitator import IdentityImitator
 from models.imitator import Imitator
 from models.parsing import FaceParser
 from models.weights import save_model
@@ -28,6 +29,8 @@ def networks(root: Path, character: Path) -> Mapping[str, Path]:
     save_model(inputs["identity_model"], IdentityModel(), {"model": "sface"})
     imitator = {"n_parameters": schema.width, "size": 64, "width": 0.125, "drop": "first"}
     save_model(inputs["imitator"], Imitator(*imitator.values()), imitator)
+    recognised = {"n_parameters": schema.width, "dim": 128, "hidden": 16}
+    save_model(inputs["identity_imitator"], IdentityImitator(**recognised), {"architecture": recognised})
     parser = {"depth": 18, "width": 0.125, "dilate": False, "stages": 2}
     save_model(inputs["parsing_model"], FaceParser(**parser), parser)
     (inputs["embedded"] / "landmarks").mkdir()

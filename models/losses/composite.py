@@ -13,6 +13,7 @@ from torch import Tensor
 from ..encoder import Encoder
 from ..frozen import Frozen
 from ..identity import IdentityModel
+from ..identity_imitator import IdentityImitator
 from ..imitator import Imitator
 from ..parsing import FaceParser
 from .content import ContentLoss, sized
@@ -45,6 +46,7 @@ class CompositeLoss(Frozen):
 
     imitator: Imitator
     identity: IdentityModel
+    identity_imitator: IdentityImitator
     parser: FaceParser
     neutral: Tensor
 
@@ -52,6 +54,7 @@ class CompositeLoss(Frozen):
         self,
         imitator: Imitator,
         identity: IdentityModel,
+        identity_imitator: IdentityImitator,
         parser: FaceParser,
         neutral: Tensor,
         weights: LossWeights,
@@ -59,25 +62,27 @@ class CompositeLoss(Frozen):
         supervised: SupervisedLoss | None = None,
         identity_loss: IdentityLoss | None = None,
     ) -> None:
-        super().__init__(imitator=imitator, identity=identity, parser=parser)
+        super().__init__(imitator=imitator, identity=identity, identity_imitator=identity_imitator, parser=parser)
         self.register_buffer("neutral", neutral.float())
         self.weights, self.content_size = weights, content_size
         self.identity_loss = identity_loss or IdentityLoss()
         self.content_loss, self.loop_loss, self.decay_loss = ContentLoss(), LoopLoss(), DecayLoss()
-        self.supervised_loss = supervised
+        self.supervised_loss, self.recognised_loss = supervised, IdentityLoss()
 
     def forward(
         self,
         encoder: Encoder,
         photos: Photos | None = None,
         known: tuple[Tensor, Tensor] | None = None,
+        seen: tuple[Tensor, Tensor] | None = None,
         warmup: float = 1.0,
         temperature: float = 1.0,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum and each term's raw value (detached).
 
         `photos` give the patent's four terms, whose weights are multiplied by `warmup`; `known`: the encoder's input
-        [N, F] and the true parameters [N, width], which give the supervised term. Either may be missing.
+        [N, F] and the true parameters [N, width], which give the supervised term; `seen`: the encoder's input [M, F]
+        and the photos' embeddings [M, D], which give the identity term without a drawing. Any may be missing.
         """
         terms: dict[str, Tensor] = {}
         if photos is not None:
@@ -87,6 +92,10 @@ class CompositeLoss(Frozen):
             features, truth = known
             terms["supervised"] = self.supervised_loss(*encoder.heads(features), truth)
             factors["supervised"] = self.weights.supervised
+        if seen is not None:
+            features, embeddings = seen
+            terms["recognised"] = self.recognised_loss(embeddings, self.identity_imitator(encoder(features)))
+            factors["recognised"] = self.weights.recognised
         if not terms:
             raise ValueError("a composite loss needs photos or known parameters")
         total = torch.stack([factors[name] * value for name, value in terms.items()]).sum()

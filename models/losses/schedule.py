@@ -14,6 +14,8 @@ class LossWeights:
     loop: float = 1.0
     decay: float = 0.0
     supervised: float = 0.0
+    recognised: float = 0.0
+    """The identity term by the identity imitator, which needs no drawing."""
 
     def __post_init__(self) -> None:
         negative = [f.name for f in fields(self) if getattr(self, f.name) < 0]

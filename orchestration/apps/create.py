@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.character_json import character_document, photo_digest, photo_entry
-from engine.errors import LikenessError
 from models.images import BadImage, decode_photo, encode_bmp, encode_png
+from orchestration.apps.character_pictures import CreationError, draw
+from orchestration.apps.refinement import Method, missing, refined
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
 from orchestration.registry.registered_models import PRODUCTION, Registry, provenance
@@ -22,10 +23,6 @@ from orchestration.registry.registered_models import PRODUCTION, Registry, prove
 log = logging.getLogger(__name__)
 
 RENDER_SIZE = 512
-
-
-class CreationError(LikenessError):
-    """The photos or the character cannot be worked on at all."""
 
 
 @dataclass
@@ -59,7 +56,7 @@ def create(
     version: str,
     size: int = RENDER_SIZE,
     done: Callable[[Created], None] = lambda created: None,
-    refine: int = 0,
+    refine: Method | None = None,
     progress: Callable[[], AbstractContextManager[Progress]] = lambda: nullcontext(Progress(lambda line: None)),
     person: str | None = None,
     note: Callable[[str], None] = lambda line: None,
@@ -68,7 +65,7 @@ def create(
 
     `photos`: files, and folders that stand for all photos in them; `note` is told what was left out of a folder.
     `person`: all are of this one person, who becomes one character, out/<person>/; photos that cannot be used are
-    warnings. `refine`: steps of a search from the encoder's answer, shown by `progress`. Raises CreationError before
+    warnings. `refine`: how to search on from the encoder's answer, shown by `progress`. Raises CreationError before
     any work when two photos would be written to one place or the model cannot do what is asked, RegistryError without
     a model.
     """
@@ -80,10 +77,10 @@ def create(
     model, registered = registry.load(version)
     origin = {**provenance(registered), "schema_md5": model.schema_md5}
     require_schema(settings, registry.character, model.schema_md5)
-    if refine and not hasattr(model, "refine"):
+    if refine is not None and (flag := missing(model, refine)):
         raise CreationError(
-            f"{registry.name} version {registered.version} was registered before there was --refine: "
-            "run `likeness run` for a newer one, or leave --refine out"
+            f"{registry.name} version {registered.version} was registered before there was {flag}: "
+            f"run `likeness run` for a newer one, or leave {flag} out"
         )
     if person is not None and not hasattr(model, "read_person"):
         raise CreationError(
@@ -96,10 +93,10 @@ def create(
             created = Created(name)
             try:
                 document, found, created.warnings = _read(registry.character, origin, model, group)
-                if refine:
+                if refine is not None:
                     with progress() as shown:
                         shown.stage(f"refine {name.name}")
-                        _refine(settings, document, model, found, refine, shown)
+                        document["refinement"] = refined(refine, settings, document, model, found, shown)
                 _write(settings, document, model, found.aligned, folders[name], size)
                 created.refinement, created.folder = document.get("refinement"), folders[name]
             # ValueError: no picture, or no face, in words for the photo's owner. OSError: unreadable or unwritable.
@@ -270,42 +267,6 @@ def require_schema(settings: Settings, character: str, md5: str) -> None:
         )
 
 
-def _refine(
-    settings: Settings, document: dict[str, Any], model: Any, found: Any, steps: int, progress: Progress
-) -> None:
-    """Search from the encoder's answer; the document keeps the better of both and says so under `refinement`."""
-    refined = model.refine(found.aligned, found.x, steps, lambda step, of: progress.step("search", step, of))
-    outcome = keep_better(settings, document, model.schema.to_document(refined), found.aligned, model)
-    document["refinement"] = {"steps": steps, **outcome}
-
-
-def keep_better(
-    settings: Settings, document: dict[str, Any], refined: dict[str, Any], aligned: Any, model: Any
-) -> dict[str, Any]:
-    """Put the parameters `refined` into the document if what the engine draws of them is more like the aligned photo.
-
-    By the weighted sum of identity and content term; gives both terms [of the document's, of the refined], whichever is
-    kept.
-    """
-    answers = [document, document | refined]
-    pictures, by = zip(*(reference_picture(settings, one, len(aligned), model) for one in answers), strict=True)
-    before, after = model.compare(aligned, pictures)
-    better = after["loss"] < before["loss"]
-    if better:
-        document.update(refined)
-    return {
-        "kept": "refined" if better else "encoder",
-        "drawn_by": by[0],
-        **{term: [round(before[term], 5), round(after[term], 5)] for term in ("identity", "content")},
-    }
-
-
-def told(refinement: dict[str, Any]) -> str:
-    """A line about `refinement` for the terminal."""
-    terms = (f"{term} {refinement[term][0]:.3f} -> {refinement[term][1]:.3f}" for term in ("identity", "content"))
-    return f"{refinement['steps']} steps of search: {', '.join(terms)}; kept: {refinement['kept']}"
-
-
 def _write(settings: Settings, document: dict[str, Any], model: Any, aligned: Any, folder: Path, size: int) -> None:
     """The three files, each whole, character.json last."""
     picture, by = draw(settings, document, size, model)
@@ -336,45 +297,3 @@ def render(settings: Settings, registry: Registry, document: dict[str, Any], siz
     version = (document.get("provenance") or {}).get("version", PRODUCTION)
     model, _ = registry.load(str(version))
     return draw(settings, document, size, model)[0]
-
-
-def draw(settings: Settings, document: dict[str, Any], size: int, model: Any) -> tuple[Any, str]:
-    """The engine's own picture of a character document, RGB uint8 `size` pixels high, or the imitator's of a registered
-    model, marked; and which of them drew it. Raises CharacterError or engine.schema.SchemaError.
-    """
-    from models.images import resize
-    from stages.data.pictures import IMITATOR_MARK, marked
-
-    engine, schema, x = _drawable(settings, document)
-    if engine is not None:
-        return engine.picture(*schema.choose(x[None]), size), "engine"
-    return marked(resize(_imitated(schema.name, model, x), size), IMITATOR_MARK), "imitator"
-
-
-def reference_picture(settings: Settings, document: dict[str, Any], size: int, model: Any) -> tuple[Any, str]:
-    """The same in the reference frame, as an aligned photo [size,size,3] is, and unmarked: for comparison with one."""
-    engine, schema, x = _drawable(settings, document)
-    if engine is not None:
-        return engine.draw(*schema.choose(x[None]), size).image[0], "engine"
-    return _imitated(schema.name, model, x), "imitator"
-
-
-def _drawable(settings: Settings, document: dict[str, Any]) -> tuple[Any, Any, Any]:
-    """A document's engine, or None, its schema and its parameters [width]."""
-    from engine.character import Character
-    from stages.data.rendering import engine_of
-
-    folder = settings.characters / document["character"]
-    schema = Character.load(folder).schema
-    x = schema.from_document(document["parameters"], document["discrete"])
-    return engine_of(folder, settings.data / "embedded", "cpu"), schema, x
-
-
-def _imitated(character: str, model: Any, x: Any) -> Any:
-    picture = model.draw(x) if model is not None else None
-    if picture is None:
-        raise CreationError(
-            f"{character} has only exported pairs, and this model has no imitator for it: "
-            f"run `likeness run --character {character}`"
-        )
-    return picture

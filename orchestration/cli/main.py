@@ -172,15 +172,14 @@ def create(
     character: Character = "",
     size: Annotated[int, typer.Option("--size", min=32, max=4096, help="Side of render.png in pixels.")] = 512,
     refine: Annotated[
-        int,
+        str,
         typer.Option(
             "--refine",
-            min=0,
-            max=1000,
-            metavar="STEPS",
-            help="Search on from the encoder's answer by so many gradient steps; 20 take seconds.",
+            metavar="METHOD",
+            help="Search on from the encoder's answer: **gradient**, which takes a moment; **engine**, some "
+            "seconds, by what the engine draws; or a number of gradient steps.",
         ),
-    ] = 0,
+    ] = "",
     person: Annotated[
         str,
         typer.Option("--person", metavar="NAME", help="All photos are of this one person: one character, OUT/NAME/."),
@@ -194,8 +193,9 @@ def create(
     A photo that fails is reported and the others go on; the exit status is then 1.
     """
     from orchestration.apps import create as creation
+    from orchestration.apps.refinement import Method, told
 
-    settings = get_settings(character=character)
+    settings, method = get_settings(character=character), Method.parse(refine)
 
     def report(created: creation.Created) -> None:
         if created.error:
@@ -203,7 +203,7 @@ def create(
         for warning in created.warnings:
             print_warning(f"{created.photo}: {warning}")
         if created.refinement:
-            print_note(f"{created.photo}: {creation.told(created.refinement)}")
+            print_note(f"{created.photo}: {told(created.refinement)}")
         if created.folder and not as_json:
             for name in ("aligned.png", "render.png", "character.json"):
                 print(created.folder / name)
@@ -217,7 +217,7 @@ def create(
             model,
             size,
             report,
-            refine,
+            method,
             progress_bar,
             person or None,
             print_note,

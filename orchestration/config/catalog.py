@@ -132,6 +132,14 @@ STAGES: tuple[Stage, ...] = (
         description="Stands in for the engine, which has no gradient: transposed convolutions trained by L1.",
     ),
     Stage(
+        "identity_imitator",
+        "models",
+        ("torch", "mlflow", "dvc"),
+        by_character=True,
+        resources=Resources(gpus=1, cpus=4, memory_gb=16),
+        description="Stands in for engine and recogniser together: from parameters to the embedding of their render.",
+    ),
+    Stage(
         "encoder",
         "models",
         ("torch", "mlflow", "dvc"),

@@ -59,6 +59,9 @@ METRICS: dict[str, dict[str, MetricRule] | None] = {
     },
     "parsing_model": {"mean_f1": MetricRule(baseline="mean_f1_average_map", margin=0.05, behind_production=0.05)},
     "imitator": {"psnr": MetricRule(baseline="psnr_mean_picture", margin=1.0, behind_production=1.0)},
+    "identity_imitator": {
+        "similarity": MetricRule(baseline="similarity_mean_embedding", margin=0.1, behind_production=0.05)
+    },
     "encoder": {
         "portraits_r2": MetricRule(
             baseline="portraits_r2_average_face", margin=0.05, behind_production=0.05, optional=True

@@ -36,7 +36,16 @@ class _Module:
     # New code is a new model, although no weight changed.
     VERSION = f"2-{digest({**code_files(), 'loader.py': LOADER})}"
     Config = Config
-    INPUTS = ("embedded", "character", "identity_model", "parsing_model", "imitator", "encoder", "scorecard")
+    INPUTS = (
+        "embedded",
+        "character",
+        "identity_model",
+        "parsing_model",
+        "imitator",
+        "identity_imitator",
+        "encoder",
+        "scorecard",
+    )
 
 
 INPUTS = _Module.INPUTS

@@ -24,7 +24,7 @@ from orchestration.storage.tracking import Tracking
 CODE = REPOSITORY / "models"
 # What gives the parameters their names; these files import nothing of ours but each other.
 SCHEMA_CODE = ("errors.py", "schema.py", "sampler_config.py")
-NETWORKS = ("identity_model", "parsing_model", "imitator", "encoder")
+NETWORKS = ("identity_model", "parsing_model", "imitator", "identity_imitator", "encoder")
 WEIGHTS = ("model.safetensors", "meta.json")
 LANDMARKER = "landmarks/face_landmarker.task"
 CODE_SUFFIXES = (".py", ".json")

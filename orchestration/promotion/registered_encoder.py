@@ -36,8 +36,14 @@ class RegisteredEncoder(mlflow.pyfunc.PythonModel):
         return load_imitator(self.package, self.folder)
 
     @cached_property
+    def refinement(self) -> Any:
+        """What makes an answer more like its photo: the identity imitator, in the encoder's facial prior."""
+        code = importlib.import_module(f"{self.package}.refinement")
+        return code.Refinement(load_identity_imitator(self.package, self.folder), self.predictor.encoder)
+
+    @cached_property
     def search(self) -> Any:
-        """What refines an answer: imitator, identity model and parser."""
+        """What compares a photo with pictures: imitator, identity model and parser."""
         code = importlib.import_module(f"{self.package}.search")
         parser = load_parser(self.package, self.folder)
         sizes = (self.schema.n_sliders, self.schema.group_sizes)
@@ -71,14 +77,38 @@ class RegisteredEncoder(mlflow.pyfunc.PythonModel):
         return (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
 
     def refine(
-        self, aligned: Any, x: Any, steps: int, report: Callable[[int, int], None] = lambda step, steps: None
+        self,
+        aligned: Any,
+        x: Any,
+        steps: int | None = None,
+        report: Callable[[int, int], None] = lambda step, steps: None,
+        draw: Callable[[Any], Any] | None = None,
     ) -> Any:
-        """Parameters [width] found from `x` by gradient through the imitator, for the aligned photo [H, H, 3] uint8."""
+        """Parameters [width] whose render is more like the aligned photo [H, H, 3] uint8 than that of the answer `x`.
+
+        By `steps` of gradient through the identity imitator; given `draw`, from parameters [width] to the engine's
+        picture [h, h, 3] uint8, what it draws corrects the imitator and decides.
+        """
         import torch
 
-        settings = importlib.import_module(f"{self.package}.search").SearchSettings(steps=steps)
+        identity = self.predictor.identity
+        code = importlib.import_module(f"{self.package}.refinement")
+        settings = code.RefinementSettings() if steps is None else code.RefinementSettings(steps=steps)
         start = torch.as_tensor(x, dtype=torch.float32)[None]
-        return self.search(as_faces([aligned]), start, settings, report).x[0].numpy()
+        with torch.no_grad():
+            # The mirror image shows the same person: what light does to one side falls out.
+            face = as_faces([aligned, aligned[:, ::-1].copy()])
+            photo = identity(face).mean(0, keepdim=True)
+        if draw is None:
+            refined = self.refinement.by_gradient(photo, start, settings)
+            report(settings.steps, settings.steps)
+            return refined.x[0].numpy()
+
+        @torch.no_grad()
+        def look(answers: Any) -> Any:
+            return identity(as_faces([draw(answer) for answer in answers.numpy()]))
+
+        return self.refinement.by_engine(photo, start, look, settings, report).x[0].numpy()
 
     def compare(self, aligned: Any, pictures: Sequence[Any]) -> list[dict[str, float]]:
         """Identity and content term of each picture [h, h, 3] uint8 against the photo, and their weighted sum."""
@@ -142,6 +172,11 @@ def load_predictor(package: str, folder: Path) -> Any:
 def load_imitator(package: str, folder: Path) -> Any:
     """The network that draws in the engine's place."""
     return importlib.import_module(f"{package}.imitator").Imitator.load(folder / "imitator")
+
+
+def load_identity_imitator(package: str, folder: Path) -> Any:
+    """The network that says what the recogniser sees of parameters."""
+    return importlib.import_module(f"{package}.identity_imitator").IdentityImitator.load(folder / "identity_imitator")
 
 
 def load_parser(package: str, folder: Path) -> Any:

@@ -69,14 +69,14 @@ class ModelManager:
             await self.pool.drain()
         await asyncio.gather(*self._draining)
 
-    async def predict(self, photo: bytes, aligned: bool, seconds: float) -> ServedPrediction:
+    async def predict(self, request: PredictRequest, seconds: float) -> ServedPrediction:
         """What the model says of a photo.
 
         Raises NoModel, QueueFull, TimeoutError, or ChildDied where the photo ended two workers.
         """
         if self.pool is None:
             raise NoModel(self.why_none)
-        job = Job(PredictRequest(photo, aligned), asyncio.get_running_loop().create_future())
+        job = Job(request, asyncio.get_running_loop().create_future())
         self.queue.put(job)
         async with asyncio.timeout(seconds):
             return ServedPrediction(*await job.answer)

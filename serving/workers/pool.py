@@ -93,8 +93,8 @@ class Pool:
 
     async def _predict(self, worker: ChildProcess, jobs: Sequence[Job], queue: BatchQueue) -> None:
         begun = time.monotonic()
-        wanted = Message([job.request.aligned for job in jobs], [job.request.photo for job in jobs])
-        results, faces = await worker.ask(wanted)
+        wanted = [{"aligned": job.request.aligned, "refine": job.request.refine} for job in jobs]
+        results, faces = await worker.ask(Message(wanted, [job.request.photo for job in jobs]))
         queue.record(len(jobs) * len(self.workers), time.monotonic() - begun)
         self.metrics.batches.observe(len(jobs))
         for job, result, face in zip(jobs, results, faces, strict=True):

@@ -26,16 +26,17 @@ from serving.child_process import Answer, Message, NotLoaded, answer_requests
 UNREADABLE = "this photo cannot be read ({}): save it anew as a JPEG, or send another"
 log = logging.getLogger("likeness.serving")
 
-# What became of a photo.
-READ, NO_FACE, BAD = "read", "no_face", "bad"
+# What became of a photo; CANNOT: the release cannot do what was asked.
+READ, NO_FACE, BAD, CANNOT = "read", "no_face", "bad", "cannot"
 
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """A photo's bytes, and whether the result is to have the aligned face."""
+    """A photo's bytes, whether the result is to have the aligned face, and whether the answer is to be refined."""
 
     photo: bytes
-    aligned: bool
+    aligned: bool = False
+    refine: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class PredictResult:
     """What became of a photo."""
 
     kind: str
-    """READ, NO_FACE or BAD."""
+    """READ, NO_FACE, BAD or CANNOT."""
     reason: str = ""
     named: dict[str, Any] = field(default_factory=dict)
     """Parameters and choices by name."""
@@ -68,8 +69,8 @@ class WorkerConfig(BaseModel, frozen=True):
 def main(config_json: str) -> int:
     """A worker process. Its first message is the md5 of the release's schema.
 
-    A request has photos, and for each whether it is to be aligned; an answer has aligned faces, and for each the rest
-    of its PredictResult.
+    A request has photos, and for each the rest of its PredictRequest; an answer has aligned faces, and for each the
+    rest of its PredictResult.
     """
     config = WorkerConfig.model_validate_json(config_json)
     with config.log.open("a") as file:
@@ -84,12 +85,12 @@ def _loaded(config: WorkerConfig) -> Iterator[tuple[Message, Answer]]:
     except Exception as error:
         raise NotLoaded(f"{type(error).__name__}: {error}") from error
     with model.predictor:
-        predict(model, [PredictRequest(_blank(), False)], config.max_pixels)
+        predict(model, [PredictRequest(_blank())], config.max_pixels)
         yield Message(model.schema_md5), partial(_answer, model, config.max_pixels)
 
 
 def _answer(model: Any, max_pixels: int, message: Message) -> Message:
-    requests = [PredictRequest(*each) for each in zip(message.blobs, message.value, strict=True)]
+    requests = [PredictRequest(photo, **more) for photo, more in zip(message.blobs, message.value, strict=True)]
     results = [{**vars(result)} for result in predict(model, requests, max_pixels)]
     faces = [result.pop("aligned") for result in results]
     return Message(results, faces)
@@ -145,12 +146,15 @@ def _result(model: Any, request: PredictRequest, found: Any) -> PredictResult:
     if isinstance(found, Exception):
         # A version's own NoFace and BadImage: classes of its own code, told apart by name.
         return PredictResult(NO_FACE if type(found).__name__ == "NoFace" else BAD, str(found))
+    if request.refine and not hasattr(type(model), "refinement"):
+        return PredictResult(CANNOT, "the model in production was registered before there was `refine`: leave it out")
+    x = model.refine(found.aligned, found.x) if request.refine else found.x
     aligned = encode_jpeg(found.aligned) if request.aligned else b""
     photo = photo_entry(request.photo, found)
     # Versions that were registered before there were codes have the words only.
     remarks = getattr(found, "remarks", [("other", text) for text in found.warnings])
     photo["remarks"] = [{"code": code, "text": text} for code, text in remarks]
-    return PredictResult(READ, "", model.schema.to_document(found.x), photo, aligned)
+    return PredictResult(READ, "", model.schema.to_document(x), photo, aligned)
 
 
 def _blank() -> bytes:

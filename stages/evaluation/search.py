@@ -1,8 +1,9 @@
 """The one-shot encoder beside the gradient search that it replaces: likeness by the independent judge, and seconds.
 
-Three answers for each held-out person: the encoder's; 50 gradient steps from the average face as in ICCV 2019 (models/
-search.py); 20 steps from the encoder's answer. All are drawn by the engine and compared with photos as in the section
-`likeness`. Alignment is the same for all and not counted.
+Up to four answers for each held-out person: the encoder's; 50 gradient steps from the average face as in ICCV 2019
+(models/search.py); the encoder's, refined by the identity imitator's gradient, and refined by what the engine draws
+(models/refinement.py). All are drawn by the engine and compared with photos as in the section `likeness`. Alignment is
+the same for all and not counted.
 """
 
 import time
@@ -15,8 +16,10 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from models.identity_imitator import IdentityImitator
 from models.images import decode, grid, resize
-from models.search import ICCV_2019, ParameterSearch, SearchSettings
+from models.refinement import Refinement
+from models.search import ICCV_2019, ParameterSearch
 from stages.data.dataset import ImageDataset, row_batches, to_unit
 from stages.data.pictures import IMITATOR_MARK, marked, write_picture
 from stages.evaluation import metrics
@@ -26,11 +29,14 @@ from stages.evaluation.metrics import mean_score, nothing
 
 BATCH = 8
 SHOWN = 8
-REFINEMENT = SearchSettings(steps=20)
+DRAWN = 128
+"""Pixels of the renders that a refinement looks at."""
+REFINED = ("refined", "refined_by_engine")
 WORDS = {
     "one_shot": "one shot",
     "from_average": f"{ICCV_2019.steps} steps from average",
-    "refined": f"and {REFINEMENT.steps} steps",
+    "refined": "refined by gradient",
+    "refined_by_engine": "refined by engine",
 }
 
 
@@ -51,30 +57,54 @@ def compare(evaluation: EvaluationContext, out: Path) -> tuple[dict[str, Any], d
 def _answers(
     evaluation: EvaluationContext, first: pd.DataFrame
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, float]]:
-    """Parameters [N, width] by each way, and its seconds a face; the refinement's include the encoder's."""
-    device, total = evaluation.context.device, len(first)
-    schema, networks = evaluation.schema, (evaluation.imitator, evaluation.identity, evaluation.parser)
-    search = ParameterSearch(*networks, schema.n_sliders, schema.group_sizes).to(device)
-    pictures = ImageDataset(first["image"].tolist(), FACE_SIZE, cache_bytes=0)
-
-    def searched(start: NDArray[np.float32], settings: SearchSettings) -> NDArray[np.float32]:
-        found = []
-        for rows in row_batches(total, BATCH):
-            evaluation.context.progress(f"scorecard: search, {settings.steps} steps", int(rows[0]), total)
-            faces = to_unit(pictures[rows], device)
-            found.append(search(faces, torch.from_numpy(start[rows]).to(device), settings).x.cpu())
-        return torch.cat(found).numpy()
-
+    """Parameters [N, width] by each way, and its seconds a face; a refinement's include the encoder's."""
+    total = len(first)
     evaluation.predict(first.head(1))  # whatever is set up by a first call counts for nobody
     one_shot, alone = _timed(lambda: evaluation.predict(first), total)
-    average = np.repeat(evaluation.schema.neutral()[None], total, axis=0)
-    from_average, long = _timed(lambda: searched(average, ICCV_2019), total)
-    refined, more = _timed(lambda: searched(one_shot, REFINEMENT), total)
-    seconds = {"one_shot": alone, "from_average": long, "refined": alone + more}
-    return (
-        {"one_shot": one_shot, "from_average": from_average, "refined": refined},
-        {f"search.{name}_seconds": value for name, value in seconds.items()} | {"search.speedup": long / alone},
-    )
+    answers, seconds = {"one_shot": one_shot}, {"one_shot": alone}
+    answers["from_average"], long = _timed(lambda: _from_average(evaluation, first), total)
+    seconds["from_average"] = long
+    ways = {"refined": False} | ({} if evaluation.engine is None else {"refined_by_engine": True})
+    for name, draws in ways.items():
+        answers[name], more = _timed(lambda draws=draws: _refined(evaluation, first, one_shot, draws), total)
+        seconds[name] = alone + more
+    return answers, {f"search.{name}_seconds": value for name, value in seconds.items()} | {
+        "search.speedup": long / alone
+    }
+
+
+def _from_average(evaluation: EvaluationContext, first: pd.DataFrame) -> NDArray[np.float32]:
+    device, schema = evaluation.context.device, evaluation.schema
+    networks = (evaluation.imitator, evaluation.identity, evaluation.parser)
+    search = ParameterSearch(*networks, schema.n_sliders, schema.group_sizes).to(device)
+    pictures = ImageDataset(first["image"].tolist(), FACE_SIZE, cache_bytes=0)
+    average, found = torch.from_numpy(schema.neutral()).to(device), []
+    for rows in row_batches(len(first), BATCH):
+        evaluation.context.progress("scorecard: search from average", int(rows[0]), len(first))
+        found.append(search.iterative(to_unit(pictures[rows], device), average).x.cpu())
+    return torch.cat(found).numpy()
+
+
+def _refined(
+    evaluation: EvaluationContext, first: pd.DataFrame, one_shot: NDArray[np.float32], draws: bool
+) -> NDArray[np.float32]:
+    device, identity = evaluation.context.device, evaluation.identity
+    imitator = IdentityImitator.load(evaluation.inputs["identity_imitator"])
+    refinement = Refinement(imitator, evaluation.encoder).to(device)
+    pictures = ImageDataset(first["image"].tolist(), FACE_SIZE, cache_bytes=0)
+
+    def look(x: torch.Tensor) -> torch.Tensor:
+        drawn = evaluation.draw(x.cpu().numpy(), DRAWN)
+        return identity(to_unit(torch.from_numpy(drawn).permute(0, 3, 1, 2), device))
+
+    found = []
+    for rows in row_batches(len(first), BATCH):
+        evaluation.context.progress("scorecard: refinement", int(rows[0]), len(first))
+        faces = to_unit(pictures[rows], device)
+        photos, start = identity(faces) + identity(faces.flip(-1)), torch.from_numpy(one_shot[rows]).to(device)
+        way = refinement.by_engine(photos, start, look) if draws else refinement.by_gradient(photos, start)
+        found.append(way.x.cpu())
+    return torch.cat(found).numpy()
 
 
 def _timed(work: Callable[[], NDArray[np.float32]], faces: int) -> tuple[NDArray[np.float32], float]:
@@ -104,7 +134,7 @@ def _scores(
                 baseline=float(metrics.cosine(own_photo, own_average).mean()),
             ),
         }  # fmt: skip
-    for name, other in (("one_shot", "from_average"), ("refined", "one_shot")):
+    for name, other in (("one_shot", "from_average"), *((name, "one_shot") for name in REFINED if name in renders)):
         scores[f"{name}_minus_{other}"] = mean_score(similarity[name] - similarity[other], people, baseline=0.0)
     return scores if evaluation.engine is not None else _by_imitator(scores)
 
@@ -132,5 +162,6 @@ def _write_sheet(
     tiles = []
     for row, data in enumerate(first["image"].head(SHOWN)):
         tiles.append(marked(resize(decode(data), FACE_SIZE), "photo"))
-        tiles += [marked(resize(renders[name][row], FACE_SIZE), word + drawn_by) for name, word in WORDS.items()]
-    write_picture(path, grid(tiles, columns=len(WORDS) + 1))
+        shown = [(renders[name][row], word) for name, word in WORDS.items() if name in renders]
+        tiles += [marked(resize(render, FACE_SIZE), word + drawn_by) for render, word in shown]
+    write_picture(path, grid(tiles, columns=len(renders) + 1))

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from models.encoder import Architecture, Encoder
 from models.identity import IdentityModel
+from models.identity_imitator import IdentityImitator
 from models.imitator import Imitator
 from models.losses import (
     CompositeLoss,
@@ -24,15 +25,15 @@ from models.losses import (
 from models.parsing import CLASSES, FaceParser
 
 SLIDERS, GROUPS = 4, (3, 2)
-NONE = {"identity": 0.0, "content": 0.0, "loop": 0.0, "decay": 0.0, "supervised": 0.0}
+NONE = {"identity": 0.0, "content": 0.0, "loop": 0.0, "decay": 0.0, "supervised": 0.0, "recognised": 0.0}
 
 
 def _composite(**weights: float) -> tuple[CompositeLoss, Encoder]:
     torch.manual_seed(0)
     imitator, parser = Imitator(9, 32, 0.125), FaceParser(18, 0.125)
     loss = CompositeLoss(
-        imitator, IdentityModel(), parser, torch.full((9,), 0.5), LossWeights(**{**NONE, **weights}), 64,
-        SupervisedLoss(SLIDERS, GROUPS),
+        imitator, IdentityModel(), IdentityImitator(9, 128, 16), parser, torch.full((9,), 0.5),
+        LossWeights(**{**NONE, **weights}), 64, SupervisedLoss(SLIDERS, GROUPS),
     )  # fmt: skip
     return loss, Encoder(Architecture(SLIDERS, GROUPS, dim=128, hidden=16))
 
@@ -47,9 +48,10 @@ def _known(n: int = 2) -> tuple[Tensor, Tensor]:
     return torch.randn(n, 128), x
 
 
-def _batch(loss: CompositeLoss, n: int = 2) -> tuple[Photos, tuple[Tensor, Tensor]]:
+def _batch(loss: CompositeLoss, n: int = 2) -> tuple[Photos, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     torch.manual_seed(1)
-    return _photos(loss, torch.rand(n, 3, 64, 64)), _known(n)
+    photos = _photos(loss, torch.rand(n, 3, 64, 64))
+    return photos, _known(n), (photos.features, photos.embeddings)
 
 
 @pytest.mark.parametrize("term", list(NONE))
@@ -72,7 +74,7 @@ def test_frozen_models_stay_in_eval_mode_when_asked_to_train() -> None:
 
 
 def test_the_total_is_the_weighted_sum_of_the_raw_terms() -> None:
-    weights = {"identity": 0.01, "content": 1.0, "loop": 0.7, "decay": 0.2, "supervised": 2.0}
+    weights = {"identity": 0.01, "content": 1.0, "loop": 0.7, "decay": 0.2, "supervised": 2.0, "recognised": 3.0}
     loss, encoder = _composite(**weights)
     total, terms = loss(encoder, *_batch(loss))
     assert set(terms) == set(weights)
@@ -81,7 +83,7 @@ def test_the_total_is_the_weighted_sum_of_the_raw_terms() -> None:
 
 def test_side_views_get_no_content_term() -> None:
     loss, encoder = _composite(content=1.0, identity=1.0)
-    photos, _ = _batch(loss)
+    photos, _, _ = _batch(loss)
     _, all_sides = loss(encoder, photos._replace(frontal=torch.zeros(2, dtype=torch.bool)))
     assert "content" not in all_sides and "identity" in all_sides
     _, unknown = loss(encoder, photos._replace(content=None))
@@ -93,7 +95,7 @@ def test_side_views_get_no_content_term() -> None:
 
 def test_a_photo_of_the_drawing_itself_has_no_content_or_identity_loss() -> None:
     loss, encoder = _composite(content=1.0, identity=1.0)
-    photos, _ = _batch(loss)
+    photos, _, _ = _batch(loss)
     with torch.no_grad():
         drawn = loss.imitator(encoder(photos.features))
     content, probabilities = loss.content_of(drawn)
@@ -102,9 +104,20 @@ def test_a_photo_of_the_drawing_itself_has_no_content_or_identity_loss() -> None
     assert terms["content"] < 1e-6 and terms["identity"].abs() < 1e-6
 
 
+def test_faces_whose_render_is_recognised_have_no_loss_and_nothing_is_drawn_for_it() -> None:
+    loss, encoder = _composite(recognised=1.0)
+    loss.imitator = None  # pyright: ignore[reportAttributeAccessIssue]
+    features = torch.randn(3, 128)
+    with torch.no_grad():
+        embeddings = loss.identity_imitator(encoder(features))
+    same, _ = loss(encoder, seen=(features, embeddings))
+    other, _ = loss(encoder, seen=(features, embeddings.roll(1, 0)))
+    assert same.abs() < 1e-6 < other
+
+
 def test_strength_weakens_the_photo_terms_alone() -> None:
     loss, encoder = _composite(decay=1.0, supervised=1.0)
-    photos, known = _batch(loss)
+    photos, known, _ = _batch(loss)
     full, terms = loss(encoder, photos, known)
     none, _ = loss(encoder, photos, known, warmup=0.0)
     assert torch.isclose(none, terms["supervised"]) and torch.isclose(full - none, terms["decay"])

@@ -21,7 +21,16 @@ GRAPH = {
     "parsing_model": {"aligned_faces"},
     "rendered_pairs": {"embedded", "characters"},
     "imitator": {"rendered_pairs", "characters"},
-    "encoder": {"aligned_faces", "identity_model", "parsing_model", "rendered_pairs", "imitator", "characters"},
+    "identity_imitator": {"rendered_pairs", "identity_model", "characters"},
+    "encoder": {
+        "aligned_faces",
+        "identity_model",
+        "parsing_model",
+        "rendered_pairs",
+        "imitator",
+        "identity_imitator",
+        "characters",
+    },
 }
 
 

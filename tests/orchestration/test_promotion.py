@@ -28,7 +28,7 @@ from tests.orchestration.conftest import Concatenate
 
 pytestmark = pytest.mark.slow
 
-NAMES = ("identity_model", "parsing_model", "imitator", "encoder")
+NAMES = packaging.NETWORKS
 
 
 def figures(similarity: float, recovery: float = 0.3) -> dict[str, Any]:

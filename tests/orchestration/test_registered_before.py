@@ -104,7 +104,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, empty_stores: Path, gathered:
     return Project(root, package)
 
 
-NETWORKS = ("identity_model", "parsing_model", "imitator", "encoder")
+NETWORKS = packaging.NETWORKS
 
 
 @pytest.fixture(scope="module")

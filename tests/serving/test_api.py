@@ -88,6 +88,14 @@ def test_a_photo_becomes_a_character_that_the_commands_read(
     assert "aligned" not in stored.json(), "nothing of the photo is kept"
 
 
+def test_a_refined_character_has_other_sliders_and_the_same_choices(client: TestClient, made: dict[str, Any]) -> None:
+    files = {"photo": ("me.png", astronaut(), "image/png")}
+    refined = client.post("/v1/characters", params={"refine": "gradient"}, files=files)
+    assert refined.status_code == 201, refined.text
+    assert refined.json()["discrete"] == made["discrete"] and refined.json()["parameters"] != made["parameters"]
+    assert problem(client.post("/v1/characters", params={"refine": "magic"}, files=files)) == "invalid"
+
+
 def test_the_aligned_face_comes_with_the_answer_alone(made: dict[str, Any]) -> None:
     head, _, data = made["aligned"].partition(",")
     assert head == "data:image/jpeg;base64"

@@ -7,6 +7,7 @@ import torch
 from engine.schema import Schema
 from models.encoder import Encoder
 from models.identity import IdentityModel
+from models.identity_imitator import IdentityImitator
 from models.imitator import Imitator
 from models.parsing import FaceParser
 from models.weights import save_model
@@ -28,10 +29,12 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     width = Schema.load(small_tables.CHARACTER).width
     drawn = {"model": "transposed", "n_parameters": width, "size": 32, "width": 0.125, "drop": "first"}
     parsed = {"model": "resnet", "depth": 18, "width": 0.125, "dilate": False, "stages": 4}
+    recognised = {"n_parameters": width, "dim": 128, "hidden": 16}
     models = {
         "identity_model": (IdentityModel.from_onnx(SFACE), {"model": "sface"}),
         "parsing_model": (FaceParser(18, 0.125, False), parsed),
         "imitator": (Imitator(width, 32, 0.125), drawn),
+        "identity_imitator": (IdentityImitator(**recognised), {"architecture": recognised}),
     }
     folders = {"character": small_tables.CHARACTER, "embedded": small_tables.embedded(root / "embedded")}
     for name, (module, meta) in models.items():
@@ -46,7 +49,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def _config(**changes) -> Config:
     training = Training(steps=6, batch=2, log_every=1, optimiser=Optimiser(rate=1e-3))
-    terms = Terms(decay=0.01)
+    terms = Terms(decay=0.01, recognised=0.1)
     given = {"training": training, "content_size": 64, "supervised_batch": 8, "hidden": 32, "terms": terms}
     return Config(**{**given, **changes})
 
@@ -64,7 +67,7 @@ def _run(inputs: dict[str, Path], config: Config, out: Path) -> tuple[dict[str, 
 
 def test_all_terms_train_an_encoder_that_loads_again(inputs: dict[str, Path], tmp_path: Path) -> None:
     metrics, logged = _run(inputs, _config(), tmp_path / "out")
-    assert set().union(*logged) == {"identity", "content", "loop", "decay", "supervised"}
+    assert set().union(*logged) == {"identity", "content", "loop", "decay", "supervised", "recognised"}
     assert {"portraits_r2", "pairs_r2", "pairs_group_accuracy"} <= set(metrics)
     assert {"portraits_r2_average_face", "pairs_group_accuracy_average_face"} <= set(metrics)
     assert np.isfinite(list(metrics.values())).all()
@@ -77,7 +80,7 @@ def test_all_terms_train_an_encoder_that_loads_again(inputs: dict[str, Path], tm
 def test_what_knows_the_choices_is_fitted_once_and_stays_frozen(inputs: dict[str, Path], tmp_path: Path) -> None:
     config = _config(map_features=4, map_channels=4, mirror=True, appearance=Look(channels=8, features=6))
     metrics, logged = _run(inputs, config, tmp_path / "out")
-    assert set().union(*logged) == {"identity", "content", "loop", "decay", "supervised"}
+    assert set().union(*logged) == {"identity", "content", "loop", "decay", "supervised", "recognised"}
     assert np.isfinite(list(metrics.values())).all()
     loaded = Encoder.load(tmp_path / "out")
     assert loaded.appearance is not None and loaded.choices is not None

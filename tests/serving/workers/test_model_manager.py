@@ -53,7 +53,7 @@ async def following(shelf: Shelf, tmp_path: Path, capacity: int = 8) -> AsyncIte
 
 
 async def read(models: ModelManager, photo: bytes, aligned: bool = False) -> ServedPrediction:
-    return await models.predict(photo, aligned, SECONDS)
+    return await models.predict(PredictRequest(photo, aligned), SECONDS)
 
 
 def count(models: ModelManager, name: str) -> float | None:

@@ -9,6 +9,7 @@ import torch
 
 from engine.schema import Schema
 from models.identity import IdentityModel
+from models.identity_imitator import IdentityImitator
 from models.images import decode
 from models.imitator import Imitator
 from models.parsing import FaceParser
@@ -31,7 +32,7 @@ def evaluation(marble_character: Path, tmp_path_factory: pytest.TempPathFactory)
     """A character without an engine, so that nothing has to be rendered; twelve portraits of six people."""
     root = tmp_path_factory.mktemp("search")
     torch.manual_seed(0)
-    names = ("identity_model", "parsing_model", "rendered_pairs", "imitator", "encoder")
+    names = ("identity_model", "parsing_model", "rendered_pairs", "imitator", "identity_imitator", "encoder")
     inputs = {name: root / name for name in names}
     for folder in inputs.values():
         folder.mkdir()
@@ -43,6 +44,8 @@ def evaluation(marble_character: Path, tmp_path_factory: pytest.TempPathFactory)
     save_model(inputs["parsing_model"], FaceParser(18, 0.125, False, 2), parser)
     imitator = {"n_parameters": width, "size": 64, "width": 0.125, "drop": "first"}
     save_model(inputs["imitator"], Imitator(width, 64, 0.125), imitator)
+    recognised = {"n_parameters": width, "dim": 128, "hidden": 16}
+    save_model(inputs["identity_imitator"], IdentityImitator(**recognised), {"architecture": recognised})
     rendered_pairs.run(inputs, rendered_pairs.Config(pairs=40, size=64), inputs["rendered_pairs"], Context())
     training = Training(steps=1, batch=2)
     config = encoder.Config(training=training, content_size=64, supervised_batch=8, hidden=16)
