@@ -7,6 +7,9 @@ or its folder: as MLflow saved it, or as `artifacts/production_encoder/<characte
 come once from an npm package (benchmarks/real_people/README.md: labels, rules, who is not among them). Each is read by
 the model's own code, as `likeness create` does it, and drawn by today's engine as the game shows it.
 
+Where the model can refine its answers (`likeness create --refine`), they are also measured refined by gradient and by
+engine.
+
 Writes DIR/likeness.json and, with faces of real people and therefore never to be published, DIR/likeness.jpg: photo and
 render side by side, with what was missed. The document:
 
@@ -16,6 +19,7 @@ render side by side, with what was missed. The document:
     appearance   scores by the labels (stages/evaluation/appearance.py): value, 95 % interval over people, bound (how
                  far two labellings agree), baseline (one answer for all), average_face, landmark_fit (landmark_fit.py)
     likeness     by judge: is the photo found from the render among all photos? rank1, rank5, auc; similarity of the two
+    refined      by way of refining and judge: the same scores; `cost`: seconds a photo
     judges       how far the two judges agree: Spearman's correlation of similarities, share of the same verdict
     groups       by sex and by skin tone, as the first labelling has it: every score, the worst group first
     targets      what the project set itself, and whether it is reached
@@ -23,6 +27,7 @@ render side by side, with what was missed. The document:
 
 import json
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +53,8 @@ from stages.evaluation.production import written
 from stages.evaluation.report import Report
 
 SIZE, BATCH = 256, 8
+REFINED_AT = 128
+"""Pixels of the pictures that a refinement draws, as `likeness create --refine engine` has it."""
 QUICK_EVERY = 7
 """`--quick` takes every seventh photo: an odd number, since women and men alternate in the order of names."""
 GROUPED_BY = ("sex", "skin_tone")
@@ -77,6 +84,8 @@ class Model:
     said: dict[str, Any]
     predictor: Any
     schema: Any
+    own: Any = None
+    """The registered model as MLflow loads it, where it can refine."""
 
     @classmethod
     def load(cls, settings: Settings, wanted: str) -> "Model":
@@ -88,7 +97,7 @@ class Model:
             import mlflow.pyfunc
 
             own: Any = mlflow.pyfunc.load_model(str(folder)).unwrap_python_model()
-            return cls({"folder": wanted}, own.predictor, own.schema)
+            return cls._of({"folder": wanted}, own)
         if folder.is_dir():
             try:
                 return cls({"folder": wanted}, *schema_mapping.predictor(folder))
@@ -105,7 +114,11 @@ class Model:
             own, version = Registry(Tracking.of(settings), settings.character).load(wanted)
         except RegistryError as error:
             raise BenchError(f"{settings.root}: {error}") from error
-        return cls({"name": version.name, "version": int(version.version)}, own.predictor, own.schema)
+        return cls._of({"name": version.name, "version": int(version.version)}, own)
+
+    @classmethod
+    def _of(cls, said: dict[str, Any], own: Any) -> "Model":
+        return cls(said, own.predictor, own.schema, own if hasattr(type(own), "refinement") else None)
 
 
 @dataclass(frozen=True)
@@ -176,26 +189,36 @@ def measured(settings: Settings, wanted: str, photos: Path, every: int) -> tuple
     if engine is None:
         raise BenchError(f"{settings.character} has only exported pairs: there is no engine to draw renders with")
     reading = read(model, files, engine.schema)
+    better, told = refined(model, reading, engine)
     answers = {"model": reading.x, "average_face": np.repeat(engine.schema.neutral()[None], len(reading.x), axis=0)}
     if isinstance(engine.engine, EmbeddedEngine):
         fit = LandmarkFit(engine.engine, embedded / "landmarks" / "face_landmarker.task")
         answers["landmark_fit"] = fit.fit(reading.photos)
     renders = {
         name: drawn(engine, x[:1] if name == "average_face" else x, name.replace("_", " "))
-        for name, x in answers.items()
+        for name, x in (answers | better).items()
     }
 
     report = Report(Path())
     _, said = appearance.labelled_rows(pd.DataFrame({"id": reading.names}), labels)
     document["model"] = model.said
-    answers_of_networks = networks(embedded, reading, renders)
+    shown = {name: pictures for name, pictures in renders.items() if name not in better}
+    answers_of_networks = networks(embedded, reading, shown)
     document["people"] = {
         "photos": len(files), "read": len(reading.names), "refused": reading.refused, "note": appearance.note(said),
     }  # fmt: skip
     document["appearance"] = appearances(engine.schema, answers, said, reading.names, report) | answers_of_networks
     found = {name: judged(describe, reading, renders, name) for name, describe in judges.judges(embedded).items()}
     names = np.array(reading.names)
-    document["likeness"] = {judge: likenesses(similarity, names) for judge, similarity in found.items()}
+    document["likeness"] = {
+        judge: likenesses({name: each for name, each in similarity.items() if name not in better}, names)
+        for judge, similarity in found.items()
+    }
+    document["refined"] = {
+        name: {judge: likenesses({"model": similarity[name]}, names) for judge, similarity in found.items()}
+        | {"cost": told[name]}
+        for name in better
+    }
     for judge, similarity in found.items():
         place = metrics.places(similarity["model"], np.eye(len(names), dtype=bool))
         report.by_mean(f"{judge}_rank1", place <= 1, names, photos=True)
@@ -230,6 +253,29 @@ def networks(embedded: Path, reading: Reading, renders: Mapping[str, NDArray[np.
             for name, pictures in renders.items()
         }
     )
+
+
+def refined(
+    model: Model, reading: Reading, engine: AlignedEngine
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, dict[str, float]]]:
+    """The answers [N, width] refined by each way, and what it took: seconds a photo. None where the model cannot, or
+    has other parameters than the engine.
+    """
+    if model.own is None or model.schema.width != engine.schema.width:
+        return {}, {}
+
+    def draw(x: NDArray[np.float32]) -> NDArray[np.uint8]:
+        return engine.draw(*engine.schema.choose(x[None]), REFINED_AT).image[0]
+
+    answers, told = {}, {}
+    for name, more in (("gradient", {}), ("engine", {"draw": draw})):
+        rows = list(zip(reading.aligned, reading.x, strict=True))
+        model.own.refine(*rows[0], **more)  # whatever is set up by a first call counts for nobody
+        begun = time.perf_counter()
+        found = [model.own.refine(*row, **more) for row in track(rows, f"by {name}", console=stderr_console())]
+        answers[name] = np.stack(found).astype(np.float32)
+        told[name] = {"seconds": (time.perf_counter() - begun) / len(rows)}
+    return answers, told
 
 
 def judged(
@@ -317,6 +363,11 @@ def show(document: Mapping[str, Any], console: Console) -> None:
     console.print(_scores("What people see in them", document["appearance"]))
     for judge, scores in document["likeness"].items():
         console.print(_scores(f"{judge} looks for the photo from the render", scores))
+    for way, by_judge in document["refined"].items():
+        seconds = by_judge["cost"]["seconds"]
+        for judge in document["likeness"]:
+            title = f"{judge} looks for the photo from the render, refined by {way} ({seconds:.2f} s a photo)"
+            console.print(_scores(title, by_judge[judge]))
     agree = document["judges"]
     console.print(
         agree.get("reason")

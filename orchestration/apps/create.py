@@ -15,7 +15,7 @@ from typing import Any
 from engine.character_json import character_document, photo_digest, photo_entry
 from models.images import BadImage, decode_photo, encode_bmp, encode_png
 from orchestration.apps.character_pictures import CreationError, draw
-from orchestration.apps.refinement import Method, missing, refined
+from orchestration.apps.refinement import Method, missing, refined, require_engine
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
 from orchestration.registry.registered_models import PRODUCTION, Registry, provenance
@@ -77,6 +77,8 @@ def create(
     model, registered = registry.load(version)
     origin = {**provenance(registered), "schema_md5": model.schema_md5}
     require_schema(settings, registry.character, model.schema_md5)
+    if refine is not None:
+        require_engine(settings, registry.character, refine)
     if refine is not None and (flag := missing(model, refine)):
         raise CreationError(
             f"{registry.name} version {registered.version} was registered before there was {flag}: "

@@ -35,6 +35,14 @@ class Method:
         raise CreationError(f"--refine takes `gradient`, `engine`, or a number of steps up to 1000, not {text!r}")
 
 
+def require_engine(settings: Settings, character: str, method: Method) -> None:
+    """Raises CreationError where the engine is asked for and there are only pairs."""
+    from engine.character import Character
+
+    if method.by == "engine" and not Character.load(settings.characters / character).has_engine:
+        raise CreationError(f"{character} has only exported pairs, so no engine can draw it: use --refine gradient")
+
+
 def missing(model: Any, method: Method) -> str:
     """The option that came after the model was registered; empty where it can refine like this."""
     if not hasattr(model, "refine"):

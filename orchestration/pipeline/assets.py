@@ -3,7 +3,8 @@
     embedded ─┬─ portraits ─┐
     photos ───┼─────────────┴─ aligned_faces ─┬─ identity_model ─┐
               │                               └─ parsing_model ──┤
-    characters┴─ rendered_pairs ─ imitator ──────────────────────┴─ encoder ─ scorecard ─ production_encoder
+    characters┴─ rendered_pairs ─┬─ imitator ────────────────────┼─ encoder ─ scorecard ─ production_encoder
+                                 └─ identity_imitator ───────────┘
 
 An asset is a thin adapter: it fetches its inputs by md5, gives its stage a device and a tracked run, and hands what the
 stage wrote to DVC, whose md5 is the data version.

@@ -81,7 +81,7 @@ def _from_average(evaluation: EvaluationContext, first: pd.DataFrame) -> NDArray
     average, found = torch.from_numpy(schema.neutral()).to(device), []
     for rows in row_batches(len(first), BATCH):
         evaluation.context.progress("scorecard: search from average", int(rows[0]), len(first))
-        found.append(search.iterative(to_unit(pictures[rows], device), average).x.cpu())
+        found.append(search(to_unit(pictures[rows], device), average.expand(len(rows), -1), ICCV_2019).x.cpu())
     return torch.cat(found).numpy()
 
 
@@ -136,7 +136,9 @@ def _scores(
         }  # fmt: skip
     for name, other in (("one_shot", "from_average"), *((name, "one_shot") for name in REFINED if name in renders)):
         scores[f"{name}_minus_{other}"] = mean_score(similarity[name] - similarity[other], people, baseline=0.0)
-    return scores if evaluation.engine is not None else _by_imitator(scores)
+    if evaluation.engine is not None:
+        return scores
+    return _by_imitator(scores) | {"refined_by_engine": nothing(evaluation.no_engine)}
 
 
 def _by_imitator(scores: dict[str, Any]) -> dict[str, Any]:

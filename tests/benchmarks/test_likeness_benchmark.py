@@ -103,6 +103,12 @@ def document() -> dict[str, Any]:
         "people": {"photos": 5, "read": 4, "refused": reading.refused, "note": appearance.note(said)},
         "appearance": found,
         "likeness": {"dlib": likeness.likenesses(similarity, np.array(names))},
+        "refined": {
+            "gradient": {
+                "dlib": likeness.likenesses({"model": np.eye(4)}, np.array(names)),
+                "cost": {"seconds": 0.1},
+            }
+        },
         "judges": judges.agreement({judges.DLIB: np.eye(4)}),
         "groups": likeness.grouped(labels, np.array(names), report),
     }

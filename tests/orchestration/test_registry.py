@@ -19,6 +19,8 @@ from engine.character_json import read_document
 from engine.schema import Schema
 from models.images import decode_photo
 from orchestration.apps import create
+from orchestration.apps.character_pictures import reference_picture
+from orchestration.apps.refinement import Method, keep_better
 from orchestration.config.progress import Progress
 from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.promotion import packaging
@@ -236,8 +238,14 @@ def test_a_photo_over_which_a_versions_code_fails_does_not_stop_the_others(
     assert document["photo"]["sha256"] == hashlib.sha256(photos[1].read_bytes()).hexdigest(), "of the file as it was"
 
 
+@pytest.mark.parametrize(("method", "last"), [(Method("gradient", 2), "2/2"), (Method("engine"), "7/7")])
 def test_refining_keeps_what_the_engines_render_says_is_more_alike(
-    registry: Registry, with_engine: Settings, weights: Mapping[str, Path], tmp_path: Path
+    registry: Registry,
+    with_engine: Settings,
+    weights: Mapping[str, Path],
+    tmp_path: Path,
+    method: Method,
+    last: str,
 ) -> None:
     register(registry, tmp_path / "packed", weights)
     (tmp_path / "astronaut.png").write_bytes(portrait())
@@ -245,19 +253,22 @@ def test_refining_keeps_what_the_engines_render_says_is_more_alike(
     (plain,) = create.create(*given, tmp_path / "plain", "1", size=64)
     lines: list[str] = []
     (refined,) = create.create(
-        *given, tmp_path / "refined", "1", size=64, refine=2, progress=lambda: nullcontext(Progress(lines.append, 0.0))
-    )
+        *given, tmp_path / "refined", "1", size=64, refine=method,
+        progress=lambda: nullcontext(Progress(lines.append, 0.0)),
+    )  # fmt: skip
     assert plain.refinement is None and "refinement" not in plain.summary()
-    assert lines[0] == "refine astronaut.png" and "search 2/2" in lines[-1]
+    assert lines[0] == "refine astronaut.png" and f"search {last}" in lines[-1]
     before, after = (
         read_document(tmp_path / folder / "astronaut" / "character.json") for folder in ("plain", "refined")
     )
     found = after["refinement"]
-    assert found == refined.summary()["refinement"] and (found["steps"], found["drawn_by"]) == (2, "engine")
+    assert found == refined.summary()["refinement"]
+    assert (found["by"], found.get("steps"), found["drawn_by"]) == (method.by, method.steps, "engine")
+    assert before["discrete"] == after["discrete"], "what people see first stays as it was read"
     model, _ = registry.load("1")
     aligned, pictures = np.array(Image.open(tmp_path / "plain" / "astronaut" / "aligned.png")), []
     for document in (before, after):
-        pictures.append(create.reference_picture(with_engine, document, len(aligned), model)[0])
+        pictures.append(reference_picture(with_engine, document, len(aligned), model)[0])
     losses = [terms["loss"] for terms in model.compare(aligned, pictures)]
     assert losses[1] <= losses[0]
     assert (found["kept"] == "encoder") == (before["parameters"] == after["parameters"])
@@ -270,24 +281,43 @@ def test_of_two_answers_the_one_whose_render_is_the_photo_is_kept(
     model, _ = registry.load("1")
     neutral = model.schema.neutral()
     average, other = (model.schema.to_document(x) for x in (neutral, neutral.clip(0.2, 0.7)))
-    photo, _ = create.reference_picture(with_engine, {"character": "embedded", **average}, 128, model)
+    photo, _ = reference_picture(with_engine, {"character": "embedded", **average}, 128, model)
     for encoder, refined, kept in ((average, other, "encoder"), (other, average, "refined")):
         document: dict[str, Any] = {"character": "embedded", **encoder}
-        outcome = create.keep_better(with_engine, document, refined, photo, model)
+        outcome = keep_better(with_engine, document, refined, photo, model)
         assert outcome["kept"] == kept and outcome["drawn_by"] == "engine"
         assert document["parameters"] == average["parameters"]
         assert min(outcome["content"]) < 1e-6 < max(outcome["content"])
 
 
+def test_a_way_to_refine_is_a_word_or_a_number() -> None:
+    assert Method.parse("") is Method.parse("0") is None
+    assert Method.parse("engine") == Method("engine") and Method.parse("20") == Method("gradient", 20)
+    for wrong in ("magic", "-1", "1001", "2.5"):
+        with pytest.raises(create.CreationError, match="takes `gradient`, `engine`, or a number"):
+            Method.parse(wrong)
+
+
+@pytest.mark.parametrize(
+    ("gone", "method", "flag"),
+    [("refine", Method("gradient"), "--refine"), ("refinement", Method("engine"), "--refine engine")],
+)
 def test_a_model_registered_before_refinement_says_what_to_do(
-    registry: Registry, with_engine: Settings, weights: Mapping[str, Path], tmp_path: Path, monkeypatch
+    registry: Registry,
+    with_engine: Settings,
+    weights: Mapping[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    gone: str,
+    method: Method,
+    flag: str,
 ) -> None:
     older = tmp_path / "older.py"
     text = packaging.LOADER.read_text()
-    older.write_text(text.replace("    def refine(", "    def not_yet("))
+    older.write_text(text.replace(f"    def {gone}(", "    def not_yet("))
     monkeypatch.setattr(packaging, "LOADER", older)
     register(registry, tmp_path / "packed", weights)
     (tmp_path / "astronaut.png").write_bytes(portrait())
-    with pytest.raises(create.CreationError, match="version 1 was registered before there was --refine: run"):
-        create.create(with_engine, registry, [tmp_path / "astronaut.png"], tmp_path / "out", "1", refine=2)
+    with pytest.raises(create.CreationError, match=f"version 1 was registered before there was {flag}: run"):
+        create.create(with_engine, registry, [tmp_path / "astronaut.png"], tmp_path / "out", "1", refine=method)
     assert not (tmp_path / "out").exists()

@@ -107,6 +107,7 @@ def test_the_scorecard_holds_the_contract(project: Project, first_run: dict) -> 
     sections = {"recovery", "verification", "likeness", "imitator", "parsing", "identity", "throughput"}
     sections |= {"appearance", "robustness", "groups", "search"}
     assert sections | {"production"} == set(card)
+    assert card["search"]["refined_by_engine"]["similarity"]["n"] == card["search"]["one_shot"]["similarity"]["n"]
     for section in sections:
         scores = list(_scores(card[section]))
         assert scores, section
@@ -156,14 +157,17 @@ def test_a_real_portrait_becomes_a_character(project: Project, first_run: dict, 
 
 def test_create_refines_by_search_and_says_what_came_of_it(project: Project, marble_run: dict, tmp_path: Path) -> None:
     photo = project.root / "data" / "photos" / "collins" / "astronaut.png"
-    for character, drawn_by in (("embedded", "engine"), ("marble", "imitator")):
-        given = ("--character", character, "--model", "newest", "--refine", "2", "--size", "128", "--json")
+    ways = (("embedded", "engine", "engine"), ("embedded", "2", "engine"), ("marble", "2", "imitator"))
+    for character, way, drawn_by in ways:
+        given = ("--character", character, "--model", "newest", "--refine", way, "--size", "128", "--json")
         (answer,) = json.loads(project.ask("create", str(photo), "--out", str(tmp_path / character), *given))
         refinement = json.loads(Path(answer["character"]).read_text())["refinement"]
         assert refinement == answer["refinement"]
-        assert (refinement["steps"], refinement["drawn_by"]) == (2, drawn_by)
+        assert (refinement.get("steps"), refinement["drawn_by"]) == (2 if way == "2" else None, drawn_by)
         assert refinement["kept"] in ("refined", "encoder")
         assert len(refinement["identity"]) == len(refinement["content"]) == 2
+    given = ("--character", "marble", "--model", "newest", "--refine", "engine")
+    assert "only exported pairs" in project.error("create", str(photo), "--out", str(tmp_path / "none"), *given)
 
 
 def test_several_photos_of_one_person_become_one_character(project: Project, first_run: dict, tmp_path: Path) -> None:
