@@ -6,14 +6,14 @@ import asyncio
 import base64
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, File, Form, Query, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Header, Query, Response, UploadFile
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from engine.character_json import character_document
 from engine.schema import SchemaError
 from serving import photos, problems
-from serving.character_store import Record, UnknownCharacter
+from serving.character_store import ChangedSince, Record, UnknownCharacter
 from serving.child_process import ChildDied
 from serving.dependencies import AppState, State
 from serving.keys import KeyProblem
@@ -156,25 +156,44 @@ async def get_photo(state: State, owner: Owner, id: str) -> Response:
 
 
 @router.get("/characters/{id:token}", response_model_exclude_none=True, responses=problems.responses(404, 503))
-async def get_character(state: State, owner: Owner, id: str) -> CharacterResponse:
-    """A character as it is now: a character.json that `likeness render`, `export` and `lineage` take."""
-    return shown(state, await _in_store(state.characters.get, id, owner))
+async def get_character(state: State, owner: Owner, id: str, response: Response) -> CharacterResponse:
+    """A character as it is now: a character.json that `likeness render`, `export` and `lineage` take. Its ETag can be
+    sent as If-Match with a change."""
+    return _tagged(state, await _in_store(state.characters.get, id, owner), response)
 
 
 @router.patch(
-    "/characters/{id:token}", response_model_exclude_none=True, responses=problems.responses(400, 404, 409, 422, 503)
+    "/characters/{id:token}",
+    response_model_exclude_none=True,
+    responses=problems.responses(400, 404, 409, 412, 422, 503),
 )
-async def edit_character(state: State, owner: Owner, id: str, changes: Edit) -> CharacterResponse:
-    """Set some sliders and choices by hand; what is drawn and exported then is the changed character."""
-    return shown(
-        state, await _in_store(state.characters.change, id, owner, lambda document: edited(state, document, changes))
-    )
+async def edit_character(
+    state: State,
+    owner: Owner,
+    id: str,
+    changes: Edit,
+    response: Response,
+    if_match: Annotated[str | None, Header(description="Only if the character's ETag is one of these still.")] = None,
+) -> CharacterResponse:
+    """Set some sliders and choices by hand; what is drawn and exported then is the changed character. Changes that come
+    together are made one after the other, and none is lost."""
+    wanted = {tag.strip() for tag in (if_match or "*").split(",")}
+    record = await _in_store(
+        state.characters.change, id, owner, lambda document: edited(state, document, changes),
+        lambda etag: bool({"*", etag} & wanted),
+    )  # fmt: skip
+    return _tagged(state, record, response)
 
 
 @router.delete("/characters/{id:token}", status_code=204, responses=problems.responses(404, 503))
 async def delete_character(state: State, owner: Owner, id: str) -> None:
     """Erase a character, and its photo if it was kept."""
     await _in_store(state.characters.delete, id, owner)
+
+
+def _tagged(state: AppState, record: Record, response: Response) -> CharacterResponse:
+    response.headers["ETag"] = record.etag
+    return shown(state, record)
 
 
 async def _make(state: AppState, owner: str, request: PredictRequest, keep_photo: bool) -> CharacterResponse:
@@ -238,6 +257,8 @@ async def _in_store(call: Any, *arguments: Any) -> Any:
         return await asyncio.to_thread(call, *arguments)
     except UnknownCharacter as error:
         raise problems.unknown_character() from error
+    except ChangedSince as error:
+        raise problems.changed_since() from error
     except OSError as error:
         problems.log.error("the store of characters does not work: %s", error)
         raise problems.no_storage() from error

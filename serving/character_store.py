@@ -16,8 +16,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from engine.files import write_whole
+from filelock import FileLock
 
+from engine.files import digest_of, write_whole
+
+LOCKS, LONGEST_WAIT = ".locks", 10.0
+"""The folder of lock files, of which there are as many as folders of characters, and seconds."""
 ID = re.compile(r"[\w-]{22}", re.ASCII)
 
 
@@ -32,6 +36,10 @@ class UnknownCharacter(Exception):
     """There is no such character, or none of this owner's."""
 
 
+class ChangedSince(Exception):
+    """The character is not any more as it was when the change was thought of."""
+
+
 @dataclass(frozen=True)
 class Record:
     """One character: its character.json, and whose it is."""
@@ -44,6 +52,11 @@ class Record:
     """Of the photo that was kept; empty: none was."""
     document: dict[str, Any]
     """A character.json, and `edited`: what was changed by hand since."""
+
+    @property
+    def etag(self) -> str:
+        """An entity tag of the document (RFC 9110): another one after every change."""
+        return f'"{digest_of([(self.id, json.dumps(self.document, sort_keys=True).encode())])}"'
 
 
 @dataclass(frozen=True)
@@ -80,14 +93,24 @@ class CharacterStore:
         created, expires = (datetime.fromisoformat(content.pop(name)) for name in ("created", "expires"))
         return Record(id, created=created, expires=expires, **content)
 
-    def change(self, id: str, owner: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Record:
-        """Replace a character's document by what `change` makes of it.
+    def change(
+        self,
+        id: str,
+        owner: str,
+        change: Callable[[dict[str, Any]], dict[str, Any]],
+        if_match: Callable[[str], bool] = lambda etag: True,
+    ) -> Record:
+        """Replace a character's document by what `change` makes of it, one change after the other.
 
-        Raises UnknownCharacter, and what `change` raises.
+        Raises UnknownCharacter, ChangedSince where `if_match` refuses the entity tag, and what `change` raises.
         """
-        record = self.get(id, owner)
-        changed = replace(record, document=change(record.document))
-        self._write(changed)
+        self.get(id, owner)  # nothing is locked for whoever it does not belong to
+        with self._locked(id):
+            record = self.get(id, owner)
+            if not if_match(record.etag):
+                raise ChangedSince(id)
+            changed = replace(record, document=change(record.document))
+            self._write(changed)
         return changed
 
     def photo(self, id: str, owner: str) -> tuple[bytes, str]:
@@ -101,9 +124,10 @@ class CharacterStore:
     def delete(self, id: str, owner: str) -> None:
         """Delete a character, and its photo if it was kept. Raises UnknownCharacter."""
         self.get(id, owner)
-        # The photo first: what is interrupted in between leaves nothing that cannot be found.
-        self.path(id, ".photo").unlink(missing_ok=True)
-        self.path(id).unlink(missing_ok=True)
+        with self._locked(id):
+            # The photo first: what is interrupted in between leaves nothing that cannot be found.
+            self.path(id, ".photo").unlink(missing_ok=True)
+            self.path(id).unlink(missing_ok=True)
 
     def delete_expired(self) -> int:
         """Delete what has expired; how many characters. By the files' times: nothing has to be read."""
@@ -121,6 +145,13 @@ class CharacterStore:
         # A changed character goes when it would have gone: `delete_expired` asks the file's time.
         made = record.created.timestamp()
         os.utime(path, (made, made))
+
+    def _locked(self, id: str) -> FileLock:
+        """Keeps other threads, processes and machines from changing this character; some others wait as well. Raises
+        filelock.Timeout, an OSError."""
+        locks = self.folder / LOCKS
+        locks.mkdir(parents=True, exist_ok=True)
+        return FileLock(locks / id[:2], LONGEST_WAIT, poll_interval=0.005)
 
     def path(self, id: str, suffix: str = ".json") -> Path:
         """Where a character, or its photo, is kept."""

@@ -64,6 +64,13 @@ not_kept = partial(
     "a photo is kept only where the request says keep_photo=true",
 )
 bad_edit = partial(ProblemError, 422, "bad-edit", "The character cannot be changed so")
+changed_since = partial(
+    ProblemError,
+    412,
+    "changed-since",
+    "The character has changed",
+    "it is not any more what If-Match names: get it again, and its ETag with it",
+)
 cannot_refine = partial(ProblemError, 409, "cannot-refine", "This model cannot refine")
 cannot_draw = partial(ProblemError, 409, "cannot-draw", "This cannot be drawn")
 no_key = partial(

@@ -30,9 +30,8 @@ def engine() -> IdentityImitator:
     torch.manual_seed(1)
     truth = IdentityImitator(WIDTH, 8, 16).eval()
     with torch.no_grad():
-        for layer in (0, 3, 6):  # so that faces differ
-            truth.get_submodule(f"layers.{layer}").weight.mul_(3)
-            truth.get_submodule(f"layers.{layer}").bias.zero_()
+        for name, values in truth.named_parameters():  # so that faces differ
+            values.mul_(3 if name.endswith("weight") else 0)
     return truth
 
 

@@ -6,6 +6,7 @@ import json
 import random
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,21 @@ def test_an_edit_changes_what_is_drawn_and_is_written_down(client: TestClient) -
     after = client.get(f"{here}.png?size=64")
     assert before.headers["content-type"] == "image/png" and before.content != after.content
     assert np.asarray(Image.open(io.BytesIO(after.content))).shape == (64, 64, 3)
+
+
+def test_edits_at_once_are_all_kept_and_one_that_is_too_late_can_be_refused(client: TestClient) -> None:
+    character = post(client, astronaut()).json()
+    here, names = character["links"]["self"], list(character["parameters"])[:12]
+    before = client.get(here).headers["etag"]
+    with ThreadPoolExecutor(12) as pool:
+        answers = pool.map(lambda name: client.patch(here, json={"parameters": {name: 0.125}}), names)
+        assert [answer.status_code for answer in answers] == [200] * 12
+    after = client.get(here)
+    assert [after.json()["parameters"][name] for name in names] == [0.125] * 12
+    changes = {"parameters": {names[0]: 0.5}}
+    assert problem(client.patch(here, json=changes, headers={"If-Match": before})) == "changed-since"
+    kept = client.patch(here, json=changes, headers={"If-Match": f"{before}, {after.headers['etag']}"})
+    assert kept.status_code == 200 and kept.headers["etag"] == client.get(here).headers["etag"]
 
 
 @pytest.mark.parametrize(

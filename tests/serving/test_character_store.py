@@ -2,14 +2,22 @@
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from filelock import FileLock, Timeout
 
-from serving.character_store import CharacterStore, UnknownCharacter
+from serving.character_store import ChangedSince, CharacterStore, UnknownCharacter
 
 DAY = timedelta(days=1)
+
+
+def files(folder: Path) -> list[Path]:
+    """All that is kept; locks hold nothing."""
+    return [path for path in folder.rglob("*") if path.is_file() and path.parent.name != ".locks"]
 
 
 def test_a_character_is_its_owners_alone(tmp_path: Path) -> None:
@@ -30,12 +38,45 @@ def test_a_change_keeps_when_it_was_made_and_when_it_goes(tmp_path: Path) -> Non
     assert (changed.created, changed.expires) == (made.created, made.expires)
 
 
+def test_changes_at_once_are_all_kept_and_nobody_deletes_meanwhile(tmp_path: Path) -> None:
+    made = CharacterStore(tmp_path, DAY).add({}, "")
+
+    def change(name: int) -> str:
+        def slowly(document: dict[str, Any]) -> dict[str, Any]:
+            time.sleep(0.01)
+            return {**document, str(name): name}
+
+        # A store each, as every process of a service has its own.
+        return CharacterStore(tmp_path, DAY).change(made.id, "", slowly).etag
+
+    with ThreadPoolExecutor(12) as pool:
+        tags = set(pool.map(change, range(24)))
+    assert CharacterStore(tmp_path, DAY).get(made.id, "").document == {str(name): name for name in range(24)}
+    assert len(tags | {made.etag}) == 25, "each change has another entity tag"
+
+    def deleted_meanwhile(document: dict[str, Any]) -> dict[str, Any]:
+        with pytest.raises(Timeout):
+            FileLock(tmp_path / ".locks" / made.id[:2], 0.01).acquire()
+        return document
+
+    CharacterStore(tmp_path, DAY).change(made.id, "", deleted_meanwhile)
+
+
+def test_a_change_of_what_has_changed_since_is_refused(tmp_path: Path) -> None:
+    characters = CharacterStore(tmp_path, DAY)
+    made = characters.add({}, "")
+    changed = characters.change(made.id, "", lambda document: {"a": 1}, lambda etag: etag == made.etag)
+    with pytest.raises(ChangedSince):
+        characters.change(made.id, "", lambda document: {"a": 2}, lambda etag: etag == made.etag)
+    assert characters.get(made.id, "") == changed
+
+
 def test_deleting_erases_the_photo_too(tmp_path: Path) -> None:
     characters = CharacterStore(tmp_path, DAY)
     made = characters.add({}, "", b"photo", "image/png")
     assert characters.photo(made.id, "") == (b"photo", "image/png")
     characters.delete(made.id, "")
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not files(tmp_path)
     with pytest.raises(UnknownCharacter):
         characters.delete(made.id, "")
 
@@ -54,4 +95,4 @@ def test_what_has_expired_is_not_found_and_swept_away_with_its_photo(tmp_path: P
         characters.get(made.id, "")
     os.utime(next(tmp_path.rglob(f"{young.id}.json")))
     assert characters.delete_expired() == 1
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [f"{young.id}.json"]
+    assert [path.name for path in files(tmp_path)] == [f"{young.id}.json"]

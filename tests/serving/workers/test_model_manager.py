@@ -178,7 +178,7 @@ def test_what_is_too_much_or_takes_too_long_is_told(saved: Path, tmp_path: Path)
         async with following(Shelf({1: saved}), tmp_path, capacity=2) as models:
             await until(lambda: models.pool)
             with pytest.raises(TimeoutError):
-                await models.predict(astronaut(), False, 0.001)
+                await models.predict(PredictRequest(astronaut()), 0.001)
             asking = [asyncio.create_task(read(models, astronaut())) for _ in range(12)]
             outcomes = await asyncio.gather(*asking, return_exceptions=True)
             assert any(isinstance(outcome, QueueFull) for outcome in outcomes)
