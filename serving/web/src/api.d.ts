@@ -133,7 +133,8 @@ export interface paths {
         };
         /**
          * Get Character
-         * @description A character as it is now: a character.json that `likeness render`, `export` and `lineage` take.
+         * @description A character as it is now: a character.json that `likeness render`, `export` and `lineage` take. Its ETag can be
+         *     sent as If-Match with a change.
          */
         get: operations["get_character"];
         put?: never;
@@ -147,7 +148,8 @@ export interface paths {
         head?: never;
         /**
          * Edit Character
-         * @description Set some sliders and choices by hand; what is drawn and exported then is the changed character.
+         * @description Set some sliders and choices by hand; what is drawn and exported then is the changed character. Changes that come
+         *     together are made one after the other, and none is lost.
          */
         patch: operations["edit_character"];
         trace?: never;
@@ -834,7 +836,10 @@ export type $defs = Record<string, never>;
 export interface operations {
     create_character: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Search on from the encoder's answer, for some hundredths of a second: more like the photo. */
+                refine?: "gradient" | null;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -874,6 +879,15 @@ export interface operations {
             };
             /** @description Forbidden */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -939,7 +953,10 @@ export interface operations {
     };
     create_characters: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Search on from the encoder's answer, for some hundredths of a second: more like the photo. */
+                refine?: "gradient" | null;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -1528,7 +1545,10 @@ export interface operations {
     edit_character: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Only if the character's ETag is one of these still. */
+                "if-match"?: string | null;
+            };
             path: {
                 id: string;
             };
@@ -1587,6 +1607,15 @@ export interface operations {
             };
             /** @description Conflict */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
