@@ -239,8 +239,11 @@ class _Stage:
         rows = {name: _where(self.pairs["split"] == name) for name in ("train", "val")}
         self.renders = {name: LabelledFeatures(drawn[at], x[at]) for name, at in rows.items()}
         self.people: dict[str, LabelledFeatures] = {}
+        self.seen: dict[str, Tensor] = {}
+        """Of the same people, how the recogniser sees their portraits."""
         for name in ("train", "val"):
             if (at := self._portraits(name)).any():
+                self.seen[name] = self.embeddings[torch.from_numpy(at)]
                 parameters = imitator_stage.pair_parameters(self.schema, self.faces[at])
                 self.people[name] = LabelledFeatures(self.features[torch.from_numpy(at)], parameters)
         self.supervision = self._supervision()
@@ -363,20 +366,29 @@ class _Stage:
     @torch.no_grad()
     def evaluate(self, step: int) -> dict[str, float]:
         """Recovery of known parameters on people and renders that were held out."""
-        return self._recovery(lambda known: self.encoder(known.features.to(self.context.device)).cpu())
+        return self._recovery(lambda known: self.encoder(known.features.to(self.context.device)))
 
     def baseline(self) -> dict[str, float]:
         """The recovery of the average face: whoever is shown, it says the neutral parameters."""
-        neutral = torch.from_numpy(self.schema.neutral())
+        neutral = torch.from_numpy(self.schema.neutral()).to(self.context.device)
         return self._recovery(lambda known: neutral.expand_as(known.x), "_average_face")
 
     def _recovery(self, answer: Callable[[LabelledFeatures], Tensor], suffix: str = "") -> dict[str, float]:
         values: dict[str, float] = {}
         for name, known in (("portraits", self.people.get("val")), ("pairs", self.renders["val"])):
             if known is not None and len(known) > 2:
-                found = recovery(answer(known), known.x, self.schema.n_sliders, self.schema.group_sizes)
+                x = answer(known)
+                found = recovery(x.cpu(), known.x, self.schema.n_sliders, self.schema.group_sizes)
+                if name == "portraits":
+                    found["similarity"] = self._similarity(x, self.seen["val"])
                 values |= {f"{name}_{key}{suffix}": value for key, value in found.items()}
         return values
+
+    def _similarity(self, x: Tensor, seen: Tensor) -> float:
+        """Mean cosine of photos' embeddings [N, D] with those that renders of answers [N, width] would have, by the
+        identity imitator."""
+        expected = self.loss.identity_imitator(x).cpu()
+        return float((expected * seen).sum(1).mean())
 
     def run(self, out: Path) -> dict[str, float]:
         config = self.config

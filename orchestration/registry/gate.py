@@ -37,14 +37,15 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     of names means by value.
     """
     not_worse: dict[str, Margin] = {
-        "recovery.visible": Margin(margin=0.03),
+        "recovery.visible": Margin(margin=0.12),
         "recovery.groups_mean": Margin(margin=0.03),
         "verification.parameters_pca": Margin(margin=0.03),
         "likeness.similarity": Margin(margin=0.01),
         "likeness.real_photos": Margin(margin=0.03, by="value"),
     }
     """Scores that may be worse than production's by at most a margin. A plain number is a margin for the value. Real
-    photos are few, so that an interval of theirs would block everything.
+    photos are few, so that an interval of theirs would block everything. An encoder that learns whom its renders show
+    answers less near the mean, and R² of single sliders falls: it has a wide margin, likeness a narrow one.
     """
     stand_ins: dict[str, str] = {
         "likeness.similarity": "likeness.imitator_similarity",

@@ -68,8 +68,12 @@ def _run(inputs: dict[str, Path], config: Config, out: Path) -> tuple[dict[str, 
 def test_all_terms_train_an_encoder_that_loads_again(inputs: dict[str, Path], tmp_path: Path) -> None:
     metrics, logged = _run(inputs, _config(), tmp_path / "out")
     assert set().union(*logged) == {"identity", "content", "loop", "decay", "supervised", "recognised"}
-    assert {"portraits_r2", "pairs_r2", "pairs_group_accuracy"} <= set(metrics)
-    assert {"portraits_r2_average_face", "pairs_group_accuracy_average_face"} <= set(metrics)
+    assert {"portraits_r2", "portraits_similarity", "pairs_r2", "pairs_group_accuracy"} <= set(metrics)
+    assert {
+        "portraits_r2_average_face",
+        "portraits_similarity_average_face",
+        "pairs_group_accuracy_average_face",
+    } <= set(metrics)
     assert np.isfinite(list(metrics.values())).all()
     loaded = Encoder.load(tmp_path / "out")
     schema = Schema.load(small_tables.CHARACTER)
