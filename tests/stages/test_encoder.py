@@ -114,8 +114,12 @@ def test_real_photos_are_never_trained_on(inputs: dict[str, Path]) -> None:
     assert set(stage.faces["split"].iloc[stage.train_rows]) == {"train"}
     trained = stage.features[torch.from_numpy(stage.train_rows)]
     for k in range(8):
-        for row in stage.batch_at(k)["features"]:
+        batch = stage.batch_at(k)
+        for row in (*batch["features"], *batch["seen_features"]):
             assert (trained == row).all(1).any()
+    seen = stage.batch_at(0)
+    (at,) = torch.nonzero((stage.features == seen["seen_features"][0]).all(1), as_tuple=True)
+    assert any(torch.equal(stage.embeddings[row], seen["seen_embeddings"][0]) for row in at), "of the same photo"
 
 
 def test_an_imitator_of_another_character_is_refused(inputs: dict[str, Path], tmp_path: Path) -> None:
