@@ -14,7 +14,7 @@ from models.losses import LossWeights, Photos
 from models.parsing import FaceParser
 from models.weights import save_model
 from orchestration.registry import gate
-from stages import encoder, imitator, rendered_pairs, scorecard
+from stages import encoder, identity_imitator, imitator, rendered_pairs, scorecard
 from stages.context import Context
 from stages.data.dataset import ImageDataset
 from stages.data.pictures import IMITATOR_MARK, marked
@@ -34,7 +34,7 @@ def inputs(marble_character: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     torch.manual_seed(0)
     folders = {"character": marble_character, "embedded": ROOT / "data" / "embedded"}
     folders["photos"] = small_tables.PHOTO_FOLDER
-    for name in ("identity_model", "parsing_model", "rendered_pairs", "imitator"):
+    for name in ("identity_model", "parsing_model", "rendered_pairs", "imitator", "identity_imitator"):
         folders[name] = root / name
         folders[name].mkdir()
     verification = {"steps_kept": 0, "steps_trained": 0}
@@ -47,6 +47,8 @@ def inputs(marble_character: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     rendered_pairs.run(folders, rendered_pairs.Config(pairs=40, size=64), folders["rendered_pairs"], Context())
     config = imitator.Config(size=64, width=0.125, training=QUICK)
     imitator.run(folders, config, folders["imitator"], Context())
+    recognised = identity_imitator.Config(hidden=32, training=QUICK)
+    identity_imitator.run(folders, recognised, folders["identity_imitator"], Context())
     return folders
 
 
@@ -97,7 +99,7 @@ def stage(inputs: dict[str, Path]) -> Any:
     return encoder._Stage(inputs, encoder_config(), Context())
 
 
-@pytest.mark.parametrize("term", ["identity", "content", "loop", "decay", "supervised"])
+@pytest.mark.parametrize("term", ["identity", "content", "loop", "decay", "supervised", "recognised"])
 def test_its_encoder_gets_a_gradient_from_every_term(stage: Any, term: str) -> None:
     batch = stage.batch_at(0)
     stage.loss.weights = LossWeights(**dict.fromkeys(("identity", "content", "loop"), 0.0) | {term: 1.0})

@@ -12,10 +12,11 @@ import torch
 import yaml
 
 from models.identity import IdentityModel
+from models.identity_imitator import IdentityImitator
 from models.imitator import Imitator
 from models.parsing import FaceParser
 from models.weights import save_model
-from stages import encoder, identity_model, imitator, parsing_model, portraits, rendered_pairs
+from stages import encoder, identity_imitator, identity_model, imitator, parsing_model, portraits, rendered_pairs
 from stages.context import Context
 from stages.data import tables
 from stages.data.reads import Appearance, Files, ParameterSpace, Rows
@@ -51,6 +52,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "character": Path(shutil.copytree(small_tables.CHARACTER, root / "embedded_character" / "embedded")),
     }
     width = small_tables.Schema.load(small_tables.CHARACTER).width
+    recognised = {"n_parameters": width, "dim": 128, "hidden": 16}
     networks: dict[str, tuple[torch.nn.Module, Mapping[str, Any]]] = {
         "identity_model": (IdentityModel.from_onnx(SFACE), {"model": "sface"}),
         "parsing_model": (
@@ -58,6 +60,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             {"depth": 18, "width": 0.125, "dilate": True, "stages": 2, "size": 64},
         ),
         "imitator": (Imitator(width, 64, 0.125), {"n_parameters": width, "size": 64, "width": 0.125, "drop": "first"}),
+        "identity_imitator": (IdentityImitator(**recognised), {"architecture": recognised}),
     }
     for name, (network, meta) in networks.items():
         (root / name).mkdir()
@@ -70,7 +73,15 @@ CONFIGS = {
     identity_model: identity_model.Config(trainable="head", training=TRAINING),
     parsing_model: parsing_model.Config(depth=18, width=0.125, stages=2, size=64, training=TRAINING),
     imitator: imitator.Config(size=64, width=0.125, training=TRAINING),
-    encoder: encoder.Config(content_size=64, hidden=16, blocks=1, supervised_batch=4, training=TRAINING),
+    identity_imitator: identity_imitator.Config(hidden=16, training=TRAINING),
+    encoder: encoder.Config(
+        content_size=64,
+        hidden=16,
+        blocks=1,
+        supervised_batch=4,
+        training=TRAINING,
+        terms=encoder.Terms(recognised=1.0),
+    ),
 }
 STAGES = pytest.mark.parametrize("stage", CONFIGS, ids=lambda stage: stage.__name__)
 
@@ -95,7 +106,7 @@ def test_what_a_stage_does_not_read_changes_nothing_that_it_makes(
     official = {"source": "lfw", "fold": 0, "first": "lfw/a", "second": "lfw/b", "same": True}
     pairs = others["aligned_faces"] / "verification_pairs.parquet"
     tables.write(pairs, [official], tables.VERIFICATION_PAIRS_SCHEMA)
-    for name in ("identity_model", "parsing_model", "imitator", "aligned_faces", "rendered_pairs"):
+    for name in set(folders) - {"embedded", "character"}:
         (others[name] / "sheet.png").write_bytes(b"a sheet of other people")
     say_otherwise(others["character"])
     (others["embedded"] / "skin.png").write_bytes(b"another skin")
