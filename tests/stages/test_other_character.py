@@ -106,8 +106,9 @@ def test_its_encoder_gets_a_gradient_from_every_term(stage: Any, term: str) -> N
     content, probabilities = (batch[name].float() for name in ("content", "probabilities"))
     photos = Photos(batch["embeddings"], batch["features"], content, probabilities)
     known = (batch["known_features"], batch["known_x"])
+    given = {"supervised": (None, known), "recognised": (None, None, (batch["features"], batch["embeddings"]))}
     stage.encoder.zero_grad()
-    total, _ = stage.loss(stage.encoder, *((None, known) if term == "supervised" else (photos, None)))
+    total, _ = stage.loss(stage.encoder, *given.get(term, (photos,)))
     total.backward()
     assert sum(p.grad.abs().sum().item() for p in stage.encoder.sliders.parameters() if p.grad is not None) > 0
 
