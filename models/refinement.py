@@ -45,7 +45,8 @@ class RefinementSettings:
     """Renders of each face after the first, with `round_steps` of Adam before each."""
     round_steps: int = 30
     gain: float = 1e-3
-    """The search ends when no face gained so much in a round."""
+    patience: int = 2
+    """The search ends when no face gained so much in so many rounds, one after the other."""
 
     def __post_init__(self) -> None:
         if min(self.steps, self.rounds, self.round_steps) < 0 or self.rate <= 0 or self.pull < 0:
@@ -98,16 +99,18 @@ class Refinement(Frozen):
         search = self._begin(embeddings, x, settings)
         best = _Best(search, search.cosine(look(search.answer)))
         similarity = [best.similarity]
-        z = search.descend(search.emphasised, settings.steps, settings.rate)
+        z, idle = search.descend(search.emphasised, settings.steps, settings.rate), 0
         for number in range(settings.rounds + 1):
             report(number, settings.rounds + 1)
             seen = look(search.parameters(z))
-            gained = best.offer(z, search.cosine(seen))
+            gained = best.offer(z, seen)
             similarity.append(best.similarity)
-            if number == settings.rounds or (number and bool((gained < settings.gain).all())):
+            idle = 0 if bool((gained >= settings.gain).any()) else idle + 1
+            if number == settings.rounds or idle == settings.patience:
                 break
-            search.correct(z, seen)
-            z = search.descend(z, settings.round_steps, settings.rate * settings.rate_decay ** (number + 1))
+            # On from the best so far, whose error is known, with a smaller step.
+            search.correct(best.z, best.seen)
+            z = search.descend(best.z, settings.round_steps, settings.rate * settings.rate_decay ** (number + 1))
         report(settings.rounds + 1, settings.rounds + 1)
         return Refined(self._with_groups(best.x, x), torch.stack(similarity))
 
@@ -169,19 +172,22 @@ class _Search:
 
 
 class _Best:
-    """For each face the least loss among those renders that are more like the photo than the encoder's answer is."""
+    """For each face the least loss among the renders so far, and the answer where none is more like the photo."""
 
     def __init__(self, search: _Search, similarity: Tensor) -> None:
-        self.search, self.x, self.similarity, self.first = search, search.answer, similarity, similarity
+        self.search, self.x, self.similarity = search, search.answer, similarity
+        self.z, self.seen = search.emphasised, torch.zeros_like(search.wanted)
         self.loss = torch.full_like(similarity, torch.inf)
 
-    def offer(self, z: Tensor, similarity: Tensor) -> Tensor:
-        """Take what is better; gives how much each face gained [B]."""
+    def offer(self, z: Tensor, seen: Tensor) -> Tensor:
+        """Coefficients [B, K] and what was seen of their renders [B, D]; gives how much each face gained [B]."""
+        similarity = self.search.cosine(seen)
         loss = self.search.distance(z) - similarity
-        better = (loss < self.loss) & (similarity > self.first)
+        better = loss < self.loss
         gained = torch.where(better, self.loss - loss, 0.0)
-        self.x = torch.where(better[:, None], self.search.parameters(z), self.x)
-        self.similarity, self.loss = (
-            torch.where(better, new, old) for new, old in ((similarity, self.similarity), (loss, self.loss))
-        )
+        self.loss = torch.where(better, loss, self.loss)
+        self.z, self.seen = (torch.where(better[:, None], new, old) for new, old in ((z, self.z), (seen, self.seen)))
+        taken = better & (similarity > self.similarity)
+        self.x = torch.where(taken[:, None], self.search.parameters(z), self.x)
+        self.similarity = torch.where(taken, similarity, self.similarity)
         return gained
