@@ -171,7 +171,7 @@ def test_a_training_asks_for_as_many_gpus_as_it_uses() -> None:
     assert {each.name: resources_of(each, settings).gpus for each in STAGES} == {
         each.name: 4 if each.trains else each.resources.gpus for each in STAGES
     }
-    assert sum(each.trains for each in STAGES) == 4
+    assert sum(each.trains for each in STAGES) == 5
 
 
 def test_nobody_asks_for_a_gpu_where_the_device_is_the_cpu() -> None:
