@@ -53,8 +53,6 @@ from stages.evaluation.production import written
 from stages.evaluation.report import Report
 
 SIZE, BATCH = 256, 8
-REFINED_AT = 128
-"""Pixels of the pictures that a refinement draws, as `likeness create --refine engine` has it."""
 QUICK_EVERY = 7
 """`--quick` takes every seventh photo: an odd number, since women and men alternate in the order of names."""
 GROUPED_BY = ("sex", "skin_tone")
@@ -261,11 +259,13 @@ def refined(
     """The answers [N, width] refined by each way, and what it took: seconds a photo. None where the model cannot, or
     has other parameters than the engine.
     """
+    from models.refinement import RENDER_SIZE
+
     if model.own is None or model.schema.width != engine.schema.width:
         return {}, {}
 
     def draw(x: NDArray[np.float32]) -> NDArray[np.uint8]:
-        return engine.draw(*engine.schema.choose(x[None]), REFINED_AT).image[0]
+        return engine.draw(*engine.schema.choose(x[None]), RENDER_SIZE).image[0]
 
     answers, told = {}, {}
     for name, more in (("gradient", {}), ("engine", {"draw": draw})):

@@ -24,6 +24,8 @@ from .frozen import Frozen
 from .identity_imitator import IdentityImitator
 from .prior import FacialPrior
 
+RENDER_SIZE = 128
+"""Pixels of the renders that a refinement looks at: a recogniser reads about 112 of a face."""
 Look = Callable[[Tensor], Tensor]
 """Parameters [B, width], every group one-hot -> embeddings [B, D] of the engine's renders of them."""
 

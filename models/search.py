@@ -1,8 +1,8 @@
 """Parameters of a face found by gradient descent through the frozen imitator.
 
 Shi et al., ICCV 2019 ("Face-to-Parameter Translation for Game Character Auto-Creation") minimise
-L_S = alpha (1 - cos(e, e')) + ||w (f - f')||_1 over x, starting from the average face: `ICCV_2019`. Started from an
-encoder's answer the same search is a cheap refinement. Discrete groups are relaxed to a softmax whose temperature
+L_S = alpha (1 - cos(e, e')) + ||w (f - f')||_1 over x, starting from the average face: `ICCV_2019`. An
+encoder's answer is refined by `refinement.py`. Discrete groups are relaxed to a softmax whose temperature
 falls, and chosen at the end by trying them. Legend: B batch, D embedding, C features, K classes, S sliders, width = S +
 all groups' choices.
 """
@@ -32,7 +32,7 @@ RAREST = 0.01
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """How the search goes. The defaults refine an encoder's answer."""
+    """How the search goes. The defaults are for a start near the answer."""
 
     steps: int = 20
     optimiser: Literal["adam", "sgd"] = "adam"

@@ -9,8 +9,6 @@ from orchestration.apps.character_pictures import CreationError, reference_pictu
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
 
-DRAWN = 128
-"""Pixels of the pictures that a search draws: the recogniser looks at 112 of the face."""
 STEPS_BEFORE = 20
 """Gradient steps of a version that has no number of its own."""
 
@@ -55,8 +53,10 @@ def refined(
 ) -> dict[str, Any]:
     """Search on; the document keeps the better answer. Gives what character.json says of it under `refinement`."""
 
+    from models.refinement import RENDER_SIZE
+
     def draw(x: Any) -> Any:
-        return reference_picture(settings, document | model.schema.to_document(x), DRAWN, model)[0]
+        return reference_picture(settings, document | model.schema.to_document(x), RENDER_SIZE, model)[0]
 
     new = _has_identity_imitator(model)
     steps = method.steps if new or method.steps else STEPS_BEFORE

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from models.identity_imitator import IdentityImitator
 from models.images import decode, grid, resize
-from models.refinement import Refinement
+from models.refinement import RENDER_SIZE, Refinement
 from models.search import ICCV_2019, ParameterSearch
 from stages.data.dataset import ImageDataset, row_batches, to_unit
 from stages.data.pictures import IMITATOR_MARK, marked, write_picture
@@ -29,8 +29,6 @@ from stages.evaluation.metrics import mean_score, nothing
 
 BATCH = 8
 SHOWN = 8
-DRAWN = 128
-"""Pixels of the renders that a refinement looks at."""
 REFINED = ("refined", "refined_by_engine")
 WORDS = {
     "one_shot": "one shot",
@@ -43,7 +41,7 @@ WORDS = {
 def compare(evaluation: EvaluationContext, out: Path) -> tuple[dict[str, Any], dict[str, float]]:
     """Scores of the section `search`, and what the clock says about the same faces: `search.…_seconds` for each face.
 
-    Writes `search.png`: photo and the three answers.
+    Writes `search.png`: photo and the answers.
     """
     first, second = first_and_second(evaluation.faces, evaluation.config.searched)
     if len(first) < 2:
@@ -94,7 +92,7 @@ def _refined(
     pictures = ImageDataset(first["image"].tolist(), FACE_SIZE, cache_bytes=0)
 
     def look(x: torch.Tensor) -> torch.Tensor:
-        drawn = evaluation.draw(x.cpu().numpy(), DRAWN)
+        drawn = evaluation.draw(x.cpu().numpy(), RENDER_SIZE)
         return identity(to_unit(torch.from_numpy(drawn).permute(0, 3, 1, 2), device))
 
     found = []
