@@ -2,8 +2,9 @@
 
 An identity embedding was trained to forget all this. Convolution maps on the way to it still know: early ones colours,
 later ones textures and outlines. A parser that was trained on drawn portraits finds hair and skin on photos of people
-as well, so that their colours and the hair's outline can be measured; two networks that learned from photos of people
-say sex and age. Legend: B batch, H side of a face in the reference frame, K classes of the parser, h x w its grid.
+as well, so that their colours and the hair's outline can be measured; networks that learned from photos of people say
+sex and age: the recogniser's own head, where it has one. Legend: B batch, H side of a face in the reference frame, K
+classes of the parser, h x w its grid.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .attributes import Attributes
+from .faceres import SexAndAgeHead
 from .features import MapDirections
 from .frozen import Frozen
 from .parsing import CLASSES, FaceParser
@@ -47,12 +49,17 @@ class Appearance(Frozen):
     std: Tensor
 
     def __init__(
-        self, parser: FaceParser, attributes: Attributes, shapes: Sequence[Sequence[int]], channels: int, n: int
+        self,
+        parser: FaceParser,
+        attributes: Attributes | SexAndAgeHead,
+        shapes: Sequence[Sequence[int]],
+        channels: int,
+        n: int,
     ) -> None:
         levels = torch.nn.ModuleList(MapDirections(shape, channels, n) for shape in shapes)
         super().__init__(parser=parser, attributes=attributes, levels=levels)
         self.parser: FaceParser
-        self.attributes: Attributes
+        self.attributes: Attributes | SexAndAgeHead
         self.levels: torch.nn.ModuleList
         self.n = n
         self.register_buffer("mean", torch.zeros(MEASURED + CELLS**2))
@@ -74,7 +81,8 @@ class Appearance(Frozen):
     def forward(self, levels: Sequence[Tensor], faces: Tensor) -> Tensor:
         """`levels`: maps of `Backbone.levels`; faces [B, 3, H, H], RGB in [0, 1]."""
         read = [directions(maps) for directions, maps in zip(self.levels, levels, strict=True)]
-        return torch.cat([*read, self._standardised(self.measured(faces)), self.attributes(faces)], 1)
+        shown = levels[-1] if isinstance(self.attributes, SexAndAgeHead) else faces
+        return torch.cat([*read, self._standardised(self.measured(faces)), self.attributes(shown)], 1)
 
     def measured(self, faces: Tensor) -> Tensor:
         """Faces -> [B, 18 + 64]: colours (`_colours`), then how much of each cell of a grid is hair, row by row."""

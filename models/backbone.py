@@ -41,6 +41,11 @@ class Backbone(nn.Module, ABC):
         """State dict from the file that the authors publish. Raises FileNotFoundError or ValueError."""
 
     @property
+    def attributes(self) -> nn.Module | None:
+        """Where its last map says sex and age too: maps [B, *map_shape] -> log-odds of male and age in years [B, 2]."""
+        return None
+
+    @property
     def last_layers(self) -> Sequence[nn.Module]:
         """What is trained when the convolutions stay as they are."""
         return (self.fc,)
@@ -59,6 +64,9 @@ class Backbone(nn.Module, ABC):
         which is what `features` gives.
         """
         return [self.features(crops)]
+
+    def centre(self, features: Tensor) -> None:
+        """Before its first training step: let it know what is common to these faces' features [N, *map_shape]."""
 
     @abstractmethod
     def head(self, features: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from .appearance import Appearance
 from .attributes import Attributes
 from .choices import OLDEST, YOUNGEST, ChoiceReader
+from .faceres import SexAndAgeHead
 from .features import FaceFeatures, read_maps
 from .identity import IdentityModel
 from .parsing import FaceParser
@@ -59,6 +60,8 @@ class Architecture:
     """Arguments of the `FaceParser` that measures colours; None: choices are read by the blocks, as published, and not
     by what knows each of them (`appearance.py`, `choices.py`).
     """
+    sex_and_age_of_maps: bool = False
+    """The recogniser says sex and age (`FaceRes`), and no other networks do."""
     level_shapes: Sequence[Sequence[int]] = ()
     """Of the recogniser's maps that choices are read from."""
     level_features: Sequence[int] = (192, 150)
@@ -110,7 +113,8 @@ class Encoder(nn.Module):
         self.appearance, self.choices = None, None
         if a.parser is not None:
             shapes = a.level_shapes
-            self.appearance = Appearance(FaceParser(**a.parser), Attributes(), shapes, *a.level_features)
+            attributes = SexAndAgeHead() if a.sex_and_age_of_maps else Attributes()
+            self.appearance = Appearance(FaceParser(**a.parser), attributes, shapes, *a.level_features)
             width = self.features.width + self.appearance.width
             self.choices = ChoiceReader(width, self.group_sizes, a.choice_families, a.scales)
         self.enter = nn.Linear(self.features.width, a.hidden)

@@ -14,14 +14,18 @@ from torch.nn import functional
 
 from .alignment import REFERENCE, five_points
 from .backbone import Backbone
+from .faceres import FaceRes
 from .frame import Window
 from .light_cnn import LightCNN29v2
 from .sface import SFace
+from .two_recognisers import TwoRecognisers
 from .weights import load_weights, read_meta
 
-Kind = Literal["sface", "lightcnn29v2"]
+Kind = Literal["faceres+sface", "faceres", "sface", "lightcnn29v2"]
 
-BACKBONES: dict[str, type[Backbone]] = {backbone.kind: backbone for backbone in (SFace, LightCNN29v2)}
+BACKBONES: dict[str, type[Backbone]] = {
+    backbone.kind: backbone for backbone in (TwoRecognisers, FaceRes, SFace, LightCNN29v2)
+}
 
 GREY = (0.299, 0.587, 0.114)
 """Weights of R, G and B in the grey value (ITU-R BT.601, as in OpenCV's and Pillow's conversion)."""
@@ -30,13 +34,13 @@ GREY = (0.299, 0.587, 0.114)
 class IdentityModel(nn.Module):
     """Faces in the reference frame to unit-length identity embeddings; differentiable down to the pixels.
 
-    `backbone`: SFace, untrained, when none is given.
+    `backbone`: FaceRes, untrained, when none is given.
     """
 
     def __init__(self, backbone: Backbone | None = None) -> None:
         super().__init__()
         # On a CPU this layout saves a quarter of the time.
-        self.backbone: Backbone = (backbone or SFace()).to(memory_format=torch.channels_last)  # pyright: ignore
+        self.backbone: Backbone = (backbone or FaceRes()).to(memory_format=torch.channels_last)  # pyright: ignore
         self.window = Window(self.backbone.placement(five_points(REFERENCE)), self.backbone.side)
         self.register_buffer("grey", torch.tensor(GREY).view(3, 1, 1), persistent=False)
         self.grey: Tensor
@@ -66,11 +70,6 @@ class IdentityModel(nn.Module):
         except ValueError as error:
             raise ValueError(f"{folder}: {error}") from error
         return load_weights(folder, model)
-
-    @classmethod
-    def from_onnx(cls, path: Path | str) -> IdentityModel:
-        """The pretrained SFace, from OpenCV Zoo's block-quantised file."""
-        return cls.from_file("sface", path)
 
     @classmethod
     def from_file(cls, kind: Kind | str, path: Path | str) -> IdentityModel:

@@ -48,19 +48,24 @@ def _fold(parent: nn.Module) -> None:
 
 
 def _pack(parent: nn.Module) -> None:
-    """Put a packed convolution in the place of each plain one."""
-    for name, layer in list(parent.named_children()):
+    """Put a packed convolution in the place of each plain one, and of the ReLU6 that follows it in a sequence."""
+    children = list(parent.named_children())
+    followers = [*children[1:], ("", None)] if isinstance(parent, nn.Sequential) else [("", None)] * len(children)
+    for (name, layer), (after, following) in zip(children, followers, strict=True):
         if isinstance(layer, nn.Conv2d):
-            setattr(parent, name, _PackedConvolution(layer))
+            capped = isinstance(following, nn.ReLU6)
+            setattr(parent, name, _PackedConvolution(layer, capped))
+            if capped:
+                setattr(parent, after, nn.Identity())
 
 
 class _PackedConvolution(nn.Module):
-    """A zero-padded convolution on a CPU whose weights are in oneDNN's layout.
+    """A zero-padded convolution on a CPU whose weights are in oneDNN's layout; `capped`: and ReLU6, in one pass.
 
     The operators are those that torch.compile emits; a registered model names the version of torch that has them.
     """
 
-    def __init__(self, layer: nn.Conv2d) -> None:
+    def __init__(self, layer: nn.Conv2d, capped: bool = False) -> None:
         super().__init__()
         if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
             raise ValueError(f"only a convolution with zeros around it can be packed, not {layer}")
@@ -68,6 +73,7 @@ class _PackedConvolution(nn.Module):
         self.how = (list(layer.padding), list(layer.stride), list(layer.dilation), layer.groups)
         self.plain = layer.weight.detach().contiguous(memory_format=torch.channels_last)
         self.packed, self.packed_for = self.plain, ()
+        self.activation: tuple[str, list[float]] = ("hardtanh", [0.0, 6.0]) if capped else ("none", [])
 
     def forward(self, x: Tensor) -> Tensor:
         """x [B, C, h, w] -> [B, C', h', w']."""
@@ -76,4 +82,4 @@ class _PackedConvolution(nn.Module):
         if here != self.packed_for:
             self.packed = torch.ops.mkldnn._reorder_convolution_weight(self.plain, *self.how, list(x.shape))
             self.packed_for = here
-        return torch.ops.mkldnn._convolution_pointwise(x, self.packed, self.bias, *self.how, "none", [], "")
+        return torch.ops.mkldnn._convolution_pointwise(x, self.packed, self.bias, *self.how, *self.activation, "")

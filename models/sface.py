@@ -92,7 +92,7 @@ class SFace(Backbone):
         x, found, begin = crops * (255 / 128) - 127.5 / 128, [], 0
         for end in LEVELS:
             x = self.convolutions[begin:end](x)
-            found.append(functional.adaptive_avg_pool2d(x, self.map_shape[1:]))
+            found.append(functional.avg_pool2d(x, x.shape[-1] // self.map_shape[-1]))
             begin = end
         return [*found, self.convolutions[begin:](x)]
 

@@ -206,7 +206,8 @@ class _Stage:
         encoder = Encoder(architecture, torch.from_numpy(schema.neutral()))
         if encoder.appearance is not None:
             encoder.appearance.parser.load_state_dict(self.parser.state_dict())
-            encoder.appearance.attributes.load_state_dict(Attributes.from_onnx(*self.attributes).state_dict())
+            networks = identity.backbone.attributes or Attributes.from_onnx(*self.attributes)
+            encoder.appearance.attributes.load_state_dict(networks.state_dict())
         if prior is not None and encoder.prior is not None:
             encoder.prior.load_state_dict(prior.state_dict())
         return encoder

@@ -1,9 +1,9 @@
 """Identity model: a backbone learns to tell the training people apart; the layer that names them is dropped afterwards.
 
-SFace starts from the pretrained weights that come with the project, Light CNN-29 v2 from its authors' checkpoint or
-from scratch. The weights with the best verification of validation people are kept, and only if real photos of such
-people get no worse: fine-tuning on portraits must not cost what a model knows about real faces, so "0 steps kept" is a
-possible answer. People who are scored later choose nothing.
+FaceRes and SFace start from the pretrained weights that come with the project, Light CNN-29 v2 from its authors'
+checkpoint or from scratch. The weights with the best verification of validation people are kept, and only if real
+photos of such people get no worse: fine-tuning on portraits must not cost what a model knows about real faces, so "0
+steps kept" is a possible answer. People who are scored later choose nothing.
 """
 
 from __future__ import annotations
@@ -30,25 +30,29 @@ from stages.data.dataset import ImageDataset, in_batches
 from stages.data.reads import CHOSEN_BY, TRAINED_ON, Files, training_faces
 from stages.training import Batch, Optimiser, Training, generator_for, rows_for, train
 
-VERSION = "3"
+VERSION = "4"
 INPUTS = ("embedded", "aligned_faces")
 
 CHOSEN_BY_TEST_PEOPLE = ("1", "2")
 """Older versions of this stage."""
-WEIGHTS = "identity/sface.onnx"
+WEIGHTS = {"faceres+sface": "identity", "faceres": "identity/faceres.json", "sface": "identity/sface.onnx"}
+"""Of the backbones whose weights come with the project, in data/embedded."""
+CENTRED_ON = 1000
+"""Training faces whose mean a pretrained recogniser takes off, at most."""
+WEIGHT_FILES = ("identity/faceres.json", "identity/faceres.bin", "identity/sface.onnx")
 # Sets with an official protocol score the finished model and decide nothing; in some the person is not even known.
 FACES = training_faces(("source", "person", "split", "image"), undecided=True)
-READS = {"embedded": Files((WEIGHTS,)), "aligned_faces": FACES}
+READS = {"embedded": Files(WEIGHT_FILES), "aligned_faces": FACES}
 
 
 class IdentityModelConfig(BaseModel, frozen=True, extra="forbid"):
     """Which backbone, from which weights, and how it is trained."""
 
-    backbone: Kind = "sface"
+    backbone: Kind = "faceres+sface"
     """lightcnn29v2: the papers'."""
     weights: Path | None = None
-    """A pretrained file of the backbone's authors. None: SFace takes the one that comes with the project, Light CNN is
-    trained from scratch.
+    """A pretrained file of the backbone's authors. None: FaceRes and SFace take those that come with the project, Light
+    CNN is trained from scratch.
     """
     trainable: Literal["head", "all"] = "all"
     """head: the fully connected part on convolution features that are computed once."""
@@ -76,7 +80,7 @@ class IdentityModelConfig(BaseModel, frozen=True, extra="forbid"):
     @property
     def from_scratch(self) -> bool:
         """Are there no weights to start from?"""
-        return self.backbone != "sface" and self.weights is None
+        return self.backbone not in WEIGHTS and self.weights is None
 
     @model_validator(mode="after")
     def _complete(self) -> IdentityModelConfig:
@@ -201,6 +205,8 @@ class _Tuner(nn.Module):
         for layer in model.backbone.last_layers:
             layer.requires_grad_(True)
         self.train_inputs = self._prepare(faces, rows, "training faces", config.shift)
+        if not config.from_scratch and len(rows):
+            model.backbone.centre(self._features(torch.linspace(0, len(rows) - 1, min(len(rows), CENTRED_ON)).long()))
         self.held_inputs = {name: self._prepare(faces, at, name) for name, at in self.sets.items()}
         self.held_people = {name: faces["person"].to_numpy()[at].astype(str) for name, at in self.sets.items()}
 
@@ -229,6 +235,17 @@ class _Tuner(nn.Module):
             self.context.progress(f"identity_model: {what}", done, len(rows))
 
         return in_batches(prepared, pictures, self.context.device, on_done=report)
+
+    @torch.no_grad()
+    def _features(self, rows: Tensor) -> Tensor:
+        """Convolution features [N, *map_shape] of some training faces, on the CPU."""
+        prepared = self.train_inputs[rows]
+        if self.config.trainable == "head":
+            return prepared.float()
+        shift = self.config.shift
+        crops = prepared[..., shift : shift + self.model.backbone.side, shift : shift + self.model.backbone.side]
+        parts = [self.model.backbone.features(part.to(self.context.device).float() / 255) for part in crops.split(64)]
+        return torch.cat([part.cpu() for part in parts])
 
     def _embed(self, prepared: Tensor) -> Tensor:
         if self.config.trainable == "all":
@@ -293,7 +310,7 @@ def _start(inputs: Mapping[str, Path], config: IdentityModelConfig) -> IdentityM
     if config.from_scratch:
         torch.manual_seed(config.training.seed)
         return build(config.backbone).eval()
-    return IdentityModel.from_file(config.backbone, config.weights or inputs["embedded"] / WEIGHTS)
+    return IdentityModel.from_file(config.backbone, config.weights or inputs["embedded"] / WEIGHTS[config.backbone])
 
 
 def run(inputs: Mapping[str, Path], config: IdentityModelConfig, out: Path, context: Context) -> dict[str, float]:

@@ -24,12 +24,12 @@ def networks(root: Path, character: Path) -> Mapping[str, Path]:
     for folder in inputs.values():
         folder.mkdir(parents=True)
     schema = Schema.load(character)
-    encoder = Encoder(Architecture(schema.n_sliders, tuple(schema.group_sizes), hidden=32, blocks=1, gate=4))
+    encoder = Encoder(Architecture(schema.n_sliders, tuple(schema.group_sizes), 1024, hidden=32, blocks=1, gate=4))
     save_model(inputs["encoder"], encoder, {"architecture": encoder.architecture.document(), "face_size": 128})
-    save_model(inputs["identity_model"], IdentityModel(), {"model": "sface"})
+    save_model(inputs["identity_model"], IdentityModel(), {"model": "faceres"})
     imitator = {"n_parameters": schema.width, "size": 64, "width": 0.125, "drop": "first"}
     save_model(inputs["imitator"], Imitator(*imitator.values()), imitator)
-    recognised = {"n_parameters": schema.width, "dim": 128, "hidden": 16}
+    recognised = {"n_parameters": schema.width, "dim": 1024, "hidden": 16}
     save_model(inputs["identity_imitator"], IdentityImitator(**recognised), {"architecture": recognised})
     parser = {"depth": 18, "width": 0.125, "dilate": False, "stages": 2}
     save_model(inputs["parsing_model"], FaceParser(**parser), parser)

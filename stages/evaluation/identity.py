@@ -14,6 +14,7 @@ from stages.evaluation.context import EvaluationContext, embed
 from stages.evaluation.metrics import score
 from stages.evaluation.report import Report
 from stages.evaluation.verification import people_pairs
+from stages.identity_model import WEIGHTS
 
 
 def identity(evaluation: EvaluationContext, report: Report) -> dict[str, Any]:
@@ -39,7 +40,8 @@ def identity(evaluation: EvaluationContext, report: Report) -> dict[str, Any]:
 
 
 def _before(evaluation: EvaluationContext, table: pd.DataFrame) -> NDArray[np.float32]:
-    """Embeddings [N, D] by the recogniser as it was published."""
+    """Embeddings [N, D] by the recogniser as it was published; by SFace where it was trained from scratch."""
     device = evaluation.context.device
-    original = IdentityModel.from_onnx(evaluation.inputs["embedded"] / "identity" / "sface.onnx").to(device).eval()
+    kind = evaluation.identity.kind if evaluation.identity.kind in WEIGHTS else "sface"
+    original = IdentityModel.from_file(kind, evaluation.inputs["embedded"] / WEIGHTS[kind]).to(device)
     return embed(original, table["image"], device)

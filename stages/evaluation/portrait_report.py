@@ -30,6 +30,7 @@ from stages.data.dataset import ImageDataset, in_batches
 from stages.data.pictures import write_sheet
 from stages.evaluation import metrics
 from stages.evaluation.metrics import Score, interval, score
+from stages.identity_model import WEIGHTS
 
 INPUTS = ("embedded", "photos", "character")
 FACE_SIZE = 256
@@ -77,7 +78,7 @@ def run(inputs: Mapping[str, Path], config: PortraitReportConfig, out: Path, con
         aligned_faces.run({**inputs, "portraits": made}, aligned_faces.Config(size=FACE_SIZE), aligned, context)
         shot = tables.read(made / "portraits.parquet").drop(columns=["labels", "landmarks"])
         faces = tables.read(aligned / "faces.parquet")
-    model = IdentityModel.from_onnx(inputs["embedded"] / "identity" / "sface.onnx").to(context.device).eval()
+    model = IdentityModel.from_file("sface", inputs["embedded"] / WEIGHTS["sface"]).to(context.device).eval()
     vectors = in_batches(model, ImageDataset(faces["image"].tolist(), FACE_SIZE), context.device).numpy()
     shown = [decode(image) for image in shot["image"][:SHEET_PICTURES]]
     write_sheet(out / "portraits.png", shown, SHEET_COLUMNS, SHEET_SIZE)

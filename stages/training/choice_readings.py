@@ -47,6 +47,7 @@ def seen_architecture(look: Look | None, schema: Schema, identity: IdentityModel
     number = {slider.name: column for column, slider in enumerate(schema.sliders)}
     return {
         "parser": parser.arguments,
+        "sex_and_age_of_maps": identity.backbone.attributes is not None,
         "level_shapes": identity.backbone.level_shapes,
         "level_features": (look.channels, look.features),
         "choice_families": [group.families for group in schema.groups],

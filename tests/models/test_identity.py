@@ -14,7 +14,7 @@ from tests.models.support import PHOTOS, SFACE, aligned_photos
 
 @pytest.fixture(scope="module")
 def model() -> IdentityModel:
-    return IdentityModel.from_onnx(SFACE)
+    return IdentityModel.from_file("sface", SFACE)
 
 
 @pytest.fixture(scope="module")
@@ -103,14 +103,14 @@ def test_each_kind_gives_embeddings_of_its_length(kind: Kind, faces: torch.Tenso
         assert torch.allclose(backbone.head(features), raw, atol=1e-4), "the two halves are the whole"
     assert crops.shape == (2, backbone.channels, backbone.side, backbone.side)
     assert features.shape == (2, *backbone.map_shape)
-    assert raw.shape == (2, model.dim) and model.dim == {"sface": 128, "lightcnn29v2": 256}[kind]
+    assert raw.shape == (2, model.dim) and model.dim == {"faceres": 1024, "sface": 128, "lightcnn29v2": 256}[kind]
     assert torch.allclose(embeddings, raw / raw.norm(dim=1, keepdim=True), atol=1e-6)
     assert torch.allclose(model.embed_crops(crops), embeddings, atol=1e-6)
 
 
 def test_the_kinds_of_configurations_are_those_that_can_be_built() -> None:
     assert set(get_args(Kind)) == set(BACKBONES) and all(build(kind).kind == kind for kind in BACKBONES)
-    with pytest.raises(ValueError, match=r"'facenet'.*sface, lightcnn29v2"):
+    with pytest.raises(ValueError, match=r"'facenet'.*faceres, sface, lightcnn29v2"):
         build("facenet")
 
 

@@ -1,15 +1,17 @@
 """Networks prepared for inference: same answers, less work, the network itself left alone."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from models.encoder import Architecture, Encoder
-from models.identity import IdentityModel, build
+from models.identity import IdentityModel, Kind, build
 from models.inference import optimize_for_inference
 from models.predictor import Predictor
-from tests.models.support import LANDMARKER, PHOTOS, SFACE
+from tests.models.support import LANDMARKER, PHOTOS, SFACE, recogniser
 
 TOLERANCE = 1e-4
 """Of parameters, all in [0, 1]."""
@@ -17,11 +19,11 @@ TOLERANCE = 1e-4
 
 def _identity(kind: str) -> IdentityModel:
     torch.manual_seed(0)
-    return IdentityModel.from_onnx(SFACE) if kind == "sface" else build(kind).eval()
+    return IdentityModel.from_file("sface", SFACE) if kind == "sface" else build(kind).eval()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["sface", "lightcnn29v2"])
+@pytest.mark.parametrize("kind", get_args(Kind))
 def test_a_prepared_model_gives_the_same_maps_and_embeddings(kind: str) -> None:
     model, faces = _identity(kind), torch.rand(3, 3, 96, 96)
     ready = optimize_for_inference(model)
@@ -54,10 +56,10 @@ def test_the_model_stays_as_it_was_and_shares_what_was_not_rewritten() -> None:
 @pytest.mark.parametrize("mirror", [False, True])
 def test_a_predictor_answers_as_its_networks_do(mirror: bool) -> None:
     torch.manual_seed(0)
-    encoder = Encoder(Architecture(5, (3,), map_shape=(1024, 7, 7), map_features=9, mirror=mirror))
+    encoder = Encoder(Architecture(5, (3,), 1024, map_shape=(1024, 7, 7), map_features=9, mirror=mirror))
     nn.init.normal_(encoder.features.directions.channel_basis, std=0.01)
     nn.init.normal_(encoder.features.directions.map_basis, std=0.01)
-    with Predictor(LANDMARKER, _identity("sface"), encoder) as predictor, torch.inference_mode():
+    with Predictor(LANDMARKER, recogniser(), encoder) as predictor, torch.inference_mode():
         found = predictor.predict(PHOTOS[0])
         face = torch.from_numpy(found.aligned).permute(2, 0, 1)[None].float() / 255
         plain = encoder.read(predictor.identity, face)[0].numpy()
@@ -68,7 +70,7 @@ def test_a_predictor_answers_as_its_networks_do(mirror: bool) -> None:
 @pytest.mark.slow
 def test_a_photo_is_read_alike_whatever_is_read_beside_it() -> None:
     torch.manual_seed(0)
-    with Predictor(LANDMARKER, _identity("sface"), Encoder(Architecture(5, (3,), mirror=True))) as predictor:
+    with Predictor(LANDMARKER, recogniser(), Encoder(Architecture(5, (3,), 1024, mirror=True))) as predictor:
         together = predictor.predict_many(PHOTOS[:3])
         for photo, found in zip(PHOTOS[:3], together, strict=True):
             alone = predictor.predict(photo)

@@ -32,20 +32,20 @@ def _composite(**weights: float) -> tuple[CompositeLoss, Encoder]:
     torch.manual_seed(0)
     imitator, parser = Imitator(9, 32, 0.125), FaceParser(18, 0.125)
     loss = CompositeLoss(
-        imitator, IdentityModel(), IdentityImitator(9, 128, 16), parser, torch.full((9,), 0.5),
+        imitator, IdentityModel(), IdentityImitator(9, 1024, 16), parser, torch.full((9,), 0.5),
         LossWeights(**{**NONE, **weights}), 64, SupervisedLoss(SLIDERS, GROUPS),
     )  # fmt: skip
-    return loss, Encoder(Architecture(SLIDERS, GROUPS, dim=128, hidden=16))
+    return loss, Encoder(Architecture(SLIDERS, GROUPS, dim=1024, hidden=16))
 
 
 def _photos(loss: CompositeLoss, faces: Tensor, frontal: Tensor | None = None) -> Photos:
-    embeddings = torch.nn.functional.normalize(torch.randn(len(faces), 128), dim=1)
+    embeddings = torch.nn.functional.normalize(torch.randn(len(faces), 1024), dim=1)
     return Photos(embeddings, embeddings, *loss.content_of(faces), frontal)
 
 
 def _known(n: int = 2) -> tuple[Tensor, Tensor]:
     x = torch.cat([torch.rand(n, SLIDERS), *(torch.eye(g)[torch.randint(g, (n,))] for g in GROUPS)], 1)
-    return torch.randn(n, 128), x
+    return torch.randn(n, 1024), x
 
 
 def _batch(loss: CompositeLoss, n: int = 2) -> tuple[Photos, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
@@ -107,7 +107,7 @@ def test_a_photo_of_the_drawing_itself_has_no_content_or_identity_loss() -> None
 def test_faces_whose_render_is_recognised_have_no_loss_and_nothing_is_drawn_for_it() -> None:
     loss, encoder = _composite(recognised=1.0)
     loss.imitator = None  # pyright: ignore[reportAttributeAccessIssue]
-    features = torch.randn(3, 128)
+    features = torch.randn(3, 1024)
     with torch.no_grad():
         embeddings = loss.identity_imitator(encoder(features))
     same, _ = loss(encoder, seen=(features, embeddings))

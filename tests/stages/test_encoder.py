@@ -16,7 +16,7 @@ from stages.context import Context
 from stages.encoder import Config, Terms, TermSchedule, recovery
 from stages.training import Optimiser, Training
 from stages.training.choice_readings import Look
-from tests.models.support import SFACE
+from tests.models.support import recogniser
 from tests.stages import small_tables
 
 pytestmark = pytest.mark.slow
@@ -29,9 +29,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     width = Schema.load(small_tables.CHARACTER).width
     drawn = {"model": "transposed", "n_parameters": width, "size": 32, "width": 0.125, "drop": "first"}
     parsed = {"model": "resnet", "depth": 18, "width": 0.125, "dilate": False, "stages": 4}
-    recognised = {"n_parameters": width, "dim": 128, "hidden": 16}
+    recognised = {"n_parameters": width, "dim": 1024, "hidden": 16}
     models = {
-        "identity_model": (IdentityModel.from_onnx(SFACE), {"model": "sface"}),
+        "identity_model": (recogniser(), {"model": "faceres"}),
         "parsing_model": (FaceParser(18, 0.125, False), parsed),
         "imitator": (Imitator(width, 32, 0.125), drawn),
         "identity_imitator": (IdentityImitator(**recognised), {"architecture": recognised}),
@@ -77,7 +77,7 @@ def test_all_terms_train_an_encoder_that_loads_again(inputs: dict[str, Path], tm
     assert np.isfinite(list(metrics.values())).all()
     loaded = Encoder.load(tmp_path / "out")
     schema = Schema.load(small_tables.CHARACTER)
-    assert loaded(torch.randn(1, 128)).shape == (1, schema.width) and loaded.features.mean.abs().sum() > 0
+    assert loaded(torch.randn(1, 1024)).shape == (1, schema.width) and loaded.features.mean.abs().sum() > 0
     assert (tmp_path / "out" / "encoder.png").exists()
 
 
@@ -168,7 +168,7 @@ def test_a_linear_start_is_the_ridge_regression(inputs: dict[str, Path], tmp_pat
     stage = encoder._Stage(inputs, config, Context())
     assert set(stage._start_linear()) <= set(encoder.SHRINKAGE)
     known, prior = stage.supervision[-1], stage.encoder.prior
-    assert prior is not None and known.features.shape[1] == 128 + 8
+    assert prior is not None and known.features.shape[1] == 1024 + 8
     with torch.no_grad():
         sliders, _ = stage.encoder.eval().heads(known.features)
     average = known.x[:, : stage.schema.n_sliders].mean(0)

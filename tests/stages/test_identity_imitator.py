@@ -5,14 +5,13 @@ import pytest
 import torch
 
 from engine.schema import Schema
-from models.identity import IdentityModel
 from models.identity_imitator import IdentityImitator
 from models.weights import save_model
 from stages import identity_imitator
 from stages.context import Context
 from stages.identity_imitator import Config, baseline, score
 from stages.training import Optimiser, Training
-from tests.models.support import SFACE
+from tests.models.support import recogniser
 from tests.stages import small_tables
 
 
@@ -21,7 +20,7 @@ def test_a_tiny_run_learns_repeats_and_loads_again(tmp_path: Path) -> None:
     inputs = {"rendered_pairs": small_tables.pairs(tmp_path / "pairs"), "character": small_tables.CHARACTER}
     inputs["identity_model"] = tmp_path / "identity"
     inputs["identity_model"].mkdir()
-    save_model(inputs["identity_model"], IdentityModel.from_onnx(SFACE), {"model": "sface"})
+    save_model(inputs["identity_model"], recogniser(), {"model": "faceres"})
     config = Config(hidden=32, training=Training(steps=60, batch=8, optimiser=Optimiser(kind="adamw", rate=5e-3)))
     losses: list[float] = []
 

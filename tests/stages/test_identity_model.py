@@ -14,7 +14,7 @@ from stages.context import Context
 from stages.data import tables
 from stages.identity_model import Config, MarginHead, augment, verification
 from stages.training import Optimiser, Training, generator_for
-from tests.models.support import SFACE
+from tests.models.support import recogniser
 from tests.stages import small_tables
 
 pytestmark = pytest.mark.slow
@@ -60,7 +60,7 @@ def test_weights_that_make_held_out_pairs_worse_are_not_kept(inputs, tmp_path: P
     assert metrics["steps_trained"] == 4 and metrics["steps_kept"] == 0
     meta = read_meta(tmp_path)["verification"]
     assert meta["before"] == meta["after"] and meta["before"]["photos"]["auc"] == 1.0
-    kept, pretrained = IdentityModel.load(tmp_path), IdentityModel.from_onnx(SFACE)
+    kept, pretrained = IdentityModel.load(tmp_path), recogniser()
     face = torch.rand(1, 3, 256, 256)
     with torch.no_grad():
         assert torch.allclose(kept(face), pretrained(face), atol=1e-5)

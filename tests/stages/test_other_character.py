@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from engine.schema import Schema
-from models.identity import IdentityModel
 from models.imitator import Imitator
 from models.losses import LossWeights, Photos
 from models.parsing import FaceParser
@@ -19,7 +18,7 @@ from stages.context import Context
 from stages.data.dataset import ImageDataset
 from stages.data.pictures import IMITATOR_MARK, marked
 from stages.training import Optimiser, Training
-from tests.models.support import SFACE
+from tests.models.support import recogniser
 from tests.stages import small_tables
 
 pytestmark = pytest.mark.slow
@@ -38,9 +37,7 @@ def inputs(marble_character: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         folders[name] = root / name
         folders[name].mkdir()
     verification = {"steps_kept": 0, "steps_trained": 0}
-    save_model(
-        folders["identity_model"], IdentityModel.from_onnx(SFACE), {"model": "sface", "verification": verification}
-    )
+    save_model(folders["identity_model"], recogniser(), {"model": "faceres", "verification": verification})
     parsed = {"model": "resnet", "depth": 18, "width": 0.125, "dilate": False, "stages": 4}
     save_model(folders["parsing_model"], FaceParser(18, 0.125, False), parsed)
     folders["aligned_faces"] = small_tables.faces(root / "aligned_faces")

@@ -11,7 +11,6 @@ import pytest
 import torch
 import yaml
 
-from models.identity import IdentityModel
 from models.identity_imitator import IdentityImitator
 from models.imitator import Imitator
 from models.parsing import FaceParser
@@ -21,7 +20,7 @@ from stages.context import Context
 from stages.data import tables
 from stages.data.reads import Appearance, Files, ParameterSpace, Rows
 from stages.training import Optimiser, Training
-from tests.models.support import SFACE
+from tests.models.support import recogniser
 from tests.stages import small_tables
 
 Row = dict[str, Any]
@@ -54,7 +53,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     width = small_tables.Schema.load(small_tables.CHARACTER).width
     recognised = {"n_parameters": width, "dim": 128, "hidden": 16}
     networks: dict[str, tuple[torch.nn.Module, Mapping[str, Any]]] = {
-        "identity_model": (IdentityModel.from_onnx(SFACE), {"model": "sface"}),
+        "identity_model": (recogniser(), {"model": "faceres"}),
         "parsing_model": (
             FaceParser(18, 0.125, True, 2),
             {"depth": 18, "width": 0.125, "dilate": True, "stages": 2, "size": 64},

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from engine.schema import Schema
-from models.identity import IdentityModel
 from models.identity_imitator import IdentityImitator
 from models.images import decode
 from models.imitator import Imitator
@@ -21,7 +20,7 @@ from stages.evaluation import search
 from stages.evaluation.context import FACE_SIZE, EvaluationContext, ScorecardConfig
 from stages.evaluation.search import compare
 from stages.training import Training
-from tests.models.support import ROOT, SFACE
+from tests.models.support import ROOT, recogniser
 from tests.stages import small_tables
 
 pytestmark = pytest.mark.slow
@@ -39,7 +38,7 @@ def evaluation(marble_character: Path, tmp_path_factory: pytest.TempPathFactory)
     inputs |= {"character": marble_character, "embedded": ROOT / "data" / "embedded"}
     inputs |= {"aligned_faces": small_tables.faces(root / "faces"), "photos": small_tables.PHOTO_FOLDER}
     width = Schema.load(marble_character).width
-    save_model(inputs["identity_model"], IdentityModel.from_onnx(SFACE), {"model": "sface"})
+    save_model(inputs["identity_model"], recogniser(), {"model": "faceres"})
     parser = {"model": "resnet", "depth": 18, "width": 0.125, "dilate": False, "stages": 2}
     save_model(inputs["parsing_model"], FaceParser(18, 0.125, False, 2), parser)
     imitator = {"n_parameters": width, "size": 64, "width": 0.125, "drop": "first"}
