@@ -81,13 +81,14 @@ class RegisteredEncoder(mlflow.pyfunc.PythonModel):
         aligned: Any,
         x: Any,
         steps: int | None = None,
-        report: Callable[[int, int], None] = lambda step, steps: None,
+        report: Callable[[int, int], bool | None] = lambda step, steps: None,
         draw: Callable[[Any], Any] | None = None,
     ) -> Any:
         """Parameters [width] whose render is more like the aligned photo [H, H, 3] uint8 than that of the answer `x`.
 
         By `steps` of gradient through the identity imitator; given `draw`, from parameters [width] to the engine's
-        picture [h, h, 3] uint8, what it draws corrects the imitator and decides.
+        picture [h, h, 3] uint8, what it draws corrects the imitator and decides; where `report` says False before a
+        round, that search ends with its best so far.
         """
         import torch
 
