@@ -94,16 +94,20 @@ class Refinement(Frozen):
         x: Tensor,
         look: Look,
         settings: RefinementSettings | None = None,
-        report: Callable[[int, int], None] = lambda round, rounds: None,
+        report: Callable[[int, int], bool | None] = lambda round, rounds: None,
     ) -> Refined:
-        """With the engine's renders, which `look` embeds: never worse than the encoder's answer, by what was drawn."""
+        """With the engine's renders, which `look` embeds: never worse than the encoder's answer, by what was drawn.
+
+        `report` hears of each round before it; where it says False, the search ends with its best so far.
+        """
         settings = settings or RefinementSettings()
         search = self._begin(embeddings, x, settings)
         best = _Best(search, search.cosine(look(search.answer)))
         similarity = [best.similarity]
         z, idle = search.descend(search.emphasised, settings.steps, settings.rate), 0
         for number in range(settings.rounds + 1):
-            report(number, settings.rounds + 1)
+            if report(number, settings.rounds + 1) is False:
+                break
             seen = look(search.parameters(z))
             gained = best.offer(z, seen)
             similarity.append(best.similarity)

@@ -43,6 +43,8 @@ class ServiceSettings(BaseSettings):
     """Photos that may wait for a worker; more are answered with 429."""
     timeout: PositiveFloat = 30.0
     """Seconds that a request may take before it is answered with 503."""
+    refine_seconds: PositiveFloat = 5.0
+    """Seconds that a search with the engine may take (`refine=engine`); then it ends with its best answer so far."""
     grace: PositiveFloat = 30.0
     """Seconds that requests under way may take once the service is asked to stop."""
     follow: PositiveFloat = 5.0

@@ -19,6 +19,7 @@ from serving.rendering.service import RenderService
 from serving.workers.model_manager import ModelManager
 from serving.workers.pool import Pool
 from serving.workers.process import WorkerConfig
+from serving.workers.refiner import RefinerConfig
 
 THREADS = 1
 """Of a worker: there are as many workers as processors, and one thread each gets most out of them."""
@@ -34,6 +35,8 @@ class Paths:
     """The embedded engine's assets."""
     home: Path
     """For characters that were made, and for pictures that can be drawn again."""
+    engine: str
+    """What opens the engine for a search: see RefinerConfig."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,9 @@ class AppState:
 def build_state(service: ServiceSettings, source: ReleaseSource, paths: Paths, keys: Keys | None) -> AppState:
     """All of it, not yet started. Raises SchemaError."""
     metrics, max_pixels = Metrics(), round(service.photo_megapixels * 1e6)
+    refine = RefinerConfig(
+        engine=paths.engine, character=paths.character, embedded=paths.embedded, seconds=service.refine_seconds
+    )
     paths.home.mkdir(parents=True, exist_ok=True)
 
     def make_pool(release: Release, folder: Path) -> Pool:
@@ -63,6 +69,7 @@ def build_state(service: ServiceSettings, source: ReleaseSource, paths: Paths, k
             threads=THREADS,
             device=service.device,
             max_pixels=max_pixels,
+            refine=refine,
             log=paths.home / "workers.log",
         )
         return Pool(release, config, service.workers, service.batch, metrics)

@@ -71,7 +71,7 @@ changed_since = partial(
     "The character has changed",
     "it is not any more what If-Match names: get it again, and its ETag with it",
 )
-cannot_refine = partial(ProblemError, 409, "cannot-refine", "This model cannot refine")
+cannot_refine = partial(ProblemError, 409, "cannot-refine", "This cannot be refined so")
 cannot_draw = partial(ProblemError, 409, "cannot-draw", "This cannot be drawn")
 no_key = partial(
     ProblemError,

@@ -17,6 +17,9 @@ from serving.configuration import ServiceSettings
 from serving.dependencies import Paths
 from serving.keys import Keys
 
+ENGINE = "stages.data.rendering:engine_of"
+"""What opens the engine in the service's workers. `serving` does not know `stages`, so its name is given from here."""
+
 
 class ServingError(LikenessError):
     """The service cannot listen, or has no API keys where it needs some; the message says what to do."""
@@ -28,7 +31,7 @@ def build_application(settings: Settings, service: ServiceSettings, alias: str, 
     Raises ServingError, KeyProblem, or SchemaError where the character cannot be read.
     """
     folder = settings.characters / settings.character
-    paths = Paths(folder, settings.data / "embedded", settings.home / "serving" / settings.character)
+    paths = Paths(folder, settings.data / "embedded", settings.home / "serving" / settings.character, ENGINE)
     return build(service, release_source(settings, alias), paths, required_keys(host, service, settings))
 
 

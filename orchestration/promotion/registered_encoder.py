@@ -39,7 +39,8 @@ class RegisteredEncoder(mlflow.pyfunc.PythonModel):
     def refinement(self) -> Any:
         """What makes an answer more like its photo: the identity imitator, in the encoder's facial prior."""
         code = importlib.import_module(f"{self.package}.refinement")
-        return code.Refinement(load_identity_imitator(self.package, self.folder), self.predictor.encoder)
+        refinement = code.Refinement(load_identity_imitator(self.package, self.folder), self.predictor.encoder)
+        return refinement.to(self.predictor.device)
 
     @cached_property
     def search(self) -> Any:
@@ -81,34 +82,35 @@ class RegisteredEncoder(mlflow.pyfunc.PythonModel):
         aligned: Any,
         x: Any,
         steps: int | None = None,
-        report: Callable[[int, int], None] = lambda step, steps: None,
+        report: Callable[[int, int], bool | None] = lambda step, steps: None,
         draw: Callable[[Any], Any] | None = None,
     ) -> Any:
         """Parameters [width] whose render is more like the aligned photo [H, H, 3] uint8 than that of the answer `x`.
 
         By `steps` of gradient through the identity imitator; given `draw`, from parameters [width] to the engine's
-        picture [h, h, 3] uint8, what it draws corrects the imitator and decides.
+        picture [h, h, 3] uint8, what it draws corrects the imitator and decides; where `report` says False before a
+        round, that search ends with its best so far.
         """
         import torch
 
-        identity = self.predictor.identity
+        identity, device = self.predictor.identity, self.predictor.device
         code = importlib.import_module(f"{self.package}.refinement")
         settings = code.RefinementSettings() if steps is None else code.RefinementSettings(steps=steps)
-        start = torch.as_tensor(x, dtype=torch.float32)[None]
+        start = torch.as_tensor(x, dtype=torch.float32, device=device)[None]
         with torch.no_grad():
             # The mirror image shows the same person: what light does to one side falls out.
             face = as_faces([aligned, aligned[:, ::-1].copy()])
-            photo = identity(face).mean(0, keepdim=True)
+            photo = identity(face.to(device)).mean(0, keepdim=True)
         if draw is None:
             refined = self.refinement.by_gradient(photo, start, settings)
             report(settings.steps, settings.steps)
-            return refined.x[0].numpy()
+            return refined.x[0].cpu().numpy()
 
         @torch.no_grad()
         def look(answers: Any) -> Any:
-            return identity(as_faces([draw(answer) for answer in answers.numpy()]))
+            return identity(as_faces([draw(answer) for answer in answers.cpu().numpy()]).to(device))
 
-        return self.refinement.by_engine(photo, start, look, settings, report).x[0].numpy()
+        return self.refinement.by_engine(photo, start, look, settings, report).x[0].cpu().numpy()
 
     def compare(self, aligned: Any, pictures: Sequence[Any]) -> list[dict[str, float]]:
         """Identity and content term of each picture [h, h, 3] uint8 against the photo, and their weighted sum."""

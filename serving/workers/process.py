@@ -22,21 +22,22 @@ from engine.character_json import photo_entry
 from models.images import BadImage, decode_photo, encode_jpeg
 from models.memory import keep_freed_memory
 from serving.child_process import Answer, Message, NotLoaded, answer_requests
+from serving.workers.refiner import CannotRefine, RefinementMethod, Refiner, RefinerConfig
 
 UNREADABLE = "this photo cannot be read ({}): save it anew as a JPEG, or send another"
 log = logging.getLogger("likeness.serving")
 
-# What became of a photo; CANNOT: the release cannot do what was asked.
+# What became of a photo; CANNOT: it cannot be refined as was asked.
 READ, NO_FACE, BAD, CANNOT = "read", "no_face", "bad", "cannot"
 
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """A photo's bytes, whether the result is to have the aligned face, and whether the answer is to be refined."""
+    """A photo's bytes, whether the result is to have the aligned face, and how the answer is to be refined."""
 
     photo: bytes
     aligned: bool = False
-    refine: bool = False
+    refine: RefinementMethod | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class WorkerConfig(BaseModel, frozen=True):
     threads: int
     device: str
     max_pixels: int
+    refine: RefinerConfig
     log: Path
     """What native libraries have to say goes there, not between the service's own lines."""
 
@@ -84,14 +86,15 @@ def _loaded(config: WorkerConfig) -> Iterator[tuple[Message, Answer]]:
         model = load(config.folder, config.threads, config.device)
     except Exception as error:
         raise NotLoaded(f"{type(error).__name__}: {error}") from error
+    refiner = Refiner(model, config.refine)
     with model.predictor:
-        predict(model, [PredictRequest(_blank())], config.max_pixels)
-        yield Message(model.schema_md5), partial(_answer, model, config.max_pixels)
+        predict(model, refiner, [PredictRequest(_blank())], config.max_pixels)
+        yield Message(model.schema_md5), partial(_answer, model, refiner, config.max_pixels)
 
 
-def _answer(model: Any, max_pixels: int, message: Message) -> Message:
+def _answer(model: Any, refiner: Refiner, max_pixels: int, message: Message) -> Message:
     requests = [PredictRequest(photo, **more) for photo, more in zip(message.blobs, message.value, strict=True)]
-    results = [{**vars(result)} for result in predict(model, requests, max_pixels)]
+    results = [{**vars(result)} for result in predict(model, refiner, requests, max_pixels)]
     faces = [result.pop("aligned") for result in results]
     return Message(results, faces)
 
@@ -111,8 +114,8 @@ def load(folder: Path, threads: int, device: str) -> Any:
     return model
 
 
-def predict(model: Any, requests: Sequence[PredictRequest], max_pixels: int) -> list[PredictResult]:
-    """A result for each request, in order; the photos that can be decoded are read together."""
+def predict(model: Any, refiner: Refiner, requests: Sequence[PredictRequest], max_pixels: int) -> list[PredictResult]:
+    """A result for each request, in order; the photos that can be decoded are read together, and refined one by one."""
     pictures: list[Any] = []
     for request in requests:
         try:
@@ -121,7 +124,7 @@ def predict(model: Any, requests: Sequence[PredictRequest], max_pixels: int) -> 
             pictures.append(error)
     found = iter(_found(model, [picture for picture in pictures if not isinstance(picture, BadImage)]))
     outcomes = [picture if isinstance(picture, BadImage) else next(found) for picture in pictures]
-    return [_result(model, request, outcome) for request, outcome in zip(requests, outcomes, strict=True)]
+    return [_result(model, refiner, request, outcome) for request, outcome in zip(requests, outcomes, strict=True)]
 
 
 def _found(model: Any, pictures: list[Any]) -> list[Any]:
@@ -142,13 +145,14 @@ def _found(model: Any, pictures: list[Any]) -> list[Any]:
         return [ValueError(UNREADABLE.format(type(error).__name__))]
 
 
-def _result(model: Any, request: PredictRequest, found: Any) -> PredictResult:
+def _result(model: Any, refiner: Refiner, request: PredictRequest, found: Any) -> PredictResult:
     if isinstance(found, Exception):
         # A version's own NoFace and BadImage: classes of its own code, told apart by name.
         return PredictResult(NO_FACE if type(found).__name__ == "NoFace" else BAD, str(found))
-    if request.refine and not hasattr(type(model), "refinement"):
-        return PredictResult(CANNOT, "the model in production was registered before there was `refine`: leave it out")
-    x = model.refine(found.aligned, found.x) if request.refine else found.x
+    try:
+        x = refiner.refined(request.refine, found.aligned, found.x) if request.refine else found.x
+    except CannotRefine as error:
+        return PredictResult(CANNOT, str(error))
     aligned = encode_jpeg(found.aligned) if request.aligned else b""
     photo = photo_entry(request.photo, found)
     # Versions that were registered before there were codes have the words only.

@@ -29,61 +29,73 @@ class Job:
 
 
 class BatchQueue:
-    """First come, first served. For one event loop.
+    """Two lines, each first come, first served: photos to be read, and photos whose answers are to be refined too.
+
+    To refine takes longer than to read a batch, so those photos go alone, and while both lines wait they take turns: at
+    most one search comes before each batch of the others, and no search waits for ever. For one event loop.
 
     `capacity`: jobs that may wait.
     """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self.jobs: deque[Job] = deque()
+        self._plain: deque[Job] = deque()
+        self._refined: deque[Job] = deque()
+        self._refined_next = False
         self.rate = 10.0
         """Recent throughput, in jobs a second."""
         self._not_empty = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self.jobs)
+        return len(self._plain) + len(self._refined)
 
     @property
     def seconds(self) -> float:
         """How long a job that comes now would wait."""
-        return len(self.jobs) / self.rate
+        return len(self) / self.rate
 
     def put(self, job: Job) -> None:
         """At the end. Raises QueueFull."""
         self._drop_abandoned()
-        if len(self.jobs) >= self.capacity:
-            raise QueueFull(len(self.jobs), self.seconds)
-        self.jobs.append(job)
+        if len(self) >= self.capacity:
+            raise QueueFull(len(self), self.seconds)
+        self._line(job).append(job)
         self._not_empty.set()
 
     def requeue(self, job: Job) -> None:
         """At the front, whatever the capacity: it was taken before."""
-        self.jobs.appendleft(job)
+        self._line(job).appendleft(job)
         self._not_empty.set()
 
     async def take(self, most: int) -> list[Job]:
         """The next jobs, at least one: what waits is read together, nothing waits for company."""
         while True:
             self._drop_abandoned()
-            if self.jobs:
+            if len(self):
                 return self._next(most)
             self._not_empty.clear()
             await self._not_empty.wait()
 
     def _next(self, most: int) -> list[Job]:
-        # A job that ended a worker's life once goes alone: it takes no others with it.
-        if self.jobs[0].attempts:
-            return [self.jobs.popleft()]
-        taken = []
-        while self.jobs and len(taken) < most and not self.jobs[0].attempts:
-            taken.append(self.jobs.popleft())
+        refined = bool(self._refined) and (self._refined_next or not self._plain)
+        self._refined_next = not refined
+        line = self._refined if refined else self._plain
+        taken = [line.popleft()]
+        # A job that ended a worker's life once goes alone, too: it takes no others with it.
+        if refined or taken[0].attempts:
+            return taken
+        while line and len(taken) < most and not line[0].attempts:
+            taken.append(line.popleft())
         return taken
+
+    def _line(self, job: Job) -> deque[Job]:
+        return self._plain if job.request.refine is None else self._refined
 
     def _drop_abandoned(self) -> None:
         """Drop the jobs at the front whose asker has gone, or was told that it took too long."""
-        while self.jobs and self.jobs[0].answer.done():
-            self.jobs.popleft()
+        for line in (self._plain, self._refined):
+            while line and line[0].answer.done():
+                line.popleft()
 
     def record(self, jobs: int, seconds: float) -> None:
         """Note that a worker took `seconds` over so many jobs, for estimates of waiting times."""

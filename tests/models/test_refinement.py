@@ -87,6 +87,16 @@ def test_renders_correct_what_the_imitator_gets_wrong(
     assert heard[0] == (0, FREE.rounds + 1) and heard[-1] == (FREE.rounds + 1, FREE.rounds + 1)
 
 
+def test_whoever_hears_of_the_rounds_can_end_the_search(
+    refinement: Refinement, engine: IdentityImitator, photos: Tensor
+) -> None:
+    found = refinement.by_engine(photos, _x(4, 4), engine, FREE, lambda done, of: done < 2)
+    whole = refinement.by_engine(photos, _x(4, 4), engine, FREE)
+    assert torch.equal(found.similarity, whole.similarity[:3]), "the answer's and two rounds'"
+    start = refinement.by_engine(photos, _x(4, 4), engine, FREE, lambda done, of: False)
+    assert torch.equal(start.x, _x(4, 4)), "the answer itself"
+
+
 def test_sex_and_choices_stay_as_they_were_read(
     refinement: Refinement, engine: IdentityImitator, photos: Tensor
 ) -> None:

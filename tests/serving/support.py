@@ -7,16 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestration.apps.service import ENGINE
 from orchestration.config.settings import Settings
 from orchestration.promotion import packaging
 from orchestration.registry.registered_models import Registry
 from orchestration.storage.tracking import Tracking
 from serving.dependencies import Paths
 from serving.releases import NothingReleased, Release, ReleaseBroken, SourceDown
+from serving.workers.refiner import RefinerConfig
 from stages.data.inputs import package_folder
 from tests.untrained import networks
 
 EMBEDDED = packaging.REPOSITORY / "characters" / "embedded"
+ASSETS = packaging.REPOSITORY / "data" / "embedded"
 PHOTOS = packaging.REPOSITORY / "examples" / "photos"
 OBAMA = PHOTOS / "obama" / "obama.jpg"
 DEADLY = (13, 13)
@@ -104,8 +107,12 @@ class Shelf:
         return folder
 
 
-def paths(home: Path) -> Paths:
-    return Paths(EMBEDDED, packaging.REPOSITORY / "data" / "embedded", home)
+def paths(home: Path, character: Path = EMBEDDED) -> Paths:
+    return Paths(character, ASSETS, home, ENGINE)
+
+
+def refining(character: Path = EMBEDDED, seconds: float = 60.0) -> RefinerConfig:
+    return RefinerConfig(engine=ENGINE, character=character, embedded=ASSETS, seconds=seconds)
 
 
 async def until(true: Callable[[], Any], seconds: float = 60.0) -> None:

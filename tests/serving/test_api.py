@@ -4,9 +4,11 @@ import base64
 import io
 import json
 import random
+import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,12 @@ def app(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
 
 @pytest.fixture(scope="module")
 def client(app: FastAPI) -> Iterator[TestClient]:
+    with ready(app) as client:
+        yield client
+
+
+@contextmanager
+def ready(app: FastAPI) -> Iterator[TestClient]:
     """A client of a service that is ready."""
     with TestClient(app, HERE, raise_server_exceptions=False) as client:
         while client.get("/readyz").status_code != 200:
@@ -58,6 +66,11 @@ def made(client: TestClient) -> dict[str, Any]:
 
 def post(client: TestClient, photo: bytes, name: str = "me.png", **form: str) -> Response:
     return client.post("/v1/characters", files={"photo": (name, photo, "image/png")}, data=form)
+
+
+def refine(client: TestClient, method: str) -> Response:
+    files = {"photo": ("me.png", astronaut(), "image/png")}
+    return client.post("/v1/characters", params={"refine": method}, files=files)
 
 
 def problem(answer: Response) -> str:
@@ -90,11 +103,32 @@ def test_a_photo_becomes_a_character_that_the_commands_read(
 
 
 def test_a_refined_character_has_other_sliders_and_the_same_choices(client: TestClient, made: dict[str, Any]) -> None:
-    files = {"photo": ("me.png", astronaut(), "image/png")}
-    refined = client.post("/v1/characters", params={"refine": "gradient"}, files=files)
+    refined = refine(client, "gradient")
     assert refined.status_code == 201, refined.text
     assert refined.json()["discrete"] == made["discrete"] and refined.json()["parameters"] != made["parameters"]
-    assert problem(client.post("/v1/characters", params={"refine": "magic"}, files=files)) == "invalid"
+    assert problem(refine(client, "magic")) == "invalid"
+
+
+def test_the_engine_refines_a_photo_and_each_of_a_batch(client: TestClient, made: dict[str, Any]) -> None:
+    refined = refine(client, "engine")
+    assert refined.status_code == 201, refined.text
+    files = [("photo", (name, astronaut())) for name in "ab"]
+    results = client.post("/v1/characters:batch", params={"refine": "engine"}, files=files).json()["results"]
+    for character in (refined.json(), *(result["character"] for result in results)):
+        assert character["discrete"] == made["discrete"]
+        assert character["parameters"] == refined.json()["parameters"], "nothing of a search is random"
+
+
+def test_what_has_pairs_alone_cannot_be_refined_by_an_engine(saved: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "embedded"
+    shutil.copytree(EMBEDDED, folder)
+    schema = folder / "schema.yaml"
+    schema.write_text(f"{schema.read_text()}\npairs: {{table: pairs.csv}}\n")
+    with ready(build(SERVICE, Shelf({1: saved}), support.paths(tmp_path / "service", folder))) as client:
+        refused = refine(client, "engine")
+        assert (refused.status_code, problem(refused)) == (409, "cannot-refine")
+        assert "embedded has only pairs" in refused.json()["detail"]
+        assert refine(client, "gradient").status_code == 201
 
 
 def test_the_aligned_face_comes_with_the_answer_alone(made: dict[str, Any]) -> None:

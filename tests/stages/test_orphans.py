@@ -16,6 +16,7 @@ import pytest
 from engine.character import CommandRenderer
 from engine.custom_engine import run_command
 from serving.workers.process import WorkerConfig
+from serving.workers.refiner import RefinerConfig
 from stages.context import Context
 from stages.data import parallel
 from stages.training import distributed
@@ -51,7 +52,8 @@ def devices(scratch: Path) -> None:
 
 def reader(scratch: Path) -> None:
     """The service's worker, while it loads a model and so does not look at its input."""
-    config = WorkerConfig(folder=scratch, threads=1, device="cpu", max_pixels=1, log=scratch / "log")
+    refine = RefinerConfig(engine="none:none", character=scratch, embedded=scratch, seconds=1)
+    config = WorkerConfig(folder=scratch, threads=1, device="cpu", max_pixels=1, refine=refine, log=scratch / "log")
     loads_for_ever("serving.workers.process", "load", config.model_dump_json())
 
 

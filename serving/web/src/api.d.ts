@@ -837,8 +837,8 @@ export interface operations {
     create_character: {
         parameters: {
             query?: {
-                /** @description Search on from the encoder's answer, for some hundredths of a second: more like the photo. */
-                refine?: "gradient" | null;
+                /** @description Search on from the encoder's answer, for a character more like the photo. `gradient`: by networks alone, about 0.1 s. `engine`: what the engine draws corrects the search and decides; 0.6 s and more. */
+                refine?: ("gradient" | "engine") | null;
             };
             header?: never;
             path?: never;
@@ -954,8 +954,8 @@ export interface operations {
     create_characters: {
         parameters: {
             query?: {
-                /** @description Search on from the encoder's answer, for some hundredths of a second: more like the photo. */
-                refine?: "gradient" | null;
+                /** @description Search on from the encoder's answer, for a character more like the photo. `gradient`: by networks alone, about 0.1 s. `engine`: what the engine draws corrects the search and decides; 0.6 s and more. */
+                refine?: ("gradient" | "engine") | null;
             };
             header?: never;
             path?: never;

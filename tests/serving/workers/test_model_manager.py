@@ -20,6 +20,7 @@ from serving.workers.model_manager import ModelManager, NoModel, ServedPredictio
 from serving.workers.pool import Pool
 from serving.workers.process import BAD, NO_FACE, READ, PredictRequest, WorkerConfig
 from serving.workers.queue import QueueFull
+from serving.workers.refiner import Refiner
 from tests.models import photo_files
 from tests.serving import support
 from tests.serving.support import Shelf, astronaut, run, until
@@ -42,7 +43,14 @@ async def following(shelf: Shelf, tmp_path: Path, capacity: int = 8) -> AsyncIte
     def make_pool(release: Release, folder: Path) -> Pool:
         return Pool(
             release,
-            WorkerConfig(folder=folder, threads=1, device="cpu", max_pixels=10**7, log=tmp_path / "workers.log"),
+            WorkerConfig(
+                folder=folder,
+                threads=1,
+                device="cpu",
+                max_pixels=10**7,
+                refine=support.refining(),
+                log=tmp_path / "workers.log",
+            ),
             1,
             4,
             metrics,
@@ -117,8 +125,9 @@ def test_a_model_that_reads_nothing_any_more_is_not_the_photos_fault() -> None:
     class Model:
         predictor = Predictor()
 
+    model = Model()
     with pytest.raises(RuntimeError, match="the device is gone"):
-        process.predict(Model(), [PredictRequest(picture(64, 64), False)], 10**7)
+        process.predict(model, Refiner(model, support.refining()), [PredictRequest(picture(64, 64), False)], 10**7)
 
 
 def test_a_worker_that_is_killed_from_outside_is_replaced_and_its_photo_read(saved: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from serving.workers import process
 from serving.workers.process import CANNOT, READ, PredictRequest
+from serving.workers.refiner import Refiner
 from tests.serving import support
 from tests.serving.support import astronaut
 
@@ -18,6 +19,9 @@ def test_a_release_from_before_there_was_refine_reads_on_and_says_that_it_cannot
     model = process.load(saved, 1, "cpu")
     with model.predictor:
         plain, refined = process.predict(
-            model, [PredictRequest(astronaut()), PredictRequest(astronaut(), refine=True)], 10**8
+            model,
+            Refiner(model, support.refining()),
+            [PredictRequest(astronaut()), PredictRequest(astronaut(), refine="engine")],
+            10**8,
         )
     assert (plain.kind, refined.kind) == (READ, CANNOT) and "leave it out" in refined.reason

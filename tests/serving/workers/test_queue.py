@@ -6,11 +6,12 @@ import pytest
 
 from serving.workers.process import PredictRequest
 from serving.workers.queue import BatchQueue, Job, QueueFull
+from serving.workers.refiner import RefinementMethod
 from tests.serving.support import run
 
 
-def job(photo: bytes = b"photo") -> Job:
-    return Job(PredictRequest(photo, False), asyncio.get_running_loop().create_future())
+def job(refine: RefinementMethod | None = None) -> Job:
+    return Job(PredictRequest(b"photo", refine=refine), asyncio.get_running_loop().create_future())
 
 
 def test_what_waits_is_taken_together_first_come_first_served() -> None:
@@ -21,6 +22,21 @@ def test_what_waits_is_taken_together_first_come_first_served() -> None:
             queue.put(each)
         assert await queue.take(3) == jobs[:3]
         assert await queue.take(3) == jobs[3:]
+
+    run(test())
+
+
+def test_photos_to_be_refined_go_alone_and_take_turns_with_the_others() -> None:
+    async def test() -> None:
+        queue = BatchQueue(8)
+        searches, plain = [job("engine"), job("gradient"), job("engine")], [job() for _ in range(4)]
+        for each in (searches[0], plain[0], searches[1], plain[1], plain[2], searches[2], plain[3]):
+            queue.put(each)
+        taken = [await queue.take(3) for _ in range(5)]
+        assert taken == [plain[:3], [searches[0]], [plain[3]], [searches[1]], [searches[2]]]
+        queue.put(search := job("engine"))
+        queue.put(late := job())
+        assert [await queue.take(3), await queue.take(3)] == [[late], [search]], "a search was the last one"
 
     run(test())
 
