@@ -30,10 +30,11 @@ def optimize_for_inference(model: IdentityModel) -> IdentityModel:
     if model.device.type == "cpu" and torch.backends.mkldnn.is_available():
         for parent in list(ready.modules()):
             _pack(parent)
-        whole = ready.backbone.levels
+        levels, features = ready.backbone.levels, ready.backbone.features
         ready.backbone.levels = lambda crops: [
-            torch.cat(level) for level in zip(*(whole(crop) for crop in crops.split(1)), strict=True)
+            torch.cat(level) for level in zip(*(levels(crop) for crop in crops.split(1)), strict=True)
         ]
+        ready.backbone.features = lambda crops: torch.cat([features(crop) for crop in crops.split(1)])
     return ready
 
 

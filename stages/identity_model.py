@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.identity import IdentityModel, Kind, build
+from models.inference import optimize_for_inference
 from models.pretrained import fingerprint
 from models.weights import save_model
 from stages.context import Context
@@ -224,12 +225,13 @@ class _Tuner(nn.Module):
         """
         self.model.eval()
         pictures = ImageDataset(faces["image"].to_numpy()[rows].tolist(), size=256, cache_bytes=0)
+        reader = optimize_for_inference(self.model)
 
         def prepared(images: Tensor) -> Tensor:
-            crops = self.model.crop(images, margin)
+            crops = reader.crop(images, margin)
             if self.config.trainable == "all":
                 return (crops * 255).round().byte()
-            return self.model.backbone.features(crops).half()
+            return reader.backbone.features(crops).half()
 
         def report(done: int) -> None:
             self.context.progress(f"identity_model: {what}", done, len(rows))

@@ -25,6 +25,7 @@ from models.encoder import Encoder
 from models.identity import IdentityModel
 from models.images import grid, resize
 from models.imitator import Imitator
+from models.inference import optimize_for_inference
 from models.parsing import FaceParser
 from models.predictor import Predictor
 from stages.context import Context
@@ -276,11 +277,17 @@ def as_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 def embed(identity: IdentityModel, images: pd.Series, device: str) -> NDArray[np.float32]:
     """Identity embeddings [N, D] of aligned faces."""
-    return in_batches(identity, ImageDataset(images.tolist(), FACE_SIZE), device).numpy()
+    return in_batches(_reader(identity), ImageDataset(images.tolist(), FACE_SIZE), device).numpy()
 
 
 def predict(
     identity: IdentityModel, encoder: Encoder, images: pd.Series, device: str, size: int = FACE_SIZE
 ) -> NDArray[np.float32]:
     """Parameter vectors [N, width] of aligned faces, looked at in `size` pixels."""
-    return in_batches(lambda faces: encoder.read(identity, faces), ImageDataset(images.tolist(), size), device).numpy()
+    reader = _reader(identity)
+    return in_batches(lambda faces: encoder.read(reader, faces), ImageDataset(images.tolist(), size), device).numpy()
+
+
+def _reader(identity: IdentityModel) -> IdentityModel:
+    """The same, faster, without gradients; another version's model stays as it is, for its code is another's."""
+    return optimize_for_inference(identity) if isinstance(identity, IdentityModel) else identity

@@ -16,10 +16,10 @@ from stages.training.features import LabelledFeatures
 
 Family = Literal["identity", "high", "low", "middle", "colours", "outline", "attributes"]
 KNOWS: dict[str, tuple[Family, ...]] = {
-    "skin": ("low", "colours"),
+    "skin": ("low", "middle", "colours"),
     "hair": ("high", "colours", "outline"),
     "hair_colour": ("high", "colours"),
-    "beard": ("middle",),
+    "beard": ("low", "middle"),
 }
 """What each group of this name is read from; the others from all maps and colours."""
 OTHERS: tuple[Family, ...] = ("low", "middle", "high", "colours")
