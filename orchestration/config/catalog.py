@@ -103,7 +103,7 @@ STAGES: tuple[Stage, ...] = (
         "models",
         ("torch", "mlflow", "dvc"),
         resources=Resources(gpus=1, cpus=4, memory_gb=16),
-        description="Face recognition: SFace rebuilt in torch and fine-tuned on held-in people; "
+        description="Face recognition: FaceRes and SFace rebuilt in torch, the latter fine-tuned on held-in people; "
         "steps are kept only where pairs of validation people get no worse.",
     ),
     Stage(

@@ -169,6 +169,9 @@ def _make(
         result = _execute_here(project.instance, definitions, ref, tags)
     failed = [evaluation for evaluation in result.get_asset_check_evaluations() if not evaluation.passed]
     if not result.success:
+        if _was_interrupted(result):
+            progress.end(f"{name}  interrupted after {duration(time.monotonic() - began)}")
+            raise KeyboardInterrupt
         progress.end(f"{name}  failed after {duration(time.monotonic() - began)}")
         if blocking := next(filter(blocks, failed), None):
             raise StageFailed(
@@ -248,6 +251,15 @@ def reason(result: dg.ExecuteInProcessResult | dg.JobExecutionResult) -> str:
         if event.is_step_failure:
             return _in_short(why_it_failed(event))
     return f"see run {result.run_id} in `likeness dagster`"
+
+
+def _was_interrupted(result: dg.ExecuteInProcessResult | dg.JobExecutionResult) -> bool:
+    """Whether Ctrl-C ended it: Dagster makes an error of its own of that, in this process and in others."""
+    return any(
+        event.is_step_failure
+        and why_it_failed(event).startswith((dg.DagsterExecutionInterruptedError.__name__, KeyboardInterrupt.__name__))
+        for event in result.all_events
+    )
 
 
 def _in_short(message: str) -> str:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.appearance import CELLS, N_COLOURS, Appearance, to_lab
 from models.attributes import Attributes
@@ -66,7 +66,9 @@ def test_the_outline_says_where_hair_is(parser: FaceParser) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("attributes", [SexAndAgeHead, Attributes])
-def test_readings_are_fitted_and_differentiable(identity: IdentityModel, attributes: type[nn.Module]) -> None:
+def test_readings_are_fitted_and_differentiable(
+    identity: IdentityModel, attributes: type[SexAndAgeHead | Attributes]
+) -> None:
     seen = torch.rand(12, 3, 64, 64)
     levels = [level.detach() for level in read_maps(identity, seen)[1]]
     appearance = Appearance(FaceParser(18, 0.25, False, 1).eval(), attributes(), identity.backbone.level_shapes, 4, 3)

@@ -101,6 +101,7 @@ def test_the_mean_of_the_faces_it_is_centred_on_becomes_nothing(faces: Tensor) -
     model = recogniser()
     backbone = model.backbone
     with torch.no_grad():
+        assert isinstance(backbone, FaceRes)
         seen = backbone.features(model.crop(faces))
         torch.nn.init.normal_(backbone.fc.weight, std=0.1)  # as after a training
         for _ in range(2):

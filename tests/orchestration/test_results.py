@@ -87,6 +87,16 @@ def test_a_bad_table_stops_the_run_and_the_line_says_check_expectation_column_co
     assert run.model.runs == 0
 
 
+def test_ctrl_c_interrupts_and_is_no_failure_of_the_stage(run: Runner) -> None:
+    def interrupted(out: Path, context: Any) -> None:
+        raise dg.DagsterExecutionInterruptedError  # what Dagster makes of SIGINT
+
+    run.faces.act = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert any("faces  interrupted after" in line for line in run.lines)
+
+
 def test_the_bad_version_is_kept_so_that_its_rows_can_be_looked_at(run: Runner) -> None:
     run.rows = [good.face(0), good.face(1, yaw=170.0)]
     with pytest.raises(runner.StageFailed):
