@@ -107,7 +107,8 @@ class FaceRes(Backbone):
     @torch.no_grad()
     def centre(self, features: Tensor) -> None:
         """Let the mean of these faces' features [N, 1024, 7, 7] have the embedding 0."""
-        self.fc.bias.copy_(-self.fc(features.mean((2, 3))).sub(self.fc.bias).mean(0))
+        bias = self.get_parameter("fc.bias")
+        bias.sub_(self.head(features).mean(0))
 
     def features(self, crops: Tensor) -> Tensor:
         """Crops [B, 3, 224, 224], RGB in [0, 1] -> [B, 1024, 7, 7]."""

@@ -103,7 +103,7 @@ def test_the_mean_of_the_faces_it_is_centred_on_becomes_nothing(faces: Tensor) -
     with torch.no_grad():
         assert isinstance(backbone, FaceRes)
         seen = backbone.features(model.crop(faces))
-        torch.nn.init.normal_(backbone.fc.weight, std=0.1)  # as after a training
+        torch.nn.init.normal_(backbone.get_parameter("fc.weight"), std=0.1)  # as after a training
         for _ in range(2):
             backbone.centre(seen)
             assert torch.allclose(backbone.head(seen).mean(0), torch.zeros(model.dim), atol=1e-4)
