@@ -22,7 +22,7 @@ from stages.data.reads import CHOSEN_BY, TRAINED_ON, WEIGHTS, ParameterSpace, Ro
 from stages.imitator import pair_parameters
 from stages.training import Batch, Optimiser, Training, rows_for, train
 
-VERSION = "1"
+VERSION = "2"
 INPUTS = ("rendered_pairs", "identity_model", "character")
 PAIRS = Rows("pairs.parquet", ("split", "image", "parameters", "discrete"), (TRAINED_ON, CHOSEN_BY))
 READS = {"rendered_pairs": PAIRS, "identity_model": WEIGHTS, "character": ParameterSpace()}
