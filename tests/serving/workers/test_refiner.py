@@ -122,14 +122,16 @@ def test_an_engine_that_cannot_draw_is_told_of_without_a_path(
 
 
 @pytest.mark.slow
-def test_to_sface_the_engines_render_of_what_is_found_is_more_like_the_photo(saved: Path) -> None:
+def test_to_faceres_the_engines_render_of_what_is_found_is_more_like_the_photo(saved: Path) -> None:
     """An imitator that knows nothing leads nowhere, but a search begins beyond the answer, and there is the photo."""
     model = process.load(saved, 1, "cpu")
     by = Refiner(model, support.refining())
     n, rng = model.schema.n_sliders, np.random.default_rng(0)
     answer = model.schema.neutral()
     answer[:n] = rng.uniform(0.3, 0.7, n)
-    model.predictor.identity = sface = IdentityModel.from_onnx(support.ASSETS / "identity" / "sface.onnx").eval()
+    model.predictor.identity = faceres = IdentityModel.from_file(
+        "faceres", support.ASSETS / "identity" / "faceres.json"
+    )
     with torch.no_grad():
         for weights in model.refinement.imitator.parameters():
             weights.fill_(1.0 if weights.ndim == 1 else 0.0)
@@ -139,7 +141,10 @@ def test_to_sface_the_engines_render_of_what_is_found_is_more_like_the_photo(sav
 
     def similarity(x: np.ndarray) -> Tensor:
         with torch.no_grad():
-            person, seen = sface(as_batch(photo, photo[:, ::-1])).mean(0), sface(as_batch(by._drawn(by.engine, x)))[0]
+            person, seen = (
+                faceres(as_batch(photo, photo[:, ::-1])).mean(0),
+                faceres(as_batch(by._drawn(by.engine, x)))[0],
+            )
         return functional.cosine_similarity(person, seen, dim=0)
 
     refined = by.refined("engine", photo, answer)
