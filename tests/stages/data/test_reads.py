@@ -51,7 +51,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "character": Path(shutil.copytree(small_tables.CHARACTER, root / "embedded_character" / "embedded")),
     }
     width = small_tables.Schema.load(small_tables.CHARACTER).width
-    recognised = {"n_parameters": width, "dim": 128, "hidden": 16}
+    recognised = {"n_parameters": width, "dim": 1024, "hidden": 16}
     networks: dict[str, tuple[torch.nn.Module, Mapping[str, Any]]] = {
         "identity_model": (recogniser(), {"model": "faceres"}),
         "parsing_model": (

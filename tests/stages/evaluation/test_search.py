@@ -43,7 +43,7 @@ def evaluation(marble_character: Path, tmp_path_factory: pytest.TempPathFactory)
     save_model(inputs["parsing_model"], FaceParser(18, 0.125, False, 2), parser)
     imitator = {"n_parameters": width, "size": 64, "width": 0.125, "drop": "first"}
     save_model(inputs["imitator"], Imitator(width, 64, 0.125), imitator)
-    recognised = {"n_parameters": width, "dim": 128, "hidden": 16}
+    recognised = {"n_parameters": width, "dim": 1024, "hidden": 16}
     save_model(inputs["identity_imitator"], IdentityImitator(**recognised), {"architecture": recognised})
     rendered_pairs.run(inputs, rendered_pairs.Config(pairs=40, size=64), inputs["rendered_pairs"], Context())
     training = Training(steps=1, batch=2)
