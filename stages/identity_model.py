@@ -40,6 +40,8 @@ WEIGHTS = {"faceres+sface": "identity", "faceres": "identity/faceres.json", "sfa
 """Of the backbones whose weights come with the project, in data/embedded."""
 CENTRED_ON = 1000
 """Training faces whose mean a pretrained recogniser takes off, at most."""
+ONE_FILE: tuple[Kind, ...] = ("sface", "lightcnn29v2")
+"""Backbones whose weights are a file that can be named."""
 WEIGHT_FILES = ("identity/faceres.json", "identity/faceres.bin", "identity/sface.onnx")
 # Sets with an official protocol score the finished model and decide nothing; in some the person is not even known.
 FACES = training_faces(("source", "person", "split", "image"), undecided=True)
@@ -85,6 +87,11 @@ class IdentityModelConfig(BaseModel, frozen=True, extra="forbid"):
 
     @model_validator(mode="after")
     def _complete(self) -> IdentityModelConfig:
+        if self.weights and self.backbone not in ONE_FILE:
+            raise ValueError(
+                f"`weights` is one file of one network, and {self.backbone} comes with the project: "
+                f"name the file's network too, `backbone: {' or '.join(ONE_FILE)}`"
+            )
         if self.from_scratch and self.trainable != "all":
             raise ValueError(
                 f"{self.backbone} without `weights` is trained from scratch, which needs `trainable: all`; "

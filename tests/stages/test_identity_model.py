@@ -85,6 +85,12 @@ def test_a_set_with_official_pairs_decides_nothing(inputs, tmp_path: Path) -> No
     assert "portraits_auc_before" in metrics and "photos_auc_before" not in metrics
 
 
+def test_a_file_of_weights_needs_its_network_named() -> None:
+    with pytest.raises(ValueError, match=r"faceres\+sface comes with the project.*`backbone: sface or lightcnn29v2`"):
+        Config(weights=Path("mine.onnx"))
+    assert Config(weights=Path("mine.onnx"), backbone="sface").weights == Path("mine.onnx")
+
+
 def test_better_weights_are_kept_and_the_best_survives_a_checkpoint() -> None:
     module = torch.nn.Linear(1, 1)
     best = identity_model._Best(module, 0.0)
