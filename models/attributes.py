@@ -1,7 +1,8 @@
 """Sex and age as anybody sees them, by two small networks that learned from photos of real people.
 
 They are dlib's (Cydral Technology, CC0), rebuilt as torch layers, and never trained here. They score; beside a
-recogniser that has no such sense of its own they also read photos. Legend: B batch, H side of a face in the reference frame.
+recogniser that has no such sense of its own they also read photos. Legend: B batch, H side of a face in the reference
+frame.
 """
 
 from __future__ import annotations
