@@ -103,7 +103,10 @@ def test_each_kind_gives_embeddings_of_its_length(kind: Kind, faces: torch.Tenso
         assert torch.allclose(backbone.head(features), raw, atol=1e-4), "the two halves are the whole"
     assert crops.shape == (2, backbone.channels, backbone.side, backbone.side)
     assert features.shape == (2, *backbone.map_shape)
-    assert raw.shape == (2, model.dim) and model.dim == {"faceres": 1024, "sface": 128, "lightcnn29v2": 256}[kind]
+    assert (
+        raw.shape == (2, model.dim)
+        and model.dim == {"faceres+sface": 1152, "faceres": 1024, "sface": 128, "lightcnn29v2": 256}[kind]
+    )
     assert torch.allclose(embeddings, raw / raw.norm(dim=1, keepdim=True), atol=1e-6)
     assert torch.allclose(model.embed_crops(crops), embeddings, atol=1e-6)
 
