@@ -8,9 +8,8 @@ Legend: B batch, D = 1024 embedding.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,17 +19,12 @@ from torch.nn import functional
 
 from .alignment import REFERENCE, fit_similarity, five_points
 from .backbone import Backbone
+from .sface import STAGES
 
 WINDOW = (0.1, 0.14, 0.8)
 """left, top and side of what it reads of the reference frame: a detector's box of the face and some margin."""
 MEANS = (123.68, 116.779, 103.939)
 """Of R, G and B on [0, 255], which it takes off before it reads them as B, G, R: those of Keras' "caffe" mode."""
-# (in, out, stride) of the depthwise-separable stages that follow the first convolution
-_STAGES = (
-    ((32, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2), (256, 256, 1), (256, 512, 2))
-    + ((512, 512, 1),) * 5
-    + ((512, 1024, 2), (1024, 1024, 1))
-)
 LEVELS = (7, 11)
 """After how many stages other readers look in: where colours are still there, and where textures are."""
 SURE = 6.0
@@ -78,7 +72,7 @@ class FaceRes(Backbone):
     def __init__(self) -> None:
         super().__init__()
         stages = [nn.Sequential(_Convolution(3, 32, 3, 2))]
-        for n_in, n_out, stride in _STAGES:
+        for n_in, n_out, stride in STAGES:
             stages.append(nn.Sequential(_Convolution(n_in, n_in, 3, stride, groups=n_in), _Convolution(n_in, n_out, 1)))
         self.stages = nn.Sequential(*stages)
         self.sex_and_age = SexAndAgeHead()
@@ -166,10 +160,10 @@ def _weights(path: Path) -> dict[str, NDArray[np.float32]]:
     return found
 
 
-def _named(found: Mapping[str, NDArray[np.float32]]) -> Any:
+def _named(found: Mapping[str, NDArray[np.float32]]) -> Iterator[tuple[str, Tensor]]:
     """Names of the torch layers beside the values that belong there; a batch norm's factor goes into its layer."""
     yield from _layer("stages.0.0.1", found["conv1/convolution/merged_input"], found["conv1_bn/batchnorm_1/sub"])
-    for number, (_, _, stride) in enumerate(_STAGES, start=1):
+    for number, (_, _, stride) in enumerate(STAGES, start=1):
         depthwise = found[f"conv_dw_{number}/depthwise_kernel"] * found[f"conv_dw_{number}_bn/batchnorm_1/mul"][:, None]
         place = f"stages.{number}.0.{int(stride == 2)}"
         yield from _layer(place, depthwise.swapaxes(2, 3), found[f"conv_dw_{number}_bn/batchnorm_1/sub"])
@@ -179,7 +173,7 @@ def _named(found: Mapping[str, NDArray[np.float32]]) -> Any:
         yield from _layer(f"sex_and_age.{name}", found[f"{stored}/kernel"], found[f"{stored}/bias"])
 
 
-def _layer(name: str, weight: NDArray, bias: NDArray) -> Any:
+def _layer(name: str, weight: NDArray, bias: NDArray) -> Iterator[tuple[str, Tensor]]:
     """TensorFlow has a layer's outputs last, torch first."""
     torchs = weight.transpose(3, 2, 0, 1) if weight.ndim == 4 else weight.T
     yield f"{name}.weight", torch.from_numpy(np.array(torchs, np.float32))

@@ -23,12 +23,12 @@ TEMPLATE = np.array(
 )
 """Where eyes, nose tip and mouth corners lie in the crop (ArcFace's template), pixels."""
 
-# (in, out, stride) of the depthwise-separable stages that follow the first convolution
-_STAGES = (
+STAGES = (
     ((32, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2), (256, 256, 1), (256, 512, 2))
     + ((512, 512, 1),) * 5
     + ((512, 1024, 2), (1024, 1024, 1))
 )
+"""(in, out, stride) of the depthwise-separable stages that follow the first convolution: MobileNet v1's."""
 
 
 LEVELS = (15, 23)
@@ -55,7 +55,7 @@ class SFace(Backbone):
     def __init__(self) -> None:
         super().__init__()
         units = [_Unit(3, 32, 3)]
-        for n_in, n_out, stride in _STAGES:
+        for n_in, n_out, stride in STAGES:
             units += [_Unit(n_in, n_in, 3, stride, groups=n_in), _Unit(n_in, n_out, 1)]
         self.convolutions = nn.Sequential(*units)
         self.norm = nn.BatchNorm2d(1024, eps=2e-5)
