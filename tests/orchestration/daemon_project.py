@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration.config.files import write_whole
 from orchestration.config.settings import Settings
 from orchestration.pipeline.definitions import build
 from tests import databases  # noqa: F401
@@ -28,7 +29,7 @@ WAITS = 120  # seconds
 def _linger(root: Path, name: str) -> None:
     slow, deadline = root / "slow", time.monotonic() + WAITS
     while slow.exists() and slow.read_text() == name and time.monotonic() < deadline:
-        (root / "started").write_text(str(os.getpid()))
+        write_whole(root / "started", str(os.getpid()))
         time.sleep(0.1)
 
 

@@ -129,7 +129,7 @@ class Daemon:
 
     def hold(self, stage: str) -> None:
         (self.root / "started").unlink(missing_ok=True)
-        (self.root / "slow").write_text(stage)
+        write_whole(self.root / "slow", stage)
 
     def release(self) -> None:
         (self.root / "slow").unlink(missing_ok=True)
