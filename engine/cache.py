@@ -7,6 +7,7 @@ import os
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import platformdirs
@@ -22,6 +23,11 @@ Arrays = Mapping[str, NDArray]
 def folder() -> Path:
     """Where the arrays lie."""
     return Path(os.environ.get("LIKENESS_CACHE") or platformdirs.user_cache_path("likeness"))
+
+
+def code(*modules: ModuleType) -> list[Path]:
+    """The modules' files, as sources."""
+    return [Path(module.__file__ or "") for module in modules]
 
 
 def arrays(name: str, sources: Iterable[Path], settings: str, make: Callable[[], Arrays]) -> Arrays:

@@ -2,6 +2,7 @@
 CUDA)."""
 
 import json
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,15 +14,14 @@ import warp as wp
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import KDTree
 
-from engine import skins, textures
+from engine import cache, finished_head, skins, textures
 from engine.blend import MorphBlend
-from engine.glasses import CLEAR, FINISHES, finish_of, tint_of, with_glasses, worn_parts
+from engine.glasses import CLEAR, FINISHES, finish_of, tint_of, worn_parts
 from engine.head import FACE, LEFT_BROW, RIGHT_BROW, SKIN, TEETH, TOOTH, Head
 from engine.kernels import pose, shade, skin, visibility
 from engine.kernels.common import Triangle, Vertex, vec3ub, vec4ub
 from engine.kernels.light import LightBatch
 from engine.materials import Materials
-from engine.rest import at_rest
 from engine.scenes import PIVOT, Scenes
 from engine.schema import Schema
 
@@ -78,16 +78,16 @@ class Renderer:
         self.kind = "cuda" if self.device.is_cuda else "cpu"
         self.run = RUNS[self.kind]
         self.schema = Schema.load(character)
-        self.head = with_glasses(at_rest(Head.load(embedded / "character")))
+        self.head = finished_head.load(embedded / "character")
         self.blend = MorphBlend(self.head, self.schema)
         self.textures = textures.load(embedded / "character", self.schema)
         landmarks = character / LANDMARKS_FILE
         self.anchors = json.loads(landmarks.read_text()) if landmarks.exists() else {"triangles": [], "weights": []}
         self._buffers: dict[str, wp.array] = {}
         self._materials: dict[int, Materials] = {}
-        self._upload()
+        self._upload(finished_head.sources(embedded / "character"))
 
-    def _upload(self) -> None:
+    def _upload(self, sources: list[Path]) -> None:
         head = self.head
         self.triangles = self._array(_packed(head), Triangle)
         self.regions = self._array(head.regions, wp.vec2)
@@ -96,7 +96,10 @@ class Renderer:
             self._array(head.weights, wp.vec3),
             self._array(head.offsets, wp.vec3),
         ]
-        self.ambient = self._array(self._ambient(), float)
+        code = cache.code(*(sys.modules[part.__module__] for part in (Renderer, MorphBlend, Scenes)), pose)
+        settings = f"{self.kind} {wp.__version__} {self.schema.model_dump_json()}"
+        held = cache.arrays("ambient", [*code, *sources], settings, lambda: {"ambient": self._ambient()})
+        self.ambient = self._array(held["ambient"], float)
 
     def _array(self, values: NDArray, dtype: Any) -> wp.array:
         return wp.array(np.ascontiguousarray(values), dtype=dtype, device=self.device)

@@ -87,8 +87,7 @@ def load(folder: Path, schema: Schema) -> Textures:
 
 @lru_cache(maxsize=1)
 def _load(folder: Path, groups: tuple[tuple[str, tuple[str, ...]], ...]) -> Textures:
-    modules = (sys.modules[__name__], atlas, fringe, glasses, hair, hair_shaping, paint, skins, wrinkles)
-    code = [Path(module.__file__ or "") for module in modules]
+    code = cache.code(sys.modules[__name__], atlas, fringe, glasses, hair, hair_shaping, paint, skins, wrinkles)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     held = cache.arrays("textures", [*code, *files], repr(groups), lambda: _packed(_make(folder, groups)))
     layer, mask = (

@@ -80,7 +80,7 @@ def stage_asset(stage: Stage, config: BaseModel, graph: Graph) -> dg.AssetsDefin
         retry_policy=RETRY_POLICY,
     )
     def materialise(
-        context: dg.AssetExecutionContext, tracking: Tracking, progress: dg.ResourceParam[Any]
+        context: dg.AssetExecutionContext, tracking: dg.ResourceParam[Tracking], progress: dg.ResourceParam[Any]
     ) -> dg.MaterializeResult:
         executors.tie_step_to_run(graph.settings)
         shown = progress or into_log(context.log)
@@ -122,7 +122,7 @@ def production_asset(gate: BaseModel, graph: Graph) -> dg.AssetsDefinition:
         retry_policy=RETRY_POLICY,
     )
     def materialise(
-        context: dg.AssetExecutionContext, tracking: Tracking, progress: dg.ResourceParam[Any]
+        context: dg.AssetExecutionContext, tracking: dg.ResourceParam[Tracking], progress: dg.ResourceParam[Any]
     ) -> dg.MaterializeResult:
         executors.tie_step_to_run(graph.settings)
         progress = progress or into_log(context.log)

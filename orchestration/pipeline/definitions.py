@@ -19,12 +19,12 @@ from orchestration.storage.tracking import Tracking
 def build(settings: Settings, stages: Sequence[Stage] = PIPELINE, progress: Progress | None = None) -> dg.Definitions:
     """The graph of these stages under the settings' profile. Raises ProfileError, BadSchedule or BadNotifier."""
     graph = Graph.of(settings, stages)
-    retrains = sensors.parts(settings, graph)
+    retrains, resource = sensors.parts(settings, graph), dg.ResourceDefinition.hardcoded_resource
     return dg.Definitions(
         assets=[*all_assets(stages, resolve(settings.profile, stages), graph), retrains.scan],
         jobs=retrains.jobs,
         schedules=retrains.schedules,
         sensors=[*retrains.sensors, *notifications.sensors(settings)],
-        resources={"tracking": Tracking.of(settings), "progress": dg.ResourceDefinition.hardcoded_resource(progress)},
+        resources={"tracking": resource(Tracking.of(settings)), "progress": resource(progress)},
         executor=executor(settings),
     )

@@ -191,7 +191,7 @@ class Registry:
         found = self.find(version)
         self.tracking.set_default()
         try:
-            model = mlflow.pyfunc.load_model(f"models:/{self.name}/{found.version}")
+            model = mlflow.pyfunc.load_model(f"models:/{self.name}/{found.version}", suppress_warnings=True)
             return model.unwrap_python_model(), found
         except Exception as error:  # the files are MLflow's, the code is the version's own
             number = str(found.version)

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import dagster as dg
+from pydantic import BaseModel
 
 from engine.errors import LikenessError
 from orchestration.config import addresses
@@ -159,7 +159,7 @@ class TrackedRun:
         retry_mlflow(lambda: self.client.log_dict(self.run_id, dict(content), name))
 
 
-class Tracking(dg.ConfigurableResource):
+class Tracking(BaseModel, frozen=True):
     """Where MLflow is: a server, a database, or the SQLite file of the embedded default."""
 
     uri: str

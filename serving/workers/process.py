@@ -107,7 +107,7 @@ def load(folder: Path, threads: int, device: str) -> Any:
 
     keep_freed_memory()
     torch.set_num_threads(threads)
-    model: Any = mlflow.pyfunc.load_model(str(folder)).unwrap_python_model()
+    model: Any = mlflow.pyfunc.load_model(str(folder), suppress_warnings=True).unwrap_python_model()
     predictor = model.predictor
     predictor.device = device
     predictor.identity, predictor.encoder = predictor.identity.to(device), predictor.encoder.to(device)

@@ -49,6 +49,8 @@ COLUMNS = (
     Column("likeness.similarity", "judge similarity", "likeness.imitator_similarity"),
     Column("likeness.rank1", "judge rank-1", "likeness.imitator_rank1"),
     Column("likeness.real_photos", "real photos similarity", "likeness.imitator_real_photos"),
+    Column("likeness.real_photos_same_photo_rank1", "real photos rank-1"),
+    Column("likeness.real_photos_same_photo_rank5", "real photos rank-5"),
     Column("verification.parameters", "verification, raw"),
     Column("verification.parameters_pca", "verification, PCA"),
     Column("verification.ratio", "ratio to bound"),

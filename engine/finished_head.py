@@ -1,0 +1,54 @@
+"""The head as the renderer draws it: with all heads of hair, at rest, with glasses; kept for the next renderer and for
+the next process.
+"""
+
+import sys
+from dataclasses import fields
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+
+from engine import cache, fringe, glasses, hair, hair_shaping, head, rest
+from engine.head import HEAD_FILE, HEAD_INDEX, Head, Submesh
+
+FROM_FILE = "morphs"
+"""Nine tenths of a head's bytes, and the same for every head of a folder."""
+
+
+def load(folder: Path) -> Head:
+    """The finished head of `data/embedded/character`."""
+    return _load(folder.resolve())
+
+
+def sources(folder: Path) -> list[Path]:
+    """The files that a finished head follows from, code among them."""
+    code = cache.code(sys.modules[__name__], fringe, glasses, hair, hair_shaping, head, rest)
+    return [*code, folder / HEAD_FILE, folder / HEAD_INDEX]
+
+
+@lru_cache(maxsize=1)
+def _load(folder: Path) -> Head:
+    held = cache.arrays("head", sources(folder), "", lambda: _packed(_make(folder)))
+    with safe_open(folder / HEAD_FILE, framework="numpy") as file:
+        arrays = {FROM_FILE: file.get_tensor(FROM_FILE)}
+    arrays |= {field.name: held[field.name] for field in fields(Head) if field.name in held}
+    numbers = zip(held["part_names"], held["part_numbers"], strict=True)
+    parts = tuple(Submesh(str(name), *map(int, row)) for name, row in numbers)
+    return Head(**arrays, parts=parts, morph_names=tuple(map(str, held["morphs_by_number"])))
+
+
+def _make(folder: Path) -> Head:
+    return glasses.with_glasses(rest.at_rest(Head.load(folder)))
+
+
+def _packed(made: Head) -> dict[str, NDArray]:
+    arrays = {field.name: getattr(made, field.name) for field in fields(Head)}
+    packed = {name: value for name, value in arrays.items() if isinstance(value, np.ndarray) and name != FROM_FILE}
+    return packed | {
+        "part_names": np.array([part.name for part in made.parts]),
+        "part_numbers": np.array([list(vars(part).values())[1:] for part in made.parts]),
+        "morphs_by_number": np.array(made.morph_names),
+    }
