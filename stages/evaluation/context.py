@@ -28,6 +28,7 @@ from models.imitator import Imitator
 from models.inference import optimize_for_inference
 from models.parsing import FaceParser
 from models.predictor import Predictor
+from models.search import ICCV_2019
 from stages.context import Context
 from stages.data import tables
 from stages.data.dataset import ImageDataset, in_batches
@@ -49,6 +50,7 @@ class ScorecardConfig(BaseModel, frozen=True, extra="forbid"):
     people: int = Field(default=1000, ge=2, description="held-out people at the most")
     judged: int = Field(default=1000, ge=2, description="of these, how many the judge compares")
     searched: int = Field(default=200, ge=0, description="of these, how many are also searched for by gradient")
+    search_steps: int = Field(default=ICCV_2019.steps, ge=1, description="of that search; the default is ICCV 2019's")
     photos: int = Field(default=1000, ge=0, description="real photos at the most, whole people")
     validation: int = Field(default=300, ge=0, description="validation people that parameter vectors are normalised by")
     degraded: int = Field(default=60, ge=1, description="held-out people whose portraits are made worse")

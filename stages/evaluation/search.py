@@ -8,6 +8,7 @@ the same for all and not counted.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ SHOWN = 8
 REFINED = ("refined", "refined_by_engine")
 WORDS = {
     "one_shot": "one shot",
-    "from_average": f"{ICCV_2019.steps} steps from average",
+    "from_average": "searched from average",
     "refined": "refined by gradient",
     "refined_by_engine": "refined by engine",
 }
@@ -76,10 +77,11 @@ def _from_average(evaluation: EvaluationContext, first: pd.DataFrame) -> NDArray
     networks = (evaluation.imitator, evaluation.identity, evaluation.parser)
     search = ParameterSearch(*networks, schema.n_sliders, schema.group_sizes).to(device)
     pictures = ImageDataset(first["image"].tolist(), FACE_SIZE, cache_bytes=0)
+    settings = replace(ICCV_2019, steps=evaluation.config.search_steps)
     average, found = torch.from_numpy(schema.neutral()).to(device), []
     for rows in row_batches(len(first), BATCH):
         evaluation.context.progress("scorecard: search from average", int(rows[0]), len(first))
-        found.append(search(to_unit(pictures[rows], device), average.expand(len(rows), -1), ICCV_2019).x.cpu())
+        found.append(search(to_unit(pictures[rows], device), average.expand(len(rows), -1), settings).x.cpu())
     return torch.cat(found).numpy()
 
 

@@ -16,6 +16,7 @@ import psutil
 import pytest
 import yaml
 
+from orchestration.config.files import write_whole
 from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.pipeline import sensors
 from orchestration.storage.instance import SCAN_TAG, dagster_yaml, open_instance
