@@ -53,7 +53,8 @@ def materialize(
     forced = context.run.tags.get(run_cache.FORCE_TAG) == "true"
     if not forced and (known := run_cache.find(project.instance, project.store, stage, ref.character, key)):
         return take_over(context, project, ref, config, known, versions, compared, tracking)
-    folders = {name: project.fetch(name, version) for name, version in read.items()}
+    with project.store.opened():
+        folders = {name: project.fetch(name, version) for name, version in read.items()}
     checkpoints = checkpoint_folder(project.settings, ref, config, versions)
     profile = accepted_profile.name_of(project.settings)
     with tracking.run(str(ref), run_tags(context, ref, profile), checkpoints) as run:
@@ -144,7 +145,8 @@ def input_versions(project: Project, ref: AssetRef) -> dict[str, Version]:
     recorded now and the step tried again. Raises dagster.Failure when an input was never made or failed its checks.
     """
     names = ref.stage.code.INPUTS
-    changed = [name for name in names if is_source(name) and project.observe(name, ref.character)]
+    with project.store.opened():
+        changed = [name for name in names if is_source(name) and project.observe(name, ref.character)]
     if changed:
         raise dg.RetryRequested(max_retries=1)
     versions = {name: project.latest(name, ref.character) for name in names}

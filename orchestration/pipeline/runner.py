@@ -137,7 +137,8 @@ def require_passed(project: Project, ref: AssetRef, progress: Progress) -> None:
 def observe_sources(project: Project, stages: Sequence[Stage], character: str) -> list[str]:
     """Record every source whose content changed since it was last seen; their names. Raises SourceMissing."""
     sources = dict.fromkeys(_sources(stages, character))
-    return [title(name, who) for name, who in sources if project.observe(name, who)]
+    with project.store.opened():
+        return [title(name, who) for name, who in sources if project.observe(name, who)]
 
 
 def _sources(stages: Sequence[Stage], character: str) -> Iterator[tuple[str, str | None]]:

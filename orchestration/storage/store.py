@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+import threading
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from orchestration.storage.remote import Availability, Remote
 from orchestration.storage.staged_output import StagedOutput, beside, pointed_md5, replace_folder, write_pointer
 from orchestration.storage.store_errors import RemoteDown, StoreError, why_missing
 from stages.data.source_files import ScanReport, anything, report
+
+_thread = threading.local()
+"""The repositories that this thread has open."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +43,22 @@ class Store:
         return cls(settings.root, settings.home, settings.remote)
 
     @contextmanager
-    def _opened(self) -> Iterator[Remote]:
-        """The repository with its cache, and its remote, which is not asked for anything yet."""
+    def opened(self) -> Iterator[Remote]:
+        """The repository with its cache, and its remote, which is not asked for anything yet.
+
+        Opening it takes a tenth of a second: what this thread does inside the block uses the same one. For seconds, not
+        for as long as a stage trains: clients of remotes remember what they listed.
+        """
+        held = vars(_thread)
+        if repr(self) in held:
+            yield held[repr(self)]
+            return
         with open_repo(self.root, self.home, self.remote) as repo:
-            yield Remote(repo, self.remote)
+            held[repr(self)] = remote = Remote(repo, self.remote)
+            try:
+                yield remote
+            finally:
+                del held[repr(self)]
 
     # --- writing
 
@@ -61,9 +77,10 @@ class Store:
         output.folder.mkdir(parents=True)
         try:
             yield output
-            output.md5 = self.put(output.folder)
-            replace_folder(output.folder, final)
-            self._point(final, output.md5)
+            with self.opened():
+                output.md5 = self.put(output.folder)
+                replace_folder(output.folder, final)
+                self._point(final, output.md5)
             output.folder = final
         finally:
             if output.folder != final:
@@ -71,8 +88,9 @@ class Store:
 
     def add(self, folder: Path) -> str:
         """Store the folder and write its pointer beside it; its md5 ("….dir"). Raises RemoteDown, OSError."""
-        md5 = self.put(folder)
-        self._point(folder, md5)
+        with self.opened():
+            md5 = self.put(folder)
+            self._point(folder, md5)
         return md5
 
     def put(self, folder: Path) -> str:
@@ -82,7 +100,7 @@ class Store:
         """
         from dvc_data.hashfile.transfer import transfer
 
-        with self._opened() as remote:
+        with self.opened() as remote:
             cache = remote.repo.cache.local
             staging, md5, files = build(remote.repo, folder, dry_run=False)
             stored = transfer(staging, cache, objects.hash_infos({md5}), shallow=False)
@@ -95,11 +113,11 @@ class Store:
         """Copy to the remote what it lacks of the cache; with `check` every object of both is read, and what is damaged
         in the remote is replaced. Raises RemoteDown.
         """
-        with self._opened() as remote:
+        with self.opened() as remote:
             return push_all(remote, self.home, check, progress, lambda oids: self._drop(remote, oids))
 
     def _point(self, folder: Path, md5: str) -> None:
-        with self._opened() as remote:
+        with self.opened() as remote:
             cache = remote.repo.cache.local
             files = objects.listing(cache, md5)
             assert files is not None, "only what is in the cache is pointed to"
@@ -110,12 +128,12 @@ class Store:
 
     def md5(self, folder: Path) -> str:
         """The md5 that DVC would give this folder, without storing it; files hashed before are not read again."""
-        with self._opened() as remote:
+        with self.opened() as remote:
             return build(remote.repo, folder, dry_run=True)[1]
 
     def version(self, folder: Path, recorded: str | None) -> str:
         """The md5 of a source's folder; `recorded`, where the two differ by nothing that counts."""
-        with self._opened() as remote:
+        with self.opened() as remote:
             md5, files = build(remote.repo, folder, dry_run=True)[1:]
             rule = source_files.rule_of(self.root, folder)
             if recorded in (None, md5) or rule is None:
@@ -129,13 +147,13 @@ class Store:
 
     def report(self, folder: Path) -> ScanReport:
         """What counts of a source's folder, and what does not and why."""
-        with self._opened() as remote:
+        with self.opened() as remote:
             rule = source_files.rule_of(self.root, folder) or anything
             return report(folder, rule, source_files.admit(remote.repo.dvcignore))
 
     def is_cached(self, md5: str) -> bool:
         """Whether this folder was put into the cache, here and as a whole."""
-        with self._opened() as remote:
+        with self.opened() as remote:
             cache = remote.repo.cache.local
             tree = objects.listing(cache, md5)
             # Of a version that was seen before, `likeness forget` may have erased files.
@@ -177,7 +195,7 @@ class Store:
         from dvc_objects.fs.local import LocalFileSystem
 
         partial = beside(folder)
-        with self._opened() as remote:
+        with self.opened() as remote:
             tree, cache = self._pulled(remote, md5), remote.repo.cache.local
             files = {partial / path: cache.oid_to_path(oid) for path, oid in tree.items()}
             partial.mkdir(parents=True)
@@ -208,7 +226,7 @@ class Store:
 
     def listing(self, md5: str) -> dict[str, str]:
         """The md5 of each file by its path in the folder. Raises StoreError, RemoteDown."""
-        with self._opened() as remote:
+        with self.opened() as remote:
             tree = objects.listing(remote.repo.cache.local, md5)
             if tree is None and (tree := remote.listing(md5)) is None:
                 raise StoreError(why_missing(remote, self.home, md5))
@@ -216,7 +234,7 @@ class Store:
 
     def listings(self, md5s: Iterable[str]) -> dict[str, dict[str, str]]:
         """The same for many folders; those whose listing is nowhere to be had are left out. Raises RemoteDown."""
-        with self._opened() as remote:
+        with self.opened() as remote:
             return listings(remote, list(md5s))
 
     def file(self, md5: str) -> Path:
@@ -224,7 +242,7 @@ class Store:
 
         Raises StoreError, RemoteDown.
         """
-        with self._opened() as remote:
+        with self.opened() as remote:
             cache = remote.repo.cache.local
             if not objects.is_intact(cache, md5):
                 remote.pull({md5})
@@ -240,7 +258,7 @@ class Store:
 
     def availabilities(self, md5s: Iterable[str], read: bool = True) -> dict[str, Availability]:
         """The same of many folders; without `read` nothing but the size tells what is damaged. Raises RemoteDown."""
-        with self._opened() as remote:
+        with self.opened() as remote:
             return {md5: remote.availability(md5, read) for md5 in md5s}
 
     def is_lost(self, md5: str) -> bool:
@@ -254,12 +272,12 @@ class Store:
 
     def why_lost(self, oid: str) -> str:
         """Why an object that is not to be had is not. Raises RemoteDown."""
-        with self._opened() as remote:
+        with self.opened() as remote:
             return "damaged in the remote" if remote.present([oid]) else "neither in the cache nor in the remote"
 
     def probe(self) -> None:
         """Write, read and delete a small object in the remote. Raises RemoteDown."""
-        with self._opened() as remote:
+        with self.opened() as remote:
             remote.probe()
 
     def sizes(self) -> dict[str, dict[str, int]]:
@@ -267,7 +285,7 @@ class Store:
 
         Raises RemoteDown.
         """
-        with self._opened() as remote:
+        with self.opened() as remote:
             return {"cache": objects.sizes(remote.repo.cache.local), "remote": remote.sizes()}
 
     # --- deleting
@@ -278,7 +296,7 @@ class Store:
         Raises RemoteDown.
         """
         freed = 0
-        with self._opened() as remote:
+        with self.opened() as remote:
             if "cache" in places:
                 freed += self._drop(remote, oids)
             if "remote" in places:
@@ -287,7 +305,7 @@ class Store:
 
     def drop_damaged(self, md5: str) -> bool:
         """Remove from the cache what is damaged of this folder, so that it is pulled anew; whether there was any."""
-        with self._opened() as remote:
+        with self.opened() as remote:
             cache = remote.repo.cache.local
             wrong = objects.damaged(cache, sorted({md5, *(objects.listing(cache, md5) or {}).values()}))
             self._drop(remote, wrong)
