@@ -10,7 +10,7 @@ classes of the parser, h x w its grid.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, combinations_with_replacement
 
 import torch
 from torch import Tensor
@@ -102,7 +102,7 @@ class Appearance(Frozen):
         """[B, 18 + 64] -> [B, N_COLOURS + 64]: in units of their own spread, with products of two colours."""
         standard = ((measured - self.mean) / self.std).clamp(-4.0, 4.0)
         some = standard[:, PRODUCTS]
-        rows, columns = torch.triu_indices(len(PRODUCTS), len(PRODUCTS)).tolist()
+        rows, columns = map(list, zip(*combinations_with_replacement(range(len(PRODUCTS)), 2), strict=True))
         products = some[:, rows] * some[:, columns] / 2
         return torch.cat([standard[:, :MEASURED], products, standard[:, MEASURED:]], 1)
 

@@ -1,7 +1,7 @@
 """The finished head from the cache is the one that is made."""
 
 import shutil
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,6 @@ def test_another_head_is_not_taken_for_it(embedded: Path, tmp_path: Path, monkey
     monkeypatch.setenv("LIKENESS_CACHE", str(tmp_path / "cache"))
     first, other = finished_head.load(embedded / "character"), tmp_path / "character"
     shutil.copytree(embedded / "character", other)
-    raised = Head.load(embedded / "character")
-    Head(**(vars(raised) | {"template": raised.template + np.float32(0.001)})).save(other)
+    head = Head.load(embedded / "character")
+    replace(head, template=head.template + np.float32(0.001)).save(other)
     assert finished_head.load(other).template.mean() == pytest.approx(first.template.mean() + 0.001, abs=1e-5)
