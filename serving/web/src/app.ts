@@ -1,10 +1,10 @@
 /** The page as a whole: from the first photo to the download. */
 
-import { Client, patiently, type Character } from "./api/client";
+import { Client, patiently, Refused, type Character, type Photo } from "./api/client";
 import type { Schema } from "./api/schema";
 import { messageFor } from "./api/messages";
 import type { SaveState } from "./edit/saver";
-import type { Settings } from "./edit/settings";
+import type { Difference, Settings } from "./edit/settings";
 import { storedSession, type StoredSession } from "./edit/sessionStore";
 import { averageOf, Session, settingsOf } from "./session";
 import type { Head } from "./viewer/head";
@@ -23,6 +23,19 @@ const NO_FIGURE =
   "This character is drawn by its own game: what you change here you see there, or in its picture where it gives one.";
 const NEVER = new AbortController().signal;
 
+/** What this page knows of a character beside the service's document. */
+interface Reading {
+  character: Character;
+  /** What the photo gave. */
+  read: Settings;
+  aligned: string | null;
+  /** What it was read from, as long as the page is open. */
+  photo: Photo | null;
+  /** The photo's other reading: the closer one of the first, the first one of the closer. */
+  other: Reading | null;
+  isCloser: boolean;
+}
+
 export class App {
   private readonly client = new Client();
   private readonly shell: Shell;
@@ -33,7 +46,8 @@ export class App {
   private head: Head | null = null;
   private fallback: FallbackImage | null = null;
   private session: Session | null = null;
-  private reading: AbortController | null = null;
+  private reading: Reading | null = null;
+  private waiting: AbortController | null = null;
 
   constructor() {
     this.client.askForKey = askForKey;
@@ -43,8 +57,8 @@ export class App {
       anew: () => this.startAnew(),
     });
     this.welcome = new Welcome({
-      given: (photo, name) => void this.read(photo, name),
-      stop: () => this.reading?.abort(),
+      given: (file, name) => void this.read({ file, name }),
+      stop: () => this.waiting?.abort(),
     });
     this.compare = new Compare((view) => this.view(view));
     this.downloads = new Downloads(
@@ -107,27 +121,67 @@ export class App {
     await this.head.begin();
   }
 
-  private async read(photo: Blob, name: string): Promise<void> {
-    this.reading?.abort();
-    const reading = new AbortController();
-    this.reading = reading;
+  private async read(photo: Photo): Promise<void> {
+    const waiting = this.wait();
     this.leave();
-    this.welcome.busy(photo);
+    this.welcome.busy(photo.file);
     try {
       const schema = await this.schemaInTime();
       const character = await patiently(
-        () => this.client.create(photo, name, reading.signal),
+        () => this.client.create(photo, waiting.signal),
         (seconds) => this.welcome.say(`Many people are here: trying again in ${seconds} s`),
-        reading.signal,
+        waiting.signal,
       );
-      this.enter(schema, character, settingsOf(character), character.aligned ?? null);
+      const [read, aligned] = [settingsOf(character), character.aligned ?? null];
+      this.enter(schema, { character, read, aligned, photo, other: null, isCloser: false });
     } catch (error) {
       // Another photo may have been given meanwhile.
-      if (this.reading !== reading) return;
+      if (this.waiting !== waiting) return;
       const advice = messageFor(error);
-      if (reading.signal.aborted) this.welcome.invite();
-      else this.welcome.refuse(advice, advice.again ? () => void this.read(photo, name) : null);
+      if (waiting.signal.aborted) this.welcome.invite();
+      else this.welcome.refuse(advice, advice.again ? () => void this.read(photo) : null);
     }
+  }
+
+  /** The same photo's other reading, with what was changed by hand. */
+  private async readOtherwise(schema: Schema, session: Session, reading: Reading): Promise<void> {
+    const waiting = this.wait();
+    try {
+      const other = await this.otherOf(reading, waiting.signal);
+      // The person may have gone on to something else meanwhile.
+      if (this.session !== session) return;
+      session.saveBehind();
+      this.enter(schema, other, session.edits);
+    } catch (error) {
+      if (this.session === session) this.complain(error);
+    }
+  }
+
+  private async otherOf(reading: Reading, signal: AbortSignal): Promise<Reading> {
+    const { other, photo } = reading;
+    // What is saved of it may be older edits than those that come along.
+    if (other !== null) return { ...other, character: await this.client.character(other.character.id), other: reading };
+    if (photo === null) throw new Error("there is no photo to search from");
+    const character = await this.searched(photo, signal);
+    return { ...reading, character, read: settingsOf(character), other: reading, isCloser: true };
+  }
+
+  /** Where nothing can draw this character, by networks alone. */
+  private async searched(photo: Photo, signal: AbortSignal): Promise<Character> {
+    const busy = (seconds: number): void => this.tell(`Many people are here: trying again in ${seconds} s`);
+    try {
+      return await patiently(() => this.client.create(photo, signal, "engine"), busy, signal);
+    } catch (error) {
+      if (!(error instanceof Refused) || error.kind !== "cannot-refine") throw error;
+      return patiently(() => this.client.create(photo, signal, "gradient"), busy, signal);
+    }
+  }
+
+  /** One photo is waited for at a time. */
+  private wait(): AbortController {
+    this.waiting?.abort();
+    this.waiting = new AbortController();
+    return this.waiting;
   }
 
   /** Take up a character again, as the service has it. */
@@ -135,7 +189,8 @@ export class App {
     try {
       const schema = await this.schemaInTime();
       const character = await this.client.character(id);
-      this.enter(schema, character, read ?? settingsOf(character), aligned);
+      const known = { character, read: read ?? settingsOf(character), aligned };
+      this.enter(schema, { ...known, photo: null, other: null, isCloser: false });
     } catch (error) {
       history.replaceState(null, "", location.pathname);
       this.welcome.back = null;
@@ -143,20 +198,22 @@ export class App {
     }
   }
 
-  /** Put a character into the person's hands. `read`: what the photo gave. */
-  private enter(schema: Schema, character: Character, read: Settings, aligned: string | null): void {
-    const session = new Session(character, read, aligned, schema, this.client, {
-      changed: () => this.showSession(),
-      saved: (state, error) => this.tellSaved(state, error),
-    });
+  /** Put a character into the person's hands. `edits`: what is changed in what was read; by default what is saved. */
+  private enter(schema: Schema, reading: Reading, edits: Difference | null = null): void {
+    const { character, read, aligned, photo, other, isCloser } = reading;
+    const changed = (): void => this.showSession();
+    const saved = (state: SaveState, error?: unknown): void => this.tellSaved(state, error);
+    const session = new Session(character, read, aligned, schema, this.client, { changed, saved }, edits);
     this.session = session;
+    this.reading = reading;
     history.replaceState(null, "", `#${character.id}`);
-    const about = summary(
-      character,
-      aligned,
-      () => this.compare.choose("beside"),
-      () => void this.erase(session),
-    );
+    const open = session.doubts.map(({ group }) => group.label);
+    const hasOther = photo !== null || other !== null;
+    const about = summary(character, aligned, open, hasOther ? (isCloser ? "closer" : "first") : null, {
+      compare: () => this.compare.choose("beside"),
+      erase: () => void this.erase(session),
+      other: () => this.readOtherwise(schema, session, reading),
+    });
     this.shell.side.replaceChildren(about, session.panel.root);
     document.body.classList.add("editing");
     this.shell.tools.hidden = false;
@@ -176,6 +233,7 @@ export class App {
     if (session === null) return;
     session.saveBehind();
     this.session = null;
+    this.reading = null;
     this.welcome.back = () => void this.goOn(session.stored);
     history.replaceState(null, "", location.pathname);
     document.body.classList.remove("editing");
@@ -196,6 +254,7 @@ export class App {
   private async erase(session: Session): Promise<void> {
     try {
       await this.client.erase(session.character.id);
+      if (this.reading?.other) await this.client.erase(this.reading.other.character.id);
     } catch (error) {
       this.complain(error);
       return;

@@ -2,9 +2,10 @@
 
 import type { Character, Client } from "./api/client";
 import type { Schema } from "./api/schema";
+import { doubtsOf, type Doubt } from "./edit/doubts";
 import { Editor } from "./edit/editor";
 import { Saver, type SaveState } from "./edit/saver";
-import type { Settings } from "./edit/settings";
+import { difference, edited, same, type Difference, type Settings } from "./edit/settings";
 import { StoredSession } from "./edit/sessionStore";
 import { Panel } from "./ui/panel";
 
@@ -17,12 +18,14 @@ export interface SessionEvents {
 export class Session {
   readonly editor: Editor;
   readonly panel: Panel;
+  readonly doubts: readonly Doubt[];
   readonly stored: StoredSession;
   private readonly saver: Saver;
 
   /**
    * @param read what the photo gave.
    * @param aligned the aligned face, a data URL; null where it is no longer known.
+   * @param edits what is changed by hand, whatever the service has; null: as the service has it.
    */
   constructor(
     readonly character: Character,
@@ -31,12 +34,15 @@ export class Session {
     schema: Schema,
     client: Client,
     events: SessionEvents,
+    edits: Difference | null,
   ) {
-    this.editor = new Editor(read, settingsOf(character));
-    this.saver = new Saver(this.editor.now, (edit) => client.edit(character.id, edit), events.saved);
+    const saved = settingsOf(character);
+    this.editor = new Editor(read, edits === null ? saved : edited(read, edits));
+    this.saver = new Saver(saved, (edit) => client.edit(character.id, edit), events.saved);
     const sure = (group: string, choice: string): number | null =>
       character.discrete[group]?.probabilities?.[choice] ?? null;
-    this.panel = new Panel(schema, this.editor, sure);
+    this.doubts = doubtsOf(schema, character, read);
+    this.panel = new Panel(schema, this.editor, sure, this.doubts);
     this.stored = new StoredSession(character.id, read, aligned);
     this.stored.save();
     this.editor.onChange(() => {
@@ -44,6 +50,12 @@ export class Session {
       this.saver.want(this.editor.now);
       events.changed();
     });
+    if (!same(saved, this.editor.now)) this.saver.want(this.editor.now);
+  }
+
+  /** What was changed by hand. */
+  get edits(): Difference {
+    return difference(this.editor.read, this.editor.now);
   }
 
   /** Save at once what is not saved. Throws what the service answered when that failed. */

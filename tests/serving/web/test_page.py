@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Route
 
 from engine.character_json import read_document
 from engine.schema import Schema
@@ -120,6 +120,66 @@ def test_choices_are_undone_and_done_again(someone: Visitor) -> None:
     assert unlike(someone.settled(), changed) < 0.2
     someone.page.get_by_role("button", name="Reset all").click()
     assert unlike(someone.settled(), before) < 0.2
+
+
+def test_what_the_photo_leaves_open_is_asked_first(someone: Visitor) -> None:
+    taken, other = "", ""
+
+    def unsure(route: Route) -> None:
+        nonlocal taken, other
+        answer = route.fetch()
+        document = answer.json()
+        taken = document["discrete"]["beard"]["choice"]
+        other = "goatee" if taken != "goatee" else "full"
+        document["discrete"]["beard"]["probabilities"] = {taken: 0.6, other: 0.3, "circle": 0.1}
+        route.fulfill(response=answer, json=document)
+
+    someone.open()
+    someone.make_character(PHOTO)
+    page = someone.page
+    page.route(lambda address: "/v1/characters/" in address, unsure, times=1)
+    page.reload()
+    page.get_by_text("open: choose what fits").wait_for()
+    assert page.get_by_role("tab", selected=True).text_content() == "Not sure"
+    beard = page.get_by_role("group", name="Beard")
+    assert beard.locator("input").evaluate_all("found => found.map(each => each.value)") == [taken, other]
+    with page.expect_response(lambda answer: answer.request.method == "PATCH") as saved:
+        beard.locator(".tile").nth(1).click()
+    assert saved.value.request.post_data_json == {"parameters": {}, "discrete": {"beard": other}}
+    someone.part("Beard")
+    assert page.get_by_role("group", name="Beard").locator("input:checked").get_attribute("value") == other
+    page.get_by_label("Find a slider or choice").fill("beard")
+    assert page.get_by_role("group", name="Beard").count() == 1, "found twice"
+
+
+def test_a_closer_search_keeps_what_was_changed_and_can_be_taken_back(someone: Visitor) -> None:
+    someone.open()
+    someone.make_character(PHOTO)
+    page = someone.page
+    first = page.evaluate("location.hash.slice(1)")
+    someone.part("Nose")
+    read = someone.slider("Nose width").input_value()
+    someone.slider("Nose width").press("End")
+    page.get_by_role("button", name="Search closer").click()
+    page.get_by_role("button", name="Back to the first reading").wait_for()
+    closer = page.evaluate("location.hash.slice(1)")
+    assert closer != first
+    someone.part("Nose")
+    assert someone.slider("Nose width").get_attribute("aria-valuetext") == "wide 100"
+    page.get_by_role("button", name="Reset all").click()
+    page.get_by_role("button", name="Back to the first reading").click()
+    page.get_by_role("button", name="Search closer").wait_for()
+    assert page.evaluate("location.hash.slice(1)") == first
+    someone.part("Nose")
+    assert someone.slider("Nose width").input_value() == read, "an older edit came back"
+    page.get_by_role("button", name="Erase it now").click()
+    page.get_by_text("Erased").wait_for()
+    for character in (first, closer):
+        gone = (
+            f"fetch('/v1/characters/{character}', {{headers: {{Authorization: 'Bearer ' + key}}}}).then(a => a.status)"
+        )
+        key = "const key = sessionStorage.getItem('likeness.key')"
+        assert page.evaluate(f"() => {{ {key}; return {gone}; }}") == 404
 
 
 def test_downloads_are_of_what_is_seen(someone: Visitor, tmp_path: Path) -> None:

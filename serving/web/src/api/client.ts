@@ -8,6 +8,12 @@ export type Character = components["schemas"]["Character"];
 export type Problem = components["schemas"]["Problem"];
 export type Remark = components["schemas"]["Remark"];
 
+/** A photo that a person gave, with its name. */
+export interface Photo {
+  file: Blob;
+  name: string;
+}
+
 /** The service said no, in a problem document (RFC 9457). */
 export class Refused extends Error {
   override readonly name = "Refused";
@@ -42,11 +48,13 @@ export class Client {
     return this.json("/v1/schema");
   }
 
-  create(photo: Blob, name: string, signal: AbortSignal): Promise<Character> {
+  /** @param refine how the service searches on from its answer: by drawing it, or by its networks alone. */
+  create({ file, name }: Photo, signal: AbortSignal, refine?: "engine" | "gradient"): Promise<Character> {
     const form = new FormData();
-    form.append("photo", photo, name);
+    form.append("photo", file, name);
     form.append("aligned", "true");
-    return this.json("/v1/characters", { method: "POST", body: form, signal });
+    const how = refine === undefined ? "" : `?refine=${refine}`;
+    return this.json(`/v1/characters${how}`, { method: "POST", body: form, signal });
   }
 
   character(id: string): Promise<Character> {

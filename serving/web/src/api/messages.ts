@@ -41,6 +41,11 @@ const BY_KIND: Readonly<Record<string, Message>> = {
     advice: "This character was made with an older one. Use the photo again to make it anew.",
     again: false,
   },
+  "cannot-refine": {
+    title: "No closer search for this character",
+    advice: "Its game draws it, or an older model read it. Change it by hand.",
+    again: false,
+  },
   busy: { title: "Many people are here right now", advice: "Wait a moment, then try again.", again: true },
   timeout: { title: "It took too long", advice: "The service is very busy. Try again in a moment.", again: true },
   "no-model": { title: "The service is still starting", advice: "Try again in a moment.", again: true },

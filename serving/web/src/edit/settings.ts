@@ -20,6 +20,14 @@ export function difference(from: Settings, to: Settings): Difference {
   return { parameters: Object.fromEntries(parameters), discrete: Object.fromEntries(discrete) };
 }
 
+/** Settings with these values in the place of theirs. */
+export function edited(settings: Settings, { parameters, discrete }: Difference): Settings {
+  return {
+    parameters: { ...settings.parameters, ...parameters },
+    discrete: { ...settings.discrete, ...discrete },
+  };
+}
+
 /** Names of the sliders and groups that differ. */
 export function changed(from: Settings, to: Settings): Set<string> {
   const { parameters, discrete } = difference(from, to);

@@ -20,11 +20,13 @@ export class ChoiceGrid {
   private readonly back: HTMLButtonElement;
 
   /**
+   * @param offered those of the group's choices that are shown.
    * @param read the choice that the photo gave.
    * @param probability how sure the encoder was of it; null where it is not known.
    */
   constructor(
     readonly group: Group,
+    offered: readonly Choice[],
     private readonly read: string,
     private readonly probability: number | null,
     events: ChoiceEvents,
@@ -46,13 +48,12 @@ export class ChoiceGrid {
       "fieldset",
       { class: asColours ? "choices colours" : "choices" },
       element("legend", { class: "slider-head" }, element("span", {}, group.label), this.current, this.back),
-      element("div", { class: "grid" }, ...group.choices.map((choice) => this.tile(choice, name, asColours, events))),
+      element("div", { class: "grid" }, ...offered.map((choice) => this.tile(choice, name, asColours, events))),
     );
   }
 
   show(choice: string, isChanged: boolean): void {
-    const input = this.inputs.get(choice);
-    if (input !== undefined) input.checked = true;
+    for (const [name, input] of this.inputs) input.checked = name === choice;
     this.current.textContent = this.group.choices.find(({ name }) => name === choice)?.label ?? choice;
     this.root.classList.toggle("changed", isChanged);
     this.back.hidden = !isChanged;

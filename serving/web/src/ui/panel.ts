@@ -1,6 +1,7 @@
 /** Everything that can be set, by part of the face; found by name, or only what was changed. */
 
-import type { Part, Schema } from "../api/schema";
+import type { Choice, Group, Part, Schema } from "../api/schema";
+import type { Doubt } from "../edit/doubts";
 import type { Editor } from "../edit/editor";
 import { ChoiceGrid } from "./choices";
 import { element, freshId, icon } from "./dom";
@@ -16,11 +17,16 @@ interface Control {
 }
 
 interface Section {
-  part: Part;
+  name: string;
+  label: string;
   controls: Control[];
   root: HTMLElement;
   reset: HTMLButtonElement;
+  /** Whether its controls are in other sections as well: a search looks there. */
+  isRepeated: boolean;
 }
+
+type Sure = (group: string, choice: string) => number | null;
 
 export class Panel {
   readonly root: HTMLElement;
@@ -30,17 +36,20 @@ export class Panel {
   private readonly onlyChanged: HTMLButtonElement;
   private readonly resetAll: HTMLButtonElement;
   private readonly nothing = element("p", { class: "nothing", role: "status" });
-  private readonly shown = new Map<string, string>();
+  private readonly shown = new Map<Control, string>();
 
   /**
    * @param sure how sure the encoder was of a choice, null where it is not known.
+   * @param doubts groups that the photo left open, with their likely choices: they come first.
    */
   constructor(
     private readonly schema: Schema,
     private readonly editor: Editor,
-    sure: (group: string, choice: string) => number | null,
+    sure: Sure,
+    doubts: readonly Doubt[],
   ) {
-    this.sections = schema.parts.map((part) => this.section(part, sure));
+    const parts = schema.parts.map((part) => this.part(part, sure));
+    this.sections = doubts.length === 0 ? parts : [this.doubtful(doubts, sure), ...parts];
     this.search = element("input", {
       type: "search",
       placeholder: "Find a slider",
@@ -55,7 +64,7 @@ export class Panel {
       "Changed",
     );
     this.resetAll = element("button", { type: "button", class: "quiet", onclick: () => editor.reset() }, "Reset all");
-    const titles = this.sections.map(({ part, root }) => ({ name: part.name, label: part.label, panel: root }));
+    const titles = this.sections.map(({ name, label, root }) => ({ name, label, panel: root }));
     this.tabs = new Tabs(titles, "Parts of the face", (panel) => this.openPart(panel));
     this.root = element(
       "div",
@@ -77,36 +86,48 @@ export class Panel {
   /** Show what the editor has; only what is new is touched. */
   update(): void {
     const { now, changed } = this.editor;
-    for (const { part, controls, reset } of this.sections) {
-      for (const { name, show } of controls) {
+    for (const section of this.sections) {
+      for (const control of section.controls) {
+        const { name, show } = control;
         const state = `${now.parameters[name] ?? now.discrete[name]} ${changed.has(name)}`;
-        if (this.shown.get(name) === state) continue;
-        this.shown.set(name, state);
+        if (this.shown.get(control) === state) continue;
+        this.shown.set(control, state);
         show(changed.has(name));
       }
-      const isChanged = controls.some(({ name }) => changed.has(name));
-      reset.hidden = !isChanged;
-      this.tabs.mark(part.name, isChanged);
+      const isChanged = section.controls.some(({ name }) => changed.has(name));
+      section.reset.hidden = !isChanged;
+      this.tabs.mark(section.name, isChanged);
     }
     this.onlyChanged.textContent = changed.size === 0 ? "Changed" : `Changed ${changed.size}`;
     this.resetAll.disabled = changed.size === 0;
   }
 
-  private section(part: Part, sure: (group: string, choice: string) => number | null): Section {
-    const controls = [...this.choicesOf(part, sure), ...this.slidersOf(part)];
-    const names = controls.map(({ name }) => name);
+  private part(part: Part, sure: Sure): Section {
+    const groups = this.schema.groups.filter((group) => group.part === part.name);
+    const choices = groups.map((group) => this.choicesOf(group, group.choices, part.label, sure));
+    const controls = [...choices, ...this.slidersOf(part)];
+    return this.section(part.name, part.label, `Reset ${part.label.toLowerCase()}`, controls);
+  }
+
+  private doubtful(doubts: readonly Doubt[], sure: Sure): Section {
+    const controls = doubts.map(({ group, likely }) => this.choicesOf(group, likely, "", sure));
+    return { ...this.section("likeness.doubts", "Not sure", "Reset these", controls), isRepeated: true };
+  }
+
+  private section(name: string, label: string, resets: string, controls: Control[]): Section {
+    const names = controls.map((control) => control.name);
     const reset = element(
       "button",
       { type: "button", class: "quiet", onclick: () => this.editor.reset(names) },
-      `Reset ${part.label.toLowerCase()}`,
+      resets,
     );
     const root = element(
       "section",
       { class: "section", id: freshId("section") },
-      element("div", { class: "section-head" }, element("h2", {}, part.label), reset),
+      element("div", { class: "section-head" }, element("h2", {}, label), reset),
       ...controls.map((control) => control.root),
     );
-    return { part, controls, root, reset };
+    return { name, label, controls, root, reset, isRepeated: false };
   }
 
   private slidersOf(part: Part): Control[] {
@@ -126,22 +147,17 @@ export class Panel {
       });
   }
 
-  private choicesOf(part: Part, sure: (group: string, choice: string) => number | null): Control[] {
+  private choicesOf(group: Group, offered: readonly Choice[], part: string, sure: Sure): Control {
     const { editor } = this;
-    const events = {
+    const { name, label, neutral } = group;
+    const read = editor.read.discrete[name] ?? neutral;
+    const grid = new ChoiceGrid(group, offered, read, sure(name, read), {
       choose: (group: string, choice: string) => editor.choose(group, choice),
       reset: (name: string) => editor.reset([name]),
-    };
-    return this.schema.groups
-      .filter((group) => group.part === part.name)
-      .map((group) => {
-        const { name, label, neutral, choices } = group;
-        const read = editor.read.discrete[name] ?? neutral;
-        const grid = new ChoiceGrid(group, read, sure(name, read), events);
-        const show = (isChanged: boolean) => grid.show(editor.now.discrete[name] ?? neutral, isChanged);
-        const words = [label, part.label, ...choices.map((choice) => choice.label)].join(" ").toLowerCase();
-        return { name, words, root: grid.root, show };
-      });
+    });
+    const show = (isChanged: boolean) => grid.show(editor.now.discrete[name] ?? neutral, isChanged);
+    const words = [label, part, ...offered.map((choice) => choice.label)].join(" ").toLowerCase();
+    return { name, words, root: grid.root, show };
   }
 
   private toggleChanged(): void {
@@ -169,10 +185,11 @@ export class Panel {
     const filtering = sought !== "" || onlyChanged;
     const { changed } = this.editor;
     let found = 0;
-    for (const { controls, root } of this.sections) {
+    for (const { controls, root, isRepeated } of this.sections) {
       let here = 0;
       for (const control of controls) {
-        const fits = !filtering || (control.words.includes(sought) && (!onlyChanged || changed.has(control.name)));
+        const fits =
+          !filtering || (!isRepeated && control.words.includes(sought) && (!onlyChanged || changed.has(control.name)));
         control.root.hidden = !fits;
         if (fits) here += 1;
       }

@@ -1,56 +1,89 @@
-/** What the photo gave: the aligned face, what could be better about it, how long it is kept. */
+/** What the photo gave: the aligned face, what could be better about it, a closer search, how long it is kept. */
 
 import type { Character } from "../api/client";
 import { remarkMessage } from "../api/messages";
 import { element } from "./dom";
 
 const GOOD = "A clear photo: nothing stood in the way.";
+const SEARCH = "Search closer";
+const SEARCH_HINT = "A few seconds: the character is drawn again and again, until it is most like your photo";
+const BACK = "Back to the first reading";
+
+export interface SummaryEvents {
+  /** Photo and head are to be seen beside each other. */
+  compare: () => void;
+  /** The character is to be gone. */
+  erase: () => void;
+  /** The other reading of the photo is wanted: the closer one, or the first. */
+  other: () => Promise<void>;
+}
 
 /**
  * @param aligned the face, a data URL; null where it is no longer known.
- * @param compare the person wants to see photo and head beside each other.
- * @param erase the person wants the character to be gone.
+ * @param open what the photo leaves open, in the person's words.
+ * @param reading which reading of the photo this is; null where there is no other to be had.
  */
 export function summary(
-  character: Character,
+  { photo, provenance, expires }: Character,
   aligned: string | null,
-  compare: () => void,
-  erase: () => void,
+  open: readonly string[],
+  reading: "first" | "closer" | null,
+  events: SummaryEvents,
 ): HTMLElement {
-  const { photo, provenance, expires } = character;
   const remarks = (photo.remarks ?? []).map(remarkMessage);
-  const face =
-    aligned === null
-      ? null
-      : element(
-          "button",
-          {
-            type: "button",
-            class: "face",
-            "aria-label": "Compare with the photo",
-            title: "Compare with the photo",
-            onclick: compare,
-          },
-          element("img", { src: aligned, alt: "" }),
-        );
   const until = new Date(expires).toLocaleDateString("en", { day: "numeric", month: "long" });
   return element(
     "div",
     { class: "summary" },
-    face,
+    aligned === null ? null : face(aligned, events.compare),
     element(
       "div",
       {},
-      element("h1", { tabindex: -1 }, "Read from your photo"),
-      ...(remarks.length === 0
-        ? [element("p", {}, GOOD)]
-        : remarks.map((words) => element("p", { class: "remark" }, words))),
+      element("h1", { tabindex: -1 }, reading === "closer" ? "Searched from your photo" : "Read from your photo"),
+      ...remarks.map((words) => element("p", { class: "remark" }, words)),
+      remarks.length === 0 && open.length === 0 ? element("p", {}, GOOD) : null,
+      open.length === 0 ? null : element("p", {}, `It leaves ${listed(open)} open: choose what fits.`),
+      reading === null ? null : other(reading, events.other),
       element(
         "p",
         { class: "fine" },
         `Kept until ${until}, model ${provenance.version}. `,
-        element("button", { type: "button", class: "link", onclick: erase }, "Erase it now"),
+        element("button", { type: "button", class: "link", onclick: events.erase }, "Erase it now"),
       ),
     ),
   );
+}
+
+function face(aligned: string, compare: () => void): HTMLElement {
+  const words = "Compare with the photo";
+  return element(
+    "button",
+    { type: "button", class: "face", "aria-label": words, title: words, onclick: compare },
+    element("img", { src: aligned, alt: "" }),
+  );
+}
+
+/** The way to the other reading, which may take seconds. */
+function other(reading: "first" | "closer", act: () => Promise<void>): HTMLElement {
+  const [words, hint] = reading === "first" ? [SEARCH, SEARCH_HINT] : [BACK, null];
+  const ask = async (): Promise<void> => {
+    button.disabled = true;
+    if (reading === "first") button.replaceChildren("Searching", element("i", { class: "at-work" }));
+    await act();
+    button.disabled = false;
+    button.replaceChildren(words);
+  };
+  const button = element(
+    "button",
+    { type: "button", class: "secondary closer", title: hint, "aria-live": "polite", onclick: () => void ask() },
+    words,
+  );
+  return element("p", {}, button);
+}
+
+/** "skin, hair and beard"; of many, the first three. */
+function listed(names: readonly string[]): string {
+  const some = names.length > 4 ? [...names.slice(0, 3), "more"] : names;
+  const small = some.map((name) => name.charAt(0).toLowerCase() + name.slice(1));
+  return small.length < 2 ? small.join("") : `${small.slice(0, -1).join(", ")} and ${small.at(-1)}`;
 }
