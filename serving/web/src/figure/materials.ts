@@ -35,6 +35,12 @@ const FADE = `
 const SOLID = "if ( faded < 0.99 ) discard;";
 const SEEN_THROUGH = "if ( faded >= 0.99 || faded <= 0.0 ) discard;";
 
+/** Hair that hangs lower than the neck fades a little below it; behind the neck where that begins to be seen through. */
+const HAIR_FADE = `
+	float behind = 1.0 - smoothstep( -0.13, -0.09, vAt.z );
+	diffuseColor.a *= mix( smoothstep( -0.200, -0.130, vAt.y ), smoothstep( -0.155, -0.115, vAt.y ), behind );
+	#include <alphatest_fragment>`;
+
 /** In steps of a depth buffer of 24 bits: about two centimetres. */
 const BEHIND = 14000;
 
@@ -155,6 +161,11 @@ function silken(material: MeshPhysicalMaterial): void {
   material.specularIntensity = 0.45;
   material.anisotropy = 0.5;
   material.anisotropyRotation = Math.PI / 2;
+  material.onBeforeCompile = (shader) => {
+    place(shader);
+    shader.fragmentShader = shader.fragmentShader.replace("#include <alphatest_fragment>", HAIR_FADE);
+  };
+  material.customProgramCacheKey = () => "hair";
 }
 
 function turnToPlaster(material: MeshPhysicalMaterial): void {
@@ -170,12 +181,17 @@ function turnToPlaster(material: MeshPhysicalMaterial): void {
   if (material.name === "mouth") material.color.multiplyScalar(0.35);
 }
 
-function fade(shader: WebGLProgramParametersWithUniforms): void {
+/** Let the fragment shader know where on the head it is: `vAt`, metres from between the eyes. */
+function place(shader: WebGLProgramParametersWithUniforms): void {
   shader.vertexShader = shader.vertexShader
     .replace("#include <common>", "#include <common>\nvarying vec3 vAt;")
     .replace("#include <begin_vertex>", "#include <begin_vertex>\nvAt = position;");
+  shader.fragmentShader = shader.fragmentShader.replace("#include <common>", "#include <common>\nvarying vec3 vAt;");
+}
+
+function fade(shader: WebGLProgramParametersWithUniforms): void {
+  place(shader);
   shader.fragmentShader = shader.fragmentShader
-    .replace("#include <common>", "#include <common>\nvarying vec3 vAt;")
     .replace("#include <clipping_planes_fragment>", `${FADE}\n${SOLID}`)
     .replace("#include <opaque_fragment>", "diffuseColor.a *= faded;\n#include <opaque_fragment>");
 }
