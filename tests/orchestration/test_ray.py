@@ -13,9 +13,11 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import yaml
 from dagster._core.definitions.reconstruct import ReconstructableJob
 
 from orchestration.config.catalog import STAGES
+from orchestration.config.profiles import PROFILES
 from orchestration.config.settings import Settings
 from orchestration.pipeline import executors, production_encoder, runner
 from orchestration.storage import project as storage_project
@@ -132,7 +134,11 @@ def test_likeness_run_makes_the_real_graph_on_ray(
 ) -> None:
     for name, value in {"EXECUTOR": "ray", "RAY_ADDRESS": address, "GPU_STEPS": str(GPUS)}.items():
         monkeypatch.setenv(f"LIKENESS_{name}", value)
-    project = Project(tmp_path)
+    # What is scored is the smoke graph's matter: of that as little as there can be.
+    profile = yaml.safe_load((PROFILES / "smoke.yaml").read_text())
+    profile["scorecard"] |= {"people": 2, "judged": 2, "searched": 0, "degraded": 1, "degraded_judged": 1, "pairs": 2}
+    (tmp_path / "ray.yaml").write_text(yaml.safe_dump(profile))
+    project = Project(tmp_path, str(tmp_path / "ray.yaml"))
     stages = (*STAGES, production_encoder.STAGE)
     made = json.loads(project("run", "--json"))["made"]
     assert made == [f"{each.name}/embedded" if each.by_character else each.name for each in stages]

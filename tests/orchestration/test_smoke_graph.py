@@ -31,8 +31,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]
 class Project:
     """A copy of the project's inputs in a temporary folder, and its command line."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, profile: str = "smoke") -> None:
+        self.root, self.profile = root, profile
         (root / ".dvc").mkdir()
         (root / ".dvc" / "config").write_text("[core]\n    no_scm = true\n")
         (root / "data").mkdir()
@@ -42,7 +42,7 @@ class Project:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"LIKENESS_ROOT": str(self.root), "LIKENESS_PROFILE": "smoke"}
+        return {"LIKENESS_ROOT": str(self.root), "LIKENESS_PROFILE": self.profile}
 
     def __call__(self, *arguments: str) -> str:
         """stdout of `likeness ARGUMENTS`, as a process."""
