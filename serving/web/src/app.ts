@@ -10,6 +10,7 @@ import { averageOf, Session, settingsOf } from "./session";
 import type { Head } from "./viewer/head";
 import { FallbackImage } from "./viewer/fallbackImage";
 import { Compare, type View } from "./ui/compare";
+import { confirm } from "./ui/confirm";
 import { element } from "./ui/dom";
 import { Downloads } from "./ui/downloads";
 import { askForKey } from "./ui/key";
@@ -21,6 +22,11 @@ const NO_WEBGL =
   "This browser cannot draw in 3D (WebGL is off or missing), so you see the service's own picture a moment after each change.";
 const NO_FIGURE =
   "This character is drawn by its own game: what you change here you see there, or in its picture where it gives one.";
+const ERASE = {
+  title: "Erase this character?",
+  words: "It is gone from the service at once, with all that you changed in it. Files that you downloaded stay yours.",
+  yes: "Erase it",
+};
 const NEVER = new AbortController().signal;
 
 /** What this page knows of a character beside the service's document. */
@@ -252,6 +258,7 @@ export class App {
   }
 
   private async erase(session: Session): Promise<void> {
+    if (!(await confirm(ERASE))) return;
     try {
       await this.client.erase(session.character.id);
       if (this.reading?.other) await this.client.erase(this.reading.other.character.id);

@@ -173,6 +173,10 @@ def test_a_closer_search_keeps_what_was_changed_and_can_be_taken_back(someone: V
     someone.part("Nose")
     assert someone.slider("Nose width").input_value() == read, "an older edit came back"
     page.get_by_role("button", name="Erase it now").click()
+    page.get_by_role("button", name="Keep it").click()
+    assert page.evaluate("location.hash.slice(1)") == first
+    page.get_by_role("button", name="Erase it now").click()
+    page.get_by_role("button", name="Erase it", exact=True).click()
     page.get_by_text("Erased").wait_for()
     for character in (first, closer):
         gone = (

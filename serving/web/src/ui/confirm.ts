@@ -1,0 +1,35 @@
+/** Asks before what cannot be undone. */
+
+import { element } from "./dom";
+
+export interface Question {
+  title: string;
+  words: string;
+  /** What the button says that does it. */
+  yes: string;
+}
+
+/** Whether the person wants it. Closing the dialog is a no, and the first thing that the keyboard reaches too. */
+export function confirm({ title, words, yes }: Question): Promise<boolean> {
+  const form = element(
+    "form",
+    { method: "dialog" },
+    element("h2", {}, title),
+    element("p", {}, words),
+    element(
+      "div",
+      { class: "dialog-foot" },
+      element("button", { class: "quiet", value: "no", autofocus: true }, "Keep it"),
+      element("button", { class: "primary", value: "yes" }, yes),
+    ),
+  );
+  const dialog = element("dialog", { class: "sheet" }, form);
+  document.body.append(dialog);
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(dialog.returnValue === "yes");
+    });
+  });
+}
