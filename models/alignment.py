@@ -6,7 +6,6 @@ keeps its place when a picture is resized. Landmarks are the 68 iBUG points, [68
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,11 +19,8 @@ from numpy.typing import NDArray
 
 from .images import shrink
 from .pose import angles
+from .reference import REFERENCE, apply, fit_similarity, five_points
 from .way_up import SIDE, WayUp
-
-_REFERENCE_FILE = Path(__file__).with_name("reference.json")
-REFERENCE: NDArray = np.asarray(json.loads(_REFERENCE_FILE.read_text())["points"], np.float64)
-"""The average face's landmarks in the square crop, [68, 2] in [0, 1]."""
 
 IBUG_68 = np.array(
     [
@@ -311,37 +307,10 @@ def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float,
     return max(width, 0.0) * max(height, 0.0) / max(smaller, 1e-9)
 
 
-def five_points(landmarks: NDArray) -> NDArray:
-    """Eye centres, nose tip and mouth corners of 68 landmarks, the image's left first: [5, 2]."""
-    left_eye, right_eye = landmarks[36:42].mean(0), landmarks[42:48].mean(0)
-    return np.stack([left_eye, right_eye, landmarks[30], landmarks[48], landmarks[54]])
-
-
 def eye_distance(landmarks: NDArray) -> float:
     """Distance between the eye centres, pixels."""
     points = five_points(landmarks)
     return float(np.linalg.norm(points[1] - points[0]))
-
-
-def fit_similarity(source: NDArray, target: NDArray) -> NDArray:
-    """The rotation, uniform scale and shift that bring `source` [N, 2] closest to `target` in least squares: [2, 3]
-    (Umeyama 1991).
-
-    In the plane the optimum is one complex factor, the regression of the centred target on the centred source.
-    """
-    p, q = source[:, 0] + 1j * source[:, 1], target[:, 0] + 1j * target[:, 1]
-    p_mean, q_mean = p.mean(), q.mean()
-    spread = (np.abs(p - p_mean) ** 2).sum()
-    if spread < 1e-12:
-        raise ValueError("all points coincide: no similarity can be fitted")
-    factor = ((p - p_mean).conj() * (q - q_mean)).sum() / spread
-    shift = q_mean - factor * p_mean
-    return np.array([[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]])
-
-
-def apply(matrix: NDArray, points: NDArray) -> NDArray:
-    """A [2, 3] transform applied to points [N, 2]."""
-    return points @ matrix[:, :2].T + matrix[:, 2]
 
 
 def align(image: NDArray, landmarks: NDArray, size: int) -> tuple[NDArray, NDArray]:

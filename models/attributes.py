@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .alignment import REFERENCE, fit_similarity
 from .frame import Window
+from .reference import REFERENCE, fit_similarity
 
 CORNERS = (45, 42, 36, 39, 33)
 """Eye corners and the base of the nose among the 68 landmarks, in dlib's order."""

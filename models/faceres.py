@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .alignment import REFERENCE, fit_similarity, five_points
 from .backbone import Backbone
+from .reference import REFERENCE, fit_similarity, five_points
 from .sface import STAGES
 
 WINDOW = (0.1, 0.14, 0.8)

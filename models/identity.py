@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .alignment import REFERENCE, five_points
 from .backbone import Backbone
 from .faceres import FaceRes
 from .frame import Window
 from .light_cnn import LightCNN29v2
+from .reference import REFERENCE, five_points
 from .sface import SFace
 from .two_recognisers import TwoRecognisers
 from .weights import load_weights, read_meta

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .alignment import REFERENCE, five_points
 from .backbone import Backbone
 from .faceres import FaceRes, SexAndAgeHead
 from .frame import Window
+from .reference import REFERENCE, five_points
 from .sface import SFace
 
 SHARE = 0.75

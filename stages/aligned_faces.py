@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 
 from models import images
-from models.alignment import Face, FaceLandmarker, NoFace, align, apply, eye_distance, quality, warp_labels
+from models.alignment import Face, FaceLandmarker, NoFace, align, eye_distance, quality, warp_labels
 from models.images import BadImage
 from models.orientation import turn_point
+from models.reference import apply
 from stages.context import Context
 from stages.data import photo_sets, tables
 from stages.data.appearance_labels import ANNOTATOR

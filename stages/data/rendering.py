@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from engine.character import Character, CharacterError, Reference
 from engine.engines import Engine, RenderBatch, open_engine
-from models.alignment import REFERENCE, fit_similarity, five_points, warp
+from models.alignment import warp
+from models.reference import REFERENCE, fit_similarity, five_points
 
 Picture = NDArray[np.uint8]
 MAX_OVERSIZE = 4.0  # an engine whose face is small is asked for a picture this much larger at the most

@@ -14,8 +14,8 @@ from engine import sampler
 from engine.character import Character, CharacterError, ExportedPairs, Reference, append_reference
 from engine.engines import open_engine
 from engine.schema import SchemaError
-from models.alignment import REFERENCE
 from models.images import BadImage, decode_photo, grid
+from models.reference import REFERENCE
 from stages.context import Context
 from stages.data import exported_pairs
 from stages.data.exported_pairs import Export, ExportedPair, RowProblem

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from models.alignment import REFERENCE
 from models.images import decode, grid, resize
 from models.predictor import Predictor
+from models.reference import REFERENCE
 from stages.data import tables
 from stages.evaluation import metrics
 from stages.evaluation.context import FACE_SIZE, EvaluationContext

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from benchmarks import judges, landmark_fit, likeness, people
 from engine.schema import Schema
-from models.alignment import REFERENCE
+from models.reference import REFERENCE
 from stages.evaluation import appearance
 from stages.evaluation.report import Report
 from tests.models.support import LANDMARKER, ROOT, aligned_photos

@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 
 from models import alignment
-from models.alignment import IBUG_68, MIRROR_68, REFERENCE, FaceLandmarker, NoFace, five_points
+from models.alignment import IBUG_68, MIRROR_68, FaceLandmarker, NoFace
 from models.images import decode_photo
+from models.reference import REFERENCE, apply, fit_similarity, five_points
 from tests.models.support import LANDMARKER, PHOTOS
 
 
@@ -21,18 +22,18 @@ def _transform(angle: float, scale: float, shift: tuple[float, float]) -> np.nda
 
 def test_the_similarity_that_moved_the_points_is_recovered() -> None:
     truth = _transform(0.4, 2.5, (30.0, -12.0))
-    assert np.allclose(alignment.fit_similarity(REFERENCE, alignment.apply(truth, REFERENCE)), truth)
+    assert np.allclose(fit_similarity(REFERENCE, apply(truth, REFERENCE)), truth)
 
 
 def test_the_similarity_never_mirrors_or_squeezes() -> None:
     squeezed = REFERENCE * (0.5, 1.0)
-    matrix = alignment.fit_similarity(squeezed, REFERENCE)
+    matrix = fit_similarity(squeezed, REFERENCE)
     assert np.isclose(matrix[0, 0], matrix[1, 1]) and np.isclose(matrix[0, 1], -matrix[1, 0])
 
 
 def test_points_that_coincide_are_refused() -> None:
     with pytest.raises(ValueError, match="coincide"):
-        alignment.fit_similarity(np.zeros((68, 2)), REFERENCE)
+        fit_similarity(np.zeros((68, 2)), REFERENCE)
 
 
 def test_tables_have_68_points_and_mirror_back() -> None:
@@ -60,7 +61,7 @@ def test_a_warp_puts_points_where_the_matrix_says(scale: float) -> None:
     crop = alignment.warp(image, matrix, size)[..., 0].astype(float)
     rows, columns = np.mgrid[:size, :size] + 0.5
     found = np.array([(columns * crop).sum(), (rows * crop).sum()]) / crop.sum()
-    assert np.allclose(found, alignment.apply(matrix, centre)[0], atol=0.15)
+    assert np.allclose(found, apply(matrix, centre)[0], atol=0.15)
 
 
 def test_a_large_photo_shrinks_without_aliasing() -> None:
@@ -84,7 +85,7 @@ def test_a_real_portrait_comes_out_upright_and_in_place(landmarker: FaceLandmark
     face = faces[0]
     assert abs(face.yaw) < 20 and abs(face.pitch) < 20 and abs(face.roll) < 20
     _, matrix = alignment.align(image, face.landmarks, 256)
-    moved = five_points(alignment.apply(matrix, face.landmarks))
+    moved = five_points(apply(matrix, face.landmarks))
     assert np.linalg.norm(moved - five_points(REFERENCE) * 256, axis=1).mean() < 0.15 * 61
     again = landmarker.find(alignment.align(image, face.landmarks, 256)[0])[0]
     distance = np.linalg.norm(five_points(again.landmarks) - moved, axis=1).mean()
@@ -168,7 +169,7 @@ def test_the_pose_does_not_depend_on_where_in_the_picture_the_face_is(
         half = 0.9 * max(right - left, bottom - top)
         square = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half + ((left + right) / 2, (top + bottom) / 2)
         corners = np.array([[0.0, 0.0], [side, 0.0], [side, side], [0.0, side]])
-        picture = alignment.warp(image, alignment.fit_similarity(square, corners), side)
+        picture = alignment.warp(image, fit_similarity(square, corners), side)
         scene = np.full((height, width, 3), 128, np.uint8)
         scene[y : y + side, x : x + side] = picture
         centred, face = landmarker.find(picture)[0], landmarker.find(scene)[0]

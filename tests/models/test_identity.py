@@ -6,8 +6,8 @@ import onnxruntime
 import pytest
 import torch
 
-from models.alignment import REFERENCE, apply, five_points
 from models.identity import BACKBONES, IdentityModel, Kind, build
+from models.reference import REFERENCE, apply, five_points
 from models.sface import TEMPLATE, sface_state_from_onnx
 from tests.models.support import PHOTOS, SFACE, aligned_photos
 

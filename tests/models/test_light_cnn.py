@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.alignment import apply
 from models.identity import IdentityModel, build
 from models.light_cnn import LightCNN29v2
+from models.reference import apply
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 
 from models import images
-from models.alignment import FaceLandmarker, fit_similarity, five_points, warp
+from models.alignment import FaceLandmarker, warp
+from models.reference import fit_similarity, five_points
 from tests.models.support import LANDMARKER, PHOTOS
 
 SIDE = 320

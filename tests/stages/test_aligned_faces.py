@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from models import images
-from models.alignment import REFERENCE, five_points
 from models.orientation import turn, turn_point
 from models.parsing import CLASSES
+from models.reference import REFERENCE, five_points
 from stages import aligned_faces
 from stages.aligned_faces import Config
 from stages.context import Context

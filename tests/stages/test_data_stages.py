@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.alignment import FaceLandmarker, eye_distance, five_points
+from models.alignment import FaceLandmarker, eye_distance
 from models.images import decode, decode_labels
+from models.reference import five_points
 from stages import portraits, rendered_pairs
 from stages.context import Context
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.alignment import REFERENCE
+from models.reference import REFERENCE
 from stages.data import tables
 from stages.evaluation import groups, metrics, verification
 from stages.evaluation.degradations import DEGRADATIONS, Degradation, hull

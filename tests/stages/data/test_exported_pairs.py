@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from engine.character import Character, CharacterError
-from models.alignment import REFERENCE, eye_distance
+from models.alignment import eye_distance
 from models.images import decode
+from models.reference import REFERENCE
 from stages import rendered_pairs
 from stages.context import Context
 from stages.data import exported_pairs
