@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# What only a GPU can tell of this project, in eight minutes at most, on a bare machine: Python 3.12, torch, no network.
+#
+#     benchmarks/gpu.sh wheels     where there is a network: fetch what such a machine lacks into .gpu-wheels
+#     benchmarks/gpu.sh [OUT]      there: OUT/training.json, and OUT/render.json where Warp is installed (default out/gpu)
+#
+# Warp's wheel alone has 150 MB, so it is not among those fetched: the renderer is measured where it is installed. Without
+# a GPU the same runs to its end on the CPU, with toys, to show that it does. PYTHON: the interpreter (python3).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=${PYTHON:-python3}
+wheels=.gpu-wheels site=.gpu-site
+packages="annotated-doc annotated-types fsspec lightning lightning-utilities markdown-it-py mdurl numpy packaging pillow
+    pydantic pydantic-core pydantic-settings pygments python-dotenv pyyaml rich safetensors shellingham torchmetrics tqdm
+    typer typing-extensions typing-inspection"
+
+fetch() {
+    local wanted=() name platform platforms=()
+    for name in $packages; do
+        wanted+=("$(grep -i -m1 -o "^${name//-/[-_.]}==[^ ;]*" requirements.lock)")
+    done
+    for platform in manylinux_2_28 manylinux_2_24 manylinux_2_17 manylinux2014; do
+        platforms+=(--platform "${platform}_x86_64")
+    done
+    "$python" -m pip download --quiet --no-deps --only-binary :all: --python-version 3.12 "${platforms[@]}" \
+        --dest "$wheels" "${wanted[@]}"
+    du -sh "$wheels"
+}
+
+can() {
+    "$python" -c "import $1" 2>/dev/null
+}
+
+if [[ ${1:-} == wheels ]]; then
+    fetch
+    exit
+fi
+
+out=${1:-out/gpu}
+mkdir -p "$out"
+mapfile -t lacking < <("$python" - $packages <<'PYTHON'
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+for name in sys.argv[1:]:
+    try:
+        version(name)
+    except PackageNotFoundError:
+        print(name)
+PYTHON
+)
+if ((${#lacking[@]})); then
+    [[ -d $wheels ]] || { echo "error: this machine lacks ${lacking[*]}: bring $wheels along ($0 wheels)" >&2; exit 1; }
+    "$python" -m pip install --quiet --no-deps --no-index --find-links "$wheels" --target "$site" "${lacking[@]}"
+fi
+export PYTHONPATH=$PWD:$PWD/$site
+device=$("$python" -c 'import torch; print("cuda" if torch.cuda.is_available() else "cpu")')
+small=()
+if [[ $device == cpu ]]; then
+    echo "no GPU: the same with toys on the CPU" >&2
+    small=(--small)
+fi
+timeout 300 "$python" -m benchmarks.training --device "$device" "${small[@]}" --out "$out"
+if [[ $device == cuda ]] && can warp; then
+    timeout 90 "$python" -m benchmarks.render --quick --out "$out"
+else
+    echo "left out: the renderer ($([[ $device == cpu ]] && echo 'make bench-render' || echo 'Warp is not installed'))" >&2
+fi
+if [[ $device == cuda ]] && can pytest; then
+    timeout 90 "$python" -m pytest -m gpu -q
+fi
