@@ -6,6 +6,7 @@ They lie in the user's cache folder (LIKENESS_CACHE moves it) and may be deleted
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from engine.files import digest_of, partial_file
 
-KEPT = 4  # versions of one thing
+KEPT = 8  # versions of one thing
 
 Arrays = Mapping[str, NDArray]
 
@@ -46,6 +47,7 @@ def arrays(name: str, sources: Iterable[Path], settings: str, make: Callable[[],
             np.savez(file, **made)  # pyright: ignore[reportArgumentType]
     except OSError:
         return made
-    for old in sorted(kept.parent.glob(f"{name}-*.npz"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
-        old.unlink(missing_ok=True)
+    with suppress(OSError):  # another process may clean up as well
+        for old in sorted(kept.parent.glob(f"{name}-*.npz"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
+            old.unlink(missing_ok=True)
     return made

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from engine import cache, fringe, glasses, hair, hair_shaping, head, rest
+from engine import atlas, cache, fringe, glasses, hair, hair_shaping, head, rest
 from engine.head import HEAD_FILE, HEAD_INDEX, Head, Submesh
 
 FROM_FILE = "morphs"
@@ -20,18 +20,19 @@ FROM_FILE = "morphs"
 
 def load(folder: Path) -> Head:
     """The finished head of `data/embedded/character`."""
-    return _load(folder.resolve())
+    found = [(folder / name).stat() for name in (HEAD_FILE, HEAD_INDEX)]
+    return _load(folder.resolve(), tuple((each.st_mtime_ns, each.st_size) for each in found))
 
 
-def sources(folder: Path) -> list[Path]:
-    """The files that a finished head follows from, code among them."""
-    code = cache.code(sys.modules[__name__], fringe, glasses, hair, hair_shaping, head, rest)
+def _sources(folder: Path) -> list[Path]:
+    code = cache.code(sys.modules[__name__], atlas, fringe, glasses, hair, hair_shaping, head, rest)
     return [*code, folder / HEAD_FILE, folder / HEAD_INDEX]
 
 
 @lru_cache(maxsize=1)
-def _load(folder: Path) -> Head:
-    held = cache.arrays("head", sources(folder), "", lambda: _packed(_make(folder)))
+def _load(folder: Path, stamp: tuple[tuple[int, int], ...]) -> Head:
+    """`stamp`: when the files were written, and their sizes; others make another head."""
+    held = cache.arrays("head", _sources(folder), "", lambda: _packed(_make(folder)))
     with safe_open(folder / HEAD_FILE, framework="numpy") as file:
         arrays = {FROM_FILE: file.get_tensor(FROM_FILE)}
     arrays |= {field.name: held[field.name] for field in fields(Head) if field.name in held}

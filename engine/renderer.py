@@ -16,9 +16,10 @@ from scipy.spatial import KDTree
 
 from engine import cache, finished_head, skins, textures
 from engine.blend import MorphBlend
+from engine.files import digest_of
 from engine.glasses import CLEAR, FINISHES, finish_of, tint_of, worn_parts
 from engine.head import FACE, LEFT_BROW, RIGHT_BROW, SKIN, TEETH, TOOTH, Head
-from engine.kernels import pose, shade, skin, visibility
+from engine.kernels import common, pose, shade, skin, visibility
 from engine.kernels.common import Triangle, Vertex, vec3ub, vec4ub
 from engine.kernels.light import LightBatch
 from engine.materials import Materials
@@ -85,9 +86,9 @@ class Renderer:
         self.anchors = json.loads(landmarks.read_text()) if landmarks.exists() else {"triangles": [], "weights": []}
         self._buffers: dict[str, wp.array] = {}
         self._materials: dict[int, Materials] = {}
-        self._upload(finished_head.sources(embedded / "character"))
+        self._upload()
 
-    def _upload(self, sources: list[Path]) -> None:
+    def _upload(self) -> None:
         head = self.head
         self.triangles = self._array(_packed(head), Triangle)
         self.regions = self._array(head.regions, wp.vec2)
@@ -96,10 +97,7 @@ class Renderer:
             self._array(head.weights, wp.vec3),
             self._array(head.offsets, wp.vec3),
         ]
-        code = cache.code(*(sys.modules[part.__module__] for part in (Renderer, MorphBlend, Scenes)), pose)
-        settings = f"{self.kind} {wp.__version__} {self.schema.model_dump_json()}"
-        held = cache.arrays("ambient", [*code, *sources], settings, lambda: {"ambient": self._ambient()})
-        self.ambient = self._array(held["ambient"], float)
+        self.ambient = self._array(self._kept_ambient(), float)
 
     def _array(self, values: NDArray, dtype: Any) -> wp.array:
         return wp.array(np.ascontiguousarray(values), dtype=dtype, device=self.device)
@@ -119,6 +117,16 @@ class Renderer:
     def _strips(self, count: int) -> int:
         """How many threads do `count` things when each does `run` of them."""
         return -(-count // self.run)
+
+    def _kept_ambient(self) -> NDArray[np.float32]:
+        """`_ambient`, from the cache where it was measured on this head before."""
+        parts = (Renderer, MorphBlend, Scenes, Schema)
+        code = cache.code(*(sys.modules[part.__module__] for part in parts), pose, common)
+        head, base = self.head, self.blend(self.schema.neutral_sliders()[None], Scenes.game(1).expression)
+        bound = (head.references, head.weights, head.offsets, head.triangles, head.labels, head.materials)
+        geometry = digest_of((str(values.shape), values.tobytes()) for values in (head.template, base, *bound))
+        settings = f"{self.kind} {wp.__version__} {self.schema.model_dump_json()} {geometry}"
+        return cache.arrays("ambient", code, settings, lambda: {"ambient": self._ambient()})["ambient"]
 
     def _ambient(self) -> NDArray[np.float32]:
         """How open each vertex of the average face is to its surroundings, in [0, 1]."""

@@ -24,6 +24,10 @@ def other_device() -> Iterator[None]:
     """
 
     def picked(values: FakeTensor, key: object) -> Tensor:
+        keys = [each for each in (key if isinstance(key, tuple) else (key,)) if isinstance(each, FakeTensor)]
+        # On a GPU too: what lies on the CPU may pick there, and nothing the other way round.
+        if any(each.device.type == DEVICE != values.device.type for each in keys):
+            raise RuntimeError(f"indices should be on the same device as the indexed tensor ({values.device})")
         masked = isinstance(key, FakeTensor) and key.dtype == torch.bool
         return Tensor.__getitem__(values, slice(None) if masked else key)  # pyright: ignore[reportArgumentType]
 

@@ -121,6 +121,9 @@ def test_a_tensor_left_on_the_cpu_is_found() -> None:
     layer, left = nn.Linear(2, 2), torch.ones(2, 2)
     with pytest.raises(RuntimeError, match="same device"):
         step_there(layer, {"x": torch.ones(1, 2)}, lambda batch: ((layer(batch["x"]) @ left).sum(), {}))
+    at = {"at": torch.zeros(1, dtype=torch.long)}
+    with pytest.raises(RuntimeError, match="same device"):
+        step_there(layer, at, lambda batch: (layer(left[batch["at"]]).sum(), {}))
 
 
 def test_a_photo_is_read_there(inputs: dict[str, Path]) -> None:

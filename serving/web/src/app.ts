@@ -5,12 +5,12 @@ import type { Schema } from "./api/schema";
 import { messageFor } from "./api/messages";
 import type { SaveState } from "./edit/saver";
 import type { Difference, Settings } from "./edit/settings";
-import { storedSession, type StoredSession } from "./edit/sessionStore";
+import { storedSession, type Remembered, type StoredSession } from "./edit/sessionStore";
 import { averageOf, Session, settingsOf } from "./session";
 import type { Head } from "./viewer/head";
 import { FallbackImage } from "./viewer/fallbackImage";
 import { Compare, type View } from "./ui/compare";
-import { confirm } from "./ui/confirm";
+import { confirm, isAsking } from "./ui/confirm";
 import { element } from "./ui/dom";
 import { Downloads } from "./ui/downloads";
 import { askForKey } from "./ui/key";
@@ -29,17 +29,12 @@ const ERASE = {
 };
 const NEVER = new AbortController().signal;
 
-/** What this page knows of a character beside the service's document. */
-interface Reading {
+/** A character, and what this page knows of it beside the service's document. */
+interface Reading extends Remembered {
   character: Character;
-  /** What the photo gave. */
   read: Settings;
-  aligned: string | null;
   /** What it was read from, as long as the page is open. */
   photo: Photo | null;
-  /** The photo's other reading: the closer one of the first, the first one of the closer. */
-  other: Reading | null;
-  isCloser: boolean;
 }
 
 export class App {
@@ -52,7 +47,9 @@ export class App {
   private head: Head | null = null;
   private fallback: FallbackImage | null = null;
   private session: Session | null = null;
-  private reading: Reading | null = null;
+  /** Settled once the character that was left is saved. */
+  private leftSaved: Promise<unknown> = Promise.resolve();
+  private isErasing = false;
   private waiting: AbortController | null = null;
 
   constructor() {
@@ -63,7 +60,9 @@ export class App {
       anew: () => this.startAnew(),
     });
     this.welcome = new Welcome({
-      given: (file, name) => void this.read({ file, name }),
+      given: (file, name) => {
+        if (!isAsking()) void this.read({ file, name });
+      },
       stop: () => this.waiting?.abort(),
     });
     this.compare = new Compare((view) => this.view(view));
@@ -128,7 +127,9 @@ export class App {
   }
 
   private async read(photo: Photo): Promise<void> {
-    const waiting = this.wait();
+    this.waiting?.abort();
+    const waiting = new AbortController();
+    this.waiting = waiting;
     this.leave();
     this.welcome.busy(photo.file);
     try {
@@ -151,52 +152,53 @@ export class App {
 
   /** The same photo's other reading, with what was changed by hand. */
   private async readOtherwise(schema: Schema, session: Session, reading: Reading): Promise<void> {
-    const waiting = this.wait();
     try {
-      const other = await this.otherOf(reading, waiting.signal);
-      // The person may have gone on to something else meanwhile.
-      if (this.session !== session) return;
-      session.saveBehind();
-      this.enter(schema, other, session.edits);
+      const other = await this.otherOf(session, reading);
+      if (this.session === session && !this.isErasing) {
+        this.leftSaved = session.save().catch(() => undefined);
+        this.enter(schema, other, session.edits);
+      } else if (reading.other === null) {
+        // The person has gone on to something else, and nobody would know of it.
+        await this.client.erase(other.character.id);
+      }
     } catch (error) {
       if (this.session === session) this.complain(error);
     }
   }
 
-  private async otherOf(reading: Reading, signal: AbortSignal): Promise<Reading> {
-    const { other, photo } = reading;
-    // What is saved of it may be older edits than those that come along.
-    if (other !== null) return { ...other, character: await this.client.character(other.character.id), other: reading };
-    if (photo === null) throw new Error("there is no photo to search from");
-    const character = await this.searched(photo, signal);
-    return { ...reading, character, read: settingsOf(character), other: reading, isCloser: true };
+  private async otherOf(session: Session, reading: Reading): Promise<Reading> {
+    const { character, read, other, photo, isCloser } = reading;
+    const self = { other: { id: character.id, read }, isCloser: !isCloser };
+    if (other === null) {
+      const found = await this.searched(session, photo);
+      return { ...reading, ...self, character: found, read: settingsOf(found) };
+    }
+    // What it was last set to, not what it was when it was made.
+    await this.leftSaved;
+    return { ...reading, ...self, character: await this.client.character(other.id), read: other.read };
   }
 
   /** Where nothing can draw this character, by networks alone. */
-  private async searched(photo: Photo, signal: AbortSignal): Promise<Character> {
-    const busy = (seconds: number): void => this.tell(`Many people are here: trying again in ${seconds} s`);
+  private async searched(session: Session, photo: Photo | null): Promise<Character> {
+    if (photo === null) throw new Error("there is no photo to search from");
+    const busy = (seconds: number): void => {
+      if (this.session === session) this.tell(`Many people are here: trying again in ${seconds} s`);
+    };
+    // Never given up: the service would make the character all the same, and nobody could erase it.
     try {
-      return await patiently(() => this.client.create(photo, signal, "engine"), busy, signal);
+      return await patiently(() => this.client.create(photo, NEVER, "engine"), busy, NEVER);
     } catch (error) {
       if (!(error instanceof Refused) || error.kind !== "cannot-refine") throw error;
-      return patiently(() => this.client.create(photo, signal, "gradient"), busy, signal);
+      return patiently(() => this.client.create(photo, NEVER, "gradient"), busy, NEVER);
     }
   }
 
-  /** One photo is waited for at a time. */
-  private wait(): AbortController {
-    this.waiting?.abort();
-    this.waiting = new AbortController();
-    return this.waiting;
-  }
-
   /** Take up a character again, as the service has it. */
-  private async goOn({ id, read, aligned }: StoredSession): Promise<void> {
+  private async goOn({ id, known }: StoredSession): Promise<void> {
     try {
       const schema = await this.schemaInTime();
       const character = await this.client.character(id);
-      const known = { character, read: read ?? settingsOf(character), aligned };
-      this.enter(schema, { ...known, photo: null, other: null, isCloser: false });
+      this.enter(schema, { ...known, character, read: known.read ?? settingsOf(character), photo: null });
     } catch (error) {
       history.replaceState(null, "", location.pathname);
       this.welcome.back = null;
@@ -206,18 +208,18 @@ export class App {
 
   /** Put a character into the person's hands. `edits`: what is changed in what was read; by default what is saved. */
   private enter(schema: Schema, reading: Reading, edits: Difference | null = null): void {
-    const { character, read, aligned, photo, other, isCloser } = reading;
+    const { character, photo, ...known } = reading;
+    const { aligned, other, isCloser } = known;
     const changed = (): void => this.showSession();
-    const saved = (state: SaveState, error?: unknown): void => this.tellSaved(state, error);
-    const session = new Session(character, read, aligned, schema, this.client, { changed, saved }, edits);
+    const saved = (state: SaveState, error?: unknown): void => this.tellSaved(session, state, error);
+    const session: Session = new Session(character, known, schema, this.client, { changed, saved }, edits);
     this.session = session;
-    this.reading = reading;
     history.replaceState(null, "", `#${character.id}`);
     const open = session.doubts.map(({ group }) => group.label);
     const hasOther = photo !== null || other !== null;
     const about = summary(character, aligned, open, hasOther ? (isCloser ? "closer" : "first") : null, {
       compare: () => this.compare.choose("beside"),
-      erase: () => void this.erase(session),
+      erase: () => void this.erase(),
       other: () => this.readOtherwise(schema, session, reading),
     });
     this.shell.side.replaceChildren(about, session.panel.root);
@@ -239,7 +241,6 @@ export class App {
     if (session === null) return;
     session.saveBehind();
     this.session = null;
-    this.reading = null;
     this.welcome.back = () => void this.goOn(session.stored);
     history.replaceState(null, "", location.pathname);
     document.body.classList.remove("editing");
@@ -257,14 +258,18 @@ export class App {
     this.welcome.root.querySelector("button")?.focus();
   }
 
-  private async erase(session: Session): Promise<void> {
-    if (!(await confirm(ERASE))) return;
+  /** The character that is seen, and the photo's other reading. */
+  private async erase(): Promise<void> {
+    if (!(await confirm(ERASE)) || this.session === null) return;
+    const { session } = this;
+    this.isErasing = true;
     try {
-      await this.client.erase(session.character.id);
-      if (this.reading?.other) await this.client.erase(this.reading.other.character.id);
+      for (const id of session.stored.ids) await this.client.erase(id);
     } catch (error) {
       this.complain(error);
       return;
+    } finally {
+      this.isErasing = false;
     }
     session.forget();
     this.leave();
@@ -317,9 +322,11 @@ export class App {
     }
   }
 
-  private tellSaved(state: SaveState, error: unknown): void {
+  private tellSaved(session: Session, state: SaveState, error: unknown): void {
+    // Of a character that was left, only that it could not be saved.
+    if (this.session !== session && state !== "failed") return;
     const texts: Record<Exclude<SaveState, "failed">, string> = { saved: "Saved", waiting: "", saving: "Saving" };
-    if (state === "failed") this.tell(`Not saved. ${messageFor(error).title}.`, () => this.session?.saveBehind());
+    if (state === "failed") this.tell(`Not saved. ${messageFor(error).title}.`, () => session.saveBehind());
     else this.tell(texts[state]);
     if (state === "saved") void this.refreshFallback();
   }
@@ -338,7 +345,7 @@ export class App {
 
   private shortcut(event: KeyboardEvent): void {
     const isTyping = event.target instanceof HTMLInputElement && event.target.type === "search";
-    if (!(event.ctrlKey || event.metaKey) || event.altKey || isTyping || this.session === null) return;
+    if (!(event.ctrlKey || event.metaKey) || event.altKey || isTyping || this.session === null || isAsking()) return;
     const { editor } = this.session;
     const key = event.key.toLowerCase();
     if (key === "z" && !event.shiftKey) editor.undo();

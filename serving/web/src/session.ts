@@ -6,7 +6,7 @@ import { doubtsOf, type Doubt } from "./edit/doubts";
 import { Editor } from "./edit/editor";
 import { Saver, type SaveState } from "./edit/saver";
 import { difference, edited, same, type Difference, type Settings } from "./edit/settings";
-import { StoredSession } from "./edit/sessionStore";
+import { StoredSession, type Remembered } from "./edit/sessionStore";
 import { Panel } from "./ui/panel";
 
 export interface SessionEvents {
@@ -23,27 +23,27 @@ export class Session {
   private readonly saver: Saver;
 
   /**
-   * @param read what the photo gave.
-   * @param aligned the aligned face, a data URL; null where it is no longer known.
+   * @param known what the photo gave, and what else this tab remembers.
    * @param edits what is changed by hand, whatever the service has; null: as the service has it.
    */
   constructor(
     readonly character: Character,
-    read: Settings,
-    readonly aligned: string | null,
+    known: Remembered & { read: Settings },
     schema: Schema,
     client: Client,
     events: SessionEvents,
     edits: Difference | null,
   ) {
+    const { read } = known;
     const saved = settingsOf(character);
-    this.editor = new Editor(read, edits === null ? saved : edited(read, edits));
+    this.editor = new Editor(read, edits === null ? saved : read);
+    if (edits !== null) this.editor.set(edited(read, edits));
     this.saver = new Saver(saved, (edit) => client.edit(character.id, edit), events.saved);
     const sure = (group: string, choice: string): number | null =>
       character.discrete[group]?.probabilities?.[choice] ?? null;
     this.doubts = doubtsOf(schema, character, read);
     this.panel = new Panel(schema, this.editor, sure, this.doubts);
-    this.stored = new StoredSession(character.id, read, aligned);
+    this.stored = new StoredSession(character.id, known);
     this.stored.save();
     this.editor.onChange(() => {
       this.panel.update();

@@ -68,8 +68,13 @@ export class Client {
     return this.json(`/v1/characters/${encodeURIComponent(id)}`, { method: "PATCH", body, headers, keepalive: true });
   }
 
+  /** What is gone already need not be erased. */
   async erase(id: string): Promise<void> {
-    await this.ask(`/v1/characters/${encodeURIComponent(id)}`, { method: "DELETE" });
+    try {
+      await this.ask(`/v1/characters/${encodeURIComponent(id)}`, { method: "DELETE" });
+    } catch (error) {
+      if (!(error instanceof Refused) || error.status !== 404) throw error;
+    }
   }
 
   async file(address: string): Promise<Blob> {

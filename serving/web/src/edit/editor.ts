@@ -50,10 +50,14 @@ export class Editor {
     this.take({ ...this.now, discrete: { ...this.now.discrete, [group]: choice } });
   }
 
+  /** All of it at once, as one step. */
+  set(settings: Settings): void {
+    if (changed(this.now, settings).size > 0) this.take(settings);
+  }
+
   /** Put these sliders and groups back as the photo gave them; all, where none are named. */
   reset(names: Iterable<string> = this.changed): void {
-    const back = restored(this.now, this.read, names);
-    if (changed(this.now, back).size > 0) this.take(back);
+    this.set(restored(this.now, this.read, names));
   }
 
   undo(): void {

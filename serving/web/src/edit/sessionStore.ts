@@ -2,34 +2,49 @@
 
 import type { Settings } from "./settings";
 
-interface Entry {
+/** The other reading of the same photo, a character of its own. */
+export interface OtherReading {
+  id: string;
   read: Settings;
-  aligned: string | null;
 }
+
+/** What a tab knows of a character. */
+export interface Remembered {
+  /** What the photo gave; null where this tab does not know. */
+  read: Settings | null;
+  /** The aligned face, a data URL. */
+  aligned: string | null;
+  other: OtherReading | null;
+  /** Whether this is the reading that was searched, not the first one. */
+  isCloser: boolean;
+}
+
+const NOTHING: Remembered = { read: null, aligned: null, other: null, isCloser: false };
 
 const keyOf = (id: string): string => `likeness.character.${id}`;
 
 export class StoredSession {
-  /**
-   * @param read what the photo gave; null where this tab does not know.
-   * @param aligned the aligned face, a data URL.
-   */
   constructor(
     readonly id: string,
-    readonly read: Settings | null,
-    readonly aligned: string | null,
+    readonly known: Remembered,
   ) {}
 
   save(): void {
     try {
-      sessionStorage.setItem(keyOf(this.id), JSON.stringify({ read: this.read, aligned: this.aligned }));
+      sessionStorage.setItem(keyOf(this.id), JSON.stringify(this.known));
     } catch {
       // Private windows may have no storage: the page works, and forgets on reload.
     }
   }
 
+  /** With what it knows of the other reading. */
   remove(): void {
-    sessionStorage.removeItem(keyOf(this.id));
+    for (const id of this.ids) sessionStorage.removeItem(keyOf(id));
+  }
+
+  /** Every character that was made of the photo. */
+  get ids(): string[] {
+    return this.known.other === null ? [this.id] : [this.id, this.known.other.id];
   }
 }
 
@@ -38,6 +53,5 @@ export function storedSession(hash: string): StoredSession | null {
   const id = hash.replace(/^#/, "");
   if (!/^[\w-]+$/.test(id)) return null;
   const text = sessionStorage.getItem(keyOf(id));
-  const entry = text === null ? null : (JSON.parse(text) as Entry);
-  return new StoredSession(id, entry?.read ?? null, entry?.aligned ?? null);
+  return new StoredSession(id, text === null ? NOTHING : { ...NOTHING, ...(JSON.parse(text) as Partial<Remembered>) });
 }

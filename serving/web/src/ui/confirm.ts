@@ -9,6 +9,11 @@ export interface Question {
   yes: string;
 }
 
+/** Whether a dialog is open: what lies behind it waits. */
+export function isAsking(): boolean {
+  return document.querySelector("dialog[open]") !== null;
+}
+
 /** Whether the person wants it. Closing the dialog is a no, and the first thing that the keyboard reaches too. */
 export function confirm({ title, words, yes }: Question): Promise<boolean> {
   const form = element(
