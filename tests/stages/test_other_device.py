@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from engine.schema import Schema
 from models.identity import IdentityModel
@@ -116,14 +116,17 @@ def test_a_step_of_the_encoder_by_every_term(inputs: dict[str, Path]) -> None:
     assert all(value.grad is None for value in stage.loss.parameters())
 
 
-def test_a_tensor_left_on_the_cpu_is_found() -> None:
-    """The test's own check."""
+@pytest.mark.parametrize("by", ["product", "index"])
+def test_a_tensor_left_on_the_cpu_is_found(by: str) -> None:
+    """The tests' own check."""
     layer, left = nn.Linear(2, 2), torch.ones(2, 2)
+
+    def loss_of(batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        found = layer(batch["x"]) @ left if by == "product" else layer(left[batch["at"]])
+        return found.sum(), {}
+
     with pytest.raises(RuntimeError, match="same device"):
-        step_there(layer, {"x": torch.ones(1, 2)}, lambda batch: ((layer(batch["x"]) @ left).sum(), {}))
-    at = {"at": torch.zeros(1, dtype=torch.long)}
-    with pytest.raises(RuntimeError, match="same device"):
-        step_there(layer, at, lambda batch: (layer(left[batch["at"]]).sum(), {}))
+        step_there(layer, {"x": torch.ones(1, 2), "at": torch.zeros(1, dtype=torch.long)}, loss_of)
 
 
 def test_a_photo_is_read_there(inputs: dict[str, Path]) -> None:
