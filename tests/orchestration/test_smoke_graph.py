@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
+from orchestration.apps.ablation import VARIANTS
 from orchestration.cli.main import app
 from orchestration.config.catalog import STAGES
 from orchestration.config.profiles import PROFILES
@@ -216,8 +217,12 @@ def test_its_character_has_a_marked_picture_and_parameters_in_the_engines_units(
 def test_variants_are_trained_and_scored_once_and_the_artifacts_stay(project: Project, first_run: dict) -> None:
     artifacts = [path for path in sorted((project.root / "artifacts").rglob("*")) if path.is_file()]
     before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in artifacts}
-    out = project.root / "out"
-    given = ("ablate", "--variant", "no_loop", "--variant", "iccv2019", "--out", str(out), "--json")
+    out, variants = project.root / "out", yaml.safe_load(VARIANTS.read_text())
+    variants["scorecard"] |= {"people": 2, "judged": 2, "degraded": 1, "degraded_judged": 1, "pairs": 2}
+    variants["variants"]["full"]["changes"]["scorecard"] = {"searched": 2}
+    (project.root / "variants.yaml").write_text(yaml.safe_dump(variants))
+    chosen = ("--variant", "no_loop", "--variant", "iccv2019", "--variants", str(project.root / "variants.yaml"))
+    given = ("ablate", *chosen, "--out", str(out), "--json")
     document = json.loads(project(*given))
     full, no_loop, search = document["variants"]
     assert document["made"] == ["full/scorecard", "no_loop/encoder", "no_loop/scorecard"]
