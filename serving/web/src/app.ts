@@ -214,6 +214,7 @@ export class App {
     const saved = (state: SaveState, error?: unknown): void => this.tellSaved(session, state, error);
     const session: Session = new Session(character, known, schema, this.client, { changed, saved }, edits);
     this.session = session;
+    if (edits !== null) session.saveSoon();
     history.replaceState(null, "", `#${character.id}`);
     const open = session.doubts.map(({ group }) => group.label);
     const hasOther = photo !== null || other !== null;

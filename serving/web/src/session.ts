@@ -5,7 +5,7 @@ import type { Schema } from "./api/schema";
 import { doubtsOf, type Doubt } from "./edit/doubts";
 import { Editor } from "./edit/editor";
 import { Saver, type SaveState } from "./edit/saver";
-import { difference, edited, same, type Difference, type Settings } from "./edit/settings";
+import { difference, edited, type Difference, type Settings } from "./edit/settings";
 import { StoredSession, type Remembered } from "./edit/sessionStore";
 import { Panel } from "./ui/panel";
 
@@ -50,12 +50,16 @@ export class Session {
       this.saver.want(this.editor.now);
       events.changed();
     });
-    if (!same(saved, this.editor.now)) this.saver.want(this.editor.now);
   }
 
   /** What was changed by hand. */
   get edits(): Difference {
     return difference(this.editor.read, this.editor.now);
+  }
+
+  /** Save soon what the service does not have. */
+  saveSoon(): void {
+    this.saver.want(this.editor.now);
   }
 
   /** Save at once what is not saved. Throws what the service answered when that failed. */
