@@ -5,12 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from engine.schema import Schema
 from models import images
+from models.identity_imitator import IdentityImitator
+from models.imitator import Imitator
+from models.parsing import FaceParser
+from models.weights import save_model
 from stages import encoder
 from stages.data import tables
-from tests.models.support import FACERES, LANDMARKER, PHOTOS, ROOT, SFACE, aligned_photos, package_file
+from tests.models.support import FACERES, LANDMARKER, PHOTOS, ROOT, SFACE, aligned_photos, package_file, recogniser
 
 CHARACTER = ROOT / "characters" / "embedded"
 PHOTO_FOLDER = ROOT / "examples" / "photos"
@@ -104,3 +109,24 @@ def pairs(folder: Path) -> Path:
     rows = [_row(f"{i}", "train" if i < 8 else "val", crops[i % 6], _box_labels(256, 256), random) for i in range(12)]
     tables.write(folder / "pairs.parquet", rows, PAIRS)
     return folder
+
+
+def encoder_inputs(root: Path) -> dict[str, Path]:
+    """What the stage `encoder` reads: small tables, the default recogniser, and small untrained networks."""
+    torch.manual_seed(0)
+    width = Schema.load(CHARACTER).width
+    drawn = {"model": "transposed", "n_parameters": width, "size": 32, "width": 0.125, "drop": "first"}
+    parsed = {"model": "resnet", "depth": 18, "width": 0.125, "dilate": False, "stages": 4}
+    recognised = {"n_parameters": width, "dim": 1024, "hidden": 16}
+    models = {
+        "identity_model": (recogniser(), {"model": "faceres"}),
+        "parsing_model": (FaceParser(18, 0.125, False), parsed),
+        "imitator": (Imitator(width, 32, 0.125), drawn),
+        "identity_imitator": (IdentityImitator(**recognised), {"architecture": recognised}),
+    }
+    folders = {"character": CHARACTER, "embedded": embedded(root / "embedded")}
+    for name, (module, meta) in models.items():
+        folders[name] = root / name
+        folders[name].mkdir()
+        save_model(folders[name], module, meta)
+    return folders | {"aligned_faces": faces(root / "aligned_faces"), "rendered_pairs": pairs(root / "rendered_pairs")}

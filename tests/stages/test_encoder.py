@@ -7,7 +7,6 @@ import torch
 from engine.schema import Schema
 from models.encoder import Encoder
 from models.identity import IdentityModel
-from models.identity_imitator import IdentityImitator
 from models.imitator import Imitator
 from models.parsing import FaceParser
 from models.weights import save_model
@@ -16,7 +15,6 @@ from stages.context import Context
 from stages.encoder import Config, Terms, TermSchedule, recovery
 from stages.training import Optimiser, Training
 from stages.training.choice_readings import Look
-from tests.models.support import recogniser
 from tests.stages import small_tables
 
 pytestmark = pytest.mark.slow
@@ -24,27 +22,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("encoder")
-    torch.manual_seed(0)
-    width = Schema.load(small_tables.CHARACTER).width
-    drawn = {"model": "transposed", "n_parameters": width, "size": 32, "width": 0.125, "drop": "first"}
-    parsed = {"model": "resnet", "depth": 18, "width": 0.125, "dilate": False, "stages": 4}
-    recognised = {"n_parameters": width, "dim": 1024, "hidden": 16}
-    models = {
-        "identity_model": (recogniser(), {"model": "faceres"}),
-        "parsing_model": (FaceParser(18, 0.125, False), parsed),
-        "imitator": (Imitator(width, 32, 0.125), drawn),
-        "identity_imitator": (IdentityImitator(**recognised), {"architecture": recognised}),
-    }
-    folders = {"character": small_tables.CHARACTER, "embedded": small_tables.embedded(root / "embedded")}
-    for name, (module, meta) in models.items():
-        folders[name] = root / name
-        folders[name].mkdir()
-        save_model(folders[name], module, meta)
-    return folders | {
-        "aligned_faces": small_tables.faces(root / "aligned_faces"),
-        "rendered_pairs": small_tables.pairs(root / "rendered_pairs"),
-    }
+    return small_tables.encoder_inputs(tmp_path_factory.mktemp("encoder"))
 
 
 def _config(**changes) -> Config:

@@ -8,17 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.schema import Schema
 from models.identity import IdentityModel
 from models.identity_imitator import IdentityImitator
 from models.imitator import Imitator
 from models.parsing import FaceParser
-from models.weights import save_model
 from stages import encoder, identity_imitator, identity_model, imitator, parsing_model
 from stages.context import Context
 from stages.training import Training
 from stages.training.choice_readings import Look
-from tests.models.support import recogniser
 from tests.other_device import DEVICE, other_device, step_there
 from tests.stages import small_tables
 
@@ -28,26 +25,7 @@ TRAINING = Training(steps=1, batch=4)
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    root, width = tmp_path_factory.mktemp("devices"), Schema.load(small_tables.CHARACTER).width
-    recognised = {"n_parameters": width, "dim": 1024, "hidden": 16}
-    models: dict[str, tuple[nn.Module, dict[str, Any]]] = {
-        "identity_model": (recogniser(), {"model": "faceres"}),
-        "parsing_model": (
-            FaceParser(18, 0.125, False),
-            {"model": "resnet", "depth": 18, "width": 0.125, "dilate": False, "stages": 4},
-        ),
-        "imitator": (Imitator(width, 32, 0.125), {"n_parameters": width, "size": 32, "width": 0.125, "drop": "first"}),
-        "identity_imitator": (IdentityImitator(**recognised), {"architecture": recognised}),
-    }
-    folders = {"character": small_tables.CHARACTER, "embedded": small_tables.embedded(root / "embedded")}
-    for name, (module, meta) in models.items():
-        folders[name] = root / name
-        folders[name].mkdir()
-        save_model(folders[name], module, meta)
-    return folders | {
-        "aligned_faces": small_tables.faces(root / "aligned_faces"),
-        "rendered_pairs": small_tables.pairs(root / "rendered_pairs"),
-    }
+    return small_tables.encoder_inputs(tmp_path_factory.mktemp("devices"))
 
 
 class _Trained(Exception):

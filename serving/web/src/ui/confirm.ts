@@ -1,6 +1,6 @@
 /** Asks before what cannot be undone. */
 
-import { element } from "./dom";
+import { asked, element } from "./dom";
 
 export interface Question {
   title: string;
@@ -15,7 +15,7 @@ export function isAsking(): boolean {
 }
 
 /** Whether the person wants it. Closing the dialog is a no, and the first thing that the keyboard reaches too. */
-export function confirm({ title, words, yes }: Question): Promise<boolean> {
+export async function confirm({ title, words, yes }: Question): Promise<boolean> {
   const form = element(
     "form",
     { method: "dialog" },
@@ -28,13 +28,5 @@ export function confirm({ title, words, yes }: Question): Promise<boolean> {
       element("button", { class: "primary", value: "yes" }, yes),
     ),
   );
-  const dialog = element("dialog", { class: "sheet" }, form);
-  document.body.append(dialog);
-  dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => {
-      dialog.remove();
-      resolve(dialog.returnValue === "yes");
-    });
-  });
+  return (await asked(form)) === "yes";
 }

@@ -22,6 +22,19 @@ export function element<Tag extends keyof HTMLElementTagNameMap>(
   return made;
 }
 
+/** Put this into a dialog before the page; the value of the button that closed it, "" where none did. */
+export function asked(form: HTMLElement): Promise<string> {
+  const dialog = element("dialog", { class: "sheet" }, form);
+  document.body.append(dialog);
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(dialog.returnValue);
+    });
+  });
+}
+
 const SVG = "http://www.w3.org/2000/svg";
 
 // On a grid of 20, drawn with one line.

@@ -1,9 +1,9 @@
 /** Asks for the key of a service that wants one. */
 
-import { element, freshId } from "./dom";
+import { asked, element, freshId } from "./dom";
 
 /** What the person gave; null when they closed the dialog. `wrong`: the key before was refused. */
-export function askForKey(wrong: boolean): Promise<string | null> {
+export async function askForKey(wrong: boolean): Promise<string | null> {
   const id = freshId("key");
   const field = element("input", {
     type: "password",
@@ -12,7 +12,8 @@ export function askForKey(wrong: boolean): Promise<string | null> {
     required: true,
     spellcheck: "false",
   });
-  const cancel = element("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Not now");
+  const close = (): void => form.closest("dialog")?.close();
+  const cancel = element("button", { type: "button", class: "quiet", onclick: close }, "Not now");
   const words = wrong
     ? "That key was not accepted. Check it, and try once more."
     : "This service is for people who were given a key. It is kept until you close this tab.";
@@ -30,13 +31,5 @@ export function askForKey(wrong: boolean): Promise<string | null> {
       element("button", { class: "primary", value: "given" }, "Continue"),
     ),
   );
-  const dialog = element("dialog", { class: "sheet" }, form);
-  document.body.append(dialog);
-  dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => {
-      dialog.remove();
-      resolve(dialog.returnValue === "given" ? field.value.trim() : null);
-    });
-  });
+  return (await asked(form)) === "given" ? field.value.trim() : null;
 }
