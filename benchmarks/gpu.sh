@@ -2,10 +2,10 @@
 # What only a GPU can tell of this project, in eight minutes at most, on a bare machine: Python 3.12, torch, no network.
 #
 #     benchmarks/gpu.sh wheels     where there is a network: fetch what such a machine lacks into .gpu-wheels
-#     benchmarks/gpu.sh [OUT]      there: OUT/training.json, and OUT/render.json where Warp is installed (default out/gpu)
+#     benchmarks/gpu.sh [OUT]      there: OUT/training.json, OUT/render.json where it can (default out/gpu)
 #
-# Warp's wheel alone has 150 MB, so it is not among those fetched: the renderer is measured where it is installed. Without
-# a GPU the same runs to its end on the CPU, with toys, to show that it does. PYTHON: the interpreter (python3).
+# Warp's wheel alone has 150 MB, so it is not among those fetched: the renderer is measured, and its tests run, where Warp,
+# OpenCV, SciPy and data/embedded are there already. Without a GPU the same runs to its end on the CPU, with toys, to show that it does. PYTHON: the interpreter (python3).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
