@@ -5,7 +5,8 @@
 #     benchmarks/gpu.sh [OUT]      there: OUT/training.json, OUT/render.json where it can (default out/gpu)
 #
 # Warp's wheel alone has 150 MB, so it is not among those fetched: the renderer is measured, and its tests run, where Warp,
-# OpenCV, SciPy and data/embedded are there already. Without a GPU the same runs to its end on the CPU, with toys, to show that it does. PYTHON: the interpreter (python3).
+# OpenCV, SciPy and data/embedded are there already. Without a GPU the same runs to its end on the CPU, with toys, to show
+# that it does. PYTHON: the interpreter (python3).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
