@@ -87,7 +87,7 @@ $(VENV)/.stamp-lock: requirements.lock requirements-cpu.lock requirements-cuda.l
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python $(PIP) --require-hashes -r requirements-cpu.lock 2>/dev/null || true
 	$(BIN)/python $(PIP) --require-hashes -r requirements.lock
-	$(BIN)/python -m pip show torch | grep -q '^Version: .*+cpu' \
+	$(BIN)/python -m pip show torch | grep '^Version: .*+cpu' >/dev/null \
 		|| $(BIN)/python $(PIP) --require-hashes -r requirements-cuda.lock
 	@touch $@
 
