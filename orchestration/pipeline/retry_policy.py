@@ -141,11 +141,15 @@ def one_line(error: BaseException) -> str:
 
 def why_it_failed(event: dg.DagsterEvent) -> str:
     """The innermost error of a failed step, on one line."""
-    error = event.step_failure_data.error
     if failure := event.step_failure_data.user_failure_data:
         return failure.description or "it said no more"
+    return innermost(event.step_failure_data.error) or event.message or "it said no more"
+
+
+def innermost(error: SerializableErrorInfo | None) -> str:
+    """The error that began a chain of them, on one line; "" where there is none."""
     if error is None:
-        return event.message or "it said no more"
+        return ""
     while error.cause:
         error = error.cause
     message = error.message.removeprefix(f"{error.cls_name}:").strip()

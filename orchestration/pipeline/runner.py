@@ -22,7 +22,7 @@ from orchestration.config.progress import Progress, duration
 from orchestration.config.settings import Settings
 from orchestration.pipeline import executors, production_encoder
 from orchestration.pipeline.definitions import build
-from orchestration.pipeline.retry_policy import why_it_failed
+from orchestration.pipeline.retry_policy import innermost, why_it_failed
 from orchestration.pipeline.run_cache import FORCE_TAG, told
 from orchestration.storage import accepted_profile
 from orchestration.storage.instance import PROFILE_TAG, RUN_TAG, only_runner
@@ -251,6 +251,8 @@ def reason(result: dg.ExecuteInProcessResult | dg.JobExecutionResult) -> str:
     for event in result.all_events:
         if event.is_step_failure:
             return _in_short(why_it_failed(event))
+        if event.is_job_failure and (told := innermost(event.job_failure_data.error)):
+            return _in_short(told)  # between steps, so of Dagster or its database
     return f"see run {result.run_id} in `likeness dagster`"
 
 

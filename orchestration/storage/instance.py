@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import dagster as dg
 import yaml
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InternalError, OperationalError
 
 from engine.errors import LikenessError
 from orchestration.config.database_url import engine_url
@@ -135,11 +135,16 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
 
 def limit_pool(settings: Settings, instance: dg.DagsterInstance) -> None:
     """Let as many GPU steps run at once as the settings say. On one machine it stays one: nobody deals out its GPUs."""
-    if settings.gpu_steps is None or settings.executor not in CLUSTERS:
-        return
     storage = instance.event_log_storage
-    if {limit.name: limit.limit for limit in storage.get_pool_limits()}.get(POOL) != settings.gpu_steps:
-        storage.set_concurrency_slots(POOL, settings.gpu_steps)
+    limits = {limit.name: limit.limit for limit in storage.get_pool_limits()}
+    if settings.gpu_steps is not None and settings.executor in CLUSTERS:
+        if limits.get(POOL) != settings.gpu_steps:
+            storage.set_concurrency_slots(POOL, settings.gpu_steps)
+    elif settings.database and POOL not in limits:
+        # Made by two runs at once in PostgreSQL, the second run would fail (findings/dagster_first_pool_twice.sh). Here
+        # the error of the second says that the pool is there by now.
+        with suppress(InternalError):
+            storage.initialize_concurrency_limit_to_default(POOL)
 
 
 def write_config(path: Path, settings: Settings) -> None:

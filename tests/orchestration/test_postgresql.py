@@ -8,12 +8,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.storage.event_log.schema import ConcurrencyLimitsTable, ConcurrencySlotsTable
 
 from orchestration.config.catalog import Stage
 from orchestration.config.progress import Progress
@@ -21,7 +23,7 @@ from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.pipeline import runner
 from orchestration.pipeline.runner import Outcome
 from orchestration.storage import mlflow_client, postgres
-from orchestration.storage.instance import open_instance
+from orchestration.storage.instance import POOL, open_instance
 from orchestration.storage.postgres import DatabaseError
 from orchestration.storage.tracking import Tracking
 from tests.orchestration.cluster_graph import PROFILE
@@ -105,7 +107,7 @@ def test_two_processes_that_begin_with_an_empty_database_lose_nothing(project: S
 import sys
 from orchestration.pipeline import executors, runner
 from orchestration.storage.project import Project
-from orchestration.storage.instance import open_instance
+from orchestration.storage.instance import POOL, open_instance
 from orchestration.config.settings import Settings
 from tests.orchestration.cluster_graph import MODULE, graph
 settings, character = Settings(), sys.argv[1]
@@ -136,6 +138,22 @@ with open_instance(settings) as instance:
     (experiment,) = [each for each in runs.search_experiments() if each.name == "likeness"]
     finished = [run.info.status for run in runs.search_runs([experiment.experiment_id])]
     assert finished == ["FINISHED"] * 4
+
+
+def test_two_processes_that_make_the_pool_at_once_both_have_it(project: Settings) -> None:
+    with open_instance(project) as instance:
+        storage = instance.event_log_storage
+        with storage.index_transaction() as first:
+            first.execute(ConcurrencySlotsTable.delete())
+            first.execute(ConcurrencyLimitsTable.delete())
+        with ThreadPoolExecutor(1) as threads:
+            with storage.index_transaction() as first:
+                first.execute(ConcurrencyLimitsTable.insert().values(concurrency_key=POOL, limit=1))
+                second = threads.submit(lambda: open_instance(project).dispose())
+                with pytest.raises(TimeoutError):  # it waits for the first one's row
+                    second.result(5)
+            second.result(30)
+        assert [pool.name for pool in storage.get_pool_limits()] == [POOL]
 
 
 def test_mlflows_server_of_the_cluster_serves_what_was_tracked_without_it(
