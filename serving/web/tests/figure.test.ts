@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { pictureAddress, pieceAddress } from "../src/figure/addresses";
 import type { Mesh } from "../src/figure/glb";
 import { MorphedMesh, SharedNormals } from "../src/figure/morphs";
+import { RoundedSurface } from "../src/figure/rounding";
 
 const SURFACE = {
   name: "skin",
@@ -58,6 +59,88 @@ describe("normals", () => {
     expect(normal(2)).toEqual(normal(4));
     expect(Math.hypot(...normal(0))).toBeCloseTo(1);
     expect(normal(1)).toEqual([0, 0, 1]);
+  });
+});
+
+/** A unit sphere's octahedron, whose eight triangles share no vertices, as at seams everywhere. */
+function octahedron(): Mesh {
+  const corners = [
+    [1, 0, 0],
+    [0, 1, 0],
+    [0, 0, 1],
+    [-1, 0, 0],
+    [0, -1, 0],
+    [0, 0, -1],
+  ];
+  // Seen from outside, they run anticlockwise.
+  const faces = [0, 1, 2, 1, 3, 2, 3, 4, 2, 4, 0, 2, 1, 0, 5, 3, 1, 5, 4, 3, 5, 0, 4, 5];
+  return {
+    ...square(),
+    positions: Float32Array.from(faces.flatMap((corner) => corners[corner]!)),
+    uvs: Float32Array.from(faces.flatMap((_, at) => [at, 2 * at])),
+    sources: Uint32Array.from(faces),
+    triangles: Uint32Array.from(faces.map((_, at) => at)),
+    targets: [],
+  };
+}
+
+describe("a rounded surface", () => {
+  const rounded = (...meshes: Mesh[]) => {
+    const shapes = meshes.map((mesh) => new MorphedMesh(mesh));
+    const surface = new RoundedSurface(shapes);
+    surface.update();
+    return { shapes, surface, drawn: surface.drawn[0]! };
+  };
+  const lengths = (vectors: Float32Array) =>
+    Array.from({ length: vectors.length / 3 }, (_, at) => Math.hypot(...vectors.subarray(3 * at, 3 * at + 3)));
+
+  it("has four triangles for one, and its vertices stay", () => {
+    const { drawn } = rounded(octahedron());
+    expect(drawn.triangles.length).toBe(4 * 24);
+    expect([...drawn.positions.subarray(0, 72)]).toEqual([...octahedron().positions]);
+  });
+
+  it("is nearer to the sphere that the mesh was taken from", () => {
+    const { drawn } = rounded(octahedron());
+    const middles = lengths(drawn.positions).slice(24);
+    // Of edges at right angles, whose middles lie at 0.71.
+    expect(Math.min(...middles)).toBeGreaterThan(0.88);
+    expect(Math.max(...middles)).toBeLessThan(1);
+    for (const [at, length] of lengths(drawn.normals).entries()) {
+      expect(length).toBeCloseTo(1, 5);
+      const [normal, position] = [drawn.normals, drawn.positions].map((all) => all.subarray(3 * at, 3 * at + 3));
+      expect(normal!.reduce((sum, value, axis) => sum + value * position![axis]!, 0)).toBeGreaterThan(0.9);
+    }
+  });
+
+  it("does not come apart at seams", () => {
+    const { drawn } = rounded(octahedron());
+    const points = new Map<number, string>();
+    for (let at = 0; at < drawn.sources.length; at++) {
+      const [source, here] = [drawn.sources[at]!, [...drawn.positions.subarray(3 * at, 3 * at + 3)].join()];
+      expect(points.get(source) ?? here).toBe(here);
+      points.set(source, here);
+    }
+    expect(points.size).toBe(6 + 12);
+  });
+
+  it("is flat where the mesh is, and has the middles of its texture coordinates", () => {
+    const { drawn } = rounded(square());
+    expect([...drawn.positions].filter((_, at) => at % 3 === 2)).toEqual(Array(12).fill(0));
+    const { uvs } = rounded(octahedron()).drawn;
+    expect([...uvs.subarray(48, 54)]).toEqual([0.5, 1, 1.5, 3, 1, 2]);
+  });
+
+  it("follows a slider", () => {
+    const { shapes, surface, drawn } = rounded(square());
+    shapes[0]!.follow(new Map([["lift", 1]]));
+    surface.update();
+    expect(Math.max(...drawn.positions.subarray(18).filter((_, at) => at % 3 === 2))).toBeGreaterThan(0.4);
+  });
+
+  it("leaves hard things as they are", () => {
+    const { shapes, drawn } = rounded({ ...octahedron(), surface: { ...SURFACE, name: "glasses" } });
+    expect(drawn).toBe(shapes[0]);
   });
 });
 

@@ -19,7 +19,8 @@ import { pictureAddress, pieceAddress } from "./addresses";
 import { targetWeights, type Basis } from "./formula";
 import { readGlb, type Mesh as Glb } from "./glb";
 import { applyPicture, blendedFor, materialFor } from "./materials";
-import { MorphedMesh, SharedNormals } from "./morphs";
+import { MorphedMesh, type DrawnMesh } from "./morphs";
+import { RoundedSurface } from "./rounding";
 
 /** What is transparent is drawn after what it lies over. */
 const ORDER: Readonly<Record<string, number>> = { lashes: 1, brows: 1, hair: 2, lenses: 4 };
@@ -30,7 +31,7 @@ type HeadMesh = Mesh<BufferGeometry, MeshPhysicalMaterial>;
 /** What one address gave: meshes that share points, and how three.js has them. */
 interface LoadedPiece {
   shapes: { shape: MorphedMesh; mesh: HeadMesh; blended: HeadMesh | null }[];
-  normals: SharedNormals;
+  surface: RoundedSurface;
 }
 
 export class HeadModel {
@@ -146,10 +147,10 @@ export class HeadModel {
   }
 
   private attach(shapes: MorphedMesh[]): LoadedPiece {
-    const loaded: LoadedPiece = { shapes: [], normals: new SharedNormals(shapes) };
-    for (const shape of shapes) {
+    const loaded: LoadedPiece = { shapes: [], surface: new RoundedSurface(shapes) };
+    for (const [number, shape] of shapes.entries()) {
       const { surface, name } = shape.mesh;
-      const geometry = geometryOf(shape);
+      const geometry = geometryOf(loaded.surface.drawn[number]!);
       const mesh = new Mesh(geometry, this.textured(materialFor(surface, this.plaster)));
       mesh.name = name;
       mesh.castShadow = surface.alpha !== "BLEND";
@@ -223,7 +224,7 @@ export class HeadModel {
   }
 }
 
-function geometryOf({ mesh: { uvs, triangles }, positions, normals }: MorphedMesh): BufferGeometry {
+function geometryOf({ uvs, triangles, positions, normals }: DrawnMesh): BufferGeometry {
   const geometry = new BufferGeometry();
   geometry.setAttribute("position", new BufferAttribute(positions, 3).setUsage(DynamicDrawUsage));
   geometry.setAttribute("normal", new BufferAttribute(normals, 3).setUsage(DynamicDrawUsage));
@@ -234,7 +235,7 @@ function geometryOf({ mesh: { uvs, triangles }, positions, normals }: MorphedMes
 function shape(loaded: LoadedPiece, weights: ReadonlyMap<string, number>, fresh = false): void {
   const moved = loaded.shapes.filter(({ shape }) => shape.follow(weights));
   if (moved.length === 0 && !fresh) return;
-  loaded.normals.update();
+  loaded.surface.update();
   for (const { mesh } of loaded.shapes) {
     mesh.geometry.getAttribute("position").needsUpdate = true;
     mesh.geometry.getAttribute("normal").needsUpdate = true;

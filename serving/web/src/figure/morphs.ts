@@ -5,9 +5,20 @@ import type { Mesh, Target } from "./glb";
 // Weights are compared with those of the shape that is there; a smaller difference is none.
 const STILL = 1e-6;
 
+/** Triangles and their normals, as they are drawn. */
+export interface DrawnMesh {
+  /** [3 * n] metres. */
+  readonly positions: Float32Array;
+  readonly normals: Float32Array;
+  /** [2 * n], or empty. */
+  readonly uvs: Float32Array;
+  readonly triangles: Uint32Array;
+  /** [n] vertices with one number are one point of the surface. */
+  readonly sources: ArrayLike<number>;
+}
+
 /** One mesh whose vertices follow weights. Only targets whose weight changed are added, and only where they move. */
-export class MorphedMesh {
-  /** [3 * n] metres, what is drawn. */
+export class MorphedMesh implements DrawnMesh {
   readonly positions: Float32Array;
   readonly normals: Float32Array;
   // In double precision, so that thousands of small steps add up to what one large one gives.
@@ -18,6 +29,18 @@ export class MorphedMesh {
     this.positions = Float32Array.from(mesh.positions);
     this.normals = new Float32Array(mesh.positions.length);
     this.sums = Float64Array.from(mesh.positions);
+  }
+
+  get uvs(): Float32Array {
+    return this.mesh.uvs;
+  }
+
+  get triangles(): Uint32Array {
+    return this.mesh.triangles;
+  }
+
+  get sources(): Uint32Array {
+    return this.mesh.sources;
   }
 
   /** Take on the weights; a target without one weighs 0. True when vertices moved. */
@@ -52,10 +75,10 @@ export class SharedNormals {
   private readonly points: Uint32Array[];
   private readonly sums: Float64Array;
 
-  constructor(private readonly meshes: readonly MorphedMesh[]) {
+  constructor(private readonly meshes: readonly DrawnMesh[]) {
     const numbers = new Map<number, number>();
-    this.points = meshes.map(({ mesh }) =>
-      mesh.sources.map((source) => {
+    this.points = meshes.map(({ sources }) =>
+      Uint32Array.from(sources, (source) => {
         if (!numbers.has(source)) numbers.set(source, numbers.size);
         return numbers.get(source)!;
       }),
@@ -81,8 +104,7 @@ export class SharedNormals {
   }
 }
 
-function addTriangles(sums: Float64Array, { mesh, positions: p }: MorphedMesh, points: Uint32Array): void {
-  const { triangles } = mesh;
+function addTriangles(sums: Float64Array, { triangles, positions: p }: DrawnMesh, points: Uint32Array): void {
   for (let at = 0; at < triangles.length; at += 3) {
     const [i, j, k] = [triangles[at]!, triangles[at + 1]!, triangles[at + 2]!];
     const [a, b, c] = [3 * i, 3 * j, 3 * k];
