@@ -3,7 +3,7 @@ CUDA)."""
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import warp as wp
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import KDTree
 
-from engine import cache, finished_head, skins, textures
+from engine import cache, finished_head, rounding, skins, textures
 from engine.blend import MorphBlend
 from engine.files import digest_of
 from engine.glasses import CLEAR, FINISHES, finish_of, tint_of, worn_parts
@@ -31,6 +31,7 @@ WORN = ("lashes", "brows", "hair", "glasses")
 """Groups whose choices are parts of the head; the base mesh and the eyes are always drawn."""
 PER_VERTEX = ("view", "screen", "cast", "normals", "vertices")
 """Buffers that are written for the worn vertices alone."""
+NO_ENDS = np.zeros((0, 2), np.int32)
 AMBIENT_REACH = 0.12  # metres within which a surface shades another from the surroundings
 AMBIENT_RAYS = 128
 HAIR_ROOT_AMBIENT, HAIR_DEPTH = 0.35, 0.030  # at the skin; metres off it where hair is in the open
@@ -40,7 +41,7 @@ SHADOW_SIDE = 224  # texels
 SHADOW_SOFTNESS = 0.007  # metres
 FULL, HALF = 512, 256  # texels of a texture's side
 FINAL_SAMPLES = 4  # a pixel's side, for the one picture that a person looks at
-DETAILED = 384  # pixels from which on the relief of the skin can be seen
+DETAILED = 384  # pixels from which on the relief of the skin can be seen, and the corners of outlines
 BATCH_BYTES = {"cpu": 2**25, "cuda": 2**30}
 """What the samples of the faces drawn at once may take."""
 RUNS = {"cpu": 256, "cuda": 1}
@@ -55,6 +56,24 @@ class Rendering:
     image: NDArray[np.uint8]
     labels: NDArray[np.uint8]
     landmarks: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Detail:
+    """The head on the device, at one level of detail: its own triangles, or the rounded ones with middles of edges."""
+
+    triangles: wp.array
+    regions: wp.array  # [N] of each point
+    ambient: wp.array  # [N] how open it is
+    strands: wp.array  # [N] whether it is of brows, lashes or hair
+    ends: wp.array  # [E, 2] vertices between which each middle lies
+    spans: dict[str, tuple[int, int]]  # first and count of each part's triangles
+    middles: dict[str, tuple[int, int]]  # first and count of each part's middles, from 0 on
+
+    @property
+    def n_points(self) -> int:
+        """Vertices and middles."""
+        return self.regions.shape[0]
 
 
 @dataclass(frozen=True)
@@ -90,14 +109,40 @@ class Renderer:
 
     def _upload(self) -> None:
         head = self.head
-        self.triangles = self._array(_packed(head), Triangle)
-        self.regions = self._array(head.regions, wp.vec2)
         self.bindings = [
             self._array(head.references, int),
             self._array(head.weights, wp.vec3),
             self._array(head.offsets, wp.vec3),
         ]
-        self.ambient = self._array(self._kept_ambient(), float)
+        # The average face is measured by its triangles alone.
+        self.coarse = self._detail(head, np.ones(head.n_vertices, np.float32))
+        self.ambient = self._kept_ambient()
+        self.coarse = replace(self.coarse, ambient=self._array(self.ambient, float))
+
+    @cached_property
+    def rounded(self) -> Detail:
+        """For pictures that people look at."""
+        made = rounding.rounded(self.head)
+        return self._detail(made.head, made.with_middles(self.ambient), made.ends, made.spans)
+
+    def _detail(
+        self,
+        head: Head,
+        ambient: NDArray[np.float32],
+        ends: NDArray[np.int32] = NO_ENDS,
+        middles: dict[str, tuple[int, int]] | None = None,
+    ) -> Detail:
+        eyes = head.part["eyes"]
+        strands = np.arange(head.n_vertices) >= eyes.first_vertex + eyes.n_vertices
+        return Detail(
+            triangles=self._array(_packed(head), Triangle),
+            regions=self._array(head.regions, wp.vec2),
+            ambient=self._array(ambient, float),
+            strands=self._array(np.concatenate([strands, strands[ends[:, 0]]]).astype(np.uint8), wp.uint8),
+            ends=self._array(ends, int),
+            spans={part.name: (part.first_triangle, part.n_triangles) for part in head.parts},
+            middles=middles or {part.name: (0, 0) for part in head.parts},
+        )
 
     def _array(self, values: NDArray, dtype: Any) -> wp.array:
         return wp.array(np.ascontiguousarray(values), dtype=dtype, device=self.device)
@@ -134,7 +179,7 @@ class Renderer:
         base, eyes = head.part["base"], head.part["eyes"]
         indices = head.triangles[base.first_triangle : base.first_triangle + base.n_triangles].ravel()
         choices = self.schema.neutral_discrete()[None].astype(np.int64)
-        view, _, _, normals = self._posed(self.schema.neutral_sliders()[None], choices, Scenes.game(1), 1)
+        view, _, _, normals = self._posed(self.schema.neutral_sliders()[None], choices, Scenes.game(1), 1, self.coarse)
         points = self._array(view.numpy()[0, : head.n_base], wp.vec3)
         occluder = wp.Mesh(points=points, indices=self._array(indices, int))
         share = wp.full(head.n_vertices, 1.0, dtype=float, device=self.device)
@@ -173,7 +218,7 @@ class Renderer:
         sliders, choices = np.asarray(parameters, np.float32), np.asarray(discrete, np.int64)
         # What is not worn is not written.
         self._buffers["view"] = wp.zeros((len(sliders), self.head.n_vertices), dtype=wp.vec3, device=self.device)
-        view, *_ = self._posed(sliders, choices, Scenes.unmoved(len(sliders)), 1)
+        view, *_ = self._posed(sliders, choices, Scenes.unmoved(len(sliders)), 1, self.coarse)
         return np.array(view.numpy(), np.float32)
 
     def skin(self, parameters: ArrayLike, discrete: ArrayLike) -> NDArray[np.uint8]:
@@ -198,23 +243,24 @@ class Renderer:
         """Draw one batch and leave it on the device; `render` says what the arguments are."""
         count, side = len(sliders), size * samples
         materials = self.materials(FULL if size >= DETAILED else HALF)
-        view, screen, cast, normals = self._posed(sliders, choices, scenes, side)
-        ranges, n_drawn = self._ranges(choices, triangles=True)
+        detail = self.rounded if size >= DETAILED else self.coarse
+        view, screen, cast, normals = self._posed(sliders, choices, scenes, side, detail)
+        ranges, n_drawn = self._ranges(choices, detail.spans)
         wears = self._cutouts(choices, materials)
         light = self._light(scenes)
-        drawn = [self.triangles, ranges, n_drawn, self.run, wears]
+        drawn = [detail.triangles, ranges, n_drawn, self.run, wears]
         shadow = self._buffer("shadow", (count, SHADOW_SIDE**2), float)
         shadow.fill_(-1.0)
         self._launch(visibility.cast_shadow, (count, self._strips(n_drawn)), cast, *drawn, SHADOW_SIDE, shadow)
-        vertices = self._lit(view, cast, normals, choices, light, shadow)
+        vertices = self._lit(view, cast, normals, choices, light, shadow, detail)
         nearest = self._buffer("nearest", (count, side**2), wp.uint64)
         nearest.zero_()
         self._launch(visibility.rasterise, (count, self._strips(n_drawn)), screen, *drawn, side, samples, nearest)
-        surface = self._surface(screen, view, vertices, wears, materials)
+        surface = self._surface(screen, view, vertices, wears, materials, detail)
         surface.focal, surface.span = self._array(scenes.focal, float), float(side)
         surface.painted = self._painted(sliders, choices, materials)
         surface.hair_colour = self._array(textures.hair_colours(self.schema, sliders, choices), wp.vec3)
-        self._glaze(surface, screen, choices, size, samples)
+        self._glaze(surface, screen, choices, size, samples, detail)
         image = self._buffer("image", (count, size**2), vec3ub)
         labels = self._buffer("labels", (count, size**2), wp.uint8)
         background = self._array(scenes.backgrounds(size).reshape(count, -1, 3), vec3ub)
@@ -224,11 +270,11 @@ class Renderer:
         return Frames(image, labels, view)
 
     def _posed(
-        self, sliders: NDArray[np.float32], choices: NDArray[np.int64], scenes: Scenes, side: int
+        self, sliders: NDArray[np.float32], choices: NDArray[np.int64], scenes: Scenes, side: int, detail: Detail
     ) -> tuple[wp.array, wp.array, wp.array, wp.array]:
-        """Vertices in view space, on the screen of `side` samples and in the shadow map, and normals (not yet of unit
-        length), [B, V]."""
-        count, n_vertices = len(sliders), self.head.n_vertices
+        """Points in view space, on the screen of `side` samples and in the shadow map, and normals (not yet of unit
+        length), [B, N]."""
+        count, n_points = len(sliders), detail.n_points
         base = self.blend(sliders, scenes.expression)
         eyes = self.head.part["eyes"]
         camera = pose.CameraBatch()
@@ -242,18 +288,27 @@ class Renderer:
         centre = np.array(SHADOW_CENTRE, np.float32) - np.array(PIVOT, np.float32)
         camera.key_centre = self._array(scenes.rotation @ centre + scenes.translation, wp.vec3)
         camera.key_scale, camera.key_side = 0.5 * SHADOW_SIDE / SHADOW_REACH, float(SHADOW_SIDE)
-        view = self._buffer("view", (count, n_vertices), wp.vec3)
-        screen = self._buffer("screen", (count, n_vertices), wp.vec3)
-        cast = self._buffer("cast", (count, n_vertices), wp.vec3)
-        ranges, drawn = self._ranges(choices, triangles=False)
+        view = self._buffer("view", (count, n_points), wp.vec3)
+        screen = self._buffer("screen", (count, n_points), wp.vec3)
+        cast = self._buffer("cast", (count, n_points), wp.vec3)
+        ranges, drawn = self._ranges(choices, self._vertices)
         span = wp.vec2i(eyes.first_vertex, eyes.first_vertex + eyes.n_vertices)
         centres = self._array(self.head.eye_centres(base), wp.vec3)
         meshes = [self._array(base, wp.vec3), *self.bindings, ranges, span, centres]
-        normals = self._buffer("normals", (count, n_vertices), wp.vec3)
+        normals = self._buffer("normals", (count, n_points), wp.vec3)
         self._launch(pose.pose, (count, drawn), *meshes, camera, view, screen, cast, normals)
-        ranges, drawn = self._ranges(choices, triangles=True)
-        self._launch(pose.add_normals, (count, drawn), view, self.triangles, ranges, normals)
+        self._add_normals(view, choices, self.coarse, normals)
+        if detail is not self.coarse:
+            ranges, drawn = self._ranges(choices, detail.middles)
+            curved = [detail.ends, ranges, self.head.n_vertices, normals, camera]
+            self._launch(pose.curve, (count, drawn), *curved, view, screen, cast)
+            normals.zero_()
+            self._add_normals(view, choices, detail, normals)
         return view, screen, cast, normals
+
+    def _add_normals(self, view: wp.array, choices: NDArray[np.int64], detail: Detail, normals: wp.array) -> None:
+        ranges, drawn = self._ranges(choices, detail.spans)
+        self._launch(pose.add_normals, (len(choices), drawn), view, detail.triangles, ranges, normals)
 
     def _lit(
         self,
@@ -263,25 +318,28 @@ class Renderer:
         choices: NDArray[np.int64],
         light: Any,
         shadow: wp.array,
+        detail: Detail,
     ) -> wp.array:
-        """The vertices [B, V] with the light that reaches them."""
-        count, eyes = len(choices), self.head.part["eyes"]
-        vertices = self._buffer("vertices", (count, self.head.n_vertices), Vertex)
-        ranges, drawn = self._ranges(choices, triangles=False)
-        strands = eyes.first_vertex + eyes.n_vertices
+        """The points [B, N] with the light that reaches them."""
+        count, n_vertices = len(choices), self.head.n_vertices
+        vertices = self._buffer("vertices", (count, detail.n_points), Vertex)
+        middles = {name: (n_vertices + first, number) for name, (first, number) in detail.middles.items()}
+        ranges, drawn = self._ranges(choices, self._vertices, middles)
         softness = 0.5 * SHADOW_SIDE / SHADOW_REACH * SHADOW_SOFTNESS
-        shape = [view, cast, normals, self.ambient, ranges, drawn, strands]
+        shape = [view, cast, normals, detail.ambient, ranges, drawn, detail.strands]
         falling = [light, softness, SHADOW_SIDE, self.run, shadow]
         self._launch(visibility.light_vertices, (count, self._strips(drawn)), *shape, *falling, vertices)
         return vertices
 
-    def _ranges(self, choices: NDArray[np.int64], *, triangles: bool) -> tuple[wp.array, int]:
-        """What each face draws, as (first, count) of a few parts [B, P, 2], and the largest total."""
-        spans = self._spans[int(triangles)]
-        columns = [np.broadcast_to(spans[name], (len(choices), 2)) for name in ("base", "eyes")]
-        for group in WORN:
-            if group in self.schema.group_index:
-                columns += self._worn_spans(spans, choices, group)
+    def _ranges(self, choices: NDArray[np.int64], *spans: dict[str, tuple[int, int]]) -> tuple[wp.array, int]:
+        """What each face draws of lists of elements, given the first and the count of each part's in each list: (first,
+        count) of a few parts [B, P, 2], and the largest total."""
+        columns = []
+        for of in spans:
+            columns += [np.broadcast_to(of[name], (len(choices), 2)) for name in ("base", "eyes")]
+            for group in WORN:
+                if group in self.schema.group_index:
+                    columns += self._worn_spans(of, choices, group)
         ranges = np.stack(columns, axis=1).astype(np.int32)
         return self._array(ranges, int), int(ranges[:, :, 1].sum(axis=1).max())
 
@@ -294,12 +352,9 @@ class Renderer:
         return [np.array([spans.get(part, (0, 0)) for part in column])[chosen] for column in zip(*worn, strict=True)]
 
     @cached_property
-    def _spans(self) -> tuple[dict[str, tuple[int, int]], dict[str, tuple[int, int]]]:
-        """First and count of the vertices, and of the triangles, of each part."""
-        return (
-            {part.name: (part.first_vertex, part.n_vertices) for part in self.head.parts},
-            {part.name: (part.first_triangle, part.n_triangles) for part in self.head.parts},
-        )
+    def _vertices(self) -> dict[str, tuple[int, int]]:
+        """First and count of the vertices of each part."""
+        return {part.name: (part.first_vertex, part.n_vertices) for part in self.head.parts}
 
     def _layers(self, choices: NDArray[np.int64], group: str) -> NDArray[np.int32]:
         """Texture layer [B] of each face's choice of a group; −1 where it has none."""
@@ -336,14 +391,16 @@ class Renderer:
         self._launch(skin.paint_skin, (len(sliders), self._strips(materials.used.size)), *arguments)
         return painted
 
-    def _glaze(self, surface: Any, screen: wp.array, choices: NDArray[np.int64], size: int, samples: int) -> None:
+    def _glaze(
+        self, surface: Any, screen: wp.array, choices: NDArray[np.int64], size: int, samples: int, detail: Detail
+    ) -> None:
         """Give a surface what the faces' glasses are made of, and the lens before each pixel."""
         count, worn = len(choices), np.zeros((len(choices), 1, 2), np.int32)
         tints, metal = np.tile(CLEAR, (count, 1)), np.zeros(count)
         if "glasses" in self.schema.group_index:
             names = self.schema.group("glasses").choices
             chosen = choices[:, self.schema.group_index["glasses"]]
-            worn = self._worn_spans(self._spans[1], choices, "glasses")[1][:, None].astype(np.int32)
+            worn = self._worn_spans(detail.spans, choices, "glasses")[1][:, None].astype(np.int32)
             tints = np.array([tint_of(name) for name in names])[chosen]
             metal = np.array([FINISHES[finish_of(n)].metal if n != "none" else 0.0 for n in names])[chosen]
         surface.frame = self._array(self._layers(choices, "glasses"), int)
@@ -354,12 +411,14 @@ class Renderer:
         surface.glazed = int(drawn > 0)
         if drawn:
             surface.lenses.zero_()
-            arguments = [screen, self.triangles, self._array(worn, int), drawn, size, samples, surface.lenses]
+            arguments = [screen, detail.triangles, self._array(worn, int), drawn, size, samples, surface.lenses]
             self._launch(visibility.rasterise_lenses, (count, drawn), *arguments)
 
-    def _surface(self, screen: wp.array, view: wp.array, vertices: wp.array, wears: Any, materials: Materials) -> Any:
+    def _surface(
+        self, screen: wp.array, view: wp.array, vertices: wp.array, wears: Any, materials: Materials, detail: Detail
+    ) -> Any:
         surface = shade.Surface()
-        surface.triangles, surface.regions = self.triangles, self.regions
+        surface.triangles, surface.regions = detail.triangles, detail.regions
         surface.screen, surface.view, surface.vertices = screen, view, vertices
         surface.side, surface.lip_mask, surface.textures = materials.side, materials.lips, materials.layers
         surface.wears = wears

@@ -27,6 +27,26 @@ class CameraBatch:
     key_side: float  # of the shadow map, in texels
 
 
+@wp.func
+def place(
+    camera: CameraBatch,
+    face: int,
+    point: int,
+    at: wp.vec3,
+    view: wp.array2d(dtype=wp.vec3),
+    screen: wp.array2d(dtype=wp.vec3),
+    cast: wp.array2d(dtype=wp.vec3),
+):
+    """Write a point in view space, in the picture, and in the shadow map (texels, and metres towards the light)."""
+    view[face, point] = at
+    inverse = 1.0 / wp.max(-at[2], 0.01)
+    scale = camera.focal[face] * camera.side * inverse
+    screen[face, point] = wp.vec3(0.5 * camera.side + at[0] * scale, 0.5 * camera.side - at[1] * scale, inverse)
+    seen = camera.key_frame[face] * (at - camera.key_centre[face])
+    half = 0.5 * camera.key_side
+    cast[face, point] = wp.vec3(half + seen[0] * camera.key_scale, half + seen[1] * camera.key_scale, seen[2])
+
+
 @wp.kernel
 def pose(
     base: wp.array2d(dtype=wp.vec3),
@@ -43,7 +63,7 @@ def pose(
     normals: wp.array2d(dtype=wp.vec3),
 ):
     """Place what is bound to the base mesh, turn the eyes about their centres [B, 2] (left, right), project into the
-    picture and into the shadow map (texels, and metres towards the light)."""
+    picture and into the shadow map."""
     face, number = wp.tid()
     vertex = drawn(ranges, face, number)
     if vertex < 0:
@@ -69,14 +89,35 @@ def pose(
             centre = eye_centres[face, wp.where(at[0] > 0.0, 0, 1)]
             at = centre + wp.quat_rotate(turn, at - centre)
     at = camera.rotation[face] * (at - camera.pivot) + camera.translation[face]
-    view[face, vertex] = at
-    inverse = 1.0 / wp.max(-at[2], 0.01)
-    scale = camera.focal[face] * camera.side * inverse
-    screen[face, vertex] = wp.vec3(0.5 * camera.side + at[0] * scale, 0.5 * camera.side - at[1] * scale, inverse)
-    seen = camera.key_frame[face] * (at - camera.key_centre[face])
-    half = 0.5 * camera.key_side
+    place(camera, face, vertex, at, view, screen, cast)
     normals[face, vertex] = wp.vec3(0.0, 0.0, 0.0)
-    cast[face, vertex] = wp.vec3(half + seen[0] * camera.key_scale, half + seen[1] * camera.key_scale, seen[2])
+
+
+@wp.kernel
+def curve(
+    ends: wp.array2d(dtype=int),
+    ranges: wp.array3d(dtype=int),
+    first: int,
+    normals: wp.array2d(dtype=wp.vec3),
+    camera: CameraBatch,
+    view: wp.array2d(dtype=wp.vec3),
+    screen: wp.array2d(dtype=wp.vec3),
+    cast: wp.array2d(dtype=wp.vec3),
+):
+    """Place the middles of edges, points `first` and on, on curves that meet the normals at both ends
+    (engine/rounding.py)."""
+    face, number = wp.tid()
+    edge = drawn(ranges, face, number)
+    if edge < 0:
+        return
+    a, b = ends[edge, 0], ends[edge, 1]
+    along = view[face, b] - view[face, a]
+    leaving, arriving = wp.normalize(normals[face, a]), wp.normalize(normals[face, b])
+    bend = wp.dot(along, arriving) * arriving - wp.dot(along, leaving) * leaving
+    # A crease is no curve: the more the normals part, the straighter the edge.
+    round = wp.max(wp.dot(leaving, arriving), 0.0)
+    at = 0.5 * (view[face, a] + view[face, b]) + 0.125 * round * round * bend
+    place(camera, face, first + edge, at, view, screen, cast)
 
 
 @wp.kernel

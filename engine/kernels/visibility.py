@@ -364,7 +364,7 @@ def light_vertex(
     cast: wp.array2d(dtype=wp.vec3),
     normals: wp.array2d(dtype=wp.vec3),
     ambient: wp.array(dtype=float),
-    first_strand: int,
+    strands: wp.array(dtype=wp.uint8),
     light: LightBatch,
     softness: float,
     side: int,
@@ -376,7 +376,7 @@ def light_vertex(
     made = Vertex()
     made.normal = wp.normalize(normals[face, vertex])
     towards_eye = wp.normalize(-view[face, vertex])
-    if vertex >= first_strand and wp.dot(made.normal, towards_eye) < 0.0:
+    if strands[vertex] > wp.uint8(0) and wp.dot(made.normal, towards_eye) < 0.0:
         made.normal = -made.normal
     made.ambient = ambient[vertex]
     at = cast[face, vertex]
@@ -400,7 +400,7 @@ def light_vertices(
     ambient: wp.array(dtype=float),
     ranges: wp.array3d(dtype=int),
     n_drawn: int,
-    first_strand: int,
+    strands: wp.array(dtype=wp.uint8),
     light: LightBatch,
     softness: float,
     side: int,
@@ -408,12 +408,10 @@ def light_vertices(
     shadow: wp.array2d(dtype=float),
     vertices: wp.array2d(dtype=Vertex),
 ):
-    """Light all drawn vertices, `run` of them a thread. `softness` is in texels of the shadow map; strands (brows,
-    lashes, hair) begin at `first_strand`."""
+    """Light all drawn vertices, `run` of them a thread. `softness` is in texels of the shadow map; `strands` [V]
+    says which are of brows, lashes or hair, whose two sides look alike."""
     face, strip = wp.tid()
     for number in range(strip * run, wp.min(strip * run + run, n_drawn)):
         vertex = drawn(ranges, face, number)
         if vertex >= 0:
-            light_vertex(
-                face, vertex, view, cast, normals, ambient, first_strand, light, softness, side, shadow, vertices
-            )
+            light_vertex(face, vertex, view, cast, normals, ambient, strands, light, softness, side, shadow, vertices)

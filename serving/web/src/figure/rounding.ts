@@ -49,9 +49,11 @@ class RoundedMesh implements DrawnMesh {
     for (let edge = 0, to = p.length; edge < ends.length; edge += 2, to += 3) {
       const [a, b] = [3 * ends[edge]!, 3 * ends[edge + 1]!];
       const [x, y, z] = [p[b]! - p[a]!, p[b + 1]! - p[a + 1]!, p[b + 2]! - p[a + 2]!];
+      // A crease is no curve: the more the normals part, the straighter the edge.
+      const round = Math.max(n[a]! * n[b]! + n[a + 1]! * n[b + 1]! + n[a + 2]! * n[b + 2]!, 0) ** 2 / 8;
       // How far the edge leaves the surface at each end: nothing where the surface is flat.
-      const leaves = (x * n[a]! + y * n[a + 1]! + z * n[a + 2]!) / 8;
-      const arrives = (x * n[b]! + y * n[b + 1]! + z * n[b + 2]!) / 8;
+      const leaves = round * (x * n[a]! + y * n[a + 1]! + z * n[a + 2]!);
+      const arrives = round * (x * n[b]! + y * n[b + 1]! + z * n[b + 2]!);
       for (let axis = 0; axis < 3; axis++) {
         positions[to + axis] = (p[a + axis]! + p[b + axis]!) / 2 + arrives * n[b + axis]! - leaves * n[a + axis]!;
       }
