@@ -6,19 +6,18 @@ import asyncio
 import base64
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, File, Form, Header, Query, Response, UploadFile
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import APIRouter, File, Form, Header, Query, Response, UploadFile
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from engine.character_json import character_document
 from engine.schema import SchemaError
 from serving import photos, problems
+from serving.access import Owner
 from serving.character_store import ChangedSince, Record, UnknownCharacter
 from serving.child_process import ChildDied
 from serving.dependencies import AppState, State
-from serving.keys import KeyProblem
 from serving.openapi import file
-from serving.rendering.errors import Busy, CannotDraw, NoAnswer
+from serving.render_api import FILES, Size, drawn
 from serving.schemas import Batch, BatchItem, CharacterResponse, Edit, Links
 from serving.workers.model_manager import NoModel, ServedPrediction
 from serving.workers.process import BAD, CANNOT, NO_FACE, PredictRequest
@@ -33,28 +32,9 @@ class Token(StringConvertor):
 
 
 register_url_convertor("token", Token())
-bearer = HTTPBearer(auto_error=False, description="Where the service was started with keys: `likeness key add NAME`.")
 router = APIRouter(prefix="/v1", tags=["characters"], responses=problems.responses(401, 403))
-FILES = {"png": "image/png", "glb": "model/gltf-binary", "mhm": "text/plain; charset=utf-8"}
 
 
-async def owner_of(
-    state: State,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
-) -> str:
-    """Whose key was sent; everybody is one where no keys are asked for. Raises ProblemError."""
-    if state.keys is None:
-        return ""
-    try:
-        owner = state.keys.owner(credentials.credentials) if credentials else None
-    except KeyProblem as error:
-        raise problems.no_storage() from error
-    if owner is None:
-        raise problems.no_key()
-    return owner
-
-
-Owner = Annotated[str, Depends(owner_of)]
 Aligned = Annotated[bool, Form(description="The answer has the aligned face as a data URL.")]
 Refine = Annotated[
     RefinementMethod | None,
@@ -120,7 +100,7 @@ async def create_characters(
     response_class=Response,
     responses={200: file(FILES["png"]), **problems.responses(404, 409, 422, 429, 503)},
 )
-async def get_png(state: State, owner: Owner, id: str, size: Annotated[int, Query(ge=64, le=1024)] = 512) -> Response:
+async def get_png(state: State, owner: Owner, id: str, size: Size = 512) -> Response:
     """The engine's picture of a character, `size` pixels high."""
     return await _drawn(state, owner, id, "png", size=size)
 
@@ -243,16 +223,7 @@ async def _predict(state: AppState, request: PredictRequest) -> ServedPrediction
 
 async def _drawn(state: AppState, owner: str, id: str, form: str, **options: Any) -> Response:
     record = await _in_store(state.characters.get, id, owner)
-    try:
-        content = await state.rendering.draw(form, record.document, **options)
-    except CannotDraw as error:
-        raise problems.cannot_draw(str(error)) from error
-    except Busy as error:
-        raise problems.busy(str(error), error.retry_after) from error
-    except NoAnswer as error:
-        raise problems.too_late(str(error)) from error
-    headers = {"Content-Disposition": f'{"inline" if form == "png" else "attachment"}; filename="character.{form}"'}
-    return Response(content, media_type=FILES[form], headers=headers)
+    return await drawn(state, record.document, form, **options)
 
 
 async def _in_store(call: Any, *arguments: Any) -> Any:

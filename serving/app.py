@@ -14,7 +14,7 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.formparsers import MultiPartParser
 
-from serving import problems, static
+from serving import problems, render_api, static
 from serving.api import router
 from serving.character_store import CharacterStore
 from serving.configuration import ServiceSettings
@@ -59,6 +59,7 @@ def build(service: ServiceSettings, source: ReleaseSource, paths: Paths, keys: K
     app.state.serving = state
     problems.install(app)
     app.include_router(router)
+    app.include_router(render_api.router)
     app.include_router(routes(state.rendering))
     _add_operations(app, state)
     static.add_to(app)

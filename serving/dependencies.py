@@ -45,8 +45,10 @@ class AppState:
 
     service: ServiceSettings
     schema: Schema
+    schema_md5: str
+    """By which new documents name it."""
     schema_md5s: frozenset[str]
-    """By which documents name it."""
+    """By which documents may name it."""
     models: ModelManager
     rendering: RenderService
     characters: CharacterStore
@@ -79,6 +81,7 @@ def build_state(service: ServiceSettings, source: ReleaseSource, paths: Paths, k
     return AppState(
         service=service,
         schema=Schema.load(paths.character),
+        schema_md5=Schema.md5(paths.character),
         schema_md5s=Schema.md5s(paths.character),
         models=models,
         rendering=RenderService(paths.character, paths.embedded, paths.home / "drawn"),

@@ -64,6 +64,7 @@ not_kept = partial(
     "a photo is kept only where the request says keep_photo=true",
 )
 bad_edit = partial(ProblemError, 422, "bad-edit", "The character cannot be changed so")
+bad_values = partial(ProblemError, 422, "bad-values", "These values do not fit the character")
 changed_since = partial(
     ProblemError,
     412,

@@ -90,6 +90,45 @@ class Edit(BaseModel, extra="forbid"):
     discrete: dict[str, str] = Field(default={}, examples=[{"hair": "short02"}])
 
 
+class Chosen(BaseModel):
+    """A choice as a character.json has it."""
+
+    choice: str
+
+
+class CharacterValues(BaseModel):
+    """A character.json, or of it `parameters` and `discrete` alone. What else it has is not looked at."""
+
+    character: str | None = Field(default=None, description="the service's own, where it is not named")
+    schema_md5: str | None = Field(default=None, description="today's, where it is not named")
+    parameters: dict[str, float] = Field(default={}, examples=[{"nose_width": 0.62}])
+    discrete: dict[str, str | Chosen] = Field(default={}, examples=[{"hair": "short02"}])
+
+    def document(self, character: str, schema_md5: str) -> dict[str, Any]:
+        """As a character.json says it, with these where nothing is said."""
+        chosen = {
+            name: {"choice": one.choice if isinstance(one, Chosen) else one} for name, one in self.discrete.items()
+        }
+        return {
+            "character": self.character or character,
+            "schema_md5": self.schema_md5 or schema_md5,
+            "parameters": dict(self.parameters),
+            "discrete": chosen,
+        }
+
+
+class RandomCharacter(BaseModel):
+    """Values that no photo stands behind: a character.json that can be drawn, without a photo and a model."""
+
+    format: int = 1
+    character: str = Field(examples=["embedded"])
+    schema_md5: str
+    seed: int = Field(description="what gives the same character again")
+    parameters: dict[str, float] = Field(description="every slider in [0, 1]")
+    discrete: dict[str, Choice]
+    engine: dict[str, Any] | None = Field(default=None, description="the same in the studio's own names and units")
+
+
 class ProblemDetails(BaseModel, title="Problem"):
     """An RFC 9457 problem document, media type application/problem+json."""
 

@@ -206,6 +206,46 @@ def test_a_value_that_the_creator_does_not_have_is_refused(
     )
 
 
+def test_values_alone_are_drawn_and_nothing_is_kept(client: TestClient, made: dict[str, Any]) -> None:
+    kept = client.get(made["links"]["png"], params={"size": 96})
+    drawn = client.post("/v1/render.png", params={"size": 96}, json=made)
+    assert (drawn.status_code, drawn.headers["content-type"]) == (200, "image/png")
+    assert drawn.content == kept.content, "a character.json gives what it gave when it was kept"
+    values = {"parameters": {"nose_width": 1.0}, "discrete": {"hair": "short02"}}
+    changed = client.post("/v1/render.png", params={"size": 96}, json=values)
+    neutral = client.post("/v1/render.png", params={"size": 96}, json={})
+    assert changed.status_code == neutral.status_code == 200 and changed.content != neutral.content
+    assert "short02" in client.post("/v1/render.mhm", json=values).text
+    assert client.post("/v1/render.glb", json=values).content[:4] == b"glTF"
+
+
+@pytest.mark.parametrize(
+    ("values", "status", "kind"),
+    [
+        ({"parameters": {"nose_wdth": 0.5}}, 422, "bad-values"),
+        ({"parameters": {"nose_width": 1.5}}, 422, "bad-values"),
+        ({"discrete": {"hair": "mohawk99"}}, 422, "bad-values"),
+        ({"character": "another"}, 409, "cannot-draw"),
+        ({"schema_md5": "0" * 32}, 409, "cannot-draw"),
+        ({"parameters": 5}, 422, "invalid"),
+    ],
+)
+def test_values_that_do_not_fit_are_refused(client: TestClient, values: dict, status: int, kind: str) -> None:
+    answer = client.post("/v1/render.png", json=values)
+    assert (answer.status_code, problem(answer)) == (status, kind), answer.text
+
+
+def test_a_random_character_comes_again_by_its_seed_and_can_be_drawn(client: TestClient, tmp_path: Path) -> None:
+    first = client.get("/v1/random", params={"seed": 7})
+    assert first.json() == client.get("/v1/random", params={"seed": 7}).json() != client.get("/v1/random").json()
+    file = tmp_path / "character.json"
+    file.write_text(first.text)
+    assert read_document(file)["parameters"] == first.json()["parameters"]
+    assert client.post("/v1/render.png", params={"size": 64}, json=first.json()).status_code == 200
+    assert problem(client.get("/v1/random", params={"seed": -1})) == "invalid"
+
+
+
 def test_files_for_other_programs(client: TestClient, made: dict[str, Any]) -> None:
     glb = client.get(made["links"]["glb"])
     assert glb.headers["content-type"] == "model/gltf-binary" and glb.content[:4] == b"glTF"

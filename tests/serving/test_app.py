@@ -39,6 +39,7 @@ def test_keys_are_asked_for_where_there_are_keys(tmp_path: Path) -> None:
     for key, kind in ((second, "unknown-character"), (first, "")):
         answer = client.delete(f"/v1/characters/{mine.id}", headers={"authorization": f"Bearer {key}"})
         assert answer.status_code == 204 if not kind else problem(answer) == kind
+    assert problem(client.post("/v1/render.png", json={})) == problem(client.get("/v1/random")) == "no-key"
     assert client.get("/healthz").text == "ok", "who watches the service needs no key"
 
 

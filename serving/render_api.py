@@ -1,0 +1,96 @@
+"""Characters by their values alone: drawn and exported without being kept, and random ones to begin with."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Depends, Query, Response
+
+from engine import sampler
+from engine.character_json import FORMAT
+from engine.schema import Schema, SchemaError
+from serving import problems
+from serving.access import owner_of
+from serving.dependencies import AppState, State
+from serving.openapi import file
+from serving.rendering.errors import Busy, CannotDraw, NoAnswer
+from serving.schemas import CharacterValues, RandomCharacter
+
+FILES = {"png": "image/png", "glb": "model/gltf-binary", "mhm": "text/plain; charset=utf-8"}
+MOST_SEEDS = 2**53
+"""A larger number is not exact in every language."""
+Size = Annotated[int, Query(ge=64, le=1024, description="Pixels of the picture's side.")]
+router = APIRouter(
+    prefix="/v1", tags=["render"], responses=problems.responses(401, 403), dependencies=[Depends(owner_of)]
+)
+PROBLEMS = problems.responses(400, 409, 413, 422, 429, 503)
+
+
+@router.post("/render.png", response_class=Response, responses={200: file(FILES["png"]), **PROBLEMS})
+async def render_png(state: State, values: CharacterValues, size: Size = 512) -> Response:
+    """The engine's picture of a `character.json`, or of parameters and choices alone; what is not named is neutral.
+    Nothing is kept."""
+    return await drawn(state, document_of(state, values), "png", size=size)
+
+
+@router.post("/render.glb", response_class=Response, responses={200: file(FILES["glb"]), **PROBLEMS})
+async def render_glb(state: State, values: CharacterValues) -> Response:
+    """The same as glTF 2.0, with textures, and with sliders and face actions as morph targets."""
+    return await drawn(state, document_of(state, values), "glb")
+
+
+@router.post("/render.mhm", response_class=Response, responses={200: file("text/plain"), **PROBLEMS})
+async def render_mhm(state: State, values: CharacterValues) -> Response:
+    """The same as MakeHuman's own model file."""
+    return await drawn(state, document_of(state, values), "mhm")
+
+
+@router.get("/random", response_model_exclude_none=True, responses=problems.responses(422))
+async def random_character(
+    state: State,
+    seed: Annotated[int | None, Query(ge=0, lt=MOST_SEEDS, description="The same seed gives the same one.")] = None,
+) -> RandomCharacter:
+    """A random person, as likely as in a crowd: something to begin with without a photo. Nothing is kept."""
+    seed = secrets.randbelow(MOST_SEEDS) if seed is None else seed
+    schema = state.schema
+    x = schema.pack(*sampler.plausible(schema, 1, np.random.default_rng(seed)))[0]
+    return RandomCharacter(
+        format=FORMAT, character=schema.name, schema_md5=state.schema_md5, seed=seed, **schema.to_document(x)
+    )
+
+
+def document_of(state: AppState, values: CharacterValues) -> dict[str, Any]:
+    """What is drawn of values: those of today's schema unless they name another. Raises ProblemError."""
+    document = values.document(state.schema.name, state.schema_md5)
+    if document["schema_md5"] not in state.schema_md5s:
+        return document  # what draws it says what is wrong
+    parameters, discrete = neutral(state.schema)
+    document |= {"parameters": parameters | document["parameters"], "discrete": discrete | document["discrete"]}
+    try:
+        state.schema.from_document(document["parameters"], document["discrete"])
+    except SchemaError as error:
+        raise problems.bad_values(str(error)) from error
+    return document
+
+
+def neutral(schema: Schema) -> tuple[dict[str, float], dict[str, dict[str, Any]]]:
+    """`parameters` and `discrete` of the neutral character."""
+    document = schema.to_document(schema.neutral())
+    return document["parameters"], document["discrete"]
+
+
+async def drawn(state: AppState, document: Mapping[str, Any], form: str, **options: Any) -> Response:
+    """A character.json in one of FILES. Raises ProblemError."""
+    try:
+        content = await state.rendering.draw(form, document, **options)
+    except CannotDraw as error:
+        raise problems.cannot_draw(str(error)) from error
+    except Busy as error:
+        raise problems.busy(str(error), error.retry_after) from error
+    except NoAnswer as error:
+        raise problems.too_late(str(error)) from error
+    headers = {"Content-Disposition": f'{"inline" if form == "png" else "attachment"}; filename="character.{form}"'}
+    return Response(content, media_type=FILES[form], headers=headers)
