@@ -92,8 +92,7 @@ def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         yield opened
 
 
-@pytest.fixture
-def stages() -> tuple[Stage, ...]:
+def make_stages() -> tuple[Stage, ...]:
     """The shape of the real graph: a branch from each source, one of them for each character."""
     return (
         stage("portraits", ("embedded", "character")),
@@ -101,6 +100,11 @@ def stages() -> tuple[Stage, ...]:
         stage("pairs", ("embedded", "character"), by_character=True),
         stage("encoder", ("faces", "pairs", "character"), by_character=True),
     )
+
+
+@pytest.fixture
+def stages() -> tuple[Stage, ...]:
+    return make_stages()
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """What the daemon would make, asked without a daemon, and made as it would make it."""
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +19,9 @@ from orchestration.config.settings import Settings
 from orchestration.pipeline import automation, notifications, retry_policy, runner, sensors
 from orchestration.pipeline.definitions import build
 from orchestration.storage import accepted_profile
-from orchestration.storage.instance import AlreadyRunning, only_runner
+from orchestration.storage.instance import AlreadyRunning, only_runner, open_instance
+from tests.orchestration.conftest import make_project, make_stages
+from tests.orchestration.faces import copy_project
 
 pytestmark = pytest.mark.slow
 
@@ -106,12 +110,26 @@ def daemon(settings: Settings, instance: dg.DagsterInstance, stages: tuple[Stage
     return Daemon(settings, instance, stages)
 
 
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory, empty_stores: Path) -> Path:
+    """A project on which `likeness run` was done once; copy it before changing it."""
+    settings = make_project(tmp_path_factory.mktemp("ran"), "embedded", "other")
+    shutil.copytree(empty_stores, settings.home)
+    with open_instance(settings) as instance:
+        assert Daemon(settings, instance, make_stages()).by_hand() == ALL
+    return settings.root
+
+
 @pytest.fixture
-def trained(daemon: Daemon) -> Daemon:
-    """A project on which `likeness run` was done once and the daemon had its first tick."""
-    assert daemon.by_hand() == ALL
-    assert daemon.asks() == []
-    return daemon
+def trained(ran: Path, tmp_path: Path) -> Iterator[Daemon]:
+    """A copy of it; the daemon had its first tick."""
+    root = tmp_path / "project"
+    copy_project(ran, root)
+    settings = Settings(root=root, device="cpu", profile=str(root / "profile.yaml"))
+    with open_instance(settings) as instance:
+        daemon = Daemon(settings, instance, make_stages())
+        assert daemon.asks() == []
+        yield daemon
 
 
 def new_photo(settings: Settings, name: str = "new.txt") -> None:

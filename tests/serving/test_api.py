@@ -245,7 +245,6 @@ def test_a_random_character_comes_again_by_its_seed_and_can_be_drawn(client: Tes
     assert problem(client.get("/v1/random", params={"seed": -1})) == "invalid"
 
 
-
 def test_files_for_other_programs(client: TestClient, made: dict[str, Any]) -> None:
     glb = client.get(made["links"]["glb"])
     assert glb.headers["content-type"] == "model/gltf-binary" and glb.content[:4] == b"glTF"
