@@ -49,8 +49,6 @@ SECTIONS = (recovery, verification, likeness, appearance, imitator, parsing, ide
 """In this order: `groups` is made from what the others leave in the report."""
 COMPARED = (recovery, verification, likeness, appearance, imitator, parsing, identity)
 """What production is scored by as well."""
-TIMED = 32
-"""Photos that the speed is measured on."""
 
 
 def run(inputs: Mapping[str, Path], config: ScorecardConfig, out: Path, context: Context) -> dict[str, float]:
@@ -129,9 +127,10 @@ def flat(card: Mapping[str, Any]) -> dict[str, float]:
 
 def throughput(evaluation: EvaluationContext) -> float:
     """Photos a second from the file's bytes to parameters: decoding, landmarks, alignment, embedding, encoder."""
-    files = islice(source_files.counted(evaluation.inputs["photos"]), TIMED)
-    photos = [path.read_bytes() for path in files] or evaluation.faces["image"].head(TIMED).tolist()
-    photos = (photos * TIMED)[:TIMED]
+    timed = evaluation.config.timed
+    files = islice(source_files.counted(evaluation.inputs["photos"]), timed)
+    photos = [path.read_bytes() for path in files] or evaluation.faces["image"].head(timed).tolist()
+    photos = (photos * timed)[:timed]
     with evaluation.predictor() as predictor:
         predictor.predict_many(photos[:1])
         start = time.perf_counter()

@@ -56,6 +56,8 @@ class ScorecardConfig(BaseModel, frozen=True, extra="forbid"):
     degraded: int = Field(default=60, ge=1, description="held-out people whose portraits are made worse")
     degraded_judged: int = Field(default=16, ge=1, description="of these, how many the judge compares")
     pairs: int = Field(default=1000, ge=1, description="unseen renders at the most")
+    fitted: int = Field(default=16, ge=1, description="label maps that the bound of the parser is measured on")
+    timed: int = Field(default=32, ge=1, description="photos that the speed is measured on")
     visible: float = Field(
         default=0.004,
         description="a slider is visible if, from 0 to 1, it changes the head in the frontal render by this mean share "

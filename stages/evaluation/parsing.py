@@ -16,7 +16,6 @@ from stages.evaluation.context import FACE_SIZE, EvaluationContext
 from stages.evaluation.metrics import Resamples, score
 from stages.evaluation.report import Report, Tile
 
-FITTED = 16  # label maps that the bound is measured on
 SHOWN = 8
 TILE = 160
 
@@ -27,7 +26,8 @@ def parsing(evaluation: EvaluationContext, report: Report) -> dict[str, Any]:
     truth = np.stack([decode_labels(data) for data in evaluation.faces["labels"]])
     size = truth.shape[1]
     guess = _classify(evaluation, evaluation.faces["image"].tolist(), size)
-    fitted = evaluation.once("parsing bound", lambda: _bound(truth[:: max(len(truth) // FITTED, 1)][:FITTED]))
+    fitted = evaluation.config.fitted
+    bound = evaluation.once("parsing bound", lambda: _bound(truth[:: max(len(truth) // fitted, 1)][:fitted]))
     average = _average_labels(evaluation, size)
     plain = None if average is None else metrics.f1(truth, np.broadcast_to(average, truth.shape), len(CLASSES))
     matrices = np.stack([metrics.confusion(t, g, len(CLASSES)) for t, g in zip(truth, guess, strict=True)])
@@ -40,13 +40,13 @@ def parsing(evaluation: EvaluationContext, report: Report) -> dict[str, Any]:
     _show(evaluation, report, truth, guess)
     each = metrics.f1_of(matrices.sum(axis=0))
     mean = score(
-        float(np.nanmean(each[1:])), bound=float(np.nanmean(fitted[1:])), n=len(truth),
+        float(np.nanmean(each[1:])), bound=float(np.nanmean(bound[1:])), n=len(truth),
         resampled=Resamples(np.nanmean(resampled[:, 1:], axis=1), len(by_person)),
         baseline=None if plain is None else float(np.nanmean(plain[1:])),
     )  # fmt: skip
     classes = {
         name: score(
-            each[k], bound=fitted[k], baseline=None if plain is None else plain[k], n=len(truth),
+            each[k], bound=bound[k], baseline=None if plain is None else plain[k], n=len(truth),
             resampled=Resamples(resampled[:, k], len(by_person)),
         )
         for k, name in enumerate(CLASSES)

@@ -58,9 +58,9 @@ class Project:
         return done.stdout
 
     def error(self, *arguments: str) -> str:
-        """stderr of `likeness ARGUMENTS`, which fails."""
-        done = self.run(*arguments)
-        assert done.returncode == 1, done.stdout
+        """stderr of `likeness ARGUMENTS`, which fails, in this process."""
+        done = CliRunner(env=self.environment).invoke(app, list(arguments))
+        assert done.exit_code == 1, done.output
         return done.stderr
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -98,7 +98,7 @@ def test_every_asset_is_made_and_tracked(project: Project, first_run: dict) -> N
 def test_nothing_is_made_again_when_another_character_came_and_nothing_changed(
     project: Project, first_run: dict, marble_run: dict
 ) -> None:
-    again = json.loads(project("run", "--json"))
+    again = json.loads(project.ask("run", "--json"))
     assert again["made"] == []
     assert len(again["fresh"]) == len(first_run["made"])
 
@@ -231,7 +231,7 @@ def test_variants_are_trained_and_scored_once_and_the_artifacts_stay(project: Pr
     with Image.open(out / "ablations.png") as sheet:
         assert sheet.size[0] == 3 * 128 + 2 * 4, "photo, full, no_loop"
     assert "| no_loop |" in (out / "ablations.md").read_text()
-    again = json.loads(project(*given))
+    again = json.loads(project.ask(*given))
     assert again["made"] == [] and again["variants"] == document["variants"]
     assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in artifacts} == before
 
@@ -280,7 +280,7 @@ def test_what_a_scorecard_was_compared_with_is_recorded_and_makes_nothing_stale(
     assert scored is not None and scored.metadata["inputs"]["production"] == first["tags"]["md5"]
     assert "production" not in scored.lineage
     project.ask("promote", "2", "--force", "--why", "to see what moves")
-    assert json.loads(project("run", "--profile", str(project.root / "second.yaml"), "--json"))["made"] == []
+    assert json.loads(project.ask("run", "--profile", str(project.root / "second.yaml"), "--json"))["made"] == []
 
 
 def test_a_version_is_judged_against_what_is_in_production_now(project: Project, second_run: dict) -> None:
