@@ -9,8 +9,8 @@ turns with this one's on the same project. Writes `commands.json` into DIR:
 
     machine      cores, load before the start, version of Python
     project      where it lies
-    commands     for each command: seconds (median, low, high), maximal resident bytes; `beside` and `ratio`: the other
-                 checkout's, and ours divided by them
+    commands     for each command: seconds (median), low, high; `beside` and `ratio`: the other checkout's, and ours
+                 divided by them
 """
 
 import os
@@ -44,8 +44,6 @@ class Cost:
     """Of the processor, user and system; the median."""
     low: float
     high: float
-    megabytes: float
-    """Most that the process held at once."""
 
 
 def commands(project: Path, out: Path) -> dict[str, list[str]]:
@@ -68,8 +66,8 @@ def commands(project: Path, out: Path) -> dict[str, list[str]]:
     }
 
 
-def call(checkout: Path, project: Path, command: Sequence[str]) -> tuple[float, float]:
-    """Processor seconds and megabytes of one call by a checkout's code. Raises typer.Exit where it fails."""
+def call(checkout: Path, project: Path, command: Sequence[str]) -> float:
+    """Processor seconds of one call by a checkout's code. Raises typer.Exit where it fails."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LIKENESS_")}
     environment |= {"LIKENESS_ROOT": str(project), "PYTHONPATH": str(checkout)}
     with tempfile.TemporaryFile("w+") as said:
@@ -85,13 +83,12 @@ def call(checkout: Path, project: Path, command: Sequence[str]) -> tuple[float, 
             exit_with_error(
                 f"likeness {' '.join(command)} ended with status {process.returncode}: {said.read()[-2000:]}"
             )
-    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    return used.ru_utime + used.ru_stime
 
 
-def cost_of(calls: Sequence[tuple[float, float]]) -> Cost:
+def cost_of(seconds: Sequence[float]) -> Cost:
     """The repetitions of a command in one figure."""
-    seconds = [used for used, _ in calls]
-    return Cost(statistics.median(seconds), min(seconds), max(seconds), max(held for _, held in calls))
+    return Cost(statistics.median(seconds), min(seconds), max(seconds))
 
 
 def measured(project: Path, beside: Path | None, repetitions: int, chosen: Sequence[str] = ()) -> dict[str, Any]:
@@ -123,10 +120,10 @@ def machine() -> dict[str, Any]:
 def show(document: dict[str, Any], console: Console) -> None:
     """The document as a table."""
     shown = Table(title="Processor seconds of a command", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("likeness", "seconds", "lowest – highest", "MB", "beside", "ratio"):
+    for name in ("likeness", "seconds", "lowest – highest", "beside", "ratio"):
         shown.add_column(name, justify="left" if name == "likeness" else "right")
     for name, row in document["commands"].items():
-        cells = [name, f"{row['seconds']:.2f}", f"{row['low']:.2f} – {row['high']:.2f}", f"{row['megabytes']:.0f}"]
+        cells = [name, f"{row['seconds']:.2f}", f"{row['low']:.2f} – {row['high']:.2f}"]
         if "beside" in row:
             cells += [f"{row['beside']['seconds']:.2f}", f"{row['ratio']:.2f}"]
         shown.add_row(*cells)

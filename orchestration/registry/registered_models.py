@@ -47,6 +47,16 @@ SCORECARD, COMPARISON = "scorecard.json", "comparison.json"
 
 
 @dataclass(frozen=True)
+class RegisteredVersion:
+    """A version, under MLflow's own names for what it says of one."""
+
+    name: str
+    version: str
+    run_id: str | None
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Registry:
     """One character's registered model."""
 
@@ -105,8 +115,16 @@ class Registry:
         with registry_errors(self.tracking.uri):
             return list(self.client.search_model_versions(query, max_results=MOST_VERSIONS))
 
-    def find(self, version: str) -> ModelVersion:
+    def find(self, version: str) -> RegisteredVersion:
         """A version by its number or an alias. Raises UnknownVersion, or RegistryError when nothing answers."""
+
+        def read() -> tuple[str, str | None, dict[str, str]]:
+            found = self._get(version)
+            return str(found.version), found.run_id, dict(found.tags)
+
+        return RegisteredVersion(self.name, *self._ask(f"version {version} of {self.name}", read))
+
+    def _get(self, version: str) -> ModelVersion:
         from mlflow.exceptions import MlflowException
 
         with registry_errors(self.tracking.uri):
@@ -137,11 +155,16 @@ class Registry:
         run = str(self._runs_and_tags()[number][0])
         if self._ask(f"files of run {run}", lambda: self._files_of(run)) is None:
             return f"the run of version {number} was erased from MLflow"
-        folder = self._local(self._ask(f"place of {self.name} {number}", lambda: self._place_of(number)))
-        is_own = folder and self.tracking.files and folder.is_relative_to(self.tracking.files)
-        if folder and is_own and not (folder / "MLmodel").is_file():
+        folder = self._own_folder(number)
+        if folder and not (folder / "MLmodel").is_file():
             return f"the files of version {number} are gone from {folder}"
         return ""
+
+    def _own_folder(self, number: str) -> Path | None:
+        """Where the files of a version are in this home, None where they are elsewhere. Raises RegistryError."""
+        folder = self._local(self._ask(f"place of {self.name} {number}", lambda: self._place_of(number)))
+        is_own = folder and self.tracking.files and folder.is_relative_to(self.tracking.files)
+        return folder if is_own else None
 
     def _files_of(self, run: str) -> str | None:
         """Where a run's files are, as MLflow says it; None where the run was erased. Raises RegistryError."""
@@ -231,7 +254,7 @@ class Registry:
         except (MlflowException, OSError):
             return None
 
-    def load(self, version: str) -> tuple[Any, ModelVersion]:
+    def load(self, version: str) -> tuple[Any, RegisteredVersion]:
         """The model itself (its `read` takes a photo), running the code that was registered with it, and its version.
 
         Raises RegistryError.
@@ -240,18 +263,19 @@ class Registry:
         import mlflow.pyfunc
 
         found = self.find(version)
+        number = found.version
         self.tracking.set_default()
         try:
-            model = mlflow.pyfunc.load_model(f"models:/{self.name}/{found.version}", suppress_warnings=True)
-            return model.unwrap_python_model(), found
+            # By its name, MLflow opens its database to say where that is.
+            place = self._own_folder(number) or f"models:/{self.name}/{number}"
+            return mlflow.pyfunc.load_model(str(place), suppress_warnings=True).unwrap_python_model(), found
         except Exception as error:  # the files are MLflow's, the code is the version's own
-            number = str(found.version)
             reason = self.lost(number) or f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             remedy = remedies.broken(self, number)
             raise RegistryError(f"{self.name} version {number} cannot be loaded ({reason}): {remedy}") from error
 
 
-def provenance(version: ModelVersion) -> Mapping[str, Any]:
+def provenance(version: RegisteredVersion) -> Mapping[str, Any]:
     """Which model, which data: what `character.json` says about its origin."""
     tags = dict(version.tags)
     return {

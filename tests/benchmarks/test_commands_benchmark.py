@@ -8,7 +8,6 @@ import typer
 from rich.console import Console
 
 from benchmarks import commands as bench
-from orchestration.config.settings import Settings
 
 PROGRAM = """
 import os, sys, time
@@ -35,8 +34,7 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("command", ["own", "child"])
 def test_what_a_command_and_its_children_use_is_counted(checkout: Path, tmp_path: Path, command: str) -> None:
-    seconds, megabytes = bench.call(checkout, tmp_path, [command])
-    assert 0.3 <= seconds < 1 and 1 < megabytes < 200
+    assert 0.3 <= bench.call(checkout, tmp_path, [command]) < 1
 
 
 def test_a_command_that_fails_ends_the_benchmark(checkout: Path, tmp_path: Path, capsys) -> None:
@@ -46,11 +44,12 @@ def test_a_command_that_fails_ends_the_benchmark(checkout: Path, tmp_path: Path,
 
 
 def test_the_document_has_both_checkouts_and_their_ratio(
-    checkout: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bench, "REPOSITORY", checkout)
-    (settings.data / "photos" / "someone" / "photo.jpg").touch()
-    document = bench.measured(settings.root, checkout, 1, ["models", "render"])
+    (tmp_path / "data" / "photos" / "someone").mkdir(parents=True)
+    (tmp_path / "data" / "photos" / "someone" / "photo.jpg").touch()
+    document = bench.measured(tmp_path, checkout, 1, ["models", "render"])
     assert list(document["commands"]) == ["models", "render"]
     row = document["commands"]["models"]
     assert row["ratio"] == pytest.approx(row["seconds"] / row["beside"]["seconds"]) == pytest.approx(1, abs=0.5)
@@ -60,7 +59,7 @@ def test_the_document_has_both_checkouts_and_their_ratio(
 
 
 def test_costs_are_told_by_their_median() -> None:
-    assert bench.cost_of([(1.0, 5.0), (9.0, 7.0), (2.0, 6.0)]) == bench.Cost(2.0, 1.0, 9.0, 7.0)
+    assert bench.cost_of([1.0, 9.0, 2.0]) == bench.Cost(2.0, 1.0, 9.0)
 
 
 def test_a_project_without_photos_is_told_apart(tmp_path: Path) -> None:
