@@ -68,8 +68,7 @@ def commands(project: Path, out: Path) -> dict[str, list[str]]:
 
 def call(checkout: Path, project: Path, command: Sequence[str]) -> float:
     """Processor seconds of one call by a checkout's code. Raises typer.Exit where it fails."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("LIKENESS_")}
-    environment |= {"LIKENESS_ROOT": str(project), "PYTHONPATH": str(checkout)}
+    environment = {**os.environ, "LIKENESS_ROOT": str(project), "PYTHONPATH": str(checkout)}
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(
             [sys.executable, "-m", "orchestration.cli", *command],

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestration.config.files import write_whole
+from orchestration.config.settings import COMPUTED
 from orchestration.storage.mlflow_files import SQLITE
 
 FILE = "mlflow_answers.json"
@@ -29,7 +30,7 @@ def ask(uri: str, home: Path, question: str, answer: Callable[[], Any]) -> Any:
 
     answer: gives what JSON can hold, of nothing but the database.
     """
-    file, state = home / "computed" / FILE, _state(uri)
+    file, state = home / COMPUTED / FILE, _state(uri)
     kept = _read(file)
     known = kept["answers"] if state is not None and kept["state"] == state else {}
     if question in known:

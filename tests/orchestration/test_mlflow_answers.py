@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from orchestration.config.settings import REPOSITORY, Settings
+from orchestration.config.settings import COMPUTED, REPOSITORY, Settings
 from orchestration.registry.registered_models import Registry
 from orchestration.storage import mlflow_answers
 from orchestration.storage.mlflow_answers import ask
@@ -116,7 +116,7 @@ def test_other_questions_other_databases_and_other_workspaces_have_answers_of_th
 def test_a_damaged_file_of_answers_costs_a_question(asked: Asked, tmp_path: Path) -> None:
     asked()
     for content in ("", "{", "[]", '{"answers": []}'):
-        (tmp_path / "computed" / mlflow_answers.FILE).write_text(content)
+        (tmp_path / COMPUTED / mlflow_answers.FILE).write_text(content)
         assert asked() == "a"
     assert asked.times == 5
 
@@ -152,7 +152,7 @@ def test_what_the_registry_says_follows_everything_that_is_done_to_it(registry: 
     assert registry.number_of("abc") == first and registry.versions()[0]["tags"]["md5"] == "def"
     run = registry.versions()[0]["run"]
     assert registry.scorecard(second)["recovery"]
-    folder = Path(client.get_run(run).info.artifact_uri.removeprefix("file://"))
+    folder = Path(str(client.get_run(run).info.artifact_uri).removeprefix("file://"))
     (folder / "scorecard.json").write_text(json.dumps({"recovery": {}}))
     assert registry.scorecard(second) == {"recovery": {}}, "files are read, whatever the database says"
     (folder / "scorecard.json").unlink()
