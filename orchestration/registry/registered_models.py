@@ -162,9 +162,10 @@ class Registry:
 
     def _own_folder(self, number: str) -> Path | None:
         """Where the files of a version are in this home, None where they are elsewhere. Raises RegistryError."""
+        if not self.tracking.files:
+            return None
         folder = self._local(self._ask(f"place of {self.name} {number}", lambda: self._place_of(number)))
-        is_own = folder and self.tracking.files and folder.is_relative_to(self.tracking.files)
-        return folder if is_own else None
+        return folder if folder and folder.is_relative_to(self.tracking.files) else None
 
     def _files_of(self, run: str) -> str | None:
         """Where a run's files are, as MLflow says it; None where the run was erased. Raises RegistryError."""
