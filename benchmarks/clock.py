@@ -87,15 +87,16 @@ def install(clock: Clock) -> None:
     """Put the clocks around what the assets call."""
     from orchestration import checks
     from orchestration.checks import results
-    from orchestration.pipeline import definitions, materialize, production_encoder, runner
+    from orchestration.pipeline import materialize, production_encoder, runner
     from orchestration.promotion import scorecards
     from orchestration.registry.aliases import AliasStore
     from orchestration.registry.registered_models import Registry
-    from orchestration.storage import dagster_metadata, tracking
+    from orchestration.storage import dagster_metadata, project, tracking
     from orchestration.storage.store import Store
 
     clock.around(runner, "run", DAGSTER)
-    clock.around(definitions, "resolve", START)  # it imports the stages, and torch with them
+    clock.around(project, "declare", START)  # these import the stages, and torch with them
+    clock.around(runner, "load_stages", START)
     clock.around(materialize, "call", STAGES)
     clock.around(production_encoder, "pack", STAGES)
     clock.around(checks, "run_all", GX)

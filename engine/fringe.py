@@ -7,8 +7,6 @@ Directions are seen from the middle of the head: azimuth 0 in front, positive to
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import RectBivariateSpline
-from scipy.spatial import KDTree
 
 from engine.hair_shaping import SKULL, ramp
 
@@ -37,6 +35,9 @@ GREY, STRANDS = 204.0, 24.0  # mean brightness and its deviation, of 255
 
 def sheet(skin: NDArray[np.floating]) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray]:
     """References [P, 3] into the skin's places [V, 3], weights, offsets, and triangles [T, 3] with UVs [T, 3, 2]."""
+    from scipy.interpolate import RectBivariateSpline
+    from scipy.spatial import KDTree
+
     down, across = np.meshgrid(np.linspace(0, 1, DOWN + 1), np.linspace(-1, 1, ACROSS + 1), indexing="ij")
     azimuth = WIDTH * across
     elevation = ROOT + (TIP - SIDES_LOWER * across**2 - ROOT) * down

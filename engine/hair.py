@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
 from engine import atlas, fringe
 from engine.hair_shaping import (
@@ -144,6 +143,8 @@ def opacity(head: Head, name: str) -> NDArray[np.float32]:
 
 def dressed(head: Head) -> Head:
     """The head with the geometry of all styles added behind its own."""
+    from scipy.spatial import KDTree
+
     mirror = np.asarray(KDTree(head.template).query(head.template * np.array([-1, 1, 1], np.float32))[1])
     pieces = [_piece(head, name, style, mirror) for name, style in STYLES.items() if style.base in head.part]
     return _joined(head, pieces)

@@ -35,18 +35,21 @@ class Materials:
     @classmethod
     def upload(cls, textures: Textures, schema: Schema, head: Head, device: wp.Device, side: int) -> "Materials":
         """Textures at side² texels."""
-        stack = np.stack([_resized(layer, side) for layer in textures.stack])
-        masks = np.stack([_resized(mask, side) for mask in textures.masks]).reshape(len(textures.masks), -1)
+        stack = _resized(textures.stack, side)
+        masks = _resized(textures.masks, side).reshape(len(textures.masks), -1)
         tones = schema.group("skin").choices
         firsts = [textures.layer[f"skin/{tone}"] for tone in tones]
-        skins = np.stack([stack[first : first + SKINS_A_TONE].reshape(SKINS_A_TONE, -1, 4) for first in firsts])
+        skins = np.empty((len(tones), side**2, SKINS_A_TONE, 4), np.uint8)
+        for tone, first in zip(skins, firsts, strict=True):
+            tone[:] = stack[first : first + SKINS_A_TONE].reshape(SKINS_A_TONE, -1, 4).transpose(1, 0, 2)
 
         def flat(array: NDArray, dtype: object) -> wp.array:
-            return wp.array(np.ascontiguousarray(array), dtype=dtype, device=device)
+            # Kernels only read these, so on a CPU they need no copy of their own.
+            return wp.array(np.ascontiguousarray(array), dtype=dtype, device=device, copy=False)
 
         return cls(
             side=side,
-            skins=flat(skins.transpose(0, 2, 1, 3), vec4ub),
+            skins=flat(skins, vec4ub),
             layers=flat(stack.reshape(len(stack), -1, 4), vec4ub),
             opacity=flat(stack[..., 3].reshape(len(stack), -1), wp.uint8),
             masks=flat(masks, wp.uint8),
@@ -65,7 +68,10 @@ def skin_texels(head: Head, side: int) -> NDArray[np.bool_]:
     return cv2.dilate(covered, np.ones((2 * BORDER + 1, 2 * BORDER + 1), np.uint8)) > 0
 
 
-def _resized(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    if image.shape[0] == side:
-        return image
-    return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8)
+def _resized(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Pictures [N, H, H] or [N, H, H, 4] at side² texels."""
+    if images.shape[1] == side:
+        return images
+    return np.stack(
+        [cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8) for image in images]
+    )

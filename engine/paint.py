@@ -12,7 +12,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
 from engine import atlas
 from engine.hair_shaping import bare_crown, ramp, receded
@@ -216,6 +215,8 @@ def eye_makeup(head: Head, place: Place, lids: Mask) -> dict[str, Mask]:
 
 def _lash_distances(head: Head, place: Place) -> tuple[NDArray, NDArray, NDArray]:
     """Distance of each texel to the roots of the upper and lower lashes, and how far out on the eye it lies (0–1)."""
+    from scipy.spatial import KDTree
+
     roots = _lash_roots(head)
     upper, lower = (np.minimum(KDTree(points).query(place, distance_upper_bound=0.03)[0], 0.03) for points in roots)
     side = np.abs(place[..., 0])
@@ -225,6 +226,8 @@ def _lash_distances(head: Head, place: Place) -> tuple[NDArray, NDArray, NDArray
 
 def _lash_roots(head: Head) -> tuple[NDArray, NDArray]:
     """Points along the rims of both upper and both lower lids, closely spaced."""
+    from scipy.spatial import KDTree
+
     part = head.part["lashes01"]
     proxy = slice(part.first_vertex - head.n_base, part.first_vertex - head.n_base + part.n_vertices)
     points = head.bound_vertices[proxy]

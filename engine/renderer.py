@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 import warp as wp
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial import KDTree
 
 from engine import cache, finished_head, rounding, skins, textures
 from engine.blend import MorphBlend
@@ -455,6 +454,8 @@ def _packed(head: Head) -> NDArray:
 
 def _hair_ambient(head: Head) -> NDArray[np.float32]:
     """How open each vertex [V] is that lies off the skin: the outer locks shade those below them."""
+    from scipy.spatial import KDTree
+
     distance, _ = KDTree(head.template).query(head.bound_vertices)
     open_share = HAIR_ROOT_AMBIENT + (1.0 - HAIR_ROOT_AMBIENT) * (np.asarray(distance) / HAIR_DEPTH).clip(0.0, 1.0)
     return np.concatenate([np.ones(head.n_base), open_share]).astype(np.float32)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import make_interp_spline
 
 Floats = NDArray[np.floating]
 Points = tuple[tuple[float, float], ...]
@@ -77,6 +76,8 @@ class Wrinkles:
 
 def _fields(place: Floats) -> tuple[Floats, Floats]:
     """How deep in a crease, and in a shade, each texel [512, 512] lies; in [0, 1]."""
+    from scipy.interpolate import make_interp_spline
+
     x, y = (place[..., axis] + DISORDER * _smooth(31 + axis) for axis in (0, 1))
     uneven = 1.0 + UNEVEN * _smooth(33)
     crease, shade = np.zeros(x.shape, np.float32), np.zeros(x.shape, np.float32)

@@ -27,6 +27,7 @@ from engine.errors import LikenessError
 from orchestration.checks.staleness import why_not_fresh
 from orchestration.config.catalog import Stage
 from orchestration.config.files import write_whole
+from orchestration.config.garbage import collect_as_usual
 from orchestration.config.profiles import config_hash, flatten, merged, problems, resolve
 from orchestration.config.progress import Progress, duration
 from orchestration.config.settings import Settings
@@ -170,6 +171,7 @@ def ablate(
     result = AblationResult()
     with only_runner(settings, instance):
         runner.require_fresh()
+        collect_as_usual()
         for number, name in enumerate(configs, 1):
             label = f"[{number}/{len(configs)}] {name}"
             _run(runner, name, found.variants[name], configs[name], label, result)

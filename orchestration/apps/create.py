@@ -16,6 +16,7 @@ from engine.character_json import character_document, photo_digest, photo_entry
 from models.images import BadImage, decode_photo, encode_bmp, encode_png
 from orchestration.apps.character_pictures import CreationError, draw
 from orchestration.apps.refinement import Method, missing, refined, require_engine
+from orchestration.config.imports import when_used
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
 from orchestration.registry.registered_models import PRODUCTION, Registry, provenance
@@ -90,6 +91,7 @@ def create(
             "run `likeness run` for a newer one, or give it one photo"
         )
     results = []
+    import_mediapipe()
     with model.predictor:
         for name, group in people:
             created = Created(name)
@@ -107,6 +109,13 @@ def create(
             results.append(created)
             done(created)
     return results
+
+
+def import_mediapipe() -> None:
+    """What every version's code finds faces with, but for what draws on them, which imports matplotlib."""
+    vision = "mediapipe.tasks.python.vision"
+    with when_used(f"{vision}.drawing_styles", f"{vision}.drawing_utils"):
+        import mediapipe  # noqa: F401
 
 
 def _read(

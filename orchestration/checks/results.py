@@ -22,7 +22,7 @@ from orchestration.storage.dagster_internals import AssetCheckEvaluationTargetMa
 from orchestration.storage.project import EMBEDDED, AssetRef, Project
 from orchestration.storage.run_pictures import RunPictures
 from orchestration.storage.tracking import Tracking
-from orchestration.storage.versions import VERSION_TAG, Version, newest_record
+from orchestration.storage.versions import VERSION_TAG, Version, newest_record, version_of
 
 HISTORY = 5
 """Results of a check that are read at once: the newest is nearly always the one, unless other characters were busy."""
@@ -97,7 +97,8 @@ def evaluate_again(project: Project, ref: AssetRef, every: bool = False) -> list
 
     Returns the results that are new.
     """
-    made, version = newest_record(project.instance, ref.name, ref.character), project.latest_of(ref)
+    made = newest_record(project.instance, ref.name, ref.character)
+    version = version_of(made) if made else None
     if made is None or version is None:
         return []
     context, new = check_context(project, ref.stage, version), []

@@ -40,14 +40,7 @@ def why_not_fresh(
 
     Looks one level up: ask for parents first, and make them when they need it.
     """
-    return Staleness(instance, definitions.resolve_asset_graph()).why(dg.AssetKey(asset), character)
-
-
-def why_stale(
-    definitions: dg.Definitions, instance: dg.DagsterInstance, asset: str, character: str | None = None
-) -> str:
-    """Why the asset has to be made, "" when nothing that it is made of changed since it was."""
-    return Staleness(instance, definitions.resolve_asset_graph()).stale(dg.AssetKey(asset), character)
+    return Staleness.of(instance, definitions).why(dg.AssetKey(asset), character)
 
 
 class Staleness:
@@ -59,12 +52,17 @@ class Staleness:
         self._instance, self._graph = instance, graph
         self._resolver = CachingStaleStatusResolver(instance, graph, loading or _OneLook(instance))
 
+    @classmethod
+    def of(cls, instance: dg.DagsterInstance, definitions: dg.Definitions) -> Staleness:
+        """Of the graph that these definitions make."""
+        return cls(instance, definitions.resolve_asset_graph())
+
     def why(self, key: dg.AssetKey, character: str | None = None) -> str:
         """As `why_not_fresh`; sources are always fresh."""
         return self.stale(key, character) or self._failed_check(key, character)
 
     def stale(self, key: dg.AssetKey, character: str | None = None) -> str:
-        """As `why_stale`."""
+        """Why it has to be made, "" when nothing that it is made of changed since it was."""
         status = self._resolver.get_status(key, character)
         if status == StaleStatus.MISSING:
             return "missing"

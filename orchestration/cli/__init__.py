@@ -1,5 +1,9 @@
 """The commands of `likeness`."""
 
-from orchestration.cli.main import app
+from orchestration.config.garbage import collect_rarely
+
+collect_rarely()  # before the commands import anything
+
+from orchestration.cli.main import app  # noqa: E402
 
 __all__ = ["app"]

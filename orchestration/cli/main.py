@@ -100,18 +100,18 @@ def run(
     write_local(settings)
     with open_instance(settings) as instance:
         confirm_profile(settings, instance, "likeness run", yes)
-    if inputs.lacks_files(settings.data / "embedded"):
-        gather(settings)
-    with libraries_into_log(settings) as log, progress_bar() as progress, open_instance(settings) as instance:
-        try:
-            outcome = runner.run(settings, instance, PIPELINE, progress, settings.character, only, force)
-        except runner.StageFailed as error:
-            exit_with_error(
-                f"{error}\nWhat was made before it stays: the same command goes on from there. "
-                f"Details: likeness dagster, {log}"
-            )
-            return
-        card = None if only else _scorecard(settings, instance)
+        if inputs.lacks_files(settings.data / "embedded"):
+            gather(settings)
+        with libraries_into_log(settings) as log, progress_bar() as progress:
+            try:
+                outcome = runner.run(settings, instance, PIPELINE, progress, settings.character, only, force)
+            except runner.StageFailed as error:
+                exit_with_error(
+                    f"{error}\nWhat was made before it stays: the same command goes on from there. "
+                    f"Details: likeness dagster, {log}"
+                )
+                return
+            card = None if only else _scorecard(settings, instance)
     if as_json:
         print_json({**vars(outcome), "seconds": round(outcome.seconds, 1), "scorecard": card})
         return

@@ -19,6 +19,7 @@ from orchestration.cli.terminal import (
     print_note,
     screen,
 )
+from orchestration.config.garbage import collect_as_usual
 from orchestration.config.settings import Settings
 from serving.configuration import ServiceSettings
 from serving.keys import Keys
@@ -93,6 +94,7 @@ def serve(
             " the page; API: /v1/schema, /openapi.json; /healthz, /readyz, /metrics",
         )
     )
+    collect_as_usual()
     uvicorn.run(
         application,
         host=host,

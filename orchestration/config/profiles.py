@@ -35,14 +35,20 @@ def resolve(profile: str, stages: Sequence[Stage]) -> dict[str, BaseModel]:
 
     profile: the name of a file in orchestration/profiles/, or a path that ends in .yaml. Raises ProfileError.
     """
-    overrides = _read(profile)
-    unknown = sorted(set(overrides) - {stage.name for stage in stages} - {CHECKS})
+    changes = changes_of(profile, stages)
+    return {stage.name: configure(profile, stage, changes[stage.name]) for stage in stages}
+
+
+def changes_of(profile: str, stages: Sequence[Stage]) -> dict[str, Mapping[str, Any]]:
+    """What a profile changes of each stage's defaults, not validated yet. Raises ProfileError."""
+    content = _read(profile)
+    unknown = sorted(set(content) - {stage.name for stage in stages} - {CHECKS})
     if unknown:
         raise ProfileError(
             f"profile {profile}: no stage is called {', '.join(unknown)}; "
             f"stages: {', '.join(stage.name for stage in stages)}"
         )
-    return {stage.name: _configure(profile, stage, overrides.get(stage.name) or {}) for stage in stages}
+    return {stage.name: content.get(stage.name) or {} for stage in stages}
 
 
 def resolve_one(profile: str, name: str, config: type[ConfigT]) -> ConfigT:
@@ -84,8 +90,9 @@ def _read(profile: str) -> Mapping[str, Any]:
     return content
 
 
-def _configure(profile: str, stage: Stage, overrides: Mapping[str, Any]) -> BaseModel:
-    return _validated(profile, stage.name, stage.code.Config, overrides)
+def configure(profile: str, stage: Stage, changes: Mapping[str, Any]) -> BaseModel:
+    """One stage's whole configuration. Raises ProfileError."""
+    return _validated(profile, stage.name, stage.code.Config, changes)
 
 
 def _validated(profile: str, name: str, config: type[ConfigT], overrides: Mapping[str, Any]) -> ConfigT:

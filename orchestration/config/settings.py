@@ -16,6 +16,8 @@ from orchestration.config.database_url import MLFLOW_SCHEMA, in_schema
 
 CLUSTERS = ("ray", "k8s")
 """Executors that deal out GPUs by themselves."""
+COMPUTED = "computed"
+"""Folder of the home folder for what can be computed again, such as the features that encoders are trained on."""
 OF_THIS_MACHINE = ("LIKENESS_WORKERS", "LIKENESS_NOTIFY", "LIKENESS_SMTP_PASSWORD")
 """Variables that mean nothing elsewhere: there are other processors, and nobody is told twice."""
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -144,8 +146,8 @@ class Settings(BaseSettings):
 
     @property
     def cache(self) -> Path:
-        """What can be computed again, such as the features that encoders are trained on."""
-        return self.home / "computed"
+        """What can be computed again."""
+        return self.home / COMPUTED
 
     @property
     def tracking_uri(self) -> str:

@@ -11,15 +11,14 @@ stage wrote to DVC, whose md5 is the data version.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
-from pydantic import BaseModel
 
 from orchestration import checks
-from orchestration.config.catalog import SOURCES, Stage
-from orchestration.config.profiles import code_version
+from orchestration.config.catalog import SOURCES
+from orchestration.config.declarations import Declaration
 from orchestration.config.progress import into_log
 from orchestration.pipeline import executors, production_encoder
 from orchestration.pipeline.automation import NOT_FRESH, NotRegistered, retrain
@@ -60,18 +59,19 @@ def _characters(graph: Graph) -> dg.SourceAsset:
     return observe
 
 
-def stage_asset(stage: Stage, config: BaseModel, graph: Graph) -> dg.AssetsDefinition:
+def stage_asset(declared: Declaration, graph: Graph) -> dg.AssetsDefinition:
     """The asset of one stage."""
+    stage = declared.stage
 
     @dg.asset(
         name=stage.name,
-        deps=dependencies(stage.code.INPUTS, stage.by_character),
+        deps=dependencies(declared.inputs, stage.by_character),
         partitions_def=graph.characters if stage.by_character else None,
         group_name=stage.group,
         kinds=set(stage.kinds),
         description=stage.description,
         owners=OWNERS,
-        code_version=code_version(stage, config),
+        code_version=declared.code_version,
         pool=executors.pool(stage, graph.settings),
         op_tags=executors.op_tags(stage, graph.settings),
         check_specs=checks.specs(stage, graph.rules),
@@ -86,7 +86,7 @@ def stage_asset(stage: Stage, config: BaseModel, graph: Graph) -> dg.AssetsDefin
         shown = progress or into_log(context.log)
         with only_transient_is_retried(shown.show):
             ref = AssetRef(stage, context.partition_key if stage.by_character else None)
-            return materialize(context, graph.on(context.instance), ref, config, tracking, shown)
+            return materialize(context, graph.on(context.instance), ref, declared.config(), tracking, shown)
 
     return materialise
 
@@ -100,7 +100,7 @@ def dependencies(inputs: Sequence[str], by_character: bool) -> list[dg.AssetDep]
     ]
 
 
-def production_asset(gate: BaseModel, graph: Graph) -> dg.AssetsDefinition:
+def production_asset(declared: Declaration, graph: Graph) -> dg.AssetsDefinition:
     """The encoder as a registered model, with the aliases that the gate allows."""
 
     @dg.asset(
@@ -111,7 +111,7 @@ def production_asset(gate: BaseModel, graph: Graph) -> dg.AssetsDefinition:
         kinds={"mlflow", "torch", "dvc"},
         description="The encoder, registered with all that it needs to read a photo; the gate decides on production.",
         owners=OWNERS,
-        code_version=code_version(production_encoder.STAGE, gate),
+        code_version=declared.code_version,
         op_tags=executors.op_tags(production_encoder.STAGE, graph.settings),
         check_specs=[
             dg.AssetCheckSpec(
@@ -127,20 +127,19 @@ def production_asset(gate: BaseModel, graph: Graph) -> dg.AssetsDefinition:
         executors.tie_step_to_run(graph.settings)
         progress = progress or into_log(context.log)
         with only_transient_is_retried(progress.show):
-            return production_encoder.register(context, gate, graph.on(context.instance), tracking, progress)
+            project = graph.on(context.instance)
+            return production_encoder.register(context, declared.config(), project, tracking, progress)
 
     return materialise
 
 
-def all_assets(
-    stages: Sequence[Stage], configs: Mapping[str, BaseModel], graph: Graph
-) -> list[dg.AssetsDefinition | dg.SourceAsset]:
-    """Every node of the graph, in the order of the pipeline. Raises ExecutorError for unknown names of resources."""
-    executors.check_names(graph.settings, stages)
+def all_assets(graph: Graph) -> list[dg.AssetsDefinition | dg.SourceAsset]:
+    """Every node of the graph, in the order of the pipeline. Raises ProfileError, and ExecutorError."""
+    executors.check_names(graph.settings, list(graph.stages.values()))
     made = [
-        production_asset(configs[stage.name], graph)
-        if stage is production_encoder.STAGE
-        else stage_asset(stage, configs[stage.name], graph)
-        for stage in stages
+        production_asset(declared, graph)
+        if declared.stage is production_encoder.STAGE
+        else stage_asset(declared, graph)
+        for declared in graph.declarations.values()
     ]
     return [*source_assets(graph), *made]

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import dagster as dg
 
 from orchestration.config.catalog import Stage
-from orchestration.config.profiles import resolve
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
 from orchestration.pipeline import notifications, sensors
@@ -18,10 +17,15 @@ from orchestration.storage.tracking import Tracking
 
 def build(settings: Settings, stages: Sequence[Stage] = PIPELINE, progress: Progress | None = None) -> dg.Definitions:
     """The graph of these stages under the settings' profile. Raises ProfileError, BadSchedule or BadNotifier."""
-    graph = Graph.of(settings, stages)
+    return define(Graph.of(settings, stages), progress)
+
+
+def define(graph: Graph, progress: Progress | None = None) -> dg.Definitions:
+    """What Dagster is told of a graph. Raises as `build`."""
+    settings = graph.settings
     retrains, resource = sensors.parts(settings, graph), dg.ResourceDefinition.hardcoded_resource
     return dg.Definitions(
-        assets=[*all_assets(stages, resolve(settings.profile, stages), graph), retrains.scan],
+        assets=[*all_assets(graph), retrains.scan],
         jobs=retrains.jobs,
         schedules=retrains.schedules,
         sensors=[*retrains.sensors, *notifications.sensors(settings)],

@@ -179,8 +179,8 @@ def who(context: dg.AssetExecutionContext) -> str:
 
 def why_unregistered(registry: Registry, md5: str) -> str:
     """Why the registry has no whole version of this content, "" where it has one. Raises RegistryError."""
-    version = registry.with_md5(md5)
-    return registry.lost(version) if version else f"no version of {registry.name} has it any more"
+    number = registry.number_of(md5)
+    return registry.lost(number) if number else f"no version of {registry.name} has it any more"
 
 
 def why_unregistered_now(settings: Settings, instance: dg.DagsterInstance, character: str) -> str:

@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,18 +15,19 @@ import dagster as dg
 
 from engine.errors import LikenessError
 from orchestration.checks import results
-from orchestration.checks.staleness import why_stale
+from orchestration.checks.staleness import Staleness
 from orchestration.config.catalog import Stage
-from orchestration.config.profiles import resolve
+from orchestration.config.declarations import declare
+from orchestration.config.garbage import collect_as_usual
 from orchestration.config.progress import Progress, duration
 from orchestration.config.settings import Settings
 from orchestration.pipeline import executors, production_encoder
-from orchestration.pipeline.definitions import build
+from orchestration.pipeline.definitions import define
 from orchestration.pipeline.retry_policy import innermost, why_it_failed
 from orchestration.pipeline.run_cache import FORCE_TAG, told
 from orchestration.storage import accepted_profile
 from orchestration.storage.instance import PROFILE_TAG, RUN_TAG, only_runner
-from orchestration.storage.project import AssetRef, Project, title
+from orchestration.storage.project import AssetRef, Graph, Project, title
 from orchestration.storage.versions import REUSED, Version
 
 PARTITION_TAG = "dagster/partition"
@@ -58,7 +59,7 @@ class Outcome:
 
 def chosen_stages(settings: Settings, stages: Sequence[Stage], only: str | None) -> list[Stage]:
     """The stages that a run is about. Raises LikenessError for an asset that there is not; ProfileError."""
-    resolve(settings.profile, stages)
+    declare(settings, stages)
     chosen = [stage for stage in stages if only in (None, stage.name)]
     if not chosen:
         raise LikenessError(f"no asset is called {only}; assets: {', '.join(stage.name for stage in stages)}")
@@ -77,33 +78,60 @@ def run(
     """Bring every asset (or `only` one) up to date for a character; `force` makes them whether stale or not, and known
     or not.
 
-    Raises LikenessError for an asset that there is not; AlreadyRunning, SourceMissing, ProfileError, ExecutorError,
-    StageFailed.
+    Raises LikenessError for an asset that there is not; AlreadyRunning, SourceMissing, ProfileError, CodeChanged,
+    ExecutorError, StageFailed.
     """
     began, outcome = time.monotonic(), Outcome()
     chosen = chosen_stages(settings, stages, only)
     executors.require_reachable(settings)
-    definitions, project = build(settings, stages, progress), Project.of(settings, instance, stages)
-    with only_runner(settings, instance):
+    graph = Graph.of(settings, stages)
+    definitions, project = define(graph, progress), graph.on(instance)
+    with only_runner(settings, instance), ExitStack() as looking:
+        looking.enter_context(project.store.opened())
         accepted_profile.accept(settings, instance)
         progress.end(f"profile {accepted_profile.name_of(settings)}, character {character}")
         observe_sources(project, stages, character)
-        if "photos" in (name for name, _ in _sources(chosen, character)) and (left_out := project.left_out("photos")):
+        reads_photos = "photos" in (name for name, _ in _sources(graph, chosen, character))
+        if reads_photos and (left_out := project.left_out("photos")):
             progress.end(left_out)
+        staleness = Staleness.of(instance, definitions)
         for number, stage in enumerate(chosen, 1):
             ref = AssetRef.of(stage, character)
-            if not force and not why_stale(definitions, instance, ref.name, ref.character):
-                gone = why_gone(project, ref)
-                if not gone:
-                    require_passed(project, ref, progress)
-                    outcome.fresh.append(str(ref))
-                    continue
-                progress.end(f"{ref}  {gone}: made again")
+            if not force and is_fresh(project, staleness, ref, progress):
+                outcome.fresh.append(str(ref))
+                continue
+            looking.close()
+            load_stages(graph)
             made = _make(project, definitions, ref, progress, f"[{number}/{len(chosen)}] {ref}", force)
+            staleness = Staleness.of(instance, definitions)
             (outcome.made if made else outcome.reused).append(str(ref))
             outcome.refused += refusals(project.latest_of(ref))
     outcome.seconds = time.monotonic() - began
     return outcome
+
+
+def is_fresh(project: Project, staleness: Staleness, ref: AssetRef, progress: Progress) -> bool:
+    """Whether the newest version is to be taken as it is; where only its files are gone, that is said.
+
+    Raises StageFailed where it is blocked.
+    """
+    if staleness.stale(dg.AssetKey(ref.name), ref.character):
+        return False
+    if gone := why_gone(project, ref):
+        progress.end(f"{ref}  {gone}: made again")
+        return False
+    require_passed(project, ref, progress)
+    return True
+
+
+def load_stages(graph: Graph) -> None:
+    """Import every stage now: what somebody edits in the hours of a run counts for the next one.
+
+    Raises ProfileError, CodeChanged.
+    """
+    for declared in graph.declarations.values():
+        declared.config()
+    collect_as_usual()
 
 
 def why_gone(project: Project, ref: AssetRef) -> str:
@@ -136,14 +164,14 @@ def require_passed(project: Project, ref: AssetRef, progress: Progress) -> None:
 
 def observe_sources(project: Project, stages: Sequence[Stage], character: str) -> list[str]:
     """Record every source whose content changed since it was last seen; their names. Raises SourceMissing."""
-    sources = dict.fromkeys(_sources(stages, character))
+    sources = dict.fromkeys(_sources(project.graph, stages, character))
     with project.store.opened():
         return [title(name, who) for name, who in sources if project.observe(name, who)]
 
 
-def _sources(stages: Sequence[Stage], character: str) -> Iterator[tuple[str, str | None]]:
+def _sources(graph: Graph, stages: Sequence[Stage], character: str) -> Iterator[tuple[str, str | None]]:
     for stage in stages:
-        for name in stage.code.INPUTS:
+        for name in graph.declarations[stage.name].inputs:
             if name in ("embedded", "photos"):
                 yield name, None
             elif name == "character":

@@ -16,7 +16,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,7 +36,8 @@ from orchestration.registry.promotion_events import (
     seconds_since,
 )
 from orchestration.registry.remedies import command
-from orchestration.storage.mlflow_client import is_absent, open_client, require_server
+from orchestration.storage import mlflow_answers
+from orchestration.storage.mlflow_client import import_mlflow, is_absent, open_client, require_server
 from orchestration.storage.mlflow_files import is_unmade
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def user() -> str:
 @contextmanager
 def registry_errors(uri: str) -> Iterator[None]:
     """Raises RegistryError, on one line, where MLflow or its database does not answer or says no."""
+    import_mlflow()
     from mlflow.exceptions import MlflowException
     from requests import RequestException
     from sqlalchemy.exc import SQLAlchemyError
@@ -113,8 +115,12 @@ class AliasStore:
         """Raises RegistryError when the registry cannot be reached."""
         if is_unmade(self.uri):
             return AliasState({}, {})
-        with registry_errors(self.uri):
-            return self._read(open_client(self.uri))
+
+        def read() -> dict[str, Any]:
+            with registry_errors(self.uri):
+                return asdict(self._read(open_client(self.uri)))
+
+        return AliasState(**mlflow_answers.ask(self.uri, self.home, f"aliases of {self.name}", read))
 
     def promote(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,8 +20,9 @@ from orchestration.registry.promotion_events import (
     RegistryError,
     UnknownVersion,
 )
-from orchestration.storage.mlflow_client import is_absent
-from orchestration.storage.mlflow_files import path_of, resolve_location
+from orchestration.storage import mlflow_answers
+from orchestration.storage.mlflow_client import import_mlflow, is_absent
+from orchestration.storage.mlflow_files import note_files, path_of, resolve_location
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -43,6 +44,16 @@ SCORED = "scored."
 """Begins the tags of a version that say of what its newest scorecard was made; `input.` those of the version itself."""
 SCORECARD, COMPARISON = "scorecard.json", "comparison.json"
 """Files of a version's run: its evaluation, and a later one beside what was in production by then."""
+
+
+@dataclass(frozen=True)
+class RegisteredVersion:
+    """A version, under MLflow's own names for what it says of one."""
+
+    name: str
+    version: str
+    run_id: str | None
+    tags: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -70,19 +81,31 @@ class Registry:
     def versions(self) -> list[dict[str, Any]]:
         """Every version, newest first, with its aliases, tags, promotions and rollbacks. Raises RegistryError."""
         state, found = self.alias_store.state(), {}
-        for version in self._search(f"name='{self.name}'"):
-            number = str(version.version)
+        for number, (run, tags) in self._runs_and_tags().items():
             found[int(number)] = {
                 "version": int(number),
                 "aliases": sorted(alias for alias, target in state.aliases.items() if target == number),
-                "run": version.run_id,
+                "run": run,
                 "rejected": state.is_rejected(number),
                 "moves": [
                     {"kind": event.kind, **event.document()} for event in state.history() if event.version == number
                 ],
-                "tags": dict(version.tags),
+                "tags": tags,
             }
         return [found[number] for number in sorted(found, reverse=True)]
+
+    def _runs_and_tags(self) -> dict[str, tuple[str | None, dict[str, str]]]:
+        """Each version's run and tags, by its number. Raises RegistryError."""
+
+        def read() -> dict[str, Any]:
+            found = self._search(f"name='{self.name}'")
+            return {str(version.version): (version.run_id, dict(version.tags)) for version in found}
+
+        return self._ask(f"versions of {self.name}", read)
+
+    def _ask(self, question: str, answer: Callable[[], Any]) -> Any:
+        """What MLflow says to this, or said while its database was the same."""
+        return mlflow_answers.ask(self.tracking.uri, Path(self.tracking.home), question, answer)
 
     def aliases(self) -> dict[str, str]:
         """Raises RegistryError."""
@@ -92,8 +115,16 @@ class Registry:
         with registry_errors(self.tracking.uri):
             return list(self.client.search_model_versions(query, max_results=MOST_VERSIONS))
 
-    def find(self, version: str) -> ModelVersion:
+    def find(self, version: str) -> RegisteredVersion:
         """A version by its number or an alias. Raises UnknownVersion, or RegistryError when nothing answers."""
+
+        def read() -> tuple[str, str | None, dict[str, str]]:
+            found = self._get(version)
+            return str(found.version), found.run_id, dict(found.tags)
+
+        return RegisteredVersion(self.name, *self._ask(f"version {version} of {self.name}", read))
+
+    def _get(self, version: str) -> ModelVersion:
         from mlflow.exceptions import MlflowException
 
         with registry_errors(self.tracking.uri):
@@ -111,23 +142,52 @@ class Registry:
         found = self._search(f"name='{self.name}' and tags.md5 = '{md5}'")
         return max(found, key=lambda version: int(version.version), default=None)
 
-    def lost(self, version: ModelVersion) -> str:
-        """What of a registered version is gone, "" where it is whole: its run, or its files in this home."""
+    def number_of(self, md5: str) -> str:
+        """The newest version with exactly this content, "" where there is none. Raises RegistryError."""
+        tags = self.alias_store.state().tags
+        return max((number for number in tags if tags[number].get("md5") == md5), key=int, default="")
+
+    def lost(self, number: str) -> str:
+        """What of a registered version is gone, "" where it is whole: its run, or its files in this home.
+
+        Raises RegistryError.
+        """
+        run = str(self._runs_and_tags()[number][0])
+        if self._ask(f"files of run {run}", lambda: self._files_of(run)) is None:
+            return f"the run of version {number} was erased from MLflow"
+        folder = self._own_folder(number)
+        if folder and not (folder / "MLmodel").is_file():
+            return f"the files of version {number} are gone from {folder}"
+        return ""
+
+    def _own_folder(self, number: str) -> Path | None:
+        """Where the files of a version are in this home, None where they are elsewhere. Raises RegistryError."""
+        if not self.tracking.files:
+            return None
+        folder = self._local(self._ask(f"place of {self.name} {number}", lambda: self._place_of(number)))
+        return folder if folder and folder.is_relative_to(self.tracking.files) else None
+
+    def _files_of(self, run: str) -> str | None:
+        """Where a run's files are, as MLflow says it; None where the run was erased. Raises RegistryError."""
         from mlflow.exceptions import MlflowException
 
         with registry_errors(self.tracking.uri):
             try:
-                self.client.get_run(str(version.run_id))
+                return str(self.client.get_run(run).info.artifact_uri)
             except MlflowException as error:
                 if not is_absent(error):
                     raise
-                return f"the run of version {version.version} was erased from MLflow"
-            location = self.client.get_model_version_download_uri(self.name, str(version.version))
-        folder = path_of(resolve_location(location, self.tracking.uri))
-        is_own = folder and self.tracking.files and folder.is_relative_to(self.tracking.files)
-        if folder and is_own and not (folder / "MLmodel").is_file():
-            return f"the files of version {version.version} are gone from {folder}"
-        return ""
+                return None
+
+    def _place_of(self, number: str) -> str:
+        with registry_errors(self.tracking.uri):
+            return str(self.client.get_model_version_download_uri(self.name, number))
+
+    def _local(self, location: str) -> Path | None:
+        """The folder of this machine that MLflow means, None where it means none."""
+        if self.tracking.files:
+            note_files(self.tracking.uri, Path(self.tracking.files))
+        return path_of(resolve_location(location, self.tracking.uri))
 
     def scorecard(self, version: str) -> dict[str, Any]:
         """The scorecard that was logged with a version. Raises RegistryError."""
@@ -169,38 +229,54 @@ class Registry:
                 self.client.delete_model_version_tag(self.name, version.version, name)
 
     def _document(self, version: str, name: str) -> dict[str, Any] | None:
+        known = self._runs_and_tags()
+        run = str(known[version][0] if version in known else self.find(version).run_id)
+        try:
+            location = self._ask(f"files of run {run}", lambda: self._files_of(run))
+        except RegistryError:  # it answers for versions, and not for runs
+            return None
+        if location is None:
+            return None
+        if self.tracking.files and (folder := self._local(location)):
+            try:
+                return json.loads((folder / name).read_text())
+            except OSError:
+                return None
+        return self._download(f"{location}/{name}")
+
+    def _download(self, uri: str) -> dict[str, Any] | None:
         import mlflow.artifacts
         from mlflow.exceptions import MlflowException
 
-        found = self.find(version)
         try:
-            uri, tracking = f"{self.client.get_run(str(found.run_id)).info.artifact_uri}/{name}", self.tracking.uri
             with TemporaryDirectory() as folder:
-                file = mlflow.artifacts.download_artifacts(uri, dst_path=folder, tracking_uri=tracking)
+                file = mlflow.artifacts.download_artifacts(uri, dst_path=folder, tracking_uri=self.tracking.uri)
                 return json.loads(Path(file).read_text())
         except (MlflowException, OSError):
             return None
 
-    def load(self, version: str) -> tuple[Any, ModelVersion]:
+    def load(self, version: str) -> tuple[Any, RegisteredVersion]:
         """The model itself (its `read` takes a photo), running the code that was registered with it, and its version.
 
         Raises RegistryError.
         """
+        import_mlflow()
         import mlflow.pyfunc
 
         found = self.find(version)
+        number = found.version
         self.tracking.set_default()
         try:
-            model = mlflow.pyfunc.load_model(f"models:/{self.name}/{found.version}", suppress_warnings=True)
-            return model.unwrap_python_model(), found
+            # By its name, MLflow opens its database to say where that is.
+            place = self._own_folder(number) or f"models:/{self.name}/{number}"
+            return mlflow.pyfunc.load_model(str(place), suppress_warnings=True).unwrap_python_model(), found
         except Exception as error:  # the files are MLflow's, the code is the version's own
-            number = str(found.version)
-            reason = self.lost(found) or f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            reason = self.lost(number) or f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             remedy = remedies.broken(self, number)
             raise RegistryError(f"{self.name} version {number} cannot be loaded ({reason}): {remedy}") from error
 
 
-def provenance(version: ModelVersion) -> Mapping[str, Any]:
+def provenance(version: RegisteredVersion) -> Mapping[str, Any]:
     """Which model, which data: what `character.json` says about its origin."""
     tags = dict(version.tags)
     return {

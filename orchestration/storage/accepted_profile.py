@@ -43,10 +43,13 @@ def before(settings: Settings, instance: dg.DagsterInstance, stages: Sequence[St
 
     Another name for the same values is no other profile; and a project that has nothing yet has none.
     """
+    accepted = _accepted(instance)
+    if accepted == name_of(settings):
+        return ""
     made = [stage for stage in stages if instance.get_latest_materialization_event(dg.AssetKey(stage.name))]
     if not made:
         return ""
-    known = _accepted(instance) or _recognised(settings, instance, made)
+    known = accepted or _recognised(settings, instance, made)
     return "" if known in ("", name_of(settings)) or not differing(settings, known, stages) else known
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from engine.errors import LikenessError
 from orchestration.config.files import lock
+from orchestration.config.imports import entry_points_once
 from orchestration.config.retries import with_retries
 from orchestration.storage import mlflow_files, postgres
 
@@ -30,11 +31,19 @@ class TrackingUnreachable(LikenessError):
     """MLflow did not answer for as long as it was waited for."""
 
 
+@cache
+def import_mlflow() -> None:
+    """Import MLflow, as all do who need it first."""
+    with entry_points_once():
+        import mlflow  # noqa: F401
+
+
 def open_client(uri: str, files: str = "") -> MlflowClient:
     """A client of MLflow's server or database, both for runs and for registered models.
 
     files: the folder for files where no server keeps them. Raises DatabaseError, or MLflow's own errors.
     """
+    import_mlflow()
     from mlflow import MlflowClient
 
     # Set after the import, which sets them to say everything.

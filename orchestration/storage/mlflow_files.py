@@ -26,13 +26,18 @@ def is_unmade(uri: str) -> bool:
     return uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file()
 
 
+def note_files(uri: str, files: Path) -> None:
+    """From now on `resolve_location` knows that this is the folder for files that goes with a database."""
+    _homes[uri] = files
+
+
 def use_files(uri: str, files: Path) -> None:
     """From now on this process finds the files that this database names in `files`, if that is where they are now."""
     from mlflow.store.artifact.artifact_repository_registry import get_registered_artifact_repositories
 
     from orchestration.storage.mlflow_plugin import ProjectFiles
 
-    _homes[uri] = files
+    note_files(uri, files)
     # An environment that was installed before pyproject.toml named the plugin does not know it.
     repositories: dict[str, Any] = get_registered_artifact_repositories()
     repositories.update({"": ProjectFiles, "file": ProjectFiles})

@@ -12,6 +12,7 @@ import dagster as dg
 from engine.errors import LikenessError
 from orchestration.config.catalog import SOURCES, Stage
 from orchestration.config.check_rules import Rules
+from orchestration.config.declarations import Declaration, declare
 from orchestration.config.profiles import resolve_checks
 from orchestration.config.settings import Settings
 from orchestration.storage import dagster_metadata, versions
@@ -64,6 +65,11 @@ class Graph:
     def of(cls, settings: Settings, stages: Sequence[Stage]) -> Graph:
         """Raises ProfileError."""
         return cls(settings, {stage.name: stage for stage in stages}, resolve_checks(settings.profile, stages))
+
+    @cached_property
+    def declarations(self) -> dict[str, Declaration]:
+        """What is known of each stage without importing it. Raises ProfileError."""
+        return declare(self.settings, list(self.stages.values()))
 
     @cached_property
     def characters(self) -> dg.StaticPartitionsDefinition:

@@ -52,7 +52,7 @@ def test_a_copy_is_served_from_its_own_files_and_leaves_the_original_alone(
         run.document({"a": 1}, "scorecard.json")
     assert json.loads((copy.model_files / run.run_id / "artifacts" / "scorecard.json").read_text()) == {"a": 1}
     assert contents(original.home / "mlflow") == before
-    assert registry.lost(version) == ""
+    assert registry.lost(str(version.version)) == ""
 
 
 def test_a_server_of_this_environment_shows_the_files_of_a_copy(

@@ -408,7 +408,7 @@ def test_a_version_whose_files_are_gone_is_replaced_by_the_same_content(run: Pip
     with pytest.raises(RegistryError, match=r"the files of version 1 are gone .* registers the same content anew"):
         run.registry.load("production")
     assert run("a").made == ["production_encoder/embedded"]
-    assert run.registry.aliases()["production"] == "2" and run.registry.lost(run.registry.find("2")) == ""
+    assert run.registry.aliases()["production"] == "2" and run.registry.lost("2") == ""
     move = run.registry.alias_store.state().events()[-1]
     assert move.why == "the content of version 1, of which something is gone"
 

@@ -63,9 +63,18 @@ class Project:
         assert done.exit_code == 1, done.output
         return done.stderr
 
+    def imported_by(self, *arguments: str) -> set[str]:
+        """The libraries that `likeness ARGUMENTS` has imported in the end."""
+        code = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr))"
+        done = self._process("-c", f"{code}; from orchestration.cli import app; app()", *arguments)
+        assert done.returncode == 0, done.stderr[-4000:]
+        return {name.split(".")[0] for name in done.stderr.splitlines()[-1].split()}
+
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, **self.environment}
-        command = [sys.executable, "-m", "orchestration.cli", *arguments]
+        return self._process("-m", "orchestration.cli", *arguments)
+
+    def _process(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment, command = {**os.environ, **self.environment}, [sys.executable, *arguments]
         return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -101,6 +110,7 @@ def test_nothing_is_made_again_when_another_character_came_and_nothing_changed(
     again = json.loads(project.ask("run", "--json"))
     assert again["made"] == []
     assert len(again["fresh"]) == len(first_run["made"])
+    assert project.imported_by("run").isdisjoint({"torch", "mlflow", "pandas", "matplotlib", "mediapipe", "warp"})
 
 
 def test_the_scorecard_holds_the_contract(project: Project, first_run: dict) -> None:
