@@ -10,7 +10,7 @@ PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 PORTRAIT := data/photos/collins/astronaut.png
 WEB := serving/web
 
-.PHONY: help setup own-environment web run serve test test-unit test-integration lint lint-types lint-style architecture lock bench-render bench-orchestration bench-serve bench-likeness
+.PHONY: help setup own-environment web run serve test test-unit test-integration lint lint-types lint-style architecture lock bench-render bench-orchestration bench-data bench-serve bench-likeness
 .DEFAULT_GOAL := help
 
 help:  ## What there is to make
@@ -56,6 +56,10 @@ bench-render: setup $(BENCH)/.stamp  ## Renders a second, beside VTK and Mitsuba
 bench-orchestration: setup  ## What Dagster, DVC, MLflow and checks cost beside the stages; BENCH_OPTIONS=--quick for a short run
 	$(BIN)/likeness inputs
 	$(BIN)/python -m benchmarks.orchestration $(BENCH_OPTIONS)
+
+bench-data: setup  ## How the data stages and their checks grow with the rows; BENCH_OPTIONS=--quick for a short run
+	$(BIN)/likeness inputs
+	$(BIN)/python -m benchmarks.data $(BENCH_OPTIONS)
 
 bench-serve: setup  ## Photos a second through HTTP, after make run; BENCH_OPTIONS=--quick for a short run
 	$(BIN)/python -m benchmarks.serve $(BENCH_OPTIONS)
