@@ -92,11 +92,9 @@ class _AlignmentJob:
     def wanted(self) -> WantedRow:
         """The row without what alignment says."""
         photo = self.photo
-        lists = (
-            None if values is None else np.asarray(values, kind)
-            for values, kind in ((self.parameters, np.float32), (self.discrete, np.int16))
-        )
-        return WantedRow(photo.id, photo.source, photo.person, photo.split, *lists)
+        parameters = None if self.parameters is None else np.asarray(self.parameters, np.float32)
+        discrete = None if self.discrete is None else np.asarray(self.discrete, np.int16)
+        return WantedRow(photo.id, photo.source, photo.person, photo.split, parameters, discrete)
 
 
 def run(inputs: Mapping[str, Path], config: AlignedFacesConfig, out: Path, context: Context) -> dict[str, float]:
