@@ -7,13 +7,14 @@ own, without further workers, so that its peak is that of this step. Portraits a
 that are there. Writes `data.json` into DIR:
 
     machine     processor, cores, load before the start, versions
-    rows        for each number of rows and each step: seconds, and peak_megabytes, the most memory that it ever held
+    rows        for each number of rows and each step: seconds, core_seconds, which other programs do not lengthen, and
+                peak_megabytes, the most memory that it ever held
                 portraits              the stage, rendering left out
                 aligned_faces          the stage, from nothing; null beyond `--align-at-most`: then results are made up
                 new_photos             the stage again, with NEW photos more, all others known from the run before
                 checks                 of the portraits and of the aligned faces
-    lines       for each step the straight line through these figures: seconds_a_row, megabytes_a_row, what it says of a
-                million rows, and by how much the figures leave it, at the most, as a share
+    lines       for each step the straight line through these figures: core_seconds_a_row, megabytes_a_row, what it says
+                of a million rows, and by how much the seconds leave it, at the most, as a share
     targets     what the project set itself, and whether it is reached
 """
 
@@ -194,17 +195,21 @@ def _empty(folder: Path) -> Path:
 
 
 def measured(work: Callable[[Path, int], None], root: Path, rows: int) -> dict[str, float]:
-    """Seconds and peak memory of one step, in a new process."""
+    """Time and peak memory of one step, in a new process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         found = pool.submit(_timed, work, root, rows).result()
-    notes.print(f"{rows:,} rows, {work.__name__}: {found['seconds']:.1f} s, {found['peak_megabytes']:.0f} MB")
+    notes.print(
+        f"{rows:,} rows, {work.__name__}: {found['seconds']:.1f} s, {found['core_seconds']:.1f} s of a core, "
+        f"{found['peak_megabytes']:.0f} MB"
+    )
     return found
 
 
 def _timed(work: Callable[[Path, int], None], root: Path, rows: int) -> dict[str, float]:
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
     work(root, rows)
-    return {"seconds": time.perf_counter() - began, "peak_megabytes": peak()}
+    seconds = {"seconds": time.perf_counter() - began, "core_seconds": time.process_time() - used}
+    return seconds | {"peak_megabytes": peak()}
 
 
 def peak() -> float:
@@ -241,14 +246,14 @@ def lines(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         known = [(row["rows"], row[step]) for row in rows if row[step]]
         if len(known) > 1:
             numbers = [number for number, _ in known]
-            time_of, left = _line(numbers, [figures["seconds"] for _, figures in known])
+            time_of, left = _line(numbers, [figures["core_seconds"] for _, figures in known])
             memory_of, _ = _line(numbers, [figures["peak_megabytes"] for _, figures in known])
             found[step] = {
-                "seconds_a_row": time_of[0],
+                "core_seconds_a_row": time_of[0],
                 "megabytes_a_row": memory_of[0],
                 "off_the_line": left,
                 "of_a_million": {
-                    "seconds": float(np.polyval(time_of, MILLION)),
+                    "core_seconds": float(np.polyval(time_of, MILLION)),
                     "peak_megabytes": float(np.polyval(memory_of, MILLION)),
                 },
             }
@@ -276,20 +281,20 @@ def targets(document: dict[str, Any]) -> list[dict[str, Any]]:
             few, many, most = known[0], known[-2], known[-1]
             growth = most[step]["peak_megabytes"] / few[step]["peak_megabytes"]
             add(f"{step}: peak with {most['rows']:,} rows by that with {few['rows']:,}", growth, MOST_GROWTH)
-            slower = most[step]["seconds"] / most["rows"] / (many[step]["seconds"] / many["rows"])
+            slower = most[step]["core_seconds"] / most["rows"] / (many[step]["core_seconds"] / many["rows"])
             add(f"{step}: time of a row of {most['rows']:,} by that of {many['rows']:,}", slower, MOST_SLOWER)
     largest, line = rows[-1], document["lines"].get("aligned_faces")
-    first = largest["aligned_faces"]["seconds"] if largest["aligned_faces"] else None
+    first = largest["aligned_faces"]["core_seconds"] if largest["aligned_faces"] else None
     if first is None and line:
-        first = line["seconds_a_row"] * largest["rows"]
-    share = largest["new_photos"]["seconds"] / first if first else None
+        first = line["core_seconds_a_row"] * largest["rows"]
+    share = largest["new_photos"]["core_seconds"] / first if first else None
     add(f"{NEW} new photos among {largest['rows']:,}, as a share of the first alignment", share, MOST_SHARE)
     return found
 
 
 def show(document: dict[str, Any], console: Console) -> None:
     """The tables of a document."""
-    shown = Table(title="Seconds and peak, MB", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    shown = Table(title="Seconds of a core, and peak, MB", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("rows", *STEPS):
         shown.add_column(name, justify="right")
     million = {name: line["of_a_million"] for name, line in document["lines"].items()}
@@ -304,7 +309,7 @@ def show(document: dict[str, Any], console: Console) -> None:
 
 
 def _figures(figures: dict[str, float] | None) -> str:
-    return f"{figures['seconds']:,.1f} s, {figures['peak_megabytes']:,.0f}" if figures else "–"
+    return f"{figures['core_seconds']:,.1f} s, {figures['peak_megabytes']:,.0f}" if figures else "–"
 
 
 def main(
