@@ -92,7 +92,7 @@ class ErasePlan:
         for folder, paths in sorted(kept.items()):
             yield f"{folder}: {a_few([path.name for path in paths], FEW)}", len(paths), sum(map(_size, paths))
         if faces := self.kept_faces:
-            yield f"{faces.file}: their aligned faces", faces.count, faces.bytes
+            yield f"{faces.file.parent.name}/{faces.file.name}: their aligned faces", faces.count, faces.bytes
         for version, names in (one for one in self.pictures if one[1]):
             yield f"MLflow, {version.asset} {version.md5[:12]}: {a_few(names, FEW)}", len(names), 0
 
