@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from engine import occluders, sampler
@@ -94,8 +95,13 @@ def split_of(person: int, people: int, seed: int) -> str:
     """
     if person >= people:
         return "train"
-    place = int(np.random.default_rng([seed, 7]).permutation(people)[person])
+    place = int(_order(people, seed)[person])
     return "train" if place < 0.8 * people else "val" if place < 0.9 * people else "test"
+
+
+@cache
+def _order(people: int, seed: int) -> NDArray[np.int64]:
+    return np.random.default_rng([seed, 7]).permutation(people)
 
 
 @cache
