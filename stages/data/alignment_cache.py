@@ -205,7 +205,7 @@ def held(file: Path, photos: Collection[str]) -> tuple[int, int]:
     count = size = 0
     if not file.exists():
         return count, size
-    with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=PATIENCE)) as database:
+    with closing(sqlite3.connect(file, timeout=PATIENCE)) as database:
         for start in range(0, len(photos), AT_ONCE):
             some = list(photos)[start : start + AT_ONCE]
             places = ", ".join("?" * len(some))
