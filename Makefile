@@ -10,7 +10,7 @@ PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 PORTRAIT := data/photos/collins/astronaut.png
 WEB := serving/web
 
-.PHONY: help setup own-environment web run serve test test-unit test-integration lint lint-types lint-style architecture lock bench-render bench-orchestration bench-commands bench-serve bench-likeness
+.PHONY: help setup own-environment web run serve test test-unit test-integration lint lint-types lint-style architecture lock bench-render bench-orchestration bench-data bench-commands bench-serve bench-likeness
 .DEFAULT_GOAL := help
 
 help:  ## What there is to make
@@ -59,6 +59,10 @@ bench-orchestration: setup  ## What Dagster, DVC, MLflow and checks cost beside 
 
 bench-commands: setup  ## Processor seconds of commands from nothing, after make run; BENCH_OPTIONS="--beside DIR" beside another checkout's
 	$(BIN)/python -m benchmarks.commands $(BENCH_OPTIONS)
+
+bench-data: setup  ## How the data stages and their checks grow with the rows; BENCH_OPTIONS=--quick for a short run
+	$(BIN)/likeness inputs
+	$(BIN)/python -m benchmarks.data $(BENCH_OPTIONS)
 
 bench-serve: setup  ## Photos a second through HTTP, after make run; BENCH_OPTIONS=--quick for a short run
 	$(BIN)/python -m benchmarks.serve $(BENCH_OPTIONS)

@@ -29,12 +29,13 @@ from torch.nn import functional
 from benchmarks.output import AsJson, notes, write
 from engine.schema import Schema
 from models.encoder import Architecture, Encoder
+from models.face_parts import CLASSES
 from models.identity import IdentityModel, build
 from models.identity_imitator import IdentityImitator
 from models.imitator import Imitator
 from models.inference import optimize_for_inference
 from models.losses import CompositeLoss, LossWeights, Photos, SupervisedLoss
-from models.parsing import CLASSES, FaceParser
+from models.parsing import FaceParser
 from models.prior import FacialPrior
 from models.refinement import Refinement
 from stages.context import Context

@@ -32,7 +32,7 @@ HAIR = ("afro01", "bob01", "bob02", "braid01", "long01", "ponytail01", "short01"
 BROWS = tuple(f"eyebrow{number:03d}" for number in range(1, 13))
 LASHES = {"lashes01": "Eyelashes01", "lashes02": "eyelashes02", "lashes03": "eyelashes03", "lashes04": "eyelashes04"}
 
-# Label of a triangle, in the numbering of models.parsing.CLASSES; neck and nose are told apart by `Head.regions`.
+# Label of a triangle, in the numbering of models.face_parts.CLASSES; neck and nose are told apart by `Head.regions`.
 BACKGROUND, FACE, HAIR_LABEL, LEFT_BROW, RIGHT_BROW, LEFT_EYE, RIGHT_EYE, NOSE, UPPER_LIP, TEETH, LOWER_LIP = range(11)
 
 # How a triangle is shaded.

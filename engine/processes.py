@@ -4,6 +4,7 @@ A pool's worker that nobody ends waits for work for ever, with all that it has l
 """
 
 import ctypes
+import gc
 import os
 import sys
 import threading
@@ -13,6 +14,18 @@ from multiprocessing.process import BaseProcess
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 # Looked up here: between a fork and the new program as little as possible may happen.
 _PRCTL = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+_MALLOC_TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None  # glibc alone
+
+
+def release_memory() -> None:
+    """Give what was freed back to the system. A process that does one large thing after another would otherwise keep
+    what the first ones left in pieces, and take new memory for the next.
+    """
+    gc.collect()
+    if arrow := sys.modules.get("pyarrow"):
+        arrow.default_memory_pool().release_unused()
+    if _MALLOC_TRIM:
+        _MALLOC_TRIM(0)
 
 
 def end_with_parent() -> None:

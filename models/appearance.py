@@ -17,10 +17,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from .attributes import Attributes
+from .face_parts import CLASSES
 from .faceres import SexAndAgeHead
 from .features import MapDirections
 from .frozen import Frozen
-from .parsing import CLASSES, FaceParser
+from .parsing import FaceParser
 
 PARSED = 256
 """Pixels at which a face is parsed."""

@@ -14,26 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .face_parts import CLASSES
 from .pretrained import matched, read_state
 from .weights import load_weights, read_meta
-
-CLASSES = (
-    "background",
-    "face",
-    "hair",
-    "left_brow",
-    "right_brow",
-    "left_eye",
-    "right_eye",
-    "nose",
-    "upper_lip",
-    "teeth",
-    "lower_lip",
-)
-"""Class names by id; left and right are the person's own."""
-
-MIRRORED = (0, 1, 2, 4, 3, 6, 5, 7, 8, 9, 10)
-"""Each class's id in the mirrored picture."""
 
 STRIDE = 8
 

@@ -1,33 +1,39 @@
 """Every photo set in the reference frame, with pose and quality: portraits and real photos go through the same code.
 
-A photo that cannot be used is a row of quarantine.parquet with the reason; it stops nothing. Photos are aligned in
+A photo that cannot be used is a row of quarantine.parquet with the reason; it stops nothing. What alignment makes of a
+photo is kept by its md5 (stages/data/alignment_cache.py): a run aligns what no earlier one has. Photos are aligned in
 chunks, each a file of its own until all are there, so that memory stays small and an interrupted run goes on.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
+import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from importlib import metadata
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 
+from engine.files import digest_of
 from models import images
 from models.alignment import Face, FaceLandmarker, NoFace, align, eye_distance, quality, warp_labels
 from models.images import BadImage
 from models.orientation import turn_point
 from models.reference import apply
 from stages.context import Context
-from stages.data import photo_sets, tables
+from stages.data import alignment_cache, photo_sets, tables
+from stages.data.alignment_cache import AlignmentCache, Key, WantedRow
 from stages.data.appearance_labels import ANNOTATOR
 from stages.data.parallel import in_order
 from stages.data.photo_sets import AnyPhotoSet, DatasetPhoto, FolderSet, People, labels
@@ -43,8 +49,8 @@ LANDMARKER = "landmarks/face_landmarker.task"
 CHUNK = 48
 SAMPLES = 64
 HELD_OUT = "the same person is held out by another photo set"
-PART_SCHEMA = pa.schema([*tables.FACES_SCHEMA, ("reason", pa.string())])
-"""One chunk's rows: aligned faces have no reason, all others have nothing but id, source and reason."""
+LIBRARIES = ("mediapipe", "numpy", "opencv-python", "pillow", "pi-heif")
+"""Whose versions decide as well what is made of a photo."""
 
 
 class AlignedFacesConfig(BaseModel, frozen=True, extra="forbid"):
@@ -74,13 +80,21 @@ Config = AlignedFacesConfig
 
 @dataclass(frozen=True, slots=True)
 class _AlignmentJob:
-    """One photo and what is already known about it."""
+    """One photo, what is already known about it, and what its alignment is kept by."""
 
     photo: DatasetPhoto
     parameters: list[float] | None = None
     discrete: list[int] | None = None
     refused: str | None = None
     """Why the photo is not even opened."""
+    key: Key = field(default=Key("", ""))
+
+    def wanted(self) -> WantedRow:
+        """The row without what alignment says."""
+        photo = self.photo
+        parameters = None if self.parameters is None else np.asarray(self.parameters, np.float32)
+        discrete = None if self.discrete is None else np.asarray(self.discrete, np.int16)
+        return WantedRow(photo.id, photo.source, photo.person, photo.split, parameters, discrete)
 
 
 def run(inputs: Mapping[str, Path], config: AlignedFacesConfig, out: Path, context: Context) -> dict[str, float]:
@@ -96,11 +110,13 @@ def run(inputs: Mapping[str, Path], config: AlignedFacesConfig, out: Path, conte
     total = tables.count(portraits) + people.photos
     said = ({"id": each.id, ANNOTATOR: each.annotator, **each.values} for each in photo_sets.labelled_in(sets, folder))
     tables.write(out / "appearance_labels.parquet", said, tables.APPEARANCE_LABELS_SCHEMA)
-    with _parts_folder(context, out) as parts:
+
+    def made(cache: AlignmentCache) -> tuple[Counter[str], int]:
         jobs = _jobs(portraits, folder, people, config)
-        chunks = iter(lambda: list(islice(jobs, CHUNK)), [])
-        files = _aligned(chunks, parts, inputs["embedded"] / LANDMARKER, config, context, total)
-        counts, refused = _join(files, out)
+        _align_all(jobs, cache, inputs["embedded"] / LANDMARKER, config, out, context, total)
+        return _join(cache, out)
+
+    counts, refused = _with_cache(made, out, context)
     if not counts:
         raise ValueError("no usable face in any photo; see the reasons in quarantine.parquet")
     names = ["portraits", *(one.name for one in sets)]
@@ -121,10 +137,34 @@ def _jobs(portraits: Path, folder: Path, people: People, config: AlignedFacesCon
         yield _AlignmentJob(photo, refused=None if people.admits(photo) else HELD_OUT)
 
 
+def _with_cache(
+    made: Callable[[AlignmentCache], tuple[Counter[str], int]], out: Path, context: Context
+) -> tuple[Counter[str], int]:
+    """What `made` makes with the results that are kept, or, where there are none or they cannot be read, without: a
+    cache may cost time, never the result.
+    """
+    if context.cache is not None:
+        file = alignment_cache.file_in(context.cache)
+        try:
+            with AlignmentCache(file) as cache:
+                found = made(cache)
+                cache.finish()
+                return found
+        except sqlite3.Error as error:
+            log.warning("%s cannot be used, all photos are aligned: %s", file, error)
+            if alignment_cache.is_damaged(error):
+                file.unlink(missing_ok=True)
+    with (
+        TemporaryDirectory(dir=out, prefix=".aligned-") as temporary,
+        AlignmentCache(alignment_cache.file_in(Path(temporary))) as cache,
+    ):
+        return made(cache)
+
+
 @contextmanager
 def _parts_folder(context: Context, out: Path) -> Iterator[Path]:
-    """Where chunks lie until they are joined: with the checkpoints, where an interrupted run finds them again."""
-    kept = context.folder_for("aligned_faces")
+    """Where chunks lie until all are there: with the checkpoints, where an interrupted run finds them again."""
+    kept = context.folder_for("alignments")
     if kept is not None:
         yield kept
         return
@@ -132,66 +172,112 @@ def _parts_folder(context: Context, out: Path) -> Iterator[Path]:
         yield Path(temporary)
 
 
-def _aligned(
-    chunks: Iterator[list[_AlignmentJob]],
-    folder: Path,
+def _align_all(
+    jobs: Iterator[_AlignmentJob],
+    cache: AlignmentCache,
     landmarker: Path,
     config: AlignedFacesConfig,
+    out: Path,
     context: Context,
     total: int,
-) -> list[Path]:
-    """The files of all chunks in order, those made that are not there yet."""
-    files: list[Path] = []
-    done = 0
+) -> None:
+    """Note every photo in the cache, and align those whose result it lacks."""
+    settings = _settings(config, landmarker)
+    done = refused = 0
 
-    def unfinished() -> Iterator[tuple[list[_AlignmentJob], Path, Path, AlignedFacesConfig]]:
+    def unknown() -> Iterator[_AlignmentJob]:
         nonlocal done
-        for number, chunk in enumerate(chunks):
-            file = folder / f"{CHUNK}-{number:06d}.parquet"
-            files.append(file)
-            if file.exists():
-                done += len(chunk)
-            else:
-                yield chunk, file, landmarker, config
+        for job in jobs:
+            if job.refused:
+                cache.refuse(job.wanted(), job.refused)
+            elif not cache.want(job.wanted(), key := _key(job.photo, settings)):
+                yield replace(job, key=key)
+                continue
+            done += 1
+            if done % CHUNK == 0:
+                context.progress("aligned_faces", done, total)
 
-    refused = 0
-    hint = ": a new run goes on where this one was"
-    for found, unusable in in_order(_align_chunk, unfinished(), context.workers, "aligned_faces", hint=hint):
-        done += found
-        refused += unusable
-        context.progress("aligned_faces", done, total, quarantined=float(refused))
+    with _parts_folder(context, out) as parts:
+        for part in sorted(parts.glob("*.parquet")):
+            cache.add(_rows_of(part))
+        new = unknown()
+        chunks = iter(lambda: list(islice(new, CHUNK)), [])
+        calls = ((chunk, _part(parts, chunk), landmarker, config) for chunk in chunks)
+        hint = ": a new run goes on where this one was"
+        for part, found, unusable in in_order(_align_chunk, calls, context.workers, "aligned_faces", hint=hint):
+            cache.add(_rows_of(part))
+            done += found
+            refused += unusable
+            context.progress("aligned_faces", done, total, quarantined=float(refused))
     context.progress("aligned_faces", done, total)
-    return files
+
+
+def _settings(config: AlignedFacesConfig, landmarker: Path) -> str:
+    """A digest of what all photos' results follow from, the photos aside: code, configuration, networks, libraries."""
+    asked = config.model_dump_json(exclude={"photo_sets", "mixed_people"})
+    told = json.dumps([VERSION, asked, [_installed(library) for library in LIBRARIES]])
+    return digest_of([("settings", told.encode()), (LANDMARKER, landmarker.read_bytes())])
+
+
+def _installed(library: str) -> str:
+    """The version of a library, "" of one that is not there."""
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _key(photo: DatasetPhoto, settings: str) -> Key:
+    """What the photo's result is kept by; a photo that cannot be read now is known by its id alone."""
+    try:
+        content = photo.picture if isinstance(photo.picture, bytes) else photo.picture.read_bytes()
+        marks = [] if photo.labels is None else [(type(photo.labels).__name__, b""), *photo.labels.contents()]
+    except OSError:
+        return Key("", photo.id)
+    rest = digest_of([("settings", settings.encode()), ("focus", repr(photo.focus).encode()), *marks])
+    return Key(hashlib.md5(content, usedforsecurity=False).hexdigest(), rest)
+
+
+def _part(folder: Path, chunk: list[_AlignmentJob]) -> Path:
+    return folder / f"{digest_of((job.photo.id, ''.join(job.key).encode()) for job in chunk)}.parquet"
+
+
+def _rows_of(part: Path) -> Iterator[dict[str, Any]]:
+    return (row for rows in tables.iterate(part) for row in rows)
 
 
 def _align_chunk(
     chunk: list[_AlignmentJob], file: Path, landmarker: Path, config: AlignedFacesConfig
-) -> tuple[int, int]:
-    """Write the chunk's rows; gives how many there are and how many of them are refused."""
+) -> tuple[Path, int, int]:
+    """Write the chunk's results; gives the file, how many there are and how many of them are refused."""
     with FaceLandmarker(landmarker, config.max_faces) as task:
         rows = [_align_one(job, task, config) for job in chunk]
-    tables.write(file, rows, PART_SCHEMA)
-    return len(rows), sum("reason" in row for row in rows)
+    tables.write(file, rows, alignment_cache.RESULT_SCHEMA)
+    return file, len(rows), sum("reason" in row for row in rows)
 
 
 def _align_one(job: _AlignmentJob, task: FaceLandmarker, config: AlignedFacesConfig) -> dict[str, Any]:
-    """The photo's row. Whatever happens over one photo is its own reason, and the others go on."""
-    if job.refused:
-        return _refuse(job.photo, job.refused)
+    """The photo's result. Whatever happens over one photo is its own reason, and the others go on."""
+    result: dict[str, Any] = {**job.key._asdict(), "lasting": bool(job.key.photo)}
     try:
-        return _row(job, task, config)
+        return result | _aligned(job.photo, task, config)
+    except _Unusable as error:
+        return result | {"reason": str(error)}
     except BadImage as error:
-        return _refuse(job.photo, f"unreadable: {error}")
+        return result | {"reason": f"unreadable: {error}"}
     except NoFace:
-        return _refuse(job.photo, "no face found")
+        return result | {"reason": "no face found"}
     except Exception as error:
         log.exception("%s cannot be aligned", job.photo.id)
-        return _refuse(job.photo, f"it cannot be aligned ({type(error).__name__}: {error})")
+        return result | {"reason": f"it cannot be aligned ({type(error).__name__}: {error})", "lasting": False}
 
 
-def _row(job: _AlignmentJob, task: FaceLandmarker, config: AlignedFacesConfig) -> dict[str, Any]:
-    """Raises BadImage or NoFace."""
-    photo = job.photo
+class _Unusable(ValueError):
+    """A face is there, but not used; the message says why."""
+
+
+def _aligned(photo: DatasetPhoto, task: FaceLandmarker, config: AlignedFacesConfig) -> dict[str, Any]:
+    """Crop, pose and quality. Raises BadImage, NoFace or _Unusable."""
     stored, orientation = images.decode_stored(photo.picture)
     height, width = stored.shape[:2]
     maps = None if photo.labels is None else labels.upright(photo.labels.load(), height, width, orientation)
@@ -199,9 +285,9 @@ def _row(job: _AlignmentJob, task: FaceLandmarker, config: AlignedFacesConfig) -
     faces = task.find(image)
     face, marks = _meant_and_marked(_turned(photo, stored, orientation), faces, image, maps)
     if face is None:
-        return _refuse(photo, "no face was found where the photo set has one")
+        raise _Unusable("no face was found where the photo set has one")
     if reason := _unusable(face, config):
-        return _refuse(photo, reason)
+        raise _Unusable(reason)
     crop, matrix = align(image, face.landmarks, config.size)
     seen = quality(crop)
     if marks is not None:
@@ -209,14 +295,8 @@ def _row(job: _AlignmentJob, task: FaceLandmarker, config: AlignedFacesConfig) -
             marks = labels.with_own_sides(marks, face.landmarks)
         marks = warp_labels(marks, matrix, config.size)
     return {
-        "id": photo.id,
-        "source": photo.source,
-        "person": photo.person,
-        "split": photo.split,
         "image": images.encode_jpeg(crop, config.jpeg_quality),
         "labels": None if marks is None else images.encode_png(marks),
-        "parameters": job.parameters,
-        "discrete": job.discrete,
         "yaw": face.yaw,
         "pitch": face.pitch,
         "roll": face.roll,
@@ -225,10 +305,6 @@ def _row(job: _AlignmentJob, task: FaceLandmarker, config: AlignedFacesConfig) -
         "n_faces": len(faces),
         "landmarks": apply(matrix, face.landmarks).astype(np.float32).ravel(),
     }
-
-
-def _refuse(photo: DatasetPhoto, reason: str) -> dict[str, Any]:
-    return {"id": photo.id, "source": photo.source, "reason": reason}
 
 
 def _turned(photo: DatasetPhoto, stored: NDArray, orientation: int) -> DatasetPhoto:
@@ -288,26 +364,23 @@ def _unusable(face: Face, config: AlignedFacesConfig) -> str | None:
     return None
 
 
-def _join(files: list[Path], out: Path) -> tuple[Counter[str], int]:
-    """Write the chunks' rows in order into the two tables, and a contact sheet of each source; gives the number of
-    faces of each source and of refused photos.
+def _join(cache: AlignmentCache, out: Path) -> tuple[Counter[str], int]:
+    """Write the rows that were wanted, in order, into the two tables, and a contact sheet of each source; gives the
+    number of faces of each source and of refused photos.
     """
     refused: list[dict[str, Any]] = []
     counts: Counter[str] = Counter()
     samples: dict[str, list[bytes]] = {}
 
     def good_rows() -> Iterator[dict[str, Any]]:
-        for file in files:
-            for rows in tables.iterate(file):
-                for row in rows:
-                    reason = row.pop("reason")
-                    if reason is not None:
-                        refused.append({"id": row["id"], "source": row["source"], "reason": reason})
-                        continue
-                    counts[row["source"]] += 1
-                    if len(shown := samples.setdefault(row["source"], [])) < SAMPLES:
-                        shown.append(row["image"])
-                    yield row
+        for row in cache.rows():
+            if "reason" in row:
+                refused.append(row)
+                continue
+            counts[row["source"]] += 1
+            if len(shown := samples.setdefault(row["source"], [])) < SAMPLES:
+                shown.append(row["image"])
+            yield row
 
     tables.write(out / "faces.parquet", good_rows(), tables.FACES_SCHEMA)
     tables.write(out / "quarantine.parquet", refused, tables.QUARANTINE_SCHEMA)

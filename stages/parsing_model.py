@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from models import images
-from models.parsing import CLASSES, MIRRORED, FaceParser
+from models.face_parts import CLASSES, MIRRORED
+from models.parsing import FaceParser
 from models.pretrained import fingerprint
 from models.weights import save_model
 from stages.context import Context

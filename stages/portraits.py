@@ -5,7 +5,7 @@ light, background, blur, noise and compression, and now and then something befor
 split into train, val and test.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cache, partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from engine import occluders, sampler
@@ -70,17 +71,22 @@ def run(inputs: Mapping[str, Path], config: PortraitsConfig, out: Path, context:
     work = partial(_shoot, inputs["character"], inputs["embedded"], context.device, config)
     people = config.people + config.single
     total = config.people * config.shots + config.single
-    rows = map_chunks(work, range(people), PEOPLE_A_CHUNK, context, "portraits", total)
-    tables.write(out / "portraits.parquet", rows, SCHEMA)
-    shown = rows[: 12 * config.shots]
+    shown: list[dict[str, Any]] = []
+    size = 0
+
+    def rows() -> Iterator[dict[str, Any]]:
+        nonlocal size
+        for row in map_chunks(work, range(people), PEOPLE_A_CHUNK, context, "portraits", total):
+            size += len(row["image"])
+            if len(shown) < 12 * config.shots:
+                shown.append(row)
+            yield row
+
+    count = tables.write(out / "portraits.parquet", rows(), SCHEMA)
     write_sheet(out / "portraits.png", [decode(row["image"]) for row in shown], 2 * config.shots, 160)
     maps = [colour_labels(decode_labels(row["labels"])) for row in shown]
     write_sheet(out / "labels.png", maps, 2 * config.shots, 160)
-    return {
-        "rows": len(rows),
-        "people": people,
-        "mean_kilobytes": float(np.mean([len(row["image"]) for row in rows]) / 1024),
-    }
+    return {"rows": count, "people": people, "mean_kilobytes": size / count / 1024}
 
 
 def split_of(person: int, people: int, seed: int) -> str:
@@ -89,8 +95,13 @@ def split_of(person: int, people: int, seed: int) -> str:
     """
     if person >= people:
         return "train"
-    place = int(np.random.default_rng([seed, 7]).permutation(people)[person])
+    place = int(_order(people, seed)[person])
     return "train" if place < 0.8 * people else "val" if place < 0.9 * people else "test"
+
+
+@cache
+def _order(people: int, seed: int) -> NDArray[np.int64]:
+    return np.random.default_rng([seed, 7]).permutation(people)
 
 
 @cache

@@ -4,7 +4,7 @@ A character that its own engine draws is asked for pictures; one that has only e
 are in the reference frame.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ VERSION = "6"
 INPUTS = ("embedded", "character")
 READS = {"character": Appearance()}
 ROWS_A_CHUNK = 64
+SHOWN = 48
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -60,16 +61,28 @@ def run(inputs: Mapping[str, Path], config: RenderedPairsConfig, out: Path, cont
     Raises CharacterError when the character's folder cannot be used, or when too few exported pairs can.
     """
     character = Character.load(inputs["character"])
+    problems: list[RowProblem] = []
     if character.has_engine:
-        rows, problems = _rendered(character, inputs, config, context), []
+        drawn = _rendered(character, inputs, config, context)
     else:
-        rows, problems = _exported(character, config, context)
-    tables.write(out / "pairs.parquet", rows, SCHEMA)
+        drawn = _exported(character, config, context, problems)
+    shown: list[bytes] = []
+    size = 0
+
+    def rows() -> Iterator[dict[str, Any]]:
+        nonlocal size
+        for row in drawn:
+            size += len(row["image"])
+            if len(shown) < SHOWN:
+                shown.append(row["image"])
+            yield row
+
+    count = tables.write(out / "pairs.parquet", rows(), SCHEMA)
+    problems.sort(key=lambda problem: problem.row)
     set_aside = [exported_pairs.quarantined(problem, character.schema.name) for problem in problems]
     tables.write(out / "quarantine.parquet", set_aside, tables.QUARANTINE_SCHEMA)
-    write_sheet(out / "pairs.png", [decode(row["image"]) for row in rows[:48]], 8, 160)
-    kilobytes = float(np.mean([len(row["image"]) for row in rows]) / 1024)
-    return {"rows": len(rows), "quarantined": len(set_aside), "mean_kilobytes": kilobytes}
+    write_sheet(out / "pairs.png", map(decode, shown), 8, 160)
+    return {"rows": count, "quarantined": len(set_aside), "mean_kilobytes": size / count / 1024}
 
 
 def _row(number: int, name: str, image: NDArray[np.uint8], sliders: NDArray, choices: NDArray) -> dict[str, Any]:
@@ -83,7 +96,7 @@ def _row(number: int, name: str, image: NDArray[np.uint8], sliders: NDArray, cho
 
 def _rendered(
     character: Character, inputs: Mapping[str, Path], config: RenderedPairsConfig, context: Context
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     work = partial(_draw, inputs["character"], inputs["embedded"], context.device, config)
     if not character.is_embedded:
         # A studio's engine says itself how often it may be started.
@@ -107,18 +120,23 @@ def _draw(
 
 
 def _exported(
-    character: Character, config: RenderedPairsConfig, context: Context
-) -> tuple[list[dict[str, Any]], list[RowProblem]]:
+    character: Character, config: RenderedPairsConfig, context: Context, problems: list[RowProblem]
+) -> Iterator[dict[str, Any]]:
+    """The rows that can be used; the others are added to `problems`."""
     frame = FrameTransform(character.require_reference())
     export = exported_pairs.read(character)
     export.require_enough()
     pairs = export.pairs[: config.pairs]
     work = partial(_read, frame, config.size)
-    found = map_chunks(work, list(enumerate(pairs)), ROWS_A_CHUNK, context, "exported pairs")
-    rows = [entry for entry in found if isinstance(entry, dict)]
-    problems = [*export.problems, *(entry for entry in found if isinstance(entry, RowProblem))]
-    replace(export, pairs=pairs[: len(rows)], problems=problems).require_enough()
-    return rows, sorted(problems, key=lambda problem: problem.row)
+    problems += export.problems
+    usable = 0
+    for entry in map_chunks(work, list(enumerate(pairs)), ROWS_A_CHUNK, context, "exported pairs"):
+        if isinstance(entry, RowProblem):
+            problems.append(entry)
+        else:
+            usable += 1
+            yield entry
+    replace(export, pairs=pairs[:usable], problems=problems).require_enough()
 
 
 def _read(

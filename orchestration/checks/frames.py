@@ -15,10 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models import images
-from models.parsing import CLASSES
+from models.face_parts import CLASSES
+from stages.data import tables
 
-BATCH = 8192
-PICTURES_AT_ONCE = 512
 GROUPS_A_SOURCE = 8
 """Row groups that the sampled pictures of a source come from: few are read, and all over the file."""
 LEAST_OF_A_SOURCE = 16
@@ -46,25 +45,19 @@ def read(path: Path, group_sizes: Sequence[int] | None = None) -> pd.DataFrame:
     frame.index = range(len(frame))
     for name in lists:
         sizes = group_sizes if name == "discrete" else None
-        described = [_describe(name, batch.column(0), sizes) for batch in _batches(path, name)]
+        described = [_describe(name, batch.column(0), sizes) for batch in tables.batches(path, [name])]
         if described:
             frame = frame.join(pd.concat(described, ignore_index=True))
     return frame
 
 
-def _batches(path: Path, column: str) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(path) as file:
-        yield from file.iter_batches(BATCH, columns=[column])
-
-
 def digests(path: Path) -> list[str]:
     """A digest of each row's picture, "" without one: alignment makes the same bytes of the same photo."""
-    with pq.ParquetFile(path) as file:
-        return [
-            hashlib.blake2b(data, digest_size=16).hexdigest() if data else ""
-            for batch in file.iter_batches(PICTURES_AT_ONCE, columns=["image"])
-            for data in batch.column(0).to_pylist()
-        ]
+    return [
+        hashlib.blake2b(data, digest_size=16).hexdigest() if data else ""
+        for batch in tables.batches(path, ["image"])
+        for data in batch.column(0).to_pylist()
+    ]
 
 
 def _describe(name: str, lists: pa.ListArray, sizes: Sequence[int] | None) -> pd.DataFrame:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from great_expectations.expectations.expectation import Expectation
 
-from models.parsing import CLASSES
+from models.face_parts import CLASSES
 from orchestration.checks import frames
 from orchestration.checks.context import CheckContext
 from orchestration.checks.gx import DataBatch, ExpectationResult, validate

@@ -26,6 +26,7 @@ from orchestration.storage import erasure_log, versions
 from orchestration.storage.erasure_log import Erasure
 from orchestration.storage.run_pictures import FAILING_FOLDER, RunPictures
 from orchestration.storage.tracking import Tracking
+from stages.data import alignment_cache
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Eraser:
         steps: list[tuple[str, Callable[[], object]]] = [
             ("data/photos", lambda: self._delete_photos(plan)),
             ("working copies", lambda: [delete(path) for path in plan.local]),
+            ("aligned faces", lambda: self._erase_kept_faces(plan)),
             ("MLflow's files", lambda: self._erase_tracked(plan)),
             ("cache and remote", lambda: self.photo_index.store.remove(set(plan.objects))),
             ("what is left of data/photos", self._observe),
@@ -61,6 +63,10 @@ class Eraser:
             path.unlink(missing_ok=True)
             if path.parent != self.photo_index.folder and not any(path.parent.iterdir()):
                 path.parent.rmdir()
+
+    def _erase_kept_faces(self, plan: ErasePlan) -> None:
+        if plan.kept_faces:
+            alignment_cache.erase(plan.kept_faces.file, {photo.md5 for photo in plan.trace.photos})
 
     def _erase_tracked(self, plan: ErasePlan) -> None:
         tracking = Tracking.of(self.photo_index.settings)

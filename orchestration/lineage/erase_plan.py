@@ -24,6 +24,15 @@ NOT_ERASED = (
 )
 
 
+@dataclass(frozen=True)
+class KeptFaces:
+    """Aligned faces of some photos in the file in which alignment keeps what it made of all."""
+
+    file: Path
+    count: int
+    bytes: int
+
+
 @dataclass
 class ErasePlan:
     """Everything that `forget` will do, before it does it."""
@@ -39,6 +48,8 @@ class ErasePlan:
     """Files of the photos' that stay in cache and remote, since others need the same bytes: which, by md5."""
     local: list[Path] = field(default_factory=list)
     """Files and folders of this machine's: working copies, computed features, checkpoints, ablations."""
+    kept_faces: KeptFaces | None = None
+    """What alignment keeps of the photos on this machine, None where it keeps nothing of them."""
     pictures: list[tuple[Version, tuple[str, ...]]] = field(default_factory=list)
     """Versions whose MLflow run has pictures that may show the photos, and the names of these."""
     ablations: list[str] = field(default_factory=list)
@@ -56,7 +67,7 @@ class ErasePlan:
     @property
     def nothing_left(self) -> bool:
         """Whether everything was erased before."""
-        return not (self.photos or self.sizes or self.local or self.unfinished)
+        return not (self.photos or self.sizes or self.local or self.kept_faces or self.unfinished)
 
     @property
     def retrain(self) -> list[str]:
@@ -80,6 +91,8 @@ class ErasePlan:
             kept.setdefault(str(path.parent), []).append(path)
         for folder, paths in sorted(kept.items()):
             yield f"{folder}: {a_few([path.name for path in paths], FEW)}", len(paths), sum(map(_size, paths))
+        if faces := self.kept_faces:
+            yield f"{faces.file.parent.name}/{faces.file.name}: their aligned faces", faces.count, faces.bytes
         for version, names in (one for one in self.pictures if one[1]):
             yield f"MLflow, {version.asset} {version.md5[:12]}: {a_few(names, FEW)}", len(names), 0
 
@@ -90,6 +103,7 @@ class ErasePlan:
             "delete": [str(path) for path in self.photos],
             "erase": [{"md5": md5, "file": self.objects[md5], "bytes": size} for md5, size in self.sizes.items()],
             "erase_here": [str(path) for path in self.local],
+            "erase_faces": self.kept_faces.count if self.kept_faces else 0,
             "spared": self.spared,
             "retrain": self.retrain,
             "not_erased": [*NOT_ERASED, *(f"{path}: yours, made from it" for path in self.yours)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from engine.errors import LikenessError
 from orchestration.config.catalog import SOURCES
 from orchestration.config.settings import Settings
 from orchestration.lineage import OnStep, silent
-from orchestration.lineage.erase_plan import ErasePlan
+from orchestration.lineage.erase_plan import ErasePlan, KeptFaces
 from orchestration.lineage.photo_index import SOURCE, PhotoIndex, TracedPhoto, unless_lost
 from orchestration.lineage.photo_trace import PhotoTrace, trace
 from orchestration.storage.erasure_log import KEY
@@ -19,6 +20,8 @@ from orchestration.storage.store import Store
 from orchestration.storage.tracking import Tracking
 from orchestration.storage.version_index import VersionIndex
 from orchestration.storage.versions import Version
+from stages.data import alignment_cache
+from stages.data.source_files import PHOTO_ENDINGS
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".svg", ".html")
 """Files that show faces, made small and joined: whose, nobody can read out of them again."""
@@ -73,6 +76,7 @@ class EraseSearch:
         ablations, plan.ablations = self._ablations(plan.trace)
         if plan.trace.showing or pictures:
             plan.local += [*self._computed(), *ablations]
+        self._find_kept_faces(plan, photos, pictures)
         plan.yours = [*self._created_from(photos)]
         return plan
 
@@ -181,6 +185,24 @@ class EraseSearch:
         yield from (root / "artifacts").rglob(".*.partial")
         yield from (home / "inputs").glob(".*.partial")
 
+    def _find_kept_faces(self, plan: ErasePlan, photos: Sequence[TracedPhoto], pictures: Mapping[str, bytes]) -> None:
+        """What alignment keeps of the photos: by their md5, but all it keeps where a file may hold several photos, or
+        where what it keeps cannot be read.
+        """
+        file = alignment_cache.file_in(self.settings.cache)
+        if not file.exists():
+            return
+        try:
+            count, size = alignment_cache.held(file, {photo.md5 for photo in photos})
+        except sqlite3.Error:
+            count, size, known = 0, 0, False
+        else:
+            known = all(photo.md5 in pictures or _is_named_as_photo(photo) for photo in photos)
+        if not known:
+            plan.local.append(file)
+        elif count:
+            plan.kept_faces = KeptFaces(file, count, size)
+
     def _checkpoints(self) -> Iterator[Path]:
         """Trainings that were interrupted, but for those of assets that are known not to see photos."""
         assets = {ref.asset for ref in self.version_index.refs()} - set(SOURCES)
@@ -212,6 +234,10 @@ class EraseSearch:
             text = document.read_text(errors="ignore")
             if any(digest in text for digest in sha256):
                 yield document.parent
+
+
+def _is_named_as_photo(photo: TracedPhoto) -> bool:
+    return all(Path(path).suffix.lower() in PHOTO_ENDINGS for path in photo.paths)
 
 
 def _of_others(photo: TracedPhoto, person: str) -> tuple[str, ...]:

@@ -183,7 +183,7 @@ def _folders(settings: Settings, needed: set[str], before: float) -> list[Remova
     kinds = {
         ("inputs", "read-only folders of versions that nothing needs, and half-written ones"): [*inputs, *halves],
         ("checkpoints", "trainings that were never finished"): _unused(settings.checkpoints.glob("*/*"), before),
-        ("computed", "features that can be computed anew"): _unused(settings.cache.glob("*/*"), before),
+        ("computed", "features and faces that can be computed anew"): _unused(settings.cache.glob("*/*"), before),
         ("ablations", "variants that `likeness ablate` can make again"): _unused(
             (settings.home / "ablations").glob("*"), before
         ),

@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel
 
+from engine.processes import release_memory
 from orchestration import checks
 from orchestration.checks import results
 from orchestration.checks.context import CheckContext
@@ -207,7 +208,10 @@ def checkpoint_folder(settings: Settings, ref: AssetRef, config: BaseModel, vers
 def call(stage: Stage, folders: Mapping[str, Path], config: BaseModel, out: Path, context: Any) -> dict[str, float]:
     """Run the stage here, or in a process for each device."""
     if context.devices == 1:
-        return stage.code.run(folders, config, out, context)
+        try:
+            return stage.code.run(folders, config, out, context)
+        finally:
+            release_memory()
     from stages.training import distributed
 
     return distributed.run(f"stages.{stage.name}", folders, config, out, context)

@@ -30,8 +30,9 @@ def map_chunks(
     context: Context,
     what: str,
     total: int | None = None,
-) -> list[Row]:
-    """Concatenate `work(chunk)` over chunks of `size` items. The result does not depend on the number of workers.
+) -> Generator[Row, None, None]:
+    """The rows of `work(chunk)` over chunks of `size` items, in order: they do not depend on the number of workers, and
+    only those of a few chunks are in memory.
 
     `work` must be a module-level function (or a partial of one) whose result depends on its chunk alone; a range is cut
     into ranges. `total`: rows expected, for progress; as many as items unless given. Raises WorkerKilled, or what a
@@ -41,16 +42,16 @@ def map_chunks(
     chunks = [items[start : start + size] for start in range(0, len(items), size)]
     workers = min(context.workers, len(chunks))
     context.progress(what, 0, total)
-    rows: list[Row] = []
+    done = 0
     # One thread here too: sums in another order would give other last bits.
     with (
         threadpool_limits(1 if workers <= 1 else None),
         closing(in_order(work, zip(chunks, strict=True), workers, what, _begin)) as found,
     ):
         for part in found:
-            rows += part
-            context.progress(what, min(len(rows), total), total)
-    return rows
+            yield from part
+            done += len(part)
+            context.progress(what, min(done, total), total)
 
 
 def in_order(

@@ -12,7 +12,7 @@ from models.images import encode_png, grid, resize
 IMITATOR_MARK = "imitator"
 """On a picture that the imitator drew in the engine's place."""
 
-# One colour a class, in the order of models.parsing.CLASSES.
+# One colour a class, in the order of models.face_parts.CLASSES.
 PALETTE = np.array(
     [
         [20, 20, 24], [238, 190, 160], [112, 66, 36], [214, 69, 65], [46, 160, 90], [52, 110, 220], [40, 190, 210],

@@ -21,11 +21,10 @@ import pyarrow.parquet as pq
 
 from engine.files import digest_of
 from engine.schema import DRAWING, SCHEMA_FILE, Schema
-from stages.data import source_files
+from stages.data import source_files, tables
 
 TRAINED_ON, CHOSEN_BY = "train", "val"
 """The splits whose rows a training learns from, and those that choose between its weights; the others only score."""
-BATCH = 256
 
 
 class Reader(Protocol):
@@ -51,7 +50,10 @@ class Rows:
 
     def read(self, folder: Path) -> pd.DataFrame:
         """The rows in memory; lists are numpy arrays, missing values None."""
-        return pa.Table.from_batches(self._batches(folder), self._schema(folder)).to_pandas()
+        # Batch by batch, or there would be two of each picture.
+        parts = [batch.to_pandas() for batch in self._batches(folder)]
+        pa.default_memory_pool().release_unused()
+        return pd.concat([self._schema(folder).empty_table().to_pandas(), *parts], ignore_index=True)
 
     def digest(self, folder: Path) -> str:
         digest = hashlib.blake2b(json.dumps(astuple(self)).encode(), digest_size=16)
@@ -67,16 +69,15 @@ class Rows:
 
     def _batches(self, folder: Path) -> Iterator[pa.RecordBatch]:
         decided = self._with_protocol(folder) if self.undecided else []
-        with pq.ParquetFile(folder / self.file) as table:
-            for batch in table.iter_batches(BATCH, columns=list(self.columns)):
-                keep = np.ones(len(batch), bool)
-                if self.splits:
-                    keep &= np.array([split in self.splits for split in batch["split"].to_pylist()], bool)
-                if self.labelled:
-                    keep &= batch["labels"].is_valid().to_numpy(zero_copy_only=False)
-                if decided:
-                    keep &= np.array([source not in decided for source in batch["source"].to_pylist()], bool)
-                yield batch.filter(pa.array(keep)).select(list(self.columns))
+        for batch in tables.batches(folder / self.file, self.columns):
+            keep = np.ones(len(batch), bool)
+            if self.splits:
+                keep &= np.array([split in self.splits for split in batch["split"].to_pylist()], bool)
+            if self.labelled:
+                keep &= batch["labels"].is_valid().to_numpy(zero_copy_only=False)
+            if decided:
+                keep &= np.array([source not in decided for source in batch["source"].to_pylist()], bool)
+            yield batch.filter(pa.array(keep)).select(list(self.columns))
 
     @staticmethod
     def _with_protocol(folder: Path) -> list[str]:

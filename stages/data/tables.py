@@ -80,11 +80,18 @@ def read(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
 
 def iterate(path: Path, columns: Sequence[str] | None = None, rows: int = 64) -> Iterator[list[dict[str, Any]]]:
     """Rows in order, a few at a time, without holding the table in memory."""
+    known = set(pq.read_schema(path).names)
+    wanted = [name for name in columns if name in known] if columns else None
+    for batch in batches(path, wanted, rows):
+        yield batch.to_pylist()
+
+
+def batches(path: Path, columns: Sequence[str] | None = None, rows: int = ROW_GROUP) -> Iterator[pa.RecordBatch]:
+    """The table in order, at most `rows` rows at a time, without holding it in memory."""
     with pq.ParquetFile(path) as table:
-        known = set(table.schema_arrow.names)
-        wanted = [name for name in columns if name in known] if columns else None
-        for batch in table.iter_batches(rows, columns=wanted):
-            yield batch.to_pylist()
+        for group in range(table.num_row_groups):
+            # A reader of all row groups would hold all that it has read until its end.
+            yield from table.iter_batches(rows, [group], list(columns) if columns else None)
 
 
 def count(path: Path) -> int:

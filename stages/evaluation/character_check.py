@@ -104,7 +104,7 @@ def _from_pairs(character: Character, report: CharacterReport, context: Context)
     export = exported_pairs.read(character)
     report.warnings += [*export.warnings, *_unused(character, export)]
     frame = FrameTransform(character.reference) if character.reference.points else None
-    seen = map_chunks(partial(_open_all, frame), export.pairs, ROWS_A_CHUNK, context, "pictures")
+    seen = list(map_chunks(partial(_open_all, frame), export.pairs, ROWS_A_CHUNK, context, "pictures"))
     unreadable = {problem.row: problem for problem in seen if isinstance(problem, RowProblem)}
     sizes = [size for size in seen if not isinstance(size, RowProblem)]
     report.problems += sorted([*export.problems, *unreadable.values()], key=lambda problem: problem.row)

@@ -33,11 +33,14 @@ from stages.context import Context
 from stages.data import tables
 from stages.data.dataset import ImageDataset, in_batches
 from stages.data.pictures import IMITATOR_MARK, marked
+from stages.data.reads import Rows
 from stages.data.rendering import AlignedEngine, RenderBatch
 from stages.encoder import PORTRAITS_CHARACTER
 from stages.evaluation.verifier import IndependentVerifier
 
 T = TypeVar("T")
+
+PAIRS = Rows("pairs.parquet", ("id", "split", "image", "labels", "parameters", "discrete"), ("test",))
 
 FACE_SIZE = 256
 PORTRAITS = "portraits"
@@ -118,7 +121,6 @@ class EvaluationContext:
         """
         tables_of = _Faces(inputs["aligned_faces"])
         test = tables_of.some("test", True, config.people)
-        pairs = tables.read(inputs["rendered_pairs"] / "pairs.parquet")
         character = Character.load(inputs["character"])
         networks = networks or Networks.load(inputs, context.device)
         return cls(
@@ -129,7 +131,7 @@ class EvaluationContext:
             validation=tables_of.some("val", True, config.validation),
             validation_photos=tables_of.some("val", False, config.validation),
             labels=tables_of.labels(),
-            pairs=pairs[pairs["split"] == "test"].head(config.pairs).reset_index(drop=True),
+            pairs=PAIRS.read(inputs["rendered_pairs"]).head(config.pairs),
             **vars(networks),
             x=predict(networks.identity, networks.encoder, test["image"], context.device),
             config=config,

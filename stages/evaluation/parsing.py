@@ -7,8 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.face_parts import CLASSES
 from models.images import decode, decode_labels, grid, resize
-from models.parsing import CLASSES, STRIDE
+from models.parsing import STRIDE
 from stages.data.dataset import ImageDataset, in_batches
 from stages.data.pictures import colour_labels
 from stages.evaluation import metrics

@@ -19,7 +19,7 @@ from models.features import read_maps
 from models.identity import IdentityModel
 from models.inference import optimize_for_inference
 from models.losses import CompositeLoss
-from stages.data.dataset import ImageDataset, in_batches, to_unit
+from stages.data.dataset import ImageDataset, row_batches, to_unit
 
 CHANNELS_FITTED = 512
 """Faces that the principal channels are found on: 25,000 places of a 7 x 7 map."""
@@ -29,6 +29,8 @@ LOOKED_AT = 1500
 DIRECTIONS_FITTED = 20_000
 """Faces that the principal directions are found on, at most."""
 
+BATCH = 32
+"""Faces that are looked at together."""
 FILES_KEPT = 6
 """Files of features in the cache; the oldest go first."""
 
@@ -78,9 +80,8 @@ class FeatureExtractor:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self._key(pictures)}.safetensors"
         if not path.exists():
-            extracted = self._compute(pictures, what)
             with partial_file(path) as partial:
-                save_file({name: value.contiguous() for name, value in vars(extracted).items()}, partial)
+                save_file(vars(self._compute(pictures, what)), partial)
         path.touch()
         for old in sorted(folder.glob("*.safetensors"), key=lambda file: file.stat().st_mtime)[:-FILES_KEPT]:
             old.unlink(missing_ok=True)
@@ -98,22 +99,27 @@ class FeatureExtractor:
             digest.update(picture)
         return digest.hexdigest()
 
+    @torch.no_grad()
     def _compute(self, pictures: ImageDataset, what: str) -> _Extracted:
-        dim = self.identity.dim
+        found: _Extracted | None = None
+        for chosen in row_batches(len(pictures), BATCH):
+            some = self._look(to_unit(pictures[chosen], self.device))
+            if found is None:  # made once: of parts that are joined at the end, there would be two of everything
+                found = _Extracted(*(part.new_empty((len(pictures), *part.shape[1:])) for part in vars(some).values()))
+            for name, part in vars(some).items():
+                getattr(found, name)[chosen[0] : chosen[-1] + 1] = part
+            self.progress(f"encoder: features of {what}", int(chosen[-1]) + 1, len(pictures))
+        if found is None:
+            raise ValueError(f"there are no {what} to look at")
+        return found
 
-        def both(faces: Tensor) -> Tensor:
-            embeddings, levels = read_maps(self.reader, faces)
-            squeezed = self.features.directions.squeeze(levels[-1]) if self.features.n_map else embeddings[:, :0]
-            seen = embeddings[:, :0] if self.appearance is None else self.appearance(levels, faces)
-            return torch.cat([embeddings, seen, squeezed], 1)
-
-        def report(done: int) -> None:
-            self.progress(f"encoder: features of {what}", done, len(pictures))
-
-        found = in_batches(both, pictures, self.device, on_done=report)
-        end = dim + (self.appearance.width if self.appearance else 0)
+    def _look(self, faces: Tensor) -> _Extracted:
+        """What the recogniser sees of faces [B, 3, H, H]."""
+        embeddings, levels = read_maps(self.reader, faces)
+        squeezed = self.features.directions.squeeze(levels[-1]) if self.features.n_map else embeddings[:, :0]
+        seen = embeddings[:, :0] if self.appearance is None else self.appearance(levels, faces)
         # numbers of the order of 1 to 10: half precision is ten times finer than the faces differ
-        return _Extracted(found[:, :dim].clone(), found[:, end:].half(), found[:, dim:end].clone())
+        return _Extracted(embeddings.cpu(), squeezed.half().cpu(), seen.cpu())
 
     @torch.no_grad()
     def fit_channels(self, pictures: ImageDataset, rows: NDArray) -> None:

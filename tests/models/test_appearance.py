@@ -9,10 +9,11 @@ from torch import Tensor
 from models.appearance import CELLS, N_COLOURS, Appearance, to_lab
 from models.attributes import Attributes
 from models.encoder import Architecture, Encoder
+from models.face_parts import CLASSES
 from models.faceres import SexAndAgeHead
 from models.features import read_maps
 from models.identity import IdentityModel
-from models.parsing import CLASSES, FaceParser
+from models.parsing import FaceParser
 
 HAIR, SKIN = (200, 60, 40), (90, 140, 220)  # in RGB, and unlike life: nothing is taken for granted
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from models.encoder import Architecture, Encoder
+from models.face_parts import CLASSES
 from models.identity import IdentityModel
 from models.identity_imitator import IdentityImitator
 from models.imitator import Imitator
@@ -22,7 +23,7 @@ from models.losses import (
     Schedule,
     SupervisedLoss,
 )
-from models.parsing import CLASSES, FaceParser
+from models.parsing import FaceParser
 
 SLIDERS, GROUPS = 4, (3, 2)
 NONE = {"identity": 0.0, "content": 0.0, "loop": 0.0, "decay": 0.0, "supervised": 0.0, "recognised": 0.0}

@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from models.encoder import Architecture, Encoder, choices, harden, split
+from models.face_parts import CLASSES, MIRRORED
 from models.imitator import Imitator
-from models.parsing import CLASSES, MIRRORED, FaceParser
+from models.parsing import FaceParser
 
 
 @pytest.mark.parametrize("size", [64, 128, 256, 512])

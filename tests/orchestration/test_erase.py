@@ -1,5 +1,6 @@
 """A photo that is forgotten is gone everywhere, stays gone, and the project goes on without it."""
 
+import hashlib
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from orchestration.storage.staged_output import pointed_md5
 from orchestration.storage.store import Store, StoreError
 from orchestration.storage.versions import latest
 from stages import identity_model
+from stages.data import alignment_cache
 from tests.orchestration.faces import PeopleProject
 
 pytestmark = pytest.mark.slow
@@ -48,6 +50,47 @@ def test_its_bytes_are_in_no_file_of_project_cache_remote_and_tracking_any_more(
     project("forget", "ann/one.jpg", "--yes", "--why", "asked to")
     assert project.where(PIXELS) == []
     assert pointed_md5(project.settings.data) not in (None, pinned)
+
+
+def keep_faces(project: PeopleProject, *names: str) -> Path:
+    """Let alignment keep something of these photos."""
+    file = alignment_cache.file_in(project.settings.cache)
+    with alignment_cache.AlignmentCache(file) as cache:
+        for name in names:
+            pixels = PeopleProject.pixels(name)
+            numbers = dict.fromkeys(alignment_cache.NUMBERS, 0.0)
+            key = {"photo": hashlib.md5(pixels).hexdigest(), "rest": "settings", "lasting": True}
+            row = {"reason": None, "image": pixels, "labels": None, "n_faces": 1, "landmarks": [0.0] * 136}
+            cache.add([key | row | numbers])
+        cache.finish()
+    return file
+
+
+def test_of_the_faces_that_alignment_keeps_those_of_the_photo_go_and_the_others_stay(project: PeopleProject) -> None:
+    file = keep_faces(project, "ann/one", "ann/two")
+    assert f"computed/alignments/{file.name}" in "\n".join(project.where(PIXELS))
+    plan = json.loads(project("forget", "ann/one.jpg", "--dry-run", "--json"))
+    assert plan["erase_faces"] == 1 and PIXELS in file.read_bytes()
+    assert "alignments/photos.sqlite: their aligned faces" in project("forget", "ann/one.jpg", "--yes")
+    assert project.where(PIXELS) == []
+    assert PeopleProject.pixels("ann/two") in file.read_bytes()
+
+
+def test_a_face_that_is_kept_of_a_photo_that_lies_nowhere_any_more_goes_too(project: PeopleProject) -> None:
+    project("forget", "ann/one.jpg", "--yes")
+    file = keep_faces(project, "ann/one", "ann/two")
+    project("forget", "ann/one.jpg", "--yes")
+    assert project.where(PIXELS) == [] and PeopleProject.pixels("ann/two") in file.read_bytes()
+
+
+def test_all_faces_that_are_kept_go_where_nobody_can_tell_whose_they_are(project: PeopleProject) -> None:
+    file = keep_faces(project, "ann/one", "ann/two")
+    (project.photos / "ann" / "packed.bin").write_bytes(b"photos, packed")
+    project("forget", "ann/packed.bin", "--yes")
+    assert not file.exists()
+    file.write_bytes(b"no database" + PIXELS)
+    project("forget", "ann/one.jpg", "--yes")
+    assert project.where(PIXELS) == []
 
 
 def test_dagster_has_links_to_pictures_of_people_and_never_the_pictures(project: PeopleProject) -> None:

@@ -12,6 +12,7 @@ from orchestration.registry.registered_models import Registry
 from orchestration.storage.instance import only_runner
 from orchestration.storage.store import Store
 from orchestration.storage.tracking import Tracking
+from stages.data import alignment_cache
 from tests.orchestration.faces import PeopleProject
 
 pytestmark = pytest.mark.slow
@@ -73,16 +74,17 @@ def test_dead_checkpoints_computed_features_and_half_written_folders_go_the_youn
 ) -> None:
     old, young = (project.settings.checkpoints / "encoder-embedded" / name for name in ("old", "young"))
     features = project.settings.cache / "features" / "a.safetensors"
+    faces = alignment_cache.file_in(project.settings.cache)
     half = project.settings.root / "artifacts" / ".encoder-1.partial"
-    for path in (old / "checkpoint.safetensors", young / "checkpoint.safetensors", features, half / "x"):
+    for path in (old / "checkpoint.safetensors", young / "checkpoint.safetensors", features, faces, half / "x"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"1234")
     month_ago = time.time() - 30 * prune.DAY
-    for path in (old / "checkpoint.safetensors", old, features):
+    for path in (old / "checkpoint.safetensors", old, features, faces):
         os.utime(path, (month_ago, month_ago))
     kinds = json.loads(project("clean", "--yes", "--json"))["kinds"]
-    assert [kinds[name]["bytes"] for name in ("checkpoints", "computed", "inputs")] == [4, 4, 4]
-    assert young.is_dir() and not (old.exists() or features.exists() or half.exists())
+    assert [kinds[name]["bytes"] for name in ("checkpoints", "computed", "inputs")] == [4, 8, 4]
+    assert young.is_dir() and not any(path.exists() for path in (old, features, faces, half))
 
 
 def test_objects_of_an_interrupted_step_go_and_another_projects_in_the_same_remote_stay(project: PeopleProject) -> None:

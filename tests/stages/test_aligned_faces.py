@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 import time
@@ -10,13 +11,13 @@ import pytest
 from PIL import Image
 
 from models import images
+from models.face_parts import CLASSES
 from models.orientation import turn, turn_point
-from models.parsing import CLASSES
 from models.reference import REFERENCE, five_points
 from stages import aligned_faces
 from stages.aligned_faces import Config
 from stages.context import Context
-from stages.data import tables
+from stages.data import alignment_cache, tables
 from stages.data.photo_sets import PhotoSetError
 from tests.models.support import ROOT
 from tests.stages import photo_trees, small_tables
@@ -323,3 +324,81 @@ def test_a_killed_alignment_goes_on_where_it_was(inputs: dict[str, Path], tmp_pa
     _run(inputs, tmp_path / "at_once", Config())
     for file in ("faces.parquet", "quarantine.parquet", "verification_pairs.parquet", "photos.png"):
         assert (out / file).read_bytes() == (tmp_path / "at_once" / file).read_bytes()
+
+
+@pytest.fixture
+def aligned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ids of the photos that are aligned from now on."""
+    align_one, seen = aligned_faces._align_one, []
+
+    def noted(job: Any, *others: Any) -> dict[str, Any]:
+        seen.append(job.photo.id)
+        return align_one(job, *others)
+
+    monkeypatch.setattr(aligned_faces, "_align_one", noted)
+    return seen
+
+
+def _run_cached(inputs: dict[str, Path], out: Path, cache: Path, config: Config) -> None:
+    out.mkdir()
+    aligned_faces.run(inputs, config, out, Context(cache=cache))
+
+
+def _require_same(out: Path, other: Path) -> None:
+    names = {path.name for path in out.iterdir()}
+    assert names == {path.name for path in other.iterdir()} and "faces.parquet" in names
+    assert [name for name in sorted(names) if (out / name).read_bytes() != (other / name).read_bytes()] == []
+
+
+def test_a_new_photo_alone_is_aligned_and_all_files_are_those_of_a_run_from_nothing(
+    inputs: dict[str, Path], tmp_path: Path, aligned: list[str]
+) -> None:
+    photos, cache = tmp_path / "photos", tmp_path / "cache"
+    shutil.copytree(inputs["photos"], photos)
+    inputs = inputs | {"photos": photos}
+    _run_cached(inputs, tmp_path / "first", cache, Config())
+    assert len(aligned) == 15, "each photo once: half of the portraits are there twice"
+    aligned.clear()
+    (photos / "abel").mkdir()
+    mirrored = np.ascontiguousarray(images.decode_photo(photos / "obama" / "obama.jpg")[:, ::-1])
+    (photos / "abel" / "new.png").write_bytes(images.encode_png(mirrored))
+    (photos / "macron").rename(photos / "another_name")
+    _run_cached(inputs, tmp_path / "second", cache, Config())
+    assert aligned == ["photos/abel/new.png"]
+    _run(inputs, tmp_path / "from_nothing", Config())
+    _require_same(tmp_path / "second", tmp_path / "from_nothing")
+
+
+def test_a_photo_is_aligned_again_when_its_labels_or_the_configuration_changed_and_only_then(
+    no_portraits: dict[str, Path], tmp_path: Path, aligned: list[str]
+) -> None:
+    photos, cache = tmp_path / "photos", tmp_path / "cache"
+    entry = photo_trees.lapa(photos)
+    inputs, config = no_portraits | {"photos": photos}, _configured(entry)
+    _run_cached(inputs, tmp_path / "1", cache, config)
+    everything = sorted(aligned)
+    aligned.clear()
+    _run_cached(inputs, tmp_path / "smaller", cache, _configured(entry, size=128))
+    assert sorted(aligned) == everything
+    aligned.clear()
+    marks = sorted(photos.rglob("labels/*.png"))[0]
+    labels = np.asarray(Image.open(marks)).copy()
+    labels[:8] = 10
+    marks.write_bytes(images.encode_png(labels))
+    _run_cached(inputs, tmp_path / "2", cache, config)
+    assert [name.rpartition("/")[2] for name in aligned] == [marks.stem]
+    _run(inputs, tmp_path / "from_nothing", config)
+    _require_same(tmp_path / "2", tmp_path / "from_nothing")
+
+
+def test_a_damaged_cache_costs_time_alone(no_portraits: dict[str, Path], tmp_path: Path, aligned: list[str]) -> None:
+    photos, cache = tmp_path / "photos", tmp_path / "cache"
+    inputs, config = no_portraits | {"photos": photos}, _configured(photo_trees.helen(photos))
+    file = alignment_cache.file_in(cache)
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"no database" * 1000)
+    for name, new in (("without", 3), ("filled_again", 3), ("with", 0)):
+        _run_cached(inputs, tmp_path / name, cache, config)
+        assert len(aligned) == new
+        aligned.clear()
+    _require_same(tmp_path / "with", tmp_path / "without")

@@ -39,7 +39,7 @@ def run(inputs: object, config: object, out: Path, context: Context) -> dict[str
 
 
 def pool(scratch: Path) -> None:
-    parallel.map_chunks(sleep, [1, 2, 3], 1, Context(workers=2), "work")
+    list(parallel.map_chunks(sleep, [1, 2, 3], 1, Context(workers=2), "work"))
 
 
 def faces(scratch: Path) -> None:

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from models import images
-from models.parsing import CLASSES, MIRRORED, FaceParser
+from models.face_parts import CLASSES, MIRRORED
+from models.parsing import FaceParser
 from models.weights import read_meta
 from stages import parsing_model
 from stages.context import Context

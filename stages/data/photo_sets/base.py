@@ -39,7 +39,11 @@ class LabelMap(Protocol):
     """Whether left and right are the person's own; if not, the face's landmarks say which is which."""
 
     def load(self) -> NDArray:
-        """Class ids of models.parsing.CLASSES, uint8 [H, W]. Raises images.BadImage."""
+        """Class ids of models.face_parts.CLASSES, uint8 [H, W]. Raises images.BadImage."""
+        ...
+
+    def contents(self) -> Iterator[tuple[str, bytes]]:
+        """Name and bytes of all that `load` reads. Raises OSError."""
         ...
 
 

@@ -60,10 +60,7 @@ class Masks:
 
     def load(self) -> NDArray:
         painted: NDArray | None = None
-        for part, name in PARTS:
-            path = self.folder / f"{self.number:05d}_{part}.png"
-            if not path.exists():
-                continue
+        for part, name, path in self._files():
             mask = labels.read_map(path) > 0
             painted = np.zeros(mask.shape, np.uint8) if painted is None else painted
             if mask.shape != painted.shape:
@@ -74,6 +71,16 @@ class Masks:
         if painted is None:
             raise BadImage(f"no mask {self.number:05d}_*.png in {self.folder.name}")
         return painted
+
+    def contents(self) -> Iterator[tuple[str, bytes]]:
+        return ((path.name, path.read_bytes()) for _, _, path in self._files())
+
+    def _files(self) -> Iterator[tuple[str, str, Path]]:
+        """Part, class and file of each part that has one, in the order of painting."""
+        for part, name in PARTS:
+            path = self.folder / f"{self.number:05d}_{part}.png"
+            if path.exists():
+                yield part, name, path
 
 
 class CelebAMaskHQSet(PhotoSet, frozen=True):

@@ -56,6 +56,9 @@ class Mattes:
             raise BadImage(f"the label mattes of {self.folder.name} have different sizes")
         return LOOKUP[np.argmax(np.stack(mattes), 0)]
 
+    def contents(self) -> Iterator[tuple[str, bytes]]:
+        return ((path.name, path.read_bytes()) for path in matte_files(self.folder))
+
 
 class HelenSet(PhotoSet, frozen=True):
     """The folder `SmithCVPR2013_dataset_resized` (or `_original`)."""

@@ -6,7 +6,7 @@ side is never taken from a class's name: each eye and brow pixel goes to the eye
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import images
+from models.face_parts import CLASSES
 from models.images import BadImage
 from models.orientation import ACROSS, UPRIGHT, turn
-from models.parsing import CLASSES
 
 CLASS = {name: number for number, name in enumerate(CLASSES)}
 # Landmarks of the person's right (the image's left on an upright face) and left, for both kinds of paired parts.
@@ -46,6 +46,9 @@ class StoredLabels:
 
     def load(self) -> NDArray:
         return images.decode_labels(self.data)
+
+    def contents(self) -> Iterator[tuple[str, bytes]]:
+        yield "labels", self.data
 
 
 def read_map(path: Path) -> NDArray:

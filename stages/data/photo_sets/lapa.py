@@ -35,6 +35,9 @@ class Map:
     def load(self) -> NDArray:
         return labels.translate(labels.read_map(self.path), LOOKUP, self.path.name)
 
+    def contents(self) -> Iterator[tuple[str, bytes]]:
+        yield self.path.name, self.path.read_bytes()
+
 
 class LapaSet(PhotoSet, frozen=True):
     """The folder `LaPa`."""

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from models import images
+from models.face_parts import CLASSES
 from models.images import BadImage
 from models.orientation import ACROSS, turn
-from models.parsing import CLASSES
 from stages.aligned_faces import Config
 from stages.data import photo_sets
 from stages.data.photo_sets import DatasetPhoto, labels

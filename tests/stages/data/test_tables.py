@@ -37,6 +37,17 @@ def test_a_write_that_fails_leaves_the_old_table_alone(tmp_path: Path) -> None:
     assert tables.count(tmp_path / "a") == 3 and len(list(tmp_path.iterdir())) == 1
 
 
+def test_reading_holds_no_more_than_a_row_group(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    rows = ({"id": str(i), "image": random.bytes(1000), "values": [0.5]} for i in range(20 * tables.ROW_GROUP))
+    tables.write(tmp_path / "a", rows, SCHEMA)
+    before, held = pa.total_allocated_bytes(), []
+    for batch in tables.batches(tmp_path / "a", ["image"]):
+        held.append(pa.total_allocated_bytes() - before)
+        del batch
+    assert len(held) == 20 and max(held) < 4 * held[0]
+
+
 def test_an_empty_table_has_its_columns(tmp_path: Path) -> None:
     tables.write(tmp_path / "a", [], SCHEMA)
     assert list(tables.read(tmp_path / "a").columns) == SCHEMA.names
