@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """Codes of MLflow's errors: there is no such run, experiment, model or version."""
 PASSING = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
+OUT_OF_DATE = "out-of-date database schema"
+"""In what MLflow says of tables that an earlier version made."""
 PATIENCE = 600.0
 """Seconds to wait for MLflow before a stage fails."""
 T = TypeVar("T")
@@ -51,13 +53,23 @@ def open_client(uri: str, files: str = "") -> MlflowClient:
 def _make_tables(uri: str) -> None:
     """Let MLflow make or migrate its tables, once in a process and in one process at a time: two at once fail."""
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
-    with _alone(uri):
-        MlflowClient(uri, uri).search_experiments(max_results=1)
+    with alone(uri):
+        try:
+            MlflowClient(uri, uri).search_experiments(max_results=1)
+        except MlflowException as error:
+            if OUT_OF_DATE not in str(error):
+                raise
+            raise postgres.DatabaseError(
+                "MLflow's tables are those of an earlier version of it: stop what is at work on this project, "
+                "`likeness start` too, make a `likeness backup DIR`, then call `likeness upgrade`"
+            ) from error
 
 
 @contextmanager
-def _alone(uri: str) -> Iterator[None]:
+def alone(uri: str) -> Iterator[None]:
+    """For the length of the block no other process makes or migrates MLflow's tables. Raises DatabaseError."""
     if not uri.startswith(mlflow_files.SQLITE):
         with postgres.schema(uri, postgres.MLFLOW_SCHEMA):
             yield
