@@ -22,10 +22,14 @@ ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """Codes of MLflow's errors: there is no such run, experiment, model or version."""
 PASSING = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
 OUT_OF_DATE = "out-of-date database schema"
-"""In what MLflow says of tables that an earlier version made."""
+"""In what MLflow says of tables of another version, where none is missing. It makes missing ones by itself."""
 PATIENCE = 600.0
 """Seconds to wait for MLflow before a stage fails."""
 T = TypeVar("T")
+
+
+class OutOfDate(LikenessError):
+    """MLflow's tables are those of another version; the message says what to do."""
 
 
 class TrackingUnreachable(LikenessError):
@@ -35,7 +39,7 @@ class TrackingUnreachable(LikenessError):
 def open_client(uri: str, files: str = "") -> MlflowClient:
     """A client of MLflow's server or database, both for runs and for registered models.
 
-    files: the folder for files where no server keeps them. Raises DatabaseError, or MLflow's own errors.
+    files: the folder for files where no server keeps them. Raises DatabaseError, OutOfDate, or MLflow's own errors.
     """
     from mlflow import MlflowClient
 
@@ -61,9 +65,10 @@ def _make_tables(uri: str) -> None:
         except MlflowException as error:
             if OUT_OF_DATE not in str(error):
                 raise
-            raise postgres.DatabaseError(
-                "MLflow's tables are those of an earlier version of it: stop what is at work on this project, "
-                "`likeness start` too, make a `likeness backup DIR`, then call `likeness upgrade`"
+            raise OutOfDate(
+                "MLflow's tables are not those of the installed version: where an older one wrote them, stop what is "
+                "at work on this project, `likeness start` too, make a `likeness backup DIR`, then call `likeness "
+                "upgrade`; where a newer one did, install that"
             ) from error
 
 

@@ -1,7 +1,8 @@
 """Bringing what earlier versions of Dagster and MLflow wrote up to the installed ones.
 
-Both migrate forwards alone, and neither does it unasked, so it is a command of its own, `likeness upgrade`: on a
-cluster the database is everybody's, and code of before may still be at work on it.
+Both migrate forwards alone. Dagster does nothing unasked; MLflow makes tables that are missing and refuses where only
+columns are. So it is a command of its own, `likeness upgrade`: on a cluster the database is everybody's, and code of
+before may still be at work on it.
 """
 
 from __future__ import annotations

@@ -24,8 +24,15 @@ def take_back(settings: Settings) -> None:
         with closing(sqlite3.connect(file)) as database:
             if column in columns(file, table):
                 database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-            database.execute("UPDATE alembic_version SET version_num = ?", (DAGSTER_REVISION,))
             database.commit()
+        stamp(file, DAGSTER_REVISION)
+
+
+def stamp(file: Path, revision: str) -> None:
+    """Let a database say that its tables are of this revision."""
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+        database.commit()
 
 
 def dagster_files(settings: Settings) -> list[Path]:

@@ -156,6 +156,7 @@ def test_a_backup_of_it_is_restored_into_another_database(
     assert not [path for path in files if PASSWORD.encode() in path.read_bytes()]
 
     name = project.database.rpartition("/")[2]
+    (tmp_path / "elsewhere").mkdir()
     again = make_project(tmp_path / "elsewhere", "embedded", "other")
     shutil.rmtree(again.data)  # restored with the rest
     again = again.model_copy(update={"database": server.create(f"{name}_again")})

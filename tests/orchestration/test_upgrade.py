@@ -35,18 +35,22 @@ def mlflow_file(settings: Settings) -> Path:
     return settings.home / "mlflow" / "mlflow.db"
 
 
-def test_commands_say_what_to_do_and_change_nothing(earlier: PeopleProject) -> None:
-    for command in (["models"], ["promote", "2", "--force", "--why", "x"], ["rollback"]):
-        earlier(*command, status=1)
-        assert "likeness backup" in earlier.said and "`likeness upgrade`" in earlier.said, command
-    assert revision(mlflow_file(earlier.settings)) == MLFLOW_REVISION
+def test_commands_say_what_to_do_where_only_columns_are_missing(project: PeopleProject) -> None:
+    """And change nothing."""
+    earlier_databases.stamp(mlflow_file(project.settings), MLFLOW_REVISION)
+    mlflow_client._make_tables.cache_clear()
+    for command in (["models"], ["promote", "1", "--force", "--why", "x"], ["rollback"]):
+        project(*command, status=1)
+        assert "likeness backup" in project.said and "`likeness upgrade`" in project.said, command
+    assert revision(mlflow_file(project.settings)) == MLFLOW_REVISION
 
 
-def test_it_is_upgraded_once_and_everything_goes_on(earlier: PeopleProject) -> None:
+def test_it_is_upgraded_and_everything_goes_on(earlier: PeopleProject) -> None:
     settings = earlier.settings
     assert json.loads(earlier("upgrade", "--json")) == {"dagster": True, "mlflow": True}
     assert revision(mlflow_file(settings)) != MLFLOW_REVISION
-    files = earlier_databases.dagster_files(settings)
+    # Events that belong to no run have a file without a name, which Dagster itself forgets.
+    files = [file for file in earlier_databases.dagster_files(settings) if file.name != ".db"]
     assert {revision(file) for file in files}.isdisjoint({DAGSTER_REVISION})
     table, column = NEW_COLUMN
     assert [file for file in files if column in earlier_databases.columns(file, table)]
