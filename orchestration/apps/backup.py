@@ -274,7 +274,8 @@ def _files(settings: Settings, service: ServiceSettings, mlflow: bool, left_out:
     single = {path: f"project/{path.relative_to(root).as_posix()}" for path in (root / "artifacts").rglob("*.dvc")}
     single |= {root / name: f"project/{name}" for name in ("data.dvc", ".dvc/config")}
     single |= {
-        home / name: f"home/{name}" for name in ("serving/keys", "people.json", "audit.jsonl", "notifications.log")
+        home / name: f"home/{name}"
+        for name in ("serving/keys", "people.json", "audit.jsonl", "backups.json", "notifications.log")
     }
     if service.keys:
         single[service.keys] = "service/keys"

@@ -30,7 +30,7 @@ from orchestration.apps.backup_format import (
     program_versions,
 )
 from orchestration.config import addresses
-from orchestration.config.files import delete
+from orchestration.config.files import delete, is_locked
 from orchestration.config.settings import Settings
 from orchestration.lineage import OnStep, silent
 from orchestration.lineage.erase import Eraser
@@ -38,7 +38,7 @@ from orchestration.lineage.erase_search import EraseSearch
 from orchestration.lineage.photo_index import SOURCE, PhotoIndex, file_digest
 from orchestration.storage import backup_log, erasure_log, snapshots
 from orchestration.storage.erasure_log import Erasure, ErasureLog
-from orchestration.storage.instance import keeping_files, only_runner, open_instance
+from orchestration.storage.instance import keeping_files, lock_file, only_runner, open_instance
 from orchestration.storage.staged_output import beside, pointed
 from orchestration.storage.store import Store
 from orchestration.storage.store_errors import RemoteDown, StoreError
@@ -158,6 +158,8 @@ def _require_usable(manifest: Manifest, settings: Settings) -> None:
 def _require_idle(settings: Settings) -> None:
     if running := addresses.running(settings):
         raise BackupError(f"`likeness start` runs for {settings.home} (process {running.get('pid')}): stop it first")
+    if is_locked(lock_file(settings)):
+        raise BackupError(f"a `likeness run` is at work in {settings.root}: wait for it, or stop it")
 
 
 def _what_is_there(backup: Path, manifest: Manifest, settings: Settings, where: Mapping[str, Path]) -> list[str]:

@@ -94,11 +94,11 @@ def remove(settings: Settings, instance: dg.DagsterInstance, runs: OldRuns, prog
         else:
             RunPictures(tracking, run).delete(lambda path: True)
         old_rows.erase_tracked(settings, run)
+    for path in runs.logs:  # before the records by which they are found
+        delete(path)
     for start in range(0, len(runs.dagster), BATCH):
         progress("clean: runs in Dagster", start, len(runs.dagster))
         old_rows.erase_runs(instance, runs.dagster[start : start + BATCH])
-    for path in runs.logs:
-        delete(path)
     progress("clean: room in the databases", 0, 0)
     return freed + sum(map(old_rows.compact, _databases(settings)))
 
