@@ -22,7 +22,9 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,7 +33,12 @@ import typer
 from orchestration.config.settings import Settings
 
 DAY = 86_400.0
+YEARS = 3 * 365 * DAY
 RECORDS = ("dagster", "mlflow")
+MADE = "dagster_event_type = 'ASSET_MATERIALIZATION'"
+VERSION_TAG, DAGSTER_RUN = "dagster/data_version", "dagster.run_id"
+MLFLOW_TABLES = ("runs", "metrics", "latest_metrics", "params", "tags")
+TIMES = ("timestamp", "create_timestamp", "update_timestamp", "event_timestamp")
 
 
 @contextmanager
@@ -52,86 +59,93 @@ def _but_pointers(folder: Any, names: list[str]) -> list[str]:
     return [name for name in names if "artifacts" in folder and name[-4:] != ".dvc" and not Path(folder, name).is_dir()]
 
 
-def multiply(settings: Settings, wanted: int) -> int:
-    """Write the runs again until there are so many materialisations; how many there are."""
-    home = settings.dagster_home / "history"
-    mlflow = Path(settings.tracking_uri.removeprefix("sqlite:///"))
-    with (
-        closing(sqlite3.connect(home / "runs" / "index.db")) as events,
-        closing(sqlite3.connect(home / "runs.db")) as runs,
-        closing(sqlite3.connect(mlflow)) as tracked,
-    ):
-        held = _materialisations(events)
-        templates = [run for (run,) in events.execute(f"SELECT DISTINCT run_id FROM event_logs WHERE {MADE}") if run]
-        for number in range(wanted):
+@dataclass
+class Databases:
+    """Dagster's and MLflow's, opened."""
+
+    events: sqlite3.Connection
+    runs: sqlite3.Connection
+    tracked: sqlite3.Connection
+
+    @classmethod
+    @contextmanager
+    def of(cls, settings: Settings) -> Iterator[Databases]:
+        home = settings.dagster_home / "history"
+        mlflow = Path(settings.tracking_uri.removeprefix("sqlite:///"))
+        files = (home / "runs" / "index.db", home / "runs.db", mlflow)
+        with ExitStack() as opened:
+            yield cls(*(opened.enter_context(closing(sqlite3.connect(file))) for file in files))
+
+    def materialisations(self, run: str = "") -> int:
+        """How many there are, or of one run."""
+        query, values = (" AND run_id = ?", (run,)) if run else ("", ())
+        return int(self.events.execute(f"SELECT count(*) FROM event_logs WHERE {MADE}{query}", values).fetchone()[0])
+
+
+@dataclass
+class Template:
+    """A run of Dagster's with all that was written of it, read once."""
+
+    run: str
+    shard: Path
+    made: int
+    """Materialisations."""
+    md5s: list[str]
+    tracked: list[str]
+    """Its runs of MLflow's."""
+    rows: dict[str, list[dict[str, Any]]]
+
+    @classmethod
+    def read(cls, run: str, settings: Settings, databases: Databases) -> Template:
+        events = _rows(databases.events, "event_logs", "run_id", run)
+        tags = _rows(databases.events, "asset_event_tags", "event_id", *(row["id"] for row in events))
+        tracked = [
+            row["run_uuid"] for row in _rows(databases.tracked, "tags", "value", run) if row["key"] == DAGSTER_RUN
+        ]
+        rows = {"event_logs": events, "asset_event_tags": tags}
+        rows["asset_check_executions"] = _rows(databases.events, "asset_check_executions", "run_id", run)
+        rows |= {table: _rows(databases.runs, table, "run_id", run) for table in ("runs", "run_tags")}
+        rows |= {f"mlflow.{table}": _rows(databases.tracked, table, "run_uuid", *tracked) for table in MLFLOW_TABLES}
+        md5s = [str(row["value"]) for row in tags if row["key"] == VERSION_TAG]
+        shard = settings.dagster_home / "history" / "runs" / f"{run}.db"
+        return cls(run, shard, databases.materialisations(run), md5s, tracked, rows)
+
+    def write_again(self, ago: float, databases: Databases) -> None:
+        """The same under new names, so many seconds earlier."""
+        names = {self.run: str(uuid.uuid4())}
+        names |= {md5: f"{uuid.uuid4().hex}.dir" for md5 in self.md5s}
+        names |= {run: uuid.uuid4().hex for run in self.tracked}
+        events: dict[int, int] = {}
+        for table, rows in self.rows.items():
+            database = databases.tracked if table.startswith("mlflow.") else databases.events
+            database = databases.runs if table in ("runs", "run_tags") else database
+            for row in rows:
+                new = _renamed(row, names, ago, 1000 if database is databases.tracked else 1)
+                if "event_id" in new:
+                    new["event_id"] = events[new["event_id"]]
+                number = _insert(database, table.removeprefix("mlflow."), new)
+                if table == "event_logs":
+                    events[row["id"]] = number
+        copy = self.shard.with_name(f"{names[self.run]}.db")
+        shutil.copyfile(self.shard, copy)
+        with closing(sqlite3.connect(copy)) as shard:
+            shard.execute("PRAGMA synchronous = OFF")
+            shard.execute("UPDATE event_logs SET run_id = ?", (names[self.run],))
+            shard.commit()
+
+
+def multiply(settings: Settings, wanted: int) -> None:
+    """Write the runs again until there are so many materialisations."""
+    with Databases.of(settings) as databases:
+        held, number = databases.materialisations(), 0
+        runs = databases.events.execute(f"SELECT DISTINCT run_id FROM event_logs WHERE {MADE} AND run_id != ''")
+        templates = [Template.read(run, settings, databases) for (run,) in runs.fetchall()]
+        while held < wanted:
             template = templates[number % len(templates)]
-            held += _again(template, number, settings, events, runs, tracked)
-            if held >= wanted:
-                break
-        for database in (events, runs, tracked):
+            template.write_again(60 * DAY + number % 10_000 / 10_000 * YEARS, databases)
+            held, number = held + template.made, number + 1
+        for database in (databases.events, databases.runs, databases.tracked):
             database.commit()
-    return held
-
-
-MADE = "dagster_event_type = 'ASSET_MATERIALIZATION'"
-YEARS = 3 * 365 * DAY
-
-
-def _materialisations(events: sqlite3.Connection) -> int:
-    return int(events.execute(f"SELECT count(*) FROM event_logs WHERE {MADE}").fetchone()[0])
-
-
-def _again(
-    template: str,
-    number: int,
-    settings: Settings,
-    events: sqlite3.Connection,
-    runs: sqlite3.Connection,
-    tracked: sqlite3.Connection,
-) -> int:
-    """One run of Dagster's, with its events, its own database and its runs of MLflow's; materialisations in it."""
-    run, ago = str(uuid.uuid4()), 60 * DAY + number % 10_000 / 10_000 * YEARS
-    names = {template: run}
-    for (md5,) in events.execute(
-        "SELECT DISTINCT value FROM asset_event_tags t JOIN event_logs e ON e.id = t.event_id "
-        "WHERE e.run_id = ? AND t.key = 'dagster/data_version'", (template,),
-    ):  # fmt: skip
-        names[md5] = f"{uuid.uuid4().hex}.dir"
-    for (mine,) in tracked.execute(
-        "SELECT run_uuid FROM tags WHERE key = 'dagster.run_id' AND value = ?", (template,)
-    ).fetchall():
-        names[mine] = uuid.uuid4().hex
-        _track_again(tracked, mine, names, ago)
-    kept = {}
-    for row in _rows(events, "event_logs", "run_id", template):
-        old = row.pop("id")
-        kept[old] = _insert(events, "event_logs", _renamed(row, names, ago))
-    for row in _rows(events, "asset_event_tags", "event_id", *kept):
-        row.pop("id")
-        _insert(events, "asset_event_tags", _renamed({**row, "event_id": kept[row["event_id"]]}, names, ago))
-    for row in _rows(events, "asset_check_executions", "run_id", template):
-        row.pop("id")
-        _insert(events, "asset_check_executions", _renamed(row, names, ago))
-    for table in ("runs", "run_tags"):
-        for row in _rows(runs, table, "run_id", template):
-            row.pop("id")
-            _insert(runs, table, _renamed(row, names, ago))
-    own = settings.dagster_home / "history" / "runs" / f"{template}.db"
-    shutil.copyfile(own, own.with_name(f"{run}.db"))
-    with closing(sqlite3.connect(own.with_name(f"{run}.db"))) as shard:
-        shard.execute("UPDATE event_logs SET run_id = ?, event = replace(event, ?, ?)", (run, template, run))
-        shard.commit()
-    return int(events.execute(f"SELECT count(*) FROM event_logs WHERE run_id = ? AND {MADE}", (run,)).fetchone()[0])
-
-
-def _track_again(tracked: sqlite3.Connection, run: str, names: dict[str, str], ago: float) -> None:
-    for table in ("runs", "metrics", "latest_metrics", "params", "tags"):
-        for row in _rows(tracked, table, "run_uuid", run):
-            row = {name: names_in(value, names) for name, value in row.items()}
-            for name in ("start_time", "end_time"):
-                if row.get(name):
-                    row[name] -= int(ago * 1000)
-            _insert(tracked, table, row)
 
 
 def _rows(database: sqlite3.Connection, table: str, column: str, *values: Any) -> list[dict[str, Any]]:
@@ -148,15 +162,15 @@ def _insert(database: sqlite3.Connection, table: str, row: dict[str, Any]) -> in
     return int(database.execute(f"INSERT INTO {table} ({columns}) VALUES ({places})", (*row.values(),)).lastrowid or 0)
 
 
-def _renamed(row: dict[str, Any], names: dict[str, str], ago: float) -> dict[str, Any]:
-    """A row under the new names, so many seconds older."""
-    for name, value in row.items():
-        row[name] = names_in(value, names)
+def _renamed(row: dict[str, Any], names: dict[str, str], ago: float, unit: int) -> dict[str, Any]:
+    """A row under the new names, so many seconds older; `unit` of its numbers in a second."""
+    new = {name: names_in(value, names) for name, value in row.items() if name != "id"}
+    for name, value in new.items():
         if name in ("start_time", "end_time") and value:
-            row[name] = value - ago
-        elif name in ("timestamp", "create_timestamp", "update_timestamp", "event_timestamp") and value:
-            row[name] = _earlier(str(value), ago)
-    return row
+            new[name] = type(value)(value - ago * unit)
+        elif name in TIMES and isinstance(value, str):
+            new[name] = _earlier(value, ago)
+    return new
 
 
 def names_in(value: Any, names: dict[str, str]) -> Any:
@@ -168,8 +182,6 @@ def names_in(value: Any, names: dict[str, str]) -> Any:
 
 
 def _earlier(text: str, ago: float) -> str:
-    from datetime import datetime, timedelta
-
     return (datetime.fromisoformat(text) - timedelta(seconds=ago)).isoformat(" ", "microseconds")
 
 
@@ -183,10 +195,11 @@ def weight(settings: Settings) -> dict[str, float]:
         / 1e6
         for part in RECORDS
     }
-    with closing(sqlite3.connect(settings.dagster_home / "history" / "runs" / "index.db")) as events:
-        made = _materialisations(events)
-    with closing(sqlite3.connect(settings.tracking_uri.removeprefix("sqlite:///"))) as tracked:
-        mlflow = tracked.execute("SELECT count(*) FROM runs").fetchone()[0]
+    with Databases.of(settings) as databases:
+        made, mlflow = (
+            databases.materialisations(),
+            databases.tracked.execute("SELECT count(*) FROM runs").fetchone()[0],
+        )
     with open_instance(settings) as instance:
         began = time.monotonic()
         index = VersionIndex(instance)

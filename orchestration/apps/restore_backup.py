@@ -93,9 +93,9 @@ def restore(
     """
     backup = backup.expanduser().absolute()
     manifest = Manifest.read(backup)
-    erasures = _later_erasures(backup, settings, manifest, more_erasures)
     _require_usable(manifest, settings)
     _require_idle(settings)
+    erasures = _later_erasures(backup, settings, manifest, more_erasures)
     where = places(settings, service)
     found = _what_is_there(backup, manifest, settings, where)
     if found and not replace_it:
@@ -125,7 +125,9 @@ def restore(
 def _later_erasures(backup: Path, settings: Settings, manifest: Manifest, more: Iterable[Path]) -> list[Erasure]:
     """Those that the backup was told of after it was made, oldest first. Raises LikenessError."""
     files = [backup / backup_log.ERASURES, *(path / backup_log.ERASURES if path.is_dir() else path for path in more)]
-    if missing := [file for file in files[1:] if not file.is_file()]:
+    if not files[0].is_file():
+        raise BackupError(f"{files[0]} is gone, which says what was forgotten since: take that of a newer backup")
+    if missing := [file for file in files if not file.is_file()]:
         raise BackupError(f"{missing[0]} is not there: give --erasures a newer backup, or its {backup_log.ERASURES}")
     found = [entry for file in files for entry in erasure_log.read_entries(file)]
     if (settings.dagster_home / "dagster.yaml").exists():

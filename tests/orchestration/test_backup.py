@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from engine.errors import LikenessError
 from orchestration.apps import backup, restore_backup
 from orchestration.apps.backup_format import MANIFEST, BackupError, Manifest
 from orchestration.cli.main import app
@@ -410,5 +411,9 @@ def test_a_database_that_is_written_to_is_copied_at_one_moment(tmp_path: Path) -
 def test_erasures_that_cannot_be_read_are_an_error(project: PeopleProject, tmp_path: Path) -> None:
     make(project, tmp_path / "backup")
     (tmp_path / "backup" / ERASURES).write_text("[{]")
-    with pytest.raises(Exception, match="is no list of what was forgotten"):
-        restore_backup.restore(tmp_path / "backup", fresh(tmp_path / "elsewhere"), SERVICE)
+    settings = fresh(tmp_path / "elsewhere")
+    with pytest.raises(LikenessError, match="is no list of what was forgotten"):
+        restore_backup.restore(tmp_path / "backup", settings, SERVICE)
+    (tmp_path / "backup" / ERASURES).unlink()
+    with pytest.raises(BackupError, match="is gone, which says what was forgotten"):
+        restore_backup.restore(tmp_path / "backup", settings, SERVICE)
