@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from engine.words import a_few
 from orchestration.cli.terminal import (
     AsJson,
     Character,
@@ -21,8 +22,10 @@ from orchestration.cli.terminal import (
     print_note,
     progress_bar,
     screen,
+    who_acts,
     wide_screen,
 )
+from orchestration.config.settings import Settings
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from orchestration.lineage.photo_trace import PhotoTrace
     from orchestration.lineage.prune import PrunePlan
 
-TREE_WIDTH = 110
+TREE_WIDTH, FEW = 110, 3
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 
@@ -144,7 +147,9 @@ def forget(
     from orchestration.lineage.erase import Eraser
     from orchestration.lineage.erase_search import EraseSearch
     from orchestration.lineage.prune import nothing_runs
+    from orchestration.registry.people import FORGET
 
+    who = "" if dry_run else who_acts(Settings(), FORGET)
     with _opened() as (instance, index), nullcontext() if dry_run else nothing_runs(index.settings, instance):
         with progress_bar() as progress:
             photos = index.find(photo, person)
@@ -155,11 +160,12 @@ def forget(
         if going := not (dry_run or plan.nothing_left):
             _confirm(yes, as_json, "Erase all this for good?")
             with progress_bar() as progress:
-                Eraser(instance, index).erase(plan, why, progress.step)
+                Eraser(instance, index, who).erase(plan, why, progress.step)
     if as_json:
         print_json({**plan.document(), "done": not dry_run})
     elif going:
         screen.print("forgotten; the next `likeness run` makes everything without it", highlight=False)
+        _print_untold(index.settings)
     else:
         screen.print("nothing was changed" if dry_run else "there is nothing left to erase here", highlight=False)
 
@@ -170,27 +176,38 @@ def clean(
     older_than: Annotated[
         float, typer.Option("--older-than", min=0, metavar="DAYS", help="What was made or used since then stays.")
     ] = 7.0,
+    runs_older_than: Annotated[
+        float | None,
+        typer.Option(
+            "--runs-older-than",
+            min=0,
+            metavar="DAYS",
+            help="Also runs of Dagster and MLflow, from that age on.",
+            show_default="LIKENESS_KEEP_RUNS_DAYS, else never",
+        ),
+    ] = None,
     yes: Yes = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Free room: data that **no registered model and no current asset** needs, in cache and remote; dead checkpoints.
 
-    Every registered version, rejected ones too, can still be restored afterwards. Refuses while a run is at work, but
-    for --dry-run.
+    Every registered version, rejected ones too, can still be restored afterwards, and its lineage is whole. Refuses
+    while a run is at work, but for --dry-run.
     """
     from orchestration.lineage import prune
 
     with _opened() as (instance, index), nullcontext() if dry_run else prune.nothing_runs(index.settings, instance):
         with progress_bar() as progress:
-            plan = prune.plan(index.settings, instance, index.store, keep, older_than, progress.step)
+            days = index.settings.keep_runs_days if runs_older_than is None else runs_older_than
+            plan = prune.plan(index.settings, instance, index.store, keep, older_than, progress.step, days)
         if not as_json:
             _print_cleaning(plan)
         freed = 0
         if not dry_run and not plan.empty:
             _confirm(yes, as_json, "Remove this?")
             with progress_bar() as progress:
-                freed = prune.carry_out(plan, index.store, progress.step)
+                freed = prune.carry_out(plan, index.settings, instance, index.store, progress.step)
     if as_json:
         print_json({**plan.document(), "freed": freed})
     else:
@@ -289,6 +306,15 @@ def _print_plan(plan: ErasePlan) -> None:
         print("no registered model was trained on it: none must be retrained")
     for text in plan.document()["not_erased"]:
         screen.print(marked("yellow", "not erased:", text), highlight=False, soft_wrap=True)
+
+
+def _print_untold(settings: Settings) -> None:
+    from orchestration.storage import backup_log
+
+    if untold := backup_log.untold(settings.home):
+        places = a_few([str(place) for place in untold], FEW)
+        remedy = "delete them, or restore them with `--erasures` of a newer backup"
+        screen.print(marked("yellow", "backups that are not there now:", f"{places}: {remedy}"), soft_wrap=True)
 
 
 def _print_cleaning(plan: PrunePlan) -> None:

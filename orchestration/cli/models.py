@@ -24,6 +24,7 @@ from orchestration.cli.terminal import (
     print_warning,
     progress_bar,
     screen,
+    who_acts,
     wide_screen,
 )
 from orchestration.registry.promotion_events import OUTSIDE, ROLLBACK
@@ -32,9 +33,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from orchestration.config.settings import Settings
+    from orchestration.promotion.notifiers import Notice
+    from orchestration.promotion.promote import PromotionResult
     from orchestration.registry.gate import GateResult
     from orchestration.registry.promotion_events import PromotionEvent
 
+WAITS = 3
+"""Exit status of a promotion that waits for another person."""
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason; it is recorded.")]
 
 
@@ -138,6 +143,8 @@ def _print_version(name: str, version: Mapping[str, Any]) -> None:
                     {True: "yes", False: "NO", None: "not judged"}[figures["ok"]],
                 )
             wide_screen(110).print(shown)
+    for approval in version["approvals"]:
+        screen.print(f"\napproved by {approval['who']} on {approval['when'][:16].replace('T', ' ')}", highlight=False)
     if not version["moves"]:
         screen.print("it was never in production")
 
@@ -158,25 +165,31 @@ def promote(
 
     The **gate** of the profile (`production_encoder`) judges it by figures against what is in production now. A version
     that is worse is refused with a table that says where, and the exit status is 1. One that was rolled back comes
-    back by **--force --why** alone.
+    back by **--force --why** alone. Where the gate asks for **approvals** this is one: the last person's promotes, and
+    until then the exit status is 3.
     """
     from orchestration.config.profiles import resolve_one
     from orchestration.promotion.promote import Refused
     from orchestration.promotion.promote import promote as promote_version
     from orchestration.registry.gate import Config
+    from orchestration.registry.people import PROMOTE
 
     settings, asked = get_settings(profile, character, or_registered=True), when_asked()
+    who = who_acts(settings, PROMOTE)
     registry, config = get_registry(settings), resolve_one(settings.profile, "production_encoder", Config)
     if compare:
         _compare(settings, registry, version)
     try:
-        outcome = promote_version(registry, version, config, why, force, asked)
+        outcome = promote_version(registry, version, config, why, force, asked, who)
     except Refused as error:
         _show_gate_result(error.result, as_json, {"version": version, "promoted": False})
         refused, _, remedy = str(error).rpartition(": ")
         above = f"{registry.name} version {version} is not promoted, see the scores above: {remedy}"
         exit_with_error(refused if as_json else above)
         return
+    if outcome.waits:
+        _show_waiting(settings, registry.name, outcome, as_json)
+        raise typer.Exit(WAITS)
     now = f"{registry.name}: version {outcome.version} is in production"
     if as_json:
         record = outcome.move.document() if outcome.move else None
@@ -185,6 +198,25 @@ def promote(
         print(now if outcome.move else f"{now} already")
     if outcome.move:
         _notify(settings, registry.name, outcome.move)
+
+
+def _show_waiting(settings: Settings, model: str, outcome: PromotionResult, as_json: bool) -> None:
+    """Say whose approval is there and how many are missing, to LIKENESS_NOTIFY too."""
+    from orchestration.promotion.notifiers import of_approval
+    from orchestration.registry.people import PROMOTE, People
+
+    if as_json:
+        about = {"approved": list(outcome.approved), "waits_for": outcome.waits}
+        print_json({"version": int(outcome.version), "promoted": False, **about})
+    else:
+        others = [name for name in People.of(settings.home).who_may(PROMOTE) if name not in outcome.approved]
+        by = " or ".join(others) or "somebody who may, of whom there is none"
+        approved = f"{', '.join(outcome.approved)} approved"
+        screen.print(
+            f"{model} version {outcome.version} waits for {outcome.waits} more: {approved}; "
+            f"`likeness promote {outcome.version}` by {by}", highlight=False, soft_wrap=True,
+        )  # fmt: skip
+    _tell(settings, of_approval(settings, model, outcome.version, outcome.approved, outcome.waits))
 
 
 def _compare(settings: Any, registry: Any, version: str) -> None:
@@ -230,7 +262,9 @@ def rollback(
     Where somebody else moved production a moment ago nothing moves, without **--from**: two people who roll back at
     once mean the same version.
     """
-    from orchestration.registry.aliases import AliasStore, user
+    from orchestration.registry.aliases import AliasStore
+    from orchestration.registry.people import ROLLBACK as ROLL_BACK
+    from orchestration.registry.people import NotAllowed
     from orchestration.registry.promotion_events import RegistryError
 
     if leave and not leave.isdecimal():
@@ -239,8 +273,11 @@ def rollback(
     settings = get_settings(character=character, or_registered=True)
     aliases = AliasStore.of(settings, settings.character)
     try:
-        move = aliases.rollback(user(), why, leave, asked)
-    except RegistryError as error:  # here, because to know all errors that are meant for people takes seconds
+        move = aliases.rollback(who_acts(settings, ROLL_BACK), why, leave, asked)
+    except (
+        RegistryError,
+        NotAllowed,
+    ) as error:  # here, because to know all errors that are meant for people takes seconds
         exit_with_error(str(error))
         return
     if as_json:
@@ -263,9 +300,15 @@ def when_asked() -> str:
 
 def _notify(settings: Settings, model: str, move: PromotionEvent) -> None:
     """Tell LIKENESS_NOTIFY what was done by hand, and by whom."""
-    from orchestration.promotion.notifiers import BadNotifier, of_move, tell
+    from orchestration.promotion.notifiers import of_move
+
+    _tell(settings, of_move(settings, model, move))
+
+
+def _tell(settings: Settings, notice: Notice) -> None:
+    from orchestration.promotion.notifiers import BadNotifier, tell
 
     try:
-        tell(settings, of_move(settings, model, move), logging.getLogger("likeness"))
+        tell(settings, notice, logging.getLogger("likeness"))
     except BadNotifier as error:
         print_note(marked("yellow", "nobody was told:", error))

@@ -185,6 +185,22 @@ def confirm_profile(settings: Settings, instance: Any, command: str, yes: bool) 
     accepted_profile.accept(settings, instance)
 
 
+def who_acts(settings: Settings, act: str) -> str:
+    """Who promotes, rolls back or forgets: where the project knows its people the one whose key is given, by
+    LIKENESS_PERSON_KEY or at the terminal; else whoever the environment names. Raises NotAllowed.
+    """
+    from orchestration.registry.aliases import user
+    from orchestration.registry.people import VARIABLE, People
+
+    people = People.of(settings.home)
+    if not people:
+        return user()
+    key = os.environ.get(VARIABLE, "")
+    if not key and sys.stdin.isatty():
+        key = typer.prompt("your key (`likeness person add` showed it)", hide_input=True, err=True)
+    return people.require(key, act)
+
+
 def get_registry(settings: Settings) -> Any:
     """The registered models of the settings' character."""
     from orchestration.registry.registered_models import Registry

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from engine import files
 
-__all__ = ["Timeout", "is_locked", "lock", "write_whole"]
+__all__ = ["Timeout", "delete", "is_locked", "lock", "write_whole"]
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
     """Write beside the path, then rename; text as UTF-8. Raises OSError."""
     files.write_whole(path, content.encode() if isinstance(content, str) else content)
+
+
+def delete(path: Path) -> None:
+    """Delete a folder with all that is in it, or a file; nothing where there is none. Raises OSError."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def lock(path: Path, timeout: float = -1) -> FileLock:

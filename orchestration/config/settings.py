@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, PositiveInt, ValidationInfo, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from orchestration.config.database_url import MLFLOW_SCHEMA, in_schema
@@ -18,8 +18,9 @@ CLUSTERS = ("ray", "k8s")
 """Executors that deal out GPUs by themselves."""
 COMPUTED = "computed"
 """Folder of the home folder for what can be computed again, such as the features that encoders are trained on."""
-OF_THIS_MACHINE = ("LIKENESS_WORKERS", "LIKENESS_NOTIFY", "LIKENESS_SMTP_PASSWORD")
-"""Variables that mean nothing elsewhere: there are other processors, and nobody is told twice."""
+OF_THIS_MACHINE = ("LIKENESS_WORKERS", "LIKENESS_NOTIFY", "LIKENESS_SMTP_PASSWORD", "LIKENESS_PERSON_KEY")
+"""Variables that mean nothing elsewhere: there are other processors, nobody is told twice, and a person's key is hers.
+"""
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -91,6 +92,12 @@ class Settings(BaseSettings):
     """Labels of the nodes that GPU steps run on, as JSON."""
     k8s_gpu_tolerations: tuple[dict[str, str], ...] = ()
     """Taints that GPU steps tolerate, as JSON: [{"key": "nvidia.com/gpu", "operator": "Exists"}]."""
+
+    keep_runs_days: PositiveFloat | None = None
+    """Days after which `likeness clean` removes runs (Dagster's, MLflow's) that made nothing that is kept; None: never.
+    """
+    keep_served_days: PositiveFloat | None = None
+    """Days after which it removes what the service can fetch or draw again and nobody asked for since; None: never."""
 
     automation: Literal["on", "off"] = "on"
     """Whether scanning and retraining are on when the daemon first starts; Dagster's pages switch each part."""

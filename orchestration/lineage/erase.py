@@ -4,7 +4,8 @@ Listings of data/photos name the photo by md5, tables have its row, and every ve
 may show it (`erase_search`). Weights are left: they hold no picture, but those that were trained on it are named to be
 retrained. What does not show it is left too, also where it has the same bytes as a file of the person's, and a
 registered model in use never loses a file. A plan is in the erasure log before the first byte goes, so a command that
-was killed is finished by the same command, and another machine's copies go when it is run there.
+was killed is finished by the same command, and another machine's copies go when it is run there. Backups are told of
+it, and restoring one erases the same again.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from dataclasses import dataclass, replace
 
 import dagster as dg
 
+from orchestration.config.files import delete
 from orchestration.lineage import OnStep, silent
 from orchestration.lineage.erase_plan import ErasePlan
 from orchestration.lineage.erase_search import PICTURES
 from orchestration.lineage.photo_index import SOURCE, PhotoIndex
-from orchestration.lineage.prune import delete
+from orchestration.registry import audit
 from orchestration.registry.aliases import user
-from orchestration.storage import erasure_log, versions
+from orchestration.registry.people import FORGET
+from orchestration.storage import backup_log, erasure_log, versions
 from orchestration.storage.erasure_log import Erasure
 from orchestration.storage.run_pictures import FAILING_FOLDER, RunPictures
 from orchestration.storage.tracking import Tracking
@@ -35,10 +38,12 @@ class Eraser:
 
     instance: dg.DagsterInstance
     photo_index: PhotoIndex
+    who: str = ""
+    """A person who is known; empty: whoever the environment names."""
 
     def erase(self, plan: ErasePlan, why: str, progress: OnStep = silent) -> Erasure:
         """Do it, and say so in the erasure log before and after. No run may be at work. Raises RemoteDown, OSError."""
-        entry = self._log(_entry(plan, why))
+        entry = self._log(_entry(plan, why, self.who or user()))
         steps: list[tuple[str, Callable[[], object]]] = [
             ("data/photos", lambda: self._delete_photos(plan)),
             ("working copies", lambda: [delete(path) for path in plan.local]),
@@ -50,12 +55,17 @@ class Eraser:
         for number, (what, step) in enumerate(steps):
             progress(f"erase: {what}", number, len(steps))
             step()
+        # Without names: people are forgotten, and this log is not.
+        details = {"erasure": entry.id, "photos": len(entry.photos), "files": len(entry.erased), "why": entry.why}
+        audit.append(self.photo_index.settings.home, FORGET, entry.who, details)
         return self._log(replace(entry, done=True))
 
     def _log(self, entry: Erasure) -> Erasure:
         log = self.photo_index.erasure_log
         log.write(entry)
-        log.copy_to(self.photo_index.settings.home)
+        home = self.photo_index.settings.home
+        log.copy_to(home)
+        backup_log.tell(home, entry)
         return entry
 
     def _delete_photos(self, plan: ErasePlan) -> None:
@@ -86,13 +96,13 @@ class Eraser:
             store.add(settings.data)
 
 
-def _entry(plan: ErasePlan, why: str) -> Erasure:
+def _entry(plan: ErasePlan, why: str, who: str) -> Erasure:
     before, photos = plan.unfinished, plan.trace.photos
     return Erasure(
         before.id if before else uuid.uuid4().hex,
         {path: photo.md5 for photo in photos for path in photo.paths},
         {photo.md5: photo.sha256 for photo in photos if photo.sha256},
-        before.who if before else f"{user()}@{socket.gethostname()}",
+        before.who if before else f"{who}@{socket.gethostname()}",
         before.when if before else erasure_log.now(),
         why or (before.why if before else ""),
         plan.trace.rows,

@@ -19,7 +19,8 @@ FEW = 4
 NOT_ERASED = (
     "weights of models that were trained on it: retrain them (listed above)",
     "what other machines keep in their own cache: run the same command on each of them",
-    "backups, and older versions of objects where the remote keeps them (S3 versioning)",
+    "backups (`likeness restore-backup` erases it again), and older versions of objects where the remote keeps them "
+    "(S3 versioning)",
     "its name, in listings of data/photos, in quarantine tables' versions and in the erasure log",
 )
 

@@ -88,6 +88,10 @@ class PhotoIndex:
             raise TargetError(f"no {'person' if person else 'photo'} {printable(word)}: give {wanted}")
         return [self._photo(md5) for md5 in sorted(md5s)]
 
+    def of_md5s(self, md5s: Iterable[str]) -> list[TracedPhoto]:
+        """The photos with these bytes, of those that are, or ever were, in data/photos."""
+        return [self._photo(md5) for md5 in sorted(set(md5s))]
+
     def _of_person(self, person: str) -> set[str]:
         def theirs(path: str) -> bool:
             # A photo that lies in no folder is a person of its own.

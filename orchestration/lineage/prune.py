@@ -6,7 +6,6 @@ Never `dvc gc`, which knows pointers and nothing of the registry.
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import time
 from collections.abc import Iterable, Iterator
@@ -17,11 +16,13 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration.config.files import delete
 from orchestration.config.settings import Settings
-from orchestration.lineage import OnStep, silent
+from orchestration.lineage import OnStep, retention, silent
 from orchestration.lineage.resolve import find_all_models
+from orchestration.lineage.retention import OldRuns
 from orchestration.storage.erasure_log import KEY
-from orchestration.storage.instance import UNFINISHED, AlreadyRunning, only_runner
+from orchestration.storage.instance import UNFINISHED, AlreadyRunning, keeping_files, only_runner
 from orchestration.storage.staged_output import pointed
 from orchestration.storage.store import Store
 from orchestration.storage.version_index import VersionIndex
@@ -51,6 +52,7 @@ class PrunePlan:
     models: int
     dropped: list[tuple[str, str]] = field(default_factory=list)
     """Asset and md5 of each version that cannot be restored afterwards."""
+    runs: OldRuns = field(default_factory=OldRuns)
 
     @property
     def bytes(self) -> int:
@@ -75,8 +77,10 @@ class PrunePlan:
 
 @contextmanager
 def nothing_runs(settings: Settings, instance: dg.DagsterInstance) -> Iterator[None]:
-    """Holds `likeness run` back, and refuses while a run that Dagster launched is at work. Raises AlreadyRunning."""
-    with only_runner(settings, instance):
+    """Holds `likeness run` and `likeness backup` back, and refuses while one of them, or a run that Dagster launched,
+    is at work. Raises AlreadyRunning.
+    """
+    with keeping_files(settings), only_runner(settings, instance):
         if runs := instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED)), limit=5):
             named = ", ".join(f"{run.run_id[:8]} ({run.status.value.lower()})" for run in runs)
             raise AlreadyRunning(f"Dagster has runs at work or waiting: {named}; wait for them, or end them")
@@ -90,12 +94,14 @@ def plan(
     keep: int = KEEP,
     days: float = DAYS,
     progress: OnStep = silent,
+    runs_days: float | None = None,
 ) -> PrunePlan:
     """Look everywhere, change nothing.
 
     Args:
         keep: newest versions of each asset and character that stay, at least one.
         days: whatever was made or used since then stays.
+        runs_days: runs that ended since then stay; None: all of them.
 
     Raises RemoteDown: what cannot be listed cannot be known to be needed.
     """
@@ -122,11 +128,37 @@ def plan(
         kind.count = len(kind.objects)
         kind.bytes = sum(objects[place][md5] for md5 in kind.objects)
     kinds = [cache, remote, *_folders(settings, needed, before)]
+    runs = OldRuns()
+    if runs_days is not None:
+        progress("clean: runs", 0, 0)
+        # A version that stays for its age has its records, too.
+        runs = retention.find(settings, instance, version_index, models, needed, max(runs_days, days))
+        kinds += _of_runs(runs)
+    kinds += _served(settings)
     lost = sorted((asset, md5) for md5, asset in dropped.items() if md5 in listings)
-    return PrunePlan(kinds, len(needed & set(known)), len(models), lost)
+    return PrunePlan(kinds, len(needed & set(known)), len(models), lost, runs)
 
 
-def carry_out(plan: PrunePlan, store: Store, progress: OnStep = silent) -> int:
+def _of_runs(runs: OldRuns) -> list[Removable]:
+    return [
+        Removable("dagster_runs", "runs that made nothing that is kept", len(runs.dagster), runs.log_bytes),
+        Removable("mlflow_runs", "their metrics and files", len(runs.mlflow), runs.mlflow_bytes),
+    ]
+
+
+def _served(settings: Settings) -> list[Removable]:
+    """What the service keeps and can have again: models that it fetched, and pictures that it drew."""
+    if settings.keep_served_days is None:
+        return []
+    before, folder = time.time() - settings.keep_served_days * DAY, settings.home / "serving"
+    paths = [*_unused(folder.glob("releases/*"), before), *_unused(folder.glob("*/drawn/*"), before)]
+    about = "models and pictures of the service that nobody asked for lately"
+    return [Removable("served", about, len(paths), sum(_size(path) for path in paths), paths)]
+
+
+def carry_out(
+    plan: PrunePlan, settings: Settings, instance: dg.DagsterInstance, store: Store, progress: OnStep = silent
+) -> int:
     """Remove what the plan names; bytes freed. Interrupted, the same command finishes. Raises RemoteDown, OSError."""
     freed = 0
     for number, kind in enumerate(plan.kinds):
@@ -136,15 +168,8 @@ def carry_out(plan: PrunePlan, store: Store, progress: OnStep = silent) -> int:
         for path in kind.paths:
             delete(path)
         freed += kind.bytes if kind.paths else 0
-    return freed
-
-
-def delete(path: Path) -> None:
-    """Delete a folder with all that is in it, or a file."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    # Last: by their records an interrupted cleaning knows what else was to go.
+    return freed + retention.remove(settings, instance, plan.runs, progress)
 
 
 def _newest(version_index: VersionIndex, asset: str, keep: int, before: float) -> set[str]:

@@ -161,7 +161,7 @@ def _decide(
     if refusals:
         return refusals, False
     registry.alias_store.set_alias("candidate", number)
-    if not config.auto_promote or number == current:
+    if not config.auto_promote or config.approvals > 1 or number == current:
         return [], False
     why = "passed the gate" if gate_result.compared else "passed the gate; nothing was in production"
     registry.alias_store.promote(number, who(context), why, gate_result.against(), judged_against=current)

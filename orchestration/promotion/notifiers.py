@@ -24,6 +24,7 @@ import smtplib
 import ssl
 import subprocess
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -37,7 +38,8 @@ from orchestration.config.settings import Settings
 from orchestration.registry.promotion_events import ROLLBACK, PromotionEvent
 
 FAILED, PROMOTED, REFUSED, ROLLED_BACK, MOVED = "run_failed", "promoted", "refused", "rolled_back", "moved_outside"
-KINDS = {FAILED: "failure", PROMOTED: "success", REFUSED: "warning", ROLLED_BACK: "warning", MOVED: "warning"}
+WAITING = "waits_for_approval"
+KINDS = {FAILED: "failure", PROMOTED: "success"} | dict.fromkeys((REFUSED, ROLLED_BACK, MOVED, WAITING), "warning")
 """How Apprise colours them."""
 TIMEOUT = 10.0  # seconds that a server or a command may take
 
@@ -55,7 +57,7 @@ class Notice:
     """What happened."""
 
     event: str
-    """run_failed, promoted, refused, rolled_back or moved_outside."""
+    """run_failed, promoted, refused, rolled_back, moved_outside or waits_for_approval."""
     title: str
     detail: str = ""
     assets: tuple[str, ...] = ()
@@ -82,6 +84,18 @@ def of_move(settings: Settings, model: str, move: PromotionEvent) -> Notice:
         ROLLED_BACK if move.kind == ROLLBACK else PROMOTED,
         f"likeness: {model} version {version} {done}",
         f"{move}" + (", whatever the gate said" if move.forced else ""),
+        ("production_encoder",),
+        model.removeprefix("likeness-"),
+        url=model_page(mlflow_page(settings), model, version),
+    )
+
+
+def of_approval(settings: Settings, model: str, version: str, approved: Sequence[str], waits: int) -> Notice:
+    """That a promotion waits for other people."""
+    return Notice(
+        WAITING,
+        f"likeness: {model} version {version} waits for {waits} more to approve of it",
+        f"{', '.join(approved)} approved; likeness promote {version}",
         ("production_encoder",),
         model.removeprefix("likeness-"),
         url=model_page(mlflow_page(settings), model, version),

@@ -14,14 +14,16 @@ from __future__ import annotations
 import getpass
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from orchestration.config.files import Timeout, lock
+from orchestration.registry import audit
 from orchestration.registry.promotion_events import (
+    APPROVAL,
     CANDIDATE,
     PREVIOUS,
     PRODUCTION,
@@ -29,6 +31,7 @@ from orchestration.registry.promotion_events import (
     REJECTED,
     ROLLBACK,
     AliasState,
+    Approval,
     PromotionEvent,
     RegistryError,
     now,
@@ -130,12 +133,13 @@ class AliasStore:
         against: Mapping[str, Any] | None = None,
         forced: bool = False,
         judged_against: str | Literal["any"] | None = "any",
+        approved: Sequence[str] = (),
     ) -> PromotionEvent | None:
         """Move `production` to this version; what was there becomes `previous`. None when it is there already, unless
         by other hands than ours: then that is recorded as a promotion.
 
         `judged_against`: the version in production that it was compared with; when another one is there by now, nothing
-        moves. Raises RegistryError.
+        moves. `approved`: everybody who approved of it, where more than one had to. Raises RegistryError.
         """
         with self._locked() as (client, state):
             if version not in state.tags:
@@ -150,13 +154,29 @@ class AliasStore:
             if version == current and outside is None:
                 return None
             before = outside.before if outside and version == current else current
-            event = PromotionEvent(PROMOTION, version, now(), who, why, before, version, against or {}, forced)
+            event = PromotionEvent(
+                PROMOTION, version, now(), who, why, before, version, against or {}, forced, tuple(approved)
+            )
             self._move(client, state, event)
             if REJECTED in state.tags[version]:
                 client.delete_model_version_tag(self.name, version, REJECTED)
             if before is not None and before in state.tags:
                 client.set_registered_model_alias(self.name, PREVIOUS, before)
         return event
+
+    def approve(self, version: str, who: str, why: str) -> list[Approval]:
+        """Record that a person approves of a version; all who do by now. Raises RegistryError where that one did."""
+        with self._locked() as (client, state):
+            for given in state.approvals(version):
+                if given.who == who:
+                    raise RegistryError(
+                        f"{who} approved of version {version} on {given.when[:19].replace('T', ' ')} UTC: another "
+                        "person must call this command"
+                    )
+            approval = Approval(version, who, now(), why, state.production)
+            client.set_model_version_tag(self.name, version, approval.tag, json.dumps(approval.document()))
+            audit.append(self.home, APPROVAL, who, {"model": self.name, "version": version, "why": why}, approval.when)
+            return [*state.approvals(version), approval]
 
     def rollback(self, who: str, why: str = "", leave: str = "", asked: str = "") -> PromotionEvent:
         """Bring back the version that was in production before, and mark the one that is left as rejected.
@@ -236,6 +256,10 @@ class AliasStore:
         client.set_registered_model_alias(self.name, PRODUCTION, str(event.after))
         self._require_unmoved(client, event, state, at=event.after)
         self._record(client, event)
+        details = {name: value for name, value in event.document().items() if name not in ("who", "when")}
+        audit.append(
+            self.home, event.kind, event.who, {"model": self.name, "version": event.version, **details}, event.when
+        )
 
     def _record(self, client: MlflowClient, event: PromotionEvent) -> None:
         client.set_model_version_tag(self.name, event.version, event.tag, json.dumps(event.document()))

@@ -54,6 +54,10 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     """What is judged in the place of a score that a character cannot have; one without a fallback is passed over."""
     auto_promote: bool = True
     """Whether what passes becomes production by itself; if not, it becomes `candidate`, for `likeness promote`."""
+    approvals: int = Field(default=1, ge=1, exclude=True)
+    """How many people must call `likeness promote` for one version, with keys of their own. With 2 or more nothing is
+    promoted by itself. It judges nobody, so that a change of it makes no version stale.
+    """
 
     @field_validator("beats_baseline", mode="before")
     @classmethod

@@ -14,6 +14,8 @@ CANDIDATE, PRODUCTION, PREVIOUS, NEWEST = "candidate", "production", "previous",
 REJECTED = "rejected"
 """Tag of a version that was rolled back: it is not promoted again by itself."""
 PROMOTION, ROLLBACK, OUTSIDE = "promotion", "rollback", "outside"
+APPROVAL = "approval"
+"""approval.<time>" is a tag of a version that waits for more people to approve of it."""
 
 
 class RegistryError(LikenessError):
@@ -63,6 +65,8 @@ class PromotionEvent:
     against: Mapping[str, Any]
     """Figures by score: candidate, production, difference, …"""
     forced: bool
+    approved: tuple[str, ...] = ()
+    """Everybody who approved of it, where more than one had to."""
     pending: bool = False
     """Written down, and perhaps not done: a server moves an alias by a call of its own."""
 
@@ -82,7 +86,7 @@ class PromotionEvent:
         return cls(
             PROMOTION if kind == PROMOTION else ROLLBACK, version, record.get("when", when), record.get("who", ""),
             record.get("why", ""), before, after, record.get("against") or {}, bool(record.get("forced")),
-            bool(record.get("pending")),
+            tuple(record.get("approved") or ()), bool(record.get("pending")),
         )  # fmt: skip
 
     @classmethod
@@ -96,6 +100,7 @@ class PromotionEvent:
         """The record, as the tag holds it."""
         place = {"to": self.after} if self.kind == ROLLBACK else {"from": self.before}
         base = {"who": self.who, "when": self.when, "why": self.why, **place}
+        base |= {"approved": list(self.approved)} if self.approved else {}
         base |= {"pending": True} if self.pending else {}
         return base if self.kind == ROLLBACK else {**base, "against": dict(self.against), "forced": self.forced}
 
@@ -111,6 +116,38 @@ class PromotionEvent:
         verb = f"rolled back from version {self.version} to {self.after}"
         verb = f"promoted version {self.version}" if self.kind == PROMOTION else verb
         return f"{self.who} {verb} on {self.when[:19].replace('T', ' ')} UTC" + (f" ({self.why})" if self.why else "")
+
+
+@dataclass(frozen=True)
+class Approval:
+    """A person's yes to a version, which waits for another's."""
+
+    version: str
+    who: str
+    when: str
+    why: str
+    production: str | None
+    """The version in production then: once another is there, it counts no more."""
+
+    @classmethod
+    def read(cls, version: str, tag: str, content: str) -> Approval | None:
+        """The approval that a version's tag records; None for any other tag."""
+        if not tag.startswith(f"{APPROVAL}."):
+            return None
+        try:
+            record = json.loads(content)
+            return cls(version, record["who"], record["when"], record["why"], record["production"])
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def document(self) -> dict[str, Any]:
+        """The record, as the tag holds it."""
+        return {"who": self.who, "when": self.when, "why": self.why, "production": self.production}
+
+    @property
+    def tag(self) -> str:
+        """The name of the tag that holds the record."""
+        return f"{APPROVAL}.{self.when}"
 
 
 @dataclass(frozen=True)
@@ -149,6 +186,16 @@ class AliasState:
     def events(self) -> list[PromotionEvent]:
         """Those of which there is a record, oldest first."""
         return [move for move in self.history() if move.kind != OUTSIDE]
+
+    def approvals(self, version: str) -> list[Approval]:
+        """Those of a version that count: given since production moved last, each person's first."""
+        last = max((move.when for move in self.events()), default="")
+        read = (Approval.read(version, tag, content) for tag, content in sorted(self.tags.get(version, {}).items()))
+        found: dict[str, Approval] = {}
+        for each in read:
+            if each and each.when > last and each.production == self.production:
+                found.setdefault(each.who, each)
+        return list(found.values())
 
     def moved_outside(self) -> PromotionEvent | None:
         """How `production` came to be where it is, if that was not by a promotion or a rollback."""

@@ -90,6 +90,7 @@ class Registry:
                 "moves": [
                     {"kind": event.kind, **event.document()} for event in state.history() if event.version == number
                 ],
+                "approvals": [approval.document() for approval in state.approvals(number)],
                 "tags": tags,
             }
         return [found[number] for number in sorted(found, reverse=True)]

@@ -39,9 +39,17 @@ from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 # The resolver of what is stale keeps what it read in one of these.
 from dagster._core.loader import LoadingContext
 
-# Events can be asked for by id, but ids not by tag.
+# Events can be asked for by id, but ids not by tag; and a deleted run leaves what its checks found.
 from dagster._core.storage.event_log import SqlEventLogStorage
-from dagster._core.storage.event_log.schema import AssetEventTagsTable, SqlEventLogStorageTable
+from dagster._core.storage.event_log.schema import (
+    AssetCheckExecutionsTable,
+    AssetEventTagsTable,
+    SqlEventLogStorageTable,
+)
+
+# Dagster deletes one run at a time, in transactions of their own: ten thousand take an hour.
+from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
+from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 
 # Tags in which the daemon and the launcher note what became of a run.
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, BACKFILL_ID_TAG, GRPC_INFO_TAG, WILL_RETRY_TAG

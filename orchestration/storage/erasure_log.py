@@ -15,6 +15,7 @@ from typing import Any
 
 import dagster as dg
 
+from engine.errors import LikenessError
 from engine.words import a_few
 from orchestration.config.files import write_whole
 
@@ -107,6 +108,23 @@ class ErasureLog:
         home.mkdir(parents=True, exist_ok=True)
         reasons = {md5: str(entry) for md5, entry in self.erased().items()}
         write_whole(home / COPY, json.dumps(reasons, indent=1) + "\n")
+
+
+def write_entries(file: Path, entries: Sequence[Erasure]) -> None:
+    """Keep entries in a file, which `read_entries` reads."""
+    write_whole(file, json.dumps([asdict(entry) for entry in entries], indent=1) + "\n")
+
+
+def read_entries(file: Path) -> list[Erasure]:
+    """The entries in a file, none where there is no file. Raises LikenessError where it cannot be read."""
+    try:
+        return [Erasure(**_document(entry)) for entry in json.loads(file.read_text())]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError) as error:
+        raise LikenessError(
+            f"{file} is no list of what was forgotten ({error}): give the erasures.json of a backup"
+        ) from error
 
 
 def reason(home: Path, md5s: Any) -> str:

@@ -220,6 +220,24 @@ def only_runner(settings: Settings, instance: dg.DagsterInstance) -> Iterator[No
         running.release()
 
 
+@contextmanager
+def keeping_files(settings: Settings) -> Iterator[None]:
+    """Nothing is deleted for as long as the block takes, since a backup copies it; and nothing is copied of what is
+    being deleted. Raises AlreadyRunning.
+    """
+    held = lock(settings.home / "locks" / "files.lock", ASKED_FOR)
+    try:
+        held.acquire()
+    except Timeout as error:
+        raise AlreadyRunning(
+            "a `likeness backup`, `clean` or `forget` is at work here: wait for it, or stop it"
+        ) from error
+    try:
+        yield
+    finally:
+        held.release()
+
+
 def daemon_run(instance: dg.DagsterInstance) -> dg.DagsterRun | None:
     """A run that another process makes or is about to make, None where there is none; a look disturbs nobody."""
     for run in instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED))):

@@ -22,9 +22,15 @@ if TYPE_CHECKING:
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """Codes of MLflow's errors: there is no such run, experiment, model or version."""
 PASSING = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
+OUT_OF_DATE = "out-of-date database schema"
+"""In what MLflow says of tables of another version, where none is missing. It makes missing ones by itself."""
 PATIENCE = 600.0
 """Seconds to wait for MLflow before a stage fails."""
 T = TypeVar("T")
+
+
+class OutOfDate(LikenessError):
+    """MLflow's tables are those of another version; the message says what to do."""
 
 
 class TrackingUnreachable(LikenessError):
@@ -41,7 +47,7 @@ def import_mlflow() -> None:
 def open_client(uri: str, files: str = "") -> MlflowClient:
     """A client of MLflow's server or database, both for runs and for registered models.
 
-    files: the folder for files where no server keeps them. Raises DatabaseError, or MLflow's own errors.
+    files: the folder for files where no server keeps them. Raises DatabaseError, OutOfDate, or MLflow's own errors.
     """
     import_mlflow()
     from mlflow import MlflowClient
@@ -60,13 +66,24 @@ def open_client(uri: str, files: str = "") -> MlflowClient:
 def _make_tables(uri: str) -> None:
     """Let MLflow make or migrate its tables, once in a process and in one process at a time: two at once fail."""
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
-    with _alone(uri):
-        MlflowClient(uri, uri).search_experiments(max_results=1)
+    with alone(uri):
+        try:
+            MlflowClient(uri, uri).search_experiments(max_results=1)
+        except MlflowException as error:
+            if OUT_OF_DATE not in str(error):
+                raise
+            raise OutOfDate(
+                "MLflow's tables are not those of the installed version: where an older one wrote them, stop what is "
+                "at work on this project, `likeness start` too, make a `likeness backup DIR`, then call `likeness "
+                "upgrade`; where a newer one did, install that"
+            ) from error
 
 
 @contextmanager
-def _alone(uri: str) -> Iterator[None]:
+def alone(uri: str) -> Iterator[None]:
+    """For the length of the block no other process makes or migrates MLflow's tables. Raises DatabaseError."""
     if not uri.startswith(mlflow_files.SQLITE):
         with postgres.schema(uri, postgres.MLFLOW_SCHEMA):
             yield

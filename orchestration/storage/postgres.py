@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 from engine.errors import LikenessError
@@ -33,6 +34,21 @@ def name_of(url: str) -> str:
 def require(url: str) -> None:
     """Raises DatabaseError when the server does not let us in."""
     _connect(url).close()
+
+
+def ask(url: str, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The rows that a query answers. Raises DatabaseError."""
+    import psycopg2
+
+    connection = _connect(url)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(query, values)
+            return cursor.fetchall()
+    except psycopg2.Error as error:
+        raise DatabaseError(_told(url, error)) from error
+    finally:
+        connection.close()
 
 
 @contextmanager

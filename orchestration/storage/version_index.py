@@ -78,6 +78,22 @@ class VersionIndex:
             for event, key, value, character, when in rows
         ]
 
+    def made_by_run(self) -> dict[str, set[str]]:
+        """md5 of every version that each of Dagster's runs made or saw, by the run's id."""
+        import sqlalchemy
+
+        tags, events = AssetEventTagsTable.c, SqlEventLogStorageTable.c
+        query = (
+            sqlalchemy.select(events.run_id, tags.value)
+            .join(SqlEventLogStorageTable, events.id == tags.event_id)
+            .where(tags.key == VERSION_TAG)
+        )
+        found: dict[str, set[str]] = {}
+        with self.storage.index_connection() as connection:
+            for run, md5 in connection.execute(query):
+                found.setdefault(run, set()).add(str(md5))
+        return found
+
     def versions(self, refs: Sequence[VersionRef]) -> list[Version]:
         """What these events say, in their order; those that are gone are left out."""
         unread = [ref for ref in refs if ref.event not in self._read]

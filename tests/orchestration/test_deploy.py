@@ -19,7 +19,14 @@ from serving.configuration import ServiceSettings
 DEPLOY = REPOSITORY / "deploy"
 YAML = sorted(DEPLOY.glob("*.yaml"))
 DOCS = REPOSITORY / "docs"
-TEXTS = [*YAML, DEPLOY / "Dockerfile", DOCS / "deploy.md", DOCS / "serving.md", DOCS / "serving-cluster.md"]
+TEXTS = [
+    *YAML,
+    DEPLOY / "login" / "compose.yaml",
+    DEPLOY / "Dockerfile",
+    DOCS / "deploy.md",
+    DOCS / "serving.md",
+    DOCS / "serving-cluster.md",
+]
 
 
 MOUNTING = ("ray-cluster.yaml", "ray-serve.yaml", "dagster-values.yaml")
@@ -142,7 +149,7 @@ def test_no_password_stands_in_a_file() -> None:
 def test_the_image_installs_what_the_makefile_installs() -> None:
     dockerfile, makefile = (DEPLOY / "Dockerfile").read_text(), (REPOSITORY / "Makefile").read_text()
     locks = ("--require-hashes -r requirements.lock", "--require-hashes -r requirements-cuda.lock")
-    only_cuda = "-m pip show torch | grep -q '^Version: .*+cpu'"
+    only_cuda = "-m pip show torch | grep '^Version: .*+cpu' >/dev/null"
     for command in (*locks, only_cuda, "--no-build-isolation -e .", "npm ci --omit=dev"):
         assert command in dockerfile and command in makefile
     assert dockerfile.count("-m pip install") == dockerfile.count("--no-deps")
@@ -150,3 +157,62 @@ def test_the_image_installs_what_the_makefile_installs() -> None:
         "COPY --from=page /app/dist serving/web/dist" in dockerfile and static.DIST == REPOSITORY / "serving/web/dist"
     )
     assert set(LIBRARIES.values()) <= set(dockerfile.split())
+
+
+# --- the login
+
+
+LOGIN = DEPLOY / "login"
+PORTS = {"webserver": "3000", "viewer": "3000", "mlflow": "5000", "service": "8000", "login": "9091"}
+
+
+def _several(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def _login_rule(domain: str, group: str, method: str, path: str) -> str:
+    """What Authelia would say: the policy of the first rule that fits."""
+    for rule in yaml.safe_load((LOGIN / "authelia.yaml").read_text())["access_control"]["rules"]:
+        subjects = _several(rule.get("subject", f"group:{group}"))
+        fits = domain in _several(rule["domain"]) and f"group:{group}" in subjects
+        fits &= method in rule.get("methods", [method])
+        if fits and any(re.search(pattern, path) for pattern in rule.get("resources", [""])):
+            return rule["policy"]
+    return "deny"
+
+
+def test_viewers_can_change_nothing_in_mlflow() -> None:
+    """Of every request that MLflow knows."""
+    from mlflow.server.handlers import get_endpoints
+
+    changes = re.compile(r"_(create|update|delete|set|log|rename|transition|restore|register|upload|link|start|end)_")
+    asked = {(method, path, f"{handler.__name__}_") for path, handler, methods in get_endpoints() for method in methods}
+    assert len(asked) > 100
+    for method, path, handler in asked:
+        mine = _login_rule("mlflow.studio.example", "viewers", method, path)
+        if method != "GET":
+            assert mine == "deny" or "_search_" in handler, (method, path)
+        assert mine == "deny" or not changes.search(handler), (method, path)
+        assert _login_rule("mlflow.studio.example", "platform", method, path) == "two_factor"
+    searches = {path for method, path, _ in asked if method == "POST" and path.startswith("/ajax-api/2.0/mlflow/")}
+    seen = {path for path in searches if _login_rule("mlflow.studio.example", "viewers", "POST", path) != "deny"}
+    assert seen == {f"/ajax-api/2.0/mlflow/{kind}/search" for kind in ("runs", "experiments", "logged-models")}
+
+
+def test_every_page_has_the_login_before_it_and_leads_to_a_service_that_is_there() -> None:
+    services = {**_documents("compose.yaml")[0]["services"], **_documents("login/compose.yaml")[0]["services"]}
+    caddy = (LOGIN / "Caddyfile").read_text()
+    sites = dict(re.findall(r"^(\S+\.studio\.example) \{\n(.*?)^\}", caddy, re.M | re.S))
+    rules = yaml.safe_load((LOGIN / "authelia.yaml").read_text())["access_control"]
+    known = {name for rule in rules["rules"] for name in _several(rule["domain"])}
+    assert set(sites) == known | {"login.studio.example"} and rules["default_policy"] == "deny"
+    for name, site in sites.items():
+        assert ("import login\n" in site) is (name != "login.studio.example"), name
+        ((upstream, port),) = re.findall(r"reverse_proxy (\w+):(\d+)", site)
+        assert upstream in services and port == PORTS[upstream]
+    webserver = _documents("compose.yaml")[0]["services"]["webserver"]
+    mine, its = (dict(each["environment"]) for each in (services["viewer"], webserver))
+    assert mine.pop("PGPASSWORD").startswith("${POSTGRES_PASSWORD:?") and mine.items() < its.items()
+    assert services["viewer"]["volumes"] == webserver["volumes"]
+    allowed = services["mlflow"]["environment"]["MLFLOW_SERVER_ALLOWED_HOSTS"]
+    assert "mlflow.studio.example" in allowed and "mlflow:5000" in allowed

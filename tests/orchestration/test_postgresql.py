@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +18,8 @@ import pytest
 import yaml
 from dagster._core.storage.event_log.schema import ConcurrencyLimitsTable, ConcurrencySlotsTable
 
+from orchestration.apps import backup, restore_backup
+from orchestration.apps.backup_format import BackupError
 from orchestration.config.catalog import Stage
 from orchestration.config.progress import Progress
 from orchestration.config.settings import REPOSITORY, Settings
@@ -26,6 +29,7 @@ from orchestration.storage import mlflow_client, postgres
 from orchestration.storage.instance import POOL, open_instance
 from orchestration.storage.postgres import DatabaseError
 from orchestration.storage.tracking import Tracking
+from serving.configuration import ServiceSettings
 from tests.orchestration.cluster_graph import PROFILE
 from tests.orchestration.conftest import make_project
 from tests.orchestration.postgres_server import PASSWORD, PostgresServer, postgres_server
@@ -142,7 +146,7 @@ with open_instance(settings) as instance:
 
 def test_two_processes_that_make_the_pool_at_once_both_have_it(project: Settings) -> None:
     with open_instance(project) as instance:
-        storage = instance.event_log_storage
+        storage: Any = instance.event_log_storage
         with storage.index_transaction() as first:
             first.execute(ConcurrencySlotsTable.delete())
             first.execute(ConcurrencyLimitsTable.delete())
@@ -154,6 +158,61 @@ def test_two_processes_that_make_the_pool_at_once_both_have_it(project: Settings
                     second.result(5)
             second.result(30)
         assert [pool.name for pool in storage.get_pool_limits()] == [POOL]
+
+
+def test_a_backup_of_it_is_restored_into_another_database(
+    project: Settings,
+    server: PostgresServer,
+    stages: tuple[Stage, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _run(project, stages)
+    runs = {run.info.run_id for run in _tracked(project)}
+    backup.make(tmp_path / "backup", project, ServiceSettings())
+    files = [path for path in (tmp_path / "backup").rglob("*") if path.is_file()]
+    assert not [path for path in files if PASSWORD.encode() in path.read_bytes()]
+
+    name = project.database.rpartition("/")[2]
+    (tmp_path / "elsewhere").mkdir()
+    again = make_project(tmp_path / "elsewhere", "embedded", "other")
+    shutil.rmtree(again.data)  # restored with the rest
+    again = again.model_copy(update={"database": server.create(f"{name}_again")})
+    restore_backup.restore(tmp_path / "backup", again, ServiceSettings())
+    monkeypatch.setenv("LIKENESS_DATABASE", again.database)
+    assert server.tables(name) == server.tables(f"{name}_again")
+    assert {run.info.run_id for run in _tracked(again)} == runs
+    assert _run(again, stages).made == []
+    with pytest.raises(BackupError, match="is not empty"):
+        restore_backup.restore(tmp_path / "backup", again, ServiceSettings())
+    Path(again.profile).write_text(json.dumps({"encoder": {"text": "b"}}))
+    assert _run(again, stages).made == ["encoder/embedded"]
+    restore_backup.restore(tmp_path / "backup", again, ServiceSettings(), replace_it=True)
+    assert {run.info.run_id for run in _tracked(again)} == runs
+
+
+def _tracked(settings: Settings) -> list[Any]:
+    client = Tracking.of(settings).client()
+    return client.search_runs([each.experiment_id for each in client.search_experiments()])
+
+
+@pytest.mark.parametrize(
+    ("said", "told"), [("", "install PostgreSQL's client programs"), ("pg_dump (PostgreSQL) 9.6", "of version 9.6")]
+)
+def test_a_pg_dump_that_is_missing_or_too_old_is_an_error_that_says_what_to_install(
+    project: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, told: str
+) -> None:
+    program = tmp_path / "bin" / "pg_dump"
+    program.parent.mkdir()
+    if said:
+        program.write_text(f"#!/bin/sh\necho '{said}'\n")
+        program.chmod(0o755)
+    with open_instance(project):
+        Tracking.of(project).client()
+    monkeypatch.setenv("PATH", str(program.parent))
+    with pytest.raises(DatabaseError, match=told):
+        backup.make(tmp_path / "backup", project, ServiceSettings())
+    assert not (tmp_path / "backup").exists()
 
 
 def test_mlflows_server_of_the_cluster_serves_what_was_tracked_without_it(

@@ -24,6 +24,7 @@ from models.images import encode_png
 from orchestration.cli.main import app
 from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.promotion import packaging
+from orchestration.storage import mlflow_client
 from orchestration.storage.instance import open_instance
 from serving.app import build
 from serving.configuration import ServiceSettings
@@ -34,7 +35,7 @@ from stages.evaluation.scores import scores
 from stages.scorecard import appearance, imitator, likeness, recovery, verification
 from tests.models.support import PHOTOS as ALL_PHOTOS
 from tests.models.support import aligned_photos
-from tests.orchestration import registered_before
+from tests.orchestration import earlier_databases, registered_before
 from tests.orchestration.conftest import make_project
 from tests.orchestration.registered_before import ANSWERS, MODEL, RECORDS
 from tests.orchestration.servers import free_port, running, wait_for
@@ -224,6 +225,9 @@ def test_it_is_scored_on_a_character_with_sliders_that_came_later(
 @pytest.mark.integration
 @pytest.mark.timeout(600)
 def test_it_is_compared_with_a_new_version_and_rolled_back_to(followed: Project, tmp_path: Path) -> None:
+    earlier_databases.take_back(followed.settings)
+    mlflow_client._make_tables.cache_clear()
+    assert followed("upgrade") == {"dagster": True, "mlflow": True}
     same(followed.answers(tmp_path / "before"), ANSWERS["photo"])
     promoted = followed("promote", "2", "--compare", "--force", "--why", "to see")
     assert (promoted["version"], promoted["record"]["from"]) == (2, "1")
@@ -238,6 +242,23 @@ def test_it_is_compared_with_a_new_version_and_rolled_back_to(followed: Project,
     same(followed.answers(tmp_path / "after"), ANSWERS["photo"])
     newest, oldest = followed("models")
     assert newest["rejected"] and oldest["aliases"] == ["production"]
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(300)
+def test_it_answers_the_same_after_its_machine_was_lost(made: Project, tmp_path: Path) -> None:
+    made("backup", str(tmp_path / "backup"))
+    elsewhere = Project(tmp_path / "elsewhere", made.package)
+    shutil.copytree(made.root / ".dvc", elsewhere.root / ".dvc")
+    shutil.copyfile(made.root / "profile.yaml", elsewhere.root / "profile.yaml")
+    hidden = made.root.rename(tmp_path / "lost")
+    try:
+        restored = elsewhere("restore-backup", str(tmp_path / "backup"))
+        assert any("version 1 is in production, loaded in" in each["detail"] for each in restored["diagnoses"])
+        same(elsewhere.answers(tmp_path / "answers"), ANSWERS["photo"])
+        assert elsewhere("models", "1")["moves"] == RECORDS["version"]["moves"]
+    finally:
+        hidden.rename(made.root)
 
 
 def compared(project: Project, version: str) -> dict[str, Any]:
