@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from orchestration.registry.promotion_events import (
     RegistryError,
     UnknownVersion,
 )
+from orchestration.storage.costs import Cost
 from orchestration.storage.mlflow_client import is_absent
 from orchestration.storage.mlflow_files import path_of, resolve_location
 
@@ -39,8 +41,10 @@ FIGURES = (
     "likeness.rank1",
     "likeness.real_photos",
 )
-SCORED = "scored."
-"""Begins the tags of a version that say of what its newest scorecard was made; `input.` those of the version itself."""
+INPUT, SCORED = "input.", "scored."
+"""Begin the tags of a version that say of what it was made, and of what its newest scorecard was."""
+COSTS = {"all": "cost_of_all/", "new": "cost_of_new/"}
+"""Begin the metrics of a version's run: of all steps that it came from, and of those that no version before it had."""
 SCORECARD, COMPARISON = "scorecard.json", "comparison.json"
 """Files of a version's run: its evaluation, and a later one beside what was in production by then."""
 
@@ -153,6 +157,25 @@ class Registry:
         card = self._document(version, SCORECARD) or {}
         found = {path: find_score(card, path) for path in FIGURES}
         return {path: score["value"] for path, score in found.items() if score}
+
+    def costs(self, version: str) -> dict[str, dict[str, float]]:
+        """What a version cost, `all` of it and what was `new`, by figure; none where nobody measured it."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            figures = self.client.get_run(str(self.find(version).run_id)).data.metrics
+        except MlflowException:
+            return {}
+        found = {name: Cost.of(figures, prefix) for name, prefix in COSTS.items()}
+        return {name: cost.figures("") for name, cost in found.items() if cost}
+
+    def log_costs(self, version: str, costs: Mapping[str, Cost]) -> None:
+        """Keep what a version cost with its run, by the names of COSTS."""
+        from mlflow.entities import Metric
+
+        now, run = int(time.time() * 1000), str(self.find(version).run_id)
+        figures = {name: value for key, cost in costs.items() for name, value in cost.figures(COSTS[key]).items()}
+        self.client.log_batch(run, [Metric(name, value, now, 0) for name, value in figures.items()])
 
     def log_card(self, version: str, card: Mapping[str, Any], name: str = SCORECARD) -> None:
         """Keep a scorecard, or a comparison, with a version's run."""
