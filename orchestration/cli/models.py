@@ -79,7 +79,7 @@ def _versions_table(name: str, versions: list[dict[str, Any]]) -> Table:
 
     shown = Table(title=name, title_justify="left")
     for column in ("version", "aliases", "profile", "md5", "commit", *FIGURES.values(), "cost", "last move", "why"):
-        shown.add_column(column)
+        shown.add_column(column, no_wrap=column == "cost")
     for version in versions:
         tags, last = version["tags"], (version["moves"] or [{}])[-1]
         aliases = Text(", ".join(version["aliases"]))

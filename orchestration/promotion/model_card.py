@@ -238,7 +238,7 @@ class _Card:
             self.unknown.append("by which commit of the code it was made")
         names = [stage.name for stage in STAGES if stage.name in self.ancestors]
         steps = [_step(name, self.ancestors[name], self.record(name)) for name in names]
-        steps.append(_step(ASSET, self.tags.get("md5"), self.record(ASSET)))
+        steps.append(_step(ASSET, self.tags.get("md5"), self.record(ASSET)) | {"mlflow_run": self.version.run_id})
         inputs = dict(sorted(self.ancestors.items()))
         return {"profile": profile, "commit": commit, "inputs": inputs, "steps": steps, "cost": self._cost()}
 
@@ -249,9 +249,9 @@ class _Card:
         found = of_version(self.registry, str(self.version.version), self.index, own)
         if found.unmeasured:
             self.unknown.append(f"what these steps cost: {', '.join(found.unmeasured)}")
-        return {
-            name: {**cost.figures(""), "text": str(cost)} for name, cost in (("all", found.all), ("new", found.new))
-        }
+        sums = {"all": found.all, "new": found.new}
+        told = {name: {**cost.figures(""), "text": str(cost)} for name, cost in sums.items()}
+        return {**told, "unmeasured": list(found.unmeasured)}
 
 
 def _step(asset: str, md5: str | None, made: Version | None) -> Document:

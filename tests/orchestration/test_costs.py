@@ -192,4 +192,4 @@ def test_a_version_has_the_cost_of_all_that_it_came_from_and_of_what_was_new(
     assert second["all"]["cpu_seconds"] > second["new"]["cpu_seconds"]
     shown = likeness("models", "2").stdout
     assert "what was new in it cost " in shown and "all that it came from cost " in shown
-    assert " Wh" in likeness("models").stdout
+    assert "Wh" in likeness("models").stdout
