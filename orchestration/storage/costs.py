@@ -27,6 +27,8 @@ SAMPLED_EVERY, WRITTEN_EVERY = 1.0, 10.0
 """Seconds."""
 KEPT = "cost.json"
 """In the folder of checkpoints: what an interrupted step had cost by then."""
+GROWN = 1.01
+"""By how much the resident memory has to exceed what it was at the last look for another one."""
 WATTS_PER_GIGABYTE = 0.3725
 GIGABYTE, HOUR = 1e9, 3600.0
 
@@ -98,6 +100,7 @@ class CostMeter:
     """A folder that lives as long as the work may be gone on with."""
     _before: Cost = field(default_factory=Cost)
     _peak: float = 0.0
+    _resident: float = 0.0
 
     @classmethod
     def of(cls, settings: Settings, stage: Stage, kept: Path | None = None) -> Self:
@@ -135,7 +138,11 @@ class CostMeter:
             self._over.wait(SAMPLED_EVERY)
 
     def _look(self) -> None:
-        self._peak = max(self._peak, memory_bytes())
+        """Measure the memory where there is more of it than before: to tell shared pages apart takes long."""
+        resident = memory_bytes(shared=True)
+        if resident > self._resident * GROWN:
+            self._resident = resident
+            self._peak = max(self._peak, memory_bytes())
 
     def _read(self) -> Cost:
         if self.kept is None or not (file := self.kept / KEPT).is_file():
@@ -174,12 +181,14 @@ def cpu_seconds() -> float:
     return found
 
 
-def memory_bytes() -> float:
-    """Proportional set size of this process and all that it started; resident size where the system does not say."""
+def memory_bytes(shared: bool = False) -> float:
+    """Proportional set size of this process and all that it started, resident size where the system does not say;
+    `shared`: resident size, in which pages that several share count for each, and which is known at once.
+    """
     found = 0.0
     for process in _tree():
         try:
-            about = process.memory_full_info()
+            about = process.memory_info() if shared else process.memory_full_info()
             found += getattr(about, "pss", about.rss)
         except psutil.Error:
             continue
