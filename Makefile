@@ -10,7 +10,7 @@ PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 PORTRAIT := data/photos/collins/astronaut.png
 WEB := serving/web
 
-.PHONY: help setup own-environment web run serve test test-unit test-integration lint lint-types lint-style architecture lock bench-render bench-orchestration bench-data bench-commands bench-serve bench-likeness
+.PHONY: help setup own-environment web run serve test test-unit test-integration lint lint-types lint-style origins architecture lock bench-render bench-orchestration bench-data bench-commands bench-serve bench-likeness
 .DEFAULT_GOAL := help
 
 help:  ## What there is to make
@@ -70,6 +70,9 @@ bench-serve: setup  ## Photos a second through HTTP, after make run; BENCH_OPTIO
 bench-likeness: setup $(BENCH)/.stamp  ## How the model in production reads 145 real people; BENCH_OPTIONS=--help for more
 	$(BIN)/likeness inputs
 	PYTHONPATH=$(BENCH) $(BIN)/python -m benchmarks.likeness $(BENCH_OPTIONS)
+
+origins: setup  ## NOTICE and two tables from stages/data/origins.yaml
+	$(BIN)/python -m tools.origins
 
 architecture: setup  ## The picture of the floors, docs/architecture.svg, from the code
 	$(BIN)/python -m tools.architecture

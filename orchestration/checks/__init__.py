@@ -14,7 +14,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.checks import metrics, report
+from orchestration.checks import budget, metrics, report
 from orchestration.checks.context import CheckContext
 from orchestration.checks.gx import ExpectationResult
 from orchestration.config.catalog import Stage
@@ -22,7 +22,7 @@ from orchestration.config.check_rules import Rules, as_text
 from orchestration.storage.dagster_metadata import decoration
 from orchestration.storage.run_pictures import FAILING_FOLDER
 
-METRICS = "metrics"
+METRICS, BUDGET = "metrics", "budget"
 Evaluate = Callable[[CheckContext], tuple[list[ExpectationResult], dict[str, Any]]]
 """Gives what came of each expectation, and facts to be shown beside them."""
 WARNINGS = {
@@ -51,7 +51,8 @@ def checks_of(stage: Stage, rules: Rules) -> list[Check]:
     warnings = [_warning(suite, rules) for suite in stage.warnings]
     drift = [_drift_check(table, rules) for table in stage.drift]
     metrics = [_metrics_check(stage, rules)] if stage.group == "models" and rules.metrics_of(stage.name) else []
-    return [*tables, *warnings, *drift, *metrics]
+    costs = [_budget_check(stage, rules)] if stage.name in rules.budget else []
+    return [*tables, *warnings, *drift, *metrics, *costs]
 
 
 def specs(stage: Stage, rules: Rules) -> list[dg.AssetCheckSpec]:
@@ -126,6 +127,11 @@ def _metrics_check(stage: Stage, rules: Rules) -> Check:
     asked = {name: rule.model_dump() for name, rule in rules.metrics_of(stage.name).items()}
     about = "Validation metrics: finite, better than a trivial model, not far behind production."
     return Check(METRICS, about, True, as_text({"version": METRICS_VERSION, **asked}), metrics.evaluate)
+
+
+def _budget_check(stage: Stage, rules: Rules) -> Check:
+    about = "Whether making it cost more than the profile's budget; what it made is as good as any."
+    return Check(BUDGET, about, False, as_text(rules.budget[stage.name].model_dump()), budget.evaluate)
 
 
 TABLES_VERSION, DRIFT_VERSION, METRICS_VERSION = 1, 1, 1

@@ -11,7 +11,9 @@ import typer
 from engine.errors import LikenessError
 from orchestration.apps.export import Base
 from orchestration.cli import backup, checks, lineage, models, operations, people, serve
+from orchestration.cli import dry_run as dry_running
 from orchestration.cli.ablate import ablate
+from orchestration.cli.card import card
 from orchestration.cli.character import app as character_app
 from orchestration.cli.terminal import (
     AsJson,
@@ -77,6 +79,10 @@ def run(
     character: Character = "",
     only: Annotated[str | None, typer.Option(help="This asset alone; its inputs must have been made.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Make assets again even where nothing changed.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would be made, why, and what it cost the last time; make nothing."),
+    ] = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -85,10 +91,14 @@ def run(
     Interrupted or failed, the same command goes on from the last finished asset or checkpoint.
     `likeness dagster` shows the runs.
     """
+    if dry_run:
+        dry_running.show(get_settings(profile, character), only, force, as_json)
+        return
     from engine.character import Character as EngineCharacter
     from orchestration.doctor import require_machine
     from orchestration.pipeline import runner
     from orchestration.pipeline.production_encoder import PIPELINE
+    from orchestration.storage.costs import Cost
     from orchestration.storage.dvc_config import write_local
     from orchestration.storage.instance import open_instance
     from stages.data import inputs
@@ -119,8 +129,12 @@ def run(
         _print_scorecard(settings, card, False)
     for reason in outcome.refused:
         print_note(marked("yellow", "not promoted:", reason))
+    for limit in outcome.over_budget:
+        print_warning(f"over the budget of a run (`checks: {{budget: {{run: …}}}}` in the profile): {limit}")
     nothing = "nothing new" if outcome.reused else "nothing, all up to date"
     screen.print(f"made: {', '.join(outcome.made) or nothing} in {outcome.seconds:.1f} s")
+    if cost := Cost.of(outcome.cost, ""):
+        screen.print(f"that cost {cost}", highlight=False, soft_wrap=True)
     if outcome.reused:
         screen.print(f"taken from earlier runs: {', '.join(outcome.reused)}")
     print(f"artifacts: {settings.root / 'artifacts'}")
@@ -310,6 +324,7 @@ app.command()(ablate)
 checks.add_to(app)
 models.add_to(app)
 people.add_to(app)
+app.command()(card)
 lineage.add_to(app)
 backup.add_to(app)
 operations.add_to(app)

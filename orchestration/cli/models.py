@@ -27,6 +27,7 @@ from orchestration.cli.terminal import (
     who_acts,
     wide_screen,
 )
+from orchestration.config.progress import duration
 from orchestration.registry.promotion_events import OUTSIDE, ROLLBACK
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ def models(
     character: Character = "",
     as_json: AsJson = False,
 ) -> None:
-    """Every registered version of the encoder, newest first: aliases, who **promoted** it when and why, what was
-    **rejected**. With VERSION, its promotions and the figures they were decided by.
+    """Every registered version of the encoder, newest first: aliases, scores, what its retraining **cost**, who
+    **promoted** it when and why, what was **rejected**. With VERSION, its promotions and the figures that decided them.
     """
     registry = get_registry(get_settings(character=character, or_registered=True))
     state, versions = registry.alias_store.state(), registry.versions()
@@ -66,6 +67,7 @@ def models(
         versions = [entry for entry in versions if entry["version"] == number]
     for entry in versions:
         entry["figures"] = registry.figures(str(entry["version"]))
+        entry["cost"] = registry.costs(str(entry["version"]))
     if as_json:
         print_json(versions[0] if version else versions)
     elif version:
@@ -81,8 +83,8 @@ def _versions_table(name: str, versions: list[dict[str, Any]]) -> Table:
     from rich.text import Text
 
     shown = Table(title=name, title_justify="left")
-    for column in ("version", "aliases", "profile", "md5", "commit", *FIGURES.values(), "last move", "why"):
-        shown.add_column(column)
+    for column in ("version", "aliases", "profile", "md5", "commit", *FIGURES.values(), "cost", "last move", "why"):
+        shown.add_column(column, no_wrap=column == "cost")
     for version in versions:
         tags, last = version["tags"], (version["moves"] or [{}])[-1]
         aliases = Text(", ".join(version["aliases"]))
@@ -95,6 +97,7 @@ def _versions_table(name: str, versions: list[dict[str, Any]]) -> Table:
             tags.get("md5", "")[:8],
             tags.get("git.commit", "")[:8],
             *(_number(version["figures"].get(path)) for path in FIGURES),
+            _cost(version["cost"]),
             _told(last),
             last.get("why", ""),
         )
@@ -102,6 +105,12 @@ def _versions_table(name: str, versions: list[dict[str, Any]]) -> Table:
 
 
 FIGURES = {"recovery.visible": "R² visible", "likeness.similarity": "similarity"}
+
+
+def _cost(costs: Mapping[str, Mapping[str, float]]) -> str:
+    """Of what was new in a version: its time, as that of one core, and its energy."""
+    new = costs.get("new")
+    return f"{duration(new['cpu_seconds'])}, {new['energy_wh']:.3g} Wh" if new else ""
 
 
 def _told(move: Mapping[str, Any]) -> str:
@@ -120,12 +129,17 @@ def _number(value: float | None) -> str:
 def _print_version(name: str, version: Mapping[str, Any]) -> None:
     from rich.table import Table
 
+    from orchestration.storage.costs import Cost
+
     aliases = ", ".join(version["aliases"]) or "no alias"
     screen.print(f"{name} version {version['version']} ({aliases})" + (", rejected" if version["rejected"] else ""))
     screen.print(f"md5 {version['tags'].get('md5', 'unknown')}, MLflow run {version['run']}", highlight=False)
     screen.print(f"profile {version['tags'].get('profile', 'unknown')}", highlight=False)
     for path, value in version["figures"].items():
         screen.print(f"  {path}  {_number(value)}", highlight=False)
+    for name, what in (("new", "what was new in it cost"), ("all", "all that it came from cost")):
+        if name in version["cost"]:
+            screen.print(f"{what} {Cost.of(version['cost'][name], '')}", highlight=False, soft_wrap=True)
     for move in version["moves"]:
         place = f"to version {move['to']}" if move["kind"] == ROLLBACK else f"after version {move['from'] or 'none'}"
         screen.print(f"\n{_told(move)}, {place}: {move['why'] or 'no reason given'}", highlight=False)

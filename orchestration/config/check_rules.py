@@ -81,6 +81,24 @@ METRICS: dict[str, dict[str, MetricRule] | None] = {
 """Each model by its stage; null in a profile: not judged."""
 
 
+class Budget(BaseModel, frozen=True, extra="forbid"):
+    """The most that making something may cost before somebody is told. None: whatever it costs."""
+
+    seconds: float | None = Field(default=None, gt=0)
+    """By the clock."""
+    cpu_seconds: float | None = Field(default=None, gt=0)
+    gpu_seconds: float | None = Field(default=None, gt=0)
+    peak_memory_gb: float | None = Field(default=None, gt=0)
+    energy_wh: float | None = Field(default=None, gt=0)
+    """Watt hours, as estimated in orchestration/storage/costs.py."""
+    stored_mb: float | None = Field(default=None, gt=0)
+    """What DVC's cache did not have before."""
+
+
+RUN = "run"
+"""The budget of a whole `likeness run`; any other name is a stage's."""
+
+
 class Rules(BaseModel, frozen=True, extra="forbid"):
     """The section `checks` of a profile."""
 
@@ -97,6 +115,8 @@ class Rules(BaseModel, frozen=True, extra="forbid"):
     pictures: int = Field(default=256, ge=1)
     """About how many pictures of a table are opened; which ones depends on the number of rows alone."""
     drift: DriftRule = DriftRule()
+    budget: dict[str, Budget] = {}
+    """By stage, and `run` for a whole `likeness run`. What costs more is told, and never stopped."""
     metrics: dict[str, dict[str, MetricRule | None] | None] = {
         name: dict(rules) if rules else None for name, rules in METRICS.items()
     }

@@ -13,12 +13,14 @@ from pydantic import BaseModel, ValidationError
 
 from engine.errors import LikenessError
 from orchestration.config.catalog import Stage
-from orchestration.config.check_rules import Rules
+from orchestration.config.check_rules import RUN, Rules
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 PROFILES = Path(__file__).parents[1] / "profiles"
 CHECKS = "checks"
 """The section of a profile that is no stage's: what the checks ask for."""
+PRODUCTION = "production"
+"""The group of the asset that trains nothing."""
 
 
 class ProfileError(LikenessError, ValueError):
@@ -62,6 +64,10 @@ def resolve_checks(profile: str, stages: Sequence[Stage]) -> Rules:
     unknown = sorted(set(changes.get("metrics") or {}) - {stage.name for stage in stages})
     if unknown:
         raise ProfileError(f"profile {profile}, section {CHECKS}: metrics: no stage is called {', '.join(unknown)}")
+    budgeted = [RUN, *(stage.name for stage in stages if stage.group != PRODUCTION)]
+    if unknown := sorted(set(changes.get("budget") or {}) - set(budgeted)):
+        names = f"{', '.join(unknown)}; there are: {', '.join(budgeted)}"
+        raise ProfileError(f"profile {profile}, section {CHECKS}: budget: there is none for {names}")
     try:
         return Rules.model_validate(merged(Rules().model_dump(), changes))
     except ValidationError as error:

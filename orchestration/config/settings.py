@@ -106,6 +106,10 @@ class Settings(BaseSettings):
     retrain_timezone: str = "UTC"
     look_seconds: PositiveInt = 60
     """How often the daemon looks for new photos and changed characters; two equal scans in a row start a retraining."""
+    watts_per_core: float = Field(default=12.0, ge=0)
+    """Power of a busy core, by which energy is estimated from its seconds; of your processor: its TDP by its cores."""
+    watts_per_gpu: float = Field(default=200.0, ge=0)
+    """Power of a GPU, by which energy is estimated from the seconds for which it was taken; of yours: its TDP."""
     notify: str = "log"
     """Who hears of failures, promotions and refusals; several by commas: orchestration/promotion/notifiers.py."""
     dagster_url: str = ""

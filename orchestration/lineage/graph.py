@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from orchestration.config.profiles import flatten
-from orchestration.lineage.resolve import LineageTarget, source_key
+from orchestration.lineage.resolve import LineageTarget
 from orchestration.storage.erasure_log import Erasure
 from orchestration.storage.project import title
 from orchestration.storage.store import RemoteDown, Store, StoreError
-from orchestration.storage.version_index import VersionIndex
-from orchestration.storage.versions import REUSED, Version, as_text
+from orchestration.storage.version_index import VersionIndex, fitting
+from orchestration.storage.versions import REUSED, Version, as_text, source_key
 
 HERE, REMOTE, ERASED, GONE, UNKNOWN = "here", "remote", "erased", "gone", "unknown"
 DAMAGED, PARTS = "damaged in the remote", "in parts, here and in the remote"
@@ -117,7 +117,7 @@ class _Builder:
 
     def _node(self, name: str, asset: str, md5: str) -> Node:
         known = self.version_index.of(source_key(asset), md5) if md5 else []
-        version = self._fitting(known)
+        version = fitting(known, self.target.versions, self.target.character)
         node = Node(name, asset, version.character if version else None, md5, recorded=len(known))
         if version:
             metadata = version.metadata
@@ -136,17 +136,6 @@ class _Builder:
         self._compare(node, version)
         node.bytes, node.erased = self.content.of(md5)
         return node
-
-    def _fitting(self, known: list[Version]) -> Version | None:
-        """The newest record that was made of the target's own ancestors, else the newest."""
-        wanted = self.target.versions
-
-        def fits(version: Version) -> bool:
-            inputs = version.metadata.get("inputs") or {}
-            same = all(wanted.get(part, its_md5) == its_md5 for part, its_md5 in inputs.items())
-            return same and version.character in (None, self.target.character or version.character)
-
-        return next(filter(fits, known), known[0] if known else None)
 
     def _complete(self, node: Node) -> None:
         """The registry knows what Dagster may not: the model, and what it came from where no event tells."""

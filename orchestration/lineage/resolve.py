@@ -90,11 +90,6 @@ def in_production(settings: Settings, character: str) -> LineageTarget | None:
         return None
 
 
-def source_key(asset: str) -> str:
-    """What Dagster calls a stage's input."""
-    return "characters" if asset == "character" else asset
-
-
 def _of_model(number: str, character: str, settings: Settings) -> LineageTarget:
     registry = Registry(Tracking.of(settings), character)
     return _target(registry, registry.find(number))

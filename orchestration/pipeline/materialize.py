@@ -25,7 +25,7 @@ from orchestration.config.settings import Settings
 from orchestration.pipeline import run_cache
 from orchestration.promotion import comparison
 from orchestration.registry.aliases import AliasStore
-from orchestration.storage import accepted_profile, dagster_metadata
+from orchestration.storage import accepted_profile, costs, dagster_metadata
 from orchestration.storage.project import AssetRef, Project, is_source
 from orchestration.storage.run_pictures import RunPictures
 from orchestration.storage.staged_output import StagedOutput
@@ -58,7 +58,8 @@ def materialize(
         folders = {name: project.fetch(name, version) for name, version in read.items()}
     checkpoints = checkpoint_folder(project.settings, ref, config, versions)
     profile = accepted_profile.name_of(project.settings)
-    with tracking.run(str(ref), run_tags(context, ref, profile), checkpoints) as run:
+    meter = costs.CostMeter.of(project.settings, stage, checkpoints)
+    with meter, tracking.run(str(ref), run_tags(context, ref, profile), checkpoints) as run:
         close_abandoned(context, tracking, run, ref)
         run.params(flatten(config.model_dump(mode="json")))
         run.inputs({name: version.md5 for name, version in read.items()})
@@ -67,16 +68,17 @@ def materialize(
             stage_scope = stage_context(project.settings, stage, checkpoints, run, progress)
             metrics = call(stage, folders, config, draft.folder, stage_scope)
             seconds = time.monotonic() - stage_began
-        log_outcome(run, draft.folder, metrics)
+        cost = meter.cost(draft.added).figures()
+        log_outcome(run, draft.folder, {**metrics, **cost})
         run.tag("output.md5", draft.md5)
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
     # What fails is in the store by now, so that its rows can be looked at; `input_versions` lets nobody read it.
     pictures = RunPictures(tracking, run.run_id)
-    checked = checks.run_all(check_context(project, ref, config, metrics, draft, folders, pictures))
+    checked = checks.run_all(check_context(project, ref, config, {**metrics, **cost}, draft, folders, pictures))
     link = pictures.link() if "photos" in ancestors(versions) else None
     metadata = describe(draft.folder, metrics, draft.md5, config, run, link)
     metadata |= origins(versions, compared) | {"profile": profile}
-    metadata |= {"seconds": seconds, "seconds_around_the_stage": time.monotonic() - began - seconds}
+    metadata |= {**cost, "seconds": seconds, "seconds_around_the_stage": time.monotonic() - began - seconds}
     run_cache.remember(project.instance, stage.name, key, draft.md5, context.run_id)
     return dg.MaterializeResult(data_version=dg.DataVersion(draft.md5), metadata=metadata, check_results=checked)
 
@@ -97,7 +99,9 @@ def take_over(
     began = time.monotonic()
     reused = known.reused({**versions, **compared})
     context.log.info(f"{ref}: {run_cache.told(reused)}")
-    draft, metrics = StagedOutput(known.folder, known.md5), numbers({name: known.fact(name) for name in known.metadata})
+    # What it had cost was spent then: no budget is asked about it now.
+    facts = {name: known.fact(name) for name in known.metadata if not name.startswith(costs.PREFIX)}
+    draft, metrics = StagedOutput(known.folder, known.md5), numbers(facts)
     folders = {name: project.fetch(name, versions[name]) for name in ("character",) if name in versions}
     pictures = RunPictures(tracking, str(known.fact("mlflow_run_id")))
     checked = checks.run_all(check_context(project, ref, config, metrics, draft, folders, pictures))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,23 +12,26 @@ import dagster as dg
 from pydantic import BaseModel
 
 from orchestration.config.catalog import STAGES, Stage
+from orchestration.config.profiles import code_version, flatten
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
 from orchestration.pipeline.materialize import ancestors, close_abandoned, input_versions, run_tags
-from orchestration.promotion import comparison
-from orchestration.promotion.packaging import LOADER, code_files, digest, log_model, pack
+from orchestration.promotion import card_scores, comparison, model_card
+from orchestration.promotion.packaging import LOADER, NETWORKS, code_files, digest, log_model, pack
 from orchestration.promotion.scorecards import complete
 from orchestration.registry.aliases import user
 from orchestration.registry.gate import Config, GateResult, evaluate, markdown, replaced
 from orchestration.registry.promotion_events import NEWEST, AliasState
-from orchestration.registry.registered_models import Registry
+from orchestration.registry.registered_models import INPUT, Registry
 from orchestration.registry.remedies import command
 from orchestration.storage import accepted_profile, dagster_metadata
+from orchestration.storage.costs import CostMeter
 from orchestration.storage.project import AssetRef, Project
 from orchestration.storage.run_pictures import RunPictures
 from orchestration.storage.store import StoreError
 from orchestration.storage.tracking import Tracking
-from orchestration.storage.versions import git_commit, latest
+from orchestration.storage.version_index import VersionIndex
+from orchestration.storage.versions import Version, git_commit, latest
 
 NAME, GATE = comparison.ASSET, "promotion_gate"
 
@@ -61,6 +65,18 @@ def register(
     so.
     """
     assert isinstance(config, Config)
+    with CostMeter.of(project.settings, STAGE) as meter:
+        return _register(context, config, project, tracking, progress, meter)
+
+
+def _register(
+    context: dg.AssetExecutionContext,
+    config: Config,
+    project: Project,
+    tracking: Tracking,
+    progress: Progress,
+    meter: CostMeter,
+) -> dg.MaterializeResult:
     character = context.partition_key
     versions = input_versions(project, AssetRef(STAGE, character))
     folders = {name: project.fetch(name, version) for name, version in versions.items()}
@@ -69,8 +85,7 @@ def register(
     registry, md5, lineage_md5 = Registry(tracking, character), draft.md5, ancestors(versions)
     stage_scores = json.loads((folders["scorecard"] / "scorecard.json").read_text())
     card = complete(stage_scores, versions["scorecard"].metadata)
-    profile = accepted_profile.name_of(project.settings)
-    number = _registered(context, registry, draft.folder, md5, lineage_md5, card, profile)
+    number = _registered(context, project, registry, draft.folder, md5, versions, card)
     registry.alias_store.set_alias(NEWEST, number)
     current, card = _against_production(registry, project, number, card, progress)
     gate_result = evaluate(config, card)
@@ -91,11 +106,28 @@ def register(
         "inputs": {name: version.md5 for name, version in versions.items()},
         "lineage": lineage_md5,
         "git_commit": git_commit(),
-        "profile": profile,
+        "profile": accepted_profile.name_of(project.settings),
         **metrics,
+        **meter.cost(draft.added).figures(),
     }
+    made = Version(
+        NAME, character, md5, context.run_id, lineage_md5, metadata, time.time(), code_version(STAGE, config)
+    )
+    _keep_card(context, project, registry, number, made)
     check = _check(number, in_production, refusals, gate_result)
     return dg.MaterializeResult(data_version=dg.DataVersion(md5), metadata=metadata, check_results=[check])
+
+
+def _keep_card(
+    context: dg.AssetExecutionContext, project: Project, registry: Registry, number: str, made: Version
+) -> None:
+    """Put the model card into MLflow. A model without one is registered all the same."""
+    try:
+        card = model_card.describe(registry, number, project.store, VersionIndex(context.instance), made)
+        model_card.keep(registry, number, card)
+    except Exception as error:
+        remedy = command(f"card {number} --keep", registry.character)
+        context.log.warning(f"version {number} has no model card, {remedy} makes it: {type(error).__name__}: {error}")
 
 
 def _check(number: str, in_production: bool, refusals: list[str], gate_result: GateResult) -> dg.AssetCheckResult:
@@ -191,14 +223,15 @@ def why_unregistered_now(settings: Settings, instance: dg.DagsterInstance, chara
 
 def _registered(
     context: dg.AssetExecutionContext,
+    project: Project,
     registry: Registry,
     folder: Path,
     md5: str,
-    inputs: Mapping[str, str],
+    versions: Mapping[str, Version],
     scorecard: Mapping[str, Any],
-    profile: str,
 ) -> str:
     """The version that has this content: an older one where it was registered before, else a new one."""
+    inputs, profile = ancestors(versions), accepted_profile.name_of(project.settings)
     if not why_unregistered(registry, md5) and (known := registry.with_md5(md5)):
         number = str(known.version)
         registry.log_card(number, scorecard)
@@ -206,11 +239,14 @@ def _registered(
         return number
     tracking = registry.tracking
     ref = AssetRef(STAGE, registry.character)
+    configs = {name: versions[name].metadata.get("config") or {} for name in NETWORKS}
+    scores = {score["path"]: score["value"] for score in card_scores.main(scorecard) if score["value"] is not None}
     with tracking.run(str(ref), run_tags(context, ref, profile)) as run:
         close_abandoned(context, tracking, run, ref)
         run.inputs(inputs)
         run.document(scorecard, "scorecard.json")
-        number = log_model(tracking, run.run_id, folder, registry.name)
+        example, params = _example(project, inputs), {"profile": profile, **flatten(configs)}
+        number = log_model(tracking, run.run_id, folder, registry.name, example, params, scores)
         tags = {
             "md5": md5,
             "dagster.run_id": context.run_id,
@@ -218,6 +254,20 @@ def _registered(
             "character": registry.character,
             "profile": profile,
         }
-        for name, value in (tags | {f"input.{asset}": value for asset, value in inputs.items()}).items():
+        for name, value in (tags | {f"{INPUT}{asset}": value for asset, value in inputs.items()}).items():
             registry.client.set_model_version_tag(registry.name, number, name, value)
     return number
+
+
+def _example(project: Project, inputs: Mapping[str, str]) -> bytes | None:
+    """A photo for people to try a version with: a portrait of nobody who exists; None where there is none to be had."""
+    from pyarrow import parquet
+
+    if "portraits" not in inputs:
+        return None
+    try:
+        folder = project.fetch("portraits", Version("portraits", None, inputs["portraits"]))
+        with parquet.ParquetFile(folder / "portraits.parquet") as table:
+            return next(table.iter_batches(1, columns=["image"]))["image"][0].as_py()
+    except (StoreError, OSError, KeyError, StopIteration):
+        return None

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ class CachedResult:
 
     md5: str
     folder: Path
-    """Where it lies now."""
+    """Where it lies now; nowhere yet, where only its note was read."""
     metadata: Mapping[str, dg.MetadataValue[Any]]
     """What its run said of it."""
     run: str
@@ -96,16 +96,28 @@ def find(
 
     Raises RemoteDown.
     """
+    for known in _known(instance, store, stage, key):
+        if folder := _whole(store, stage, character, known.md5):
+            return replace(known, folder=folder)
+    return None
+
+
+def noted(instance: dg.DagsterInstance, store: Store, stage: Stage, key: str) -> CachedResult | None:
+    """The result that `find` would bring, without its folder: nothing is written. Raises RemoteDown."""
+    return next((known for known in _known(instance, store, stage, key) if not store.is_lost(known.md5)), None)
+
+
+def _known(instance: dg.DagsterInstance, store: Store, stage: Stage, key: str) -> Iterator[CachedResult]:
+    """Every result with this key that nobody had erased, newest first, wherever its bytes are."""
     records = VersionIndex(instance)
     for note in records.refs(KNOWN, key):
-        (noted,) = records.versions([note]) or [None]
-        if noted is None:
+        (found,) = records.versions([note]) or [None]
+        if found is None:
             continue
-        md5, run = str(noted.metadata["md5"]), str(noted.metadata["run"])
+        md5, run = str(found.metadata["md5"]), str(found.metadata["run"])
         made = records.materialisation(note, stage.name, md5, run)
-        if made and not _was_erased(instance, store, md5) and (folder := _whole(store, stage, character, md5)):
-            return CachedResult(md5, folder, made.metadata, run, noted.when)
-    return None
+        if made and not _was_erased(instance, store, md5):
+            yield CachedResult(md5, Path(), made.metadata, run, found.when)
 
 
 def _was_erased(instance: dg.DagsterInstance, store: Store, md5: str) -> bool:

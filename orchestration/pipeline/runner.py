@@ -14,9 +14,10 @@ from typing import Any
 import dagster as dg
 
 from engine.errors import LikenessError
-from orchestration.checks import results
+from orchestration.checks import budget, results
 from orchestration.checks.staleness import Staleness
 from orchestration.config.catalog import Stage
+from orchestration.config.check_rules import RUN, Budget
 from orchestration.config.declarations import declare
 from orchestration.config.garbage import collect_as_usual
 from orchestration.config.progress import Progress, duration
@@ -26,6 +27,7 @@ from orchestration.pipeline.definitions import define
 from orchestration.pipeline.retry_policy import innermost, why_it_failed
 from orchestration.pipeline.run_cache import FORCE_TAG, told
 from orchestration.storage import accepted_profile
+from orchestration.storage.costs import Cost
 from orchestration.storage.instance import PROFILE_TAG, RUN_TAG, only_runner
 from orchestration.storage.project import AssetRef, Graph, Project, title
 from orchestration.storage.versions import REUSED, Version
@@ -54,6 +56,10 @@ class Outcome:
     """Taken from the run cache: something changed, but nothing that the stage reads."""
     fresh: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    over_budget: list[str] = field(default_factory=list)
+    """Limits of the budget `run` that all of it together did not keep."""
+    cost: dict[str, float] = field(default_factory=dict)
+    """Of what was made, summed; orchestration/storage/costs.py has the names."""
     seconds: float = 0.0
 
 
@@ -81,7 +87,7 @@ def run(
     Raises LikenessError for an asset that there is not; AlreadyRunning, SourceMissing, ProfileError, CodeChanged,
     ExecutorError, StageFailed.
     """
-    began, outcome = time.monotonic(), Outcome()
+    began, outcome, costs = time.monotonic(), Outcome(), list[Cost]()
     chosen = chosen_stages(settings, stages, only)
     executors.require_reachable(settings)
     graph = Graph.of(settings, stages)
@@ -91,7 +97,7 @@ def run(
         accepted_profile.accept(settings, instance)
         progress.end(f"profile {accepted_profile.name_of(settings)}, character {character}")
         observe_sources(project, stages, character)
-        reads_photos = "photos" in (name for name, _ in _sources(graph, chosen, character))
+        reads_photos = "photos" in (name for name, _ in sources_of(graph, chosen, character))
         if reads_photos and (left_out := project.left_out("photos")):
             progress.end(left_out)
         staleness = Staleness.of(instance, definitions)
@@ -105,8 +111,13 @@ def run(
             made = _make(project, definitions, ref, progress, f"[{number}/{len(chosen)}] {ref}", force)
             staleness = Staleness.of(instance, definitions)
             (outcome.made if made else outcome.reused).append(str(ref))
-            outcome.refused += refusals(project.latest_of(ref))
-    outcome.seconds = time.monotonic() - began
+            version = project.latest_of(ref)
+            outcome.refused += refusals(version)
+            costs += [cost] if made and version and (cost := Cost.of(version.metadata)) else []
+    outcome.seconds, total = time.monotonic() - began, Cost.total(costs)
+    outcome.cost = total.figures("") if costs else {}
+    limits = budget.findings(project.graph.rules.budget.get(RUN, Budget()), total)
+    outcome.over_budget = [str(limit) for limit in limits if not limit.passed]
     return outcome
 
 
@@ -164,12 +175,13 @@ def require_passed(project: Project, ref: AssetRef, progress: Progress) -> None:
 
 def observe_sources(project: Project, stages: Sequence[Stage], character: str) -> list[str]:
     """Record every source whose content changed since it was last seen; their names. Raises SourceMissing."""
-    sources = dict.fromkeys(_sources(project.graph, stages, character))
+    sources = dict.fromkeys(sources_of(project.graph, stages, character))
     with project.store.opened():
         return [title(name, who) for name, who in sources if project.observe(name, who)]
 
 
-def _sources(graph: Graph, stages: Sequence[Stage], character: str) -> Iterator[tuple[str, str | None]]:
+def sources_of(graph: Graph, stages: Sequence[Stage], character: str) -> Iterator[tuple[str, str | None]]:
+    """The sources that stages read, as stages call them, and for whom; some more than once."""
     for stage in stages:
         for name in graph.declarations[stage.name].inputs:
             if name in ("embedded", "photos"):

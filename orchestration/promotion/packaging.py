@@ -7,6 +7,7 @@ refine an answer, and the imitator draws a character that no engine can. No pick
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import importlib.metadata
 import json
@@ -14,6 +15,7 @@ import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from engine.files import digest_of
 from engine.schema import SCHEMA_FILE
@@ -107,13 +109,23 @@ def is_made_of(store: Store, packed: str, inputs: Mapping[str, str]) -> bool:
     return any(path.startswith(package) for path in there) and there.get("loader.py") == loader
 
 
-def log_model(tracking: Tracking, run_id: str, folder: Path, name: str) -> str:
-    """Log a packed folder as a pyfunc model of this run and register it; the new version's number."""
+def log_model(
+    tracking: Tracking,
+    run_id: str,
+    folder: Path,
+    name: str,
+    photo: bytes | None = None,
+    params: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, float] | None = None,
+) -> str:
+    """Log a packed folder as a pyfunc model of this run and register it; the new version's number.
+
+    photo: an example of an input, of nobody who exists. params, metrics: what the version's page shows beside it.
+    """
     import mlflow
     import mlflow.pyfunc
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
 
+    example: dict[str, Any] = {"input_example": {"photo": [base64.b64encode(photo).decode()]}} if photo else {}
     tracking.set_default()
     (package,) = (folder / "code").iterdir()
     with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
@@ -125,7 +137,26 @@ def log_model(tracking: Tracking, run_id: str, folder: Path, name: str) -> str:
             code_paths=[str(package)],
             artifacts={"model": str(folder / "model")},
             pip_requirements=requirements(),
-            signature=ModelSignature(inputs=Schema([ColSpec(DataType.binary, "photo")])),
+            signature=signature(),
+            **example,
             registered_model_name=name,
+            params={key: str(value) for key, value in (params or {}).items()},
         )
+        if metrics:
+            mlflow.log_metrics(dict(metrics), model_id=info.model_id)
     return str(info.registered_model_version)
+
+
+def signature() -> Any:
+    """Photos in, a document for each out: those sections of `character.json` that a photo decides, or an error."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import AnyType, Map
+
+    photos: list[Any] = [ColSpec(DataType.binary, "photo")]
+    answers: list[Any] = [
+        ColSpec(Map(DataType.double), "parameters", required=False),
+        ColSpec(Map(AnyType()), "discrete", required=False),
+        ColSpec(DataType.string, "error", required=False),
+    ]
+    return ModelSignature(inputs=Schema(photos), outputs=Schema(answers))

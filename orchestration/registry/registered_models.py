@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from orchestration.registry.promotion_events import (
     UnknownVersion,
 )
 from orchestration.storage import mlflow_answers
+from orchestration.storage.costs import Cost
 from orchestration.storage.mlflow_client import import_mlflow, is_absent
 from orchestration.storage.mlflow_files import note_files, path_of, resolve_location
 
@@ -40,8 +42,10 @@ FIGURES = (
     "likeness.rank1",
     "likeness.real_photos",
 )
-SCORED = "scored."
-"""Begins the tags of a version that say of what its newest scorecard was made; `input.` those of the version itself."""
+INPUT, SCORED = "input.", "scored."
+"""Begin the tags of a version that say of what it was made, and of what its newest scorecard was."""
+COSTS = {"all": "cost_of_all/", "new": "cost_of_new/"}
+"""Begin the metrics of a version's run: of all steps that it came from, and of those that no version before it had."""
 SCORECARD, COMPARISON = "scorecard.json", "comparison.json"
 """Files of a version's run: its evaluation, and a later one beside what was in production by then."""
 
@@ -54,6 +58,7 @@ class RegisteredVersion:
     version: str
     run_id: str | None
     tags: Mapping[str, str]
+    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,9 +124,9 @@ class Registry:
     def find(self, version: str) -> RegisteredVersion:
         """A version by its number or an alias. Raises UnknownVersion, or RegistryError when nothing answers."""
 
-        def read() -> tuple[str, str | None, dict[str, str]]:
+        def read() -> tuple[str, str | None, dict[str, str], str]:
             found = self._get(version)
-            return str(found.version), found.run_id, dict(found.tags)
+            return str(found.version), found.run_id, dict(found.tags), found.description or ""
 
         return RegisteredVersion(self.name, *self._ask(f"version {version} of {self.name}", read))
 
@@ -214,6 +219,34 @@ class Registry:
         card = self._document(version, SCORECARD) or {}
         found = {path: find_score(card, path) for path in FIGURES}
         return {path: score["value"] for path, score in found.items() if score}
+
+    def costs(self, version: str) -> dict[str, dict[str, float]]:
+        """What a version cost, `all` of it and what was `new`, by figure; none where nobody measured it."""
+        run = str(self.find(version).run_id)
+        figures = self._ask(f"costs of run {run}", lambda: self._costs_of(run))
+        found = {name: Cost.of(figures, prefix) for name, prefix in COSTS.items()}
+        return {name: cost.figures("") for name, cost in found.items() if cost}
+
+    def _costs_of(self, run: str) -> dict[str, float]:
+        """The metrics of a run that say what something cost; none where the run was erased. Raises RegistryError."""
+        from mlflow.exceptions import MlflowException
+
+        with registry_errors(self.tracking.uri):
+            try:
+                figures = self.client.get_run(run).data.metrics
+            except MlflowException as error:
+                if not is_absent(error):
+                    raise
+                return {}
+        return {name: value for name, value in figures.items() if name.startswith(tuple(COSTS.values()))}
+
+    def log_costs(self, version: str, costs: Mapping[str, Cost]) -> None:
+        """Keep what a version cost with its run, by the names of COSTS."""
+        from mlflow.entities import Metric
+
+        now, run = int(time.time() * 1000), str(self.find(version).run_id)
+        figures = {name: value for key, cost in costs.items() for name, value in cost.figures(COSTS[key]).items()}
+        self.client.log_batch(run, [Metric(name, value, now, 0) for name, value in figures.items()])
 
     def log_card(self, version: str, card: Mapping[str, Any], name: str = SCORECARD) -> None:
         """Keep a scorecard, or a comparison, with a version's run."""

@@ -18,6 +18,8 @@ class StagedOutput:
 
     folder: Path
     md5: str = ""
+    added: int = 0
+    """Bytes that the cache did not have before."""
 
 
 def beside(folder: Path) -> Path:

@@ -78,7 +78,7 @@ class Store:
         try:
             yield output
             with self.opened():
-                output.md5 = self.put(output.folder)
+                output.md5, output.added = self._put(output.folder)
                 replace_folder(output.folder, final)
                 self._point(final, output.md5)
             output.folder = final
@@ -98,16 +98,21 @@ class Store:
 
         Raises RemoteDown, OSError.
         """
+        return self._put(folder)[0]
+
+    def _put(self, folder: Path) -> tuple[str, int]:
+        """The same; the md5, and how many bytes the cache did not have."""
         from dvc_data.hashfile.transfer import transfer
 
         with self.opened() as remote:
             cache = remote.repo.cache.local
             staging, md5, files = build(remote.repo, folder, dry_run=False)
+            new = {oid for oid in (md5, *files.values()) if not cache.exists(oid)}
             stored = transfer(staging, cache, objects.hash_infos({md5}), shallow=False)
             if stored.failed:
                 raise OSError(errno.EIO, f"cannot copy {folder} into {cache.path}: is the disk full?")
             remote.push({md5, *files.values()})
-            return md5
+            return md5, sum(Path(cache.oid_to_path(oid)).stat().st_size for oid in new)
 
     def push(self, check: bool = False, progress: Progress = lambda what, done, total: None) -> Pushed:
         """Copy to the remote what it lacks of the cache; with `check` every object of both is read, and what is damaged
@@ -144,6 +149,11 @@ class Store:
                 before, files, rule, lambda oid: Path(cache.oid_to_path(oid))
             )
             return recorded if same else md5
+
+    def files(self, folder: Path) -> dict[str, str]:
+        """The md5 of each file that counts of a folder, by its path, without storing anything."""
+        with self.opened() as remote:
+            return build(remote.repo, folder, dry_run=True)[2]
 
     def report(self, folder: Path) -> ScanReport:
         """What counts of a source's folder, and what does not and why."""

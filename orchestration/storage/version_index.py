@@ -5,7 +5,7 @@ An event holds pictures, so a thousand of them are a hundred megabytes; their da
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from functools import cached_property
@@ -143,6 +143,19 @@ class VersionIndex:
             wanted = dg.AssetRecordsFilter(dg.AssetKey(asset), storage_ids=ids)
             for record in fetch(wanted, limit=len(ids)).records:
                 self._read[record.storage_id] = version_of(record)
+
+
+def fitting(known: Sequence[Version], lineage: Mapping[str, str], character: str | None) -> Version | None:
+    """Of the records of one content, newest first, the newest that was made of these ancestors (md5 by asset) and for
+    this character, else the newest.
+    """
+
+    def fits(version: Version) -> bool:
+        inputs = version.metadata.get("inputs") or {}
+        same = all(lineage.get(part, its_md5) == its_md5 for part, its_md5 in inputs.items())
+        return same and version.character in (None, character or version.character)
+
+    return next(filter(fits, known), known[0] if known else None)
 
 
 def _name(key: str) -> str:

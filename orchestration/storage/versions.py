@@ -41,6 +41,11 @@ class Version:
     """Version of the code that made it, and a hash of its configuration: `3-1a2b3c4d5e6f`."""
 
 
+def source_key(asset: str) -> str:
+    """What Dagster calls a stage's input."""
+    return "characters" if asset == "character" else asset
+
+
 def latest(instance: dg.DagsterInstance, asset: str, character: str | None = None) -> Version | None:
     """The newest recorded version, None where there is none."""
     found = newest_record(instance, asset, character)

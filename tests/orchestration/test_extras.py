@@ -68,7 +68,9 @@ def _imported() -> set[str]:
     return {name.split(".")[0] for name in names}
 
 
-OTHER_NAMES = {"PIL": "pillow", "cv2": "opencv-python", "warp": "warp-lang", "yaml": "pyyaml"}
+OTHER_NAMES = {
+    "PIL": "pillow", "cv2": "opencv-python", "markdown_it": "markdown-it-py", "warp": "warp-lang", "yaml": "pyyaml",
+}  # fmt: skip
 BROUGHT_BY = {"grpc": "dagster", "starlette": "fastapi", "urllib3": "requests", "dvc_data": "dvc", "dvc_objects": "dvc"}
 
 

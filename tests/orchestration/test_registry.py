@@ -117,6 +117,26 @@ def test_a_registered_model_needs_none_of_our_packages_and_holds_no_pickle(
     assert json.loads(done.stdout.splitlines()[-1]) == [[], Schema.load(EMBEDDED).n_sliders]
 
 
+def test_a_logged_model_has_scores_configuration_and_an_example_that_it_reads(
+    registry: Registry, weights: Mapping[str, Path], tmp_path: Path
+) -> None:
+    import mlflow.pyfunc
+
+    (tmp_path / "packed").mkdir()
+    packaging.pack(weights, tmp_path / "packed")
+    about = {"profile": "smoke", "encoder.training.steps": 6}
+    with registry.tracking.run("production_encoder", {}) as run:
+        given = (registry.tracking, run.run_id, tmp_path / "packed", registry.name)
+        number = packaging.log_model(*given, portrait(), about, {"likeness.similarity": 0.9})
+    source = str(registry.client.get_model_version(registry.name, number).source)
+    logged = registry.client.get_logged_model(source.removeprefix("models:/"))
+    assert logged.params == {"profile": "smoke", "encoder.training.steps": "6"}
+    assert {metric.key: metric.value for metric in logged.metrics or []} == {"likeness.similarity": 0.9}
+    model = mlflow.pyfunc.load_model(f"models:/{registry.name}/{number}")
+    (answer,) = model.predict(model.input_example)
+    assert set(answer) <= set(model.metadata.signature.outputs.input_names()) and answer["parameters"]
+
+
 def test_the_service_fetches_a_version_in_a_process_where_nothing_else_set_mlflow(
     registry: Registry, weights: Mapping[str, Path], settings: Settings, tmp_path: Path
 ) -> None:
