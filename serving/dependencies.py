@@ -10,10 +10,12 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from engine.schema import Schema
+from serving.candidate import Canary, Shadow
 from serving.character_store import CharacterStore
-from serving.configuration import ServiceSettings
+from serving.comparisons import ComparisonLog
+from serving.configuration import CANARY_WORKERS, ServiceSettings
 from serving.keys import Keys
-from serving.metrics import Metrics
+from serving.metrics import CanaryMetrics, Metrics, ModelMetrics, ShadowMetrics
 from serving.releases import Release, ReleaseSource
 from serving.rendering.service import RenderService
 from serving.workers.model_manager import ModelManager
@@ -23,6 +25,8 @@ from serving.workers.refiner import RefinerConfig
 
 THREADS = 1
 """Of a worker: there are as many workers as processors, and one thread each gets most out of them."""
+STANDS_BACK = 19
+"""How nice a shadow's worker is: beside one that is not, it gets a sixtieth of a processor."""
 
 
 @dataclass(frozen=True)
@@ -53,39 +57,81 @@ class AppState:
     keys: Keys | None
     """Who may ask; None: everybody who can reach the service."""
     metrics: Metrics
+    shadow: Shadow | None
+    canary: Canary | None
 
 
-def build_state(service: ServiceSettings, source: ReleaseSource, paths: Paths, keys: Keys | None) -> AppState:
-    """All of it, not yet started. Raises SchemaError."""
-    metrics, max_pixels = Metrics(), round(service.photo_megapixels * 1e6)
+def build_state(
+    service: ServiceSettings,
+    source: ReleaseSource,
+    paths: Paths,
+    keys: Keys | None,
+    candidate: ReleaseSource | None = None,
+) -> AppState:
+    """All of it, not yet started. `candidate`: where the version for `shadow` and `canary` comes from.
+
+    Raises SchemaError.
+    """
+    metrics, schema_md5s = Metrics(), Schema.md5s(paths.character)
+    paths.home.mkdir(parents=True, exist_ok=True)
+    shadow, canary = None, None
+    if candidate is not None and service.shadow:
+        shadow = _shadow(service, candidate, paths, ShadowMetrics(metrics.registry))
+    if candidate is not None and service.canary:
+        of_canary = CanaryMetrics(metrics.registry)
+        models = _models(service, candidate, paths, of_canary, CANARY_WORKERS, does="answers some of the players")
+        canary = Canary(models, service.canary, service.timeout / 2, schema_md5s, of_canary)
+    return AppState(
+        service=service,
+        schema=Schema.load(paths.character),
+        schema_md5s=schema_md5s,
+        models=_models(service, source, paths, metrics, service.workers),
+        rendering=RenderService(paths.character, paths.embedded, paths.home / "drawn"),
+        characters=CharacterStore(service.store or paths.home / "characters", timedelta(days=service.keep_days)),
+        keys=keys,
+        metrics=metrics,
+        shadow=shadow,
+        canary=canary,
+    )
+
+
+def _shadow(service: ServiceSettings, source: ReleaseSource, paths: Paths, metrics: ShadowMetrics) -> Shadow:
+    """On the processor, one photo at a time, and only while nobody else wants to run: production is not to notice."""
+    behind = service.model_copy(update={"device": "cpu", "batch": 1, "queue": service.shadow_queue})
+    models = _models(behind, source, paths, metrics, 1, STANDS_BACK, "reads in the shadow")
+    kept = ComparisonLog.of(service, paths.character.name, paths.home)
+    return Shadow(models, kept, service.shadow_seconds, metrics)
+
+
+def _models(
+    service: ServiceSettings,
+    source: ReleaseSource,
+    paths: Paths,
+    metrics: ModelMetrics,
+    workers: int,
+    nice: int = 0,
+    does: str = "answers",
+) -> ModelManager:
+    """The workers of what a source names."""
     refine = RefinerConfig(
         engine=paths.engine, character=paths.character, embedded=paths.embedded, seconds=service.refine_seconds
     )
-    paths.home.mkdir(parents=True, exist_ok=True)
 
     def make_pool(release: Release, folder: Path) -> Pool:
         config = WorkerConfig(
             folder=folder,
             threads=THREADS,
             device=service.device,
-            max_pixels=max_pixels,
+            max_pixels=round(service.photo_megapixels * 1e6),
             refine=refine,
             log=paths.home / "workers.log",
+            nice=nice,
         )
-        return Pool(release, config, service.workers, service.batch, metrics)
+        return Pool(release, config, workers, service.batch, metrics)
 
-    models = ModelManager(source, make_pool, service.queue, service.follow, metrics)
+    models = ModelManager(source, make_pool, service.queue, service.follow, metrics, does)
     metrics.watch(lambda: len(models.queue))
-    return AppState(
-        service=service,
-        schema=Schema.load(paths.character),
-        schema_md5s=Schema.md5s(paths.character),
-        models=models,
-        rendering=RenderService(paths.character, paths.embedded, paths.home / "drawn"),
-        characters=CharacterStore(service.store or paths.home / "characters", timedelta(days=service.keep_days)),
-        keys=keys,
-        metrics=metrics,
-    )
+    return models
 
 
 async def _state_of(request: Request) -> AppState:

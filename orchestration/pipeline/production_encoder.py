@@ -14,7 +14,7 @@ from orchestration.config.catalog import STAGES, Stage
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
 from orchestration.pipeline.materialize import ancestors, close_abandoned, input_versions, run_tags
-from orchestration.promotion import comparison
+from orchestration.promotion import comparison, shadow
 from orchestration.promotion.packaging import LOADER, code_files, digest, log_model, pack
 from orchestration.promotion.scorecards import complete
 from orchestration.registry.aliases import user
@@ -73,7 +73,8 @@ def register(
     number = _registered(context, registry, draft.folder, md5, lineage_md5, card, profile)
     registry.alias_store.set_alias(NEWEST, number)
     current, card = _against_production(registry, project, number, card, progress)
-    gate_result = evaluate(config, card)
+    served = shadow.figures(registry, current, number) if current and card["production"] and config.shadow else None
+    gate_result = evaluate(config, card, served)
     refusals, promoted = _decide(context, registry, config, number, current, gate_result)
     in_production = promoted or number == current
     metadata: dict[str, Any] = {
@@ -149,7 +150,7 @@ def _decide(
     gate_result: GateResult,
 ) -> tuple[list[str], bool]:
     """Why it may not become production, and whether it did."""
-    state, refusals = registry.alias_store.state(), list(gate_result.refusals)
+    state, refusals = registry.alias_store.state(), gate_result.by_scorecard
     if state.was_rolled_back(number):
         forcing = command(f"promote {number} --force --why REASON", registry.character)
         refusals.append(f"version {number} was rolled back: {forcing} if you are sure")
@@ -161,6 +162,8 @@ def _decide(
     if refusals:
         return refusals, False
     registry.alias_store.set_alias("candidate", number)
+    if gate_result.by_shadow:
+        return gate_result.by_shadow, False
     if not config.auto_promote or number == current:
         return [], False
     why = "passed the gate" if gate_result.compared else "passed the gate; nothing was in production"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orchestration.promotion import shadow
 from orchestration.registry.aliases import user
 from orchestration.registry.gate import Config, GateResult, evaluate
 from orchestration.registry.promotion_events import PromotionEvent, RegistryError, overtaken
@@ -75,7 +76,8 @@ def _gate_result(registry: Registry, number: str, config: Config, force: bool) -
     else:
         card = registry.card_against(number, md5)
     if card is not None:
-        return evaluate(config, card)
+        served = shadow.figures(registry, current, number) if current and config.shadow else None
+        return evaluate(config, card, served)
     if force:
         return None
     if current is None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from engine.character_json import photo_entry
 from models.images import BadImage, decode_photo, encode_jpeg
 from models.memory import keep_freed_memory
 from serving.child_process import Answer, Message, NotLoaded, answer_requests
+from serving.workers.comparison import Comparer
 from serving.workers.refiner import CannotRefine, RefinementMethod, Refiner, RefinerConfig
 
 UNREADABLE = "this photo cannot be read ({}): save it anew as a JPEG, or send another"
@@ -33,11 +35,13 @@ READ, NO_FACE, BAD, CANNOT = "read", "no_face", "bad", "cannot"
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """A photo's bytes, whether the result is to have the aligned face, and how the answer is to be refined."""
+    """A photo's bytes, whether the result is to have the aligned face, how the answer is to be refined, and another
+    version's parameters and choices by name, which the answer is to be compared with."""
 
     photo: bytes
     aligned: bool = False
     refine: RefinementMethod | None = None
+    beside: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,10 @@ class PredictResult:
     """What was found in the photo."""
     aligned: bytes = b""
     """The aligned face as JPEG, where it was asked for."""
+    seconds: float = 0.0
+    """Processor time to decode and read the photo, without what was asked for beside; a batch is shared out evenly."""
+    comparison: dict[str, Any] = field(default_factory=dict)
+    """How the answer differs from the one that it was compared with: see `Comparer`."""
 
 
 class WorkerConfig(BaseModel, frozen=True):
@@ -66,6 +74,8 @@ class WorkerConfig(BaseModel, frozen=True):
     refine: RefinerConfig
     log: Path
     """What native libraries have to say goes there, not between the service's own lines."""
+    nice: int = 0
+    """How far the process stands back for others, from 0 to 19."""
 
 
 def main(config_json: str) -> int:
@@ -77,6 +87,7 @@ def main(config_json: str) -> int:
     config = WorkerConfig.model_validate_json(config_json)
     with config.log.open("a") as file:
         os.dup2(file.fileno(), 2)
+    os.nice(config.nice)
     return answer_requests(_loaded(config))
 
 
@@ -116,7 +127,7 @@ def load(folder: Path, threads: int, device: str) -> Any:
 
 def predict(model: Any, refiner: Refiner, requests: Sequence[PredictRequest], max_pixels: int) -> list[PredictResult]:
     """A result for each request, in order; the photos that can be decoded are read together, and refined one by one."""
-    pictures: list[Any] = []
+    begun, pictures = time.process_time(), list[Any]()
     for request in requests:
         try:
             pictures.append(decode_photo(request.photo, max_pixels))
@@ -124,7 +135,9 @@ def predict(model: Any, refiner: Refiner, requests: Sequence[PredictRequest], ma
             pictures.append(error)
     found = iter(_found(model, [picture for picture in pictures if not isinstance(picture, BadImage)]))
     outcomes = [picture if isinstance(picture, BadImage) else next(found) for picture in pictures]
-    return [_result(model, refiner, request, outcome) for request, outcome in zip(requests, outcomes, strict=True)]
+    seconds = (time.process_time() - begun) / len(requests)
+    results = [_result(model, refiner, request, outcome) for request, outcome in zip(requests, outcomes, strict=True)]
+    return [replace(result, seconds=seconds) for result in results]
 
 
 def _found(model: Any, pictures: list[Any]) -> list[Any]:
@@ -158,7 +171,9 @@ def _result(model: Any, refiner: Refiner, request: PredictRequest, found: Any) -
     # Versions that were registered before there were codes have the words only.
     remarks = getattr(found, "remarks", [("other", text) for text in found.warnings])
     photo["remarks"] = [{"code": code, "text": text} for code, text in remarks]
-    return PredictResult(READ, "", model.schema.to_document(x), photo, aligned)
+    named = model.schema.to_document(x)
+    comparison = Comparer(model, refiner).compare(named, request.beside) if request.beside else {}
+    return PredictResult(READ, "", named, photo, aligned, comparison=comparison)
 
 
 def _blank() -> bytes:

@@ -31,6 +31,7 @@ COMMANDS = (
     "push",
     "profile",
     "rollback",
+    "shadow",
     "doctor",
     "dagster",
     "start",

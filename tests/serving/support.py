@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import load_file, save_file
+
 from orchestration.apps.service import ENGINE
 from orchestration.config.settings import Settings
 from orchestration.promotion import packaging
@@ -49,6 +52,25 @@ def save(folder: Path, weights: Mapping[str, Path] | None = None, code: Path = p
     return folder / "saved"
 
 
+def otherwise(folder: Path) -> Mapping[str, Path]:
+    """Untrained networks whose encoder answers otherwise than that of `networks`."""
+    found = networks(folder, EMBEDDED)
+    path = found["encoder"] / "model.safetensors"
+    weights = load_file(path)
+    noise = torch.Generator().manual_seed(1)
+    shaken = {
+        name: weight + torch.randn(weight.shape, generator=noise) if weight.is_floating_point() else weight
+        for name, weight in weights.items()
+    }
+    save_file(shaken, path)
+    return found
+
+
+def slow(folder: Path, seconds: float) -> Path:
+    """A version of models/ that takes so many seconds longer over a face."""
+    return changed(folder, f"        import time\n\n        time.sleep({seconds})\n")
+
+
 def registered(home: Path, versions: int) -> Registry:
     """The registry of a home folder, with so many versions, the first in production."""
     registry = Registry(Tracking.of(Settings(home=home)), "embedded")
@@ -65,13 +87,18 @@ def registered(home: Path, versions: int) -> Registry:
 
 def deadly(folder: Path) -> Path:
     """A version of models/ that ends its process over a picture of the size DEADLY, and fails over one of FAILING."""
+    dies = f"        if image.shape[:2] == {DEADLY}:\n            import os\n\n            os._exit(1)\n"
+    fails = f"        if image.shape[:2] == {FAILING}:\n            raise KeyError('nobody foresaw this')\n"
+    return changed(folder, dies + fails)
+
+
+def changed(folder: Path, before_reading: str) -> Path:
+    """A version of models/ with these lines before it looks for a face in `image`."""
     shutil.copytree(packaging.CODE, folder, ignore=shutil.ignore_patterns("__pycache__"))
     predictor = folder / "predictor.py"
     text, before = predictor.read_text(), "    def _locate(self, image: NDArray) -> _Located | NoFace:\n"
     assert before in text
-    dies = f"        if image.shape[:2] == {DEADLY}:\n            import os\n\n            os._exit(1)\n"
-    fails = f"        if image.shape[:2] == {FAILING}:\n            raise KeyError('nobody foresaw this')\n"
-    predictor.write_text(text.replace(before, before + dies + fails))
+    predictor.write_text(text.replace(before, before + before_reading))
     return folder
 
 

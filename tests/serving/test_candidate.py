@@ -1,0 +1,159 @@
+"""A version beside the one in production: in its shadow it answers nobody, as a canary some of the players."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from models.images import encode_png
+from serving.app import build
+from serving.candidate import place_of
+from serving.configuration import ServiceSettings
+from tests.serving import support
+from tests.serving.support import OBAMA, Shelf, astronaut
+from tests.serving.test_api import HERE, post, problem
+
+SETTINGS: dict[str, Any] = {"workers": 1, "follow": 0.2, "shadow": "candidate"}
+PLAYERS = [f"player {number}" for number in range(12)]
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release that answers otherwise."""
+    folder = tmp_path_factory.mktemp("other")
+    return support.save(folder, support.otherwise(folder / "networks"))
+
+
+@contextmanager
+def serving(saved: Path, candidate: Shelf, home: Path, **settings: Any) -> Iterator[TestClient]:
+    """A service whose version 1 is in production, once the candidate has been loaded, or tried."""
+    service = ServiceSettings(**{**SETTINGS, **settings})
+    app = build(service, Shelf({1: saved}), support.paths(home), candidate=candidate)
+    with TestClient(app, HERE, raise_server_exceptions=False) as client:
+        roles = [role for role in ("shadow", "canary") if getattr(service, role)]
+        while not (
+            client.get("/readyz").status_code == 200
+            and all(
+                count(client, f'{role}_release{{model="likeness-embedded",version="{candidate.version}"}}')
+                or count(client, f"{role}_release_failures_total")
+                for role in roles
+            )
+        ):
+            time.sleep(0.1)
+        yield client
+
+
+def count(client: TestClient, name: str) -> float:
+    """What /metrics says under a name; 0 where it says nothing."""
+    lines = client.get("/metrics").text.splitlines()
+    return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"likeness_{name} ")), 0.0)
+
+
+def until(client: TestClient, name: str, value: float = 1.0) -> None:
+    deadline = time.monotonic() + 60
+    while count(client, name) < value:
+        assert time.monotonic() < deadline, client.get("/metrics").text
+        time.sleep(0.05)
+
+
+def version_of(client: TestClient, player: str, photo: bytes) -> int:
+    answer = post(client, photo, player=player)
+    assert answer.status_code == 201, answer.text
+    return answer.json()["provenance"]["version"]
+
+
+def rows(home: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for path in home.glob("comparisons/*.jsonl") for line in path.read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_a_shadow_answers_nobody_and_leaves_numbers_alone(saved: Path, other: Path, tmp_path: Path) -> None:
+    with serving(saved, Shelf({2: other}, version=2), tmp_path) as client:
+        assert version_of(client, "", OBAMA.read_bytes()) == 1
+        until(client, 'shadow_photos_total{outcome="compared"}')
+        assert problem(post(client, encode_png(np.zeros((64, 64, 3), np.uint8)))) == "no-face"
+        assert client.post("/v1/characters?refine=gradient", files={"photo": astronaut()}).status_code == 201
+        assert version_of(client, "", astronaut()) == 1
+        until(client, 'shadow_photos_total{outcome="compared"}', 2)
+        assert count(client, "shadow_parameter_difference_count") == 2
+        assert count(client, 'shadow_cpu_seconds_count{version="candidate"}') == 2
+        assert count(client, 'release{model="likeness-embedded",version="1"}') == 1
+    first, second = rows(tmp_path)
+    assert (first["production"]["version"], first["candidate"]["version"], first["outcome"]) == (1, 2, "compared")
+    assert 0 < first["parameters"] < first["largest"] <= 1 and 0 < first["seconds"] < 10
+    assert any(first["choices"].values()) and set(first["choices"]) == set(second["choices"])
+    assert first["drawn_by"] == "engine" and -1 <= first["similarity"] < 0.9999
+    assert len(json.dumps(first)) < 1000, "numbers, no picture and no embedding"
+    assert first["hour"].endswith("00:00Z"), "no time that could be one player's"
+    assert not list(tmp_path.glob("**/*.photo"))
+
+
+@pytest.mark.slow
+def test_a_shadow_that_is_slow_costs_the_players_nothing(saved: Path, tmp_path: Path) -> None:
+    code = support.slow(tmp_path / "code", seconds=4)
+    slow = support.save(tmp_path / "slow", code=code)
+    with serving(saved, Shelf({2: slow}, version=2), tmp_path, shadow_seconds=1.0, shadow_queue=2) as client:
+        begun = time.monotonic()
+        for _ in range(5):
+            assert version_of(client, "", OBAMA.read_bytes()) == 1
+        assert time.monotonic() - begun < 4
+        until(client, 'shadow_photos_total{outcome="late"}', 2)
+        until(client, 'shadow_photos_total{outcome="dropped"}', 1)
+    assert {row["outcome"] for row in rows(tmp_path)} == {"late"}
+
+
+@pytest.mark.slow
+def test_a_player_stays_with_one_version_and_the_answer_says_with_which(
+    saved: Path, other: Path, tmp_path: Path
+) -> None:
+    photo = OBAMA.read_bytes()
+    with serving(saved, Shelf({2: other}, version=2), tmp_path, shadow="", canary=50.0) as client:
+        expected = {player: 2 if place_of(player, support.release(2)) < 50 else 1 for player in PLAYERS}
+        assert set(expected.values()) == {1, 2}
+        for _ in range(2):
+            assert {player: version_of(client, player, photo) for player in PLAYERS} == expected
+        unnamed = {version_of(client, "", photo) for _ in range(3)}
+        assert len(unnamed) == 1, "without a name, the same photo stays with one version"
+        photos = [("photo", ("me.jpg", photo, "image/jpeg"))] * 2
+        several = client.post("/v1/characters:batch", files=photos, data={"player": PLAYERS[:2]}).json()["results"]
+        assert [one["character"]["provenance"]["version"] for one in several] == [expected[one] for one in PLAYERS[:2]]
+        one_for_two = client.post("/v1/characters:batch", files=photos, data={"player": PLAYERS[:1]})
+        assert (one_for_two.status_code, problem(one_for_two)) == (400, "bad-request")
+        assert count(client, 'canary_photos_total{outcome="answered"}') >= 2 * list(expected.values()).count(2)
+    kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert all(player.encode() not in kept for player in PLAYERS), "a player's name is kept nowhere"
+
+
+@pytest.mark.slow
+def test_production_answers_where_a_canary_cannot(saved: Path, tmp_path: Path) -> None:
+    failing = support.changed(tmp_path / "code", "        raise KeyError('nobody foresaw this')\n")
+    candidate = Shelf({2: support.save(tmp_path / "failing", code=failing), 3: tmp_path / "gone"}, version=2)
+    with serving(saved, candidate, tmp_path, shadow="", canary=100.0) as client:
+        assert version_of(client, "anna", OBAMA.read_bytes()) == 1
+        assert count(client, 'canary_photos_total{outcome="by_production"}') == 1
+    candidate.version = 3
+    with serving(saved, candidate, tmp_path, shadow="", canary=100.0) as client:
+        assert version_of(client, "anna", OBAMA.read_bytes()) == 1
+
+
+@pytest.mark.slow
+def test_what_is_in_production_is_not_compared_with_itself(saved: Path, tmp_path: Path) -> None:
+    with serving(saved, Shelf({1: saved}, version=1), tmp_path, canary=100.0) as client:
+        assert version_of(client, "anna", OBAMA.read_bytes()) == 1
+        assert not count(client, 'canary_photos_total{outcome="answered"}')
+        assert not rows(tmp_path)
+
+
+def test_players_are_spread_evenly_and_anew_for_each_version() -> None:
+    players = [str(number) for number in range(20_000)]
+    first, second = ({one for one in players if place_of(one, support.release(n)) < 5} for n in (1, 2))
+    assert all(900 < len(chosen) < 1100 for chosen in (first, second))
+    assert len(first & second) < 100, "it is not the same players who try every version"
+    more = {one for one in players if place_of(one, support.release(1)) < 20}
+    assert first < more, "who tries it goes on to while the share grows"
