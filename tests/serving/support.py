@@ -25,6 +25,8 @@ EMBEDDED = packaging.REPOSITORY / "characters" / "embedded"
 ASSETS = packaging.REPOSITORY / "data" / "embedded"
 PHOTOS = packaging.REPOSITORY / "examples" / "photos"
 OBAMA = PHOTOS / "obama" / "obama.jpg"
+WARMING = (320, 320)
+"""Height and width of the picture that a worker reads before the first request."""
 DEADLY = (13, 13)
 FAILING = (17, 17)
 """Height and width of a picture over which the code of `deadly` ends its process, and of one over which it raises."""
@@ -66,9 +68,9 @@ def otherwise(folder: Path) -> Mapping[str, Path]:
     return found
 
 
-def slow(folder: Path, seconds: float) -> Path:
-    """A version of models/ that takes so many seconds longer over a face."""
-    return changed(folder, f"        import time\n\n        time.sleep({seconds})\n")
+def odd(folder: Path, statement: str) -> Path:
+    """A version of models/ that first does this over every picture but the one that warms it."""
+    return changed(folder, f"        if image.shape[:2] != {WARMING}:\n            {statement}\n")
 
 
 def registered(home: Path, versions: int) -> Registry:
