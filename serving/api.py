@@ -260,6 +260,8 @@ async def _predict(state: AppState, request: PredictRequest, player: str) -> Ser
         raise problems.bad_photo(prediction.result.reason)
     if prediction.result.kind == CANNOT:
         raise problems.cannot_refine(prediction.result.reason)
+    if request.refine is None:  # a search is for a photo that was read before
+        state.statistics.observe(prediction)
     if state.shadow:
         state.shadow.offer(request, prediction)
     return prediction

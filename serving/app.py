@@ -79,7 +79,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Workers, rendering and the deletion of expired characters, from the start of the application to its end."""
     state: AppState = app.state.serving
     async with AsyncExitStack() as running:
-        for part in (state.rendering, state.models, state.shadow, state.canary):
+        for part in (state.rendering, state.statistics, state.models, state.shadow, state.canary):
             if part is not None:
                 await running.enter_async_context(part)
         deleting = asyncio.create_task(_delete_expired(state.characters))

@@ -67,6 +67,12 @@ class ServiceSettings(BaseSettings):
     canary: float = Field(default=0.0, ge=0.0, le=100.0)
     """So many players in a hundred are answered by the version of `shadow`, or the alias `candidate` where that is
     empty."""
+    statistics: bool = False
+    """Whether it is counted day by day what the photos are like that were read: light, pose, remarks, choices."""
+    statistics_store: Path | None = None
+    """Folder of these counts; with several machines, one that all of them see. None: in the project's home folder."""
+    statistics_days: PositiveInt = 90
+    """How long a day's counts are kept."""
 
     @property
     def candidate(self) -> str:

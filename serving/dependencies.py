@@ -15,9 +15,11 @@ from serving.character_store import CharacterStore
 from serving.comparisons import ComparisonLog
 from serving.configuration import CANARY_WORKERS, ServiceSettings
 from serving.keys import Keys
-from serving.metrics import CanaryMetrics, Metrics, ModelMetrics, ShadowMetrics
+from serving.metrics import CanaryMetrics, Metrics, ModelMetrics, PhotoMetrics, ShadowMetrics
+from serving.photo_counts import folder_of
 from serving.releases import Release, ReleaseSource
 from serving.rendering.service import RenderService
+from serving.statistics import ServedStatistics
 from serving.workers.model_manager import ModelManager
 from serving.workers.pool import Pool
 from serving.workers.process import WorkerConfig
@@ -57,6 +59,7 @@ class AppState:
     keys: Keys | None
     """Who may ask; None: everybody who can reach the service."""
     metrics: Metrics
+    statistics: ServedStatistics
     shadow: Shadow | None
     canary: Canary | None
 
@@ -81,6 +84,7 @@ def build_state(
         of_canary = CanaryMetrics(metrics.registry)
         models = _models(service, candidate, paths, of_canary, CANARY_WORKERS, does="answers some of the players")
         canary = Canary(models, service.canary, service.timeout / 2, schema_md5s, of_canary)
+    counted_in = folder_of(service, paths.character.name, paths.home) if service.statistics else None
     return AppState(
         service=service,
         schema=Schema.load(paths.character),
@@ -90,6 +94,7 @@ def build_state(
         characters=CharacterStore(service.store or paths.home / "characters", timedelta(days=service.keep_days)),
         keys=keys,
         metrics=metrics,
+        statistics=ServedStatistics(PhotoMetrics(metrics.registry), counted_in, service.statistics_days),
         shadow=shadow,
         canary=canary,
     )

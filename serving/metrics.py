@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from serving.photo_counts import EDGES, NO_REMARK, PROBABILITY, PhotoCounts, beside_training, stability_index
+
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30)
+QUANTITIES = {
+    "yaw": "Degrees that the head is turned.",
+    "pitch": "Degrees that the head is tilted.",
+    "brightness": "Brightness of the aligned face in [0, 1].",
+    "sharpness": "Variance of the Laplacian of the aligned face.",
+    "face_size": "Longer side of the face in the photo, pixels.",
+}
 SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
 SIMILARITIES = (0.0, 0.5, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 0.99, 1.0)
 
@@ -101,3 +111,56 @@ class CanaryMetrics(ModelMetrics):
             ("outcome",),
             registry=registry,
         )
+
+
+class PhotoMetrics:
+    """What the photos that were read are like, what was read of them, and what those of training are like."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.quantities = {
+            name: Histogram(f"likeness_photo_{name}", about, registry=registry, buckets=EDGES[name])
+            for name, about in QUANTITIES.items()
+        }
+        self.remarks = Counter(
+            "likeness_photo_remarks", "Served photos by what was remarked on.", ("remark",), registry=registry
+        )
+        self.choices = Counter("likeness_choices", "Choices that were read.", ("group", "choice"), registry=registry)
+        self.probabilities = Histogram(
+            "likeness_choice_probability",
+            "How sure the model was of the choices that it took.",
+            ("group",),
+            registry=registry,
+            buckets=PROBABILITY,
+        )
+        self.training = Gauge(
+            "likeness_training_share",
+            "Share of training's photos in each bin, with each remark or choice.",
+            ("distribution", "bin"),
+            registry=registry,
+        )
+        self.drift = Gauge(
+            "likeness_photo_drift",
+            "Population stability index of the photos that this process read, beside training's.",
+            ("distribution",),
+            registry=registry,
+        )
+
+    def observe(self, quantities: Mapping[str, float], remarks: Sequence[str], discrete: Mapping[str, Any]) -> None:
+        """Count a photo: what `photo_counts.values_of` says of it."""
+        for name, value in quantities.items():
+            self.quantities[name].observe(value)
+        for remark in remarks or [NO_REMARK]:
+            self.remarks.labels(remark).inc()
+        for group, taken in discrete.items():
+            self.choices.labels(group, taken["choice"]).inc()
+            self.probabilities.labels(group).observe(taken["probabilities"][taken["choice"]])
+
+    def compare(self, training: PhotoCounts, served: PhotoCounts) -> None:
+        """Show what training's photos are like, and how far those that were served are from them."""
+        self.training.clear()
+        self.drift.clear()
+        for name, before, now in beside_training(training, served):
+            for bin, count in before.items():
+                self.training.labels(name, bin).set(count / max(sum(before.values()), 1))
+            if before:
+                self.drift.labels(name).set(stability_index(before, now))

@@ -5,17 +5,20 @@ Photos that are served and those of training are counted in the same bins, so th
 
 from __future__ import annotations
 
+import logging
 import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from itertools import pairwise, zip_longest
+from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from serving.comparisons import Served
+from serving.configuration import ServiceSettings
 
 EDGES: dict[str, tuple[float, ...]] = {
     "yaw": (-45, -30, -20, -10, -5, 0, 5, 10, 20, 30, 45),
@@ -29,6 +32,9 @@ EDGES: dict[str, tuple[float, ...]] = {
 PROBABILITY = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 """Ends of the bins of the probability of the choice that was taken."""
 NO_REMARK = "none"
+log = logging.getLogger("likeness.serving")
+NOT_IN_TRAINING = ("small_face", "doubtful_face", "other")
+"""Remarks that follow from nothing that is recorded of training's faces."""
 
 
 class PhotoCounts(BaseModel):
@@ -85,6 +91,25 @@ def values_of(result: Any) -> tuple[dict[str, float], list[str], Mapping[str, An
     return quantities, [remark["code"] for remark in photo["remarks"]], result.named["discrete"]
 
 
+def read_days(folder: Path) -> Iterator[DayCounts]:
+    """What all processes counted, a file each; one that is none is passed over."""
+    for path in sorted(folder.glob("*.json")):
+        try:
+            yield DayCounts.model_validate_json(path.read_bytes())
+        except (ValidationError, FileNotFoundError):
+            log.warning("%s holds no statistics", path)
+
+
+def training_file(folder: Path, version: Served) -> Path:
+    """Where it is kept what the photos were like that a version was trained on: PhotoCounts."""
+    return folder / "training" / f"{version.version}-{version.run[:12]}.json"
+
+
+def folder_of(service: ServiceSettings, character: str, home: Path) -> Path:
+    """Where one character's statistics lie. `home`: where the service keeps what it made of this character."""
+    return service.statistics_store / character if service.statistics_store else home / "statistics"
+
+
 def distributions(counts: PhotoCounts) -> dict[str, dict[str, int]]:
     """Everything that was counted as a distribution: by name, and in it by bin, remark or choice."""
     found = {name: dict(zip(labels(EDGES[name]), bins, strict=True)) for name, bins in counts.quantities.items()}
@@ -93,6 +118,16 @@ def distributions(counts: PhotoCounts) -> dict[str, dict[str, int]]:
         found[f"choices.{group}"] = dict(chosen)
         found[f"probability.{group}"] = dict(zip(labels(PROBABILITY), counts.probabilities[group], strict=True))
     return found
+
+
+def beside_training(
+    training: PhotoCounts, served: PhotoCounts
+) -> Iterator[tuple[str, Mapping[str, int], Mapping[str, int]]]:
+    """Each distribution of what was served by name: training's, empty where that is not known, and its own."""
+    before = distributions(training)
+    for name, counts in distributions(served).items():
+        known = {code: count for code, count in counts.items() if name != "remarks" or code not in NOT_IN_TRAINING}
+        yield name, before.get(name, {}), known
 
 
 def labels(edges: Sequence[float]) -> list[str]:

@@ -8,20 +8,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from engine.files import write_whole
 from serving.comparisons import Served
-from serving.configuration import ServiceSettings
 from serving.metrics import PhotoMetrics
-from serving.photo_counts import DayCounts, values_of
+from serving.photo_counts import DayCounts, PhotoCounts, training_file, values_of
 from serving.workers.model_manager import ServedPrediction
 
 FLUSHES_EVERY = 60.0
+FEWEST = 200
+"""Photos of a day, from which on they are held against training's."""
 log = logging.getLogger("likeness.serving")
 
 
@@ -30,6 +29,9 @@ class ServedStatistics:
 
     Every process writes files of its own, so that several on one shared folder never meet. `days`: how long they stay.
     """
+
+    _version: Served | None = None
+    """The one that read the last photo."""
 
     def __init__(self, metrics: PhotoMetrics, folder: Path | None, days: float) -> None:
         self.metrics, self.folder, self.days = metrics, folder, days
@@ -57,9 +59,11 @@ class ServedStatistics:
             self._counts[key] = DayCounts(day=day, version=version)
         self._counts[key].add(*values)
         self._changed.add(key)
+        self._version = version
 
     async def flush(self) -> None:
-        """Write what changed since the last time; a day that is over is not kept in memory."""
+        """Write what changed since the last time, and hold today's photos against training's; a day that is over is
+        not kept in memory."""
         today = datetime.now(UTC).date()
         changed, self._changed = self._changed, set()
         files = {
@@ -72,6 +76,15 @@ class ServedStatistics:
             await asyncio.to_thread(self._write, contents, today)
         except OSError as error:
             log.error("the day's statistics cannot be kept: %s", error)
+        await self._compare(today)
+
+    async def _compare(self, today: date) -> None:
+        if self.folder is None or self._version is None:
+            return
+        served, training = self._counts.get((today, self._version)), training_file(self.folder, self._version)
+        if served is not None and served.photos >= FEWEST and await asyncio.to_thread(training.is_file):
+            counted = await asyncio.to_thread(training.read_bytes)
+            self.metrics.compare(PhotoCounts.model_validate_json(counted), served)
 
     async def _flush_now_and_then(self) -> None:
         while True:
@@ -87,17 +100,3 @@ class ServedStatistics:
         for path in self.folder.glob("*.json"):
             if path.name < first:
                 path.unlink(missing_ok=True)
-
-
-def read(folder: Path) -> Iterator[DayCounts]:
-    """What all processes counted, a file each; one that is none is passed over."""
-    for path in sorted(folder.glob("*.json")):
-        try:
-            yield DayCounts.model_validate_json(path.read_bytes())
-        except (ValidationError, FileNotFoundError):
-            log.warning("%s holds no statistics", path)
-
-
-def folder_of(service: ServiceSettings, character: str, home: Path) -> Path:
-    """Where one character's statistics lie. `home`: where the service keeps what it made of this character."""
-    return service.statistics_store / character if service.statistics_store else home / "statistics"

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-from scipy import stats
 
 from engine.files import write_whole
 from orchestration.checks.production import NoReference
@@ -24,20 +22,21 @@ from orchestration.config.settings import Settings
 from orchestration.registry.promotion_events import PRODUCTION
 from orchestration.registry.registered_models import Registry
 from orchestration.storage.store import RemoteDown, Store, StoreError
-from serving import statistics
+from serving import photo_counts
 from serving.comparisons import Served
 from serving.configuration import ServiceSettings
-from serving.photo_counts import EDGES, NO_REMARK, DayCounts, PhotoCounts, distributions, stability_index
+from serving.photo_counts import EDGES, NO_REMARK, DayCounts, PhotoCounts, beside_training, stability_index
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow.entities.model_registry import ModelVersion
 
     from orchestration.config.progress import Progress
 
 QUANTITIES = ("yaw", "pitch", "brightness", "sharpness")
 """Those that the table of faces has; how large a face was in its photo it has not."""
-NOT_IN_TRAINING = ("small_face", "doubtful_face", "other")
-"""Remarks that follow from nothing in that table."""
+SAMPLE = 300
+"""Faces of training that tell which choices a version takes of them."""
 BATCH = 16
 
 
@@ -81,7 +80,7 @@ class ServedPhotos:
 def examine(settings: Settings, registry: Registry, rule: ServedRule, progress: Progress) -> ServedPhotos:
     """Hold them against each other. Raises NoReference where there is nothing to compare with, RegistryError."""
     found = registry.find(PRODUCTION)
-    version = Served(version=int(found.version), run=str(found.run_id))
+    version = _served(found)
     first = datetime.now(UTC).date() - timedelta(days=rule.days - 1)
     served = sum((each for each in daily(settings) if each.version == version and each.day >= first), PhotoCounts())
     if not served.photos:
@@ -89,21 +88,19 @@ def examine(settings: Settings, registry: Registry, rule: ServedRule, progress: 
             f"no photo that {registry.name} version {version.version} read since {first} was counted: "
             "LIKENESS_SERVE_STATISTICS=true likeness serve"
         )
-    training = training_counts(settings, registry, found, rule.sample, progress)
+    training = training_counts(settings, registry, found, progress)
     return ServedPhotos(registry.name, version.version, served.photos, first, tuple(compare(rule, training, served)))
 
 
 def daily(settings: Settings) -> list[DayCounts]:
     """What the services of this character counted, of all versions and days; a day is in several parts where several
     processes counted."""
-    return list(statistics.read(statistics.folder_of(ServiceSettings(), settings.character, _home(settings))))
+    return list(photo_counts.read_days(_folder(settings)))
 
 
 def compare(rule: ServedRule, training: PhotoCounts, served: PhotoCounts) -> list[Drift]:
     """Each distribution of what was served beside training's."""
-    before, now = distributions(training), distributions(served)
-    now["remarks"] = {code: count for code, count in now["remarks"].items() if code not in NOT_IN_TRAINING}
-    return [_compared(rule, name, before.get(name) or {}, counts) for name, counts in now.items()]
+    return [_compared(rule, *each) for each in beside_training(training, served)]
 
 
 def _compared(rule: ServedRule, name: str, training: Mapping[str, int], served: Mapping[str, int]) -> Drift:
@@ -122,18 +119,18 @@ def allowance(bins: int, old: int, new: int, chance: float) -> float:
     """The index that two samples of one distribution exceed as seldom as `chance` (Yurdakul and Naranjo, The Journal of
     Risk Model Validation 14, 2020): divided by 1/old + 1/new it follows a chi-squared distribution.
     """
+    from scipy import stats
+
     return float(stats.chi2.ppf(1 - chance, max(bins - 1, 1)) * (1 / old + 1 / new))
 
 
-def training_counts(
-    settings: Settings, registry: Registry, version: ModelVersion, sample: int, progress: Progress
-) -> PhotoCounts:
+def training_counts(settings: Settings, registry: Registry, version: ModelVersion, progress: Progress) -> PhotoCounts:
     """Of the faces that a registered version was trained on; counted once, then read. Raises NoReference."""
-    path = _home(settings) / "training" / f"{version.version}-{str(version.run_id)[:12]}-{sample}.json"
+    path = photo_counts.training_file(_folder(settings), _served(version))
     if path.is_file():
         return PhotoCounts.model_validate_json(path.read_bytes())
     faces = _training_faces(settings, version)
-    chosen = faces.iloc[np.unique(np.linspace(0, len(faces) - 1, min(sample, len(faces))).astype(int))]
+    chosen = faces.iloc[np.unique(np.linspace(0, len(faces) - 1, min(SAMPLE, len(faces))).astype(int))]
     counts = PhotoCounts(photos=len(faces), quantities=_quantities(faces), remarks=_remarks(faces))
     taken = _choices(registry, str(version.version), chosen["image"].tolist(), progress)
     counts = counts.model_copy(update={"choices": taken.choices, "probabilities": taken.probabilities})
@@ -141,8 +138,13 @@ def training_counts(
     return counts
 
 
-def _home(settings: Settings) -> Path:
-    return settings.home / "serving" / settings.character
+def _folder(settings: Settings) -> Path:
+    home = settings.home / "serving" / settings.character
+    return photo_counts.folder_of(ServiceSettings(), settings.character, home)
+
+
+def _served(version: ModelVersion) -> Served:
+    return Served(version=int(version.version), run=str(version.run_id))
 
 
 def _training_faces(settings: Settings, version: ModelVersion) -> pd.DataFrame:

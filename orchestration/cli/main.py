@@ -10,7 +10,7 @@ import typer
 
 from engine.errors import LikenessError
 from orchestration.apps.export import Base
-from orchestration.cli import checks, lineage, models, operations, serve, shadow
+from orchestration.cli import checks, drift, lineage, models, operations, serve, shadow
 from orchestration.cli.ablate import ablate
 from orchestration.cli.character import app as character_app
 from orchestration.cli.terminal import (
@@ -308,6 +308,7 @@ def scorecard(
 
 app.command()(ablate)
 checks.add_to(app)
+drift.add_to(app)
 models.add_to(app)
 shadow.add_to(app)
 lineage.add_to(app)

@@ -43,8 +43,6 @@ class ServedRule(BaseModel, frozen=True, extra="forbid"):
     """With fewer, nothing is judged."""
     days: int = Field(default=7, ge=1)
     """The photos of so many days, today's among them."""
-    sample: int = Field(default=300, ge=1)
-    """Faces of training that tell which choices the model takes of them."""
     chance: float = Field(default=0.001, gt=0, lt=1)
     """How seldom chance alone may pass for drift, where the limit is 0."""
 

@@ -8,7 +8,7 @@ from orchestration.config.catalog import Stage
 from orchestration.config.profiles import resolve
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
-from orchestration.pipeline import notifications, sensors
+from orchestration.pipeline import notifications, sensors, served_photos
 from orchestration.pipeline.assets import all_assets
 from orchestration.pipeline.executors import executor
 from orchestration.pipeline.production_encoder import PIPELINE
@@ -20,10 +20,15 @@ def build(settings: Settings, stages: Sequence[Stage] = PIPELINE, progress: Prog
     """The graph of these stages under the settings' profile. Raises ProfileError, BadSchedule or BadNotifier."""
     graph = Graph.of(settings, stages)
     retrains, resource = sensors.parts(settings, graph), dg.ResourceDefinition.hardcoded_resource
+    count = served_photos.job(graph)
     return dg.Definitions(
-        assets=[*all_assets(stages, resolve(settings.profile, stages), graph), retrains.scan],
-        jobs=retrains.jobs,
-        schedules=retrains.schedules,
+        assets=[
+            *all_assets(stages, resolve(settings.profile, stages), graph),
+            retrains.scan,
+            served_photos.asset(graph),
+        ],
+        jobs=[*retrains.jobs, count],
+        schedules=[*retrains.schedules, served_photos.schedule(settings, graph, count)],
         sensors=[*retrains.sensors, *notifications.sensors(settings)],
         resources={"tracking": resource(Tracking.of(settings)), "progress": resource(progress)},
         executor=executor(settings),

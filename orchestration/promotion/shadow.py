@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from orchestration.registry.registered_models import Registry
 from serving.comparisons import Comparison, ComparisonLog, Served
@@ -99,6 +98,8 @@ def mean(values: Iterable[float]) -> dict[str, Any]:
 
 def share(values: Iterable[bool]) -> dict[str, Any]:
     """The share of what is true, with Wilson's 95 % interval: none of 200 does not mean never."""
+    from scipy import stats  # takes a second to load, which promotions without a shadow do without
+
     array = np.fromiter(values, bool)
     if not len(array):
         return {"value": None, "ci": None, "n": 0}
@@ -122,6 +123,8 @@ def ratio(times: Sequence[tuple[float, float]]) -> dict[str, Any]:
 
 
 def _interval(values: np.ndarray) -> list[float] | None:
+    from scipy import stats
+
     if len(values) < FEWEST:
         return None
     half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))

@@ -20,6 +20,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from engine.character_json import photo_entry
+from models.alignment import quality
 from models.images import BadImage, decode_photo, encode_jpeg
 from models.memory import keep_freed_memory
 from serving.child_process import Answer, Message, NotLoaded, answer_requests
@@ -57,6 +58,8 @@ class PredictResult:
     """What was found in the photo."""
     aligned: bytes = b""
     """The aligned face as JPEG, where it was asked for."""
+    quality: dict[str, float] = field(default_factory=dict)
+    """Brightness and sharpness of the aligned face: see `models.alignment.Quality`."""
     seconds: float = 0.0
     """Processor time to decode and read the photo, without what was asked for beside; a batch is shared out evenly."""
     comparison: dict[str, Any] = field(default_factory=dict)
@@ -173,7 +176,7 @@ def _result(model: Any, refiner: Refiner, request: PredictRequest, found: Any) -
     photo["remarks"] = [{"code": code, "text": text} for code, text in remarks]
     named = model.schema.to_document(x)
     comparison = Comparer(model, refiner).compare(named, request.beside) if request.beside else {}
-    return PredictResult(READ, "", named, photo, aligned, comparison=comparison)
+    return PredictResult(READ, "", named, photo, aligned, quality=vars(quality(found.aligned)), comparison=comparison)
 
 
 def _blank() -> bytes:

@@ -33,6 +33,7 @@ COMMANDS = (
     "rollback",
     "shadow",
     "doctor",
+    "drift",
     "dagster",
     "start",
     "serve",
