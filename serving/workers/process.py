@@ -78,7 +78,7 @@ class WorkerConfig(BaseModel, frozen=True):
     log: Path
     """What native libraries have to say goes there, not between the service's own lines."""
     nice: int = 0
-    """How far the process stands back for others, from 0 to 19."""
+    """How far the process stands back for others once it has loaded the release, from 0 to 19."""
 
 
 def main(config_json: str) -> int:
@@ -90,7 +90,6 @@ def main(config_json: str) -> int:
     config = WorkerConfig.model_validate_json(config_json)
     with config.log.open("a") as file:
         os.dup2(file.fileno(), 2)
-    os.nice(config.nice)
     return answer_requests(_loaded(config))
 
 
@@ -103,7 +102,15 @@ def _loaded(config: WorkerConfig) -> Iterator[tuple[Message, Answer]]:
     refiner = Refiner(model, config.refine)
     with model.predictor:
         predict(model, refiner, [PredictRequest(_blank())], config.max_pixels)
+        _stand_back(config.nice)
         yield Message(model.schema_md5), partial(_answer, model, refiner, config.max_pixels)
+
+
+def _stand_back(nice: int) -> None:
+    """Threads that are there already, too: Linux has a niceness for each, which later ones inherit."""
+    for thread in Path("/proc/self/task").iterdir() if nice else ():
+        id = int(thread.name)
+        os.setpriority(os.PRIO_PROCESS, id, min(19, os.getpriority(os.PRIO_PROCESS, id) + nice))
 
 
 def _answer(model: Any, refiner: Refiner, max_pixels: int, message: Message) -> Message:

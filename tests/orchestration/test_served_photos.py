@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -154,8 +155,8 @@ def test_dagster_has_the_days_the_figures_and_a_check_that_warns(settings: Setti
             not check.passed and check.severity == dg.AssetCheckSeverity.WARN and "brightness" in str(check.description)
         )
         (event,) = result.get_asset_materialization_events()
-        shown = event.materialization.metadata
-        (row,) = shown["days"].value  # pyright: ignore[reportGeneralTypeIssues]
+        shown: Mapping[str, Any] = event.materialization.metadata
+        (row,) = shown["days"].value
         assert row.data["photos"] == 40 and row.data["without a remark"] == "100%"
         assert isinstance(shown["drift of brightness"].value, float)
         assert "brightness" in served_photos.drifted(instance, "embedded", [])

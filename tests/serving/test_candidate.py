@@ -10,11 +10,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
+import psutil
 import pytest
 from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry
 
 from models.images import encode_png
+from serving import dependencies
 from serving.app import build
 from serving.candidate import Canary, Shadow, place_of
 from serving.comparisons import ComparisonLog
@@ -35,6 +37,12 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A release that answers otherwise."""
     folder = tmp_path_factory.mktemp("other")
     return support.save(folder, support.otherwise(folder / "networks"))
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where tests run side by side, what stands back for all others waits for minutes."""
+    monkeypatch.setattr(dependencies, "STANDS_BACK", 1)
 
 
 @contextmanager
@@ -81,7 +89,9 @@ def rows(home: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 def test_a_shadow_answers_nobody_and_leaves_numbers_alone(saved: Path, other: Path, tmp_path: Path) -> None:
-    with serving(saved, Shelf({2: other}, version=2), tmp_path) as client:
+    with serving(saved, Shelf({2: other}, version=2), tmp_path, shadow_seconds=60.0) as client:
+        worker = client.app.state.serving.shadow.models.pool.workers[0].pid  # pyright: ignore[reportAttributeAccessIssue]
+        assert psutil.Process(worker).nice() == min(19, psutil.Process().nice() + 1)
         assert version_of(client, "", OBAMA.read_bytes()) == 1
         until(client, 'shadow_photos_total{outcome="compared"}')
         assert problem(post(client, encode_png(np.zeros((64, 64, 3), np.uint8)))) == "no-face"
