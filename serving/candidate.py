@@ -42,6 +42,8 @@ class Shadow:
         for task in self._comparing:
             task.cancel()
         await asyncio.gather(*self._comparing, return_exceptions=True)
+        if self.models.pool is not None:
+            await self.models.pool.stop()  # nobody waits for what it reads, and it may take its time
         await self.models.__aexit__()
 
     def offer(self, request: PredictRequest, answered: ServedPrediction) -> None:

@@ -55,7 +55,7 @@ class ServiceSettings(BaseSettings):
     shadow: str = ""
     """A version, by its number or an alias, that reads photos beside the one in production and answers nobody; how the
     two differ is kept as numbers. Empty: none does."""
-    shadow_seconds: PositiveFloat = 10.0
+    shadow_seconds: PositiveFloat = 30.0
     """Seconds after the answer in which that version has to have read the photo; then it is late."""
     shadow_queue: PositiveInt = 8
     """Photos that may wait for that version, in memory; more are passed over."""

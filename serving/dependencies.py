@@ -27,6 +27,7 @@ from serving.workers.refiner import RefinerConfig
 
 THREADS = 1
 """Of a worker: there are as many workers as processors, and one thread each gets most out of them."""
+IN_SHADOW, SOME_PLAYERS = "reads in the shadow", "answers some of the players"
 STANDS_BACK = 19
 """How nice a shadow's worker is: beside one that is not, it gets a sixtieth of a processor."""
 
@@ -75,37 +76,40 @@ def build_state(
 
     Raises SchemaError.
     """
-    metrics, schema_md5s = Metrics(), Schema.md5s(paths.character)
+    metrics = Metrics()
     paths.home.mkdir(parents=True, exist_ok=True)
-    shadow, canary = None, None
-    if candidate is not None and service.shadow:
-        shadow = _shadow(service, candidate, paths, ShadowMetrics(metrics.registry))
-    if candidate is not None and service.canary:
-        of_canary = CanaryMetrics(metrics.registry)
-        models = _models(service, candidate, paths, of_canary, CANARY_WORKERS, does="answers some of the players")
-        canary = Canary(models, service.canary, service.timeout / 2, schema_md5s, of_canary)
+    models = _models(service, source, paths, metrics, service.workers)
     counted_in = folder_of(service, paths.character.name, paths.home) if service.statistics else None
     return AppState(
         service=service,
         schema=Schema.load(paths.character),
-        schema_md5s=schema_md5s,
-        models=_models(service, source, paths, metrics, service.workers),
+        schema_md5s=Schema.md5s(paths.character),
+        models=models,
         rendering=RenderService(paths.character, paths.embedded, paths.home / "drawn"),
         characters=CharacterStore(service.store or paths.home / "characters", timedelta(days=service.keep_days)),
         keys=keys,
         metrics=metrics,
         statistics=ServedStatistics(PhotoMetrics(metrics.registry), counted_in, service.statistics_days),
-        shadow=shadow,
-        canary=canary,
+        shadow=_shadow(service, candidate, paths, metrics, models) if candidate and service.shadow else None,
+        canary=_canary(service, candidate, paths, metrics, models) if candidate and service.canary else None,
     )
 
 
-def _shadow(service: ServiceSettings, source: ReleaseSource, paths: Paths, metrics: ShadowMetrics) -> Shadow:
+def _shadow(
+    service: ServiceSettings, source: ReleaseSource, paths: Paths, metrics: Metrics, production: ModelManager
+) -> Shadow:
     """On the processor, one photo at a time, and only while nobody else wants to run: production is not to notice."""
-    behind = service.model_copy(update={"device": "cpu", "batch": 1, "queue": service.shadow_queue})
-    models = _models(behind, source, paths, metrics, 1, STANDS_BACK, "reads in the shadow")
-    kept = ComparisonLog.of(service, paths.character.name, paths.home)
-    return Shadow(models, kept, service.shadow_seconds, metrics)
+    own, behind = ShadowMetrics(metrics.registry), {"device": "cpu", "batch": 1, "queue": service.shadow_queue}
+    models = _models(service.model_copy(update=behind), source, paths, own, 1, STANDS_BACK, IN_SHADOW, production)
+    return Shadow(models, ComparisonLog.of(service, paths.character.name, paths.home), service.shadow_seconds, own)
+
+
+def _canary(
+    service: ServiceSettings, source: ReleaseSource, paths: Paths, metrics: Metrics, production: ModelManager
+) -> Canary:
+    own = CanaryMetrics(metrics.registry)
+    models = _models(service, source, paths, own, CANARY_WORKERS, does=SOME_PLAYERS, after=production)
+    return Canary(models, service.canary, service.timeout / 2, Schema.md5s(paths.character), own)
 
 
 def _models(
@@ -116,6 +120,7 @@ def _models(
     workers: int,
     nice: int = 0,
     does: str = "answers",
+    after: ModelManager | None = None,
 ) -> ModelManager:
     """The workers of what a source names."""
     refine = RefinerConfig(
@@ -134,7 +139,7 @@ def _models(
         )
         return Pool(release, config, workers, service.batch, metrics)
 
-    models = ModelManager(source, make_pool, service.queue, service.follow, metrics, does)
+    models = ModelManager(source, make_pool, service.queue, service.follow, metrics, does, after)
     metrics.watch(lambda: len(models.queue))
     return models
 

@@ -37,6 +37,7 @@ class ModelManager:
     """A context manager: the workers of the release that a source names.
 
     `make_pool`: a pool, not yet started, for a release in a folder. `does`: what the release does, for the log.
+    `after`: manager whose first release is loaded before any of this one's.
     """
 
     def __init__(
@@ -47,9 +48,12 @@ class ModelManager:
         follow: float,
         metrics: ModelMetrics,
         does: str = "answers",
+        after: ModelManager | None = None,
     ) -> None:
         self.source, self.make_pool, self.follow_seconds, self.metrics = source, make_pool, follow, metrics
-        self.does = does
+        self.does, self.after = does, after
+        self.loaded = asyncio.Event()
+        """Whether any release was loaded yet."""
         self.queue = BatchQueue(capacity)
         self.pool: Pool | None = None
         self.why_none = "the model is being loaded"
@@ -84,6 +88,8 @@ class ModelManager:
             return ServedPrediction(*await job.answer)
 
     async def _follow(self) -> None:
+        if self.after is not None:
+            await self.after.loaded.wait()
         while True:
             try:
                 await self._check_release()
@@ -137,6 +143,7 @@ class ModelManager:
         former, self.pool = self.pool, pool
         self._broken, self._pause = None, 0.0
         pool.work(self.queue)
+        self.loaded.set()
         self.metrics.serving(release.model, release.version)
         log.info("%s %s", release, self.does)
         if former is not None:
