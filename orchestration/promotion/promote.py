@@ -76,7 +76,9 @@ def _gate_result(registry: Registry, number: str, config: Config, force: bool) -
     else:
         card = registry.card_against(number, md5)
     if card is not None:
-        served = shadow.figures(registry, current, number) if current and config.shadow else None
+        served = shadow.figures(registry, current, number) if current and config.shadow else {}
+        if served:
+            registry.log_card(number, served, shadow.FILE)
         return evaluate(config, card, served)
     if force:
         return None

@@ -21,6 +21,8 @@ from serving.configuration import ServiceSettings
 FEWEST = 10
 """Photos, from which on there are intervals: as many as the scorecard asks of people."""
 QUANTILES = (0.05, 0.5, 0.95)
+FILE = "shadow.json"
+"""Of a version's run: the figures that the gate saw when somebody last asked for its promotion."""
 
 
 def comparisons(registry: Registry) -> ComparisonLog:

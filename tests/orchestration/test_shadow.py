@@ -57,6 +57,8 @@ def test_the_gate_waits_for_photos_where_it_is_asked_to(
     (move,) = json.loads(likeness("models", "2", "--json").stdout)["moves"]
     assert move["against"]["shadow.choices_differ"]["ok"] and move["against"]["shadow.photos"]["candidate"] == 60
     assert "shadow.slower" in likeness("models", "2").stdout
+    logged = registry.client.list_artifacts(str(registry.find("2").run_id))
+    assert shadow.FILE in {each.path for each in logged}
 
 
 @pytest.mark.slow
