@@ -4,8 +4,6 @@ The asset reads the counts that services keep (`LIKENESS_SERVE_STATISTICS`): no 
 models are made from; its check only warns, and automation may wait for it (`LIKENESS_RETRAIN_WHEN=drifted`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any

@@ -111,7 +111,7 @@ def test_served_photos_beside_those_of_training(
         served.examine(settings, registry, rule, QUIET)
     for part in ("a", "b"):
         serve(settings, registry, counts(40, 2), part=part)
-    serve(settings, registry, counts(40, 3), days_ago=5)
+    serve(settings, registry, counts(40, 3), days_ago=10)
     found = served.examine(settings, registry, rule, QUIET)
     assert (found.version, found.photos) == (1, 80), "two processes of today; what is older does not count"
     by_name = {each.name: each for each in found.drifts}
@@ -156,7 +156,7 @@ def test_dagster_has_the_days_the_figures_and_a_check_that_warns(settings: Setti
         )
         (event,) = result.get_asset_materialization_events()
         shown: Mapping[str, Any] = event.materialization.metadata
-        (row,) = shown["days"].value
+        (row,) = shown["days"].records
         assert row.data["photos"] == 40 and row.data["without a remark"] == "100%"
         assert isinstance(shown["drift of brightness"].value, float)
         assert "brightness" in served_photos.drifted(instance, "embedded", [])
