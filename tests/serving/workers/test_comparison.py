@@ -15,6 +15,13 @@ from tests.serving import support
 from tests.serving.rendering.conftest import CLAY_SCHEMA
 
 
+def pairs_alone(folder: Path) -> Path:
+    """A character that nothing can draw."""
+    (clay := folder / "clay").mkdir()
+    (clay / "schema.yaml").write_text(CLAY_SCHEMA.replace('renderer: {python: "studio:draw"}', "pairs: {table: a.csv}"))
+    return clay
+
+
 @pytest.mark.slow
 def test_renders_tell_how_alike_two_answers_look(saved: Path) -> None:
     model = process.load(saved, 1, "cpu")
@@ -35,9 +42,8 @@ def test_renders_tell_how_alike_two_answers_look(saved: Path) -> None:
 
 @pytest.mark.slow
 def test_without_an_engine_the_identity_imitator_says_what_is_expected(saved: Path, tmp_path: Path) -> None:
-    (tmp_path / "schema.yaml").write_text(CLAY_SCHEMA.replace('renderer: {python: "studio:draw"}', "pairs: {table: a}"))
     model = process.load(saved, 1, "cpu")
-    comparer = Comparer(model, Refiner(model, support.refining(tmp_path)))
+    comparer = Comparer(model, Refiner(model, support.refining(pairs_alone(tmp_path))))
     x = model.schema.neutral()
     other = x.copy()
     other[0] = 1.0
@@ -48,8 +54,7 @@ def test_without_an_engine_the_identity_imitator_says_what_is_expected(saved: Pa
 def test_what_only_one_of_two_versions_has_is_passed_over(tmp_path: Path) -> None:
     """Neither can be drawn: the schema is none that the character has, and the version has no imitator."""
     model: Any = SimpleNamespace(predictor=SimpleNamespace(device="cpu"))
-    (tmp_path / "schema.yaml").write_text(CLAY_SCHEMA.replace('renderer: {python: "studio:draw"}', "pairs: {table: a}"))
-    comparer = Comparer(model, Refiner(model, support.refining(tmp_path)))
+    comparer = Comparer(model, Refiner(model, support.refining(pairs_alone(tmp_path))))
 
     def answer(hair: str, **parameters: float) -> dict[str, Any]:
         return {"parameters": parameters, "discrete": {"hair": {"choice": hair}}}
