@@ -53,7 +53,7 @@ def test_without_an_engine_the_identity_imitator_says_what_is_expected(saved: Pa
 
 def test_what_only_one_of_two_versions_has_is_passed_over(tmp_path: Path) -> None:
     """Neither can be drawn: the schema is none that the character has, and the version has no imitator."""
-    model: Any = SimpleNamespace(predictor=SimpleNamespace(device="cpu"))
+    model: Any = SimpleNamespace(predictor=SimpleNamespace(device="cpu"), schema=SimpleNamespace(name="clay"))
     comparer = Comparer(model, Refiner(model, support.refining(pairs_alone(tmp_path))))
 
     def answer(hair: str, **parameters: float) -> dict[str, Any]:
