@@ -344,7 +344,7 @@ def test_without_auto_promote_what_passes_waits_as_candidate(run: Pipeline) -> N
 
 
 def test_what_has_to_be_seen_in_service_first_waits_as_candidate(run: Pipeline) -> None:
-    asked = {"shadow": {"photos": 10, "parameters_differ": 0.1}}
+    asked: dict[str, Any] = {"shadow": {"photos": 10, "parameters_differ": 0.1}}
     assert run("a", **asked).refused == [], "nothing is in production to be compared with"
     run.scorecard.similarity = 0.9
     assert "0 of 10 photos were read beside production" in run("b", **asked).refused[0]
