@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, Header, Query, Response, UploadFile
+from fastapi import APIRouter, File, Form, Header, HTTPException, Query, Response, UploadFile
+from pydantic import Field
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from engine.character_json import character_document
@@ -43,6 +45,15 @@ Refine = Annotated[
         "alone, about 0.1 s. `engine`: what the engine draws corrects the search and decides; 0.6 s and more."
     ),
 ]
+MOST_OF_A_NAME = 256
+Player = Annotated[
+    str,
+    Form(
+        max_length=MOST_OF_A_NAME,
+        description="Whose photo it is, in any words of yours: where a share of the players is answered by a new "
+        "version (`likeness serve --canary`), each stays with one. It is not kept.",
+    ),
+]
 KeepPhoto = Annotated[bool, Form(description="Keep the photo as long as the character: `GET …/{id}.photo`.")]
 
 
@@ -59,10 +70,11 @@ async def create_character(
     photo: Annotated[UploadFile, File(description="A photo of one person: JPEG, PNG, WebP or HEIC.")],
     aligned: Aligned = False,
     keep_photo: KeepPhoto = False,
+    player: Player = "",
     refine: Refine = None,
 ) -> CharacterResponse:
     """Make a character of a photo. The largest face is taken; `photo.remarks` says what may have made it unlike."""
-    made = await _make(state, owner, PredictRequest(await photo.read(), aligned, refine), keep_photo)
+    made = await _make(state, owner, PredictRequest(await photo.read(), aligned, refine), keep_photo, player)
     response.headers["Location"] = made.links.self
     return made
 
@@ -78,21 +90,28 @@ async def create_characters(
     photo: Annotated[list[UploadFile], File(description="Photos, a person each.", min_length=1)],
     aligned: Aligned = False,
     keep_photo: KeepPhoto = False,
+    player: Annotated[
+        list[Annotated[str, Field(max_length=MOST_OF_A_NAME)]],
+        Form(description="Whose photo each is, in their order; none at all, or one for each."),
+    ] = [],  # noqa: B006
     refine: Refine = None,
 ) -> Batch:
     """The same of several photos: an answer for each, in order; one that fails does not stop the others."""
     if len(photo) > state.service.batch_photos:
         raise problems.too_large(f"{len(photo)} photos; the limit is {state.service.batch_photos}")
 
-    async def one(file: UploadFile) -> BatchItem:
+    if player and len(player) != len(photo):
+        raise HTTPException(400, f"{len(player)} players for {len(photo)} photos: name one for each, or none")
+
+    async def one(file: UploadFile, whose: str) -> BatchItem:
         try:
             request = PredictRequest(await file.read(), aligned, refine)
-            made = await _make(state, owner, request, keep_photo)
+            made = await _make(state, owner, request, keep_photo, whose)
         except problems.ProblemError as problem:
             return BatchItem(name=file.filename, problem=problem.document())
         return BatchItem(name=file.filename, character=made)
 
-    return Batch(results=list(await asyncio.gather(*map(one, photo))))
+    return Batch(results=list(await asyncio.gather(*map(one, photo, player or [""] * len(photo)))))
 
 
 @router.get(
@@ -180,12 +199,14 @@ def _tagged(state: AppState, record: Record, response: Response) -> CharacterRes
     return shown(state, record)
 
 
-async def _make(state: AppState, owner: str, request: PredictRequest, keep_photo: bool) -> CharacterResponse:
+async def _make(
+    state: AppState, owner: str, request: PredictRequest, keep_photo: bool, player: str
+) -> CharacterResponse:
     service, content = state.service, request.photo
     media_type = await asyncio.to_thread(
         photos.inspect, content, round(service.photo_megabytes * 1e6), round(service.photo_megapixels * 1e6)
     )
-    prediction = await _predict(state, request)
+    prediction = await _predict(state, request, player)
     kept = (content, media_type) if keep_photo else ()
     record = await _in_store(state.characters.add, document_of(state, prediction), owner, *kept)
     made = shown(state, record)
@@ -194,11 +215,12 @@ async def _make(state: AppState, owner: str, request: PredictRequest, keep_photo
     return made
 
 
-async def _predict(state: AppState, request: PredictRequest) -> ServedPrediction:
+async def _predict(state: AppState, request: PredictRequest, player: str) -> ServedPrediction:
     """What the model says of a photo. Raises ProblemError."""
     seconds, outcome = state.service.timeout, "failed"
     try:
-        prediction = await state.models.predict(request, seconds)
+        async with asyncio.timeout(seconds):
+            prediction = await _by_canary(state, request, player) or await state.models.predict(request, seconds)
         outcome = prediction.result.kind
     except NoModel as error:
         raise problems.no_model(str(error)) from error
@@ -218,7 +240,21 @@ async def _predict(state: AppState, request: PredictRequest) -> ServedPrediction
         raise problems.bad_photo(prediction.result.reason)
     if prediction.result.kind == CANNOT:
         raise problems.cannot_refine(prediction.result.reason)
+    if request.refine is None:  # a search is for a photo that was read before
+        state.statistics.observe(prediction)
+    if state.shadow:
+        state.shadow.offer(request, prediction)
     return prediction
+
+
+async def _by_canary(state: AppState, request: PredictRequest, player: str) -> ServedPrediction | None:
+    """What the version for some of the players says, where this player is among them."""
+    pool = state.models.pool
+    if state.canary is None or pool is None:
+        return None
+    # Without a name, who sends the same photo again, to have it searched closer, stays with one version.
+    whose = player or hashlib.sha256(request.photo).hexdigest()
+    return await state.canary.predict(request, whose, pool.release)
 
 
 async def _drawn(state: AppState, owner: str, id: str, form: str, **options: Any) -> Response:

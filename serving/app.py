@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 from fastapi import FastAPI, Response
@@ -39,13 +39,20 @@ tell problems apart by. No photo is kept unless `keep_photo` says so; characters
 log = logging.getLogger("likeness.serving")
 
 
-def build(service: ServiceSettings, source: ReleaseSource, paths: Paths, keys: Keys | None = None) -> FastAPI:
+def build(
+    service: ServiceSettings,
+    source: ReleaseSource,
+    paths: Paths,
+    keys: Keys | None = None,
+    candidate: ReleaseSource | None = None,
+) -> FastAPI:
     """The application; nothing runs before it is started.
 
     Args:
         keys: who may ask; None: everybody who can reach it.
+        candidate: where the version for `shadow` and `canary` comes from.
     """
-    state = build_state(service, source, paths, keys)
+    state = build_state(service, source, paths, keys, candidate)
     app = FastAPI(
         title=TITLE,
         description=DESCRIPTION,
@@ -72,7 +79,10 @@ def build(service: ServiceSettings, source: ReleaseSource, paths: Paths, keys: K
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Workers, rendering and the deletion of expired characters, from the start of the application to its end."""
     state: AppState = app.state.serving
-    async with state.rendering, state.models:
+    async with AsyncExitStack() as running:
+        for part in (state.rendering, state.statistics, state.models, state.shadow, state.canary):
+            if part is not None:
+                await running.enter_async_context(part)
         deleting = asyncio.create_task(_delete_expired(state.characters))
         try:
             yield

@@ -9,6 +9,9 @@ from typing import Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+CANARY_WORKERS = 1
+"""Processes that hold the canary's version."""
+
 
 class ServiceSettings(BaseSettings):
     """One object with all limits of the service."""
@@ -49,3 +52,29 @@ class ServiceSettings(BaseSettings):
     """Seconds that requests under way may take once the service is asked to stop."""
     follow: PositiveFloat = 5.0
     """Seconds between two looks at the registry's alias."""
+    shadow: str = ""
+    """A version, by its number or an alias, that reads photos beside the one in production and answers nobody; how the
+    two differ is kept as numbers. Empty: none does."""
+    shadow_seconds: PositiveFloat = 30.0
+    """Seconds after the answer in which that version has to have read the photo; then it is late."""
+    shadow_queue: PositiveInt = 8
+    """Photos that may wait for that version, in memory; more are passed over."""
+    shadow_store: Path | None = None
+    """Folder of the comparisons; with several machines, one that all of them see.
+    None: in the project's home folder."""
+    shadow_megabytes: PositiveFloat = 50.0
+    """Comparisons beyond so much are deleted, the oldest first; a megabyte holds about two thousand."""
+    canary: float = Field(default=0.0, ge=0.0, le=100.0)
+    """So many players in a hundred are answered by the version of `shadow`, or the alias `candidate` where that is
+    empty."""
+    statistics: bool = False
+    """Whether it is counted day by day what the photos are like that were read: light, pose, remarks, choices."""
+    statistics_store: Path | None = None
+    """Folder of these counts; with several machines, one that all of them see. None: in the project's home folder."""
+    statistics_days: PositiveInt = 90
+    """How long a day's counts are kept."""
+
+    @property
+    def candidate(self) -> str:
+        """The version beside the one in production, by its number or an alias; empty: there is none."""
+        return self.shadow or ("candidate" if self.canary else "")

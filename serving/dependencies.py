@@ -10,12 +10,16 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from engine.schema import Schema
+from serving.candidate import Canary, Shadow
 from serving.character_store import CharacterStore
-from serving.configuration import ServiceSettings
+from serving.comparisons import ComparisonLog
+from serving.configuration import CANARY_WORKERS, ServiceSettings
 from serving.keys import Keys
-from serving.metrics import Metrics
+from serving.metrics import CanaryMetrics, Metrics, ModelMetrics, PhotoMetrics, ShadowMetrics
+from serving.photo_counts import folder_of
 from serving.releases import Release, ReleaseSource
 from serving.rendering.service import RenderService
+from serving.statistics import ServedStatistics
 from serving.workers.model_manager import ModelManager
 from serving.workers.pool import Pool
 from serving.workers.process import WorkerConfig
@@ -23,6 +27,9 @@ from serving.workers.refiner import RefinerConfig
 
 THREADS = 1
 """Of a worker: there are as many workers as processors, and one thread each gets most out of them."""
+IN_SHADOW, SOME_PLAYERS = "reads in the shadow", "answers some of the players"
+STANDS_BACK = 19
+"""How nice a shadow's worker is: beside one that is not, it gets a sixtieth of a processor."""
 
 
 @dataclass(frozen=True)
@@ -55,29 +62,26 @@ class AppState:
     keys: Keys | None
     """Who may ask; None: everybody who can reach the service."""
     metrics: Metrics
+    statistics: ServedStatistics
+    shadow: Shadow | None
+    canary: Canary | None
 
 
-def build_state(service: ServiceSettings, source: ReleaseSource, paths: Paths, keys: Keys | None) -> AppState:
-    """All of it, not yet started. Raises SchemaError."""
-    metrics, max_pixels = Metrics(), round(service.photo_megapixels * 1e6)
-    refine = RefinerConfig(
-        engine=paths.engine, character=paths.character, embedded=paths.embedded, seconds=service.refine_seconds
-    )
+def build_state(
+    service: ServiceSettings,
+    source: ReleaseSource,
+    paths: Paths,
+    keys: Keys | None,
+    candidate: ReleaseSource | None = None,
+) -> AppState:
+    """All of it, not yet started. `candidate`: where the version for `shadow` and `canary` comes from.
+
+    Raises SchemaError.
+    """
+    metrics = Metrics()
     paths.home.mkdir(parents=True, exist_ok=True)
-
-    def make_pool(release: Release, folder: Path) -> Pool:
-        config = WorkerConfig(
-            folder=folder,
-            threads=THREADS,
-            device=service.device,
-            max_pixels=max_pixels,
-            refine=refine,
-            log=paths.home / "workers.log",
-        )
-        return Pool(release, config, service.workers, service.batch, metrics)
-
-    models = ModelManager(source, make_pool, service.queue, service.follow, metrics)
-    metrics.watch(lambda: len(models.queue))
+    models = _models(service, source, paths, metrics, service.workers)
+    counted_in = folder_of(service, paths.character.name, paths.home) if service.statistics else None
     return AppState(
         service=service,
         schema=Schema.load(paths.character),
@@ -88,7 +92,59 @@ def build_state(service: ServiceSettings, source: ReleaseSource, paths: Paths, k
         characters=CharacterStore(service.store or paths.home / "characters", timedelta(days=service.keep_days)),
         keys=keys,
         metrics=metrics,
+        statistics=ServedStatistics(PhotoMetrics(metrics.registry), counted_in, service.statistics_days),
+        shadow=_shadow(service, candidate, paths, metrics, models) if candidate and service.shadow else None,
+        canary=_canary(service, candidate, paths, metrics, models) if candidate and service.canary else None,
     )
+
+
+def _shadow(
+    service: ServiceSettings, source: ReleaseSource, paths: Paths, metrics: Metrics, production: ModelManager
+) -> Shadow:
+    """On the processor, one photo at a time, and only while nobody else wants to run: production is not to notice."""
+    own, behind = ShadowMetrics(metrics.registry), {"device": "cpu", "batch": 1, "queue": service.shadow_queue}
+    models = _models(service.model_copy(update=behind), source, paths, own, 1, STANDS_BACK, IN_SHADOW, production)
+    return Shadow(models, ComparisonLog.of(service, paths.character.name, paths.home), service.shadow_seconds, own)
+
+
+def _canary(
+    service: ServiceSettings, source: ReleaseSource, paths: Paths, metrics: Metrics, production: ModelManager
+) -> Canary:
+    own = CanaryMetrics(metrics.registry)
+    models = _models(service, source, paths, own, CANARY_WORKERS, does=SOME_PLAYERS, after=production)
+    return Canary(models, service.canary, service.timeout / 2, Schema.md5s(paths.character), own)
+
+
+def _models(
+    service: ServiceSettings,
+    source: ReleaseSource,
+    paths: Paths,
+    metrics: ModelMetrics,
+    workers: int,
+    nice: int = 0,
+    does: str = "answers",
+    after: ModelManager | None = None,
+) -> ModelManager:
+    """The workers of what a source names."""
+    refine = RefinerConfig(
+        engine=paths.engine, character=paths.character, embedded=paths.embedded, seconds=service.refine_seconds
+    )
+
+    def make_pool(release: Release, folder: Path) -> Pool:
+        config = WorkerConfig(
+            folder=folder,
+            threads=THREADS,
+            device=service.device,
+            max_pixels=round(service.photo_megapixels * 1e6),
+            refine=refine,
+            log=paths.home / "workers.log",
+            nice=nice,
+        )
+        return Pool(release, config, workers, service.batch, metrics)
+
+    models = ModelManager(source, make_pool, service.queue, service.follow, metrics, does, after)
+    metrics.watch(lambda: len(models.queue))
+    return models
 
 
 async def _state_of(request: Request) -> AppState:

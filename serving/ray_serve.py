@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import BaseModel, NonNegativeFloat, PositiveInt, model_validator
 
 from engine.errors import LikenessError
-from serving.configuration import ServiceSettings
+from serving.configuration import CANARY_WORKERS, ServiceSettings
 from serving.workers.model_manager import NoModel
 
 if TYPE_CHECKING:
@@ -94,9 +94,11 @@ def application(build: Callable[[], FastAPI], service: ServiceSettings, scaling:
 
     # The replica bounds its own queue, and says so with 429 and Retry-After; Ray's bound is never the lower one.
     at_once = service.workers * service.batch
+    # A shadow's worker asks for none: it runs while nobody else wants to.
+    processes = service.workers + (CANARY_WORKERS if service.canary else 0)
     options: dict[str, Any] = {
         "max_ongoing_requests": service.queue + at_once + OTHER_REQUESTS,
-        "ray_actor_options": {"num_cpus": service.workers, "num_gpus": scaling.gpus},
+        "ray_actor_options": {"num_cpus": processes, "num_gpus": scaling.gpus},
         "graceful_shutdown_timeout_s": service.grace,
         "health_check_period_s": 5.0,
     }

@@ -19,6 +19,8 @@ from serving.keys import Keys
 
 ENGINE = "stages.data.rendering:engine_of"
 """What opens the engine in the service's workers. `serving` does not know `stages`, so its name is given from here."""
+RELEASES, CANDIDATES = "releases", "candidates"
+"""Folders of fetched versions. Each keeps a few: candidates, which change often, must not push production out."""
 
 
 class ServingError(LikenessError):
@@ -32,13 +34,14 @@ def build_application(settings: Settings, service: ServiceSettings, alias: str, 
     """
     folder = settings.characters / settings.character
     paths = Paths(folder, settings.data / "embedded", settings.home / "serving" / settings.character, ENGINE)
-    return build(service, release_source(settings, alias), paths, required_keys(host, service, settings))
+    candidate = release_source(settings, service.candidate, CANDIDATES) if service.candidate else None
+    return build(service, release_source(settings, alias), paths, required_keys(host, service, settings), candidate)
 
 
-def release_source(settings: Settings, alias: str) -> RegistrySource:
+def release_source(settings: Settings, alias: str, folder: str = RELEASES) -> RegistrySource:
     """Where the service's models come from."""
     registry = Registry(Tracking.of(settings), settings.character)
-    return RegistrySource(registry, settings.home / "serving" / "releases", alias)
+    return RegistrySource(registry, settings.home / "serving" / folder, alias)
 
 
 def required_keys(host: str, service: ServiceSettings, settings: Settings) -> Keys | None:

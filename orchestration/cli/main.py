@@ -10,7 +10,7 @@ import typer
 
 from engine.errors import LikenessError
 from orchestration.apps.export import Base
-from orchestration.cli import backup, checks, lineage, models, operations, people, serve
+from orchestration.cli import backup, checks, drift, lineage, models, operations, people, serve, shadow
 from orchestration.cli import dry_run as dry_running
 from orchestration.cli.ablate import ablate
 from orchestration.cli.card import card
@@ -322,9 +322,11 @@ def scorecard(
 
 app.command()(ablate)
 checks.add_to(app)
+drift.add_to(app)
 models.add_to(app)
 people.add_to(app)
 app.command()(card)
+shadow.add_to(app)
 lineage.add_to(app)
 backup.add_to(app)
 operations.add_to(app)

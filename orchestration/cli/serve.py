@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,6 +49,27 @@ def serve(
         Path | None,
         typer.Option("--keys", help="File of API keys, also for this machine.", show_default="LIKENESS_SERVE_KEYS"),
     ] = None,
+    shadow: Annotated[
+        str,
+        typer.Option(
+            "--shadow",
+            metavar="VERSION",
+            help="This version, by number or alias, reads the same photos and answers nobody: `likeness shadow` tells "
+            "how the two differ.",
+            show_default="LIKENESS_SERVE_SHADOW",
+        ),
+    ] = "",
+    canary: Annotated[
+        float | None,
+        typer.Option(
+            "--canary",
+            metavar="PERCENT",
+            min=0,
+            max=100,
+            help="So many players in a hundred are answered by --shadow's version, or the alias candidate.",
+            show_default="LIKENESS_SERVE_CANARY",
+        ),
+    ] = None,
     ray: Annotated[
         str,
         typer.Option(
@@ -70,20 +92,22 @@ def serve(
 
         curl -F photo=@me.jpg http://127.0.0.1:8000/v1/characters
 
+    A new version is tried before it is promoted: `likeness serve --shadow candidate`, then `--canary 5`.
+
     On several machines and GPUs: `likeness serve --ray http://HEAD:8265 --replicas 4 --gpus 1 --host 0.0.0.0`.
     """
+    options = {"keys": keys, "shadow": shadow or None, "canary": canary}
+    given = {name: value for name, value in options.items() if value is not None}
     if ray:
         config = {"alias": model, "host": host, "replicas": replicas, "most_replicas": most_replicas, "gpus": gpus}
-        on_cluster(ray, config, port, character, keys, stop)
+        on_cluster(ray, config, port, character, given, stop)
         return
     import uvicorn
 
     from orchestration.apps.service import build_application, require_free
 
-    settings, service = get_settings(character=character), ServiceSettings()
+    settings, service = get_settings(character=character), ServiceSettings(**given)
     require_free(host, port)
-    if keys is not None:
-        service = service.model_copy(update={"keys": keys})
     application = build_application(settings, service, model, host)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     shown = f"[{host}]" if ":" in host else host
@@ -106,8 +130,10 @@ def serve(
     )
 
 
-def on_cluster(address: str, config: dict[str, Any], port: int, character: str, keys: Path | None, stop: bool) -> None:
-    """Start, change or end the service on a Ray cluster."""
+def on_cluster(
+    address: str, config: dict[str, Any], port: int, character: str, given: Mapping[str, Any], stop: bool
+) -> None:
+    """Start, change or end the service on a Ray cluster. `given`: settings of the service that options name."""
     from orchestration.apps import replicas
     from serving import ray_serve
 
@@ -116,8 +142,7 @@ def on_cluster(address: str, config: dict[str, Any], port: int, character: str, 
         return
     settings = get_settings(character=character)
     os.environ["LIKENESS_CHARACTER"] = settings.character
-    if keys is not None:
-        os.environ["LIKENESS_SERVE_KEYS"] = str(keys)
+    os.environ.update({f"LIKENESS_SERVE_{name.upper()}": str(value) for name, value in given.items()})
     try:
         wanted = replicas.ReplicaConfig(**config)
     except ValidationError as error:

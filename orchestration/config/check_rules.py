@@ -30,6 +30,27 @@ class DriftRule(BaseModel, frozen=True, extra="forbid"):
         return self.columns.get(column, self.divergence)
 
 
+class ServedRule(BaseModel, frozen=True, extra="forbid"):
+    """How unlike the photos that production was trained on the photos of players may be. It only ever warns."""
+
+    index: float = Field(default=0.2, gt=0)
+    """Largest population stability index of a distribution, beyond what chance does to so many photos. From 0.2 on a
+    shift is usually called large.
+    """
+    distributions: dict[str, float] = {}
+    """Another limit for one by its name: brightness, remarks, choices.hair, probability.hair."""
+    photos: int = Field(default=200, ge=1)
+    """With fewer, nothing is judged."""
+    days: int = Field(default=7, ge=1)
+    """The photos of so many days, today's among them."""
+    chance: float = Field(default=0.001, gt=0, lt=1)
+    """How seldom chance alone may pass for drift, where the limit is 0."""
+
+    def limit(self, name: str) -> float:
+        """How far this distribution may drift."""
+        return self.distributions.get(name, self.index)
+
+
 class MetricRule(BaseModel, frozen=True, extra="forbid"):
     """When a validation metric of a model is good enough. A metric that is not finite never is."""
 
@@ -117,6 +138,7 @@ class Rules(BaseModel, frozen=True, extra="forbid"):
     drift: DriftRule = DriftRule()
     budget: dict[str, Budget] = {}
     """By stage, and `run` for a whole `likeness run`. What costs more is told, and never stopped."""
+    served: ServedRule = ServedRule()
     metrics: dict[str, dict[str, MetricRule | None] | None] = {
         name: dict(rules) if rules else None for name, rules in METRICS.items()
     }

@@ -104,6 +104,11 @@ class Settings(BaseSettings):
     retrain_cron: str = "0 3 * * 1"
     """When every source is scanned and what failed is tried again, whatever happened; cron syntax."""
     retrain_timezone: str = "UTC"
+    retrain_when: Literal["stale", "drifted"] = "stale"
+    """drifted: what is not up to date is made only while players' photos are unlike those of production's training,
+    as the asset `served_photos` says."""
+    served_cron: str = ""
+    """When players' photos are held against those of training; cron syntax. Empty: when somebody asks for it."""
     look_seconds: PositiveInt = 60
     """How often the daemon looks for new photos and changed characters; two equal scans in a row start a retraining."""
     watts_per_core: float = Field(default=12.0, ge=0)

@@ -22,6 +22,7 @@ from orchestration.checks.staleness import Staleness
 from orchestration.config.catalog import Stage
 from orchestration.config.files import is_locked
 from orchestration.config.settings import Settings
+from orchestration.pipeline import served_photos
 from orchestration.registry.aliases import AliasStore
 from orchestration.registry.promotion_events import RegistryError
 from orchestration.storage import accepted_profile
@@ -205,6 +206,22 @@ class ProfileNotConfirmed(_Condition):
         return lambda partition: bool(known)
 
 
+@dataclass(frozen=True)
+class ServedDrifted(_Condition):
+    """Players' photos were not like those of training any more when they were last counted. What is made for all
+    characters is asked for by any of them."""
+
+    settings: Settings
+
+    __hash__ = AutomationCondition.__hash__
+
+    DESCRIPTION = "Players' photos are unlike those that production was trained on"
+
+    def question(self, context: dg.AutomationContext) -> Callable[[str | None], bool]:
+        instance, names = context.asset_graph_view.instance, self.settings.character_names()
+        return lambda partition: bool(served_photos.drifted(instance, partition, names))
+
+
 NOT_FRESH, UPSTREAM_NOT_FRESH, LAST_RUN_NOT_SUCCEEDED = NotFresh(), UpstreamNotFresh(), LastRunNotSucceeded()
 
 
@@ -222,6 +239,8 @@ def retrain(settings: Settings, stages: Collection[Stage], why: AutomationCondit
 
     An asset whose sources were never recorded is left alone: automation takes over what was made once.
     """
+    if settings.retrain_when == "drifted":
+        why &= ServedDrifted(settings)
     return (
         ~AutomationCondition.any_deps_missing()
         & ~AutomationCondition.any_deps_in_progress()

@@ -16,7 +16,7 @@ from orchestration.config.profiles import code_version, flatten
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
 from orchestration.pipeline.materialize import ancestors, close_abandoned, input_versions, run_tags
-from orchestration.promotion import card_scores, comparison, model_card
+from orchestration.promotion import card_scores, comparison, model_card, shadow
 from orchestration.promotion.packaging import LOADER, NETWORKS, code_files, digest, log_model, pack
 from orchestration.promotion.scorecards import complete
 from orchestration.registry.aliases import user
@@ -88,7 +88,8 @@ def _register(
     number = _registered(context, project, registry, draft.folder, md5, versions, card)
     registry.alias_store.set_alias(NEWEST, number)
     current, card = _against_production(registry, project, number, card, progress)
-    gate_result = evaluate(config, card)
+    served = shadow.figures(registry, current, number) if current and card["production"] and config.shadow else None
+    gate_result = evaluate(config, card, served)
     refusals, promoted = _decide(context, registry, config, number, current, gate_result)
     in_production = promoted or number == current
     metadata: dict[str, Any] = {
@@ -181,7 +182,7 @@ def _decide(
     gate_result: GateResult,
 ) -> tuple[list[str], bool]:
     """Why it may not become production, and whether it did."""
-    state, refusals = registry.alias_store.state(), list(gate_result.refusals)
+    state, refusals = registry.alias_store.state(), gate_result.by_scorecard
     if state.was_rolled_back(number):
         forcing = command(f"promote {number} --force --why REASON", registry.character)
         refusals.append(f"version {number} was rolled back: {forcing} if you are sure")
@@ -193,6 +194,8 @@ def _decide(
     if refusals:
         return refusals, False
     registry.alias_store.set_alias("candidate", number)
+    if gate_result.by_shadow:
+        return gate_result.by_shadow, False
     if not config.auto_promote or config.approvals > 1 or number == current:
         return [], False
     why = "passed the gate" if gate_result.compared else "passed the gate; nothing was in production"

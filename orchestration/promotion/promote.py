@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orchestration.promotion import shadow
 from orchestration.registry.aliases import user
 from orchestration.registry.gate import Config, GateResult, evaluate
 from orchestration.registry.people import People
@@ -102,7 +103,10 @@ def _gate_result(registry: Registry, number: str, config: Config, force: bool) -
     else:
         card = registry.card_against(number, md5)
     if card is not None:
-        return evaluate(config, card)
+        served = shadow.figures(registry, current, number) if current and config.shadow else {}
+        if served:
+            registry.log_card(number, served, shadow.FILE)
+        return evaluate(config, card, served)
     if force:
         return None
     if current is None:

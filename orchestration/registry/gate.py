@@ -6,6 +6,9 @@ margin? The second is a test of non-inferiority: both were scored on the same pe
 So a lucky draw promotes nothing that may be worse than the margin allows, and noise smaller than the margin blocks
 nothing. Where people are so few that the interval is wider than the margin the evidence decides nothing, and the
 answer is no: a person may promote by hand, or the rule may ask for the value alone (`by: value`).
+
+A third question may be asked: whether the candidate, in production's shadow (`likeness serve --shadow`), read players'
+photos much as production did. Nobody knows the truth about these, so this tells surprises, not which one is better.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, field_validator
 
 By = Literal["interval", "value"]
+IN_SERVICE = "like production in service"
 LOWER_IS_BETTER = frozenset({"l1", "no_face", "skin_error", "network_age_error"})
 """Scores by the last part of their path."""
 
@@ -27,6 +31,24 @@ class Margin(BaseModel, frozen=True, extra="forbid"):
     margin: float = Field(ge=0)
     by: By = "interval"
     """interval: the worse end of the difference's 95 % interval is within the margin; value: the difference is."""
+
+
+class ShadowRule(BaseModel, frozen=True, extra="forbid"):
+    """How a candidate must have read players' photos beside production. Each limit is held by the worse end of the
+    figure's 95 % interval; null: not asked."""
+
+    photos: int = Field(default=200, ge=10)
+    """At least so many, read by both."""
+    choices_differ: float | None = Field(default=None, ge=0, le=1)
+    """Largest mean share of choices that are not production's."""
+    parameters_differ: float | None = Field(default=None, ge=0, le=1)
+    """Largest mean difference of the sliders from production's."""
+    similarity: float | None = Field(default=None, ge=-1, le=1)
+    """Least mean similarity of the two renders."""
+    unread: float | None = Field(default=None, ge=0, le=1)
+    """Largest share of photos that production read and the candidate did not."""
+    slower: float | None = Field(default=None, gt=0)
+    """Largest ratio of the processor time to production's."""
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
@@ -58,6 +80,10 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     """How many people must call `likeness promote` for one version, with keys of their own. With 2 or more nothing is
     promoted by itself. It judges nobody, so that a change of it makes no version stale.
     """
+    shadow: ShadowRule | None = Field(default=None, exclude_if=lambda rule: rule is None)
+    """What is asked of a candidate's photos beside production before it takes its place; null: nothing. What passes all
+    else becomes `candidate` meanwhile.
+    """
 
     @field_validator("beats_baseline", mode="before")
     @classmethod
@@ -78,7 +104,7 @@ class Criterion:
     """One score that was judged, or could not be."""
 
     score: str
-    asked: Literal["beats the average face", "not worse than production"]
+    asked: Literal["beats the average face", "not worse than production", "like production in service"]
     candidate: float | None
     reference: float | None
     """The average face's, or production's."""
@@ -103,7 +129,17 @@ class GateResult:
     @property
     def refusals(self) -> list[str]:
         """Why the candidate may not become production; empty when it may."""
-        found = [each.note for each in self.criteria if each.ok is False]
+        return self.by_scorecard + self.by_shadow
+
+    @property
+    def by_shadow(self) -> list[str]:
+        """What it has not shown yet beside production in service."""
+        return [each.note for each in self._asked(IN_SERVICE) if each.ok is False]
+
+    @property
+    def by_scorecard(self) -> list[str]:
+        """Why it may not even become `candidate`."""
+        found = [each.note for each in self.criteria if each.ok is False and each.asked != IN_SERVICE]
         if not any(each.ok is not None for each in self._asked("beats the average face")):
             found.insert(0, "the scorecard has no score that can be judged: name one in the gate's `beats_baseline`")
         against = self._asked("not worse than production")
@@ -118,7 +154,7 @@ class GateResult:
                 "candidate": each.candidate, "production": each.reference, "difference": each.difference,
                 "interval": each.interval, "margin": each.margin, "by": each.by, "ok": each.ok,
             }
-            for each in self._asked("not worse than production")
+            for each in (*self._asked("not worse than production"), *self._asked(IN_SERVICE))
         }  # fmt: skip
 
     def document(self) -> dict[str, Any]:
@@ -133,9 +169,9 @@ class GateResult:
         return [each for each in self.criteria if each.asked == question]
 
 
-def evaluate(config: Config, card: Mapping[str, Any]) -> GateResult:
+def evaluate(config: Config, card: Mapping[str, Any], shadow: Mapping[str, Any] | None = None) -> GateResult:
     """Whether the scorecard's candidate may become production. Under `production` the card has what it was compared
-    with, null where there is no other version.
+    with, null where there is no other version; `shadow` the figures of photos that both of them read in service.
 
     A score that this character cannot have (null, with a reason) is judged by its fallback, or passed over, as is one
     that production's version cannot be scored by; a candidate of which nothing can be judged may not pass.
@@ -144,6 +180,7 @@ def evaluate(config: Config, card: Mapping[str, Any]) -> GateResult:
     criteria = [_beats_average(config, card, path, by) for path, by in config.beats_baseline.items()]
     if production:
         criteria += [_not_worse(config, card, production, path, rule) for path, rule in config.not_worse.items()]
+        criteria += _like_production(config.shadow, shadow or {}) if config.shadow else []
     return GateResult(tuple(criteria), bool(production))
 
 
@@ -203,6 +240,26 @@ def _compared(path: str, ours: float, theirs: float, paired: Mapping[str, Any], 
     return Criterion(
         path, "not worse than production", ours, theirs, difference, interval, rule.margin, rule.by, ok, note
     )  # fmt: skip
+
+
+def _like_production(rule: ShadowRule, figures: Mapping[str, Any]) -> list[Criterion]:
+    """`figures`: a score by name, as `promotion/shadow.py` makes them."""
+    photos = (figures.get("photos") or {}).get("compared", 0)
+    enough = photos >= rule.photos
+    said = "" if enough else f"{photos} of {rule.photos} photos were read beside production: likeness serve --shadow"
+    criteria = [Criterion("shadow.photos", IN_SERVICE, photos, None, margin=rule.photos, ok=enough, note=said)]
+    for name, limit in rule.model_dump(exclude={"photos"}, exclude_none=True).items() if enough else ():
+        criteria.append(_within(f"shadow.{name}", figures.get(name) or {}, limit, -1 if name == "similarity" else 1))
+    return criteria
+
+
+def _within(path: str, score: Mapping[str, Any], limit: float, sign: int) -> Criterion:
+    """`sign`: 1 where the limit is the largest value, −1 where it is the least."""
+    value, interval = score.get("value"), _ends(score)
+    tested = interval and interval[1 if sign > 0 else 0]
+    ok = tested is not None and sign * tested <= sign * limit
+    note = f"{path} {value}, interval {_told(interval)}: it may be {'above' if sign > 0 else 'below'} {limit}"
+    return Criterion(path, IN_SERVICE, value, None, None, interval, limit, "interval", ok, "" if ok else note)
 
 
 def judged_by(config: Config, card: Mapping[str, Any], path: str) -> str | None:

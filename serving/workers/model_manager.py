@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.metrics import Metrics
+from serving.metrics import ModelMetrics
 from serving.releases import NothingReleased, Release, ReleaseBroken, ReleaseSource, SourceDown
 from serving.workers.pool import Pool
 from serving.workers.process import PredictRequest, PredictResult
@@ -34,9 +34,10 @@ class ServedPrediction:
 
 
 class ModelManager:
-    """A context manager: the workers of the release in production.
+    """A context manager: the workers of the release that a source names.
 
-    `make_pool`: a pool, not yet started, for a release in a folder.
+    `make_pool`: a pool, not yet started, for a release in a folder. `does`: what the release does, for the log.
+    `after`: manager whose first release is loaded before any of this one's.
     """
 
     def __init__(
@@ -45,9 +46,14 @@ class ModelManager:
         make_pool: Callable[[Release, Path], Pool],
         capacity: int,
         follow: float,
-        metrics: Metrics,
+        metrics: ModelMetrics,
+        does: str = "answers",
+        after: ModelManager | None = None,
     ) -> None:
         self.source, self.make_pool, self.follow_seconds, self.metrics = source, make_pool, follow, metrics
+        self.does, self.after = does, after
+        self.loaded = asyncio.Event()
+        """Whether any release was loaded yet."""
         self.queue = BatchQueue(capacity)
         self.pool: Pool | None = None
         self.why_none = "the model is being loaded"
@@ -82,6 +88,8 @@ class ModelManager:
             return ServedPrediction(*await job.answer)
 
     async def _follow(self) -> None:
+        if self.after is not None:
+            await self.after.loaded.wait()
         while True:
             try:
                 await self._check_release()
@@ -135,8 +143,9 @@ class ModelManager:
         former, self.pool = self.pool, pool
         self._broken, self._pause = None, 0.0
         pool.work(self.queue)
+        self.loaded.set()
         self.metrics.serving(release.model, release.version)
-        log.info("%s answers", release)
+        log.info("%s %s", release, self.does)
         if former is not None:
             task = asyncio.create_task(former.drain())
             self._draining.add(task)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from serving.child_process import ChildDied, ChildProcess, Message, NotLoaded
-from serving.metrics import Metrics
+from serving.metrics import ModelMetrics
 from serving.releases import Release, ReleaseBroken
 from serving.workers import process
 from serving.workers.process import PredictResult, WorkerConfig
@@ -24,7 +24,7 @@ log = logging.getLogger("likeness.serving")
 class Pool:
     """Workers that read photos with one release. Started, given the queue, drained."""
 
-    def __init__(self, release: Release, config: WorkerConfig, workers: int, batch: int, metrics: Metrics) -> None:
+    def __init__(self, release: Release, config: WorkerConfig, workers: int, batch: int, metrics: ModelMetrics) -> None:
         self.release, self.batch, self.metrics = release, batch, metrics
         self.workers = [ChildProcess(process.__name__, config.model_dump_json()) for _ in range(workers)]
         self.schema_md5 = ""
@@ -93,8 +93,9 @@ class Pool:
 
     async def _predict(self, worker: ChildProcess, jobs: Sequence[Job], queue: BatchQueue) -> None:
         begun = time.monotonic()
-        wanted = [{"aligned": job.request.aligned, "refine": job.request.refine} for job in jobs]
-        results, faces = await worker.ask(Message(wanted, [job.request.photo for job in jobs]))
+        wanted = [{**vars(job.request)} for job in jobs]
+        photos = [request.pop("photo") for request in wanted]
+        results, faces = await worker.ask(Message(wanted, photos))
         queue.record(len(jobs) * len(self.workers), time.monotonic() - begun)
         self.metrics.batches.observe(len(jobs))
         for job, result, face in zip(jobs, results, faces, strict=True):

@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ import numpy as np
 from pydantic import BaseModel
 
 from engine.character_json import photo_entry
+from models.alignment import quality
 from models.images import BadImage, decode_photo, encode_jpeg
 from models.memory import keep_freed_memory
 from serving.child_process import Answer, Message, NotLoaded, answer_requests
+from serving.workers.comparison import Comparer
 from serving.workers.refiner import CannotRefine, RefinementMethod, Refiner, RefinerConfig
 
 UNREADABLE = "this photo cannot be read ({}): save it anew as a JPEG, or send another"
@@ -33,11 +36,13 @@ READ, NO_FACE, BAD, CANNOT = "read", "no_face", "bad", "cannot"
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """A photo's bytes, whether the result is to have the aligned face, and how the answer is to be refined."""
+    """A photo's bytes, whether the result is to have the aligned face, how the answer is to be refined, and another
+    version's parameters and choices by name, which the answer is to be compared with."""
 
     photo: bytes
     aligned: bool = False
     refine: RefinementMethod | None = None
+    beside: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,12 @@ class PredictResult:
     """What was found in the photo."""
     aligned: bytes = b""
     """The aligned face as JPEG, where it was asked for."""
+    quality: dict[str, float] = field(default_factory=dict)
+    """Brightness and sharpness of the aligned face: see `models.alignment.Quality`."""
+    seconds: float = 0.0
+    """Processor time to decode and read the photo, without what was asked for beside; a batch is shared out evenly."""
+    comparison: dict[str, Any] = field(default_factory=dict)
+    """How the answer differs from the one that it was compared with: see `Comparer`."""
 
 
 class WorkerConfig(BaseModel, frozen=True):
@@ -66,6 +77,8 @@ class WorkerConfig(BaseModel, frozen=True):
     refine: RefinerConfig
     log: Path
     """What native libraries have to say goes there, not between the service's own lines."""
+    nice: int = 0
+    """How far the process stands back for others once it has loaded the release, from 0 to 19."""
 
 
 def main(config_json: str) -> int:
@@ -89,7 +102,15 @@ def _loaded(config: WorkerConfig) -> Iterator[tuple[Message, Answer]]:
     refiner = Refiner(model, config.refine)
     with model.predictor:
         predict(model, refiner, [PredictRequest(_blank())], config.max_pixels)
+        _stand_back(config.nice)
         yield Message(model.schema_md5), partial(_answer, model, refiner, config.max_pixels)
+
+
+def _stand_back(nice: int) -> None:
+    """Threads that are there already, too: Linux has a niceness for each, which later ones inherit."""
+    for thread in Path("/proc/self/task").iterdir() if nice else ():
+        id = int(thread.name)
+        os.setpriority(os.PRIO_PROCESS, id, min(19, os.getpriority(os.PRIO_PROCESS, id) + nice))
 
 
 def _answer(model: Any, refiner: Refiner, max_pixels: int, message: Message) -> Message:
@@ -116,7 +137,7 @@ def load(folder: Path, threads: int, device: str) -> Any:
 
 def predict(model: Any, refiner: Refiner, requests: Sequence[PredictRequest], max_pixels: int) -> list[PredictResult]:
     """A result for each request, in order; the photos that can be decoded are read together, and refined one by one."""
-    pictures: list[Any] = []
+    begun, pictures = time.process_time(), list[Any]()
     for request in requests:
         try:
             pictures.append(decode_photo(request.photo, max_pixels))
@@ -124,7 +145,9 @@ def predict(model: Any, refiner: Refiner, requests: Sequence[PredictRequest], ma
             pictures.append(error)
     found = iter(_found(model, [picture for picture in pictures if not isinstance(picture, BadImage)]))
     outcomes = [picture if isinstance(picture, BadImage) else next(found) for picture in pictures]
-    return [_result(model, refiner, request, outcome) for request, outcome in zip(requests, outcomes, strict=True)]
+    seconds = (time.process_time() - begun) / len(requests)
+    results = [_result(model, refiner, request, outcome) for request, outcome in zip(requests, outcomes, strict=True)]
+    return [replace(result, seconds=seconds) for result in results]
 
 
 def _found(model: Any, pictures: list[Any]) -> list[Any]:
@@ -158,7 +181,9 @@ def _result(model: Any, refiner: Refiner, request: PredictRequest, found: Any) -
     # Versions that were registered before there were codes have the words only.
     remarks = getattr(found, "remarks", [("other", text) for text in found.warnings])
     photo["remarks"] = [{"code": code, "text": text} for code, text in remarks]
-    return PredictResult(READ, "", model.schema.to_document(x), photo, aligned)
+    named = model.schema.to_document(x)
+    comparison = Comparer(model, refiner).compare(named, request.beside) if request.beside else {}
+    return PredictResult(READ, "", named, photo, aligned, quality=vars(quality(found.aligned)), comparison=comparison)
 
 
 def _blank() -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import pkgutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -55,7 +55,10 @@ class Refiner:
         engine = self.engine  # opened before the search, whose time runs from here
         try:
             return self.model.refine(
-                aligned, x, report=rounds_within(self.config.seconds), draw=lambda one: self._drawn(engine, one)
+                aligned,
+                x,
+                report=rounds_within(self.config.seconds),
+                draw=lambda one: drawn(engine, self.model.schema.to_document(one)),
             )
         except CharacterError as error:
             log.error("%s", error)
@@ -85,13 +88,16 @@ class Refiner:
             )
         return engine
 
-    def _drawn(self, engine: Engine, x: NDArray) -> NDArray:
-        """The engine's picture [h, h, 3] of parameters [width]: by their names, for the schema may have grown."""
-        from models.refinement import RENDER_SIZE  # loads torch, which the HTTP process does without
 
-        named = self.model.schema.to_document(x)
-        known = engine.schema.from_document(named["parameters"], named["discrete"])
-        return engine.draw(*engine.schema.choose(known[None]), RENDER_SIZE).image[0]
+def drawn(engine: Engine, named: Mapping[str, Any]) -> NDArray:
+    """The engine's picture [h, h, 3] of parameters and choices by name: the schema may have grown since.
+
+    Raises SchemaError, CharacterError.
+    """
+    from models.refinement import RENDER_SIZE  # loads torch, which the HTTP process does without
+
+    known = engine.schema.from_document(named["parameters"], named["discrete"])
+    return engine.draw(*engine.schema.choose(known[None]), RENDER_SIZE).image[0]
 
 
 def rounds_within(seconds: float) -> Callable[[int, int], bool]:

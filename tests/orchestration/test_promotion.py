@@ -19,7 +19,7 @@ from orchestration.config.profiles import config_hash
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
 from orchestration.pipeline import production_encoder, runner
-from orchestration.promotion import comparison, packaging
+from orchestration.promotion import comparison, packaging, shadow
 from orchestration.registry import gate
 from orchestration.registry.people import ACTS, VARIABLE, People
 from orchestration.registry.promotion_events import RegistryError
@@ -27,6 +27,7 @@ from orchestration.registry.registered_models import Registry
 from orchestration.storage import versions
 from orchestration.storage.store import Store
 from orchestration.storage.tracking import Tracking
+from serving.comparisons import Comparison, Served
 from tests.orchestration.conftest import Concatenate
 
 pytestmark = pytest.mark.slow
@@ -434,6 +435,22 @@ def test_the_same_networks_scored_anew_are_one_version_with_the_new_figures(run:
 def test_without_auto_promote_what_passes_waits_as_candidate(run: Pipeline) -> None:
     assert run("a", auto_promote=False).refused == []
     assert run.registry.aliases() == {"newest": "1", "candidate": "1"}
+
+
+def test_what_has_to_be_seen_in_service_first_waits_as_candidate(run: Pipeline) -> None:
+    asked: dict[str, Any] = {"shadow": {"photos": 10, "parameters_differ": 0.1}}
+    assert run("a", **asked).refused == [], "nothing is in production to be compared with"
+    run.scorecard.similarity = 0.9
+    assert "0 of 10 photos were read beside production" in run("b", **asked).refused[0]
+    assert run.registry.aliases() == {"newest": "2", "candidate": "2", "production": "1"}
+    assert "| shadow.photos | like production in service |" in run.metadata("production_encoder")["gate"]
+    before, after = (Served(version=n, run=str(run.registry.find(str(n)).run_id)) for n in (1, 2))
+    for _ in range(10):
+        shadow.comparisons(run.registry).add(
+            Comparison(production=before, candidate=after, outcome="compared", parameters=0.05)
+        )
+    assert run("b", force="production_encoder", **asked).refused == []
+    assert run.registry.aliases()["production"] == "2"
 
 
 def test_what_was_rolled_back_is_never_promoted_again_by_itself(run: Pipeline) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from orchestration.config.catalog import SOURCES, STAGES
 from orchestration.config.settings import Settings
+from orchestration.pipeline import served_photos
 from orchestration.pipeline.production_encoder import NAME
 from orchestration.pipeline.sensors import AUTOMATION, SCAN, SCHEDULE, SENSOR
 from orchestration.storage.instance import open_instance
@@ -33,7 +34,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def test_the_server_shows_every_asset_with_its_inputs(address: str) -> None:
     nodes = {node["assetKey"]["path"][-1]: node for node in ask(address, GRAPH)["assetNodes"]}
-    assert set(nodes) == {*SOURCES, *(stage.name for stage in STAGES), NAME, SCAN}
+    assert set(nodes) == {*SOURCES, *(stage.name for stage in STAGES), NAME, SCAN, served_photos.NAME}
     for stage in STAGES:
         found = {key["path"][-1] for key in nodes[stage.name]["dependencyKeys"]}
         assert found == {"characters" if name == "character" else name for name in stage.code.INPUTS}
@@ -60,8 +61,12 @@ def test_the_server_lists_what_retrains_by_itself_and_that_it_is_running(address
     assert sensors == dict.fromkeys(
         (SENSOR, AUTOMATION, "failures", "verdicts", "lost_retries", "moved_outside"), "RUNNING"
     )
-    (schedule,) = repository["schedules"]
-    assert schedule["name"] == SCHEDULE and schedule["scheduleState"]["status"] == "RUNNING"
+    schedules = {schedule["name"]: schedule for schedule in repository["schedules"]}
+    schedule = schedules.pop(SCHEDULE)
+    assert schedule["scheduleState"]["status"] == "RUNNING"
+    assert {name: one["scheduleState"]["status"] for name, one in schedules.items()} == {
+        served_photos.SCHEDULE: "STOPPED"
+    }
     assert (schedule["cronSchedule"], schedule["executionTimezone"]) == ("0 3 * * 1", "UTC")
     labels = {node["assetKey"]["path"][-1]: node["automationCondition"] for node in answer["assetNodes"]}
     made = {*(stage.name for stage in STAGES), NAME}

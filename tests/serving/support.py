@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import load_file, save_file
+
 from orchestration.apps.service import ENGINE
 from orchestration.config.settings import Settings
 from orchestration.promotion import packaging
@@ -22,6 +25,8 @@ EMBEDDED = packaging.REPOSITORY / "characters" / "embedded"
 ASSETS = packaging.REPOSITORY / "data" / "embedded"
 PHOTOS = packaging.REPOSITORY / "examples" / "photos"
 OBAMA = PHOTOS / "obama" / "obama.jpg"
+WARMING = (320, 320)
+"""Height and width of the picture that a worker reads before the first request."""
 DEADLY = (13, 13)
 FAILING = (17, 17)
 """Height and width of a picture over which the code of `deadly` ends its process, and of one over which it raises."""
@@ -49,6 +54,25 @@ def save(folder: Path, weights: Mapping[str, Path] | None = None, code: Path = p
     return folder / "saved"
 
 
+def otherwise(folder: Path) -> Mapping[str, Path]:
+    """Untrained networks whose encoder answers otherwise than that of `networks`."""
+    found = networks(folder, EMBEDDED)
+    path = found["encoder"] / "model.safetensors"
+    weights = load_file(path)
+    noise = torch.Generator().manual_seed(1)
+    shaken = {
+        name: weight + torch.randn(weight.shape, generator=noise) if weight.is_floating_point() else weight
+        for name, weight in weights.items()
+    }
+    save_file(shaken, path)
+    return found
+
+
+def odd(folder: Path, statement: str) -> Path:
+    """A version of models/ that first does this over every picture but the one that warms it."""
+    return changed(folder, f"        if image.shape[:2] != {WARMING}:\n            {statement}\n")
+
+
 def registered(home: Path, versions: int) -> Registry:
     """The registry of a home folder, with so many versions, the first in production."""
     registry = Registry(Tracking.of(Settings(home=home)), "embedded")
@@ -65,13 +89,18 @@ def registered(home: Path, versions: int) -> Registry:
 
 def deadly(folder: Path) -> Path:
     """A version of models/ that ends its process over a picture of the size DEADLY, and fails over one of FAILING."""
+    dies = f"        if image.shape[:2] == {DEADLY}:\n            import os\n\n            os._exit(1)\n"
+    fails = f"        if image.shape[:2] == {FAILING}:\n            raise KeyError('nobody foresaw this')\n"
+    return changed(folder, dies + fails)
+
+
+def changed(folder: Path, before_reading: str) -> Path:
+    """A version of models/ with these lines before it looks for a face in `image`."""
     shutil.copytree(packaging.CODE, folder, ignore=shutil.ignore_patterns("__pycache__"))
     predictor = folder / "predictor.py"
     text, before = predictor.read_text(), "    def _locate(self, image: NDArray) -> _Located | NoFace:\n"
     assert before in text
-    dies = f"        if image.shape[:2] == {DEADLY}:\n            import os\n\n            os._exit(1)\n"
-    fails = f"        if image.shape[:2] == {FAILING}:\n            raise KeyError('nobody foresaw this')\n"
-    predictor.write_text(text.replace(before, before + dies + fails))
+    predictor.write_text(text.replace(before, before + before_reading))
     return folder
 
 

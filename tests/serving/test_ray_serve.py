@@ -49,6 +49,12 @@ def test_ray_is_asked_for_what_the_workers_use_and_never_refuses_before_the_serv
     assert deployment._deployment_config.graceful_shutdown_timeout_s == 7
 
 
+def test_a_canary_takes_a_processor_and_a_shadow_what_nobody_wants() -> None:
+    alone, both = _options(ScalingConfig()), _options(ScalingConfig(), shadow="candidate", canary=5)
+    assert both.ray_actor_options["num_cpus"] == alone.ray_actor_options["num_cpus"] + 1
+    assert _options(ScalingConfig(), shadow="candidate").ray_actor_options == alone.ray_actor_options
+
+
 def test_replicas_may_grow_with_the_photos_that_wait() -> None:
     growing = _options(ScalingConfig(replicas=2, most_replicas=6))._deployment_config.autoscaling_config
     assert (growing.min_replicas, growing.max_replicas) == (2, 6)

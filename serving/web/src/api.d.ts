@@ -341,6 +341,12 @@ export interface components {
              * @default false
              */
             keep_photo: boolean;
+            /**
+             * Player
+             * @description Whose photo it is, in any words of yours: where a share of the players is answered by a new version (`likeness serve --canary`), each stays with one. It is not kept.
+             * @default
+             */
+            player: string;
         };
         /** Body_create_characters */
         Body_create_characters: {
@@ -361,6 +367,12 @@ export interface components {
              * @default false
              */
             keep_photo: boolean;
+            /**
+             * Player
+             * @description Whose photo each is, in their order; none at all, or one for each.
+             * @default []
+             */
+            player: string[];
         };
         /**
          * Camera

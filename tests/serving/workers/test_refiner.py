@@ -16,7 +16,7 @@ from engine.schema import Schema
 from models.identity import IdentityModel
 from models.refinement import RefinementSettings
 from serving.workers import process
-from serving.workers.refiner import CannotRefine, Refiner, rounds_within
+from serving.workers.refiner import CannotRefine, Refiner, drawn, rounds_within
 from tests.serving import support
 from tests.serving.rendering.conftest import CLAY_ENGINE, CLAY_SCHEMA
 
@@ -137,14 +137,15 @@ def test_to_faceres_the_engines_render_of_what_is_found_is_more_like_the_photo(s
             weights.fill_(1.0 if weights.ndim == 1 else 0.0)
         prior, start = model.refinement.prior, torch.from_numpy(answer[None, :n])
         beyond = prior.to_sliders(RefinementSettings().emphasis * prior.to_coefficients(start))[0].numpy()
-    photo = by._drawn(by.engine, np.append(beyond, answer[n:]))
+
+    def picture(x: np.ndarray) -> np.ndarray:
+        return drawn(by.engine, model.schema.to_document(x))
+
+    photo = picture(np.append(beyond, answer[n:]))
 
     def similarity(x: np.ndarray) -> Tensor:
         with torch.no_grad():
-            person, seen = (
-                faceres(as_batch(photo, photo[:, ::-1])).mean(0),
-                faceres(as_batch(by._drawn(by.engine, x)))[0],
-            )
+            person, seen = faceres(as_batch(photo, photo[:, ::-1])).mean(0), faceres(as_batch(picture(x)))[0]
         return functional.cosine_similarity(person, seen, dim=0)
 
     refined = by.refined("engine", photo, answer)
