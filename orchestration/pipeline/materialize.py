@@ -33,6 +33,9 @@ from orchestration.storage.store import StoreError
 from orchestration.storage.tracking import DAGSTER_RUN, TrackedRun, Tracking
 from orchestration.storage.versions import REUSED, Version, git_commit
 
+LONG = 5.0
+"""Seconds: a stage that took less has left little memory, and to look for it takes half a second."""
+
 
 def materialize(
     context: dg.AssetExecutionContext,
@@ -212,10 +215,12 @@ def checkpoint_folder(settings: Settings, ref: AssetRef, config: BaseModel, vers
 def call(stage: Stage, folders: Mapping[str, Path], config: BaseModel, out: Path, context: Any) -> dict[str, float]:
     """Run the stage here, or in a process for each device."""
     if context.devices == 1:
+        began = time.monotonic()
         try:
             return stage.code.run(folders, config, out, context)
         finally:
-            release_memory()
+            if time.monotonic() - began > LONG:
+                release_memory()
     from stages.training import distributed
 
     return distributed.run(f"stages.{stage.name}", folders, config, out, context)

@@ -80,10 +80,10 @@ class Cost:
 def energy(cost: Cost, watts_per_core: float, watts_per_gpu: float) -> float:
     """Watt hours: (cpu_seconds · W_core + gpu_seconds · W_gpu + seconds · peak_memory_GB · 0.3725 W/GB) / 3600.
 
-    The formula, its 0.3725 W per GB of memory and the defaults of the settings, 12 W a core and 200 W a GPU, are those
-    of Green Algorithms (Lannelongue et al., Advanced Science 8, 2100707, 2021, doi:10.1002/advs.202100707), without its
-    factor for what a data centre uses besides, and with a GPU at full power for as long as it was taken: an estimate of
-    the right order, to compare runs by and not to be billed by.
+    The formula, its 0.3725 W per GB of memory and the 12 W a core are those of Green Algorithms (Lannelongue et al.,
+    Advanced Science 8, 2100707, 2021, doi:10.1002/advs.202100707), without its factor for what a data centre uses
+    besides. A GPU counts at full power for as long as it was taken, by default at a round 200 W: the settings know
+    better. An estimate of the right order, to compare runs by and not to be billed by.
     """
     memory = cost.peak_memory_bytes / GIGABYTE * WATTS_PER_GIGABYTE * cost.seconds
     return (cost.cpu_seconds * watts_per_core + cost.gpu_seconds * watts_per_gpu + memory) / HOUR
