@@ -21,7 +21,7 @@ from orchestration.promotion.comparison import ASSET
 from orchestration.promotion.packaging import LANDMARKER, NETWORKS
 from orchestration.promotion.version_costs import of_version
 from orchestration.registry.promotion_events import RegistryError
-from orchestration.registry.registered_models import COSTS, INPUT, SCORED, Registry
+from orchestration.registry.registered_models import COSTS, INPUT, SCORED, RegisteredVersion, Registry
 from orchestration.storage.costs import Cost
 from orchestration.storage.store import RemoteDown, Store, StoreError
 from orchestration.storage.version_index import VersionIndex, fitting
@@ -78,7 +78,7 @@ class _Card:
     """One version, and what was looked for and not found."""
 
     registry: Registry
-    version: Any
+    version: RegisteredVersion
     store: Store
     index: VersionIndex
     unknown: list[str] = field(default_factory=list)

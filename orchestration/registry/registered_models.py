@@ -59,6 +59,8 @@ class RegisteredVersion:
     run_id: str | None
     tags: Mapping[str, str]
     description: str = ""
+    creation_timestamp: int = 0
+    """Milliseconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +126,10 @@ class Registry:
     def find(self, version: str) -> RegisteredVersion:
         """A version by its number or an alias. Raises UnknownVersion, or RegistryError when nothing answers."""
 
-        def read() -> tuple[str, str | None, dict[str, str], str]:
+        def read() -> tuple[str, str | None, dict[str, str], str, int]:
             found = self._get(version)
-            return str(found.version), found.run_id, dict(found.tags), found.description or ""
+            about = dict(found.tags), found.description or "", found.creation_timestamp
+            return str(found.version), found.run_id, *about
 
         return RegisteredVersion(self.name, *self._ask(f"version {version} of {self.name}", read))
 
