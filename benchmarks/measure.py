@@ -31,6 +31,7 @@ CHARACTER, EMBEDDED = ROOT / "characters" / "embedded", ROOT / "data" / "embedde
 SEED = 11
 PHASES = {
     "pose": "posing",
+    "curve": "posing",
     "add_normals": "posing",
     "cast_shadow": "shadows",
     "light_vertices": "shadows",

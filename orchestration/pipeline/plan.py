@@ -179,7 +179,7 @@ class _Planner:
         cost = Cost.of(last)
         self.plan.steps.append(Step(str(ref), action, why, cost, cost.seconds if cost else last.get("seconds")))
         self.versions[ref.name, ref.character] = version
-        self.ended = action == STOP
+        self.ended = self.ended or action == STOP
 
     def _decided(self, ref: AssetRef) -> tuple[str, str, Version | None]:
         """Action, reason, and the version that it would have then."""

@@ -71,5 +71,7 @@ def _take_out_of(url: URL) -> None:
                 connection.execute(sa.update(column.table).where(this).values({column.name: shorter}))
                 changed = True
         if changed and on_sqlite:
-            # What was overwritten, now or before, stays in a file's free pages otherwise.
-            connection.execute(sa.text("VACUUM"))
+            # What was overwritten, now or before, stays in a file's free pages otherwise, and in its log as long as
+            # another process has it open.
+            for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+                connection.execute(sa.text(statement))

@@ -74,10 +74,10 @@ def test_work_that_is_gone_on_with_costs_what_it_had_cost(tmp_path: Path) -> Non
         burn(0.2)
         raise KeyboardInterrupt
     first = Cost(**json.loads((tmp_path / KEPT).read_text()))
-    assert first.cpu_seconds >= 0.2
+    assert first.cpu_seconds > 0.19
     with meter(kept=tmp_path) as second:
         burn(0.2)
-        assert second.cost().cpu_seconds >= first.cpu_seconds + 0.2
+        assert second.cost().cpu_seconds >= first.cpu_seconds + 0.19
 
 
 def test_a_sum_has_the_larger_peak_and_names_that_survive_being_recorded() -> None:
