@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -90,9 +91,10 @@ def test_a_step_runs_again_only_for_what_can_recover(
     broken.module.act = fail
     job = build(settings, (broken,)).resolve_implicit_global_asset_job_def()
     # The first attempt only records the sources, and asks to be tried again.
-    job.execute_in_process(instance=instance, run_config=QUIET, raise_on_error=False)
+    given: Any = {"instance": instance, "run_config": QUIET, "asset_selection": [dg.AssetKey(broken.name)]}
+    job.execute_in_process(**given, raise_on_error=False)
     broken.module.runs = 0
-    result = job.execute_in_process(instance=instance, run_config=QUIET, raise_on_error=False)
+    result = job.execute_in_process(**given, raise_on_error=False)
     assert not result.success
     assert broken.module.runs == runs
     (failure,) = [event for event in result.all_events if event.is_step_failure]

@@ -25,10 +25,10 @@ from orchestration.storage.instance import open_instance
 from orchestration.storage.store import Store
 from serving.comparisons import Served
 from serving.photo_counts import DayCounts, PhotoCounts, beside_training, distributions
-from tests.orchestration.test_automation import Daemon, daemon, new_photo, trained
+from tests.orchestration.test_automation import Daemon, daemon, new_photo, ran, trained
 from tests.serving import support
 
-__all__ = ["daemon", "trained"]  # fixtures
+__all__ = ["daemon", "ran", "trained"]  # fixtures
 HAIR = {"choice": "short", "probabilities": {"short": 0.8, "long": 0.2}}
 QUIET = Progress(lambda line: None)
 
