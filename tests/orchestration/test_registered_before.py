@@ -244,23 +244,6 @@ def test_it_is_compared_with_a_new_version_and_rolled_back_to(followed: Project,
     assert newest["rejected"] and oldest["aliases"] == ["production"]
 
 
-@pytest.mark.integration
-@pytest.mark.timeout(300)
-def test_it_answers_the_same_after_its_machine_was_lost(made: Project, tmp_path: Path) -> None:
-    made("backup", str(tmp_path / "backup"))
-    elsewhere = Project(tmp_path / "elsewhere", made.package)
-    shutil.copytree(made.root / ".dvc", elsewhere.root / ".dvc")
-    shutil.copyfile(made.root / "profile.yaml", elsewhere.root / "profile.yaml")
-    hidden = made.root.rename(tmp_path / "lost")
-    try:
-        restored = elsewhere("restore-backup", str(tmp_path / "backup"))
-        assert any("version 1 is in production, loaded in" in each["detail"] for each in restored["diagnoses"])
-        same(elsewhere.answers(tmp_path / "answers"), ANSWERS["photo"])
-        assert elsewhere("models", "1")["moves"] == RECORDS["version"]["moves"]
-    finally:
-        hidden.rename(made.root)
-
-
 def compared(project: Project, version: str) -> dict[str, Any]:
     """What the comparison with the version in production found out about that one."""
     run = project.client.get_model_version(MODEL, version).run_id
