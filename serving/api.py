@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, Header, HTTPException, Query, Response, UploadFile
@@ -17,10 +18,12 @@ from serving import photos, problems
 from serving.access import Owner
 from serving.character_store import ChangedSince, Record, UnknownCharacter
 from serving.child_process import ChildDied
+from serving.comparisons import Served
+from serving.corrections import Correction, Values, digest_of_player
 from serving.dependencies import AppState, State
 from serving.openapi import file
 from serving.render_api import FILES, Size, drawn
-from serving.schemas import Batch, BatchItem, CharacterResponse, Edit, Links
+from serving.schemas import Batch, BatchItem, CharacterResponse, CorrectionResponse, Edit, Links
 from serving.workers.model_manager import NoModel, ServedPrediction
 from serving.workers.process import BAD, CANNOT, NO_FACE, PredictRequest
 from serving.workers.queue import QueueFull
@@ -51,10 +54,20 @@ Player = Annotated[
     Form(
         max_length=MOST_OF_A_NAME,
         description="Whose photo it is, in any words of yours: where a share of the players is answered by a new "
-        "version (`likeness serve --canary`), each stays with one. It is not kept.",
+        "version (`likeness serve --canary`), each stays with one. It is not kept, but for a digest of it where "
+        "corrections are shared.",
     ),
 ]
 KeepPhoto = Annotated[bool, Form(description="Keep the photo as long as the character: `GET …/{id}.photo`.")]
+ShareCorrections = Annotated[
+    bool,
+    Form(
+        description="The player has agreed that what is changed of this character is kept, to train on: the settings "
+        "before and after, and numbers that describe the face; never the photo. With `player`, a digest of it, so that "
+        "all of a player's can be erased. Only where the service keeps any (`GET /v1/service`): the answer then has "
+        "`links.corrections`, which shows what is kept (GET) and takes it back (DELETE)."
+    ),
+]
 
 
 @router.post(
@@ -71,10 +84,13 @@ async def create_character(
     aligned: Aligned = False,
     keep_photo: KeepPhoto = False,
     player: Player = "",
+    share_corrections: ShareCorrections = False,
     refine: Refine = None,
 ) -> CharacterResponse:
     """Make a character of a photo. The largest face is taken; `photo.remarks` says what may have made it unlike."""
-    made = await _make(state, owner, PredictRequest(await photo.read(), aligned, refine), keep_photo, player)
+    shares = share_corrections and state.service.corrections
+    request = PredictRequest(await photo.read(), aligned, refine, features=shares)
+    made = await _make(state, owner, request, keep_photo, player)
     response.headers["Location"] = made.links.self
     return made
 
@@ -158,6 +174,25 @@ async def get_photo(state: State, owner: Owner, id: str) -> Response:
     return Response(content, media_type=media_type)
 
 
+@router.get(
+    "/characters/{id:token}.corrections",
+    response_model_exclude_none=True,
+    responses=problems.responses(404, 503),
+)
+async def get_corrections(state: State, owner: Owner, id: str) -> CorrectionResponse:
+    """What is kept of what was changed of a character, where the player has agreed to it: all of it."""
+    row = await _in_store(state.corrections.get, id, owner)
+    return CorrectionResponse.model_validate(row.model_dump(exclude={"owner"}))
+
+
+@router.delete("/characters/{id:token}.corrections", status_code=204, responses=problems.responses(404, 503))
+async def withdraw_corrections(state: State, owner: Owner, id: str) -> None:
+    """Take the consent back: what was kept is deleted, and erased from what was collected of it; the character stays.
+    It works after the character has expired, too."""
+    if not await _in_store(state.corrections.withdraw, id, owner):
+        raise problems.unknown_character()
+
+
 @router.get("/characters/{id:token}", response_model_exclude_none=True, responses=problems.responses(404, 503))
 async def get_character(state: State, owner: Owner, id: str, response: Response) -> CharacterResponse:
     """A character as it is now: a character.json that `likeness render`, `export` and `lineage` take. Its ETag can be
@@ -181,17 +216,30 @@ async def edit_character(
     """Set some sliders and choices by hand; what is drawn and exported then is the changed character. Changes that come
     together are made one after the other, and none is lost."""
     wanted = {tag.strip() for tag in (if_match or "*").split(",")}
-    record = await _in_store(
-        state.characters.change, id, owner, lambda document: edited(state, document, changes),
-        lambda etag: bool({"*", etag} & wanted),
-    )  # fmt: skip
+
+    def change(document: dict[str, Any]) -> dict[str, Any]:
+        changed = edited(state, document, changes)
+        if state.service.corrections:
+            state.corrections.change(id, changed)
+        return changed
+
+    record = await _in_store(state.characters.change, id, owner, change, lambda etag: bool({"*", etag} & wanted))
     return _tagged(state, record, response)
 
 
 @router.delete("/characters/{id:token}", status_code=204, responses=problems.responses(404, 503))
 async def delete_character(state: State, owner: Owner, id: str) -> None:
-    """Erase a character, and its photo if it was kept."""
-    await _in_store(state.characters.delete, id, owner)
+    """Erase a character, and its photo and what was changed of it if they were kept."""
+
+    def delete() -> None:
+        withdrawn = state.corrections.withdraw(id, owner)
+        try:
+            state.characters.delete(id, owner)
+        except UnknownCharacter:
+            if not withdrawn:  # what is kept of it may be older than the character can be
+                raise
+
+    await _in_store(delete)
 
 
 def _tagged(state: AppState, record: Record, response: Response) -> CharacterResponse:
@@ -210,9 +258,33 @@ async def _make(
     kept = (content, media_type) if keep_photo else ()
     record = await _in_store(state.characters.add, document_of(state, prediction), owner, *kept)
     made = shown(state, record)
+    if request.features and prediction.result.features:
+        await _in_store(state.corrections.add, _uncorrected(record, prediction, request, player))
+        made.links.corrections = f"{made.links.self}.corrections"
     if request.aligned:
         made.aligned = f"data:image/jpeg;base64,{base64.b64encode(prediction.result.aligned).decode()}"
     return made
+
+
+def _uncorrected(record: Record, prediction: ServedPrediction, request: PredictRequest, player: str) -> Correction:
+    """The row of a character that nothing is changed in yet."""
+    today, inputs = datetime.now(UTC).date(), prediction.release.origin["inputs"]
+    return Correction(
+        id=record.id,
+        owner=record.owner,
+        player=digest_of_player(player),
+        consent=True,
+        day=today,
+        changed=today,
+        version=Served.of(prediction.release),
+        encoder=inputs.get("encoder", ""),
+        recogniser=inputs.get("identity_model", ""),
+        character=record.document["character"],
+        schema_md5=record.document["schema_md5"],
+        refined=request.refine or "",
+        features=prediction.result.features,
+        before=Values.of(record.document),
+    )
 
 
 async def _predict(state: AppState, request: PredictRequest, player: str) -> ServedPrediction:

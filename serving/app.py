@@ -16,7 +16,6 @@ from starlette.formparsers import MultiPartParser
 
 from serving import problems, render_api, static
 from serving.api import router
-from serving.character_store import CharacterStore
 from serving.configuration import ServiceSettings
 from serving.dependencies import AppState, Paths, build_state
 from serving.keys import Keys
@@ -24,6 +23,7 @@ from serving.middleware import HeadMiddleware, Limits, RequestMiddleware
 from serving.openapi import describe, operation_id
 from serving.releases import ReleaseSource
 from serving.rendering.routes import routes
+from serving.schemas import ServiceOptions
 
 DELETES_EVERY = 3600.0
 FORM = 65_536
@@ -35,7 +35,8 @@ DESCRIPTION = """A player's photo in, the parameters of the game's own character
     curl -F photo=@me.jpg http://127.0.0.1:8000/v1/characters
 
 Every error is a problem document (RFC 9457, `application/problem+json`) whose `type` ends in a word that programs can
-tell problems apart by. No photo is kept unless `keep_photo` says so; characters expire."""
+tell problems apart by. No photo is kept unless `keep_photo` says so; characters expire. What players change is kept
+only where the service is configured to and `share_corrections` says that the player agrees."""
 log = logging.getLogger("likeness.serving")
 
 
@@ -83,18 +84,19 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         for part in (state.rendering, state.statistics, state.models, state.shadow, state.canary):
             if part is not None:
                 await running.enter_async_context(part)
-        deleting = asyncio.create_task(_delete_expired(state.characters))
+        deleting = asyncio.create_task(_delete_expired(state))
         try:
             yield
         finally:
             deleting.cancel()
 
 
-async def _delete_expired(characters: CharacterStore) -> None:
+async def _delete_expired(state: AppState) -> None:
     while True:
         with suppress(OSError):
-            if deleted := await asyncio.to_thread(characters.delete_expired):
+            if deleted := await asyncio.to_thread(state.characters.delete_expired):
                 log.info("%d characters expired", deleted)
+            await asyncio.to_thread(state.corrections.delete_unchanged, state.characters.keep)
         await asyncio.sleep(DELETES_EVERY)
 
 
@@ -115,6 +117,11 @@ def _add_operations(app: FastAPI, state: AppState) -> None:
         if len(queue) >= queue.capacity:
             raise problems.busy(f"{len(queue)} photos wait, as many as may", queue.seconds)
         return {"model": pool.release.model, "version": pool.release.version, "waiting": len(queue)}
+
+    @app.get("/v1/service", tags=["characters"])
+    async def options() -> ServiceOptions:
+        """What this service does only where it is configured to; asked before there is a key."""
+        return ServiceOptions(keeps_corrections=state.service.corrections)
 
     @app.get("/metrics", tags=["operations"], response_class=PlainTextResponse)
     async def metrics() -> Response:

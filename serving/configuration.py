@@ -73,6 +73,11 @@ class ServiceSettings(BaseSettings):
     """Folder of these counts; with several machines, one that all of them see. None: in the project's home folder."""
     statistics_days: PositiveInt = 90
     """How long a day's counts are kept."""
+    corrections: bool = False
+    """Whether it is kept what players change of their characters, of those who agree to it (`share_corrections`): to
+    train on, never the photo."""
+    corrections_store: Path | None = None
+    """Folder of these rows; with several machines, one that all of them see. None: in the project's home folder."""
 
     @property
     def candidate(self) -> str:

@@ -14,6 +14,7 @@ from serving.candidate import Canary, Shadow
 from serving.character_store import CharacterStore
 from serving.comparisons import ComparisonLog
 from serving.configuration import CANARY_WORKERS, ServiceSettings
+from serving.corrections import CorrectionStore
 from serving.keys import Keys
 from serving.metrics import CanaryMetrics, Metrics, ModelMetrics, PhotoMetrics, ShadowMetrics
 from serving.photo_counts import folder_of
@@ -59,6 +60,8 @@ class AppState:
     models: ModelManager
     rendering: RenderService
     characters: CharacterStore
+    corrections: CorrectionStore
+    """Also where none are kept any more: what was kept can still be taken back."""
     keys: Keys | None
     """Who may ask; None: everybody who can reach the service."""
     metrics: Metrics
@@ -90,6 +93,7 @@ def build_state(
         models=models,
         rendering=RenderService(paths.character, paths.embedded, paths.home / "drawn"),
         characters=CharacterStore(service.store or paths.home / "characters", timedelta(days=service.keep_days)),
+        corrections=CorrectionStore.of(service, paths.character.name, paths.home),
         keys=keys,
         metrics=metrics,
         statistics=ServedStatistics(PhotoMetrics(metrics.registry), counted_in, service.statistics_days),

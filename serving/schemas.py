@@ -5,7 +5,7 @@ Clients know each by its title, which is the class's name where none is given.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -60,6 +60,8 @@ class Links(BaseModel):
     glb: str | None = None
     mhm: str | None = None
     photo: str | None = None
+    corrections: str | None = None
+    """What is kept of changes by hand; in the answer that made the character, where that is kept."""
 
 
 class CharacterResponse(BaseModel, title="Character"):
@@ -127,6 +129,47 @@ class RandomCharacter(BaseModel):
     parameters: dict[str, float] = Field(description="every slider in [0, 1]")
     discrete: dict[str, Choice]
     engine: dict[str, Any] | None = Field(default=None, description="the same in the studio's own names and units")
+
+
+class ServiceOptions(BaseModel):
+    """What the service was configured to do."""
+
+    keeps_corrections: bool = Field(
+        description="what players change is kept of those who agree: `share_corrections` of `POST /v1/characters`"
+    )
+
+
+class KeptValues(BaseModel):
+    """A character's sliders and choices."""
+
+    parameters: dict[str, float]
+    discrete: dict[str, str]
+
+
+class KeptVersion(BaseModel):
+    """A registered model: its version, and its run in MLflow."""
+
+    version: int
+    run: str
+
+
+class CorrectionResponse(BaseModel, title="Correction"):
+    """All that is kept of a character's changes. There is no photo in it."""
+
+    id: str
+    player: str = Field(description="a digest of the id that the game gave; empty: it gave none")
+    consent: bool
+    day: date = Field(description="on which the photo was read")
+    changed: date = Field(description="on which the character was changed last")
+    version: KeptVersion
+    encoder: str = Field(description="md5 of the version's encoder")
+    recogniser: str = Field(description="md5 of what it recognises faces with")
+    character: str
+    schema_md5: str
+    refined: str = Field(description="how the answer was searched closer; empty: it was not")
+    features: str = Field(description="base64 of float16: the numbers that the encoder read of the face")
+    before: KeptValues
+    after: KeptValues | None = Field(default=None, description="missing: nothing was changed")
 
 
 class ProblemDetails(BaseModel, title="Problem"):

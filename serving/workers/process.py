@@ -24,6 +24,7 @@ from models.alignment import quality
 from models.images import BadImage, decode_photo, encode_jpeg
 from models.memory import keep_freed_memory
 from serving.child_process import Answer, Message, NotLoaded, answer_requests
+from serving.corrections import encode_features
 from serving.workers.comparison import Comparer
 from serving.workers.refiner import CannotRefine, RefinementMethod, Refiner, RefinerConfig
 
@@ -36,13 +37,15 @@ READ, NO_FACE, BAD, CANNOT = "read", "no_face", "bad", "cannot"
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """A photo's bytes, whether the result is to have the aligned face, how the answer is to be refined, and another
-    version's parameters and choices by name, which the answer is to be compared with."""
+    """A photo's bytes, whether the result is to have the aligned face, how the answer is to be refined, another
+    version's parameters and choices by name, which the answer is to be compared with, and whether the result is to have
+    what the encoder read."""
 
     photo: bytes
     aligned: bool = False
     refine: RefinementMethod | None = None
     beside: Mapping[str, Any] | None = None
+    features: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,9 @@ class PredictResult:
     """Processor time to decode and read the photo, without what was asked for beside; a batch is shared out evenly."""
     comparison: dict[str, Any] = field(default_factory=dict)
     """How the answer differs from the one that it was compared with: see `Comparer`."""
+    features: str = ""
+    """What the encoder read of the face's identity, where it was asked for (`serving.corrections.Correction`). Empty
+    also of versions that do not tell."""
 
 
 class WorkerConfig(BaseModel, frozen=True):
@@ -183,7 +189,18 @@ def _result(model: Any, refiner: Refiner, request: PredictRequest, found: Any) -
     photo["remarks"] = [{"code": code, "text": text} for code, text in remarks]
     named = model.schema.to_document(x)
     comparison = Comparer(model, refiner).compare(named, request.beside) if request.beside else {}
-    return PredictResult(READ, "", named, photo, aligned, quality=vars(quality(found.aligned)), comparison=comparison)
+    features = _features(model, found) if request.features else ""
+    seen = vars(quality(found.aligned))
+    return PredictResult(READ, "", named, photo, aligned, seen, comparison=comparison, features=features)
+
+
+def _features(model: Any, found: Any) -> str:
+    """What the trained part of the encoder reads: without colours and outlines, which only fixed readings use."""
+    width = getattr(getattr(model.predictor.encoder, "features", None), "width", None)
+    # Versions that were registered before have no such thing, or no such name for it.
+    if width is None or not hasattr(found, "features"):
+        return ""
+    return encode_features(np.asarray(found.features)[:width])
 
 
 def _blank() -> bytes:

@@ -124,6 +124,31 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/characters/{id}.corrections": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Corrections
+         * @description What is kept of what was changed of a character, where the player has agreed to it: all of it.
+         */
+        get: operations["get_corrections"];
+        put?: never;
+        post?: never;
+        /**
+         * Withdraw Corrections
+         * @description Take the consent back: what was kept is deleted, and erased from what was collected of it; the character stays.
+         *     It works after the character has expired, too.
+         */
+        delete: operations["withdraw_corrections"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/characters/{id}": {
         parameters: {
             query?: never;
@@ -141,7 +166,7 @@ export interface paths {
         post?: never;
         /**
          * Delete Character
-         * @description Erase a character, and its photo if it was kept.
+         * @description Erase a character, and its photo and what was changed of it if they were kept.
          */
         delete: operations["delete_character"];
         options?: never;
@@ -152,6 +177,87 @@ export interface paths {
          *     together are made one after the other, and none is lost.
          */
         patch: operations["edit_character"];
+        trace?: never;
+    };
+    "/v1/render.png": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Render Png
+         * @description The engine's picture of a `character.json`, or of parameters and choices alone; what is not named is neutral.
+         *     Nothing is kept.
+         */
+        post: operations["render_png"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/render.glb": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Render Glb
+         * @description The same as glTF 2.0, with textures, and with sliders and face actions as morph targets.
+         */
+        post: operations["render_glb"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/render.mhm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Render Mhm
+         * @description The same as MakeHuman's own model file.
+         */
+        post: operations["render_mhm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/random": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Random Character
+         * @description A random person, as likely as in a crowd: something to begin with without a photo. Nothing is kept.
+         */
+        get: operations["random_character"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/v1/schema": {
@@ -276,6 +382,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/service": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Options
+         * @description What this service does only where it is configured to; asked before there is a key.
+         */
+        get: operations["options"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/metrics": {
         parameters: {
             query?: never;
@@ -343,10 +469,16 @@ export interface components {
             keep_photo: boolean;
             /**
              * Player
-             * @description Whose photo it is, in any words of yours: where a share of the players is answered by a new version (`likeness serve --canary`), each stays with one. It is not kept.
+             * @description Whose photo it is, in any words of yours: where a share of the players is answered by a new version (`likeness serve --canary`), each stays with one. It is not kept, but for a digest of it where corrections are shared.
              * @default
              */
             player: string;
+            /**
+             * Share Corrections
+             * @description The player has agreed that what is changed of this character is kept, to train on: the settings before and after, and numbers that describe the face; never the photo. With `player`, a digest of it, so that all of a player's can be erased. Only where the service keeps any (`GET /v1/service`): the answer then has `links.corrections`, which shows what is kept (GET) and takes it back (DELETE).
+             * @default false
+             */
+            share_corrections: boolean;
         };
         /** Body_create_characters */
         Body_create_characters: {
@@ -461,6 +593,42 @@ export interface components {
             aligned?: string | null;
         };
         /**
+         * CharacterValues
+         * @description A character.json, or of it `parameters` and `discrete` alone. What else it has is not looked at.
+         */
+        CharacterValues: {
+            /**
+             * Character
+             * @description the service's own, where it is not named
+             */
+            character?: string | null;
+            /**
+             * Schema Md5
+             * @description today's, where it is not named
+             */
+            schema_md5?: string | null;
+            /**
+             * Parameters
+             * @default {}
+             * @example {
+             *       "nose_width": 0.62
+             *     }
+             */
+            parameters: {
+                [key: string]: number;
+            };
+            /**
+             * Discrete
+             * @default {}
+             * @example {
+             *       "hair": "short02"
+             *     }
+             */
+            discrete: {
+                [key: string]: string | components["schemas"]["Chosen"];
+            };
+        };
+        /**
          * Choice
          * @description What one group is set to.
          */
@@ -471,6 +639,69 @@ export interface components {
             probabilities: {
                 [key: string]: number;
             };
+        };
+        /**
+         * Chosen
+         * @description A choice as a character.json has it.
+         */
+        Chosen: {
+            /** Choice */
+            choice: string;
+        };
+        /**
+         * Correction
+         * @description All that is kept of a character's changes. There is no photo in it.
+         */
+        Correction: {
+            /** Id */
+            id: string;
+            /**
+             * Player
+             * @description a digest of the id that the game gave; empty: it gave none
+             */
+            player: string;
+            /** Consent */
+            consent: boolean;
+            /**
+             * Day
+             * Format: date
+             * @description on which the photo was read
+             */
+            day: string;
+            /**
+             * Changed
+             * Format: date
+             * @description on which the character was changed last
+             */
+            changed: string;
+            version: components["schemas"]["KeptVersion"];
+            /**
+             * Encoder
+             * @description md5 of the version's encoder
+             */
+            encoder: string;
+            /**
+             * Recogniser
+             * @description md5 of what it recognises faces with
+             */
+            recogniser: string;
+            /** Character */
+            character: string;
+            /** Schema Md5 */
+            schema_md5: string;
+            /**
+             * Refined
+             * @description how the answer was searched closer; empty: it was not
+             */
+            refined: string;
+            /**
+             * Features
+             * @description base64 of float16: the numbers that the encoder read of the face
+             */
+            features: string;
+            before: components["schemas"]["KeptValues"];
+            /** @description missing: nothing was changed */
+            after?: components["schemas"]["KeptValues"] | null;
         };
         /**
          * Edit
@@ -539,6 +770,30 @@ export interface components {
             textures: components["schemas"]["Texture"][];
         };
         /**
+         * KeptValues
+         * @description A character's sliders and choices.
+         */
+        KeptValues: {
+            /** Parameters */
+            parameters: {
+                [key: string]: number;
+            };
+            /** Discrete */
+            discrete: {
+                [key: string]: string;
+            };
+        };
+        /**
+         * KeptVersion
+         * @description A registered model: its version, and its run in MLflow.
+         */
+        KeptVersion: {
+            /** Version */
+            version: number;
+            /** Run */
+            run: string;
+        };
+        /**
          * Links
          * @description Where the same character is to be had in other forms.
          */
@@ -553,6 +808,8 @@ export interface components {
             mhm?: string | null;
             /** Photo */
             photo?: string | null;
+            /** Corrections */
+            corrections?: string | null;
         };
         /**
          * Part
@@ -754,6 +1011,47 @@ export interface components {
             high?: string | null;
         };
         /**
+         * RandomCharacter
+         * @description Values that no photo stands behind: a character.json that can be drawn, without a photo and a model.
+         */
+        RandomCharacter: {
+            /**
+             * Format
+             * @default 1
+             */
+            format: number;
+            /**
+             * Character
+             * @example embedded
+             */
+            character: string;
+            /** Schema Md5 */
+            schema_md5: string;
+            /**
+             * Seed
+             * @description what gives the same character again
+             */
+            seed: number;
+            /**
+             * Parameters
+             * @description every slider in [0, 1]
+             */
+            parameters: {
+                [key: string]: number;
+            };
+            /** Discrete */
+            discrete: {
+                [key: string]: components["schemas"]["Choice"];
+            };
+            /**
+             * Engine
+             * @description the same in the studio's own names and units
+             */
+            engine?: {
+                [key: string]: unknown;
+            } | null;
+        };
+        /**
          * Remark
          * @description Something about the photo that may make the character unlike the person.
          */
@@ -800,6 +1098,17 @@ export interface components {
             groups: components["schemas"]["PublishedGroup"][];
             /** @description null for a character whose geometry its own engine keeps to itself */
             figure: components["schemas"]["Figure"] | null;
+        };
+        /**
+         * ServiceOptions
+         * @description What the service was configured to do.
+         */
+        ServiceOptions: {
+            /**
+             * Keeps Corrections
+             * @description what players change is kept of those who agree: `share_corrections` of `POST /v1/characters`
+             */
+            keeps_corrections: boolean;
         };
         /**
          * Texture
@@ -1047,6 +1356,7 @@ export interface operations {
     get_png: {
         parameters: {
             query?: {
+                /** @description Pixels of the picture's side. */
                 size?: number;
             };
             header?: never;
@@ -1404,6 +1714,156 @@ export interface operations {
             };
         };
     };
+    get_corrections: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Correction"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    withdraw_corrections: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_character: {
         parameters: {
             query?: never;
@@ -1655,6 +2115,383 @@ export interface operations {
             };
             /** @description Service Unavailable */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    render_png: {
+        parameters: {
+            query?: {
+                /** @description Pixels of the picture's side. */
+                size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CharacterValues"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/png": string;
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    render_glb: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CharacterValues"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "model/gltf-binary": string;
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    render_mhm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CharacterValues"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    random_character: {
+        parameters: {
+            query?: {
+                /** @description The same seed gives the same one. */
+                seed?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RandomCharacter"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1976,6 +2813,35 @@ export interface operations {
             };
             /** @description Service Unavailable */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    options: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServiceOptions"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -24,7 +24,8 @@ const NO_FIGURE =
   "This character is drawn by its own game: what you change here you see there, or in its picture where it gives one.";
 const ERASE = {
   title: "Erase this character?",
-  words: "It is gone from the service at once, with all that you changed in it. Files that you downloaded stay yours.",
+  words:
+    "It is gone from the service at once, with all that you changed in it and all that you shared of it. Files that you downloaded stay yours.",
   yes: "Erase it",
 };
 const NEVER = new AbortController().signal;
@@ -61,7 +62,7 @@ export class App {
     });
     this.welcome = new Welcome({
       given: (file, name) => {
-        if (!isAsking()) void this.read({ file, name });
+        if (!isAsking()) void this.read({ file, name, shares: this.welcome.shares });
       },
       stop: () => this.waiting?.abort(),
     });
@@ -87,7 +88,9 @@ export class App {
   async begin(): Promise<void> {
     const stored = storedSession(location.hash);
     try {
-      await this.startViewer(await this.schemaInTime());
+      const schema = await this.schemaInTime();
+      void this.client.keepsCorrections().then((does) => this.welcome.askToShare(does));
+      await this.startViewer(schema);
       if (stored !== null) await this.goOn(stored);
     } catch (error) {
       this.welcome.refuse(messageFor(error), () => {
@@ -254,6 +257,8 @@ export class App {
 
   private startAnew(): void {
     this.leave();
+    // Another person may sit here now.
+    this.welcome.shares = false;
     this.welcome.invite();
     this.showHead();
     this.welcome.root.querySelector("button")?.focus();

@@ -7,11 +7,14 @@ import type { Schema } from "./schema";
 export type Character = components["schemas"]["Character"];
 export type Problem = components["schemas"]["Problem"];
 export type Remark = components["schemas"]["Remark"];
+type ServiceOptions = components["schemas"]["ServiceOptions"];
 
 /** A photo that a person gave, with its name. */
 export interface Photo {
   file: Blob;
   name: string;
+  /** Whether the person agreed that what is changed of the character is kept, to train on. */
+  shares: boolean;
 }
 
 /** The service said no, in a problem document (RFC 9457). */
@@ -48,11 +51,18 @@ export class Client {
     return this.json("/v1/schema");
   }
 
+  /** Whether the service keeps what is changed, of those who agree; a service that does not say so does not. */
+  async keepsCorrections(): Promise<boolean> {
+    const options = await this.json<ServiceOptions>("/v1/service").catch(() => null);
+    return options?.keeps_corrections ?? false;
+  }
+
   /** @param refine how the service searches on from its answer: by drawing it, or by its networks alone. */
-  create({ file, name }: Photo, signal: AbortSignal, refine?: "engine" | "gradient"): Promise<Character> {
+  create({ file, name, shares }: Photo, signal: AbortSignal, refine?: "engine" | "gradient"): Promise<Character> {
     const form = new FormData();
     form.append("photo", file, name);
     form.append("aligned", "true");
+    if (shares) form.append("share_corrections", "true");
     const how = refine === undefined ? "" : `?refine=${refine}`;
     return this.json(`/v1/characters${how}`, { method: "POST", body: form, signal });
   }

@@ -7,6 +7,10 @@ import { element, freshId, icon } from "./dom";
 // What the service can read; phones offer their photos and camera for it.
 const ACCEPTED = "image/jpeg,image/png,image/webp,image/heic,image/heif";
 
+const SHARE = "Let what I change teach this service";
+const SHARED =
+  "Kept then: the settings before and after, and numbers that describe your face, of which it trains. Never the photo. Erase the character to take it back.";
+
 export interface WelcomeEvents {
   /** A photo to read, with its name. */
   given: (photo: Blob, name: string) => void;
@@ -19,6 +23,13 @@ export class Welcome {
   private readonly card = element("div", { class: "card" });
   private readonly file: HTMLInputElement;
   private readonly camera: CameraDialog | null;
+  private readonly sharing = element("input", { type: "checkbox" });
+  private readonly consent = element(
+    "label",
+    { class: "consent", hidden: true },
+    this.sharing,
+    element("span", {}, SHARE, element("small", {}, SHARED)),
+  );
   private preview: string | null = null;
   /** The way to the character before, if there is one. */
   back: (() => void) | null = null;
@@ -45,10 +56,25 @@ export class Welcome {
         "Give it one photo. It finds the head, hair and eyes of a game character that look like you, and you change whatever you like.",
       ),
       this.card,
+      this.consent,
       this.file,
     );
     this.invite();
     this.acceptDrops();
+  }
+
+  /** Whether the person agreed that changes are kept: only who was asked can have. */
+  get shares(): boolean {
+    return !this.consent.hidden && this.sharing.checked;
+  }
+
+  set shares(agreed: boolean) {
+    this.sharing.checked = agreed;
+  }
+
+  /** Ask for that, or do not, where the service keeps nothing. */
+  askToShare(wanted: boolean): void {
+    this.consent.hidden = !wanted;
   }
 
   browse(): void {
