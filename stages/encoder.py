@@ -39,6 +39,7 @@ from stages.data.reads import CHOSEN_BY, TRAINED_ON, WEIGHTS, Files, ParameterSp
 from stages.evaluation.metrics import r2
 from stages.training import Batch, Optimiser, Training, rows_for, train
 from stages.training.choice_readings import Look, fit_choices, seen_architecture
+from stages.training.corrections import ROWS, Corrections, CorrectionSet, corrected_loss, sliders_of
 from stages.training.features import ContentCache, FeatureExtractor, LabelledFeatures
 
 VERSION = "7"
@@ -52,6 +53,7 @@ PAIRS = Rows("pairs.parquet", ("split", "image", "parameters", "discrete"))
 READS = {
     "embedded": Files(ATTRIBUTES), "aligned_faces": FACES, "identity_model": WEIGHTS, "parsing_model": WEIGHTS,
     "rendered_pairs": PAIRS, "imitator": WEIGHTS, "identity_imitator": WEIGHTS, "character": ParameterSpace(),
+    "corrections": ROWS,
 }  # fmt: skip
 
 PORTRAITS_CHARACTER = "embedded"
@@ -127,6 +129,9 @@ class EncoderConfig(BaseModel, frozen=True, extra="forbid"):
     content_cache_gigabytes: float = Field(default=1.0, ge=0)
     """What the parser saw of photos is kept in so much memory and not computed again."""
     face_size: int = Field(default=256, ge=64)
+    corrections: Corrections | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Learn from what players corrected, too (`likeness corrections`); null: not. Left out of what is recorded where it
+    is null, so that encoders of before it are the same."""
     training: Training = Training(
         steps=200_000, batch=16, optimiser=Optimiser(kind="adam", rate=1e-4), evaluate_every=2000, clip=10.0
     )
@@ -139,6 +144,11 @@ class EncoderConfig(BaseModel, frozen=True, extra="forbid"):
 
 
 Config = EncoderConfig
+
+
+def inputs_of(config: EncoderConfig) -> tuple[str, ...]:
+    """What is read under a configuration: players' corrections only where it says so."""
+    return INPUTS if config.corrections is None else (*INPUTS, "corrections")
 
 
 def run(inputs: Mapping[str, Path], config: EncoderConfig, out: Path, context: Context) -> dict[str, float]:
@@ -178,6 +188,10 @@ class _Stage:
         torch.manual_seed(config.training.seed)
         self.encoder = self._build(identity)
         self._read(identity, imitator.size)
+        self.corrections: CorrectionSet | None = None
+        if config.corrections is not None:
+            table, recogniser = inputs["corrections"], inputs["identity_model"]
+            self.corrections = CorrectionSet.load(table, recogniser, self.encoder, self.schema)
         self.loss = self._loss(imitator, identity, parser).to(context.device)
         kept = int(config.content_cache_gigabytes * 1e9)
         self.content = ContentCache(self.loss, self.pictures, context.device, kept)
@@ -310,7 +324,15 @@ class _Stage:
             batch |= self._supervised_batch(k)
         if self.config.terms.recognised:
             batch |= self._recognised_batch(k)
+        if self.corrections is not None and len(self.corrections.train):
+            batch |= self._corrected_batch(k, self.corrections.train)
         return batch
+
+    def _corrected_batch(self, k: int, known: LabelledFeatures) -> dict[str, Tensor]:
+        assert self.config.corrections is not None
+        size, seed = self.config.corrections.batch, self.config.training.seed
+        index = torch.from_numpy(rows_for(k, size, len(known), seed + SEED_OF_CORRECTED))
+        return {"corrected_features": known.features[index], "corrected_x": known.x[index]}
 
     def _photo_batch(self, step: int, k: int) -> dict[str, Tensor]:
         config, schedule = self.config, self.schedule
@@ -359,7 +381,13 @@ class _Stage:
                 None if probabilities is None else probabilities.float(), batch["frontal"],
             )  # fmt: skip
         temperature = self.schedule.temperature_at(step, self.config.training.steps)
-        return self.loss(self.encoder, photos, known, seen, self.schedule.warmup(step), temperature)
+        total, terms = self.loss(self.encoder, photos, known, seen, self.schedule.warmup(step), temperature)
+        if self.config.corrections is None or "corrected_x" not in batch:
+            return total, terms
+        features, supervised = self._noisy(batch["corrected_features"]), self.loss.supervised_loss
+        assert supervised is not None, "the stage gives the loss this term, whatever is supervised"
+        corrected = corrected_loss(self.encoder, supervised, features, batch["corrected_x"])
+        return total + self.config.corrections.weight * corrected, terms | {"corrected": corrected.detach()}
 
     def _noisy(self, features: Tensor) -> Tensor:
         return features + torch.randn_like(features) * self.config.feature_noise
@@ -384,6 +412,19 @@ class _Stage:
                     found["similarity"] = self._similarity(x, self.seen["val"])
                 values |= {f"{name}_{key}{suffix}": value for key, value in found.items()}
         return values
+
+    @torch.no_grad()
+    def _corrected(self) -> dict[str, float]:
+        """How far the sliders are from what held-out players left, and how many rows there were to learn from."""
+        if self.corrections is None:
+            return {}
+        known, n = self.corrections.held_out, self.schema.n_sliders
+        counts = {"corrections": len(self.corrections.train), "corrections_left_out": self.corrections.left_out}
+        found = {name: float(count) for name, count in counts.items()}
+        if len(known):
+            sliders = sliders_of(self.encoder, known.features.to(self.context.device)).cpu()
+            found["corrected_slider_l1"] = float((sliders - known.x[:, :n]).abs().mean())
+        return found
 
     def _similarity(self, x: Tensor, seen: Tensor) -> float:
         """Mean cosine of photos' embeddings [N, D] with those that renders of answers [N, width] would have, by the
@@ -410,7 +451,7 @@ class _Stage:
         }
         save_model(out, self.encoder, meta)
         self._sheet(out)
-        return final | self.baseline()
+        return final | self.baseline() | self._corrected()
 
     @torch.no_grad()
     def _sheet(self, out: Path) -> None:
@@ -434,6 +475,7 @@ class _Stage:
 SHRINKAGE = (100.0, 300.0, 1000.0, 3000.0, 10_000.0, 30_000.0, 100_000.0)
 """Strengths among which the ridge regression chooses by leave-one-out error."""
 
+SEED_OF_CORRECTED = 20
 SEED_OF_RECOGNISED = 10
 """Apart from the seeds of supervised rows, which are 1 and 2 more than the training's."""
 

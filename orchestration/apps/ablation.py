@@ -25,7 +25,7 @@ from pydantic import BaseModel, ValidationError
 
 from engine.errors import LikenessError
 from orchestration.checks.staleness import why_not_fresh
-from orchestration.config.catalog import Stage
+from orchestration.config.catalog import Stage, inputs_of
 from orchestration.config.files import write_whole
 from orchestration.config.garbage import collect_as_usual
 from orchestration.config.profiles import config_hash, flatten, merged, problems, resolve
@@ -144,7 +144,7 @@ def made_again(stages: Sequence[Stage], base: Mapping[str, BaseModel], configs: 
     """The stages, in order, whose configuration differs or that read something made by such a stage."""
     again: dict[str, Stage] = {}
     for stage in stages:
-        if configs[stage.name] != base[stage.name] or again.keys() & set(stage.code.INPUTS):
+        if configs[stage.name] != base[stage.name] or again.keys() & set(inputs_of(stage, configs[stage.name])):
             again[stage.name] = stage
     return list(again.values())
 
@@ -261,10 +261,11 @@ class _VariantRunner:
         """Make these stages in order; what was made and all that they read, by name."""
         made: dict[str, Made] = {}
         for stage in stages:
-            for name in stage.code.INPUTS:
+            names = inputs_of(stage, configs[stage.name])
+            for name in names:
                 if name not in made:
                     made[name] = self.left_by_the_last_run(name, AssetRef.of(stage, self.character).character)
-            inputs = {name: made[name] for name in stage.code.INPUTS}
+            inputs = {name: made[name] for name in names}
             made[stage.name] = self.make_stage(variant, stage, configs[stage.name], inputs, label)
         return made
 

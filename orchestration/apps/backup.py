@@ -269,8 +269,12 @@ def _files(settings: Settings, service: ServiceSettings, mlflow: bool, left_out:
     yield from _walked(settings.characters, "project/characters", left_out)
     for folder in sorted((home / "serving").glob("*/characters")):
         yield from _walked(folder, f"home/serving/{folder.parent.name}/characters", left_out)
+    for folder in sorted((home / "serving").glob("*/corrections")):
+        yield from _walked(folder, f"home/serving/{folder.parent.name}/corrections", left_out)
     if service.store:
         yield from _walked(service.store, "service/characters", left_out)
+    if service.corrections_store:
+        yield from _walked(service.corrections_store, "service/corrections", left_out)
     single = {path: f"project/{path.relative_to(root).as_posix()}" for path in (root / "artifacts").rglob("*.dvc")}
     single |= {root / name: f"project/{name}" for name in ("data.dvc", ".dvc/config")}
     single |= {

@@ -143,6 +143,8 @@ def places(settings: Settings, service: ServiceSettings) -> dict[str, Path]:
         found["service/keys"] = service.keys
     if service.store:
         found["service/characters"] = service.store
+    if service.corrections_store:
+        found["service/corrections"] = service.corrections_store
     return found
 
 

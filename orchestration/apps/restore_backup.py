@@ -32,7 +32,7 @@ from orchestration.apps.backup_format import (
 from orchestration.config import addresses
 from orchestration.config.files import delete, is_locked
 from orchestration.config.settings import Settings
-from orchestration.lineage import OnStep, silent
+from orchestration.lineage import OnStep, erase_corrections, silent
 from orchestration.lineage.erase import Eraser
 from orchestration.lineage.erase_search import EraseSearch
 from orchestration.lineage.photo_index import SOURCE, PhotoIndex, file_digest
@@ -336,6 +336,9 @@ def _erase_again(
     store, log, problems = Store.of(settings), ErasureLog(instance), []
     for entry in erasures:
         log.write(replace(entry, done=False))
+        if entry.players or entry.characters:
+            erase_corrections.erase_again(settings, instance, entry)
+            continue
         index = PhotoIndex(settings, store, VersionIndex(instance), log)
         try:
             plan = EraseSearch(index, progress).plan(index.of_md5s(entry.photos.values()))

@@ -44,7 +44,7 @@ def read(path: Path, group_sizes: Sequence[int] | None = None) -> pd.DataFrame:
     frame = pq.read_table(path, columns=plain).to_pandas()
     frame.index = range(len(frame))
     for name in lists:
-        sizes = group_sizes if name == "discrete" else None
+        sizes = group_sizes if name.endswith("discrete") else None
         described = [_describe(name, batch.column(0), sizes) for batch in tables.batches(path, [name])]
         if described:
             frame = frame.join(pd.concat(described, ignore_index=True))

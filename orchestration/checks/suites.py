@@ -22,6 +22,7 @@ from orchestration.checks.gx import DataBatch, ExpectationResult, validate
 
 SPLITS = ["train", "val", "test"]
 SOURCE_NAME = r"^[a-z0-9][a-z0-9_-]*$"
+DAY = r"^\d{4}-\d{2}-\d{2}$"
 FOLDS = 10
 LANDMARKS = 2 * 68
 LEAST_FACE = 0.01
@@ -340,6 +341,45 @@ def _shares(table: CheckedTable, kept: str) -> DataBatch:
     return DataBatch(frame, [between("share_quarantined", 0, rules.quarantined)], "photos, all and by source")
 
 
+def _corrections(table: CheckedTable) -> Iterator[DataBatch]:
+    """Consent, both states by the character's schema, no character twice, and encoders whose directions are beside."""
+    frame, schema = table.frame, table.context.schema
+    if frame.empty:  # nobody has corrected anything yet
+        return
+    folder = table.beside("readers")
+    readers = sorted(path.stem for path in folder.glob("*.safetensors"))
+    before = [f"before_{name}" for name in ("lowest", "highest", "finite")]
+    yield DataBatch(
+        frame.assign(splits_of_player=frame.groupby(frame["player"].fillna(frame["id"]))["split"].transform("nunique")),
+        [
+            gxe.ExpectColumnValuesToBeUnique(column="id", meta={"about": "no character is there twice"}),
+            *not_null("id", "split", "consent", "day", "version", "run", "encoder", "recogniser", "features_length"),
+            one_of("consent", [True], "the player agreed"),
+            one_of("split", SPLITS),
+            between("splits_of_player", 1, 1, "each player is in one split"),
+            gxe.ExpectColumnValuesToMatchRegex(column="day", regex=DAY, meta={"about": "to the day, and no finer"}),
+            one_of("encoder", readers, "the encoder is known"),
+            one_of("features_finite", [True], "what the encoder read is finite"),
+            *_parameters(table),
+            *not_null(*before),
+            between("before_lowest", 0, None, "sliders lie in [0, 1]"),
+            between("before_highest", None, 1, "sliders lie in [0, 1]"),
+            *(_as_before(schema.n_sliders, len(schema.groups)) if schema else ()),
+        ],
+    )
+
+
+def _as_before(sliders: int, groups: int) -> list[Expectation]:
+    expected = [one_of("before_length", [sliders], "as many sliders before as after")]
+    return [*expected, one_of("before_discrete_length", [groups]), one_of("before_discrete_outside", [0])]
+
+
+def _corrections_set_aside(table: CheckedTable) -> Iterator[DataBatch]:
+    """Each with its reason; how many there are is no fault of the others."""
+    expected = [gxe.ExpectColumnValuesToBeUnique(column="id"), *not_null("id", "source", "reason")]
+    yield DataBatch(table.frame, [*expected, gxe.ExpectColumnValueLengthsToBeBetween(column="reason", min_value=1)])
+
+
 def _verification_pairs(table: CheckedTable) -> Iterator[DataBatch]:
     known = pd.concat([pq.read_table(table.beside(name), columns=["id"]).to_pandas()["id"] for name in LISTED_IN])
     frame = table.frame
@@ -374,5 +414,7 @@ SUITES = {
         "verification_pairs.parquet", f"{TABLES}:VERIFICATION_PAIRS_SCHEMA", _verification_pairs
     ),
     "pairs": Suite("pairs.parquet", "stages.rendered_pairs:SCHEMA", _pairs),
+    "corrections": Suite("corrections.parquet", "stages.corrections:SCHEMA", _corrections),
+    "corrections_set_aside": Suite("set_aside.parquet", f"{TABLES}:QUARANTINE_SCHEMA", _corrections_set_aside),
     "set_aside": Suite("quarantine.parquet", f"{TABLES}:QUARANTINE_SCHEMA", _quarantine("pairs.parquet")),
 }

@@ -66,10 +66,10 @@ def checks(
 def _results(settings: Any, instance: Any, asset: str, progress: Any) -> list[CheckResult]:
     """Of every stage or one; judged again where there is progress to show. Raises LikenessError."""
     from orchestration.checks import results
-    from orchestration.config.catalog import STAGES
+    from orchestration.config.catalog import COLLECTED, STAGES
     from orchestration.storage.project import AssetRef, Project
 
-    checked = [stage for stage in STAGES if stage.tables or stage.group == "models"]
+    checked = [stage for stage in (*STAGES, *COLLECTED) if stage.tables or stage.group == "models"]
     chosen = [stage for stage in checked if asset in ("", stage.name)]
     if not chosen:
         raise LikenessError(f"no asset called {asset} has checks; these have: {', '.join(s.name for s in checked)}")

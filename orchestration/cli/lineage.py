@@ -30,6 +30,7 @@ from orchestration.config.settings import Settings
 if TYPE_CHECKING:
     import dagster as dg
 
+    from orchestration.lineage.erase_corrections import CorrectionsPlan
     from orchestration.lineage.erase_plan import ErasePlan
     from orchestration.lineage.photo_index import PhotoIndex, TracedPhoto
     from orchestration.lineage.photo_trace import PhotoTrace
@@ -131,8 +132,17 @@ def restore(
 
 @one_line_errors
 def forget(
-    photo: Annotated[str, typer.Argument(help="A photo (a file, `person/file`, md5, sha256); with --person a name.")],
+    photo: Annotated[
+        str,
+        typer.Argument(
+            help="A photo (a file, `person/file`, md5, sha256); with --person a name, with --player a player's id."
+        ),
+    ],
     person: Annotated[bool, typer.Option("--person", help="All photos of the person with this folder.")] = False,
+    player: Annotated[
+        bool,
+        typer.Option("--player", help="All corrections that the player with this id of the game's shared."),
+    ] = False,
     why: Annotated[str, typer.Option("--why", help="The reason, for the record.")] = "",
     yes: Yes = False,
     dry_run: DryRun = False,
@@ -143,7 +153,15 @@ def forget(
     Erases its bytes, and each table, sheet and page that may show it, from cache, remote, working copies, MLflow and
     Dagster; lists which models were trained on it and must be retrained. Nothing brings it back: `restore` then names
     what was erased. Interrupted, the same command finishes; other machines' caches are cleared by running it there.
+
+    With --player, everything that a **player** shared of corrections: the service's rows, and each version of the table
+    `corrections` that has one of them. Rows that come later, out of a backup or another service, are dropped.
     """
+    if player:
+        if person:
+            raise typer.BadParameter("--person is about photos, --player about corrections: one at a time")
+        _forget_player(photo, why, yes, dry_run, as_json)
+        return
     from orchestration.lineage.erase import Eraser
     from orchestration.lineage.erase_search import EraseSearch
     from orchestration.lineage.prune import nothing_runs
@@ -165,6 +183,29 @@ def forget(
         print_json({**plan.document(), "done": not dry_run})
     elif going:
         screen.print("forgotten; the next `likeness run` makes everything without it", highlight=False)
+        _print_untold(index.settings)
+    else:
+        screen.print("nothing was changed" if dry_run else "there is nothing left to erase here", highlight=False)
+
+
+def _forget_player(player: str, why: str, yes: bool, dry_run: bool, as_json: bool) -> None:
+    from orchestration.lineage import erase_corrections
+    from orchestration.lineage.prune import nothing_runs
+    from orchestration.registry.people import FORGET
+
+    who = "" if dry_run else who_acts(Settings(), FORGET)
+    with _opened() as (instance, index), nullcontext() if dry_run else nothing_runs(index.settings, instance):
+        plan = erase_corrections.plan(index.settings, instance, player)
+        if not as_json:
+            _print_corrections_plan(plan)
+        if going := not (dry_run or plan.nothing_left):
+            _confirm(yes, as_json, "Erase all this for good?")
+            with progress_bar() as progress:
+                erase_corrections.erase(index.settings, instance, plan, why, who, progress.step)
+    if as_json:
+        print_json({**plan.document(), "done": not dry_run})
+    elif going:
+        screen.print("forgotten; `likeness corrections --collect` makes the table without it", highlight=False)
         _print_untold(index.settings)
     else:
         screen.print("nothing was changed" if dry_run else "there is nothing left to erase here", highlight=False)
@@ -302,6 +343,25 @@ def _print_plan(plan: ErasePlan) -> None:
         screen.print(marked("yellow", "spared:", text), highlight=False, soft_wrap=True)
     if commands := dict.fromkeys(plan.retrain):
         screen.print(marked("bold", "to be retrained:", f"{'; '.join(commands)}"), highlight=False, soft_wrap=True)
+    else:
+        print("no registered model was trained on it: none must be retrained")
+    for text in plan.document()["not_erased"]:
+        screen.print(marked("yellow", "not erased:", text), highlight=False, soft_wrap=True)
+
+
+def _print_corrections_plan(plan: CorrectionsPlan) -> None:
+    table = _table("To be erased", "what", "files", "megabytes")
+    table.add_row("rows that the service keeps", f"{len(plan.served):,}", "")
+    versions: dict[str, list[int]] = {}
+    for md5, size in plan.sizes.items():
+        versions.setdefault(plan.found.objects[md5].split("/")[0], []).append(size)
+    for version, sizes in sorted(versions.items()):
+        asset, _, md5 = version.partition(" ")
+        table.add_row(f"cache and remote, {asset} {md5[:12]}", f"{len(sizes):,}", f"{sum(sizes) / 1e6:.2f}")
+    table.add_row("working copies", f"{len(plan.found.copies):,}", "")
+    wide_screen(TREE_WIDTH).print(table)
+    if plan.retrain:
+        screen.print(marked("bold", "to be retrained:", "; ".join(plan.retrain)), highlight=False, soft_wrap=True)
     else:
         print("no registered model was trained on it: none must be retrained")
     for text in plan.document()["not_erased"]:

@@ -158,3 +158,23 @@ STAGES: tuple[Stage, ...] = (
         "each score beside its baseline and bound.",
     ),
 )
+
+COLLECTED: tuple[Stage, ...] = (
+    Stage(
+        "corrections",
+        "data",
+        ("parquet", "dvc"),
+        by_character=True,
+        tables=("corrections", "corrections_set_aside"),
+        description="What players who agreed changed of their characters: parameters before and after, and what the "
+        "encoder read of the face. Never the photo.",
+    ),
+)
+"""Assets that a run does not make: they are collected from the service. A stage reads one where its configuration says
+so (`inputs_of`)."""
+
+
+def inputs_of(stage: Stage, config: BaseModel) -> tuple[str, ...]:
+    """What a stage reads under a configuration; a module whose inputs follow from it has a function of this name."""
+    follows = getattr(stage.code, "inputs_of", None)
+    return tuple(follows(config) if follows else stage.code.INPUTS)

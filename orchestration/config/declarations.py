@@ -22,7 +22,7 @@ from pydantic import BaseModel, ValidationError
 from engine.errors import LikenessError
 from engine.files import digest_of
 from orchestration import BEGAN
-from orchestration.config.catalog import Stage
+from orchestration.config.catalog import Stage, inputs_of
 from orchestration.config.files import write_whole
 from orchestration.config.profiles import changes_of, code_version, configure
 from orchestration.config.settings import REPOSITORY, Settings
@@ -82,7 +82,8 @@ def declare(settings: Settings, stages: Sequence[Stage]) -> dict[str, Declaratio
 
 def _said(profile: str, stage: Stage, changes: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
     """Inputs and version, from the stage itself."""
-    return tuple(stage.code.INPUTS), code_version(stage, configure(profile, stage, changes))
+    config = configure(profile, stage, changes)
+    return inputs_of(stage, config), code_version(stage, config)
 
 
 def _known(

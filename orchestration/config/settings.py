@@ -109,6 +109,8 @@ class Settings(BaseSettings):
     as the asset `served_photos` says."""
     served_cron: str = ""
     """When players' photos are held against those of training; cron syntax. Empty: when somebody asks for it."""
+    corrections_cron: str = ""
+    """When players' corrections are collected from the service; cron syntax. Empty: when somebody asks for it."""
     look_seconds: PositiveInt = 60
     """How often the daemon looks for new photos and changed characters; two equal scans in a row start a retraining."""
     watts_per_core: float = Field(default=12.0, ge=0)

@@ -7,7 +7,7 @@ import dagster as dg
 from orchestration.config.catalog import Stage
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
-from orchestration.pipeline import notifications, sensors, served_photos
+from orchestration.pipeline import corrections, notifications, sensors, served_photos
 from orchestration.pipeline.assets import all_assets
 from orchestration.pipeline.executors import executor
 from orchestration.pipeline.production_encoder import PIPELINE
@@ -24,11 +24,15 @@ def define(graph: Graph, progress: Progress | None = None) -> dg.Definitions:
     """What Dagster is told of a graph. Raises as `build`."""
     settings = graph.settings
     retrains, resource = sensors.parts(settings, graph), dg.ResourceDefinition.hardcoded_resource
-    count = served_photos.job(graph)
+    count, collect = served_photos.job(graph), corrections.job(graph)
     return dg.Definitions(
-        assets=[*all_assets(graph), retrains.scan, served_photos.asset(graph)],
-        jobs=[*retrains.jobs, count],
-        schedules=[*retrains.schedules, served_photos.schedule(settings, graph, count)],
+        assets=[*all_assets(graph), retrains.scan, served_photos.asset(graph), corrections.asset(graph)],
+        jobs=[*retrains.jobs, count, collect],
+        schedules=[
+            *retrains.schedules,
+            served_photos.schedule(settings, graph, count),
+            corrections.schedule(settings, graph, collect),
+        ],
         sensors=[*retrains.sensors, *notifications.sensors(settings)],
         resources={"tracking": resource(Tracking.of(settings)), "progress": resource(progress)},
         executor=executor(settings),

@@ -18,7 +18,7 @@ from orchestration import checks
 from orchestration.checks import results
 from orchestration.checks.context import CheckContext
 from orchestration.checks.production import numbers
-from orchestration.config.catalog import Stage
+from orchestration.config.catalog import COLLECTED, Stage
 from orchestration.config.profiles import config_hash, flatten
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
@@ -152,13 +152,16 @@ def input_versions(project: Project, ref: AssetRef) -> dict[str, Version]:
     Dagster notes the versions of inputs before the step begins, so a source that changed since it was last seen is
     recorded now and the step tried again. Raises dagster.Failure when an input was never made or failed its checks.
     """
-    names = ref.stage.code.INPUTS
+    names = project.graph.declarations[ref.name].inputs
     with project.store.opened():
         changed = [name for name in names if is_source(name) and project.observe(name, ref.character)]
     if changed:
         raise dg.RetryRequested(max_retries=1)
     versions = {name: project.latest(name, ref.character) for name in names}
     missing = [name for name, version in versions.items() if version is None]
+    if collected := [stage.name for stage in COLLECTED if stage.name in missing]:
+        remedy = f"`likeness {collected[0]} --collect` first"
+        raise dg.Failure(f"{ref.name} needs {collected[0]}, which was never collected: {remedy}")
     if missing:
         raise dg.Failure(
             f"{ref.name} needs {', '.join(missing)}, which was never made: run `likeness run` without --only"
@@ -169,8 +172,8 @@ def input_versions(project: Project, ref: AssetRef) -> dict[str, Version]:
 
 def require_passed(project: Project, ref: AssetRef) -> None:
     """Raises dagster.Failure when an input's newest version failed a blocking check: nothing is made from it."""
-    for name in ref.stage.code.INPUTS:
-        origin = project.graph.stages.get(name)
+    for name in project.graph.declarations[ref.name].inputs:
+        origin = project.graph.stage_of(name)
         if origin and (failed := results.blocking(project, AssetRef.of(origin, ref.character))):
             raise dg.Failure(
                 f"{ref.name} would read a version that must not be read: {failed[0]}; the rows: "

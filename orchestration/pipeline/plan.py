@@ -231,7 +231,7 @@ class _Planner:
     def _inputs(self, ref: AssetRef) -> dict[str, Version | None]:
         """The version of each input by then: the planned one, or the newest where nothing was planned for it."""
         found: dict[str, Version | None] = {}
-        for name in ref.stage.code.INPUTS:
+        for name in self.project.graph.declarations[ref.name].inputs:
             key = name, self._character_of(name, ref)
             found[name] = self.versions[key] if key in self.versions else self.project.latest(name, ref.character)
         return found
@@ -239,7 +239,7 @@ class _Planner:
     def _character_of(self, name: str, ref: AssetRef) -> str | None:
         if name == "character":
             return ref.character or "embedded"
-        origin = self.project.graph.stages.get(name)
+        origin = self.project.graph.stage_of(name)
         return ref.character if origin and origin.by_character else None
 
     def _is_planned(self, name: str, ref: AssetRef) -> bool:

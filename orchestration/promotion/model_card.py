@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from orchestration.config.catalog import SOURCES, STAGES
+from orchestration.config.catalog import COLLECTED, SOURCES, STAGES
 from orchestration.promotion import card_pages, card_scores
 from orchestration.promotion.comparison import ASSET
 from orchestration.promotion.packaging import LANDMARKER, NETWORKS
@@ -31,7 +31,7 @@ from stages.data.origins import Part, manifest
 
 INTENDED_USE = Path(__file__).with_name("intended_use.yaml")
 FILES = "model_card"
-DATA = ("portraits", "aligned_faces", "rendered_pairs")
+DATA = ("portraits", "aligned_faces", "rendered_pairs", "corrections")
 """The tables that models learn from."""
 OWN_PHOTOS = "nobody noted a licence: they are the project owner's to answer for"
 
@@ -173,7 +173,7 @@ class _Card:
     def _table(self, asset: str) -> Document:
         made = self.record(asset)
         rows = {name.removeprefix("rows_"): n for name, n in (made.metadata if made else {}).items() if _is_rows(name)}
-        (what,) = (stage.description for stage in STAGES if stage.name == asset)
+        (what,) = (stage.description for stage in (*STAGES, *COLLECTED) if stage.name == asset)
         return {"name": asset, "md5": self.ancestors[asset], "rows": rows, "what": what}
 
     def weights(self) -> list[Document]:
@@ -236,7 +236,7 @@ class _Card:
             self.unknown.append("under which profile it was made")
         if commit == UNKNOWN:
             self.unknown.append("by which commit of the code it was made")
-        names = [stage.name for stage in STAGES if stage.name in self.ancestors]
+        names = [stage.name for stage in (*COLLECTED, *STAGES) if stage.name in self.ancestors]
         steps = [_step(name, self.ancestors[name], self.record(name)) for name in names]
         steps.append(_step(ASSET, self.tags.get("md5"), self.record(ASSET)) | {"mlflow_run": self.version.run_id})
         inputs = dict(sorted(self.ancestors.items()))

@@ -44,10 +44,19 @@ class Erasure:
     official: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """md5 of each of those versions: the photos that were of a set with official pairs."""
 
+    players: Mapping[str, str] = field(default_factory=dict)
+    """Digests of players whose corrections were forgotten, and the day until which."""
+    characters: Mapping[str, str] = field(default_factory=dict)
+    """Ids of characters whose corrections were forgotten or taken back, and the day."""
+
     @property
     def names(self) -> str:
-        """The first three photos, and how many more there are."""
-        return a_few(list(self.photos), 3)
+        """The first three photos, and how many more there are; of corrections, how many players or characters."""
+        if self.photos:
+            return a_few(list(self.photos), 3)
+        if self.players:
+            return f"corrections of {a_few([f'player {digest[:12]}' for digest in self.players], 3)}"
+        return f"corrections of {len(self.characters)} characters"
 
     def __str__(self) -> str:
         return f"{self.names}: forgotten on {self.when} by {self.who}" + (f" ({self.why})" if self.why else "")
@@ -138,7 +147,7 @@ def reason(home: Path, md5s: Any) -> str:
 
 def _joined(older: Erasure, newer: Erasure) -> Erasure:
     """Both records of one entry, read newest first: `newer` was read before."""
-    growing = ("photos", "sha256", "rows", "erased", "official")
+    growing = ("photos", "sha256", "rows", "erased", "official", "players", "characters")
     return replace(newer, **{name: {**getattr(older, name), **getattr(newer, name)} for name in growing})
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 
 from engine.errors import LikenessError
-from orchestration.config.catalog import SOURCES, Stage
+from orchestration.config.catalog import COLLECTED, SOURCES, Stage
 from orchestration.config.check_rules import Rules
 from orchestration.config.declarations import Declaration, declare
 from orchestration.config.profiles import resolve_checks
@@ -71,6 +71,11 @@ class Graph:
         """What is known of each stage without importing it. Raises ProfileError."""
         return declare(self.settings, list(self.stages.values()))
 
+    def stage_of(self, name: str) -> Stage | None:
+        """The stage that makes an asset; None of sources. What is collected beside the pipeline has one, too."""
+        collected = {stage.name: stage for stage in COLLECTED}
+        return self.stages.get(name) or collected.get(name)
+
     @cached_property
     def characters(self) -> dg.StaticPartitionsDefinition:
         """The partitions of what is made for each character."""
@@ -120,7 +125,7 @@ class Project:
         """The newest version of a stage's input, for the character that is being made."""
         if name == "character":
             return versions.latest(self.instance, "characters", character or EMBEDDED)
-        stage = self.graph.stages.get(name)
+        stage = self.graph.stage_of(name)
         return versions.latest(self.instance, name, character if stage and stage.by_character else None)
 
     def latest_of(self, ref: AssetRef) -> Version | None:

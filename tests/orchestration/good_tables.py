@@ -12,7 +12,7 @@ from engine.schema import Schema
 from models import images
 from orchestration.checks.context import CheckContext
 from orchestration.checks.production import NoReference
-from orchestration.config.catalog import STAGES, Stage
+from orchestration.config.catalog import COLLECTED, STAGES, Stage
 from orchestration.config.check_rules import Rules
 from orchestration.config.settings import REPOSITORY
 from stages import portraits, rendered_pairs
@@ -25,7 +25,7 @@ Row = dict[str, Any]
 
 
 def stage_named(name: str) -> Stage:
-    return next(entry for entry in STAGES if entry.name == name)
+    return next(entry for entry in (*STAGES, *COLLECTED) if entry.name == name)
 
 
 def picture(level: int = 128, size: int = SIZE) -> bytes:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from tests.serving.test_photos import bomb
 pytestmark = pytest.mark.slow
 HERE = "http://127.0.0.1"
 HEIC = Path(__file__).with_name("astronaut.heic")
-SERVICE = ServiceSettings(workers=1, photo_megabytes=2, batch_megabytes=5, batch_photos=4)
+SERVICE = ServiceSettings(workers=1, photo_megabytes=2, batch_megabytes=5, batch_photos=4, corrections=True)
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +146,60 @@ def test_a_photo_is_kept_only_where_it_is_asked_for(client: TestClient, made: di
     assert (photo.content, photo.headers["content-type"]) == (OBAMA.read_bytes(), "image/jpeg")
     assert client.delete(kept["links"]["self"]).status_code == 204
     assert problem(client.get(kept["links"]["photo"])) == "unknown-character"
+
+
+def edit(client: TestClient, made: dict[str, Any], **parameters: float) -> None:
+    assert client.patch(made["links"]["self"], json={"parameters": parameters}).status_code == 200
+
+
+def test_what_is_changed_is_kept_of_those_who_agree_until_they_take_it_back(client: TestClient, app: FastAPI) -> None:
+    made = post(client, astronaut(), share_corrections="true", player="ann@example.com").json()
+    kept = made["links"]["corrections"]
+    assert client.get("/v1/service").json() == {"keeps_corrections": True}
+    before = client.get(kept).json()
+    assert "after" not in before and before["before"]["parameters"] == made["parameters"]
+    edit(client, made, nose_width=0.9)
+    edit(client, made, nose_width=0.25)
+    row = client.get(kept).json()
+    assert row["after"]["parameters"] == {**made["parameters"], "nose_width": 0.25}
+    assert row["after"]["discrete"] == {group: entry["choice"] for group, entry in made["discrete"].items()}
+    features = np.frombuffer(base64.b64decode(row["features"]), "<f2")
+    assert features.shape == (1024,) and np.isfinite(features).all() and features.std() > 0
+    store = app.state.serving.corrections
+    (file,) = store.folder.glob("*/*.json")
+    text = file.read_text()
+    assert "ann" not in text and made["photo"]["sha256"] not in text, "neither the player's id nor the photo's digest"
+    assert client.delete(kept).status_code == 204 and client.get(kept).status_code == 404
+    assert client.delete(kept).status_code == 404
+    assert client.get(made["links"]["self"]).json()["parameters"]["nose_width"] == 0.25, "the character stays"
+    edit(client, made, nose_width=0.5)
+    assert list(store.rows()) == [] and store.withdrawn() == [made["id"]]
+
+
+def test_erasing_a_character_takes_back_what_is_kept_of_its_changes(client: TestClient, app: FastAPI) -> None:
+    made = post(client, astronaut(), share_corrections="true").json()
+    edit(client, made, nose_width=0.9)
+    store = app.state.serving.corrections
+    assert client.delete(made["links"]["self"]).status_code == 204
+    assert client.get(made["links"]["corrections"]).status_code == 404
+    assert list(store.rows()) == [] and made["id"] in store.withdrawn()
+
+
+def test_nothing_is_kept_without_consent_or_where_the_service_keeps_none(client: TestClient, app: FastAPI) -> None:
+    state = app.state.serving
+    silent = post(client, astronaut()).json()
+    edit(client, silent, nose_width=0.9)
+    app.state.serving = replace(state, service=state.service.model_copy(update={"corrections": False}))
+    try:
+        off = post(client, astronaut(), share_corrections="true").json()
+        edit(client, off, nose_width=0.9)
+        assert client.get("/v1/service").json() == {"keeps_corrections": False}
+    finally:
+        app.state.serving = state
+    for made in (silent, off):
+        assert "corrections" not in made["links"]
+        assert client.get(f"{made['links']['self']}.corrections").status_code == 404
+    assert list(state.corrections.rows()) == []
 
 
 def test_phones_own_formats_are_read_whatever_the_name_says(client: TestClient) -> None:

@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -6,16 +7,20 @@ import torch
 
 from engine.schema import Schema
 from models.encoder import Encoder
+from models.features import FaceFeatures
 from models.identity import IdentityModel
 from models.imitator import Imitator
 from models.parsing import FaceParser
 from models.weights import save_model
-from stages import encoder
+from serving.corrections import encode_features
+from stages import corrections, encoder
 from stages.context import Context
 from stages.encoder import Config, Terms, TermSchedule, recovery
 from stages.training import Optimiser, Training
 from stages.training.choice_readings import Look
+from stages.training.corrections import Corrections, corrected_loss
 from tests.stages import small_tables
+from tests.stages.correction_rows import given, write
 
 pytestmark = pytest.mark.slow
 
@@ -188,6 +193,67 @@ def test_features_seen_once_are_read_from_the_cache(inputs: dict[str, Path], tmp
     assert [file.stat().st_ino for file in sorted((tmp_path / "features").iterdir())] == times
     encoder._Stage(inputs, _config(map_features=8, map_channels=5), context)
     assert len(list((tmp_path / "features").iterdir())) == 4, "other channels, other features"
+
+
+@pytest.fixture(scope="module")
+def corrected(inputs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The inputs, and corrections of thirty players by the recogniser that they have and of two by another."""
+    folder = tmp_path_factory.mktemp("corrected")
+    own = hashlib.md5((inputs["identity_model"] / "model.safetensors").read_bytes()).hexdigest()
+    rows = [given(number, {"nose_width": 0.9}, recogniser=own if number < 30 else "another") for number in range(32)]
+    random = np.random.default_rng(0)
+    rows = [row | {"features": encode_features(random.normal(size=1024))} for row in rows]
+    write(folder / "given", rows, FaceFeatures(1024))
+    out = folder / "corrections"
+    out.mkdir()
+    given_to = {"character": small_tables.CHARACTER, "given": folder / "given"}
+    corrections.run(given_to, corrections.Config(), out, Context())
+    return {**inputs, "corrections": out}
+
+
+@pytest.mark.parametrize("appearance", [None, Look(channels=8, features=6)])
+def test_players_corrections_reach_the_encoders_heads_and_held_out_players_never(
+    corrected: dict[str, Path], appearance: Look | None
+) -> None:
+    learnt = Corrections(weight=1.0, batch=16)
+    config = _config(corrections=learnt, appearance=appearance, map_features=4, map_channels=4)
+    stage = encoder._Stage(corrected, config, Context())
+    found = stage.corrections
+    assert found is not None and found.left_out == 2 and len(found.train) + len(found.held_out) == 30
+    assert 0 < len(found.held_out) < 15
+    schema = stage.schema
+    assert (found.train.x[:, schema.slider_index["nose_width"]] == 0.9).all()
+    batch = stage.batch_at(0)
+    for k in range(6):
+        for row in stage.batch_at(k)["corrected_features"]:
+            assert (found.train.features == row).all(1).any() and not (found.held_out.features == row).all(1).any()
+    alone = {name: batch[name] for name in ("corrected_features", "corrected_x")}
+    loss = corrected_loss(stage.encoder, stage.loss.supervised_loss, *alone.values())
+    loss.backward()
+    head = stage.encoder.sliders.weight.grad
+    assert head is not None and head.abs().sum() > 0
+    assert all(group.weight.grad.abs().sum() > 0 for group in stage.encoder.groups), "choices too, where they train"
+    assert stage._corrected()["corrections_left_out"] == 2 and stage._corrected()["corrected_slider_l1"] > 0
+    assert "corrected" in stage.loss_of(batch)[1]
+
+
+def test_without_corrections_nothing_of_them_is_read_or_recorded(
+    inputs: dict[str, Path], corrected: dict[str, Path]
+) -> None:
+    assert "corrections" not in Config().model_dump(mode="json"), "encoders of before are the same version"
+    assert encoder.inputs_of(_config()) == encoder.INPUTS
+    assert encoder.inputs_of(_config(corrections=Corrections())) == (*encoder.INPUTS, "corrections")
+    off, on = (
+        encoder._Stage(corrected, _config(corrections=value), Context()) for value in (None, Corrections(batch=4))
+    )
+    plain = encoder._Stage(inputs, _config(), Context())
+    batches = [stage.batch_at(0) for stage in (off, plain, on)]
+    assert batches[0].keys() == batches[1].keys() and "corrected_x" in batches[2]
+    grads = []
+    for stage, batch in zip((off, plain, on), batches, strict=True):
+        stage.loss_of(batch)[0].backward()
+        grads.append(stage.encoder.sliders.weight.grad)
+    assert torch.equal(grads[0], grads[1]) and not torch.equal(grads[0], grads[2])
 
 
 def test_a_mirrored_face_is_read_as_the_face_itself(inputs: dict[str, Path]) -> None:
