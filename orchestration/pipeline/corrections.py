@@ -5,8 +5,6 @@ character was not changed for a day. What was taken back since the last time is 
 Nothing is trained on it unless the encoder's configuration says so (`encoder: {corrections: …}`).
 """
 
-from __future__ import annotations
-
 import json
 import tempfile
 from collections.abc import Iterator, Mapping

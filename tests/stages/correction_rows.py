@@ -13,12 +13,13 @@ from models.features import FaceFeatures
 from serving.corrections import digest_of_player, encode_features
 from tests.stages.small_tables import CHARACTER
 
+SCHEMA, SCHEMA_MD5 = Schema.load(CHARACTER), Schema.md5(CHARACTER)
 ENCODER, RECOGNISER = "a" * 32 + ".dir", "b" * 32
 
 
 def given(number: int, changes: Mapping[str, float], choices: Mapping[str, str] | None = None, **about: Any) -> dict:
     """A row in which some sliders and choices of the average face were changed."""
-    schema = Schema.load(CHARACTER)
+    schema = SCHEMA
     document = schema.to_document(schema.neutral())
     before = {
         "parameters": document["parameters"],
@@ -32,7 +33,7 @@ def given(number: int, changes: Mapping[str, float], choices: Mapping[str, str] 
     row = {
         "id": f"character-{number:012d}", "player": digest_of_player(f"player {number}"), "consent": True,
         "day": "2026-11-20", "version": {"version": 3, "run": "r"}, "encoder": ENCODER, "recogniser": RECOGNISER,
-        "character": schema.name, "schema_md5": Schema.md5(CHARACTER), "refined": "",
+        "character": schema.name, "schema_md5": SCHEMA_MD5, "refined": "",
         "features": encode_features(features), "before": before, "after": after,
     }  # fmt: skip
     return row | about
