@@ -18,7 +18,6 @@ from orchestration import checks
 from orchestration.checks import results
 from orchestration.checks.context import CheckContext
 from orchestration.config.catalog import COLLECTED
-from orchestration.config.profiles import code_version
 from orchestration.config.progress import Progress, into_log
 from orchestration.config.settings import Settings
 from orchestration.pipeline.materialize import ancestors, stage_context
@@ -45,7 +44,6 @@ SHOWN = 12
 
 def asset(graph: Graph) -> dg.AssetsDefinition:
     """The table of one character creator's corrections."""
-    config = STAGE.code.Config()
 
     @dg.asset(
         name=NAME,
@@ -54,7 +52,6 @@ def asset(graph: Graph) -> dg.AssetsDefinition:
         group_name=STAGE.group,
         kinds=set(STAGE.kinds),
         description=STAGE.description,
-        code_version=code_version(STAGE, config),
         check_specs=checks.specs(STAGE, graph.rules),
         metadata=dagster_metadata.code_of(NAME),
         retry_policy=RETRY_POLICY,
@@ -161,8 +158,9 @@ class _Encoders:
     """The directions in which encoders read faces, taken out of their weights by the md5 of their version."""
 
     def __init__(self, settings: Settings, instance: dg.DagsterInstance, folder: Path) -> None:
-        self.store, self.folder = Store.of(settings), folder
-        refs = VersionIndex(instance).refs("encoder")
+        self.store, self.folder, index = Store.of(settings), folder, VersionIndex(instance)
+        refs = index.refs("encoder")
+        self.former = [ref.md5 for ref in index.refs(NAME) if ref.character == settings.character][:1]
         self.known = {ref.md5 for ref in refs if ref.character == settings.character}
         self.recognisers: dict[str, str] = {}
         folder.mkdir(parents=True)
@@ -175,16 +173,25 @@ class _Encoders:
             try:
                 self._write(encoder, path)
             except StoreError:
-                self.known.discard(encoder)
+                self._take_over(encoder, path)
         if recogniser not in self.recognisers:
-            self.recognisers[recogniser] = self._weights_of(recogniser)
+            self.recognisers[recogniser] = self._listing(recogniser).get(WEIGHTS, "")
         return self.recognisers[recogniser]
 
-    def _weights_of(self, md5: str) -> str:
+    def _take_over(self, encoder: str, path: Path) -> None:
+        """From the table before, where the encoder itself was cleaned away."""
+        for md5 in self.former:
+            if oid := self._listing(md5).get(f"{collected_rows.READERS}{path.name}"):
+                path.write_bytes(self.store.file(oid).read_bytes())
+                return
+        self.known.discard(encoder)
+
+    def _listing(self, md5: str) -> dict[str, str]:
+        """None of a version's files where its listing is gone."""
         try:
-            return self.store.listing(md5).get(WEIGHTS, "") if md5 else ""
+            return self.store.listing(md5) if md5 else {}
         except StoreError:
-            return ""
+            return {}
 
     def _write(self, encoder: str, path: Path) -> None:
         from safetensors.numpy import save_file

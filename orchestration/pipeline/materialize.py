@@ -152,7 +152,7 @@ def input_versions(project: Project, ref: AssetRef) -> dict[str, Version]:
     Dagster notes the versions of inputs before the step begins, so a source that changed since it was last seen is
     recorded now and the step tried again. Raises dagster.Failure when an input was never made or failed its checks.
     """
-    names = project.graph.declarations[ref.name].inputs
+    names = project.graph.inputs_of(ref.stage)
     with project.store.opened():
         changed = [name for name in names if is_source(name) and project.observe(name, ref.character)]
     if changed:
@@ -172,7 +172,7 @@ def input_versions(project: Project, ref: AssetRef) -> dict[str, Version]:
 
 def require_passed(project: Project, ref: AssetRef) -> None:
     """Raises dagster.Failure when an input's newest version failed a blocking check: nothing is made from it."""
-    for name in project.graph.declarations[ref.name].inputs:
+    for name in project.graph.inputs_of(ref.stage):
         origin = project.graph.stage_of(name)
         if origin and (failed := results.blocking(project, AssetRef.of(origin, ref.character))):
             raise dg.Failure(

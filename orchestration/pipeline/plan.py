@@ -231,7 +231,7 @@ class _Planner:
     def _inputs(self, ref: AssetRef) -> dict[str, Version | None]:
         """The version of each input by then: the planned one, or the newest where nothing was planned for it."""
         found: dict[str, Version | None] = {}
-        for name in self.project.graph.declarations[ref.name].inputs:
+        for name in self.project.graph.inputs_of(ref.stage):
             key = name, self._character_of(name, ref)
             found[name] = self.versions[key] if key in self.versions else self.project.latest(name, ref.character)
         return found

@@ -76,6 +76,11 @@ class Graph:
         collected = {stage.name: stage for stage in COLLECTED}
         return self.stages.get(name) or collected.get(name)
 
+    def inputs_of(self, stage: Stage) -> tuple[str, ...]:
+        """What a stage reads under the settings' profile. Raises ProfileError."""
+        declared = self.declarations.get(stage.name)
+        return declared.inputs if declared else tuple(stage.code.INPUTS)
+
     @cached_property
     def characters(self) -> dg.StaticPartitionsDefinition:
         """The partitions of what is made for each character."""

@@ -101,7 +101,12 @@ def test_both_characters_are_partitions_of_every_asset_that_is_made_for_one(
         node.key.to_user_string(): node.partitions_def.get_partition_keys() if node.partitions_def else None
         for node in graph.asset_nodes
     }
-    own = {stage.name for stage in STAGES if stage.by_character} | {"production_encoder", "characters", "served_photos"}
+    own = {stage.name for stage in STAGES if stage.by_character} | {
+        "production_encoder",
+        "characters",
+        "served_photos",
+        "corrections",
+    }
     assert {name for name, keys in partitions.items() if keys == ["embedded", "marble"]} == own
     assert partitions["portraits"] is None and partitions["aligned_faces"] is None
 

@@ -15,8 +15,11 @@ from models.features import FaceFeatures
 from orchestration import checks
 from orchestration.checks import report
 from orchestration.cli.main import app
+from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
 from orchestration.lineage import erase_corrections
+from orchestration.pipeline import runner
+from orchestration.pipeline.definitions import build
 from orchestration.registry.registered_models import Registry
 from orchestration.storage.erasure_log import ErasureLog
 from orchestration.storage.instance import open_instance
@@ -29,6 +32,7 @@ from serving.corrections import Correction, CorrectionStore, Values, digest_of_p
 from stages import corrections as stage
 from stages.data import tables
 from tests.orchestration import good_tables as good
+from tests.orchestration.conftest import stage as fake_stage
 from tests.stages.correction_rows import given, write
 
 pytestmark = pytest.mark.slow
@@ -195,6 +199,38 @@ def test_an_erasure_is_done_again_after_a_backup_brought_the_rows_back(project: 
     erase_corrections.erase_again(project.settings, project.instance, entry)
     assert project.is_gone(first) and list(project.served.rows()) == []
     assert [each.id for each in ErasureLog(project.instance).entries()] == [entry.id]
+
+
+def test_what_learns_from_corrections_waits_for_them_and_says_which_it_learnt_from(project: Project) -> None:
+    learner = fake_stage("learner", ("character",), by_character=True)
+    module: Any = learner.module
+    module.inputs_of = lambda config: (*module.INPUTS, "corrections") if config.text == "learns" else module.INPUTS
+    profile = Path(project.settings.profile)
+
+    def run() -> list[str]:
+        quiet = Progress(lambda line: None)
+        return runner.run(project.settings, project.instance, (learner,), quiet, "embedded").made
+
+    assert run() == ["learner"]
+    made = latest(project.instance, "learner", "embedded")
+    assert made is not None and "corrections" not in made.lineage
+    profile.write_text("learner: {text: learns}\n")
+    with pytest.raises(runner.StageFailed, match="likeness corrections --collect"):
+        run()
+    project.player_corrects("ann")
+    profile.write_text("{}\n")
+    md5 = project.collect()
+    profile.write_text("learner: {text: learns}\n")
+    assert run() == ["learner"]
+    made = latest(project.instance, "learner", "embedded")
+    assert made is not None and made.lineage["corrections"] == md5
+
+
+def test_the_encoder_depends_on_corrections_where_its_configuration_says_so(settings: Settings) -> None:
+    for content, depends in (("{}", False), ("encoder: {corrections: {weight: 0.2}}", True)):
+        Path(settings.profile).write_text(content)
+        assets = build(settings).resolve_asset_graph()
+        assert (dg.AssetKey("corrections") in assets.get(dg.AssetKey("encoder")).parent_keys) == depends
 
 
 def test_a_row_that_breaks_the_tables_rules_is_seen(tmp_path: Path) -> None:

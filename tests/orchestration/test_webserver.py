@@ -6,7 +6,7 @@ import pytest
 
 from orchestration.config.catalog import SOURCES, STAGES
 from orchestration.config.settings import Settings
-from orchestration.pipeline import served_photos
+from orchestration.pipeline import corrections, served_photos
 from orchestration.pipeline.production_encoder import NAME
 from orchestration.pipeline.sensors import AUTOMATION, SCAN, SCHEDULE, SENSOR
 from orchestration.storage.instance import open_instance
@@ -34,7 +34,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def test_the_server_shows_every_asset_with_its_inputs(address: str) -> None:
     nodes = {node["assetKey"]["path"][-1]: node for node in ask(address, GRAPH)["assetNodes"]}
-    assert set(nodes) == {*SOURCES, *(stage.name for stage in STAGES), NAME, SCAN, served_photos.NAME}
+    assert set(nodes) == {*SOURCES, *(stage.name for stage in STAGES), NAME, SCAN, served_photos.NAME, corrections.NAME}
     for stage in STAGES:
         found = {key["path"][-1] for key in nodes[stage.name]["dependencyKeys"]}
         assert found == {"characters" if name == "character" else name for name in stage.code.INPUTS}

@@ -26,7 +26,7 @@ from tests.serving.support import EMBEDDED, OBAMA, Shelf
 from tests.serving.web.browser import Visitor, chromium, downloaded, served, unlike, visitor
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
-SERVICE = ServiceSettings(workers=1, photo_megabytes=1, batch_megabytes=2)
+SERVICE = ServiceSettings(workers=1, photo_megabytes=1, batch_megabytes=2, corrections=True)
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 PHOTO = OBAMA.read_bytes()
 
@@ -101,6 +101,26 @@ def test_a_slider_moves_the_head_without_the_server(someone: Visitor) -> None:
     someone.context.set_offline(False)
     with someone.page.expect_response(lambda answer: answer.request.method == "PATCH" and answer.ok):
         someone.page.get_by_role("button", name="Try again").click()
+
+
+def test_a_plain_box_asks_whether_changes_are_kept_and_only_where_they_are(someone: Visitor) -> None:
+    someone.page.route("**/v1/service", lambda route: route.fulfill(json={"keeps_corrections": False}))
+    someone.open()
+    box = someone.page.get_by_role("checkbox")
+    assert box.count() == 0
+    someone.page.unroute("**/v1/service")
+    someone.open()
+    box.wait_for()
+    assert not box.is_checked()
+    kept = []
+    for agrees in (False, True):
+        box.set_checked(agrees)
+        with someone.page.expect_response(lambda answer: answer.request.method == "POST") as answered:
+            someone.make_character(PHOTO)
+        kept.append("corrections" in answered.value.json()["links"])
+        someone.page.get_by_role("button", name="Another photo").click()
+        assert not box.is_checked(), "another person may sit there now"
+    assert kept == [False, True]
 
 
 def test_choices_are_undone_and_done_again(someone: Visitor) -> None:
