@@ -65,7 +65,8 @@ def test_the_server_lists_what_retrains_by_itself_and_that_it_is_running(address
     schedule = schedules.pop(SCHEDULE)
     assert schedule["scheduleState"]["status"] == "RUNNING"
     assert {name: one["scheduleState"]["status"] for name, one in schedules.items()} == {
-        served_photos.SCHEDULE: "STOPPED"
+        served_photos.SCHEDULE: "STOPPED",
+        corrections.SCHEDULE: "STOPPED",
     }
     assert (schedule["cronSchedule"], schedule["executionTimezone"]) == ("0 3 * * 1", "UTC")
     labels = {node["assetKey"]["path"][-1]: node["automationCondition"] for node in answer["assetNodes"]}
