@@ -6,7 +6,8 @@ import hashlib
 import json
 import shutil
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
 from orchestration.pipeline import runner
 from orchestration.registry.registered_models import Registry
+from orchestration.storage.instance import open_instance
 from orchestration.storage.tracking import Tracking
 from orchestration.storage.versions import latest
 
@@ -92,6 +94,15 @@ def copy_project(root: Path, new: Path) -> None:
     with sqlite3.connect(new / ".likeness" / "mlflow" / "mlflow.db") as database:
         for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
             database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(root), str(new)))
+
+
+@contextmanager
+def opened_copy(root: Path, new: Path) -> Iterator[PeopleProject]:
+    """A copy of a PeopleProject's folder, as a project of its own."""
+    copy_project(root, new)
+    settings = Settings(root=new, device="cpu", profile=str(new / "profile.yaml"))
+    with open_instance(settings) as instance:
+        yield PeopleProject(settings, instance)
 
 
 def picture(path: Path, contents: list[bytes]) -> None:
