@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
+from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 from PIL import Image, PngImagePlugin
 from pydantic import BaseModel
 from typer.testing import CliRunner
@@ -89,10 +90,17 @@ class Model:
 
 
 def copy_project(root: Path, new: Path) -> None:
-    """Copy a project with its stores: MLflow alone writes down where it lies."""
+    """Copy a project with its stores: MLflow alone writes down where it lies, and remembers it by a run's id."""
     shutil.copytree(root, new, dirs_exist_ok=True)
+    _artifact_repos_cache.clear()
     with sqlite3.connect(new / ".likeness" / "mlflow" / "mlflow.db") as database:
-        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+        for table, column in (
+            ("experiments", "artifact_location"),
+            ("runs", "artifact_uri"),
+            ("logged_models", "artifact_location"),
+            ("model_versions", "source"),
+            ("model_versions", "storage_location"),
+        ):
             database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(root), str(new)))
 
 
