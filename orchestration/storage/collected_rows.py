@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -109,7 +109,7 @@ def erase(
     for path in found.copies:
         delete(path)
     Store.of(settings).remove(set(found.objects))
-    done = Erasure(**{**vars(entry), "done": True})
+    done = replace(entry, done=True)
     _log(settings, instance, done)
     return done
 

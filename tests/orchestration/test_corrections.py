@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pytest
 from safetensors.torch import save_file
 from typer.testing import CliRunner
@@ -63,13 +64,15 @@ class Project:
 
     def player_corrects(self, player: str, value: float | None = 0.9, **about: Any) -> str:
         """What a service leaves of a character; its id."""
-        row = Correction(**{
+        fields: dict[str, Any] = {
             "id": new_id(), "owner": "", "player": digest_of_player(player), "consent": True, "day": BEFORE,
             "changed": YESTERDAY, "version": Served(version=1, run="r"), "encoder": self.encoder,
             "recogniser": self.recogniser, "character": "embedded", "schema_md5": self.schema_md5,
-            "features": encode_features([0.5, -1.0, 2.0, 0.0]), "before": Values(parameters={"a": 0.4}, discrete={}),
-            "after": None if value is None else Values(parameters={"a": value}, discrete={}), **about,
-        })  # fmt: skip
+            "features": encode_features(np.array([0.5, -1.0, 2.0, 0.0])),
+            "before": Values(parameters={"a": 0.4}, discrete={}),
+            "after": None if value is None else Values(parameters={"a": value}, discrete={}),
+        }  # fmt: skip
+        row = Correction(**{**fields, **about})
         self.served.add(row)
         return row.id
 

@@ -18,9 +18,9 @@ TODAY = datetime.now(UTC).date()
 
 def row(changes: Mapping[str, Any] | None = None, **about: Any) -> Correction:
     """A row of a character of two sliders and a group, with these changes of its document."""
-    before = {"parameters": {"nose": 0.4, "jaw": 0.5}, "discrete": {"hair": "short"}}
+    before: dict[str, Any] = {"parameters": {"nose": 0.4, "jaw": 0.5}, "discrete": {"hair": "short"}}
     after = None if changes is None else Values(**{name: {**before[name], **changes.get(name, {})} for name in before})
-    given = {
+    given: dict[str, Any] = {
         "id": new_id(), "owner": "game", "consent": True, "day": TODAY, "changed": TODAY, "character": "embedded",
         "version": Served(version=1, run="0" * 32), "schema_md5": "0", "before": Values(**before), "after": after,
         "features": encode_features(np.zeros(4)),
