@@ -219,7 +219,7 @@ def test_what_learns_from_corrections_waits_for_them_and_says_which_it_learnt_fr
         quiet = Progress(lambda line: None)
         return runner.run(project.settings, project.instance, (learner,), quiet, "embedded").made
 
-    assert run() == ["learner"]
+    assert run() == ["learner/embedded"]
     made = latest(project.instance, "learner", "embedded")
     assert made is not None and "corrections" not in made.lineage
     profile.write_text("learner: {text: learns}\n")
@@ -229,7 +229,7 @@ def test_what_learns_from_corrections_waits_for_them_and_says_which_it_learnt_fr
     profile.write_text("{}\n")
     md5 = project.collect()
     profile.write_text("learner: {text: learns}\n")
-    assert run() == ["learner"]
+    assert run() == ["learner/embedded"]
     made = latest(project.instance, "learner", "embedded")
     assert made is not None and made.lineage["corrections"] == md5
 

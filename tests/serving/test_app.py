@@ -59,3 +59,7 @@ def test_what_may_be_asked_instead_is_said(client: TestClient) -> None:
     ):
         answer = client.request(method, path)
         assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+
+
+def test_a_service_keeps_no_corrections_unless_it_is_told_to(client: TestClient) -> None:
+    assert client.get("/v1/service").json() == {"keeps_corrections": False}
