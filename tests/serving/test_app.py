@@ -6,6 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from serving.app import build
+from serving.configuration import ServiceSettings
 from serving.keys import Keys
 from serving.problems import MEDIA_TYPE
 from tests.serving import support
@@ -61,5 +62,7 @@ def test_what_may_be_asked_instead_is_said(client: TestClient) -> None:
         assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
 
 
-def test_a_service_keeps_no_corrections_unless_it_is_told_to(client: TestClient) -> None:
-    assert client.get("/v1/service").json() == {"keeps_corrections": False}
+def test_a_service_keeps_no_corrections_unless_it_is_told_to(tmp_path: Path) -> None:
+    for service, keeps in ((ServiceSettings(workers=1), False), (ServiceSettings(workers=1, corrections=True), True)):
+        client = TestClient(build(service, Shelf({}, None), support.paths(tmp_path)), HERE)
+        assert client.get("/v1/service").json() == {"keeps_corrections": keeps}

@@ -26,7 +26,7 @@ from tests.serving.support import EMBEDDED, OBAMA, Shelf
 from tests.serving.web.browser import Visitor, chromium, downloaded, served, unlike, visitor
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
-SERVICE = ServiceSettings(workers=1, photo_megabytes=1, batch_megabytes=2, corrections=True)
+SERVICE = ServiceSettings(workers=1, photo_megabytes=1, batch_megabytes=2)
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 PHOTO = OBAMA.read_bytes()
 
@@ -104,23 +104,22 @@ def test_a_slider_moves_the_head_without_the_server(someone: Visitor) -> None:
 
 
 def test_a_plain_box_asks_whether_changes_are_kept_and_only_where_they_are(someone: Visitor) -> None:
-    someone.page.route("**/v1/service", lambda route: route.fulfill(json={"keeps_corrections": False}))
     someone.open()
     box = someone.page.get_by_role("checkbox")
-    assert box.count() == 0
-    someone.page.unroute("**/v1/service")
+    assert box.count() == 0, "this service keeps none"
+    someone.page.route("**/v1/service", lambda route: route.fulfill(json={"keeps_corrections": True}))
     someone.open()
     box.wait_for()
     assert not box.is_checked()
-    kept = []
+    agreed = []
     for agrees in (False, True):
         box.set_checked(agrees)
-        with someone.page.expect_response(lambda answer: answer.request.method == "POST") as answered:
+        with someone.page.expect_request(lambda request: request.method == "POST") as asked:
             someone.make_character(PHOTO)
-        kept.append("corrections" in answered.value.json()["links"])
+        agreed.append(b"share_corrections" in (asked.value.post_data_buffer or b""))
         someone.page.get_by_role("button", name="Another photo").click()
         assert not box.is_checked(), "another person may sit there now"
-    assert kept == [False, True]
+    assert agreed == [False, True]
 
 
 def test_choices_are_undone_and_done_again(someone: Visitor) -> None:
