@@ -53,9 +53,29 @@ export interface paths {
         };
         /**
          * Get Png
-         * @description The engine's picture of a character, `size` pixels high.
+         * @description The engine's picture of a character.
          */
         get: operations["get_png"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/characters/{id}.webp": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Webp
+         * @description The same as WebP, a tenth of the bytes.
+         */
+        get: operations["get_webp"];
         put?: never;
         post?: never;
         delete?: never;
@@ -194,6 +214,26 @@ export interface paths {
          *     Nothing is kept.
          */
         post: operations["render_png"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/render.webp": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Render Webp
+         * @description The same as WebP, a tenth of the bytes.
+         */
+        post: operations["render_webp"];
         delete?: never;
         options?: never;
         head?: never;
@@ -802,6 +842,8 @@ export interface components {
             self: string;
             /** Png */
             png?: string | null;
+            /** Webp */
+            webp?: string | null;
             /** Glb */
             glb?: string | null;
             /** Mhm */
@@ -1358,6 +1400,16 @@ export interface operations {
             query?: {
                 /** @description Pixels of the picture's side. */
                 size?: number;
+                /** @description Degrees, to the picture's right. */
+                yaw?: number;
+                /** @description Degrees, up. */
+                pitch?: number;
+                /** @description smile, closed_smile, toothy_smile, laugh, surprise, frown, anger, disgust, sad, fear, concentration, squint, doubt, smirk, half_blink, wink, pucker, puffed_cheeks, tongue, chew, speech_ah, speech_ee, speech_oo, speech_sh, speech_f, speech_m, speech_l; or weights of ARKit's face actions: `jawOpen:0.3,mouthSmileLeft:0.5`. */
+                expression?: string;
+                /** @description rrggbb in hexadecimal digits, or `transparent`; the game's own where it is empty. */
+                background?: string;
+                /** @description `face`: closer. */
+                crop?: "portrait" | "face";
             };
             header?: never;
             path: {
@@ -1375,6 +1427,127 @@ export interface operations {
                 content: {
                     "image/png": string;
                 };
+            };
+            /** @description As you have it. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_webp: {
+        parameters: {
+            query?: {
+                /** @description Pixels of the picture's side. */
+                size?: number;
+                /** @description Degrees, to the picture's right. */
+                yaw?: number;
+                /** @description Degrees, up. */
+                pitch?: number;
+                /** @description smile, closed_smile, toothy_smile, laugh, surprise, frown, anger, disgust, sad, fear, concentration, squint, doubt, smirk, half_blink, wink, pucker, puffed_cheeks, tongue, chew, speech_ah, speech_ee, speech_oo, speech_sh, speech_f, speech_m, speech_l; or weights of ARKit's face actions: `jawOpen:0.3,mouthSmileLeft:0.5`. */
+                expression?: string;
+                /** @description rrggbb in hexadecimal digits, or `transparent`; the game's own where it is empty. */
+                background?: string;
+                /** @description `face`: closer. */
+                crop?: "portrait" | "face";
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/webp": string;
+                };
+            };
+            /** @description As you have it. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Unauthorized */
             401: {
@@ -1470,6 +1643,13 @@ export interface operations {
                     "model/gltf-binary": string;
                 };
             };
+            /** @description As you have it. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             /** @description Unauthorized */
             401: {
                 headers: {
@@ -1563,6 +1743,13 @@ export interface operations {
                 content: {
                     "text/plain": string;
                 };
+            };
+            /** @description As you have it. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Unauthorized */
             401: {
@@ -2129,6 +2316,16 @@ export interface operations {
             query?: {
                 /** @description Pixels of the picture's side. */
                 size?: number;
+                /** @description Degrees, to the picture's right. */
+                yaw?: number;
+                /** @description Degrees, up. */
+                pitch?: number;
+                /** @description smile, closed_smile, toothy_smile, laugh, surprise, frown, anger, disgust, sad, fear, concentration, squint, doubt, smirk, half_blink, wink, pucker, puffed_cheeks, tongue, chew, speech_ah, speech_ee, speech_oo, speech_sh, speech_f, speech_m, speech_l; or weights of ARKit's face actions: `jawOpen:0.3,mouthSmileLeft:0.5`. */
+                expression?: string;
+                /** @description rrggbb in hexadecimal digits, or `transparent`; the game's own where it is empty. */
+                background?: string;
+                /** @description `face`: closer. */
+                crop?: "portrait" | "face";
             };
             header?: never;
             path?: never;
@@ -2147,6 +2344,124 @@ export interface operations {
                 };
                 content: {
                     "image/png": string;
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    render_webp: {
+        parameters: {
+            query?: {
+                /** @description Pixels of the picture's side. */
+                size?: number;
+                /** @description Degrees, to the picture's right. */
+                yaw?: number;
+                /** @description Degrees, up. */
+                pitch?: number;
+                /** @description smile, closed_smile, toothy_smile, laugh, surprise, frown, anger, disgust, sad, fear, concentration, squint, doubt, smirk, half_blink, wink, pucker, puffed_cheeks, tongue, chew, speech_ah, speech_ee, speech_oo, speech_sh, speech_f, speech_m, speech_l; or weights of ARKit's face actions: `jawOpen:0.3,mouthSmileLeft:0.5`. */
+                expression?: string;
+                /** @description rrggbb in hexadecimal digits, or `transparent`; the game's own where it is empty. */
+                background?: string;
+                /** @description `face`: closer. */
+                crop?: "portrait" | "face";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CharacterValues"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/webp": string;
                 };
             };
             /** @description Bad Request */
