@@ -117,7 +117,7 @@ def test_a_plain_box_asks_whether_changes_are_kept_and_only_where_they_are(someo
         with someone.page.expect_request(lambda request: request.method == "POST") as asked:
             someone.make_character(PHOTO)
         agreed.append(b"share_corrections" in (asked.value.post_data_buffer or b""))
-        someone.page.get_by_role("button", name="Another photo").click()
+        someone.page.get_by_role("button", name="New photo").click()
         assert not box.is_checked(), "another person may sit there now"
     assert agreed == [False, True]
 
