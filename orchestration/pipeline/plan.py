@@ -8,13 +8,12 @@ depend on it: where it comes out as it was, or where nobody reads what changed o
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from pydantic import BaseModel
 
 from engine.files import write_whole
 from engine.schema import SCHEMA_FILE, Schema, SchemaError
@@ -22,9 +21,9 @@ from engine.words import a_few
 from orchestration.checks import results
 from orchestration.checks.staleness import Staleness
 from orchestration.config.catalog import Stage
-from orchestration.config.profiles import code_version, flatten, resolve
+from orchestration.config.profiles import resolve
 from orchestration.config.settings import Settings
-from orchestration.pipeline import run_cache
+from orchestration.pipeline import reasons, run_cache
 from orchestration.pipeline.definitions import build
 from orchestration.pipeline.runner import chosen_stages, sources_of, why_gone
 from orchestration.promotion import comparison
@@ -192,28 +191,27 @@ class _Planner:
             return STOP, f"{', '.join(absent)} is missing, or was never made", None
         if latest is None:
             return self._stale(ref, ["never made"], known, waiting)
-        if code := list(_code(ref.stage, self.configs[ref.name], latest)):
+        if code := list(reasons.code_changes(ref.stage, self.configs[ref.name], latest)):
             return self._stale(ref, code, known, waiting)
-        before = latest.metadata.get("inputs") or {}
-        changed = [name for name, version in known.items() if before.get(name) != version.md5]
-        reasons = [f"{a_few(changed, SHOWN)} changed"] if changed else []
+        changed = reasons.changed_inputs(latest, known)
+        told = reasons.in_words(changed)
         if waiting and not _reads_only_parts(ref.stage, changed):
-            return self._stale(ref, reasons, known, waiting)
+            return self._stale(ref, told, known, waiting)
         if waiting:
             same = f"nothing to do where what it reads of {'it' if len(waiting) == 1 else 'them'} comes out the same"
-            return DEPENDS, "; ".join([*reasons, f"{', '.join(waiting)} first: {same}"]), None
-        reasons = reasons or self._stale_for_dagster(ref)
-        return self._stale(ref, reasons, known, []) if reasons else self._fresh(ref, latest)
+            return DEPENDS, "; ".join([*told, f"{', '.join(waiting)} first: {same}"]), None
+        told = told or self._stale_for_dagster(ref)
+        return self._stale(ref, told, known, []) if told else self._fresh(ref, latest)
 
     def _stale(
-        self, ref: AssetRef, reasons: Sequence[str], inputs: Mapping[str, Version], waiting: Sequence[str]
+        self, ref: AssetRef, told: Sequence[str], inputs: Mapping[str, Version], waiting: Sequence[str]
     ) -> tuple[str, str, Version | None]:
         """What has to be made, unless its result is known."""
-        why = "; ".join(reasons)
+        why = "; ".join(told)
         if waiting:
             return MAKE, f"{why}; {', '.join(waiting)} first", None
-        version, told = self._taken_over(ref, inputs)
-        return (TAKE_OVER, told, version) if version else (MAKE, why, None)
+        version, whence = self._taken_over(ref, inputs)
+        return (TAKE_OVER, whence, version) if version else (MAKE, why, None)
 
     def _stale_for_dagster(self, ref: AssetRef) -> list[str]:
         """Whatever else Dagster knows, such as an input that was made again since."""
@@ -282,20 +280,3 @@ class _Planner:
 def _reads_only_parts(stage: Stage, names: Sequence[str]) -> bool:
     """Whether a change of each of these inputs may be one of what the stage does not read."""
     return set(names) <= getattr(stage.code, "READS", {}).keys()
-
-
-def _code(stage: Stage, config: BaseModel, latest: Version) -> Iterator[str]:
-    """How code and configuration differ from those of the newest version."""
-    now = code_version(stage, config)
-    if latest.code == now:
-        return
-    version, before = stage.code.VERSION, latest.code.rpartition("-")[0]
-    if before != version:
-        yield f"code version {before or 'unknown'} became {version}"
-    then, values = flatten(latest.metadata.get("config") or {}), flatten(config.model_dump(mode="json"))
-    others = sorted(key for key in {*then, *values} if then.get(key) != values.get(key))
-    changed = [f"{key} {then.get(key)} became {values.get(key)}" for key in others]
-    if changed and then:
-        yield f"configuration: {a_few(changed, SHOWN)}"
-    elif before == version:
-        yield "configuration changed"

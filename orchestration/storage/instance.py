@@ -94,6 +94,10 @@ POOL = "device"
 """Steps of this pool take turns: two trainings side by side on one device take as long as one after the other."""
 RUN_TAG = "likeness/run"
 SCAN_TAG = "likeness/look"
+AUTOMATION_TAG = "likeness/automation"
+"""On runs that the daemon makes by its conditions."""
+RETRAINING_TAG = "likeness/retraining"
+"""The id of the retraining that a run belongs to (orchestration/pipeline/retraining.py)."""
 PROFILE_TAG = "likeness/profile"
 HEARD_OF_WITHIN = 120  # seconds: a daemon that was not is gone
 ASKED_FOR = 0.5

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 EXPERIMENT = "likeness"
 DAGSTER_RUN = "dagster.run_id"
 """Tag of a run: the Dagster run that works on it, or did last."""
+RETRAINING = "retraining"
+"""Tag of a run, and of a registered version: the retraining that it belongs to."""
 JOURNAL = "mlflow-run.jsonl"
 BATCH, BATCH_SECONDS, MOST_METRICS = 200, 5.0, 1000
 IMPATIENCE = 15.0
