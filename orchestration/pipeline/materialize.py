@@ -56,7 +56,8 @@ def materialize(
     read = versions | compared
     key = run_cache.key_of(stage, config, ref.character, read, project.fetch)
     forced = context.run.tags.get(run_cache.FORCE_TAG) == "true"
-    noted = retraining.metadata(project, belongs_to, reasons.told(project, ref, config, versions, forced))
+    why = reasons.told(project, ref, config, versions, forced)
+    noted = retraining.noted(project, context.run, belongs_to, why)
     if not forced and (known := run_cache.find(project.instance, project.store, stage, ref.character, key)):
         return take_over(context, project, ref, config, known, versions, compared, tracking, noted)
     with project.store.opened():

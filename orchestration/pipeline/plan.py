@@ -8,7 +8,7 @@ depend on it: where it comes out as it was, or where nobody reads what changed o
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ from orchestration.storage.versions import Version
 
 NOTHING, TAKE_OVER, MAKE, DEPENDS, STOP, NOT_REACHED = "nothing", "take over", "make", "depends", "stop", "not reached"
 """What would become of an asset. `stop`: the run ends there with an error."""
+WORD_FIELDS = ("label", "labels", "parts", "part", "ends")
+"""Of a schema, fields that only people read."""
 SHOWN = 3
 """Names of files, or keys of a configuration, in a reason."""
 
@@ -73,6 +75,10 @@ class Plan:
         """What the steps with these actions cost the last time."""
         return Cost.total(step.cost for step in self.steps if step.cost and step.action in actions)
 
+    def not_measured(self) -> list[str]:
+        """Assets that may be made and of which nobody knows what that costs."""
+        return [step.asset for step in self.steps if step.action in (MAKE, DEPENDS) and not step.cost]
+
     def document(self) -> dict[str, Any]:
         """What `--json` prints."""
         return {
@@ -81,7 +87,7 @@ class Plan:
             "cost": {
                 "at_least": self.cost(MAKE).figures(""),
                 "at_most": self.cost(MAKE, DEPENDS).figures(""),
-                "not_measured": [step.asset for step in self.steps if step.action in (MAKE, DEPENDS) and not step.cost],
+                "not_measured": self.not_measured(),
             },
         }
 
@@ -115,6 +121,8 @@ class _Planner:
         self.plan = Plan()
         self.versions: dict[tuple[str, str | None], Version | None] = {}
         """By input and character; None: not known before it is made."""
+        self.words: dict[str, str] = {}
+        """What changed of a character, by its md5 now, where only words for people did."""
         self.ended = False
 
     # --- sources
@@ -139,9 +147,11 @@ class _Planner:
         md5 = self.project.store.version(folder, seen.md5 if seen else None)
         if seen is None:
             return Version(name, character, md5), "never seen before"
-        return Version(name, character, md5), "as it was" if md5 == seen.md5 else self._difference(folder, seen.md5)
+        return Version(name, character, md5), "as it was" if md5 == seen.md5 else self._difference(
+            folder, seen.md5, md5
+        )
 
-    def _difference(self, folder: Path, recorded: str) -> str:
+    def _difference(self, folder: Path, recorded: str, md5: str) -> str:
         """Which files are others than those of a recorded version."""
         try:
             before = self.project.store.listing(recorded)
@@ -155,17 +165,23 @@ class _Planner:
             for names, what in ((new, "new"), (changed, "changed"), (gone, "gone"))
             if names
         ]
-        words_only = changed == [SCHEMA_FILE] and not new and not gone and self._words_only(folder, before[SCHEMA_FILE])
-        return "; ".join(told) + (": words only" if words_only else "")
+        words = self._words(folder, before[SCHEMA_FILE]) if [*new, *gone, *changed] == [SCHEMA_FILE] and changed else ""
+        if words:
+            self.words[md5] = f"{words} in {SCHEMA_FILE} changed: words only"
+        return "; ".join(told) + (f": words only ({words})" if words else "")
 
-    def _words_only(self, folder: Path, recorded: str) -> bool:
-        """Whether two schemas differ in nothing but what people read."""
+    def _words(self, folder: Path, recorded: str) -> str:
+        """Which words two schemas differ in, "" where they differ in more than what people read."""
         with tempfile.TemporaryDirectory() as scratch:
             write_whole(Path(scratch) / SCHEMA_FILE, self.project.store.file(recorded).read_bytes())
             try:
-                return Schema.load(folder).without_words() == Schema.load(Path(scratch)).without_words()
+                now, then = Schema.load(folder), Schema.load(Path(scratch))
             except SchemaError:
-                return False
+                return ""
+        if now.without_words() != then.without_words():
+            return ""
+        names = dict.fromkeys(_differing(then.model_dump(mode="json"), now.model_dump(mode="json")))
+        return a_few(list(names), SHOWN) or "comments"
 
     # --- assets
 
@@ -211,7 +227,10 @@ class _Planner:
         if waiting:
             return MAKE, f"{why}; {', '.join(waiting)} first", None
         version, whence = self._taken_over(ref, inputs)
-        return (TAKE_OVER, whence, version) if version else (MAKE, why, None)
+        if version is None:
+            return MAKE, why, None
+        words = self.words.get(inputs["character"].md5) if told == reasons.in_words(["character"]) else None
+        return TAKE_OVER, f"{words}, nothing to do" if words else whence, version
 
     def _stale_for_dagster(self, ref: AssetRef) -> list[str]:
         """Whatever else Dagster knows, such as an input that was made again since."""
@@ -275,6 +294,18 @@ class _Planner:
             return self.project.source_folder(name, version.character)
         own = self.project.store.folder(name, version.character)
         return own if own.is_dir() and pointed_md5(own) == version.md5 else self.project.fetch(name, version)
+
+
+def _differing(before: Any, after: Any, name: str = "") -> Iterator[str]:
+    """Names of the words that differ in two documents of one structure."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping) and name not in WORD_FIELDS:
+        for key in {**before, **after}:
+            yield from _differing(before.get(key), after.get(key), key)
+    elif isinstance(before, list) and isinstance(after, list) and name not in WORD_FIELDS:
+        for one, other in zip(before, after, strict=False):
+            yield from _differing(one, other, name)
+    elif before != after:
+        yield name
 
 
 def _reads_only_parts(stage: Stage, names: Sequence[str]) -> bool:

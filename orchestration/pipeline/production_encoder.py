@@ -83,7 +83,8 @@ def _register(
     ref, belongs_to = AssetRef(STAGE, character), retraining.of_run(project, context.run_id)
     versions = input_versions(project, ref, belongs_to)
     forced = context.run.tags.get(FORCE_TAG) == "true"
-    noted = retraining.metadata(project, belongs_to, reasons.told(project, ref, config, versions, forced))
+    why = reasons.told(project, ref, config, versions, forced)
+    noted = retraining.noted(project, context.run, belongs_to, why)
     folders = {name: project.fetch(name, version) for name, version in versions.items()}
     with project.store.writing(NAME, character) as draft:
         metrics = pack(folders, draft.folder)

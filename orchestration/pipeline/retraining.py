@@ -22,12 +22,18 @@ import dagster as dg
 
 from orchestration.pipeline import reasons
 from orchestration.storage.dagster_internals import BACKFILL_ID_TAG, ROOT_RUN_ID_TAG, TICK_ID_TAG
-from orchestration.storage.instance import AUTOMATION_TAG, PROFILE_TAG, RETRAINING_TAG, RUN_TAG
+from orchestration.storage.instance import (
+    AUTOMATION_TAG,
+    CHARACTER_TAG,
+    PROFILE_TAG,
+    RETRAINING_TAG,
+    RUN_TAG,
+    WHY_TAG,
+)
 from orchestration.storage.project import AssetRef, Project
 from orchestration.storage.versions import RETRAINING, WHY, Version
 
-PARTITION_TAG, CHARACTER_TAG = "dagster/partition", "likeness/character"
-"""The second one is on all runs of a `likeness run`, also on those that make what characters share."""
+PARTITION_TAG = "dagster/partition"
 BEGAN_TOGETHER = (BACKFILL_ID_TAG, TICK_ID_TAG)
 """Tags of runs of which the first one gives all others its id."""
 
@@ -52,13 +58,13 @@ def of_run(project: Project, run_id: str) -> str:
     return found
 
 
-def note(instance: dg.DagsterInstance, run_id: str, retraining: str) -> None:
-    """Tag a run with its retraining."""
-    instance.add_run_tags(run_id, {RETRAINING_TAG: retraining})
+def note(instance: dg.DagsterInstance, run_id: str, retraining: str, why: str = "") -> None:
+    """Tag a run with its retraining, or with why its first asset is made."""
+    instance.add_run_tags(run_id, {RETRAINING_TAG: retraining} | ({WHY_TAG: why} if why else {}))
 
 
 def id_of_run(instance: dg.DagsterInstance, run_id: str) -> str:
-    """The id of the retraining that begins with a run, or with the one that it retries or was launched together with."""
+    """The id of the retraining that begins with a run, or with one that it retries or was launched together with."""
     record = instance.get_run_record_by_id(run_id)
     if record is None:
         return _id(run_id, datetime.now(UTC))
@@ -102,8 +108,10 @@ def _changed(project: Project, run: dg.DagsterRun) -> Iterator[Version]:
             yield inputs[name]
 
 
-def metadata(project: Project, retraining: str, why: str) -> dict[str, Any]:
-    """What a version says of the retraining that it is of."""
+def noted(project: Project, run: dg.DagsterRun, retraining: str, why: str) -> dict[str, Any]:
+    """What a version says of the retraining that it is of, in its metadata; its run says it too."""
+    if WHY_TAG not in run.tags:
+        note(project.instance, run.run_id, retraining, why)
     url = project.settings.dagster_url.rstrip("/")
     page = {"retraining_runs": dg.MetadataValue.url(runs_page(url, retraining))} if url else {}
     return {RETRAINING: retraining, WHY: why} | page

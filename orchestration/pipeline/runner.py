@@ -24,13 +24,13 @@ from orchestration.config.progress import Progress, duration
 from orchestration.config.settings import Settings
 from orchestration.pipeline import executors, production_encoder, retraining
 from orchestration.pipeline.definitions import define
-from orchestration.pipeline.retraining import CHARACTER_TAG, PARTITION_TAG
+from orchestration.pipeline.retraining import PARTITION_TAG
 from orchestration.pipeline.retry_policy import innermost, why_it_failed
 from orchestration.pipeline.run_cache import FORCE_TAG, told
 from orchestration.registry.aliases import user
 from orchestration.storage import accepted_profile
 from orchestration.storage.costs import Cost
-from orchestration.storage.instance import PROFILE_TAG, RETRAINING_TAG, RUN_TAG, only_runner
+from orchestration.storage.instance import CHARACTER_TAG, PROFILE_TAG, RETRAINING_TAG, RUN_TAG, only_runner
 from orchestration.storage.project import AssetRef, Graph, Project, title
 from orchestration.storage.versions import REUSED, Version
 

@@ -98,6 +98,10 @@ AUTOMATION_TAG = "likeness/automation"
 """On runs that the daemon makes by its conditions."""
 RETRAINING_TAG = "likeness/retraining"
 """The id of the retraining that a run belongs to (orchestration/pipeline/retraining.py)."""
+WHY_TAG = "likeness/why"
+"""What had changed, so that the first asset of a run had to be made."""
+CHARACTER_TAG = "likeness/character"
+"""On all runs of a `likeness run`, also on those that make what characters share."""
 PROFILE_TAG = "likeness/profile"
 HEARD_OF_WITHIN = 120  # seconds: a daemon that was not is gone
 ASKED_FOR = 0.5

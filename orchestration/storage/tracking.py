@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
 
 from pydantic import BaseModel
 
@@ -281,6 +282,12 @@ class Tracking(BaseModel, frozen=True):
     def url(self, experiment: str, run_id: str) -> str:
         """The run's page, "" where nothing says where pages are."""
         return f"{self.page}/#/experiments/{experiment}/runs/{run_id}" if self.page else ""
+
+    def search_page(self, retraining: str) -> str:
+        """The page of all runs of a retraining."""
+        found = self.client().get_experiment_by_name(self.experiment)
+        wanted = quote(f'tags.{RETRAINING} = "{retraining}"')
+        return f"{self.page}/#/experiments/{found.experiment_id if found else 0}/runs?searchFilter={wanted}"
 
     def model_url(self, name: str, version: str) -> str:
         """A registered version's page, "" where nothing says where pages are."""
