@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from orchestration.lineage.retrainings import Retraining
 
 COLOURS = {"failed": "red", "interrupted": "yellow", "running": "cyan"}
+PAGES = {"dagster": "Dagster", "mlflow": "MLflow"}
 FEW = 4
 """Names of files, or changed keys, in a line."""
 FOR_LINES: dict[str, Any] = {"highlight": False, "soft_wrap": True}
@@ -47,8 +48,8 @@ def retrainings(
     newest: Annotated[int, typer.Option("--newest", min=1, help="How many are listed.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Every **retraining**, newest first: who or what began it and why, what it made and kept, how it ended, how long it
-    took, what it **cost**, which version it registered and what the gate said.
+    """Every **retraining**, newest first: who or what began it and why, what it made and kept, how it ended, how long
+    it took, what it **cost**, which version it registered and what the gate said.
 
     With ID **what it changed**: rows and files, configuration, code, metrics before and after, and what the versions
     before had cost. A retraining is one `likeness run`, or all that the daemon made because of one change.
@@ -133,9 +134,7 @@ def _show(found: Retraining, diff: RetrainingDiff, links: Mapping[str, str]) -> 
     if found.cost:
         screen.print(f"all that it made cost {found.cost}", **FOR_LINES)
     for where, url in links.items():
-        screen.print(
-            f"its runs in {where.replace('mlflow', 'MLflow').replace('dagster', 'Dagster')}: {url}", **FOR_LINES
-        )
+        screen.print(f"its runs in {PAGES[where]}: {url}", **FOR_LINES)
 
 
 def _source(changes: FileChanges) -> str:
