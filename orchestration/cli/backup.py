@@ -98,23 +98,23 @@ def restore_backup(
     everything is back that the backup has: what the project had lost before is named; 1 where something is wrong.
     """
     from orchestration.apps import restore_backup as restoring
-    from orchestration.doctor import models
+    from orchestration.doctor import models, stores
 
     settings = Settings()
     with libraries_into_log(settings), progress_bar() as progress:
         progress.stage("restore")
         restored = restoring.restore(folder, settings, ServiceSettings(), replace, erasures or (), progress.step)
         progress.step("models in production", 0, 0)
-        diagnoses, wrong = [], []
+        data, loaded, wrong = [], [], []
         try:
-            diagnoses = list(models.loaded(settings))
+            data, loaded = list(stores.registered(settings)), list(models.check(settings))
         except LikenessError as error:
             wrong.append(str(error))
     # A model whose files were lost before the backup was made cannot be loaded, and was told of.
     lost = {name.partition("/")[0] for name in restored.missing if "/" in name}
-    wrong += [
-        f"{each.name}: {each.detail}: {each.remedy}" for each in diagnoses if not (each.is_ok or each.name in lost)
-    ]
+    failed = [each for each in loaded if not each.is_ok and each.name not in lost]
+    wrong += [f"{each.name}: {each.detail}: {each.remedy}" for each in failed]
+    diagnoses = [*data, *loaded]
     if as_json:
         print_json({**restored.document(), "diagnoses": [each.summary() for each in diagnoses]})
     else:

@@ -92,7 +92,7 @@ def _list(found: Sequence[Retraining], as_json: bool) -> None:
     for each in found:
         cost = f"{duration(each.cost.cpu_seconds)} of a core, {each.cost.energy_wh:.3g} Wh" if each.cost else ""
         counts = f"{len(each.made)}" + (f" and {len(each.reused)} taken over" if each.reused else "")
-        models = "; ".join(_model(model) for model in each.models)
+        models = "; ".join(_model(model, in_short=True) for model in each.models)
         shown.add_row(
             each.id, each.by, each.why, counts, str(len(each.kept)), each.state, duration(each.seconds), cost, models,
             style=COLOURS.get(each.state, ""),
@@ -100,9 +100,10 @@ def _list(found: Sequence[Retraining], as_json: bool) -> None:
     wide_screen(160).print(shown)
 
 
-def _model(model: Mapping[str, Any]) -> str:
+def _model(model: Mapping[str, Any], in_short: bool = False) -> str:
+    gate = model["gate"].partition(":")[0] if in_short else model["gate"]
     again = "" if model["new"] else ", which was there"
-    return f"{model['model']} {model['version']}{again}: {model['gate']}"
+    return f"{model['model']} {model['version']}{again}: {gate}"
 
 
 def _links(settings: Settings, retraining: str) -> dict[str, str]:

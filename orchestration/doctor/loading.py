@@ -77,8 +77,8 @@ def _load(sender: Connection, registry: Registry) -> None:
 
 def _files(model: Any) -> Iterator[tuple[str, str]]:
     """md5 of each file of a loaded model's networks, by its path in the folder that was registered."""
-    folder = getattr(model, "folder", None)  # not every package that was registered before says it
-    for path in sorted(Path(folder).rglob("*")) if folder else ():
+    folder = Path(getattr(model, "folder", ""))  # not every package that was registered before says it
+    for path in sorted(folder.rglob("*")) if folder.is_absolute() else ():
         if path.is_file():
             md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
             yield f"model/{path.relative_to(folder).as_posix()}", md5

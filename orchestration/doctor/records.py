@@ -91,16 +91,15 @@ def _previous(registry: Registry, state: AliasState) -> Iterator[Finding]:
         goes = f"a rollback goes to version {back}" if back else "there is no version to go back to"
         yield (
             f"the alias `previous` names version {alias}, and by the records {goes}",
-            "likeness follows the records; the next promotion sets the alias, or remove it on MLflow's page of the model",
+            "likeness follows the records; the next promotion sets the alias; or delete it in MLflow",
         )
 
 
 def _broken_aliases(registry: Registry, state: AliasState) -> Iterator[Finding]:
     """Versions with an alias of which MLflow has lost something; of production the check of models tells."""
     for alias, number in sorted(state.aliases.items()):
-        if alias != PRODUCTION and number != state.production and number in state.tags:
-            if lost := registry.lost(number):
-                yield f"{alias}: {lost}", broken(registry, number)
+        if number != state.production and number in state.tags and (lost := registry.lost(number)):
+            yield f"{alias}: {lost}", broken(registry, number)
 
 
 def _not_in_dagster(settings: Settings, registry: Registry, versions: list[LineageTarget]) -> Iterator[Finding]:
@@ -109,11 +108,8 @@ def _not_in_dagster(settings: Settings, registry: Registry, versions: list[Linea
         index = VersionIndex(instance)
         made = latest(instance, MODEL, registry.character)
         if made and made.md5 not in {target.md5 for target in versions}:
-            again = command("run", registry.character)
-            yield (
-                f"Dagster made {MODEL} {made.md5[:12]}, and the registry has no version of it",
-                f"{again} registers it",
-            )
+            detail = f"Dagster made {MODEL} {made.md5[:12]}, and the registry has no version of it"
+            yield detail, f"{command('run', registry.character)} registers it"
         for target in (target for target in versions if PRODUCTION in target.aliases):
             gaps = [asset for asset, md5 in _wanted(target).items() if not index.refs(source_key(asset), md5)]
             if gaps:

@@ -157,7 +157,8 @@ def _asset(made: Made, before: Version | None, store: Store, progress: OnStep) -
         return found
     then, now = (version.code.rpartition("-")[0] for version in (before, after))
     found.code = (then, now) if then != now else None
-    found.config = _changes(*(flatten(version.metadata.get("config") or {}) for version in (before, after)))
+    configs = [flatten(version.metadata.get("config") or {}) for version in (before, after)]
+    found.config = _changes(*configs) if all(configs) else {}  # not every version noted it
     found.metrics = _changes(_metrics(before), _metrics(after))
     if before.md5 != after.md5:
         try:
