@@ -19,7 +19,7 @@ from orchestration.pipeline import reasons, retraining
 from orchestration.pipeline.materialize import ancestors, close_abandoned, input_versions, run_tags
 from orchestration.pipeline.run_cache import FORCE_TAG
 from orchestration.promotion import card_scores, comparison, model_card, shadow
-from orchestration.promotion.packaging import LOADER, NETWORKS, code_files, digest, log_model, pack
+from orchestration.promotion.packaging import LOADER, NETWORKS, code_files, digest, log_model, log_scores, pack
 from orchestration.promotion.scorecards import complete
 from orchestration.registry.aliases import user
 from orchestration.registry.gate import Config, GateResult, evaluate, markdown, replaced
@@ -246,21 +246,21 @@ def _registered(
 ) -> str:
     """The version that has this content: an older one where it was registered before, else a new one."""
     inputs, profile = ancestors(versions), accepted_profile.name_of(project.settings)
+    scores = {score["path"]: score["value"] for score in card_scores.main(scorecard) if score["value"] is not None}
     if not why_unregistered(registry, md5) and (known := registry.with_md5(md5)):
         number = str(known.version)
         registry.log_card(number, scorecard)
+        log_scores(registry.tracking, str(known.run_id), str(known.source), scores)
         registry.note_scored(known, inputs)
         return number
     tracking = registry.tracking
     ref = AssetRef(STAGE, registry.character)
     configs = {name: versions[name].metadata.get("config") or {} for name in NETWORKS}
-    scores = {score["path"]: score["value"] for score in card_scores.main(scorecard) if score["value"] is not None}
     with tracking.run(str(ref), run_tags(context, ref, profile, belongs_to)) as run:
         close_abandoned(context, tracking, run, ref)
         run.inputs(inputs)
         run.document(scorecard, "scorecard.json")
         example, params = _example(project, inputs), {"profile": profile, **flatten(configs)}
-        number = log_model(tracking, run.run_id, folder, registry.name, example, params, scores)
         tags = {
             "md5": md5,
             "dagster.run_id": context.run_id,
@@ -268,10 +268,9 @@ def _registered(
             "character": registry.character,
             "profile": profile,
             RETRAINING: belongs_to,
+            **{f"{INPUT}{asset}": value for asset, value in inputs.items()},
         }
-        for name, value in (tags | {f"{INPUT}{asset}": value for asset, value in inputs.items()}).items():
-            registry.client.set_model_version_tag(registry.name, number, name, value)
-    return number
+        return log_model(tracking, run.run_id, folder, registry.name, example, params, scores, tags)
 
 
 def _example(project: Project, inputs: Mapping[str, str]) -> bytes | None:

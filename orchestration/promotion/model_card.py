@@ -24,6 +24,7 @@ from orchestration.registry.promotion_events import RegistryError
 from orchestration.registry.registered_models import COSTS, INPUT, SCORED, RegisteredVersion, Registry
 from orchestration.storage.costs import Cost
 from orchestration.storage.store import RemoteDown, Store, StoreError
+from orchestration.storage.tracking import RETRAINING
 from orchestration.storage.version_index import VersionIndex, fitting
 from orchestration.storage.versions import UNKNOWN, Version, as_text, source_key
 from stages.data import origins, source_files
@@ -240,7 +241,14 @@ class _Card:
         steps = [_step(name, self.ancestors[name], self.record(name)) for name in names]
         steps.append(_step(ASSET, self.tags.get("md5"), self.record(ASSET)) | {"mlflow_run": self.version.run_id})
         inputs = dict(sorted(self.ancestors.items()))
-        return {"profile": profile, "commit": commit, "inputs": inputs, "steps": steps, "cost": self._cost()}
+        return {
+            "profile": profile,
+            "retraining": self.tags.get(RETRAINING),
+            "commit": commit,
+            "inputs": inputs,
+            "steps": steps,
+            "cost": self._cost(),
+        }
 
     def _cost(self) -> Document:
         """Of all steps, and of those that no version before it had."""

@@ -30,6 +30,8 @@ NETWORKS = ("identity_model", "parsing_model", "imitator", "identity_imitator", 
 WEIGHTS = ("model.safetensors", "meta.json")
 LANDMARKER = "landmarks/face_landmarker.task"
 CODE_SUFFIXES = (".py", ".json")
+LOGGED_MODEL = "models:/m-"
+"""Begins the source of a version that was logged as a model with a page of its own."""
 LOADER = Path(__file__).with_name("registered_encoder.py")
 PIP_REQUIREMENTS = (
     "mlflow",
@@ -117,10 +119,12 @@ def log_model(
     photo: bytes | None = None,
     params: Mapping[str, Any] | None = None,
     metrics: Mapping[str, float] | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> str:
     """Log a packed folder as a pyfunc model of this run and register it; the new version's number.
 
-    photo: an example of an input, of nobody who exists. params, metrics: what the version's page shows beside it.
+    photo: an example of an input, of nobody who exists. params, metrics: what the version's page shows beside it. tags:
+    of the version, which has them from its first moment, and of that page.
     """
     import mlflow
     import mlflow.pyfunc
@@ -141,10 +145,23 @@ def log_model(
             **example,
             registered_model_name=name,
             params={key: str(value) for key, value in (params or {}).items()},
+            tags=dict(tags or {}),
         )
         if metrics:
             mlflow.log_metrics(dict(metrics), model_id=info.model_id)
     return str(info.registered_model_version)
+
+
+def log_scores(tracking: Tracking, run_id: str, source: str, metrics: Mapping[str, float]) -> None:
+    """Show newer scores on a registered version's page, and at its run.
+
+    source: where the version's model is, as MLflow says it; of versions of before that is no page.
+    """
+    import mlflow
+
+    _, _, model_id = source.partition(LOGGED_MODEL)
+    tracking.set_default()
+    mlflow.log_metrics(dict(metrics), run_id=run_id, model_id=f"m-{model_id}" if model_id else None)
 
 
 def signature() -> Any:
