@@ -138,7 +138,7 @@ def test_a_logged_model_has_scores_configuration_and_an_example_that_it_reads(
     assert {metric.key: metric.value for metric in logged.metrics or []} == {"likeness.similarity": 0.9}
     packaging.log_scores(registry.tracking, run.run_id, str(version.source), {"likeness.similarity": 0.8})
     again = registry.client.get_logged_model(page).metrics or []
-    assert next(reversed(sorted(again, key=lambda metric: metric.timestamp))).value == 0.8
+    assert max(again, key=lambda metric: metric.timestamp).value == 0.8
     model = mlflow.pyfunc.load_model(f"models:/{registry.name}/{number}")
     (answer,) = model.predict(model.input_example)
     assert set(answer) <= set(model.metadata.signature.outputs.input_names()) and answer["parameters"]
