@@ -26,9 +26,9 @@ from orchestration.storage.project import Project
 from orchestration.storage.tracking import Tracking
 from orchestration.storage.version_index import VersionIndex
 from orchestration.storage.versions import latest
-from tests.orchestration.test_promotion import Pipeline, likeness, run
+from tests.orchestration.test_promotion import Pipeline, likeness, new
 
-__all__ = ["likeness", "run"]
+__all__ = ["likeness", "new"]
 
 
 class Studio:
@@ -197,12 +197,12 @@ def test_what_a_retraining_changed_is_told_beside_what_was_there_before(studio: 
 
 @pytest.mark.slow
 def test_the_registered_version_and_the_commands_say_which_retraining(
-    run: Pipeline, likeness: Callable[..., Result]
+    new: Pipeline, likeness: Callable[..., Result]
 ) -> None:
-    run("a")
-    run.scorecard.similarity = 0.7
-    outcome = run("b")
-    assert run.registry.find("2").tags["retraining"] == outcome.retraining
+    new("a")
+    new.scorecard.similarity = 0.7
+    outcome = new("b")
+    assert new.registry.find("2").tags["retraining"] == outcome.retraining
     listed = json.loads(likeness("retrainings", "--json").stdout)
     assert listed[0]["id"] == outcome.retraining
     (model,) = listed[0]["models"]
