@@ -40,6 +40,7 @@ from orchestration.lineage import OnStep, registered_data, silent
 from orchestration.storage import backup_log, erasure_log, objects, snapshots, versions
 from orchestration.storage.erasure_log import ErasureLog
 from orchestration.storage.instance import is_ours, keeping_files, open_instance
+from orchestration.storage.mlflow_client import OutOfDate
 from orchestration.storage.staged_output import beside, pointed
 from orchestration.storage.store import Store
 from orchestration.storage.store_errors import RemoteDown
@@ -131,11 +132,12 @@ def make(
     _require_known_storage(settings)
     with keeping_files(settings), _partial_folder(target) as folder:
         manifest = _begin(settings, mlflow)
-        manifest.missing = _missing(settings, mlflow)
         copier = Copier(folder, progress)
         progress("databases", 0, 0)
         with _databases(settings, mlflow, manifest) as databases:
             copier.copy_all(databases)
+        with suppress(OutOfDate):  # what cannot be asked before `likeness upgrade` is copied as it is
+            manifest.missing = _missing(settings, mlflow)
         copier.copy_all(
             [*_files(settings, service, mlflow, copier.left_out), *_objects(settings, with_cache, manifest)]
         )
@@ -164,7 +166,7 @@ def _begin(settings: Settings, mlflow: bool) -> Manifest:
 
 
 def _missing(settings: Settings, mlflow: bool) -> dict[str, str]:
-    """What is nowhere any more before anything is copied: of the newest versions, and of registered models."""
+    """What is nowhere any more: of the newest versions, and of registered models. Raises OutOfDate."""
     wanted = {md5: name for name, md5 in pointed(settings.root).items() if name.startswith("artifacts/")}
     models = registered_data.registered_models(settings) if mlflow else []
     wanted |= registered_data.names(models)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,11 @@ from orchestration.lineage import OnStep, registered_data, silent
 from orchestration.lineage.erase import Eraser
 from orchestration.lineage.erase_search import EraseSearch
 from orchestration.lineage.photo_index import SOURCE, PhotoIndex, file_digest
+from orchestration.registry.promotion_events import RegistryError
 from orchestration.storage import backup_log, erasure_log, snapshots
 from orchestration.storage.erasure_log import Erasure, ErasureLog
 from orchestration.storage.instance import keeping_files, lock_file, only_runner, open_instance
+from orchestration.storage.mlflow_client import OutOfDate
 from orchestration.storage.staged_output import beside, pointed
 from orchestration.storage.store import Store
 from orchestration.storage.store_errors import RemoteDown, StoreError
@@ -122,8 +125,8 @@ def restore(
             result.problems = _erase_again(settings, instance, erasures, progress)
             gone = _bring_up_to_date(settings, ErasureLog(instance).erased(), result, progress)
         ErasureLog(instance).copy_to(settings.home)
-    _sort_out(settings, result, gone)
     backup_log.remember(settings.home, backup)
+    _sort_out(settings, result, gone)
     return result
 
 
@@ -380,11 +383,9 @@ def _sort_out(settings: Settings, result: RestoredBackup, gone: Mapping[str, str
     have when the backup was made is no problem of the backup's.
     """
     store, models = Store.of(settings), {}
-    try:
+    with suppress(OutOfDate, RegistryError):  # the command, which asks again, says so
         gone = {**registered_data.examine(settings).lost, **gone}
         models = registered_data.lost_packages(settings)
-    except LikenessError as error:
-        result.problems.append(str(error))
     told = {md5: (why, result.manifest.lacked(md5, _absent(store, md5))) for md5, why in gone.items()}
     told |= {model: (f"{model}: {why}", result.manifest.lacked(model, ())) for model, why in models.items()}
     result.missing = {name: why for name, (why, lacked) in told.items() if lacked}
