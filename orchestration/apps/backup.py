@@ -41,6 +41,7 @@ from orchestration.storage import backup_log, erasure_log, objects, snapshots, v
 from orchestration.storage.erasure_log import ErasureLog
 from orchestration.storage.instance import is_ours, keeping_files, open_instance
 from orchestration.storage.mlflow_client import OutOfDate
+from orchestration.storage.remote import Remote
 from orchestration.storage.staged_output import beside, pointed
 from orchestration.storage.store import Store
 from orchestration.storage.store_errors import RemoteDown
@@ -347,7 +348,7 @@ def _objects(settings: Settings, with_cache: bool, manifest: Manifest) -> list[S
     ]  # fmt: skip
 
 
-def _sizes_of_remote(remote: objects.Any) -> dict[str, int]:
+def _sizes_of_remote(remote: Remote) -> dict[str, int]:
     try:
         return remote.sizes()
     except RemoteDown as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -110,10 +111,14 @@ def _links(settings: Settings, retraining: str) -> dict[str, str]:
     """Where its runs are looked at together."""
     from orchestration.config import addresses
     from orchestration.pipeline.retraining import runs_page
+    from orchestration.registry.aliases import registry_errors
+    from orchestration.registry.promotion_events import RegistryError
     from orchestration.storage.tracking import Tracking
 
-    dagster = addresses.dagster_page(settings)
-    return {"dagster": runs_page(dagster, retraining), "mlflow": Tracking.of(settings).search_page(retraining)}
+    found = {"dagster": runs_page(addresses.dagster_page(settings), retraining)}
+    with suppress(RegistryError), registry_errors(settings.tracking_uri):
+        found["mlflow"] = Tracking.of(settings).search_page(retraining)
+    return found
 
 
 def _show(found: Retraining, diff: RetrainingDiff, links: Mapping[str, str]) -> None:

@@ -126,7 +126,9 @@ def _sources(pairs: Sequence[tuple[Made, Version | None]], store: Store) -> Iter
         for name, md5 in (made.version.metadata.get("inputs") or {}).items():
             if name in SOURCES or name == "character":
                 whose = (made.version.character or "embedded") if name == "character" else None
-                seen.setdefault(title(name, whose), (then.get(name), md5))
+                source = title(name, whose)
+                if seen.get(source, (None,))[0] is None:  # an asset that was there before knows what it had read
+                    seen[source] = then.get(name), md5
     for source, (before, after) in seen.items():
         if before != after:
             yield _files(source, before, after, store)

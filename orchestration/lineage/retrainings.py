@@ -117,10 +117,18 @@ class Retraining:
     @cached_property
     def unsuccessful(self) -> dict[str, dg.DagsterRun]:
         """Runs that did not succeed and that no later one made good, by what they were to make."""
-        last: dict[str, dg.DagsterRun] = {}
-        for record in self.runs:
-            last[_what(record.dagster_run)] = record.dagster_run
-        return {what: run for what, run in last.items() if run.is_failure_or_canceled}
+        last = {_what(record.dagster_run): record for record in self.runs}
+        return {
+            what: record.dagster_run
+            for what, record in last.items()
+            if record.dagster_run.is_failure_or_canceled and not self._was_made_good(record)
+        }
+
+    def _was_made_good(self, record: Any) -> bool:
+        """Whether a later run, of other assets too, made all that this one was to make."""
+        made = {each.version.asset: each.version.when for each in self.every}
+        wanted = [key.to_user_string() for key in record.dagster_run.asset_selection or ()]
+        return bool(wanted) and all(made.get(asset, 0.0) > (record.end_time or 0.0) for asset in wanted)
 
     @property
     def state(self) -> str:
@@ -223,9 +231,10 @@ def characters_of(runs: Sequence[dg.DagsterRun], versions: Sequence[Version]) ->
 
 
 def _known(project: Project, characters: Sequence[str]) -> dict[str, None]:
-    """Names of the assets that these characters have."""
-    refs = [AssetRef.of(stage, name) for stage in project.graph.stages.values() for name in characters]
-    return {str(ref): None for ref in dict.fromkeys(refs) if project.latest_of(ref)}
+    """Names of the assets that these characters have; without a character, those that all share."""
+    refs = [AssetRef.of(stage, name) for stage in project.graph.stages.values() for name in characters or [None]]
+    ours = [ref for ref in dict.fromkeys(refs) if ref.character or not ref.stage.by_character]
+    return {str(ref): None for ref in ours if project.latest_of(ref)}
 
 
 def _is_asset(project: Project, ref: VersionRef) -> bool:

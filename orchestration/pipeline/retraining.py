@@ -53,7 +53,8 @@ def of_run(project: Project, run_id: str) -> str:
     known = run.tags.get(RETRAINING_TAG) if run else None
     if known:
         return known
-    found = (_cause(project, run) if run and AUTOMATION_TAG in run.tags else "") or id_of_run(project.instance, run_id)
+    found = _cause(project, run) if run and run.tags.get(AUTOMATION_TAG) == "true" else ""
+    found = found or id_of_run(project.instance, run_id)
     note(project.instance, run_id, found)
     return found
 

@@ -146,7 +146,7 @@ def test_runs_of_one_tick_and_retries_share_an_id_where_no_input_changed(studio:
     assert studio.of(one) == studio.of(other) == studio.of(follows) != studio.all()[-1].id
     assert "text a became b" in studio.all()[0].why
     by_hand = studio.daemon("encoder", "embedded", **{AUTOMATION_TAG: "", "dagster/sensor_name": "", "user": "anna"})
-    assert retraining.id_of_run(studio.instance, by_hand) == studio.of(by_hand)
+    assert studio.of(by_hand) not in (None, studio.of(one)), "what a person launches is its own"
     again = studio.instance.add_run(dg.DagsterRun("job", tags={ROOT_RUN_ID_TAG: by_hand}))
     assert retraining.of_run(studio.project, again.run_id) == studio.of(by_hand)
 
