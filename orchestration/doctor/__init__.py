@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 from engine.errors import LikenessError
 from orchestration.config.settings import Settings
-from orchestration.doctor import loading, machine, models, records, servers, stores
+from orchestration.doctor import machine, models, records, servers, stores
 from orchestration.doctor.diagnosis import Diagnosis, Level
+from orchestration.registry import trial_load
 
 __all__ = ["Diagnosis", "Level", "examine", "require_machine"]
 
@@ -38,7 +39,7 @@ CHECKS: Mapping[str, Check] = {
     "records": records.check,
     "executor": servers.executor,
 }
-LONGER = {"models": loading.WITHIN + PATIENCE}
+LONGER = {"models": trial_load.WITHIN + PATIENCE}
 """Seconds that a check may take which has a limit of its own."""
 
 

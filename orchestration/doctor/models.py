@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from orchestration.config.settings import Settings
-from orchestration.doctor import loading
 from orchestration.doctor.diagnosis import Diagnosis
+from orchestration.registry.promotion_events import RegistryError
 from orchestration.registry.registered_models import Registry
 from orchestration.registry.remedies import broken, command, without_production
+from orchestration.registry.trial_load import load_apart
 from orchestration.storage.mlflow_files import is_unmade
+from orchestration.storage.store import RemoteDown, Store, StoreError
 from orchestration.storage.tracking import Tracking
 
 
@@ -50,6 +52,30 @@ def _of(settings: Settings, registry: Registry, load: bool) -> Iterator[Diagnosi
     if lost := registry.lost(state.production):
         yield Diagnosis.error(name, f"version {state.production}: {lost}", broken(registry, state.production))
     elif load:
-        yield loading.diagnosis(settings, registry, state.production)
+        yield _loaded(settings, registry, state.production)
     else:
         yield Diagnosis.ok(name, f"version {state.production} is in production, and was not loaded")
+
+
+def _loaded(settings: Settings, registry: Registry, number: str) -> Diagnosis:
+    """Whether the version in production can be loaded, and is what was registered."""
+    try:
+        seconds, files = load_apart(registry)
+    except RegistryError as error:
+        detail, _, remedy = str(error).rpartition(": ")
+        return Diagnosis.error(registry.name, detail, remedy)
+    if others := _others(settings, registry, number, files):
+        more = f", nor are {len(others) - 1} others" if others[1:] else ""
+        detail = f"version {number}: {others[0]} is not what was registered{more}"
+        return Diagnosis.error(registry.name, detail, broken(registry, number))
+    return Diagnosis.ok(registry.name, f"version {number} is in production, loaded in {seconds:.1f} s")
+
+
+def _others(settings: Settings, registry: Registry, number: str, files: Mapping[str, str]) -> list[str]:
+    """Files whose bytes are not those of the folder that was registered; none where nobody can tell."""
+    md5 = registry.find(number).tags.get("md5")
+    try:
+        registered = Store.of(settings).listing(md5) if md5 and (settings.root / ".dvc").is_dir() else {}
+    except (StoreError, RemoteDown):
+        return []  # the check of registered data says so
+    return [path for path, its_md5 in files.items() if registered.get(path, its_md5) != its_md5]

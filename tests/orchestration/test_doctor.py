@@ -3,29 +3,28 @@
 import json
 import os
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
 
 from orchestration import doctor
 from orchestration.config.settings import Settings
-from orchestration.doctor import loading, machine, records, servers, stores
+from orchestration.doctor import machine, records, servers, stores
 from orchestration.doctor.diagnosis import Diagnosis
-from orchestration.registry import audit
-from orchestration.registry.promotion_events import PROMOTION, PromotionEvent, now
+from orchestration.registry import audit, trial_load
+from orchestration.registry.promotion_events import PROMOTION, PromotionEvent, RegistryError, now
 from orchestration.registry.registered_models import Registry
 from orchestration.storage import old_rows
 from orchestration.storage.instance import RUN_TAG
 from orchestration.storage.store import Store
 from orchestration.storage.tracking import Tracking
+from tests.orchestration import dying_child
 from tests.orchestration.faces import PeopleProject
 
 pytestmark = pytest.mark.slow
@@ -165,20 +164,12 @@ def test_what_is_in_production_is_loaded_in_a_process_that_may_hang_or_die(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry = Registry(Tracking.of(settings), "embedded")
-    monkeypatch.setattr(loading, "_load", hangs)
-    found = loading.diagnosis(settings, registry, "1", within=0.5)
-    assert found.level == "error" and "was not loaded within 0 s" in found.detail and "--no-load" in found.remedy
-    monkeypatch.setattr(loading, "_load", dies)
-    found = loading.diagnosis(settings, registry, "1", within=60)
-    assert found.level == "error" and "was killed, as the system does where memory is full" in found.detail
-
-
-def hangs(sender: Any, registry: Registry) -> None:
-    time.sleep(60)
-
-
-def dies(sender: Any, registry: Registry) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+    monkeypatch.setattr(trial_load, "_load", dying_child.hangs)
+    with pytest.raises(RegistryError, match="was not loaded within 1 s: .*--no-load"):
+        trial_load.load_apart(registry, within=1.0)
+    monkeypatch.setattr(trial_load, "_load", dying_child.dies)
+    with pytest.raises(RegistryError, match="was killed, as the system does where memory is full: .*--no-load"):
+        trial_load.load_apart(registry)
 
 
 def test_a_home_folder_that_is_open_to_everyone_is_a_warning(settings: Settings) -> None:
