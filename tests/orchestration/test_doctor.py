@@ -165,10 +165,10 @@ def test_what_is_in_production_is_loaded_in_a_process_that_may_hang_or_die(
 ) -> None:
     registry = Registry(Tracking.of(settings), "embedded")
     monkeypatch.setattr(trial_load, "_load", dying_child.hangs)
-    with pytest.raises(RegistryError, match="was not loaded within 1 s: .*--no-load"):
+    with pytest.raises(RegistryError, match=r"was not loaded within 1 s: .*--no-load"):
         trial_load.load_apart(registry, within=1.0)
     monkeypatch.setattr(trial_load, "_load", dying_child.dies)
-    with pytest.raises(RegistryError, match="was killed, as the system does where memory is full: .*--no-load"):
+    with pytest.raises(RegistryError, match=r"was killed, as the system does where memory is full: .*--no-load"):
         trial_load.load_apart(registry)
 
 
