@@ -137,6 +137,7 @@ def make(
         progress("databases", 0, 0)
         with _databases(settings, mlflow, manifest) as databases:
             copier.copy_all(databases)
+        progress("what is lost already", 0, 0)
         with suppress(OutOfDate):  # what cannot be asked before `likeness upgrade` is copied as it is
             manifest.missing = _missing(settings, mlflow)
         copier.copy_all(
