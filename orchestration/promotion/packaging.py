@@ -30,8 +30,6 @@ NETWORKS = ("identity_model", "parsing_model", "imitator", "identity_imitator", 
 WEIGHTS = ("model.safetensors", "meta.json")
 LANDMARKER = "landmarks/face_landmarker.task"
 CODE_SUFFIXES = (".py", ".json")
-LOGGED_MODEL = "models:/m-"
-"""Begins the source of a version that was logged as a model with a page of its own."""
 LOADER = Path(__file__).with_name("registered_encoder.py")
 PIP_REQUIREMENTS = (
     "mlflow",
@@ -159,9 +157,13 @@ def log_scores(tracking: Tracking, run_id: str, source: str, metrics: Mapping[st
     """
     import mlflow
 
-    _, _, model_id = source.partition(LOGGED_MODEL)
     tracking.set_default()
-    mlflow.log_metrics(dict(metrics), run_id=run_id, model_id=f"m-{model_id}" if model_id else None)
+    mlflow.log_metrics(dict(metrics), run_id=run_id, model_id=page_of(source))
+
+
+def page_of(source: str) -> str | None:
+    """The id of the logged model that a version's source names, None where it names none, as before MLflow 3."""
+    return source.removeprefix("models:/") if source.startswith("models:/m-") else None
 
 
 def signature() -> Any:
