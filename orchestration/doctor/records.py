@@ -120,4 +120,4 @@ def _not_in_dagster(settings: Settings, registry: Registry, versions: list[Linea
 
 
 def _wanted(target: LineageTarget) -> Mapping[str, str]:
-    return {**target.ancestors, MODEL: target.md5}
+    return {asset: md5 for asset, md5 in {**target.ancestors, MODEL: target.md5}.items() if md5}

@@ -20,7 +20,7 @@ class RegisteredData:
     """Versions by md5, with what they are called."""
 
     models: int
-    """Registered versions."""
+    """Registered versions whose md5 is known."""
     lost: dict[str, str] = field(default_factory=dict)
     """Nothing brings them back."""
     damaged: dict[str, str] = field(default_factory=dict)
@@ -35,7 +35,7 @@ def examine(settings: Settings) -> RegisteredData:
 
     What `likeness forget` took is no loss. Raises RemoteDown, RegistryError.
     """
-    models = registered_models(settings)
+    models = [target for target in registered_models(settings) if target.md5]
     found, store, wanted = RegisteredData(len(models)), Store.of(settings), names(models)
     if not wanted:
         return found
@@ -59,12 +59,12 @@ def registered_models(settings: Settings) -> list[LineageTarget]:
     """Every registered version; none where there is no registry yet. Raises RegistryError."""
     if not (settings.root / ".dvc").is_dir() or is_unmade(settings.tracking_uri):
         return []
-    return [target for target in find_all_models(settings) if target.md5]
+    return find_all_models(settings)
 
 
 def names(models: list[LineageTarget]) -> dict[str, str]:
     """What has to be there, by md5."""
-    wanted = {target.md5: version_name(target) for target in models}
+    wanted = {target.md5: version_name(target) for target in models if target.md5}
     for target in (target for target in models if target.aliases):
         wanted = {md5: f"{asset} of {version_name(target)}" for asset, md5 in target.ancestors.items()} | wanted
     return wanted
