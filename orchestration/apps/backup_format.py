@@ -113,13 +113,17 @@ class Manifest:
             raise BackupError(f"{file} cannot be read ({error}): the backup is damaged, take another one") from error
 
     def lacked(self, name: str, objects: Iterable[str]) -> bool:
-        """Whether a version (md5), or a registered model, was gone before the backup was made.
+        """Whether a version (md5) was gone before the backup was made.
 
         objects: md5s of what cannot be had of it now. They tell it where nobody looked then, and of what was damaged.
         """
         names = {object_name(oid) for oid in objects}
         has_none = bool(names) and names.isdisjoint(self.files)
         return name in (self.missing or {}) or (has_none and (not self.left_to_remote or names <= self.left_out.keys()))
+
+    def lacked_model(self, name: str) -> bool:
+        """Whether MLflow had lost something of a registered model by then: all that it had is in the backup."""
+        return self.mlflow if self.missing is None else name in self.missing
 
     def damage(self, folder: Path, progress: OnBytes) -> Iterator[str]:
         """What of the backup is missing or is not as it was written, file by file."""

@@ -387,7 +387,7 @@ def _sort_out(settings: Settings, result: RestoredBackup, gone: Mapping[str, str
         gone = {**registered_data.examine(settings).lost, **gone}
         models = registered_data.lost_packages(settings)
     told = {md5: (why, result.manifest.lacked(md5, _absent(store, md5))) for md5, why in gone.items()}
-    told |= {model: (f"{model}: {why}", result.manifest.lacked(model, ())) for model, why in models.items()}
+    told |= {model: (f"{model}: {why}", result.manifest.lacked_model(model)) for model, why in models.items()}
     known = result.manifest.missing or {}
     result.missing = {name: known.get(name, why) for name, (why, lacked) in told.items() if lacked}
     result.problems += [why for why, lacked in told.values() if not lacked]
