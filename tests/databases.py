@@ -85,7 +85,7 @@ def _init_database(storage: SqliteEventLogStorage, engine: Engine, for_index_sha
 
 diskcache.core.DEFAULT_SETTINGS["sqlite_synchronous"] = 0  # DVC's
 _make_tables = SqliteEventLogStorage._initdb
-SqliteEventLogStorage._initdb = _init_database
+setattr(SqliteEventLogStorage, "_initdb", _init_database)  # noqa: B010
 sql.ScriptDirectory.from_config = cache(sql.ScriptDirectory.from_config)
 for _storage in (sqlite_event_log, sqlite_run_storage, sqlite_schedule_storage):
     setattr(_storage, "create_engine", _opened)  # noqa: B010  (pyright knows it as a function of SQLAlchemy)
