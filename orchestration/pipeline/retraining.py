@@ -102,7 +102,7 @@ def _changed(project: Project, run: dg.DagsterRun) -> Iterator[Version]:
         if (stage := project.graph.stages.get(key.to_user_string())) is None:
             continue
         ref = AssetRef.of(stage, run.tags.get(PARTITION_TAG))
-        found = {name: project.latest(name, ref.character) for name in stage.code.INPUTS}
+        found = {name: project.latest(name, ref.character) for name in project.graph.inputs_of(stage)}
         inputs = {name: version for name, version in found.items() if version}
         latest = project.latest_of(ref)
         for name in reasons.changed_inputs(latest, inputs) if latest else inputs:
