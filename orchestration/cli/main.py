@@ -10,7 +10,7 @@ import typer
 
 from engine.errors import LikenessError
 from orchestration.apps.export import Base
-from orchestration.cli import backup, checks, drift, lineage, models, operations, people, serve, shadow
+from orchestration.cli import backup, checks, drift, duplicates, lineage, models, operations, people, serve, shadow
 from orchestration.cli import dry_run as dry_running
 from orchestration.cli.ablate import ablate
 from orchestration.cli.card import card
@@ -323,6 +323,7 @@ def scorecard(
 app.command()(ablate)
 checks.add_to(app)
 drift.add_to(app)
+duplicates.add_to(app)
 models.add_to(app)
 people.add_to(app)
 app.command()(card)

@@ -53,7 +53,7 @@ class Stage:
     tables: tuple[str, ...] = ()
     """Tables to check, by their name in orchestration/checks/suites.py."""
     warnings: tuple[str, ...] = ()
-    """Suites of the same file that stop nothing."""
+    """Suites of the same file, and `duplicates`, that stop nothing."""
     drift: tuple[str, ...] = ()
     """Those tables that are compared with what production was made from."""
     compares: bool = False
@@ -94,7 +94,7 @@ STAGES: tuple[Stage, ...] = (
         ("mediapipe", "parquet", "dvc"),
         resources=Resources(cpus=4, memory_gb=8),
         tables=("faces", "quarantine", "verification_pairs"),
-        warnings=("copies", "unusable"),
+        warnings=("copies", "unusable", "duplicates"),
         drift=("faces",),
         description="Every photo set, aligned to the reference frame by 68 landmarks; pose, quality, quarantine.",
     ),

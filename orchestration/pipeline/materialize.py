@@ -56,7 +56,7 @@ def materialize(
     key = run_cache.key_of(stage, config, ref.character, read, project.fetch)
     forced = context.run.tags.get(run_cache.FORCE_TAG) == "true"
     if not forced and (known := run_cache.find(project.instance, project.store, stage, ref.character, key)):
-        return take_over(context, project, ref, config, known, versions, compared, tracking)
+        return take_over(context, project, ref, config, known, versions, compared, tracking, progress)
     with project.store.opened():
         folders = {name: project.fetch(name, version) for name, version in read.items()}
     checkpoints = checkpoint_folder(project.settings, ref, config, versions)
@@ -77,7 +77,9 @@ def materialize(
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
     # What fails is in the store by now, so that its rows can be looked at; `input_versions` lets nobody read it.
     pictures = RunPictures(tracking, run.run_id)
-    checked = checks.run_all(check_context(project, ref, config, {**metrics, **cost}, draft, folders, pictures))
+    checked = checks.run_all(
+        check_context(project, ref, config, {**metrics, **cost}, draft, versions, pictures, progress)
+    )
     link = pictures.link() if "photos" in ancestors(versions) else None
     metadata = describe(draft.folder, metrics, draft.md5, config, run, link)
     metadata |= origins(versions, compared) | {"profile": profile}
@@ -95,6 +97,7 @@ def take_over(
     versions: Mapping[str, Version],
     compared: Mapping[str, Version],
     tracking: Tracking,
+    progress: Progress,
 ) -> dg.MaterializeResult:
     """Record a known result as that of these inputs, and judge it by the rules of now. It stays its first run's in
     MLflow; its lineage is that of these inputs, which it stands for, and `reused` says what it was really made of.
@@ -105,9 +108,8 @@ def take_over(
     # What it had cost was spent then: no budget is asked about it now.
     facts = {name: known.fact(name) for name in known.metadata if not name.startswith(costs.PREFIX)}
     draft, metrics = StagedOutput(known.folder, known.md5), numbers(facts)
-    folders = {name: project.fetch(name, versions[name]) for name in ("character",) if name in versions}
     pictures = RunPictures(tracking, str(known.fact("mlflow_run_id")))
-    checked = checks.run_all(check_context(project, ref, config, metrics, draft, folders, pictures))
+    checked = checks.run_all(check_context(project, ref, config, metrics, draft, versions, pictures, progress))
     metadata: dict[str, Any] = {**known.metadata, **origins(versions, compared), REUSED: reused}
     metadata["profile"] = accepted_profile.name_of(project.settings)
     metadata["seconds_around_the_stage"] = time.monotonic() - began
@@ -128,10 +130,15 @@ def check_context(
     config: BaseModel,
     metrics: Mapping[str, float],
     draft: StagedOutput,
-    folders: Mapping[str, Path],
+    versions: Mapping[str, Version],
     pictures: RunPictures,
+    progress: Progress,
 ) -> CheckContext:
     """The version that was just made, as a check looks at it."""
+
+    def fetch(name: str) -> Path:
+        return project.fetch(name, versions[name])
+
     return CheckContext(
         ref.stage,
         ref.character,
@@ -141,8 +148,12 @@ def check_context(
         config.model_dump(mode="json"),
         metrics,
         lambda: draft.folder,
-        (lambda: folders["character"]) if "character" in folders else None,
+        (lambda: fetch("character")) if "character" in versions else None,
         pictures,
+        fetch,
+        project.settings.cache,
+        project.settings.pick_device,
+        progress.step,
     )
 
 
