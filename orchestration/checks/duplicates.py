@@ -60,7 +60,7 @@ class SameFace:
 
     def __str__(self) -> str:
         what = "the same photo" if self.same_photo else "the same face"
-        more = f", and {self.pairs - 1} pairs more of the two" if self.pairs > 1 else ""
+        more = f", and {self.pairs - 1} more of the two" if self.pairs > 1 else ""
         splits = f", in {self.first.split} and {self.second.split}" if self.in_two_splits else ""
         return f"{what} as {self.second.person}'s: {self.similarity:.2f}{splits}{more}"
 

@@ -70,7 +70,8 @@ def chance_limit(embeddings: NDArray, people: NDArray, least: float, chance: flo
     """The similarity from which on two faces are one person's: at least `least`, and so much that faces of two people
     reach it by chance in one of 1 / `chance` data sets of this size. With it, how many pairs of two people there are.
 
-    Similarities of strangers are near a normal distribution, whose mean and spread a sample of pairs tells.
+    Similarities of strangers are near a normal distribution. Its middle and spread are told by the quartiles of a
+    sample of pairs, which a few duplicates in it do not move.
     """
     sizes = np.bincount(people)
     pairs = int((len(people) ** 2 - (sizes.astype(np.int64) ** 2).sum()) // 2)
@@ -78,9 +79,9 @@ def chance_limit(embeddings: NDArray, people: NDArray, least: float, chance: flo
         return least, 0
     first, second = np.random.default_rng(0).integers(len(people), size=(2, SAMPLE))
     others = people[first] != people[second]
-    cosines = _cosines(embeddings, first[others], second[others])
-    z = float(stats.norm.isf(min(chance / pairs, 0.5)))
-    return max(least, float(cosines.mean() + z * cosines.std())), pairs
+    low, middle, high = np.quantile(_cosines(embeddings, first[others], second[others]), (0.25, 0.5, 0.75))
+    z, quartile = stats.norm.isf(min(chance / pairs, 0.5)), stats.norm.isf(0.25)
+    return max(least, float(middle + z * (high - low) / (2 * quartile))), pairs
 
 
 def _cosines(embeddings: NDArray, first: NDArray, second: NDArray) -> NDArray:
