@@ -58,6 +58,10 @@ class Stage:
     """Those tables that are compared with what production was made from."""
     compares: bool = False
     """Whether the stage is also given the version in production, as the optional input `production`."""
+    continues: bool = False
+    """Whether, where its configuration says `start: last`, the stage is also given the newest version of its own asset,
+    as the optional input `start`, unless its `why_not_start` says no.
+    """
     module: Any = field(default=None, compare=False)
     """The stage itself, where it is not `stages.<name>`."""
 
@@ -144,6 +148,7 @@ STAGES: tuple[Stage, ...] = (
         "models",
         ("torch", "mlflow", "dvc"),
         by_character=True,
+        continues=True,
         resources=Resources(gpus=1, cpus=4, memory_gb=16),
         description="Identity embedding in, character parameters out, trained by the composite loss.",
     ),

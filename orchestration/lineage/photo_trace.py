@@ -14,7 +14,7 @@ from orchestration.registry.promotion_events import PRODUCTION
 from orchestration.storage.erasure_log import Erasure
 from orchestration.storage.store import Store
 from orchestration.storage.version_index import VersionIndex
-from orchestration.storage.versions import REUSED, Version
+from orchestration.storage.versions import CONTINUED, REUSED, Version
 
 IDENTITY = "identity_model"
 TRAINED, CHOSEN, SCORED, UNUSED = "trained on it", "chosen by it", "only scored on it", "not used"
@@ -130,7 +130,8 @@ def _made_without(version: Version, found: PhotoTrace, version_index: VersionInd
 def _ancestors(model: LineageTarget, version_index: VersionIndex) -> set[str]:
     """All that a registered model came from, and what it was scored on since: the same content, looked at again."""
     again = version_index.of(MODEL, model.md5) if model.md5 else []
-    return {*model.ancestors.values(), *(md5 for version in again for md5 in version.lineage.values())}
+    begun = version_index.started_from(model.ancestors.get(CONTINUED, ""))
+    return {*model.ancestors.values(), *(md5 for version in [*again, *begun] for md5 in version.lineage.values())}
 
 
 def _identity_version(model: LineageTarget, version_index: VersionIndex) -> str:
@@ -149,7 +150,8 @@ def _how(model: LineageTarget, found: PhotoTrace, version_index: VersionIndex) -
         for path, split in found.rows.get(md5, {}).items()
     }
     splits = {split for split, _ in rows}
-    unknown = not set(found.unread).isdisjoint(ancestors)
+    begun = version_index.started_from(model.ancestors.get(CONTINUED, ""))
+    unknown = not set(found.unread).isdisjoint(ancestors) or not all(one.lineage for one in begun)
     if "train" in splits or "" in splits or unknown:
         return TRAINED
     # Other networks are chosen by validation rows.

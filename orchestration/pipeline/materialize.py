@@ -22,7 +22,7 @@ from orchestration.config.catalog import Stage
 from orchestration.config.profiles import config_hash, flatten
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
-from orchestration.pipeline import run_cache
+from orchestration.pipeline import continuation, run_cache
 from orchestration.promotion import comparison
 from orchestration.registry.aliases import AliasStore
 from orchestration.storage import accepted_profile, costs, dagster_metadata
@@ -31,7 +31,7 @@ from orchestration.storage.run_pictures import RunPictures
 from orchestration.storage.staged_output import StagedOutput
 from orchestration.storage.store import StoreError
 from orchestration.storage.tracking import DAGSTER_RUN, TrackedRun, Tracking
-from orchestration.storage.versions import REUSED, Version, git_commit
+from orchestration.storage.versions import CONTINUED, REUSED, Version, git_commit
 
 LONG = 5.0
 """Seconds: a stage that took less has left little memory, and to look for it takes half a second."""
@@ -58,14 +58,20 @@ def materialize(
     if not forced and (known := run_cache.find(project.instance, project.store, stage, ref.character, key)):
         return take_over(context, project, ref, config, known, versions, compared, tracking, progress)
     with project.store.opened():
+        start = continuation.of(project, ref, config, versions)
+        read |= start.inputs
         folders = {name: project.fetch(name, version) for name, version in read.items()}
-    checkpoints = checkpoint_folder(project.settings, ref, config, versions)
+    if start.told:
+        context.log.info(f"{ref} begins {start.told}")
+    checkpoints = checkpoint_folder(project.settings, ref, config, {**versions, **start.inputs})
     profile = accepted_profile.name_of(project.settings)
     meter = costs.CostMeter.of(project.settings, stage, checkpoints)
     with meter, tracking.run(str(ref), run_tags(context, ref, profile), checkpoints) as run:
         close_abandoned(context, tracking, run, ref)
         run.params(flatten(config.model_dump(mode="json")))
         run.inputs({name: version.md5 for name, version in read.items()})
+        for name, told in start.metadata.items():
+            run.tag(name, told)
         stage_began = time.monotonic()
         with project.store.writing(stage.name, ref.character) as draft:
             stage_scope = stage_context(project.settings, stage, checkpoints, run, progress)
@@ -82,7 +88,7 @@ def materialize(
     )
     link = pictures.link() if "photos" in ancestors(versions) else None
     metadata = describe(draft.folder, metrics, draft.md5, config, run, link)
-    metadata |= origins(versions, compared) | {"profile": profile}
+    metadata |= origins(versions, compared, start.inputs) | {"profile": profile, **start.metadata}
     metadata |= {**cost, "seconds": seconds, "seconds_around_the_stage": time.monotonic() - began - seconds}
     run_cache.remember(project.instance, stage.name, key, draft.md5, context.run_id)
     return dg.MaterializeResult(data_version=dg.DataVersion(draft.md5), metadata=metadata, check_results=checked)
@@ -110,18 +116,24 @@ def take_over(
     draft, metrics = StagedOutput(known.folder, known.md5), numbers(facts)
     pictures = RunPictures(tracking, str(known.fact("mlflow_run_id")))
     checked = checks.run_all(check_context(project, ref, config, metrics, draft, versions, pictures, progress))
-    metadata: dict[str, Any] = {**known.metadata, **origins(versions, compared), REUSED: reused}
+    begun = (known.fact("inputs") or {}).get(CONTINUED)
+    started = {CONTINUED: Version(CONTINUED, ref.character, begun)} if begun else {}
+    metadata: dict[str, Any] = {**known.metadata, **origins(versions, compared, started), REUSED: reused}
     metadata["profile"] = accepted_profile.name_of(project.settings)
     metadata["seconds_around_the_stage"] = time.monotonic() - began
     return dg.MaterializeResult(data_version=dg.DataVersion(known.md5), metadata=metadata, check_results=checked)
 
 
-def origins(versions: Mapping[str, Version], compared: Mapping[str, Version]) -> dict[str, Any]:
+def origins(
+    versions: Mapping[str, Version], compared: Mapping[str, Version], started: Mapping[str, Version] = {}
+) -> dict[str, Any]:
     """The inputs of a version, and all that they came from. What it was compared with is no ancestor: nothing was made
-    from it.
+    from it. Of the version that its training began with, that one alone is named: what that came from is in its own
+    record, under the same names.
     """
+    begun = {name: version.md5 for name, version in started.items()}
     inputs = {name: version.md5 for name, version in {**versions, **compared}.items()}
-    return {"inputs": inputs, "lineage": ancestors(versions)}
+    return {"inputs": inputs | begun, "lineage": ancestors(versions) | begun}
 
 
 def check_context(
