@@ -15,6 +15,8 @@ from orchestration.storage.erasure_log import Erasure
 from orchestration.storage.store import Store
 from orchestration.storage.version_index import VersionIndex
 from orchestration.storage.versions import CONTINUED, REUSED, Version
+from stages.data import tables
+from stages.data.feature_cache import digest_of_picture
 
 IDENTITY = "identity_model"
 TRAINED, CHOSEN, SCORED, UNUSED = "trained on it", "chosen by it", "only scored on it", "not used"
@@ -117,6 +119,27 @@ def trace(photo_index: PhotoIndex, photos: Sequence[TracedPhoto], progress: OnSt
     found.made_without = {one.md5 for one in found.descendants if _made_without(one, found, photo_index.version_index)}
     models = find_all_models(photo_index.settings)
     found.uses = [ModelUse(model, _how(model, found, photo_index.version_index)) for model in models]
+    return found
+
+
+def pictures_of_others(photo_index: PhotoIndex, version: Version, photos: Sequence[TracedPhoto]) -> set[str]:
+    """Digests of the pictures in a version's tables that show none of the photos (`feature_cache`). Raises StoreError,
+    RemoteDown.
+    """
+    from pyarrow import parquet
+
+    listed = photo_index.versions.get(version.lineage.get(SOURCE, ""), {})
+    if SOURCE in version.lineage and not listed:
+        return set()  # nobody can tell what its rows are called
+    md5s = {photo.md5 for photo in photos}
+    wanted = _RowIds(version.metadata.get("config"), {path for path, md5 in listed.items() if md5 in md5s})
+    found: set[str] = set()
+    files = photo_index.store.listing(version.md5)
+    for file in (photo_index.store.file(md5) for name, md5 in files.items() if name.endswith(".parquet")):
+        if {"id", "image"} <= set(parquet.read_schema(file).names):
+            for rows in tables.iterate(file, ("id", "image")):
+                others = (row["image"] for row in rows if row["image"] and wanted.path(row["id"]) is None)
+                found |= {digest_of_picture(picture) for picture in others}
     return found
 
 
