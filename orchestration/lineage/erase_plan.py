@@ -63,7 +63,7 @@ class ErasePlan:
     kept_faces: KeptFaces | None = None
     """What alignment keeps of the photos on this machine, None where it keeps nothing of them."""
     kept_features: KeptFeatures | None = None
-    """What networks saw of their faces, or of faces of which nobody knows whose they are; None where nothing is kept."""
+    """What networks saw of faces that are theirs or nobody knows whose; None where nothing is kept."""
     pictures: list[tuple[Version, tuple[str, ...]]] = field(default_factory=list)
     """Versions whose MLflow run has pictures that may show the photos, and the names of these."""
     ablations: list[str] = field(default_factory=list)
