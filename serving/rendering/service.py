@@ -78,7 +78,7 @@ class RenderService:
         timeout: float = 30.0,
     ) -> None:
         found = Character.load(character)
-        self.forms = ("png", "glb", "mhm") if found.is_embedded else ("png",) if found.has_engine else ()
+        self.forms = ("png", "webp", "glb", "mhm") if found.is_embedded else ("png", "webp") if found.has_engine else ()
         """What a character can be drawn as."""
         self.timeout = timeout
         self._document: SchemaDocument | None = None
@@ -108,12 +108,12 @@ class RenderService:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._process.stop()
 
-    async def draw(self, form: str, document: Mapping[str, Any], **options: Any) -> bytes:
-        """A character.json in one of `forms`, as CharacterRenderer draws it; a picture has the option `size`, pixels.
+    async def draw(self, form: str, document: Mapping[str, Any], *, compressed: bool = False, **options: Any) -> bytes:
+        """A character.json in one of `forms`, as CharacterRenderer draws it, with its options; `compressed`: by gzip.
 
         Raises CannotDraw, Busy or NoAnswer, as all that draws does.
         """
-        return await self._ask(_Request(form, {"document": document, **options}), self._characters)
+        return await self._ask(_Request(form, {"document": document, **options}, compressed), self._characters)
 
     async def document(self) -> SchemaDocument:
         """The document of `/v1/schema`."""

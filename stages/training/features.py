@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +96,24 @@ class _Extracted:
     embeddings: Tensor  # [N, D] of length 1
     squeezed: Tensor  # [N, h * w * c] half precision, [N, 0] without map features
     appearance: Tensor  # [N, A], [N, 0] without an appearance
+
+
+def spread(rows: NDArray, most: int) -> NDArray:
+    """At most so many of the rows, evenly."""
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int)]
+
+
+def gathered(batches: Iterable[Sequence[Tensor]], rows: Sized) -> list[Tensor]:
+    """Batches of the same tensors, each joined on the CPU to one of as many rows. They are filled in where they stay:
+    of parts that are joined at the end, there would be two of everything.
+    """
+    whole, done = list[Tensor](), 0
+    for parts in batches:
+        whole = whole or [torch.empty(len(rows), *part.shape[1:], dtype=part.dtype) for part in parts]
+        for joined, part in zip(whole, parts, strict=True):
+            joined[done : done + len(part)] = part
+        done += len(parts[0])
+    return whole
 
 
 class FeatureExtractor:
@@ -198,8 +216,11 @@ class FeatureExtractor:
         """Principal channels of the maps of some training faces, spread over all of them."""
         if not self.features.n_map:
             return
-        levels = [read_maps(self.reader, batch)[1][-1] for batch in self._batches(pictures, rows, CHANNELS_FITTED)]
-        self.features.cpu().directions.fit_channels(torch.cat([maps.cpu() for maps in levels]))
+        some = spread(rows, CHANNELS_FITTED)
+        (maps,) = gathered(
+            ([read_maps(self.reader, batch)[1][-1].half()] for batch in self._batches(pictures, some)), some
+        )
+        self.features.cpu().directions.fit_channels(maps)
         self.features.to(self.device)
 
     @torch.no_grad()
@@ -207,24 +228,24 @@ class FeatureExtractor:
         """Directions and scale of what is seen beside the identity, of some training faces."""
         if self.appearance is None:
             return
-        found = [
-            [self.appearance.measured(batch).cpu(), *(level.cpu() for level in read_maps(self.reader, batch)[1])]
-            for batch in self._batches(pictures, rows, LOOKED_AT)
-        ]
-        measured, *levels = (torch.cat(parts) for parts in zip(*found, strict=True))
+        some = spread(rows, LOOKED_AT)
+        seen = (
+            [self.appearance.measured(batch), *(maps.half() for maps in read_maps(self.reader, batch)[1])]
+            for batch in self._batches(pictures, some)
+        )
+        measured, *levels = gathered(seen, some)
         self.appearance.cpu().fit(levels, measured)
         self.appearance.to(self.device)
 
-    def _batches(self, pictures: ImageDataset, rows: NDArray, most: int) -> Iterator[Tensor]:
-        some = rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int)]
+    def _batches(self, pictures: ImageDataset, some: NDArray) -> Iterator[Tensor]:
         for number, part in enumerate(np.array_split(some, -(-len(some) // 32)), start=1):
             yield to_unit(pictures[part], self.device)
             self.progress("encoder: directions", 32 * number, len(some))
 
     def fit(self, extracted: _Extracted, rows: NDArray) -> None:
         """Scale and principal directions of the training faces."""
-        some = torch.from_numpy(rows[np.linspace(0, len(rows) - 1, min(len(rows), DIRECTIONS_FITTED)).astype(int)])
-        self.features.cpu().fit(extracted.embeddings[torch.from_numpy(rows)], extracted.squeezed[some].float())
+        some = torch.from_numpy(spread(rows, DIRECTIONS_FITTED))
+        self.features.cpu().fit(extracted.embeddings[torch.from_numpy(rows)], extracted.squeezed[some])
         self.features.to(self.device)
 
     @torch.no_grad()
