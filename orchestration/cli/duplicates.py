@@ -123,7 +123,7 @@ def _document(found: Duplicates, files: dict[str, str]) -> dict[str, Any]:
 
 def _show(found: Duplicates, files: dict[str, str]) -> None:
     def name(photo: Any) -> str:
-        return files.get(photo.id, photo.id)
+        return str(files.get(photo.id, photo.id))
 
     groups = {
         "same photo": [(one.first, one.second, one) for one in found.same_faces if one.same_photo],

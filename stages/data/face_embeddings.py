@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from engine.files import digest_of
@@ -75,7 +74,7 @@ def pictures_of(table: Path, ids: set[str]) -> dict[str, bytes]:
     """The encoded pictures of some rows, by id."""
     found: dict[str, bytes] = {}
     for batch in tables.batches(table, ("id", "image")) if ids else ():
-        chosen = batch.filter(pc.is_in(batch["id"], pa.array(sorted(ids))))
+        chosen = batch.filter(pa.array([name in ids for name in batch["id"].to_pylist()], pa.bool_()))
         found |= dict(zip(chosen["id"].to_pylist(), chosen["image"].to_pylist(), strict=True))
     return found
 
@@ -87,7 +86,8 @@ def _pictures(table: Path, without: Sequence[str]) -> Iterator[list[bytes]]:
 
 
 def _real(batch: pa.RecordBatch, without: Sequence[str]) -> pa.RecordBatch:
-    return batch.filter(pc.invert(pc.is_in(batch["source"], pa.array(["portraits", *without]))))
+    left_out = {"portraits", *without}
+    return batch.filter(pa.array([source not in left_out for source in batch["source"].to_pylist()], pa.bool_()))
 
 
 class _Recogniser:
