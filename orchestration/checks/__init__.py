@@ -48,8 +48,8 @@ class Check:
 def checks_of(stage: Stage, rules: Rules) -> list[Check]:
     """Every check of a stage's asset, in the order in which they are shown."""
     tables = [_table_check(table, rules) for table in stage.tables]
-    warnings = [_warning(suite, rules) for suite in stage.warnings if suite != DUPLICATES]
-    warnings += [_duplicates_check(rules)] if DUPLICATES in stage.warnings and rules.duplicates else []
+    warnings = [_warning(suite, rules) for suite in stage.warnings]
+    warnings += [_duplicates_check(rules)] if stage.duplicates and rules.duplicates else []
     drift = [_drift_check(table, rules) for table in stage.drift]
     metrics = [_metrics_check(stage, rules)] if stage.group == "models" and rules.metrics_of(stage.name) else []
     costs = [_budget_check(stage, rules)] if stage.name in rules.budget else []

@@ -53,7 +53,9 @@ class Stage:
     tables: tuple[str, ...] = ()
     """Tables to check, by their name in orchestration/checks/suites.py."""
     warnings: tuple[str, ...] = ()
-    """Suites of the same file, and `duplicates`, that stop nothing."""
+    """Suites of the same file that stop nothing."""
+    duplicates: bool = False
+    """Whether its real faces are compared with one another; that stops nothing either."""
     drift: tuple[str, ...] = ()
     """Those tables that are compared with what production was made from."""
     compares: bool = False
@@ -98,7 +100,8 @@ STAGES: tuple[Stage, ...] = (
         ("mediapipe", "parquet", "dvc"),
         resources=Resources(cpus=4, memory_gb=8),
         tables=("faces", "quarantine", "verification_pairs"),
-        warnings=("copies", "unusable", "duplicates"),
+        warnings=("copies", "unusable"),
+        duplicates=True,
         drift=("faces",),
         description="Every photo set, aligned to the reference frame by 68 landmarks; pose, quality, quarantine.",
     ),
