@@ -65,8 +65,19 @@ class Backbone(nn.Module, ABC):
         """
         return [self.features(crops)]
 
+    centring: ClassVar[tuple[str, ...]] = ()
+    """Names, in its state dict, of what `centred` alone uses."""
+
     def centre(self, features: Tensor) -> None:
         """Before its first training step: let it know what is common to these faces' features [N, *map_shape]."""
+
+    def uncentred(self, features: Tensor) -> Tensor:
+        """Features -> [B, K], all that the embedding layer reads of them and that `centre` does not change."""
+        return self.head(features)
+
+    def centred(self, uncentred: Tensor) -> Tensor:
+        """What `uncentred` gave -> embeddings [B, D], as `head` gives them."""
+        return uncentred
 
     @abstractmethod
     def head(self, features: Tensor) -> Tensor:

@@ -67,6 +67,7 @@ class FaceRes(Backbone):
     """
 
     kind, dim, side, channels = "faceres", 1024, 224, 3
+    centring = ("fc.weight", "fc.bias")
     map_shape = (1024, 7, 7)
 
     def __init__(self) -> None:
@@ -124,7 +125,15 @@ class FaceRes(Backbone):
 
     def head(self, features: Tensor) -> Tensor:
         """Features [B, 1024, 7, 7] -> embeddings [B, D], not normalised."""
-        return self.fc(features.mean((2, 3)))
+        return self.centred(self.uncentred(features))
+
+    def uncentred(self, features: Tensor) -> Tensor:
+        """Features [B, 1024, 7, 7] -> their means [B, 1024]. See Backbone."""
+        return features.mean((2, 3))
+
+    def centred(self, uncentred: Tensor) -> Tensor:
+        """See Backbone."""
+        return self.fc(uncentred)
 
     def _prepared(self, crops: Tensor) -> Tensor:
         return (crops * 255 - self.means).flip(1)

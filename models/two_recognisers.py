@@ -33,6 +33,7 @@ class TwoRecognisers(Backbone):
     kind, side, channels = "faceres+sface", FaceRes.side, 3
     dim = FaceRes.dim + SFace.dim
     map_shape = (FaceRes.map_shape[0] + SFace.map_shape[0], *FaceRes.map_shape[1:])
+    centring = tuple(f"faceres.{name}" for name in FaceRes.centring)
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,8 +82,18 @@ class TwoRecognisers(Backbone):
 
     def head(self, features: Tensor) -> Tensor:
         """Features [B, 2048, 7, 7] -> embeddings [B, D] of length 1."""
-        maps = self._split(features)
-        found = [network.head(seen) for network, seen in zip((self.faceres, self.sface), maps, strict=True)]
+        return self.centred(self.uncentred(features))
+
+    def uncentred(self, features: Tensor) -> Tensor:
+        """Features [B, 2048, 7, 7] -> [B, 1024 + 128]. See Backbone."""
+        networks = zip((self.faceres, self.sface), self._split(features), strict=True)
+        return torch.cat([network.uncentred(seen) for network, seen in networks], 1)
+
+    def centred(self, uncentred: Tensor) -> Tensor:
+        """See Backbone."""
+        parts = uncentred.split([uncentred.shape[1] - SFace.dim, SFace.dim], 1)
+        networks = zip((self.faceres, self.sface), parts, strict=True)
+        found = [network.centred(part.contiguous()) for network, part in networks]
         first, second = (functional.normalize(one, dim=1) for one in found)
         return torch.cat([SHARE**0.5 * first, (1 - SHARE) ** 0.5 * second], 1)
 

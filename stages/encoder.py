@@ -8,16 +8,17 @@ step; the terms that draw a face cost a hundred times as much and can run every 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
-from torch import Tensor
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
+from torch import Tensor, nn
 
 from engine.schema import Schema
 from models import images
@@ -28,6 +29,7 @@ from models.identity_imitator import IdentityImitator
 from models.imitator import Imitator
 from models.losses import CompositeLoss, DomainStatistics, IdentityLoss, LossWeights, Photos, Schedule, SupervisedLoss
 from models.parsing import FaceParser
+from models.pretrained import fingerprint
 from models.prior import FacialPrior
 from models.weights import read_meta, save_model
 from stages import imitator as imitator_stage
@@ -55,6 +57,9 @@ READS = {
     "rendered_pairs": PAIRS, "imitator": WEIGHTS, "identity_imitator": WEIGHTS, "character": ParameterSpace(),
     "corrections": ROWS,
 }  # fmt: skip
+
+START = "start"
+"""The optional input of a training that goes on from an earlier version of this stage: that version's folder."""
 
 PORTRAITS_CHARACTER = "embedded"
 """The character that the portraits are drawn with: only its encoder can learn from their parameters."""
@@ -136,6 +141,23 @@ class EncoderConfig(BaseModel, frozen=True, extra="forbid"):
         steps=200_000, batch=16, optimiser=Optimiser(kind="adam", rate=1e-4), evaluate_every=2000, clip=10.0
     )
 
+    start: Literal["nothing", "last"] = "nothing"
+    """`last`: begin with the weights of the newest version of this encoder, and with how it scales what it reads."""
+    start_steps: int | None = Field(default=None, ge=0)
+    """Steps of a training that begins with the last version's weights; null: as many as any."""
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_off(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Their names are in no configuration that does not use them: versions of before have its hash.
+        off = {"start": "nothing", "start_steps": None}
+        return {name: value for name, value in dump(self).items() if name not in off or value != off[name]}
+
+    def training_of(self, started: bool) -> Training:
+        """The training, from nothing or from an earlier version."""
+        if not started or self.start_steps is None:
+            return self.training
+        return self.training.model_copy(update={"steps": self.start_steps})
+
     @property
     def uses_photos(self) -> bool:
         """Whether any term needs photos."""
@@ -152,8 +174,44 @@ def inputs_of(config: EncoderConfig) -> tuple[str, ...]:
 
 
 def run(inputs: Mapping[str, Path], config: EncoderConfig, out: Path, context: Context) -> dict[str, float]:
-    """Writes model.safetensors, meta.json and a contact sheet (photo | imitator's drawing of the prediction)."""
+    """Writes model.safetensors, meta.json and a contact sheet (photo | imitator's drawing of the prediction).
+
+    With an input `start`, an earlier version that `why_not_start` says nothing of, training begins with its weights.
+    """
     return _Stage(inputs, config, context).run(out)
+
+
+def why_not_start(inputs: Mapping[str, Path], config: EncoderConfig) -> str:
+    """Why a training on these inputs cannot begin with the weights of their `start`; "" where it can."""
+    identity, parser = IdentityModel.load(inputs["identity_model"]), FaceParser.load(inputs["parsing_model"])
+    wanted = _architecture(config, Schema.load(inputs["character"]), identity, parser, 0).document()
+    wanted, there = json.loads(json.dumps(wanted)), read_meta(inputs[START])["architecture"]
+    if bool(there["prior"]) != config.prior:
+        return "one of the two has a facial prior"
+    others = sorted(name for name in wanted if name != "prior" and wanted[name] != there.get(name))
+    return f"its network is another one: {', '.join(others)}" if others else ""
+
+
+def _architecture(
+    config: EncoderConfig, schema: Schema, identity: IdentityModel, parser: FaceParser, prior: int
+) -> Architecture:
+    return Architecture(
+        n_sliders=schema.n_sliders,
+        group_sizes=tuple(schema.group_sizes),
+        dim=identity.dim,
+        map_shape=identity.backbone.map_shape if config.map_features else (0, 0, 0),
+        map_channels=config.map_channels,
+        map_features=config.map_features,
+        hidden=config.hidden,
+        blocks=config.blocks,
+        gate=config.gate,
+        attention=config.attention,
+        dropout=config.dropout,
+        linear=config.linear_start,
+        mirror=config.mirror,
+        prior=prior,
+        **seen_architecture(config.appearance, schema, identity, parser),
+    )
 
 
 class _Stage:
@@ -187,6 +245,11 @@ class _Stage:
         self.schedule = Schedule(**config.timing.model_dump(exclude={"coldest"}), temperature_end=config.timing.coldest)
         torch.manual_seed(config.training.seed)
         self.encoder = self._build(identity)
+        self.start = inputs.get(START)
+        self.training = config.training_of(self.start is not None)
+        self.same_appearance = False
+        if self.start is not None:
+            self.encoder, self.same_appearance = _continued(Encoder.load(self.start), self.encoder)
         self._read(identity, imitator.size)
         self.corrections: CorrectionSet | None = None
         if config.corrections is not None:
@@ -200,23 +263,7 @@ class _Stage:
         config, schema = self.config, self.schema
         parts = [slider.part for slider in schema.sliders]
         prior = FacialPrior.fit(self._prior_samples(), parts, config.prior_energy) if config.prior else None
-        architecture = Architecture(
-            n_sliders=schema.n_sliders,
-            group_sizes=tuple(schema.group_sizes),
-            dim=identity.dim,
-            map_shape=identity.backbone.map_shape if config.map_features else (0, 0, 0),
-            map_channels=config.map_channels,
-            map_features=config.map_features,
-            hidden=config.hidden,
-            blocks=config.blocks,
-            gate=config.gate,
-            attention=config.attention,
-            dropout=config.dropout,
-            linear=config.linear_start,
-            mirror=config.mirror,
-            prior=prior.dimension if prior else 0,
-            **seen_architecture(config.appearance, schema, identity, self.parser),
-        )
+        architecture = _architecture(config, schema, identity, self.parser, prior.dimension if prior else 0)
         encoder = Encoder(architecture, torch.from_numpy(schema.neutral()))
         if encoder.appearance is not None:
             encoder.appearance.parser.load_state_dict(self.parser.state_dict())
@@ -244,11 +291,14 @@ class _Stage:
         """
         context = self.context
         extractor = FeatureExtractor(identity, self.encoder, context.device, context.progress, context.cache)
-        extractor.fit_channels(self.pictures, self.train_rows)
-        extractor.fit_appearance(self.pictures, self.train_rows)
+        if self.start is None:  # else what it reads is scaled as its weights are used to
+            extractor.fit_channels(self.pictures, self.train_rows)
+        if not self.same_appearance:
+            extractor.fit_appearance(self.pictures, self.train_rows)
         faces = extractor.extract(self.pictures, "faces")
         renders = extractor.extract(ImageDataset(self.pairs["image"].tolist(), size, cache_bytes=0), "renders")
-        extractor.fit(faces, self.train_rows)
+        if self.start is None:
+            extractor.fit(faces, self.train_rows)
         self.embeddings, self.features = faces.embeddings, extractor.concat(faces)
         drawn, x = extractor.concat(renders), imitator_stage.pair_parameters(self.schema, self.pairs)
         rows = {name: _where(self.pairs["split"] == name) for name in ("train", "val")}
@@ -380,7 +430,7 @@ class _Stage:
                 batch["embeddings"], batch["features"], None if content is None else content.float(),
                 None if probabilities is None else probabilities.float(), batch["frontal"],
             )  # fmt: skip
-        temperature = self.schedule.temperature_at(step, self.config.training.steps)
+        temperature = self.schedule.temperature_at(step, self.training.steps)
         total, terms = self.loss(self.encoder, photos, known, seen, self.schedule.warmup(step), temperature)
         if self.config.corrections is None or "corrected_x" not in batch:
             return total, terms
@@ -434,10 +484,12 @@ class _Stage:
 
     def run(self, out: Path) -> dict[str, float]:
         config = self.config
-        shrinkage = self._start_linear() if config.linear_start else None
-        steps = train(
-            "encoder", self.encoder, self.batch_at, self.loss_of, config.training, self.context, self.evaluate
-        )
+        if self.start is None:
+            shrinkage, started = self._start_linear() if config.linear_start else None, {}
+        else:
+            shrinkage = read_meta(self.start).get("shrinkage")
+            started = {"start": fingerprint(self.start / WEIGHTS.names[0])["sha256"]}
+        steps = train("encoder", self.encoder, self.batch_at, self.loss_of, self.training, self.context, self.evaluate)
         self.encoder.eval()
         final = self.evaluate(steps)
         meta = {
@@ -448,6 +500,7 @@ class _Stage:
             "shrinkage": shrinkage,
             "steps": steps,
             "validation": final,
+            **started,
         }
         save_model(out, self.encoder, meta)
         self._sheet(out)
@@ -470,6 +523,27 @@ class _Stage:
         for row, drawing in zip(rows, drawn, strict=True):
             tiles += [images.decode(self.faces["image"].iloc[row]), to_picture(drawing)]
         write_sheet(out / "encoder.png", tiles, 8, 128)
+
+
+def _continued(last: Encoder, new: Encoder) -> tuple[Encoder, bool]:
+    """An earlier encoder, to be trained on, with the networks of now that it looks through; and whether these are the
+    same, so that what was fitted to them holds. What is read of choices is fitted anew in any case.
+    """
+    last.train(new.training)
+    for parameter, now in zip(last.parameters(), new.parameters(), strict=True):
+        parameter.requires_grad_(now.requires_grad)
+    if last.appearance is None or new.appearance is None:
+        return last, False
+    pairs: list[tuple[nn.Module, nn.Module]] = [
+        (last.appearance.parser, new.appearance.parser),
+        (last.appearance.attributes, new.appearance.attributes),
+    ]
+    same = all(
+        torch.equal(value, now.state_dict()[name]) for then, now in pairs for name, value in then.state_dict().items()
+    )
+    for then, now in pairs:
+        then.load_state_dict(now.state_dict())
+    return last, same
 
 
 SHRINKAGE = (100.0, 300.0, 1000.0, 3000.0, 10_000.0, 30_000.0, 100_000.0)

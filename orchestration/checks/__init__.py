@@ -22,7 +22,7 @@ from orchestration.config.check_rules import Rules, as_text
 from orchestration.storage.dagster_metadata import decoration
 from orchestration.storage.run_pictures import FAILING_FOLDER
 
-METRICS, BUDGET = "metrics", "budget"
+METRICS, BUDGET, DUPLICATES = "metrics", "budget", "duplicates"
 Evaluate = Callable[[CheckContext], tuple[list[ExpectationResult], dict[str, Any]]]
 """Gives what came of each expectation, and facts to be shown beside them."""
 WARNINGS = {
@@ -49,6 +49,7 @@ def checks_of(stage: Stage, rules: Rules) -> list[Check]:
     """Every check of a stage's asset, in the order in which they are shown."""
     tables = [_table_check(table, rules) for table in stage.tables]
     warnings = [_warning(suite, rules) for suite in stage.warnings]
+    warnings += [_duplicates_check(rules)] if stage.duplicates and rules.duplicates else []
     drift = [_drift_check(table, rules) for table in stage.drift]
     metrics = [_metrics_check(stage, rules)] if stage.group == "models" and rules.metrics_of(stage.name) else []
     costs = [_budget_check(stage, rules)] if stage.name in rules.budget else []
@@ -112,6 +113,18 @@ def _warning(suite: str, rules: Rules) -> Check:
     return Check(suite, WARNINGS[suite], False, rule, _suite(suite), suite)
 
 
+def _duplicates_check(rules: Rules) -> Check:
+    def evaluate(context: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
+        from orchestration.checks import duplicates
+
+        return duplicates.evaluate(context)
+
+    assert rules.duplicates is not None
+    about = "Whether a face is there under two people, a photo in two splits, or two people under one name."
+    rule = as_text({"version": DUPLICATES_VERSION, **rules.duplicates.model_dump(mode="json")})
+    return Check(DUPLICATES, about, False, rule, evaluate, "faces")
+
+
 def _drift_check(table: str, rules: Rules) -> Check:
     def evaluate(context: CheckContext) -> tuple[list[ExpectationResult], dict[str, Any]]:
         from orchestration.checks import drift, suites
@@ -134,7 +147,7 @@ def _budget_check(stage: Stage, rules: Rules) -> Check:
     return Check(BUDGET, about, False, as_text(rules.budget[stage.name].model_dump()), budget.evaluate)
 
 
-TABLES_VERSION, DRIFT_VERSION, METRICS_VERSION = 1, 1, 1
+TABLES_VERSION, DRIFT_VERSION, METRICS_VERSION, DUPLICATES_VERSION = 1, 1, 1, 1
 """Bumped when what a check asks for changes in the code: versions that are there are then judged again."""
 
 

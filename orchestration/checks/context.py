@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from orchestration.storage.run_pictures import RunPictures
 
 
+def _cpu() -> str:
+    return "cpu"
+
+
+def _no_progress(what: str, done: int, total: int) -> None:
+    """Nobody watches."""
+
+
 @dataclass(frozen=True)
 class CheckContext:
     """A version that was just made, or one that is judged again. Folders are fetched when a check asks for them."""
@@ -35,6 +43,13 @@ class CheckContext:
     """The folder of the character that it was drawn with, where it was."""
     pictures: RunPictures | None = None
     """Where pictures of failing rows are kept; None where no MLflow run made this version."""
+    fetch_input: Callable[[str], Path] | None = None
+    """The folder of an input that it was made from, by the stage's name for it."""
+    cache: Path | None = None
+    """A folder for what can always be computed anew; None: nothing is kept."""
+    pick_device: Callable[[], str] = _cpu
+    """Asked where a network has to be run: to know a GPU takes a second."""
+    progress: Callable[[str, int, int], None] = _no_progress
 
     @cached_property
     def folder(self) -> Path:

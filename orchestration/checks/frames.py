@@ -4,7 +4,6 @@ opening a sample of them shows.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 from models import images
 from models.face_parts import CLASSES
 from stages.data import tables
+from stages.data.feature_cache import digest_of_picture
 
 GROUPS_A_SOURCE = 8
 """Row groups that the sampled pictures of a source come from: few are read, and all over the file."""
@@ -54,7 +54,7 @@ def read(path: Path, group_sizes: Sequence[int] | None = None) -> pd.DataFrame:
 def digests(path: Path) -> list[str]:
     """A digest of each row's picture, "" without one: alignment makes the same bytes of the same photo."""
     return [
-        hashlib.blake2b(data, digest_size=16).hexdigest() if data else ""
+        digest_of_picture(data) if data else ""
         for batch in tables.batches(path, ["image"])
         for data in batch.column(0).to_pylist()
     ]

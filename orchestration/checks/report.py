@@ -65,26 +65,31 @@ def _row(finding: ExpectationResult, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def contact_sheet(context: CheckContext, file: str, findings: Sequence[ExpectationResult]) -> NDArray[np.uint8] | None:
-    """The pictures of the first failing rows as one, RGB [H, W, 3]; None where there are none to be shown."""
+    """The pictures of the first failing rows as one, RGB [H, W, 3], a row's `second` beside its own; None where there
+    are none to be shown.
+    """
     from models import images
 
-    wanted = {str(row["id"]) for finding in findings if not finding.passed for row in finding.rows if "id" in row}
+    rows = [row for finding in findings if not finding.passed for row in finding.rows if "id" in row]
+    wanted = [str(name) for row in rows for name in (row["id"], row.get("second")) if name is not None]
+    wanted = wanted if any("second" in row for row in rows) else list(dict.fromkeys(wanted))
+    known = _pictures_of(context.folder / file, wanted[:MOST_PICTURES])
     tiles = []
-    for data in _pictures_of(context.folder / file, wanted):
+    for name in wanted[:MOST_PICTURES]:
         try:
-            tiles.append(images.resize(images.decode(data), PICTURE_SIDE))
-        except images.BadImage:
+            tiles.append(images.resize(images.decode(known[name]), PICTURE_SIDE))
+        except (KeyError, images.BadImage):
             continue
     return images.grid(tiles, columns=8) if tiles else None
 
 
-def _pictures_of(path: Path, ids: set[str]) -> list[bytes]:
+def _pictures_of(path: Path, ids: Sequence[str]) -> dict[str, bytes]:
     import pyarrow.parquet as pq
 
     from orchestration.checks import frames
 
     if not ids or not {"id", "image"} <= set(pq.read_schema(path).names):
-        return []
+        return {}
     known = pq.read_table(path, columns=["id"]).to_pandas()["id"].astype(str)
     rows = known.index[known.isin(ids)][:MOST_PICTURES].tolist()
-    return [row["image"] for row in frames.pick(path, rows, ["image"]) if row["image"]]
+    return {str(row["id"]): row["image"] for row in frames.pick(path, rows, ["id", "image"]) if row["image"]}

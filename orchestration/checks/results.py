@@ -122,7 +122,8 @@ def blocking(project: Project, ref: AssetRef) -> list[CheckResult]:
 
 def check_context(project: Project, stage: Stage, version: Version) -> CheckContext:
     """A version that was made before, as a check looks at it."""
-    character = version.metadata.get("inputs", {}).get("character")
+    inputs = version.metadata.get("inputs", {})
+    character = inputs.get("character")
     drawn_with = Version("character", version.character or EMBEDDED, character) if character else None
     return CheckContext(
         stage,
@@ -135,6 +136,9 @@ def check_context(project: Project, stage: Stage, version: Version) -> CheckCont
         lambda: project.fetch(stage.name, version),
         (lambda: project.fetch("character", drawn_with)) if drawn_with else None,
         RunPictures.of(version, Tracking.of(project.settings)),
+        (lambda name: project.fetch(name, Version(name, version.character, inputs[name]))) if inputs else None,
+        project.settings.cache,
+        project.settings.pick_device,
     )
 
 

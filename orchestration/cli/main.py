@@ -15,6 +15,7 @@ from orchestration.cli import (
     checks,
     corrections,
     drift,
+    duplicates,
     lineage,
     models,
     operations,
@@ -338,6 +339,7 @@ app.command()(ablate)
 checks.add_to(app)
 drift.add_to(app)
 corrections.add_to(app)
+duplicates.add_to(app)
 models.add_to(app)
 retrainings.add_to(app)
 people.add_to(app)

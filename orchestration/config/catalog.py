@@ -54,10 +54,16 @@ class Stage:
     """Tables to check, by their name in orchestration/checks/suites.py."""
     warnings: tuple[str, ...] = ()
     """Suites of the same file that stop nothing."""
+    duplicates: bool = False
+    """Whether its real faces are compared with one another; that stops nothing either."""
     drift: tuple[str, ...] = ()
     """Those tables that are compared with what production was made from."""
     compares: bool = False
     """Whether the stage is also given the version in production, as the optional input `production`."""
+    continues: bool = False
+    """Whether, where its configuration says `start: last`, the stage is also given the newest version of its own asset,
+    as the optional input `start`, unless its `why_not_start` says no.
+    """
     module: Any = field(default=None, compare=False)
     """The stage itself, where it is not `stages.<name>`."""
 
@@ -95,6 +101,7 @@ STAGES: tuple[Stage, ...] = (
         resources=Resources(cpus=4, memory_gb=8),
         tables=("faces", "quarantine", "verification_pairs"),
         warnings=("copies", "unusable"),
+        duplicates=True,
         drift=("faces",),
         description="Every photo set, aligned to the reference frame by 68 landmarks; pose, quality, quarantine.",
     ),
@@ -144,6 +151,7 @@ STAGES: tuple[Stage, ...] = (
         "models",
         ("torch", "mlflow", "dvc"),
         by_character=True,
+        continues=True,
         resources=Resources(gpus=1, cpus=4, memory_gb=16),
         description="Identity embedding in, character parameters out, trained by the composite loss.",
     ),

@@ -116,6 +116,27 @@ class Budget(BaseModel, frozen=True, extra="forbid"):
     """What DVC's cache did not have before."""
 
 
+class DuplicatesRule(BaseModel, frozen=True, extra="forbid"):
+    """When two real photos show one face, or a person's photos two. It only ever warns; similarities are cosines of
+    SFace's embeddings. docs/checks.md has the measurements behind these numbers.
+    """
+
+    same_face: float = Field(default=0.5, gt=0, le=1)
+    """From which on two photos show one face, at least."""
+    chance: float = Field(default=0.1, gt=0)
+    """How many pairs of strangers may look like one face by chance, in the mean: with more photos, two must be more
+    alike.
+    """
+    same_person: float = Field(default=0.3, gt=-1, lt=1)
+    """How alike the photos of one person are in the mean, at least."""
+    same_photo: float = Field(default=0.95, gt=0, le=1)
+    """Correlation of two crops with the same face from which on they are copies of one photo."""
+    shown: int = Field(default=50, ge=1)
+    """Pairs of people, and photos unlike the others of their name, that are listed at most."""
+    without: tuple[str, ...] = ()
+    """Sources that are left out, by the names of their photo sets."""
+
+
 RUN = "run"
 """The budget of a whole `likeness run`; any other name is a stage's."""
 
@@ -133,6 +154,8 @@ class Rules(BaseModel, frozen=True, extra="forbid"):
     """Largest share of the photos to train on that are also there as another person's. The large published sets have
     a few; in a small set one pair is too many.
     """
+    duplicates: DuplicatesRule | None = DuplicatesRule()
+    """Whether a face is there under two people, or two people under one name; null: not asked."""
     pictures: int = Field(default=256, ge=1)
     """About how many pictures of a table are opened; which ones depends on the number of rows alone."""
     drift: DriftRule = DriftRule()

@@ -29,7 +29,7 @@ from orchestration.storage import backup_log, erasure_log, versions
 from orchestration.storage.erasure_log import Erasure
 from orchestration.storage.run_pictures import FAILING_FOLDER, RunPictures
 from orchestration.storage.tracking import Tracking
-from stages.data import alignment_cache
+from stages.data import alignment_cache, feature_cache
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,8 @@ class Eraser:
     def _erase_kept_faces(self, plan: ErasePlan) -> None:
         if plan.kept_faces:
             alignment_cache.erase(plan.kept_faces.file, {photo.md5 for photo in plan.trace.photos})
+        if plan.kept_features:
+            feature_cache.keep_only(plan.kept_features.file, plan.kept_features.others)
 
     def _erase_tracked(self, plan: ErasePlan) -> None:
         tracking = Tracking.of(self.photo_index.settings)

@@ -34,6 +34,17 @@ class KeptFaces:
     bytes: int
 
 
+@dataclass(frozen=True)
+class KeptFeatures:
+    """What networks saw of faces that may be the photos', in the file with what they saw of all."""
+
+    file: Path
+    others: frozenset[str]
+    """Digests of the pictures that are surely others': what was seen of these stays."""
+    count: int
+    bytes: int
+
+
 @dataclass
 class ErasePlan:
     """Everything that `forget` will do, before it does it."""
@@ -51,6 +62,8 @@ class ErasePlan:
     """Files and folders of this machine's: working copies, computed features, checkpoints, ablations."""
     kept_faces: KeptFaces | None = None
     """What alignment keeps of the photos on this machine, None where it keeps nothing of them."""
+    kept_features: KeptFeatures | None = None
+    """What networks saw of faces that are theirs or nobody knows whose; None where nothing is kept."""
     pictures: list[tuple[Version, tuple[str, ...]]] = field(default_factory=list)
     """Versions whose MLflow run has pictures that may show the photos, and the names of these."""
     ablations: list[str] = field(default_factory=list)
@@ -68,7 +81,7 @@ class ErasePlan:
     @property
     def nothing_left(self) -> bool:
         """Whether everything was erased before."""
-        return not (self.photos or self.sizes or self.local or self.kept_faces or self.unfinished)
+        return not (self.photos or self.sizes or self.local or self.kept_faces or self.kept_features or self.unfinished)
 
     @property
     def retrain(self) -> list[str]:
@@ -94,6 +107,8 @@ class ErasePlan:
             yield f"{folder}: {a_few([path.name for path in paths], FEW)}", len(paths), sum(map(_size, paths))
         if faces := self.kept_faces:
             yield f"{faces.file.parent.name}/{faces.file.name}: their aligned faces", faces.count, faces.bytes
+        if seen := self.kept_features:
+            yield f"{seen.file.parent.name}/{seen.file.name}: what networks saw of faces", seen.count, seen.bytes
         for version, names in (one for one in self.pictures if one[1]):
             yield f"MLflow, {version.asset} {version.md5[:12]}: {a_few(names, FEW)}", len(names), 0
 
@@ -105,6 +120,7 @@ class ErasePlan:
             "erase": [{"md5": md5, "file": self.objects[md5], "bytes": size} for md5, size in self.sizes.items()],
             "erase_here": [str(path) for path in self.local],
             "erase_faces": self.kept_faces.count if self.kept_faces else 0,
+            "erase_features": self.kept_features.count if self.kept_features else 0,
             "spared": self.spared,
             "retrain": self.retrain,
             "not_erased": [*NOT_ERASED, *(f"{path}: yours, made from it" for path in self.yours)],

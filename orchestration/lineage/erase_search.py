@@ -11,16 +11,16 @@ from engine.errors import LikenessError
 from orchestration.config.catalog import SOURCES
 from orchestration.config.settings import Settings
 from orchestration.lineage import OnStep, silent
-from orchestration.lineage.erase_plan import ErasePlan, KeptFaces
+from orchestration.lineage.erase_plan import ErasePlan, KeptFaces, KeptFeatures
 from orchestration.lineage.photo_index import SOURCE, PhotoIndex, TracedPhoto, unless_lost
-from orchestration.lineage.photo_trace import PhotoTrace, trace
+from orchestration.lineage.photo_trace import PhotoTrace, pictures_of_others, trace
 from orchestration.storage.erasure_log import KEY
 from orchestration.storage.staged_output import pointed
 from orchestration.storage.store import Store
 from orchestration.storage.tracking import Tracking
-from orchestration.storage.version_index import VersionIndex
+from orchestration.storage.version_index import KNOWN, VersionIndex, VersionRef
 from orchestration.storage.versions import Version
-from stages.data import alignment_cache
+from stages.data import alignment_cache, feature_cache
 from stages.data.source_files import PHOTO_ENDINGS
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".svg", ".html")
@@ -77,6 +77,8 @@ class EraseSearch:
         if plan.trace.showing or pictures:
             plan.local += [*self._computed(), *ablations]
         self._find_kept_faces(plan, photos, pictures)
+        if plan.trace.showing or pictures:
+            self._find_kept_features(plan, photos)
         plan.yours = [*self._created_from(photos)]
         return plan
 
@@ -180,7 +182,8 @@ class EraseSearch:
     def _computed(self) -> Iterator[Path]:
         """What was computed from photos and is no version yet: of whom, nobody can tell."""
         home, root = self.settings.home, self.settings.root
-        yield from (path for path in (self.settings.cache / "features").glob("*") if path.is_file())
+        kept = feature_cache.file_in(self.settings.cache)
+        yield from (path for path in kept.parent.glob("*") if path.is_file() and path != kept)
         yield from self._checkpoints()
         yield from (root / "artifacts").rglob(".*.partial")
         yield from (home / "inputs").glob(".*.partial")
@@ -202,6 +205,29 @@ class EraseSearch:
             plan.local.append(file)
         elif count:
             plan.kept_faces = KeptFaces(file, count, size)
+
+    def _find_kept_features(self, plan: ErasePlan, photos: Sequence[TracedPhoto]) -> None:
+        """What networks saw of faces, but for those that are surely others': rows of the newest tables that show none
+        of the photos. The whole file where it cannot be read.
+        """
+        file = feature_cache.file_in(self.settings.cache)
+        if not file.exists():
+            return
+        self.progress("whose the kept features are", 0, 0)
+        newest: dict[tuple[str, str | None], VersionRef] = {}
+        for ref in self.version_index.refs():
+            if ref.asset not in (*SOURCES, KEY, KNOWN):
+                newest.setdefault((ref.asset, ref.character), ref)
+        others: set[str] = set()
+        for version in self.version_index.versions(list(newest.values())):
+            others |= unless_lost(lambda one=version: pictures_of_others(self.photo_index, one, photos), set[str]())
+        try:
+            count, size = feature_cache.held_besides(file, others)
+        except sqlite3.Error:
+            plan.local.append(file)
+            return
+        if count:
+            plan.kept_features = KeptFeatures(file, frozenset(others), count, size)
 
     def _checkpoints(self) -> Iterator[Path]:
         """Trainings that were interrupted, but for those of assets that are known not to see photos."""

@@ -14,7 +14,9 @@ from orchestration.registry.promotion_events import PRODUCTION
 from orchestration.storage.erasure_log import Erasure
 from orchestration.storage.store import Store
 from orchestration.storage.version_index import VersionIndex
-from orchestration.storage.versions import REUSED, Version
+from orchestration.storage.versions import CONTINUED, REUSED, Version
+from stages.data import tables
+from stages.data.feature_cache import digest_of_picture
 
 IDENTITY = "identity_model"
 TRAINED, CHOSEN, SCORED, UNUSED = "trained on it", "chosen by it", "only scored on it", "not used"
@@ -120,6 +122,27 @@ def trace(photo_index: PhotoIndex, photos: Sequence[TracedPhoto], progress: OnSt
     return found
 
 
+def pictures_of_others(photo_index: PhotoIndex, version: Version, photos: Sequence[TracedPhoto]) -> set[str]:
+    """Digests of the pictures in a version's tables that show none of the photos (`feature_cache`). Raises StoreError,
+    RemoteDown.
+    """
+    from pyarrow import parquet
+
+    listed = photo_index.versions.get(version.lineage.get(SOURCE, ""), {})
+    if SOURCE in version.lineage and not listed:
+        return set()  # nobody can tell what its rows are called
+    md5s = {photo.md5 for photo in photos}
+    wanted = _RowIds(version.metadata.get("config"), {path for path, md5 in listed.items() if md5 in md5s})
+    found: set[str] = set()
+    files = photo_index.store.listing(version.md5)
+    for file in (photo_index.store.file(md5) for name, md5 in files.items() if name.endswith(".parquet")):
+        if {"id", "image"} <= set(parquet.read_schema(file).names):
+            for rows in tables.iterate(file, ("id", "image")):
+                others = (row["image"] for row in rows if row["image"] and wanted.path(row["id"]) is None)
+                found |= {digest_of_picture(picture) for picture in others}
+    return found
+
+
 def _made_without(version: Version, found: PhotoTrace, version_index: VersionIndex) -> bool:
     if REUSED not in version.metadata:
         return False
@@ -130,7 +153,8 @@ def _made_without(version: Version, found: PhotoTrace, version_index: VersionInd
 def _ancestors(model: LineageTarget, version_index: VersionIndex) -> set[str]:
     """All that a registered model came from, and what it was scored on since: the same content, looked at again."""
     again = version_index.of(MODEL, model.md5) if model.md5 else []
-    return {*model.ancestors.values(), *(md5 for version in again for md5 in version.lineage.values())}
+    begun = version_index.started_from(model.ancestors.get(CONTINUED, ""))
+    return {*model.ancestors.values(), *(md5 for version in [*again, *begun] for md5 in version.lineage.values())}
 
 
 def _identity_version(model: LineageTarget, version_index: VersionIndex) -> str:
@@ -149,7 +173,8 @@ def _how(model: LineageTarget, found: PhotoTrace, version_index: VersionIndex) -
         for path, split in found.rows.get(md5, {}).items()
     }
     splits = {split for split, _ in rows}
-    unknown = not set(found.unread).isdisjoint(ancestors)
+    begun = version_index.started_from(model.ancestors.get(CONTINUED, ""))
+    unknown = not set(found.unread).isdisjoint(ancestors) or not all(one.lineage for one in begun)
     if "train" in splits or "" in splits or unknown:
         return TRAINED
     # Other networks are chosen by validation rows.

@@ -6,9 +6,10 @@ Never `dvc gc`, which knows pointers and nothing of the registry.
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from orchestration.storage.instance import UNFINISHED, AlreadyRunning, keeping_f
 from orchestration.storage.staged_output import pointed
 from orchestration.storage.store import Store
 from orchestration.storage.version_index import VersionIndex
+from stages.data import feature_cache
 
 KEEP, DAYS = 1, 7.0
 DAY = 86_400.0
@@ -41,6 +43,8 @@ class Removable:
     bytes: int = 0
     paths: list[Path] = field(default_factory=list)
     objects: set[str] = field(default_factory=set)
+    remove: Callable[[], None] | None = None
+    """What removes it, where it is no whole file."""
 
 
 @dataclass
@@ -127,7 +131,7 @@ def plan(
     for kind, place in ((cache, "cache"), (remote, "remote")):
         kind.count = len(kind.objects)
         kind.bytes = sum(objects[place][md5] for md5 in kind.objects)
-    kinds = [cache, remote, *_folders(settings, needed, before)]
+    kinds = [cache, remote, *_folders(settings, needed, before), *_features(settings, days)]
     runs = OldRuns()
     if runs_days is not None:
         progress("clean: runs", 0, 0)
@@ -167,7 +171,9 @@ def carry_out(
             freed += store.remove(kind.objects, (kind.name,))
         for path in kind.paths:
             delete(path)
-        freed += kind.bytes if kind.paths else 0
+        if kind.remove and kind.count:
+            kind.remove()
+        freed += kind.bytes if kind.paths or kind.remove else 0
     # Last: by their records an interrupted cleaning knows what else was to go.
     return freed + retention.remove(settings, instance, plan.runs, progress)
 
@@ -217,6 +223,17 @@ def _folders(settings: Settings, needed: set[str], before: float) -> list[Remova
         Removable(name, about, len(paths), sum(_size(path) for path in paths), paths)
         for (name, about), paths in kinds.items()
     ]
+
+
+def _features(settings: Settings, days: float) -> list[Removable]:
+    """What networks saw of faces that no run asked for lately, in a file that others are used of."""
+    file = feature_cache.file_in(settings.cache)
+    try:
+        count, size = feature_cache.held_unused(file, days)
+    except sqlite3.Error:  # it costs time and never a result, and is made anew by the next run
+        return []
+    about = "what networks saw of faces, and no run asked for lately"
+    return [Removable("features", about, count, size, remove=lambda: feature_cache.delete_unused(file, days))]
 
 
 def _unused(paths: Iterator[Path], before: float) -> list[Path]:

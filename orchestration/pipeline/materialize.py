@@ -22,7 +22,7 @@ from orchestration.config.catalog import COLLECTED, Stage
 from orchestration.config.profiles import config_hash, flatten
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
-from orchestration.pipeline import reasons, retraining, run_cache
+from orchestration.pipeline import continuation, reasons, retraining, run_cache
 from orchestration.promotion import comparison
 from orchestration.registry.aliases import AliasStore
 from orchestration.storage import accepted_profile, costs, dagster_metadata
@@ -31,7 +31,7 @@ from orchestration.storage.run_pictures import RunPictures
 from orchestration.storage.staged_output import StagedOutput
 from orchestration.storage.store import StoreError
 from orchestration.storage.tracking import DAGSTER_RUN, RETRAINING, TrackedRun, Tracking
-from orchestration.storage.versions import REUSED, Version, git_commit
+from orchestration.storage.versions import CONTINUED, REUSED, Version, git_commit
 
 LONG = 5.0
 """Seconds: a stage that took less has left little memory, and to look for it takes half a second."""
@@ -59,16 +59,22 @@ def materialize(
     why = reasons.told(project, ref, config, versions, forced)
     noted = retraining.noted(project, context.run, belongs_to, why)
     if not forced and (known := run_cache.find(project.instance, project.store, stage, ref.character, key)):
-        return take_over(context, project, ref, config, known, versions, compared, tracking, noted)
+        return take_over(context, project, ref, config, known, versions, compared, tracking, progress, noted)
     with project.store.opened():
+        start = continuation.of(project, ref, config, versions)
+        read |= start.inputs
         folders = {name: project.fetch(name, version) for name, version in read.items()}
-    checkpoints = checkpoint_folder(project.settings, ref, config, versions)
+    if start.told:
+        context.log.info(f"{ref} begins {start.told}")
+    checkpoints = checkpoint_folder(project.settings, ref, config, {**versions, **start.inputs})
     profile = accepted_profile.name_of(project.settings)
     meter = costs.CostMeter.of(project.settings, stage, checkpoints)
     with meter, tracking.run(str(ref), run_tags(context, ref, profile, belongs_to), checkpoints) as run:
         close_abandoned(context, tracking, run, ref)
         run.params(flatten(config.model_dump(mode="json")))
         run.inputs({name: version.md5 for name, version in read.items()})
+        for name, told in start.metadata.items():
+            run.tag(name, told)
         stage_began = time.monotonic()
         with project.store.writing(stage.name, ref.character) as draft:
             stage_scope = stage_context(project.settings, stage, checkpoints, run, progress)
@@ -80,10 +86,12 @@ def materialize(
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
     # What fails is in the store by now, so that its rows can be looked at; `input_versions` lets nobody read it.
     pictures = RunPictures(tracking, run.run_id)
-    checked = checks.run_all(check_context(project, ref, config, {**metrics, **cost}, draft, folders, pictures))
+    checked = checks.run_all(
+        check_context(project, ref, config, {**metrics, **cost}, draft, versions, pictures, progress)
+    )
     link = pictures.link() if "photos" in ancestors(versions) else None
     metadata = describe(draft.folder, metrics, draft.md5, config, run, link)
-    metadata |= origins(versions, compared) | {"profile": profile} | noted
+    metadata |= origins(versions, compared, start.inputs) | {"profile": profile, **start.metadata} | noted
     metadata |= {**cost, "seconds": seconds, "seconds_around_the_stage": time.monotonic() - began - seconds}
     run_cache.remember(project.instance, stage.name, key, draft.md5, context.run_id)
     return dg.MaterializeResult(data_version=dg.DataVersion(draft.md5), metadata=metadata, check_results=checked)
@@ -98,6 +106,7 @@ def take_over(
     versions: Mapping[str, Version],
     compared: Mapping[str, Version],
     tracking: Tracking,
+    progress: Progress,
     noted: Mapping[str, Any],
 ) -> dg.MaterializeResult:
     """Record a known result as that of these inputs, and judge it by the rules of now. It stays its first run's in
@@ -109,21 +118,26 @@ def take_over(
     # What it had cost was spent then: no budget is asked about it now.
     facts = {name: known.fact(name) for name in known.metadata if not name.startswith(costs.PREFIX)}
     draft, metrics = StagedOutput(known.folder, known.md5), numbers(facts)
-    folders = {name: project.fetch(name, versions[name]) for name in ("character",) if name in versions}
     pictures = RunPictures(tracking, str(known.fact("mlflow_run_id")))
-    checked = checks.run_all(check_context(project, ref, config, metrics, draft, folders, pictures))
-    metadata: dict[str, Any] = {**known.metadata, **origins(versions, compared), **noted, REUSED: reused}
+    checked = checks.run_all(check_context(project, ref, config, metrics, draft, versions, pictures, progress))
+    begun = (known.fact("inputs") or {}).get(CONTINUED)
+    started = {CONTINUED: Version(CONTINUED, ref.character, begun)} if begun else {}
+    metadata: dict[str, Any] = {**known.metadata, **origins(versions, compared, started), **noted, REUSED: reused}
     metadata["profile"] = accepted_profile.name_of(project.settings)
     metadata["seconds_around_the_stage"] = time.monotonic() - began
     return dg.MaterializeResult(data_version=dg.DataVersion(known.md5), metadata=metadata, check_results=checked)
 
 
-def origins(versions: Mapping[str, Version], compared: Mapping[str, Version]) -> dict[str, Any]:
+def origins(
+    versions: Mapping[str, Version], compared: Mapping[str, Version], started: Mapping[str, Version] = {}
+) -> dict[str, Any]:
     """The inputs of a version, and all that they came from. What it was compared with is no ancestor: nothing was made
-    from it.
+    from it. Of the version that its training began with, that one alone is named: what that came from is in its own
+    record, under the same names.
     """
+    begun = {name: version.md5 for name, version in started.items()}
     inputs = {name: version.md5 for name, version in {**versions, **compared}.items()}
-    return {"inputs": inputs, "lineage": ancestors(versions)}
+    return {"inputs": inputs | begun, "lineage": ancestors(versions) | begun}
 
 
 def check_context(
@@ -132,10 +146,15 @@ def check_context(
     config: BaseModel,
     metrics: Mapping[str, float],
     draft: StagedOutput,
-    folders: Mapping[str, Path],
+    versions: Mapping[str, Version],
     pictures: RunPictures,
+    progress: Progress,
 ) -> CheckContext:
     """The version that was just made, as a check looks at it."""
+
+    def fetch(name: str) -> Path:
+        return project.fetch(name, versions[name])
+
     return CheckContext(
         ref.stage,
         ref.character,
@@ -145,8 +164,12 @@ def check_context(
         config.model_dump(mode="json"),
         metrics,
         lambda: draft.folder,
-        (lambda: folders["character"]) if "character" in folders else None,
+        (lambda: fetch("character")) if "character" in versions else None,
         pictures,
+        fetch,
+        project.settings.cache,
+        project.settings.pick_device,
+        progress.step,
     )
 
 

@@ -32,7 +32,7 @@ from orchestration.storage import accepted_profile
 from orchestration.storage.costs import Cost
 from orchestration.storage.instance import CHARACTER_TAG, PROFILE_TAG, RETRAINING_TAG, RUN_TAG, only_runner
 from orchestration.storage.project import AssetRef, Graph, Project, title
-from orchestration.storage.versions import REUSED, Version
+from orchestration.storage.versions import REUSED, STARTED, Version
 
 USER_TAG = "user"
 LAUNCH_TAG = "likeness/launch"
@@ -238,7 +238,9 @@ def _make(
         progress.end(f"{name}  warning, check {evaluation.check_name}: {evaluation.description}")
     version = project.latest_of(ref)
     reused = version.metadata.get(REUSED) if version else None
-    progress.end(f"{name}  {told(reused) if reused else 'done'} in {duration(time.monotonic() - began)}")
+    started = version.metadata.get(STARTED) if version and not reused else None
+    done = told(reused) if reused else f"done, begun {started}," if started else "done"
+    progress.end(f"{name}  {done} in {duration(time.monotonic() - began)}")
     return not reused
 
 

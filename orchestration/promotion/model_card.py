@@ -26,7 +26,7 @@ from orchestration.storage.costs import Cost
 from orchestration.storage.store import RemoteDown, Store, StoreError
 from orchestration.storage.tracking import RETRAINING
 from orchestration.storage.version_index import VersionIndex, fitting
-from orchestration.storage.versions import UNKNOWN, Version, as_text, source_key
+from orchestration.storage.versions import STARTED, UNKNOWN, Version, as_text, source_key
 from stages.data import origins, source_files
 from stages.data.origins import Part, manifest
 
@@ -279,7 +279,8 @@ def _step(asset: str, md5: str | None, made: Version | None) -> Document:
         "cost": cost.figures("") if cost else None,
         "config": metadata.get("config"),
     }
-    return {"asset": asset, "md5": md5, "trained": asset in NETWORKS, **(known or {})}
+    begun = {STARTED: metadata[STARTED]} if STARTED in metadata else {}
+    return {"asset": asset, "md5": md5, "trained": asset in NETWORKS, **(known or {}), **begun}
 
 
 def _part(part: Part) -> Document:

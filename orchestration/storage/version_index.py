@@ -15,7 +15,7 @@ import dagster as dg
 
 from orchestration.config.catalog import SOURCES
 from orchestration.storage.dagster_internals import AssetEventTagsTable, SqlEventLogStorage, SqlEventLogStorageTable
-from orchestration.storage.versions import VERSION_TAG, Version, version_of
+from orchestration.storage.versions import CONTINUED, CONTINUES, VERSION_TAG, Version, version_of
 
 PAGE = 500
 KNOWN = "known_results"
@@ -126,7 +126,32 @@ class VersionIndex:
         return None
 
     def made_from(self, md5s: Collection[str]) -> list[Version]:
-        """Every materialisation that has one of these among its ancestors, newest first."""
+        """Every materialisation that has one of these among its ancestors, newest first; those of a training among them
+        that began with the weights of one that has.
+        """
+        found = self._naming(md5s)
+        trained = {version.md5 for version in found if version.asset == CONTINUES}
+        every = self.versions(self.refs(CONTINUES)) if trained else []
+        later: dict[str, Version] = {}
+        while new := [one for one in every if one.lineage.get(CONTINUED) in trained and one.md5 not in trained]:
+            later |= {one.md5: one for one in new}
+            trained |= later.keys()
+        if not later:
+            return found
+        return sorted([*found, *later.values(), *self._naming(later)], key=lambda version: version.when, reverse=True)
+
+    def started_from(self, md5: str) -> list[Version]:
+        """The versions that a training began with, one from the other; the last one first. A version of which there is
+        no record any more ends it, and has no lineage.
+        """
+        found: list[Version] = []
+        while md5 and md5 not in {version.md5 for version in found}:
+            known = self.of(CONTINUES, md5)
+            found.append(known[0] if known else Version(CONTINUES, None, md5))
+            md5 = found[-1].lineage.get(CONTINUED, "")
+        return found
+
+    def _naming(self, md5s: Collection[str]) -> list[Version]:
         import sqlalchemy
 
         if not md5s:

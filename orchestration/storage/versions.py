@@ -19,6 +19,12 @@ UNKNOWN = "unknown"
 """The commit of code that came without its git repository."""
 CODE_TAG = "dagster/code_version"
 REUSED = "reused"
+CONTINUED, STARTED = "start", "started"
+"""The name, among a version's inputs, of the version of the same asset whose weights its training began with; and in
+its metadata, one line about it, or about why there is none.
+"""
+CONTINUES = "encoder"
+"""The asset that such a version is of."""
 """In the metadata of a materialisation whose result was taken from the run cache: the run that made it, when, what that
 one had read (`inputs`), and why it stands for other inputs too. The rest of the metadata is of those other inputs.
 """
@@ -49,7 +55,7 @@ class Version:
 
 def source_key(asset: str) -> str:
     """What Dagster calls a stage's input."""
-    return "characters" if asset == "character" else asset
+    return {"character": "characters", CONTINUED: CONTINUES}.get(asset, asset)
 
 
 def latest(instance: dg.DagsterInstance, asset: str, character: str | None = None) -> Version | None:

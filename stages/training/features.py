@@ -10,16 +10,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn import functional
 
-from engine.files import partial_file
 from models.encoder import Encoder
 from models.features import read_maps
 from models.identity import IdentityModel
 from models.inference import optimize_for_inference
 from models.losses import CompositeLoss
-from stages.data.dataset import ImageDataset, row_batches, to_unit
+from stages.data import feature_cache
+from stages.data.dataset import ImageDataset, to_unit
+from stages.data.feature_cache import FeatureCache, digest_of_picture
 
 CHANNELS_FITTED = 512
 """Faces that the principal channels are found on: 25,000 places of a 7 x 7 map."""
@@ -31,8 +32,10 @@ DIRECTIONS_FITTED = 20_000
 
 BATCH = 32
 """Faces that are looked at together."""
-FILES_KEPT = 6
-"""Files of features in the cache; the oldest go first."""
+KEPT_AS = 1
+"""Raised when what is kept of a face is other numbers, or in another order."""
+KNOWN_AT_ONCE = 512
+"""Faces that the cache is asked for together."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -46,6 +49,44 @@ class LabelledFeatures:
 
     def __len__(self) -> int:
         return len(self.x)
+
+
+@dataclass
+class _Seen:
+    """What is seen of faces and kept: of each it follows from its picture and the networks alone."""
+
+    uncentred: Tensor  # [N, K] of `Backbone.uncentred`
+    squeezed: Tensor  # [N, h * w * c] half precision, [N, 0] without map features
+    appearance: Tensor  # [N, A], [N, 0] without an appearance
+
+    @classmethod
+    def empty(cls, rows: int, shape: tuple[int, int, int]) -> _Seen:
+        """Room for so many faces; `shape`: K, h * w * c, A."""
+        kinds = (torch.float32, torch.float16, torch.float32)
+        return cls(*(torch.empty((rows, width), dtype=kind) for width, kind in zip(shape, kinds, strict=True)))
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one face."""
+        return sum(part.shape[1] * part.element_size() for part in vars(self).values())
+
+    def set(self, rows: Sequence[int], other: _Seen) -> None:
+        """Take over some rows [len(rows)] of another."""
+        for name, part in vars(self).items():
+            part[list(rows)] = getattr(other, name)[: len(rows)]
+
+    def packed(self, row: int) -> bytes:
+        """One face as bytes."""
+        return b"".join(part[row].numpy().tobytes() for part in vars(self).values())
+
+    def unpack(self, row: int, packed: bytes) -> None:
+        """Set one face to what `packed` gave."""
+        begin = 0
+        for part in vars(self).values():
+            end = begin + part.shape[1] * part.element_size()
+            if end > begin:
+                part[row] = torch.frombuffer(bytearray(packed[begin:end]), dtype=part.dtype)
+            begin = end
 
 
 @dataclass
@@ -78,7 +119,7 @@ def gathered(batches: Iterable[Sequence[Tensor]], rows: Sized) -> list[Tensor]:
 class FeatureExtractor:
     """Pictures to the encoder's features: fitted on the training faces, then the same for everything.
 
-    `cache`: a folder where what the recogniser saw is kept for other runs on the same pictures; None: nowhere.
+    `cache`: a folder where what the recogniser saw of each picture is kept for other runs; None: nowhere.
     """
 
     def __init__(
@@ -91,51 +132,84 @@ class FeatureExtractor:
         self.device, self.progress, self.cache = device, progress, cache
 
     def extract(self, pictures: ImageDataset, what: str) -> _Extracted:
-        """Embeddings and squeezed maps of all pictures; from the cache if it has them."""
-        if self.cache is None:
-            return self._compute(pictures, what)
-        folder = self.cache / "features"
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{self._key(pictures)}.safetensors"
-        if not path.exists():
-            with partial_file(path) as partial:
-                save_file(vars(self._compute(pictures, what)), partial)
-        path.touch()
-        for old in sorted(folder.glob("*.safetensors"), key=lambda file: file.stat().st_mtime)[:-FILES_KEPT]:
-            old.unlink(missing_ok=True)
-        return _Extracted(**load_file(path))
+        """Embeddings and squeezed maps of all pictures; each face is looked at only where the cache does not have it.
 
-    def _key(self, pictures: ImageDataset) -> str:
-        """Of everything that the answer depends on: weights, channels kept, the pictures' bytes and their size."""
-        digest = hashlib.blake2b(f"{pictures.size} {self.device.split(':')[0]}".encode(), digest_size=20)
+        A face in a full batch comes out the same whoever else is in the batch, so new faces share theirs, filled up;
+        in the smaller batch at the table's end it may differ in the last bits, and is kept apart for that size.
+        """
+        if not len(pictures):
+            raise ValueError(f"there are no {what} to look at")
+        names, full = self._names(pictures.encoded), len(pictures) // BATCH * BATCH
+        seen = _Seen.empty(len(pictures), self._shape())
+        file = feature_cache.file_in(self.cache) if self.cache else None
+        with FeatureCache(file, self._network(pictures.size), seen.row_bytes) as cache:
+            missing = self._take_known(seen, names, cache)
+            batches = [*_batches_of([row for row in missing if row < full])]
+            batches += [list(range(full, len(pictures)))] if missing and missing[-1] >= full else []
+            done = len(pictures) - len(missing)
+            self.progress(f"encoder: features of {what}", done, len(pictures))
+            for rows in batches:
+                size = BATCH if rows[0] < full else len(rows)
+                seen.set(rows, self._look(to_unit(pictures[[*rows, *rows[-1:] * (size - len(rows))]], self.device)))
+                if file:
+                    cache.put({names[row]: seen.packed(row) for row in rows})
+                done += len(rows)
+                self.progress(f"encoder: features of {what}", min(done, len(pictures)), len(pictures))
+        return _Extracted(self._embeddings(seen.uncentred), seen.squeezed, seen.appearance)
+
+    def _take_known(self, seen: _Seen, names: Sequence[str], cache: FeatureCache) -> list[int]:
+        """Fill in what the cache has; the rows that it does not have, rising."""
+        missing: list[int] = []
+        for start in range(0, len(names), KNOWN_AT_ONCE):
+            for row, packed in enumerate(cache.get(names[start : start + KNOWN_AT_ONCE]), start):
+                if packed is None:
+                    missing.append(row)
+                else:
+                    seen.unpack(row, packed)
+        return missing
+
+    def _names(self, encoded: Sequence[bytes]) -> list[str]:
+        """What each face is kept by."""
+        full, left = len(encoded) // BATCH * BATCH, len(encoded) % BATCH
+        names = [digest_of_picture(picture) for picture in encoded]
+        return [name if row < full else f"{name} of {left}" for row, name in enumerate(names)]
+
+    def _shape(self) -> tuple[int, int, int]:
+        """Numbers that are kept of a face: K, h * w * c, A."""
+        backbone, directions = self.identity.backbone, self.features.directions
+        with torch.no_grad():
+            uncentred = backbone.uncentred(torch.zeros(1, *backbone.map_shape, device=self.device)).shape[1]
+        squeezed = directions.map_basis.shape[0] if self.features.n_map else 0
+        return uncentred, squeezed, 0 if self.appearance is None else self.appearance.width
+
+    def _network(self, size: int) -> str:
+        """Of everything but the picture that the answer depends on: weights, channels kept, the pictures' size."""
+        about = f"{KEPT_AS} {size} {self.device.split(':')[0]} {torch.get_num_threads()} {torch.__version__}"
+        digest = hashlib.blake2b(about.encode(), digest_size=20)
+        later = {f"backbone.{name}" for name in self.identity.backbone.centring} | APPLIED_LATER
         for network in (self.identity, self.features, self.appearance):
             state = {} if network is None else network.state_dict()
-            # the features' scale and directions are applied later
-            for name in sorted(state.keys() - APPLIED_LATER if network is self.features else state):
+            applied = later if network is not self.appearance else set[str]()
+            for name in sorted(state.keys() - applied):
                 digest.update(name.encode() + state[name].cpu().numpy().tobytes())
-        for picture in pictures.encoded:
-            digest.update(picture)
         return digest.hexdigest()
 
     @torch.no_grad()
-    def _compute(self, pictures: ImageDataset, what: str) -> _Extracted:
-        if not len(pictures):
-            raise ValueError(f"there are no {what} to look at")
-
-        def look() -> Iterator[Sequence[Tensor]]:
-            for chosen in row_batches(len(pictures), BATCH):
-                yield self._look(to_unit(pictures[chosen], self.device))
-                self.progress(f"encoder: features of {what}", int(chosen[-1]) + 1, len(pictures))
-
-        return _Extracted(*gathered(look(), pictures))
-
-    def _look(self, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the recogniser sees of faces [B, 3, H, H], as _Extracted has it."""
-        embeddings, levels = read_maps(self.reader, faces)
-        squeezed = self.features.directions.squeeze(levels[-1]) if self.features.n_map else embeddings[:, :0]
-        seen = embeddings[:, :0] if self.appearance is None else self.appearance(levels, faces)
+    def _look(self, faces: Tensor) -> _Seen:
+        """What the recogniser sees of faces [B, 3, H, H]."""
+        crops = self.reader.crop(faces).contiguous(memory_format=torch.channels_last)
+        levels = self.reader.backbone.levels(crops)
+        uncentred = self.reader.backbone.uncentred(levels[-1])
+        squeezed = self.features.directions.squeeze(levels[-1]) if self.features.n_map else uncentred[:, :0]
+        seen = uncentred[:, :0] if self.appearance is None else self.appearance(levels, faces)
         # numbers of the order of 1 to 10: half precision is ten times finer than the faces differ
-        return embeddings, squeezed.half(), seen
+        return _Seen(uncentred.cpu(), squeezed.half().cpu(), seen.cpu())
+
+    @torch.no_grad()
+    def _embeddings(self, uncentred: Tensor) -> Tensor:
+        """Embeddings [N, D] of length 1."""
+        parts = [self.reader.backbone.centred(part.to(self.device)) for part in uncentred.split(BATCH)]
+        return torch.cat([functional.normalize(part, dim=1).cpu() for part in parts])
 
     @torch.no_grad()
     def fit_channels(self, pictures: ImageDataset, rows: NDArray) -> None:
@@ -184,6 +258,10 @@ class FeatureExtractor:
             )
         ]
         return torch.cat([torch.cat(parts), extracted.appearance], 1)
+
+
+def _batches_of(rows: Sequence[int]) -> Iterator[list[int]]:
+    return (list(rows[start : start + BATCH]) for start in range(0, len(rows), BATCH))
 
 
 class ContentCache:

@@ -20,7 +20,8 @@ from orchestration.storage.staged_output import pointed_md5
 from orchestration.storage.store import Store, StoreError
 from orchestration.storage.versions import latest
 from stages import identity_model
-from stages.data import alignment_cache
+from stages.data import alignment_cache, feature_cache
+from stages.data.feature_cache import FeatureCache, digest_of_picture
 from tests.orchestration.faces import PeopleProject
 
 pytestmark = pytest.mark.slow
@@ -91,6 +92,20 @@ def test_all_faces_that_are_kept_go_where_nobody_can_tell_whose_they_are(project
     file.write_bytes(b"no database" + PIXELS)
     project("forget", "ann/one.jpg", "--yes")
     assert project.where(PIXELS) == []
+
+
+def test_of_what_networks_saw_only_that_of_surely_other_faces_stays(project: PeopleProject) -> None:
+    file, (one, two) = (
+        feature_cache.file_in(project.settings.cache),
+        (digest_of_picture(PeopleProject.pixels(name)) for name in ("ann/one", "ann/two")),
+    )
+    with FeatureCache(file, "network", 4) as cache:
+        cache.put({one: b"ONE!", two: b"TWO!", "of no table": b"ANY!"})
+    plan = json.loads(project("forget", "ann/one.jpg", "--dry-run", "--json"))
+    assert plan["erase_features"] == 2 and str(file) not in plan["erase_here"]
+    assert "what networks saw of faces" in project("forget", "ann/one.jpg", "--yes")
+    with FeatureCache(file, "network", 4) as cache:
+        assert cache.get([one, two, "of no table"]) == [None, b"TWO!", None]
 
 
 def test_dagster_has_links_to_pictures_of_people_and_never_the_pictures(project: PeopleProject) -> None:

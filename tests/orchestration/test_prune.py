@@ -13,7 +13,7 @@ from orchestration.registry.registered_models import Registry
 from orchestration.storage.instance import only_runner
 from orchestration.storage.store import Store
 from orchestration.storage.tracking import Tracking
-from stages.data import alignment_cache
+from stages.data import alignment_cache, feature_cache
 from tests.orchestration.faces import PeopleProject, opened_copy
 
 pytestmark = pytest.mark.slow
@@ -102,6 +102,19 @@ def test_dead_checkpoints_computed_features_and_half_written_folders_go_the_youn
     kinds = json.loads(project("clean", "--yes", "--json"))["kinds"]
     assert [kinds[name]["bytes"] for name in ("checkpoints", "computed", "inputs")] == [4, 8, 4]
     assert young.is_dir() and not any(path.exists() for path in (old, features, faces, half))
+
+
+def test_what_networks_saw_goes_face_by_face_when_no_run_asked_for_it(
+    project: PeopleProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, day = feature_cache.file_in(project.settings.cache), feature_cache.today()
+    for ago, name in ((30, "old"), (0, "new")):
+        monkeypatch.setattr(feature_cache, "today", lambda ago=ago: day - ago)
+        with feature_cache.FeatureCache(file, "network", 4) as cache:
+            cache.put({name: b"1234"})
+    assert json.loads(project("clean", "--yes", "--json"))["kinds"]["features"] == {"count": 1, "bytes": 4}
+    with feature_cache.FeatureCache(file, "network", 4) as cache:
+        assert cache.get(["old", "new"]) == [None, b"1234"]
 
 
 def test_objects_of_an_interrupted_step_go_and_another_projects_in_the_same_remote_stay(project: PeopleProject) -> None:

@@ -1,4 +1,5 @@
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 import torch
 
 from engine.schema import Schema
+from models import images
 from models.encoder import Encoder
 from models.features import FaceFeatures
 from models.identity import IdentityModel
@@ -15,10 +17,12 @@ from models.weights import save_model
 from serving.corrections import encode_features
 from stages import corrections, encoder
 from stages.context import Context
+from stages.data.dataset import ImageDataset
 from stages.encoder import Config, Terms, TermSchedule, recovery
 from stages.training import Optimiser, Training
 from stages.training.choice_readings import Look
 from stages.training.corrections import Corrections, corrected_loss
+from stages.training.features import FeatureExtractor
 from tests.stages import small_tables
 from tests.stages.correction_rows import given, write
 
@@ -179,20 +183,89 @@ def test_recovery_of_the_truth_and_of_the_mean() -> None:
     assert recovery(mean, truth, 3, (2,))["r2"] == pytest.approx(0.0, abs=1e-5)
 
 
-def test_features_seen_once_are_read_from_the_cache(inputs: dict[str, Path], tmp_path: Path) -> None:
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Sizes of the batches that the recogniser was shown."""
+    calls, look = list[int](), FeatureExtractor._look
+    monkeypatch.setattr(FeatureExtractor, "_look", lambda self, faces: calls.append(len(faces)) or look(self, faces))
+    return calls
+
+
+def test_features_seen_once_are_read_from_the_cache(
+    inputs: dict[str, Path], tmp_path: Path, looked_at: list[int]
+) -> None:
     context = Context(cache=tmp_path)
     config = _config(map_features=8, map_channels=4)
     first = encoder._Stage(inputs, config, context)
-    files = sorted((tmp_path / "features").iterdir())
-    assert len(files) == 2, "faces and renders"
-    times = [file.stat().st_ino for file in files]
+    looked_at.clear()
     again = encoder._Stage(inputs, config, context)
+    assert not looked_at
     assert torch.equal(first.features, again.features) and torch.equal(first.embeddings, again.embeddings)
     plain = encoder._Stage(inputs, config, Context())
     assert torch.equal(first.features, plain.features)
-    assert [file.stat().st_ino for file in sorted((tmp_path / "features").iterdir())] == times
+    looked_at.clear()
     encoder._Stage(inputs, _config(map_features=8, map_channels=5), context)
-    assert len(list((tmp_path / "features").iterdir())) == 4, "other channels, other features"
+    assert looked_at, "other channels, other features"
+
+
+def test_new_faces_are_looked_at_alone_and_all_come_out_as_from_nothing(
+    inputs: dict[str, Path], tmp_path: Path, looked_at: list[int]
+) -> None:
+    identity = IdentityModel.load(inputs["identity_model"])
+    stage = encoder._Stage(inputs, _config(map_features=4, map_channels=4), Context())
+    random = np.random.default_rng(0)
+    faces = [images.encode_jpeg(random.integers(0, 255, (64, 64, 3), np.uint8)) for _ in range(40)]
+
+    def extracted(pictures: list[bytes], cache: Path | None) -> dict[str, bytes]:
+        looked_at.clear()
+        extractor = FeatureExtractor(identity, stage.encoder, "cpu", lambda what, done, total: None, cache)
+        found = extractor.extract(ImageDataset(pictures, 64), "faces")
+        return {name: part.numpy().tobytes() for name, part in vars(found).items()}
+
+    extracted(faces[:33], tmp_path)
+    assert looked_at == [32, 1]
+    more = [*faces[33:35], *faces[:33], *faces[35:]]
+    now = extracted(more, tmp_path)
+    assert looked_at == [32, 8], "those of the rest are as many as in a run from nothing"
+    assert now == extracted(more, None)
+    with torch.no_grad():
+        identity.backbone.get_parameter(identity.backbone.centring[-1]).add_(0.1)
+    centred = extracted(more, tmp_path)
+    assert looked_at == [] and centred["embeddings"] != now["embeddings"], "a centre is taken off what is kept"
+    assert centred == extracted(more, None)
+
+
+def test_a_training_goes_on_from_an_earlier_version_and_gives_the_same_bytes_again(
+    inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    look = {"map_features": 4, "map_channels": 4, "appearance": Look(channels=8, features=6)}
+    _run(inputs, _config(**look), tmp_path / "first")
+    started = {**inputs, encoder.START: tmp_path / "first"}
+    config = _config(**look, start="last", start_steps=0)
+    assert encoder.why_not_start(started, config) == ""
+    _run(started, config, tmp_path / "same")
+    first, same = (Encoder.load(tmp_path / name).state_dict() for name in ("first", "same"))
+    assert all(torch.equal(value, same[name]) for name, value in first.items()), (
+        "without a step it is the version itself"
+    )
+    for name in ("on", "again"):
+        _run(started, _config(**look, start="last", start_steps=3), tmp_path / name)
+    meta = json.loads((tmp_path / "on" / "meta.json").read_text())
+    assert meta["steps"] == 3 and len(meta["start"]) == 64
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("first", "on", "again")]
+    assert weights[1] == weights[2] != weights[0]
+
+
+def test_a_training_does_not_go_on_from_another_network(inputs: dict[str, Path], tmp_path: Path) -> None:
+    _run(inputs, _config(training=Training(steps=0, batch=2)), tmp_path / "first")
+    started = {**inputs, encoder.START: tmp_path / "first"}
+    assert "hidden" in encoder.why_not_start(started, _config(hidden=16))
+    assert "prior" in encoder.why_not_start(started, _config(prior=False))
+
+
+def test_what_is_off_is_not_in_the_configuration() -> None:
+    assert not {"start", "start_steps"} & set(_config().model_dump(mode="json"))
+    assert _config(start="last").model_dump(mode="json")["start"] == "last"
 
 
 @pytest.fixture(scope="module")
