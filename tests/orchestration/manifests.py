@@ -5,9 +5,11 @@ when it comes out of the model as it went in.
 """
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import kubernetes.client
+from kubernetes.utils.quantity import parse_quantity
 
 _CLIENT = kubernetes.client.ApiClient()
 
@@ -31,10 +33,24 @@ def problems(value: dict[str, Any], model: str | None = None) -> list[str]:
         read = _CLIENT.deserialize(_Answer(value), name)
     except (ValueError, TypeError) as error:
         return [f"{name}: {error}"]
-    return list(_differences(value, _CLIENT.sanitize_for_serialization(read), name))
+    return [*_differences(value, _CLIENT.sanitize_for_serialization(read), name), *_quantities(value, name)]
 
 
-def _differences(wanted: Any, found: Any, place: str):
+def _quantities(value: Any, place: str) -> Iterator[str]:
+    """Of memory and processors, what is no quantity; to the client it is a text."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in inside:
+        if key in ("requests", "limits") and isinstance(each, dict):
+            for name, quantity in each.items():
+                try:
+                    parse_quantity(quantity)
+                except ValueError:
+                    yield f"{place}.{key}.{name}: {quantity!r} is no quantity"
+        else:
+            yield from _quantities(each, f"{place}.{key}")
+
+
+def _differences(wanted: Any, found: Any, place: str) -> Iterator[str]:
     if isinstance(wanted, dict) and isinstance(found, dict):
         for key, value in wanted.items():
             if key in found:

@@ -5,7 +5,6 @@ What is not tried: a kubelet, and the network and the image of a cluster.
 """
 
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,9 +23,6 @@ from orchestration.config.catalog import STAGES
 from orchestration.config.profiles import PROFILES
 from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.pipeline.production_encoder import NAME
-from orchestration.storage import versions
-from orchestration.storage.store import Store
-from orchestration.storage.tracking import Tracking
 from tests.orchestration.pods import MOUNTS, NAMESPACE, ROOT, Cluster, Pod, cluster, require_mounts
 from tests.orchestration.postgres_server import PASSWORD, postgres_server
 from tests.orchestration.servers import free_ports, wait_for
