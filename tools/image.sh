@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The image of deploy/Dockerfile without Docker, without root's daemon and without an image registry: buildah builds it upon
-# a base that Debian's and npm's packages make. For machines that reach package registries alone, and to try a Dockerfile
+# The image of deploy/Dockerfile without Docker, without a daemon and without an image registry: buildah builds it upon a
+# base that Debian's and npm's packages make. For machines that reach package registries alone, and to try the Dockerfile
 # before it is pushed. `make image`; needs root, and Debian's buildah and mmdebstrap.
 #   tools/image.sh [TAG]       likeness:1.0 by default; it lies in buildah's own store: `buildah images`
 # IMAGE_OPTIONS is added to `buildah build`: what pip and npm need to reach a mirror, as `--volume /etc/pip.conf:/etc/pip.conf:ro`.

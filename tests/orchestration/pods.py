@@ -1,9 +1,9 @@
-"""A Kubernetes cluster of one test's own, as far as Dagster sees it: an API server that starts each job's container as a
-process, which shares no folder with others but the volumes that its pod mounts.
+"""A Kubernetes cluster of one test's own, as far as Dagster sees it: an API server that starts each job's container as
+a process, which shares no folder with others but the volumes that its pod mounts.
 
-A pod has a file system of its own below MOUNTS (a mount namespace: Linux, and root or a kernel that lets others have one),
-its container's environment and nothing else of this machine's, and the image's code, which is this checkout. It has no
-other network, no limits and no other user.
+A pod has a file system of its own below MOUNTS (a mount namespace: Linux, and root or a kernel that lets others have
+one), its container's environment and nothing else of this machine's, and the image's code, which is this checkout. It
+has no other network, no limits and no other user.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The whole graph as the cluster of docs/deploy.md runs it: Dagster's launcher and executor of Kubernetes jobs, and each
+"""The whole graph as the cluster of docs/deploy.md runs it: by Dagster's launcher and executor of Kubernetes jobs, each
 step a process that shares nothing with others but the bucket, MLflow, PostgreSQL and the volume of the checkpoints.
 
 What is not tried: a kubelet, and the network and the image of a cluster.
@@ -61,7 +61,7 @@ class Platform:
         context = self.workspace.create_request_context()
         result = execute_dagster_graphql(context, LAUNCH_PIPELINE_EXECUTION_MUTATION, {"executionParams": params})
         launched = result.data["launchPipelineExecution"]
-        assert launched["__typename"].startswith("LaunchRunSuccess") or "run" in launched, launched
+        assert "run" in launched, launched.get("message", launched)
         run_id = launched["run"]["runId"]
         deadline = time.monotonic() + 2000
         while (run := self.instance.get_run_by_id(run_id)) and not run.is_finished:
@@ -125,7 +125,7 @@ def _instance_config(values: dict[str, Any], database: str, kubeconfig: Path) ->
         "storage": storage,
         "run_launcher": {"module": "dagster_k8s", "class": "K8sRunLauncher", "config": config},
         # The daemon's queue is tests/orchestration/test_daemon.py's matter: a run starts when it is asked for.
-        "run_coordinator": {"module": "dagster", "class": "DefaultRunCoordinator"},
+        "run_coordinator": {"module": "dagster._core.run_coordinator", "class": "DefaultRunCoordinator"},
         "telemetry": {"enabled": False},
     }
     return yaml.safe_dump(parts)

@@ -194,6 +194,7 @@ def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Login]:
         yield made
 
 
+@pytest.mark.slow  # a name that is not known costs as much as a wrong password of one that is: half a second
 def test_nobody_gets_in_without_a_password(accounts: Login) -> None:
     wrong = {"Authorization": f"Basic {b64encode(b'olga:guessed').decode()}"}
     for site in SITES:
@@ -218,6 +219,7 @@ def test_the_person_is_named_by_the_proxy_alone(accounts: Login) -> None:
         assert sent.get("authorization") == (f"Bearer {PAGE_KEY}" if site == "PLAY" else None)
 
 
+@pytest.mark.slow
 def test_viewers_can_change_nothing_in_mlflow(accounts: Login) -> None:
     """Of every request that MLflow knows."""
     changes, looks = _mlflow_requests()
