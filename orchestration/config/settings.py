@@ -25,8 +25,8 @@ OF_THIS_MACHINE = (
     "LIKENESS_PERSON_KEY",
     "LIKENESS_PROXY_KEY",
 )
-"""Variables that mean nothing elsewhere: there are other processors, nobody is told twice, a person's key is hers, and no
-proxy asks there.
+"""Variables that mean nothing elsewhere: there are other processors, nobody is told twice, a person's key is hers, and
+no proxy asks there.
 """
 REPOSITORY = Path(__file__).resolve().parents[2]
 

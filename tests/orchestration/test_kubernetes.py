@@ -22,7 +22,11 @@ from dagster_graphql.test.utils import execute_dagster_graphql
 from orchestration.config.catalog import STAGES
 from orchestration.config.profiles import PROFILES
 from orchestration.config.settings import REPOSITORY, Settings
-from orchestration.pipeline.production_encoder import NAME
+from orchestration.pipeline import production_encoder
+from orchestration.pipeline.executors import resources_of
+from orchestration.storage import versions
+from orchestration.storage.store import Store
+from orchestration.storage.tracking import Tracking
 from tests.orchestration.pods import MOUNTS, NAMESPACE, ROOT, Cluster, Pod, cluster, require_mounts
 from tests.orchestration.postgres_server import PASSWORD, postgres_server
 from tests.orchestration.servers import free_ports, wait_for
@@ -32,7 +36,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(2400)]
 DAGSTER_HOME = MOUNTS / "dagster_home"
 DEPLOY = REPOSITORY / "deploy"
 SOURCES = ("embedded", "photos", "characters")
-MADE = [*(each.name for each in STAGES), NAME]
+MADE = [*(each.name for each in STAGES), production_encoder.NAME]
+PARTITION = {"dagster/partition": "embedded"}
 
 
 @dataclass
@@ -252,17 +257,38 @@ def _wait_for_code(port: int, pod: Pod) -> None:
 @pytest.fixture(scope="module")
 def run(platform: Platform) -> dg.DagsterRun:
     """The sources looked at, then every asset made in one run, by pods that have no data of their own."""
-    for source in SOURCES:
-        platform.run(source, **({"dagster/partition": "embedded"} if source == "characters" else {}))
+    platform.run(*SOURCES, **PARTITION)
     data = platform.cluster.claim("likeness") / "data"
     for source in data.iterdir():
         source.unlink()
-    return platform.run(*MADE, **{"dagster/partition": "embedded"})
+    return platform.run(*MADE, **PARTITION)
 
 
-def test_every_asset_is_made_by_a_pod_of_its_own(platform: Platform, run: dg.DagsterRun) -> None:
+def test_every_asset_is_made_by_a_pod_of_its_own_from_what_was_recorded(platform: Platform, run: dg.DagsterRun) -> None:
     for stage in MADE:
         pod = platform.pod_of(stage)
-        made = {path for path in pod.files if path.startswith("artifacts/")}
-        assert made, stage
-    assert platform.cluster.refused == []
+        assert any(path.startswith("artifacts/") for path in pod.files), stage
+        assert pod.environment["LIKENESS_SOURCES"] == "remote"
+        assert not any(path.startswith("data/") for path in pod.files), "of its own it has none"
+    assert platform.cluster.refused == [], "by the API server"
+
+
+def test_what_was_made_is_found_by_a_machine_that_has_nothing(platform: Platform, run: dg.DagsterRun) -> None:
+    store = Store.of(platform.settings)
+    (platform.settings.root / ".dvc").mkdir(parents=True)
+    (platform.settings.root / ".dvc" / "config").write_text("[core]\n    no_scm = true\n")
+    for stage in (*STAGES, production_encoder.STAGE):
+        made = versions.latest(platform.instance, stage.name, "embedded" if stage.by_character else None)
+        assert made is not None and store.availability(made.md5).remote, stage.name
+    models = Tracking.of(platform.settings).client()
+    assert models.get_model_version_by_alias("likeness-embedded", "newest").version == "1"
+    assert {path.name for path in platform.cluster.claim("likeness").iterdir()} == {"checkpoints", "data", "mlflow"}
+
+
+def test_jobs_hold_no_password_and_steps_get_what_the_catalog_says(platform: Platform, run: dg.DagsterRun) -> None:
+    for stage in STAGES:
+        spec = platform.pod_of(stage.name).spec
+        assert PASSWORD not in json.dumps(spec)
+        (container,) = spec["containers"]
+        wanted = resources_of(stage, Settings(device="cpu", executor="k8s"))
+        assert container["resources"]["limits"]["memory"] == f"{int(wanted.memory_gb * 1024)}Mi", stage.name
