@@ -194,7 +194,7 @@ def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Login]:
         yield made
 
 
-@pytest.mark.slow  # a name that is not known costs as much as a wrong password of one that is: half a second
+@pytest.mark.slow  # a name that is not known costs as much as one that is: a second
 def test_nobody_gets_in_without_a_password(accounts: Login) -> None:
     wrong = {"Authorization": f"Basic {b64encode(b'olga:guessed').decode()}"}
     for site in SITES:
