@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from engine.character import Character, CharacterError, CommandRenderer, PythonRenderer
 from engine.custom_engine import Picture, open_renderer
+from engine.picture_options import AS_IN_GAME, PictureOptions
 from engine.scenes import Scenes
 from engine.schema import Schema
 
@@ -28,8 +29,16 @@ class Engine(Protocol):
         """Sliders [B, S] and choice numbers [B, G], `size` pixels high. Raises CharacterError."""
         ...
 
-    def picture(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Picture:
-        """One character (sliders [1, S], choice numbers [1, G]) for people to look at [H, W, 3]."""
+    def picture(
+        self,
+        sliders: NDArray[np.float32],
+        choices: NDArray[np.int16],
+        size: int,
+        options: PictureOptions = AS_IN_GAME,
+    ) -> Picture:
+        """One character (sliders [1, S], choice numbers [1, G]) for people to look at [H, W, 3], with a transparent
+        background [H, W, 4]. Raises CharacterError; ValueError for options that cannot be drawn.
+        """
         ...
 
 
@@ -49,9 +58,15 @@ class EmbeddedEngine:
         drawn = self.renderer.render(sliders, choices, Scenes.game(len(sliders)), size)
         return RenderBatch(drawn.image, drawn.labels)
 
-    def picture(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Picture:
+    def picture(
+        self,
+        sliders: NDArray[np.float32],
+        choices: NDArray[np.int16],
+        size: int,
+        options: PictureOptions = AS_IN_GAME,
+    ) -> Picture:
         """See Engine."""
-        return self.renderer.picture(sliders, choices, size)
+        return self.renderer.picture(sliders, choices, size, options)
 
 
 class CustomEngine:
@@ -71,8 +86,16 @@ class CustomEngine:
             raise CharacterError("the renderer gave pictures of different sizes")
         return RenderBatch(np.stack(pictures), None)
 
-    def picture(self, sliders: NDArray[np.float32], choices: NDArray[np.int16], size: int) -> Picture:
+    def picture(
+        self,
+        sliders: NDArray[np.float32],
+        choices: NDArray[np.int16],
+        size: int,
+        options: PictureOptions = AS_IN_GAME,
+    ) -> Picture:
         """See Engine."""
+        if options != AS_IN_GAME:
+            raise ValueError(f"{self.schema.name} is drawn by an engine of its own, as its own camera shows it alone")
         return self.draw(sliders, choices, size).image[0]
 
 

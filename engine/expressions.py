@@ -123,6 +123,7 @@ LIMITS: dict[str, float] = {
     "eyeSquintRight": 0.8, "jawOpen": 0.55, "mouthFunnel": 0.7, "mouthShrugUpper": 0.8,
 }  # fmt: skip
 RESIDUAL = 0.03  # standard deviation of what each action does besides
+SIDES = ("Left", "Right")
 ASYMMETRY = 0.12  # standard deviation of a side's share
 
 # What the eyeLook actions at 1 turn the eyeballs by, and the gaze at which the lids follow fully, degrees.
@@ -147,7 +148,7 @@ def random_expression(
     expression, strength = EXPRESSIONS[name], float(rng.uniform(0.7, 1.0))
     for base, limits in expression.both.items():
         amount = rng.uniform(*limits) * strength
-        for side in ("Left", "Right"):
+        for side in SIDES:
             weights[actions[base + side]] += amount * max(1.0 + rng.normal() * ASYMMETRY, 0.0)
     for action, limits in expression.single.items():
         weights[actions[action]] += rng.uniform(*limits) * strength
@@ -155,6 +156,45 @@ def random_expression(
     for base, limits in expression.one_side.items():
         weights[actions[base + side]] += rng.uniform(*limits) * strength
     return name, _possible(weights, actions)
+
+
+def named(name: str) -> dict[str, float]:
+    """An expression of EXPRESSIONS by its name, in the middle of its ranges, both sides alike: weights of face actions.
+    Raises KeyError.
+    """
+    expression = EXPRESSIONS[name]
+    found = {action: sum(limits) / 2 for action, limits in expression.single.items()}
+    found |= {f"{base}{side}": sum(limits) / 2 for base, limits in expression.both.items() for side in SIDES}
+    return found | {f"{base}Left": sum(limits) / 2 for base, limits in expression.one_side.items()}
+
+
+def parse(text: str) -> dict[str, float]:
+    """Weights of face actions from a name of EXPRESSIONS, or from `action:weight,action:weight`. Raises ValueError."""
+    if text in EXPRESSIONS:
+        return named(text)
+    found = {}
+    for part in text.split(",") if text else ():
+        action, _, weight = part.partition(":")
+        try:
+            found[action.strip()] = float(weight)
+        except ValueError:
+            raise ValueError(
+                f"an expression is {', '.join(EXPRESSIONS)}, or face actions as jawOpen:0.3,mouthSmileLeft:0.5: "
+                f"not {text}"
+            ) from None
+    return found
+
+
+def weights_of(expression: Mapping[str, float], actions: Mapping[str, int]) -> NDArray[np.float32]:
+    """Weights [A] of face actions by name, each brought to what the mesh can show. Raises ValueError."""
+    weights = np.zeros(len(actions), np.float32)
+    for name, weight in expression.items():
+        if name not in actions:
+            raise ValueError(f"there is no face action {name}; there are {', '.join(actions)}")
+        if not 0 <= weight <= 1:
+            raise ValueError(f"the weight of {name} is 0 to 1, not {weight:g}")
+        weights[actions[name]] = weight
+    return _possible(weights, actions)
 
 
 def turn_gaze(
@@ -172,7 +212,7 @@ def turn_gaze(
     towards_left = ("eyeLookOutLeft", "eyeLookInRight") if yaw > 0 else ("eyeLookInLeft", "eyeLookOutRight")
     weights = weights.copy()
     weights[[actions[name] for name in towards_left]] = sideways
-    weights[[actions[f"eyeLook{vertical.capitalize()}{side}"] for side in ("Left", "Right")]] = lowered
+    weights[[actions[f"eyeLook{vertical.capitalize()}{side}"] for side in SIDES]] = lowered
     left_over = (
         yaw - np.sign(yaw) * sideways * TURNED_BY_ACTION["sideways"],
         pitch - np.sign(pitch) * lowered * TURNED_BY_ACTION[vertical],
@@ -188,7 +228,7 @@ def _possible(weights: NDArray[np.float32], actions: Mapping[str, int]) -> NDArr
     def at(name: str) -> float:
         return float(weights[actions[name]])
 
-    for side in ("Left", "Right"):
+    for side in SIDES:
         closed = 0.35 * at(f"eyeSquint{side}") + 0.3 * at(f"eyeLookDown{side}")
         room = max(LIMITS["eyeBlinkLeft"] - closed, 0.0)
         weights[actions[f"eyeBlink{side}"]] = min(at(f"eyeBlink{side}"), room)

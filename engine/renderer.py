@@ -22,6 +22,7 @@ from engine.kernels import common, pose, shade, skin, visibility
 from engine.kernels.common import Triangle, Vertex, vec3ub, vec4ub
 from engine.kernels.light import LightBatch
 from engine.materials import Materials
+from engine.picture_options import AS_IN_GAME, PictureOptions, with_alpha
 from engine.scenes import PIVOT, Scenes
 from engine.schema import Schema
 
@@ -208,9 +209,16 @@ class Renderer:
             drawn.append((frames.image.numpy().reshape(-1, size, size, 3).copy(), labels, landmarks))
         return Rendering(*(np.concatenate(column) for column in zip(*drawn, strict=True)))
 
-    def picture(self, parameters: ArrayLike, discrete: ArrayLike, size: int) -> NDArray[np.uint8]:
-        """One face (sliders [1, S], choice numbers [1, G]) in the game look [size, size, 3], for people to look at."""
-        return self.render(parameters, discrete, Scenes.game(1), size, samples=FINAL_SAMPLES).image[0]
+    def picture(
+        self, parameters: ArrayLike, discrete: ArrayLike, size: int, options: PictureOptions = AS_IN_GAME
+    ) -> NDArray[np.uint8]:
+        """One face (sliders [1, S], choice numbers [1, G]) in the game look [size, size, 3], for people to look at;
+        with a transparent background [size, size, 4]. Raises ValueError for a face action that there is not.
+        """
+        scenes = options.scene(self.blend.actions)
+        sliders, choices = (np.repeat(given, len(scenes), 0) for given in (parameters, discrete))
+        drawn = self.render(sliders, choices, scenes, size, samples=FINAL_SAMPLES).image
+        return with_alpha(drawn) if len(scenes) > 1 else drawn[0]
 
     def vertices(self, parameters: ArrayLike, discrete: ArrayLike) -> NDArray[np.float32]:
         """Vertices [B, V, 3] in the head's own frame (metres); proxies that a face does not wear stay at the origin."""

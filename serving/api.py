@@ -19,7 +19,7 @@ from serving.character_store import ChangedSince, Record, UnknownCharacter
 from serving.child_process import ChildDied
 from serving.dependencies import AppState, State
 from serving.openapi import file
-from serving.render_api import FILES, Size, drawn
+from serving.render_api import FILES, Picture, drawn
 from serving.schemas import Batch, BatchItem, CharacterResponse, Edit, Links
 from serving.workers.model_manager import NoModel, ServedPrediction
 from serving.workers.process import BAD, CANNOT, NO_FACE, PredictRequest
@@ -119,9 +119,19 @@ async def create_characters(
     response_class=Response,
     responses={200: file(FILES["png"]), **problems.responses(404, 409, 422, 429, 503)},
 )
-async def get_png(state: State, owner: Owner, id: str, size: Size = 512) -> Response:
-    """The engine's picture of a character, `size` pixels high."""
-    return await _drawn(state, owner, id, "png", size=size)
+async def get_png(state: State, owner: Owner, id: str, picture: Picture) -> Response:
+    """The engine's picture of a character."""
+    return await _drawn(state, owner, id, "png", **picture.options())
+
+
+@router.get(
+    "/characters/{id:token}.webp",
+    response_class=Response,
+    responses={200: file(FILES["webp"]), **problems.responses(404, 409, 422, 429, 503)},
+)
+async def get_webp(state: State, owner: Owner, id: str, picture: Picture) -> Response:
+    """The same as WebP, a tenth of the bytes."""
+    return await _drawn(state, owner, id, "webp", **picture.options())
 
 
 @router.get(

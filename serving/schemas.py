@@ -8,7 +8,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from engine import expressions
+from engine.expressions import EXPRESSIONS
+from engine.picture_options import COLOUR, MOST_PITCH, MOST_YAW, TRANSPARENT, Crop
 
 
 class Choice(BaseModel):
@@ -57,6 +61,7 @@ class Links(BaseModel):
 
     self: str
     png: str | None = None
+    webp: str | None = None
     glb: str | None = None
     mhm: str | None = None
     photo: str | None = None
@@ -115,6 +120,37 @@ class CharacterValues(BaseModel):
             "parameters": dict(self.parameters),
             "discrete": chosen,
         }
+
+
+class PictureQuery(BaseModel, extra="forbid"):
+    """How a picture is taken; the defaults are the game's own."""
+
+    size: int = Field(default=512, ge=64, le=1024, description="Pixels of the picture's side.")
+    yaw: float = Field(default=0, ge=-MOST_YAW, le=MOST_YAW, description="Degrees, to the picture's right.")
+    pitch: float = Field(default=0, ge=-MOST_PITCH, le=MOST_PITCH, description="Degrees, up.")
+    expression: str = Field(
+        default="",
+        max_length=2000,
+        description=f"{', '.join(EXPRESSIONS)}; or weights of ARKit's face actions: `jawOpen:0.3,mouthSmileLeft:0.5`.",
+        examples=["smile"],
+    )
+    background: str = Field(
+        default="",
+        pattern=f"^({COLOUR.pattern}|{TRANSPARENT})?$",
+        description="rrggbb in hexadecimal digits, or `transparent`; the game's own where it is empty.",
+        examples=[TRANSPARENT],
+    )
+    crop: Crop = Field(default="portrait", description="`face`: closer.")
+
+    @field_validator("expression")
+    @classmethod
+    def _known(cls, text: str) -> str:
+        expressions.parse(text)
+        return text
+
+    def options(self) -> dict[str, Any]:
+        """As `CharacterRenderer.png` takes them."""
+        return {**dict(self), "expression": expressions.parse(self.expression)}
 
 
 class RandomCharacter(BaseModel):

@@ -14,14 +14,14 @@ from engine.exporters.materials import skin_pictures, worn_picture
 from engine.exporters.mhm import to_mhm
 from engine.head import HEAD_FILE
 from engine.scenes import EYE_LEVEL, FRAME_WIDTH, GAME_DISTANCE
-from serving.rendering.character_renderer import JPEG, CharacterRenderer, encoded, version_of
+from serving.rendering.character_renderer import JPEG, WEBP, CharacterRenderer, encoded, version_of
 from serving.rendering.errors import CannotDraw
 from serving.rendering.schema_document import ACTIONS, THUMBNAIL_SIZE, SchemaDocument, pieces_of, schema_document
 
 # Three channels that mean directions, not brightness and hue, are all kept at full resolution.
 JPEG_NORMALS: dict[str, Any] = {**JPEG, "subsampling": 0}
 # Colours are kept where nothing shows: smaller versions of the picture mix them in.
-WEBP: dict[str, Any] = {"format": "WEBP", "quality": 90, "method": 4, "exact": True}
+TEXTURE: dict[str, Any] = {**WEBP, "exact": True}
 MHM_NAME = "likeness"
 
 
@@ -72,7 +72,7 @@ class EmbeddedRenderer(CharacterRenderer):
         picture = worn_picture(self.renderer, name, values[0], numbers[0])
         if picture is None:
             raise CannotDraw(f"{choices.get(name)} of {name} has no picture")
-        return encoded(picture, WEBP)
+        return encoded(picture, TEXTURE)
 
     def thumbnail(self, group: str, choice: str) -> bytes:
         found = self.schema.groups[self.schema.group_index[group]]

@@ -78,7 +78,7 @@ class RenderService:
         timeout: float = 30.0,
     ) -> None:
         found = Character.load(character)
-        self.forms = ("png", "glb", "mhm") if found.is_embedded else ("png",) if found.has_engine else ()
+        self.forms = ("png", "webp", "glb", "mhm") if found.is_embedded else ("png", "webp") if found.has_engine else ()
         """What a character can be drawn as."""
         self.timeout = timeout
         self._document: SchemaDocument | None = None
@@ -109,7 +109,7 @@ class RenderService:
         await self._process.stop()
 
     async def draw(self, form: str, document: Mapping[str, Any], **options: Any) -> bytes:
-        """A character.json in one of `forms`, as CharacterRenderer draws it; a picture has the option `size`, pixels.
+        """A character.json in one of `forms`, as CharacterRenderer draws it, with its options.
 
         Raises CannotDraw, Busy or NoAnswer, as all that draws does.
         """

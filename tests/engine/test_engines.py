@@ -7,6 +7,7 @@ import pytest
 
 from engine.character import Character, CharacterError
 from engine.engines import CustomEngine, EmbeddedEngine, open_engine
+from engine.picture_options import PictureOptions
 from engine.renderer import Renderer
 from tests.marble import EXAMPLE
 
@@ -58,6 +59,8 @@ def test_a_studios_renderer_draws_in_batches_without_our_data(mine: CustomEngine
     assert image.shape == (5, 8, 8, 3) and labels is None
     assert image[:, 0, 0, 0].tolist() == [0, 12, 25, 37, 50]
     np.testing.assert_array_equal(mine.picture(sliders[4:], choices[4:], 8), image[4])
+    with pytest.raises(ValueError, match="as its own camera shows it alone"):
+        mine.picture(sliders[4:], choices[4:], 8, PictureOptions(yaw=20))
 
 
 def test_pictures_of_two_sizes_are_refused(mine: CustomEngine) -> None:

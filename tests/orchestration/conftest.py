@@ -15,7 +15,7 @@ from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.pipeline import runner
 from orchestration.storage.instance import open_instance
 from orchestration.storage.tracking import Tracking
-from tests.orchestration.faces import PeopleProject, copy_project
+from tests.orchestration.faces import PeopleProject, opened_copy
 
 
 def make_project(root: Path, *characters: str) -> Settings:
@@ -134,8 +134,5 @@ def made(tmp_path_factory: pytest.TempPathFactory, empty_stores: Path) -> Iterat
 @pytest.fixture
 def project(made: PeopleProject, tmp_path: Path) -> Iterator[PeopleProject]:
     """A copy of it for one test."""
-    root = tmp_path / "project"
-    copy_project(made.settings.root, root)
-    settings = Settings(root=root, device="cpu", profile=str(root / "profile.yaml"))
-    with open_instance(settings) as instance:
-        yield PeopleProject(settings, instance)
+    with opened_copy(made.settings.root, tmp_path / "project") as copy:
+        yield copy

@@ -6,13 +6,15 @@ import hashlib
 import json
 import shutil
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
+from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 from PIL import Image, PngImagePlugin
 from pydantic import BaseModel
 from typer.testing import CliRunner
@@ -23,6 +25,7 @@ from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
 from orchestration.pipeline import runner
 from orchestration.registry.registered_models import Registry
+from orchestration.storage.instance import open_instance
 from orchestration.storage.tracking import Tracking
 from orchestration.storage.versions import latest
 
@@ -87,11 +90,27 @@ class Model:
 
 
 def copy_project(root: Path, new: Path) -> None:
-    """Copy a project with its stores: MLflow alone writes down where it lies."""
+    """Copy a project with its stores: MLflow alone writes down where it lies, and remembers it by a run's id."""
     shutil.copytree(root, new, dirs_exist_ok=True)
+    _artifact_repos_cache.clear()
     with sqlite3.connect(new / ".likeness" / "mlflow" / "mlflow.db") as database:
-        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+        for table, column in (
+            ("experiments", "artifact_location"),
+            ("runs", "artifact_uri"),
+            ("logged_models", "artifact_location"),
+            ("model_versions", "source"),
+            ("model_versions", "storage_location"),
+        ):
             database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(root), str(new)))
+
+
+@contextmanager
+def opened_copy(root: Path, new: Path) -> Iterator[PeopleProject]:
+    """A copy of a PeopleProject's folder, as a project of its own."""
+    copy_project(root, new)
+    settings = Settings(root=new, device="cpu", profile=str(new / "profile.yaml"))
+    with open_instance(settings) as instance:
+        yield PeopleProject(settings, instance)
 
 
 def picture(path: Path, contents: list[bytes]) -> None:

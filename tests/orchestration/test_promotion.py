@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,12 @@ from orchestration.registry.people import ACTS, VARIABLE, People
 from orchestration.registry.promotion_events import RegistryError
 from orchestration.registry.registered_models import Registry
 from orchestration.storage import versions
+from orchestration.storage.instance import open_instance
 from orchestration.storage.store import Store
 from orchestration.storage.tracking import Tracking
 from serving.comparisons import Comparison, Served
-from tests.orchestration.conftest import Concatenate
+from tests.orchestration.conftest import Concatenate, make_project
+from tests.orchestration.faces import copy_project
 
 pytestmark = pytest.mark.slow
 
@@ -345,7 +347,7 @@ class Pipeline:
     """The end of the graph: networks that are a few bytes, a scorecard as the test wants it, and the real gate."""
 
     def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
-        (settings.data / "embedded" / "landmarks").mkdir()
+        (settings.data / "embedded" / "landmarks").mkdir(exist_ok=True)
         (settings.data / "embedded" / "landmarks" / "face_landmarker.task").write_text("landmarks")
         assert (settings.characters / "embedded" / SCHEMA_FILE).is_file()
         self.settings, self.instance, self.scorecard = settings, instance, Scored()
@@ -385,15 +387,36 @@ class Pipeline:
 
 
 @pytest.fixture
-def run(settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+def new(settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    """Of which nothing was made yet."""
     monkeypatch.setenv("LIKENESS_USER", "anna")
     return Pipeline(settings, instance)
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory, empty_stores: Path) -> Path:
+    """A project whose encoder "a" is in production."""
+    settings = make_project(tmp_path_factory.mktemp("first"), "embedded", "other")
+    shutil.copytree(empty_stores, settings.home)
+    with open_instance(settings) as instance, pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("LIKENESS_USER", "anna")
+        run = Pipeline(settings, instance)
+        assert run("a").refused == [] and run.scorecard.given is None
+    return settings.root
+
+
+@pytest.fixture
+def run(first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
+    """A copy of it for one test."""
+    monkeypatch.setenv("LIKENESS_USER", "anna")
+    copy_project(first, tmp_path)
+    settings = Settings(root=tmp_path, device="cpu", profile=str(tmp_path / "profile.yaml"))
+    with open_instance(settings) as instance:
+        yield Pipeline(settings, instance)
+
+
 def test_what_passes_is_promoted_and_what_does_not_stays_behind(run: Pipeline) -> None:
-    assert run("a").refused == []
     assert run.registry.aliases() == {"newest": "1", "candidate": "1", "production": "1"}
-    assert run.scorecard.given is None
     (move,) = run.registry.alias_store.state().events()
     assert (move.who, move.why, move.before) == ("anna", "passed the gate; nothing was in production", None)
 
@@ -419,7 +442,6 @@ def test_the_same_networks_scored_anew_are_one_version_with_the_new_figures(run:
         value = run.registry.scorecard("1")["likeness"]["similarity"]["value"]
         return value, {name: md5 for name, md5 in version["tags"].items() if name.startswith("scored.")}
 
-    run("a")
     assert scored() == (0.8, {})
     run.scorecard.similarity, other = 0.85, run.settings.data / "embedded" / "other.txt"
     other.write_text("nothing that is packed")
@@ -432,29 +454,28 @@ def test_the_same_networks_scored_anew_are_one_version_with_the_new_figures(run:
     assert scored() == (0.8, {}), "the scorecard of these inputs was known"
 
 
-def test_without_auto_promote_what_passes_waits_as_candidate(run: Pipeline) -> None:
-    assert run("a", auto_promote=False).refused == []
-    assert run.registry.aliases() == {"newest": "1", "candidate": "1"}
+def test_without_auto_promote_what_passes_waits_as_candidate(new: Pipeline) -> None:
+    assert new("a", auto_promote=False).refused == []
+    assert new.registry.aliases() == {"newest": "1", "candidate": "1"}
 
 
-def test_what_has_to_be_seen_in_service_first_waits_as_candidate(run: Pipeline) -> None:
+def test_what_has_to_be_seen_in_service_first_waits_as_candidate(new: Pipeline) -> None:
     asked: dict[str, Any] = {"shadow": {"photos": 10, "parameters_differ": 0.1}}
-    assert run("a", **asked).refused == [], "nothing is in production to be compared with"
-    run.scorecard.similarity = 0.9
-    assert "0 of 10 photos were read beside production" in run("b", **asked).refused[0]
-    assert run.registry.aliases() == {"newest": "2", "candidate": "2", "production": "1"}
-    assert "| shadow.photos | like production in service |" in run.metadata("production_encoder")["gate"]
-    before, after = (Served(version=n, run=str(run.registry.find(str(n)).run_id)) for n in (1, 2))
+    assert new("a", **asked).refused == [], "nothing is in production to be compared with"
+    new.scorecard.similarity = 0.9
+    assert "0 of 10 photos were read beside production" in new("b", **asked).refused[0]
+    assert new.registry.aliases() == {"newest": "2", "candidate": "2", "production": "1"}
+    assert "| shadow.photos | like production in service |" in new.metadata("production_encoder")["gate"]
+    before, after = (Served(version=n, run=str(new.registry.find(str(n)).run_id)) for n in (1, 2))
     for _ in range(10):
-        shadow.comparisons(run.registry).add(
+        shadow.comparisons(new.registry).add(
             Comparison(production=before, candidate=after, outcome="compared", parameters=0.05)
         )
-    assert run("b", force="production_encoder", **asked).refused == []
-    assert run.registry.aliases()["production"] == "2"
+    assert new("b", force="production_encoder", **asked).refused == []
+    assert new.registry.aliases()["production"] == "2"
 
 
 def test_what_was_rolled_back_is_never_promoted_again_by_itself(run: Pipeline) -> None:
-    run("a")
     run.scorecard.similarity = 0.9
     run("b")
     run.registry.alias_store.rollback("anna", "complaints")
@@ -465,7 +486,6 @@ def test_what_was_rolled_back_is_never_promoted_again_by_itself(run: Pipeline) -
 
 
 def test_the_same_content_is_no_rival_of_its_own(run: Pipeline) -> None:
-    run("a")
     run("a", force="scorecard")
     assert run.scorecard.given is None
 
@@ -473,7 +493,6 @@ def test_the_same_content_is_no_rival_of_its_own(run: Pipeline) -> None:
 def test_the_gate_judges_against_production_of_now_when_it_moved_since_the_scorecard(
     run: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run("a")
     run("b", auto_promote=False)
     run("c", auto_promote=False)
     md5 = {version: tags["md5"] for version, tags in run.registry.alias_store.state().tags.items()}
@@ -493,7 +512,6 @@ def test_the_gate_judges_against_production_of_now_when_it_moved_since_the_score
 
 
 def test_a_production_whose_files_are_gone_is_not_replaced_by_itself(run: Pipeline) -> None:
-    run("a")
     client = MlflowClient(run.registry.tracking.uri, run.registry.tracking.uri)
     client.set_model_version_tag(run.registry.name, "1", "md5", "0" * 32 + ".dir")
     outcome = run("b")
@@ -503,7 +521,6 @@ def test_a_production_whose_files_are_gone_is_not_replaced_by_itself(run: Pipeli
 
 
 def test_what_was_deleted_in_mlflow_is_registered_again(run: Pipeline) -> None:
-    run("a")
     client, name = run.registry.client, run.registry.name
     client.delete_model_version(name, "1")
     assert run("a").made == ["production_encoder/embedded"]
@@ -514,7 +531,6 @@ def test_what_was_deleted_in_mlflow_is_registered_again(run: Pipeline) -> None:
 
 
 def test_a_version_whose_files_are_gone_is_replaced_by_the_same_content(run: Pipeline) -> None:
-    run("a")
     shutil.rmtree(run.settings.model_files / "models")
     with pytest.raises(RegistryError, match=r"the files of version 1 are gone .* registers the same content anew"):
         run.registry.load("production")
@@ -525,7 +541,6 @@ def test_a_version_whose_files_are_gone_is_replaced_by_the_same_content(run: Pip
 
 
 def test_a_packed_folder_is_known_by_what_it_was_made_of(run: Pipeline) -> None:
-    run("a")
     inputs = dict(run.metadata("production_encoder")["inputs"])
     packed, store = run.metadata("production_encoder")["md5"], Store.of(run.settings)
     assert packaging.is_made_of(store, packed, inputs)

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from orchestration.storage.instance import only_runner
 from orchestration.storage.store import Store
 from orchestration.storage.tracking import Tracking
 from stages.data import alignment_cache
-from tests.orchestration.faces import PeopleProject
+from tests.orchestration.faces import PeopleProject, opened_copy
 
 pytestmark = pytest.mark.slow
 
@@ -23,21 +24,37 @@ def retrain(project: PeopleProject, steps: int) -> None:
     project.run()
 
 
+@pytest.fixture(scope="module")
+def retrained(made: PeopleProject, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """Version 1 was registered, version 2 rejected; of the two encoders after them the first (its md5) is nobody's."""
+    with opened_copy(made.settings.root, tmp_path_factory.mktemp("retrained") / "project") as project:
+        retrain(project, 20)
+        number = project.register("candidate")
+        registry = Registry(Tracking.of(project.settings), "embedded")
+        registry.client.set_model_version_tag(registry.name, number, "rejected", "rolled back")
+        retrain(project, 30)
+        unneeded = project.md5("encoder")
+        retrain(project, 40)
+        yield project.settings.root, unneeded
+
+
 @pytest.fixture
-def used(project: PeopleProject) -> PeopleProject:
-    """Version 1 was registered, version 2 rejected; of the two encoders after them the first is nobody's."""
-    retrain(project, 20)
-    number = project.register("candidate")
-    registry = Registry(Tracking.of(project.settings), "embedded")
-    registry.client.set_model_version_tag(registry.name, number, "rejected", "rolled back")
-    retrain(project, 30)
-    project.unneeded = project.md5("encoder")  # pyright: ignore[reportAttributeAccessIssue]
-    retrain(project, 40)
-    return project
+def unneeded(retrained: tuple[Path, str]) -> str:
+    return retrained[1]
 
 
-def test_what_no_model_and_no_current_asset_needs_goes_from_cache_and_remote(used: PeopleProject) -> None:
-    unneeded, current = used.unneeded, used.md5("encoder")  # pyright: ignore[reportAttributeAccessIssue]
+@pytest.fixture
+def used(retrained: tuple[Path, str], tmp_path: Path) -> Iterator[PeopleProject]:
+    """A copy of it for one test."""
+    with opened_copy(retrained[0], tmp_path / "project") as copy:
+        copy.configure(encoder={"steps": 40})
+        yield copy
+
+
+def test_what_no_model_and_no_current_asset_needs_goes_from_cache_and_remote(
+    used: PeopleProject, unneeded: str
+) -> None:
+    current = used.md5("encoder")
     plan = json.loads(used("clean", "--older-than", "0", "--dry-run", "--json"))
     assert unneeded in {version["md5"] for version in plan["versions_dropped"]} and plan["freed"] == 0
     assert Store.of(used.settings).availability(unneeded).here
@@ -101,9 +118,9 @@ def test_objects_of_an_interrupted_step_go_and_another_projects_in_the_same_remo
     assert md5 not in objects["cache"] and md5 in objects["remote"]
 
 
-def test_it_refuses_while_a_run_is_at_work_and_asks_before_it_removes(used: PeopleProject) -> None:
+def test_it_refuses_while_a_run_is_at_work_and_asks_before_it_removes(used: PeopleProject, unneeded: str) -> None:
     with only_runner(used.settings, used.instance):
         used("clean", "--yes", status=1)
     assert "another `likeness run` is at work" in used.said
     used("clean", "--older-than", "0", status=1)
-    assert Store.of(used.settings).availability(used.unneeded).here  # pyright: ignore[reportAttributeAccessIssue]
+    assert Store.of(used.settings).availability(unneeded).here

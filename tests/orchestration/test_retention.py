@@ -4,6 +4,7 @@ import json
 import os
 import sqlite3
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from orchestration.storage.store import Store
 from orchestration.storage.tracking import EXPERIMENT, Tracking
 from orchestration.storage.version_index import VersionIndex
 from orchestration.storage.versions import latest
-from tests.orchestration.faces import PeopleProject
+from tests.orchestration.faces import PeopleProject, opened_copy
 
 pytestmark = pytest.mark.slow
 ALL = ("--older-than", "0", "--runs-older-than", "0")
@@ -30,12 +31,26 @@ def retrain(project: PeopleProject, steps: int) -> str:
     return project.md5("encoder")
 
 
+@pytest.fixture(scope="module")
+def retrained(made: PeopleProject, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[str]]]:
+    """Version 1 is in production; of the encoders after it the last is the newest, the others (their md5) nobody's."""
+    with opened_copy(made.settings.root, tmp_path_factory.mktemp("retrained") / "project") as project:
+        nobodys = [retrain(project, steps) for steps in (20, 30)]
+        retrain(project, 40)
+        yield project.settings.root, nobodys
+
+
 @pytest.fixture
-def used(project: PeopleProject) -> PeopleProject:
-    """Version 1 is in production; of the encoders after it the last is the newest, the others nobody's."""
-    project.nobodys = [retrain(project, 20), retrain(project, 30)]  # pyright: ignore[reportAttributeAccessIssue]
-    retrain(project, 40)
-    return project
+def nobodys(retrained: tuple[Path, list[str]]) -> list[str]:
+    return retrained[1]
+
+
+@pytest.fixture
+def used(retrained: tuple[Path, list[str]], tmp_path: Path) -> Iterator[PeopleProject]:
+    """A copy of it for one test."""
+    with opened_copy(retrained[0], tmp_path / "project") as copy:
+        copy.configure(encoder={"steps": 40})
+        yield copy
 
 
 def tracked(settings: Settings) -> set[str]:
@@ -56,12 +71,14 @@ def test_by_default_no_run_is_removed(used: PeopleProject) -> None:
     assert (len(used.instance.get_runs()), tracked(used.settings)) == before
 
 
-def test_old_runs_go_from_both_records_and_what_is_kept_goes_on(used: PeopleProject, tmp_path: Path) -> None:
+def test_old_runs_go_from_both_records_and_what_is_kept_goes_on(
+    used: PeopleProject, nobodys: list[str], tmp_path: Path
+) -> None:
     settings, mlflow = used.settings, used.settings.home / "mlflow" / "mlflow.db"
     runs, mine, lineage = len(used.instance.get_runs()), tracked(settings), used("lineage", "production", "--json")
     gone = {
         version.metadata["mlflow_run_id"]
-        for md5 in used.nobodys  # pyright: ignore[reportAttributeAccessIssue]
+        for md5 in nobodys
         for version in VersionIndex(used.instance).of("encoder", md5)
     }
     listed = json.loads(used("clean", *ALL, "--dry-run", "--json"))["kinds"]
@@ -116,9 +133,9 @@ def test_what_somebody_deleted_in_mlflow_and_may_want_back_stays(used: PeoplePro
     assert client.get_run(run).info.run_id == run
 
 
-def test_databases_give_back_their_room(used: PeopleProject) -> None:
+def test_databases_give_back_their_room(used: PeopleProject, nobodys: list[str]) -> None:
     client = Tracking.of(used.settings).client()
-    (encoder,) = VersionIndex(used.instance).of("encoder", used.nobodys[0])  # pyright: ignore
+    (encoder,) = VersionIndex(used.instance).of("encoder", nobodys[0])
     for batch in range(4):
         values = [metric(f"m{batch}", step) for step in range(1000)]
         client.log_batch(encoder.metadata["mlflow_run_id"], metrics=values)

@@ -32,7 +32,8 @@ from tests.serving.test_photos import bomb
 pytestmark = pytest.mark.slow
 HERE = "http://127.0.0.1"
 HEIC = Path(__file__).with_name("astronaut.heic")
-SERVICE = ServiceSettings(workers=1, photo_megabytes=2, batch_megabytes=5, batch_photos=4)
+# A search that ends by time ends elsewhere on a busy machine.
+SERVICE = ServiceSettings(workers=1, photo_megabytes=2, batch_megabytes=5, batch_photos=4, refine_seconds=60)
 
 
 @pytest.fixture(scope="module")
@@ -217,6 +218,21 @@ def test_values_alone_are_drawn_and_nothing_is_kept(client: TestClient, made: di
     assert changed.status_code == neutral.status_code == 200 and changed.content != neutral.content
     assert "short02" in client.post("/v1/render.mhm", json=values).text
     assert client.post("/v1/render.glb", json=values).content[:4] == b"glTF"
+
+
+def test_a_picture_is_taken_as_it_is_asked_for(client: TestClient, made: dict[str, Any]) -> None:
+    asked = {"size": "64", "yaw": "30", "expression": "smile", "crop": "face", "background": "transparent"}
+    taken = client.get(made["links"]["webp"], params=asked)
+    assert (taken.status_code, taken.headers["content-type"]) == (200, "image/webp"), taken.text
+    picture = Image.open(io.BytesIO(taken.content))
+    assert (picture.size, picture.mode) == ((64, 64), "RGBA")
+    plain = client.post("/v1/render.png", params={"size": 64}, json=made).content
+    turned = client.post("/v1/render.png", params={"size": 64, "yaw": 30}, json=made).content
+    assert plain == client.get(made["links"]["png"], params={"size": 64}).content != turned
+    for wrong in ({"yaw": 91}, {"background": "red"}, {"expression": "grin"}, {"crop": "bust"}, {"yawn": 1}):
+        assert problem(client.get(made["links"]["png"], params=wrong)) == "invalid"
+    unknown = client.get(made["links"]["png"], params={"expression": "jawOpenn:1"})
+    assert problem(unknown) == "cannot-draw" and "jawOpen," in unknown.json()["detail"]
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def test_refusals_are_in_words_and_leave_the_process_as_it_is(clay: Path) -> Non
             await rendering.draw("png", {**document(clay), "schema_md5": "0" * 32}, size=64)
         with pytest.raises(CannotDraw, match="engine of its own"):
             await rendering.draw("glb", document(clay))
-        assert rendering._process.pid == pid and rendering.forms == ("png",)
+        assert rendering._process.pid == pid and rendering.forms == ("png", "webp")
 
     rendering_of(clay, work)
 
