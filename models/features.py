@@ -21,6 +21,10 @@ QUIETEST = 0.3
 up."""
 
 
+ROWS = 8192
+"""That are turned to double precision at a time."""
+
+
 class MapDirections(nn.Module):
     """Convolution maps [B, C, h, w] -> [B, M]: principal channels at each place, then principal directions, whitened.
 
@@ -60,8 +64,8 @@ class MapDirections(nn.Module):
 
     @torch.no_grad()
     def fit_channels(self, maps: Tensor) -> None:
-        """Principal channels of maps [N, C, h, w]; the first of two fits."""
-        places = maps.permute(0, 2, 3, 1).flatten(0, 2).double()
+        """Principal channels of maps [N, C, h, w] of any precision; the first of two fits."""
+        places = maps.permute(0, 2, 3, 1).flatten(0, 2)
         mean, directions, _ = principal(places, self.channel_basis.shape[1])
         self.channel_mean.copy_(mean)
         self.channel_basis.copy_(directions)
@@ -69,7 +73,7 @@ class MapDirections(nn.Module):
     @torch.no_grad()
     def fit(self, squeezed: Tensor) -> None:
         """Principal directions of squeezed maps [N, h * w * c]; the second."""
-        mean, directions, spread = principal(squeezed.double(), self.n)
+        mean, directions, spread = principal(squeezed, self.n)
         self.map_mean.copy_(mean)
         self.map_basis.copy_(directions / spread.clamp(min=1e-6))
 
@@ -127,18 +131,22 @@ def read_maps(identity: IdentityModel, faces: Tensor) -> tuple[Tensor, list[Tens
 
 
 def principal(rows: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean [W], the first k principal directions [W, k] and the spread [k] along each, of rows [N, W].
+    """Mean [W], the first k principal directions [W, k] and the spread [k] along each, of rows [N, W] of any precision,
+    computed in double precision.
 
     Directions that the rows do not span (N <= k) have spread 0 and are empty.
     """
     n, width = rows.shape
-    mean = rows.mean(0)
+    mean = torch.stack([part.double().sum(0) for part in rows.split(ROWS)]).sum(0) / n
     if 1 < n < width:  # so few rows span less than a covariance has room for
-        values, directions = torch.linalg.svd(rows - mean, full_matrices=False)[1:]
+        values, directions = torch.linalg.svd(rows.double() - mean, full_matrices=False)[1:]
         directions, spread = nn.functional.pad(directions.T, (0, max(0, k - n)))[:, :k], values / (n - 1) ** 0.5
         spread = nn.functional.pad(spread, (0, max(0, k - n)))[:k]
     else:
-        covariance = torch.cov(rows.T) if n > 1 else torch.zeros(width, width).to(rows)
+        covariance = mean.new_zeros(width, width)
+        for part in rows.split(ROWS):  # a copy of all rows in double precision would be a gigabyte or more
+            centred = part.double() - mean
+            covariance += centred.T @ centred / max(n - 1, 1)
         values, directions = torch.linalg.eigh(covariance)
         spread, directions = values.flip(0)[:k].clamp(min=0).sqrt(), directions.flip(1)[:, :k]
     kept = spread > 1e-4 * spread.max()

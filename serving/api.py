@@ -7,7 +7,7 @@ import base64
 import hashlib
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, Header, HTTPException, Query, Response, UploadFile
+from fastapi import APIRouter, File, Form, Header, HTTPException, Query, Request, Response, UploadFile
 from pydantic import Field
 from starlette.convertors import StringConvertor, register_url_convertor
 
@@ -45,6 +45,7 @@ Refine = Annotated[
         "alone, about 0.1 s. `engine`: what the engine draws corrects the search and decides; 0.6 s and more."
     ),
 ]
+AS_YOU_HAVE_IT: dict[int | str, dict[str, Any]] = {304: {"description": "As you have it."}}
 MOST_OF_A_NAME = 256
 Player = Annotated[
     str,
@@ -117,41 +118,41 @@ async def create_characters(
 @router.get(
     "/characters/{id:token}.png",
     response_class=Response,
-    responses={200: file(FILES["png"]), **problems.responses(404, 409, 422, 429, 503)},
+    responses={200: file(FILES["png"]), **AS_YOU_HAVE_IT, **problems.responses(404, 409, 422, 429, 503)},
 )
-async def get_png(state: State, owner: Owner, id: str, picture: Picture) -> Response:
+async def get_png(state: State, request: Request, owner: Owner, id: str, picture: Picture) -> Response:
     """The engine's picture of a character."""
-    return await _drawn(state, owner, id, "png", **picture.options())
+    return await _drawn(state, request, owner, id, "png", **picture.options())
 
 
 @router.get(
     "/characters/{id:token}.webp",
     response_class=Response,
-    responses={200: file(FILES["webp"]), **problems.responses(404, 409, 422, 429, 503)},
+    responses={200: file(FILES["webp"]), **AS_YOU_HAVE_IT, **problems.responses(404, 409, 422, 429, 503)},
 )
-async def get_webp(state: State, owner: Owner, id: str, picture: Picture) -> Response:
+async def get_webp(state: State, request: Request, owner: Owner, id: str, picture: Picture) -> Response:
     """The same as WebP, a tenth of the bytes."""
-    return await _drawn(state, owner, id, "webp", **picture.options())
+    return await _drawn(state, request, owner, id, "webp", **picture.options())
 
 
 @router.get(
     "/characters/{id:token}.glb",
     response_class=Response,
-    responses={200: file(FILES["glb"]), **problems.responses(404, 409, 429, 503)},
+    responses={200: file(FILES["glb"]), **AS_YOU_HAVE_IT, **problems.responses(404, 409, 429, 503)},
 )
-async def get_glb(state: State, owner: Owner, id: str) -> Response:
+async def get_glb(state: State, request: Request, owner: Owner, id: str) -> Response:
     """The character as glTF 2.0, with its textures, and its sliders and face actions as morph targets."""
-    return await _drawn(state, owner, id, "glb")
+    return await _drawn(state, request, owner, id, "glb")
 
 
 @router.get(
     "/characters/{id:token}.mhm",
     response_class=Response,
-    responses={200: file("text/plain"), **problems.responses(404, 409, 429, 503)},
+    responses={200: file("text/plain"), **AS_YOU_HAVE_IT, **problems.responses(404, 409, 429, 503)},
 )
-async def get_mhm(state: State, owner: Owner, id: str) -> Response:
+async def get_mhm(state: State, request: Request, owner: Owner, id: str) -> Response:
     """The character as MakeHuman's own model file."""
-    return await _drawn(state, owner, id, "mhm")
+    return await _drawn(state, request, owner, id, "mhm")
 
 
 @router.get(
@@ -267,9 +268,9 @@ async def _by_canary(state: AppState, request: PredictRequest, player: str) -> S
     return await state.canary.predict(request, whose, pool.release)
 
 
-async def _drawn(state: AppState, owner: str, id: str, form: str, **options: Any) -> Response:
+async def _drawn(state: AppState, request: Request, owner: str, id: str, form: str, **options: Any) -> Response:
     record = await _in_store(state.characters.get, id, owner)
-    return await drawn(state, record.document, form, **options)
+    return await drawn(state, request, record.document, form, **options)
 
 
 async def _in_store(call: Any, *arguments: Any) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, HTTPException, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -121,13 +121,25 @@ def _add_operations(app: FastAPI, state: AppState) -> None:
         """For Prometheus."""
         return Response(state.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
+    @app.get("/problems/{kind}", include_in_schema=False, response_class=PlainTextResponse)
+    async def problem(kind: str) -> str:
+        if kind not in problems.EXPLANATIONS:
+            raise HTTPException(404, f"there is no kind of problem {kind}: {', '.join(problems.EXPLANATIONS)}")
+        return f"{kind}\n\n{problems.EXPLANATIONS[kind]}\n"
+
 
 def _limit(app: FastAPI, state: AppState) -> None:
+    """Limits and headers of every request, inside out: the last one that is added sees a request first."""
     service = state.service
     one, several = (round(size * 1e6) + FORM for size in (service.photo_megabytes, service.batch_megabytes))
     # Larger files of a form would be spooled to the disk: no photo gets there.
     MultiPartParser.spool_max_size = max(one, several)
+    bodies = {"/v1/characters": one, "/v1/characters:batch": several}
+    limits = Limits(bodies, service.origins, () if state.keys else THIS_MACHINE)
+    app.add_middleware(RequestMiddleware, metrics=state.metrics, limits=limits)
+    app.add_middleware(HeadMiddleware)
     if service.origins:
+        # Outside of all others: a page of another site may read what was refused, too.
         app.add_middleware(
             CORSMiddleware,
             allow_origins=service.origins,
@@ -135,7 +147,3 @@ def _limit(app: FastAPI, state: AppState) -> None:
             allow_headers=["*"],
             expose_headers=["*"],
         )
-    bodies = {"/v1/characters": one, "/v1/characters:batch": several}
-    limits = Limits(bodies, service.origins, () if state.keys else THIS_MACHINE)
-    app.add_middleware(RequestMiddleware, metrics=state.metrics, limits=limits)
-    app.add_middleware(HeadMiddleware)

@@ -19,6 +19,36 @@ from starlette.routing import Route
 from serving.schemas import ProblemDetails
 
 MEDIA_TYPE = "application/problem+json"
+EXPLANATIONS = {
+    "bad-request": "The request cannot be read: a multipart form is cut off, or says another boundary than it has.",
+    "invalid": "The request is not what /openapi.json says of it. `detail` names each field that is wrong.",
+    "no-key": "Send a key as `Authorization: Bearer <key>`; whoever runs the service makes one: `likeness key add`.",
+    "other-site": "A browser sent this for another site's page, or under another name of this machine. Whoever runs "
+    "the service names the sites that may: LIKENESS_SERVE_ORIGINS.",
+    "unknown-character": "It was never made, has expired, was deleted, or was made with another key.",
+    "photo-not-kept": "A photo is kept only where the request that made the character said keep_photo=true.",
+    "not-found": "There is nothing at this address: /openapi.json lists what there is.",
+    "method-not-allowed": "The address is right, the method is not: the header Allow lists those that are.",
+    "changed-since": "Somebody changed the character after you read it. Get it again, and its ETag with it, and send "
+    "the change once more.",
+    "cannot-refine": "The model in production, or the character, has no such search. Leave `refine` out, or ask for "
+    "`gradient`.",
+    "cannot-draw": "No engine can draw this, or the character creator has changed since the character was made: make "
+    "it again from the photo.",
+    "too-large": "More bytes, pixels or photos than the service takes. `detail` has the limit.",
+    "not-an-image": "The file is no JPEG, PNG, WebP or HEIC, whatever its name says.",
+    "no-face": "Take a photo that shows one face from the front, in good light.",
+    "bad-photo": "It is a picture, and cannot be used: damaged, or of a kind that cannot be decoded.",
+    "bad-edit": "A slider is 0 to 1, a choice one of its group's: /v1/schema lists them.",
+    "bad-values": "A slider is 0 to 1, a choice one of its group's: /v1/schema lists them.",
+    "busy": "As many requests wait as may. Ask again after the seconds in Retry-After.",
+    "timeout": "It took longer than a request may. Ask again after the seconds in Retry-After.",
+    "no-model": "No model is loaded yet, or none is in production. Ask again after the seconds in Retry-After.",
+    "no-storage": "The service's disk is full or gone. Whoever runs it finds the reason in its log.",
+    "model-died": "Reading this photo ended the process that did it. Use another photo; the log says more.",
+    "internal": "A fault of the service. Its log has it under the answer's `instance`.",
+}
+"""Of each kind: what it is and what helps, for whoever opens the address that is its type."""
 log = logging.getLogger("likeness.serving")
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from engine import sampler
 from engine.character_json import FORMAT
@@ -15,11 +16,14 @@ from engine.schema import Schema, SchemaError
 from serving import problems
 from serving.access import owner_of
 from serving.dependencies import AppState, State
+from serving.entity_tags import has, tag_of, unpacked
 from serving.openapi import file
 from serving.rendering.errors import Busy, CannotDraw, NoAnswer
 from serving.schemas import CharacterValues, PictureQuery, RandomCharacter
 
 FILES = {"png": "image/png", "webp": "image/webp", "glb": "model/gltf-binary", "mhm": "text/plain; charset=utf-8"}
+COMPRESSED = ("glb", "mhm")
+"""What is smaller by gzip."""
 MOST_SEEDS = 2**53
 """A larger number is not exact in every language."""
 Picture = Annotated[PictureQuery, Query()]
@@ -30,28 +34,28 @@ PROBLEMS = problems.responses(400, 409, 413, 422, 429, 503)
 
 
 @router.post("/render.png", response_class=Response, responses={200: file(FILES["png"]), **PROBLEMS})
-async def render_png(state: State, values: CharacterValues, picture: Picture) -> Response:
+async def render_png(state: State, request: Request, values: CharacterValues, picture: Picture) -> Response:
     """The engine's picture of a `character.json`, or of parameters and choices alone; what is not named is neutral.
     Nothing is kept."""
-    return await drawn(state, document_of(state, values), "png", **picture.options())
+    return await drawn(state, request, document_of(state, values), "png", **picture.options())
 
 
 @router.post("/render.webp", response_class=Response, responses={200: file(FILES["webp"]), **PROBLEMS})
-async def render_webp(state: State, values: CharacterValues, picture: Picture) -> Response:
+async def render_webp(state: State, request: Request, values: CharacterValues, picture: Picture) -> Response:
     """The same as WebP, a tenth of the bytes."""
-    return await drawn(state, document_of(state, values), "webp", **picture.options())
+    return await drawn(state, request, document_of(state, values), "webp", **picture.options())
 
 
 @router.post("/render.glb", response_class=Response, responses={200: file(FILES["glb"]), **PROBLEMS})
-async def render_glb(state: State, values: CharacterValues) -> Response:
+async def render_glb(state: State, request: Request, values: CharacterValues) -> Response:
     """The same as glTF 2.0, with textures, and with sliders and face actions as morph targets."""
-    return await drawn(state, document_of(state, values), "glb")
+    return await drawn(state, request, document_of(state, values), "glb")
 
 
 @router.post("/render.mhm", response_class=Response, responses={200: file("text/plain"), **PROBLEMS})
-async def render_mhm(state: State, values: CharacterValues) -> Response:
+async def render_mhm(state: State, request: Request, values: CharacterValues) -> Response:
     """The same as MakeHuman's own model file."""
-    return await drawn(state, document_of(state, values), "mhm")
+    return await drawn(state, request, document_of(state, values), "mhm")
 
 
 @router.get("/random", response_model_exclude_none=True, responses=problems.responses(422))
@@ -88,16 +92,24 @@ def neutral(schema: Schema) -> tuple[dict[str, float], dict[str, dict[str, Any]]
     return document["parameters"], document["discrete"]
 
 
-async def drawn(state: AppState, document: Mapping[str, Any], form: str, **options: Any) -> Response:
-    """A character.json in one of FILES. Raises ProblemError."""
+async def drawn(state: AppState, request: Request, document: Mapping[str, Any], form: str, **options: Any) -> Response:
+    """A character.json in one of FILES; nothing is drawn for a client that has it. Raises ProblemError."""
+    shown = "inline" if FILES[form].startswith("image/") else "attachment"
+    headers = {"Content-Disposition": f'{shown}; filename="character.{form}"'}
+    compressed = form in COMPRESSED
     try:
-        content = await state.rendering.draw(form, document, **options)
+        version = (await state.rendering.document()).version
+        headers["ETag"] = tag_of(json.dumps([version, form, document, options], sort_keys=True).encode())
+        headers |= {"Vary": "Accept-Encoding"} if compressed else {}
+        if request.method == "GET" and has(request, headers["ETag"]):
+            return Response(status_code=304, headers=headers)
+        content = await state.rendering.draw(form, document, compressed=compressed, **options)
     except CannotDraw as error:
         raise problems.cannot_draw(str(error)) from error
     except Busy as error:
         raise problems.busy(str(error), error.retry_after) from error
     except NoAnswer as error:
         raise problems.too_late(str(error)) from error
-    shown = "inline" if FILES[form].startswith("image/") else "attachment"
-    headers = {"Content-Disposition": f'{shown}; filename="character.{form}"'}
+    if compressed:
+        return unpacked(request, content, FILES[form], headers)
     return Response(content, media_type=FILES[form], headers=headers)

@@ -41,7 +41,7 @@ from stages.training import Batch, Optimiser, Training, rows_for, train
 from stages.training.choice_readings import Look, fit_choices, seen_architecture
 from stages.training.features import ContentCache, FeatureExtractor, LabelledFeatures
 
-VERSION = "7"
+VERSION = "8"
 INPUTS = (
     "embedded", "aligned_faces", "identity_model", "parsing_model", "rendered_pairs", "imitator", "identity_imitator",
     "character",

@@ -30,16 +30,19 @@ from orchestration.apps.backup_format import (
     Entry,
     Manifest,
     is_own_remote,
+    object_name,
     program_versions,
     sqlite_file,
 )
 from orchestration.config.database_url import MLFLOW_SCHEMA
 from orchestration.config.settings import Settings
-from orchestration.lineage import OnStep, silent
+from orchestration.lineage import OnStep, registered_data, silent
 from orchestration.storage import backup_log, erasure_log, objects, snapshots, versions
 from orchestration.storage.erasure_log import ErasureLog
 from orchestration.storage.instance import is_ours, keeping_files, open_instance
-from orchestration.storage.staged_output import beside
+from orchestration.storage.mlflow_client import OutOfDate
+from orchestration.storage.remote import Remote
+from orchestration.storage.staged_output import beside, pointed
 from orchestration.storage.store import Store
 from orchestration.storage.store_errors import RemoteDown
 from serving.configuration import ServiceSettings
@@ -134,6 +137,9 @@ def make(
         progress("databases", 0, 0)
         with _databases(settings, mlflow, manifest) as databases:
             copier.copy_all(databases)
+        progress("what is lost already", 0, 0)
+        with suppress(OutOfDate):  # what cannot be asked before `likeness upgrade` is copied as it is
+            manifest.missing = _missing(settings, mlflow)
         copier.copy_all(
             [*_files(settings, service, mlflow, copier.left_out), *_objects(settings, with_cache, manifest)]
         )
@@ -159,6 +165,20 @@ def _begin(settings: Settings, mlflow: bool) -> Manifest:
         remote=settings.remote,
         versions=program_versions(),
     )
+
+
+def _missing(settings: Settings, mlflow: bool) -> dict[str, str]:
+    """What is nowhere any more: of the newest versions, and of registered models. Raises OutOfDate."""
+    wanted = {md5: name for name, md5 in pointed(settings.root).items() if name.startswith("artifacts/")}
+    models = registered_data.registered_models(settings) if mlflow else []
+    wanted |= registered_data.names(models)
+    store = Store.of(settings)
+    try:
+        about = store.availabilities(wanted, read=False)
+        gone = {md5: name for md5, name in wanted.items() if about[md5].lost}
+    except RemoteDown:  # what only the remote has is in no backup
+        gone = {md5: name for md5, name in wanted.items() if not store.is_cached(md5)}
+    return gone | (registered_data.lost_packages(settings) if mlflow else {})
 
 
 def _require_new(target: Path, settings: Settings) -> None:
@@ -321,7 +341,7 @@ def _objects(settings: Settings, with_cache: bool, manifest: Manifest) -> list[S
     manifest.left_to_remote = 0 if own else len(sizes) - len(wanted)
     return [
         Source(
-            f"objects/{oid[:2]}/{oid[2:]}",
+            object_name(oid),
             tuple(path for folder in folders if (path := folder / "files" / "md5" / oid[:2] / oid[2:]).is_file()),
             size, oid.removesuffix(".dir"),
         )
@@ -329,7 +349,7 @@ def _objects(settings: Settings, with_cache: bool, manifest: Manifest) -> list[S
     ]  # fmt: skip
 
 
-def _sizes_of_remote(remote: objects.Any) -> dict[str, int]:
+def _sizes_of_remote(remote: Remote) -> dict[str, int]:
     try:
         return remote.sizes()
     except RemoteDown as error:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -28,7 +28,8 @@ from orchestration.storage.mlflow_files import SQLITE
 from orchestration.storage.mlflow_files import path_of as folder_of
 from serving.configuration import ServiceSettings
 
-MANIFEST, FORMAT = "manifest.json", 1
+MANIFEST, FORMAT = "manifest.json", 2
+"""2: `missing`."""
 DUMP = "databases/postgresql.dump"
 MLFLOW_DATABASE = "databases/mlflow.db"
 PROGRAMS = ("dagster", "mlflow", "dvc")
@@ -74,6 +75,10 @@ class Manifest:
     """Ids of the erasures that were carried out before it was made."""
     left_out: dict[str, str] = field(default_factory=dict)
     """Files that could not be copied as they are, and why."""
+    missing: dict[str, str] | None = None
+    """What the project itself did not have any more, neither here nor in its remote: versions by md5, and registered
+    models, as `likeness-embedded/1`, that MLflow had lost; in words. None: nobody looked, as before format 2.
+    """
     files: dict[str, Entry] = field(default_factory=dict)
     format: int = FORMAT
 
@@ -107,6 +112,19 @@ class Manifest:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BackupError(f"{file} cannot be read ({error}): the backup is damaged, take another one") from error
 
+    def lacked(self, name: str, objects: Iterable[str]) -> bool:
+        """Whether a version (md5) was gone before the backup was made.
+
+        objects: md5s of what cannot be had of it now. They tell it where nobody looked then, and of what was damaged.
+        """
+        names = {object_name(oid) for oid in objects}
+        has_none = bool(names) and names.isdisjoint(self.files)
+        return name in (self.missing or {}) or (has_none and (not self.left_to_remote or names <= self.left_out.keys()))
+
+    def lacked_model(self, name: str) -> bool:
+        """Whether MLflow had lost something of a registered model by then: all that it had is in the backup."""
+        return self.mlflow if self.missing is None else name in self.missing
+
     def damage(self, folder: Path, progress: OnBytes) -> Iterator[str]:
         """What of the backup is missing or is not as it was written, file by file."""
         for name, entry in self.files.items():
@@ -117,6 +135,11 @@ class Manifest:
                 yield f"{name} is missing"
             elif digest(path, progress) != entry.sha256:
                 yield f"{name} is not what it was"
+
+
+def object_name(oid: str) -> str:
+    """Where in a backup an object of DVC's lies."""
+    return f"objects/{oid[:2]}/{oid[2:]}"
 
 
 def _is_inside(name: str) -> bool:

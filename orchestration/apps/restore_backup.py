@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from orchestration.apps.backup_format import (
     Manifest,
     digest,
     is_own_remote,
+    object_name,
     place_of,
     places,
     program_versions,
@@ -32,13 +34,15 @@ from orchestration.apps.backup_format import (
 from orchestration.config import addresses
 from orchestration.config.files import delete, is_locked
 from orchestration.config.settings import Settings
-from orchestration.lineage import OnStep, silent
+from orchestration.lineage import OnStep, registered_data, silent
 from orchestration.lineage.erase import Eraser
 from orchestration.lineage.erase_search import EraseSearch
 from orchestration.lineage.photo_index import SOURCE, PhotoIndex, file_digest
+from orchestration.registry.promotion_events import RegistryError
 from orchestration.storage import backup_log, erasure_log, snapshots
 from orchestration.storage.erasure_log import Erasure, ErasureLog
 from orchestration.storage.instance import keeping_files, lock_file, only_runner, open_instance
+from orchestration.storage.mlflow_client import OutOfDate
 from orchestration.storage.staged_output import beside, pointed
 from orchestration.storage.store import Store
 from orchestration.storage.store_errors import RemoteDown, StoreError
@@ -69,6 +73,8 @@ class RestoredBackup:
     """Where what was there before lies now; empty where nothing was."""
     erased_again: list[str] = field(default_factory=list)
     """Erasures of after the backup, in words."""
+    missing: dict[str, str] = field(default_factory=dict)
+    """What the project did not have any more when the backup was made: versions by md5, and registered models."""
     problems: list[str] = field(default_factory=list)
     """What could not be brought back, and what to do about it."""
 
@@ -86,7 +92,8 @@ def restore(
     more_erasures: Sequence[Path] = (),
     progress: OnStep = silent,
 ) -> RestoredBackup:
-    """Bring a backup back into the project of these settings, which must be empty unless `replace_it`.
+    """Bring a backup back into the project of these settings, which must be empty unless `replace_it`, and see whether
+    all that registered models need is there; what was gone before is no problem of the backup's.
 
     more_erasures: `erasures.json` of newer backups, or these backups. Raises BackupError, DatabaseError,
     AlreadyRunning, OSError.
@@ -116,9 +123,10 @@ def restore(
         instance.wipe_daemon_heartbeats()  # the daemon of then is not there to go on with its runs
         with only_runner(settings, instance):
             result.problems = _erase_again(settings, instance, erasures, progress)
-            result.problems += _bring_up_to_date(settings, ErasureLog(instance).erased(), progress)
+            gone = _bring_up_to_date(settings, ErasureLog(instance).erased(), result, progress)
         ErasureLog(instance).copy_to(settings.home)
     backup_log.remember(settings.home, backup)
+    _sort_out(settings, result, gone)
     return result
 
 
@@ -322,7 +330,7 @@ class Gone:
         for entry in erasures:
             for path, md5 in entry.photos.items():
                 photos[path] = photos.get(path, frozenset()) | {md5}
-        return cls(frozenset(f"objects/{md5[:2]}/{md5[2:]}" for md5 in md5s), photos)
+        return cls(frozenset(map(object_name, md5s)), photos)
 
     def has(self, name: str, backup: Path) -> bool:
         path = name.removeprefix(f"project/data/{SOURCE}/")
@@ -345,12 +353,14 @@ def _erase_again(
     return problems
 
 
-def _bring_up_to_date(settings: Settings, erased: Collection[str], progress: OnStep) -> list[str]:
-    """Working copies of the newest versions, and the project's own remote; what could not be had, in words.
+def _bring_up_to_date(
+    settings: Settings, erased: Collection[str], result: RestoredBackup, progress: OnStep
+) -> dict[str, str]:
+    """Working copies of the newest versions, and the project's own remote. Why which versions (md5) cannot be had.
 
     erased: md5 of each file that was forgotten. What had one of them is made anew by the next run.
     """
-    store, problems = Store.of(settings), []
+    store, gone = Store.of(settings), {}
     pointers = {name: md5 for name, md5 in pointed(settings.root).items() if name.startswith("artifacts/")}
     for number, (name, md5) in enumerate(pointers.items()):
         progress("working copies", number, len(pointers))
@@ -358,11 +368,36 @@ def _bring_up_to_date(settings: Settings, erased: Collection[str], progress: OnS
             if set(store.listing(md5).values()).isdisjoint(erased):
                 store.export(md5, settings.root / name)
         except (StoreError, RemoteDown) as error:
-            problems.append(f"{name}: {error}")
+            gone[md5] = f"{name}: {error}"
     if is_own_remote(settings):
         try:
-            pushed = store.push(progress=progress)
-            problems += [f"{md5}: {why}" for md5, why in pushed.lost.items()]
+            lost = store.push(progress=progress).lost
+            result.problems += [f"{oid}: {why}" for oid, why in lost.items() if not result.manifest.lacked("", [oid])]
         except RemoteDown as error:
-            problems.append(str(error))
-    return problems
+            result.problems.append(str(error))
+    return gone
+
+
+def _sort_out(settings: Settings, result: RestoredBackup, gone: Mapping[str, str]) -> None:
+    """Note what is not to be had, of the newest versions (`gone`) and of registered models: what the project did not
+    have when the backup was made is no problem of the backup's.
+    """
+    store, models = Store.of(settings), {}
+    with suppress(OutOfDate, RegistryError):  # the command, which asks again, says so
+        gone = {**registered_data.examine(settings).lost, **gone}
+        models = registered_data.lost_packages(settings)
+    told = {md5: (why, result.manifest.lacked(md5, _absent(store, md5))) for md5, why in gone.items()}
+    told |= {model: (f"{model}: {why}", result.manifest.lacked_model(model)) for model, why in models.items()}
+    known = result.manifest.missing or {}
+    result.missing = {name: known.get(name, why) for name, (why, lacked) in told.items() if lacked}
+    result.problems += [why for why, lacked in told.values() if not lacked]
+
+
+def _absent(store: Store, md5: str) -> list[str]:
+    """Objects of a version that are not in the cache."""
+    try:
+        tree = store.listing(md5)
+    except (StoreError, RemoteDown):
+        return [md5]
+    with store.opened() as remote:
+        return [oid for oid in tree.values() if not remote.repo.cache.local.exists(oid)]

@@ -66,6 +66,9 @@ def backup(
         print_json({"folder": str(folder.absolute()), **made.summary()})
         return
     _print_left_out(made)
+    if gone := made.missing:
+        told = f"{a_few(list(gone.values()), FEW)}: see `likeness doctor`"
+        print_warning(f"{len(gone)} that the project itself does not have any more, so they are not in it: {told}")
     if made.left_to_remote:
         print_note(f"{made.left_to_remote:,} objects are in the DVC remote alone, which must be kept: {made.remote}")
     if not made.mlflow:
@@ -91,8 +94,8 @@ def restore_backup(
 
     Every file is proved by its sha256 before anything is written. What was **forgotten** after the backup was made is
     erased again. Runs that were at work are closed, and the next `likeness run` goes on. At its end it looks at the
-    data of every registered model and loads what is in production, as `likeness doctor` does; exit status 1 where
-    something is wrong.
+    data of every registered model and loads what is in production, as `likeness doctor` does. Exit status 0 where
+    everything is back that the backup has: what the project had lost before is named; 1 where something is wrong.
     """
     from orchestration.apps import restore_backup as restoring
     from orchestration.doctor import models, stores
@@ -102,12 +105,16 @@ def restore_backup(
         progress.stage("restore")
         restored = restoring.restore(folder, settings, ServiceSettings(), replace, erasures or (), progress.step)
         progress.step("models in production", 0, 0)
-        diagnoses, wrong = [], []
+        data, loaded, wrong = [], [], []
         try:
-            diagnoses = [*stores.registered(settings), *models.check(settings)]
+            data, loaded = list(stores.registered(settings)), list(models.check(settings))
         except LikenessError as error:
             wrong.append(str(error))
-    wrong += [f"{each.name}: {each.detail}: {each.remedy}" for each in diagnoses if not each.is_ok]
+    # A model whose files were lost before the backup was made cannot be loaded, and was told of.
+    lost = {name.partition("/")[0] for name in restored.missing if "/" in name}
+    failed = [each for each in loaded if not each.is_ok and each.name not in lost]
+    wrong += [f"{each.name}: {each.detail}: {each.remedy}" for each in failed]
+    diagnoses = [*data, *loaded]
     if as_json:
         print_json({**restored.document(), "diagnoses": [each.summary() for each in diagnoses]})
     else:
@@ -121,6 +128,8 @@ def restore_backup(
             f"{settings.root} is as it was on {restored.manifest.when}; code of then: {restored.manifest.commit[:12]}",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
+    for name, told in restored.missing.items():
+        print_warning(f"gone before the backup was made, so not in it: {told}" + ("" if "/" in name else f" ({name})"))
     for problem in (*restored.problems, *wrong):
         print_note(marked("bold red", "not restored:", problem))
     if restored.problems or wrong:

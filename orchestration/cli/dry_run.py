@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestration.cli.terminal import print_json, print_note, progress_bar, screen, wide_screen
 from orchestration.config.progress import duration
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from orchestration.config.settings import Settings
     from orchestration.pipeline.plan import Plan
 
+FOR_LINES: dict[str, Any] = {"highlight": False, "soft_wrap": True}
 COLOURS = {"make": "yellow", "depends": "yellow", "stop": "red"}
 
 
@@ -57,7 +58,7 @@ def _print(found: Plan) -> None:
 
     for source in found.sources:
         if source.changed:
-            screen.print(f"{source.name}: {source.why}", highlight=False, soft_wrap=True)
+            screen.print(f"{source.name}: {source.why}", **FOR_LINES)
     shown = Table()
     for column in ("asset", "would", "why", "cost last time"):
         shown.add_column(column)
@@ -68,6 +69,8 @@ def _print(found: Plan) -> None:
     wide_screen(140).print(shown)
     least, most = found.cost(MAKE), found.cost(MAKE, DEPENDS)
     if most.seconds:
-        screen.print(f"at least {least}" if least.seconds else "at least nothing", highlight=False, soft_wrap=True)
-        screen.print(f"at most {most}", highlight=False, soft_wrap=True)
+        screen.print(f"expected at least {least}" if least.seconds else "expected at least nothing", **FOR_LINES)
+        screen.print(f"expected at most {most}", **FOR_LINES)
+    if unknown := found.not_measured():
+        screen.print(f"nobody measured what these cost the last time: {', '.join(unknown)}", **FOR_LINES)
     screen.print("nothing was made")

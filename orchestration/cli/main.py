@@ -10,7 +10,7 @@ import typer
 
 from engine.errors import LikenessError
 from orchestration.apps.export import Base
-from orchestration.cli import backup, checks, drift, lineage, models, operations, people, serve, shadow
+from orchestration.cli import backup, checks, drift, lineage, models, operations, people, retrainings, serve, shadow
 from orchestration.cli import dry_run as dry_running
 from orchestration.cli.ablate import ablate
 from orchestration.cli.card import card
@@ -137,6 +137,8 @@ def run(
         screen.print(f"that cost {cost}", highlight=False, soft_wrap=True)
     if outcome.reused:
         screen.print(f"taken from earlier runs: {', '.join(outcome.reused)}")
+    if outcome.retraining:
+        print(f"retraining {outcome.retraining}: `likeness retrainings {outcome.retraining}` says what it changed")
     print(f"artifacts: {settings.root / 'artifacts'}")
     for line in _pages(settings):
         print(line)
@@ -324,6 +326,7 @@ app.command()(ablate)
 checks.add_to(app)
 drift.add_to(app)
 models.add_to(app)
+retrainings.add_to(app)
 people.add_to(app)
 app.command()(card)
 shadow.add_to(app)

@@ -134,7 +134,9 @@ def _print_version(name: str, version: Mapping[str, Any]) -> None:
     aliases = ", ".join(version["aliases"]) or "no alias"
     screen.print(f"{name} version {version['version']} ({aliases})" + (", rejected" if version["rejected"] else ""))
     screen.print(f"md5 {version['tags'].get('md5', 'unknown')}, MLflow run {version['run']}", highlight=False)
-    screen.print(f"profile {version['tags'].get('profile', 'unknown')}", highlight=False)
+    tags = version["tags"]
+    belongs_to = f", retraining {tags['retraining']}" if "retraining" in tags else ""
+    screen.print(f"profile {tags.get('profile', 'unknown')}{belongs_to}", highlight=False)
     for path, value in version["figures"].items():
         screen.print(f"  {path}  {_number(value)}", highlight=False)
     for name, what in (("new", "what was new in it cost"), ("all", "all that it came from cost")):

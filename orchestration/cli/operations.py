@@ -40,15 +40,24 @@ def add_to(app: typer.Typer) -> None:
 
 
 @one_line_errors
-def doctor(profile: Profile = "", as_json: AsJson = False) -> None:
+def doctor(
+    profile: Profile = "",
+    load: Annotated[
+        bool, typer.Option("--load/--no-load", help="Load what is in production, which takes some seconds.")
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
     """What is installed, what runs, what is missing or stale, and what to do about it: packages, data, GPU, disk,
     permissions, locks, the DVC remote (a probe is written, read and deleted), Dagster, MLflow.
+
+    The **model in production** is loaded in a process of its own, and its files are held against what was registered;
+    the registry's aliases against the records of promotions, the audit log, Dagster's records, and data and remote.
 
     Exit status 1 when something keeps the pipeline from working; warnings do not.
     """
     from orchestration.doctor import examine
 
-    diagnoses = examine(get_settings(profile))
+    diagnoses = examine(get_settings(profile), load=load)
     if as_json:
         print_json([diagnosis.summary() for diagnosis in diagnoses])
     else:

@@ -54,6 +54,12 @@ def mlflow_page(settings: Settings) -> str:
     return (settings.mlflow_url or (settings.mlflow_uri if settings.mlflow_server else own)).rstrip("/")
 
 
+def dagster_page(settings: Settings) -> str:
+    """Where people open Dagster, or where `likeness start` would have it listen."""
+    own = running(settings).get("dagster") or Addresses().url(Addresses().dagster_port)
+    return (settings.dagster_url or own).rstrip("/")
+
+
 def model_page(page: str, name: str, version: str) -> str:
     """A registered version on MLflow's pages."""
     return f"{page}/#/models/{name}/versions/{version}"

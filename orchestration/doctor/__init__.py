@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable, Mapping
 
 from engine.errors import LikenessError
 from orchestration.config.settings import Settings
-from orchestration.doctor import machine, models, servers, stores
+from orchestration.doctor import machine, models, records, servers, stores
 from orchestration.doctor.diagnosis import Diagnosis, Level
+from orchestration.registry import trial_load
 
 __all__ = ["Diagnosis", "Level", "examine", "require_machine"]
 
 PATIENCE = 20.0
-"""Seconds that any check may take."""
+"""Seconds that any check may take, but for those of LONGER."""
 
 Check = Callable[[Settings], Iterable[Diagnosis]]
 CHECKS: Mapping[str, Check] = {
@@ -35,12 +36,21 @@ CHECKS: Mapping[str, Check] = {
     "services": servers.webserver,
     "MLflow": servers.mlflow,
     "models": models.check,
+    "records": records.check,
     "executor": servers.executor,
 }
+LONGER = {"models": trial_load.WITHIN + PATIENCE}
+"""Seconds that a check may take which has a limit of its own."""
 
 
-def examine(settings: Settings, checks: Mapping[str, Check] = CHECKS, patience: float = PATIENCE) -> list[Diagnosis]:
-    """Every check, side by side, in their order; one that takes longer than `patience` is a diagnosis itself."""
+def examine(
+    settings: Settings, checks: Mapping[str, Check] = CHECKS, patience: float = PATIENCE, load: bool = True
+) -> list[Diagnosis]:
+    """Every check, side by side, in their order; one that takes longer than `patience` is a diagnosis itself.
+
+    load: whether what is in production is loaded.
+    """
+    checks = {name: without_loading if check is models.check and not load else check for name, check in checks.items()}
     found: dict[str, list[Diagnosis]] = {}
 
     def run(name: str, check: Check) -> None:
@@ -51,19 +61,25 @@ def examine(settings: Settings, checks: Mapping[str, Check] = CHECKS, patience: 
             found[name] = [Diagnosis.error(name, f"{type(error).__name__}: {reason}", "see the message")]
 
     # Imported here, one after the other: the clock is for what may hang.
-    for library in ("mlflow.pyfunc", "dvc.repo", *models.LIBRARIES):
+    for library in ("mlflow", "dvc.repo"):
         importlib.import_module(library)
     # Daemons: one that hangs in a library must not keep the command from ending.
     threads = {item[0]: threading.Thread(None, run, args=item, daemon=True) for item in checks.items()}
     for thread in threads.values():
         thread.start()
-    deadline = time.monotonic() + patience
+    began = time.monotonic()
     for name, thread in threads.items():
-        thread.join(max(deadline - time.monotonic(), 0))
+        limit = LONGER.get(name, patience)
+        thread.join(max(began + limit - time.monotonic(), 0))
         if thread.is_alive():
-            slow = f"no answer within {patience:.0f} s"
+            slow = f"no answer within {limit:.0f} s"
             found[name] = [Diagnosis.error(name, slow, "see whether its disk, network or server is overloaded")]
     return [diagnosis for name in checks for diagnosis in found[name]]
+
+
+def without_loading(settings: Settings) -> Iterable[Diagnosis]:
+    """What registered models say of themselves, at once."""
+    return models.check(settings, load=False)
 
 
 def require_machine() -> None:

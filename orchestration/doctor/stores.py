@@ -7,19 +7,13 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from engine.words import a_few
 from orchestration.config.files import is_locked
 from orchestration.config.settings import Settings
 from orchestration.doctor.diagnosis import Diagnosis
-
-if TYPE_CHECKING:
-    from orchestration.lineage.resolve import LineageTarget
-    from orchestration.storage.erasure_log import Erasure
-    from orchestration.storage.store import Store
 
 NEEDS = {"smoke": 1.0, "quickstart": 4.0, "paper": 200.0}
 """GB that a first run of a profile writes under the home folder and the project."""
@@ -118,66 +112,28 @@ def _holders(rwlock: Path) -> list[int]:
 
 def registered(settings: Settings) -> Iterator[Diagnosis]:
     """Whether the files of registered models, and of what those in use were made from, are still to be had."""
-    from orchestration.lineage.resolve import find_all_models
-    from orchestration.storage.erasure_log import ErasureLog
-    from orchestration.storage.instance import open_instance
-    from orchestration.storage.mlflow_files import is_unmade
-    from orchestration.storage.store import RemoteDown, Store
+    from orchestration.lineage import registered_data
+    from orchestration.storage.store import RemoteDown
     from orchestration.storage.store_errors import SEEK
 
-    if not (settings.root / ".dvc").is_dir() or is_unmade(settings.tracking_uri):
-        return
-    models = [target for target in find_all_models(settings) if target.md5]
-    if not models:
-        return
-    wanted = {target.md5: _name(target) for target in models}
-    for target in (target for target in models if target.aliases):
-        wanted = {md5: f"{asset} of {_name(target)}" for asset, md5 in target.ancestors.items()} | wanted
-    store = Store.of(settings)
     try:
-        found = store.availabilities(wanted, read=False)
+        found = registered_data.examine(settings)
     except RemoteDown:
         return  # the check of the remote says so
-    with open_instance(settings) as instance:
-        erased = ErasureLog(instance).erased()
-    packages = {target.md5 for target in models if target.aliases}
-    lost, lacking, damaged, fine = [], [], [], 0
-    for md5, name in wanted.items():
-        about = found[md5]
-        if about.lost and (md5 in packages or not _is_erased(store, md5, erased)):
-            lost.append(name)
-        elif about.damaged:
-            damaged.append(name)
-        elif not about.remote and not about.lost:
-            lacking.append(name)
-        else:
-            fine += 1
+    if not found.models:
+        return
+    name = "registered data"
+    lost, damaged, lacking = (list(each.values()) for each in (found.lost, found.damaged, found.lacking))
     if lost:
         detail = f"files are nowhere any more of {a_few(lost, FEW)}"
-        yield Diagnosis.error("registered data", detail, f"{SEEK}; `likeness restore` names the files")
+        yield Diagnosis.error(name, detail, f"{SEEK}; `likeness restore` names the files")
     if damaged:
-        yield Diagnosis.warning(
-            "registered data", f"damaged in the remote: {a_few(damaged, FEW)}", "likeness push --check"
-        )
+        yield Diagnosis.warning(name, f"damaged in the remote: {a_few(damaged, FEW)}", "likeness push --check")
     if lacking:
-        yield Diagnosis.warning("registered data", f"not whole in the remote: {a_few(lacking, FEW)}", "likeness push")
+        yield Diagnosis.warning(name, f"not whole in the remote: {a_few(lacking, FEW)}", "likeness push")
     if not (lost or damaged or lacking):
-        yield Diagnosis.ok("registered data", f"{fine} versions that {len(models)} registered models need are kept")
-
-
-def _name(target: LineageTarget) -> str:
-    about = target.model or {}
-    return f"{about.get('name')} version {about.get('version')}"
-
-
-def _is_erased(store: Store, md5: str, erased: Mapping[str, Erasure]) -> bool:
-    """Whether `likeness forget` took files of this version, which is no fault."""
-    from orchestration.storage.store import RemoteDown, StoreError
-
-    try:
-        return not erased.keys().isdisjoint(store.listing(md5).values())
-    except (RemoteDown, StoreError):
-        return md5 in erased
+        detail = f"{found.fine} versions that {found.models} registered models need are kept"
+        yield Diagnosis.ok(name, detail)
 
 
 def dvc(settings: Settings) -> Iterator[Diagnosis]:

@@ -13,7 +13,7 @@ from engine.errors import LikenessError
 from orchestration.config.catalog import SOURCES
 from orchestration.config.settings import Settings
 from orchestration.lineage import served
-from orchestration.registry.aliases import AliasStore
+from orchestration.registry.aliases import AliasStore, registry_errors
 from orchestration.registry.promotion_events import CANDIDATE, NEWEST, PREVIOUS, PRODUCTION
 from orchestration.registry.registered_models import Registry, RegistryError
 from orchestration.storage.tracking import Tracking
@@ -71,9 +71,10 @@ def find_version(word: str, settings: Settings, version_index: VersionIndex) -> 
 
 
 def find_all_models(settings: Settings) -> list[LineageTarget]:
-    """Every registered version of every character, the rejected too."""
+    """Every registered version of every character, the rejected too. Raises RegistryError, OutOfDate."""
     registry = Registry(Tracking.of(settings), settings.character)
-    names = [model.name for model in registry.client.search_registered_models(max_results=1000)]
+    with registry_errors(registry.tracking.uri):
+        names = [model.name for model in registry.client.search_registered_models(max_results=1000)]
     characters = [name.removeprefix("likeness-") for name in names if name.startswith("likeness-")]
     return [
         _of_model(str(version["version"]), character, settings)

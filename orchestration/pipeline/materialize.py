@@ -22,7 +22,7 @@ from orchestration.config.catalog import Stage
 from orchestration.config.profiles import config_hash, flatten
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
-from orchestration.pipeline import run_cache
+from orchestration.pipeline import reasons, retraining, run_cache
 from orchestration.promotion import comparison
 from orchestration.registry.aliases import AliasStore
 from orchestration.storage import accepted_profile, costs, dagster_metadata
@@ -30,7 +30,7 @@ from orchestration.storage.project import AssetRef, Project, is_source
 from orchestration.storage.run_pictures import RunPictures
 from orchestration.storage.staged_output import StagedOutput
 from orchestration.storage.store import StoreError
-from orchestration.storage.tracking import DAGSTER_RUN, TrackedRun, Tracking
+from orchestration.storage.tracking import DAGSTER_RUN, RETRAINING, TrackedRun, Tracking
 from orchestration.storage.versions import REUSED, Version, git_commit
 
 LONG = 5.0
@@ -50,19 +50,22 @@ def materialize(
     Raises dagster.Failure, StoreError, RemoteDown, RegistryError, or what the stage raises.
     """
     began, stage = time.monotonic(), ref.stage
-    versions = input_versions(project, ref)
+    belongs_to = retraining.of_run(project, context.run_id)
+    versions = input_versions(project, ref, belongs_to)
     compared = compared_version(context, project, ref, versions, tracking)
     read = versions | compared
     key = run_cache.key_of(stage, config, ref.character, read, project.fetch)
     forced = context.run.tags.get(run_cache.FORCE_TAG) == "true"
+    why = reasons.told(project, ref, config, versions, forced)
+    noted = retraining.noted(project, context.run, belongs_to, why)
     if not forced and (known := run_cache.find(project.instance, project.store, stage, ref.character, key)):
-        return take_over(context, project, ref, config, known, versions, compared, tracking)
+        return take_over(context, project, ref, config, known, versions, compared, tracking, noted)
     with project.store.opened():
         folders = {name: project.fetch(name, version) for name, version in read.items()}
     checkpoints = checkpoint_folder(project.settings, ref, config, versions)
     profile = accepted_profile.name_of(project.settings)
     meter = costs.CostMeter.of(project.settings, stage, checkpoints)
-    with meter, tracking.run(str(ref), run_tags(context, ref, profile), checkpoints) as run:
+    with meter, tracking.run(str(ref), run_tags(context, ref, profile, belongs_to), checkpoints) as run:
         close_abandoned(context, tracking, run, ref)
         run.params(flatten(config.model_dump(mode="json")))
         run.inputs({name: version.md5 for name, version in read.items()})
@@ -80,7 +83,7 @@ def materialize(
     checked = checks.run_all(check_context(project, ref, config, {**metrics, **cost}, draft, folders, pictures))
     link = pictures.link() if "photos" in ancestors(versions) else None
     metadata = describe(draft.folder, metrics, draft.md5, config, run, link)
-    metadata |= origins(versions, compared) | {"profile": profile}
+    metadata |= origins(versions, compared) | {"profile": profile} | noted
     metadata |= {**cost, "seconds": seconds, "seconds_around_the_stage": time.monotonic() - began - seconds}
     run_cache.remember(project.instance, stage.name, key, draft.md5, context.run_id)
     return dg.MaterializeResult(data_version=dg.DataVersion(draft.md5), metadata=metadata, check_results=checked)
@@ -95,6 +98,7 @@ def take_over(
     versions: Mapping[str, Version],
     compared: Mapping[str, Version],
     tracking: Tracking,
+    noted: Mapping[str, Any],
 ) -> dg.MaterializeResult:
     """Record a known result as that of these inputs, and judge it by the rules of now. It stays its first run's in
     MLflow; its lineage is that of these inputs, which it stands for, and `reused` says what it was really made of.
@@ -108,7 +112,7 @@ def take_over(
     folders = {name: project.fetch(name, versions[name]) for name in ("character",) if name in versions}
     pictures = RunPictures(tracking, str(known.fact("mlflow_run_id")))
     checked = checks.run_all(check_context(project, ref, config, metrics, draft, folders, pictures))
-    metadata: dict[str, Any] = {**known.metadata, **origins(versions, compared), REUSED: reused}
+    metadata: dict[str, Any] = {**known.metadata, **origins(versions, compared), **noted, REUSED: reused}
     metadata["profile"] = accepted_profile.name_of(project.settings)
     metadata["seconds_around_the_stage"] = time.monotonic() - began
     return dg.MaterializeResult(data_version=dg.DataVersion(known.md5), metadata=metadata, check_results=checked)
@@ -146,15 +150,15 @@ def check_context(
     )
 
 
-def input_versions(project: Project, ref: AssetRef) -> dict[str, Version]:
-    """The recorded version of each input.
+def input_versions(project: Project, ref: AssetRef, belongs_to: str) -> dict[str, Version]:
+    """The recorded version of each input, for a retraining.
 
     Dagster notes the versions of inputs before the step begins, so a source that changed since it was last seen is
     recorded now and the step tried again. Raises dagster.Failure when an input was never made or failed its checks.
     """
     names = ref.stage.code.INPUTS
     with project.store.opened():
-        changed = [name for name in names if is_source(name) and project.observe(name, ref.character)]
+        changed = [name for name in names if is_source(name) and project.observe(name, ref.character, belongs_to)]
     if changed:
         raise dg.RetryRequested(max_retries=1)
     versions = {name: project.latest(name, ref.character) for name in names}
@@ -242,9 +246,9 @@ def stage_context(settings: Settings, stage: Stage, checkpoints: Path, run: Trac
     )
 
 
-def run_tags(context: dg.AssetExecutionContext, ref: AssetRef, profile: str) -> dict[str, str]:
-    """Tags of an MLflow run: which asset it makes, for whom, by which code."""
-    about = {DAGSTER_RUN: context.run_id, "git.commit": git_commit(), "profile": profile}
+def run_tags(context: dg.AssetExecutionContext, ref: AssetRef, profile: str, belongs_to: str) -> dict[str, str]:
+    """Tags of an MLflow run: which asset it makes, for whom, by which code, in which retraining."""
+    about = {DAGSTER_RUN: context.run_id, "git.commit": git_commit(), "profile": profile, RETRAINING: belongs_to}
     return asset_tags(ref) | about
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from pydantic import BaseModel
 
 from engine.files import write_whole
 from engine.schema import SCHEMA_FILE, Schema, SchemaError
@@ -22,9 +21,9 @@ from engine.words import a_few
 from orchestration.checks import results
 from orchestration.checks.staleness import Staleness
 from orchestration.config.catalog import Stage
-from orchestration.config.profiles import code_version, flatten, resolve
+from orchestration.config.profiles import resolve
 from orchestration.config.settings import Settings
-from orchestration.pipeline import run_cache
+from orchestration.pipeline import reasons, run_cache
 from orchestration.pipeline.definitions import build
 from orchestration.pipeline.runner import chosen_stages, sources_of, why_gone
 from orchestration.promotion import comparison
@@ -37,6 +36,8 @@ from orchestration.storage.versions import Version
 
 NOTHING, TAKE_OVER, MAKE, DEPENDS, STOP, NOT_REACHED = "nothing", "take over", "make", "depends", "stop", "not reached"
 """What would become of an asset. `stop`: the run ends there with an error."""
+WORD_FIELDS = ("label", "labels", "parts", "part", "ends")
+"""Of a schema, fields that only people read."""
 SHOWN = 3
 """Names of files, or keys of a configuration, in a reason."""
 
@@ -74,6 +75,10 @@ class Plan:
         """What the steps with these actions cost the last time."""
         return Cost.total(step.cost for step in self.steps if step.cost and step.action in actions)
 
+    def not_measured(self) -> list[str]:
+        """Assets that may be made and of which nobody knows what that costs."""
+        return [step.asset for step in self.steps if step.action in (MAKE, DEPENDS) and not step.cost]
+
     def document(self) -> dict[str, Any]:
         """What `--json` prints."""
         return {
@@ -82,7 +87,7 @@ class Plan:
             "cost": {
                 "at_least": self.cost(MAKE).figures(""),
                 "at_most": self.cost(MAKE, DEPENDS).figures(""),
-                "not_measured": [step.asset for step in self.steps if step.action in (MAKE, DEPENDS) and not step.cost],
+                "not_measured": self.not_measured(),
             },
         }
 
@@ -116,6 +121,8 @@ class _Planner:
         self.plan = Plan()
         self.versions: dict[tuple[str, str | None], Version | None] = {}
         """By input and character; None: not known before it is made."""
+        self.words: dict[str, str] = {}
+        """What changed of a character, by its md5 now, where only words for people did."""
         self.ended = False
 
     # --- sources
@@ -140,9 +147,11 @@ class _Planner:
         md5 = self.project.store.version(folder, seen.md5 if seen else None)
         if seen is None:
             return Version(name, character, md5), "never seen before"
-        return Version(name, character, md5), "as it was" if md5 == seen.md5 else self._difference(folder, seen.md5)
+        return Version(name, character, md5), "as it was" if md5 == seen.md5 else self._difference(
+            folder, seen.md5, md5
+        )
 
-    def _difference(self, folder: Path, recorded: str) -> str:
+    def _difference(self, folder: Path, recorded: str, md5: str) -> str:
         """Which files are others than those of a recorded version."""
         try:
             before = self.project.store.listing(recorded)
@@ -156,17 +165,23 @@ class _Planner:
             for names, what in ((new, "new"), (changed, "changed"), (gone, "gone"))
             if names
         ]
-        words_only = changed == [SCHEMA_FILE] and not new and not gone and self._words_only(folder, before[SCHEMA_FILE])
-        return "; ".join(told) + (": words only" if words_only else "")
+        words = self._words(folder, before[SCHEMA_FILE]) if [*new, *gone, *changed] == [SCHEMA_FILE] and changed else ""
+        if words:
+            self.words[md5] = f"{words} in {SCHEMA_FILE} changed: words only"
+        return "; ".join(told) + (f": words only ({words})" if words else "")
 
-    def _words_only(self, folder: Path, recorded: str) -> bool:
-        """Whether two schemas differ in nothing but what people read."""
+    def _words(self, folder: Path, recorded: str) -> str:
+        """Which words two schemas differ in, "" where they differ in more than what people read."""
         with tempfile.TemporaryDirectory() as scratch:
             write_whole(Path(scratch) / SCHEMA_FILE, self.project.store.file(recorded).read_bytes())
             try:
-                return Schema.load(folder).without_words() == Schema.load(Path(scratch)).without_words()
+                now, then = Schema.load(folder), Schema.load(Path(scratch))
             except SchemaError:
-                return False
+                return ""
+        if now.without_words() != then.without_words():
+            return ""
+        names = dict.fromkeys(_differing(then.model_dump(mode="json"), now.model_dump(mode="json")))
+        return a_few(list(names), SHOWN) or "comments"
 
     # --- assets
 
@@ -192,28 +207,30 @@ class _Planner:
             return STOP, f"{', '.join(absent)} is missing, or was never made", None
         if latest is None:
             return self._stale(ref, ["never made"], known, waiting)
-        if code := list(_code(ref.stage, self.configs[ref.name], latest)):
+        if code := list(reasons.code_changes(ref.stage, self.configs[ref.name], latest)):
             return self._stale(ref, code, known, waiting)
-        before = latest.metadata.get("inputs") or {}
-        changed = [name for name, version in known.items() if before.get(name) != version.md5]
-        reasons = [f"{a_few(changed, SHOWN)} changed"] if changed else []
+        changed = reasons.changed_inputs(latest, known)
+        told = reasons.in_words(changed)
         if waiting and not _reads_only_parts(ref.stage, changed):
-            return self._stale(ref, reasons, known, waiting)
+            return self._stale(ref, told, known, waiting)
         if waiting:
             same = f"nothing to do where what it reads of {'it' if len(waiting) == 1 else 'them'} comes out the same"
-            return DEPENDS, "; ".join([*reasons, f"{', '.join(waiting)} first: {same}"]), None
-        reasons = reasons or self._stale_for_dagster(ref)
-        return self._stale(ref, reasons, known, []) if reasons else self._fresh(ref, latest)
+            return DEPENDS, "; ".join([*told, f"{', '.join(waiting)} first: {same}"]), None
+        told = told or self._stale_for_dagster(ref)
+        return self._stale(ref, told, known, []) if told else self._fresh(ref, latest)
 
     def _stale(
-        self, ref: AssetRef, reasons: Sequence[str], inputs: Mapping[str, Version], waiting: Sequence[str]
+        self, ref: AssetRef, told: Sequence[str], inputs: Mapping[str, Version], waiting: Sequence[str]
     ) -> tuple[str, str, Version | None]:
         """What has to be made, unless its result is known."""
-        why = "; ".join(reasons)
+        why = "; ".join(told)
         if waiting:
             return MAKE, f"{why}; {', '.join(waiting)} first", None
-        version, told = self._taken_over(ref, inputs)
-        return (TAKE_OVER, told, version) if version else (MAKE, why, None)
+        version, whence = self._taken_over(ref, inputs)
+        if version is None:
+            return MAKE, why, None
+        words = self.words.get(inputs["character"].md5) if told == reasons.in_words(["character"]) else None
+        return TAKE_OVER, f"{words}, nothing to do" if words else whence, version
 
     def _stale_for_dagster(self, ref: AssetRef) -> list[str]:
         """Whatever else Dagster knows, such as an input that was made again since."""
@@ -279,23 +296,18 @@ class _Planner:
         return own if own.is_dir() and pointed_md5(own) == version.md5 else self.project.fetch(name, version)
 
 
+def _differing(before: Any, after: Any, name: str = "") -> Iterator[str]:
+    """Names of the words that differ in two documents of one structure."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping) and name not in WORD_FIELDS:
+        for key in {**before, **after}:
+            yield from _differing(before.get(key), after.get(key), key)
+    elif isinstance(before, list) and isinstance(after, list) and name not in WORD_FIELDS:
+        for one, other in zip(before, after, strict=False):
+            yield from _differing(one, other, name)
+    elif before != after:
+        yield name
+
+
 def _reads_only_parts(stage: Stage, names: Sequence[str]) -> bool:
     """Whether a change of each of these inputs may be one of what the stage does not read."""
     return set(names) <= getattr(stage.code, "READS", {}).keys()
-
-
-def _code(stage: Stage, config: BaseModel, latest: Version) -> Iterator[str]:
-    """How code and configuration differ from those of the newest version."""
-    now = code_version(stage, config)
-    if latest.code == now:
-        return
-    version, before = stage.code.VERSION, latest.code.rpartition("-")[0]
-    if before != version:
-        yield f"code version {before or 'unknown'} became {version}"
-    then, values = flatten(latest.metadata.get("config") or {}), flatten(config.model_dump(mode="json"))
-    others = sorted(key for key in {*then, *values} if then.get(key) != values.get(key))
-    changed = [f"{key} {then.get(key)} became {values.get(key)}" for key in others]
-    if changed and then:
-        yield f"configuration: {a_few(changed, SHOWN)}"
-    elif before == version:
-        yield "configuration changed"

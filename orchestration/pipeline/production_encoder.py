@@ -15,9 +15,11 @@ from orchestration.config.catalog import STAGES, Stage
 from orchestration.config.profiles import code_version, flatten
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
+from orchestration.pipeline import reasons, retraining
 from orchestration.pipeline.materialize import ancestors, close_abandoned, input_versions, run_tags
+from orchestration.pipeline.run_cache import FORCE_TAG
 from orchestration.promotion import card_scores, comparison, model_card, shadow
-from orchestration.promotion.packaging import LOADER, NETWORKS, code_files, digest, log_model, pack
+from orchestration.promotion.packaging import LOADER, NETWORKS, code_files, digest, log_model, log_scores, pack
 from orchestration.promotion.scorecards import complete
 from orchestration.registry.aliases import user
 from orchestration.registry.gate import Config, GateResult, evaluate, markdown, replaced
@@ -29,7 +31,7 @@ from orchestration.storage.costs import CostMeter
 from orchestration.storage.project import AssetRef, Project
 from orchestration.storage.run_pictures import RunPictures
 from orchestration.storage.store import StoreError
-from orchestration.storage.tracking import Tracking
+from orchestration.storage.tracking import RETRAINING, Tracking
 from orchestration.storage.version_index import VersionIndex
 from orchestration.storage.versions import Version, git_commit, latest
 
@@ -78,14 +80,19 @@ def _register(
     meter: CostMeter,
 ) -> dg.MaterializeResult:
     character = context.partition_key
-    versions = input_versions(project, AssetRef(STAGE, character))
+    ref, belongs_to = AssetRef(STAGE, character), retraining.of_run(project, context.run_id)
+    versions = input_versions(project, ref, belongs_to)
+    forced = context.run.tags.get(FORCE_TAG) == "true"
+    why = reasons.told(project, ref, config, versions, forced)
+    noted = retraining.noted(project, context.run, belongs_to, why)
     folders = {name: project.fetch(name, version) for name, version in versions.items()}
     with project.store.writing(NAME, character) as draft:
         metrics = pack(folders, draft.folder)
     registry, md5, lineage_md5 = Registry(tracking, character), draft.md5, ancestors(versions)
     stage_scores = json.loads((folders["scorecard"] / "scorecard.json").read_text())
     card = complete(stage_scores, versions["scorecard"].metadata)
-    number = _registered(context, project, registry, draft.folder, md5, versions, card)
+    before = registry.alias_store.state().tags
+    number = _registered(context, project, registry, draft.folder, md5, versions, card, belongs_to)
     registry.alias_store.set_alias(NEWEST, number)
     current, card = _against_production(registry, project, number, card, progress)
     served = shadow.figures(registry, current, number) if current and card["production"] and config.shadow else None
@@ -98,6 +105,7 @@ def _register(
         ),
         "model": registry.name,
         "version": int(number),
+        "new_version": number not in before,
         "in_production": in_production,
         "refused_because": refusals,
         "judged_otherwise": replaced(config, card),
@@ -107,7 +115,9 @@ def _register(
         "inputs": {name: version.md5 for name, version in versions.items()},
         "lineage": lineage_md5,
         "git_commit": git_commit(),
+        "config": config.model_dump(mode="json"),
         "profile": accepted_profile.name_of(project.settings),
+        **noted,
         **metrics,
         **meter.cost(draft.added).figures(),
     }
@@ -232,34 +242,35 @@ def _registered(
     md5: str,
     versions: Mapping[str, Version],
     scorecard: Mapping[str, Any],
+    belongs_to: str,
 ) -> str:
     """The version that has this content: an older one where it was registered before, else a new one."""
     inputs, profile = ancestors(versions), accepted_profile.name_of(project.settings)
+    scores = {score["path"]: score["value"] for score in card_scores.main(scorecard) if score["value"] is not None}
     if not why_unregistered(registry, md5) and (known := registry.with_md5(md5)):
         number = str(known.version)
         registry.log_card(number, scorecard)
+        log_scores(registry.tracking, str(known.run_id), str(known.source), scores)
         registry.note_scored(known, inputs)
         return number
     tracking = registry.tracking
     ref = AssetRef(STAGE, registry.character)
     configs = {name: versions[name].metadata.get("config") or {} for name in NETWORKS}
-    scores = {score["path"]: score["value"] for score in card_scores.main(scorecard) if score["value"] is not None}
-    with tracking.run(str(ref), run_tags(context, ref, profile)) as run:
+    with tracking.run(str(ref), run_tags(context, ref, profile, belongs_to)) as run:
         close_abandoned(context, tracking, run, ref)
         run.inputs(inputs)
         run.document(scorecard, "scorecard.json")
         example, params = _example(project, inputs), {"profile": profile, **flatten(configs)}
-        number = log_model(tracking, run.run_id, folder, registry.name, example, params, scores)
         tags = {
             "md5": md5,
             "dagster.run_id": context.run_id,
             "git.commit": git_commit(),
             "character": registry.character,
             "profile": profile,
+            RETRAINING: belongs_to,
+            **{f"{INPUT}{asset}": value for asset, value in inputs.items()},
         }
-        for name, value in (tags | {f"{INPUT}{asset}": value for asset, value in inputs.items()}).items():
-            registry.client.set_model_version_tag(registry.name, number, name, value)
-    return number
+        return log_model(tracking, run.run_id, folder, registry.name, example, params, scores, tags)
 
 
 def _example(project: Project, inputs: Mapping[str, str]) -> bytes | None:

@@ -22,17 +22,19 @@ from orchestration.config.declarations import declare
 from orchestration.config.garbage import collect_as_usual
 from orchestration.config.progress import Progress, duration
 from orchestration.config.settings import Settings
-from orchestration.pipeline import executors, production_encoder
+from orchestration.pipeline import executors, production_encoder, retraining
 from orchestration.pipeline.definitions import define
+from orchestration.pipeline.retraining import PARTITION_TAG
 from orchestration.pipeline.retry_policy import innermost, why_it_failed
 from orchestration.pipeline.run_cache import FORCE_TAG, told
+from orchestration.registry.aliases import user
 from orchestration.storage import accepted_profile
 from orchestration.storage.costs import Cost
-from orchestration.storage.instance import PROFILE_TAG, RUN_TAG, only_runner
+from orchestration.storage.instance import CHARACTER_TAG, PROFILE_TAG, RETRAINING_TAG, RUN_TAG, only_runner
 from orchestration.storage.project import AssetRef, Graph, Project, title
 from orchestration.storage.versions import REUSED, Version
 
-PARTITION_TAG = "dagster/partition"
+USER_TAG = "user"
 LAUNCH_TAG = "likeness/launch"
 """By which the run of this very call is found."""
 FOLLOW_EVERY = 2.0
@@ -58,6 +60,8 @@ class Outcome:
     refused: list[str] = field(default_factory=list)
     over_budget: list[str] = field(default_factory=list)
     """Limits of the budget `run` that all of it together did not keep."""
+    retraining: str = ""
+    """The id by which its runs are found; empty where nothing had to be made."""
     cost: dict[str, float] = field(default_factory=dict)
     """Of what was made, summed; orchestration/storage/costs.py has the names."""
     seconds: float = 0.0
@@ -95,8 +99,10 @@ def run(
     with only_runner(settings, instance), ExitStack() as looking:
         looking.enter_context(project.store.opened())
         accepted_profile.accept(settings, instance)
-        progress.end(f"profile {accepted_profile.name_of(settings)}, character {character}")
-        observe_sources(project, stages, character)
+        profile = accepted_profile.name_of(settings)
+        progress.end(f"profile {profile}, character {character}")
+        tags = _tags(instance, character, profile, force)
+        observe_sources(project, stages, character, tags[RETRAINING_TAG])
         reads_photos = "photos" in (name for name, _ in sources_of(graph, chosen, character))
         if reads_photos and (left_out := project.left_out("photos")):
             progress.end(left_out)
@@ -108,7 +114,8 @@ def run(
                 continue
             looking.close()
             load_stages(graph)
-            made = _make(project, definitions, ref, progress, f"[{number}/{len(chosen)}] {ref}", force)
+            outcome.retraining = tags[RETRAINING_TAG]
+            made = _make(project, definitions, ref, progress, f"[{number}/{len(chosen)}] {ref}", tags)
             staleness = Staleness.of(instance, definitions)
             (outcome.made if made else outcome.reused).append(str(ref))
             version = project.latest_of(ref)
@@ -173,11 +180,21 @@ def require_passed(project: Project, ref: AssetRef, progress: Progress) -> None:
         )
 
 
-def observe_sources(project: Project, stages: Sequence[Stage], character: str) -> list[str]:
-    """Record every source whose content changed since it was last seen; their names. Raises SourceMissing."""
+def _tags(instance: dg.DagsterInstance, character: str, profile: str, force: bool) -> dict[str, str]:
+    """Those of every run of this `likeness run`."""
+    tags = {RUN_TAG: "true", USER_TAG: user(), CHARACTER_TAG: character, PROFILE_TAG: profile}
+    tags[RETRAINING_TAG] = retraining.begin(instance, character, profile)
+    return tags | ({FORCE_TAG: "true"} if force else {})
+
+
+def observe_sources(project: Project, stages: Sequence[Stage], character: str, belongs_to: str = "") -> list[str]:
+    """Record every source whose content changed since it was last seen; their names. Raises SourceMissing.
+
+    belongs_to: the retraining that begins with it.
+    """
     sources = dict.fromkeys(sources_of(project.graph, stages, character))
     with project.store.opened():
-        return [title(name, who) for name, who in sources if project.observe(name, who)]
+        return [title(name, who) for name, who in sources if project.observe(name, who, belongs_to)]
 
 
 def sources_of(graph: Graph, stages: Sequence[Stage], character: str) -> Iterator[tuple[str, str | None]]:
@@ -196,14 +213,11 @@ def _make(
     ref: AssetRef,
     progress: Progress,
     name: str,
-    force: bool,
+    tags: dict[str, str],
 ) -> bool:
     """One Dagster run that makes one asset, or takes its known result, which is False. Raises StageFailed."""
     began = time.monotonic()
     progress.stage(name)
-    tags = {RUN_TAG: "true", PROFILE_TAG: accepted_profile.name_of(project.settings)} | (
-        {FORCE_TAG: "true"} if force else {}
-    )
     if project.settings.executor == "ray":
         result = _execute_elsewhere(project, ref, tags, lambda line: progress.show(f"{name}  {line}"))
     else:

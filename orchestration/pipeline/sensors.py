@@ -19,16 +19,16 @@ import dagster as dg
 from engine.errors import LikenessError
 from orchestration.config.progress import into_log
 from orchestration.config.settings import Settings
-from orchestration.pipeline import automation
+from orchestration.pipeline import automation, retraining
 from orchestration.pipeline.retry_policy import RETRY_POLICY, only_transient_is_retried, requeue_lost_retries
 from orchestration.storage import accepted_profile
-from orchestration.storage.instance import PROFILE_TAG, SCAN_TAG
+from orchestration.storage.instance import AUTOMATION_TAG, PROFILE_TAG, SCAN_TAG
 from orchestration.storage.project import Graph, Project, SourceMissing, title
 from stages.data import source_files
 
 SCAN = "sources_seen"
 JOB, SCHEDULE, SENSOR, AUTOMATION, RETRIES = "look", "weekly_look", "changed_sources", "retrain", "lost_retries"
-RUN_TAGS = {"likeness/automation": "true"}
+RUN_TAGS = {AUTOMATION_TAG: "true"}
 
 
 class BadSchedule(LikenessError):
@@ -78,7 +78,7 @@ def scan_asset(graph: Graph) -> dg.AssetsDefinition:
 
 def scan_sources(context: dg.AssetExecutionContext, project: Project) -> dict[str, Any]:
     """Record every source that is in use and changed; what was found, for the asset's page. Raises SourceMissing."""
-    progress = into_log(context.log)
+    progress, begun = into_log(context.log), retraining.id_of_run(project.instance, context.run_id)
     found: dict[str, Any] = {"changed": [], "still changing": []}
     for name, character in in_use(project):
         shown = title(name, character)
@@ -89,10 +89,12 @@ def scan_sources(context: dg.AssetExecutionContext, project: Project) -> dict[st
         if fingerprint(folder) != before:
             # Half a copy is no version; the sensor sees the rest come and asks for another scan.
             found["still changing"].append(shown)
-        elif project.observe(name, character):
+        elif project.observe(name, character, begun):
             found["changed"].append(shown)
         if name == "photos" and (left_out := project.left_out(name)):
             found["left out"] = left_out
+    if found["changed"]:
+        retraining.note(project.instance, context.run_id, begun)
     return found
 
 

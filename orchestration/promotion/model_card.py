@@ -18,12 +18,13 @@ import yaml
 from orchestration.config.catalog import SOURCES, STAGES
 from orchestration.promotion import card_pages, card_scores
 from orchestration.promotion.comparison import ASSET
-from orchestration.promotion.packaging import LANDMARKER, NETWORKS
+from orchestration.promotion.packaging import LANDMARKER, NETWORKS, page_of
 from orchestration.promotion.version_costs import of_version
 from orchestration.registry.promotion_events import RegistryError
 from orchestration.registry.registered_models import COSTS, INPUT, SCORED, RegisteredVersion, Registry
 from orchestration.storage.costs import Cost
 from orchestration.storage.store import RemoteDown, Store, StoreError
+from orchestration.storage.tracking import RETRAINING
 from orchestration.storage.version_index import VersionIndex, fitting
 from orchestration.storage.versions import UNKNOWN, Version, as_text, source_key
 from stages.data import origins, source_files
@@ -31,6 +32,8 @@ from stages.data.origins import Part, manifest
 
 INTENDED_USE = Path(__file__).with_name("intended_use.yaml")
 FILES = "model_card"
+NOTE = "mlflow.note.content"
+"""The tag that MLflow shows as the description of a logged model."""
 DATA = ("portraits", "aligned_faces", "rendered_pairs")
 """The tables that models learn from."""
 OWN_PHOTOS = "nobody noted a licence: they are the project owner's to answer for"
@@ -60,7 +63,7 @@ def describe(
 
 def keep(registry: Registry, version: str, card: Document) -> None:
     """Put a card into MLflow: the files `model_card.*` of the version's run, what it cost as metrics, and its beginning
-    as the description unless somebody wrote another one there.
+    as the description of the version and of its model's page, unless somebody wrote another one there.
     """
     found, client = registry.find(version), registry.client
     run, described = str(found.run_id), found.description
@@ -70,7 +73,10 @@ def keep(registry: Registry, version: str, card: Document) -> None:
     costs = {name: Cost.of(card["made"]["cost"][name], "") for name in COSTS}
     registry.log_costs(str(found.version), {name: cost for name, cost in costs.items() if cost and cost.seconds})
     if not described or described.endswith(card_pages.MORE):
-        client.update_model_version(registry.name, str(found.version), card_pages.description(card))
+        text = card_pages.description(card)
+        client.update_model_version(registry.name, str(found.version), text)
+        if page := page_of(str(client.get_model_version(registry.name, str(found.version)).source)):
+            client.set_logged_model_tags(page, {NOTE: text})
 
 
 @dataclass
@@ -240,7 +246,14 @@ class _Card:
         steps = [_step(name, self.ancestors[name], self.record(name)) for name in names]
         steps.append(_step(ASSET, self.tags.get("md5"), self.record(ASSET)) | {"mlflow_run": self.version.run_id})
         inputs = dict(sorted(self.ancestors.items()))
-        return {"profile": profile, "commit": commit, "inputs": inputs, "steps": steps, "cost": self._cost()}
+        return {
+            "profile": profile,
+            "retraining": self.tags.get(RETRAINING),
+            "commit": commit,
+            "inputs": inputs,
+            "steps": steps,
+            "cost": self._cost(),
+        }
 
     def _cost(self) -> Document:
         """Of all steps, and of those that no version before it had."""

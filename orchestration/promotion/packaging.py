@@ -117,10 +117,12 @@ def log_model(
     photo: bytes | None = None,
     params: Mapping[str, Any] | None = None,
     metrics: Mapping[str, float] | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> str:
     """Log a packed folder as a pyfunc model of this run and register it; the new version's number.
 
-    photo: an example of an input, of nobody who exists. params, metrics: what the version's page shows beside it.
+    photo: an example of an input, of nobody who exists. params, metrics: what the version's page shows beside it. tags:
+    of the version, which has them from its first moment, and of that page.
     """
     import mlflow
     import mlflow.pyfunc
@@ -141,10 +143,27 @@ def log_model(
             **example,
             registered_model_name=name,
             params={key: str(value) for key, value in (params or {}).items()},
+            tags=dict(tags or {}),
         )
         if metrics:
             mlflow.log_metrics(dict(metrics), model_id=info.model_id)
     return str(info.registered_model_version)
+
+
+def log_scores(tracking: Tracking, run_id: str, source: str, metrics: Mapping[str, float]) -> None:
+    """Show newer scores on a registered version's page, and at its run.
+
+    source: where the version's model is, as MLflow says it; of versions of before that is no page.
+    """
+    import mlflow
+
+    tracking.set_default()
+    mlflow.log_metrics(dict(metrics), run_id=run_id, model_id=page_of(source))
+
+
+def page_of(source: str) -> str | None:
+    """The id of the logged model that a version's source names, None where it names none, as before MLflow 3."""
+    return source.removeprefix("models:/") if source.startswith("models:/m-") else None
 
 
 def signature() -> Any:

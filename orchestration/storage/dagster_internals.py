@@ -54,8 +54,15 @@ from dagster._core.storage.event_log.schema import (
 from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 
-# Tags in which the daemon and the launcher note what became of a run.
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, BACKFILL_ID_TAG, GRPC_INFO_TAG, WILL_RETRY_TAG
+# Tags in which the daemon and the launcher note what a run was launched with, and what became of it.
+from dagster._core.storage.tags import (
+    AUTO_RETRY_RUN_ID_TAG,
+    BACKFILL_ID_TAG,
+    GRPC_INFO_TAG,
+    ROOT_RUN_ID_TAG,
+    TICK_ID_TAG,
+    WILL_RETRY_TAG,
+)
 
 # How far the daemon has read of the failed runs, and whether it was heard of lately.
 from dagster._daemon.auto_run_reexecution.event_log_consumer import _create_cursor_key

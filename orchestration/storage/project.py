@@ -127,8 +127,10 @@ class Project:
         """The newest version of an asset."""
         return versions.latest(self.instance, ref.name, ref.character)
 
-    def observe(self, name: str, character: str | None = None) -> bool:
+    def observe(self, name: str, character: str | None = None, retraining: str = "") -> bool:
         """Hash a source and record it where it changed; True when it did.
+
+        retraining: the one that begins with it, if it changed.
 
         Where this machine's folders do not count, nothing is read. Raises SourceMissing, RemoteDown.
         """
@@ -137,9 +139,11 @@ class Project:
         character = (character or EMBEDDED) if name == "character" else None
         md5 = self.hash_source(name, character)
         source, folder = "characters" if name == "character" else name, self.source_folder(name, character)
+        noted = {versions.RETRAINING: retraining} if retraining else {}
         return versions.observe(
-            self.instance, source, md5, character, lambda: dagster_metadata.of_source(folder, self.store.report(folder))
-        )
+            self.instance, source, md5, character,
+            lambda: dagster_metadata.of_source(folder, self.store.report(folder)) | noted,
+        )  # fmt: skip
 
     def hash_source(self, name: str, character: str | None = None) -> str:
         """The md5 of a source's folder: the one recorded last, unless what counts of it changed. Its content is kept

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
 
 from pydantic import BaseModel
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 EXPERIMENT = "likeness"
 DAGSTER_RUN = "dagster.run_id"
 """Tag of a run: the Dagster run that works on it, or did last."""
+RETRAINING = "retraining"
+"""Tag of a run, and of a registered version: the retraining that it belongs to."""
 JOURNAL = "mlflow-run.jsonl"
 BATCH, BATCH_SECONDS, MOST_METRICS = 200, 5.0, 1000
 IMPATIENCE = 15.0
@@ -279,6 +282,12 @@ class Tracking(BaseModel, frozen=True):
     def url(self, experiment: str, run_id: str) -> str:
         """The run's page, "" where nothing says where pages are."""
         return f"{self.page}/#/experiments/{experiment}/runs/{run_id}" if self.page else ""
+
+    def search_page(self, retraining: str) -> str:
+        """The page of all runs of a retraining."""
+        found = self.client().get_experiment_by_name(self.experiment)
+        wanted = quote(f'tags.{RETRAINING} = "{retraining}"')
+        return f"{self.page}/#/experiments/{found.experiment_id if found else 0}/runs?searchFilter={wanted}"
 
     def model_url(self, name: str, version: str) -> str:
         """A registered version's page, "" where nothing says where pages are."""

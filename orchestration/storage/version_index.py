@@ -55,22 +55,27 @@ class VersionIndex:
 
     def refs(self, asset: str | None = None, md5: str | None = None, prefix: str | None = None) -> list[VersionRef]:
         """Events by asset, by md5 or by the md5's beginning, newest first."""
+        tags, wanted = AssetEventTagsTable.c, []
+        if asset is not None:
+            wanted.append(tags.asset_key == dg.AssetKey(asset).to_string())
+        else:
+            wanted.append(tags.asset_key != dg.AssetKey(KNOWN).to_string())
+        if md5 is not None:
+            wanted.append(tags.value == md5)
+        if prefix is not None:
+            wanted.append(tags.value.startswith(prefix, autoescape=True))
+        return self._refs(wanted)
+
+    def _refs(self, wanted: Sequence[Any]) -> list[VersionRef]:
+        """Events that made or saw a version, for which all of these conditions hold, newest first."""
         import sqlalchemy
 
         tags, events = AssetEventTagsTable.c, SqlEventLogStorageTable.c
         query = (
             sqlalchemy.select(tags.event_id, tags.asset_key, tags.value, events.partition, events.timestamp)
             .join(SqlEventLogStorageTable, events.id == tags.event_id)
-            .where(tags.key == VERSION_TAG)
+            .where(tags.key == VERSION_TAG, *wanted)
         )
-        if asset is not None:
-            query = query.where(tags.asset_key == dg.AssetKey(asset).to_string())
-        else:
-            query = query.where(tags.asset_key != dg.AssetKey(KNOWN).to_string())
-        if md5 is not None:
-            query = query.where(tags.value == md5)
-        if prefix is not None:
-            query = query.where(tags.value.startswith(prefix, autoescape=True))
         with self.storage.index_connection() as connection:
             rows = connection.execute(query.order_by(tags.event_id.desc())).fetchall()
         return [
@@ -93,6 +98,11 @@ class VersionIndex:
             for run, md5 in connection.execute(query):
                 found.setdefault(run, set()).add(str(md5))
         return found
+
+    def of_runs(self, runs: Collection[str]) -> list[VersionRef]:
+        """Events of these runs of Dagster's, newest first."""
+        events = SqlEventLogStorageTable.c
+        return self._refs([events.run_id.in_(list(runs))]) if runs else []
 
     def versions(self, refs: Sequence[VersionRef]) -> list[Version]:
         """What these events say, in their order; those that are gone are left out."""

@@ -24,6 +24,12 @@ one had read (`inputs`), and why it stands for other inputs too. The rest of the
 """
 
 
+RETRAINING, WHY = "retraining", "why"
+"""In the metadata of a materialisation: the retraining that it belongs to, and what had changed. An observation of a
+source has the first one too, where a retraining began with it.
+"""
+
+
 @dataclass(frozen=True)
 class Version:
     """One version of an asset or of a source, as Dagster recorded it."""

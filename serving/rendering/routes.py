@@ -8,11 +8,11 @@ from __future__ import annotations
 import gzip
 import math
 from collections.abc import Awaitable, Mapping
-from hashlib import blake2b
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
+from serving.entity_tags import has, tag_of, unpacked
 from serving.rendering.errors import Busy, CannotDraw, NoAnswer
 from serving.rendering.schema_document import FIGURE_URL, SchemaDocument, Texture
 from serving.rendering.service import RenderService
@@ -34,10 +34,10 @@ def routes(rendering: RenderService) -> APIRouter:
     async def schema(request: Request) -> Response:
         """All that a client can set, in people's words, and where it finds geometry and pictures."""
         content = (await _got(rendering.document())).model_dump_json().encode()
-        headers = {"ETag": _tag(content), "Cache-Control": ASK_AGAIN, "Vary": "Accept-Encoding"}
-        if _has(request, headers["ETag"]):
+        headers = {"ETag": tag_of(content), "Cache-Control": ASK_AGAIN, "Vary": "Accept-Encoding"}
+        if has(request, headers["ETag"]):
             return Response(status_code=304, headers=headers)
-        return _unpacked(request, gzip.compress(content, mtime=0), "application/json", headers)
+        return unpacked(request, gzip.compress(content, mtime=0), "application/json", headers)
 
     @router.get(THUMBNAIL, response_class=Response, responses=_answers(MEDIA["jpg"]))
     async def thumbnail(request: Request, group: str, choice: str, v: str | None = VERSION) -> Response:
@@ -113,40 +113,17 @@ async def _cached(
     version = (await rendering.document()).version
     if v not in (None, version):
         raise HTTPException(404, "the figure has changed: read /v1/schema again")
-    tag = _tag(repr((version, draw, given)).encode())
+    tag = tag_of(repr((version, draw, given)).encode())
     headers = {"ETag": tag, "Cache-Control": FOR_EVER if v else ASK_AGAIN}
     compressed = form == "glb"
     if compressed:
         headers["Vary"] = "Accept-Encoding"
-    if _has(request, tag):
+    if has(request, tag):
         return Response(status_code=304, headers=headers)
     content = await _got(rendering.cached(draw, compressed=compressed, **given))
     if compressed:
-        return _unpacked(request, content, MEDIA[form], headers)
+        return unpacked(request, content, MEDIA[form], headers)
     return Response(content, media_type=MEDIA[form], headers=headers)
-
-
-def _unpacked(request: Request, compressed: bytes, media_type: str, headers: dict[str, str]) -> Response:
-    """Bytes that are held compressed, for a client that takes them so or not."""
-    if "gzip" not in request.headers.get("accept-encoding", ""):
-        return Response(gzip.decompress(compressed), media_type=media_type, headers=headers)
-    headers = {**headers, "Content-Encoding": "gzip", "ETag": _zipped(headers["ETag"])}
-    return Response(compressed, media_type=media_type, headers=headers)
-
-
-def _tag(content: bytes) -> str:
-    """A strong entity tag."""
-    return f'"{blake2b(content, digest_size=12).hexdigest()}"'
-
-
-def _zipped(tag: str) -> str:
-    return f'{tag[:-1]}-gzip"'
-
-
-def _has(request: Request, tag: str) -> bool:
-    """Whether the client names the tag of what it has. The comparison is the weak one, as RFC 9110 wants it here."""
-    named = [entry.strip().removeprefix("W/") for entry in request.headers.get("if-none-match", "").split(",")]
-    return not {tag, _zipped(tag), "*"}.isdisjoint(named)
 
 
 def _form(texture: Texture) -> str:

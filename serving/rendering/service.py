@@ -108,12 +108,12 @@ class RenderService:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._process.stop()
 
-    async def draw(self, form: str, document: Mapping[str, Any], **options: Any) -> bytes:
-        """A character.json in one of `forms`, as CharacterRenderer draws it, with its options.
+    async def draw(self, form: str, document: Mapping[str, Any], *, compressed: bool = False, **options: Any) -> bytes:
+        """A character.json in one of `forms`, as CharacterRenderer draws it, with its options; `compressed`: by gzip.
 
         Raises CannotDraw, Busy or NoAnswer, as all that draws does.
         """
-        return await self._ask(_Request(form, {"document": document, **options}), self._characters)
+        return await self._ask(_Request(form, {"document": document, **options}, compressed), self._characters)
 
     async def document(self) -> SchemaDocument:
         """The document of `/v1/schema`."""

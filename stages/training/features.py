@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +57,24 @@ class _Extracted:
     appearance: Tensor  # [N, A], [N, 0] without an appearance
 
 
+def spread(rows: NDArray, most: int) -> NDArray:
+    """At most so many of the rows, evenly."""
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int)]
+
+
+def gathered(batches: Iterable[Sequence[Tensor]], rows: Sized) -> list[Tensor]:
+    """Batches of the same tensors, each joined on the CPU to one of as many rows. They are filled in where they stay:
+    of parts that are joined at the end, there would be two of everything.
+    """
+    whole, done = list[Tensor](), 0
+    for parts in batches:
+        whole = whole or [torch.empty(len(rows), *part.shape[1:], dtype=part.dtype) for part in parts]
+        for joined, part in zip(whole, parts, strict=True):
+            joined[done : done + len(part)] = part
+        done += len(parts[0])
+    return whole
+
+
 class FeatureExtractor:
     """Pictures to the encoder's features: fitted on the training faces, then the same for everything.
 
@@ -101,33 +119,34 @@ class FeatureExtractor:
 
     @torch.no_grad()
     def _compute(self, pictures: ImageDataset, what: str) -> _Extracted:
-        found: _Extracted | None = None
-        for chosen in row_batches(len(pictures), BATCH):
-            some = self._look(to_unit(pictures[chosen], self.device))
-            if found is None:  # made once: of parts that are joined at the end, there would be two of everything
-                found = _Extracted(*(part.new_empty((len(pictures), *part.shape[1:])) for part in vars(some).values()))
-            for name, part in vars(some).items():
-                getattr(found, name)[chosen[0] : chosen[-1] + 1] = part
-            self.progress(f"encoder: features of {what}", int(chosen[-1]) + 1, len(pictures))
-        if found is None:
+        if not len(pictures):
             raise ValueError(f"there are no {what} to look at")
-        return found
 
-    def _look(self, faces: Tensor) -> _Extracted:
-        """What the recogniser sees of faces [B, 3, H, H]."""
+        def look() -> Iterator[Sequence[Tensor]]:
+            for chosen in row_batches(len(pictures), BATCH):
+                yield self._look(to_unit(pictures[chosen], self.device))
+                self.progress(f"encoder: features of {what}", int(chosen[-1]) + 1, len(pictures))
+
+        return _Extracted(*gathered(look(), pictures))
+
+    def _look(self, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the recogniser sees of faces [B, 3, H, H], as _Extracted has it."""
         embeddings, levels = read_maps(self.reader, faces)
         squeezed = self.features.directions.squeeze(levels[-1]) if self.features.n_map else embeddings[:, :0]
         seen = embeddings[:, :0] if self.appearance is None else self.appearance(levels, faces)
         # numbers of the order of 1 to 10: half precision is ten times finer than the faces differ
-        return _Extracted(embeddings.cpu(), squeezed.half().cpu(), seen.cpu())
+        return embeddings, squeezed.half(), seen
 
     @torch.no_grad()
     def fit_channels(self, pictures: ImageDataset, rows: NDArray) -> None:
         """Principal channels of the maps of some training faces, spread over all of them."""
         if not self.features.n_map:
             return
-        levels = [read_maps(self.reader, batch)[1][-1] for batch in self._batches(pictures, rows, CHANNELS_FITTED)]
-        self.features.cpu().directions.fit_channels(torch.cat([maps.cpu() for maps in levels]))
+        some = spread(rows, CHANNELS_FITTED)
+        (maps,) = gathered(
+            ([read_maps(self.reader, batch)[1][-1].half()] for batch in self._batches(pictures, some)), some
+        )
+        self.features.cpu().directions.fit_channels(maps)
         self.features.to(self.device)
 
     @torch.no_grad()
@@ -135,24 +154,24 @@ class FeatureExtractor:
         """Directions and scale of what is seen beside the identity, of some training faces."""
         if self.appearance is None:
             return
-        found = [
-            [self.appearance.measured(batch).cpu(), *(level.cpu() for level in read_maps(self.reader, batch)[1])]
-            for batch in self._batches(pictures, rows, LOOKED_AT)
-        ]
-        measured, *levels = (torch.cat(parts) for parts in zip(*found, strict=True))
+        some = spread(rows, LOOKED_AT)
+        seen = (
+            [self.appearance.measured(batch), *(maps.half() for maps in read_maps(self.reader, batch)[1])]
+            for batch in self._batches(pictures, some)
+        )
+        measured, *levels = gathered(seen, some)
         self.appearance.cpu().fit(levels, measured)
         self.appearance.to(self.device)
 
-    def _batches(self, pictures: ImageDataset, rows: NDArray, most: int) -> Iterator[Tensor]:
-        some = rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int)]
+    def _batches(self, pictures: ImageDataset, some: NDArray) -> Iterator[Tensor]:
         for number, part in enumerate(np.array_split(some, -(-len(some) // 32)), start=1):
             yield to_unit(pictures[part], self.device)
             self.progress("encoder: directions", 32 * number, len(some))
 
     def fit(self, extracted: _Extracted, rows: NDArray) -> None:
         """Scale and principal directions of the training faces."""
-        some = torch.from_numpy(rows[np.linspace(0, len(rows) - 1, min(len(rows), DIRECTIONS_FITTED)).astype(int)])
-        self.features.cpu().fit(extracted.embeddings[torch.from_numpy(rows)], extracted.squeezed[some].float())
+        some = torch.from_numpy(spread(rows, DIRECTIONS_FITTED))
+        self.features.cpu().fit(extracted.embeddings[torch.from_numpy(rows)], extracted.squeezed[some])
         self.features.to(self.device)
 
     @torch.no_grad()

@@ -56,6 +56,15 @@ def test_few_long_rows_give_what_their_covariance_gives() -> None:
     assert torch.allclose(short[2], long[2]) and torch.allclose(short[1], long[1][:30], atol=1e-8)
 
 
+def test_rows_that_are_read_part_by_part_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows = (torch.randn(50, 6, generator=generator) * torch.linspace(5, 1, 6) + 3).half()
+    whole = principal(rows.double(), 4)
+    monkeypatch.setattr("models.features.ROWS", 7)
+    for one, other in zip(whole, principal(rows, 4), strict=True):
+        assert torch.allclose(one, other, atol=1e-12)
+
+
 def test_more_features_than_the_map_has_numbers_are_refused() -> None:
     with pytest.raises(ValueError, match="24"):
         FaceFeatures(4, (6, 2, 2), channels=6, n_map=25)

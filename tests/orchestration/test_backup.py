@@ -113,6 +113,52 @@ def test_the_model_in_production_is_loaded_after_the_command_line_brought_it_bac
     said = call(settings.root, "restore-backup", str(tmp_path / "backup"))
     (model,) = (each for each in said["diagnoses"] if "version 1 is in production, loaded in" in each["detail"])
     assert model["level"] == "ok" and said["replaced"] == "" and said["problems"] == []
+    shutil.rmtree(settings.model_files / "models")
+    made = call(settings.root, "backup", str(tmp_path / "later"))
+    assert list(made["missing"]) == ["likeness-embedded/1"]
+    said = call(settings.root, "restore-backup", str(tmp_path / "later"), "--replace")
+    assert "the files of version 1 are gone" in said["missing"]["likeness-embedded/1"] and said["problems"] == []
+
+
+def lose(settings: Settings, oid: str) -> None:
+    for place in ("cache", "remote"):
+        (settings.home / place / "files" / "md5" / oid[:2] / oid[2:]).unlink()
+
+
+@pytest.mark.parametrize("written_before", [False, True])
+def test_what_was_gone_before_the_backup_is_named_and_all_else_comes_back(
+    project: PeopleProject, tmp_path: Path, written_before: bool
+) -> None:
+    """Also where the backup is one of earlier versions, which did not look."""
+    encoder = project.md5("encoder")
+    lose(project.settings, encoder)
+    warned = json.loads(project("backup", str(tmp_path / "backup"), "--json"))
+    assert warned["missing"] == {encoder: "encoder of likeness-embedded version 1"}
+    if written_before:
+        made = Manifest.read(tmp_path / "backup")
+        made.missing = None
+        made.write(tmp_path / "backup")
+    shutil.rmtree(project.settings.root)
+    project.settings = fresh(tmp_path / "elsewhere")
+    (project.settings.characters / "embedded").mkdir(parents=True)
+    done = restore_backup.restore(tmp_path / "backup", project.settings, SERVICE)
+    assert list(done.missing) == [encoder]
+    assert ("encoder/embedded: the data with md5" if written_before else "encoder of likeness") in done.missing[encoder]
+    assert done.problems == []
+    assert (project.settings.root / "artifacts" / "scorecard" / "embedded" / "scorecard.html").is_file()
+
+
+def test_what_a_restore_loses_is_a_problem_all_the_same(project: PeopleProject, tmp_path: Path) -> None:
+    """Data that was there when the backup was made, in a remote that does not have it any more."""
+    remote = tmp_path / "bucket"
+    shutil.move(project.settings.home / "remote", remote)
+    settings = project.settings.model_copy(update={"dvc_remote": str(remote)})
+    made = backup.make(tmp_path / "backup", settings, SERVICE)
+    assert made.missing == {} and made.left_to_remote
+    encoder = project.md5("encoder")
+    (remote / "files" / "md5" / encoder[:2] / encoder[2:]).unlink()
+    done = restore_backup.restore(tmp_path / "backup", fresh(tmp_path / "elsewhere", dvc_remote=str(remote)), SERVICE)
+    assert done.missing == {} and any(encoder in problem for problem in done.problems)
 
 
 def test_what_is_written_meanwhile_is_in_it_whole_or_not_at_all(project: PeopleProject, tmp_path: Path) -> None:

@@ -15,10 +15,16 @@ import pytest
 
 from orchestration import doctor
 from orchestration.config.settings import Settings
-from orchestration.doctor import machine, servers, stores
+from orchestration.doctor import machine, records, servers, stores
 from orchestration.doctor.diagnosis import Diagnosis
+from orchestration.registry import audit, trial_load
+from orchestration.registry.promotion_events import PROMOTION, PromotionEvent, RegistryError, now
+from orchestration.registry.registered_models import Registry
+from orchestration.storage import old_rows
 from orchestration.storage.instance import RUN_TAG
 from orchestration.storage.store import Store
+from orchestration.storage.tracking import Tracking
+from tests.orchestration import dying_child
 from tests.orchestration.faces import PeopleProject
 
 pytestmark = pytest.mark.slow
@@ -108,6 +114,62 @@ def test_a_registered_model_that_lost_files_is_an_error_that_names_it(project: P
 def test_what_a_forgotten_photo_took_along_is_no_fault(project: PeopleProject) -> None:
     project("forget", "ann/one.jpg", "--yes")
     assert one(stores.registered(project.settings), "registered data").level == "ok"
+
+
+def records_of(project: PeopleProject) -> list[Diagnosis]:
+    return list(records.check(project.settings))
+
+
+def test_registry_records_and_dagster_agree_or_each_disagreement_is_a_line(project: PeopleProject) -> None:
+    project("promote", "1", "--force", "--why", "first")
+    (sound,) = records_of(project)
+    assert sound.level == "ok" and sound.name == "records of likeness-embedded"
+    registry = Registry(Tracking.of(project.settings), "embedded")
+    client = registry.client
+    pending = PromotionEvent(PROMOTION, "1", now(), "anna", "", "1", "9", {}, False, pending=True)
+    project.configure(encoder={"steps": 20})
+    project.run()
+    (unregistered,) = records_of(project)
+    assert "the registry has no version of it" in unregistered.detail and "likeness run" in unregistered.remedy
+    project.register("candidate")
+    client.set_model_version_tag(registry.name, "2", pending.tag, json.dumps(pending.document()))
+    client.set_registered_model_alias(registry.name, "previous", "2")
+    unfinished, previous = records_of(project)
+    assert "begun and never carried out: anna" in unfinished.detail and "promote 2" in unfinished.remedy
+    assert "names version 2" in previous.detail and "no version to go back to" in previous.detail
+    client.delete_model_version_tag(registry.name, "2", pending.tag)
+    client.delete_registered_model_alias(registry.name, "previous")
+    lineage = {"model": registry.name, "version": "7"}
+    audit.append(project.settings.home, PROMOTION, "carl", lineage)
+    (newer,) = records_of(project)
+    assert "carl's promotion of version 7" in newer.detail and "restore-backup" in newer.remedy
+    (project.settings.home / "audit.jsonl").unlink()
+    client.set_model_version_tag(registry.name, "1", "input.encoder", "0" * 32 + ".dir")
+    (gap,) = records_of(project)
+    assert "no record of encoder that version 1 in production came from" in gap.detail and "--force" in gap.remedy
+
+
+def test_a_candidate_whose_run_was_erased_is_told(project: PeopleProject) -> None:
+    project.configure(encoder={"steps": 20})
+    project.run()
+    project.register("candidate")
+    registry = Registry(Tracking.of(project.settings), "embedded")
+    run = str(registry.find("2").run_id)
+    old_rows.erase_tracked(project.settings, run)
+    found = [each for each in records_of(project) if each.detail.startswith("candidate: ")]
+    assert found and "the run of version 2 was erased" in found[0].detail and found[0].remedy
+
+
+def test_what_is_in_production_is_loaded_in_a_process_that_may_hang_or_die(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry(Tracking.of(settings), "embedded")
+    monkeypatch.setattr(trial_load, "_load", dying_child.hangs)
+    with pytest.raises(RegistryError, match=r"was not loaded within 1 s: .*--no-load"):
+        trial_load.load_apart(registry, within=1.0)
+    monkeypatch.setattr(trial_load, "_load", dying_child.dies)
+    with pytest.raises(RegistryError, match=r"was killed, as the system does where memory is full: .*--no-load"):
+        trial_load.load_apart(registry)
 
 
 def test_a_home_folder_that_is_open_to_everyone_is_a_warning(settings: Settings) -> None:

@@ -102,9 +102,9 @@ def test_words_for_people_change_nothing_that_is_drawn(project: Project) -> None
     schema = project.settings.characters / "embedded" / "schema.yaml"
     schema.write_text(schema.read_text().replace("label: a}", "label: Another word}"))
     found = project.plan()
-    assert {source.why for source in found.sources if source.changed} == {"schema.yaml changed: words only"}
+    assert {source.why for source in found.sources if source.changed} == {"schema.yaml changed: words only (label)"}
     assert [step.action for step in found.steps] == [TAKE_OVER, NOTHING, TAKE_OVER, MAKE]
-    assert found.steps[0].why.startswith("character changed, but nothing that it reads of it: taken from run ")
+    assert {found.steps[0].why, found.steps[2].why} == {"label in schema.yaml changed: words only, nothing to do"}
     assert found.steps[3].why == "character changed"
     outcome = project.run()
     assert (outcome.reused, outcome.made) == (["portraits", "pairs/embedded"], ["encoder/embedded"])

@@ -127,11 +127,18 @@ def test_a_logged_model_has_scores_configuration_and_an_example_that_it_reads(
     about = {"profile": "smoke", "encoder.training.steps": 6}
     with registry.tracking.run("production_encoder", {}) as run:
         given = (registry.tracking, run.run_id, tmp_path / "packed", registry.name)
-        number = packaging.log_model(*given, portrait(), about, {"likeness.similarity": 0.9})
-    source = str(registry.client.get_model_version(registry.name, number).source)
-    logged = registry.client.get_logged_model(source.removeprefix("models:/"))
+        tags = {"md5": "1f.dir", "retraining": "20261129-114311-875b"}
+        number = packaging.log_model(*given, portrait(), about, {"likeness.similarity": 0.9}, tags)
+    version = registry.client.get_model_version(registry.name, number)
+    assert version.tags == tags, "from its first moment"
+    page = str(version.source).removeprefix("models:/")
+    logged = registry.client.get_logged_model(page)
+    assert tags.items() <= logged.tags.items()
     assert logged.params == {"profile": "smoke", "encoder.training.steps": "6"}
     assert {metric.key: metric.value for metric in logged.metrics or []} == {"likeness.similarity": 0.9}
+    packaging.log_scores(registry.tracking, run.run_id, str(version.source), {"likeness.similarity": 0.8})
+    again = registry.client.get_logged_model(page).metrics or []
+    assert max(again, key=lambda metric: metric.timestamp).value == 0.8
     model = mlflow.pyfunc.load_model(f"models:/{registry.name}/{number}")
     (answer,) = model.predict(model.input_example)
     assert set(answer) <= set(model.metadata.signature.outputs.input_names()) and answer["parameters"]

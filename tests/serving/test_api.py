@@ -235,6 +235,22 @@ def test_a_picture_is_taken_as_it_is_asked_for(client: TestClient, made: dict[st
     assert problem(unknown) == "cannot-draw" and "jawOpen," in unknown.json()["detail"]
 
 
+def test_a_file_that_the_client_has_is_not_drawn_again(client: TestClient) -> None:
+    here = post(client, astronaut()).json()["links"]
+    plain = client.get(here["glb"], headers={"accept-encoding": "identity"})
+    zipped = client.get(here["glb"])
+    assert zipped.headers["content-encoding"] == "gzip" and zipped.content == plain.content
+    assert int(zipped.headers["content-length"]) < 0.8 * len(plain.content)
+    for answer in (plain, zipped):
+        again = client.get(here["glb"], headers={"if-none-match": answer.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+    picture = client.get(here["png"], params={"size": 64}).headers["etag"]
+    assert client.get(here["png"], params={"size": 64}, headers={"if-none-match": picture}).status_code == 304
+    client.patch(here["self"], json={"parameters": {"nose_width": 0.9}})
+    assert client.get(here["png"], params={"size": 64}, headers={"if-none-match": picture}).status_code == 200
+    assert client.get(here["png"], params={"size": 65}, headers={"if-none-match": picture}).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("values", "status", "kind"),
     [

@@ -1,16 +1,22 @@
 """What the service says of itself, and what it answers while there is no model."""
 
+import re
+from functools import partial
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
+from orchestration.config.settings import REPOSITORY
+from serving import problems
 from serving.app import build
 from serving.keys import Keys
-from serving.problems import MEDIA_TYPE
+from serving.problems import EXPLANATIONS, MEDIA_TYPE
 from tests.serving import support
 from tests.serving.support import Shelf, astronaut
 from tests.serving.test_api import HERE, SERVICE, post, problem
+
+SERVING = (REPOSITORY / "docs" / "serving.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +55,27 @@ def test_openapi_names_every_problem_and_shows_examples(client: TestClient) -> N
     assert {"201", "400", "401", "413", "415", "422", "429", "503"} <= set(operations)
     assert MEDIA_TYPE in operations["429"]["content"]
     assert "Problem" in document["components"]["schemas"]
+
+
+def test_the_type_of_every_problem_opens_and_is_documented(client: TestClient) -> None:
+    documented = set(
+        re.findall(r"`([a-z-]+)`", "".join(re.findall(r"^\| [\d, ]+ \| (`.*?) \|", SERVING, re.MULTILINE)))
+    )
+    assert documented == set(EXPLANATIONS)
+    made = {made.args[1] for made in vars(problems).values() if isinstance(made, partial)}
+    assert made < set(EXPLANATIONS)
+    refused = client.get("/v1/characters/none")
+    assert client.get(refused.json()["type"]).text.startswith("unknown-character\n")
+    assert "no-face" in client.get("/problems/none").json()["detail"]
+    assert client.get("/favicon.ico").headers["content-type"] == "image/svg+xml"
+
+
+def test_another_sites_page_reads_why_it_was_refused(tmp_path: Path) -> None:
+    service = SERVICE.model_copy(update={"origins": ["https://game.example"]})
+    client = TestClient(build(service, Shelf({}, version=None), support.paths(tmp_path)), HERE)
+    headers = {"origin": "https://game.example", "content-type": "application/json"}
+    large = client.post("/v1/render.png", content=b" " * 1_000_001, headers=headers)
+    assert problem(large) == "too-large" and large.headers["access-control-allow-origin"] == "https://game.example"
 
 
 def test_what_may_be_asked_instead_is_said(client: TestClient) -> None:

@@ -53,9 +53,29 @@ export interface paths {
         };
         /**
          * Get Png
-         * @description The engine's picture of a character, `size` pixels high.
+         * @description The engine's picture of a character.
          */
         get: operations["get_png"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/characters/{id}.webp": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Webp
+         * @description The same as WebP, a tenth of the bytes.
+         */
+        get: operations["get_webp"];
         put?: never;
         post?: never;
         delete?: never;
@@ -152,6 +172,107 @@ export interface paths {
          *     together are made one after the other, and none is lost.
          */
         patch: operations["edit_character"];
+        trace?: never;
+    };
+    "/v1/render.png": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Render Png
+         * @description The engine's picture of a `character.json`, or of parameters and choices alone; what is not named is neutral.
+         *     Nothing is kept.
+         */
+        post: operations["render_png"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/render.webp": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Render Webp
+         * @description The same as WebP, a tenth of the bytes.
+         */
+        post: operations["render_webp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/render.glb": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Render Glb
+         * @description The same as glTF 2.0, with textures, and with sliders and face actions as morph targets.
+         */
+        post: operations["render_glb"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/render.mhm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Render Mhm
+         * @description The same as MakeHuman's own model file.
+         */
+        post: operations["render_mhm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/random": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Random Character
+         * @description A random person, as likely as in a crowd: something to begin with without a photo. Nothing is kept.
+         */
+        get: operations["random_character"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/v1/schema": {
@@ -461,6 +582,42 @@ export interface components {
             aligned?: string | null;
         };
         /**
+         * CharacterValues
+         * @description A character.json, or of it `parameters` and `discrete` alone. What else it has is not looked at.
+         */
+        CharacterValues: {
+            /**
+             * Character
+             * @description the service's own, where it is not named
+             */
+            character?: string | null;
+            /**
+             * Schema Md5
+             * @description today's, where it is not named
+             */
+            schema_md5?: string | null;
+            /**
+             * Parameters
+             * @default {}
+             * @example {
+             *       "nose_width": 0.62
+             *     }
+             */
+            parameters: {
+                [key: string]: number;
+            };
+            /**
+             * Discrete
+             * @default {}
+             * @example {
+             *       "hair": "short02"
+             *     }
+             */
+            discrete: {
+                [key: string]: string | components["schemas"]["Chosen"];
+            };
+        };
+        /**
          * Choice
          * @description What one group is set to.
          */
@@ -471,6 +628,14 @@ export interface components {
             probabilities: {
                 [key: string]: number;
             };
+        };
+        /**
+         * Chosen
+         * @description A choice as a character.json has it.
+         */
+        Chosen: {
+            /** Choice */
+            choice: string;
         };
         /**
          * Edit
@@ -547,6 +712,8 @@ export interface components {
             self: string;
             /** Png */
             png?: string | null;
+            /** Webp */
+            webp?: string | null;
             /** Glb */
             glb?: string | null;
             /** Mhm */
@@ -752,6 +919,47 @@ export interface components {
              * @example wide
              */
             high?: string | null;
+        };
+        /**
+         * RandomCharacter
+         * @description Values that no photo stands behind: a character.json that can be drawn, without a photo and a model.
+         */
+        RandomCharacter: {
+            /**
+             * Format
+             * @default 1
+             */
+            format: number;
+            /**
+             * Character
+             * @example embedded
+             */
+            character: string;
+            /** Schema Md5 */
+            schema_md5: string;
+            /**
+             * Seed
+             * @description what gives the same character again
+             */
+            seed: number;
+            /**
+             * Parameters
+             * @description every slider in [0, 1]
+             */
+            parameters: {
+                [key: string]: number;
+            };
+            /** Discrete */
+            discrete: {
+                [key: string]: components["schemas"]["Choice"];
+            };
+            /**
+             * Engine
+             * @description the same in the studio's own names and units
+             */
+            engine?: {
+                [key: string]: unknown;
+            } | null;
         };
         /**
          * Remark
@@ -1047,7 +1255,18 @@ export interface operations {
     get_png: {
         parameters: {
             query?: {
+                /** @description Pixels of the picture's side. */
                 size?: number;
+                /** @description Degrees, to the picture's right. */
+                yaw?: number;
+                /** @description Degrees, up. */
+                pitch?: number;
+                /** @description smile, closed_smile, toothy_smile, laugh, surprise, frown, anger, disgust, sad, fear, concentration, squint, doubt, smirk, half_blink, wink, pucker, puffed_cheeks, tongue, chew, speech_ah, speech_ee, speech_oo, speech_sh, speech_f, speech_m, speech_l; or weights of ARKit's face actions: `jawOpen:0.3,mouthSmileLeft:0.5`. */
+                expression?: string;
+                /** @description rrggbb in hexadecimal digits, or `transparent`; the game's own where it is empty. */
+                background?: string;
+                /** @description `face`: closer. */
+                crop?: "portrait" | "face";
             };
             header?: never;
             path: {
@@ -1065,6 +1284,127 @@ export interface operations {
                 content: {
                     "image/png": string;
                 };
+            };
+            /** @description As you have it. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_webp: {
+        parameters: {
+            query?: {
+                /** @description Pixels of the picture's side. */
+                size?: number;
+                /** @description Degrees, to the picture's right. */
+                yaw?: number;
+                /** @description Degrees, up. */
+                pitch?: number;
+                /** @description smile, closed_smile, toothy_smile, laugh, surprise, frown, anger, disgust, sad, fear, concentration, squint, doubt, smirk, half_blink, wink, pucker, puffed_cheeks, tongue, chew, speech_ah, speech_ee, speech_oo, speech_sh, speech_f, speech_m, speech_l; or weights of ARKit's face actions: `jawOpen:0.3,mouthSmileLeft:0.5`. */
+                expression?: string;
+                /** @description rrggbb in hexadecimal digits, or `transparent`; the game's own where it is empty. */
+                background?: string;
+                /** @description `face`: closer. */
+                crop?: "portrait" | "face";
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/webp": string;
+                };
+            };
+            /** @description As you have it. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Unauthorized */
             401: {
@@ -1160,6 +1500,13 @@ export interface operations {
                     "model/gltf-binary": string;
                 };
             };
+            /** @description As you have it. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             /** @description Unauthorized */
             401: {
                 headers: {
@@ -1253,6 +1600,13 @@ export interface operations {
                 content: {
                     "text/plain": string;
                 };
+            };
+            /** @description As you have it. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Unauthorized */
             401: {
@@ -1655,6 +2009,511 @@ export interface operations {
             };
             /** @description Service Unavailable */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    render_png: {
+        parameters: {
+            query?: {
+                /** @description Pixels of the picture's side. */
+                size?: number;
+                /** @description Degrees, to the picture's right. */
+                yaw?: number;
+                /** @description Degrees, up. */
+                pitch?: number;
+                /** @description smile, closed_smile, toothy_smile, laugh, surprise, frown, anger, disgust, sad, fear, concentration, squint, doubt, smirk, half_blink, wink, pucker, puffed_cheeks, tongue, chew, speech_ah, speech_ee, speech_oo, speech_sh, speech_f, speech_m, speech_l; or weights of ARKit's face actions: `jawOpen:0.3,mouthSmileLeft:0.5`. */
+                expression?: string;
+                /** @description rrggbb in hexadecimal digits, or `transparent`; the game's own where it is empty. */
+                background?: string;
+                /** @description `face`: closer. */
+                crop?: "portrait" | "face";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CharacterValues"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/png": string;
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    render_webp: {
+        parameters: {
+            query?: {
+                /** @description Pixels of the picture's side. */
+                size?: number;
+                /** @description Degrees, to the picture's right. */
+                yaw?: number;
+                /** @description Degrees, up. */
+                pitch?: number;
+                /** @description smile, closed_smile, toothy_smile, laugh, surprise, frown, anger, disgust, sad, fear, concentration, squint, doubt, smirk, half_blink, wink, pucker, puffed_cheeks, tongue, chew, speech_ah, speech_ee, speech_oo, speech_sh, speech_f, speech_m, speech_l; or weights of ARKit's face actions: `jawOpen:0.3,mouthSmileLeft:0.5`. */
+                expression?: string;
+                /** @description rrggbb in hexadecimal digits, or `transparent`; the game's own where it is empty. */
+                background?: string;
+                /** @description `face`: closer. */
+                crop?: "portrait" | "face";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CharacterValues"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/webp": string;
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    render_glb: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CharacterValues"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "model/gltf-binary": string;
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    render_mhm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CharacterValues"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    random_character: {
+        parameters: {
+            query?: {
+                /** @description The same seed gives the same one. */
+                seed?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RandomCharacter"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
                 headers: {
                     [name: string]: unknown;
                 };
