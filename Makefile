@@ -10,7 +10,7 @@ PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 PORTRAIT := data/photos/collins/astronaut.png
 WEB := serving/web
 
-.PHONY: help setup own-environment web run serve test test-unit test-integration lint lint-types lint-style origins architecture lock bench-render bench-orchestration bench-data bench-commands bench-serve bench-likeness
+.PHONY: help setup own-environment web run serve image test test-unit test-integration lint lint-types lint-style origins architecture lock bench-render bench-orchestration bench-data bench-commands bench-serve bench-likeness
 .DEFAULT_GOAL := help
 
 help:  ## What there is to make
@@ -23,6 +23,9 @@ run: setup  ## The pipeline (profile quickstart), then a character from a real p
 
 serve: setup  ## The page for players and the API, http://127.0.0.1:8000; after make run
 	$(BIN)/likeness serve
+
+image:  ## The image of deploy/Dockerfile without Docker, by buildah; ten minutes. docs/deploy.md
+	tools/image.sh
 
 test: setup node_modules/.stamp-dev  ## Unit tests and the smoke graph
 	$(BIN)/likeness inputs

@@ -18,8 +18,15 @@ CLUSTERS = ("ray", "k8s")
 """Executors that deal out GPUs by themselves."""
 COMPUTED = "computed"
 """Folder of the home folder for what can be computed again, such as the features that encoders are trained on."""
-OF_THIS_MACHINE = ("LIKENESS_WORKERS", "LIKENESS_NOTIFY", "LIKENESS_SMTP_PASSWORD", "LIKENESS_PERSON_KEY")
-"""Variables that mean nothing elsewhere: there are other processors, nobody is told twice, and a person's key is hers.
+OF_THIS_MACHINE = (
+    "LIKENESS_WORKERS",
+    "LIKENESS_NOTIFY",
+    "LIKENESS_SMTP_PASSWORD",
+    "LIKENESS_PERSON_KEY",
+    "LIKENESS_PROXY_KEY",
+)
+"""Variables that mean nothing elsewhere: there are other processors, nobody is told twice, a person's key is hers, and
+no proxy asks there.
 """
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -121,6 +128,9 @@ class Settings(BaseSettings):
     """Who hears of failures, promotions and refusals; several by commas: orchestration/promotion/notifiers.py."""
     dagster_url: str = ""
     """Where people open Dagster's pages, for links in notifications."""
+    proxy_key: str = ""
+    """By which a login before Dagster's pages proves that it was it that named the person; empty: nobody is believed.
+    """
 
     @field_validator("database")
     @classmethod

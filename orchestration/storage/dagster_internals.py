@@ -39,6 +39,9 @@ from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 # The resolver of what is stale keeps what it read in one of these.
 from dagster._core.loader import LoadingContext
 
+# The queue of runs, which a class of ours adds a tag to: no other place knows the request that a run came by.
+from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
+
 # Events can be asked for by id, but ids not by tag; and a deleted run leaves what its checks found.
 from dagster._core.storage.event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.schema import (

@@ -41,8 +41,8 @@ concurrency:
 # A code server that was killed is away for a moment: without this, Dagster fails for good what it was to start then.
 QUEUE = """\
 run_coordinator:
-  module: dagster.core.run_coordinator
-  class: QueuedRunCoordinator
+  module: orchestration.pipeline.run_coordinator
+  class: AttributingRunCoordinator
   config:
     max_user_code_failure_retries: 60
     user_code_failure_retry_delay: 10

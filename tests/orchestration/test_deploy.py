@@ -15,8 +15,10 @@ from orchestration.doctor.machine import LIBRARIES
 from orchestration.storage.instance import dagster_yaml
 from serving import ray_serve, static
 from serving.configuration import ServiceSettings
+from tests.orchestration.manifests import problems
 
 DEPLOY = REPOSITORY / "deploy"
+LOGIN = DEPLOY / "login"
 YAML = sorted(DEPLOY.glob("*.yaml"))
 DOCS = REPOSITORY / "docs"
 TEXTS = [
@@ -129,10 +131,14 @@ def test_compose_gives_the_service_its_time_to_stop() -> None:
 
 def test_the_chart_queues_runs_as_the_instance_of_one_machine_does() -> None:
     (values,) = _documents("dagster-values.yaml")
-    pools = yaml.safe_load(dagster_yaml(Settings()))["concurrency"]["pools"]
+    pools, runs = (yaml.safe_load(dagster_yaml(Settings()))["concurrency"][part] for part in ("pools", "runs"))
     assert values["concurrency"]["pools"] == {
         "defaultLimit": pools["default_limit"],
         "granularity": pools["granularity"],
+    }
+    assert values["concurrency"]["runs"] == {
+        "maxConcurrentRuns": runs["max_concurrent_runs"],
+        "tagConcurrencyLimits": runs["tag_concurrency_limits"],
     }
 
 
@@ -159,60 +165,119 @@ def test_the_image_installs_what_the_makefile_installs() -> None:
     assert set(LIBRARIES.values()) <= set(dockerfile.split())
 
 
-# --- the login
+# --- what the API server of a cluster would say
 
 
-LOGIN = DEPLOY / "login"
-PORTS = {"webserver": "3000", "viewer": "3000", "mlflow": "5000", "service": "8000", "login": "9091"}
+def test_every_manifest_is_what_its_api_version_takes() -> None:
+    manifests = [document for name in ("volume.yaml", "mlflow.yaml") for document in _documents(name)]
+    assert [each["kind"] for each in manifests] == ["PersistentVolumeClaim", "Deployment", "Service"]
+    assert [problem for each in manifests for problem in problems(each)] == []
 
 
-def _several(value: str | list[str]) -> list[str]:
-    return [value] if isinstance(value, str) else value
+RAY_GROUP = {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"}
+RAY_KEYS = {
+    "cluster": {"rayVersion", "enableInTreeAutoscaling", "headGroupSpec", "workerGroupSpecs"},
+    "service": {"serveConfigV2", "rayClusterConfig"},
+}
+"""What of KubeRay's ray.io/v1 is used; the names were held against its definitions."""
 
 
-def _login_rule(domain: str, group: str, method: str, path: str) -> str:
-    """What Authelia would say: the policy of the first rule that fits."""
-    for rule in yaml.safe_load((LOGIN / "authelia.yaml").read_text())["access_control"]["rules"]:
-        subjects = _several(rule.get("subject", f"group:{group}"))
-        fits = domain in _several(rule["domain"]) and f"group:{group}" in subjects
-        fits &= method in rule.get("methods", [method])
-        if fits and any(re.search(pattern, path) for pattern in rule.get("resources", [""])):
-            return rule["policy"]
-    return "deny"
+@pytest.mark.parametrize("name", ["ray-cluster.yaml", "ray-serve.yaml"])
+def test_pods_of_ray_are_what_the_api_takes_and_ray_itself_reads_their_size(name: str) -> None:
+    from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
+
+    (document,) = _documents(name)
+    assert document["apiVersion"] == "ray.io/v1" and set(document) == {"apiVersion", "kind", "metadata", "spec"}
+    spec = document["spec"]
+    if name == "ray-serve.yaml":
+        assert set(spec) == RAY_KEYS["service"]
+        spec = spec["rayClusterConfig"]
+    assert set(spec) == RAY_KEYS["cluster"]
+    for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
+        assert set(group) <= RAY_GROUP
+        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
+        assert problems(group["template"], "V1PodTemplateSpec") == []
+    read = _derive_autoscaling_config_from_ray_cr(
+        {"metadata": {"namespace": "likeness", **document["metadata"]}, "spec": spec}
+    )
+    types = read["available_node_types"]
+    assert types[read["head_node_type"]]["resources"]["CPU"] == 0
+    for group in spec["workerGroupSpecs"]:
+        (container,) = group["template"]["spec"]["containers"]
+        limits = container["resources"]["limits"]
+        seen = types[group["groupName"]]
+        assert seen["resources"]["CPU"] == int(limits["cpu"]), "Ray counts the limit"
+        assert seen["resources"].get("GPU", 0) == int(limits.get("nvidia.com/gpu", 0))
+        assert (seen["min_workers"], seen["max_workers"]) == (group["minReplicas"], group["maxReplicas"])
 
 
-def test_viewers_can_change_nothing_in_mlflow() -> None:
-    """Of every request that MLflow knows."""
-    from mlflow.server.handlers import get_endpoints
+def test_what_the_charts_values_say_of_pods_is_what_the_api_takes() -> None:
+    (values,) = _documents("dagster-values.yaml")
+    (code,) = values["dagster-user-deployments"]["deployments"]
+    probe = {name: value for name, value in code["startupProbe"].items() if name != "enabled"}
+    container = {
+        "name": code["name"],
+        "image": f"{code['image']['repository']}:{code['image']['tag']}",
+        "imagePullPolicy": code["image"]["pullPolicy"],
+        "args": code["dagsterApiGrpcArgs"],
+        "ports": [{"containerPort": code["port"]}],
+        "env": code["env"],
+        "envFrom": [{"secretRef": secret} for secret in code["envSecrets"]],
+        "resources": code["resources"],
+        "volumeMounts": code["volumeMounts"],
+        "startupProbe": probe,
+    }
+    pod = {"containers": [container], "volumes": code["volumes"], "securityContext": code["podSecurityContext"]}
+    assert problems(pod, "V1PodSpec") == []
+    of_runs = values["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"]
+    assert problems({"containers": [], **of_runs["podSpecConfig"]}, "V1PodSpec") == []
+    template = {"template": {"spec": {"containers": []}}}
+    assert problems({**template, **of_runs["jobSpecConfig"]}, "V1JobSpec") == []
+    for variable in values["dagsterDaemon"]["env"]:
+        assert problems(variable, "V1EnvVar") == []
 
-    changes = re.compile(r"_(create|update|delete|set|log|rename|transition|restore|register|upload|link|start|end)_")
-    asked = {(method, path, f"{handler.__name__}_") for path, handler, methods in get_endpoints() for method in methods}
-    assert len(asked) > 100
-    for method, path, handler in asked:
-        mine = _login_rule("mlflow.studio.example", "viewers", method, path)
-        if method != "GET":
-            assert mine == "deny" or "_search_" in handler, (method, path)
-        assert mine == "deny" or not changes.search(handler), (method, path)
-        assert _login_rule("mlflow.studio.example", "platform", method, path) == "two_factor"
-    searches = {path for method, path, _ in asked if method == "POST" and path.startswith("/ajax-api/2.0/mlflow/")}
-    seen = {path for path in searches if _login_rule("mlflow.studio.example", "viewers", "POST", path) != "deny"}
-    assert seen == {f"/ajax-api/2.0/mlflow/{kind}/search" for kind in ("runs", "experiments", "logged-models")}
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"hostnetwork": True}, "no field is called hostnetwork"),
+        ({"hostNetwork": "yes"}, "'yes' is not of its type"),
+        ({"containers": [{"image": "likeness"}]}, "must not be `None`"),
+        ({"containers": [{"name": "a", "env": [{"name": "B", "value": 5}]}]}, "5 is not of its type"),
+        ({"containers": [{"name": "a", "resources": {"limits": {"memory": "4 GB"}}}]}, "'4 GB' is no quantity"),
+    ],
+)
+def test_a_wrong_manifest_would_be_found(change: dict[str, Any], told: str) -> None:
+    (found,) = problems({"containers": [{"name": "a"}], **change}, "V1PodSpec")
+    assert told in found
 
 
-def test_every_page_has_the_login_before_it_and_leads_to_a_service_that_is_there() -> None:
+# --- docker compose
+
+
+def test_services_of_compose_name_volumes_and_services_that_are_there() -> None:
+    files = [_documents(name)[0] for name in ("compose.yaml", "login/compose.yaml")]
+    services = files[0]["services"] | files[1]["services"]
+    volumes = {name for each in files for name in each["volumes"]}
+    for name, service in ((name, service) for each in files for name, service in each["services"].items()):
+        assert set(service.get("depends_on", ())) <= set(services), name
+        named = {volume.partition(":")[0] for volume in service.get("volumes", ())}
+        for volume in named:
+            assert volume in volumes or volume.startswith("./login"), f"{name}: {volume}"
+
+
+def test_the_login_leads_to_services_that_are_there() -> None:
     services = {**_documents("compose.yaml")[0]["services"], **_documents("login/compose.yaml")[0]["services"]}
-    caddy = (LOGIN / "Caddyfile").read_text()
-    sites = dict(re.findall(r"^(\S+\.studio\.example) \{\n(.*?)^\}", caddy, re.M | re.S))
-    rules = yaml.safe_load((LOGIN / "authelia.yaml").read_text())["access_control"]
-    known = {name for rule in rules["rules"] for name in _several(rule["domain"])}
-    assert set(sites) == known | {"login.studio.example"} and rules["default_policy"] == "deny"
-    for name, site in sites.items():
-        assert ("import login\n" in site) is (name != "login.studio.example"), name
-        ((upstream, port),) = re.findall(r"reverse_proxy (\w+):(\d+)", site)
-        assert upstream in services and port == PORTS[upstream]
+    told = "".join(path.read_text() for path in LOGIN.glob("*.caddy")) + (LOGIN / "Caddyfile").read_text()
+    upstreams = dict(re.findall(r"\{\$(?:DAGSTER|DAGSTER_READ_ONLY|MLFLOW|SERVICE|GATEWAY):(\w+):(\d+)\}", told))
+    assert upstreams == {"webserver": "3000", "viewer": "3000", "mlflow": "5000", "service": "8000", "login": "9091"}
+    assert set(upstreams) <= set(services)
     webserver = _documents("compose.yaml")[0]["services"]["webserver"]
     mine, its = (dict(each["environment"]) for each in (services["viewer"], webserver))
     assert mine.pop("PGPASSWORD").startswith("${POSTGRES_PASSWORD:?") and mine.items() < its.items()
     assert services["viewer"]["volumes"] == webserver["volumes"]
+    keys = _documents("login/compose.yaml")[0]["services"]
+    proxy = keys["caddy"]["environment"]["PROXY_KEY"]
+    assert keys["webserver"]["environment"]["LIKENESS_PROXY_KEY"] == proxy, "the proxy's and Dagster's"
     allowed = services["mlflow"]["environment"]["MLFLOW_SERVER_ALLOWED_HOSTS"]
     assert "mlflow.studio.example" in allowed and "mlflow:5000" in allowed

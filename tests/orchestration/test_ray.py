@@ -13,13 +13,10 @@ from typing import Any
 
 import dagster as dg
 import pytest
-import yaml
 from dagster._core.definitions.reconstruct import ReconstructableJob
 
-from orchestration.config.catalog import STAGES
-from orchestration.config.profiles import PROFILES
 from orchestration.config.settings import Settings
-from orchestration.pipeline import executors, production_encoder, runner
+from orchestration.pipeline import executors, runner
 from orchestration.storage import project as storage_project
 from orchestration.storage.instance import POOL, open_instance
 from tests.orchestration.cluster_graph import MODULE, PROFILE, graph
@@ -129,19 +126,14 @@ def _process_that_waits(file: Path) -> int:
     return json.loads(file.read_text())["process"]
 
 
-def test_likeness_run_makes_the_real_graph_on_ray(
+def test_likeness_run_makes_an_asset_of_the_real_graph_on_ray(
     address: str, gathered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The whole of it, in processes that share nothing, is test_kubernetes.py's matter."""
     for name, value in {"EXECUTOR": "ray", "RAY_ADDRESS": address, "GPU_STEPS": str(GPUS)}.items():
         monkeypatch.setenv(f"LIKENESS_{name}", value)
-    # What is scored is the smoke graph's matter: of that as little as there can be.
-    profile = yaml.safe_load((PROFILES / "smoke.yaml").read_text())
-    profile["scorecard"] |= {"people": 2, "judged": 2, "searched": 0, "degraded": 1, "degraded_judged": 1, "pairs": 2}
-    (tmp_path / "ray.yaml").write_text(yaml.safe_dump(profile))
-    project = Project(tmp_path, str(tmp_path / "ray.yaml"))
-    stages = (*STAGES, production_encoder.STAGE)
-    made = json.loads(project("run", "--json"))["made"]
-    assert made == [f"{each.name}/embedded" if each.by_character else each.name for each in stages]
+    project = Project(tmp_path)
+    assert json.loads(project("run", "--only", "rendered_pairs", "--json"))["made"] == ["rendered_pairs/embedded"]
     with open_instance(Settings(root=tmp_path)) as instance:
-        for run in instance.get_runs():
-            assert any("in Ray job dagster-step-" in entry.message for entry in instance.all_logs(run.run_id)), run
+        (run,) = instance.get_runs()
+        assert any("in Ray job dagster-step-" in entry.message for entry in instance.all_logs(run.run_id))
