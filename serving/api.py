@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -21,6 +23,7 @@ from serving.child_process import ChildDied
 from serving.comparisons import Served
 from serving.corrections import Correction, Values, digest_of_player
 from serving.dependencies import AppState, State
+from serving.idempotency import Claim, InProgress, KeyReused
 from serving.openapi import file
 from serving.render_api import FILES, Picture, drawn
 from serving.schemas import Batch, BatchItem, CharacterResponse, CorrectionResponse, Edit, Links
@@ -59,6 +62,16 @@ Player = Annotated[
         "corrections are shared.",
     ),
 ]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=MOST_OF_A_NAME,
+        description="Any words of yours, new for each photo. Sent again with the same ones within a day, the request "
+        "is answered with the character that came of the first, as it is now, and `Idempotency-Replayed: true`; without "
+        "the aligned face.",
+    ),
+]
 KeepPhoto = Annotated[bool, Form(description="Keep the photo as long as the character: `GET …/{id}.photo`.")]
 ShareCorrections = Annotated[
     bool,
@@ -87,11 +100,23 @@ async def create_character(
     player: Player = "",
     share_corrections: ShareCorrections = False,
     refine: Refine = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> CharacterResponse:
     """Make a character of a photo. The largest face is taken; `photo.remarks` says what may have made it unlike."""
     shares = share_corrections and state.service.corrections
     request = PredictRequest(await photo.read(), aligned, refine, features=shares)
-    made = await _make(state, owner, request, keep_photo, player)
+    if idempotency_key is None:
+        made = await _make(state, owner, request, keep_photo, player)
+    else:
+        fields = repr((aligned, refine, shares, keep_photo, player)).encode()
+        sent = hashlib.sha256(request.photo).digest() + fields
+        async with _once(state, owner, idempotency_key, sent) as claim:
+            if claim.id:
+                made = shown(state, await _in_store(state.characters.get, claim.id, owner))
+                response.headers["Idempotency-Replayed"] = "true"
+            else:
+                made = await _make(state, owner, request, keep_photo, player)
+                claim.id = made.id
     response.headers["Location"] = made.links.self
     return made
 
@@ -253,6 +278,20 @@ async def delete_character(state: State, owner: Owner, id: str) -> None:
     await _in_store(delete)
 
 
+@asynccontextmanager
+async def _once(state: AppState, owner: str, key: str, request: bytes) -> AsyncIterator[Claim]:
+    """Raises ProblemError."""
+    try:
+        async with state.idempotency_keys.once(owner, key, request) as claim:
+            yield claim
+    except KeyReused as error:
+        raise problems.key_reused() from error
+    except InProgress as error:
+        raise problems.in_progress() from error
+    except OSError as error:
+        raise _no_storage(error) from error
+
+
 def _tagged(state: AppState, record: Record, response: Response) -> CharacterResponse:
     response.headers["ETag"] = record.etag
     return shown(state, record)
@@ -354,8 +393,12 @@ async def _in_store(call: Any, *arguments: Any) -> Any:
     except ChangedSince as error:
         raise problems.changed_since() from error
     except OSError as error:
-        problems.log.error("the store of characters does not work: %s", error)
-        raise problems.no_storage() from error
+        raise _no_storage(error) from error
+
+
+def _no_storage(error: OSError) -> problems.ProblemError:
+    problems.log.error("the store of characters does not work: %s", error)
+    return problems.no_storage()
 
 
 def document_of(state: AppState, prediction: ServedPrediction) -> dict[str, Any]:

@@ -96,6 +96,7 @@ async def _delete_expired(state: AppState) -> None:
         with suppress(OSError):
             if deleted := await asyncio.to_thread(state.characters.delete_expired):
                 log.info("%d characters expired", deleted)
+            await asyncio.to_thread(state.idempotency_keys.delete_expired)
             await asyncio.to_thread(state.corrections.delete_unchanged, state.characters.keep)
         await asyncio.sleep(DELETES_EVERY)
 

@@ -15,6 +15,7 @@ from serving.character_store import CharacterStore
 from serving.comparisons import ComparisonLog
 from serving.configuration import CANARY_WORKERS, ServiceSettings
 from serving.corrections import CorrectionStore
+from serving.idempotency import IdempotencyKeys
 from serving.keys import Keys
 from serving.metrics import CanaryMetrics, Metrics, ModelMetrics, PhotoMetrics, ShadowMetrics
 from serving.photo_counts import folder_of
@@ -60,6 +61,7 @@ class AppState:
     models: ModelManager
     rendering: RenderService
     characters: CharacterStore
+    idempotency_keys: IdempotencyKeys
     corrections: CorrectionStore
     """Also where none are kept any more: what was kept can still be taken back."""
     keys: Keys | None
@@ -85,6 +87,7 @@ def build_state(
     paths.home.mkdir(parents=True, exist_ok=True)
     models = _models(service, source, paths, metrics, service.workers)
     counted_in = folder_of(service, paths.character.name, paths.home) if service.statistics else None
+    characters = service.store or paths.home / "characters"
     return AppState(
         service=service,
         schema=Schema.load(paths.character),
@@ -92,7 +95,8 @@ def build_state(
         schema_md5s=Schema.md5s(paths.character),
         models=models,
         rendering=RenderService(paths.character, paths.embedded, paths.home / "drawn"),
-        characters=CharacterStore(service.store or paths.home / "characters", timedelta(days=service.keep_days)),
+        characters=CharacterStore(characters, timedelta(days=service.keep_days)),
+        idempotency_keys=IdempotencyKeys(characters / ".requests"),
         corrections=CorrectionStore.of(service, paths.character.name, paths.home),
         keys=keys,
         metrics=metrics,

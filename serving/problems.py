@@ -31,6 +31,9 @@ EXPLANATIONS = {
     "method-not-allowed": "The address is right, the method is not: the header Allow lists those that are.",
     "changed-since": "Somebody changed the character after you read it. Get it again, and its ETag with it, and send "
     "the change once more.",
+    "in-progress": "The first request with this Idempotency-Key is still being answered. Ask again after the seconds "
+    "in Retry-After.",
+    "key-reused": "An Idempotency-Key stands for one request. Send a new one with another photo or other fields.",
     "cannot-refine": "The model in production, or the character, has no such search. Leave `refine` out, or ask for "
     "`gradient`.",
     "cannot-draw": "No engine can draw this, or the character creator has changed since the character was made: make "
@@ -95,6 +98,21 @@ not_kept = partial(
 )
 bad_edit = partial(ProblemError, 422, "bad-edit", "The character cannot be changed so")
 bad_values = partial(ProblemError, 422, "bad-values", "These values do not fit the character")
+key_reused = partial(
+    ProblemError,
+    422,
+    "key-reused",
+    "The Idempotency-Key was used before",
+    "it came with another photo, or other fields, within the last day: a new request needs a new key",
+)
+in_progress = partial(
+    ProblemError,
+    409,
+    "in-progress",
+    "The first request is still being answered",
+    "a request with this Idempotency-Key is at work: ask again after the time in Retry-After",
+    {"Retry-After": "1"},
+)
 changed_since = partial(
     ProblemError,
     412,

@@ -23,6 +23,7 @@ from PIL import Image
 
 from engine.character_json import read_document
 from engine.schema import Schema
+from models.images import encode_png
 from serving.app import build
 from serving.configuration import ServiceSettings
 from serving.problems import MEDIA_TYPE
@@ -289,6 +290,22 @@ def test_a_picture_is_taken_as_it_is_asked_for(client: TestClient, made: dict[st
         assert problem(client.get(made["links"]["png"], params=wrong)) == "invalid"
     unknown = client.get(made["links"]["png"], params={"expression": "jawOpenn:1"})
     assert problem(unknown) == "cannot-draw" and "jawOpen," in unknown.json()["detail"]
+
+
+def test_a_request_that_is_sent_again_makes_no_second_character(client: TestClient) -> None:
+    headers, photo = {"idempotency-key": "upload 1"}, {"photo": ("me.png", astronaut(), "image/png")}
+    first = client.post("/v1/characters", files=photo, headers=headers)
+    again = client.post("/v1/characters", files=photo, headers=headers)
+    assert first.status_code == again.status_code == 201 and first.json() == again.json()
+    assert "idempotency-replayed" not in first.headers and again.headers["idempotency-replayed"] == "true"
+    other = client.post("/v1/characters", files=photo, headers=headers, data={"keep_photo": "true"})
+    assert (other.status_code, problem(other)) == (422, "key-reused")
+    blank = {"photo": ("me.png", encode_png(np.zeros((64, 64, 3), np.uint8)), "image/png")}
+    for _ in range(2):
+        failed = client.post("/v1/characters", files=blank, headers={"idempotency-key": "upload 3"})
+        assert problem(failed) == "no-face", "what failed is tried again"
+    client.delete(first.json()["links"]["self"])
+    assert problem(client.post("/v1/characters", files=photo, headers=headers)) == "unknown-character"
 
 
 def test_a_file_that_the_client_has_is_not_drawn_again(client: TestClient) -> None:

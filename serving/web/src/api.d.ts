@@ -1203,7 +1203,10 @@ export interface operations {
                 /** @description Search on from the encoder's answer, for a character more like the photo. `gradient`: by networks alone, about 0.1 s. `engine`: what the engine draws corrects the search and decides; 0.6 s and more. */
                 refine?: ("gradient" | "engine") | null;
             };
-            header?: never;
+            header?: {
+                /** @description Any words of yours, new for each photo. Sent again with the same ones within a day, the request is answered with the character that came of the first, as it is now, and `Idempotency-Replayed: true`; without the aligned face. */
+                "idempotency-key"?: string | null;
+            };
             path?: never;
             cookie?: never;
         };
