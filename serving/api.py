@@ -68,8 +68,8 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=MOST_OF_A_NAME,
         description="Any words of yours, new for each photo. Sent again with the same ones within a day, the request "
-        "is answered with the character that came of the first, as it is now, and `Idempotency-Replayed: true`; without "
-        "the aligned face.",
+        "is answered with the character that came of the first, as it is now, and `Idempotency-Replayed: true`; "
+        "without the aligned face.",
     ),
 ]
 KeepPhoto = Annotated[bool, Form(description="Keep the photo as long as the character: `GET …/{id}.photo`.")]

@@ -46,7 +46,8 @@ def test_keys_are_forgotten_after_a_day_and_say_nothing_of_the_photo(tmp_path: P
     assert not any(b"photo" in path.read_bytes() for path in tmp_path.iterdir())
     keys.delete_expired()
     assert asyncio.run(request()) == "character"
+    before = time.time() - 90_000
     for path in tmp_path.iterdir():
-        os.utime(path, (time.time() - 90_000,) * 2)
+        os.utime(path, (before, before))
     keys.delete_expired()
     assert list(tmp_path.iterdir()) == [] and asyncio.run(request()) == ""
