@@ -31,6 +31,7 @@ from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
+from unittest.mock import patch
 
 import numpy as np
 import typer
@@ -114,9 +115,9 @@ def _label_map() -> bytes:
 
 def write_portraits(root: Path, rows: int) -> None:
     """The stage without its renderer."""
-    portraits._shoot = lambda character, embedded, device, config, people: portrait_rows(config, people)
     config = portraits.Config(people=rows, shots=1, size=SIDE)
-    portraits.run({"character": CHARACTER, "embedded": EMBEDDED}, config, _empty(root / "portraits"), Context())
+    with patch.object(portraits, "_shoot", lambda *given: portrait_rows(*given[3:])):
+        portraits.run({"character": CHARACTER, "embedded": EMBEDDED}, config, _empty(root / "portraits"), Context())
 
 
 def align(root: Path, rows: int) -> None:

@@ -280,7 +280,7 @@ def test_a_batch_of_global_random_numbers_is_not_made_ahead() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("prefetch", "low", "high"), [(0, 0.15, 0.4), (1, 0.0, 0.15)])
+@pytest.mark.parametrize(("prefetch", "low", "high"), [(0, 0.2, 0.5), (1, 0.0, 0.2)])
 def test_the_pace_says_how_long_the_device_waited(prefetch: int, low: float, high: float) -> None:
     """A batch takes 10 ms to make and 20 ms to learn from: in turn a third is waiting, side by side hardly any is."""
     module = nn.Linear(1, 1)
