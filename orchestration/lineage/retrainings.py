@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -84,8 +85,8 @@ class Retraining:
 
     @property
     def kept(self) -> list[str]:
-        """Assets that were up to date, or not asked for."""
-        return [name for name in self.known if name not in self.newest]
+        """Assets that were up to date, or not asked for; none while it runs, for they may be made yet."""
+        return [name for name in self.known if name not in self.newest] if self.state != RUNNING else []
 
     @property
     def characters(self) -> list[str]:
@@ -107,7 +108,8 @@ class Retraining:
     @property
     def seconds(self) -> float:
         """For which any of its runs was at work: two side by side count once, and what lies between them does not."""
-        spans = sorted((r.start_time, r.end_time) for r in self.runs if r.start_time and r.end_time)
+        now = time.time()
+        spans = sorted((r.start_time, r.end_time or now) for r in self.runs if r.start_time)
         total, until = 0.0, 0.0
         for start, end in spans:
             total += max(end - max(start, until), 0.0)

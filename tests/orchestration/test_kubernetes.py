@@ -32,7 +32,7 @@ from tests.orchestration.postgres_server import PASSWORD, postgres_server
 from tests.orchestration.servers import free_ports, wait_for
 from tests.orchestration.test_worker import BUCKET, S3
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 DAGSTER_HOME = MOUNTS / "dagster_home"
 DEPLOY = REPOSITORY / "deploy"
 SOURCES = ("embedded", "photos", "characters")
@@ -68,7 +68,7 @@ class Platform:
         launched = result.data["launchPipelineExecution"]
         assert "run" in launched, launched.get("message", launched)
         run_id = launched["run"]["runId"]
-        deadline = time.monotonic() + 700
+        deadline = time.monotonic() + 1300
         while (run := self.instance.get_run_by_id(run_id)) and not run.is_finished:
             assert time.monotonic() < deadline, self.told(run_id)
             time.sleep(0.5)
@@ -87,9 +87,13 @@ class Platform:
 
 
 def _values(database: str, mlflow: str, profile: Path) -> dict[str, Any]:
-    """The chart's values for this machine: other addresses, a smaller profile, the pods' place for the image."""
+    """The chart's values for this machine: other addresses, a smaller profile, the pods' place for the image, and a
+    core a step, whose threads would wait for each other."""
     text = (DEPLOY / "dagster-values.yaml").read_text()
+    cores = json.dumps({stage.name: {"cpus": 1} for stage in STAGES})
+    executor = "- {name: LIKENESS_EXECUTOR, value: k8s}"
     others = {
+        executor: f"{executor}\n        - {{name: LIKENESS_RESOURCES, value: '{cores}'}}",
         "postgresql://dagster@dagster-postgresql/dagster": database,
         "http://mlflow:5000": mlflow,
         "s3://studio-likeness/dvc": f"s3://{BUCKET}/dvc",

@@ -16,7 +16,7 @@ from orchestration.config.catalog import Stage
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
 from orchestration.lineage import retraining_diff, retrainings
-from orchestration.lineage.retrainings import DONE, FAILED, Retraining, UnknownRetraining
+from orchestration.lineage.retrainings import DONE, FAILED, RUNNING, Retraining, UnknownRetraining
 from orchestration.lineage.table_rows import RowChanges, compare
 from orchestration.pipeline import retraining, runner, sensors
 from orchestration.pipeline.definitions import build
@@ -85,7 +85,12 @@ def studio(settings: Settings, instance: dg.DagsterInstance, stages: tuple[Stage
 def test_one_run_of_the_command_is_one_retraining_everywhere(studio: Studio) -> None:
     first = studio.run()
     studio.add_photo("new.txt")
+    meanwhile: list[Retraining] = []
+    studio.stage("encoder").act = lambda out, context: meanwhile.append(studio.all()[0])
     outcome = studio.run()
+    (running,) = meanwhile
+    assert (running.id, running.state, running.made, running.kept) == (outcome.retraining, RUNNING, ["faces"], [])
+    assert 0 < running.seconds < outcome.seconds and running.ended is None
     assert outcome.retraining > first.retraining and outcome.made == ["faces", "encoder/embedded"]
     made = latest(studio.instance, "encoder", "embedded")
     assert made and made.metadata["retraining"] == outcome.retraining and made.metadata["why"] == "faces changed"
