@@ -20,12 +20,12 @@ from orchestration.checks.context import CheckContext
 from orchestration.config.catalog import COLLECTED
 from orchestration.config.progress import Progress, into_log
 from orchestration.config.settings import Settings
+from orchestration.pipeline import daily
 from orchestration.pipeline.materialize import ancestors, stage_context
 from orchestration.pipeline.retry_policy import RETRY_POLICY, only_transient_is_retried
 from orchestration.storage import collected_rows, dagster_metadata
 from orchestration.storage.collected_rows import ForgottenRows
 from orchestration.storage.erasure_log import ErasureLog
-from orchestration.storage.instance import SCAN_TAG
 from orchestration.storage.project import AssetRef, Graph, Project
 from orchestration.storage.store import Store, StoreError
 from orchestration.storage.version_index import VersionIndex
@@ -247,29 +247,10 @@ def latest(project: Project, character: str) -> Version | None:
 
 def job(graph: Graph) -> dg.JobDefinition | Any:
     """Collects the corrections of one character creator, beside whatever else is being made."""
-    return dg.define_asset_job(
-        JOB,
-        selection=dg.AssetSelection.assets(NAME),
-        partitions_def=graph.characters,
-        description="Collect what players corrected, and erase what was taken back.",
-        executor_def=dg.in_process_executor,
-        tags={SCAN_TAG: "true"},
-    )
+    return daily.job(graph, JOB, NAME, "Collect what players corrected, and erase what was taken back.")
 
 
 def schedule(settings: Settings, graph: Graph, of_job: Any) -> dg.ScheduleDefinition:
-    """Every day, once somebody switches it on; or from the start where LIKENESS_CORRECTIONS_CRON says when."""
-    wanted = dg.DefaultScheduleStatus.RUNNING if settings.corrections_cron else dg.DefaultScheduleStatus.STOPPED
-
-    @dg.schedule(
-        name=SCHEDULE,
-        job=of_job,
-        cron_schedule=settings.corrections_cron or "30 4 * * *",
-        execution_timezone=settings.retrain_timezone,
-        default_status=wanted,
-        description="Collects what players corrected. LIKENESS_CORRECTIONS_CRON says when, and switches it on.",
-    )
-    def every_day() -> list[dg.RunRequest]:
-        return [dg.RunRequest(partition_key=name) for name in graph.characters.get_partition_keys()]
-
-    return every_day
+    """Every day, once somebody switches it on."""
+    about = "Collects what players corrected. LIKENESS_CORRECTIONS_CRON says when, and switches it on."
+    return daily.schedule(settings, graph, of_job, SCHEDULE, settings.corrections_cron, "30 4 * * *", about)

@@ -14,10 +14,10 @@ from orchestration.checks import served
 from orchestration.checks.production import NoReference
 from orchestration.config.progress import into_log
 from orchestration.config.settings import Settings
+from orchestration.pipeline import daily
 from orchestration.pipeline.retry_policy import RETRY_POLICY, only_transient_is_retried
 from orchestration.registry.registered_models import Registry
 from orchestration.storage import dagster_metadata
-from orchestration.storage.instance import SCAN_TAG
 from orchestration.storage.project import Graph
 from orchestration.storage.tracking import Tracking
 from orchestration.storage.versions import newest_record
@@ -65,32 +65,13 @@ def asset(graph: Graph) -> dg.AssetsDefinition:
 
 def job(graph: Graph) -> dg.JobDefinition | Any:
     """Counts the photos of one character, beside whatever else is being made."""
-    return dg.define_asset_job(
-        JOB,
-        selection=dg.AssetSelection.assets(NAME),
-        partitions_def=graph.characters,
-        description="Hold the photos that services read against those of training.",
-        executor_def=dg.in_process_executor,
-        tags={SCAN_TAG: "true"},
-    )
+    return daily.job(graph, JOB, NAME, "Hold the photos that services read against those of training.")
 
 
 def schedule(settings: Settings, graph: Graph, of_job: Any) -> dg.ScheduleDefinition:
-    """Every day, once somebody switches it on; or from the start where LIKENESS_SERVED_CRON says when."""
-    wanted = dg.DefaultScheduleStatus.RUNNING if settings.served_cron else dg.DefaultScheduleStatus.STOPPED
-
-    @dg.schedule(
-        name=SCHEDULE,
-        job=of_job,
-        cron_schedule=settings.served_cron or "0 4 * * *",
-        execution_timezone=settings.retrain_timezone,
-        default_status=wanted,
-        description="Counts what players' photos are like. LIKENESS_SERVED_CRON says when, and switches it on.",
-    )
-    def every_day() -> list[dg.RunRequest]:
-        return [dg.RunRequest(partition_key=name) for name in graph.characters.get_partition_keys()]
-
-    return every_day
+    """Every day, once somebody switches it on."""
+    about = "Counts what players' photos are like. LIKENESS_SERVED_CRON says when, and switches it on."
+    return daily.schedule(settings, graph, of_job, SCHEDULE, settings.served_cron, "0 4 * * *", about)
 
 
 def drifted(instance: dg.DagsterInstance, character: str | None, characters: Sequence[str]) -> list[str]:
