@@ -280,18 +280,18 @@ def test_a_batch_of_global_random_numbers_is_not_made_ahead() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("prefetch", "low", "high"), [(0, 0.2, 0.5), (1, 0.0, 0.2)])
+@pytest.mark.parametrize(("prefetch", "low", "high"), [(0, 0.15, 0.4), (1, 0.0, 0.15)])
 def test_the_pace_says_how_long_the_device_waited(prefetch: int, low: float, high: float) -> None:
-    """A batch takes 10 ms to make and 20 ms to learn from: in turn a third is waiting, side by side hardly any is."""
+    """A batch takes 20 ms to make and 40 ms to learn from: in turn a third is waiting, side by side hardly any is."""
     module = nn.Linear(1, 1)
     logged: list[dict[str, float]] = []
 
     def batch_at(k: int) -> dict[str, torch.Tensor]:
-        time.sleep(0.010)
+        time.sleep(0.020)
         return {"x": torch.ones(4, 1)}
 
     def loss_of(batch):
-        time.sleep(0.020)
+        time.sleep(0.040)
         return module(batch["x"]).mean(), {}
 
     config = Training(steps=20, batch=4, accumulate=2, prefetch=prefetch, log_every=10)
@@ -303,7 +303,7 @@ def test_the_pace_says_how_long_the_device_waited(prefetch: int, low: float, hig
     assert set(logged[-1]) == {f"tiny/whole_run/{name}" for name in PACE}
     assert low < logged[-1]["tiny/whole_run/data_share"] < high
     steps, samples = (logged[-1][f"tiny/whole_run/{name}_per_second"] for name in ("steps", "samples"))
-    assert 1 < steps < 1 / 0.040 and samples == pytest.approx(steps * 8)
+    assert 1 < steps < 1 / 0.080 and samples == pytest.approx(steps * 8)
 
 
 def test_every_row_comes_once_a_pass_in_another_order() -> None:
