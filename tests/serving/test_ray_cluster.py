@@ -52,16 +52,18 @@ class Served:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home folder whose registry has a version in production."""
+    """A home folder whose registry has a version in production, and a candidate."""
     folder = tmp_path_factory.mktemp("home")
-    support.registered(folder, 1)
+    registry = support.registered(folder, 2)
+    registry.client.set_registered_model_alias(registry.name, "candidate", "2")
     return folder
 
 
 @pytest.fixture(scope="module")
 def served(home: Path) -> Iterator[Served]:
-    """Two replicas, each with one of two pretended GPUs."""
+    """Two replicas, each with one of two pretended GPUs, and the candidate in the shadow of each."""
     settings = {"LIKENESS_HOME": str(home), "LIKENESS_SERVE_DEVICE": "cpu"}
+    settings |= {"LIKENESS_SERVE_SHADOW": "candidate", "LIKENESS_SERVE_SHADOW_STORE": str(home / "shadow")}
     order = replicas.ReplicaConfig(replicas=REPLICAS, gpus=1, host="127.0.0.1")
     with ray_head(REPLICAS, 4, {}) as address, pytest.MonkeyPatch.context() as patch:
         for name, value in settings.items():
@@ -82,6 +84,16 @@ def test_replicas_share_the_photos_and_the_characters(served: Served) -> None:
     made = answers[0].json()
     for _ in range(6):  # whichever replica is asked
         assert httpx.get(f"{served.url}{made['links']['self']}").json()["parameters"] == made["parameters"]
+
+
+def test_the_candidate_reads_in_the_shadow_of_replicas(served: Served, home: Path) -> None:
+    def compared() -> list[dict[str, Any]]:
+        files = (home / "shadow" / "embedded").glob("*.jsonl")
+        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+    _until(lambda: served.photo().status_code == 201 and any(row["outcome"] == "compared" for row in compared()))
+    pairs = {(row["production"]["version"], row["candidate"]["version"]) for row in compared()}
+    assert pairs == {(1, 2)} and served.photo().json()["provenance"]["version"] == 1
 
 
 def test_each_replica_holds_a_gpu(served: Served) -> None:
