@@ -18,7 +18,6 @@ LONGEST = (
     "orchestration/test_kubernetes.py",
     "orchestration/test_daemon.py",
     "orchestration/test_code_server.py",
-    "orchestration/test_kubernetes.py",
     "orchestration/test_ray.py",
     "serving/web/test_page.py",
     "orchestration/test_start.py",

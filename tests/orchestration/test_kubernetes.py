@@ -77,8 +77,14 @@ class Platform:
 
     def told(self, run_id: str) -> str:
         """What there is to say about a run that failed."""
-        events = [entry.user_message or entry.message for entry in self.instance.all_logs(run_id)][-12:]
-        return "\n".join([*events, *(f"--- {pod.name}\n{pod.log[-3000:]}" for pod in self.cluster.pods.values())])
+        entries = self.instance.all_logs(run_id)
+        failed = [e.dagster_event for e in entries if e.dagster_event and e.dagster_event.is_failure]
+        errors = [getattr(event.event_specific_data, "error", None) for event in failed]
+        reasons = [error.to_string()[-4000:] for error in errors if error]
+        events = [entry.user_message or entry.message for entry in entries][-12:]
+        ended = [pod for pod in self.cluster.pods.values() if pod.process.poll()]
+        logs = [f"--- {pod.name}, exit code {pod.process.returncode}\n{pod.log[-3000:]}" for pod in ended]
+        return "\n".join([*events, *logs, *reasons])
 
     def pod_of(self, step: str) -> Pod:
         """The pod that a step ran in."""
