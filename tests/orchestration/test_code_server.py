@@ -138,7 +138,7 @@ def test_it_is_away_during_a_backfill(daemon: Supervised) -> None:
         return backfill.status.value
 
     daemon.wait("the backfill ends", lambda: ended().startswith("COMPLETED"), WITHIN)
-    # A run that could not go on while the code was away has failed, and was made again by another. Whether Dagster looks
+    # A run that could not go on while the code was away has failed, and another made all of it. Whether Dagster looks
     # between the two, and calls the backfill failed, is a matter of seconds.
     runs = daemon.instance.get_runs(dg.RunsFilter(tags={"dagster/backfill": "backfill"}))
     assert ended() == "COMPLETED_SUCCESS" or any(run.is_failure for run in runs), daemon.state()
