@@ -124,6 +124,8 @@ def step_environment(settings: Settings) -> dict[str, str]:
     told.setdefault("LIKENESS_SOURCES", "remote")
     if settings.executor == "k8s":
         told["LIKENESS_CHECKPOINTS"] = str(settings.checkpoints)
+        # A pod begins with nothing; the engine's textures and shapes are computed by the first.
+        told.setdefault("LIKENESS_CACHE", str(settings.k8s_mount / "cache"))
     return dict(sorted(told.items()))
 
 
