@@ -422,9 +422,25 @@ def edited(state: AppState, document: dict[str, Any], changes: Edit) -> dict[str
         raise problems.bad_edit(str(error)) from error
     touched = {*document.get("edited", []), *changes.parameters, *changes.discrete}
     changed = {**document, "parameters": parameters, "discrete": discrete, "edited": sorted(touched)}
+    changed["read"] = _read(document, touched)
     if "engine" in (named := schema.to_document(x)):
         changed["engine"] = named["engine"]
     return changed
+
+
+def _read(document: dict[str, Any], touched: set[str]) -> dict[str, dict[str, Any]]:
+    """What the photo gave for these sliders and groups: as it was before the first change of each."""
+    read = document.get("read", {"parameters": {}, "discrete": {}})
+    before = {
+        "parameters": document["parameters"],
+        "discrete": {group: chosen["choice"] for group, chosen in document["discrete"].items()},
+    }
+    # Of documents that were changed before this was kept, nobody knows it.
+    unknown = {*document.get("edited", [])} - {*read["parameters"], *read["discrete"]}
+    return {
+        kind: {name: value for name, value in values.items() if name in touched - unknown} | read[kind]
+        for kind, values in before.items()
+    }
 
 
 def shown(state: AppState, record: Record) -> CharacterResponse:

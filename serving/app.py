@@ -122,7 +122,12 @@ def _add_operations(app: FastAPI, state: AppState) -> None:
     @app.get("/v1/service", tags=["characters"])
     async def options() -> ServiceOptions:
         """What this service does only where it is configured to; asked before there is a key."""
-        return ServiceOptions(keeps_corrections=state.service.corrections)
+        service = state.service
+        return ServiceOptions(
+            keeps_corrections=service.corrections,
+            photo_megabytes=service.photo_megabytes,
+            photo_megapixels=service.photo_megapixels,
+        )
 
     @app.get("/metrics", tags=["operations"], response_class=PlainTextResponse)
     async def metrics() -> Response:

@@ -27,8 +27,8 @@ class Remark(BaseModel):
     """Something about the photo that may make the character unlike the person."""
 
     code: str = Field(examples=["side_view"])
-    """doubtful_face, several_faces, side_view, tilted, small_face, blurred, dark, overexposed; `other` from older
-    models."""
+    """doubtful_face, several_faces, side_view, tilted, small_face, blurred, dark, overexposed, grey,
+    wide_smile; `other` from older models."""
     text: str = Field(examples=["side view: the head is turned by 42 degrees"])
 
 
@@ -40,6 +40,9 @@ class PhotoDescription(BaseModel, title="Photo"):
     box: tuple[float, float, float, float] = Field(description="left, top, right, bottom of the face, pixels")
     yaw: float = Field(description="degrees; positive: turned towards the picture's right")
     pitch: float = Field(description="degrees; positive: looking up")
+    boxes: list[tuple[float, float, float, float]] = Field(
+        default=[], description="the same as `box` of each face, where there are several: the one that was taken first"
+    )
     warnings: list[str]
     remarks: list[Remark] = []
 
@@ -82,6 +85,7 @@ class CharacterResponse(BaseModel, title="Character"):
     photo: PhotoDescription
     provenance: Provenance
     edited: list[str] = Field(default=[], description="sliders and groups that were changed by hand since")
+    read: KeptValues | None = Field(default=None, description="what the photo gave for those in `edited`")
     created: datetime
     expires: datetime
     links: Links
@@ -173,6 +177,8 @@ class ServiceOptions(BaseModel):
     keeps_corrections: bool = Field(
         description="what players change is kept of those who agree: `share_corrections` of `POST /v1/characters`"
     )
+    photo_megabytes: float = Field(description="the largest photo that is taken, in 1,000,000 bytes")
+    photo_megapixels: float = Field(description="the same in 1,000,000 pixels")
 
 
 class KeptValues(BaseModel):

@@ -184,6 +184,9 @@ def _result(model: Any, refiner: Refiner, request: PredictRequest, found: Any) -
         return PredictResult(CANNOT, str(error))
     aligned = encode_jpeg(found.aligned) if request.aligned else b""
     photo = photo_entry(request.photo, found)
+    # Of versions that were registered since it is told.
+    if len(boxes := getattr(found, "boxes", ())) > 1:
+        photo["boxes"] = [[round(float(side), 1) for side in box] for box in boxes]
     # Versions that were registered before there were codes have the words only.
     remarks = getattr(found, "remarks", [("other", text) for text in found.warnings])
     photo["remarks"] = [{"code": code, "text": text} for code, text in remarks]

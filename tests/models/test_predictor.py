@@ -22,7 +22,7 @@ def predictor():
 def test_a_photo_gives_parameters_pose_and_box(predictor: Predictor) -> None:
     result = predictor.predict(PHOTOS[0].read_bytes())
     assert result.x.shape == (8,) and result.x.dtype == np.float32 and (result.x >= 0).all() and (result.x <= 1).all()
-    assert result.aligned.shape == (256, 256, 3) and result.faces == 1 and result.remarks == ()
+    assert result.aligned.shape == (256, 256, 3) and result.faces == 1 and result.boxes == (result.box,)
     assert result.box[0] < result.box[2] and result.box[1] < result.box[3] and abs(result.yaw) < 20
     assert np.linalg.norm(result.embedding) == pytest.approx(1.0, abs=1e-5)
 
@@ -60,6 +60,10 @@ def _two(photo: np.ndarray) -> np.ndarray:
     return np.hstack([photo, photo])
 
 
+def _grey(photo: np.ndarray) -> np.ndarray:
+    return np.repeat(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+
+
 @pytest.mark.parametrize(
     ("change", "code", "words"),
     [
@@ -68,6 +72,7 @@ def _two(photo: np.ndarray) -> np.ndarray:
         (_blurred, "blurred", "blurred"),
         (_small, "small_face", "pixels apart"),
         (_two, "several_faces", "2 faces"),
+        (_grey, "grey", "no colours"),
     ],
 )
 def test_what_is_wrong_with_a_photo_is_remarked_by_code_and_in_words(
@@ -77,6 +82,19 @@ def test_what_is_wrong_with_a_photo_is_remarked_by_code_and_in_words(
     assert isinstance(found, Prediction)
     remarks = dict(found.remarks)
     assert words in remarks[code] and found.warnings == tuple(text for _, text in found.remarks)
+
+
+def test_every_face_is_told_the_one_that_was_taken_first(predictor: Predictor) -> None:
+    photo = decode_photo(PHOTOS[-1])
+    (found,) = predictor.predict_pictures([_two(photo)])
+    assert isinstance(found, Prediction) and found.faces == 2 == len(found.boxes) and found.boxes[0] == found.box
+    assert abs(found.boxes[1][0] - found.boxes[0][0]) == pytest.approx(photo.shape[1], rel=0.05)
+
+
+def test_a_wide_smile_is_remarked_and_a_calm_mouth_is_not(predictor: Predictor) -> None:
+    by_name = {path.stem: path for path in PHOTOS}
+    codes = [[code for code, _ in predictor.predict(by_name[name]).remarks] for name in ("ardern_2018", "macron_2014")]
+    assert codes == [["wide_smile"], []]
 
 
 @pytest.mark.parametrize("turn", [1, 2, 3])

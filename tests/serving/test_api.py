@@ -159,7 +159,7 @@ def edit(client: TestClient, made: dict[str, Any], **parameters: float) -> None:
 def test_what_is_changed_is_kept_of_those_who_agree_until_they_take_it_back(client: TestClient, app: FastAPI) -> None:
     made = post(client, astronaut(), share_corrections="true", player="ann@example.com").json()
     kept = made["links"]["corrections"]
-    assert client.get("/v1/service").json() == {"keeps_corrections": True}
+    assert client.get("/v1/service").json()["keeps_corrections"] is True
     before = client.get(kept).json()
     assert "after" not in before and before["before"]["parameters"] == made["parameters"]
     edit(client, made, nose_width=0.9)
@@ -223,6 +223,12 @@ def test_an_edit_changes_what_is_drawn_and_is_written_down(client: TestClient) -
     assert changed.json()["edited"] == ["hair", "nose_width"]
     assert changed.json()["parameters"] == character["parameters"] | {"nose_width": 1.0}
     assert changed.json()["discrete"]["hair"]["choice"] == "afro01"
+    hair = character["discrete"]["hair"]["choice"]
+    read = {"parameters": {"nose_width": character["parameters"]["nose_width"]}, "discrete": {"hair": hair}}
+    assert changed.json()["read"] == read and "read" not in character
+    again = client.patch(here, json={"parameters": {"nose_width": 0.9}}).json()
+    assert again["read"] == read, "the first change's value is what the photo gave"
+    changed = client.patch(here, json={"parameters": {"nose_width": 1.0}})
     assert client.get(here).json() == changed.json()
     after = client.get(f"{here}.png?size=64")
     assert before.headers["content-type"] == "image/png" and before.content != after.content

@@ -615,6 +615,8 @@ export interface components {
              * @default []
              */
             edited: string[];
+            /** @description what the photo gave for those in `edited` */
+            read?: components["schemas"]["KeptValues"] | null;
             /**
              * Created
              * Format: date-time
@@ -896,6 +898,17 @@ export interface components {
              * @description degrees; positive: looking up
              */
             pitch: number;
+            /**
+             * Boxes
+             * @description the same as `box` of each face, where there are several: the one that was taken first
+             * @default []
+             */
+            boxes: [
+                number,
+                number,
+                number,
+                number
+            ][];
             /** Warnings */
             warnings: string[];
             /**
@@ -1151,6 +1164,16 @@ export interface components {
              * @description what players change is kept of those who agree: `share_corrections` of `POST /v1/characters`
              */
             keeps_corrections: boolean;
+            /**
+             * Photo Megabytes
+             * @description the largest photo that is taken, in 1,000,000 bytes
+             */
+            photo_megabytes: number;
+            /**
+             * Photo Megapixels
+             * @description the same in 1,000,000 pixels
+             */
+            photo_megapixels: number;
         };
         /**
          * Texture
