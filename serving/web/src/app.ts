@@ -15,7 +15,7 @@ import { element } from "./ui/dom";
 import { Downloads } from "./ui/downloads";
 import { askForKey } from "./ui/key";
 import { shell, type Shell } from "./ui/shell";
-import { summary } from "./ui/summary";
+import { keeping, summary } from "./ui/summary";
 import { Welcome } from "./ui/welcome";
 
 const NO_WEBGL =
@@ -50,6 +50,8 @@ export class App {
   private session: Session | null = null;
   /** Settled once the character that was left is saved. */
   private leftSaved: Promise<unknown> = Promise.resolve();
+  /** What could not be saved: tried again once the line is back. */
+  private readonly unsaved = new Set<Session>();
   private isErasing = false;
   private waiting: AbortController | null = null;
 
@@ -67,10 +69,7 @@ export class App {
       stop: () => this.waiting?.abort(),
     });
     this.compare = new Compare((view) => this.view(view));
-    this.downloads = new Downloads(
-      (address) => this.file(address),
-      (error) => this.complain(error),
-    );
+    this.downloads = new Downloads((address) => this.file(address));
     this.shell.tools.append(this.downloads.root);
     this.shell.canvas.after(this.compare.overlay);
     this.shell.foot.append(this.compare.bar);
@@ -81,6 +80,9 @@ export class App {
     );
     addEventListener("keydown", (event) => this.shortcut(event));
     addEventListener("pagehide", () => this.session?.saveBehind());
+    addEventListener("online", () => {
+      for (const session of this.unsaved) session.saveBehind();
+    });
     new ResizeObserver(() => this.placePhoto()).observe(this.shell.canvas);
   }
 
@@ -223,10 +225,13 @@ export class App {
     const hasOther = photo !== null || other !== null;
     const about = summary(character, aligned, open, hasOther ? (isCloser ? "closer" : "first") : null, {
       compare: () => this.compare.choose("beside"),
-      erase: () => void this.erase(),
       other: () => this.readOtherwise(schema, session, reading),
     });
-    this.shell.side.replaceChildren(about, session.panel.root);
+    this.shell.side.replaceChildren(
+      about,
+      session.panel.root,
+      keeping(character, () => void this.erase()),
+    );
     document.body.classList.add("editing");
     this.shell.tools.hidden = false;
     this.downloads.show(character);
@@ -278,10 +283,11 @@ export class App {
       this.isErasing = false;
     }
     session.forget();
+    this.unsaved.delete(session);
     this.leave();
     this.welcome.back = null;
     this.startAnew();
-    this.tell("Erased");
+    this.shell.status.tell("Erased", null, true);
   }
 
   /** A file of the character as it is seen. */
@@ -329,11 +335,17 @@ export class App {
   }
 
   private tellSaved(session: Session, state: SaveState, error: unknown): void {
-    // Of a character that was left, only that it could not be saved.
-    if (this.session !== session && state !== "failed") return;
+    const { status } = this.shell;
     const texts: Record<Exclude<SaveState, "failed">, string> = { saved: "Saved", waiting: "", saving: "Saving" };
-    if (state === "failed") this.tell(`Not saved. ${messageFor(error).title}.`, () => session.saveBehind());
-    else this.tell(texts[state]);
+    if (state === "failed") {
+      this.unsaved.add(session);
+      status.tellSaving(`Not saved. ${messageFor(error).title}.`, () => session.saveBehind());
+      return;
+    }
+    const wasUnsaved = state !== "saving" && this.unsaved.delete(session);
+    // Of a character that was left, only whether it could not be saved.
+    if (this.session !== session && !wasUnsaved) return;
+    status.tellSaving(texts[state], null, state === "saved");
     if (state === "saved") void this.refreshFallback();
   }
 
@@ -342,11 +354,8 @@ export class App {
     this.tell(`${title}. ${advice}`);
   }
 
-  /** A line beside the name; `again`: what to do about it. */
   private tell(words: string, again: (() => void) | null = null): void {
-    const retry = again && element("button", { type: "button", class: "link", onclick: again }, "Try again");
-    this.shell.status.replaceChildren(words, ...(retry === null ? [] : [" ", retry]));
-    this.shell.status.classList.toggle("quietly", ["Saved", "Saving", "Erased"].includes(words));
+    this.shell.status.tell(words, again);
   }
 
   private shortcut(event: KeyboardEvent): void {

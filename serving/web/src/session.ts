@@ -1,6 +1,6 @@
 /** One character under change: what was read, what it is now, where it is saved, and what shows it. */
 
-import type { Character, Client } from "./api/client";
+import { mayPass, type Character, type Client } from "./api/client";
 import type { Schema } from "./api/schema";
 import { doubtsOf, type Doubt } from "./edit/doubts";
 import { Editor } from "./edit/editor";
@@ -38,7 +38,7 @@ export class Session {
     const saved = settingsOf(character);
     this.editor = new Editor(read, edits === null ? saved : read);
     if (edits !== null) this.editor.set(edited(read, edits));
-    this.saver = new Saver(saved, (edit) => client.edit(character.id, edit), events.saved);
+    this.saver = new Saver(saved, (edit) => client.edit(character.id, edit), events.saved, mayPass);
     const sure = (group: string, choice: string): number | null =>
       character.discrete[group]?.probabilities?.[choice] ?? null;
     this.doubts = doubtsOf(schema, character, read);

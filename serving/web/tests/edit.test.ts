@@ -103,6 +103,26 @@ describe("the saver", () => {
     expect(states.at(-1)).toBe("saved");
   });
 
+  it("tries by itself what may pass, later each time", async () => {
+    let tries = 0;
+    const send = (): Promise<unknown> => (++tries < 3 ? Promise.reject(new Error("away")) : Promise.resolve());
+    const keeper = new Saver(
+      READ,
+      send,
+      () => undefined,
+      () => true,
+    );
+    keeper.want({ ...READ, discrete: { hair: "long" } });
+    await vi.advanceTimersByTimeAsync(900);
+    expect(tries).toBe(1);
+    await vi.advanceTimersByTimeAsync(4_000);
+    expect(tries).toBe(2);
+    await vi.advanceTimersByTimeAsync(7_900);
+    expect(tries).toBe(2);
+    await vi.runAllTimersAsync();
+    expect(tries).toBe(3);
+  });
+
   it("sends what changed while it was sending", async () => {
     const sent: Difference[] = [];
     const [keeper] = saver(async (edit) => {

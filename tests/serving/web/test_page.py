@@ -96,11 +96,16 @@ def test_a_slider_moves_the_head_without_the_server(someone: Visitor) -> None:
     )
     print(f"{milliseconds:.2f} ms a step of a slider")
     assert milliseconds < 12.0
-    # What could not be saved is not lost.
-    someone.page.get_by_text("Not saved").wait_for()
-    someone.context.set_offline(False)
+    # What could not be saved is not lost, nor hidden by what fails besides; it is saved once the line is back.
+    unsaved = someone.page.get_by_text("Not saved")
+    unsaved.wait_for()
+    someone.page.get_by_role("button", name="Download").click()
+    someone.page.locator(".entry", has_text="Picture").click()
+    someone.page.get_by_text("Failed. The service cannot be reached.").wait_for()
+    assert unsaved.is_visible()
     with someone.page.expect_response(lambda answer: answer.request.method == "PATCH" and answer.ok):
-        someone.page.get_by_role("button", name="Try again").click()
+        someone.context.set_offline(False)
+    someone.page.get_by_text("Saved", exact=True).wait_for()
 
 
 def test_a_plain_box_asks_whether_changes_are_kept_and_only_where_they_are(someone: Visitor) -> None:
@@ -167,8 +172,13 @@ def test_what_the_photo_leaves_open_is_asked_first(someone: Visitor) -> None:
     assert saved.value.request.post_data_json == {"parameters": {}, "discrete": {"beard": other}}
     someone.part("Beard")
     assert page.get_by_role("group", name="Beard").locator("input:checked").get_attribute("value") == other
-    page.get_by_label("Find a slider or choice").fill("beard")
+    search = page.get_by_label("Find a slider or choice")
+    search.fill("beard")
     assert page.get_by_role("group", name="Beard").count() == 1, "found twice"
+    search.fill("wing span")
+    page.locator(".offered").get_by_role("button", name="Overall").click()
+    assert page.get_by_role("group", name="Face type").is_visible()
+    assert "%" in (page.get_by_label("Asian ancestry").get_attribute("aria-valuetext") or "")
 
 
 def test_a_closer_search_keeps_what_was_changed_and_can_be_taken_back(someone: Visitor) -> None:
@@ -352,6 +362,10 @@ def test_a_phone_shows_all_of_it(browser: Browser, address: str, key: str) -> No
            .filter(([, { width, height }]) => width > 0 && (width < 36 || height < 40)).map(([name]) => name)"""
     )
     assert small == ["Erase it now"], "too small for a finger"
+    phone.page.set_viewport_size({"width": 844, "height": 390})
+    title, tools = (phone.page.locator(place).bounding_box() for place in (".summary h1", ".tools"))
+    assert title and tools and title["y"] >= tools["y"] + tools["height"], "the bar lies over the text"
+    assert phone.page.evaluate(fits)
     phone.context.close()
 
 
@@ -369,6 +383,7 @@ def test_everything_can_be_done_by_keyboard(someone: Visitor) -> None:
     # On to the end of the page, out of it, and in again at its top: the Tab key is held nowhere.
     for _ in range(60):
         page.keyboard.press("Tab")
+        assert seen or page.evaluate("document.activeElement.textContent") != "Erase it now"
         seen.append(page.evaluate(focused))
         if seen[-1] == "tab" and seen.count("tab") == 1:
             page.keyboard.press("ArrowDown")

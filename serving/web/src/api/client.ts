@@ -41,6 +41,12 @@ export class Unreachable extends Error {
   override readonly name = "Unreachable";
 }
 
+/** Whether the same may succeed later: nothing was answered, or the service was not able to just then. */
+export function mayPass(error: unknown): boolean {
+  if (error instanceof Unreachable) return true;
+  return error instanceof Refused && (error.status === 429 || error.status >= 500);
+}
+
 const KEY = "likeness.key";
 
 export class Client {

@@ -6,21 +6,27 @@ import { difference, same } from "./settings";
 export type SaveState = "saved" | "waiting" | "saving" | "failed";
 
 const DELAY = 900;
+/** Milliseconds until what failed is tried again: so long at first, twice as long each time, never longer than that. */
+const FIRST_RETRY = 4_000;
+const LAST_RETRY = 60_000;
 
 export class Saver {
   private timer: ReturnType<typeof setTimeout> | undefined;
   private running: Promise<void> | null = null;
   private wanted: Settings;
+  private retry = FIRST_RETRY;
 
   /**
    * @param saved what the service has.
    * @param send gives the service new values.
    * @param tell called with every change of state; the error where sending failed.
+   * @param passes whether the same may succeed later, after this error: then it is tried again by itself.
    */
   constructor(
     private saved: Settings,
     private readonly send: (edit: Difference) => Promise<unknown>,
     private readonly tell: (state: SaveState, error?: unknown) => void,
+    private readonly passes: (error: unknown) => boolean = () => false,
   ) {
     this.wanted = saved;
   }
@@ -34,8 +40,7 @@ export class Saver {
       return;
     }
     this.tell("waiting");
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => void this.flush().catch(() => undefined), DELAY);
+    this.saveIn(DELAY);
   }
 
   /** Save now what is wanted. Throws what the service answered when that failed. */
@@ -58,15 +63,27 @@ export class Saver {
     this.saved = this.wanted;
   }
 
+  private saveIn(milliseconds: number): void {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => void this.flush().catch(() => undefined), milliseconds);
+  }
+
+  private tryLater(): void {
+    this.saveIn(this.retry);
+    this.retry = Math.min(2 * this.retry, LAST_RETRY);
+  }
+
   private async save(settings: Settings): Promise<void> {
     this.tell("saving");
     try {
       await this.send(difference(this.saved, settings));
     } catch (error) {
       this.tell("failed", error);
+      if (this.passes(error)) this.tryLater();
       throw error;
     }
     this.saved = settings;
+    this.retry = FIRST_RETRY;
     this.tell("saved");
   }
 }

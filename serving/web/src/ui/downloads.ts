@@ -1,6 +1,7 @@
 /** The files of a character, behind one button. */
 
 import type { Character } from "../api/client";
+import { messageFor } from "../api/messages";
 import { element, freshId, icon } from "./dom";
 
 interface Kind {
@@ -37,14 +38,8 @@ export class Downloads {
   private readonly button: HTMLButtonElement;
   private readonly menu: HTMLElement;
 
-  /**
-   * @param fetched the file at an address, of what is seen now.
-   * @param failed told of what went wrong.
-   */
-  constructor(
-    private readonly fetched: (address: string) => Promise<Blob>,
-    private readonly failed: (error: unknown) => void,
-  ) {
+  /** @param fetched the file at an address, of what is seen now. */
+  constructor(private readonly fetched: (address: string) => Promise<Blob>) {
     const id = freshId("downloads");
     this.menu = element("div", { class: "menu", id, hidden: true });
     this.button = element(
@@ -80,12 +75,12 @@ export class Downloads {
 
   private entry({ label, about, ending, link }: Kind, character: Character): HTMLElement {
     const address = link(character);
-    const words = address ? about : "not offered for this character";
+    const words = element("span", { role: "status" }, address ? about : "not offered for this character");
     const button = element(
       "button",
       { type: "button", class: "entry", disabled: !address },
       element("strong", {}, label),
-      element("span", {}, words),
+      words,
     );
     if (address)
       button.addEventListener(
@@ -93,6 +88,7 @@ export class Downloads {
         () =>
           void this.download(
             button,
+            words,
             address,
             `${ending === "json" ? "character" : `likeness-${character.id.slice(0, 6)}`}.${ending}`,
           ),
@@ -100,8 +96,10 @@ export class Downloads {
     return button;
   }
 
-  private async download(button: HTMLButtonElement, address: string, name: string): Promise<void> {
+  /** @param words where to say that it failed: the menu stays open, so that the same can be tried again. */
+  private async download(button: HTMLButtonElement, words: HTMLElement, address: string, name: string): Promise<void> {
     button.setAttribute("aria-busy", "true");
+    button.classList.remove("failed");
     try {
       const file = await this.fetched(address);
       const url = URL.createObjectURL(file);
@@ -109,8 +107,9 @@ export class Downloads {
       setTimeout(() => URL.revokeObjectURL(url), 30_000);
       this.close();
     } catch (error) {
-      this.close();
-      this.failed(error);
+      const { title, again } = messageFor(error);
+      words.textContent = `Failed. ${title}.${again ? " Press once more to try again." : ""}`;
+      button.classList.add("failed");
     } finally {
       button.removeAttribute("aria-busy");
     }

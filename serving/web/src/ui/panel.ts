@@ -1,19 +1,21 @@
 /** Everything that can be set, by part of the face; found by name, or only what was changed. */
 
-import type { Choice, Group, Part, Schema } from "../api/schema";
+import type { Choice, Group, Part, Schema, Slider } from "../api/schema";
 import type { Doubt } from "../edit/doubts";
 import type { Editor } from "../edit/editor";
 import { ChoiceGrid } from "./choices";
 import { element, freshId, icon } from "./dom";
+import { Mixture, percent, sharesOf } from "./mixture";
 import { SliderRow } from "./slider";
 import { Tabs } from "./tabs";
 
 interface Control {
-  name: string;
+  /** The sliders and groups that it sets. */
+  names: string[];
   /** What a search looks in. */
   words: string;
   root: HTMLElement;
-  show: (isChanged: boolean) => void;
+  show: (changed: ReadonlySet<string>) => void;
 }
 
 interface Section {
@@ -35,7 +37,8 @@ export class Panel {
   private readonly search: HTMLInputElement;
   private readonly onlyChanged: HTMLButtonElement;
   private readonly resetAll: HTMLButtonElement;
-  private readonly nothing = element("p", { class: "nothing", role: "status" });
+  private readonly found = element("p", { class: "found", role: "status" });
+  private readonly nothing = element("div", { class: "nothing", role: "status" });
   private readonly shown = new Map<Control, string>();
 
   /**
@@ -52,8 +55,8 @@ export class Panel {
     this.sections = doubts.length === 0 ? parts : [this.doubtful(doubts, sure), ...parts];
     this.search = element("input", {
       type: "search",
-      placeholder: "Find a slider",
-      "aria-label": "Find a slider or choice",
+      placeholder: "Find beard, nose …",
+      "aria-label": "Find a slider or choice by its name",
       autocomplete: "off",
       spellcheck: "false",
       oninput: () => this.arrange(),
@@ -77,7 +80,7 @@ export class Panel {
         this.resetAll,
       ),
       this.tabs.root,
-      element("div", { class: "sections" }, ...this.sections.map(({ root }) => root), this.nothing),
+      element("div", { class: "sections" }, this.found, ...this.sections.map(({ root }) => root), this.nothing),
     );
     this.arrange();
     this.update();
@@ -88,13 +91,13 @@ export class Panel {
     const { now, changed } = this.editor;
     for (const section of this.sections) {
       for (const control of section.controls) {
-        const { name, show } = control;
-        const state = `${now.parameters[name] ?? now.discrete[name]} ${changed.has(name)}`;
+        const { names, show } = control;
+        const state = names.map((name) => `${now.parameters[name] ?? now.discrete[name]} ${changed.has(name)}`).join();
         if (this.shown.get(control) === state) continue;
         this.shown.set(control, state);
-        show(changed.has(name));
+        show(changed);
       }
-      const isChanged = section.controls.some(({ name }) => changed.has(name));
+      const isChanged = section.controls.some(({ names }) => names.some((name) => changed.has(name)));
       section.reset.hidden = !isChanged;
       this.tabs.mark(section.name, isChanged);
     }
@@ -105,7 +108,12 @@ export class Panel {
   private part(part: Part, sure: Sure): Section {
     const groups = this.schema.groups.filter((group) => group.part === part.name);
     const choices = groups.map((group) => this.choicesOf(group, group.choices, part.label, sure));
-    const controls = [...choices, ...this.slidersOf(part)];
+    const shares = new Set(Object.values(this.schema.figure?.shares ?? {}));
+    const sliders = this.schema.sliders.filter((slider) => slider.part === part.name);
+    const mixed = sliders.filter(({ name }) => shares.has(name));
+    const mixture = mixed.length < 2 ? [] : [this.mixtureOf(mixed, part)];
+    const single = sliders.filter((slider) => mixed.length < 2 || !mixed.includes(slider));
+    const controls = [...mixture, ...choices, ...single.map((slider) => this.sliderOf(slider, part))];
     return this.section(part.name, part.label, `Reset ${part.label.toLowerCase()}`, controls);
   }
 
@@ -115,7 +123,7 @@ export class Panel {
   }
 
   private section(name: string, label: string, resets: string, controls: Control[]): Section {
-    const names = controls.map((control) => control.name);
+    const names = controls.flatMap((control) => control.names);
     const reset = element(
       "button",
       { type: "button", class: "quiet", onclick: () => this.editor.reset(names) },
@@ -130,21 +138,35 @@ export class Panel {
     return { name, label, controls, root, reset, isRepeated: false };
   }
 
-  private slidersOf(part: Part): Control[] {
+  private sliderOf(slider: Slider, part: Part, inWords?: (value: number) => string): Control {
     const { editor } = this;
+    const { name, label, neutral } = slider;
     const events = {
       slide: (name: string, value: number) => editor.slide(name, value),
       settle: () => editor.settle(),
       reset: (name: string) => editor.reset([name]),
     };
-    return this.schema.sliders
-      .filter((slider) => slider.part === part.name)
-      .map((slider) => {
-        const { name, label, neutral } = slider;
-        const row = new SliderRow(slider, editor.read.parameters[name] ?? neutral, events);
-        const show = (isChanged: boolean) => row.show(editor.now.parameters[name] ?? neutral, isChanged);
-        return { name, words: `${label} ${part.label}`.toLowerCase(), root: row.root, show };
-      });
+    const row = new SliderRow(slider, editor.read.parameters[name] ?? neutral, events, inWords);
+    const show = (changed: ReadonlySet<string>) => row.show(editor.now.parameters[name] ?? neutral, changed.has(name));
+    return { names: [name], words: `${label} ${part.label}`.toLowerCase(), root: row.root, show };
+  }
+
+  /** Sliders that are read together: what one has is a share of the sum. */
+  private mixtureOf(sliders: readonly Slider[], part: Part): Control {
+    const { editor } = this;
+    const controls = sliders.map((slider, at) =>
+      this.sliderOf(slider, part, () => percent(sharesOf(sliders, editor.now)[at] ?? 0)),
+    );
+    const mixture = new Mixture(
+      sliders,
+      controls.map(({ root }) => root),
+    );
+    const show = (changed: ReadonlySet<string>): void => {
+      mixture.show(editor.now);
+      for (const control of controls) control.show(changed);
+    };
+    const words = ["face type", ...controls.map((control) => control.words)].join(" ");
+    return { names: sliders.map(({ name }) => name), words, root: mixture.root, show };
   }
 
   private choicesOf(group: Group, offered: readonly Choice[], part: string, sure: Sure): Control {
@@ -155,9 +177,9 @@ export class Panel {
       choose: (group: string, choice: string) => editor.choose(group, choice),
       reset: (name: string) => editor.reset([name]),
     });
-    const show = (isChanged: boolean) => grid.show(editor.now.discrete[name] ?? neutral, isChanged);
+    const show = (changed: ReadonlySet<string>) => grid.show(editor.now.discrete[name] ?? neutral, changed.has(name));
     const words = [label, part, ...offered.map((choice) => choice.label)].join(" ").toLowerCase();
-    return { name, words, root: grid.root, show };
+    return { names: [name], words, root: grid.root, show };
   }
 
   private toggleChanged(): void {
@@ -188,10 +210,10 @@ export class Panel {
     for (const { controls, root, isRepeated } of this.sections) {
       let here = 0;
       for (const control of controls) {
-        const fits =
-          !filtering || (!isRepeated && control.words.includes(sought) && (!onlyChanged || changed.has(control.name)));
+        const isWanted = !onlyChanged || control.names.some((name) => changed.has(name));
+        const fits = !filtering || (!isRepeated && control.words.includes(sought) && isWanted);
         control.root.hidden = !fits;
-        if (fits) here += 1;
+        if (fits) here += control.names.length;
       }
       if (filtering) root.hidden = here === 0;
       found += here;
@@ -199,10 +221,22 @@ export class Panel {
     this.root.classList.toggle("filtering", filtering);
     this.tabs.shownAlone = !filtering;
     if (filtering) this.nothing.parentElement?.scrollTo(0, 0);
+    this.found.hidden = !filtering || found === 0;
+    this.found.textContent = this.found.hidden ? "" : `${found} found`;
     this.nothing.hidden = !filtering || found > 0;
-    this.nothing.textContent =
-      onlyChanged && changed.size === 0
-        ? "Nothing was changed yet: this is what your photo gave."
-        : "Nothing here has that name.";
+    this.nothing.replaceChildren(...(this.nothing.hidden ? [] : this.instead(onlyChanged && changed.size === 0)));
+  }
+
+  /** What to say, and to offer, where nothing fits. */
+  private instead(isUnchanged: boolean): (HTMLElement | string)[] {
+    if (isUnchanged) return ["Nothing was changed yet: this is what your photo gave."];
+    const parts = this.sections.filter(({ isRepeated }) => !isRepeated);
+    const offered = parts.map(({ name, label }) =>
+      element("button", { type: "button", class: "chip", onclick: () => this.tabs.open(name) }, label),
+    );
+    return [
+      element("p", {}, "Nothing here has that name. There is:"),
+      element("div", { class: "offered" }, ...offered),
+    ];
   }
 }

@@ -1,6 +1,7 @@
 /** The page's frame: bar, viewer, side; and the places where the other parts go. */
 
 import { element, icon, type Icon } from "./dom";
+import { StatusLine } from "./statusLine";
 
 export interface Shell {
   root: HTMLElement;
@@ -11,7 +12,7 @@ export interface Shell {
   tools: HTMLElement;
   undo: HTMLButtonElement;
   redo: HTMLButtonElement;
-  status: HTMLElement;
+  status: StatusLine;
 }
 
 export interface ShellEvents {
@@ -34,8 +35,8 @@ export function shell(events: ShellEvents): Shell {
   const foot = element("div", { class: "viewer-foot" });
   const viewer = element("section", { class: "viewer loading", "aria-label": "The character" }, canvas, foot);
   const side = element("div", { class: "side" });
-  const status = element("div", { class: "status", role: "status" });
-  const bar = element("header", { class: "bar" }, mark(), status, tools);
+  const status = new StatusLine();
+  const bar = element("header", { class: "bar" }, mark(), status.root, tools);
   const root = element("div", { class: "page" }, bar, element("main", {}, viewer, side));
   return { root, canvas, viewer, foot, side, tools, undo, redo, status };
 }

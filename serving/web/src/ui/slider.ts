@@ -24,6 +24,7 @@ export class SliderRow {
     readonly slider: Slider,
     read: number,
     events: SliderEvents,
+    private readonly words: (value: number) => string = (value) => valueInWords(slider, value),
   ) {
     const id = freshId("slider");
     this.input = element("input", {
@@ -70,7 +71,7 @@ export class SliderRow {
     const { neutral } = this.slider;
     // While the person drags, the control itself is ahead of what it is told.
     if (Math.abs(this.input.valueAsNumber - value) > STEP / 2) this.input.valueAsNumber = value;
-    const words = valueInWords(this.slider, value);
+    const words = this.words(value);
     this.reading.textContent = words;
     this.input.setAttribute("aria-valuetext", words);
     this.track.style.setProperty("--from", String(Math.min(value, neutral)));

@@ -12,8 +12,6 @@ const BACK = "Back to the first reading";
 export interface SummaryEvents {
   /** Photo and head are to be seen beside each other. */
   compare: () => void;
-  /** The character is to be gone. */
-  erase: () => void;
   /** The other reading of the photo is wanted: the closer one, or the first. */
   other: () => Promise<void>;
 }
@@ -24,14 +22,13 @@ export interface SummaryEvents {
  * @param reading which reading of the photo this is; null where there is no other to be had.
  */
 export function summary(
-  { photo, provenance, expires }: Character,
+  { photo }: Character,
   aligned: string | null,
   open: readonly string[],
   reading: "first" | "closer" | null,
   events: SummaryEvents,
 ): HTMLElement {
   const remarks = (photo.remarks ?? []).map(remarkMessage);
-  const until = new Date(expires).toLocaleDateString("en", { day: "numeric", month: "long" });
   return element(
     "div",
     { class: "summary" },
@@ -44,13 +41,18 @@ export function summary(
       remarks.length === 0 && open.length === 0 ? element("p", {}, GOOD) : null,
       open.length === 0 ? null : element("p", {}, `It leaves ${listed(open)} open: choose what fits.`),
       reading === null ? null : other(reading, events.other),
-      element(
-        "p",
-        { class: "fine" },
-        `Kept until ${until}, model ${provenance.version}. `,
-        element("button", { type: "button", class: "link", onclick: events.erase }, "Erase it now"),
-      ),
     ),
+  );
+}
+
+/** How long it is kept, and the way to be rid of it: below all else, so that no key comes upon it first. */
+export function keeping({ provenance, expires }: Character, erase: () => void): HTMLElement {
+  const until = new Date(expires).toLocaleDateString(undefined, { day: "numeric", month: "long" });
+  return element(
+    "p",
+    { class: "keeping" },
+    `Kept until ${until}, model ${provenance.version}. `,
+    element("button", { type: "button", class: "link", onclick: erase }, "Erase it now"),
   );
 }
 
@@ -84,6 +86,8 @@ function other(reading: "first" | "closer", act: () => Promise<void>): HTMLEleme
 /** "skin, hair and beard"; of many, the first three. */
 function listed(names: readonly string[]): string {
   const some = names.length > 4 ? [...names.slice(0, 3), "more"] : names;
-  const small = some.map((name) => name.charAt(0).toLowerCase() + name.slice(1));
+  // "Skin tone, dark to light" is the skin tone here.
+  const short = some.map((name) => name.split(",")[0] ?? name);
+  const small = short.map((name) => name.charAt(0).toLowerCase() + name.slice(1));
   return small.length < 2 ? small.join("") : `${small.slice(0, -1).join(", ")} and ${small.at(-1)}`;
 }

@@ -56,6 +56,13 @@ export class Tabs {
     this.buttons[number]?.classList.toggle("marked", isMarked);
   }
 
+  /** Show a panel by its name, and put the keyboard onto its tab. */
+  open(name: string): void {
+    const number = this.titles.findIndex((title) => title.name === name);
+    this.choose(number);
+    this.buttons[number]?.focus();
+  }
+
   private choose(number: number): void {
     const title = this.titles[number];
     if (title === undefined) return;
