@@ -6,12 +6,14 @@ import { messageFor } from "./api/messages";
 import type { SaveState } from "./edit/saver";
 import type { Difference, Settings } from "./edit/settings";
 import { storedSession, type Remembered, type StoredSession } from "./edit/sessionStore";
+import { bitmapOf, cutOut, shrunk, type Box } from "./photo";
 import { averageOf, Session, settingsOf } from "./session";
 import type { Head } from "./viewer/head";
 import { FallbackImage } from "./viewer/fallbackImage";
 import { Compare, type View } from "./ui/compare";
 import { confirm, isAsking } from "./ui/confirm";
 import { element } from "./ui/dom";
+import { chooseFace } from "./ui/faces";
 import { Downloads } from "./ui/downloads";
 import { askForKey } from "./ui/key";
 import { shell, type Shell } from "./ui/shell";
@@ -52,6 +54,8 @@ export class App {
   private leftSaved: Promise<unknown> = Promise.resolve();
   /** What could not be saved: tried again once the line is back. */
   private readonly unsaved = new Set<Session>();
+  /** Bytes of the largest photo that the service takes. */
+  private mostBytes = Infinity;
   private isErasing = false;
   private waiting: AbortController | null = null;
 
@@ -91,7 +95,10 @@ export class App {
     const stored = storedSession(location.hash);
     try {
       const schema = await this.schemaInTime();
-      void this.client.keepsCorrections().then((does) => this.welcome.askToShare(does));
+      void this.client.options().then((options) => {
+        this.mostBytes = Math.round(1e6 * (options.photo_megabytes ?? Infinity));
+        this.welcome.askToShare(options.keeps_corrections ?? false);
+      });
       await this.startViewer(schema);
       if (stored !== null) await this.goOn(stored);
     } catch (error) {
@@ -139,13 +146,10 @@ export class App {
     this.welcome.busy(photo.file);
     try {
       const schema = await this.schemaInTime();
-      const character = await patiently(
-        () => this.client.create(photo, waiting.signal),
-        (seconds) => this.welcome.say(`Many people are here: trying again in ${seconds} s`),
-        waiting.signal,
-      );
+      const taken = await this.taken(photo, waiting.signal);
+      const { character } = taken;
       const [read, aligned] = [settingsOf(character), character.aligned ?? null];
-      this.enter(schema, { character, read, aligned, photo, other: null, isCloser: false });
+      this.enter(schema, { ...taken, read, aligned, other: null, isCloser: false });
     } catch (error) {
       // Another photo may have been given meanwhile.
       if (this.waiting !== waiting) return;
@@ -153,6 +157,36 @@ export class App {
       if (waiting.signal.aborted) this.welcome.invite();
       else this.welcome.refuse(advice, advice.again ? () => void this.read(photo) : null);
     }
+  }
+
+  /** The character of a photo, made smaller where the service takes no larger ones; of the face that is meant. */
+  private async taken(photo: Photo, signal: AbortSignal): Promise<{ character: Character; photo: Photo }> {
+    const isLarge = photo.file.size > this.mostBytes;
+    if (isLarge) photo = { ...photo, file: await shrunk(photo.file, this.mostBytes) };
+    const character = await this.created(photo, signal).catch(async (error: unknown) => {
+      // As many pixels, or a service that does not say how large a photo may be.
+      if (isLarge || !(error instanceof Refused) || error.kind !== "too-large") throw error;
+      const file = await shrunk(photo.file, Math.min(this.mostBytes, photo.file.size));
+      if (file === photo.file) throw error;
+      photo = { ...photo, file };
+      return this.created(photo, signal);
+    });
+    const boxes = (character.photo.boxes ?? []) as Box[];
+    const picture = boxes.length < 2 ? null : await bitmapOf(photo.file);
+    const face = picture === null ? 0 : await chooseFace(picture, boxes);
+    const part = picture === null || face === 0 ? null : await cutOut(picture, boxes, face);
+    if (part === null) return { character, photo };
+    void this.client.erase(character.id).catch(() => undefined);
+    photo = { ...photo, file: part, name: "face.jpg" };
+    return { character: await this.created(photo, signal), photo };
+  }
+
+  private created(photo: Photo, signal: AbortSignal): Promise<Character> {
+    return patiently(
+      () => this.client.create(photo, signal, undefined, (share) => this.welcome.sent(share)),
+      (seconds) => this.welcome.say(`Many people are here: trying again in ${seconds} s`),
+      signal,
+    );
   }
 
   /** The same photo's other reading, with what was changed by hand. */
@@ -218,6 +252,7 @@ export class App {
     const changed = (): void => this.showSession();
     const saved = (state: SaveState, error?: unknown): void => this.tellSaved(session, state, error);
     const session: Session = new Session(character, known, schema, this.client, { changed, saved }, edits);
+    this.session?.end();
     this.session = session;
     if (edits !== null) session.saveSoon();
     history.replaceState(null, "", `#${character.id}`);
@@ -249,6 +284,7 @@ export class App {
     const { session } = this;
     if (session === null) return;
     session.saveBehind();
+    session.end();
     this.session = null;
     this.welcome.back = () => void this.goOn(session.stored);
     history.replaceState(null, "", location.pathname);

@@ -1,13 +1,18 @@
 /** One character under change: what was read, what it is now, where it is saved, and what shows it. */
 
-import { mayPass, type Character, type Client } from "./api/client";
+import { mayPass, patiently, type Character, type Client } from "./api/client";
 import type { Schema } from "./api/schema";
+import { candidatesOf, type Candidate } from "./edit/candidates";
 import { doubtsOf, type Doubt } from "./edit/doubts";
 import { Editor } from "./edit/editor";
 import { Saver, type SaveState } from "./edit/saver";
 import { difference, edited, type Difference, type Settings } from "./edit/settings";
 import { StoredSession, type Remembered } from "./edit/sessionStore";
 import { Panel } from "./ui/panel";
+
+/** Pixels of a candidate's picture. */
+const PICTURE = 256;
+const NOBODY = (): void => undefined;
 
 export interface SessionEvents {
   /** Something was changed, undone or reset. */
@@ -20,6 +25,7 @@ export class Session {
   readonly panel: Panel;
   readonly doubts: readonly Doubt[];
   readonly stored: StoredSession;
+  private readonly ended = new AbortController();
   private readonly saver: Saver;
 
   /**
@@ -42,7 +48,13 @@ export class Session {
     const sure = (group: string, choice: string): number | null =>
       character.discrete[group]?.probabilities?.[choice] ?? null;
     this.doubts = doubtsOf(schema, character, read);
-    this.panel = new Panel(schema, this.editor, sure, this.doubts);
+    const candidates = character.links.webp ? candidatesOf(this.doubts, character) : [];
+    const draw = (candidate: Candidate): Promise<Blob> => {
+      const choices = [...candidate].map(([group, { name }]) => [group, name] as const);
+      const settings = edited(read, { parameters: {}, discrete: Object.fromEntries(choices) });
+      return patiently(() => client.render(settings, PICTURE, this.ended.signal), NOBODY, this.ended.signal);
+    };
+    this.panel = new Panel(schema, this.editor, { sure, doubts: this.doubts, candidates, draw });
     this.stored = new StoredSession(character.id, known);
     this.stored.save();
     this.editor.onChange(() => {
@@ -70,6 +82,11 @@ export class Session {
   /** The same where nobody waits for it; `saved` is told of a failure. */
   saveBehind(): void {
     void this.saver.flush().catch(() => undefined);
+  }
+
+  /** It is seen no more: what was only to be looked at is not waited for. */
+  end(): void {
+    this.ended.abort();
   }
 
   /** The service has it no more: nothing is saved from now on. */

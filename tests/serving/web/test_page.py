@@ -167,9 +167,15 @@ def test_what_the_photo_leaves_open_is_asked_first(someone: Visitor) -> None:
     assert page.get_by_role("tab", selected=True).text_content() == "Not sure"
     beard = page.get_by_role("group", name="Beard")
     assert beard.locator("input").evaluate_all("found => found.map(each => each.value)") == [taken, other]
-    with page.expect_response(lambda answer: answer.request.method == "PATCH") as saved:
+    candidates = page.get_by_role("group", name="Which is most like you?")
+    candidates.locator("img[src^=blob]").nth(1).wait_for()
+    candidates.locator(".tile").nth(1).click()
+    assert candidates.locator("input").nth(1).is_checked()
+    page.keyboard.press("Control+z")
+    assert candidates.locator("input").first.is_checked(), "a candidate is one step"
+    wanted = {"parameters": {}, "discrete": {"beard": other}}
+    with page.expect_request(lambda asked: asked.method == "PATCH" and asked.post_data_json == wanted):
         beard.locator(".tile").nth(1).click()
-    assert saved.value.request.post_data_json == {"parameters": {}, "discrete": {"beard": other}}
     someone.part("Beard")
     assert page.get_by_role("group", name="Beard").locator("input:checked").get_attribute("value") == other
     search = page.get_by_label("Find a slider or choice")
@@ -301,7 +307,7 @@ def test_what_goes_wrong_is_said_in_words(someone: Visitor) -> None:
     for photo, words in (
         (b"this is no photo", "This file is not a picture"),
         (no_face(), "No face found"),
-        (PHOTO + bytes(2_000_000), "The photo is too large"),
+        (PHOTO[:200] + bytes(2_000_000), "The photo is too large"),
     ):
         someone.give("photo.jpg", photo)
         refused.filter(has_text=words).wait_for()
@@ -311,6 +317,27 @@ def test_what_goes_wrong_is_said_in_words(someone: Visitor) -> None:
     someone.context.set_offline(False)
     someone.page.get_by_role("button", name="Try again").click()
     someone.page.wait_for_selector(".editor")
+
+
+def test_a_large_photo_is_made_smaller_and_of_several_faces_the_one_that_is_tapped_is_read(someone: Visitor) -> None:
+    one = Image.open(io.BytesIO(PHOTO)).convert("RGB").resize((1400, 1400))
+    both, large = Image.new("RGB", (2800, 1400)), io.BytesIO()
+    both.paste(one, (0, 0))
+    both.paste(one.resize((1200, 1200)), (1500, 100))
+    both.save(large, "JPEG", quality=98)
+    assert len(large.getvalue()) > 1e6 * SERVICE.photo_megabytes
+    someone.open()
+    with someone.page.expect_response(lambda answer: answer.request.method == "POST") as first:
+        someone.give("both.jpg", large.getvalue())
+    left, right = (someone.page.get_by_role("button", name=f"Face {number} of 2") for number in (1, 2))
+    right.wait_for()
+    assert left.evaluate("face => face === document.activeElement"), "the largest is offered first"
+    with someone.page.expect_response(lambda answer: answer.request.method == "POST") as second:
+        right.press("Enter")
+    someone.page.wait_for_selector(".editor")
+    taken, tapped = (answer.value.json() for answer in (first, second))
+    assert taken["photo"]["faces"] == 2 and taken["photo"]["boxes"][0] == taken["photo"]["box"]
+    assert tapped["photo"]["faces"] == 1 and someone.page.evaluate("location.hash") == f"#{tapped['id']}"
 
 
 def test_a_busy_service_is_asked_again_after_as_long_as_it_says(someone: Visitor) -> None:

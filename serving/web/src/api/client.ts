@@ -1,13 +1,13 @@
 /** The service over HTTP: its answers as types, its refusals as errors. */
 
 import type { components } from "../api";
-import type { Difference } from "../edit/settings";
+import type { Difference, Settings } from "../edit/settings";
 import type { Schema } from "./schema";
 
 export type Character = components["schemas"]["Character"];
 export type Problem = components["schemas"]["Problem"];
 export type Remark = components["schemas"]["Remark"];
-type ServiceOptions = components["schemas"]["ServiceOptions"];
+export type ServiceOptions = components["schemas"]["ServiceOptions"];
 
 /** A photo that a person gave, with its name. */
 export interface Photo {
@@ -57,20 +57,36 @@ export class Client {
     return this.json("/v1/schema");
   }
 
-  /** Whether the service keeps what is changed, of those who agree; a service that does not say so does not. */
-  async keepsCorrections(): Promise<boolean> {
-    const options = await this.json<ServiceOptions>("/v1/service").catch(() => null);
-    return options?.keeps_corrections ?? false;
+  /** What the service was configured to do; nothing, where it does not say. */
+  options(): Promise<Partial<ServiceOptions>> {
+    return this.json<ServiceOptions>("/v1/service").catch(() => ({}));
   }
 
-  /** @param refine how the service searches on from its answer: by drawing it, or by its networks alone. */
-  create({ file, name, shares }: Photo, signal: AbortSignal, refine?: "engine" | "gradient"): Promise<Character> {
+  /**
+   * @param refine how the service searches on from its answer: by drawing it, or by its networks alone.
+   * @param sent told how much of the photo is sent, from 0 to 1.
+   */
+  async create(
+    { file, name, shares }: Photo,
+    signal: AbortSignal,
+    refine?: "engine" | "gradient",
+    sent?: (share: number) => void,
+  ): Promise<Character> {
     const form = new FormData();
     form.append("photo", file, name);
     form.append("aligned", "true");
     if (shares) form.append("share_corrections", "true");
     const how = refine === undefined ? "" : `?refine=${refine}`;
-    return this.json(`/v1/characters${how}`, { method: "POST", body: form, signal });
+    const request = { method: "POST", body: form, signal };
+    const send = sent && ((address: string, request: RequestInit) => uploaded(address, request, sent));
+    return (await (await this.ask(`/v1/characters${how}`, request, send)).json()) as Character;
+  }
+
+  /** A picture of a character that need not be kept anywhere. */
+  async render({ parameters, discrete }: Settings, size: number, signal: AbortSignal): Promise<Blob> {
+    const body = JSON.stringify({ parameters, discrete });
+    const headers = { "Content-Type": "application/json" };
+    return (await this.ask(`/v1/render.webp?size=${size}`, { method: "POST", body, headers, signal })).blob();
   }
 
   character(id: string): Promise<Character> {
@@ -101,10 +117,10 @@ export class Client {
     return (await (await this.ask(address, request)).json()) as T;
   }
 
-  private async ask(address: string, request: RequestInit = {}): Promise<Response> {
+  private async ask(address: string, request: RequestInit = {}, send = sent): Promise<Response> {
     for (;;) {
       const key = sessionStorage.getItem(KEY);
-      const answer = await sent(address, key === null ? request : withKey(request, key));
+      const answer = await send(address, key === null ? request : withKey(request, key));
       if (answer.ok) return answer;
       if (answer.status !== 401) throw await refusal(answer);
       const given = await this.askForKey(key !== null);
@@ -121,6 +137,31 @@ async function sent(address: string, request: RequestInit): Promise<Response> {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new Unreachable("the service does not answer", { cause: error });
   }
+}
+
+/** The same with XMLHttpRequest, which tells how much of the body is sent; fetch does not. */
+function uploaded(address: string, request: RequestInit, progress: (share: number) => void): Promise<Response> {
+  return new Promise((resolve, reject) => {
+    const asking = new XMLHttpRequest();
+    asking.open(request.method ?? "GET", address);
+    for (const [name, value] of new Headers(request.headers)) asking.setRequestHeader(name, value);
+    asking.responseType = "blob";
+    asking.upload.onprogress = ({ lengthComputable, loaded, total }) => lengthComputable && progress(loaded / total);
+    asking.upload.onload = () => progress(1);
+    asking.onload = () => {
+      const { status, response } = asking;
+      resolve(new Response(response as Blob, { status, headers: headersOf(asking) }));
+    };
+    asking.onerror = () => reject(new Unreachable("the service does not answer"));
+    asking.onabort = () => reject(new DOMException("given up", "AbortError"));
+    request.signal?.addEventListener("abort", () => asking.abort());
+    asking.send(request.body as FormData);
+  });
+}
+
+function headersOf(asking: XMLHttpRequest): Headers {
+  const lines = asking.getAllResponseHeaders().trim().split("\r\n");
+  return new Headers(lines.map((line) => line.split(/: (.*)/, 2) as [string, string]));
 }
 
 function withKey(request: RequestInit, key: string): RequestInit {

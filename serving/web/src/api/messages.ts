@@ -1,6 +1,6 @@
 /** Messages for the person before the screen: what went wrong, and what could be better. */
 
-import { Refused, Unreachable, type Remark } from "./client";
+import { Refused, Unreachable, type Character, type Remark } from "./client";
 
 export interface Message {
   title: string;
@@ -90,6 +90,9 @@ export function messageFor(error: unknown): Message {
   return BY_KIND[error.kind] ?? BY_STATUS[error.status] ?? { ...UNKNOWN, title: error.problem.title ?? UNKNOWN.title };
 }
 
+/** Glasses of this probability are there; of a smaller one it is asked for them (`edit/doubts.ts`). */
+const WORN = 0.5;
+
 const REMARKS: Readonly<Record<string, string>> = {
   doubtful_face: "We are not sure that this is a face, or which way up. An upright photo from the front works best.",
   several_faces: "There are several faces; we took the largest. Crop the photo if it should be another.",
@@ -99,7 +102,18 @@ const REMARKS: Readonly<Record<string, string>> = {
   blurred: "The photo is a little blurred, so fine details may be off.",
   dark: "It is rather dark. Light from the front helps.",
   overexposed: "It is very bright, so some of the face is washed out.",
+  grey: "The photo has no colours: those of skin, hair and eyes are guessed.",
+  wide_smile: "You smile widely, which changes cheeks, eyes and mouth. A calm face is read best.",
+  glasses: "Your glasses hide some of the eyes and brows: a photo without them shows more. They can be taken off here.",
+  sunglasses: "Sunglasses hide your eyes and brows, which are guessed: use a photo without them.",
 };
+
+/** What may make the character less alike, of what it wears. */
+export function wornRemarks({ discrete }: Character): Remark[] {
+  const { choice = "none", probabilities = {} } = discrete["glasses"] ?? {};
+  if (choice === "none" || (probabilities[choice] ?? 0) < WORN) return [];
+  return [{ code: /^(aviator|wayfarer|sun)/.test(choice) ? "sunglasses" : "glasses", text: "glasses" }];
+}
 
 /** What may make the character less alike. */
 export function remarkMessage(remark: Remark): string {

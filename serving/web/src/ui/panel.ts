@@ -1,8 +1,11 @@
 /** Everything that can be set, by part of the face; found by name, or only what was changed. */
 
 import type { Choice, Group, Part, Schema, Slider } from "../api/schema";
+import type { Candidate } from "../edit/candidates";
 import type { Doubt } from "../edit/doubts";
 import type { Editor } from "../edit/editor";
+import { edited } from "../edit/settings";
+import { CandidateGrid } from "./candidates";
 import { ChoiceGrid } from "./choices";
 import { element, freshId, icon } from "./dom";
 import { Mixture, percent, sharesOf } from "./mixture";
@@ -30,6 +33,17 @@ interface Section {
 
 type Sure = (group: string, choice: string) => number | null;
 
+/** What the photo says beside the values themselves. */
+export interface Evidence {
+  /** How sure the encoder was of a choice, null where it is not known. */
+  sure: Sure;
+  /** Groups that the photo left open, with their likely choices: they come first. */
+  doubts: readonly Doubt[];
+  /** Whole characters that it may be of, before all. */
+  candidates: readonly Candidate[];
+  draw: (candidate: Candidate) => Promise<Blob>;
+}
+
 export class Panel {
   readonly root: HTMLElement;
   private readonly sections: Section[];
@@ -41,18 +55,13 @@ export class Panel {
   private readonly nothing = element("div", { class: "nothing", role: "status" });
   private readonly shown = new Map<Control, string>();
 
-  /**
-   * @param sure how sure the encoder was of a choice, null where it is not known.
-   * @param doubts groups that the photo left open, with their likely choices: they come first.
-   */
   constructor(
     private readonly schema: Schema,
     private readonly editor: Editor,
-    sure: Sure,
-    doubts: readonly Doubt[],
+    evidence: Evidence,
   ) {
-    const parts = schema.parts.map((part) => this.part(part, sure));
-    this.sections = doubts.length === 0 ? parts : [this.doubtful(doubts, sure), ...parts];
+    const parts = schema.parts.map((part) => this.part(part, evidence.sure));
+    this.sections = evidence.doubts.length === 0 ? parts : [this.doubtful(evidence), ...parts];
     this.search = element("input", {
       type: "search",
       placeholder: "Find beard, nose …",
@@ -117,8 +126,9 @@ export class Panel {
     return this.section(part.name, part.label, `Reset ${part.label.toLowerCase()}`, controls);
   }
 
-  private doubtful(doubts: readonly Doubt[], sure: Sure): Section {
-    const controls = doubts.map(({ group, likely }) => this.choicesOf(group, likely, "", sure));
+  private doubtful({ doubts, candidates, draw, sure }: Evidence): Section {
+    const groups = doubts.map(({ group, likely }) => this.choicesOf(group, likely, "", sure));
+    const controls = candidates.length < 2 ? groups : [this.candidatesOf(candidates, draw), ...groups];
     return { ...this.section("likeness.doubts", "Not sure", "Reset these", controls), isRepeated: true };
   }
 
@@ -180,6 +190,17 @@ export class Panel {
     const show = (changed: ReadonlySet<string>) => grid.show(editor.now.discrete[name] ?? neutral, changed.has(name));
     const words = [label, part, ...offered.map((choice) => choice.label)].join(" ").toLowerCase();
     return { names: [name], words, root: grid.root, show };
+  }
+
+  private candidatesOf(candidates: readonly Candidate[], draw: Evidence["draw"]): Control {
+    const { editor } = this;
+    const choose = (candidate: Candidate): void => {
+      const discrete = Object.fromEntries([...candidate].map(([group, { name }]) => [group, name] as const));
+      editor.set(edited(editor.now, { parameters: {}, discrete }));
+    };
+    const grid = new CandidateGrid(candidates, { choose, draw });
+    const names = [...candidates[0]!.keys()];
+    return { names, words: "", root: grid.root, show: () => grid.show(editor.now) };
   }
 
   private toggleChanged(): void {

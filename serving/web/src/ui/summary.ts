@@ -1,7 +1,7 @@
 /** What the photo gave: the aligned face, what could be better about it, a closer search, how long it is kept. */
 
 import type { Character } from "../api/client";
-import { remarkMessage } from "../api/messages";
+import { remarkMessage, wornRemarks } from "../api/messages";
 import { element } from "./dom";
 
 const GOOD = "A clear photo: nothing stood in the way.";
@@ -22,13 +22,13 @@ export interface SummaryEvents {
  * @param reading which reading of the photo this is; null where there is no other to be had.
  */
 export function summary(
-  { photo }: Character,
+  character: Character,
   aligned: string | null,
   open: readonly string[],
   reading: "first" | "closer" | null,
   events: SummaryEvents,
 ): HTMLElement {
-  const remarks = (photo.remarks ?? []).map(remarkMessage);
+  const remarks = [...(character.photo.remarks ?? []), ...wornRemarks(character)].map(remarkMessage);
   return element(
     "div",
     { class: "summary" },

@@ -30,6 +30,7 @@ export class Welcome {
     this.sharing,
     element("span", {}, SHARE, element("small", {}, SHARED)),
   );
+  private readonly upload = element("progress", { max: 1, value: 0, "aria-label": "Sent of the photo" });
   private preview: string | null = null;
   /** The way to the character before, if there is one. */
   back: (() => void) | null = null;
@@ -104,16 +105,24 @@ export class Welcome {
     this.preview = URL.createObjectURL(photo);
     const picture = element("img", { src: this.preview, alt: "Your photo", onerror: () => picture.remove() });
     this.card.className = "card reading";
+    this.sent(0);
     this.card.replaceChildren(
       element("div", { class: "scan" }, picture, element("i")),
-      element("p", { class: "reading-words", role: "status" }, "Reading your face"),
+      element("div", { class: "reading-words" }, element("p", { role: "status" }, "Sending the photo"), this.upload),
       element("button", { type: "button", class: "quiet", onclick: () => this.events.stop() }, "Cancel"),
     );
   }
 
+  /** How much of the photo is sent, from 0 to 1; then it is read. */
+  sent(share: number): void {
+    this.upload.value = share;
+    this.upload.hidden = share === 1;
+    if (share === 1) this.say("Reading your face");
+  }
+
   /** What is being waited for. */
   say(words: string): void {
-    const place = this.card.querySelector(".reading-words");
+    const place = this.card.querySelector(".reading-words p");
     if (place !== null) place.textContent = words;
   }
 
