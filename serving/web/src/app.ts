@@ -1,13 +1,14 @@
 /** The page as a whole: from the first photo to the download. */
 
-import { Client, patiently, Refused, type Character, type Photo } from "./api/client";
+import { Client, mayPass, patiently, Refused, type Character, type Photo } from "./api/client";
 import type { Schema } from "./api/schema";
 import { messageFor } from "./api/messages";
 import type { SaveState } from "./edit/saver";
+import { Shelf } from "./edit/shelf";
 import type { Difference, Settings } from "./edit/settings";
 import { storedSession, type Remembered, type StoredSession } from "./edit/sessionStore";
 import { bitmapOf, cutOut, shrunk, type Box } from "./photo";
-import { averageOf, Session, settingsOf } from "./session";
+import { averageOf, readOf, Session, settingsOf } from "./session";
 import type { Head } from "./viewer/head";
 import { FallbackImage } from "./viewer/fallbackImage";
 import { Compare, type View } from "./ui/compare";
@@ -17,7 +18,9 @@ import { chooseFace } from "./ui/faces";
 import { Downloads } from "./ui/downloads";
 import { askForKey } from "./ui/key";
 import { shell, type Shell } from "./ui/shell";
-import { keeping, summary } from "./ui/summary";
+import { share } from "./ui/share";
+import { ShelfList } from "./ui/shelfList";
+import { dayOf, keeping, summary } from "./ui/summary";
 import { Welcome } from "./ui/welcome";
 
 const NO_WEBGL =
@@ -31,6 +34,9 @@ const ERASE = {
   yes: "Erase it",
 };
 const NEVER = new AbortController().signal;
+const SHELF_PIXELS = 160;
+/** Milliseconds after which a head has turned into another one. */
+const SETTLED = 2_500;
 
 /** A character, and what this page knows of it beside the service's document. */
 interface Reading extends Remembered {
@@ -46,6 +52,9 @@ export class App {
   private readonly welcome: Welcome;
   private readonly compare: Compare;
   private readonly downloads: Downloads;
+  private readonly shelf = new Shelf(localStorage);
+  private readonly shelfList = new ShelfList(this.shelf);
+  private picturing: ReturnType<typeof setTimeout> | undefined;
   private schema: Schema | null = null;
   private head: Head | null = null;
   private fallback: FallbackImage | null = null;
@@ -64,6 +73,7 @@ export class App {
     this.shell = shell({
       undo: () => this.session?.editor.undo(),
       redo: () => this.session?.editor.redo(),
+      share: () => void this.share(),
       anew: () => this.startAnew(),
     });
     this.welcome = new Welcome({
@@ -77,12 +87,14 @@ export class App {
     this.shell.tools.append(this.downloads.root);
     this.shell.canvas.after(this.compare.overlay);
     this.shell.foot.append(this.compare.bar);
+    this.welcome.root.append(this.shelfList.root);
     this.shell.side.append(this.welcome.root);
     document.body.append(
       this.shell.root,
       element("div", { class: "drop-veil", "aria-hidden": "true" }, "Drop the photo"),
     );
     addEventListener("keydown", (event) => this.shortcut(event));
+    addEventListener("hashchange", () => this.follow());
     addEventListener("pagehide", () => this.session?.saveBehind());
     addEventListener("online", () => {
       for (const session of this.unsaved) session.saveBehind();
@@ -237,9 +249,11 @@ export class App {
     try {
       const schema = await this.schemaInTime();
       const character = await this.client.character(id);
-      this.enter(schema, { ...known, character, read: known.read ?? settingsOf(character), photo: null });
+      this.enter(schema, { ...known, character, read: known.read ?? readOf(character), photo: null });
     } catch (error) {
       history.replaceState(null, "", location.pathname);
+      if (error instanceof Refused && error.status === 404) this.shelf.remove([id]);
+      this.shelfList.update();
       this.welcome.back = null;
       this.welcome.refuse(messageFor(error), null);
     }
@@ -256,6 +270,9 @@ export class App {
     this.session = session;
     if (edits !== null) session.saveSoon();
     history.replaceState(null, "", `#${character.id}`);
+    if (other !== null) this.shelf.remove([other.id]);
+    this.shelf.put(character.id, character.expires);
+    this.pictureSoon(session);
     const open = session.doubts.map(({ group }) => group.label);
     const hasOther = photo !== null || other !== null;
     const about = summary(character, aligned, open, hasOther ? (isCloser ? "closer" : "first") : null, {
@@ -292,8 +309,41 @@ export class App {
     this.shell.tools.hidden = true;
     this.downloads.show(null);
     this.compare.face = null;
+    this.shelfList.update();
     this.shell.side.replaceChildren(this.welcome.root);
     this.tell("");
+  }
+
+  /** The address names another character now, or none. */
+  private follow(): void {
+    const stored = storedSession(location.hash);
+    if (stored?.id === this.session?.character.id || isAsking()) return;
+    this.waiting?.abort();
+    this.leave();
+    if (stored !== null) void this.goOn(stored);
+  }
+
+  private async share(): Promise<void> {
+    const { session } = this;
+    if (session === null) return;
+    const { character } = session;
+    const { png } = character.links;
+    await share({
+      link: location.href,
+      until: dayOf(character.expires),
+      photo: session.stored.known.aligned,
+      head: png ? () => this.portrait(png) : null,
+    });
+  }
+
+  /** The head before nothing, where what draws it can leave the background out. */
+  private async portrait(png: string): Promise<Blob> {
+    try {
+      return await this.file(`${png}?size=768&background=transparent`);
+    } catch (error) {
+      if (!(error instanceof Refused) || mayPass(error)) throw error;
+      return this.file(`${png}?size=768`);
+    }
   }
 
   private startAnew(): void {
@@ -319,6 +369,7 @@ export class App {
       this.isErasing = false;
     }
     session.forget();
+    this.shelf.remove(session.stored.ids);
     this.unsaved.delete(session);
     this.leave();
     this.welcome.back = null;
@@ -382,7 +433,18 @@ export class App {
     // Of a character that was left, only whether it could not be saved.
     if (this.session !== session && !wasUnsaved) return;
     status.tellSaving(texts[state], null, state === "saved");
-    if (state === "saved") void this.refreshFallback();
+    if (state !== "saved") return;
+    void this.refreshFallback();
+    this.pictureSoon(session);
+  }
+
+  /** What the shelf shows of it, once it has become what it is. */
+  private pictureSoon(session: Session): void {
+    clearTimeout(this.picturing);
+    this.picturing = setTimeout(() => {
+      const picture = this.session === session ? this.head?.picture(SHELF_PIXELS) : null;
+      if (picture) this.shelf.picture(session.character.id, picture);
+    }, SETTLED);
   }
 
   private complain(error: unknown): void {

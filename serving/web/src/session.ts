@@ -102,6 +102,11 @@ export function settingsOf({ parameters, discrete }: Character): Settings {
   return { parameters, discrete: Object.fromEntries(choices) };
 }
 
+/** What the photo gave: what the document sets, with what it had where it was changed by hand since. */
+export function readOf(character: Character): Settings {
+  return edited(settingsOf(character), character.read ?? { parameters: {}, discrete: {} });
+}
+
 /** The head that is nobody's. */
 export function averageOf({ sliders, groups }: Schema): Settings {
   return {

@@ -235,6 +235,18 @@ def test_downloads_are_of_what_is_seen(someone: Visitor, tmp_path: Path) -> None
     assert struct.unpack_from("<4sII", glb) == (b"glTF", 2, len(glb))
     assert Gltf(glb).about["parameters"]["chin_width"] == 1.0
     assert downloaded(someone.page, "MakeHuman", tmp_path).startswith(b"version")
+    page = someone.page
+    page.get_by_role("button", name="Share").click()
+    assert page.get_by_label("Link").input_value() == page.url
+    card = {}
+    for photo in (False, True):
+        page.get_by_label("With my photo").set_checked(photo)
+        page.get_by_role("img", name="Your photo and the head" if photo else "The head").wait_for()
+        with page.expect_download() as started:
+            page.get_by_role("button", name="Download the card").click()
+        card[photo] = np.asarray(Image.open(started.value.path()).convert("RGB")).astype(np.int16)
+    assert card[True].shape == (630, 1200, 3) and unlike(card[True], card[False]) > 5
+    page.get_by_role("button", name="Close", exact=True).click()
 
 
 def test_the_head_lies_over_the_aligned_photo(someone: Visitor) -> None:
@@ -267,6 +279,19 @@ def test_a_reload_keeps_the_character_and_what_the_photo_gave(someone: Visitor) 
     assert someone.slider("Ear size").input_value() == "0"
     someone.page.get_by_role("button", name="Reset Ear size").click()
     assert someone.slider("Ear size").input_value() == read
+    # From the shelf, by its link, in a tab that knows nothing of it.
+    with someone.page.expect_response(lambda answer: answer.request.method == "PATCH"):
+        someone.slider("Ear size").press("Home")
+    someone.page.get_by_role("button", name="New photo").click()
+    someone.page.evaluate(
+        "Object.keys(sessionStorage).filter(key => key !== 'likeness.key').forEach(key => sessionStorage.removeItem(key))"
+    )
+    someone.page.locator(".shelf a").click()
+    someone.page.wait_for_selector(".editor")
+    someone.part("Ears")
+    assert someone.slider("Ear size").input_value() == "0"
+    someone.page.get_by_role("button", name="Reset Ear size").click()
+    assert someone.slider("Ear size").input_value() == read, "what the photo gave is in the link's document"
 
 
 def test_photos_are_taken_dropped_and_pasted(someone: Visitor) -> None:
@@ -360,7 +385,7 @@ def test_a_busy_service_is_asked_again_after_as_long_as_it_says(someone: Visitor
 
 
 def test_a_service_with_keys_is_given_one(browser: Browser, address: str, key: str) -> None:
-    stranger = visitor(browser, address, None)
+    stranger = visitor(browser, address.replace("127.0.0.1", "player.localhost"), None)
     stranger.open()
     stranger.give("me.jpg", PHOTO)
     for text in ("not the key", key):
@@ -369,6 +394,8 @@ def test_a_service_with_keys_is_given_one(browser: Browser, address: str, key: s
         if text != key:
             stranger.page.get_by_text("was not accepted").wait_for()
     stranger.page.wait_for_selector(".editor")
+    stranger.page.get_by_role("button", name="Share").click()
+    stranger.page.get_by_role("img", name="QR code").wait_for()
     stranger.context.close()
 
 

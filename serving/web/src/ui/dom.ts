@@ -35,6 +35,13 @@ export function asked(form: HTMLElement): Promise<string> {
   });
 }
 
+/** Hand a file to the person. */
+export function save(file: Blob, name: string): void {
+  const url = URL.createObjectURL(file);
+  element("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 30_000);
+}
+
 const SVG = "http://www.w3.org/2000/svg";
 
 // On a grid of 20, drawn with one line.
@@ -49,6 +56,7 @@ const ICONS = {
   search: "M8.8 4a4.8 4.8 0 1 1 0 9.6 4.8 4.8 0 0 1 0-9.6zm3.6 8.4L16.5 16.5",
   down: "m6 8 4 4 4-4",
   plus: "M10 4.5v11M4.5 10h11",
+  share: "M10 12V3.5M6.8 6.2 10 3l3.2 3.2M6 9H4.5v7.5h11V9H14",
 } as const;
 
 export type Icon = keyof typeof ICONS;

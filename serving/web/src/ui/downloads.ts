@@ -2,7 +2,7 @@
 
 import type { Character } from "../api/client";
 import { messageFor } from "../api/messages";
-import { element, freshId, icon } from "./dom";
+import { element, freshId, icon, save } from "./dom";
 
 interface Kind {
   label: string;
@@ -101,10 +101,7 @@ export class Downloads {
     button.setAttribute("aria-busy", "true");
     button.classList.remove("failed");
     try {
-      const file = await this.fetched(address);
-      const url = URL.createObjectURL(file);
-      element("a", { href: url, download: name }).click();
-      setTimeout(() => URL.revokeObjectURL(url), 30_000);
+      save(await this.fetched(address), name);
       this.close();
     } catch (error) {
       const { title, again } = messageFor(error);

@@ -16,6 +16,7 @@ export interface Shell {
 }
 
 export interface ShellEvents {
+  share: () => void;
   undo: () => void;
   redo: () => void;
   anew: () => void;
@@ -30,7 +31,12 @@ export function shell(events: ShellEvents): Shell {
     icon("plus"),
     element("span", {}, "New photo"),
   );
-  const tools = element("div", { class: "tools", hidden: true }, undo, redo, anew);
+  const share = element(
+    "button",
+    { type: "button", class: "round", "aria-label": "Share", title: "Share", onclick: events.share },
+    icon("share"),
+  );
+  const tools = element("div", { class: "tools", hidden: true }, undo, redo, share, anew);
   const canvas = element("div", { class: "canvas" });
   const foot = element("div", { class: "viewer-foot" });
   const viewer = element("section", { class: "viewer loading", "aria-label": "The character" }, canvas, foot);

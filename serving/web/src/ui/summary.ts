@@ -45,13 +45,17 @@ export function summary(
   );
 }
 
+/** "6 December", as it is said where the person is. */
+export function dayOf(time: string): string {
+  return new Date(time).toLocaleDateString(undefined, { day: "numeric", month: "long" });
+}
+
 /** How long it is kept, and the way to be rid of it: below all else, so that no key comes upon it first. */
 export function keeping({ provenance, expires }: Character, erase: () => void): HTMLElement {
-  const until = new Date(expires).toLocaleDateString(undefined, { day: "numeric", month: "long" });
   return element(
     "p",
     { class: "keeping" },
-    `Kept until ${until}, model ${provenance.version}. `,
+    `Kept until ${dayOf(expires)}, model ${provenance.version}. `,
     element("button", { type: "button", class: "link", onclick: erase }, "Erase it now"),
   );
 }

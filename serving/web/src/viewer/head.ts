@@ -87,6 +87,11 @@ export class Head {
     this.viewer.front(view !== "head", true);
   }
 
+  /** What is seen now, as a square data URL of so many pixels. */
+  picture(pixels: number): string {
+    return this.viewer.picture(pixels);
+  }
+
   /** The side of the square that the photo is laid over, pixels. */
   get square(): number {
     return photoSquare(this.container.clientWidth, this.container.clientHeight);

@@ -23,6 +23,8 @@ const EXPOSURE = 1.02;
 /** The free view shows this much more than the game's picture, so that hair and neck are in it. */
 const WIDER = 1.5;
 const MIDDLE = new Vector3(0, -0.03, -0.06);
+/** A small picture of the free view shows this much less. */
+const CLOSE = 1.3;
 const NEAREST = 0.55;
 const FARTHEST = 1.7;
 const TURNED_BY_KEY = 8 / DEGREES;
@@ -151,6 +153,18 @@ export class Viewer {
     this.movements.add(movement);
     this.invalidate();
     return movement;
+  }
+
+  /** The middle of what is seen now: a data URL of a square of so many pixels. */
+  picture(pixels: number): string {
+    const { width, height } = this.canvas;
+    const [square, small] = [Math.min(width, height) / CLOSE, document.createElement("canvas")];
+    small.width = small.height = pixels;
+    // What was drawn is gone once the browser has shown it.
+    this.render();
+    const from = [(width - square) / 2, (height - square) / 2, square, square] as const;
+    small.getContext("2d")?.drawImage(this.canvas, ...from, 0, 0, pixels, pixels);
+    return small.toDataURL("image/webp", 0.8);
   }
 
   /** Whether the head may be turned: not while the photo lies over it. */

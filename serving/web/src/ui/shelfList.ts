@@ -1,0 +1,41 @@
+/** The characters that were made in this browser, as links. */
+
+import type { Shelf } from "../edit/shelf";
+import { element } from "./dom";
+
+export class ShelfList {
+  readonly root = element("section", { class: "shelf", hidden: true });
+
+  constructor(private readonly shelf: Shelf) {
+    this.update();
+  }
+
+  update(): void {
+    const { kept } = this.shelf;
+    this.root.hidden = kept.length === 0;
+    const tiles = kept.map(({ id, expires, picture }) => {
+      const until = `until ${new Date(expires).toLocaleDateString(undefined, { day: "numeric", month: "short" })}`;
+      const seen = element(picture === null ? "span" : "img", { class: "thumbnail", alt: "", src: picture });
+      return element(
+        "li",
+        {},
+        element("a", { class: "tile", href: `#${id}` }, seen, element("span", { class: "tile-label" }, until)),
+      );
+    });
+    this.root.replaceChildren(
+      element("h2", {}, "Your characters"),
+      element("ul", {}, ...tiles),
+      element(
+        "p",
+        {},
+        "Only this browser remembers them. ",
+        element("button", { type: "button", class: "link", onclick: () => this.forget() }, "Forget them"),
+      ),
+    );
+  }
+
+  private forget(): void {
+    this.shelf.clear();
+    this.update();
+  }
+}
