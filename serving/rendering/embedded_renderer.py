@@ -16,7 +16,14 @@ from engine.head import HEAD_FILE
 from engine.scenes import EYE_LEVEL, FRAME_WIDTH, GAME_DISTANCE
 from serving.rendering.character_renderer import JPEG, WEBP, CharacterRenderer, encoded, version_of
 from serving.rendering.errors import CannotDraw
-from serving.rendering.schema_document import ACTIONS, THUMBNAIL_SIZE, SchemaDocument, pieces_of, schema_document
+from serving.rendering.schema_document import (
+    ACTIONS,
+    THUMBNAIL_SIZE,
+    SchemaDocument,
+    Targets,
+    pieces_of,
+    schema_document,
+)
 
 # Three channels that mean directions, not brightness and hue, are all kept at full resolution.
 JPEG_NORMALS: dict[str, Any] = {**JPEG, "subsampling": 0}
@@ -55,13 +62,14 @@ class EmbeddedRenderer(CharacterRenderer):
         sliders, choices = self._parameters(document)
         return to_mhm(self.schema, sliders[0], choices[0], MHM_NAME).encode()
 
-    def piece(self, name: str, choice: str | None) -> bytes:
-        """Geometry of a piece, on the template, with the targets of all sliders; `choice` of its group."""
+    def piece(self, name: str, choice: str | None, targets: Targets = "sliders") -> bytes:
+        """Geometry of a piece, on the template, with the targets of all sliders and a blink, or of the other face
+        actions; `choice` of its group."""
         group, meshes = pieces_of(self.schema)[name]
         sliders, choices = self._set({} if group is None or choice is None else {group: choice}, {})
         mesh = ExportMesh.of(self.renderer, sliders[0], choices[0], as_shown=False).only(meshes)
-        left_out = set(self.renderer.blend.actions) - set(ACTIONS)
-        return to_bare_glb(mesh, name, set(mesh.basis.names) - left_out)
+        others = set(self.renderer.blend.actions) - set(ACTIONS)
+        return to_bare_glb(mesh, name, others if targets == "actions" else set(mesh.basis.names) - others)
 
     def texture(self, name: str, choices: Mapping[str, str], sliders: Mapping[str, float]) -> bytes:
         """A picture of the materials; choices and sliders that are not given are neutral."""

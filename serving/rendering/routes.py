@@ -14,7 +14,7 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from serving.entity_tags import has, tag_of, unpacked
 from serving.rendering.errors import Busy, CannotDraw, NoAnswer
-from serving.rendering.schema_document import FIGURE_URL, SchemaDocument, Texture
+from serving.rendering.schema_document import FIGURE_URL, SchemaDocument, Targets, Texture
 from serving.rendering.service import RenderService
 
 THUMBNAIL = f"{FIGURE_URL}/thumbnails/{{group}}/{{choice}}.jpg"
@@ -49,9 +49,10 @@ def routes(rendering: RenderService) -> APIRouter:
         return await _cached(request, rendering, "jpg", v, "thumbnail", group=group, choice=choice)
 
     @router.get(PIECE, response_class=Response, responses=_answers(MEDIA["glb"]))
-    async def piece(request: Request, name: str, v: str | None = VERSION) -> Response:
+    async def piece(request: Request, name: str, targets: Targets = "sliders", v: str | None = VERSION) -> Response:
         """Geometry: `head`, or what is worn for a choice (`hair.glb?hair=bob01`), on the template, with the morph
-        targets of all sliders. `/v1/schema` says which pieces there are."""
+        targets of all sliders; with `targets=actions` those of the face actions instead. `/v1/schema` says which pieces
+        there are."""
         document = await _got(rendering.document())
         found = {piece.name: piece for piece in document.figure.pieces}.get(name) if document.figure else None
         if found is None:
@@ -59,7 +60,10 @@ def routes(rendering: RenderService) -> APIRouter:
         choice = None if found.group is None else _asked(request, document, found.group)
         if choice in found.absent:
             raise HTTPException(404, f"there is no {name} for {choice!r}")
-        return await _cached(request, rendering, "glb", v, "piece", name=name, choice=choice)
+        if targets == "actions" and found.actions is None:
+            raise HTTPException(404, f"{name} does not follow face actions")
+        more = {"targets": targets} if targets == "actions" else {}
+        return await _cached(request, rendering, "glb", v, "piece", name=name, choice=choice, **more)
 
     @router.get(TEXTURE, response_class=Response, responses=_answers(MEDIA["jpg"], MEDIA["webp"]))
     async def texture(request: Request, name: str, form: str, v: str | None = VERSION) -> Response:

@@ -5,12 +5,12 @@ stands beside its URL, so that a client knows nothing of one character in partic
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from engine import hair
+from engine import expressions, hair
 from engine.schema import Group, Schema, Slider, tidied
 
 FIGURE_URL = "/v1/figure"
@@ -21,8 +21,12 @@ WORN_MESHES = {"lashes": ("lashes",), "brows": ("brows",), "hair": ("hair",), "g
 SKIN_MESHES = ("skin", "mouth", "teeth", "eye_left", "eye_right")
 ACTIONS = ("eyeBlinkLeft", "eyeBlinkRight")
 """The face actions that pieces have: a figure that blinks seems alive."""
+MOVED = ("head", "lashes", "brows")
+"""Pieces whose other face actions are in a file of their own, for clients that show expressions."""
 
 Use = Literal["base_colour", "normals"]
+Targets = Literal["sliders", "actions"]
+"""Which morph targets a file of a piece has."""
 STEP = 0.05
 """A slider's values between two steps are one picture: nobody sees the difference, and it is there already."""
 WORN_TEXTURES = ("eyes", "lashes", "brows", "hair", "glasses")
@@ -92,6 +96,10 @@ class Piece(BaseModel):
     group: str | None = Field(description="the group whose choice it shows")
     absent: list[str] = Field(description="choices of that group that have no geometry")
     meshes: list[str]
+    actions: str | None = Field(
+        default=None,
+        description="like `url`: the same meshes with the targets of the other face actions instead of the sliders'",
+    )
 
 
 class Rounded(BaseModel):
@@ -129,6 +137,9 @@ class Figure(BaseModel):
     products: dict[str, list[str]]
     rest: dict[str, float] = {}
     actions: list[str] = Field(description="face actions that the pieces have targets for")
+    expressions: dict[str, dict[str, float]] = Field(
+        default={}, description="named expressions: the weights of face actions, also of those in `actions` of a piece"
+    )
     camera: ReferenceCamera
     pieces: list[Piece]
     textures: list[Texture]
@@ -221,14 +232,32 @@ def _figure(schema: Schema, version: str, basis: dict[str, Any], camera: dict[st
             group=group,
             absent=_absent(schema, group) if group else [],
             meshes=list(meshes),
+            actions=f"{FIGURE_URL}/{name}.glb?v={version}&targets=actions" if name in MOVED else None,
         )
         for name, (group, meshes) in pieces_of(schema).items()
     ]
     kept = {name: basis[name] for name in ("formula", "curves", "shares", "products")}
     actions = [name for name in ACTIONS if name in basis["actions"]]
     return Figure(
-        **kept, actions=actions, camera=ReferenceCamera(**camera), pieces=pieces, textures=textures_of(schema, version)
+        **kept,
+        actions=actions,
+        expressions=_expressions(basis["actions"]),
+        camera=ReferenceCamera(**camera),
+        pieces=pieces,
+        textures=textures_of(schema, version),
     )
+
+
+def _expressions(actions: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Every named expression by what the mesh can show of it."""
+    columns = {name: number for number, name in enumerate(actions)}
+    found = {
+        name: expressions.weights_of(expressions.named(name), columns).tolist() for name in expressions.EXPRESSIONS
+    }
+    return {
+        name: {action: round(weight, 3) for action, weight in zip(actions, weights, strict=True) if weight > 0}
+        for name, weights in found.items()
+    }
 
 
 def _slider(slider: Slider, target: dict[str, Any]) -> PublishedSlider:

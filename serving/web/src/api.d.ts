@@ -350,7 +350,8 @@ export interface paths {
         /**
          * Piece
          * @description Geometry: `head`, or what is worn for a choice (`hair.glb?hair=bob01`), on the template, with the morph
-         *     targets of all sliders. `/v1/schema` says which pieces there are.
+         *     targets of all sliders; with `targets=actions` those of the face actions instead. `/v1/schema` says which pieces
+         *     there are.
          */
         get: operations["piece"];
         put?: never;
@@ -805,6 +806,16 @@ export interface components {
              * @description face actions that the pieces have targets for
              */
             actions: string[];
+            /**
+             * Expressions
+             * @description named expressions: the weights of face actions, also of those in `actions` of a piece
+             * @default {}
+             */
+            expressions: {
+                [key: string]: {
+                    [key: string]: number;
+                };
+            };
             camera: components["schemas"]["Camera"];
             /** Pieces */
             pieces: components["schemas"]["Piece"][];
@@ -938,6 +949,11 @@ export interface components {
             absent: string[];
             /** Meshes */
             meshes: string[];
+            /**
+             * Actions
+             * @description like `url`: the same meshes with the targets of the other face actions instead of the sliders'
+             */
+            actions?: string | null;
         };
         /**
          * Problem
@@ -2959,6 +2975,7 @@ export interface operations {
     piece: {
         parameters: {
             query?: {
+                targets?: "sliders" | "actions";
                 /** @description the version that `/v1/schema` names; with it, the answer never changes */
                 v?: string | null;
             };

@@ -18,6 +18,7 @@ import { chooseFace } from "./ui/faces";
 import { Downloads } from "./ui/downloads";
 import { askForKey } from "./ui/key";
 import { shell, type Shell } from "./ui/shell";
+import { Scene } from "./ui/scene";
 import { share } from "./ui/share";
 import { ShelfList } from "./ui/shelfList";
 import { dayOf, keeping, summary } from "./ui/summary";
@@ -58,6 +59,7 @@ export class App {
   private schema: Schema | null = null;
   private head: Head | null = null;
   private fallback: FallbackImage | null = null;
+  private scene: Scene | null = null;
   private session: Session | null = null;
   /** Settled once the character that was left is saved. */
   private leftSaved: Promise<unknown> = Promise.resolve();
@@ -147,7 +149,16 @@ export class App {
       this.fallback = new FallbackImage(this.shell.canvas, NO_WEBGL);
       return;
     }
+    this.scene = this.sceneOf(this.head);
     await this.head.begin();
+  }
+
+  private sceneOf(head: Head): Scene {
+    return new Scene(head.expressions, {
+      expression: (name) => void head.express(name).catch((error: unknown) => this.complain(error)),
+      light: (light) => head.light(light),
+      background: (background) => (this.shell.viewer.dataset["background"] = background),
+    });
   }
 
   private async read(photo: Photo): Promise<void> {
@@ -265,7 +276,8 @@ export class App {
     const { aligned, other, isCloser } = known;
     const changed = (): void => this.showSession();
     const saved = (state: SaveState, error?: unknown): void => this.tellSaved(session, state, error);
-    const session: Session = new Session(character, known, schema, this.client, { changed, saved }, edits);
+    const extras = this.scene === null ? [] : [{ name: "scene", label: "Scene", root: this.scene.root }];
+    const session: Session = new Session(character, known, schema, this.client, { changed, saved }, edits, extras);
     this.session?.end();
     this.session = session;
     if (edits !== null) session.saveSoon();
@@ -307,6 +319,7 @@ export class App {
     history.replaceState(null, "", location.pathname);
     document.body.classList.remove("editing");
     this.shell.tools.hidden = true;
+    this.scene?.reset();
     this.downloads.show(null);
     this.compare.face = null;
     this.shelfList.update();

@@ -8,7 +8,8 @@ import { Editor } from "./edit/editor";
 import { Saver, type SaveState } from "./edit/saver";
 import { difference, edited, type Difference, type Settings } from "./edit/settings";
 import { StoredSession, type Remembered } from "./edit/sessionStore";
-import { Panel } from "./ui/panel";
+import { Ideas } from "./ui/ideas";
+import { Panel, type Extra } from "./ui/panel";
 
 /** Pixels of a candidate's picture. */
 const PICTURE = 256;
@@ -31,6 +32,7 @@ export class Session {
   /**
    * @param known what the photo gave, and what else this tab remembers.
    * @param edits what is changed by hand, whatever the service has; null: as the service has it.
+   * @param extras more tabs, after those of the parts.
    */
   constructor(
     readonly character: Character,
@@ -39,6 +41,7 @@ export class Session {
     client: Client,
     events: SessionEvents,
     edits: Difference | null,
+    extras: readonly Extra[],
   ) {
     const { read } = known;
     const saved = settingsOf(character);
@@ -54,7 +57,10 @@ export class Session {
       const settings = edited(read, { parameters: {}, discrete: Object.fromEntries(choices) });
       return patiently(() => client.render(settings, PICTURE, this.ended.signal), NOBODY, this.ended.signal);
     };
-    this.panel = new Panel(schema, this.editor, { sure, doubts: this.doubts, candidates, draw });
+    const random = async (): Promise<Settings> => settingsOf(await client.random());
+    const ideas = { name: "ideas", label: "Ideas", root: new Ideas(schema, this.editor, random).root };
+    const evidence = { sure, doubts: this.doubts, candidates, draw };
+    this.panel = new Panel(schema, this.editor, evidence, [ideas, ...extras]);
     this.stored = new StoredSession(character.id, known);
     this.stored.save();
     this.editor.onChange(() => {
@@ -97,7 +103,7 @@ export class Session {
 }
 
 /** What a character's document sets. */
-export function settingsOf({ parameters, discrete }: Character): Settings {
+export function settingsOf({ parameters, discrete }: Pick<Character, "parameters" | "discrete">): Settings {
   const choices = Object.entries(discrete).map(([group, { choice }]) => [group, choice] as const);
   return { parameters, discrete: Object.fromEntries(choices) };
 }

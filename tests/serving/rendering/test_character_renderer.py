@@ -93,6 +93,23 @@ def test_a_piece_has_the_targets_of_all_sliders_and_of_a_blink(
     assert asked | blinks <= names <= asked | blinks | set(published.figure.products)
 
 
+def test_face_actions_are_in_files_of_their_own_and_expressions_are_made_of_them(
+    character_renderer: EmbeddedRenderer, published: SchemaDocument
+) -> None:
+    assert published.figure is not None
+    moved = [piece.name for piece in published.figure.pieces if piece.actions]
+    assert moved == ["head", "lashes", "brows"]
+    files = {name: character_renderer.piece(name, WORN.get(name), "actions") for name in moved}
+    assert sum(len(gzip.compress(content)) for content in files.values()) < 400_000
+    meshes = [mesh for content in files.values() for mesh in bare(content).document["meshes"]]
+    names = {name for mesh in meshes for name in mesh["extras"].get("targetNames", [])}
+    laugh = published.figure.expressions["laugh"]
+    assert {"jawOpen", "mouthSmileLeft", "mouthSmileRight"} <= laugh.keys() and max(laugh.values()) <= 1
+    assert names >= {action for weights in published.figure.expressions.values() for action in weights} - set(
+        published.figure.actions
+    )
+
+
 @pytest.mark.slow
 def test_textures_depend_on_what_the_schema_says_and_on_nothing_else(
     character_renderer: EmbeddedRenderer, published: SchemaDocument

@@ -82,6 +82,11 @@ export class Client {
     return (await (await this.ask(`/v1/characters${how}`, request, send)).json()) as Character;
   }
 
+  /** Somebody who does not exist. */
+  random(): Promise<Pick<Character, "parameters" | "discrete">> {
+    return this.json("/v1/random");
+  }
+
   /** A picture of a character that need not be kept anywhere. */
   async render({ parameters, discrete }: Settings, size: number, signal: AbortSignal): Promise<Blob> {
     const body = JSON.stringify({ parameters, discrete });

@@ -25,6 +25,7 @@ import { RoundedSurface } from "./rounding";
 /** What is transparent is drawn after what it lies over. */
 const ORDER: Readonly<Record<string, number>> = { lashes: 1, brows: 1, hair: 2, lenses: 4 };
 const BLENDED = 3;
+const LIDS = ["eyeBlinkLeft", "eyeBlinkRight"] as const;
 
 type HeadMesh = Mesh<BufferGeometry, MeshPhysicalMaterial>;
 
@@ -44,6 +45,9 @@ export class HeadModel {
   /** Closed eyes, 0 to 1. */
   private blink = 0;
   private plaster = true;
+  private acting: ReadonlyMap<string, number> = new Map();
+  /** Whether pieces have the targets of all face actions. */
+  private acts = false;
 
   /**
    * @param changed called whenever there is something new to draw.
@@ -85,6 +89,20 @@ export class HeadModel {
     this.shape();
   }
 
+  /**
+   * What the face does: weights of face actions. Resolves once the files are there that it takes, the first time.
+   *
+   * @throws Error when one does not come; the face stays as it was.
+   */
+  async act(weights: ReadonlyMap<string, number>): Promise<void> {
+    if (weights.size > 0 && !this.acts) {
+      await Promise.all([...this.loaded].map(([piece, { address, loaded }]) => addActions(piece, address, loaded)));
+      this.acts = true;
+    }
+    this.acting = weights;
+    this.shape();
+  }
+
   dispose(): void {
     for (const { loaded } of this.loaded.values()) this.detach(loaded);
     for (const { texture } of this.pictures.values()) texture?.dispose();
@@ -93,7 +111,8 @@ export class HeadModel {
   }
 
   private shape(): void {
-    const weights = this.weights.set("eyeBlinkLeft", this.blink).set("eyeBlinkRight", this.blink);
+    const weights = new Map([...this.weights, ...this.acting]);
+    for (const lid of LIDS) weights.set(lid, Math.max(this.blink, this.acting.get(lid) ?? 0));
     for (const { loaded } of this.loaded.values()) if (loaded !== null) shape(loaded, weights);
     this.changed();
   }
@@ -143,7 +162,8 @@ export class HeadModel {
     const loaded = this.attach(meshes.map((mesh) => new MorphedMesh(mesh)));
     this.loaded.set(piece, { address, loaded });
     shape(loaded, this.weights, true);
-    this.changed();
+    if (this.acts) await addActions(piece, address, loaded);
+    this.shape();
   }
 
   private attach(shapes: MorphedMesh[]): LoadedPiece {
@@ -239,6 +259,16 @@ function shape(loaded: LoadedPiece, weights: ReadonlyMap<string, number>, fresh 
   for (const { mesh } of loaded.shapes) {
     mesh.geometry.getAttribute("position").needsUpdate = true;
     mesh.geometry.getAttribute("normal").needsUpdate = true;
+  }
+}
+
+/** Give what was loaded from an address the targets of face actions, where the piece follows any. */
+async function addActions(piece: Piece, address: string | null, loaded: LoadedPiece | null): Promise<void> {
+  if (!piece.actions || address === null || loaded === null) return;
+  const meshes = await meshesAt(piece.actions + address.slice(piece.url.length));
+  for (const { shape } of loaded.shapes) {
+    const found = meshes.find(({ name }) => name === shape.mesh.name);
+    shape.mesh.targets.push(...(found?.targets ?? []));
   }
 }
 

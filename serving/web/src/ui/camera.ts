@@ -1,11 +1,22 @@
 /** A photo from the camera, in a dialog with an oval that says where the face should be. */
 
 import { element, icon } from "./dom";
+import { lightOf, type Light } from "./lightMeter";
 
 export const hasCamera = (): boolean => Boolean(navigator.mediaDevices?.getUserMedia);
 
 const DENIED =
   "The browser may not use the camera. Allow it in the browser's settings for this page, or choose a photo instead.";
+const LIGHTS: Readonly<Record<Light, string>> = {
+  good: "Good light. Look straight ahead, fill the oval, and keep a calm face.",
+  dark: "It is dark. Turn to a window or a lamp.",
+  bright: "It is too bright. Step out of the strong light.",
+  backlit: "The light is behind you. Turn around, towards it.",
+  "one-sided": "The light comes from one side. Turn your face to it.",
+};
+/** Milliseconds between two looks; what two in a row say is told. */
+const LOOKS_EVERY = 450;
+const LOOK = { width: 40, height: 50 };
 const MISSING = "No camera was found, or another program is using it.";
 
 export class CameraDialog {
@@ -24,6 +35,7 @@ export class CameraDialog {
   });
   private readonly dialog: HTMLDialogElement;
   private stream: MediaStream | null = null;
+  private looking: ReturnType<typeof setInterval> | undefined;
 
   constructor(private readonly taken: (photo: Blob) => void) {
     const close = element(
@@ -55,10 +67,28 @@ export class CameraDialog {
       await this.video.play();
       this.shutter.disabled = false;
       this.shutter.focus();
+      this.guide();
     } catch (error) {
       const denied = error instanceof DOMException && error.name === "NotAllowedError";
       this.message.textContent = denied ? DENIED : MISSING;
     }
+  }
+
+  /** Say what the light is like, until the dialog is closed. */
+  private guide(): void {
+    const context = element("canvas", LOOK).getContext("2d", { willReadFrequently: true });
+    let before: Light | null = null;
+    this.looking = setInterval(() => {
+      const { videoWidth: width, videoHeight: height } = this.video;
+      if (context === null || width === 0) return;
+      // The middle of the film in the shape of the viewfinder, as it is shown.
+      const [wide, high] = [Math.min(width, 0.8 * height), Math.min(height, width / 0.8)];
+      const from = [(width - wide) / 2, (height - high) / 2, wide, high] as const;
+      context.drawImage(this.video, ...from, 0, 0, LOOK.width, LOOK.height);
+      const light = lightOf(context.getImageData(0, 0, LOOK.width, LOOK.height).data, LOOK.width, LOOK.height);
+      if (light === before && this.message.textContent !== LIGHTS[light]) this.message.textContent = LIGHTS[light];
+      before = light;
+    }, LOOKS_EVERY);
   }
 
   private async shoot(): Promise<void> {
@@ -71,6 +101,7 @@ export class CameraDialog {
   }
 
   private stop(): void {
+    clearInterval(this.looking);
     for (const track of this.stream?.getTracks() ?? []) track.stop();
     this.stream = null;
     this.video.srcObject = null;

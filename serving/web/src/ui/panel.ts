@@ -33,6 +33,13 @@ interface Section {
 
 type Sure = (group: string, choice: string) => number | null;
 
+/** What has a tab of its own and sets nothing by itself. */
+export interface Extra {
+  name: string;
+  label: string;
+  root: HTMLElement;
+}
+
 /** What the photo says beside the values themselves. */
 export interface Evidence {
   /** How sure the encoder was of a choice, null where it is not known. */
@@ -59,9 +66,11 @@ export class Panel {
     private readonly schema: Schema,
     private readonly editor: Editor,
     evidence: Evidence,
+    extras: readonly Extra[] = [],
   ) {
     const parts = schema.parts.map((part) => this.part(part, evidence.sure));
-    this.sections = evidence.doubts.length === 0 ? parts : [this.doubtful(evidence), ...parts];
+    const doubtful = evidence.doubts.length === 0 ? [] : [this.doubtful(evidence)];
+    this.sections = [...doubtful, ...parts, ...extras.map((extra) => this.extra(extra))];
     this.search = element("input", {
       type: "search",
       placeholder: "Find beard, nose …",
@@ -130,6 +139,12 @@ export class Panel {
     const groups = doubts.map(({ group, likely }) => this.choicesOf(group, likely, "", sure));
     const controls = candidates.length < 2 ? groups : [this.candidatesOf(candidates, draw), ...groups];
     return { ...this.section("likeness.doubts", "Not sure", "Reset these", controls), isRepeated: true };
+  }
+
+  private extra({ name, label, root }: Extra): Section {
+    const section = this.section(`likeness.${name}`, label, "", []);
+    section.root.append(root);
+    return { ...section, isRepeated: true };
   }
 
   private section(name: string, label: string, resets: string, controls: Control[]): Section {

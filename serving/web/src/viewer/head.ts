@@ -5,11 +5,31 @@ import type { Settings } from "../edit/settings";
 import { HeadModel } from "../figure/headModel";
 import type { View } from "../ui/compare";
 import { photoSquare } from "./framing";
+import type { Light } from "../ui/scene";
 import { Viewer } from "./viewer";
 
 const BECOMES_SECONDS = 1.1;
 /** Pictures that follow a slider are fetched once it rests for so long, in milliseconds. */
 const RESTS = 140;
+const ACTS_SECONDS = 0.35;
+const CALM = "calm";
+/** Those of the service's expressions that people ask for. */
+const EXPRESSIONS: Readonly<Record<string, string>> = {
+  [CALM]: "Calm",
+  smile: "Smile",
+  toothy_smile: "Broad smile",
+  laugh: "Laugh",
+  smirk: "Smirk",
+  wink: "Wink",
+  surprise: "Surprised",
+  doubt: "Doubtful",
+  sad: "Sad",
+  frown: "Frown",
+  anger: "Angry",
+  fear: "Afraid",
+  pucker: "Kiss",
+  puffed_cheeks: "Puffed cheeks",
+};
 const BLINKS_EVERY = 4.2;
 const BLINK_SECONDS = 0.22;
 
@@ -25,6 +45,8 @@ export class Head {
   private readonly model: HeadModel;
   private shown: Settings;
   private plaster = true;
+  private readonly known: Readonly<Record<string, Readonly<Record<string, number>>>>;
+  private acting: ReadonlyMap<string, number> = new Map();
   private resting: ReturnType<typeof setTimeout> | undefined;
 
   /** @throws Error where the browser has no WebGL. */
@@ -39,6 +61,7 @@ export class Head {
     this.viewer.add(this.model.root);
     this.viewer.turned = (seconds) => this.model.close(closedEyes(seconds));
     this.shown = settings;
+    this.known = schema.figure.expressions ?? {};
   }
 
   /** Fetch and put on what was given to begin with. */
@@ -80,6 +103,29 @@ export class Head {
       if (this.shown === settings) this.model.pose({ ...settings, parameters: Object.fromEntries(between) });
     });
     this.viewer.turn();
+  }
+
+  /** Names of what the face can do, calm first. */
+  get expressions(): Record<string, string> {
+    return Object.fromEntries(Object.entries(EXPRESSIONS).filter(([name]) => name === CALM || name in this.known));
+  }
+
+  /** Have the face do something. Throws an Error when what that takes cannot be fetched. */
+  async express(name: string): Promise<void> {
+    const [from, to] = [this.acting, new Map(Object.entries(this.known[name] ?? {}))];
+    this.acting = to;
+    const actions = [...new Set([...from.keys(), ...to.keys()])];
+    await this.model.act(from.size === 0 && to.size > 0 ? new Map([...to.keys()].map((action) => [action, 0])) : from);
+    this.viewer.stopTurning();
+    this.viewer.animate(ACTS_SECONDS, (share) => {
+      if (this.acting !== to) return;
+      const mix = (action: string): number => (1 - share) * (from.get(action) ?? 0) + share * (to.get(action) ?? 0);
+      void this.model.act(share === 1 ? to : new Map(actions.map((action) => [action, mix(action)])));
+    });
+  }
+
+  light(light: Light): void {
+    this.viewer.light(light);
   }
 
   compare(view: View): void {

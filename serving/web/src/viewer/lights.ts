@@ -17,6 +17,8 @@ import {
   type WebGLRenderer,
 } from "three";
 
+import type { Light } from "../ui/scene";
+
 interface Panel {
   at: [number, number, number];
   size: [number, number];
@@ -72,6 +74,14 @@ function panel({ at, size, light, tint }: Panel): Mesh {
   made.lookAt(0, 0, 0);
   return made;
 }
+
+/** How the studio is changed: turned by radians, its main light coloured, all of it and the room made brighter. */
+export const MOODS: Readonly<Record<Light, { turned: number; colour: number; key: number; room: number }>> = {
+  studio: { turned: 0, colour: 0xfff6ea, key: 1.7, room: 1 },
+  side: { turned: -0.95, colour: 0xfff6ea, key: 2.3, room: 0.55 },
+  evening: { turned: 0.7, colour: 0xffb066, key: 2.1, room: 0.45 },
+  bright: { turned: 0, colour: 0xffffff, key: 1.4, room: 1.35 },
+};
 
 /** The light that casts shadows, and one from behind. The group turns with the camera, so the head stays well lit. */
 export function keyLight(): Group {

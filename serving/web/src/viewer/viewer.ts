@@ -8,15 +8,17 @@ import {
   Spherical,
   Vector3,
   WebGLRenderer,
+  type DirectionalLight,
   type Object3D,
 } from "three";
 import { OrbitControls } from "three/addons/controls/OrbitControls.js";
 
 import type { GameCamera } from "../api/schema";
+import type { Light } from "../ui/scene";
 import { DEGREES, gameFov, gamePosition, photoSquare, viewerFov, sway } from "./framing";
 import { AdaptiveResolution } from "./adaptiveResolution";
 import { useEngineToneMapping } from "./toneMapping";
-import { keyLight, surroundings } from "./lights";
+import { keyLight, MOODS, surroundings } from "./lights";
 
 const MAX_PIXEL_RATIO = 2;
 const EXPOSURE = 1.02;
@@ -52,6 +54,7 @@ export class Viewer {
   private readonly lights = keyLight();
   private readonly calm = matchMedia("(prefers-reduced-motion: reduce)");
   private drawn = false;
+  private lightTurned = 0;
   private turningSince: number | null = null;
   private readonly movements = new Set<Movement>();
   private toFront: Movement | null = null;
@@ -153,6 +156,16 @@ export class Viewer {
     this.movements.add(movement);
     this.invalidate();
     return movement;
+  }
+
+  light(light: Light): void {
+    const { turned, colour, key, room } = MOODS[light];
+    this.lightTurned = turned;
+    this.scene.environmentIntensity = room;
+    const [main] = this.lights.children as DirectionalLight[];
+    main?.color.set(colour);
+    if (main !== undefined) main.intensity = key;
+    this.invalidate();
   }
 
   /** The middle of what is seen now: a data URL of a square of so many pixels. */
@@ -304,8 +317,8 @@ export class Viewer {
       this.camera.position.x - this.controls.target.x,
       this.camera.position.z - this.controls.target.z,
     );
-    this.lights.rotation.y = azimuth * 0.85;
-    this.scene.environmentRotation.y = azimuth * 0.85;
+    this.lights.rotation.y = azimuth * 0.85 + this.lightTurned;
+    this.scene.environmentRotation.y = azimuth * 0.85 + this.lightTurned;
     this.renderer.render(this.scene, this.camera);
   }
 }
