@@ -21,18 +21,23 @@ import { shell, type Shell } from "./ui/shell";
 import { Scene } from "./ui/scene";
 import { share } from "./ui/share";
 import { ShelfList } from "./ui/shelfList";
-import { dayOf, keeping, summary } from "./ui/summary";
+import { languageSwitch } from "./ui/languageSwitch";
+import { keeping, summary } from "./ui/summary";
 import { Welcome } from "./ui/welcome";
+import { dateOf, t, translated } from "./language";
 
-const NO_WEBGL =
-  "This browser cannot draw in 3D (WebGL is off or missing), so you see the service's own picture a moment after each change.";
-const NO_FIGURE =
-  "This character is drawn by its own game: what you change here you see there, or in its picture where it gives one.";
+const NO_WEBGL = t(
+  "This browser cannot draw in 3D (WebGL is off or missing), so you see the service's own picture a moment after each change.",
+);
+const NO_FIGURE = t(
+  "This character is drawn by its own game: what you change here you see there, or in its picture where it gives one.",
+);
 const ERASE = {
-  title: "Erase this character?",
-  words:
+  title: t("Erase this character?"),
+  words: t(
     "It is gone from the service at once, with all that you changed in it and all that you shared of it. Files that you downloaded stay yours.",
-  yes: "Erase it",
+  ),
+  yes: t("Erase it"),
 };
 const NEVER = new AbortController().signal;
 const SHELF_PIXELS = 160;
@@ -89,11 +94,11 @@ export class App {
     this.shell.tools.append(this.downloads.root);
     this.shell.canvas.after(this.compare.overlay);
     this.shell.foot.append(this.compare.bar);
-    this.welcome.root.append(this.shelfList.root);
+    this.welcome.root.append(this.shelfList.root, languageSwitch());
     this.shell.side.append(this.welcome.root);
     document.body.append(
       this.shell.root,
-      element("div", { class: "drop-veil", "aria-hidden": "true" }, "Drop the photo"),
+      element("div", { class: "drop-veil", "aria-hidden": "true" }, t("Drop the photo")),
     );
     addEventListener("keydown", (event) => this.shortcut(event));
     addEventListener("hashchange", () => this.follow());
@@ -126,8 +131,8 @@ export class App {
   }
 
   private async schemaInTime(): Promise<Schema> {
-    const starting = (): void => this.tell("The service is starting");
-    this.schema ??= await patiently(() => this.client.schema(), starting, NEVER);
+    const starting = (): void => this.tell(t("The service is starting"));
+    this.schema ??= translated(await patiently(() => this.client.schema(), starting, NEVER));
     this.tell("");
     return this.schema;
   }
@@ -142,8 +147,8 @@ export class App {
     const { Head } = await import("./viewer/head");
     try {
       this.head = new Head(this.shell.canvas, { ...schema, figure }, averageOf(schema), {
-        lost: (isLost) => this.tell(isLost ? "The graphics were interrupted; they come back by themselves" : ""),
-        failed: () => this.tell("Some of the head could not be loaded.", () => this.showHead()),
+        lost: (isLost) => this.tell(isLost ? t("The graphics were interrupted; they come back by themselves") : ""),
+        failed: () => this.tell(t("Some of the head could not be loaded."), () => this.showHead()),
       });
     } catch {
       this.fallback = new FallbackImage(this.shell.canvas, NO_WEBGL);
@@ -207,7 +212,7 @@ export class App {
   private created(photo: Photo, signal: AbortSignal): Promise<Character> {
     return patiently(
       () => this.client.create(photo, signal, undefined, (share) => this.welcome.sent(share)),
-      (seconds) => this.welcome.say(`Many people are here: trying again in ${seconds} s`),
+      (seconds) => this.welcome.say(t("Many people are here: trying again in {seconds} s", { seconds })),
       signal,
     );
   }
@@ -244,7 +249,7 @@ export class App {
   private async searched(session: Session, photo: Photo | null): Promise<Character> {
     if (photo === null) throw new Error("there is no photo to search from");
     const busy = (seconds: number): void => {
-      if (this.session === session) this.tell(`Many people are here: trying again in ${seconds} s`);
+      if (this.session === session) this.tell(t("Many people are here: trying again in {seconds} s", { seconds }));
     };
     // Never given up: the service would make the character all the same, and nobody could erase it.
     try {
@@ -276,7 +281,7 @@ export class App {
     const { aligned, other, isCloser } = known;
     const changed = (): void => this.showSession();
     const saved = (state: SaveState, error?: unknown): void => this.tellSaved(session, state, error);
-    const extras = this.scene === null ? [] : [{ name: "scene", label: "Scene", root: this.scene.root }];
+    const extras = this.scene === null ? [] : [{ name: "scene", label: t("Scene"), root: this.scene.root }];
     const session: Session = new Session(character, known, schema, this.client, { changed, saved }, edits, extras);
     this.session?.end();
     this.session = session;
@@ -343,7 +348,7 @@ export class App {
     const { png } = character.links;
     await share({
       link: location.href,
-      until: dayOf(character.expires),
+      until: dateOf(character.expires),
       photo: session.stored.known.aligned,
       head: png ? () => this.portrait(png) : null,
     });
@@ -387,13 +392,14 @@ export class App {
     this.leave();
     this.welcome.back = null;
     this.startAnew();
-    this.shell.status.tell("Erased", null, true);
+    this.shell.status.tell(t("Erased"), null, true);
   }
 
   /** A file of the character as it is seen. */
   private async file(address: string): Promise<Blob> {
     await this.session?.save();
-    const waiting = (seconds: number): void => this.tell(`The service is busy: trying again in ${seconds} s`);
+    const waiting = (seconds: number): void =>
+      this.tell(t("The service is busy: trying again in {seconds} s", { seconds }));
     const file = await patiently(() => this.client.file(address), waiting, NEVER);
     this.tell("");
     return file;
@@ -436,10 +442,10 @@ export class App {
 
   private tellSaved(session: Session, state: SaveState, error: unknown): void {
     const { status } = this.shell;
-    const texts: Record<Exclude<SaveState, "failed">, string> = { saved: "Saved", waiting: "", saving: "Saving" };
+    const texts: Record<Exclude<SaveState, "failed">, string> = { saved: t("Saved"), waiting: "", saving: t("Saving") };
     if (state === "failed") {
       this.unsaved.add(session);
-      status.tellSaving(`Not saved. ${messageFor(error).title}.`, () => session.saveBehind());
+      status.tellSaving(t("Not saved. {title}.", { title: messageFor(error).title }), () => session.saveBehind());
       return;
     }
     const wasUnsaved = state !== "saving" && this.unsaved.delete(session);

@@ -5,6 +5,8 @@ import "./styles/welcome.css";
 import "./styles/editor.css";
 import "./styles/compare.css";
 
-import { App } from "./app";
+import { loadLanguage } from "./language";
 
+await loadLanguage();
+const { App } = await import("./app");
 void new App().begin();

@@ -10,6 +10,7 @@ import { difference, edited, type Difference, type Settings } from "./edit/setti
 import { StoredSession, type Remembered } from "./edit/sessionStore";
 import { Ideas } from "./ui/ideas";
 import { Panel, type Extra } from "./ui/panel";
+import { t } from "./language";
 
 /** Pixels of a candidate's picture. */
 const PICTURE = 256;
@@ -58,7 +59,7 @@ export class Session {
       return patiently(() => client.render(settings, PICTURE, this.ended.signal), NOBODY, this.ended.signal);
     };
     const random = async (): Promise<Settings> => settingsOf(await client.random());
-    const ideas = { name: "ideas", label: "Ideas", root: new Ideas(schema, this.editor, random).root };
+    const ideas = { name: "ideas", label: t("Ideas"), root: new Ideas(schema, this.editor, random).root };
     const evidence = { sure, doubts: this.doubts, candidates, draw };
     this.panel = new Panel(schema, this.editor, evidence, [ideas, ...extras]);
     this.stored = new StoredSession(character.id, known);

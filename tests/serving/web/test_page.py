@@ -152,7 +152,7 @@ def test_choices_are_undone_and_done_again(someone: Visitor) -> None:
     someone.page.get_by_label("Calm", exact=True).check()
     assert unlike(someone.settled(), before) < 0.2
     someone.part("Ideas")
-    someone.page.get_by_label("Hair", exact=True).check()
+    someone.page.get_by_role("checkbox", name="Hair", exact=True).check()
     with someone.page.expect_response("**/v1/random"):
         someone.page.get_by_role("button", name="Shuffle the rest").click()
     assert unlike(someone.settled(), before) > 1.0

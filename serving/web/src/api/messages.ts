@@ -1,6 +1,7 @@
 /** Messages for the person before the screen: what went wrong, and what could be better. */
 
 import { Refused, Unreachable, type Character, type Remark } from "./client";
+import { t } from "../language";
 
 export interface Message {
   title: string;
@@ -9,71 +10,72 @@ export interface Message {
   again: boolean;
 }
 
-const OTHER_PHOTO =
-  "JPEG, PNG, WebP and HEIC work. If it is one of these, it may be damaged: save it again, or take another.";
+const OTHER_PHOTO = t(
+  "JPEG, PNG, WebP and HEIC work. If it is one of these, it may be damaged: save it again, or take another.",
+);
 
 // By the last word of the problem's type (serving/problems.py).
 const BY_KIND: Readonly<Record<string, Message>> = {
   "no-face": {
-    title: "No face found",
-    advice: "Use a photo in which the whole face is seen from the front, well lit and not too small.",
+    title: t("No face found"),
+    advice: t("Use a photo in which the whole face is seen from the front, well lit and not too small."),
     again: false,
   },
-  "not-an-image": { title: "This file is not a picture", advice: OTHER_PHOTO, again: false },
-  "bad-photo": { title: "This photo cannot be read", advice: OTHER_PHOTO, again: false },
+  "not-an-image": { title: t("This file is not a picture"), advice: OTHER_PHOTO, again: false },
+  "bad-photo": { title: t("This photo cannot be read"), advice: OTHER_PHOTO, again: false },
   "too-large": {
-    title: "The photo is too large",
-    advice: "Use a smaller version: 2000 pixels a side are plenty.",
+    title: t("The photo is too large"),
+    advice: t("Use a smaller version: 2000 pixels a side are plenty."),
     again: false,
   },
   "no-key": {
-    title: "An access key is needed",
-    advice: "Ask whoever runs this service for one, then try again.",
+    title: t("An access key is needed"),
+    advice: t("Ask whoever runs this service for one, then try again."),
     again: true,
   },
   "unknown-character": {
-    title: "This character is gone",
-    advice: "Characters are kept for a few days only. Use the photo again to make a new one.",
+    title: t("This character is gone"),
+    advice: t("Characters are kept for a few days only. Use the photo again to make a new one."),
     again: false,
   },
   "cannot-draw": {
-    title: "The character creator has changed",
-    advice: "This character was made with an older one. Use the photo again to make it anew.",
+    title: t("The character creator has changed"),
+    advice: t("This character was made with an older one. Use the photo again to make it anew."),
     again: false,
   },
   "cannot-refine": {
-    title: "No closer search for this character",
-    advice: "Its game draws it, or an older model read it. Change it by hand.",
+    title: t("No closer search for this character"),
+    advice: t("Its game draws it, or an older model read it. Change it by hand."),
     again: false,
   },
-  busy: { title: "Many people are here right now", advice: "Wait a moment, then try again.", again: true },
-  timeout: { title: "It took too long", advice: "The service is very busy. Try again in a moment.", again: true },
-  "no-model": { title: "The service is still starting", advice: "Try again in a moment.", again: true },
+  busy: { title: t("Many people are here right now"), advice: t("Wait a moment, then try again."), again: true },
+  timeout: { title: t("It took too long"), advice: t("The service is very busy. Try again in a moment."), again: true },
+  "no-model": { title: t("The service is still starting"), advice: t("Try again in a moment."), again: true },
   "no-storage": {
-    title: "The service cannot store anything now",
-    advice: "Tell whoever runs it, and try again later.",
+    title: t("The service cannot store anything now"),
+    advice: t("Tell whoever runs it, and try again later."),
     again: true,
   },
-  "model-died": { title: "This photo was too much for us", advice: "Use another one.", again: false },
+  "model-died": { title: t("This photo was too much for us"), advice: t("Use another one."), again: false },
 };
 
 // For what stands between this page and the service, and has no type.
 const BY_STATUS: Readonly<Record<number, Message>> = {
   408: {
-    title: "The upload took too long",
-    advice: "Check your connection and try again, or use a smaller photo.",
+    title: t("The upload took too long"),
+    advice: t("Check your connection and try again, or use a smaller photo."),
     again: true,
   },
   413: BY_KIND["too-large"]!,
   429: BY_KIND["busy"]!,
-  502: { title: "The service is away for a moment", advice: "Try again shortly.", again: true },
+  502: { title: t("The service is away for a moment"), advice: t("Try again shortly."), again: true },
   503: BY_KIND["no-model"]!,
   504: BY_KIND["timeout"]!,
 };
 
 const UNKNOWN: Message = {
-  title: "Something went wrong on our side",
-  advice: "Try again. If it happens once more, tell whoever runs this service.",
+  title: t("Something went wrong on our side"),
+  advice: t("Try again. If it happens once more, tell whoever runs this service."),
   again: true,
 };
 
@@ -81,8 +83,8 @@ const UNKNOWN: Message = {
 export function messageFor(error: unknown): Message {
   if (error instanceof Unreachable) {
     return {
-      title: "The service cannot be reached",
-      advice: "Check your connection. Nothing you changed is lost; try again.",
+      title: t("The service cannot be reached"),
+      advice: t("Check your connection. Nothing you changed is lost; try again."),
       again: true,
     };
   }
@@ -94,18 +96,20 @@ export function messageFor(error: unknown): Message {
 const WORN = 0.5;
 
 const REMARKS: Readonly<Record<string, string>> = {
-  doubtful_face: "We are not sure that this is a face, or which way up. An upright photo from the front works best.",
-  several_faces: "There are several faces; we took the largest. Crop the photo if it should be another.",
-  side_view: "The head is turned to the side. A photo from the front shows more of the face.",
-  tilted: "The head is tilted up or down. Level with the camera works best.",
-  small_face: "The face is small in this photo. Coming closer gives more detail.",
-  blurred: "The photo is a little blurred, so fine details may be off.",
-  dark: "It is rather dark. Light from the front helps.",
-  overexposed: "It is very bright, so some of the face is washed out.",
-  grey: "The photo has no colours: those of skin, hair and eyes are guessed.",
-  wide_smile: "You smile widely, which changes cheeks, eyes and mouth. A calm face is read best.",
-  glasses: "Your glasses hide some of the eyes and brows: a photo without them shows more. They can be taken off here.",
-  sunglasses: "Sunglasses hide your eyes and brows, which are guessed: use a photo without them.",
+  doubtful_face: t("We are not sure that this is a face, or which way up. An upright photo from the front works best."),
+  several_faces: t("There are several faces; we took the largest. Crop the photo if it should be another."),
+  side_view: t("The head is turned to the side. A photo from the front shows more of the face."),
+  tilted: t("The head is tilted up or down. Level with the camera works best."),
+  small_face: t("The face is small in this photo. Coming closer gives more detail."),
+  blurred: t("The photo is a little blurred, so fine details may be off."),
+  dark: t("It is rather dark. Light from the front helps."),
+  overexposed: t("It is very bright, so some of the face is washed out."),
+  grey: t("The photo has no colours: those of skin, hair and eyes are guessed."),
+  wide_smile: t("You smile widely, which changes cheeks, eyes and mouth. A calm face is read best."),
+  glasses: t(
+    "Your glasses hide some of the eyes and brows: a photo without them shows more. They can be taken off here.",
+  ),
+  sunglasses: t("Sunglasses hide your eyes and brows, which are guessed: use a photo without them."),
 };
 
 /** What may make the character less alike, of what it wears. */

@@ -2,35 +2,37 @@
 
 import { element, icon } from "./dom";
 import { lightOf, type Light } from "./lightMeter";
+import { t } from "../language";
 
 export const hasCamera = (): boolean => Boolean(navigator.mediaDevices?.getUserMedia);
 
-const DENIED =
-  "The browser may not use the camera. Allow it in the browser's settings for this page, or choose a photo instead.";
+const DENIED = t(
+  "The browser may not use the camera. Allow it in the browser's settings for this page, or choose a photo instead.",
+);
 const LIGHTS: Readonly<Record<Light, string>> = {
-  good: "Good light. Look straight ahead, fill the oval, and keep a calm face.",
-  dark: "It is dark. Turn to a window or a lamp.",
-  bright: "It is too bright. Step out of the strong light.",
-  backlit: "The light is behind you. Turn around, towards it.",
-  "one-sided": "The light comes from one side. Turn your face to it.",
+  good: t("Good light. Look straight ahead, fill the oval, and keep a calm face."),
+  dark: t("It is dark. Turn to a window or a lamp."),
+  bright: t("It is too bright. Step out of the strong light."),
+  backlit: t("The light is behind you. Turn around, towards it."),
+  "one-sided": t("The light comes from one side. Turn your face to it."),
 };
 /** Milliseconds between two looks; what two in a row say is told. */
 const LOOKS_EVERY = 450;
 const LOOK = { width: 40, height: 50 };
-const MISSING = "No camera was found, or another program is using it.";
+const MISSING = t("No camera was found, or another program is using it.");
 
 export class CameraDialog {
   private readonly video = element("video", {
     playsinline: true,
     muted: true,
     autoplay: true,
-    "aria-label": "What the camera sees",
+    "aria-label": t("What the camera sees"),
   });
   private readonly message = element("p", { class: "camera-message", role: "status" });
   private readonly shutter = element("button", {
     type: "button",
     class: "shutter",
-    "aria-label": "Take the photo",
+    "aria-label": t("Take the photo"),
     onclick: () => void this.shoot(),
   });
   private readonly dialog: HTMLDialogElement;
@@ -40,12 +42,12 @@ export class CameraDialog {
   constructor(private readonly taken: (photo: Blob) => void) {
     const close = element(
       "button",
-      { type: "button", class: "round", "aria-label": "Close the camera", onclick: () => this.dialog.close() },
+      { type: "button", class: "round", "aria-label": t("Close the camera"), onclick: () => this.dialog.close() },
       icon("close"),
     );
     this.dialog = element(
       "dialog",
-      { class: "camera", "aria-label": "Take a photo", onclose: () => this.stop() },
+      { class: "camera", "aria-label": t("Take a photo"), onclose: () => this.stop() },
       element("div", { class: "viewfinder" }, this.video, element("i", { class: "oval" })),
       this.message,
       element("div", { class: "camera-foot" }, close, this.shutter, element("span", { class: "round" })),
@@ -54,7 +56,7 @@ export class CameraDialog {
   }
 
   async open(): Promise<void> {
-    this.message.textContent = "Look straight ahead, with light on your face.";
+    this.message.textContent = t("Look straight ahead, with light on your face.");
     this.shutter.disabled = true;
     this.dialog.showModal();
     try {

@@ -3,6 +3,7 @@
 import { differences, type Candidate } from "../edit/candidates";
 import type { Settings } from "../edit/settings";
 import { element, freshId } from "./dom";
+import { t } from "../language";
 
 export interface CandidateEvents {
   choose: (candidate: Candidate) => void;
@@ -23,7 +24,7 @@ export class CandidateGrid {
     this.root = element(
       "fieldset",
       { class: "choices candidates" },
-      element("legend", { class: "slider-head" }, element("span", {}, "Which is most like you?")),
+      element("legend", { class: "slider-head" }, element("span", {}, t("Which is most like you?"))),
       element("div", { class: "grid" }, ...tiles.map(({ tile }) => tile)),
     );
     void drawn(tiles, events);
@@ -41,7 +42,7 @@ export class CandidateGrid {
     const read = this.candidates[0]!;
     const words = differences(candidate, read).map(({ label }) => label);
     const picture = element("img", { class: "thumbnail waiting", alt: "", width: 256, height: 256 });
-    const label = element("span", { class: "tile-label" }, words.length === 0 ? "As read" : words.join(" · "));
+    const label = element("span", { class: "tile-label" }, words.length === 0 ? t("As read") : words.join(" · "));
     return { candidate, picture, tile: element("label", { class: "tile" }, input, picture, label) };
   }
 }

@@ -1,6 +1,7 @@
 /** A picture to show around: the head, beside it the photo where the person wants that. */
 
 import { element } from "./dom";
+import { t } from "../language";
 
 const [WIDTH, HEIGHT] = [1200, 630];
 const MARGIN = 56;
@@ -32,7 +33,7 @@ export class Card {
     context.fillStyle = INK;
     context.font = '600 30px "Instrument Sans Variable", system-ui, sans-serif';
     context.fillText("likeness", MARGIN, HEIGHT - 30);
-    this.canvas.setAttribute("aria-label", photo === null ? "The head" : "Your photo and the head");
+    this.canvas.setAttribute("aria-label", photo === null ? t("The head") : t("Your photo and the head"));
   }
 
   blob(): Promise<Blob | null> {

@@ -2,6 +2,7 @@
 
 import type { Choice, Group } from "../api/schema";
 import { element, freshId, icon } from "./dom";
+import { percent, t } from "../language";
 
 /** Colours nearer than this in RGB look the same in a swatch. */
 const UNLIKE = 24;
@@ -37,8 +38,8 @@ export class ChoiceGrid {
       {
         type: "button",
         class: "back",
-        "aria-label": `Reset ${group.label}`,
-        title: "As in the photo",
+        "aria-label": t("Reset {name}", { name: group.label }),
+        title: t("As in the photo"),
         onclick: () => this.goBack(events),
       },
       icon("reset"),
@@ -81,11 +82,12 @@ export class ChoiceGrid {
   }
 
   private seal(): HTMLElement {
-    const sure = this.probability === null ? "" : `, ${Math.round(100 * this.probability)} % sure`;
+    const read = t("Read from the photo");
+    const sure = this.probability;
     return element(
       "span",
-      { class: "seal", title: `Read from the photo${sure}` },
-      element("span", { class: "unseen" }, "(from the photo)"),
+      { class: "seal", title: sure === null ? read : t("Read from the photo, {sure} sure", { sure: percent(sure) }) },
+      element("span", { class: "unseen" }, `(${t("from the photo")})`),
     );
   }
 }

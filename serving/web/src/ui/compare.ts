@@ -1,23 +1,24 @@
 /** The photo beside or over the head: side by side, a curtain between them, or one fading into the other. */
 
 import { element, freshId } from "./dom";
+import { percent, t } from "../language";
 
 export type View = "head" | "beside" | "curtain" | "fade";
 
 const VIEWS: readonly (readonly [View, string])[] = [
-  ["head", "Head"],
-  ["beside", "Side by side"],
-  ["curtain", "Swipe"],
-  ["fade", "Fade"],
+  ["head", t("Head")],
+  ["beside", t("Side by side")],
+  ["curtain", t("Swipe")],
+  ["fade", t("Fade")],
 ];
-const MIX: Record<string, string> = { curtain: "Where the photo ends", fade: "How much of the photo is seen" };
+const MIX: Record<string, string> = { curtain: t("Where the photo ends"), fade: t("How much of the photo is seen") };
 
 export class Compare {
   /** To be laid over the viewer. */
   readonly overlay: HTMLElement;
   /** The switch between the views. */
   readonly bar: HTMLElement;
-  private readonly photo = element("img", { class: "aligned", alt: "The face in your photo, upright" });
+  private readonly photo = element("img", { class: "aligned", alt: t("The face in your photo, upright") });
   private readonly frame = element("div", { class: "frame" }, this.photo, element("i", { class: "curtain-line" }));
   private readonly mix: HTMLInputElement;
   private readonly options = new Map<View, HTMLInputElement>();
@@ -48,7 +49,7 @@ export class Compare {
     this.bar = element(
       "fieldset",
       { class: "segments", hidden: true },
-      element("legend", { class: "unseen" }, "Compare with the photo"),
+      element("legend", { class: "unseen" }, t("Compare with the photo")),
       ...options,
     );
     this.blend();
@@ -79,6 +80,6 @@ export class Compare {
 
   private blend(): void {
     this.overlay.style.setProperty("--mix", String(this.mix.valueAsNumber / 100));
-    this.mix.setAttribute("aria-valuetext", `${this.mix.value} percent photo`);
+    this.mix.setAttribute("aria-valuetext", t("{share} photo", { share: percent(this.mix.valueAsNumber / 100) }));
   }
 }

@@ -1,6 +1,7 @@
 /** Asks before what cannot be undone. */
 
 import { asked, element } from "./dom";
+import { t } from "../language";
 
 export interface Question {
   title: string;
@@ -24,7 +25,7 @@ export async function confirm({ title, words, yes }: Question): Promise<boolean>
     element(
       "div",
       { class: "dialog-foot" },
-      element("button", { class: "quiet", value: "no", autofocus: true }, "Keep it"),
+      element("button", { class: "quiet", value: "no", autofocus: true }, t("Keep it")),
       element("button", { class: "primary", value: "yes" }, yes),
     ),
   );

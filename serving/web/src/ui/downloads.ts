@@ -3,6 +3,7 @@
 import type { Character } from "../api/client";
 import { messageFor } from "../api/messages";
 import { element, freshId, icon, save } from "./dom";
+import { t } from "../language";
 
 interface Kind {
   label: string;
@@ -13,21 +14,26 @@ interface Kind {
 
 const KINDS: readonly Kind[] = [
   {
-    label: "3D model",
-    about: ".glb with all sliders as morph targets, for Blender, Unity, Unreal, Godot",
+    label: t("3D model"),
+    about: t(".glb with all sliders as morph targets, for Blender, Unity, Unreal, Godot"),
     ending: "glb",
     link: ({ links }) => links.glb,
   },
-  { label: "MakeHuman model", about: ".mhm, to go on in MakeHuman", ending: "mhm", link: ({ links }) => links.mhm },
   {
-    label: "Parameters",
-    about: "character.json, for the game and the likeness command",
+    label: t("MakeHuman model"),
+    about: t(".mhm, to go on in MakeHuman"),
+    ending: "mhm",
+    link: ({ links }) => links.mhm,
+  },
+  {
+    label: t("Parameters"),
+    about: t("character.json, for the game and the likeness command"),
     ending: "json",
     link: ({ links }) => links.self,
   },
   {
-    label: "Picture",
-    about: ".png, drawn by the game's engine",
+    label: t("Picture"),
+    about: t(".png, drawn by the game's engine"),
     ending: "png",
     link: ({ links }) => links.png && `${links.png}?size=1024`,
   },
@@ -52,7 +58,7 @@ export class Downloads {
         onclick: () => this.open(this.menu.hidden),
       },
       icon("download"),
-      element("span", {}, "Download"),
+      element("span", {}, t("Download")),
     );
     this.root = element(
       "div",
@@ -75,7 +81,7 @@ export class Downloads {
 
   private entry({ label, about, ending, link }: Kind, character: Character): HTMLElement {
     const address = link(character);
-    const words = element("span", { role: "status" }, address ? about : "not offered for this character");
+    const words = element("span", { role: "status" }, address ? about : t("not offered for this character"));
     const button = element(
       "button",
       { type: "button", class: "entry", disabled: !address },
@@ -105,7 +111,7 @@ export class Downloads {
       this.close();
     } catch (error) {
       const { title, again } = messageFor(error);
-      words.textContent = `Failed. ${title}.${again ? " Press once more to try again." : ""}`;
+      words.textContent = t(again ? "Failed. {title}. Press once more to try again." : "Failed. {title}.", { title });
       button.classList.add("failed");
     } finally {
       button.removeAttribute("aria-busy");

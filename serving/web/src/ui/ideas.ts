@@ -5,6 +5,7 @@ import { canBeSymmetric, cartoon, shuffled, softened, symmetric } from "../edit/
 import type { Editor } from "../edit/editor";
 import type { Settings } from "../edit/settings";
 import { element } from "./dom";
+import { t } from "../language";
 
 export class Ideas {
   readonly root: HTMLElement;
@@ -26,23 +27,27 @@ export class Ideas {
     this.root = element(
       "div",
       { class: "ideas" },
-      element("p", { class: "hint" }, "Each is one step: Undo takes it back. Press one again for more of it."),
+      element("p", { class: "hint" }, t("Each is one step: Undo takes it back. Press one again for more of it.")),
       element(
         "div",
         { class: "offered" },
-        this.action("More like a cartoon", (now) => cartoon(schema, now)),
-        this.action("Softer", (now) => softened(schema, now)),
-        canBeSymmetric(schema) ? this.action("Symmetrical", (now) => symmetric(schema, now)) : null,
+        this.action(t("More like a cartoon"), (now) => cartoon(schema, now)),
+        this.action(t("Softer"), (now) => softened(schema, now)),
+        canBeSymmetric(schema) ? this.action(t("Symmetrical"), (now) => symmetric(schema, now)) : null,
       ),
-      element("h3", {}, "Shuffle"),
-      element("p", { class: "hint" }, "Somebody else's face; what you mark stays yours."),
+      element("h3", {}, t("Shuffle")),
+      element("p", { class: "hint" }, t("Somebody else's face; what you mark stays yours.")),
       element(
         "fieldset",
         { class: "choices" },
-        element("legend", { class: "unseen" }, "What stays as it is"),
+        element("legend", { class: "unseen" }, t("What stays as it is")),
         element("div", { class: "offered" }, ...boxes),
       ),
-      element("button", { type: "button", class: "secondary", onclick: () => void this.shuffle() }, "Shuffle the rest"),
+      element(
+        "button",
+        { type: "button", class: "secondary", onclick: () => void this.shuffle() },
+        t("Shuffle the rest"),
+      ),
       this.message,
     );
   }
@@ -59,7 +64,7 @@ export class Ideas {
       const kept = new Set([...this.kept].filter(([, box]) => box.checked).map(([name]) => name));
       this.editor.set(shuffled(this.schema, this.editor.now, other, kept));
     } catch {
-      this.message.textContent = "The service did not answer. Try again.";
+      this.message.textContent = t("The service did not answer. Try again.");
     }
   }
 }

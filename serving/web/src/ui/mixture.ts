@@ -3,6 +3,7 @@
 import type { Slider } from "../api/schema";
 import type { Settings } from "../edit/settings";
 import { element } from "./dom";
+import { percent, t } from "../language";
 
 /** What each slider has of the sum of all of them, in their order: the same for all where all are 0. */
 export function sharesOf(sliders: readonly Slider[], { parameters }: Settings): number[] {
@@ -25,7 +26,7 @@ export class Mixture {
     this.root = element(
       "fieldset",
       { class: "choices mixture" },
-      element("legend", { class: "slider-head" }, element("span", {}, "Face type"), this.reading),
+      element("legend", { class: "slider-head" }, element("span", {}, t("Face type")), this.reading),
       this.bar,
       ...rows,
     );
@@ -37,8 +38,4 @@ export class Mixture {
     const most = shares.indexOf(Math.max(...shares));
     this.reading.textContent = `${this.sliders[most]?.label} ${percent(shares[most] ?? 0)}`;
   }
-}
-
-export function percent(share: number): string {
-  return `${Math.round(100 * share)} %`;
 }

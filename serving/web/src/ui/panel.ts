@@ -8,9 +8,10 @@ import { edited } from "../edit/settings";
 import { CandidateGrid } from "./candidates";
 import { ChoiceGrid } from "./choices";
 import { element, freshId, icon } from "./dom";
-import { Mixture, percent, sharesOf } from "./mixture";
+import { Mixture, sharesOf } from "./mixture";
 import { SliderRow } from "./slider";
 import { Tabs } from "./tabs";
+import { percent, t } from "../language";
 
 interface Control {
   /** The sliders and groups that it sets. */
@@ -73,8 +74,8 @@ export class Panel {
     this.sections = [...doubtful, ...parts, ...extras.map((extra) => this.extra(extra))];
     this.search = element("input", {
       type: "search",
-      placeholder: "Find beard, nose …",
-      "aria-label": "Find a slider or choice by its name",
+      placeholder: t("Find beard, nose …"),
+      "aria-label": t("Find a slider or choice by its name"),
       autocomplete: "off",
       spellcheck: "false",
       oninput: () => this.arrange(),
@@ -82,11 +83,15 @@ export class Panel {
     this.onlyChanged = element(
       "button",
       { type: "button", class: "chip", "aria-pressed": "false", onclick: () => this.toggleChanged() },
-      "Changed",
+      t("Changed"),
     );
-    this.resetAll = element("button", { type: "button", class: "quiet", onclick: () => editor.reset() }, "Reset all");
+    this.resetAll = element(
+      "button",
+      { type: "button", class: "quiet", onclick: () => editor.reset() },
+      t("Reset all"),
+    );
     const titles = this.sections.map(({ name, label, root }) => ({ name, label, panel: root }));
-    this.tabs = new Tabs(titles, "Parts of the face", (panel) => this.openPart(panel));
+    this.tabs = new Tabs(titles, t("Parts of the face"), (panel) => this.openPart(panel));
     this.root = element(
       "div",
       { class: "editor" },
@@ -119,7 +124,7 @@ export class Panel {
       section.reset.hidden = !isChanged;
       this.tabs.mark(section.name, isChanged);
     }
-    this.onlyChanged.textContent = changed.size === 0 ? "Changed" : `Changed ${changed.size}`;
+    this.onlyChanged.textContent = changed.size === 0 ? t("Changed") : t("Changed {count}", { count: changed.size });
     this.resetAll.disabled = changed.size === 0;
   }
 
@@ -132,13 +137,13 @@ export class Panel {
     const mixture = mixed.length < 2 ? [] : [this.mixtureOf(mixed, part)];
     const single = sliders.filter((slider) => mixed.length < 2 || !mixed.includes(slider));
     const controls = [...mixture, ...choices, ...single.map((slider) => this.sliderOf(slider, part))];
-    return this.section(part.name, part.label, `Reset ${part.label.toLowerCase()}`, controls);
+    return this.section(part.name, part.label, t("Reset {name}", { name: part.label }), controls);
   }
 
   private doubtful({ doubts, candidates, draw, sure }: Evidence): Section {
     const groups = doubts.map(({ group, likely }) => this.choicesOf(group, likely, "", sure));
     const controls = candidates.length < 2 ? groups : [this.candidatesOf(candidates, draw), ...groups];
-    return { ...this.section("likeness.doubts", "Not sure", "Reset these", controls), isRepeated: true };
+    return { ...this.section("likeness.doubts", t("Not sure"), t("Reset these"), controls), isRepeated: true };
   }
 
   private extra({ name, label, root }: Extra): Section {
@@ -190,7 +195,7 @@ export class Panel {
       mixture.show(editor.now);
       for (const control of controls) control.show(changed);
     };
-    const words = ["face type", ...controls.map((control) => control.words)].join(" ");
+    const words = [t("Face type").toLowerCase(), ...controls.map((control) => control.words)].join(" ");
     return { names: sliders.map(({ name }) => name), words, root: mixture.root, show };
   }
 
@@ -258,20 +263,22 @@ export class Panel {
     this.tabs.shownAlone = !filtering;
     if (filtering) this.nothing.parentElement?.scrollTo(0, 0);
     this.found.hidden = !filtering || found === 0;
-    this.found.textContent = this.found.hidden ? "" : `${found} found`;
+    this.found.textContent = this.found.hidden
+      ? ""
+      : t("{count, plural, one {# found} other {# found}}", { count: found });
     this.nothing.hidden = !filtering || found > 0;
     this.nothing.replaceChildren(...(this.nothing.hidden ? [] : this.instead(onlyChanged && changed.size === 0)));
   }
 
   /** What to say, and to offer, where nothing fits. */
   private instead(isUnchanged: boolean): (HTMLElement | string)[] {
-    if (isUnchanged) return ["Nothing was changed yet: this is what your photo gave."];
+    if (isUnchanged) return [t("Nothing was changed yet: this is what your photo gave.")];
     const parts = this.sections.filter(({ isRepeated }) => !isRepeated);
     const offered = parts.map(({ name, label }) =>
       element("button", { type: "button", class: "chip", onclick: () => this.tabs.open(name) }, label),
     );
     return [
-      element("p", {}, "Nothing here has that name. There is:"),
+      element("p", {}, t("Nothing here has that name. There is:")),
       element("div", { class: "offered" }, ...offered),
     ];
   }

@@ -1,10 +1,22 @@
 /** How the head is looked at: what its face does, its light, what is behind it. None of it is saved. */
 
 import { element, freshId } from "./dom";
+import { t } from "../language";
 
-export const LIGHTS = { studio: "Studio", side: "From the side", evening: "Evening", bright: "Bright" } as const;
+export const LIGHTS = {
+  studio: t("Studio"),
+  side: t("From the side"),
+  evening: t("Evening"),
+  bright: t("Bright"),
+} as const;
 export type Light = keyof typeof LIGHTS;
-export const BACKGROUNDS = { studio: "As the page", paper: "White", night: "Night", sand: "Sand", sky: "Sky" } as const;
+export const BACKGROUNDS = {
+  studio: t("As the page"),
+  paper: t("White"),
+  night: t("Night"),
+  sand: t("Sand"),
+  sky: t("Sky"),
+} as const;
 export type Background = keyof typeof BACKGROUNDS;
 
 export interface SceneEvents {
@@ -22,9 +34,9 @@ export class Scene {
     this.root = element(
       "div",
       { class: "scene" },
-      Object.keys(expressions).length === 0 ? null : this.row("Expression", expressions, events.expression),
-      this.row("Light", LIGHTS, events.light),
-      this.row("Background", BACKGROUNDS, events.background),
+      Object.keys(expressions).length === 0 ? null : this.row(t("Expression"), expressions, events.expression),
+      this.row(t("Light"), LIGHTS, events.light),
+      this.row(t("Background"), BACKGROUNDS, events.background),
     );
   }
 

@@ -3,6 +3,7 @@
 import { Card } from "./card";
 import { asked, element, freshId, save } from "./dom";
 import { messageFor } from "../api/messages";
+import { t } from "../language";
 
 export interface Shared {
   link: string;
@@ -23,37 +24,43 @@ export async function share(shared: Shared): Promise<void> {
   const code = element("div", { class: "share-code" });
   if (!isHere) void import("./qr").then(({ qr }) => code.append(qr(shared.link)));
   const about = isHere
-    ? "The link works on this machine only: another cannot reach this address."
-    : `Whoever has the link can see this character, and change it, until ${shared.until}.`;
+    ? t("The link works on this machine only: another cannot reach this address.")
+    : t("Whoever has the link can see this character, and change it, until {day}.", { day: shared.until });
   const form = element(
     "form",
     { method: "dialog", class: "share" },
-    element("h2", {}, "Share this character"),
+    element("h2", {}, t("Share this character")),
     element("div", { class: "share-link" }, code, element("div", {}, linkRow(shared.link), element("p", {}, about))),
     shared.head === null ? null : cardPart(shared.head, shared.photo),
-    element("div", { class: "dialog-foot" }, element("button", { class: "quiet", value: "" }, "Close")),
+    element("div", { class: "dialog-foot" }, element("button", { class: "quiet", value: "" }, t("Close"))),
   );
   await asked(form);
 }
 
 function linkRow(link: string): HTMLElement {
-  const field = element("input", { type: "text", value: link, readonly: true, "aria-label": "Link", autofocus: true });
+  const field = element("input", {
+    type: "text",
+    value: link,
+    readonly: true,
+    "aria-label": t("Link"),
+    autofocus: true,
+  });
   field.addEventListener("focus", () => field.select());
   const copy = async (): Promise<void> => {
     try {
       await navigator.clipboard.writeText(link);
-      button.textContent = "Copied";
+      button.textContent = t("Copied");
     } catch {
       // Without the right to, or over plain http: it is marked, and the keyboard does it.
       field.focus();
-      button.textContent = "Press Ctrl+C";
+      button.textContent = t("Press Ctrl+C");
     }
-    setTimeout(() => (button.textContent = "Copy"), 2500);
+    setTimeout(() => (button.textContent = t("Copy")), 2500);
   };
   const button = element(
     "button",
     { type: "button", class: "primary", "aria-live": "polite", onclick: () => void copy() },
-    "Copy",
+    t("Copy"),
   );
   return element("div", { class: "link-row" }, field, button);
 }
@@ -62,8 +69,8 @@ function cardPart(head: () => Promise<Blob>, photo: string | null): HTMLElement 
   const card = new Card();
   const id = freshId("card");
   const withPhoto = element("input", { type: "checkbox", id });
-  const message = element("p", { role: "status" }, "Drawing the card");
-  const download = element("button", { type: "button", class: "secondary", disabled: true }, "Download the card");
+  const message = element("p", { role: "status" }, t("Drawing the card"));
+  const download = element("button", { type: "button", class: "secondary", disabled: true }, t("Download the card"));
   let drawn: ImageBitmap | null = null;
   const draw = async (): Promise<void> => {
     try {
@@ -75,7 +82,7 @@ function cardPart(head: () => Promise<Blob>, photo: string | null): HTMLElement 
       message.textContent = "";
       download.disabled = false;
     } catch (error) {
-      message.textContent = `No card. ${messageFor(error).title}.`;
+      message.textContent = t("No card. {title}.", { title: messageFor(error).title });
     }
   };
   withPhoto.addEventListener("change", () => void draw());
@@ -90,7 +97,7 @@ function cardPart(head: () => Promise<Blob>, photo: string | null): HTMLElement 
     element(
       "div",
       { class: "share-foot" },
-      photo === null ? null : element("label", { class: "consent", for: id }, withPhoto, "With my photo"),
+      photo === null ? null : element("label", { class: "consent", for: id }, withPhoto, t("With my photo")),
       download,
     ),
   );

@@ -2,6 +2,7 @@
 
 import type { Shelf } from "../edit/shelf";
 import { element } from "./dom";
+import { dateOf, t } from "../language";
 
 export class ShelfList {
   readonly root = element("section", { class: "shelf", hidden: true });
@@ -14,7 +15,7 @@ export class ShelfList {
     const { kept } = this.shelf;
     this.root.hidden = kept.length === 0;
     const tiles = kept.map(({ id, expires, picture }) => {
-      const until = `until ${new Date(expires).toLocaleDateString(undefined, { day: "numeric", month: "short" })}`;
+      const until = t("until {day}", { day: dateOf(expires, "short") });
       const seen = element(picture === null ? "span" : "img", { class: "thumbnail", alt: "", src: picture });
       return element(
         "li",
@@ -23,13 +24,14 @@ export class ShelfList {
       );
     });
     this.root.replaceChildren(
-      element("h2", {}, "Your characters"),
+      element("h2", {}, t("Your characters")),
       element("ul", {}, ...tiles),
       element(
         "p",
         {},
-        "Only this browser remembers them. ",
-        element("button", { type: "button", class: "link", onclick: () => this.forget() }, "Forget them"),
+        t("Only this browser remembers them."),
+        " ",
+        element("button", { type: "button", class: "link", onclick: () => this.forget() }, t("Forget them")),
       ),
     );
   }

@@ -2,6 +2,7 @@
 
 import { element, icon, type Icon } from "./dom";
 import { StatusLine } from "./statusLine";
+import { t } from "../language";
 
 export interface Shell {
   root: HTMLElement;
@@ -23,23 +24,23 @@ export interface ShellEvents {
 }
 
 export function shell(events: ShellEvents): Shell {
-  const undo = tool("undo", "Undo", "Ctrl+Z", events.undo);
-  const redo = tool("redo", "Redo", "Ctrl+Shift+Z", events.redo);
+  const undo = tool("undo", t("Undo"), "Ctrl+Z", events.undo);
+  const redo = tool("redo", t("Redo"), "Ctrl+Shift+Z", events.redo);
   const anew = element(
     "button",
     { type: "button", class: "secondary", onclick: events.anew },
     icon("plus"),
-    element("span", {}, "New photo"),
+    element("span", {}, t("New photo")),
   );
   const share = element(
     "button",
-    { type: "button", class: "round", "aria-label": "Share", title: "Share", onclick: events.share },
+    { type: "button", class: "round", "aria-label": t("Share"), title: t("Share"), onclick: events.share },
     icon("share"),
   );
   const tools = element("div", { class: "tools", hidden: true }, undo, redo, share, anew);
   const canvas = element("div", { class: "canvas" });
   const foot = element("div", { class: "viewer-foot" });
-  const viewer = element("section", { class: "viewer loading", "aria-label": "The character" }, canvas, foot);
+  const viewer = element("section", { class: "viewer loading", "aria-label": t("The character") }, canvas, foot);
   const side = element("div", { class: "side" });
   const status = new StatusLine();
   const bar = element("header", { class: "bar" }, mark(), status.root, tools);
@@ -58,5 +59,5 @@ function tool(name: Icon, label: string, keys: string, act: () => void): HTMLBut
 /** A face of two halves: the line of a photo, the body of a figure. */
 function mark(): HTMLElement {
   const half = element("i", { class: "mark-face" });
-  return element("a", { class: "mark", href: "./", "aria-label": "likeness, start" }, half, "likeness");
+  return element("a", { class: "mark", href: "./", "aria-label": t("likeness, start") }, half, "likeness");
 }

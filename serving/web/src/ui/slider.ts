@@ -2,6 +2,7 @@
 
 import type { Slider } from "../api/schema";
 import { element, freshId, icon } from "./dom";
+import { t } from "../language";
 
 const STEP = 0.01;
 /** Nearer to neutral than this is neutral. */
@@ -42,8 +43,8 @@ export class SliderRow {
       {
         type: "button",
         class: "back",
-        "aria-label": `Reset ${slider.label}`,
-        title: "As in the photo",
+        "aria-label": t("Reset {name}", { name: slider.label }),
+        title: t("As in the photo"),
         onclick: () => this.goBack(events),
       },
       icon("reset"),
@@ -90,7 +91,7 @@ export class SliderRow {
 /** "wide 24": the end that the value leans to, and how far, of a hundred. */
 export function valueInWords({ neutral, low, high }: Pick<Slider, "neutral" | "low" | "high">, value: number): string {
   const offset = value - neutral;
-  if (Math.abs(offset) < MIDDLE) return neutral === 0 ? "none" : "average";
+  if (Math.abs(offset) < MIDDLE) return neutral === 0 ? t("none") : t("average");
   const room = offset < 0 ? neutral : 1 - neutral;
   const share = Math.round((100 * Math.abs(offset)) / room);
   const end = offset < 0 ? low : high;

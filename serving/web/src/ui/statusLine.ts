@@ -1,6 +1,7 @@
 /** The line beside the name: whether what was changed is saved, and what else there is to say. Neither hides the other. */
 
 import { element } from "./dom";
+import { t } from "../language";
 
 export class StatusLine {
   readonly root: HTMLElement;
@@ -23,7 +24,7 @@ export class StatusLine {
 }
 
 function say(place: HTMLElement, words: string, again: (() => void) | null, quietly: boolean): void {
-  const retry = again && element("button", { type: "button", class: "link", onclick: again }, "Try again");
+  const retry = again && element("button", { type: "button", class: "link", onclick: again }, t("Try again"));
   // Emptied first, so that an animation that has run runs once more.
   place.classList.remove("quietly");
   place.replaceChildren(words, ...(retry === null ? [] : [" ", retry]));

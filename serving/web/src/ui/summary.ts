@@ -3,11 +3,12 @@
 import type { Character } from "../api/client";
 import { remarkMessage, wornRemarks } from "../api/messages";
 import { element } from "./dom";
+import { dateOf, language, listOf, t } from "../language";
 
-const GOOD = "A clear photo: nothing stood in the way.";
-const SEARCH = "Search closer";
-const SEARCH_HINT = "A few seconds: the character is drawn again and again, until it is most like your photo";
-const BACK = "Back to the first reading";
+const GOOD = t("A clear photo: nothing stood in the way.");
+const SEARCH = t("Search closer");
+const SEARCH_HINT = t("A few seconds: the character is drawn again and again, until it is most like your photo");
+const BACK = t("Back to the first reading");
 
 export interface SummaryEvents {
   /** Photo and head are to be seen beside each other. */
@@ -36,18 +37,15 @@ export function summary(
     element(
       "div",
       {},
-      element("h1", { tabindex: -1 }, reading === "closer" ? "Searched from your photo" : "Read from your photo"),
+      element("h1", { tabindex: -1 }, reading === "closer" ? t("Searched from your photo") : t("Read from your photo")),
       ...remarks.map((words) => element("p", { class: "remark" }, words)),
       remarks.length === 0 && open.length === 0 ? element("p", {}, GOOD) : null,
-      open.length === 0 ? null : element("p", {}, `It leaves ${listed(open)} open: choose what fits.`),
+      open.length === 0
+        ? null
+        : element("p", {}, t("It leaves {groups} open: choose what fits.", { groups: listed(open) })),
       reading === null ? null : other(reading, events.other),
     ),
   );
-}
-
-/** "6 December", as it is said where the person is. */
-export function dayOf(time: string): string {
-  return new Date(time).toLocaleDateString(undefined, { day: "numeric", month: "long" });
 }
 
 /** How long it is kept, and the way to be rid of it: below all else, so that no key comes upon it first. */
@@ -55,13 +53,14 @@ export function keeping({ provenance, expires }: Character, erase: () => void): 
   return element(
     "p",
     { class: "keeping" },
-    `Kept until ${dayOf(expires)}, model ${provenance.version}. `,
-    element("button", { type: "button", class: "link", onclick: erase }, "Erase it now"),
+    t("Kept until {day}, model {version}.", { day: dateOf(expires), version: provenance.version }),
+    " ",
+    element("button", { type: "button", class: "link", onclick: erase }, t("Erase it now")),
   );
 }
 
 function face(aligned: string, compare: () => void): HTMLElement {
-  const words = "Compare with the photo";
+  const words = t("Compare with the photo");
   return element(
     "button",
     { type: "button", class: "face", "aria-label": words, title: words, onclick: compare },
@@ -74,7 +73,7 @@ function other(reading: "first" | "closer", act: () => Promise<void>): HTMLEleme
   const [words, hint] = reading === "first" ? [SEARCH, SEARCH_HINT] : [BACK, null];
   const ask = async (): Promise<void> => {
     button.disabled = true;
-    if (reading === "first") button.replaceChildren("Searching", element("i", { class: "at-work" }));
+    if (reading === "first") button.replaceChildren(t("Searching"), element("i", { class: "at-work" }));
     await act();
     button.disabled = false;
     button.replaceChildren(words);
@@ -87,11 +86,14 @@ function other(reading: "first" | "closer", act: () => Promise<void>): HTMLEleme
   return element("p", {}, button);
 }
 
-/** "skin, hair and beard"; of many, the first three. */
+/** "skin tone, hair and beard"; of many, the first three. */
 function listed(names: readonly string[]): string {
-  const some = names.length > 4 ? [...names.slice(0, 3), "more"] : names;
   // "Skin tone, dark to light" is the skin tone here.
-  const short = some.map((name) => name.split(",")[0] ?? name);
-  const small = short.map((name) => name.charAt(0).toLowerCase() + name.slice(1));
-  return small.length < 2 ? small.join("") : `${small.slice(0, -1).join(", ")} and ${small.at(-1)}`;
+  const short = names.map((name) => name.split(/[,、，]/)[0] ?? name);
+  return listOf((short.length > 4 ? [...short.slice(0, 3), t("more")] : short).map(inSentence));
+}
+
+/** As it is written within a sentence: German nouns stay as they are. */
+function inSentence(name: string): string {
+  return language() === "de" ? name : name.charAt(0).toLowerCase() + name.slice(1);
 }

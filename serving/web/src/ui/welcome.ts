@@ -3,13 +3,15 @@
 import type { Message } from "../api/messages";
 import { CameraDialog, hasCamera } from "./camera";
 import { element, freshId, icon } from "./dom";
+import { t } from "../language";
 
 // What the service can read; phones offer their photos and camera for it.
 const ACCEPTED = "image/jpeg,image/png,image/webp,image/heic,image/heif";
 
-const SHARE = "Let what I change teach this service";
-const SHARED =
-  "Kept then: the settings before and after, and numbers that describe your face, of which it trains. Never the photo. Erase the character to take it back.";
+const SHARE = t("Let what I change teach this service");
+const SHARED = t(
+  "Kept then: the settings before and after, and numbers that describe your face, of which it trains. Never the photo. Erase the character to take it back.",
+);
 
 export interface WelcomeEvents {
   /** A photo to read, with its name. */
@@ -30,7 +32,7 @@ export class Welcome {
     this.sharing,
     element("span", {}, SHARE, element("small", {}, SHARED)),
   );
-  private readonly upload = element("progress", { max: 1, value: 0, "aria-label": "Sent of the photo" });
+  private readonly upload = element("progress", { max: 1, value: 0, "aria-label": t("Sent of the photo") });
   private preview: string | null = null;
   /** The way to the character before, if there is one. */
   back: (() => void) | null = null;
@@ -50,11 +52,13 @@ export class Welcome {
     this.root = element(
       "div",
       { class: "welcome" },
-      element("h1", {}, "Your face,", element("br"), "as a character."),
+      element("h1", {}, t("Your face,"), element("br"), t("as a character.")),
       element(
         "p",
         { class: "lead" },
-        "Give it one photo. It finds the head, hair and eyes of a game character that look like you, and you change whatever you like.",
+        t(
+          "Give it one photo. It finds the head, hair and eyes of a game character that look like you, and you change whatever you like.",
+        ),
       ),
       this.card,
       this.consent,
@@ -87,14 +91,14 @@ export class Welcome {
     this.forget();
     this.card.className = "card drop";
     this.card.replaceChildren(
-      element("p", { class: "drop-words" }, "Drop a photo anywhere, paste one, or"),
+      element("p", { class: "drop-words" }, t("Drop a photo anywhere, paste one, or")),
       ...this.ways(),
       element(
         "ul",
         { class: "hints" },
-        element("li", {}, "From the front, eyes open"),
-        element("li", {}, "Even light, nothing before the face"),
-        element("li", {}, "The photo is read once and not kept"),
+        element("li", {}, t("From the front, eyes open")),
+        element("li", {}, t("Even light, nothing before the face")),
+        element("li", {}, t("The photo is read once and not kept")),
       ),
     );
   }
@@ -103,13 +107,13 @@ export class Welcome {
   busy(photo: Blob): void {
     this.forget();
     this.preview = URL.createObjectURL(photo);
-    const picture = element("img", { src: this.preview, alt: "Your photo", onerror: () => picture.remove() });
+    const picture = element("img", { src: this.preview, alt: t("Your photo"), onerror: () => picture.remove() });
     this.card.className = "card reading";
     this.sent(0);
     this.card.replaceChildren(
       element("div", { class: "scan" }, picture, element("i")),
-      element("div", { class: "reading-words" }, element("p", { role: "status" }, "Sending the photo"), this.upload),
-      element("button", { type: "button", class: "quiet", onclick: () => this.events.stop() }, "Cancel"),
+      element("div", { class: "reading-words" }, element("p", { role: "status" }, t("Sending the photo")), this.upload),
+      element("button", { type: "button", class: "quiet", onclick: () => this.events.stop() }, t("Cancel")),
     );
   }
 
@@ -117,7 +121,7 @@ export class Welcome {
   sent(share: number): void {
     this.upload.value = share;
     this.upload.hidden = share === 1;
-    if (share === 1) this.say("Reading your face");
+    if (share === 1) this.say(t("Reading your face"));
   }
 
   /** What is being waited for. */
@@ -133,7 +137,7 @@ export class Welcome {
       this.preview === null ? null : element("img", { class: "refused-photo", src: this.preview, alt: "" });
     picture?.addEventListener("error", () => picture.remove());
     const retry =
-      again === null ? null : element("button", { type: "button", class: "primary", onclick: again }, "Try again");
+      again === null ? null : element("button", { type: "button", class: "primary", onclick: again }, t("Try again"));
     this.card.replaceChildren(
       element(
         "div",
@@ -152,18 +156,18 @@ export class Welcome {
       "button",
       { type: "button", class: quietly ? "secondary" : "primary", onclick: () => this.browse() },
       icon("photo"),
-      "Choose a photo",
+      t("Choose a photo"),
     );
     const shoot = element(
       "button",
       { type: "button", class: "secondary", onclick: () => this.shoot() },
       icon("camera"),
-      "Take one",
+      t("Take one"),
     );
     const { back } = this;
     const before =
       back &&
-      element("button", { type: "button", class: "quiet", onclick: back }, icon("undo"), "Back to the one before");
+      element("button", { type: "button", class: "quiet", onclick: back }, icon("undo"), t("Back to the one before"));
     return [element("div", { class: "ways" }, choose, shoot, before)];
   }
 

@@ -1,11 +1,12 @@
 /** The head where this browser cannot draw it: the service's own picture, new after every save. */
 
 import { element } from "../ui/dom";
+import { t } from "../language";
 
 export class FallbackImage {
   private readonly picture = element("img", {
     class: "fallback-image",
-    alt: "Your character, drawn by the service",
+    alt: t("Your character, drawn by the service"),
     hidden: true,
   });
   private readonly message = element("p", { class: "fallback-message" });

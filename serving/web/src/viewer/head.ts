@@ -7,6 +7,7 @@ import type { View } from "../ui/compare";
 import { photoSquare } from "./framing";
 import type { Light } from "../ui/scene";
 import { Viewer } from "./viewer";
+import { t } from "../language";
 
 const BECOMES_SECONDS = 1.1;
 /** Pictures that follow a slider are fetched once it rests for so long, in milliseconds. */
@@ -15,20 +16,20 @@ const ACTS_SECONDS = 0.35;
 const CALM = "calm";
 /** Those of the service's expressions that people ask for. */
 const EXPRESSIONS: Readonly<Record<string, string>> = {
-  [CALM]: "Calm",
-  smile: "Smile",
-  toothy_smile: "Broad smile",
-  laugh: "Laugh",
-  smirk: "Smirk",
-  wink: "Wink",
-  surprise: "Surprised",
-  doubt: "Doubtful",
-  sad: "Sad",
-  frown: "Frown",
-  anger: "Angry",
-  fear: "Afraid",
-  pucker: "Kiss",
-  puffed_cheeks: "Puffed cheeks",
+  [CALM]: t("Calm"),
+  smile: t("Smile"),
+  toothy_smile: t("Broad smile"),
+  laugh: t("Laugh"),
+  smirk: t("Smirk"),
+  wink: t("Wink"),
+  surprise: t("Surprised"),
+  doubt: t("Doubtful"),
+  sad: t("Sad"),
+  frown: t("Frown"),
+  anger: t("Angry"),
+  fear: t("Afraid"),
+  pucker: t("Kiss"),
+  puffed_cheeks: t("Puffed cheeks"),
 };
 const BLINKS_EVERY = 4.2;
 const BLINK_SECONDS = 0.22;

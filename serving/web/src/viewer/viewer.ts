@@ -19,6 +19,7 @@ import { DEGREES, gameFov, gamePosition, photoSquare, viewerFov, sway } from "./
 import { AdaptiveResolution } from "./adaptiveResolution";
 import { useEngineToneMapping } from "./toneMapping";
 import { keyLight, MOODS, surroundings } from "./lights";
+import { t } from "../language";
 
 const MAX_PIXEL_RATIO = 2;
 const EXPOSURE = 1.02;
@@ -214,7 +215,7 @@ export class Viewer {
     canvas.setAttribute("role", "application");
     canvas.setAttribute(
       "aria-label",
-      "The head in 3D. Arrow keys turn it, plus and minus come nearer, Home looks from the front.",
+      t("The head in 3D. Arrow keys turn it, plus and minus come nearer, Home looks from the front."),
     );
     canvas.addEventListener("keydown", (event) => this.key(event));
     canvas.addEventListener("dblclick", () => this.front(this.comparing, true));
