@@ -294,7 +294,12 @@ def test_what_was_made_is_found_by_a_machine_that_has_nothing(platform: Platform
         assert made is not None and store.availability(made.md5).remote, stage.name
     models = Tracking.of(platform.settings).client()
     assert models.get_model_version_by_alias("likeness-embedded", "newest").version == "1"
-    assert {path.name for path in platform.cluster.claim("likeness").iterdir()} == {"cache", "checkpoints", "data", "mlflow"}
+    assert {path.name for path in platform.cluster.claim("likeness").iterdir()} == {
+        "cache",
+        "checkpoints",
+        "data",
+        "mlflow",
+    }
 
 
 def test_jobs_hold_no_password_and_steps_get_what_the_catalog_says(platform: Platform, run: dg.DagsterRun) -> None:

@@ -58,7 +58,7 @@ export async function use(language: string): Promise<void> {
   current = language;
   locale = globalThis.navigator?.languages?.find((tag) => tag.toLowerCase().startsWith(language)) ?? language;
   formats.clear();
-  if (typeof document !== "undefined") document.documentElement.lang = language;
+  if (typeof document !== "undefined") document.documentElement.lang = language === "zh" ? "zh-Hans" : language;
 }
 
 export const language = (): string => current;

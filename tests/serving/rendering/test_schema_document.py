@@ -1,9 +1,11 @@
 """The document of /v1/schema: what a person reads, and what a client fetches."""
 
+import json
 from pathlib import Path
 
 from engine.schema import Schema
 from serving.rendering.schema_document import SchemaDocument, schema_document
+from serving.static import DIST
 from tests.serving.rendering.conftest import CHARACTER, ROOT
 
 
@@ -26,6 +28,15 @@ def test_every_choice_of_the_embedded_character_has_words_of_its_own() -> None:
         labels = [choice.label for choice in group.choices]
         assert len(set(labels)) == len(labels)
         assert not any(character.isdigit() or character == "_" for label in labels for character in label), labels
+
+
+def test_the_page_translates_every_word_of_the_embedded_character() -> None:
+    document = published(CHARACTER)
+    words = {part.label for part in document.parts} | {group.label for group in document.groups}
+    words |= {word for slider in document.sliders for word in (slider.label, slider.low, slider.high) if word}
+    words |= {choice.label for group in document.groups for choice in group.choices}
+    translated = DIST.parent / "tests" / "words.json"
+    assert set(json.loads(translated.read_text())) == words, f"change {translated}, then the catalogues"
 
 
 def test_a_schema_without_words_is_shown_by_tidied_names(clay: Path) -> None:

@@ -435,6 +435,10 @@ def test_a_phone_shows_all_of_it(browser: Browser, address: str, key: str) -> No
     title, tools = (phone.page.locator(place).bounding_box() for place in (".summary h1", ".tools"))
     assert title and tools and title["y"] >= tools["y"] + tools["height"], "the bar lies over the text"
     assert phone.page.evaluate(fits)
+    phone.page.get_by_role("button", name="New photo").click()
+    phone.page.get_by_label("Language").select_option(label="Deutsch")
+    phone.page.get_by_role("button", name="Foto auswählen").wait_for()
+    assert phone.page.evaluate("document.documentElement.lang") == "de" and phone.page.evaluate(fits)
     phone.context.close()
 
 
