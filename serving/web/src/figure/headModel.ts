@@ -111,7 +111,7 @@ export class HeadModel {
   }
 
   private shape(): void {
-    const weights = new Map([...this.weights, ...this.acting]);
+    const weights = this.acting.size === 0 ? this.weights : new Map([...this.weights, ...this.acting]);
     for (const lid of LIDS) weights.set(lid, Math.max(this.blink, this.acting.get(lid) ?? 0));
     for (const { loaded } of this.loaded.values()) if (loaded !== null) shape(loaded, weights);
     this.changed();
