@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from engine.exporters.basis import Basis
 from engine.exporters.materials import Material, materials
-from engine.exporters.trim import within_bust
+from engine.exporters.trim import above_ring, within_bust
 from engine.glasses import worn_parts
 from engine.head import LEFT_EYE, SKIN, TEETH, Head
 from engine.renderer import WORN, Renderer
@@ -56,18 +56,26 @@ class ExportMesh:
 
     @classmethod
     def of(
-        cls, renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray[np.integer], *, as_shown: bool = True
+        cls,
+        renderer: Renderer,
+        sliders: NDArray[np.float32],
+        choices: NDArray[np.integer],
+        *,
+        as_shown: bool = True,
+        bust: bool = False,
     ) -> "ExportMesh":
         """The mesh of sliders [S] and choice numbers [G].
 
         Args:
             as_shown: the geometry is the character's; otherwise it is the template's, with all weights 0.
+            bust: with the beginning of the shoulders, for a client that fades them out; otherwise the skin ends at the
+                neck ring.
         """
         head, schema = renderer.head, renderer.schema
         numbers = np.asarray(choices, np.int64)
         chosen = {group.name: group.choices[numbers[number]] for number, group in enumerate(schema.groups)}
         basis = Basis.of(head, schema, renderer.blend)
-        primitives = tuple(_primitives(head, chosen, materials(renderer, sliders, numbers)))
+        primitives = tuple(_primitives(head, chosen, materials(renderer, sliders, numbers), bust))
         weights = basis.weights(sliders)
         if not as_shown:
             template = np.concatenate([head.template, head.bound_vertices])
@@ -151,14 +159,17 @@ def bound_displacements(
     return moved
 
 
-def _primitives(head: Head, chosen: dict[str, str], made: dict[str, Material]) -> Iterator[Primitive]:
+def _primitives(
+    head: Head, chosen: dict[str, str], made: dict[str, Material], bust: bool
+) -> Iterator[Primitive]:
     worn = {part: name for group in WORN if group in chosen for name, part in worn_parts(group, chosen[group]).items()}
     for part in head.parts:
         drawn = slice(part.first_triangle, part.first_triangle + part.n_triangles)
         if part.name == "base":
             is_skin, inside = head.materials[drawn] == SKIN, head.labels[drawn] == TEETH
             skin = is_skin & ~inside
-            skin[skin] = within_bust(head, head.triangles[drawn][skin])
+            whole = head.triangles[drawn][skin]
+            skin[skin] = within_bust(head, whole) if bust else above_ring(head, whole)
             for name, which in (("skin", skin), ("mouth", is_skin & inside), ("teeth", ~is_skin)):
                 yield _primitive(head, name, made[name], part.first_triangle + np.flatnonzero(which))
         elif part.name == "eyes":
