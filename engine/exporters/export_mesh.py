@@ -3,11 +3,13 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from engine.exporters import face_shapes
 from engine.exporters.basis import Basis
 from engine.exporters.materials import Material, materials
 from engine.exporters.trim import above_ring, within_bust
@@ -17,6 +19,7 @@ from engine.renderer import WORN, Renderer
 
 # Changes below these are left out: metres, and parts of a unit normal.
 LEAST_DISPLACEMENT, LEAST_TURN = 2e-6, 8e-3
+CORNEA = (0.87, 0.13)  # right of and below these texture coordinates lies the clear shell of the eyes
 
 
 @dataclass(frozen=True)
@@ -62,20 +65,20 @@ class ExportMesh:
         choices: NDArray[np.integer],
         *,
         as_shown: bool = True,
-        bust: bool = False,
+        for_page: bool = False,
     ) -> "ExportMesh":
         """The mesh of sliders [S] and choice numbers [G].
 
         Args:
             as_shown: the geometry is the character's; otherwise it is the template's, with all weights 0.
-            bust: with the beginning of the shoulders, for a client that fades them out; otherwise the skin ends at the
-                neck ring.
+            for_page: with the beginning of the shoulders, which the page fades out, and eyes of one piece; otherwise the
+                skin ends at the neck ring, and corneas are primitives of their own.
         """
         head, schema = renderer.head, renderer.schema
         numbers = np.asarray(choices, np.int64)
         chosen = {group.name: group.choices[numbers[number]] for number, group in enumerate(schema.groups)}
         basis = Basis.of(head, schema, renderer.blend)
-        primitives = tuple(_primitives(head, chosen, materials(renderer, sliders, numbers), bust))
+        primitives = tuple(_primitives(head, chosen, materials(renderer, sliders, numbers), for_page))
         weights = basis.weights(sliders)
         if not as_shown:
             template = np.concatenate([head.template, head.bound_vertices])
@@ -87,6 +90,10 @@ class ExportMesh:
     def only(self, names: Collection[str]) -> "ExportMesh":
         """The same mesh with some of its primitives."""
         return replace(self, primitives=tuple(primitive for primitive in self.primitives if primitive.name in names))
+
+    def of_points(self, values: NDArray[np.float32], points: NDArray[np.int64]) -> NDArray[np.float32]:
+        """What points [P] of the mesh have, where each vertex of the head [V, ...] has `values`."""
+        return values[points]
 
     @cached_property
     def worn(self) -> NDArray[np.int64]:
@@ -109,18 +116,23 @@ class ExportMesh:
         """Where the vertices of a primitive lie among the worn ones."""
         return np.searchsorted(self.worn, primitive.sources)
 
-    def displacements(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
-        """Each target's name and how it moves the worn vertices [W, 3], in the basis' order; small changes are 0."""
-        for name, on_base in zip(self.basis.names, self.basis.displacements, strict=True):
+    def displacements(self, *, visemes: bool = False) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        """Each target's name and how it moves the worn vertices [W, 3], in the basis' order; small changes are 0.
+
+        Args:
+            visemes: those of the visemes after the basis'.
+        """
+        targets = zip(self.basis.names, self.basis.displacements, strict=True)
+        for name, on_base in chain(targets, face_shapes.visemes(self.head).items() if visemes else ()):
             displacement = bound_displacements(self.head, on_base, self.worn)
             displacement[largest(displacement) < LEAST_DISPLACEMENT] = 0.0
             yield name, displacement
 
     def morph_targets(self) -> Iterator[MorphTarget]:
-        """What each target does, in the basis' order; small changes are 0."""
+        """What each target does, in the basis' order and the visemes after it; small changes are 0."""
         everything, crosses, summed = self._surface
         shown = self.vertices[self.worn]
-        for name, displacement in self.displacements():
+        for name, displacement in self.displacements(visemes=True):
             moved = largest(displacement) > 0.0
             a, b, c = everything.T
             touched = np.flatnonzero(moved[a] | moved[b] | moved[c])
@@ -133,10 +145,21 @@ class ExportMesh:
             normal[largest(normal) < LEAST_TURN] = 0.0
             yield MorphTarget(name, displacement, normal)
 
-    def centre(self, primitive: Primitive) -> NDArray[np.float32]:
-        """The middle of a primitive's bounding box; an eyeball's pivot."""
-        points = self.vertices[primitive.sources]
-        return (points.min(axis=0) + points.max(axis=0)) / 2
+    @cached_property
+    def pivots(self) -> dict[str, NDArray[np.float32]]:
+        """What each primitive of the eyes turns about [3], by its name: the middle of the bounding box of its side."""
+        found = {}
+        for side in ("left", "right"):
+            names = [name for name in (f"eye_{side}", f"cornea_{side}") if name in self.named]
+            if names:
+                points = self.vertices[np.concatenate([self.named[name].sources for name in names])]
+                found |= dict.fromkeys(names, (points.min(axis=0) + points.max(axis=0)) / 2)
+        return found
+
+    @cached_property
+    def named(self) -> dict[str, Primitive]:
+        """The primitives by name."""
+        return {primitive.name: primitive for primitive in self.primitives}
 
 
 def largest(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -160,7 +183,7 @@ def bound_displacements(
 
 
 def _primitives(
-    head: Head, chosen: dict[str, str], made: dict[str, Material], bust: bool
+    head: Head, chosen: dict[str, str], made: dict[str, Material], for_page: bool
 ) -> Iterator[Primitive]:
     worn = {part: name for group in WORN if group in chosen for name, part in worn_parts(group, chosen[group]).items()}
     for part in head.parts:
@@ -169,15 +192,24 @@ def _primitives(
             is_skin, inside = head.materials[drawn] == SKIN, head.labels[drawn] == TEETH
             skin = is_skin & ~inside
             whole = head.triangles[drawn][skin]
-            skin[skin] = within_bust(head, whole) if bust else above_ring(head, whole)
+            skin[skin] = within_bust(head, whole) if for_page else above_ring(head, whole)
             for name, which in (("skin", skin), ("mouth", is_skin & inside), ("teeth", ~is_skin)):
                 yield _primitive(head, name, made[name], part.first_triangle + np.flatnonzero(which))
         elif part.name == "eyes":
             is_left = head.labels[drawn] == LEFT_EYE
-            for name, side in (("eye_left", is_left), ("eye_right", ~is_left)):
-                yield _primitive(head, name, made["eyes"], part.first_triangle + np.flatnonzero(side))
+            shell = _of_cornea(head.uvs[drawn]) & (not for_page)
+            for name, side in (("left", is_left), ("right", ~is_left)):
+                yield _primitive(head, f"eye_{name}", made["eyes"], part.first_triangle + np.flatnonzero(side & ~shell))
+                if not for_page:
+                    clear = part.first_triangle + np.flatnonzero(side & shell)
+                    yield _primitive(head, f"cornea_{name}", made["cornea"], clear)
         elif name := worn.get(part.name):
             yield _primitive(head, name, made[name], np.arange(drawn.start, drawn.stop))
+
+
+def _of_cornea(uvs: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which triangles [T, 3, 2] of the eyes lie on the clear shell: where no eye's picture shows anything."""
+    return (uvs[..., 0].min(axis=1) > CORNEA[0]) & (uvs[..., 1].max(axis=1) < CORNEA[1])
 
 
 def _primitive(head: Head, name: str, material: Material, triangles: NDArray[np.int64]) -> Primitive:

@@ -18,6 +18,7 @@ Bytes = NDArray[np.uint8]
 STRAND_FLOOR, STRAND_GAIN = 0.10, 1.8
 BROW_SHADE, LASH_SHADE = 0.75, 0.25
 LENS_SHEEN, LENS_SHADE = 0.04, 0.1  # opacity of a lens beside what it takes of the light; its colour beside its tint
+CORNEA_SHEEN = 0.06  # opacity of what covers the iris: glTF dims the highlight with it, so not 0
 EYE_COLOUR = (0.85, 0.85, 0.85)
 # No viewer works out how little light reaches the inside of a mouth, and the texture of the skin has no tongue.
 TOOTH_COLOUR, MOUTH_COLOUR = (0.45, 0.41, 0.35), (0.24, 0.09, 0.09)
@@ -67,6 +68,7 @@ def materials(renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray
         "skin": Material("skin", skin, roughness=0.55, normals=relief),
         "mouth": Material("mouth", skin, roughness=0.25, colour=MOUTH_COLOUR),
         "teeth": Material("teeth", None, roughness=0.35, colour=TOOTH_COLOUR),
+        "cornea": Material("cornea", None, 0.03, Alpha.BLEND, opacity=CORNEA_SHEEN),
     }
     made |= _glasses(renderer, sliders, choices)
     for group, (roughness, alpha, double_sided) in RULES.items():

@@ -59,7 +59,7 @@ class EmbeddedRenderer(CharacterRenderer):
         """Geometry of a piece, on the template, with the targets of all sliders; `choice` of its group."""
         group, meshes = pieces_of(self.schema)[name]
         sliders, choices = self._set({} if group is None or choice is None else {group: choice}, {})
-        mesh = ExportMesh.of(self.renderer, sliders[0], choices[0], as_shown=False, bust=True).only(meshes)
+        mesh = ExportMesh.of(self.renderer, sliders[0], choices[0], as_shown=False, for_page=True).only(meshes)
         left_out = set(self.renderer.blend.actions) - set(ACTIONS)
         return to_bare_glb(mesh, name, set(mesh.basis.names) - left_out)
 
