@@ -91,6 +91,10 @@ class ExportMesh:
         """The same mesh with some of its primitives."""
         return replace(self, primitives=tuple(primitive for primitive in self.primitives if primitive.name in names))
 
+    def lifted(self, height: float) -> "ExportMesh":
+        """The same mesh so many metres higher."""
+        return replace(self, vertices=self.vertices + np.array([0.0, height, 0.0], np.float32))
+
     def of_points(self, values: NDArray[np.float32], points: NDArray[np.int64]) -> NDArray[np.float32]:
         """What points [P] of the mesh have, where each vertex of the head [V, ...] has `values`."""
         return values[points]
