@@ -1,7 +1,7 @@
 """A character as exporters write it: primitives of one material each, and what the morph targets do to them."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 
@@ -47,7 +47,8 @@ class ExportMesh:
     """One character: the primitives it wears, the head's vertices [V, 3] (metres, Y up) and its morph basis.
 
     `weights` [K] are the targets' weights that make this character, `rest` [K] those that `vertices` hold already. What
-    is not worn is not in `vertices`.
+    is not worn is not in `vertices`. Behind the head's vertices may come the middles of edges, of which `ends` [E, 2] are
+    the ends (engine/exporters/detail.py); targets and bones move a middle as its ends.
     """
 
     head: Head
@@ -56,6 +57,7 @@ class ExportMesh:
     vertices: NDArray[np.float32]
     weights: NDArray[np.float32]
     rest: NDArray[np.float32]
+    ends: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 2), np.int32))
 
     @classmethod
     def of(
@@ -96,8 +98,16 @@ class ExportMesh:
         return replace(self, vertices=self.vertices + np.array([0.0, height, 0.0], np.float32))
 
     def of_points(self, values: NDArray[np.float32], points: NDArray[np.int64]) -> NDArray[np.float32]:
-        """What points [P] of the mesh have, where each vertex of the head [V, ...] has `values`."""
-        return values[points]
+        """What points [P] of the mesh have, where each vertex of the head [V, ...] has `values`; middles the mean of their
+        ends."""
+        return values[self._between(points)].mean(axis=1, dtype=np.float32)
+
+    def _between(self, points: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The two vertices of the head between which each point lies [P, 2]; of a vertex itself, twice."""
+        count = self.head.n_vertices
+        pairs = np.stack([points, points], axis=1)
+        pairs[points >= count] = self.ends[points[points >= count] - count]
+        return pairs
 
     @cached_property
     def worn(self) -> NDArray[np.int64]:
@@ -127,8 +137,11 @@ class ExportMesh:
             visemes: those of the visemes after the basis'.
         """
         targets = zip(self.basis.names, self.basis.displacements, strict=True)
+        carriers, pairs = np.unique(self._between(self.worn), return_inverse=True)
+        pairs = pairs.reshape(-1, 2)
         for name, on_base in chain(targets, face_shapes.visemes(self.head).items() if visemes else ()):
-            displacement = bound_displacements(self.head, on_base, self.worn)
+            moved = bound_displacements(self.head, on_base, carriers)
+            displacement = moved[pairs].mean(axis=1, dtype=np.float32)
             displacement[largest(displacement) < LEAST_DISPLACEMENT] = 0.0
             yield name, displacement
 

@@ -1,0 +1,72 @@
+"""Levels of detail of an exported mesh: 0 rounded, for pictures; 1 as the engine has it; 2 for a crowd.
+
+All levels have the same primitives, materials, targets and bones, and the same neck ring.
+"""
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import rounding
+from engine.exporters.export_mesh import ExportMesh, Primitive, welded
+from engine.head import SKIN, Submesh
+
+LODS = (0, 1, 2)
+ENGINE_LOD = 1
+SOFT = ("skin", "mouth", "hair")
+"""What is rounded: eyeballs are fine as they are, lashes and brows thin, the frames of glasses straight."""
+
+
+def at_lod(mesh: ExportMesh, lod: int) -> ExportMesh:
+    """The mesh at a level of detail of LODS."""
+    return {0: rounded, ENGINE_LOD: lambda given: given, 2: simplified}[lod](mesh)
+
+
+def rounded(mesh: ExportMesh) -> ExportMesh:
+    """The mesh with four triangles for each one of its soft primitives, as the engine draws large pictures."""
+    soft = [primitive for primitive in mesh.primitives if primitive.name in SOFT]
+    corners = np.concatenate([primitive.sources[primitive.triangles] for primitive in soft])
+    uvs = np.concatenate([primitive.uvs[primitive.triangles] for primitive in soft])
+    count = len(corners)
+    whole = replace(
+        mesh.head,
+        triangles=corners.astype(np.int32),
+        uvs=uvs,
+        labels=np.zeros(count, np.uint8),
+        lips=np.zeros(count, np.uint8),
+        materials=np.full(count, SKIN, np.uint8),
+        parts=(Submesh("soft", 0, 0, 0, count),),
+    )
+    made = rounding.rounded(whole)
+    vertices = np.concatenate([mesh.vertices, _middles(mesh, made.ends)])
+    borders = np.cumsum([0, *(4 * len(primitive.triangles) for primitive in soft)])
+    parted = {
+        primitive.name: _with(primitive, made.head.triangles[first:last], made.head.uvs[first:last])
+        for primitive, first, last in zip(soft, borders[:-1], borders[1:], strict=True)
+    }
+    primitives = tuple(parted.get(primitive.name, primitive) for primitive in mesh.primitives)
+    return replace(mesh, primitives=primitives, vertices=vertices, ends=made.ends)
+
+
+def _with(primitive: Primitive, triangles: NDArray[np.int32], uvs: NDArray[np.float32]) -> Primitive:
+    sources, coordinates, numbers = welded(triangles, uvs)
+    return replace(primitive, sources=sources, uvs=coordinates, triangles=numbers)
+
+
+def _middles(mesh: ExportMesh, ends: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Where the middles of edges [E, 2] lie [E, 3]: on curves that meet the normals at both ends
+    (engine/kernels/pose.py, `curve`)."""
+    starts, stops = ends.T
+    leaving, arriving = (mesh.normals[np.searchsorted(mesh.worn, side)] for side in (starts, stops))
+    along = mesh.vertices[stops] - mesh.vertices[starts]
+    bend = _dot(along, arriving) * arriving - _dot(along, leaving) * leaving
+    roundness = np.maximum(_dot(leaving, arriving), 0.0)
+    middles = 0.5 * (mesh.vertices[starts] + mesh.vertices[stops]) + 0.125 * roundness**2 * bend
+    return middles.astype(np.float32)
+
+
+def _dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    return (a * b).sum(axis=1, keepdims=True)
