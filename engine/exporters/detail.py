@@ -3,12 +3,14 @@
 All levels have the same primitives, materials, targets and bones, and the same neck ring.
 """
 
+import hashlib
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 
 from engine import rounding
 from engine.exporters.export_mesh import ExportMesh, Primitive, welded
@@ -16,6 +18,8 @@ from engine.head import SKIN, Submesh
 
 LODS = (0, 1, 2)
 ENGINE_LOD = 1
+TABLE = Path(__file__).with_name("lod2.safetensors")
+SIMPLIFIED = ("skin", "mouth", "eye_left", "eye_right", "cornea_left", "cornea_right", "hair", "glasses")
 SOFT = ("skin", "mouth", "hair")
 """What is rounded: eyeballs are fine as they are, lashes and brows thin, the frames of glasses straight."""
 
@@ -70,3 +74,38 @@ def _middles(mesh: ExportMesh, ends: NDArray[np.int32]) -> NDArray[np.float32]:
 
 def _dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
     return (a * b).sum(axis=1, keepdims=True)
+
+
+def simplified(mesh: ExportMesh) -> ExportMesh:
+    """The mesh with the triangles that `tools/lod.py` left of each primitive; their vertices are some of its own.
+
+    Raises ValueError for a primitive that was not simplified beforehand.
+    """
+    table = _simplified()
+    return replace(mesh, primitives=tuple(_fewer(primitive, table) for primitive in mesh.primitives))
+
+
+def key(primitive: Primitive) -> str:
+    """What a primitive's simplified triangles are found by: its name and a digest of its triangles."""
+    digest = hashlib.sha256(primitive.sources.astype("<i4").tobytes() + primitive.triangles.astype("<i4").tobytes())
+    return f"{primitive.name}/{digest.hexdigest()[:12]}"
+
+
+def _fewer(primitive: Primitive, table: dict[str, NDArray[np.uint16]]) -> Primitive:
+    if primitive.name not in SIMPLIFIED:
+        return primitive
+    found = table.get(key(primitive))
+    if found is None:
+        raise ValueError(f"{primitive.name} has other triangles than {TABLE.name} was made for: run `make lod`")
+    used, triangles = np.unique(found, return_inverse=True)
+    return replace(
+        primitive,
+        sources=primitive.sources[used],
+        uvs=primitive.uvs[used],
+        triangles=triangles.reshape(-1, 3).astype(np.int64),
+    )
+
+
+@cache
+def _simplified() -> dict[str, NDArray[np.uint16]]:
+    return load_file(TABLE)
