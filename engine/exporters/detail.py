@@ -14,19 +14,36 @@ from safetensors.numpy import load_file
 
 from engine import rounding
 from engine.exporters.export_mesh import ExportMesh, Primitive, welded
+from engine.exporters.options import DEFAULTS, ExportOptions
 from engine.head import SKIN, Submesh
+from engine.renderer import Renderer
 
-LODS = (0, 1, 2)
-ENGINE_LOD = 1
 TABLE = Path(__file__).with_name("lod2.safetensors")
 SIMPLIFIED = ("skin", "mouth", "eye_left", "eye_right", "cornea_left", "cornea_right", "hair", "glasses")
 SOFT = ("skin", "mouth", "hair")
 """What is rounded: eyeballs are fine as they are, lashes and brows thin, the frames of glasses straight."""
 
 
+def character_mesh(
+    renderer: Renderer,
+    sliders: NDArray[np.float32],
+    choices: NDArray[np.integer],
+    options: ExportOptions = DEFAULTS,
+    *,
+    as_shown: bool = True,
+) -> ExportMesh:
+    """The mesh of sliders [S] and choice numbers [G] as the options want it; `as_shown` as for ExportMesh.of."""
+    mesh = ExportMesh.of(renderer, sliders, choices, as_shown=as_shown)
+    if options.targets == "faces":
+        mesh = mesh.with_faces_alone()
+    return at_lod(mesh, options.lod)
+
+
 def at_lod(mesh: ExportMesh, lod: int) -> ExportMesh:
     """The mesh at a level of detail of LODS."""
-    return {0: rounded, ENGINE_LOD: lambda given: given, 2: simplified}[lod](mesh)
+    if lod == 0:
+        return rounded(mesh)
+    return simplified(mesh) if lod == 2 else mesh
 
 
 def rounded(mesh: ExportMesh) -> ExportMesh:

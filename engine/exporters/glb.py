@@ -17,7 +17,8 @@ import numpy as np
 from engine.exporters import face_shapes, skeleton
 from engine.exporters.export_mesh import ExportMesh
 from engine.exporters.glb_builder import GlbBuilder, pack
-from engine.exporters.skeleton import Naming, Skeleton
+from engine.exporters.options import Naming
+from engine.exporters.skeleton import Skeleton
 from engine.exporters.trim import neck_ring
 
 Json = dict[str, Any]

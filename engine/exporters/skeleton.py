@@ -9,16 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from engine.exporters.options import Naming
 from engine.exporters.trim import neck_ring
 from engine.head import TOOTH, Head
 
-Naming = Literal["vrm", "mixamo"]
 TABLE = Path(__file__).with_suffix(".yaml")
 CARRIERS = ("upperChest", "neck", "head", "jaw")
 """The bones that vertices hang on."""
