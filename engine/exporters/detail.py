@@ -33,7 +33,7 @@ def character_mesh(
     as_shown: bool = True,
 ) -> ExportMesh:
     """The mesh of sliders [S] and choice numbers [G] as the options want it; `as_shown` as for ExportMesh.of."""
-    mesh = ExportMesh.of(renderer, sliders, choices, as_shown=as_shown)
+    mesh = ExportMesh.of(renderer, sliders, choices, as_shown=as_shown, texture=options.texture)
     if options.targets == "faces":
         mesh = mesh.with_faces_alone()
     return at_lod(mesh, options.lod)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from engine.atlas import SIDE
 from engine.exporters import face_shapes
 from engine.exporters.basis import Basis
 from engine.exporters.materials import Material, materials
@@ -68,6 +69,7 @@ class ExportMesh:
         *,
         as_shown: bool = True,
         for_page: bool = False,
+        texture: int = SIDE,
     ) -> "ExportMesh":
         """The mesh of sliders [S] and choice numbers [G].
 
@@ -75,12 +77,13 @@ class ExportMesh:
             as_shown: the geometry is the character's; otherwise it is the template's, with all weights 0.
             for_page: with the beginning of the shoulders, which the page fades out, and eyes of one piece; otherwise the
                 skin ends at the neck ring, and corneas are primitives of their own.
+            texture: texels of a side of the skin's pictures.
         """
         head, schema = renderer.head, renderer.schema
         numbers = np.asarray(choices, np.int64)
         chosen = {group.name: group.choices[numbers[number]] for number, group in enumerate(schema.groups)}
         basis = Basis.of(head, schema, renderer.blend)
-        primitives = tuple(_primitives(head, chosen, materials(renderer, sliders, numbers), for_page))
+        primitives = tuple(_primitives(head, chosen, materials(renderer, sliders, numbers, texture), for_page))
         weights = basis.weights(sliders)
         if not as_shown:
             template = np.concatenate([head.template, head.bound_vertices])
@@ -221,8 +224,9 @@ def _primitives(
         elif part.name == "eyes":
             is_left = head.labels[drawn] == LEFT_EYE
             shell = _of_cornea(head.uvs[drawn]) & (not for_page)
+            ball = made["eyes" if for_page else "irises"]
             for name, side in (("left", is_left), ("right", ~is_left)):
-                yield _primitive(head, f"eye_{name}", made["eyes"], part.first_triangle + np.flatnonzero(side & ~shell))
+                yield _primitive(head, f"eye_{name}", ball, part.first_triangle + np.flatnonzero(side & ~shell))
                 if not for_page:
                     clear = part.first_triangle + np.flatnonzero(side & shell)
                     yield _primitive(head, f"cornea_{name}", made["cornea"], clear)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.exporters.export_mesh import ExportMesh, Primitive, largest
-from engine.exporters.materials import Alpha, Material, as_png
+from engine.exporters.materials import Alpha, Material, as_file
 from engine.exporters.normal_map import tangents
 from engine.exporters.skeleton import Skeleton
 
@@ -43,7 +43,7 @@ class GlbBuilder:
         self.zeros: dict[tuple[int, bool], int] = {}  # accessors of nothing but zeros, by count and whether bounded
         self.meshes: list[dict[str, Any]] = []
         self.materials: list[dict[str, Any]] = []
-        self.pictures: list[tuple[str, bytes]] = []
+        self.pictures: list[tuple[str, str, bytes]] = []
         self.material_numbers: dict[str, int] = {}
         self.picture_numbers: dict[int, int] = {}
         self.binary = b""
@@ -114,14 +114,17 @@ class GlbBuilder:
 
     def finish(self) -> dict[str, Any]:
         """All that refers to the binary chunk, which is complete then."""
+        for entry in self.meshes:
+            if not entry["weights"]:  # glTF has no empty lists
+                del entry["weights"], entry["extras"], entry["primitives"][0]["targets"]
         views = []
         for name, chunks in self.chunks.items():
             views.append(self._view(b"".join(chunks), **VIEWS[name]))
         if not self.pictures:
             return self._filled(views)
         images = []
-        for name, data in self.pictures:
-            images.append({"name": name, "mimeType": "image/png", "bufferView": len(views)})
+        for name, kind, data in self.pictures:
+            images.append({"name": name, "mimeType": kind, "bufferView": len(views)})
             views.append(self._view(data))
         sampler = {
             "magFilter": LINEAR,
@@ -225,7 +228,7 @@ class GlbBuilder:
         """The number of a picture; materials that share one share the file."""
         if id(picture) not in self.picture_numbers:
             self.picture_numbers[id(picture)] = len(self.pictures)
-            self.pictures.append((name, as_png(picture)))
+            self.pictures.append((name, *as_file(picture)))
         return self.picture_numbers[id(picture)]
 
     def _material_entry(self, material: Material) -> dict[str, Any]:
@@ -235,6 +238,11 @@ class GlbBuilder:
         if (material.colour, material.opacity) != ((1.0, 1.0, 1.0), 1.0):
             surface["baseColorFactor"] = [*material.colour, material.opacity]
         entry: dict[str, Any] = {"name": material.name, "pbrMetallicRoughness": surface}
+        if material.surface is not None and not self.bare:
+            # One picture for both, as programs expect: red is occlusion, green roughness, blue metal.
+            number = self._picture(f"{material.name}_occlusion_roughness_metal", material.surface)
+            surface |= {"metallicRoughnessTexture": {"index": number}, "metallicFactor": 1.0, "roughnessFactor": 1.0}
+            entry["occlusionTexture"] = {"index": number}
         if material.normals is not None and not self.bare:
             entry["normalTexture"] = {"index": self._picture(f"{material.name}_normals", material.normals)}
         if material.alpha is not Alpha.OPAQUE:

@@ -10,8 +10,9 @@ from engine.engines import EmbeddedEngine
 from engine.exporters.basis import Basis
 from engine.exporters.export_mesh import ExportMesh
 from engine.exporters.glb import about, to_bare_glb, to_glb
-from engine.exporters.materials import skin_pictures, worn_picture
+from engine.exporters.materials import worn_picture
 from engine.exporters.mhm import to_mhm
+from engine.exporters.skin import skin_pictures
 from engine.head import HEAD_FILE
 from engine.scenes import EYE_LEVEL, FRAME_WIDTH, GAME_DISTANCE
 from serving.rendering.character_renderer import JPEG, WEBP, CharacterRenderer, encoded, version_of

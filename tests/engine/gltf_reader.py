@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TYPES = {5121: "<u1", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
-WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
+WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 
 
 class Gltf:
@@ -44,7 +44,7 @@ class Gltf:
     def shape(self, influences: Mapping[str, float], attribute: str = "POSITION") -> dict[int, NDArray]:
         """Attribute of every source vertex in the scene, by its number, with these influences (others at 0)."""
         found: dict[int, NDArray] = {}
-        for node in self.document["nodes"]:
+        for number, node in enumerate(self.document["nodes"]):
             if "mesh" not in node:
                 continue
             mesh = self.document["meshes"][node["mesh"]]
@@ -54,10 +54,16 @@ class Gltf:
                 if influences.get(name):
                     values += influences[name] * self.accessor(target[attribute])
             if attribute == "POSITION":
-                values += node.get("translation", 0.0)
+                values += self.place(number)
             sources = self.accessor(primitive["attributes"]["_SOURCE"])[:, 0].astype(int)
             found.update(zip(sources.tolist(), values, strict=True))
         return found
+
+    def place(self, number: int) -> NDArray:
+        """Where a node stands in the scene [3]; no node of these files is turned."""
+        parents = {child: parent for parent, node in enumerate(self.document["nodes"]) for child in node.get("children", ())}
+        place = np.array(self.document["nodes"][number].get("translation", [0.0, 0.0, 0.0]))
+        return place + self.place(parents[number]) if number in parents else place
 
     def shown(self) -> dict[str, float]:
         """The influences that the file itself sets."""

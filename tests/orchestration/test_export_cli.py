@@ -69,9 +69,9 @@ def test_obj_lists_what_belongs_to_it(tmp_path: Path) -> None:
     assert written == {path.name for path in tmp_path.iterdir()} - {"character.json"}
 
 
-@pytest.mark.parametrize("name", ["me.fbx", "me"])
+@pytest.mark.parametrize("name", ["me.stl", "me"])
 def test_an_unknown_format_lists_those_that_there_are(tmp_path: Path, name: str) -> None:
-    assert "glb, obj, mhm" in error_of(export(tmp_path, document(), "--out", str(tmp_path / name)))
+    assert "glb, vrm, fbx, obj, mhm" in error_of(export(tmp_path, document(), "--out", str(tmp_path / name)))
 
 
 def test_another_schema_is_refused(tmp_path: Path) -> None:
