@@ -48,8 +48,8 @@ class ExportMesh:
     """One character: the primitives it wears, the head's vertices [V, 3] (metres, Y up) and its morph basis.
 
     `weights` [K] are the targets' weights that make this character, `rest` [K] those that `vertices` hold already. What
-    is not worn is not in `vertices`. Behind the head's vertices may come the middles of edges, of which `ends` [E, 2] are
-    the ends (engine/exporters/detail.py); targets and bones move a middle as its ends.
+    is not worn is not in `vertices`. Behind the head's vertices may come the middles of edges, of which `ends` [E, 2]
+    are the ends (engine/exporters/detail.py); targets and bones move a middle as its ends.
     """
 
     head: Head
@@ -75,15 +75,15 @@ class ExportMesh:
 
         Args:
             as_shown: the geometry is the character's; otherwise it is the template's, with all weights 0.
-            for_page: with the beginning of the shoulders, which the page fades out, and eyes of one piece; otherwise the
-                skin ends at the neck ring, and corneas are primitives of their own.
+            for_page: with the beginning of the shoulders, which the page fades out, and eyes of one piece; otherwise
+                the skin ends at the neck ring, and corneas are primitives of their own.
             texture: texels of a side of the skin's pictures.
         """
         head, schema = renderer.head, renderer.schema
         numbers = np.asarray(choices, np.int64)
         chosen = {group.name: group.choices[numbers[number]] for number, group in enumerate(schema.groups)}
         basis = Basis.of(head, schema, renderer.blend)
-        primitives = tuple(_primitives(head, chosen, materials(renderer, sliders, numbers, texture), for_page))
+        primitives = tuple(primitives_of(head, chosen, materials(renderer, sliders, numbers, texture), for_page))
         weights = basis.weights(sliders)
         if not as_shown:
             template = np.concatenate([head.template, head.bound_vertices])
@@ -107,8 +107,8 @@ class ExportMesh:
         return replace(self, vertices=self.vertices + np.array([0.0, height, 0.0], np.float32))
 
     def of_points(self, values: NDArray[np.float32], points: NDArray[np.int64]) -> NDArray[np.float32]:
-        """What points [P] of the mesh have, where each vertex of the head [V, ...] has `values`; middles the mean of their
-        ends."""
+        """What points [P] of the mesh have, where each vertex of the head [V, ...] has `values`; a middle has the mean
+        of its ends."""
         return values[self._between(points)].mean(axis=1, dtype=np.float32)
 
     def _between(self, points: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -208,9 +208,8 @@ def bound_displacements(
     return moved
 
 
-def _primitives(
-    head: Head, chosen: dict[str, str], made: dict[str, Material], for_page: bool
-) -> Iterator[Primitive]:
+def primitives_of(head: Head, chosen: dict[str, str], made: dict[str, Material], for_page: bool) -> Iterator[Primitive]:
+    """What a character is made of, who has `chosen` choices by their groups, of `made` materials by their names."""
     worn = {part: name for group in WORN if group in chosen for name, part in worn_parts(group, chosen[group]).items()}
     for part in head.parts:
         drawn = slice(part.first_triangle, part.first_triangle + part.n_triangles)

@@ -7,12 +7,24 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from engine.expressions import SIDES, weights_of
 from engine.exporters.basis import ACTION
+from engine.expressions import SIDES, weights_of
 from engine.head import Head
 from engine.rest import REST
 
 TABLE = Path(__file__).with_suffix(".yaml")
+UNPAIRED = (
+    "browInner",
+    "cheekPuff",
+    "jaw",
+    "mouthClose",
+    "mouthFunnel",
+    "mouthPucker",
+    "mouthRoll",
+    "mouthShrug",
+    "tongue",
+)
+"""How the face actions begin that have no sides."""
 
 
 @cache
@@ -39,13 +51,6 @@ def resting() -> dict[str, float]:
 def _both_sides(weights: dict[str, float]) -> dict[str, float]:
     both = {}
     for name, weight in weights.items():
-        paired = not name.endswith(SIDES) and name not in UNPAIRED
+        paired = not name.endswith(SIDES) and not name.startswith(UNPAIRED)
         both |= {f"{name}{side}": weight for side in SIDES} if paired else {name: weight}
     return both
-
-
-UNPAIRED = frozenset(
-    "browInnerUp cheekPuff jawForward jawOpen mouthClose mouthFunnel mouthPucker mouthRollLower mouthRollUpper "
-    "mouthShrugLower mouthShrugUpper tongueOut".split()
-)
-"""The face actions that have no sides."""

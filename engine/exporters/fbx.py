@@ -1,6 +1,6 @@
 """A character as FBX: Blender (the package bpy) reads the glTF file and writes the other one, in a process of its own.
 
-    python -m engine.exporters.fbx IN.glb OUT.fbx
+python -m engine.exporters.fbx IN.glb OUT.fbx
 """
 
 import subprocess

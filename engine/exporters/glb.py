@@ -119,8 +119,8 @@ def _add_meshes(file: GlbBuilder, mesh: ExportMesh, bones: Skeleton) -> None:
 
 
 def _add_nodes(nodes: list[Json], mesh: ExportMesh, bones: Skeleton) -> list[int]:
-    """Nodes of the bones below the root `nodes[0]`, then one for each primitive. Returns the scene's own nodes: the root,
-    and what is moved by its joints alone."""
+    """Nodes of the bones below the root `nodes[0]`, then one for each primitive. Returns the scene's own nodes: the
+    root, and what is moved by its joints alone."""
     for bone in bones.bones:
         parent = nodes[0] if bone.parent is None else nodes[1 + bone.parent]
         parent.setdefault("children", []).append(len(nodes))

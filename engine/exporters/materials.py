@@ -148,8 +148,8 @@ def as_png(picture: Bytes) -> bytes:
 
 
 def as_file(picture: Bytes) -> tuple[str, bytes]:
-    """A picture [H, W, 3 or 4] as a file: its media type and its bytes, the same for the same picture. Large ones without
-    opacity are JPEG with colours at full resolution: a sixth of a PNG."""
+    """A picture [H, W, 3 or 4] as a file: its media type and its bytes, the same for the same picture. Large ones
+    without opacity are JPEG with colours at full resolution: a sixth of a PNG."""
     if picture.shape[2] == 4 or len(picture) <= textures.SIDE:
         return "image/png", as_png(picture)
     options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, FULL_COLOUR]

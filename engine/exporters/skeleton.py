@@ -1,8 +1,9 @@
 """The bones of an exported head, and which of them carries each vertex.
 
-Bones have no rotation: in the bind pose every one stands upright, as the model does. Weights follow from the head itself:
-the jaw's from the face action `jawOpen`, so that the bone opens the mouth as the action does; the neck's from the planes
-that part it from the face and from the body. The neck ring hangs on the upper chest alone and stays on the body.
+Bones have no rotation: in the bind pose every one stands upright, as the model does. Weights follow from the head
+itself: the jaw's from the face action `jawOpen`, so that the bone opens the mouth as the action does; the neck's from
+the planes that part it from the face and from the body. The neck ring hangs on the upper chest alone and stays on the
+body.
 """
 
 from collections.abc import Mapping

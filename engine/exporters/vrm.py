@@ -1,5 +1,5 @@
-"""A character as VRM 1.0: the glTF file of engine/exporters/glb.py on the bones of a whole body, standing on the ground,
-with the expressions, the look and the terms of use that avatar programs read.
+"""A character as VRM 1.0: the glTF file of engine/exporters/glb.py on the bones of a whole body that stands on the
+ground, with the expressions, the look and the terms of use that avatar programs read.
 
 Only the head has vertices: the body's bones are there because VRM asks for them, in its T-pose. The model faces +Z.
 Source: https://github.com/vrm-c/vrm-specification/tree/master/specification/VRMC_vrm-1.0

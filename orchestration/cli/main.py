@@ -306,7 +306,7 @@ def export(
         Targets, typer.Option(help="Morph targets: sliders and face shapes, or faces alone, which makes a small file.")
     ] = DEFAULTS.targets,
     bones: Annotated[Naming, typer.Option(help="glb and fbx: whose names the bones have.")] = DEFAULTS.bones,
-    author: Annotated[list[str] | None, typer.Option(help="vrm: who made the character; may stand several times.")] = None,
+    author: Annotated[list[str] | None, typer.Option(help="vrm: who made the character; as often as needed.")] = None,
 ) -> None:
     """A `character.json` for other programs: **glTF** or **FBX** with a skeleton, sliders, face actions and visemes,
     **VRM** for avatar programs, **Wavefront**, or **MakeHuman**'s own model file.
