@@ -30,7 +30,7 @@ MOST_STRETCHED = 2.2  # how many times longer than wide a texel may be where the
 
 @dataclass(frozen=True)
 class SkinPictures:
-    """[side, side, 3] each: colour sRGB, normals in tangent space, surface (red occlusion, green roughness, blue metal)."""
+    """[side, side, 3] each: colour sRGB, normals in tangent space, surface (occlusion, roughness, metal)."""
 
     colour: Bytes
     normals: Bytes
