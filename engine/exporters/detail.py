@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from engine import rounding
-from engine.exporters.export_mesh import ExportMesh, Primitive, welded
+from engine.exporters.export_mesh import ExportMesh, Primitive
+from engine.exporters.geometry import welded
 from engine.exporters.options import DEFAULTS, ExportOptions
 from engine.head import SKIN, Submesh
 from engine.renderer import Renderer

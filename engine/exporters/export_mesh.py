@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from engine.atlas import SIDE
 from engine.exporters import face_shapes
 from engine.exporters.basis import Basis
+from engine.exporters.geometry import cross_products, largest, summed_around, unit, welded
 from engine.exporters.materials import Material, materials
 from engine.exporters.trim import above_ring, within_bust
 from engine.glasses import worn_parts
@@ -126,14 +127,14 @@ class ExportMesh:
     @cached_property
     def normals(self) -> NDArray[np.float32]:
         """Unit normals [W, 3] of the worn vertices."""
-        return _unit(self._surface[2])
+        return unit(self._surface[2])
 
     @cached_property
     def _surface(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
         """Triangles [T, 3] into the worn vertices, their normals by area [T, 3], and the sums of these [W, 3]."""
         triangles = np.concatenate([self.places(primitive)[primitive.triangles] for primitive in self.primitives])
-        crosses = _crosses(self.vertices[self.worn], triangles)
-        return triangles, crosses, _scatter(crosses, triangles, len(self.worn))
+        crosses = cross_products(self.vertices[self.worn], triangles)
+        return triangles, crosses, summed_around(crosses, triangles, len(self.worn))
 
     def places(self, primitive: Primitive) -> NDArray[np.int64]:
         """Where the vertices of a primitive lie among the worn ones."""
@@ -163,11 +164,11 @@ class ExportMesh:
             a, b, c = everything.T
             touched = np.flatnonzero(moved[a] | moved[b] | moved[c])
             around = everything[touched]
-            change = _crosses(shown + displacement, around) - crosses[touched]
+            change = cross_products(shown + displacement, around) - crosses[touched]
             turned = np.zeros(len(shown), dtype=bool)
             turned[around] = True
             normal = np.zeros_like(shown)
-            normal[turned] = _unit((summed + _scatter(change, around, len(shown)))[turned]) - self.normals[turned]
+            normal[turned] = unit((summed + summed_around(change, around, len(shown)))[turned]) - self.normals[turned]
             normal[largest(normal) < LEAST_TURN] = 0.0
             yield MorphTarget(name, displacement, normal)
 
@@ -186,13 +187,6 @@ class ExportMesh:
     def named(self) -> dict[str, Primitive]:
         """The primitives by name."""
         return {primitive.name: primitive for primitive in self.primitives}
-
-
-def largest(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The largest component of each vector [V, 3], by amount."""
-    # Three columns: NumPy reduces a short last axis slowly.
-    x, y, z = np.abs(vectors).T
-    return np.maximum(np.maximum(x, y), z)
 
 
 def bound_displacements(
@@ -243,40 +237,3 @@ def _primitive(head: Head, name: str, material: Material, triangles: NDArray[np.
     return Primitive(
         name, material, *welded(head.triangles[triangles], uvs if material.picture is not None else 0 * uvs)
     )
-
-
-def welded(
-    triangles: NDArray[np.integer], uvs: NDArray[np.float32]
-) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
-    """Triangles [T, 3] with UVs [T, 3, 2] as vertices that have one UV each: which vertices they come from [P], their
-    UVs [P, 2] and the triangles between them [T, 3]."""
-    corners, flat = triangles.ravel().astype(np.int64), uvs.reshape(-1, 2)
-    # Texture coordinates that differ by less than a hundredth of a texel are one.
-    keys = np.column_stack([corners, np.round(flat * 50_000.0).astype(np.int64)])
-    _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    return corners[first], flat[first], inverse.reshape(-1, 3)
-
-
-def vertex_normals(vertices: NDArray[np.float32], triangles: NDArray[np.integer]) -> NDArray[np.float32]:
-    """Unit normals [V, 3], averages of the triangles [T, 3] around weighted by area."""
-    return _unit(_scatter(_crosses(vertices, triangles), triangles, len(vertices)))
-
-
-def _crosses(vertices: NDArray[np.float32], triangles: NDArray[np.integer]) -> NDArray[np.float64]:
-    a, b, c = (vertices[triangles[:, corner]].astype(np.float64) for corner in range(3))
-    (x, y, z), (u, v, w) = (b - a).T, (c - a).T
-    return np.stack([y * w - z * v, z * u - x * w, x * v - y * u], axis=1)
-
-
-def _scatter(values: NDArray[np.float64], triangles: NDArray[np.integer], count: int) -> NDArray[np.float64]:
-    """Sum of the values [T, 3] of the triangles around each of `count` vertices."""
-    corners = triangles.ravel()
-    columns = [np.bincount(corners, np.repeat(column, 3), count) for column in values.T]
-    return np.stack(columns, axis=1).astype(np.float64)
-
-
-def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Vectors [V, 3] at length 1; +Z where there is none."""
-    length = np.sqrt(np.einsum("vx,vx->v", vectors, vectors))[:, None]
-    forward = np.array([0.0, 0.0, 1.0])
-    return np.where(length > 1e-18, vectors / np.maximum(length, 1e-18), forward).astype(np.float32)

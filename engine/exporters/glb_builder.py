@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.exporters.export_mesh import ExportMesh, Primitive, largest
+from engine.exporters.export_mesh import ExportMesh, Primitive
+from engine.exporters.geometry import largest
 from engine.exporters.materials import Alpha, Material, as_file
 from engine.exporters.normal_map import tangents
 from engine.exporters.skeleton import Skeleton

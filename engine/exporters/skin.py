@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from engine import atlas
 from engine.atlas import SIDE
 from engine.exporters.normal_map import normal_map, texel_sizes
+from engine.exporters.seams import seamless
 from engine.head import SKIN
 from engine.materials import skin_texels
 from engine.renderer import Renderer
@@ -51,7 +52,7 @@ def detailed_skin(
     """The skin of sliders [S] and choice numbers [G] at side² texels."""
     painted = _painted(renderer, sliders, choices)
     fields = _fields(renderer)
-    colour, height = painted[..., :3], painted[..., 3].astype(np.float32)
+    colour, height = seamless(renderer.head, painted[..., :3]), painted[..., 3].astype(np.float32)
     if side > SIDE:
         colour, height, fields = (_enlarged(picture, side) for picture in (colour, height, fields))
         pores = _pores(side) * fields[..., 1]
