@@ -84,7 +84,9 @@ class ExportMesh:
         numbers = np.asarray(choices, np.int64)
         chosen = {group.name: group.choices[numbers[number]] for number, group in enumerate(schema.groups)}
         basis = Basis.of(head, schema, renderer.blend)
-        primitives = tuple(primitives_of(head, chosen, materials(renderer, sliders, numbers, texture), for_page))
+        primitives = tuple(
+            primitives_of(head, chosen, materials(renderer, sliders, numbers, None if for_page else texture), for_page)
+        )
         weights = basis.weights(sliders)
         if not as_shown:
             template = np.concatenate([head.template, head.bound_vertices])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from engine import glasses, textures
 from engine.exporters.normal_map import strand_normals
-from engine.exporters.skin import detailed_skin
+from engine.exporters.skin import detailed_skin, plain_skin
 from engine.renderer import Renderer
 
 Bytes = NDArray[np.uint8]
@@ -61,16 +61,16 @@ RULES = {
 
 
 def materials(
-    renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray[np.int64], side: int = textures.SIDE
+    renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray[np.int64], side: int | None = textures.SIDE
 ) -> dict[str, Material]:
     """Materials of skin, mouth, teeth, eyes, and of the lashes, brows, hair and glasses that the character wears.
 
     Args:
         sliders: [S].
         choices: [G] choice numbers.
-        side: texels of a side of the skin's pictures.
+        side: texels of a side of the skin's pictures; None leaves it as the engine paints it, which is fast.
     """
-    skin = detailed_skin(renderer, sliders, choices, side)
+    skin = detailed_skin(renderer, sliders, choices, side) if side else plain_skin(renderer, sliders, choices)
     made = {
         "skin": Material("skin", skin.colour, roughness=0.55, normals=skin.normals, surface=skin.surface),
         "mouth": Material("mouth", skin.colour, roughness=0.25, colour=MOUTH_COLOUR),

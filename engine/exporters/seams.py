@@ -47,7 +47,7 @@ def _mean_of_same(sources: NDArray[np.int64], values: NDArray[np.float32]) -> ND
     return _means(number, values)[number]
 
 
-def _means(number: NDArray[np.int64], values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _means(number: NDArray[np.int64], values: NDArray[np.floating]) -> NDArray[np.float32]:
     """The mean of the values [N, 3] of each number [N], which runs from 0 on."""
     count = np.bincount(number)
     sums = [np.bincount(number, column) for column in values.T]

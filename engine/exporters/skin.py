@@ -4,6 +4,7 @@ The engine paints 512² texels, .8 mm each on the face. Larger pictures get what
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -31,19 +32,17 @@ MOST_STRETCHED = 2.2  # how many times longer than wide a texel may be where the
 
 @dataclass(frozen=True)
 class SkinPictures:
-    """[side, side, 3] each: colour sRGB, normals in tangent space, surface (occlusion, roughness, metal)."""
+    """[side, side, 3] each: colour sRGB, normals in tangent space, surface (occlusion, roughness, metal) or none."""
 
     colour: Bytes
     normals: Bytes
-    surface: Bytes
+    surface: Bytes | None = None
 
 
-def skin_pictures(
-    renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray[np.integer]
-) -> tuple[Bytes, Bytes]:
-    """The skin of sliders [S] and choice numbers [G]: colours and normals [512, 512, 3]."""
+def plain_skin(renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray[np.integer]) -> SkinPictures:
+    """The skin of sliders [S] and choice numbers [G] as the engine paints it: colours and normals, 512² texels."""
     painted = _painted(renderer, sliders, choices)
-    return painted[..., :3], normal_map(renderer.head, painted[..., 3])
+    return SkinPictures(painted[..., :3], normal_map(renderer.head, painted[..., 3]))
 
 
 def detailed_skin(
@@ -72,6 +71,7 @@ def _painted(renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray[
     return bled(painted, skin_texels(renderer.head, SIDE))
 
 
+@lru_cache(maxsize=1)
 def _fields(renderer: Renderer) -> Floats:
     """What all characters' skins have in common [512, 512, 3]: occlusion, where pores are, roughness, in [0, 1]."""
     head = renderer.head

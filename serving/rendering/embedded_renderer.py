@@ -12,7 +12,7 @@ from engine.exporters.export_mesh import ExportMesh
 from engine.exporters.glb import about, to_bare_glb, to_glb
 from engine.exporters.materials import worn_picture
 from engine.exporters.mhm import to_mhm
-from engine.exporters.skin import skin_pictures
+from engine.exporters.skin import plain_skin
 from engine.head import HEAD_FILE
 from engine.scenes import EYE_LEVEL, FRAME_WIDTH, GAME_DISTANCE
 from serving.rendering.character_renderer import JPEG, WEBP, CharacterRenderer, encoded, version_of
@@ -68,8 +68,8 @@ class EmbeddedRenderer(CharacterRenderer):
         """A picture of the materials; choices and sliders that are not given are neutral."""
         values, numbers = self._set(choices, sliders)
         if name in ("skin", "skin_normals"):
-            skin, normals = skin_pictures(self.renderer, values[0], numbers[0])
-            return encoded(skin, JPEG) if name == "skin" else encoded(normals, JPEG_NORMALS)
+            skin = plain_skin(self.renderer, values[0], numbers[0])
+            return encoded(skin.colour, JPEG) if name == "skin" else encoded(skin.normals, JPEG_NORMALS)
         picture = worn_picture(self.renderer, name, values[0], numbers[0])
         if picture is None:
             raise CannotDraw(f"{choices.get(name)} of {name} has no picture")
