@@ -16,10 +16,14 @@ from engine.exporters import detail, face_shapes, skeleton
 from engine.exporters.detail import character_mesh
 from engine.exporters.export_mesh import ExportMesh, primitives_of
 from engine.exporters.fbx import write_fbx
+from engine.exporters.geometry import welded
 from engine.exporters.glb import to_glb
 from engine.exporters.materials import Material
 from engine.exporters.options import ExportOptions
+from engine.exporters.seams import seamless
+from engine.exporters.skin import plain_skin
 from engine.exporters.vrm import to_vrm
+from engine.head import SKIN
 from engine.renderer import Renderer
 from tests.engine.gltf_reader import Gltf, names
 
@@ -224,3 +228,22 @@ def test_blender_writes_the_head_as_fbx_with_bones_and_shapes(glb: bytes, tmp_pa
     bones, count, keys = json.loads(done.stdout.splitlines()[-1])
     assert {"neck", "head", "jaw", "leftEye", "rightEye"} <= set(bones)
     assert count > 4000 and {"jawOpen", "viseme_aa"} <= set(keys)
+
+
+def test_skin_has_no_step_of_colour_at_the_seams_of_the_neck(renderer: Renderer) -> None:
+    head = renderer.head
+    sliders, choices = renderer.schema.neutral_sliders(), renderer.schema.neutral_discrete()
+    painted = plain_skin(renderer, sliders, choices).colour
+    on_neck = (head.materials == SKIN) & (head.template[head.triangles.clip(0, head.n_base - 1), 1].max(axis=1) < -0.07)
+    sources, uvs, triangles = welded(head.triangles[on_neck], head.uvs[on_neck])
+    halves = [vertex for vertex in np.unique(sources) if (sources == vertex).sum() > 1]
+
+    def step(picture: NDArray[np.uint8]) -> float:
+        """How far apart the colours are that a vertex of a seam has on both sides, on average."""
+        corners = uvs[triangles] * 0.6 + uvs[triangles].mean(axis=1, keepdims=True) * 0.4
+        column, row = ((corners * [1.0, -1.0] + [0.0, 1.0]) * len(picture)).astype(int).clip(0, len(picture) - 1).T
+        colours = picture[row.T, column.T].astype(float)
+        sides = [[colours[triangles == point].mean(axis=0) for point in np.flatnonzero(sources == v)] for v in halves]
+        return float(np.mean([np.ptp(side, axis=0).max() for side in sides]))
+
+    assert step(seamless(head, painted)) < 0.5 * step(painted)
