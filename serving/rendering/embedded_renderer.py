@@ -10,8 +10,9 @@ from engine.engines import EmbeddedEngine
 from engine.exporters.basis import Basis
 from engine.exporters.export_mesh import ExportMesh
 from engine.exporters.glb import about, to_bare_glb, to_glb
-from engine.exporters.materials import skin_pictures, worn_picture
+from engine.exporters.materials import worn_picture
 from engine.exporters.mhm import to_mhm
+from engine.exporters.skin import plain_skin
 from engine.head import HEAD_FILE
 from engine.scenes import EYE_LEVEL, FRAME_WIDTH, GAME_DISTANCE
 from serving.rendering.character_renderer import JPEG, WEBP, CharacterRenderer, encoded, version_of
@@ -67,7 +68,7 @@ class EmbeddedRenderer(CharacterRenderer):
         actions; `choice` of its group."""
         group, meshes = pieces_of(self.schema)[name]
         sliders, choices = self._set({} if group is None or choice is None else {group: choice}, {})
-        mesh = ExportMesh.of(self.renderer, sliders[0], choices[0], as_shown=False).only(meshes)
+        mesh = ExportMesh.of(self.renderer, sliders[0], choices[0], as_shown=False, for_page=True).only(meshes)
         others = set(self.renderer.blend.actions) - set(ACTIONS)
         return to_bare_glb(mesh, name, others if targets == "actions" else set(mesh.basis.names) - others)
 
@@ -75,8 +76,8 @@ class EmbeddedRenderer(CharacterRenderer):
         """A picture of the materials; choices and sliders that are not given are neutral."""
         values, numbers = self._set(choices, sliders)
         if name in ("skin", "skin_normals"):
-            skin, normals = skin_pictures(self.renderer, values[0], numbers[0])
-            return encoded(skin, JPEG) if name == "skin" else encoded(normals, JPEG_NORMALS)
+            skin = plain_skin(self.renderer, values[0], numbers[0])
+            return encoded(skin.colour, JPEG) if name == "skin" else encoded(skin.normals, JPEG_NORMALS)
         picture = worn_picture(self.renderer, name, values[0], numbers[0])
         if picture is None:
             raise CannotDraw(f"{choices.get(name)} of {name} has no picture")
