@@ -14,7 +14,8 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.formparsers import MultiPartParser
 
-from serving import problems, render_api, static
+from serving import players_api, problems, render_api, static
+from serving.access_log import AccessLog
 from serving.api import router
 from serving.configuration import ServiceSettings
 from serving.dependencies import AppState, Paths, build_state
@@ -65,9 +66,11 @@ def build(
         generate_unique_id_function=operation_id,
     )
     app.state.serving = state
+    app.state.access_log = AccessLog(service.access_log) if service.access_log else None
     problems.install(app)
     app.include_router(router)
     app.include_router(render_api.router)
+    app.include_router(players_api.router)
     app.include_router(routes(state.rendering))
     _add_operations(app, state)
     static.add_to(app)
@@ -81,7 +84,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Workers, rendering and the deletion of expired characters, from the start of the application to its end."""
     state: AppState = app.state.serving
     async with AsyncExitStack() as running:
-        for part in (state.rendering, state.statistics, state.models, state.shadow, state.canary):
+        if app.state.access_log:
+            running.callback(app.state.access_log.close)
+        for part in (state.rendering, state.statistics, state.usage, state.models, state.shadow, state.canary):
             if part is not None:
                 await running.enter_async_context(part)
         deleting = asyncio.create_task(_delete_expired(state))
@@ -97,6 +102,7 @@ async def _delete_expired(state: AppState) -> None:
             if deleted := await asyncio.to_thread(state.characters.delete_expired):
                 log.info("%d characters expired", deleted)
             await asyncio.to_thread(state.idempotency_keys.delete_expired)
+            await asyncio.to_thread(state.tokens.delete_expired)
             await asyncio.to_thread(state.corrections.delete_unchanged, state.characters.keep)
         await asyncio.sleep(DELETES_EVERY)
 
@@ -122,7 +128,7 @@ def _add_operations(app: FastAPI, state: AppState) -> None:
     @app.get("/v1/service", tags=["characters"])
     async def options() -> ServiceOptions:
         """What this service does only where it is configured to; asked before there is a key."""
-        return ServiceOptions(keeps_corrections=state.service.corrections)
+        return ServiceOptions(keeps_corrections=state.service.corrections, frames=list(state.service.frames))
 
     @app.get("/metrics", tags=["operations"], response_class=PlainTextResponse)
     async def metrics() -> Response:
@@ -144,7 +150,9 @@ def _limit(app: FastAPI, state: AppState) -> None:
     MultiPartParser.spool_max_size = max(one, several)
     bodies = {"/v1/characters": one, "/v1/characters:batch": several}
     limits = Limits(bodies, service.origins, () if state.keys else THIS_MACHINE)
-    app.add_middleware(RequestMiddleware, metrics=state.metrics, limits=limits)
+    app.add_middleware(
+        RequestMiddleware, metrics=state.metrics, limits=limits, frames=service.frames, log=app.state.access_log
+    )
     app.add_middleware(HeadMiddleware)
     if service.origins:
         # Outside of all others: a page of another site may read what was refused, too.

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CANARY_WORKERS = 1
 """Processes that hold the canary's version."""
+
+
+def _site(text: str) -> str:
+    """An origin as browsers write it. Raises ValueError."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("https", "http") or not parts.hostname or text != f"{parts.scheme}://{parts.netloc}":
+        raise ValueError(f"{text!r} is no site: write https://game.example, without a path")
+    if not re.fullmatch(r"[\w.:\[\]-]+", parts.netloc, re.ASCII):
+        raise ValueError(f"{text!r} is no site: name each one by its whole name")
+    return text.lower()
+
+
+Site = Annotated[str, AfterValidator(_site)]
+"""Scheme, name and port: https://game.example."""
 
 
 class ServiceSettings(BaseSettings):
@@ -36,6 +52,12 @@ class ServiceSettings(BaseSettings):
     origins: tuple[str, ...] = ()
     """Other sites whose pages may ask, as JSON: ["https://game.example"]; they are trusted with what the service
     answers to their visitors."""
+    frames: tuple[Site, ...] = ()
+    """Sites whose pages may show this service's page in a frame, as JSON: ["https://game.example"]. They hear what
+    becomes of the character (docs/embedding.md)."""
+    access_log: str = ""
+    """A file that gets a line of JSON for each request, or `-` for the standard output. It has no photo, no key, no
+    address of whoever asked. Empty: none."""
     device: Literal["cpu", "cuda"] = "cpu"
     """What the model runs on."""
     workers: PositiveInt = Field(default_factory=lambda: len(os.sched_getaffinity(0)))

@@ -19,9 +19,11 @@ from serving.idempotency import IdempotencyKeys
 from serving.keys import Keys
 from serving.metrics import CanaryMetrics, Metrics, ModelMetrics, PhotoMetrics, ShadowMetrics
 from serving.photo_counts import folder_of
+from serving.player_tokens import PlayerTokens
 from serving.releases import Release, ReleaseSource
 from serving.rendering.service import RenderService
 from serving.statistics import ServedStatistics
+from serving.usage import Usage
 from serving.workers.model_manager import ModelManager
 from serving.workers.pool import Pool
 from serving.workers.process import WorkerConfig
@@ -29,6 +31,8 @@ from serving.workers.refiner import RefinerConfig
 
 THREADS = 1
 """Of a worker: there are as many workers as processors, and one thread each gets most out of them."""
+USAGE = ".usage"
+"""The folder, beside the characters, of what keys were used for."""
 IN_SHADOW, SOME_PLAYERS = "reads in the shadow", "answers some of the players"
 STANDS_BACK = 19
 """How nice a shadow's worker is: beside one that is not, it gets a sixtieth of a processor."""
@@ -66,6 +70,8 @@ class AppState:
     """Also where none are kept any more: what was kept can still be taken back."""
     keys: Keys | None
     """Who may ask; None: everybody who can reach the service."""
+    tokens: PlayerTokens
+    usage: Usage
     metrics: Metrics
     statistics: ServedStatistics
     shadow: Shadow | None
@@ -99,6 +105,8 @@ def build_state(
         idempotency_keys=IdempotencyKeys(characters / ".requests"),
         corrections=CorrectionStore.of(service, paths.character.name, paths.home),
         keys=keys,
+        tokens=PlayerTokens(characters / ".tokens"),
+        usage=Usage(characters / USAGE),
         metrics=metrics,
         statistics=ServedStatistics(PhotoMetrics(metrics.registry), counted_in, service.statistics_days),
         shadow=_shadow(service, candidate, paths, metrics, models) if candidate and service.shadow else None,

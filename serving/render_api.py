@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from engine import sampler
 from engine.character_json import FORMAT
 from engine.schema import Schema, SchemaError
 from serving import problems
-from serving.access import owner_of
+from serving.access import asks_for
 from serving.dependencies import AppState, State
 from serving.entity_tags import has, tag_of, unpacked
 from serving.openapi import file
@@ -28,7 +28,7 @@ MOST_SEEDS = 2**53
 """A larger number is not exact in every language."""
 Picture = Annotated[PictureQuery, Query()]
 router = APIRouter(
-    prefix="/v1", tags=["render"], responses=problems.responses(401, 403), dependencies=[Depends(owner_of)]
+    prefix="/v1", tags=["render"], responses=problems.responses(401, 403), dependencies=[asks_for("draw")]
 )
 PROBLEMS = problems.responses(400, 409, 413, 422, 429, 503)
 

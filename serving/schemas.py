@@ -14,6 +14,9 @@ from engine import expressions
 from engine.expressions import EXPRESSIONS
 from engine.picture_options import COLOUR, MOST_PITCH, MOST_YAW, TRANSPARENT, Crop
 
+MOST_OF_A_NAME = 256
+"""Characters of a player's name, and of an Idempotency-Key."""
+
 
 class Choice(BaseModel):
     """What one group is set to."""
@@ -173,6 +176,35 @@ class ServiceOptions(BaseModel):
     keeps_corrections: bool = Field(
         description="what players change is kept of those who agree: `share_corrections` of `POST /v1/characters`"
     )
+    frames: list[str] = Field(default=[], description="sites whose pages may show the service's page in a frame")
+
+
+class TokenRequest(BaseModel, extra="forbid"):
+    """Whom a token is for, and for how long."""
+
+    player: str = Field(min_length=1, max_length=MOST_OF_A_NAME, description="the player, in any words of yours")
+    seconds: int = Field(default=3600, ge=60, le=86_400, description="how long it lives")
+
+
+class TokenResponse(BaseModel, title="Token"):
+    """What a player's page sends as its key: it is for this player's characters alone."""
+
+    token: str
+    expires: datetime
+
+
+class PlayerCharacters(BaseModel):
+    """What a player has."""
+
+    characters: list[CharacterResponse]
+
+
+class Erased(BaseModel):
+    """How many of each are gone."""
+
+    characters: int
+    corrections: int
+    tokens: int
 
 
 class KeptValues(BaseModel):

@@ -271,9 +271,9 @@ def test_keys_and_served_characters_are_in_it_for_their_owner_alone(project: Peo
     again = CharacterStore(settings.home / "serving" / "embedded" / "characters", timedelta(days=1))
     assert again.photo(record.id, "game") == (b"a photo", "image/jpeg")
     assert CharacterStore(tmp_path / "shared", timedelta(days=1)).read(elsewhere.id).document == {"b": 2}
-    assert Keys(settings.home / "serving" / "keys").digests() == keys.digests()
+    assert [key.line() for key in Keys(settings.home / "serving" / "keys").all()] == [key.line() for key in keys.all()]
     assert stat.S_IMODE((settings.home / "serving" / "keys").stat().st_mode) == stat.S_IMODE(keys.path.stat().st_mode)
-    assert list(Keys(tmp_path / "studio.keys").digests()) == ["other-game"]
+    assert [key.name for key in Keys(tmp_path / "studio.keys").all()] == ["other-game"]
 
 
 def test_what_a_remote_elsewhere_has_is_left_to_it(project: PeopleProject, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from orchestration.storage.instance import open_instance
 from orchestration.storage.store import Store, StoreError
 from orchestration.storage.tracking import Tracking
 from orchestration.storage.versions import VERSION_TAG, latest
-from serving.character_store import new_id
+from serving.character_store import Caller, new_id
 from serving.comparisons import Served
 from serving.corrections import Correction, CorrectionStore, Values, digest_of_player, encode_features
 from stages import corrections as stage
@@ -159,7 +159,7 @@ def test_what_is_taken_back_is_erased_from_every_version_and_does_not_come_back(
     old = project.served.get(withdrawn, "")
     first = project.collect()
     assert sorted(project.rows(first)) == sorted([kept, withdrawn])
-    project.served.withdraw(withdrawn, "")
+    project.served.withdraw(withdrawn, Caller(""))
     second = project.collect()
     assert project.rows(second) == [kept] and project.is_gone(first)
     assert project.served.withdrawn() == []

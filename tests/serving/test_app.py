@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from orchestration.config.settings import REPOSITORY
 from serving import problems
 from serving.app import build
+from serving.character_store import Caller
 from serving.configuration import ServiceSettings
 from serving.keys import Keys
 from serving.problems import EXPLANATIONS, MEDIA_TYPE
@@ -42,7 +43,7 @@ def test_keys_are_asked_for_where_there_are_keys(tmp_path: Path) -> None:
     assert problem(refused) == "no-key" and refused.headers["www-authenticate"] == "Bearer"
     assert problem(client.get("/v1/characters/" + "x" * 22, headers={"authorization": "Bearer guess"})) == "no-key"
     characters = client.app.state.serving.characters  # pyright: ignore[reportAttributeAccessIssue]
-    mine = characters.add({}, "first")
+    mine = characters.add({}, Caller("first"))
     for key, kind in ((second, "unknown-character"), (first, "")):
         answer = client.delete(f"/v1/characters/{mine.id}", headers={"authorization": f"Bearer {key}"})
         assert answer.status_code == 204 if not kind else problem(answer) == kind
