@@ -93,4 +93,4 @@ def test_what_may_be_asked_instead_is_said(client: TestClient) -> None:
 def test_a_service_keeps_no_corrections_unless_it_is_told_to(tmp_path: Path) -> None:
     for service, keeps in ((ServiceSettings(workers=1), False), (ServiceSettings(workers=1, corrections=True), True)):
         client = TestClient(build(service, Shelf({}, None), support.paths(tmp_path)), HERE)
-        assert client.get("/v1/service").json() == {"keeps_corrections": keeps}
+        assert client.get("/v1/service").json()["keeps_corrections"] is keeps

@@ -7,6 +7,7 @@ import type { SaveState } from "./edit/saver";
 import type { Difference, Settings } from "./edit/settings";
 import { storedSession, type Remembered, type StoredSession } from "./edit/sessionStore";
 import { averageOf, Session, settingsOf } from "./session";
+import { doneButton, embeddingOf, takeToken } from "./embedding";
 import type { Head } from "./viewer/head";
 import { FallbackImage } from "./viewer/fallbackImage";
 import { Compare, type View } from "./ui/compare";
@@ -40,6 +41,7 @@ interface Reading extends Remembered {
 
 export class App {
   private readonly client = new Client();
+  private readonly embedding = embeddingOf(this.client);
   private readonly shell: Shell;
   private readonly welcome: Welcome;
   private readonly compare: Compare;
@@ -54,7 +56,9 @@ export class App {
   private waiting: AbortController | null = null;
 
   constructor() {
-    this.client.askForKey = askForKey;
+    this.client.askForKey = this.embedding?.askForToken ?? askForKey;
+    const token = takeToken();
+    if (token !== null) this.client.useKey(token);
     this.shell = shell({
       undo: () => this.session?.editor.undo(),
       redo: () => this.session?.editor.redo(),
@@ -72,6 +76,7 @@ export class App {
       (error) => this.complain(error),
     );
     this.shell.tools.append(this.downloads.root);
+    if (this.embedding !== null) this.shell.tools.append(doneButton(() => void this.done()));
     this.shell.canvas.after(this.compare.overlay);
     this.shell.foot.append(this.compare.bar);
     this.shell.side.append(this.welcome.root);
@@ -89,6 +94,7 @@ export class App {
     const stored = storedSession(location.hash);
     try {
       const schema = await this.schemaInTime();
+      this.embedding?.begin(await this.client.frames());
       void this.client.keepsCorrections().then((does) => this.welcome.askToShare(does));
       await this.startViewer(schema);
       if (stored !== null) await this.goOn(stored);
@@ -218,6 +224,7 @@ export class App {
     const session: Session = new Session(character, known, schema, this.client, { changed, saved }, edits);
     this.session = session;
     if (edits !== null) session.saveSoon();
+    this.embedding?.changed(character.id, session.editor.now);
     history.replaceState(null, "", `#${character.id}`);
     const open = session.doubts.map(({ group }) => group.label);
     const hasOther = photo !== null || other !== null;
@@ -278,6 +285,7 @@ export class App {
       this.isErasing = false;
     }
     session.forget();
+    this.embedding?.erased(session.stored.ids);
     this.leave();
     this.welcome.back = null;
     this.startAnew();
@@ -291,6 +299,17 @@ export class App {
     const file = await patiently(() => this.client.file(address), waiting, NEVER);
     this.tell("");
     return file;
+  }
+
+  /** The player is content: the page around gets the character as the service has it. */
+  private async done(): Promise<void> {
+    const { session } = this;
+    try {
+      await session?.save();
+      if (session !== null) this.embedding?.done(await this.client.character(session.character.id));
+    } catch (error) {
+      this.complain(error);
+    }
   }
 
   private showSession(): void {
@@ -335,6 +354,7 @@ export class App {
     if (state === "failed") this.tell(`Not saved. ${messageFor(error).title}.`, () => session.saveBehind());
     else this.tell(texts[state]);
     if (state === "saved") void this.refreshFallback();
+    if (state === "saved") this.embedding?.changed(session.character.id, session.editor.now);
   }
 
   private complain(error: unknown): void {

@@ -46,6 +46,7 @@ const KEY = "likeness.key";
 export class Client {
   /** Asks for a key when the service wants one; null: the person gave none. */
   askForKey: (wrong: boolean) => Promise<string | null> = () => Promise.resolve(null);
+  private key = storedKey();
 
   schema(): Promise<Schema> {
     return this.json("/v1/schema");
@@ -53,8 +54,22 @@ export class Client {
 
   /** Whether the service keeps what is changed, of those who agree; a service that does not say so does not. */
   async keepsCorrections(): Promise<boolean> {
-    const options = await this.json<ServiceOptions>("/v1/service").catch(() => null);
-    return options?.keeps_corrections ?? false;
+    return (await this.options())?.keeps_corrections ?? false;
+  }
+
+  /** Sites whose pages may show this one in a frame. */
+  async frames(): Promise<readonly string[]> {
+    return (await this.options())?.frames ?? [];
+  }
+
+  /** From now on this is sent: a key, or a player's token. */
+  useKey(key: string): void {
+    this.key = key;
+    try {
+      sessionStorage.setItem(KEY, key);
+    } catch {
+      // A frame may have no storage: the page around gives another token then.
+    }
   }
 
   /** @param refine how the service searches on from its answer: by drawing it, or by its networks alone. */
@@ -91,21 +106,30 @@ export class Client {
     return (await this.ask(address)).blob();
   }
 
+  private options(): Promise<ServiceOptions | null> {
+    return this.json<ServiceOptions>("/v1/service").catch(() => null);
+  }
+
   private async json<T>(address: string, request: RequestInit = {}): Promise<T> {
     return (await (await this.ask(address, request)).json()) as T;
   }
 
   private async ask(address: string, request: RequestInit = {}): Promise<Response> {
     for (;;) {
-      const key = sessionStorage.getItem(KEY);
+      const key = this.key;
       const answer = await sent(address, key === null ? request : withKey(request, key));
       if (answer.ok) return answer;
       if (answer.status !== 401) throw await refusal(answer);
       const given = await this.askForKey(key !== null);
       if (given === null) throw await refusal(answer);
-      sessionStorage.setItem(KEY, given);
+      this.useKey(given);
     }
   }
+}
+
+/** What this tab was given before. In a frame another player may sit now: the page around is asked. */
+function storedKey(): string | null {
+  return window.parent === window ? sessionStorage.getItem(KEY) : null;
 }
 
 async function sent(address: string, request: RequestInit): Promise<Response> {
