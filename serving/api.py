@@ -18,6 +18,7 @@ from engine.character_json import character_document
 from engine.schema import SchemaError
 from serving import photos, problems
 from serving.access import Asking, Creator, Reader, count_photos
+from serving.alternatives import alternatives_of, confidence_of
 from serving.character_store import Caller, ChangedSince, Record, UnknownCharacter
 from serving.child_process import ChildDied
 from serving.comparisons import Served
@@ -26,7 +27,16 @@ from serving.dependencies import AppState, State
 from serving.idempotency import Claim, InProgress, KeyReused
 from serving.openapi import file
 from serving.render_api import FILES, Picture, drawn
-from serving.schemas import MOST_OF_A_NAME, Batch, BatchItem, CharacterResponse, CorrectionResponse, Edit, Links
+from serving.schemas import (
+    MOST_OF_A_NAME,
+    Alternative,
+    Batch,
+    BatchItem,
+    CharacterResponse,
+    CorrectionResponse,
+    Edit,
+    Links,
+)
 from serving.workers.model_manager import NoModel, ServedPrediction
 from serving.workers.process import BAD, CANNOT, NO_FACE, PredictRequest
 from serving.workers.queue import QueueFull
@@ -153,6 +163,34 @@ async def create_characters(
         return BatchItem(name=file.filename, character=made)
 
     return Batch(results=list(await asyncio.gather(*map(one, photo, player or [""] * len(photo)))))
+
+
+@router.post(
+    "/characters:person",
+    status_code=201,
+    response_model_exclude_none=True,
+    responses=problems.responses(400, 409, 413, 415, 422, 429, 503),
+)
+async def create_character_of_person(
+    state: State,
+    asking: Creator,
+    response: Response,
+    photo: Annotated[list[UploadFile], File(description="Photos of one person.", min_length=1)],
+    aligned: Aligned = False,
+    player: Player = "",
+    share_corrections: ShareCorrections = False,
+    refine: Refine = None,
+) -> CharacterResponse:
+    """Make one character of several photos of one person: light, pose and expression of one photo weigh less then.
+    `photos` says what was found in each; those that cannot be used are left out."""
+    if len(photo) > state.service.person_photos:
+        raise problems.too_large(f"{len(photo)} photos; the limit is {state.service.person_photos}")
+    first, *more = [await file.read() for file in photo]
+    shares = share_corrections and state.service.corrections
+    request = PredictRequest(first, aligned, refine, features=shares, more=more)
+    made = await _make(state, asking, request, False, player)
+    response.headers["Location"] = made.links.self
+    return made
 
 
 @router.get(
@@ -301,10 +339,11 @@ async def _make(
     state: AppState, asking: Asking, request: PredictRequest, keep_photo: bool, player: str
 ) -> CharacterResponse:
     service, content, caller = state.service, request.photo, asking.of_player(player)
-    media_type = await asyncio.to_thread(
-        photos.inspect, content, round(service.photo_megabytes * 1e6), round(service.photo_megapixels * 1e6)
-    )
-    count_photos(state, asking)
+    limits = round(service.photo_megabytes * 1e6), round(service.photo_megapixels * 1e6)
+    media_type = await asyncio.to_thread(photos.inspect, content, *limits)
+    for another in request.more:
+        await asyncio.to_thread(photos.inspect, another, *limits)
+    count_photos(state, asking, 1 + len(request.more))
     prediction = await _predict(state, request, caller)
     kept = (content, media_type) if keep_photo else ()
     record = await in_store(state.characters.add, document_of(state, prediction), caller, *kept)
@@ -363,9 +402,9 @@ async def _predict(state: AppState, request: PredictRequest, caller: Caller) -> 
         raise problems.bad_photo(prediction.result.reason)
     if prediction.result.kind == CANNOT:
         raise problems.cannot_refine(prediction.result.reason)
-    if request.refine is None:  # a search is for a photo that was read before
+    if request.refine is None and not request.more:  # a search is for a photo that was read before
         state.statistics.observe(prediction)
-    if state.shadow:
+    if state.shadow and not request.more:
         state.shadow.offer(request, prediction)
     return prediction
 
@@ -405,7 +444,10 @@ def _no_storage(error: OSError) -> problems.ProblemError:
 def document_of(state: AppState, prediction: ServedPrediction) -> dict[str, Any]:
     """The character.json of what a model read."""
     result, release = prediction.result, prediction.release
-    return character_document(state.schema.name, prediction.schema_md5, result.named, result.photo, {**release.origin})
+    document = character_document(
+        state.schema.name, prediction.schema_md5, result.named, result.photo, {**release.origin}
+    )
+    return document | ({"photos": result.photos} if result.photos else {})
 
 
 def edited(state: AppState, document: dict[str, Any], changes: Edit) -> dict[str, Any]:
@@ -440,6 +482,8 @@ def shown(state: AppState, record: Record) -> CharacterResponse:
     )
     return CharacterResponse(
         **{**record.document, "parameters": parameters, "discrete": discrete},
+        confidence=confidence_of(record.document),
+        alternatives=[Alternative(**one) for one in alternatives_of(record.document)],
         id=record.id,
         created=record.created,
         expires=record.expires,

@@ -148,7 +148,7 @@ def _limit(app: FastAPI, state: AppState) -> None:
     one, several = (round(size * 1e6) + FORM for size in (service.photo_megabytes, service.batch_megabytes))
     # Larger files of a form would be spooled to the disk: no photo gets there.
     MultiPartParser.spool_max_size = max(one, several)
-    bodies = {"/v1/characters": one, "/v1/characters:batch": several}
+    bodies = {"/v1/characters": one, "/v1/characters:batch": several, "/v1/characters:person": several}
     limits = Limits(bodies, service.origins, () if state.keys else THIS_MACHINE)
     app.add_middleware(
         RequestMiddleware, metrics=state.metrics, limits=limits, frames=service.frames, log=app.state.access_log

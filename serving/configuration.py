@@ -47,6 +47,8 @@ class ServiceSettings(BaseSettings):
     """A larger photo is refused before it is decoded."""
     batch_photos: PositiveInt = 32
     """Photos in one request to `/v1/characters:batch`."""
+    person_photos: PositiveInt = 8
+    """Photos of one person in a request to `/v1/characters:person`."""
     batch_megabytes: PositiveFloat = 100.0
     """All photos of such a request together."""
     origins: tuple[str, ...] = ()
@@ -58,6 +60,9 @@ class ServiceSettings(BaseSettings):
     access_log: str = ""
     """A file that gets a line of JSON for each request, or `-` for the standard output. It has no photo, no key, no
     address of whoever asked. Empty: none."""
+    presets: Path | None = None
+    """A studio's own file of presets, as serving/presets.yaml is one. None: those of that file that fit the
+    character."""
     device: Literal["cpu", "cuda"] = "cpu"
     """What the model runs on."""
     workers: PositiveInt = Field(default_factory=lambda: len(os.sched_getaffinity(0)))

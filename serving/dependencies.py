@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from serving.keys import Keys
 from serving.metrics import CanaryMetrics, Metrics, ModelMetrics, PhotoMetrics, ShadowMetrics
 from serving.photo_counts import folder_of
 from serving.player_tokens import PlayerTokens
+from serving.presets import Preset, presets_of
 from serving.releases import Release, ReleaseSource
 from serving.rendering.service import RenderService
 from serving.statistics import ServedStatistics
@@ -62,6 +64,7 @@ class AppState:
     """By which new documents name it."""
     schema_md5s: frozenset[str]
     """By which documents may name it."""
+    presets: Mapping[str, Preset]
     models: ModelManager
     rendering: RenderService
     characters: CharacterStore
@@ -87,8 +90,9 @@ def build_state(
 ) -> AppState:
     """All of it, not yet started. `candidate`: where the version for `shadow` and `canary` comes from.
 
-    Raises SchemaError.
+    Raises SchemaError, PresetError.
     """
+    schema = Schema.load(paths.character)
     metrics = Metrics()
     paths.home.mkdir(parents=True, exist_ok=True)
     models = _models(service, source, paths, metrics, service.workers)
@@ -96,9 +100,10 @@ def build_state(
     characters = service.store or paths.home / "characters"
     return AppState(
         service=service,
-        schema=Schema.load(paths.character),
+        schema=schema,
         schema_md5=Schema.md5(paths.character),
         schema_md5s=Schema.md5s(paths.character),
+        presets=presets_of(schema, service.presets),
         models=models,
         rendering=RenderService(paths.character, paths.embedded, paths.home / "drawn"),
         characters=CharacterStore(characters, timedelta(days=service.keep_days)),

@@ -6,7 +6,7 @@ Clients know each by its title, which is the class's name where none is given.
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -14,6 +14,8 @@ from engine import expressions
 from engine.expressions import EXPRESSIONS
 from engine.picture_options import COLOUR, MOST_PITCH, MOST_YAW, TRANSPARENT, Crop
 
+MOST_SEEDS = 2**53
+"""A larger number is not exact in every language."""
 MOST_OF_A_NAME = 256
 """Characters of a player's name, and of an Idempotency-Key."""
 
@@ -72,6 +74,20 @@ class Links(BaseModel):
     """What is kept of changes by hand; in the answer that made the character, where that is kept."""
 
 
+class UnusablePhoto(BaseModel):
+    """One of several photos that nothing could be read of."""
+
+    sha256: str
+    error: str
+
+
+class Alternative(BaseModel):
+    """Choices that the photo may mean as well: send `discrete` as a change (PATCH) to take them."""
+
+    discrete: dict[str, str] = Field(examples=[{"hair": "short03"}])
+    relative: float = Field(description="how likely beside what was taken; 1: as likely")
+
+
 class CharacterResponse(BaseModel, title="Character"):
     """A character.json (format 1), with what the service adds: `id`, `links`, when it was made and when it goes."""
 
@@ -82,7 +98,14 @@ class CharacterResponse(BaseModel, title="Character"):
     parameters: dict[str, float] = Field(description="every slider in [0, 1]")
     discrete: dict[str, Choice]
     engine: dict[str, Any] | None = Field(default=None, description="the same in the studio's own names and units")
-    photo: PhotoDescription
+    confidence: dict[str, float] = Field(default={}, description="of each group, the probability of its choice")
+    alternatives: list[Alternative] = Field(
+        default=[], description="what the photo may mean as well, the likeliest first; empty where it leaves no doubt"
+    )
+    photo: PhotoDescription = Field(description="of several photos, the one that shows the face most from the front")
+    photos: list[PhotoDescription | UnusablePhoto] | None = Field(
+        default=None, description="each photo, where the character was made of several"
+    )
     provenance: Provenance
     edited: list[str] = Field(default=[], description="sliders and groups that were changed by hand since")
     created: datetime
@@ -168,6 +191,33 @@ class RandomCharacter(BaseModel):
     parameters: dict[str, float] = Field(description="every slider in [0, 1]")
     discrete: dict[str, Choice]
     engine: dict[str, Any] | None = Field(default=None, description="the same in the studio's own names and units")
+
+
+class RandomQuery(BaseModel, extra="forbid"):
+    """What is decided of a random character."""
+
+    seed: int | None = Field(default=None, ge=0, lt=MOST_SEEDS, description="The same seed gives the same one.")
+    preset: str | None = Field(default=None, description="a name of `/v1/presets`", examples=["old_man"])
+    parameters: dict[str, float] = Field(default={}, examples=[{"nose_width": 0.62}])
+    discrete: dict[str, str] = Field(default={}, examples=[{"hair": "short02"}])
+
+
+class PublishedPreset(BaseModel, title="Preset"):
+    """Some sliders and choices: send them as a change (PATCH), draw them (`/v1/render…`), or begin with them."""
+
+    name: str = Field(examples=["old_man"])
+    kind: Literal["person", "look"] = Field(
+        description="`person`: somebody to begin with; `look`: goes over a character that is there"
+    )
+    label: str
+    parameters: dict[str, float]
+    discrete: dict[str, str]
+
+
+class Presets(BaseModel):
+    """Those that this character can have."""
+
+    presets: list[PublishedPreset]
 
 
 class ServiceOptions(BaseModel):

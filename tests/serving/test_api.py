@@ -372,6 +372,50 @@ def test_a_batch_answers_for_each_photo(client: TestClient) -> None:
     assert problem(client.post("/v1/characters:batch", files=many)) == "too-large"
 
 
+def test_several_photos_of_a_person_make_one_character(client: TestClient, made: dict[str, Any]) -> None:
+    grey = encode_png(np.full((64, 64, 3), 128, np.uint8))
+    files = [("photo", (name, photo)) for name, photo in (("a", astronaut()), ("b", OBAMA.read_bytes()), ("c", grey))]
+    answer = client.post("/v1/characters:person", files=files)
+    assert answer.status_code == 201, answer.text
+    character = client.get(answer.headers["location"]).json()
+    assert [photo.get("faces") for photo in character["photos"]] == [1, 1, None]
+    assert "error" in character["photos"][2] and character["photo"] in character["photos"]
+    alone = client.post("/v1/characters:person", files=[files[0], files[2]]).json()
+    assert (alone["parameters"], alone["discrete"]) == (made["parameters"], made["discrete"])
+    assert problem(client.post("/v1/characters:person", files=files[2:])) == "no-face"
+    assert problem(client.post("/v1/characters:person", files=[files[0], ("photo", ("x", b"text"))])) == "not-an-image"
+    assert problem(client.post("/v1/characters:person", files=[("photo", ("x", b"x"))] * 9)) == "too-large"
+
+
+def test_an_answer_says_how_sure_it_is_and_what_the_photo_may_mean_as_well(client: TestClient) -> None:
+    made = post(client, astronaut()).json()
+    chosen = made["discrete"]
+    assert made["confidence"] == {group: one["probabilities"][one["choice"]] for group, one in chosen.items()}
+    for other in made["alternatives"]:
+        assert 0 < other["relative"] <= 1 and all(
+            chosen[name]["choice"] != one for name, one in other["discrete"].items()
+        )
+    changed = client.patch(made["links"]["self"], json={"discrete": {"hair": "afro01"}}).json()
+    assert changed["confidence"]["hair"] == 1 and all(
+        "hair" not in other["discrete"] for other in changed["alternatives"]
+    )
+
+
+def test_a_preset_is_drawn_and_random_people_are_like_it(client: TestClient) -> None:
+    presets = {preset["name"]: preset for preset in client.get("/v1/presets").json()["presets"]}
+    assert {"average", "old_man", "cartoon"} <= set(presets)
+    drawn = client.post("/v1/render.png", params={"size": 64}, json=presets["old_man"])
+    assert drawn.status_code == 200, drawn.text
+    one = client.get("/v1/random", params={"seed": 1, "preset": "old_man"}).json()
+    assert one["parameters"]["age"] == presets["old_man"]["parameters"]["age"]
+    locked = {"seed": 1, "preset": "old_man", "parameters": {"age": 0.5}, "discrete": {"hair": "afro01"}}
+    other = client.post("/v1/random", json=locked).json()
+    assert other["parameters"]["age"] == 0.5 and other["discrete"]["hair"]["choice"] == "afro01"
+    assert problem(client.get("/v1/random", params={"preset": "orc"})) == "bad-values"
+    assert problem(client.post("/v1/random", json={"parameters": {"age": 2}})) == "bad-values"
+    assert problem(client.post("/v1/random", json={"sliders": {}})) == "invalid"
+
+
 def broken() -> list[tuple[str, bytes]]:
     """Files that are nearly photos."""
     whole, generator = OBAMA.read_bytes(), random.Random(0)

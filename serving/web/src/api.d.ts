@@ -44,6 +44,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/characters:person": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create Character Of Person
+         * @description Make one character of several photos of one person: light, pose and expression of one photo weigh less then.
+         *     `photos` says what was found in each; those that cannot be used are left out.
+         */
+        post: operations["create_character_of_person"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/characters/{id}.png": {
         parameters: {
             query?: never;
@@ -292,6 +313,31 @@ export interface paths {
          * @description A random person, as likely as in a crowd: something to begin with without a photo. Nothing is kept.
          */
         get: operations["random_character"];
+        put?: never;
+        /**
+         * Random Character With
+         * @description The same where some is decided: these sliders and choices are as they are sent, the rest is drawn anew, as it is
+         *     in people who are about so.
+         */
+        post: operations["random_character_with"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/presets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Presets
+         * @description Characters and looks to begin with: those that make sense for this character creator.
+         */
+        get: operations["list_presets"];
         put?: never;
         post?: never;
         delete?: never;
@@ -550,6 +596,26 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * Alternative
+         * @description Choices that the photo may mean as well: send `discrete` as a change (PATCH) to take them.
+         */
+        Alternative: {
+            /**
+             * Discrete
+             * @example {
+             *       "hair": "short03"
+             *     }
+             */
+            discrete: {
+                [key: string]: string;
+            };
+            /**
+             * Relative
+             * @description how likely beside what was taken; 1: as likely
+             */
+            relative: number;
+        };
+        /**
          * Batch
          * @description An answer for each photo, in order.
          */
@@ -590,6 +656,32 @@ export interface components {
              * @default false
              */
             keep_photo: boolean;
+            /**
+             * Player
+             * @description Whose photo it is, in any words of yours: where a share of the players is answered by a new version (`likeness serve --canary`), each stays with one. Only a digest of it is kept, with the character: `/v1/players/{player}` lists, exports and erases what belongs to it. Left out with a player's token.
+             * @default
+             */
+            player: string;
+            /**
+             * Share Corrections
+             * @description The player has agreed that what is changed of this character is kept, to train on: the settings before and after, and numbers that describe the face; never the photo. With `player`, a digest of it, so that all of a player's can be erased. Only where the service keeps any (`GET /v1/service`): the answer then has `links.corrections`, which shows what is kept (GET) and takes it back (DELETE).
+             * @default false
+             */
+            share_corrections: boolean;
+        };
+        /** Body_create_character_of_person */
+        Body_create_character_of_person: {
+            /**
+             * Photo
+             * @description Photos of one person.
+             */
+            photo: string[];
+            /**
+             * Aligned
+             * @description The answer has the aligned face as a data URL.
+             * @default false
+             */
+            aligned: boolean;
             /**
              * Player
              * @description Whose photo it is, in any words of yours: where a share of the players is answered by a new version (`likeness serve --canary`), each stays with one. Only a digest of it is kept, with the character: `/v1/players/{player}` lists, exports and erases what belongs to it. Left out with a player's token.
@@ -690,7 +782,27 @@ export interface components {
             engine?: {
                 [key: string]: unknown;
             } | null;
+            /**
+             * Confidence
+             * @description of each group, the probability of its choice
+             * @default {}
+             */
+            confidence: {
+                [key: string]: number;
+            };
+            /**
+             * Alternatives
+             * @description what the photo may mean as well, the likeliest first; empty where it leaves no doubt
+             * @default []
+             */
+            alternatives: components["schemas"]["Alternative"][];
+            /** @description of several photos, the one that shows the face most from the front */
             photo: components["schemas"]["Photo"];
+            /**
+             * Photos
+             * @description each photo, where the character was made of several
+             */
+            photos?: (components["schemas"]["Photo"] | components["schemas"]["UnusablePhoto"])[] | null;
             provenance: components["schemas"]["Provenance"];
             /**
              * Edited
@@ -1030,6 +1142,41 @@ export interface components {
             characters: components["schemas"]["Character"][];
         };
         /**
+         * Preset
+         * @description Some sliders and choices: send them as a change (PATCH), draw them (`/v1/render…`), or begin with them.
+         */
+        Preset: {
+            /**
+             * Name
+             * @example old_man
+             */
+            name: string;
+            /**
+             * Kind
+             * @description `person`: somebody to begin with; `look`: goes over a character that is there
+             * @enum {string}
+             */
+            kind: "person" | "look";
+            /** Label */
+            label: string;
+            /** Parameters */
+            parameters: {
+                [key: string]: number;
+            };
+            /** Discrete */
+            discrete: {
+                [key: string]: string;
+            };
+        };
+        /**
+         * Presets
+         * @description Those that this character can have.
+         */
+        Presets: {
+            /** Presets */
+            presets: components["schemas"]["Preset"][];
+        };
+        /**
          * Problem
          * @description An RFC 9457 problem document, media type application/problem+json.
          */
@@ -1197,6 +1344,43 @@ export interface components {
             } | null;
         };
         /**
+         * RandomQuery
+         * @description What is decided of a random character.
+         */
+        RandomQuery: {
+            /**
+             * Seed
+             * @description The same seed gives the same one.
+             */
+            seed?: number | null;
+            /**
+             * Preset
+             * @description a name of `/v1/presets`
+             * @example old_man
+             */
+            preset?: string | null;
+            /**
+             * Parameters
+             * @default {}
+             * @example {
+             *       "nose_width": 0.62
+             *     }
+             */
+            parameters: {
+                [key: string]: number;
+            };
+            /**
+             * Discrete
+             * @default {}
+             * @example {
+             *       "hair": "short02"
+             *     }
+             */
+            discrete: {
+                [key: string]: string;
+            };
+        };
+        /**
          * Remark
          * @description Something about the photo that may make the character unlike the person.
          */
@@ -1326,6 +1510,16 @@ export interface components {
              * @default 3600
              */
             seconds: number;
+        };
+        /**
+         * UnusablePhoto
+         * @description One of several photos that nothing could be read of.
+         */
+        UnusablePhoto: {
+            /** Sha256 */
+            sha256: string;
+            /** Error */
+            error: string;
         };
     };
     responses: never;
@@ -1528,6 +1722,123 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_character_of_person: {
+        parameters: {
+            query?: {
+                /** @description Search on from the encoder's answer, for a character more like the photo. `gradient`: by networks alone, about 0.1 s. `engine`: what the engine draws corrects the search and decides; 0.6 s and more. */
+                refine?: ("gradient" | "engine") | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": components["schemas"]["Body_create_character_of_person"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Character"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2904,6 +3215,8 @@ export interface operations {
             query?: {
                 /** @description The same seed gives the same one. */
                 seed?: number | null;
+                /** @description A name of `/v1/presets`: somebody like that. */
+                preset?: string | null;
             };
             header?: never;
             path?: never;
@@ -2940,6 +3253,113 @@ export interface operations {
             };
             /** @description Unprocessable Entity */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    random_character_with: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RandomQuery"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RandomCharacter"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_presets: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Presets"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
