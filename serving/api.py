@@ -115,16 +115,16 @@ async def create_character(
     shares = share_corrections and state.service.corrections
     request = PredictRequest(await photo.read(), aligned, refine, features=shares)
     if idempotency_key is None:
-        made = await _make(state, asking, request, keep_photo, player)
+        made = await make(state, asking, request, keep_photo, player)
     else:
         fields = repr((aligned, refine, shares, keep_photo, player)).encode()
         sent = hashlib.sha256(request.photo).digest() + fields
-        async with _once(state, asking, idempotency_key, sent) as claim:
+        async with once(state, asking, idempotency_key, sent) as claim:
             if claim.id:
                 made = shown(state, await in_store(state.characters.get, claim.id, asking.caller))
                 response.headers["Idempotency-Replayed"] = "true"
             else:
-                made = await _make(state, asking, request, keep_photo, player)
+                made = await make(state, asking, request, keep_photo, player)
                 claim.id = made.id
     response.headers["Location"] = made.links.self
     return made
@@ -157,7 +157,7 @@ async def create_characters(
     async def one(file: UploadFile, whose: str) -> BatchItem:
         try:
             request = PredictRequest(await file.read(), aligned, refine)
-            made = await _make(state, asking, request, keep_photo, whose)
+            made = await make(state, asking, request, keep_photo, whose)
         except problems.ProblemError as problem:
             return BatchItem(name=file.filename, problem=problem.document())
         return BatchItem(name=file.filename, character=made)
@@ -188,7 +188,7 @@ async def create_character_of_person(
     first, *more = [await file.read() for file in photo]
     shares = share_corrections and state.service.corrections
     request = PredictRequest(first, aligned, refine, features=shares, more=more)
-    made = await _make(state, asking, request, False, player)
+    made = await make(state, asking, request, False, player)
     response.headers["Location"] = made.links.self
     return made
 
@@ -316,8 +316,8 @@ async def delete_character(state: State, asking: Reader, id: str) -> None:
 
 
 @asynccontextmanager
-async def _once(state: AppState, asking: Asking, key: str, request: bytes) -> AsyncIterator[Claim]:
-    """Raises ProblemError."""
+async def once(state: AppState, asking: Asking, key: str, request: bytes) -> AsyncIterator[Claim]:
+    """While the block runs, nobody else has this caller's Idempotency-Key. Raises ProblemError."""
     try:
         whose = " ".join((asking.caller.owner, asking.caller.player)).rstrip()
         async with state.idempotency_keys.once(whose, key, request) as claim:
@@ -335,9 +335,10 @@ def _tagged(state: AppState, record: Record, response: Response) -> CharacterRes
     return shown(state, record)
 
 
-async def _make(
+async def make(
     state: AppState, asking: Asking, request: PredictRequest, keep_photo: bool, player: str
 ) -> CharacterResponse:
+    """A character of a photo, or of several of one person. Raises ProblemError."""
     service, content, caller = state.service, request.photo, asking.of_player(player)
     limits = round(service.photo_megabytes * 1e6), round(service.photo_megapixels * 1e6)
     media_type = await asyncio.to_thread(photos.inspect, content, *limits)

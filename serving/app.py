@@ -14,7 +14,7 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.formparsers import MultiPartParser
 
-from serving import players_api, problems, render_api, static
+from serving import jobs_api, players_api, problems, render_api, static
 from serving.access_log import AccessLog
 from serving.api import router
 from serving.configuration import ServiceSettings
@@ -71,6 +71,7 @@ def build(
     app.include_router(router)
     app.include_router(render_api.router)
     app.include_router(players_api.router)
+    app.include_router(jobs_api.router)
     app.include_router(routes(state.rendering))
     _add_operations(app, state)
     static.add_to(app)
@@ -86,7 +87,15 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with AsyncExitStack() as running:
         if app.state.access_log:
             running.callback(app.state.access_log.close)
-        for part in (state.rendering, state.statistics, state.usage, state.models, state.shadow, state.canary):
+        for part in (
+            state.rendering,
+            state.statistics,
+            state.usage,
+            state.models,
+            state.shadow,
+            state.canary,
+            state.jobs,
+        ):
             if part is not None:
                 await running.enter_async_context(part)
         deleting = asyncio.create_task(_delete_expired(state))
@@ -102,6 +111,7 @@ async def _delete_expired(state: AppState) -> None:
             if deleted := await asyncio.to_thread(state.characters.delete_expired):
                 log.info("%d characters expired", deleted)
             await asyncio.to_thread(state.idempotency_keys.delete_expired)
+            await asyncio.to_thread(state.jobs.delete_expired)
             await asyncio.to_thread(state.tokens.delete_expired)
             await asyncio.to_thread(state.corrections.delete_unchanged, state.characters.keep)
         await asyncio.sleep(DELETES_EVERY)
@@ -145,10 +155,12 @@ def _add_operations(app: FastAPI, state: AppState) -> None:
 def _limit(app: FastAPI, state: AppState) -> None:
     """Limits and headers of every request, inside out: the last one that is added sees a request first."""
     service = state.service
-    one, several = (round(size * 1e6) + FORM for size in (service.photo_megabytes, service.batch_megabytes))
+    sizes = (service.photo_megabytes, service.batch_megabytes, service.job_megabytes)
+    one, several, job = (round(size * 1e6) + FORM for size in sizes)
     # Larger files of a form would be spooled to the disk: no photo gets there.
-    MultiPartParser.spool_max_size = max(one, several)
-    bodies = {"/v1/characters": one, "/v1/characters:batch": several, "/v1/characters:person": several}
+    MultiPartParser.spool_max_size = max(one, several, job)
+    bodies = {"/v1/characters": one, "/v1/jobs": job}
+    bodies |= dict.fromkeys(("/v1/characters:batch", "/v1/characters:person"), several)
     limits = Limits(bodies, service.origins, () if state.keys else THIS_MACHINE)
     app.add_middleware(
         RequestMiddleware, metrics=state.metrics, limits=limits, frames=service.frames, log=app.state.access_log

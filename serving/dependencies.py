@@ -17,6 +17,7 @@ from serving.comparisons import ComparisonLog
 from serving.configuration import CANARY_WORKERS, ServiceSettings
 from serving.corrections import CorrectionStore
 from serving.idempotency import IdempotencyKeys
+from serving.jobs import Jobs
 from serving.keys import Keys
 from serving.metrics import CanaryMetrics, Metrics, ModelMetrics, PhotoMetrics, ShadowMetrics
 from serving.photo_counts import folder_of
@@ -26,6 +27,7 @@ from serving.releases import Release, ReleaseSource
 from serving.rendering.service import RenderService
 from serving.statistics import ServedStatistics
 from serving.usage import Usage
+from serving.webhooks import Webhooks
 from serving.workers.model_manager import ModelManager
 from serving.workers.pool import Pool
 from serving.workers.process import WorkerConfig
@@ -74,6 +76,7 @@ class AppState:
     keys: Keys | None
     """Who may ask; None: everybody who can reach the service."""
     tokens: PlayerTokens
+    jobs: Jobs
     usage: Usage
     metrics: Metrics
     statistics: ServedStatistics
@@ -111,6 +114,12 @@ def build_state(
         corrections=CorrectionStore.of(service, paths.character.name, paths.home),
         keys=keys,
         tokens=PlayerTokens(characters / ".tokens"),
+        jobs=Jobs(
+            characters / ".jobs",
+            service.jobs,
+            timedelta(days=service.keep_days).total_seconds(),
+            Webhooks(service.webhooks, service.webhook_secret.get_secret_value()),
+        ),
         usage=Usage(characters / USAGE),
         metrics=metrics,
         statistics=ServedStatistics(PhotoMetrics(metrics.registry), counted_in, service.statistics_days),

@@ -29,6 +29,7 @@ EXPLANATIONS = {
     "other-site": "A browser sent this for another site's page, or under another name of this machine. Whoever runs "
     "the service names the sites that may: LIKENESS_SERVE_ORIGINS.",
     "unknown-character": "It was never made, has expired, was deleted, or was made with another key.",
+    "unknown-job": "It never was, was cancelled, is older than its characters, or was made with another key.",
     "photo-not-kept": "A photo is kept only where the request that made the character said keep_photo=true.",
     "not-found": "There is nothing at this address: /openapi.json lists what there is.",
     "method-not-allowed": "The address is right, the method is not: the header Allow lists those that are.",
@@ -94,6 +95,7 @@ too_large = partial(ProblemError, 413, "too-large", "Too large")
 unknown_character = partial(
     ProblemError, 404, "unknown-character", "No such character", "it was never made, has expired or was deleted"
 )
+unknown_job = partial(ProblemError, 404, "unknown-job", "No such job", "it never was, is too old, or was cancelled")
 not_kept = partial(
     ProblemError,
     404,

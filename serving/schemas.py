@@ -243,6 +243,40 @@ class TokenResponse(BaseModel, title="Token"):
     expires: datetime
 
 
+class JobResult(BaseModel):
+    """One photo of a job: a character's id and address, or a problem."""
+
+    name: str = Field(description="the file's name as it was sent")
+    id: str | None = None
+    self: str | None = None
+    problem: ProblemDetails | None = None
+
+
+class JobCallback(BaseModel):
+    """Whether the game was told."""
+
+    url: str
+    delivered: bool | None = Field(default=None, description="missing: not yet")
+
+
+class JobLinks(BaseModel):
+    """Where the job is to be had."""
+
+    self: str
+
+
+class JobResponse(BaseModel, title="Job"):
+    """Many photos, read one after the other."""
+
+    id: str
+    state: Literal["running", "done", "lost"]
+    created: datetime
+    photos: int
+    results: list[JobResult] = Field(description="of the photos that were read so far, in order")
+    callback: JobCallback | None = None
+    links: JobLinks
+
+
 class PlayerCharacters(BaseModel):
     """What a player has."""
 

@@ -1,6 +1,7 @@
 """The API, with real workers and the real engine behind it."""
 
 import base64
+import hmac
 import io
 import json
 import random
@@ -27,8 +28,10 @@ from models.images import encode_png
 from serving.app import build
 from serving.configuration import ServiceSettings
 from serving.problems import MEDIA_TYPE
+from serving.webhooks import Webhooks
 from tests.serving import support
 from tests.serving.support import EMBEDDED, OBAMA, Shelf, astronaut
+from tests.serving.test_jobs import SECRET, listening
 from tests.serving.test_photos import bomb
 
 pytestmark = pytest.mark.slow
@@ -385,6 +388,39 @@ def test_several_photos_of_a_person_make_one_character(client: TestClient, made:
     assert problem(client.post("/v1/characters:person", files=files[2:])) == "no-face"
     assert problem(client.post("/v1/characters:person", files=[files[0], ("photo", ("x", b"text"))])) == "not-an-image"
     assert problem(client.post("/v1/characters:person", files=[("photo", ("x", b"x"))] * 9)) == "too-large"
+
+
+def test_a_job_reads_photos_one_by_one_and_tells_the_game_by_a_signed_message(client: TestClient, app: FastAPI) -> None:
+    jobs, webhooks = app.state.serving.jobs, app.state.serving.jobs.webhooks
+    grey = encode_png(np.full((64, 64, 3), 128, np.uint8))
+    files = [("photo", (name, photo)) for name, photo in (("a", astronaut()), ("b", grey))]
+    players = {"player": ["ann", "bob"]}
+    refused = client.post("/v1/jobs", files=files, data={"callback": "http://169.254.169.254/latest"})
+    assert (refused.status_code, problem(refused)) == (403, "not-allowed"), "nobody is told unless he is named"
+    with listening() as (site, heard):
+        jobs.webhooks = Webhooks((site,), SECRET)
+        try:
+            headers = {"idempotency-key": "job 1"}
+            sent = {"files": files, "data": {**players, "callback": f"{site}/done"}, "headers": headers}
+            begun, again = client.post("/v1/jobs", **sent), client.post("/v1/jobs", **sent)
+            assert begun.status_code == 202, begun.text
+            assert again.json()["id"] == begun.json()["id"] and again.headers["idempotency-replayed"] == "true"
+            headers, body = heard.get(timeout=60)
+        finally:
+            jobs.webhooks = webhooks
+    job = client.get(begun.headers["location"]).json()
+    assert (job["state"], job["photos"], job["callback"]["url"]) == ("done", 2, f"{site}/done")
+    read, failed = job["results"]
+    assert (read["name"], failed["name"], failed["problem"]["type"]) == ("a", "b", "/problems/no-face")
+    assert client.get(read["self"]).json()["id"] == read["id"]
+    assert [one["id"] for one in client.get("/v1/players/ann/characters").json()["characters"]] == [read["id"]]
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    expected = hmac.digest(base64.b64decode(SECRET.removeprefix("whsec_")), signed, "sha256")
+    assert headers["webhook-signature"] == f"v1,{base64.b64encode(expected).decode()}"
+    assert json.loads(body)["data"]["results"] == job["results"]
+    assert client.delete(job["links"]["self"]).status_code == 204
+    assert problem(client.get(job["links"]["self"])) == "unknown-job"
+    assert problem(client.post("/v1/jobs", files=files * 129)) == "too-large"
 
 
 def test_an_answer_says_how_sure_it_is_and_what_the_photo_may_mean_as_well(client: TestClient) -> None:

@@ -33,7 +33,8 @@ def test_a_character_is_its_owners_alone(tmp_path: Path) -> None:
 def test_a_players_characters_are_found_by_the_player_and_seen_by_nobody_else_of_the_game(tmp_path: Path) -> None:
     characters, mine, yours = CharacterStore(tmp_path, DAY), Caller("game", "me"), Caller("game", "you")
     made = [characters.add({"n": n}, mine) for n in range(2)]
-    characters.add({}, yours), characters.add({}, Caller("game")), characters.add({}, Caller("another game", "me"))
+    for other in (yours, Caller("game"), Caller("another game", "me")):
+        characters.add({}, other)
     assert {record.id for record in characters.of_player(mine)} == {record.id for record in made}
     assert characters.get(made[0].id, Caller("game")).player == "me", "the key's owner sees all of its players'"
     for other in (yours, Caller("another game"), Caller("another game", "me")):
