@@ -10,11 +10,11 @@ from typing import Any
 
 from fastapi import FastAPI, HTTPException, Response
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.formparsers import MultiPartParser
 
-from serving import jobs_api, players_api, problems, render_api, static
+from serving import jobs_api, players_api, problems, reference, render_api, static
 from serving.access_log import AccessLog
 from serving.api import router
 from serving.configuration import ServiceSettings
@@ -144,6 +144,10 @@ def _add_operations(app: FastAPI, state: AppState) -> None:
     async def metrics() -> Response:
         """For Prometheus."""
         return Response(state.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/docs", include_in_schema=False, response_class=HTMLResponse)
+    async def docs() -> str:
+        return await asyncio.to_thread(reference.page, app.openapi())
 
     @app.get("/problems/{kind}", include_in_schema=False, response_class=PlainTextResponse)
     async def problem(kind: str) -> str:

@@ -72,6 +72,17 @@ def test_the_type_of_every_problem_opens_and_is_documented(client: TestClient) -
     assert client.get("/favicon.ico").headers["content-type"] == "image/svg+xml"
 
 
+def test_the_api_is_read_by_people_without_any_script(client: TestClient) -> None:
+    page = client.get("/docs")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "<script" not in page.text and "http" not in re.sub(r"https?://(127|www|game|likeness)", "", page.text)
+    document = client.get("/openapi.json").json()
+    for operation in (one for path in document["paths"].values() for one in path.values()):
+        assert f'<section id="{operation["operationId"]}">' in page.text
+    links = set(re.findall(r'href="#(\w+)"', page.text))
+    assert links <= set(re.findall(r'id="(\w+)"', page.text)) and "Character" in links
+
+
 def test_another_sites_page_reads_why_it_was_refused(tmp_path: Path) -> None:
     service = SERVICE.model_copy(update={"origins": ["https://game.example"]})
     client = TestClient(build(service, Shelf({}, version=None), support.paths(tmp_path)), HERE)
