@@ -26,7 +26,7 @@ from serving.corrections import Correction, Values
 from serving.dependencies import AppState, State
 from serving.idempotency import Claim, InProgress, KeyReused
 from serving.openapi import file
-from serving.render_api import FILES, Picture, drawn
+from serving.render_api import FILES, Model, Picture, drawn
 from serving.schemas import (
     MOST_OF_A_NAME,
     Alternative,
@@ -216,11 +216,11 @@ async def get_webp(state: State, request: Request, asking: Reader, id: str, pict
 @router.get(
     "/characters/{id:token}.glb",
     response_class=Response,
-    responses={200: file(FILES["glb"]), **AS_YOU_HAVE_IT, **problems.responses(404, 409, 429, 503)},
+    responses={200: file(FILES["glb"]), **AS_YOU_HAVE_IT, **problems.responses(404, 409, 422, 429, 503)},
 )
-async def get_glb(state: State, request: Request, asking: Reader, id: str) -> Response:
+async def get_glb(state: State, request: Request, asking: Reader, id: str, model: Model) -> Response:
     """The character as glTF 2.0, with its textures, and its sliders and face actions as morph targets."""
-    return await _drawn(state, request, asking, id, "glb")
+    return await _drawn(state, request, asking, id, "glb", **model.options())
 
 
 @router.get(

@@ -18,12 +18,13 @@ from serving.entity_tags import has, tag_of, unpacked
 from serving.openapi import file
 from serving.presets import described, random_near
 from serving.rendering.errors import Busy, CannotDraw, NoAnswer
-from serving.schemas import MOST_SEEDS, CharacterValues, PictureQuery, Presets, RandomCharacter, RandomQuery
+from serving.schemas import MOST_SEEDS, CharacterValues, ModelQuery, PictureQuery, Presets, RandomCharacter, RandomQuery
 
 FILES = {"png": "image/png", "webp": "image/webp", "glb": "model/gltf-binary", "mhm": "text/plain; charset=utf-8"}
 COMPRESSED = ("glb", "mhm")
 """What is smaller by gzip."""
 Picture = Annotated[PictureQuery, Query()]
+Model = Annotated[ModelQuery, Query()]
 router = APIRouter(
     prefix="/v1", tags=["render"], responses=problems.responses(401, 403), dependencies=[asks_for("draw")]
 )
@@ -44,9 +45,9 @@ async def render_webp(state: State, request: Request, values: CharacterValues, p
 
 
 @router.post("/render.glb", response_class=Response, responses={200: file(FILES["glb"]), **PROBLEMS})
-async def render_glb(state: State, request: Request, values: CharacterValues) -> Response:
+async def render_glb(state: State, request: Request, values: CharacterValues, model: Model) -> Response:
     """The same as glTF 2.0, with textures, and with sliders and face actions as morph targets."""
-    return await drawn(state, request, document_of(state, values), "glb")
+    return await drawn(state, request, document_of(state, values), "glb", **model.options())
 
 
 @router.post("/render.mhm", response_class=Response, responses={200: file("text/plain"), **PROBLEMS})

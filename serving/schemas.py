@@ -181,6 +181,18 @@ class PictureQuery(BaseModel, extra="forbid"):
         return {**dict(self), "expression": expressions.parse(self.expression)}
 
 
+class ModelQuery(BaseModel, extra="forbid"):
+    """What a 3D file has."""
+
+    targets: Literal["all", "faces"] = Field(
+        default="all", description="Morph targets: of all sliders and face actions, or of face actions alone."
+    )
+
+    def options(self) -> dict[str, Any]:
+        """As `CharacterRenderer.glb` takes them; what is left at its default does not change a file's ETag."""
+        return self.model_dump(exclude_defaults=True)
+
+
 class RandomCharacter(BaseModel):
     """Values that no photo stands behind: a character.json that can be drawn, without a photo and a model."""
 

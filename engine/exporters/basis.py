@@ -4,7 +4,7 @@ One target for each direction of a slider (`nose_width+`, `nose_width-`), one fo
 (`macro/african-female-young`), one for each ARKit face action (`jawOpen`). All are linear and add up.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,13 @@ class Basis:
             macro_columns=np.array([named.index(name) for name in products]),
         )
 
+    def with_faces_alone(self) -> "Basis":
+        """The face actions' targets alone."""
+        kept = [number for number, name in enumerate(self.names) if name in self.blend.actions]
+        names, displacements = tuple(self.names[number] for number in kept), self.displacements[kept]
+        none = np.zeros(0, np.int64)
+        return replace(self, names=names, displacements=displacements, products={}, macro_columns=none)
+
     def weights(self, sliders: NDArray[np.float32]) -> NDArray[np.float32]:
         """Slider values [S] to the weights of all targets [K]; face actions rest at 0."""
         weight = dict(zip(self.products, self.blend.macro_weights(sliders[None])[0][self.macro_columns], strict=True))
@@ -82,7 +89,7 @@ class Basis:
             "formula": FORMULA,
             "sliders": [
                 *(self._slider(slider, []) for slider in self.schema.phenotypes),
-                *(self._slider(slider, [sign for sign, _ in directions(slider)]) for slider in self.schema.local),
+                *(self._slider(slider, self._signs(slider)) for slider in self.schema.local),
             ],
             "curves": {
                 word: {"slider": slider, "points": [list(point) for point in points]}
@@ -93,6 +100,9 @@ class Basis:
             "products": {name: list(product) for name, product in self.products.items()},
             "actions": list(self.blend.actions),
         }
+
+    def _signs(self, slider: Slider) -> list[str]:
+        return [sign for sign, _ in directions(slider) if target_name(slider, sign) in self.names]
 
     @staticmethod
     def _slider(slider: Slider, signs: list[str]) -> dict[str, Any]:

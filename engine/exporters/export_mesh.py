@@ -80,6 +80,12 @@ class ExportMesh:
         """The same mesh with some of its primitives."""
         return replace(self, primitives=tuple(primitive for primitive in self.primitives if primitive.name in names))
 
+    def with_faces_alone(self) -> "ExportMesh":
+        """The same mesh without the targets of the sliders: the geometry stays as it is."""
+        kept = np.array([name in self.basis.blend.actions for name in self.basis.names])
+        weights, rest = self.weights[kept], self.rest[kept]
+        return replace(self, basis=self.basis.with_faces_alone(), weights=weights, rest=rest)
+
     @cached_property
     def worn(self) -> NDArray[np.int64]:
         """Vertices of all primitives, sorted."""

@@ -47,9 +47,10 @@ class EmbeddedRenderer(CharacterRenderer):
             camera={"distance": GAME_DISTANCE, "width": FRAME_WIDTH, "level": EYE_LEVEL},
         )
 
-    def glb(self, document: Mapping[str, Any]) -> bytes:
+    def glb(self, document: Mapping[str, Any], targets: str = "all") -> bytes:
         sliders, choices = self._parameters(document)
-        return to_glb(ExportMesh.of(self.renderer, sliders[0], choices[0]), about(document))
+        mesh = ExportMesh.of(self.renderer, sliders[0], choices[0])
+        return to_glb(mesh if targets == "all" else mesh.with_faces_alone(), about(document))
 
     def mhm(self, document: Mapping[str, Any]) -> bytes:
         sliders, choices = self._parameters(document)
