@@ -429,6 +429,51 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/jobs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create Job
+         * @description Make a character of each of many photos, while the client does something else: ask for the job now and then, or
+         *     be told by `callback`. The photos are held in memory, one is read at a time, and players' own come first.
+         */
+        post: operations["create_job"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/jobs/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Job
+         * @description What has become of a job's photos so far. `lost`: its process ended; send again those that have no result.
+         */
+        get: operations["get_job"];
+        put?: never;
+        post?: never;
+        /**
+         * Cancel Job
+         * @description Read no more of a job's photos, and forget it. The characters that were made stay.
+         */
+        delete: operations["cancel_job"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/schema": {
         parameters: {
             query?: never;
@@ -720,6 +765,32 @@ export interface components {
              * @default []
              */
             player: string[];
+        };
+        /** Body_create_job */
+        Body_create_job: {
+            /**
+             * Photo
+             * @description Photos, a person each.
+             */
+            photo: string[];
+            /**
+             * Keep Photo
+             * @description Keep the photo as long as the character: `GET …/{id}.photo`.
+             * @default false
+             */
+            keep_photo: boolean;
+            /**
+             * Player
+             * @description Whose photo each is, in their order; none at all, or one for each.
+             * @default []
+             */
+            player: string[];
+            /**
+             * Callback
+             * @description An address that gets the finished job by a signed POST (Standard Webhooks), at a site that whoever runs the service has allowed.
+             * @default
+             */
+            callback: string;
         };
         /**
          * Camera
@@ -1015,6 +1086,70 @@ export interface components {
             pieces: components["schemas"]["Piece"][];
             /** Textures */
             textures: components["schemas"]["Texture"][];
+        };
+        /**
+         * Job
+         * @description Many photos, read one after the other.
+         */
+        Job: {
+            /** Id */
+            id: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "running" | "done" | "lost";
+            /**
+             * Created
+             * Format: date-time
+             */
+            created: string;
+            /** Photos */
+            photos: number;
+            /**
+             * Results
+             * @description of the photos that were read so far, in order
+             */
+            results: components["schemas"]["JobResult"][];
+            callback?: components["schemas"]["JobCallback"] | null;
+            links: components["schemas"]["JobLinks"];
+        };
+        /**
+         * JobCallback
+         * @description Whether the game was told.
+         */
+        JobCallback: {
+            /** Url */
+            url: string;
+            /**
+             * Delivered
+             * @description missing: not yet
+             */
+            delivered?: boolean | null;
+        };
+        /**
+         * JobLinks
+         * @description Where the job is to be had.
+         */
+        JobLinks: {
+            /** Self */
+            self: string;
+        };
+        /**
+         * JobResult
+         * @description One photo of a job: a character's id and address, or a problem.
+         */
+        JobResult: {
+            /**
+             * Name
+             * @description the file's name as it was sent
+             */
+            name: string;
+            /** Id */
+            id?: string | null;
+            /** Self */
+            self?: string | null;
+            problem?: components["schemas"]["Problem"] | null;
         };
         /**
          * KeptValues
@@ -2078,7 +2213,10 @@ export interface operations {
     };
     get_glb: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Morph targets: of all sliders and face actions, or of face actions alone. */
+                targets?: "all" | "faces";
+            };
             header?: never;
             path: {
                 id: string;
@@ -2139,7 +2277,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
+            /** @description Unprocessable Entity */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3002,7 +3140,10 @@ export interface operations {
     };
     render_glb: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Morph targets: of all sliders and face actions, or of face actions alone. */
+                targets?: "all" | "faces";
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -3642,6 +3783,285 @@ export interface operations {
             };
             /** @description Forbidden */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_job: {
+        parameters: {
+            query?: {
+                /** @description Search on from the encoder's answer, for a character more like the photo. `gradient`: by networks alone, about 0.1 s. `engine`: what the engine draws corrects the search and decides; 0.6 s and more. */
+                refine?: ("gradient" | "engine") | null;
+            };
+            header?: {
+                /** @description Any words of yours, new for each photo. Sent again with the same ones within a day, the request is answered with the character that came of the first, as it is now, and `Idempotency-Replayed: true`; without the aligned face. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": components["schemas"]["Body_create_job"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Job"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_job: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Job"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cancel_job: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
