@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .venv-bench
 S3 := .venv-s3
-PIP := -m pip install --quiet --no-deps
+# What is imported is compiled then, by whoever imports it; all that is installed would take a minute more.
+PIP := -m pip install --quiet --no-deps --no-compile
 # A file of tests stays in one process, which makes what its tests share once; tests/conftest.py says which come first.
 # Two processes for two cores; a third where tests wait for servers more than they work.
 PARALLEL := --dist loadfile --no-loadscope-reorder
