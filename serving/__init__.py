@@ -6,7 +6,8 @@
     players_api.py      tokens for players, and all that a player has; player_tokens.py
     jobs_api.py         many photos at once; jobs.py, webhooks.py
     access.py           who asks, and for what; keys.py, usage.py, access_log.py
-    schemas.py          what requests and answers look like; openapi.py makes their description true, reference.py readable
+    schemas.py          what requests and answers look like; openapi.py makes their description true
+    reference.py        that description for people to read
     problems.py         every error as a problem document (RFC 9457)
     middleware.py       what every request passes through: limits, origin, headers, counting; photos.py
     dependencies.py     what requests work with, put together from configuration.py
