@@ -92,17 +92,17 @@ async def create_job(
     return JobResponse.model_validate(described(job))
 
 
-@router.get("/jobs/{id}", response_model_exclude_none=True, responses=problems.responses(404))
-async def get_job(state: State, asking: Creator, id: str) -> JobResponse:
+@router.get("/jobs/{job}", response_model_exclude_none=True, responses=problems.responses(404))
+async def get_job(state: State, asking: Creator, job: str) -> JobResponse:
     """What has become of a job's photos so far. `lost`: its process ended; send again those that have no result."""
-    return JobResponse.model_validate(described(await _found(state, asking, id)))
+    return JobResponse.model_validate(described(await _found(state, asking, job)))
 
 
-@router.delete("/jobs/{id}", status_code=204, responses=problems.responses(404))
-async def cancel_job(state: State, asking: Creator, id: str) -> None:
+@router.delete("/jobs/{job}", status_code=204, responses=problems.responses(404))
+async def cancel_job(state: State, asking: Creator, job: str) -> None:
     """Read no more of a job's photos, and forget it. The characters that were made stay."""
     try:
-        await state.jobs.cancel(id, asking.caller.owner)
+        await state.jobs.cancel(job, asking.caller.owner)
     except UnknownJob as error:
         raise problems.unknown_job() from error
 

@@ -27,7 +27,7 @@ Player = Annotated[
 ]
 
 
-@router.post("/tokens", status_code=201, responses=problems.responses(422))
+@router.post("/tokens", status_code=201, responses=problems.responses(400, 422))
 async def create_token(state: State, asking: Host, wanted: TokenRequest) -> TokenResponse:
     """A short-lived token for one player: the page takes it in the place of a key, and it is for this player's
     characters alone. It is never worth more than the key that made it."""
@@ -52,7 +52,7 @@ async def export_player(state: State, asking: Host, player: Player) -> Response:
     return Response(content, media_type="application/zip", headers=headers)
 
 
-@router.delete("/players/{player:path}")
+@router.delete("/players/{player:path}/characters")
 async def erase_player(state: State, asking: Host, player: Player) -> Erased:
     """Erase all that is kept of a player: characters, photos, what was kept of changes, and tokens, which are good for
     nothing from now on. What a model learnt of changes before is taken back by `likeness forget`."""

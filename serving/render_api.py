@@ -66,7 +66,7 @@ async def random_character(
     return _random(state, RandomQuery(seed=seed, preset=preset))
 
 
-@router.post("/random", response_model_exclude_none=True, responses=problems.responses(422))
+@router.post("/random", response_model_exclude_none=True, responses=problems.responses(400, 422))
 async def random_character_with(state: State, decided: RandomQuery) -> RandomCharacter:
     """The same where some is decided: these sliders and choices are as they are sent, the rest is drawn anew, as it is
     in people who are about so."""

@@ -76,7 +76,7 @@ def test_a_players_token_is_for_the_players_characters_alone(
     token = answer.json()["token"]
     assert asked(token, "GET", "/v1/random").status_code == 200
     assert problem(asked(token, "DELETE", f"/v1/characters/{yours.id}")) == "unknown-character"
-    for method, path in (("POST", "/v1/tokens"), ("GET", "/v1/players/me/characters"), ("DELETE", "/v1/players/me")):
+    for method, path in (("POST", "/v1/tokens"), ("GET", "/v1/players/me/characters"), ("DELETE", "/v1/players/me/characters")):
         assert problem(asked(token, method, path)) == "not-allowed", "a player cannot speak for the game"
     photo = {"photo": ("me.png", support.astronaut(), "image/png")}
     assert problem(asked(token, "POST", "/v1/characters", files=photo, data={"player": "you"})) == "not-allowed"
@@ -104,7 +104,7 @@ def test_a_player_is_listed_exported_and_erased(app: FastAPI, asked: Callable[..
         f"{mine.id}/{file}" for file in ("character.json", "corrections.json", "photo.png")
     ]
     assert json.loads(archive.read(f"{mine.id}/character.json"))["parameters"] == document["parameters"]
-    assert asked(game, "DELETE", path).json() == {"characters": 1, "corrections": 1, "tokens": 1}
+    assert asked(game, "DELETE", f"{path}/characters").json() == {"characters": 1, "corrections": 1, "tokens": 1}
     assert asked(game, "GET", f"{path}/characters").json() == {"characters": []}
     assert problem(asked(token, "GET", "/v1/random")) == "no-key"
     assert len(state.characters.of_player(you)) == len(state.corrections.of_player(you)) == 1

@@ -233,7 +233,7 @@ class Likeness:
 
     def erase_player(self, player: str) -> Erased:
         """Erase all of it."""
-        return self._ask("DELETE", f"/v1/players/{quote(player, safe='')}").json()
+        return self._ask("DELETE", f"/v1/players/{quote(player, safe='')}/characters").json()
 
     def start_job(self, photos: Sequence[Photo], *, players: Sequence[str] = (), callback: str = "") -> Job:
         """Many photos, read one after the other. `callback`: an address that the service may tell when it is done."""

@@ -381,7 +381,12 @@ export interface paths {
         get: operations["list_characters"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Erase Player
+         * @description Erase all that is kept of a player: characters, photos, what was kept of changes, and tokens, which are good for
+         *     nothing from now on. What a model learnt of changes before is taken back by `likeness forget`.
+         */
+        delete: operations["erase_player"];
         options?: never;
         head?: never;
         patch?: never;
@@ -408,27 +413,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/players/{player}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post?: never;
-        /**
-         * Erase Player
-         * @description Erase all that is kept of a player: characters, photos, what was kept of changes, and tokens, which are good for
-         *     nothing from now on. What a model learnt of changes before is taken back by `likeness forget`.
-         */
-        delete: operations["erase_player"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/v1/jobs": {
         parameters: {
             query?: never;
@@ -450,7 +434,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/jobs/{id}": {
+    "/v1/jobs/{job}": {
         parameters: {
             query?: never;
             header?: never;
@@ -3434,6 +3418,15 @@ export interface operations {
                     "application/json": components["schemas"]["RandomCharacter"];
                 };
             };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Unauthorized */
             401: {
                 headers: {
@@ -3539,6 +3532,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Token"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Unauthorized */
@@ -3674,7 +3676,7 @@ export interface operations {
             };
         };
     };
-    export_player: {
+    erase_player: {
         parameters: {
             query?: never;
             header?: never;
@@ -3692,7 +3694,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/zip": string;
+                    "application/json": components["schemas"]["Erased"];
                 };
             };
             /** @description Unauthorized */
@@ -3751,7 +3753,7 @@ export interface operations {
             };
         };
     };
-    erase_player: {
+    export_player: {
         parameters: {
             query?: never;
             header?: never;
@@ -3769,7 +3771,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Erased"];
+                    "application/zip": string;
                 };
             };
             /** @description Unauthorized */
@@ -3944,7 +3946,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                id: string;
+                job: string;
             };
             cookie?: never;
         };
@@ -4029,7 +4031,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                id: string;
+                job: string;
             };
             cookie?: never;
         };

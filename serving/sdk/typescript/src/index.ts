@@ -142,7 +142,7 @@ export class Likeness {
   }
 
   async erasePlayer(player: string): Promise<Erased> {
-    return (await this.api.DELETE("/v1/players/{player}", { params: { path: { player } } })).data!;
+    return (await this.api.DELETE("/v1/players/{player}/characters", { params: { path: { player } } })).data!;
   }
 
   /** Many photos, read one after the other. `callback`: an address that the service may tell when it is done. */
@@ -157,7 +157,7 @@ export class Likeness {
   /** A job once nothing more comes of it. */
   async finished(id: string, everySeconds = 2): Promise<Job> {
     for (;;) {
-      const job = (await this.api.GET("/v1/jobs/{id}", { params: { path: { id } } })).data!;
+      const job = (await this.api.GET("/v1/jobs/{job}", { params: { path: { job: id } } })).data!;
       if (job.state !== "running") return job;
       await pause(everySeconds);
     }

@@ -27,7 +27,10 @@ test("a player has a token, which is worth no more", async () => {
   const { token } = await game.tokenFor("ben", 60);
   const player = new Likeness({ service: SERVICE, key: token });
   const made = await player.create(photo);
-  assert.deepEqual((await game.charactersOf("ben")).map(({ id }) => id), [made.id]);
+  assert.deepEqual(
+    (await game.charactersOf("ben")).map(({ id }) => id),
+    [made.id],
+  );
   await assert.rejects(player.tokenFor("ann"), { kind: "not-allowed" });
   assert.equal((await game.erasePlayer("ben")).characters, 1);
 });
