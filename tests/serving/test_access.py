@@ -76,7 +76,8 @@ def test_a_players_token_is_for_the_players_characters_alone(
     token = answer.json()["token"]
     assert asked(token, "GET", "/v1/random").status_code == 200
     assert problem(asked(token, "DELETE", f"/v1/characters/{yours.id}")) == "unknown-character"
-    for method, path in (("POST", "/v1/tokens"), ("GET", "/v1/players/me/characters"), ("DELETE", "/v1/players/me/characters")):
+    mine_all = "/v1/players/me/characters"
+    for method, path in (("POST", "/v1/tokens"), ("GET", mine_all), ("DELETE", mine_all)):
         assert problem(asked(token, method, path)) == "not-allowed", "a player cannot speak for the game"
     photo = {"photo": ("me.png", support.astronaut(), "image/png")}
     assert problem(asked(token, "POST", "/v1/characters", files=photo, data={"player": "you"})) == "not-allowed"
