@@ -256,7 +256,7 @@ def test_a_backup_on_a_disk_that_was_away_is_told_by_a_newer_one(project: People
 
 def test_keys_and_served_characters_are_in_it_for_their_owner_alone(project: PeopleProject, tmp_path: Path) -> None:
     keys = Keys(project.settings.home / "serving" / "keys")
-    keys.add(Caller("game"))
+    keys.add("game")
     served = CharacterStore(project.settings.home / "serving" / "embedded" / "characters", timedelta(days=1))
     record = served.add({"a": 1}, Caller("game"), b"a photo", "image/jpeg")
     service = ServiceSettings(store=tmp_path / "shared", keys=tmp_path / "studio.keys")
