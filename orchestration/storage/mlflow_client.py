@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """Codes of MLflow's errors: there is no such run, experiment, model or version."""
 PASSING = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
+MADE_AT_ONCE = ("UNIQUE constraint failed", "UniqueViolation")
+"""In what MLflow says where two processes made the same row at once, such as a data set that both read; the next call
+finds it."""
 OUT_OF_DATE = "out-of-date database schema"
 """In what MLflow says of tables of another version, where none is missing. It makes missing ones by itself."""
 PATIENCE = 600.0
@@ -131,9 +134,9 @@ def _may_pass(error: BaseException) -> bool:
     from mlflow.exceptions import MlflowException
     from requests.exceptions import ConnectionError, Timeout
 
-    return isinstance(error, ConnectionError | Timeout) or (
-        isinstance(error, MlflowException) and error.error_code in PASSING
-    )
+    if isinstance(error, MlflowException):
+        return error.error_code in PASSING or any(words in str(error) for words in MADE_AT_ONCE)
+    return isinstance(error, ConnectionError | Timeout)
 
 
 def is_absent(error: BaseException) -> bool:

@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import pytest
 import yaml
 
@@ -30,6 +31,8 @@ MOUNTS = Path("/mnt")
 """What each pod has of its own; another folder of this machine would have to be made first."""
 ROOT = MOUNTS / "app"
 """The project's folder in the image."""
+KERNELS = Path(platformdirs.user_cache_dir("warp"))
+"""The engine's kernels as this machine has compiled them, which takes each pod seconds otherwise."""
 NAMESPACE = "likeness"
 UNSHARE = ["unshare", "--mount", *(["--user", "--map-root-user"] if os.geteuid() else [])]
 
@@ -114,6 +117,7 @@ class Cluster:
     def _environment(self, container: Mapping[str, Any]) -> dict[str, str]:
         """The image's, then that of whole secrets and config maps, then the container's own; the last one counts."""
         own = {"HOME": MOUNTS / "home", "TMPDIR": MOUNTS / "tmp", "LIKENESS_ROOT": ROOT, "PYTHONPATH": REPOSITORY}
+        own["WARP_CACHE_PATH"] = KERNELS
         path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
         found = {"PATH": path, "LANG": "C.UTF-8", "LIKENESS_COMMIT": "c0ffee"} | {n: str(p) for n, p in own.items()}
         for source in container.get("envFrom") or ():

@@ -194,8 +194,10 @@ def _mlflow(database: str, port: int) -> dict[str, Any]:
 
 
 def _profile(folder: Path) -> Path:
-    """The smoke profile; what is scored is the smoke graph's matter: of that as little as there can be."""
+    """The smoke profile with less of everything: what is made of it is the smoke graph's matter."""
     profile = yaml.safe_load((PROFILES / "smoke.yaml").read_text())
+    profile["portraits"] |= {"people": 24, "single": 4}
+    profile["rendered_pairs"] |= {"pairs": 40}
     profile["scorecard"] |= {"people": 2, "judged": 2, "searched": 0, "degraded": 1, "degraded_judged": 1, "pairs": 2}
     path = folder / "small.yaml"
     path.write_text(yaml.safe_dump(profile))
@@ -294,7 +296,12 @@ def test_what_was_made_is_found_by_a_machine_that_has_nothing(platform: Platform
         assert made is not None and store.availability(made.md5).remote, stage.name
     models = Tracking.of(platform.settings).client()
     assert models.get_model_version_by_alias("likeness-embedded", "newest").version == "1"
-    assert {path.name for path in platform.cluster.claim("likeness").iterdir()} == {"cache", "checkpoints", "data", "mlflow"}
+    assert {path.name for path in platform.cluster.claim("likeness").iterdir()} == {
+        "cache",
+        "checkpoints",
+        "data",
+        "mlflow",
+    }
 
 
 def test_jobs_hold_no_password_and_steps_get_what_the_catalog_says(platform: Platform, run: dg.DagsterRun) -> None:

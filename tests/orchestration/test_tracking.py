@@ -70,6 +70,28 @@ def test_what_the_server_refuses_is_not_tried_again(settings: Settings) -> None:
     assert time.monotonic() - began < 5.0
 
 
+def test_steps_that_begin_at_once_all_tell_what_they_read(settings: Settings) -> None:
+    tracking = Tracking.of(settings)
+    with tracking.run("first", {}) as first:
+        client = first.client
+        experiment = client.get_run(first.run_id).info.experiment_id
+    runs = [TrackedRun(client, client.create_run(experiment).info.run_id, "") for _ in range(4)]
+    together = threading.Barrier(len(runs), timeout=60)
+
+    def tell(run: TrackedRun) -> None:
+        for number in range(10):
+            together.wait()
+            run.inputs({f"table {number}": "md5"})
+
+    threads = [threading.Thread(target=tell, args=(run,)) for run in runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    told = [client.get_run(run.run_id).inputs for run in runs]
+    assert [inputs and len(inputs.dataset_inputs) for inputs in told] == [10] * 4
+
+
 def test_a_closed_run_stops_trying(nobody: Tracking) -> None:
     closed, client = threading.Event(), nobody.client()
     threading.Timer(0.5, closed.set).start()
