@@ -13,7 +13,7 @@ PORTRAIT := data/photos/collins/astronaut.png
 WEB := serving/web
 SDK := serving/sdk/typescript
 
-.PHONY: help setup own-environment web run serve image test test-unit test-integration lint lint-types lint-style origins architecture lock bench-render bench-orchestration bench-data bench-commands bench-serve bench-likeness
+.PHONY: help setup own-environment web run serve image test test-unit test-integration lint lint-types lint-style origins architecture lod lock bench-render bench-orchestration bench-data bench-commands bench-serve bench-likeness
 .DEFAULT_GOAL := help
 
 help:  ## What there is to make
@@ -82,6 +82,9 @@ origins: setup  ## NOTICE and two tables from stages/data/origins.yaml
 
 architecture: setup  ## The picture of the floors, docs/architecture.svg, from the code
 	$(BIN)/python -m tools.architecture
+
+lod: setup node_modules/.stamp-dev  ## The simplified meshes of exports, after the head, hair or glasses changed
+	$(BIN)/python -m tools.lod
 
 lock: setup  ## The hashes of requirements*.lock, after a version was changed there
 	$(BIN)/python -m tools.lock

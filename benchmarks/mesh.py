@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.exporters.export_mesh import vertex_normals, welded
+from engine.exporters.geometry import vertex_normals, welded
 from engine.exporters.materials import worn_picture
 from engine.head import BROW, EYE, HAIR_MATERIAL, LASH, SKIN, TOOTH
 from engine.renderer import Renderer

@@ -11,6 +11,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from engine import expressions
+from engine.exporters.options import DEFAULTS as EXPORT
+from engine.exporters.options import LODS, TEXTURES, Naming, Targets
 from engine.expressions import EXPRESSIONS
 from engine.picture_options import COLOUR, MOST_PITCH, MOST_YAW, TRANSPARENT, Crop
 
@@ -184,9 +186,28 @@ class PictureQuery(BaseModel, extra="forbid"):
 class ModelQuery(BaseModel, extra="forbid"):
     """What a 3D file has."""
 
-    targets: Literal["all", "faces"] = Field(
-        default="all", description="Morph targets: of all sliders and face actions, or of face actions alone."
+    targets: Targets = Field(
+        default=EXPORT.targets, description="Morph targets: of all sliders and face shapes, or of face shapes alone."
     )
+    lod: int = Field(
+        default=EXPORT.lod,
+        ge=min(LODS),
+        le=max(LODS),
+        description="Level of detail. 0: rounded, four times the triangles; 1: as the engine has it; 2: a third of that.",
+    )
+    texture: int = Field(
+        default=EXPORT.texture,
+        json_schema_extra={"enum": list(TEXTURES)},
+        description="Pixels of a side of the skin's pictures.",
+    )
+    bones: Naming = Field(default=EXPORT.bones, description="Whose names the bones have.")
+
+    @field_validator("texture")
+    @classmethod
+    def _one_of(cls, size: int) -> int:
+        if size not in TEXTURES:
+            raise ValueError(f"it is one of {', '.join(map(str, TEXTURES))}")
+        return size
 
     def options(self) -> dict[str, Any]:
         """As `CharacterRenderer.glb` takes them; what is left at its default does not change a file's ETag."""

@@ -1,22 +1,27 @@
 """A character as exporters write it: primitives of one material each, and what the morph targets do to them."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from engine.atlas import SIDE
+from engine.exporters import face_shapes
 from engine.exporters.basis import Basis
+from engine.exporters.geometry import cross_products, largest, summed_around, unit, welded
 from engine.exporters.materials import Material, materials
-from engine.exporters.trim import within_bust
+from engine.exporters.trim import above_ring, within_bust
 from engine.glasses import worn_parts
 from engine.head import LEFT_EYE, SKIN, TEETH, Head
 from engine.renderer import WORN, Renderer
 
 # Changes below these are left out: metres, and parts of a unit normal.
 LEAST_DISPLACEMENT, LEAST_TURN = 2e-6, 8e-3
+CORNEA = (0.87, 0.13)  # right of and below these texture coordinates lies the clear shell of the eyes
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,8 @@ class ExportMesh:
     """One character: the primitives it wears, the head's vertices [V, 3] (metres, Y up) and its morph basis.
 
     `weights` [K] are the targets' weights that make this character, `rest` [K] those that `vertices` hold already. What
-    is not worn is not in `vertices`.
+    is not worn is not in `vertices`. Behind the head's vertices may come the middles of edges, of which `ends` [E, 2]
+    are the ends (engine/exporters/detail.py); targets and bones move a middle as its ends.
     """
 
     head: Head
@@ -53,21 +59,34 @@ class ExportMesh:
     vertices: NDArray[np.float32]
     weights: NDArray[np.float32]
     rest: NDArray[np.float32]
+    ends: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 2), np.int32))
 
     @classmethod
     def of(
-        cls, renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray[np.integer], *, as_shown: bool = True
+        cls,
+        renderer: Renderer,
+        sliders: NDArray[np.float32],
+        choices: NDArray[np.integer],
+        *,
+        as_shown: bool = True,
+        for_page: bool = False,
+        texture: int = SIDE,
     ) -> "ExportMesh":
         """The mesh of sliders [S] and choice numbers [G].
 
         Args:
             as_shown: the geometry is the character's; otherwise it is the template's, with all weights 0.
+            for_page: with the beginning of the shoulders, which the page fades out, and eyes of one piece; otherwise
+                the skin ends at the neck ring, and corneas are primitives of their own.
+            texture: texels of a side of the skin's pictures.
         """
         head, schema = renderer.head, renderer.schema
         numbers = np.asarray(choices, np.int64)
         chosen = {group.name: group.choices[numbers[number]] for number, group in enumerate(schema.groups)}
         basis = Basis.of(head, schema, renderer.blend)
-        primitives = tuple(_primitives(head, chosen, materials(renderer, sliders, numbers)))
+        primitives = tuple(
+            primitives_of(head, chosen, materials(renderer, sliders, numbers, None if for_page else texture), for_page)
+        )
         weights = basis.weights(sliders)
         if not as_shown:
             template = np.concatenate([head.template, head.bound_vertices])
@@ -86,6 +105,22 @@ class ExportMesh:
         weights, rest = self.weights[kept], self.rest[kept]
         return replace(self, basis=self.basis.with_faces_alone(), weights=weights, rest=rest)
 
+    def lifted(self, height: float) -> "ExportMesh":
+        """The same mesh so many metres higher."""
+        return replace(self, vertices=self.vertices + np.array([0.0, height, 0.0], np.float32))
+
+    def of_points(self, values: NDArray[np.float32], points: NDArray[np.int64]) -> NDArray[np.float32]:
+        """What points [P] of the mesh have, where each vertex of the head [V, ...] has `values`; a middle has the mean
+        of its ends."""
+        return values[self._between(points)].mean(axis=1, dtype=np.float32)
+
+    def _between(self, points: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The two vertices of the head between which each point lies [P, 2]; of a vertex itself, twice."""
+        count = self.head.n_vertices
+        pairs = np.stack([points, points], axis=1)
+        pairs[points >= count] = self.ends[points[points >= count] - count]
+        return pairs
+
     @cached_property
     def worn(self) -> NDArray[np.int64]:
         """Vertices of all primitives, sorted."""
@@ -94,54 +129,66 @@ class ExportMesh:
     @cached_property
     def normals(self) -> NDArray[np.float32]:
         """Unit normals [W, 3] of the worn vertices."""
-        return _unit(self._surface[2])
+        return unit(self._surface[2])
 
     @cached_property
     def _surface(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
         """Triangles [T, 3] into the worn vertices, their normals by area [T, 3], and the sums of these [W, 3]."""
         triangles = np.concatenate([self.places(primitive)[primitive.triangles] for primitive in self.primitives])
-        crosses = _crosses(self.vertices[self.worn], triangles)
-        return triangles, crosses, _scatter(crosses, triangles, len(self.worn))
+        crosses = cross_products(self.vertices[self.worn], triangles)
+        return triangles, crosses, summed_around(crosses, triangles, len(self.worn))
 
     def places(self, primitive: Primitive) -> NDArray[np.int64]:
         """Where the vertices of a primitive lie among the worn ones."""
         return np.searchsorted(self.worn, primitive.sources)
 
-    def displacements(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
-        """Each target's name and how it moves the worn vertices [W, 3], in the basis' order; small changes are 0."""
-        for name, on_base in zip(self.basis.names, self.basis.displacements, strict=True):
-            displacement = bound_displacements(self.head, on_base, self.worn)
+    def displacements(self, *, visemes: bool = False) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        """Each target's name and how it moves the worn vertices [W, 3], in the basis' order; small changes are 0.
+
+        Args:
+            visemes: those of the visemes after the basis'.
+        """
+        targets = zip(self.basis.names, self.basis.displacements, strict=True)
+        carriers, pairs = np.unique(self._between(self.worn), return_inverse=True)
+        pairs = pairs.reshape(-1, 2)
+        for name, on_base in chain(targets, face_shapes.visemes(self.head).items() if visemes else ()):
+            moved = bound_displacements(self.head, on_base, carriers)
+            displacement = moved[pairs].mean(axis=1, dtype=np.float32)
             displacement[largest(displacement) < LEAST_DISPLACEMENT] = 0.0
             yield name, displacement
 
     def morph_targets(self) -> Iterator[MorphTarget]:
-        """What each target does, in the basis' order; small changes are 0."""
+        """What each target does, in the basis' order and the visemes after it; small changes are 0."""
         everything, crosses, summed = self._surface
         shown = self.vertices[self.worn]
-        for name, displacement in self.displacements():
+        for name, displacement in self.displacements(visemes=True):
             moved = largest(displacement) > 0.0
             a, b, c = everything.T
             touched = np.flatnonzero(moved[a] | moved[b] | moved[c])
             around = everything[touched]
-            change = _crosses(shown + displacement, around) - crosses[touched]
+            change = cross_products(shown + displacement, around) - crosses[touched]
             turned = np.zeros(len(shown), dtype=bool)
             turned[around] = True
             normal = np.zeros_like(shown)
-            normal[turned] = _unit((summed + _scatter(change, around, len(shown)))[turned]) - self.normals[turned]
+            normal[turned] = unit((summed + summed_around(change, around, len(shown)))[turned]) - self.normals[turned]
             normal[largest(normal) < LEAST_TURN] = 0.0
             yield MorphTarget(name, displacement, normal)
 
-    def centre(self, primitive: Primitive) -> NDArray[np.float32]:
-        """The middle of a primitive's bounding box; an eyeball's pivot."""
-        points = self.vertices[primitive.sources]
-        return (points.min(axis=0) + points.max(axis=0)) / 2
+    @cached_property
+    def pivots(self) -> dict[str, NDArray[np.float32]]:
+        """What each primitive of the eyes turns about [3], by its name: the middle of the bounding box of its side."""
+        found = {}
+        for side in ("left", "right"):
+            names = [name for name in (f"eye_{side}", f"cornea_{side}") if name in self.named]
+            if names:
+                points = self.vertices[np.concatenate([self.named[name].sources for name in names])]
+                found |= dict.fromkeys(names, (points.min(axis=0) + points.max(axis=0)) / 2)
+        return found
 
-
-def largest(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The largest component of each vector [V, 3], by amount."""
-    # Three columns: NumPy reduces a short last axis slowly.
-    x, y, z = np.abs(vectors).T
-    return np.maximum(np.maximum(x, y), z)
+    @cached_property
+    def named(self) -> dict[str, Primitive]:
+        """The primitives by name."""
+        return {primitive.name: primitive for primitive in self.primitives}
 
 
 def bound_displacements(
@@ -157,22 +204,34 @@ def bound_displacements(
     return moved
 
 
-def _primitives(head: Head, chosen: dict[str, str], made: dict[str, Material]) -> Iterator[Primitive]:
+def primitives_of(head: Head, chosen: dict[str, str], made: dict[str, Material], for_page: bool) -> Iterator[Primitive]:
+    """What a character is made of, who has `chosen` choices by their groups, of `made` materials by their names."""
     worn = {part: name for group in WORN if group in chosen for name, part in worn_parts(group, chosen[group]).items()}
     for part in head.parts:
         drawn = slice(part.first_triangle, part.first_triangle + part.n_triangles)
         if part.name == "base":
             is_skin, inside = head.materials[drawn] == SKIN, head.labels[drawn] == TEETH
             skin = is_skin & ~inside
-            skin[skin] = within_bust(head, head.triangles[drawn][skin])
+            whole = head.triangles[drawn][skin]
+            skin[skin] = within_bust(head, whole) if for_page else above_ring(head, whole)
             for name, which in (("skin", skin), ("mouth", is_skin & inside), ("teeth", ~is_skin)):
                 yield _primitive(head, name, made[name], part.first_triangle + np.flatnonzero(which))
         elif part.name == "eyes":
             is_left = head.labels[drawn] == LEFT_EYE
-            for name, side in (("eye_left", is_left), ("eye_right", ~is_left)):
-                yield _primitive(head, name, made["eyes"], part.first_triangle + np.flatnonzero(side))
+            shell = _of_cornea(head.uvs[drawn]) & (not for_page)
+            ball = made["eyes" if for_page else "irises"]
+            for name, side in (("left", is_left), ("right", ~is_left)):
+                yield _primitive(head, f"eye_{name}", ball, part.first_triangle + np.flatnonzero(side & ~shell))
+                if not for_page:
+                    clear = part.first_triangle + np.flatnonzero(side & shell)
+                    yield _primitive(head, f"cornea_{name}", made["cornea"], clear)
         elif name := worn.get(part.name):
             yield _primitive(head, name, made[name], np.arange(drawn.start, drawn.stop))
+
+
+def _of_cornea(uvs: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which triangles [T, 3, 2] of the eyes lie on the clear shell: where no eye's picture shows anything."""
+    return (uvs[..., 0].min(axis=1) > CORNEA[0]) & (uvs[..., 1].max(axis=1) < CORNEA[1])
 
 
 def _primitive(head: Head, name: str, material: Material, triangles: NDArray[np.int64]) -> Primitive:
@@ -180,40 +239,3 @@ def _primitive(head: Head, name: str, material: Material, triangles: NDArray[np.
     return Primitive(
         name, material, *welded(head.triangles[triangles], uvs if material.picture is not None else 0 * uvs)
     )
-
-
-def welded(
-    triangles: NDArray[np.integer], uvs: NDArray[np.float32]
-) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
-    """Triangles [T, 3] with UVs [T, 3, 2] as vertices that have one UV each: which vertices they come from [P], their
-    UVs [P, 2] and the triangles between them [T, 3]."""
-    corners, flat = triangles.ravel().astype(np.int64), uvs.reshape(-1, 2)
-    # Texture coordinates that differ by less than a hundredth of a texel are one.
-    keys = np.column_stack([corners, np.round(flat * 50_000.0).astype(np.int64)])
-    _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    return corners[first], flat[first], inverse.reshape(-1, 3)
-
-
-def vertex_normals(vertices: NDArray[np.float32], triangles: NDArray[np.integer]) -> NDArray[np.float32]:
-    """Unit normals [V, 3], averages of the triangles [T, 3] around weighted by area."""
-    return _unit(_scatter(_crosses(vertices, triangles), triangles, len(vertices)))
-
-
-def _crosses(vertices: NDArray[np.float32], triangles: NDArray[np.integer]) -> NDArray[np.float64]:
-    a, b, c = (vertices[triangles[:, corner]].astype(np.float64) for corner in range(3))
-    (x, y, z), (u, v, w) = (b - a).T, (c - a).T
-    return np.stack([y * w - z * v, z * u - x * w, x * v - y * u], axis=1)
-
-
-def _scatter(values: NDArray[np.float64], triangles: NDArray[np.integer], count: int) -> NDArray[np.float64]:
-    """Sum of the values [T, 3] of the triangles around each of `count` vertices."""
-    corners = triangles.ravel()
-    columns = [np.bincount(corners, np.repeat(column, 3), count) for column in values.T]
-    return np.stack(columns, axis=1).astype(np.float64)
-
-
-def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Vectors [V, 3] at length 1; +Z where there is none."""
-    length = np.sqrt(np.einsum("vx,vx->v", vectors, vectors))[:, None]
-    forward = np.array([0.0, 0.0, 1.0])
-    return np.where(length > 1e-18, vectors / np.maximum(length, 1e-18), forward).astype(np.float32)

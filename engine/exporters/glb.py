@@ -1,66 +1,73 @@
-"""A character as one glTF 2.0 file (.glb) with its textures and its sliders as morph targets.
+"""A character as one glTF 2.0 file (.glb) with its textures, its sliders and faces as morph targets, and a skeleton.
 
 Each primitive is a mesh of its own with only the targets that move it; the same name is the same target everywhere.
 Displacements and changes of normals are sparse accessors where most vertices stay. The eyeballs are nodes whose origin
-is their centre, so that a client can turn them. `extras.likeness` of the scene says how weights follow from sliders.
+is their centre, below the bone of their side, so that a client can turn either. `extras.likeness` of the scene says how
+weights follow from sliders.
 
 A client that has pictures and description from elsewhere takes the geometry alone (`to_bare_glb`).
 """
 
-import json
-import struct
 from collections.abc import Collection, Mapping
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from engine.exporters.export_mesh import ExportMesh, Primitive, largest
-from engine.exporters.materials import Alpha, Material, as_png
-from engine.exporters.normal_map import tangents
+from engine.exporters import face_shapes, skeleton
+from engine.exporters.export_mesh import ExportMesh
+from engine.exporters.glb_builder import GlbBuilder, pack
+from engine.exporters.options import Naming
+from engine.exporters.skeleton import Skeleton
+from engine.exporters.trim import neck_ring
+
+Json = dict[str, Any]
 
 # Displacements of a bare file are multiples of this (metres, 8 µm): numbers with few digits, which compress well.
 GRAIN = 2.0**-17
 COPYRIGHT = "Head, morph targets, hair and textures: MakeHuman, CC0 1.0 (see NOTICE of the project likeness)"
-ALPHA_CUTOFF = 0.4
-EYEBALLS = ("eye_left", "eye_right")
-FLOAT, UNSIGNED_SHORT = 5126, 5123
-ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963
-LINEAR, LINEAR_MIPMAP_LINEAR, CLAMP_TO_EDGE = 9729, 9987, 33071
-# Accessors of one kind lie in one buffer view. Those of vertices need its stride.
-VIEWS: dict[str, dict[str, int]] = {
-    "vectors": {"byteStride": 12, "target": ARRAY_BUFFER},
-    "zeros": {"byteStride": 12, "target": ARRAY_BUFFER},
-    "tangents": {"byteStride": 16, "target": ARRAY_BUFFER},
-    "coordinates": {"byteStride": 8, "target": ARRAY_BUFFER},
-    "scalars": {"byteStride": 4, "target": ARRAY_BUFFER},
-    "triangles": {"target": ELEMENT_ARRAY_BUFFER},
-    "sparse_vertices": {},
-    "sparse_vectors": {},
-}
+EYES = {"eye_left": "leftEye", "eye_right": "rightEye"}
+"""Primitives that hang on a bone as they are, and their bones; the cornea hangs on its eye."""
 
 
-def to_glb(mesh: ExportMesh, about: Mapping[str, Any]) -> bytes:
+def to_glb(mesh: ExportMesh, about: Mapping[str, Any], naming: Naming = "vrm") -> bytes:
     """The bytes of a .glb file; the same mesh and description give the same bytes.
 
     Args:
         about: what `extras.likeness` says of the character beside the morph basis (parameters, origin), plain JSON.
+        naming: whose names the bones have.
     """
-    file = _GlbBuilder()
-    nodes: list[dict[str, Any]] = [{"name": str(about.get("character", "character")), "children": []}]
-    entries = [(file.mesh(mesh, primitive), mesh.places(primitive)) for primitive in mesh.primitives]
-    for target, influence in zip(mesh.morph_targets(), mesh.weights - mesh.rest, strict=True):
-        for entry, places in entries:
-            file.morph(entry, target.name, target.displacement[places], target.normal[places], float(influence))
-    _add_nodes(nodes, mesh)
+    return pack(*rigged(mesh, about, naming=naming))
+
+
+def rigged(
+    mesh: ExportMesh, about: Mapping[str, Any], *, naming: Naming = "vrm", body: bool = False
+) -> tuple[Json, bytes]:
+    """The glTF document of a mesh on a skeleton, and its binary chunk. The nodes of the bones follow the root, node 0.
+
+    Args:
+        body: with the bones of a whole body (Skeleton.of).
+    """
+    file = GlbBuilder()
+    bones = Skeleton.of(mesh.head, mesh.vertices, mesh.pivots, body=body, naming=naming)
+    _add_meshes(file, mesh, bones)
+    file.skin(bones, first=1)
+    nodes: list[Json] = [{"name": str(about.get("character", "character")), "children": []}]
+    roots = _add_nodes(nodes, mesh, bones)
     rest = {name: float(weight) for name, weight in zip(mesh.basis.names, mesh.rest, strict=True) if weight}
-    likeness = {**about, **mesh.basis.description(), "rest": rest}
-    return _finished(file, nodes, {"likeness": likeness})
+    likeness = {
+        **about,
+        **mesh.basis.description(),
+        "rest": rest,
+        "resting": face_shapes.resting(),
+        "visemes": face_shapes.shapes("visemes"),
+        "neck_ring": neck_ring(mesh.head).tolist(),
+    }
+    return _finished(file, nodes, roots, {"likeness": likeness})
 
 
 def to_bare_glb(mesh: ExportMesh, name: str, targets: Collection[str]) -> bytes:
-    """The geometry of a mesh as a .glb file without pictures, tangents, normals of targets and description.
+    """The geometry of a mesh as a .glb file without pictures, tangents, normals of targets, skeleton and description.
 
     The same mesh gives the same bytes. Its influences are 0.
 
@@ -68,19 +75,23 @@ def to_bare_glb(mesh: ExportMesh, name: str, targets: Collection[str]) -> bytes:
         name: what the file's root node is called.
         targets: the morph targets to have, by name, as far as they move anything.
     """
-    file = _GlbBuilder(bare=True)
-    nodes: list[dict[str, Any]] = [{"name": name, "children": []}]
+    file = GlbBuilder(bare=True)
+    nodes: list[Json] = [{"name": name, "children": []}]
     entries = [(file.mesh(mesh, primitive), mesh.places(primitive)) for primitive in mesh.primitives]
     for target, displacement in mesh.displacements():
         if target in targets:
             moved = np.round(displacement / GRAIN).astype(np.float32) * np.float32(GRAIN)
             for entry, places in entries:
                 file.morph(entry, target, moved[places], None, 0.0)
-    _add_nodes(nodes, mesh)
-    return _finished(file, nodes, {})
+    for number, primitive in enumerate(mesh.primitives):
+        nodes[0]["children"].append(len(nodes))
+        nodes.append({"name": primitive.name, "mesh": number})
+        if primitive.name in mesh.pivots:
+            nodes[-1]["translation"] = [float(v) for v in mesh.pivots[primitive.name]]
+    return pack(*_finished(file, nodes, [0], {}))
 
 
-def about(document: Mapping[str, Any]) -> dict[str, Any]:
+def about(document: Mapping[str, Any]) -> Json:
     """What a .glb says of the character.json whose character it shows: parameters, choices and origin."""
     kept = {
         name: document[name] for name in ("character", "schema_md5", "parameters", "provenance") if name in document
@@ -88,219 +99,53 @@ def about(document: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, "choices": {group: entry["choice"] for group, entry in document["discrete"].items()}}
 
 
-def _add_nodes(nodes: list[dict[str, Any]], mesh: ExportMesh) -> None:
-    """A node for each primitive below the root `nodes[0]`; primitives and meshes have the same numbers."""
+def _add_meshes(file: GlbBuilder, mesh: ExportMesh, bones: Skeleton) -> None:
+    """A mesh for each primitive, with all targets and what its vertices hang on."""
+    carried = skeleton.carried(mesh.head)
+    joints = np.array([bones.numbers[name] for name in skeleton.CARRIERS])
+    entries = []
     for primitive in mesh.primitives:
-        nodes[0]["children"].append(len(nodes))
-        nodes.append({"name": primitive.name, "mesh": len(nodes) - 1})
-        if primitive.name in EYEBALLS:
-            nodes[-1]["translation"] = [float(v) for v in mesh.centre(primitive)]
+        entry = file.mesh(mesh, primitive)
+        entries.append((entry, mesh.places(primitive)))
+        if primitive.name not in mesh.pivots:
+            file.hang(entry, mesh.of_points(carried, primitive.sources), joints)
+    influences = dict(zip(mesh.basis.names, (mesh.weights - mesh.rest).tolist(), strict=True))
+    for target in mesh.morph_targets():
+        for entry, places in entries:
+            moved, turned = target.displacement[places], target.normal[places]
+            # Programs that speak look for every viseme, silence too.
+            always = target.name.startswith("viseme_") and entry["name"] == "skin"
+            file.morph(entry, target.name, moved, turned, influences.get(target.name, 0.0), always=always)
 
 
-def _finished(file: "_GlbBuilder", nodes: list[dict[str, Any]], extras: dict[str, Any]) -> bytes:
+def _add_nodes(nodes: list[Json], mesh: ExportMesh, bones: Skeleton) -> list[int]:
+    """Nodes of the bones below the root `nodes[0]`, then one for each primitive. Returns the scene's own nodes: the
+    root, and what is moved by its joints alone."""
+    for bone in bones.bones:
+        parent = nodes[0] if bone.parent is None else nodes[1 + bone.parent]
+        parent.setdefault("children", []).append(len(nodes))
+        nodes.append({"name": bone.label, "translation": bones.offset(bone)})
+    roots, of_eye = [0], {}
+    for number, primitive in enumerate(mesh.primitives):
+        node: Json = {"name": primitive.name, "mesh": number}
+        if primitive.name in EYES:
+            of_eye[primitive.name] = node
+            nodes[1 + bones.numbers[EYES[primitive.name]]].setdefault("children", []).append(len(nodes))
+        elif primitive.name in mesh.pivots:
+            of_eye[primitive.name.replace("cornea", "eye")].setdefault("children", []).append(len(nodes))
+        else:
+            node["skin"] = 0
+            roots.append(len(nodes))
+        nodes.append(node)
+    return roots
+
+
+def _finished(file: GlbBuilder, nodes: list[Json], roots: list[int], extras: Json) -> tuple[Json, bytes]:
     document = {
         "asset": {"version": "2.0", "generator": f"likeness {version('likeness')}", "copyright": COPYRIGHT},
         "scene": 0,
-        "scenes": [{"name": nodes[0]["name"], "nodes": [0], **({"extras": extras} if extras else {})}],
+        "scenes": [{"name": nodes[0]["name"], "nodes": roots, **({"extras": extras} if extras else {})}],
         "nodes": nodes,
         **file.finish(),
     }
-    return _pack(document, file.binary)
-
-
-class _GlbBuilder:
-    """Collects meshes, materials, accessors and the binary chunk."""
-
-    def __init__(self, *, bare: bool = False) -> None:
-        self.bare = bare
-        self.chunks: dict[str, list[bytes]] = {}  # of the buffer views in use, by their numbers
-        self.lengths = dict.fromkeys(VIEWS, 0)
-        self.accessors: list[dict[str, Any]] = []
-        self.zeros: dict[tuple[int, bool], int] = {}  # accessors of nothing but zeros, by count and whether bounded
-        self.meshes: list[dict[str, Any]] = []
-        self.materials: list[dict[str, Any]] = []
-        self.pictures: list[tuple[str, bytes]] = []
-        self.material_numbers: dict[str, int] = {}
-        self.picture_numbers: dict[int, int] = {}
-        self.binary = b""
-
-    def mesh(self, mesh: ExportMesh, primitive: Primitive) -> dict[str, Any]:
-        """Add a primitive without morph targets; returns its entry in `meshes`."""
-        points = mesh.vertices[primitive.sources]
-        if primitive.name in EYEBALLS:
-            points = points - mesh.centre(primitive)
-        attributes = {
-            "POSITION": self._dense("vectors", points, bounded=True),
-            "NORMAL": self._dense("vectors", mesh.normals[mesh.places(primitive)]),
-            "_SOURCE": self._dense("scalars", primitive.sources.astype(np.float32)),
-        }
-        if primitive.material.picture is not None:
-            # V runs down in glTF.
-            attributes["TEXCOORD_0"] = self._dense("coordinates", primitive.uvs * [1.0, -1.0] + [0.0, 1.0])
-        if primitive.material.normals is not None and not self.bare:
-            lying = tangents(points, mesh.normals[mesh.places(primitive)], primitive.uvs, primitive.triangles)
-            attributes["TANGENT"] = self._dense("tangents", lying)
-        drawn = {
-            "attributes": attributes,
-            "indices": self._indices(primitive.triangles),
-            "material": self._material(primitive.material),
-            "targets": [],
-        }
-        entry = {"name": primitive.name, "primitives": [drawn], "weights": [], "extras": {"targetNames": []}}
-        self.meshes.append(entry)
-        return entry
-
-    def morph(
-        self, entry: dict[str, Any], name: str, displacement: NDArray, normal: NDArray | None, influence: float
-    ) -> None:
-        """Add what a target does to the vertices of a mesh, [P, 3] each, if it does anything."""
-        if not displacement.any():
-            return
-        target = {"POSITION": self._sparse(displacement, bounded=True)}
-        if normal is not None:
-            target["NORMAL"] = self._sparse(normal)
-        entry["primitives"][0]["targets"].append(target)
-        entry["extras"]["targetNames"].append(name)
-        entry["weights"].append(influence)
-
-    def finish(self) -> dict[str, Any]:
-        """All that refers to the binary chunk, which is complete then."""
-        views = []
-        for name, chunks in self.chunks.items():
-            views.append(self._view(b"".join(chunks), **VIEWS[name]))
-        if not self.pictures:
-            return self._filled(views)
-        images = []
-        for name, data in self.pictures:
-            images.append({"name": name, "mimeType": "image/png", "bufferView": len(views)})
-            views.append(self._view(data))
-        sampler = {
-            "magFilter": LINEAR,
-            "minFilter": LINEAR_MIPMAP_LINEAR,
-            "wrapS": CLAMP_TO_EDGE,
-            "wrapT": CLAMP_TO_EDGE,
-        }
-        textures = [{"source": number, "sampler": 0} for number in range(len(images))]
-        return {"textures": textures, "samplers": [sampler], "images": images, **self._filled(views)}
-
-    def _filled(self, views: list[dict[str, Any]]) -> dict[str, Any]:
-        return {
-            "meshes": self.meshes,
-            "materials": self.materials,
-            "accessors": self.accessors,
-            "bufferViews": views,
-            "buffers": [{"byteLength": len(self.binary)}],
-        }
-
-    def _view(self, data: bytes, **properties: int) -> dict[str, Any]:
-        view = {"buffer": 0, "byteOffset": len(self.binary), "byteLength": len(data), **properties}
-        self.binary += _padded(data, b"\0")
-        return view
-
-    def _put(self, view: str, data: bytes) -> dict[str, int]:
-        """Append to a buffer view; where it lies in there."""
-        self.chunks.setdefault(view, [])
-        place = {"bufferView": list(self.chunks).index(view), "byteOffset": self.lengths[view]}
-        data = _padded(data, b"\0")
-        self.chunks[view].append(data)
-        self.lengths[view] += len(data)
-        return place
-
-    def _add(self, accessor: dict[str, Any]) -> int:
-        self.accessors.append(accessor)
-        return len(self.accessors) - 1
-
-    def _dense(self, view: str, values: NDArray, *, bounded: bool = False) -> int:
-        values = np.ascontiguousarray(values, np.float32)
-        kind = {"vectors": "VEC3", "tangents": "VEC4", "coordinates": "VEC2", "scalars": "SCALAR"}[view]
-        place = self._put(view, values.tobytes())
-        return self._add(
-            {**place, "componentType": FLOAT, "count": len(values), "type": kind, **_bounds(values, bounded)}
-        )
-
-    def _sparse(self, values: NDArray[np.float32], *, bounded: bool = False) -> int:
-        """An accessor of vectors that are mostly 0; dense where that is smaller."""
-        changed = np.flatnonzero(largest(values))
-        if not len(changed):
-            return self._nothing(len(values), bounded=bounded)
-        if len(changed) * 14 >= len(values) * 12:
-            return self._dense("vectors", values, bounded=bounded)
-        moved = np.concatenate([values[changed], np.zeros((1, 3), np.float32)])  # some vertices stay
-        indices = self._put("sparse_vertices", changed.astype("<u2").tobytes())
-        return self._add(
-            {
-                "componentType": FLOAT,
-                "count": len(values),
-                "type": "VEC3",
-                **_bounds(moved, bounded),
-                "sparse": {
-                    "count": len(changed),
-                    "indices": {**indices, "componentType": UNSIGNED_SHORT},
-                    "values": self._put("sparse_vectors", np.ascontiguousarray(values[changed], "<f4").tobytes()),
-                },
-            }
-        )
-
-    def _nothing(self, count: int, *, bounded: bool) -> int:
-        """An accessor of `count` vectors that are all 0. It could do without a buffer view, but importers fail on that;
-        all of them see the same zeros."""
-        if (count, bounded) not in self.zeros:
-            self._put("zeros", bytes(max(0, 12 * count - self.lengths["zeros"])))
-            place = {"bufferView": list(self.chunks).index("zeros"), "byteOffset": 0}
-            bounds = _bounds(np.zeros((1, 3), np.float32), bounded)
-            self.zeros[count, bounded] = self._add(
-                {**place, "componentType": FLOAT, "count": count, "type": "VEC3", **bounds}
-            )
-        return self.zeros[count, bounded]
-
-    def _indices(self, triangles: NDArray[np.int64]) -> int:
-        place = self._put("triangles", triangles.astype("<u2").tobytes())
-        return self._add({**place, "componentType": UNSIGNED_SHORT, "count": triangles.size, "type": "SCALAR"})
-
-    def _material(self, material: Material) -> int:
-        if material.name not in self.material_numbers:
-            self.material_numbers[material.name] = len(self.materials)
-            self.materials.append(self._material_entry(material))
-        return self.material_numbers[material.name]
-
-    def _picture(self, name: str, picture: NDArray[np.uint8]) -> int:
-        """The number of a picture; materials that share one share the file."""
-        if id(picture) not in self.picture_numbers:
-            self.picture_numbers[id(picture)] = len(self.pictures)
-            self.pictures.append((name, as_png(picture)))
-        return self.picture_numbers[id(picture)]
-
-    def _material_entry(self, material: Material) -> dict[str, Any]:
-        surface: dict[str, Any] = {"metallicFactor": material.metal, "roughnessFactor": material.roughness}
-        if material.picture is not None and not self.bare:
-            surface["baseColorTexture"] = {"index": self._picture(material.name, material.picture)}
-        if (material.colour, material.opacity) != ((1.0, 1.0, 1.0), 1.0):
-            surface["baseColorFactor"] = [*material.colour, material.opacity]
-        entry: dict[str, Any] = {"name": material.name, "pbrMetallicRoughness": surface}
-        if material.normals is not None and not self.bare:
-            entry["normalTexture"] = {"index": self._picture(f"{material.name}_normals", material.normals)}
-        if material.alpha is not Alpha.OPAQUE:
-            entry["alphaMode"] = str(material.alpha)
-        if material.alpha is Alpha.MASK:
-            entry["alphaCutoff"] = ALPHA_CUTOFF
-        if material.double_sided:
-            entry["doubleSided"] = True
-        return entry
-
-
-def _bounds(values: NDArray[np.float32], bounded: bool) -> dict[str, list[float]]:
-    if not bounded:
-        return {}
-    return {"min": values.min(axis=0).tolist(), "max": values.max(axis=0).tolist()}
-
-
-def _padded(data: bytes, filler: bytes) -> bytes:
-    return data + filler * (-len(data) % 4)
-
-
-def _pack(document: dict[str, Any], binary: bytes) -> bytes:
-    """The container: a header, a JSON chunk, a binary chunk."""
-    text = _padded(json.dumps(document, separators=(",", ":")).encode(), b" ")
-    size = 12 + 8 + len(text) + 8 + len(binary)
-    header = struct.pack("<4sII", b"glTF", 2, size) + struct.pack("<I4s", len(text), b"JSON")
-    return header + text + struct.pack("<I4s", len(binary), b"BIN\0") + binary
+    return document, file.binary

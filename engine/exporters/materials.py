@@ -1,6 +1,6 @@
 """What each piece of an exported character is made of: a picture, an opacity rule and a roughness."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import cv2
@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import glasses, textures
-from engine.exporters.normal_map import normal_map
-from engine.materials import skin_texels
+from engine.exporters.normal_map import strand_normals
+from engine.exporters.skin import detailed_skin, plain_skin
 from engine.renderer import Renderer
 
 Bytes = NDArray[np.uint8]
@@ -18,6 +18,9 @@ Bytes = NDArray[np.uint8]
 STRAND_FLOOR, STRAND_GAIN = 0.10, 1.8
 BROW_SHADE, LASH_SHADE = 0.75, 0.25
 LENS_SHEEN, LENS_SHADE = 0.04, 0.1  # opacity of a lens beside what it takes of the light; its colour beside its tint
+JPEG_QUALITY, FULL_COLOUR = 93, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
+CORNEA_SHEEN = 0.2  # opacity of what covers the iris: glTF dims the highlight with it, so not 0
+IRIS_ROUGHNESS, IRIS_COLOUR = 0.4, (1.0, 1.0, 1.0)  # of eyes behind a cornea, which has the highlights and takes light
 EYE_COLOUR = (0.85, 0.85, 0.85)
 # No viewer works out how little light reaches the inside of a mouth, and the texture of the skin has no tongue.
 TOOTH_COLOUR, MOUTH_COLOUR = (0.45, 0.41, 0.35), (0.24, 0.09, 0.09)
@@ -33,7 +36,8 @@ class Alpha(StrEnum):
 
 @dataclass(frozen=True)
 class Material:
-    """picture [H, W, 3 or 4] sRGB uint8, or none; colour: linear RGB that multiplies it; normals [H, W, 3]."""
+    """picture [H, W, 3 or 4] sRGB uint8, or none; colour: linear RGB that multiplies it; normals [H, W, 3]; surface
+    [H, W, 3]: occlusion, roughness and metal, which then stand for the numbers."""
 
     name: str
     picture: Bytes | None
@@ -42,6 +46,7 @@ class Material:
     double_sided: bool = False
     colour: tuple[float, float, float] = (1.0, 1.0, 1.0)
     normals: Bytes | None = None
+    surface: Bytes | None = None
     opacity: float = 1.0  # of all of it, where it is blended
     metal: float = 0.0
 
@@ -55,25 +60,31 @@ RULES = {
 }
 
 
-def materials(renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray[np.int64]) -> dict[str, Material]:
+def materials(
+    renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray[np.int64], side: int | None = textures.SIDE
+) -> dict[str, Material]:
     """Materials of skin, mouth, teeth, eyes, and of the lashes, brows, hair and glasses that the character wears.
 
     Args:
         sliders: [S].
         choices: [G] choice numbers.
+        side: texels of a side of the skin's pictures; None leaves it as the engine paints it, which is fast.
     """
-    skin, relief = skin_pictures(renderer, sliders, choices)
+    skin = detailed_skin(renderer, sliders, choices, side) if side else plain_skin(renderer, sliders, choices)
     made = {
-        "skin": Material("skin", skin, roughness=0.55, normals=relief),
-        "mouth": Material("mouth", skin, roughness=0.25, colour=MOUTH_COLOUR),
+        "skin": Material("skin", skin.colour, roughness=0.55, normals=skin.normals, surface=skin.surface),
+        "mouth": Material("mouth", skin.colour, roughness=0.25, colour=MOUTH_COLOUR),
         "teeth": Material("teeth", None, roughness=0.35, colour=TOOTH_COLOUR),
+        "cornea": Material("cornea", None, 0.03, Alpha.BLEND, colour=(0.0, 0.0, 0.0), opacity=CORNEA_SHEEN),
     }
     made |= _glasses(renderer, sliders, choices)
     for group, (roughness, alpha, double_sided) in RULES.items():
         picture = worn_picture(renderer, group, sliders, choices)
         if picture is not None:
             colour = EYE_COLOUR if group == "eyes" else (1.0, 1.0, 1.0)
-            made[group] = Material(group, picture, roughness, alpha, double_sided, colour)
+            relief = strand_normals(picture) if group == "hair" else None
+            made[group] = Material(group, picture, roughness, alpha, double_sided, colour, relief)
+    made["irises"] = replace(made["eyes"], roughness=IRIS_ROUGHNESS, colour=IRIS_COLOUR)
     return made
 
 
@@ -93,16 +104,6 @@ def _glasses(renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray[
     return {"glasses": Material("glasses", frame[..., :3], 0.3, double_sided=True, metal=metal), "lenses": lens}
 
 
-def skin_pictures(
-    renderer: Renderer, sliders: NDArray[np.float32], choices: NDArray[np.integer]
-) -> tuple[Bytes, Bytes]:
-    """The skin of sliders [S] and choice numbers [G]: colours and normals [512, 512, 3]."""
-    numbers = np.asarray(choices, np.int64)
-    painted = renderer.skin_and_height(sliders[None], numbers[None])
-    painted = _bled(painted, skin_texels(renderer.head, textures.SIDE))
-    return painted[..., :3], normal_map(renderer.head, painted[..., 3])
-
-
 def worn_picture(
     renderer: Renderer, group: str, sliders: NDArray[np.float32], choices: NDArray[np.integer]
 ) -> Bytes | None:
@@ -119,17 +120,6 @@ def worn_picture(
     if group in ("eyes", "glasses"):
         return picture
     return _coloured(group, picture, textures.hair_colours(schema, sliders[None], choices[None])[0])
-
-
-def _bled(picture: Bytes, used: NDArray[np.bool_]) -> Bytes:
-    """A picture whose unused texels have the colour of the nearest used one: smaller versions of it show no seams."""
-    _, found = cv2.distanceTransformWithLabels(
-        (~used).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    labels = found.astype(np.int64)
-    colours = np.zeros((labels.max() + 1, picture.shape[2]), np.uint8)
-    colours[labels[used]] = picture[used]
-    return colours[labels]
 
 
 def _coloured(group: str, grey: Bytes, colour: NDArray[np.float32]) -> Bytes:
@@ -155,3 +145,15 @@ def as_png(picture: Bytes) -> bytes:
     if not done:
         raise ValueError(f"OpenCV cannot write a picture of shape {picture.shape} as PNG")
     return data.tobytes()
+
+
+def as_file(picture: Bytes) -> tuple[str, bytes]:
+    """A picture [H, W, 3 or 4] as a file: its media type and its bytes, the same for the same picture. Large ones
+    without opacity are JPEG with colours at full resolution: a sixth of a PNG."""
+    if picture.shape[2] == 4 or len(picture) <= textures.SIDE:
+        return "image/png", as_png(picture)
+    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, FULL_COLOUR]
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
+    if not done:
+        raise ValueError(f"OpenCV cannot write a picture of shape {picture.shape} as JPEG")
+    return "image/jpeg", data.tobytes()

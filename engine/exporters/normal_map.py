@@ -8,19 +8,31 @@ from engine.head import SKIN, Head
 from engine.kernels.shade import RELIEF
 
 STEEPEST = 0.6  # as in the renderer's own shading
+STRAND_DEPTH = 1.5  # texels that a strand twice as light as the mean lies before it
 
 
-def normal_map(head: Head, height: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def normal_map(head: Head, height: NDArray[np.floating | np.uint8]) -> NDArray[np.uint8]:
     """Heights [side, side] in the layout of the skin's texture to tangent-space normals [side, side, 3], green up."""
     side = len(height)
     metres = height.astype(np.float32) * (RELIEF / 255.0)
     # A kernel of 3 over 8 texels: the slope a texel, smooth across it.
     across = cv2.Sobel(metres, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
     down = cv2.Sobel(metres, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
-    texel = _texel_sizes(head, side)
+    texel = texel_sizes(head, side)
     slope = np.dstack([-across / texel[..., 0], down / texel[..., 1]])
     slope /= np.maximum(1.0, np.linalg.norm(slope, axis=2, keepdims=True) / STEEPEST)
     normal = np.dstack([slope, np.ones_like(across)])
+    normal /= np.linalg.norm(normal, axis=2, keepdims=True)
+    return (normal * 127.5 + 128.0).clip(0, 255).astype(np.uint8)
+
+
+def strand_normals(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Tangent-space normals [side, side, 3] of hair from its picture [side, side, 4]: light strands lie before dark."""
+    grey = cv2.GaussianBlur(picture[..., :3].mean(axis=2).astype(np.float32), (0, 0), 0.8)
+    level = grey / max(float(grey[picture[..., 3] > 0].mean()) if (picture[..., 3] > 0).any() else 1.0, 1.0)
+    across = cv2.Sobel(level, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
+    down = cv2.Sobel(level, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
+    normal = np.dstack([-STRAND_DEPTH * across, STRAND_DEPTH * down, np.ones_like(level)])
     normal /= np.linalg.norm(normal, axis=2, keepdims=True)
     return (normal * 127.5 + 128.0).clip(0, 255).astype(np.uint8)
 
@@ -56,7 +68,7 @@ def _gradients(
     return (dv[:, 1:] * first - du[:, 1:] * second) / area, (du[:, :1] * second - dv[:, :1] * first) / area
 
 
-def _texel_sizes(head: Head, side: int) -> NDArray[np.float32]:
+def texel_sizes(head: Head, side: int) -> NDArray[np.float32]:
     """Width and height [side, side, 2] in metres that a texel has on the template's skin."""
     is_skin = head.materials == SKIN
     triangles, uvs = head.triangles[is_skin], head.uvs[is_skin]

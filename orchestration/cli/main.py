@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from engine.errors import LikenessError
+from engine.exporters.options import DEFAULTS, ExportOptions, Naming, Targets
 from orchestration.apps.export import Base
 from orchestration.cli import (
     backup,
@@ -288,16 +289,27 @@ def render(
 def export(
     character_json: Annotated[Path, typer.Argument(help="What `likeness create` wrote, or a copy with other values.")],
     out: Annotated[Path, typer.Option("--out", help="The file to write; .obj has its .mtl and pictures beside it.")],
-    form: Annotated[str, typer.Option("--format", help="glb, obj or mhm.", show_default="by --out's ending")] = "",
+    form: Annotated[
+        str, typer.Option("--format", "--to", help="glb, vrm, fbx, obj or mhm.", show_default="by --out's ending")
+    ] = "",
     base: Annotated[
         Base,
         typer.Option(
             help="glb: the geometry is the character's, or the template's and the weights make the character."
         ),
     ] = "character",
+    lod: Annotated[int, typer.Option(help="Detail: 0 rounded, 1 the engine's mesh, 2 for a crowd.")] = DEFAULTS.lod,
+    texture: Annotated[
+        int, typer.Option(help="Pixels of a side of the skin's pictures: 512, 1024 or 2048.")
+    ] = DEFAULTS.texture,
+    targets: Annotated[
+        Targets, typer.Option(help="Morph targets: sliders and face shapes, or faces alone, which makes a small file.")
+    ] = DEFAULTS.targets,
+    bones: Annotated[Naming, typer.Option(help="glb and fbx: whose names the bones have.")] = DEFAULTS.bones,
+    author: Annotated[list[str] | None, typer.Option(help="vrm: who made the character; as often as needed.")] = None,
 ) -> None:
-    """A `character.json` for other programs: **glTF** with sliders and face actions as morph targets, **Wavefront**,
-    or **MakeHuman**'s own model file.
+    """A `character.json` for other programs: **glTF** or **FBX** with a skeleton, sliders, face actions and visemes,
+    **VRM** for avatar programs, **Wavefront**, or **MakeHuman**'s own model file.
     """
     from engine.character_json import read_document
     from engine.schema import SchemaError
@@ -305,9 +317,11 @@ def export(
 
     settings = Settings()
     document = read_document(character_json)
+    options = ExportOptions(lod, texture, targets, bones)
     try:
         with libraries_into_log(settings):
-            written = exporting.export(settings, document, form or out.suffix[1:].lower(), out, base)
+            wanted = form or out.suffix[1:].lower()
+            written = exporting.export(settings, document, wanted, out, base, options, author or ())
     except SchemaError as error:
         raise LikenessError(f"{character_json}: {error}") from error
     for path in written:

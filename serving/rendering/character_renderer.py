@@ -53,7 +53,7 @@ class CharacterRenderer:
         return encoded(self._asked(document, size, options), WEBP)
 
     def glb(self, document: Mapping[str, Any], **options: Any) -> bytes:
-        """What `likeness export` writes of a character.json as .glb; `targets`: `all`, or `faces` without sliders'."""
+        """What `likeness export` writes of a character.json as .glb; `options` of ExportOptions."""
         raise CannotDraw(f"{self.schema.name} is drawn by an engine of its own, whose geometry is not here")
 
     def mhm(self, document: Mapping[str, Any]) -> bytes:

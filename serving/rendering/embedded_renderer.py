@@ -8,10 +8,13 @@ from engine import thumbnails
 from engine.character import Character
 from engine.engines import EmbeddedEngine
 from engine.exporters.basis import Basis
+from engine.exporters.detail import character_mesh
 from engine.exporters.export_mesh import ExportMesh
 from engine.exporters.glb import about, to_bare_glb, to_glb
-from engine.exporters.materials import skin_pictures, worn_picture
+from engine.exporters.materials import worn_picture
 from engine.exporters.mhm import to_mhm
+from engine.exporters.options import ExportOptions
+from engine.exporters.skin import plain_skin
 from engine.head import HEAD_FILE
 from engine.scenes import EYE_LEVEL, FRAME_WIDTH, GAME_DISTANCE
 from serving.rendering.character_renderer import JPEG, WEBP, CharacterRenderer, encoded, version_of
@@ -47,10 +50,11 @@ class EmbeddedRenderer(CharacterRenderer):
             camera={"distance": GAME_DISTANCE, "width": FRAME_WIDTH, "level": EYE_LEVEL},
         )
 
-    def glb(self, document: Mapping[str, Any], targets: str = "all") -> bytes:
+    def glb(self, document: Mapping[str, Any], **options: Any) -> bytes:
         sliders, choices = self._parameters(document)
-        mesh = ExportMesh.of(self.renderer, sliders[0], choices[0])
-        return to_glb(mesh if targets == "all" else mesh.with_faces_alone(), about(document))
+        wanted = ExportOptions(**options)
+        mesh = character_mesh(self.renderer, sliders[0], choices[0], wanted)
+        return to_glb(mesh, about(document), wanted.bones)
 
     def mhm(self, document: Mapping[str, Any]) -> bytes:
         sliders, choices = self._parameters(document)
@@ -60,7 +64,7 @@ class EmbeddedRenderer(CharacterRenderer):
         """Geometry of a piece, on the template, with the targets of all sliders; `choice` of its group."""
         group, meshes = pieces_of(self.schema)[name]
         sliders, choices = self._set({} if group is None or choice is None else {group: choice}, {})
-        mesh = ExportMesh.of(self.renderer, sliders[0], choices[0], as_shown=False).only(meshes)
+        mesh = ExportMesh.of(self.renderer, sliders[0], choices[0], as_shown=False, for_page=True).only(meshes)
         left_out = set(self.renderer.blend.actions) - set(ACTIONS)
         return to_bare_glb(mesh, name, set(mesh.basis.names) - left_out)
 
@@ -68,8 +72,8 @@ class EmbeddedRenderer(CharacterRenderer):
         """A picture of the materials; choices and sliders that are not given are neutral."""
         values, numbers = self._set(choices, sliders)
         if name in ("skin", "skin_normals"):
-            skin, normals = skin_pictures(self.renderer, values[0], numbers[0])
-            return encoded(skin, JPEG) if name == "skin" else encoded(normals, JPEG_NORMALS)
+            skin = plain_skin(self.renderer, values[0], numbers[0])
+            return encoded(skin.colour, JPEG) if name == "skin" else encoded(skin.normals, JPEG_NORMALS)
         picture = worn_picture(self.renderer, name, values[0], numbers[0])
         if picture is None:
             raise CannotDraw(f"{choices.get(name)} of {name} has no picture")

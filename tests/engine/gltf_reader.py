@@ -9,7 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 TYPES = {5121: "<u1", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
-WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
+WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
+
+
+def names(mesh: Mapping[str, Any]) -> list[str]:
+    """The targets of a mesh in their order; none where nothing moves it."""
+    return mesh.get("extras", {}).get("targetNames", [])
 
 
 class Gltf:
@@ -21,6 +26,17 @@ class Gltf:
         self.document: dict[str, Any] = json.loads(data[20 : 20 + size])
         self.binary = data[20 + size + 8 :]
         self.about = self.document["scenes"][0]["extras"]["likeness"]
+
+    def mesh(self, name: str) -> dict[str, Any]:
+        return next(mesh for mesh in self.document["meshes"] if mesh["name"] == name)
+
+    def attribute(self, mesh: str, name: str) -> NDArray:
+        return self.accessor(self.mesh(mesh)["primitives"][0]["attributes"][name])
+
+    def target(self, mesh: str, name: str) -> NDArray:
+        """How far a target moves the vertices of a mesh [P, 3]."""
+        entry = self.mesh(mesh)
+        return self.accessor(entry["primitives"][0]["targets"][names(entry).index(name)]["POSITION"])
 
     def accessor(self, number: int) -> NDArray:
         entry = self.document["accessors"][number]
@@ -44,27 +60,35 @@ class Gltf:
     def shape(self, influences: Mapping[str, float], attribute: str = "POSITION") -> dict[int, NDArray]:
         """Attribute of every source vertex in the scene, by its number, with these influences (others at 0)."""
         found: dict[int, NDArray] = {}
-        for node in self.document["nodes"]:
+        for number, node in enumerate(self.document["nodes"]):
             if "mesh" not in node:
                 continue
             mesh = self.document["meshes"][node["mesh"]]
             primitive = mesh["primitives"][0]
             values = self.accessor(primitive["attributes"][attribute]).astype(np.float64)
-            for name, target in zip(mesh["extras"]["targetNames"], primitive["targets"], strict=True):
+            for name, target in zip(names(mesh), primitive.get("targets", ()), strict=True):
                 if influences.get(name):
                     values += influences[name] * self.accessor(target[attribute])
             if attribute == "POSITION":
-                values += node.get("translation", 0.0)
+                values += self.place(number)
             sources = self.accessor(primitive["attributes"]["_SOURCE"])[:, 0].astype(int)
             found.update(zip(sources.tolist(), values, strict=True))
         return found
+
+    def place(self, number: int) -> NDArray:
+        """Where a node stands in the scene [3]; no node of these files is turned."""
+        parents = {
+            child: parent for parent, node in enumerate(self.document["nodes"]) for child in node.get("children", ())
+        }
+        place = np.array(self.document["nodes"][number].get("translation", [0.0, 0.0, 0.0]))
+        return place + self.place(parents[number]) if number in parents else place
 
     def shown(self) -> dict[str, float]:
         """The influences that the file itself sets."""
         return {
             name: weight
             for mesh in self.document["meshes"]
-            for name, weight in zip(mesh["extras"]["targetNames"], mesh["weights"], strict=True)
+            for name, weight in zip(names(mesh), mesh.get("weights", ()), strict=True)
         }
 
     def influences(self, values: Mapping[str, float]) -> dict[str, float]:

@@ -54,6 +54,20 @@ def test_glb_says_whose_it_is_and_lies_alone_in_its_folder(tmp_path: Path) -> No
     assert about["choices"]["brows"] == "eyebrow001"
 
 
+@pytest.mark.slow
+def test_vrm_names_its_character_and_author(tmp_path: Path) -> None:
+    small = ("--lod", "2", "--targets", "faces")
+    result = export(tmp_path, document(), "--to", "vrm", "--author", "Ann", *small, "--out", str(tmp_path / "me.vrm"))
+    assert result.exit_code == 0, result.output
+    data = (tmp_path / "me.vrm").read_bytes()
+    meta = json.loads(data[20 : 20 + int.from_bytes(data[12:16], "little")])["extensions"]["VRMC_vrm"]["meta"]
+    assert (meta["name"], meta["authors"]) == ("me", ["Ann"])
+
+
+def test_a_level_of_detail_that_there_is_not_lists_those_that_there_are(tmp_path: Path) -> None:
+    assert "0, 1, 2" in error_of(export(tmp_path, document(), "--lod", "3", "--out", str(tmp_path / "me.glb")))
+
+
 def test_format_follows_the_files_ending(tmp_path: Path) -> None:
     result = export(tmp_path, document(), "--out", str(tmp_path / "me.mhm"))
     assert result.exit_code == 0, result.output
@@ -69,9 +83,9 @@ def test_obj_lists_what_belongs_to_it(tmp_path: Path) -> None:
     assert written == {path.name for path in tmp_path.iterdir()} - {"character.json"}
 
 
-@pytest.mark.parametrize("name", ["me.fbx", "me"])
+@pytest.mark.parametrize("name", ["me.stl", "me"])
 def test_an_unknown_format_lists_those_that_there_are(tmp_path: Path, name: str) -> None:
-    assert "glb, obj, mhm" in error_of(export(tmp_path, document(), "--out", str(tmp_path / name)))
+    assert "glb, vrm, fbx, obj, mhm" in error_of(export(tmp_path, document(), "--out", str(tmp_path / name)))
 
 
 def test_another_schema_is_refused(tmp_path: Path) -> None:

@@ -360,9 +360,10 @@ def test_files_for_other_programs(client: TestClient, made: dict[str, Any]) -> N
     length = int.from_bytes(glb.content[12:16], "little")
     extras = json.loads(glb.content[20 : 20 + length])["scenes"][0]["extras"]["likeness"]
     assert extras["parameters"] == made["parameters"]
-    faces = client.get(made["links"]["glb"], params={"targets": "faces"})
+    faces = client.get(made["links"]["glb"], params={"targets": "faces", "lod": 2})
     assert len(faces.content) < 0.8 * len(glb.content) and faces.headers["etag"] != glb.headers["etag"]
-    assert problem(client.get(made["links"]["glb"], params={"targets": "some"})) == "invalid"
+    for wrong in ({"targets": "some"}, {"lod": 3}, {"texture": 700}, {"bones": "own"}):
+        assert problem(client.get(made["links"]["glb"], params=wrong)) == "invalid"
     assert client.get(made["links"]["mhm"]).text.startswith("#") or "version" in client.get(made["links"]["mhm"]).text
 
 
