@@ -193,7 +193,7 @@ class ModelQuery(BaseModel, extra="forbid"):
         default=EXPORT.lod,
         ge=min(LODS),
         le=max(LODS),
-        description="Level of detail. 0: rounded, four times the triangles; 1: as the engine has it; 2: a third of that.",
+        description="Level of detail. 0: rounded, four times the triangles; 1: as the engine has it; 2: a third.",
     )
     texture: int = Field(
         default=EXPORT.texture,

@@ -2198,8 +2198,14 @@ export interface operations {
     get_glb: {
         parameters: {
             query?: {
-                /** @description Morph targets: of all sliders and face actions, or of face actions alone. */
+                /** @description Morph targets: of all sliders and face shapes, or of face shapes alone. */
                 targets?: "all" | "faces";
+                /** @description Level of detail. 0: rounded, four times the triangles; 1: as the engine has it; 2: a third. */
+                lod?: number;
+                /** @description Pixels of a side of the skin's pictures. */
+                texture?: 512 | 1024 | 2048;
+                /** @description Whose names the bones have. */
+                bones?: "vrm" | "mixamo";
             };
             header?: never;
             path: {
@@ -3125,8 +3131,14 @@ export interface operations {
     render_glb: {
         parameters: {
             query?: {
-                /** @description Morph targets: of all sliders and face actions, or of face actions alone. */
+                /** @description Morph targets: of all sliders and face shapes, or of face shapes alone. */
                 targets?: "all" | "faces";
+                /** @description Level of detail. 0: rounded, four times the triangles; 1: as the engine has it; 2: a third. */
+                lod?: number;
+                /** @description Pixels of a side of the skin's pictures. */
+                texture?: 512 | 1024 | 2048;
+                /** @description Whose names the bones have. */
+                bones?: "vrm" | "mixamo";
             };
             header?: never;
             path?: never;
