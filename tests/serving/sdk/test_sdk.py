@@ -38,6 +38,8 @@ def service(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     keys = Keys(home / "keys")
     key = keys.add("game")
     with served(build(ServiceSettings(workers=1), Shelf({1: saved}), support.paths(home), keys)) as url:
+        with httpx.Client(transport=httpx.HTTPTransport(retries=8)) as client:  # until it listens
+            client.get(f"{url}/healthz")
         yield Service(url, key)
 
 
