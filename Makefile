@@ -11,6 +11,7 @@ PIP := -m pip install --quiet --no-deps --no-compile
 PARALLEL := --dist loadfile --no-loadscope-reorder
 PORTRAIT := data/photos/collins/astronaut.png
 WEB := serving/web
+SDK := serving/sdk/typescript
 
 .PHONY: help setup own-environment web run serve image test test-unit test-integration lint lint-types lint-style origins architecture lod lock bench-render bench-orchestration bench-data bench-commands bench-serve bench-likeness
 .DEFAULT_GOAL := help
@@ -38,7 +39,7 @@ test-unit: setup  ## What a minute and a half can tell: the unit tests that are 
 	$(BIN)/likeness inputs
 	$(BIN)/pytest -m "not integration and not slow" -n 3 $(PARALLEL)
 
-test-integration: setup $(S3)/.stamp  ## What needs servers, Ray or a browser
+test-integration: setup $(S3)/.stamp $(SDK)/node_modules/.stamp  ## What needs servers, Ray or a browser
 	$(BIN)/likeness inputs
 	$(BIN)/pytest -m integration -n 4 $(PARALLEL)
 
@@ -132,6 +133,10 @@ node_modules/.stamp: package.json package-lock.json
 
 $(WEB)/node_modules/.stamp: $(WEB)/package.json $(WEB)/package-lock.json node_modules/.stamp
 	npm --prefix $(WEB) ci
+	@touch $@
+
+$(SDK)/node_modules/.stamp: $(SDK)/package.json $(SDK)/package-lock.json
+	npm --prefix $(SDK) ci
 	@touch $@
 
 $(WEB)/dist/index.html: $(WEB)/node_modules/.stamp $(shell find $(WEB)/src $(WEB)/index.html $(WEB)/*.ts -type f)

@@ -2,9 +2,14 @@
 
     app.py              the service as an ASGI application
     api.py              `/v1/characters`: what may be asked, and in which words it is answered
+    render_api.py       what is drawn without being kept; random characters; presets.py, alternatives.py
+    players_api.py      tokens for players, and all that a player has; player_tokens.py
+    jobs_api.py         many photos at once; jobs.py, webhooks.py
+    access.py           who asks, and for what; keys.py, usage.py, access_log.py
     schemas.py          what requests and answers look like; openapi.py makes their description true
+    reference.py        that description for people to read
     problems.py         every error as a problem document (RFC 9457)
-    middleware.py       what every request passes through: limits, origin, headers, counting; keys.py, photos.py
+    middleware.py       what every request passes through: limits, origin, headers, counting; photos.py
     dependencies.py     what requests work with, put together from configuration.py
     releases.py         the model in production: where it comes from
     child_process.py    how the service keeps a process of its own and speaks to it
@@ -12,6 +17,7 @@
     rendering/          pictures and files of a character, and what a client needs to draw it itself
     character_store.py  characters that were made, until they expire
     web/                the page (TypeScript, three.js); static.py hands it out
+    sdk/                clients in TypeScript, Python and C#
     ray_serve.py        the same application under Ray Serve
 
 It knows `models` and `engine`. Where models come from is told to it (`releases.ReleaseSource`); `likeness serve` tells

@@ -1,34 +1,109 @@
-"""Who asks: the key that a request was sent with."""
+"""Who asks, and for what: the key that a request was sent with, or the token of one player."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import asyncio
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
-from fastapi import Depends
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
 from serving import problems
-from serving.dependencies import State
-from serving.keys import KeyProblem
+from serving.character_store import Caller
+from serving.corrections import digest_of_player
+from serving.dependencies import AppState, State
+from serving.keys import Key, KeyProblem, Scope
+from serving.player_tokens import PREFIX
+from serving.usage import OverLimit
 
-bearer = HTTPBearer(auto_error=False, description="Where the service was started with keys: `likeness key add NAME`.")
+FOR_PLAYERS = ("create", "characters", "draw")
+"""What a player's token is for, as far as its key is."""
+bearer = HTTPBearer(
+    auto_error=False,
+    description="Where the service was started with keys: `likeness key add NAME`. Or a player's token: `/v1/tokens`.",
+)
 
 
-async def owner_of(
+@dataclass(frozen=True)
+class Asking:
+    """One request's caller, and the key that lets it in; without a key where none is asked for."""
+
+    caller: Caller
+    key: Key | None = None
+
+    def of_player(self, player: str) -> Caller:
+        """The caller for what belongs to this player, by the game's own name for it. Raises ProblemError where a
+        token is another player's."""
+        digest = digest_of_player(player)
+        if self.caller.player and digest not in ("", self.caller.player):
+            raise problems.not_allowed("the token is another player's: leave `player` out, or ask for its own token")
+        return self.caller if not digest else replace(self.caller, player=digest)
+
+
+async def _asking(
+    scopes: SecurityScopes,
     state: State,
+    request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
-) -> str:
-    """Whose key was sent; everybody is one where no keys are asked for. Raises ProblemError."""
-    if state.keys is None:
-        return ""
+) -> Asking:
+    """Whose key or token was sent; everybody is one where no keys are asked for. Raises ProblemError."""
+    sent = credentials.credentials if credentials else ""
     try:
-        owner = state.keys.owner(credentials.credentials) if credentials else None
-    except KeyProblem as error:
+        asking = await _of_token(state, sent) if sent.startswith(PREFIX) else _of_key(state, sent)
+    except (KeyProblem, OSError) as error:
+        problems.log.error("keys cannot be read: %s", error)
         raise problems.no_storage() from error
-    if owner is None:
+    if asking is None:
         raise problems.no_key()
-    return owner
+    request.state.key, request.state.player = asking.caller.owner, asking.caller.player
+    for scope in scopes.scopes:
+        if (asking.key and not asking.key.may(scope)) or (asking.caller.player and scope not in FOR_PLAYERS):
+            what = "A player's token" if asking.caller.player else "The key"
+            raise problems.not_allowed(f"{what} is not for this: it would have to be for `{scope}`")
+    if asking.key:
+        try:
+            state.usage.request(asking.key)
+        except OverLimit as error:
+            raise problems.over_limit(error) from error
+    return asking
 
 
-Owner = Annotated[str, Depends(owner_of)]
-"""A route's parameter of this type asks for a key."""
+def _of_key(state: AppState, sent: str) -> Asking | None:
+    """Raises KeyProblem."""
+    if state.keys is None:
+        return Asking(Caller(""))
+    key = state.keys.find(sent) if sent else None
+    return None if key is None else Asking(Caller(key.name), key)
+
+
+async def _of_token(state: AppState, sent: str) -> Asking | None:
+    """Raises KeyProblem, OSError."""
+    caller = await asyncio.to_thread(state.tokens.find, sent)
+    if caller is None:
+        return None
+    if state.keys is None:
+        return Asking(caller) if caller.owner == "" else None
+    # A token is worth no more than its key: not where that was taken away, nor for what that is not for.
+    key = state.keys.named(caller.owner)
+    return None if key is None else Asking(caller, key)
+
+
+def count_photos(state: AppState, asking: Asking, count: int = 1) -> None:
+    """Count photos that are to be read. Raises ProblemError."""
+    if asking.key:
+        try:
+            state.usage.photos(asking.key, count)
+        except OverLimit as error:
+            raise problems.over_limit(error) from error
+
+
+def asks_for(scope: Scope) -> Any:
+    """A dependency that asks for a key for this."""
+    return Security(_asking, scopes=[scope])
+
+
+Creator = Annotated[Asking, asks_for("create")]
+"""A route's parameter of this type asks for a key that may make characters of photos; those below, for other things."""
+Reader = Annotated[Asking, asks_for("characters")]
+Host = Annotated[Asking, asks_for("players")]

@@ -17,16 +17,26 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from engine.character_json import character_document
 from engine.schema import SchemaError
 from serving import photos, problems
-from serving.access import Owner
-from serving.character_store import ChangedSince, Record, UnknownCharacter
+from serving.access import Asking, Creator, Reader, count_photos
+from serving.alternatives import alternatives_of, confidence_of
+from serving.character_store import Caller, ChangedSince, Record, UnknownCharacter
 from serving.child_process import ChildDied
 from serving.comparisons import Served
-from serving.corrections import Correction, Values, digest_of_player
+from serving.corrections import Correction, Values
 from serving.dependencies import AppState, State
 from serving.idempotency import Claim, InProgress, KeyReused
 from serving.openapi import file
-from serving.render_api import FILES, Picture, drawn
-from serving.schemas import Batch, BatchItem, CharacterResponse, CorrectionResponse, Edit, Links
+from serving.render_api import FILES, Model, Picture, drawn
+from serving.schemas import (
+    MOST_OF_A_NAME,
+    Alternative,
+    Batch,
+    BatchItem,
+    CharacterResponse,
+    CorrectionResponse,
+    Edit,
+    Links,
+)
 from serving.workers.model_manager import NoModel, ServedPrediction
 from serving.workers.process import BAD, CANNOT, NO_FACE, PredictRequest
 from serving.workers.queue import QueueFull
@@ -52,14 +62,13 @@ Refine = Annotated[
     ),
 ]
 AS_YOU_HAVE_IT: dict[int | str, dict[str, Any]] = {304: {"description": "As you have it."}}
-MOST_OF_A_NAME = 256
 Player = Annotated[
     str,
     Form(
         max_length=MOST_OF_A_NAME,
         description="Whose photo it is, in any words of yours: where a share of the players is answered by a new "
-        "version (`likeness serve --canary`), each stays with one. It is not kept, but for a digest of it where "
-        "corrections are shared.",
+        "version (`likeness serve --canary`), each stays with one. Only a digest of it is kept, with the character: "
+        "`/v1/players/{player}` lists, exports and erases what belongs to it. Left out with a player's token.",
     ),
 ]
 IdempotencyKey = Annotated[
@@ -92,7 +101,7 @@ ShareCorrections = Annotated[
 )
 async def create_character(
     state: State,
-    owner: Owner,
+    asking: Creator,
     response: Response,
     photo: Annotated[UploadFile, File(description="A photo of one person: JPEG, PNG, WebP or HEIC.")],
     aligned: Aligned = False,
@@ -106,16 +115,16 @@ async def create_character(
     shares = share_corrections and state.service.corrections
     request = PredictRequest(await photo.read(), aligned, refine, features=shares)
     if idempotency_key is None:
-        made = await _make(state, owner, request, keep_photo, player)
+        made = await make(state, asking, request, keep_photo, player)
     else:
         fields = repr((aligned, refine, shares, keep_photo, player)).encode()
         sent = hashlib.sha256(request.photo).digest() + fields
-        async with _once(state, owner, idempotency_key, sent) as claim:
+        async with once(state, asking, idempotency_key, sent) as claim:
             if claim.id:
-                made = shown(state, await _in_store(state.characters.get, claim.id, owner))
+                made = shown(state, await in_store(state.characters.get, claim.id, asking.caller))
                 response.headers["Idempotency-Replayed"] = "true"
             else:
-                made = await _make(state, owner, request, keep_photo, player)
+                made = await make(state, asking, request, keep_photo, player)
                 claim.id = made.id
     response.headers["Location"] = made.links.self
     return made
@@ -128,7 +137,7 @@ async def create_character(
 )
 async def create_characters(
     state: State,
-    owner: Owner,
+    asking: Creator,
     photo: Annotated[list[UploadFile], File(description="Photos, a person each.", min_length=1)],
     aligned: Aligned = False,
     keep_photo: KeepPhoto = False,
@@ -148,7 +157,7 @@ async def create_characters(
     async def one(file: UploadFile, whose: str) -> BatchItem:
         try:
             request = PredictRequest(await file.read(), aligned, refine)
-            made = await _make(state, owner, request, keep_photo, whose)
+            made = await make(state, asking, request, keep_photo, whose)
         except problems.ProblemError as problem:
             return BatchItem(name=file.filename, problem=problem.document())
         return BatchItem(name=file.filename, character=made)
@@ -156,14 +165,42 @@ async def create_characters(
     return Batch(results=list(await asyncio.gather(*map(one, photo, player or [""] * len(photo)))))
 
 
+@router.post(
+    "/characters:person",
+    status_code=201,
+    response_model_exclude_none=True,
+    responses=problems.responses(400, 409, 413, 415, 422, 429, 503),
+)
+async def create_character_of_person(
+    state: State,
+    asking: Creator,
+    response: Response,
+    photo: Annotated[list[UploadFile], File(description="Photos of one person.", min_length=1)],
+    aligned: Aligned = False,
+    player: Player = "",
+    share_corrections: ShareCorrections = False,
+    refine: Refine = None,
+) -> CharacterResponse:
+    """Make one character of several photos of one person: light, pose and expression of one photo weigh less then.
+    `photos` says what was found in each; those that cannot be used are left out."""
+    if len(photo) > state.service.person_photos:
+        raise problems.too_large(f"{len(photo)} photos; the limit is {state.service.person_photos}")
+    first, *more = [await file.read() for file in photo]
+    shares = share_corrections and state.service.corrections
+    request = PredictRequest(first, aligned, refine, features=shares, more=more)
+    made = await make(state, asking, request, False, player)
+    response.headers["Location"] = made.links.self
+    return made
+
+
 @router.get(
     "/characters/{id:token}.png",
     response_class=Response,
     responses={200: file(FILES["png"]), **AS_YOU_HAVE_IT, **problems.responses(404, 409, 422, 429, 503)},
 )
-async def get_png(state: State, request: Request, owner: Owner, id: str, picture: Picture) -> Response:
+async def get_png(state: State, request: Request, asking: Reader, id: str, picture: Picture) -> Response:
     """The engine's picture of a character."""
-    return await _drawn(state, request, owner, id, "png", **picture.options())
+    return await _drawn(state, request, asking, id, "png", **picture.options())
 
 
 @router.get(
@@ -171,19 +208,19 @@ async def get_png(state: State, request: Request, owner: Owner, id: str, picture
     response_class=Response,
     responses={200: file(FILES["webp"]), **AS_YOU_HAVE_IT, **problems.responses(404, 409, 422, 429, 503)},
 )
-async def get_webp(state: State, request: Request, owner: Owner, id: str, picture: Picture) -> Response:
+async def get_webp(state: State, request: Request, asking: Reader, id: str, picture: Picture) -> Response:
     """The same as WebP, a tenth of the bytes."""
-    return await _drawn(state, request, owner, id, "webp", **picture.options())
+    return await _drawn(state, request, asking, id, "webp", **picture.options())
 
 
 @router.get(
     "/characters/{id:token}.glb",
     response_class=Response,
-    responses={200: file(FILES["glb"]), **AS_YOU_HAVE_IT, **problems.responses(404, 409, 429, 503)},
+    responses={200: file(FILES["glb"]), **AS_YOU_HAVE_IT, **problems.responses(404, 409, 422, 429, 503)},
 )
-async def get_glb(state: State, request: Request, owner: Owner, id: str) -> Response:
+async def get_glb(state: State, request: Request, asking: Reader, id: str, model: Model) -> Response:
     """The character as glTF 2.0, with its textures, and its sliders and face actions as morph targets."""
-    return await _drawn(state, request, owner, id, "glb")
+    return await _drawn(state, request, asking, id, "glb", **model.options())
 
 
 @router.get(
@@ -191,9 +228,9 @@ async def get_glb(state: State, request: Request, owner: Owner, id: str) -> Resp
     response_class=Response,
     responses={200: file("text/plain"), **AS_YOU_HAVE_IT, **problems.responses(404, 409, 429, 503)},
 )
-async def get_mhm(state: State, request: Request, owner: Owner, id: str) -> Response:
+async def get_mhm(state: State, request: Request, asking: Reader, id: str) -> Response:
     """The character as MakeHuman's own model file."""
-    return await _drawn(state, request, owner, id, "mhm")
+    return await _drawn(state, request, asking, id, "mhm")
 
 
 @router.get(
@@ -201,12 +238,12 @@ async def get_mhm(state: State, request: Request, owner: Owner, id: str) -> Resp
     response_class=Response,
     responses={200: file("image/*"), **problems.responses(404, 503)},
 )
-async def get_photo(state: State, owner: Owner, id: str) -> Response:
+async def get_photo(state: State, asking: Reader, id: str) -> Response:
     """The photo, where `keep_photo` asked for it to be kept."""
-    record = await _in_store(state.characters.get, id, owner)
+    record = await in_store(state.characters.get, id, asking.caller)
     if not record.media_type:
         raise problems.not_kept()
-    content, media_type = await _in_store(state.characters.photo, id, owner)
+    content, media_type = await in_store(state.characters.photo, id, asking.caller)
     return Response(content, media_type=media_type)
 
 
@@ -215,25 +252,25 @@ async def get_photo(state: State, owner: Owner, id: str) -> Response:
     response_model_exclude_none=True,
     responses=problems.responses(404, 503),
 )
-async def get_corrections(state: State, owner: Owner, id: str) -> CorrectionResponse:
+async def get_corrections(state: State, asking: Reader, id: str) -> CorrectionResponse:
     """What is kept of what was changed of a character, where the player has agreed to it: all of it."""
-    row = await _in_store(state.corrections.get, id, owner)
+    row = await in_store(state.corrections.get, id, asking.caller)
     return CorrectionResponse.model_validate(row.model_dump(exclude={"owner"}))
 
 
 @router.delete("/characters/{id:token}.corrections", status_code=204, responses=problems.responses(404, 503))
-async def withdraw_corrections(state: State, owner: Owner, id: str) -> None:
+async def withdraw_corrections(state: State, asking: Reader, id: str) -> None:
     """Take the consent back: what was kept is deleted, and erased from what was collected of it; the character stays.
     It works after the character has expired, too."""
-    if not await _in_store(state.corrections.withdraw, id, owner):
+    if not await in_store(state.corrections.withdraw, id, asking.caller):
         raise problems.unknown_character()
 
 
 @router.get("/characters/{id:token}", response_model_exclude_none=True, responses=problems.responses(404, 503))
-async def get_character(state: State, owner: Owner, id: str, response: Response) -> CharacterResponse:
+async def get_character(state: State, asking: Reader, id: str, response: Response) -> CharacterResponse:
     """A character as it is now: a character.json that `likeness render`, `export` and `lineage` take. Its ETag can be
     sent as If-Match with a change."""
-    return _tagged(state, await _in_store(state.characters.get, id, owner), response)
+    return _tagged(state, await in_store(state.characters.get, id, asking.caller), response)
 
 
 @router.patch(
@@ -243,7 +280,7 @@ async def get_character(state: State, owner: Owner, id: str, response: Response)
 )
 async def edit_character(
     state: State,
-    owner: Owner,
+    asking: Reader,
     id: str,
     changes: Edit,
     response: Response,
@@ -259,30 +296,31 @@ async def edit_character(
             state.corrections.change(id, changed)
         return changed
 
-    record = await _in_store(state.characters.change, id, owner, change, lambda etag: bool({"*", etag} & wanted))
+    record = await in_store(state.characters.change, id, asking.caller, change, lambda etag: bool({"*", etag} & wanted))
     return _tagged(state, record, response)
 
 
 @router.delete("/characters/{id:token}", status_code=204, responses=problems.responses(404, 503))
-async def delete_character(state: State, owner: Owner, id: str) -> None:
+async def delete_character(state: State, asking: Reader, id: str) -> None:
     """Erase a character, and its photo and what was changed of it if they were kept."""
 
     def delete() -> None:
-        withdrawn = state.corrections.withdraw(id, owner)
+        withdrawn = state.corrections.withdraw(id, asking.caller)
         try:
-            state.characters.delete(id, owner)
+            state.characters.delete(id, asking.caller)
         except UnknownCharacter:
             if not withdrawn:  # what is kept of it may be older than the character can be
                 raise
 
-    await _in_store(delete)
+    await in_store(delete)
 
 
 @asynccontextmanager
-async def _once(state: AppState, owner: str, key: str, request: bytes) -> AsyncIterator[Claim]:
-    """Raises ProblemError."""
+async def once(state: AppState, asking: Asking, key: str, request: bytes) -> AsyncIterator[Claim]:
+    """While the block runs, nobody else has this caller's Idempotency-Key. Raises ProblemError."""
     try:
-        async with state.idempotency_keys.once(owner, key, request) as claim:
+        whose = " ".join((asking.caller.owner, asking.caller.player)).rstrip()
+        async with state.idempotency_keys.once(whose, key, request) as claim:
             yield claim
     except KeyReused as error:
         raise problems.key_reused() from error
@@ -297,32 +335,35 @@ def _tagged(state: AppState, record: Record, response: Response) -> CharacterRes
     return shown(state, record)
 
 
-async def _make(
-    state: AppState, owner: str, request: PredictRequest, keep_photo: bool, player: str
+async def make(
+    state: AppState, asking: Asking, request: PredictRequest, keep_photo: bool, player: str
 ) -> CharacterResponse:
-    service, content = state.service, request.photo
-    media_type = await asyncio.to_thread(
-        photos.inspect, content, round(service.photo_megabytes * 1e6), round(service.photo_megapixels * 1e6)
-    )
-    prediction = await _predict(state, request, player)
+    """A character of a photo, or of several of one person. Raises ProblemError."""
+    service, content, caller = state.service, request.photo, asking.of_player(player)
+    limits = round(service.photo_megabytes * 1e6), round(service.photo_megapixels * 1e6)
+    media_type = await asyncio.to_thread(photos.inspect, content, *limits)
+    for another in request.more:
+        await asyncio.to_thread(photos.inspect, another, *limits)
+    count_photos(state, asking, 1 + len(request.more))
+    prediction = await _predict(state, request, caller)
     kept = (content, media_type) if keep_photo else ()
-    record = await _in_store(state.characters.add, document_of(state, prediction), owner, *kept)
+    record = await in_store(state.characters.add, document_of(state, prediction), caller, *kept)
     made = shown(state, record)
     if request.features and prediction.result.features:
-        await _in_store(state.corrections.add, _uncorrected(record, prediction, request, player))
+        await in_store(state.corrections.add, _uncorrected(record, prediction, request))
         made.links.corrections = f"{made.links.self}.corrections"
     if request.aligned:
         made.aligned = f"data:image/jpeg;base64,{base64.b64encode(prediction.result.aligned).decode()}"
     return made
 
 
-def _uncorrected(record: Record, prediction: ServedPrediction, request: PredictRequest, player: str) -> Correction:
+def _uncorrected(record: Record, prediction: ServedPrediction, request: PredictRequest) -> Correction:
     """The row of a character that nothing is changed in yet."""
     today, inputs = datetime.now(UTC).date(), prediction.release.origin["inputs"]
     return Correction(
         id=record.id,
         owner=record.owner,
-        player=digest_of_player(player),
+        player=record.player,
         consent=True,
         day=today,
         changed=today,
@@ -337,12 +378,12 @@ def _uncorrected(record: Record, prediction: ServedPrediction, request: PredictR
     )
 
 
-async def _predict(state: AppState, request: PredictRequest, player: str) -> ServedPrediction:
+async def _predict(state: AppState, request: PredictRequest, caller: Caller) -> ServedPrediction:
     """What the model says of a photo. Raises ProblemError."""
     seconds, outcome = state.service.timeout, "failed"
     try:
         async with asyncio.timeout(seconds):
-            prediction = await _by_canary(state, request, player) or await state.models.predict(request, seconds)
+            prediction = await _by_canary(state, request, caller) or await state.models.predict(request, seconds)
         outcome = prediction.result.kind
     except NoModel as error:
         raise problems.no_model(str(error)) from error
@@ -362,29 +403,29 @@ async def _predict(state: AppState, request: PredictRequest, player: str) -> Ser
         raise problems.bad_photo(prediction.result.reason)
     if prediction.result.kind == CANNOT:
         raise problems.cannot_refine(prediction.result.reason)
-    if request.refine is None:  # a search is for a photo that was read before
+    if request.refine is None and not request.more:  # a search is for a photo that was read before
         state.statistics.observe(prediction)
-    if state.shadow:
+    if state.shadow and not request.more:
         state.shadow.offer(request, prediction)
     return prediction
 
 
-async def _by_canary(state: AppState, request: PredictRequest, player: str) -> ServedPrediction | None:
+async def _by_canary(state: AppState, request: PredictRequest, caller: Caller) -> ServedPrediction | None:
     """What the version for some of the players says, where this player is among them."""
     pool = state.models.pool
     if state.canary is None or pool is None:
         return None
     # Without a name, who sends the same photo again, to have it searched closer, stays with one version.
-    whose = player or hashlib.sha256(request.photo).hexdigest()
+    whose = caller.player or hashlib.sha256(request.photo).hexdigest()
     return await state.canary.predict(request, whose, pool.release)
 
 
-async def _drawn(state: AppState, request: Request, owner: str, id: str, form: str, **options: Any) -> Response:
-    record = await _in_store(state.characters.get, id, owner)
+async def _drawn(state: AppState, request: Request, asking: Asking, id: str, form: str, **options: Any) -> Response:
+    record = await in_store(state.characters.get, id, asking.caller)
     return await drawn(state, request, record.document, form, **options)
 
 
-async def _in_store(call: Any, *arguments: Any) -> Any:
+async def in_store(call: Any, *arguments: Any) -> Any:
     """What a call of the store returns; it waits for a disk, so it is made in a thread. Raises ProblemError."""
     try:
         return await asyncio.to_thread(call, *arguments)
@@ -404,7 +445,10 @@ def _no_storage(error: OSError) -> problems.ProblemError:
 def document_of(state: AppState, prediction: ServedPrediction) -> dict[str, Any]:
     """The character.json of what a model read."""
     result, release = prediction.result, prediction.release
-    return character_document(state.schema.name, prediction.schema_md5, result.named, result.photo, {**release.origin})
+    document = character_document(
+        state.schema.name, prediction.schema_md5, result.named, result.photo, {**release.origin}
+    )
+    return document | ({"photos": result.photos} if result.photos else {})
 
 
 def edited(state: AppState, document: dict[str, Any], changes: Edit) -> dict[str, Any]:
@@ -455,6 +499,8 @@ def shown(state: AppState, record: Record) -> CharacterResponse:
     )
     return CharacterResponse(
         **{**record.document, "parameters": parameters, "discrete": discrete},
+        confidence=confidence_of(record.document),
+        alternatives=[Alternative(**one) for one in alternatives_of(record.document)],
         id=record.id,
         created=record.created,
         expires=record.expires,

@@ -10,11 +10,12 @@ from typing import Any
 
 from fastapi import FastAPI, HTTPException, Response
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.formparsers import MultiPartParser
 
-from serving import problems, render_api, static
+from serving import jobs_api, players_api, problems, reference, render_api, static
+from serving.access_log import AccessLog
 from serving.api import router
 from serving.configuration import ServiceSettings
 from serving.dependencies import AppState, Paths, build_state
@@ -65,9 +66,12 @@ def build(
         generate_unique_id_function=operation_id,
     )
     app.state.serving = state
+    app.state.access_log = AccessLog(service.access_log) if service.access_log else None
     problems.install(app)
     app.include_router(router)
     app.include_router(render_api.router)
+    app.include_router(players_api.router)
+    app.include_router(jobs_api.router)
     app.include_router(routes(state.rendering))
     _add_operations(app, state)
     static.add_to(app)
@@ -81,7 +85,17 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Workers, rendering and the deletion of expired characters, from the start of the application to its end."""
     state: AppState = app.state.serving
     async with AsyncExitStack() as running:
-        for part in (state.rendering, state.statistics, state.models, state.shadow, state.canary):
+        if app.state.access_log:
+            running.callback(app.state.access_log.close)
+        for part in (
+            state.rendering,
+            state.statistics,
+            state.usage,
+            state.models,
+            state.shadow,
+            state.canary,
+            state.jobs,
+        ):
             if part is not None:
                 await running.enter_async_context(part)
         deleting = asyncio.create_task(_delete_expired(state))
@@ -97,6 +111,8 @@ async def _delete_expired(state: AppState) -> None:
             if deleted := await asyncio.to_thread(state.characters.delete_expired):
                 log.info("%d characters expired", deleted)
             await asyncio.to_thread(state.idempotency_keys.delete_expired)
+            await asyncio.to_thread(state.jobs.delete_expired)
+            await asyncio.to_thread(state.tokens.delete_expired)
             await asyncio.to_thread(state.corrections.delete_unchanged, state.characters.keep)
         await asyncio.sleep(DELETES_EVERY)
 
@@ -127,12 +143,17 @@ def _add_operations(app: FastAPI, state: AppState) -> None:
             keeps_corrections=service.corrections,
             photo_megabytes=service.photo_megabytes,
             photo_megapixels=service.photo_megapixels,
+            frames=list(service.frames),
         )
 
     @app.get("/metrics", tags=["operations"], response_class=PlainTextResponse)
     async def metrics() -> Response:
         """For Prometheus."""
         return Response(state.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/docs", include_in_schema=False, response_class=HTMLResponse)
+    async def docs() -> str:
+        return await asyncio.to_thread(reference.page, app.openapi())
 
     @app.get("/problems/{kind}", include_in_schema=False, response_class=PlainTextResponse)
     async def problem(kind: str) -> str:
@@ -144,12 +165,16 @@ def _add_operations(app: FastAPI, state: AppState) -> None:
 def _limit(app: FastAPI, state: AppState) -> None:
     """Limits and headers of every request, inside out: the last one that is added sees a request first."""
     service = state.service
-    one, several = (round(size * 1e6) + FORM for size in (service.photo_megabytes, service.batch_megabytes))
+    sizes = (service.photo_megabytes, service.batch_megabytes, service.job_megabytes)
+    one, several, job = (round(size * 1e6) + FORM for size in sizes)
     # Larger files of a form would be spooled to the disk: no photo gets there.
-    MultiPartParser.spool_max_size = max(one, several)
-    bodies = {"/v1/characters": one, "/v1/characters:batch": several}
+    MultiPartParser.spool_max_size = max(one, several, job)
+    bodies = {"/v1/characters": one, "/v1/jobs": job}
+    bodies |= dict.fromkeys(("/v1/characters:batch", "/v1/characters:person"), several)
     limits = Limits(bodies, service.origins, () if state.keys else THIS_MACHINE)
-    app.add_middleware(RequestMiddleware, metrics=state.metrics, limits=limits)
+    app.add_middleware(
+        RequestMiddleware, metrics=state.metrics, limits=limits, frames=service.frames, log=app.state.access_log
+    )
     app.add_middleware(HeadMiddleware)
     if service.origins:
         # Outside of all others: a page of another site may read what was refused, too.

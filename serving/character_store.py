@@ -11,6 +11,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,8 @@ from engine.files import digest_of, write_whole
 
 LOCKS, LONGEST_WAIT = ".locks", 10.0
 """The folder of lock files, of which there are as many as folders of characters, and seconds."""
+PLAYERS = ".players"
+"""A folder for each player, of empty files that are called as the player's characters."""
 ID = re.compile(r"[\w-]{22}", re.ASCII)
 
 
@@ -41,6 +44,20 @@ class ChangedSince(Exception):
 
 
 @dataclass(frozen=True)
+class Caller:
+    """Who asks: the name of a key, and of one player alone, a digest of its id."""
+
+    owner: str
+    """Empty: no keys are asked for."""
+    player: str = ""
+    """Empty: whoever has the key, which all of its players' characters belong to."""
+
+    def owns(self, owner: str, player: str) -> bool:
+        """Whether what belongs to these is this caller's."""
+        return owner == self.owner and self.player in ("", player)
+
+
+@dataclass(frozen=True)
 class Record:
     """One character: its character.json, and whose it is."""
 
@@ -52,6 +69,8 @@ class Record:
     """Of the photo that was kept; empty: none was."""
     document: dict[str, Any]
     """A character.json, and `edited`: what was changed by hand since."""
+    player: str = ""
+    """A digest of the player's id; empty: the game gave none."""
 
     @property
     def etag(self) -> str:
@@ -66,19 +85,21 @@ class CharacterStore:
     folder: Path
     keep: timedelta
 
-    def add(self, document: Mapping[str, Any], owner: str, photo: bytes = b"", media_type: str = "") -> Record:
-        """Keep a new character, and its photo if there is one."""
+    def add(self, document: Mapping[str, Any], caller: Caller, photo: bytes = b"", media_type: str = "") -> Record:
+        """Keep a new character, and its photo if there is one; it is its caller's."""
         now = datetime.now(UTC).replace(microsecond=0)
-        record = Record(new_id(), owner, now, now + self.keep, media_type, dict(document))
+        record = Record(new_id(), caller.owner, now, now + self.keep, media_type, dict(document), player=caller.player)
+        if record.player:  # before the character: one that cannot be found by its player would outlive being erased
+            write_whole(self._mark(record), b"")
         if photo:
             write_whole(self.path(record.id, ".photo"), photo)
         self._write(record)
         return record
 
-    def get(self, id: str, owner: str) -> Record:
-        """Raises UnknownCharacter, also of another owner's and of one that has expired."""
+    def get(self, id: str, caller: Caller) -> Record:
+        """Raises UnknownCharacter, also of another caller's and of one that has expired."""
         record = self.read(id)
-        if record.owner != owner or record.expires < datetime.now(UTC):
+        if not caller.owns(record.owner, record.player) or record.expires < datetime.now(UTC):
             raise UnknownCharacter(id)
         return record
 
@@ -96,7 +117,7 @@ class CharacterStore:
     def change(
         self,
         id: str,
-        owner: str,
+        caller: Caller,
         change: Callable[[dict[str, Any]], dict[str, Any]],
         if_match: Callable[[str], bool] = lambda etag: True,
     ) -> Record:
@@ -104,30 +125,42 @@ class CharacterStore:
 
         Raises UnknownCharacter, ChangedSince where `if_match` refuses the entity tag, and what `change` raises.
         """
-        self.get(id, owner)  # nothing is locked for whoever it does not belong to
+        self.get(id, caller)  # nothing is locked for whoever it does not belong to
         with self._locked(id):
-            record = self.get(id, owner)
+            record = self.get(id, caller)
             if not if_match(record.etag):
                 raise ChangedSince(id)
             changed = replace(record, document=change(record.document))
             self._write(changed)
         return changed
 
-    def photo(self, id: str, owner: str) -> tuple[bytes, str]:
+    def photo(self, id: str, caller: Caller) -> tuple[bytes, str]:
         """The photo that was kept, and its media type. Raises UnknownCharacter."""
-        record = self.get(id, owner)
+        record = self.get(id, caller)
         try:
             return self.path(id, ".photo").read_bytes(), record.media_type
         except FileNotFoundError as error:
             raise UnknownCharacter(id) from error
 
-    def delete(self, id: str, owner: str) -> None:
+    def of_player(self, caller: Caller) -> list[Record]:
+        """All of a player's characters, the oldest first."""
+        found = []
+        for mark in self._marks(caller).glob("*"):
+            try:
+                found.append(self.get(mark.name, caller))
+            except UnknownCharacter:  # expired, or deleted by whoever was interrupted
+                continue
+        return sorted(found, key=lambda record: (record.created, record.id))
+
+    def delete(self, id: str, caller: Caller) -> None:
         """Delete a character, and its photo if it was kept. Raises UnknownCharacter."""
-        self.get(id, owner)
+        record = self.get(id, caller)
         with self._locked(id):
             # The photo first: what is interrupted in between leaves nothing that cannot be found.
             self.path(id, ".photo").unlink(missing_ok=True)
             self.path(id).unlink(missing_ok=True)
+            if record.player:
+                self._mark(record).unlink(missing_ok=True)
 
     def delete_expired(self) -> int:
         """Delete what has expired; how many characters. By the files' times: nothing has to be read."""
@@ -136,6 +169,13 @@ class CharacterStore:
             if path.suffix in (".json", ".photo", ".partial") and _made(path) < oldest:
                 path.unlink(missing_ok=True)
                 deleted += path.suffix == ".json"
+        for path in self.folder.glob(f"{PLAYERS}/*/*"):
+            if _made(path) < oldest:
+                path.unlink(missing_ok=True)
+        for path in self.folder.glob(f"{PLAYERS}/*"):
+            if _made(path) < oldest:
+                with suppress(OSError):  # it holds something
+                    path.rmdir()
         return deleted
 
     def _write(self, record: Record) -> None:
@@ -145,6 +185,13 @@ class CharacterStore:
         # A changed character goes when it would have gone: `delete_expired` asks the file's time.
         made = record.created.timestamp()
         os.utime(path, (made, made))
+
+    def _marks(self, caller: Caller) -> Path:
+        # What a player is called means something to its game alone: two games' players never meet.
+        return self.folder / PLAYERS / digest_of([(caller.owner, caller.player.encode())])
+
+    def _mark(self, record: Record) -> Path:
+        return self._marks(Caller(record.owner, record.player)) / record.id
 
     def _locked(self, id: str) -> FileLock:
         """Keeps other threads, processes and machines from changing this character; some others wait as well. Raises

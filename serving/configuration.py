@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CANARY_WORKERS = 1
 """Processes that hold the canary's version."""
+
+
+def _site(text: str) -> str:
+    """An origin as browsers write it. Raises ValueError."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("https", "http") or not parts.hostname or text != f"{parts.scheme}://{parts.netloc}":
+        raise ValueError(f"{text!r} is no site: write https://game.example, without a path")
+    if not re.fullmatch(r"[\w.:\[\]-]+", parts.netloc, re.ASCII):
+        raise ValueError(f"{text!r} is no site: name each one by its whole name")
+    return text.lower()
+
+
+def _bytes_of(text: str) -> int:
+    """How many bytes base64 stands for; 0 for what is none."""
+    try:
+        return len(base64.b64decode(text, validate=True))
+    except ValueError:
+        return 0
+
+
+Site = Annotated[str, AfterValidator(_site)]
+"""Scheme, name and port: https://game.example."""
 
 
 class ServiceSettings(BaseSettings):
@@ -31,11 +56,32 @@ class ServiceSettings(BaseSettings):
     """A larger photo is refused before it is decoded."""
     batch_photos: PositiveInt = 32
     """Photos in one request to `/v1/characters:batch`."""
+    person_photos: PositiveInt = 8
+    """Photos of one person in a request to `/v1/characters:person`."""
     batch_megabytes: PositiveFloat = 100.0
     """All photos of such a request together."""
+    jobs: PositiveInt = 2
+    """Jobs (`/v1/jobs`) that may run at once in one process, all of whose photos are in memory."""
+    job_photos: PositiveInt = 256
+    """Photos of a job."""
+    job_megabytes: PositiveFloat = 256.0
+    """All photos of a job together."""
+    webhooks: tuple[Site, ...] = ()
+    """Sites that may be told when a job is done, as JSON: ["https://game.example"]. No other is ever asked."""
+    webhook_secret: SecretStr = SecretStr("")
+    """What these messages are signed with: `whsec_` and base64 of 24 bytes or more."""
     origins: tuple[str, ...] = ()
     """Other sites whose pages may ask, as JSON: ["https://game.example"]; they are trusted with what the service
     answers to their visitors."""
+    frames: tuple[Site, ...] = ()
+    """Sites whose pages may show this service's page in a frame, as JSON: ["https://game.example"]. They hear what
+    becomes of the character (docs/embedding.md)."""
+    access_log: str = ""
+    """A file that gets a line of JSON for each request, or `-` for the standard output. It has no photo, no key, no
+    address of whoever asked. Empty: none."""
+    presets: Path | None = None
+    """A studio's own file of presets, as serving/presets.yaml is one. None: those of that file that fit the
+    character."""
     device: Literal["cpu", "cuda"] = "cpu"
     """What the model runs on."""
     workers: PositiveInt = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
@@ -78,6 +124,16 @@ class ServiceSettings(BaseSettings):
     train on, never the photo."""
     corrections_store: Path | None = None
     """Folder of these rows; with several machines, one that all of them see. None: in the project's home folder."""
+
+    @model_validator(mode="after")
+    def _signed(self) -> Self:
+        secret = self.webhook_secret.get_secret_value()
+        if self.webhooks and not (secret.startswith("whsec_") and _bytes_of(secret.removeprefix("whsec_")) >= 24):
+            raise ValueError(
+                "LIKENESS_SERVE_WEBHOOKS needs LIKENESS_SERVE_WEBHOOK_SECRET: "
+                'echo "whsec_$(openssl rand -base64 32)" makes one'
+            )
+        return self
 
     @property
     def candidate(self) -> str:

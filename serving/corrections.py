@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from engine.files import write_whole
-from serving.character_store import ID, LOCKS, LONGEST_WAIT, UnknownCharacter
+from serving.character_store import ID, LOCKS, LONGEST_WAIT, Caller, UnknownCharacter
 from serving.comparisons import Served
 from serving.configuration import ServiceSettings
 
@@ -111,10 +111,10 @@ class CorrectionStore:
         """Keep a new row."""
         self._write(row)
 
-    def get(self, id: str, owner: str) -> Correction:
-        """Raises UnknownCharacter, also of another owner's."""
+    def get(self, id: str, caller: Caller) -> Correction:
+        """Raises UnknownCharacter, also of another caller's."""
         row = self._read(id)
-        if row is None or row.owner != owner:
+        if row is None or not caller.owns(row.owner, row.player):
             raise UnknownCharacter(id)
         return row
 
@@ -130,11 +130,11 @@ class CorrectionStore:
             changed = today or datetime.now(UTC).date()
             self._write(row.model_copy(update={"after": after, "changed": changed}))
 
-    def withdraw(self, id: str, owner: str) -> bool:
+    def withdraw(self, id: str, caller: Caller) -> bool:
         """Delete a row, and note that it was taken back, so that the pipeline erases what it collected of it; False
-        where this owner has none."""
+        where this caller has none."""
         try:
-            self.get(id, owner)
+            self.get(id, caller)
         except UnknownCharacter:
             return False
         with self._locked(id):
@@ -142,6 +142,10 @@ class CorrectionStore:
             write_whole(self.folder / WITHDRAWN / id, b"")
             self.path(id).unlink(missing_ok=True)
         return True
+
+    def of_player(self, caller: Caller) -> list[Correction]:
+        """All rows of a player."""
+        return [row for _, row in self.rows() if row and row.player and caller.owns(row.owner, row.player)]
 
     def delete(self, id: str) -> None:
         """Delete a row, and the note that it was taken back."""

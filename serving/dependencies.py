@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,12 +17,17 @@ from serving.comparisons import ComparisonLog
 from serving.configuration import CANARY_WORKERS, ServiceSettings
 from serving.corrections import CorrectionStore
 from serving.idempotency import IdempotencyKeys
+from serving.jobs import Jobs
 from serving.keys import Keys
 from serving.metrics import CanaryMetrics, Metrics, ModelMetrics, PhotoMetrics, ShadowMetrics
 from serving.photo_counts import folder_of
+from serving.player_tokens import PlayerTokens
+from serving.presets import Preset, presets_of
 from serving.releases import Release, ReleaseSource
 from serving.rendering.service import RenderService
 from serving.statistics import ServedStatistics
+from serving.usage import Usage
+from serving.webhooks import Webhooks
 from serving.workers.model_manager import ModelManager
 from serving.workers.pool import Pool
 from serving.workers.process import WorkerConfig
@@ -29,6 +35,8 @@ from serving.workers.refiner import RefinerConfig
 
 THREADS = 1
 """Of a worker: there are as many workers as processors, and one thread each gets most out of them."""
+USAGE = ".usage"
+"""The folder, beside the characters, of what keys were used for."""
 IN_SHADOW, SOME_PLAYERS = "reads in the shadow", "answers some of the players"
 STANDS_BACK = 19
 """How nice a shadow's worker is: beside one that is not, it gets a sixtieth of a processor."""
@@ -58,6 +66,7 @@ class AppState:
     """By which new documents name it."""
     schema_md5s: frozenset[str]
     """By which documents may name it."""
+    presets: Mapping[str, Preset]
     models: ModelManager
     rendering: RenderService
     characters: CharacterStore
@@ -66,6 +75,9 @@ class AppState:
     """Also where none are kept any more: what was kept can still be taken back."""
     keys: Keys | None
     """Who may ask; None: everybody who can reach the service."""
+    tokens: PlayerTokens
+    jobs: Jobs
+    usage: Usage
     metrics: Metrics
     statistics: ServedStatistics
     shadow: Shadow | None
@@ -81,8 +93,9 @@ def build_state(
 ) -> AppState:
     """All of it, not yet started. `candidate`: where the version for `shadow` and `canary` comes from.
 
-    Raises SchemaError.
+    Raises SchemaError, PresetError.
     """
+    schema = Schema.load(paths.character)
     metrics = Metrics()
     paths.home.mkdir(parents=True, exist_ok=True)
     models = _models(service, source, paths, metrics, service.workers)
@@ -90,15 +103,24 @@ def build_state(
     characters = service.store or paths.home / "characters"
     return AppState(
         service=service,
-        schema=Schema.load(paths.character),
+        schema=schema,
         schema_md5=Schema.md5(paths.character),
         schema_md5s=Schema.md5s(paths.character),
+        presets=presets_of(schema, service.presets),
         models=models,
         rendering=RenderService(paths.character, paths.embedded, paths.home / "drawn"),
         characters=CharacterStore(characters, timedelta(days=service.keep_days)),
         idempotency_keys=IdempotencyKeys(characters / ".requests"),
         corrections=CorrectionStore.of(service, paths.character.name, paths.home),
         keys=keys,
+        tokens=PlayerTokens(characters / ".tokens"),
+        jobs=Jobs(
+            characters / ".jobs",
+            service.jobs,
+            timedelta(days=service.keep_days).total_seconds(),
+            Webhooks(service.webhooks, service.webhook_secret.get_secret_value()),
+        ),
+        usage=Usage(characters / USAGE),
         metrics=metrics,
         statistics=ServedStatistics(PhotoMetrics(metrics.registry), counted_in, service.statistics_days),
         shadow=_shadow(service, candidate, paths, metrics, models) if candidate and service.shadow else None,

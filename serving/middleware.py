@@ -13,20 +13,22 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving import problems
+from serving.access_log import AccessLog
 from serving.metrics import Metrics
 
 SMALL = 1_000_000
+PAGE = "/"
+PERSONAL = ("/v1/characters", "/v1/players", "/v1/tokens", "/v1/jobs")
+"""What begins so is about somebody, and stored nowhere on its way."""
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 CONTENT_POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; connect-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; "
-    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "object-src 'none'; base-uri 'none'; form-action 'self'"
 )
-# FastAPI's page of the API loads its script from elsewhere; without one it shows nothing, with it the policy is moot.
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
-    "Content-Security-Policy": CONTENT_POLICY,
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
@@ -47,22 +49,32 @@ class Limits:
 class RequestMiddleware:
     """An ASGI middleware: every request within its limits, every answer with its headers, all of them counted."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, limits: Limits) -> None:
-        self.app, self.metrics, self.limits = app, metrics, limits
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        limits: Limits,
+        frames: Collection[str] = (),
+        log: AccessLog | None = None,
+    ) -> None:
+        """`frames`: sites whose pages may show the page in a frame."""
+        self.app, self.metrics, self.limits, self.log = app, metrics, limits, log
+        self.framed = " ".join(frames) or "'none'"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        begun, status = time.perf_counter(), 0
+        begun, status, size = time.perf_counter(), 0, 0
         id = secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = id
 
         async def answer(message: Message) -> None:
-            nonlocal status
+            nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]
                 self._add_headers(message, id, scope["path"])
+            size += len(message.get("body", b""))
             await send(message)
 
         try:
@@ -76,7 +88,10 @@ class RequestMiddleware:
                 raise  # the answer has begun: the connection has to be broken
             await problems.respond(Request(scope), problems.internal())(scope, receive, answer)
         finally:
-            self._count(scope, status, time.perf_counter() - begun)
+            seconds = time.perf_counter() - begun
+            self._count(scope, status, seconds)
+            if self.log:
+                self.log.write(scope, status, seconds, size)
 
     def _check(self, scope: Scope) -> None:
         """Raises ProblemError where a request may not be let in."""
@@ -116,7 +131,10 @@ class RequestMiddleware:
         headers["X-Request-ID"] = id
         for name, value in HEADERS.items():
             headers.setdefault(name, value)
-        if path.startswith("/v1/characters"):
+        # The page alone may be in a frame: what else is answered shows nothing to click on.
+        ancestors = self.framed if path == PAGE else "'none'"
+        headers["Content-Security-Policy"] = f"{CONTENT_POLICY}; frame-ancestors {ancestors}"
+        if path.startswith(PERSONAL):
             headers["Cache-Control"] = "no-store"
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:

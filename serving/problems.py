@@ -17,15 +17,19 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from serving.schemas import ProblemDetails
+from serving.usage import OverLimit, retry_after
 
 MEDIA_TYPE = "application/problem+json"
 EXPLANATIONS = {
     "bad-request": "The request cannot be read: a multipart form is cut off, or says another boundary than it has.",
     "invalid": "The request is not what /openapi.json says of it. `detail` names each field that is wrong.",
     "no-key": "Send a key as `Authorization: Bearer <key>`; whoever runs the service makes one: `likeness key add`.",
+    "not-allowed": "The key is good, and not for this: it was made with other `--scope`s, or is the token of one "
+    "player, who has its own characters alone.",
     "other-site": "A browser sent this for another site's page, or under another name of this machine. Whoever runs "
     "the service names the sites that may: LIKENESS_SERVE_ORIGINS.",
     "unknown-character": "It was never made, has expired, was deleted, or was made with another key.",
+    "unknown-job": "It never was, was cancelled, is older than its characters, or was made with another key.",
     "photo-not-kept": "A photo is kept only where the request that made the character said keep_photo=true.",
     "not-found": "There is nothing at this address: /openapi.json lists what there is.",
     "method-not-allowed": "The address is right, the method is not: the header Allow lists those that are.",
@@ -45,6 +49,8 @@ EXPLANATIONS = {
     "bad-edit": "A slider is 0 to 1, a choice one of its group's: /v1/schema lists them.",
     "bad-values": "A slider is 0 to 1, a choice one of its group's: /v1/schema lists them.",
     "busy": "As many requests wait as may. Ask again after the seconds in Retry-After.",
+    "over-limit": "The key was used as much as it may be: whoever runs the service set how many requests a minute and "
+    "photos a day. Ask again after the seconds in Retry-After.",
     "timeout": "It took longer than a request may. Ask again after the seconds in Retry-After.",
     "no-model": "No model is loaded yet, or none is in production. Ask again after the seconds in Retry-After.",
     "no-storage": "The service's disk is full or gone. Whoever runs it finds the reason in its log.",
@@ -89,6 +95,7 @@ too_large = partial(ProblemError, 413, "too-large", "Too large")
 unknown_character = partial(
     ProblemError, 404, "unknown-character", "No such character", "it was never made, has expired or was deleted"
 )
+unknown_job = partial(ProblemError, 404, "unknown-job", "No such job", "it never was, is too old, or was cancelled")
 not_kept = partial(
     ProblemError,
     404,
@@ -130,6 +137,7 @@ no_key = partial(
     "send it as `Authorization: Bearer <key>`; `likeness key add NAME` makes one",
     {"WWW-Authenticate": "Bearer"},
 )
+not_allowed = partial(ProblemError, 403, "not-allowed", "The key is not for this")
 other_site = partial(
     ProblemError, 403, "other-site", "Another site's page asks", "LIKENESS_SERVE_ORIGINS names sites that may"
 )
@@ -166,6 +174,13 @@ def busy(reason: str, seconds: float) -> ProblemError:
     return ProblemError(429, "busy", "Too much at once", detail, {"Retry-After": after})
 
 
+def over_limit(error: OverLimit) -> ProblemError:
+    """The key's limit is reached."""
+    return ProblemError(
+        429, "over-limit", "The key's limit is reached", str(error), {"Retry-After": retry_after(error)}
+    )
+
+
 def too_late(reason: str) -> ProblemError:
     """It took longer than a request may."""
     return ProblemError(503, "timeout", "It took too long", f"{reason}: ask again later", {"Retry-After": "5"})
@@ -173,6 +188,7 @@ def too_late(reason: str) -> ProblemError:
 
 def respond(request: Request, problem: ProblemError) -> JSONResponse:
     """The answer for a problem."""
+    request.state.problem = problem.kind  # for the access log
     document = problem.document(getattr(request.state, "request_id", None))
     return _Escaped(document.model_dump(), problem.status_code, problem.headers, MEDIA_TYPE)
 

@@ -7,28 +7,26 @@ import secrets
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-import numpy as np
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
-from engine import sampler
 from engine.character_json import FORMAT
 from engine.schema import Schema, SchemaError
 from serving import problems
-from serving.access import owner_of
+from serving.access import asks_for
 from serving.dependencies import AppState, State
 from serving.entity_tags import has, tag_of, unpacked
 from serving.openapi import file
+from serving.presets import described, random_near
 from serving.rendering.errors import Busy, CannotDraw, NoAnswer
-from serving.schemas import CharacterValues, PictureQuery, RandomCharacter
+from serving.schemas import MOST_SEEDS, CharacterValues, ModelQuery, PictureQuery, Presets, RandomCharacter, RandomQuery
 
 FILES = {"png": "image/png", "webp": "image/webp", "glb": "model/gltf-binary", "mhm": "text/plain; charset=utf-8"}
 COMPRESSED = ("glb", "mhm")
 """What is smaller by gzip."""
-MOST_SEEDS = 2**53
-"""A larger number is not exact in every language."""
 Picture = Annotated[PictureQuery, Query()]
+Model = Annotated[ModelQuery, Query()]
 router = APIRouter(
-    prefix="/v1", tags=["render"], responses=problems.responses(401, 403), dependencies=[Depends(owner_of)]
+    prefix="/v1", tags=["render"], responses=problems.responses(401, 403), dependencies=[asks_for("draw")]
 )
 PROBLEMS = problems.responses(400, 409, 413, 422, 429, 503)
 
@@ -47,9 +45,9 @@ async def render_webp(state: State, request: Request, values: CharacterValues, p
 
 
 @router.post("/render.glb", response_class=Response, responses={200: file(FILES["glb"]), **PROBLEMS})
-async def render_glb(state: State, request: Request, values: CharacterValues) -> Response:
+async def render_glb(state: State, request: Request, values: CharacterValues, model: Model) -> Response:
     """The same as glTF 2.0, with textures, and with sliders and face actions as morph targets."""
-    return await drawn(state, request, document_of(state, values), "glb")
+    return await drawn(state, request, document_of(state, values), "glb", **model.options())
 
 
 @router.post("/render.mhm", response_class=Response, responses={200: file("text/plain"), **PROBLEMS})
@@ -62,11 +60,36 @@ async def render_mhm(state: State, request: Request, values: CharacterValues) ->
 async def random_character(
     state: State,
     seed: Annotated[int | None, Query(ge=0, lt=MOST_SEEDS, description="The same seed gives the same one.")] = None,
+    preset: Annotated[str | None, Query(description="A name of `/v1/presets`: somebody like that.")] = None,
 ) -> RandomCharacter:
     """A random person, as likely as in a crowd: something to begin with without a photo. Nothing is kept."""
-    seed = secrets.randbelow(MOST_SEEDS) if seed is None else seed
-    schema = state.schema
-    x = schema.pack(*sampler.plausible(schema, 1, np.random.default_rng(seed)))[0]
+    return _random(state, RandomQuery(seed=seed, preset=preset))
+
+
+@router.post("/random", response_model_exclude_none=True, responses=problems.responses(400, 422))
+async def random_character_with(state: State, decided: RandomQuery) -> RandomCharacter:
+    """The same where some is decided: these sliders and choices are as they are sent, the rest is drawn anew, as it is
+    in people who are about so."""
+    return _random(state, decided)
+
+
+@router.get("/presets")
+async def list_presets(state: State) -> Presets:
+    """Characters and looks to begin with: those that make sense for this character creator."""
+    return Presets.model_validate({"presets": described(list(state.presets.values()))})
+
+
+def _random(state: AppState, decided: RandomQuery) -> RandomCharacter:
+    """Raises ProblemError."""
+    schema, seed = state.schema, secrets.randbelow(MOST_SEEDS) if decided.seed is None else decided.seed
+    parameters, discrete = decided.parameters, decided.discrete
+    if decided.preset is not None:
+        preset = state.presets.get(decided.preset)
+        if preset is None:
+            raise problems.bad_values(f"there is no preset {decided.preset}: there are {', '.join(state.presets)}")
+        parameters, discrete = {**preset.parameters, **parameters}, {**preset.discrete, **discrete}
+    document_of(state, CharacterValues(parameters=parameters, discrete={**discrete}))  # that they fit
+    x = random_near(schema, seed, parameters, discrete)
     return RandomCharacter(
         format=FORMAT, character=schema.name, schema_md5=state.schema_md5, seed=seed, **schema.to_document(x)
     )

@@ -6,13 +6,20 @@ Clients know each by its title, which is the class's name where none is given.
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from engine import expressions
+from engine.exporters.options import DEFAULTS as EXPORT
+from engine.exporters.options import LODS, TEXTURES, Naming, Targets
 from engine.expressions import EXPRESSIONS
 from engine.picture_options import COLOUR, MOST_PITCH, MOST_YAW, TRANSPARENT, Crop
+
+MOST_SEEDS = 2**53
+"""A larger number is not exact in every language."""
+MOST_OF_A_NAME = 256
+"""Characters of a player's name, and of an Idempotency-Key."""
 
 
 class Choice(BaseModel):
@@ -72,6 +79,20 @@ class Links(BaseModel):
     """What is kept of changes by hand; in the answer that made the character, where that is kept."""
 
 
+class UnusablePhoto(BaseModel):
+    """One of several photos that nothing could be read of."""
+
+    sha256: str
+    error: str
+
+
+class Alternative(BaseModel):
+    """Choices that the photo may mean as well: send `discrete` as a change (PATCH) to take them."""
+
+    discrete: dict[str, str] = Field(examples=[{"hair": "short03"}])
+    relative: float = Field(description="how likely beside what was taken; 1: as likely")
+
+
 class CharacterResponse(BaseModel, title="Character"):
     """A character.json (format 1), with what the service adds: `id`, `links`, when it was made and when it goes."""
 
@@ -82,7 +103,14 @@ class CharacterResponse(BaseModel, title="Character"):
     parameters: dict[str, float] = Field(description="every slider in [0, 1]")
     discrete: dict[str, Choice]
     engine: dict[str, Any] | None = Field(default=None, description="the same in the studio's own names and units")
-    photo: PhotoDescription
+    confidence: dict[str, float] = Field(default={}, description="of each group, the probability of its choice")
+    alternatives: list[Alternative] = Field(
+        default=[], description="what the photo may mean as well, the likeliest first; empty where it leaves no doubt"
+    )
+    photo: PhotoDescription = Field(description="of several photos, the one that shows the face most from the front")
+    photos: list[PhotoDescription | UnusablePhoto] | None = Field(
+        default=None, description="each photo, where the character was made of several"
+    )
     provenance: Provenance
     edited: list[str] = Field(default=[], description="sliders and groups that were changed by hand since")
     read: KeptValues | None = Field(default=None, description="what the photo gave for those in `edited`")
@@ -159,6 +187,37 @@ class PictureQuery(BaseModel, extra="forbid"):
         return {**dict(self), "expression": expressions.parse(self.expression)}
 
 
+class ModelQuery(BaseModel, extra="forbid"):
+    """What a 3D file has."""
+
+    targets: Targets = Field(
+        default=EXPORT.targets, description="Morph targets: of all sliders and face shapes, or of face shapes alone."
+    )
+    lod: int = Field(
+        default=EXPORT.lod,
+        ge=min(LODS),
+        le=max(LODS),
+        description="Level of detail. 0: rounded, four times the triangles; 1: as the engine has it; 2: a third.",
+    )
+    texture: int = Field(
+        default=EXPORT.texture,
+        json_schema_extra={"enum": list(TEXTURES)},
+        description="Pixels of a side of the skin's pictures.",
+    )
+    bones: Naming = Field(default=EXPORT.bones, description="Whose names the bones have.")
+
+    @field_validator("texture")
+    @classmethod
+    def _one_of(cls, size: int) -> int:
+        if size not in TEXTURES:
+            raise ValueError(f"it is one of {', '.join(map(str, TEXTURES))}")
+        return size
+
+    def options(self) -> dict[str, Any]:
+        """As `CharacterRenderer.glb` takes them; what is left at its default does not change a file's ETag."""
+        return self.model_dump(exclude_defaults=True)
+
+
 class RandomCharacter(BaseModel):
     """Values that no photo stands behind: a character.json that can be drawn, without a photo and a model."""
 
@@ -171,6 +230,33 @@ class RandomCharacter(BaseModel):
     engine: dict[str, Any] | None = Field(default=None, description="the same in the studio's own names and units")
 
 
+class RandomQuery(BaseModel, extra="forbid"):
+    """What is decided of a random character."""
+
+    seed: int | None = Field(default=None, ge=0, lt=MOST_SEEDS, description="The same seed gives the same one.")
+    preset: str | None = Field(default=None, description="a name of `/v1/presets`", examples=["old_man"])
+    parameters: dict[str, float] = Field(default={}, examples=[{"nose_width": 0.62}])
+    discrete: dict[str, str] = Field(default={}, examples=[{"hair": "short02"}])
+
+
+class PublishedPreset(BaseModel, title="Preset"):
+    """Some sliders and choices: send them as a change (PATCH), draw them (`/v1/render…`), or begin with them."""
+
+    name: str = Field(examples=["old_man"])
+    kind: Literal["person", "look"] = Field(
+        description="`person`: somebody to begin with; `look`: goes over a character that is there"
+    )
+    label: str
+    parameters: dict[str, float]
+    discrete: dict[str, str]
+
+
+class Presets(BaseModel):
+    """Those that this character can have."""
+
+    presets: list[PublishedPreset]
+
+
 class ServiceOptions(BaseModel):
     """What the service was configured to do."""
 
@@ -179,6 +265,69 @@ class ServiceOptions(BaseModel):
     )
     photo_megabytes: float = Field(description="the largest photo that is taken, in 1,000,000 bytes")
     photo_megapixels: float = Field(description="the same in 1,000,000 pixels")
+    frames: list[str] = Field(default=[], description="sites whose pages may show the service's page in a frame")
+
+
+class TokenRequest(BaseModel, extra="forbid"):
+    """Whom a token is for, and for how long."""
+
+    player: str = Field(min_length=1, max_length=MOST_OF_A_NAME, description="the player, in any words of yours")
+    seconds: int = Field(default=3600, ge=60, le=86_400, description="how long it lives")
+
+
+class TokenResponse(BaseModel, title="Token"):
+    """What a player's page sends as its key: it is for this player's characters alone."""
+
+    token: str
+    expires: datetime
+
+
+class JobResult(BaseModel):
+    """One photo of a job: a character's id and address, or a problem."""
+
+    name: str = Field(description="the file's name as it was sent")
+    id: str | None = None
+    self: str | None = None
+    problem: ProblemDetails | None = None
+
+
+class JobCallback(BaseModel):
+    """Whether the game was told."""
+
+    url: str
+    delivered: bool | None = Field(default=None, description="missing: not yet")
+
+
+class JobLinks(BaseModel):
+    """Where the job is to be had."""
+
+    self: str
+
+
+class JobResponse(BaseModel, title="Job"):
+    """Many photos, read one after the other."""
+
+    id: str
+    state: Literal["running", "done", "lost"]
+    created: datetime
+    photos: int
+    results: list[JobResult] = Field(description="of the photos that were read so far, in order")
+    callback: JobCallback | None = None
+    links: JobLinks
+
+
+class PlayerCharacters(BaseModel):
+    """What a player has."""
+
+    characters: list[CharacterResponse]
+
+
+class Erased(BaseModel):
+    """How many of each are gone."""
+
+    characters: int
+    corrections: int
+    tokens: int
 
 
 class KeptValues(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from pathlib import Path
 
 from fastapi import FastAPI
 
@@ -14,7 +15,7 @@ from orchestration.registry.registry_source import RegistrySource
 from orchestration.storage.tracking import Tracking
 from serving.app import build
 from serving.configuration import ServiceSettings
-from serving.dependencies import Paths
+from serving.dependencies import USAGE, Paths
 from serving.keys import Keys
 
 ENGINE = "stages.data.rendering:engine_of"
@@ -52,7 +53,7 @@ def required_keys(host: str, service: ServiceSettings, settings: Settings) -> Ke
     if service.keys is None and is_this_machine(host):
         return None
     keys = project_keys(service, settings)
-    if not keys.path.exists() or not keys.digests():
+    if not keys.path.exists() or not keys.all():
         raise ServingError(
             f"{host} is open to other machines, and there is no API key in {keys.path}: `likeness key add NAME`"
         )
@@ -62,6 +63,13 @@ def required_keys(host: str, service: ServiceSettings, settings: Settings) -> Ke
 def project_keys(service: ServiceSettings, settings: Settings) -> Keys:
     """The keys in the file that is named, or in the project's own."""
     return Keys(service.keys or settings.home / "serving" / "keys")
+
+
+def usage_folders(service: ServiceSettings, settings: Settings) -> list[Path]:
+    """Where the services of this project's characters note what keys are used for."""
+    if service.store:
+        return [service.store / USAGE]
+    return sorted((settings.home / "serving").glob(f"*/characters/{USAGE}"))
 
 
 def is_this_machine(host: str) -> bool:

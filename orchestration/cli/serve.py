@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +25,8 @@ from orchestration.cli.terminal import (
 from orchestration.config.garbage import collect_as_usual
 from orchestration.config.settings import Settings
 from serving.configuration import ServiceSettings
-from serving.keys import Keys
+from serving.keys import SCOPES, Key, KeyProblem, Keys, scopes_of
+from serving.usage import KeyUse, used
 
 key_app = typer.Typer(help="Who may ask the service: **API keys**.", no_args_is_help=True, rich_markup_mode="markdown")
 Name = Annotated[str, typer.Argument(help="Whose key: letters, digits, dots and dashes.")]
@@ -160,22 +163,99 @@ def _keys() -> Keys:
 
 @key_app.command("add")
 @one_line_errors
-def add_key(name: Name) -> None:
-    """Make a key and print it, **once**: only its digest is kept. It counts at once, also for a running service."""
-    print(_keys().add(name))
+def add_key(
+    name: Name,
+    expires: Annotated[
+        str, typer.Option("--expires", metavar="WHEN", help="A day, 2027-06-30, or days from now, 90d.")
+    ] = "",
+    scope: Annotated[
+        list[str] | None,
+        typer.Option("--scope", help=f"What it is for, once for each: {', '.join(SCOPES)}.", show_default="everything"),
+    ] = None,
+    per_minute: Annotated[int | None, typer.Option("--per-minute", min=1, help="Requests that it may send.")] = None,
+    photos_per_day: Annotated[
+        int | None, typer.Option("--photos-per-day", min=1, help="Photos that it may have read, by UTC.")
+    ] = None,
+) -> None:
+    """Make a key and print it, **once**: only its digest is kept. It counts at once, also for a running service.
+
+    likeness key add game-server --photos-per-day 5000
+    likeness key add support-desk --scope players --expires 90d
+    """
+    try:
+        scopes = scopes_of(scope or ())
+    except ValueError as error:
+        raise KeyProblem(str(error)) from error
+    print(_keys().add(name, _moment(expires) if expires else None, scopes, per_minute, photos_per_day))
+
+
+@key_app.command("rotate")
+@one_line_errors
+def rotate_key(
+    name: Name,
+    keep_old: Annotated[
+        str, typer.Option("--keep-old", metavar="DAYS", help="So long the one before goes on to be good: 0d, 7d.")
+    ] = "1d",
+) -> None:
+    """Make **another key for the same owner** and print it: characters, scopes and limits stay, and the key before goes
+    on to be good for a day, so that no request is refused while the game takes the new one."""
+    print(_keys().rotate(name, _days(keep_old)))
 
 
 @key_app.command("remove")
 @one_line_errors
 def remove_key(name: Name) -> None:
-    """Take a key away; a running service refuses it at once."""
+    """Take a key away; a running service refuses it, and the tokens that it made, at once."""
     _keys().remove(name)
 
 
 @key_app.command("list")
 @one_line_errors
-def list_keys() -> None:
-    """Whose keys there are."""
+def list_keys(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """Whose keys there are, what each is for, and when it was used last."""
+    from orchestration.apps.service import usage_folders
+
     keys = _keys()
-    for name in keys.digests() if keys.path.exists() else ():
-        screen.print(name)
+    uses = used(usage_folders(ServiceSettings(), Settings()))
+    rows = [_listed(key, *uses.get(key.name, (KeyUse(), None))) for key in (keys.all() if keys.path.exists() else ())]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        told = [f"{name.replace('_', ' ')} {value}" for name, value in row.items() if value and name != "name"]
+        screen.print(", ".join([row["name"], *told]), soft_wrap=True, highlight=False)
+
+
+def _listed(key: Key, today: KeyUse, last: datetime | None) -> dict[str, Any]:
+    return {
+        "name": key.name,
+        "created": key.created and str(key.created),
+        "expires": key.expires and key.expires.isoformat(),
+        "for": list(key.scopes),
+        "requests_per_minute": key.per_minute,
+        "photos_per_day": key.photos_per_day,
+        "photos_today": today.photos,
+        "requests_today": today.requests,
+        "last_use": last and last.isoformat(),
+    }
+
+
+def _moment(text: str) -> datetime:
+    """The end of a day, or so many days from now. Raises KeyProblem."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    if text.endswith("d"):
+        return now + _days(text)
+    try:
+        ends = datetime.combine(date.fromisoformat(text) + timedelta(days=1), datetime.min.time(), UTC)
+    except ValueError as error:
+        raise KeyProblem(f"{text!r} is no day: write 2027-06-30, or 90d for days from now") from error
+    if ends <= now:
+        raise KeyProblem(f"{text} is over: a key that expires then would never be good")
+    return ends
+
+
+def _days(text: str) -> timedelta:
+    """Raises KeyProblem."""
+    if not text.removesuffix("d").isdigit() or len(text) > 6:
+        raise KeyProblem(f"{text!r} is no number of days: write 7d")
+    return timedelta(days=int(text.removesuffix("d")))

@@ -52,8 +52,8 @@ class CharacterRenderer:
         """The same as WebP: a tenth of the bytes."""
         return encoded(self._asked(document, size, options), WEBP)
 
-    def glb(self, document: Mapping[str, Any]) -> bytes:
-        """What `likeness export` writes of a character.json as .glb."""
+    def glb(self, document: Mapping[str, Any], **options: Any) -> bytes:
+        """What `likeness export` writes of a character.json as .glb; `options` of ExportOptions."""
         raise CannotDraw(f"{self.schema.name} is drawn by an engine of its own, whose geometry is not here")
 
     def mhm(self, document: Mapping[str, Any]) -> bytes:

@@ -8,10 +8,12 @@ from engine import thumbnails
 from engine.character import Character
 from engine.engines import EmbeddedEngine
 from engine.exporters.basis import Basis
+from engine.exporters.detail import character_mesh
 from engine.exporters.export_mesh import ExportMesh
 from engine.exporters.glb import about, to_bare_glb, to_glb
 from engine.exporters.materials import worn_picture
 from engine.exporters.mhm import to_mhm
+from engine.exporters.options import ExportOptions
 from engine.exporters.skin import plain_skin
 from engine.head import HEAD_FILE
 from engine.scenes import EYE_LEVEL, FRAME_WIDTH, GAME_DISTANCE
@@ -55,9 +57,11 @@ class EmbeddedRenderer(CharacterRenderer):
             camera={"distance": GAME_DISTANCE, "width": FRAME_WIDTH, "level": EYE_LEVEL},
         )
 
-    def glb(self, document: Mapping[str, Any]) -> bytes:
+    def glb(self, document: Mapping[str, Any], **options: Any) -> bytes:
         sliders, choices = self._parameters(document)
-        return to_glb(ExportMesh.of(self.renderer, sliders[0], choices[0]), about(document))
+        wanted = ExportOptions(**options)
+        mesh = character_mesh(self.renderer, sliders[0], choices[0], wanted)
+        return to_glb(mesh, about(document), wanted.bones)
 
     def mhm(self, document: Mapping[str, Any]) -> bytes:
         sliders, choices = self._parameters(document)

@@ -94,7 +94,11 @@ class Pool:
     async def _predict(self, worker: ChildProcess, jobs: Sequence[Job], queue: BatchQueue) -> None:
         begun = time.monotonic()
         wanted = [{**vars(job.request)} for job in jobs]
-        photos = [request.pop("photo") for request in wanted]
+        photos = list[bytes]()
+        for request in wanted:
+            sent = (request.pop("photo"), *request.pop("more"))
+            request["photos"] = len(sent)
+            photos += sent
         results, faces = await worker.ask(Message(wanted, photos))
         queue.record(len(jobs) * len(self.workers), time.monotonic() - begun)
         self.metrics.batches.observe(len(jobs))

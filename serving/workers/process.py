@@ -13,13 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
 
-from engine.character_json import photo_entry
+from engine.character_json import photo_digest, photo_entry
 from models.alignment import quality
 from models.images import BadImage, decode_photo, encode_jpeg
 from models.memory import keep_freed_memory
@@ -46,6 +47,8 @@ class PredictRequest:
     refine: RefinementMethod | None = None
     beside: Mapping[str, Any] | None = None
     features: bool = False
+    more: Sequence[bytes] = ()
+    """Further photos of the same person: one answer is read of all together."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class PredictResult:
     """Processor time to decode and read the photo, without what was asked for beside; a batch is shared out evenly."""
     comparison: dict[str, Any] = field(default_factory=dict)
     """How the answer differs from the one that it was compared with: see `Comparer`."""
+    photos: list[dict[str, Any]] = field(default_factory=list)
+    """What was found in each photo, where there were several; of one that cannot be used, `error`."""
     features: str = ""
     """What the encoder read of the face's identity, where it was asked for (`serving.corrections.Correction`). Empty
     also of versions that do not tell."""
@@ -90,8 +95,8 @@ class WorkerConfig(BaseModel, frozen=True):
 def main(config_json: str) -> int:
     """A worker process. Its first message is the md5 of the release's schema.
 
-    A request has photos, and for each the rest of its PredictRequest; an answer has aligned faces, and for each the
-    rest of its PredictResult.
+    A request has photos, and for each PredictRequest the rest of it and how many of them are its; an answer has aligned
+    faces, and for each the rest of its PredictResult.
     """
     config = WorkerConfig.model_validate_json(config_json)
     with config.log.open("a") as file:
@@ -120,7 +125,10 @@ def _stand_back(nice: int) -> None:
 
 
 def _answer(model: Any, refiner: Refiner, max_pixels: int, message: Message) -> Message:
-    requests = [PredictRequest(photo, **more) for photo, more in zip(message.blobs, message.value, strict=True)]
+    photos, requests = iter(message.blobs), list[PredictRequest]()
+    for rest in message.value:
+        photo, *more = islice(photos, rest.pop("photos"))
+        requests.append(PredictRequest(photo, **rest, more=more))
     results = [{**vars(result)} for result in predict(model, refiner, requests, max_pixels)]
     faces = [result.pop("aligned") for result in results]
     return Message(results, faces)
@@ -144,13 +152,14 @@ def load(folder: Path, threads: int, device: str) -> Any:
 def predict(model: Any, refiner: Refiner, requests: Sequence[PredictRequest], max_pixels: int) -> list[PredictResult]:
     """A result for each request, in order; the photos that can be decoded are read together, and refined one by one."""
     begun, pictures = time.process_time(), list[Any]()
-    for request in requests:
+    for photo in (photo for request in requests for photo in (request.photo, *request.more)):
         try:
-            pictures.append(decode_photo(request.photo, max_pixels))
+            pictures.append(decode_photo(photo, max_pixels))
         except BadImage as error:
             pictures.append(error)
     found = iter(_found(model, [picture for picture in pictures if not isinstance(picture, BadImage)]))
-    outcomes = [picture if isinstance(picture, BadImage) else next(found) for picture in pictures]
+    each = iter([picture if isinstance(picture, BadImage) else next(found) for picture in pictures])
+    outcomes = [list(islice(each, 1 + len(request.more))) for request in requests]
     seconds = (time.process_time() - begun) / len(requests)
     results = [_result(model, refiner, request, outcome) for request, outcome in zip(requests, outcomes, strict=True)]
     return [replace(result, seconds=seconds) for result in results]
@@ -174,7 +183,11 @@ def _found(model: Any, pictures: list[Any]) -> list[Any]:
         return [ValueError(UNREADABLE.format(type(error).__name__))]
 
 
-def _result(model: Any, refiner: Refiner, request: PredictRequest, found: Any) -> PredictResult:
+def _result(model: Any, refiner: Refiner, request: PredictRequest, outcomes: Sequence[Any]) -> PredictResult:
+    try:
+        found = _together(model, outcomes) if request.more else outcomes[0]
+    except CannotRefine as error:
+        return PredictResult(CANNOT, str(error))
     if isinstance(found, Exception):
         # A version's own NoFace and BadImage: classes of its own code, told apart by name.
         return PredictResult(NO_FACE if type(found).__name__ == "NoFace" else BAD, str(found))
@@ -183,18 +196,51 @@ def _result(model: Any, refiner: Refiner, request: PredictRequest, found: Any) -
     except CannotRefine as error:
         return PredictResult(CANNOT, str(error))
     aligned = encode_jpeg(found.aligned) if request.aligned else b""
-    photo = photo_entry(request.photo, found)
-    # Of versions that were registered since it is told.
-    if len(boxes := getattr(found, "boxes", ())) > 1:
-        photo["boxes"] = [[round(float(side), 1) for side in box] for box in boxes]
-    # Versions that were registered before there were codes have the words only.
-    remarks = getattr(found, "remarks", [("other", text) for text in found.warnings])
-    photo["remarks"] = [{"code": code, "text": text} for code, text in remarks]
+    sent = (request.photo, *request.more)
+    photos = [_entry(content, outcome) for content, outcome in zip(sent, outcomes, strict=True)]
+    # of several, the first whose crop was taken: pose and box of the answer are those of the most frontal photo
+    taken = next(n for n, one in enumerate(outcomes) if getattr(one, "aligned", None) is found.aligned)
     named = model.schema.to_document(x)
     comparison = Comparer(model, refiner).compare(named, request.beside) if request.beside else {}
     features = _features(model, found) if request.features else ""
     seen = vars(quality(found.aligned))
-    return PredictResult(READ, "", named, photo, aligned, seen, comparison=comparison, features=features)
+    return PredictResult(
+        READ,
+        "",
+        named,
+        photos[taken],
+        aligned,
+        seen,
+        comparison=comparison,
+        features=features,
+        photos=photos if request.more else [],
+    )
+
+
+def _together(model: Any, outcomes: Sequence[Any]) -> Any:
+    """One prediction of all photos of a person that can be used, or the error where none can. Raises CannotRefine."""
+    good = [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
+    if len(good) == 1:
+        return good[0]
+    if not good:
+        return outcomes[0]
+    if not hasattr(model.predictor, "together"):
+        raise CannotRefine("the model in production was registered before it could read several photos: send one")
+    return model.predictor.together(good)
+
+
+def _entry(content: bytes, outcome: Any) -> dict[str, Any]:
+    """What a document says of a photo."""
+    if isinstance(outcome, Exception):
+        return {"sha256": photo_digest(content), "error": str(outcome)}
+    photo = photo_entry(content, outcome)
+    # Of versions that were registered since it is told.
+    if len(boxes := getattr(outcome, "boxes", ())) > 1:
+        photo["boxes"] = [[round(float(side), 1) for side in box] for box in boxes]
+    # Versions that were registered before there were codes have the words only.
+    remarks = getattr(outcome, "remarks", [("other", text) for text in outcome.warnings])
+    photo["remarks"] = [{"code": code, "text": text} for code, text in remarks]
+    return photo
 
 
 def _features(model: Any, found: Any) -> str:

@@ -29,7 +29,8 @@ class Job:
 
 
 class BatchQueue:
-    """Two lines, each first come, first served: photos to be read, and photos whose answers are to be refined too.
+    """Two lines, each first come, first served: photos to be read, and those whose answers are to be refined too, or of
+    which several make one answer.
 
     To refine takes longer than to read a batch, so those photos go alone, and while both lines wait they take turns: at
     most one search comes before each batch of the others, and no search waits for ever. For one event loop.
@@ -89,7 +90,7 @@ class BatchQueue:
         return taken
 
     def _line(self, job: Job) -> deque[Job]:
-        return self._plain if job.request.refine is None else self._refined
+        return self._plain if job.request.refine is None and not job.request.more else self._refined
 
     def _drop_abandoned(self) -> None:
         """Drop the jobs at the front whose asker has gone, or was told that it took too long."""

@@ -31,7 +31,7 @@ from orchestration.storage.instance import AlreadyRunning, keeping_files, open_i
 from orchestration.storage.postgres import DatabaseError
 from orchestration.storage.store import Store
 from orchestration.storage.tracking import Tracking
-from serving.character_store import CharacterStore
+from serving.character_store import Caller, CharacterStore
 from serving.configuration import ServiceSettings
 from serving.keys import Keys
 from tests.orchestration.faces import PeopleProject
@@ -258,9 +258,9 @@ def test_keys_and_served_characters_are_in_it_for_their_owner_alone(project: Peo
     keys = Keys(project.settings.home / "serving" / "keys")
     keys.add("game")
     served = CharacterStore(project.settings.home / "serving" / "embedded" / "characters", timedelta(days=1))
-    record = served.add({"a": 1}, "game", b"a photo", "image/jpeg")
+    record = served.add({"a": 1}, Caller("game"), b"a photo", "image/jpeg")
     service = ServiceSettings(store=tmp_path / "shared", keys=tmp_path / "studio.keys")
-    elsewhere = CharacterStore(tmp_path / "shared", timedelta(days=1)).add({"b": 2}, "game")
+    elsewhere = CharacterStore(tmp_path / "shared", timedelta(days=1)).add({"b": 2}, Caller("game"))
     Keys(tmp_path / "studio.keys").add("other-game")
     backup.make(tmp_path / "backup", project.settings, service)
     assert stat.S_IMODE((tmp_path / "backup").stat().st_mode) == 0o700
@@ -269,11 +269,11 @@ def test_keys_and_served_characters_are_in_it_for_their_owner_alone(project: Peo
     settings = fresh(tmp_path / "elsewhere")
     restore_backup.restore(tmp_path / "backup", settings, service)
     again = CharacterStore(settings.home / "serving" / "embedded" / "characters", timedelta(days=1))
-    assert again.photo(record.id, "game") == (b"a photo", "image/jpeg")
+    assert again.photo(record.id, Caller("game")) == (b"a photo", "image/jpeg")
     assert CharacterStore(tmp_path / "shared", timedelta(days=1)).read(elsewhere.id).document == {"b": 2}
-    assert Keys(settings.home / "serving" / "keys").digests() == keys.digests()
+    assert [key.line() for key in Keys(settings.home / "serving" / "keys").all()] == [key.line() for key in keys.all()]
     assert stat.S_IMODE((settings.home / "serving" / "keys").stat().st_mode) == stat.S_IMODE(keys.path.stat().st_mode)
-    assert list(Keys(tmp_path / "studio.keys").digests()) == ["other-game"]
+    assert [key.name for key in Keys(tmp_path / "studio.keys").all()] == ["other-game"]
 
 
 def test_what_a_remote_elsewhere_has_is_left_to_it(project: PeopleProject, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from orchestration.storage.instance import open_instance
 from orchestration.storage.store import Store, StoreError
 from orchestration.storage.tracking import Tracking
 from orchestration.storage.versions import VERSION_TAG, latest
-from serving.character_store import new_id
+from serving.character_store import Caller, new_id
 from serving.comparisons import Served
 from serving.corrections import Correction, CorrectionStore, Values, digest_of_player, encode_features
 from stages import corrections as stage
@@ -156,10 +156,10 @@ def test_rows_that_are_final_become_a_version_that_is_checked_and_told_of(projec
 
 def test_what_is_taken_back_is_erased_from_every_version_and_does_not_come_back(project: Project) -> None:
     kept, withdrawn = project.player_corrects("ann"), project.player_corrects("bob")
-    old = project.served.get(withdrawn, "")
+    old = project.served.get(withdrawn, Caller(""))
     first = project.collect()
     assert sorted(project.rows(first)) == sorted([kept, withdrawn])
-    project.served.withdraw(withdrawn, "")
+    project.served.withdraw(withdrawn, Caller(""))
     second = project.collect()
     assert project.rows(second) == [kept] and project.is_gone(first)
     assert project.served.withdrawn() == []
@@ -171,7 +171,7 @@ def test_what_is_taken_back_is_erased_from_every_version_and_does_not_come_back(
 
 def test_a_player_is_forgotten_in_service_tables_and_for_rows_that_come_late(project: Project) -> None:
     ann, bob = project.player_corrects("ann"), project.player_corrects("bob", 0.2)
-    late = project.served.get(ann, "")
+    late = project.served.get(ann, Caller(""))
     first = project.collect()
     registry = Registry(Tracking.of(project.settings), "embedded")
     registry.client.create_registered_model(registry.name)
@@ -198,7 +198,7 @@ def test_a_player_is_forgotten_in_service_tables_and_for_rows_that_come_late(pro
 
 def test_an_erasure_is_done_again_after_a_backup_brought_the_rows_back(project: Project, tmp_path: Path) -> None:
     ann = project.player_corrects("ann")
-    row, first = project.served.get(ann, ""), project.collect()
+    row, first = project.served.get(ann, Caller("")), project.collect()
     copy = Store.of(project.settings).export(first, tmp_path / "copy")
     project("forget", "ann", "--player", "--yes")
     assert project.is_gone(first)

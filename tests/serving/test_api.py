@@ -1,6 +1,7 @@
 """The API, with real workers and the real engine behind it."""
 
 import base64
+import hmac
 import io
 import json
 import random
@@ -27,8 +28,10 @@ from models.images import encode_png
 from serving.app import build
 from serving.configuration import ServiceSettings
 from serving.problems import MEDIA_TYPE
+from serving.webhooks import Webhooks
 from tests.serving import support
 from tests.serving.support import EMBEDDED, OBAMA, Shelf, astronaut
+from tests.serving.test_jobs import SECRET, listening
 from tests.serving.test_photos import bomb
 
 pytestmark = pytest.mark.slow
@@ -159,7 +162,7 @@ def edit(client: TestClient, made: dict[str, Any], **parameters: float) -> None:
 def test_what_is_changed_is_kept_of_those_who_agree_until_they_take_it_back(client: TestClient, app: FastAPI) -> None:
     made = post(client, astronaut(), share_corrections="true", player="ann@example.com").json()
     kept = made["links"]["corrections"]
-    assert client.get("/v1/service").json()["keeps_corrections"] is True
+    assert client.get("/v1/service").json()["keeps_corrections"]
     before = client.get(kept).json()
     assert "after" not in before and before["before"]["parameters"] == made["parameters"]
     edit(client, made, nose_width=0.9)
@@ -363,6 +366,10 @@ def test_files_for_other_programs(client: TestClient, made: dict[str, Any]) -> N
     length = int.from_bytes(glb.content[12:16], "little")
     extras = json.loads(glb.content[20 : 20 + length])["scenes"][0]["extras"]["likeness"]
     assert extras["parameters"] == made["parameters"]
+    faces = client.get(made["links"]["glb"], params={"targets": "faces", "lod": 2})
+    assert len(faces.content) < 0.8 * len(glb.content) and faces.headers["etag"] != glb.headers["etag"]
+    for wrong in ({"targets": "some"}, {"lod": 3}, {"texture": 700}, {"bones": "own"}):
+        assert problem(client.get(made["links"]["glb"], params=wrong)) == "invalid"
     assert client.get(made["links"]["mhm"]).text.startswith("#") or "version" in client.get(made["links"]["mhm"]).text
 
 
@@ -376,6 +383,83 @@ def test_a_batch_answers_for_each_photo(client: TestClient) -> None:
     assert [result["problem"]["type"] for result in results[1:]] == ["/problems/not-an-image", "/problems/no-face"]
     many = [("photo", ("x", b"x"))] * 5
     assert problem(client.post("/v1/characters:batch", files=many)) == "too-large"
+
+
+def test_several_photos_of_a_person_make_one_character(client: TestClient, made: dict[str, Any]) -> None:
+    grey = encode_png(np.full((64, 64, 3), 128, np.uint8))
+    files = [("photo", (name, photo)) for name, photo in (("a", astronaut()), ("b", OBAMA.read_bytes()), ("c", grey))]
+    answer = client.post("/v1/characters:person", files=files)
+    assert answer.status_code == 201, answer.text
+    character = client.get(answer.headers["location"]).json()
+    assert [photo.get("faces") for photo in character["photos"]] == [1, 1, None]
+    assert "error" in character["photos"][2] and character["photo"] in character["photos"]
+    alone = client.post("/v1/characters:person", files=[files[0], files[2]]).json()
+    assert (alone["parameters"], alone["discrete"]) == (made["parameters"], made["discrete"])
+    assert problem(client.post("/v1/characters:person", files=files[2:])) == "no-face"
+    assert problem(client.post("/v1/characters:person", files=[files[0], ("photo", ("x", b"text"))])) == "not-an-image"
+    assert problem(client.post("/v1/characters:person", files=[("photo", ("x", b"x"))] * 9)) == "too-large"
+
+
+def test_a_job_reads_photos_one_by_one_and_tells_the_game_by_a_signed_message(client: TestClient, app: FastAPI) -> None:
+    jobs, webhooks = app.state.serving.jobs, app.state.serving.jobs.webhooks
+    grey = encode_png(np.full((64, 64, 3), 128, np.uint8))
+    files = [("photo", (name, photo)) for name, photo in (("a", astronaut()), ("b", grey))]
+    players = {"player": ["ann", "bob"]}
+    refused = client.post("/v1/jobs", files=files, data={"callback": "http://169.254.169.254/latest"})
+    assert (refused.status_code, problem(refused)) == (403, "not-allowed"), "nobody is told unless he is named"
+    with listening() as (site, heard):
+        jobs.webhooks = Webhooks((site,), SECRET)
+        try:
+            headers = {"idempotency-key": "job 1"}
+            sent = {"files": files, "data": {**players, "callback": f"{site}/done"}, "headers": headers}
+            begun, again = client.post("/v1/jobs", **sent), client.post("/v1/jobs", **sent)
+            assert begun.status_code == 202, begun.text
+            assert again.json()["id"] == begun.json()["id"] and again.headers["idempotency-replayed"] == "true"
+            headers, body = heard.get(timeout=60)
+        finally:
+            jobs.webhooks = webhooks
+    job = client.get(begun.headers["location"]).json()
+    assert (job["state"], job["photos"], job["callback"]["url"]) == ("done", 2, f"{site}/done")
+    read, failed = job["results"]
+    assert (read["name"], failed["name"], failed["problem"]["type"]) == ("a", "b", "/problems/no-face")
+    assert client.get(read["self"]).json()["id"] == read["id"]
+    assert [one["id"] for one in client.get("/v1/players/ann/characters").json()["characters"]] == [read["id"]]
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    expected = hmac.digest(base64.b64decode(SECRET.removeprefix("whsec_")), signed, "sha256")
+    assert headers["webhook-signature"] == f"v1,{base64.b64encode(expected).decode()}"
+    assert json.loads(body)["data"]["results"] == job["results"]
+    assert client.delete(job["links"]["self"]).status_code == 204
+    assert problem(client.get(job["links"]["self"])) == "unknown-job"
+    assert problem(client.post("/v1/jobs", files=files * 129)) == "too-large"
+
+
+def test_an_answer_says_how_sure_it_is_and_what_the_photo_may_mean_as_well(client: TestClient) -> None:
+    made = post(client, astronaut()).json()
+    chosen = made["discrete"]
+    assert made["confidence"] == {group: one["probabilities"][one["choice"]] for group, one in chosen.items()}
+    for other in made["alternatives"]:
+        assert 0 < other["relative"] <= 1 and all(
+            chosen[name]["choice"] != one for name, one in other["discrete"].items()
+        )
+    changed = client.patch(made["links"]["self"], json={"discrete": {"hair": "afro01"}}).json()
+    assert changed["confidence"]["hair"] == 1 and all(
+        "hair" not in other["discrete"] for other in changed["alternatives"]
+    )
+
+
+def test_a_preset_is_drawn_and_random_people_are_like_it(client: TestClient) -> None:
+    presets = {preset["name"]: preset for preset in client.get("/v1/presets").json()["presets"]}
+    assert {"average", "old_man", "cartoon"} <= set(presets)
+    drawn = client.post("/v1/render.png", params={"size": 64}, json=presets["old_man"])
+    assert drawn.status_code == 200, drawn.text
+    one = client.get("/v1/random", params={"seed": 1, "preset": "old_man"}).json()
+    assert one["parameters"]["age"] == presets["old_man"]["parameters"]["age"]
+    locked = {"seed": 1, "preset": "old_man", "parameters": {"age": 0.5}, "discrete": {"hair": "afro01"}}
+    other = client.post("/v1/random", json=locked).json()
+    assert other["parameters"]["age"] == 0.5 and other["discrete"]["hair"]["choice"] == "afro01"
+    assert problem(client.get("/v1/random", params={"preset": "orc"})) == "bad-values"
+    assert problem(client.post("/v1/random", json={"parameters": {"age": 2}})) == "bad-values"
+    assert problem(client.post("/v1/random", json={"sliders": {}})) == "invalid"
 
 
 def broken() -> list[tuple[str, bytes]]:

@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from orchestration.config.settings import REPOSITORY
 from serving import problems
 from serving.app import build
+from serving.character_store import Caller
 from serving.configuration import ServiceSettings
 from serving.keys import Keys
 from serving.problems import EXPLANATIONS, MEDIA_TYPE
@@ -42,7 +43,7 @@ def test_keys_are_asked_for_where_there_are_keys(tmp_path: Path) -> None:
     assert problem(refused) == "no-key" and refused.headers["www-authenticate"] == "Bearer"
     assert problem(client.get("/v1/characters/" + "x" * 22, headers={"authorization": "Bearer guess"})) == "no-key"
     characters = client.app.state.serving.characters  # pyright: ignore[reportAttributeAccessIssue]
-    mine = characters.add({}, "first")
+    mine = characters.add({}, Caller("first"))
     for key, kind in ((second, "unknown-character"), (first, "")):
         answer = client.delete(f"/v1/characters/{mine.id}", headers={"authorization": f"Bearer {key}"})
         assert answer.status_code == 204 if not kind else problem(answer) == kind
@@ -69,6 +70,17 @@ def test_the_type_of_every_problem_opens_and_is_documented(client: TestClient) -
     assert client.get(refused.json()["type"]).text.startswith("unknown-character\n")
     assert "no-face" in client.get("/problems/none").json()["detail"]
     assert client.get("/favicon.ico").headers["content-type"] == "image/svg+xml"
+
+
+def test_the_api_is_read_by_people_without_any_script(client: TestClient) -> None:
+    page = client.get("/docs")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "<script" not in page.text and "http" not in re.sub(r"https?://(127|www|game|likeness)", "", page.text)
+    document = client.get("/openapi.json").json()
+    for operation in (one for path in document["paths"].values() for one in path.values()):
+        assert f'<section id="{operation["operationId"]}">' in page.text
+    links = set(re.findall(r'href="#(\w+)"', page.text))
+    assert links <= set(re.findall(r'id="(\w+)"', page.text)) and "Character" in links
 
 
 def test_another_sites_page_reads_why_it_was_refused(tmp_path: Path) -> None:

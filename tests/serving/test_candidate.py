@@ -21,6 +21,7 @@ from serving.app import build
 from serving.candidate import Canary, Shadow, place_of
 from serving.comparisons import ComparisonLog
 from serving.configuration import ServiceSettings
+from serving.corrections import digest_of_player
 from serving.metrics import CanaryMetrics, ShadowMetrics
 from serving.workers.model_manager import ModelManager, ServedPrediction
 from serving.workers.process import READ, PredictRequest, PredictResult
@@ -132,7 +133,8 @@ def test_a_player_stays_with_one_version_and_the_answer_says_with_which(
 ) -> None:
     photo = OBAMA.read_bytes()
     with serving(saved, Shelf({2: other}, version=2), tmp_path, shadow="", canary=50.0) as client:
-        expected = {player: 2 if place_of(player, support.release(2)) < 50 else 1 for player in PLAYERS}
+        places = {player: place_of(digest_of_player(player), support.release(2)) for player in PLAYERS}
+        expected = {player: 2 if place < 50 else 1 for player, place in places.items()}
         assert set(expected.values()) == {1, 2}
         for _ in range(2):
             assert {player: version_of(client, player, photo) for player in PLAYERS} == expected

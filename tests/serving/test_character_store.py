@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from filelock import FileLock, Timeout
 
-from serving.character_store import ChangedSince, CharacterStore, UnknownCharacter
+from serving.character_store import Caller, ChangedSince, CharacterStore, UnknownCharacter
 
 DAY = timedelta(days=1)
+ANN, BOB, NOBODY = Caller("ann"), Caller("bob"), Caller("")
 
 
 def files(folder: Path) -> list[Path]:
@@ -22,24 +23,43 @@ def files(folder: Path) -> list[Path]:
 
 def test_a_character_is_its_owners_alone(tmp_path: Path) -> None:
     characters = CharacterStore(tmp_path, DAY)
-    made = characters.add({"format": 1}, "ann")
-    assert CharacterStore(tmp_path, DAY).get(made.id, "ann") == made
-    for id, owner in ((made.id, "bob"), (made.id[:-1] + "~", "ann"), ("../../etc/passwd", "ann"), ("x" * 22, "ann")):
+    made = characters.add({"format": 1}, ANN)
+    assert CharacterStore(tmp_path, DAY).get(made.id, ANN) == made
+    for id, owner in ((made.id, BOB), (made.id[:-1] + "~", ANN), ("../../etc/passwd", ANN), ("x" * 22, ANN)):
         with pytest.raises(UnknownCharacter):
             characters.get(id, owner)
 
 
+def test_a_players_characters_are_found_by_the_player_and_seen_by_nobody_else_of_the_game(tmp_path: Path) -> None:
+    characters, mine, yours = CharacterStore(tmp_path, DAY), Caller("game", "me"), Caller("game", "you")
+    made = [characters.add({"n": n}, mine) for n in range(2)]
+    for other in (yours, Caller("game"), Caller("another game", "me")):
+        characters.add({}, other)
+    assert {record.id for record in characters.of_player(mine)} == {record.id for record in made}
+    assert characters.get(made[0].id, Caller("game")).player == "me", "the key's owner sees all of its players'"
+    for other in (yours, Caller("another game"), Caller("another game", "me")):
+        with pytest.raises(UnknownCharacter):
+            characters.get(made[0].id, other)
+    characters.delete(made[0].id, mine)
+    assert [record.id for record in characters.of_player(mine)] == [made[1].id]
+    for _ in range(2):  # a folder goes when nothing was in it for as long
+        for path in tmp_path.rglob("*"):
+            os.utime(path, (0, 0))
+        characters.delete_expired()
+    assert characters.of_player(mine) == [] and not files(tmp_path) and not any((tmp_path / ".players").iterdir())
+
+
 def test_a_change_keeps_when_it_was_made_and_when_it_goes(tmp_path: Path) -> None:
     characters = CharacterStore(tmp_path, DAY)
-    made = characters.add({"format": 1}, "")
-    changed = characters.change(made.id, "", lambda document: {**document, "edited": ["sex"]})
-    assert characters.get(made.id, "") == changed
+    made = characters.add({"format": 1}, NOBODY)
+    changed = characters.change(made.id, NOBODY, lambda document: {**document, "edited": ["sex"]})
+    assert characters.get(made.id, NOBODY) == changed
     assert changed.document == {"format": 1, "edited": ["sex"]}
     assert (changed.created, changed.expires) == (made.created, made.expires)
 
 
 def test_changes_at_once_are_all_kept_and_nobody_deletes_meanwhile(tmp_path: Path) -> None:
-    made = CharacterStore(tmp_path, DAY).add({}, "")
+    made = CharacterStore(tmp_path, DAY).add({}, NOBODY)
 
     def change(name: int) -> str:
         def slowly(document: dict[str, Any]) -> dict[str, Any]:
@@ -47,11 +67,11 @@ def test_changes_at_once_are_all_kept_and_nobody_deletes_meanwhile(tmp_path: Pat
             return {**document, str(name): name}
 
         # A store each, as every process of a service has its own.
-        return CharacterStore(tmp_path, DAY).change(made.id, "", slowly).etag
+        return CharacterStore(tmp_path, DAY).change(made.id, NOBODY, slowly).etag
 
     with ThreadPoolExecutor(12) as pool:
         tags = set(pool.map(change, range(24)))
-    assert CharacterStore(tmp_path, DAY).get(made.id, "").document == {str(name): name for name in range(24)}
+    assert CharacterStore(tmp_path, DAY).get(made.id, NOBODY).document == {str(name): name for name in range(24)}
     assert len(tags | {made.etag}) == 25, "each change has another entity tag"
 
     def deleted_meanwhile(document: dict[str, Any]) -> dict[str, Any]:
@@ -59,40 +79,40 @@ def test_changes_at_once_are_all_kept_and_nobody_deletes_meanwhile(tmp_path: Pat
             FileLock(tmp_path / ".locks" / made.id[:2], 0.01).acquire()
         return document
 
-    CharacterStore(tmp_path, DAY).change(made.id, "", deleted_meanwhile)
+    CharacterStore(tmp_path, DAY).change(made.id, NOBODY, deleted_meanwhile)
 
 
 def test_a_change_of_what_has_changed_since_is_refused(tmp_path: Path) -> None:
     characters = CharacterStore(tmp_path, DAY)
-    made = characters.add({}, "")
-    changed = characters.change(made.id, "", lambda document: {"a": 1}, lambda etag: etag == made.etag)
+    made = characters.add({}, NOBODY)
+    changed = characters.change(made.id, NOBODY, lambda document: {"a": 1}, lambda etag: etag == made.etag)
     with pytest.raises(ChangedSince):
-        characters.change(made.id, "", lambda document: {"a": 2}, lambda etag: etag == made.etag)
-    assert characters.get(made.id, "") == changed
+        characters.change(made.id, NOBODY, lambda document: {"a": 2}, lambda etag: etag == made.etag)
+    assert characters.get(made.id, NOBODY) == changed
 
 
 def test_deleting_erases_the_photo_too(tmp_path: Path) -> None:
     characters = CharacterStore(tmp_path, DAY)
-    made = characters.add({}, "", b"photo", "image/png")
-    assert characters.photo(made.id, "") == (b"photo", "image/png")
-    characters.delete(made.id, "")
+    made = characters.add({}, NOBODY, b"photo", "image/png")
+    assert characters.photo(made.id, NOBODY) == (b"photo", "image/png")
+    characters.delete(made.id, NOBODY)
     assert not files(tmp_path)
     with pytest.raises(UnknownCharacter):
-        characters.delete(made.id, "")
+        characters.delete(made.id, NOBODY)
 
 
 @pytest.mark.slow
 def test_what_has_expired_is_not_found_and_swept_away_with_its_photo(tmp_path: Path) -> None:
     characters = CharacterStore(tmp_path, timedelta(seconds=1))
-    made = characters.add({}, "", b"photo", "image/png")
-    characters.change(made.id, "", lambda document: {"edited": ["sex"]})
-    young = CharacterStore(tmp_path, DAY).add({}, "")
+    made = characters.add({}, NOBODY, b"photo", "image/png")
+    characters.change(made.id, NOBODY, lambda document: {"edited": ["sex"]})
+    young = CharacterStore(tmp_path, DAY).add({}, NOBODY)
     assert CharacterStore(tmp_path, DAY).delete_expired() == 0
     for path in tmp_path.rglob(f"{made.id}.photo"):
         os.utime(path, (0, 0))
     time.sleep(2.1)
     with pytest.raises(UnknownCharacter):
-        characters.get(made.id, "")
+        characters.get(made.id, NOBODY)
     os.utime(next(tmp_path.rglob(f"{young.id}.json")))
     assert characters.delete_expired() == 1
     assert [path.name for path in files(tmp_path)] == [f"{young.id}.json"]

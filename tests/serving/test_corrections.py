@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.character_store import UnknownCharacter, new_id
+from serving.character_store import Caller, UnknownCharacter, new_id
 from serving.comparisons import Served
 from serving.corrections import Correction, CorrectionStore, Values, digest_of_player, encode_features
 
@@ -40,12 +40,12 @@ def test_a_row_holds_how_the_character_was_left_and_none_where_all_was_changed_b
     store.add(one)
     for nose in (0.5, 0.6, 0.7):
         store.change(one.id, document(nose=nose))
-    kept = store.get(one.id, "game")
+    kept = store.get(one.id, Caller("game"))
     assert kept.after is not None and kept.after.parameters["nose"] == 0.7 and kept.before == one.before
     assert not kept.is_final(TODAY) and kept.is_final(TODAY + timedelta(days=1))
     store.change(one.id, document())
-    assert store.get(one.id, "game").after is None
-    assert not store.get(one.id, "game").is_final(TODAY + timedelta(days=9))
+    assert store.get(one.id, Caller("game")).after is None
+    assert not store.get(one.id, Caller("game")).is_final(TODAY + timedelta(days=9))
     store.change(new_id(), document(nose=1.0))
     assert [id for id, _ in store.rows()] == [one.id], "nobody agreed to keep the other"
 
@@ -62,9 +62,9 @@ def test_only_whose_it_is_takes_it_back_and_the_pipeline_is_told(tmp_path: Path)
     store, one = CorrectionStore(tmp_path), row({"parameters": {"nose": 0.9}})
     store.add(one)
     with pytest.raises(UnknownCharacter):
-        store.get(one.id, "another game")
-    assert not store.withdraw(one.id, "another game") and not store.withdraw("../../etc/passwd", "game")
-    assert store.withdraw(one.id, "game") and not store.withdraw(one.id, "game")
+        store.get(one.id, Caller("another game"))
+    assert not store.withdraw(one.id, Caller("another game")) and not store.withdraw("../../etc/passwd", Caller("game"))
+    assert store.withdraw(one.id, Caller("game")) and not store.withdraw(one.id, Caller("game"))
     assert list(store.rows()) == [] and store.withdrawn() == [one.id]
     store.change(one.id, document(nose=0.1))
     assert list(store.rows()) == [], "an edit that comes late brings nothing back"

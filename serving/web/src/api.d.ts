@@ -44,6 +44,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/characters:person": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create Character Of Person
+         * @description Make one character of several photos of one person: light, pose and expression of one photo weigh less then.
+         *     `photos` says what was found in each; those that cannot be used are left out.
+         */
+        post: operations["create_character_of_person"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/characters/{id}.png": {
         parameters: {
             query?: never;
@@ -293,8 +314,145 @@ export interface paths {
          */
         get: operations["random_character"];
         put?: never;
+        /**
+         * Random Character With
+         * @description The same where some is decided: these sliders and choices are as they are sent, the rest is drawn anew, as it is
+         *     in people who are about so.
+         */
+        post: operations["random_character_with"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/presets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Presets
+         * @description Characters and looks to begin with: those that make sense for this character creator.
+         */
+        get: operations["list_presets"];
+        put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create Token
+         * @description A short-lived token for one player: the page takes it in the place of a key, and it is for this player's
+         *     characters alone. It is never worth more than the key that made it.
+         */
+        post: operations["create_token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/players/{player}/characters": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Characters
+         * @description All characters of a player that have not expired, the oldest first.
+         */
+        get: operations["list_characters"];
+        put?: never;
+        post?: never;
+        /**
+         * Erase Player
+         * @description Erase all that is kept of a player: characters, photos, what was kept of changes, and tokens, which are good for
+         *     nothing from now on. What a model learnt of changes before is taken back by `likeness forget`.
+         */
+        delete: operations["erase_player"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/players/{player}/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export Player
+         * @description All that is kept of a player, as a .zip: each character's document, its photo where that was kept, and what was
+         *     kept of changes.
+         */
+        get: operations["export_player"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/jobs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create Job
+         * @description Make a character of each of many photos, while the client does something else: ask for the job now and then, or
+         *     be told by `callback`. The photos are held in memory, one is read at a time, and players' own come first.
+         */
+        post: operations["create_job"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/jobs/{job}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Job
+         * @description What has become of a job's photos so far. `lost`: its process ended; send again those that have no result.
+         */
+        get: operations["get_job"];
+        put?: never;
+        post?: never;
+        /**
+         * Cancel Job
+         * @description Read no more of a job's photos, and forget it. The characters that were made stay.
+         */
+        delete: operations["cancel_job"];
         options?: never;
         head?: never;
         patch?: never;
@@ -468,6 +626,26 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * Alternative
+         * @description Choices that the photo may mean as well: send `discrete` as a change (PATCH) to take them.
+         */
+        Alternative: {
+            /**
+             * Discrete
+             * @example {
+             *       "hair": "short03"
+             *     }
+             */
+            discrete: {
+                [key: string]: string;
+            };
+            /**
+             * Relative
+             * @description how likely beside what was taken; 1: as likely
+             */
+            relative: number;
+        };
+        /**
          * Batch
          * @description An answer for each photo, in order.
          */
@@ -510,7 +688,33 @@ export interface components {
             keep_photo: boolean;
             /**
              * Player
-             * @description Whose photo it is, in any words of yours: where a share of the players is answered by a new version (`likeness serve --canary`), each stays with one. It is not kept, but for a digest of it where corrections are shared.
+             * @description Whose photo it is, in any words of yours: where a share of the players is answered by a new version (`likeness serve --canary`), each stays with one. Only a digest of it is kept, with the character: `/v1/players/{player}` lists, exports and erases what belongs to it. Left out with a player's token.
+             * @default
+             */
+            player: string;
+            /**
+             * Share Corrections
+             * @description The player has agreed that what is changed of this character is kept, to train on: the settings before and after, and numbers that describe the face; never the photo. With `player`, a digest of it, so that all of a player's can be erased. Only where the service keeps any (`GET /v1/service`): the answer then has `links.corrections`, which shows what is kept (GET) and takes it back (DELETE).
+             * @default false
+             */
+            share_corrections: boolean;
+        };
+        /** Body_create_character_of_person */
+        Body_create_character_of_person: {
+            /**
+             * Photo
+             * @description Photos of one person.
+             */
+            photo: string[];
+            /**
+             * Aligned
+             * @description The answer has the aligned face as a data URL.
+             * @default false
+             */
+            aligned: boolean;
+            /**
+             * Player
+             * @description Whose photo it is, in any words of yours: where a share of the players is answered by a new version (`likeness serve --canary`), each stays with one. Only a digest of it is kept, with the character: `/v1/players/{player}` lists, exports and erases what belongs to it. Left out with a player's token.
              * @default
              */
             player: string;
@@ -546,6 +750,32 @@ export interface components {
              * @default []
              */
             player: string[];
+        };
+        /** Body_create_job */
+        Body_create_job: {
+            /**
+             * Photo
+             * @description Photos, a person each.
+             */
+            photo: string[];
+            /**
+             * Keep Photo
+             * @description Keep the photo as long as the character: `GET …/{id}.photo`.
+             * @default false
+             */
+            keep_photo: boolean;
+            /**
+             * Player
+             * @description Whose photo each is, in their order; none at all, or one for each.
+             * @default []
+             */
+            player: string[];
+            /**
+             * Callback
+             * @description An address that gets the finished job by a signed POST (Standard Webhooks), at a site that whoever runs the service has allowed.
+             * @default
+             */
+            callback: string;
         };
         /**
          * Camera
@@ -608,7 +838,27 @@ export interface components {
             engine?: {
                 [key: string]: unknown;
             } | null;
+            /**
+             * Confidence
+             * @description of each group, the probability of its choice
+             * @default {}
+             */
+            confidence: {
+                [key: string]: number;
+            };
+            /**
+             * Alternatives
+             * @description what the photo may mean as well, the likeliest first; empty where it leaves no doubt
+             * @default []
+             */
+            alternatives: components["schemas"]["Alternative"][];
+            /** @description of several photos, the one that shows the face most from the front */
             photo: components["schemas"]["Photo"];
+            /**
+             * Photos
+             * @description each photo, where the character was made of several
+             */
+            photos?: (components["schemas"]["Photo"] | components["schemas"]["UnusablePhoto"])[] | null;
             provenance: components["schemas"]["Provenance"];
             /**
              * Edited
@@ -773,6 +1023,18 @@ export interface components {
             };
         };
         /**
+         * Erased
+         * @description How many of each are gone.
+         */
+        Erased: {
+            /** Characters */
+            characters: number;
+            /** Corrections */
+            corrections: number;
+            /** Tokens */
+            tokens: number;
+        };
+        /**
          * Figure
          * @description How the template becomes the character, and where its geometry and pictures are.
          */
@@ -821,6 +1083,70 @@ export interface components {
             pieces: components["schemas"]["Piece"][];
             /** Textures */
             textures: components["schemas"]["Texture"][];
+        };
+        /**
+         * Job
+         * @description Many photos, read one after the other.
+         */
+        Job: {
+            /** Id */
+            id: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "running" | "done" | "lost";
+            /**
+             * Created
+             * Format: date-time
+             */
+            created: string;
+            /** Photos */
+            photos: number;
+            /**
+             * Results
+             * @description of the photos that were read so far, in order
+             */
+            results: components["schemas"]["JobResult"][];
+            callback?: components["schemas"]["JobCallback"] | null;
+            links: components["schemas"]["JobLinks"];
+        };
+        /**
+         * JobCallback
+         * @description Whether the game was told.
+         */
+        JobCallback: {
+            /** Url */
+            url: string;
+            /**
+             * Delivered
+             * @description missing: not yet
+             */
+            delivered?: boolean | null;
+        };
+        /**
+         * JobLinks
+         * @description Where the job is to be had.
+         */
+        JobLinks: {
+            /** Self */
+            self: string;
+        };
+        /**
+         * JobResult
+         * @description One photo of a job: a character's id and address, or a problem.
+         */
+        JobResult: {
+            /**
+             * Name
+             * @description the file's name as it was sent
+             */
+            name: string;
+            /** Id */
+            id?: string | null;
+            /** Self */
+            self?: string | null;
+            problem?: components["schemas"]["Problem"] | null;
         };
         /**
          * KeptValues
@@ -954,6 +1280,49 @@ export interface components {
              * @description like `url`: the same meshes with the targets of the other face actions instead of the sliders'
              */
             actions?: string | null;
+        };
+        /**
+         * PlayerCharacters
+         * @description What a player has.
+         */
+        PlayerCharacters: {
+            /** Characters */
+            characters: components["schemas"]["Character"][];
+        };
+        /**
+         * Preset
+         * @description Some sliders and choices: send them as a change (PATCH), draw them (`/v1/render…`), or begin with them.
+         */
+        Preset: {
+            /**
+             * Name
+             * @example old_man
+             */
+            name: string;
+            /**
+             * Kind
+             * @description `person`: somebody to begin with; `look`: goes over a character that is there
+             * @enum {string}
+             */
+            kind: "person" | "look";
+            /** Label */
+            label: string;
+            /** Parameters */
+            parameters: {
+                [key: string]: number;
+            };
+            /** Discrete */
+            discrete: {
+                [key: string]: string;
+            };
+        };
+        /**
+         * Presets
+         * @description Those that this character can have.
+         */
+        Presets: {
+            /** Presets */
+            presets: components["schemas"]["Preset"][];
         };
         /**
          * Problem
@@ -1123,6 +1492,43 @@ export interface components {
             } | null;
         };
         /**
+         * RandomQuery
+         * @description What is decided of a random character.
+         */
+        RandomQuery: {
+            /**
+             * Seed
+             * @description The same seed gives the same one.
+             */
+            seed?: number | null;
+            /**
+             * Preset
+             * @description a name of `/v1/presets`
+             * @example old_man
+             */
+            preset?: string | null;
+            /**
+             * Parameters
+             * @default {}
+             * @example {
+             *       "nose_width": 0.62
+             *     }
+             */
+            parameters: {
+                [key: string]: number;
+            };
+            /**
+             * Discrete
+             * @default {}
+             * @example {
+             *       "hair": "short02"
+             *     }
+             */
+            discrete: {
+                [key: string]: string;
+            };
+        };
+        /**
          * Remark
          * @description Something about the photo that may make the character unlike the person.
          */
@@ -1190,6 +1596,12 @@ export interface components {
              * @description the same in 1,000,000 pixels
              */
             photo_megapixels: number;
+            /**
+             * Frames
+             * @description sites whose pages may show the service's page in a frame
+             * @default []
+             */
+            frames: string[];
         };
         /**
          * Texture
@@ -1226,6 +1638,46 @@ export interface components {
             absent: {
                 [key: string]: string[];
             };
+        };
+        /**
+         * Token
+         * @description What a player's page sends as its key: it is for this player's characters alone.
+         */
+        Token: {
+            /** Token */
+            token: string;
+            /**
+             * Expires
+             * Format: date-time
+             */
+            expires: string;
+        };
+        /**
+         * TokenRequest
+         * @description Whom a token is for, and for how long.
+         */
+        TokenRequest: {
+            /**
+             * Player
+             * @description the player, in any words of yours
+             */
+            player: string;
+            /**
+             * Seconds
+             * @description how long it lives
+             * @default 3600
+             */
+            seconds: number;
+        };
+        /**
+         * UnusablePhoto
+         * @description One of several photos that nothing could be read of.
+         */
+        UnusablePhoto: {
+            /** Sha256 */
+            sha256: string;
+            /** Error */
+            error: string;
         };
     };
     responses: never;
@@ -1428,6 +1880,123 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_character_of_person: {
+        parameters: {
+            query?: {
+                /** @description Search on from the encoder's answer, for a character more like the photo. `gradient`: by networks alone, about 0.1 s. `engine`: what the engine draws corrects the search and decides; 0.6 s and more. */
+                refine?: ("gradient" | "engine") | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": components["schemas"]["Body_create_character_of_person"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Character"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1667,7 +2236,16 @@ export interface operations {
     };
     get_glb: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Morph targets: of all sliders and face shapes, or of face shapes alone. */
+                targets?: "all" | "faces";
+                /** @description Level of detail. 0: rounded, four times the triangles; 1: as the engine has it; 2: a third. */
+                lod?: number;
+                /** @description Pixels of a side of the skin's pictures. */
+                texture?: 512 | 1024 | 2048;
+                /** @description Whose names the bones have. */
+                bones?: "vrm" | "mixamo";
+            };
             header?: never;
             path: {
                 id: string;
@@ -1728,7 +2306,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
+            /** @description Unprocessable Entity */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2591,7 +3169,16 @@ export interface operations {
     };
     render_glb: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Morph targets: of all sliders and face shapes, or of face shapes alone. */
+                targets?: "all" | "faces";
+                /** @description Level of detail. 0: rounded, four times the triangles; 1: as the engine has it; 2: a third. */
+                lod?: number;
+                /** @description Pixels of a side of the skin's pictures. */
+                texture?: 512 | 1024 | 2048;
+                /** @description Whose names the bones have. */
+                bones?: "vrm" | "mixamo";
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -2804,6 +3391,8 @@ export interface operations {
             query?: {
                 /** @description The same seed gives the same one. */
                 seed?: number | null;
+                /** @description A name of `/v1/presets`: somebody like that. */
+                preset?: string | null;
             };
             header?: never;
             path?: never;
@@ -2849,6 +3438,719 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    random_character_with: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RandomQuery"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RandomCharacter"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_presets: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Presets"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TokenRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Token"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_characters: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description As the game named the player when characters were made. */
+                player: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlayerCharacters"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    erase_player: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description As the game named the player when characters were made. */
+                player: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Erased"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    export_player: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description As the game named the player when characters were made. */
+                player: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/zip": string;
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_job: {
+        parameters: {
+            query?: {
+                /** @description Search on from the encoder's answer, for a character more like the photo. `gradient`: by networks alone, about 0.1 s. `engine`: what the engine draws corrects the search and decides; 0.6 s and more. */
+                refine?: ("gradient" | "engine") | null;
+            };
+            header?: {
+                /** @description Any words of yours, new for each photo. Sent again with the same ones within a day, the request is answered with the character that came of the first, as it is now, and `Idempotency-Replayed: true`; without the aligned face. */
+                "idempotency-key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": components["schemas"]["Body_create_job"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Job"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_job: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Job"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cancel_job: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };

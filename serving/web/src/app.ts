@@ -9,6 +9,7 @@ import type { Difference, Settings } from "./edit/settings";
 import { storedSession, type Remembered, type StoredSession } from "./edit/sessionStore";
 import { bitmapOf, cutOut, shrunk, type Box } from "./photo";
 import { averageOf, readOf, Session, settingsOf } from "./session";
+import { doneButton, embeddingOf, takeToken } from "./embedding";
 import type { Head } from "./viewer/head";
 import { FallbackImage } from "./viewer/fallbackImage";
 import { Compare, type View } from "./ui/compare";
@@ -54,6 +55,7 @@ interface Reading extends Remembered {
 
 export class App {
   private readonly client = new Client();
+  private readonly embedding = embeddingOf(this.client);
   private readonly shell: Shell;
   private readonly welcome: Welcome;
   private readonly compare: Compare;
@@ -76,7 +78,9 @@ export class App {
   private waiting: AbortController | null = null;
 
   constructor() {
-    this.client.askForKey = askForKey;
+    this.client.askForKey = this.embedding?.askForToken ?? askForKey;
+    const token = takeToken();
+    if (token !== null) this.client.useKey(token);
     this.shell = shell({
       undo: () => this.session?.editor.undo(),
       redo: () => this.session?.editor.redo(),
@@ -92,6 +96,7 @@ export class App {
     this.compare = new Compare((view) => this.view(view));
     this.downloads = new Downloads((address) => this.file(address));
     this.shell.tools.append(this.downloads.root);
+    if (this.embedding !== null) this.shell.tools.append(doneButton(() => void this.done()));
     this.shell.canvas.after(this.compare.overlay);
     this.shell.foot.append(this.compare.bar);
     this.welcome.root.append(this.shelfList.root, languageSwitch());
@@ -114,10 +119,12 @@ export class App {
     const stored = storedSession(location.hash);
     try {
       const schema = await this.schemaInTime();
-      void this.client.options().then((options) => {
+      const told = this.client.options().then((options) => {
         this.mostBytes = Math.round(1e6 * (options.photo_megabytes ?? Infinity));
         this.welcome.askToShare(options.keeps_corrections ?? false);
+        this.embedding?.begin(options.frames ?? []);
       });
+      if (this.embedding !== null) await told;
       await this.startViewer(schema);
       if (stored !== null) await this.goOn(stored);
     } catch (error) {
@@ -286,6 +293,7 @@ export class App {
     this.session?.end();
     this.session = session;
     if (edits !== null) session.saveSoon();
+    this.embedding?.changed(character.id, session.editor.now);
     history.replaceState(null, "", `#${character.id}`);
     if (other !== null) this.shelf.remove([other.id]);
     this.shelf.put(character.id, character.expires);
@@ -389,6 +397,7 @@ export class App {
     session.forget();
     this.shelf.remove(session.stored.ids);
     this.unsaved.delete(session);
+    this.embedding?.erased(session.stored.ids);
     this.leave();
     this.welcome.back = null;
     this.startAnew();
@@ -403,6 +412,17 @@ export class App {
     const file = await patiently(() => this.client.file(address), waiting, NEVER);
     this.tell("");
     return file;
+  }
+
+  /** The player is content: the page around gets the character as the service has it. */
+  private async done(): Promise<void> {
+    const { session } = this;
+    try {
+      await session?.save();
+      if (session !== null) this.embedding?.done(await this.client.character(session.character.id));
+    } catch (error) {
+      this.complain(error);
+    }
   }
 
   private showSession(): void {
@@ -455,6 +475,7 @@ export class App {
     if (state !== "saved") return;
     void this.refreshFallback();
     this.pictureSoon(session);
+    this.embedding?.changed(session.character.id, session.editor.now);
   }
 
   /** What the shelf shows of it, once it has become what it is. */

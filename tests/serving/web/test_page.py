@@ -5,6 +5,7 @@ import io
 import json
 import re
 import struct
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,18 +17,22 @@ from playwright.sync_api import Browser, Route
 
 from engine.character_json import read_document
 from engine.schema import Schema
+from examples.game_page import server as game_server
 from models.alignment import FaceLandmarker
 from serving.app import build
 from serving.configuration import ServiceSettings
 from serving.keys import Keys
 from tests.engine.gltf_reader import Gltf
 from tests.models.support import LANDMARKER
+from tests.orchestration.servers import free_port
 from tests.serving import support
 from tests.serving.support import EMBEDDED, OBAMA, Shelf
 from tests.serving.web.browser import Visitor, chromium, downloaded, served, unlike, visitor
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
-SERVICE = ServiceSettings(workers=1, photo_megabytes=1, batch_megabytes=2)
+GAME_PORT = free_port()
+GAME = f"http://127.0.0.1:{GAME_PORT}"
+SERVICE = ServiceSettings(workers=1, photo_megabytes=1, batch_megabytes=2, frames=(GAME,))
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 PHOTO = OBAMA.read_bytes()
 
@@ -440,6 +445,37 @@ def test_a_phone_shows_all_of_it(browser: Browser, address: str, key: str) -> No
     phone.page.get_by_role("button", name="Foto auswählen").wait_for()
     assert phone.page.evaluate("document.documentElement.lang") == "de" and phone.page.evaluate(fits)
     phone.context.close()
+
+
+def test_a_game_shows_the_page_in_its_own_and_no_player_types_a_key(browser: Browser, address: str, keys: Keys) -> None:
+    heroes: dict[str, dict] = {}
+    game = game_server.make(address, keys.add("game"), GAME_PORT, heroes)
+    threading.Thread(target=game.serve_forever, daemon=True).start()
+    player = visitor(browser, GAME, None)
+    try:
+        player.page.goto(GAME)
+        page = player.page.frame_locator("iframe")
+        player.page.get_by_text("choose a photo").wait_for()
+        page.locator("input[type=file]").set_input_files(
+            [{"name": "me.jpg", "mimeType": "image/jpeg", "buffer": PHOTO}]
+        )
+        page.locator(".editor").wait_for()
+        page.get_by_role("tab", name="Nose", exact=True).click()
+        page.get_by_label("Nose width", exact=True).press("End")
+        page.get_by_role("button", name="Use it").click()
+        player.page.get_by_text("is your hero").wait_for()
+        assert heroes["player-1"]["parameters"]["nose_width"] == 1.0 and heroes["player-1"]["edited"] == ["nose_width"]
+        stored = player.page.frames[1].evaluate("sessionStorage.getItem('likeness.key')")
+        assert stored.startswith("lkt_"), "a token of the player's, not the game's key"
+        assert player.complaints == []
+        other = player.context.new_page()
+        other.goto(f"data:text/html,<iframe src='{address}/'></iframe>")
+        other.wait_for_timeout(500)
+        assert other.frame_locator("iframe").locator(".viewer").count() == 0, "another site's page cannot show it"
+    finally:
+        player.context.close()
+        game.shutdown()
+        game.server_close()
 
 
 def test_everything_can_be_done_by_keyboard(someone: Visitor) -> None:

@@ -52,6 +52,7 @@ const KEY = "likeness.key";
 export class Client {
   /** Asks for a key when the service wants one; null: the person gave none. */
   askForKey: (wrong: boolean) => Promise<string | null> = () => Promise.resolve(null);
+  private key = storedKey();
 
   schema(): Promise<Schema> {
     return this.json("/v1/schema");
@@ -60,6 +61,16 @@ export class Client {
   /** What the service was configured to do; nothing, where it does not say. */
   options(): Promise<Partial<ServiceOptions>> {
     return this.json<ServiceOptions>("/v1/service").catch(() => ({}));
+  }
+
+  /** From now on this is sent: a key, or a player's token. */
+  useKey(key: string): void {
+    this.key = key;
+    try {
+      sessionStorage.setItem(KEY, key);
+    } catch {
+      // A frame may have no storage: the page around gives another token then.
+    }
   }
 
   /**
@@ -124,15 +135,20 @@ export class Client {
 
   private async ask(address: string, request: RequestInit = {}, send = sent): Promise<Response> {
     for (;;) {
-      const key = sessionStorage.getItem(KEY);
+      const key = this.key;
       const answer = await send(address, key === null ? request : withKey(request, key));
       if (answer.ok) return answer;
       if (answer.status !== 401) throw await refusal(answer);
       const given = await this.askForKey(key !== null);
       if (given === null) throw await refusal(answer);
-      sessionStorage.setItem(KEY, given);
+      this.useKey(given);
     }
   }
+}
+
+/** What this tab was given before. In a frame another player may sit now: the page around is asked. */
+function storedKey(): string | null {
+  return window.parent === window ? sessionStorage.getItem(KEY) : null;
 }
 
 async function sent(address: string, request: RequestInit): Promise<Response> {

@@ -39,7 +39,11 @@ export class StoredSession {
 
   /** With what it knows of the other reading. */
   remove(): void {
-    for (const id of this.ids) sessionStorage.removeItem(keyOf(id));
+    try {
+      for (const id of this.ids) sessionStorage.removeItem(keyOf(id));
+    } catch {
+      // Nothing was kept.
+    }
   }
 
   /** Every character that was made of the photo. */
@@ -52,6 +56,15 @@ export class StoredSession {
 export function storedSession(hash: string): StoredSession | null {
   const id = hash.replace(/^#/, "");
   if (!/^[\w-]+$/.test(id)) return null;
-  const text = sessionStorage.getItem(keyOf(id));
+  const text = remembered(id);
   return new StoredSession(id, text === null ? NOTHING : { ...NOTHING, ...(JSON.parse(text) as Partial<Remembered>) });
+}
+
+/** A frame may have no storage at all. */
+function remembered(id: string): string | null {
+  try {
+    return sessionStorage.getItem(keyOf(id));
+  } catch {
+    return null;
+  }
 }

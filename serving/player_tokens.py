@@ -1,0 +1,74 @@
+"""Tokens for players: what a page in a player's hands has in the place of the game's key.
+
+A token is 256 random bits. Its digest is kept as a file until it expires, in a folder that all machines of a service
+see; who reads that folder has no token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from engine.files import write_whole
+from serving.character_store import Caller
+
+PREFIX = "lkt_"
+"""What a token begins with, by which keys are told apart from it without a look at the disk."""
+LONGEST = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class PlayerTokens:
+    """All tokens that have not expired. Every call blocks on the disk and raises OSError when that is full or gone."""
+
+    folder: Path
+
+    def make(self, caller: Caller, lives: timedelta) -> tuple[str, datetime]:
+        """A token for the player `caller.player`, and when it expires."""
+        token = PREFIX + secrets.token_urlsafe(32)
+        expires = datetime.now(UTC).replace(microsecond=0) + min(lives, LONGEST)
+        kept = {"owner": caller.owner, "player": caller.player, "expires": expires.isoformat()}
+        write_whole(self._path(token), json.dumps(kept).encode())
+        return token, expires
+
+    def find(self, token: str) -> Caller | None:
+        """Whom a token stands for; None for any other text, and once it has expired."""
+        try:
+            kept = json.loads(self._path(token).read_bytes())
+        except FileNotFoundError:
+            return None
+        if datetime.fromisoformat(kept["expires"]) <= datetime.now(UTC):
+            return None
+        return Caller(kept["owner"], kept["player"])
+
+    def delete_of(self, caller: Caller) -> int:
+        """Delete a player's tokens; how many there were."""
+        deleted = 0
+        for path in self.folder.glob("*.token"):
+            try:
+                kept = json.loads(path.read_bytes())
+            except FileNotFoundError:
+                continue
+            if caller == Caller(kept["owner"], kept["player"]):
+                path.unlink(missing_ok=True)
+                deleted += 1
+        return deleted
+
+    def delete_expired(self) -> None:
+        """Delete what can be valid no more, by the files' times."""
+        oldest = time.time() - LONGEST.total_seconds()
+        for path in self.folder.glob("*"):
+            try:
+                if path.stat().st_mtime < oldest:
+                    path.unlink()
+            except FileNotFoundError:  # another process did it
+                continue
+
+    def _path(self, token: str) -> Path:
+        # 256 random bits, as of keys: a slow hash would guard nothing.
+        return self.folder / f"{hashlib.sha256(token.encode()).hexdigest()}.token"

@@ -1,0 +1,187 @@
+"""Who may do what: scopes and limits of keys, tokens of players, framing, and what the log says of it."""
+
+import asyncio
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from pydantic import ValidationError
+
+from serving.app import build
+from serving.character_store import Caller
+from serving.configuration import ServiceSettings
+from serving.corrections import digest_of_player
+from serving.keys import Key, Keys
+from serving.player_tokens import PlayerTokens
+from serving.usage import OverLimit, Usage, used
+from tests.serving import support
+from tests.serving.support import Shelf
+from tests.serving.test_api import HERE, SERVICE, problem
+from tests.serving.test_corrections import row as correction
+
+GAME = "https://game.example"
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    return Keys(tmp_path / "keys")
+
+
+@pytest.fixture
+def app(tmp_path: Path, keys: Keys) -> FastAPI:
+    """A service without a model, which is not started; it has one key at least."""
+    keys.add("nobody")
+    return build(SERVICE, Shelf({}, version=None), support.paths(tmp_path / "service"), keys)
+
+
+@pytest.fixture
+def asked(app: FastAPI) -> Callable[..., Any]:
+    client = TestClient(app, HERE, raise_server_exceptions=False)
+    return lambda key, method, path, **more: client.request(
+        method, path, headers={"authorization": f"Bearer {key}"}, **more
+    )
+
+
+def test_a_key_does_what_it_was_made_for_and_no_more(asked: Callable[..., Any], keys: Keys) -> None:
+    draws, helps = keys.add("draws", scopes=("draw",)), keys.add("helps", scopes=("players",))
+    assert asked(draws, "GET", "/v1/random").status_code == 200
+    for key, method, path in (
+        (draws, "GET", "/v1/characters/x"),
+        (draws, "POST", "/v1/characters"),
+        (draws, "POST", "/v1/tokens"),
+        (helps, "GET", "/v1/random"),
+    ):
+        answer = asked(key, method, path)
+        assert (answer.status_code, problem(answer)) == (403, "not-allowed")
+
+
+def test_a_players_token_is_for_the_players_characters_alone(
+    app: FastAPI, asked: Callable[..., Any], keys: Keys
+) -> None:
+    game, another = keys.add("game"), keys.add("another")
+    characters = app.state.serving.characters
+    mine = characters.add({}, Caller("game", digest_of_player("me")))
+    yours = characters.add({}, Caller("game", digest_of_player("you")))
+    answer = asked(game, "POST", "/v1/tokens", json={"player": "me", "seconds": 60})
+    assert answer.status_code == 201 and answer.headers["cache-control"] == "no-store"
+    assert datetime.fromisoformat(answer.json()["expires"]) <= datetime.now(UTC) + timedelta(seconds=60)
+    token = answer.json()["token"]
+    assert asked(token, "GET", "/v1/random").status_code == 200
+    assert problem(asked(token, "DELETE", f"/v1/characters/{yours.id}")) == "unknown-character"
+    mine_all = "/v1/players/me/characters"
+    for method, path in (("POST", "/v1/tokens"), ("GET", mine_all), ("DELETE", mine_all)):
+        assert problem(asked(token, method, path)) == "not-allowed", "a player cannot speak for the game"
+    photo = {"photo": ("me.png", support.astronaut(), "image/png")}
+    assert problem(asked(token, "POST", "/v1/characters", files=photo, data={"player": "you"})) == "not-allowed"
+    assert problem(asked(another, "DELETE", f"/v1/characters/{mine.id}")) == "unknown-character"
+    assert asked(token, "DELETE", f"/v1/characters/{mine.id}").status_code == 204
+    keys.remove("game")
+    assert problem(asked(token, "GET", "/v1/random")) == "no-key", "it is worth no more than its key"
+
+
+def test_a_player_is_listed_exported_and_erased(app: FastAPI, asked: Callable[..., Any], keys: Keys) -> None:
+    game, state, name = keys.add("game"), app.state.serving, "steam/7 ü"
+    me, you = (Caller("game", digest_of_player(player)) for player in (name, "you"))
+    document = random_document(asked, game)
+    mine = state.characters.add(document, me, b"GIF", "image/png")
+    row = correction(id=mine.id, owner="game", player=me.player)
+    state.corrections.add(row)
+    state.corrections.add(correction(owner="game", player=you.player))
+    token = asked(game, "POST", "/v1/tokens", json={"player": name}).json()["token"]
+    state.characters.add(document, you)
+    path = f"/v1/players/{quote(name, safe='')}"
+    (listed,) = asked(game, "GET", f"{path}/characters").json()["characters"]
+    assert listed["id"] == mine.id
+    archive = zipfile.ZipFile(io.BytesIO(asked(game, "GET", f"{path}/export").content))
+    assert sorted(archive.namelist()) == [
+        f"{mine.id}/{file}" for file in ("character.json", "corrections.json", "photo.png")
+    ]
+    assert json.loads(archive.read(f"{mine.id}/character.json"))["parameters"] == document["parameters"]
+    assert asked(game, "DELETE", f"{path}/characters").json() == {"characters": 1, "corrections": 1, "tokens": 1}
+    assert asked(game, "GET", f"{path}/characters").json() == {"characters": []}
+    assert problem(asked(token, "GET", "/v1/random")) == "no-key"
+    assert len(state.characters.of_player(you)) == len(state.corrections.of_player(you)) == 1
+    assert state.corrections.withdrawn() == [row.id], "the pipeline is told"
+
+
+def random_document(asked: Callable[..., Any], key: str) -> dict[str, Any]:
+    """A character.json as if it came of a photo."""
+    photo = {"sha256": "0", "faces": 1, "box": [0, 0, 1, 1], "yaw": 0, "pitch": 0, "warnings": []}
+    origin = {"model": "likeness-embedded", "version": 1, "inputs": {}}
+    return {**asked(key, "GET", "/v1/random").json(), "photo": photo, "provenance": origin}
+
+
+def test_a_token_is_kept_as_a_digest_and_expires(tmp_path: Path) -> None:
+    tokens, me = PlayerTokens(tmp_path), Caller("game", "me")
+    token, _ = tokens.make(me, timedelta(minutes=1))
+    assert tokens.find(token) == me and tokens.find(f"{token}x") is None and tokens.find("lkt_../../keys") is None
+    assert not any(token[4:] in path.name + path.read_text() for path in tmp_path.iterdir())
+    assert tokens.find(tokens.make(me, timedelta(0))[0]) is None
+    assert tokens.delete_of(Caller("game", "you")) == 0 and tokens.delete_of(me) == 2 and tokens.find(token) is None
+
+
+def test_a_limit_of_requests_a_minute_says_when_to_come_again(asked: Callable[..., Any], keys: Keys) -> None:
+    key = keys.add("slow", per_minute=2)
+    assert [asked(key, "GET", "/v1/random").status_code for _ in range(3)] == [200, 200, 429]
+    refused = asked(key, "GET", "/v1/random")
+    assert problem(refused) == "over-limit" and 1 <= int(refused.headers["retry-after"]) <= 30
+
+
+def test_a_days_photos_are_counted_over_all_processes(tmp_path: Path) -> None:
+    key = Key("game", "0" * 64, photos_per_day=3)
+
+    async def both() -> None:
+        here, there = Usage(tmp_path), Usage(tmp_path)
+        here.request(key)
+        here.photos(key, 2)
+        await here.flush()
+        await there.flush()
+        with pytest.raises(OverLimit, match="1 are left") as over:
+            there.photos(key, 2)
+        assert 0 < over.value.seconds <= 86_400
+        there.photos(key, 1)
+        await there.flush()
+        await here.flush()
+        with pytest.raises(OverLimit, match="0 are left"):
+            here.photos(key, 1)
+
+    asyncio.run(both())
+    today, last = used([tmp_path])["game"]
+    assert (today.requests, today.photos) == (1, 3) and last is not None
+
+
+def test_the_page_is_framed_by_named_sites_alone(tmp_path: Path) -> None:
+    for frames, expected in (((), "'none'"), ((GAME,), GAME)):
+        service = ServiceSettings(workers=1, frames=frames)
+        client = TestClient(build(service, Shelf({}, None), support.paths(tmp_path)), HERE)
+        policy = {path: client.get(path).headers["content-security-policy"] for path in ("/", "/healthz")}
+        assert policy["/"].endswith(f"frame-ancestors {expected}")
+        assert policy["/healthz"].endswith("frame-ancestors 'none'")
+        assert client.get("/v1/service").json()["frames"] == list(frames)
+    for wrong in ("*", "https://*.example", "game.example", f"{GAME}/path", f"{GAME}; script-src *", "javascript:x"):
+        with pytest.raises(ValidationError):
+            ServiceSettings(frames=(wrong,))
+
+
+def test_each_request_has_a_line_in_the_log_with_the_instance_of_its_problem(tmp_path: Path, keys: Keys) -> None:
+    key, file = keys.add("game"), tmp_path / "logs" / "access.log"
+    service = ServiceSettings(workers=1, access_log=str(file))
+    app = build(service, Shelf({}, None), support.paths(tmp_path), keys)
+    with TestClient(app, HERE) as client:
+        refused = client.get("/v1/characters/none?secret=1", headers={"authorization": f"Bearer {key}"})
+        client.get("/v1/random")
+    known, unknown = map(json.loads, file.read_text().splitlines())
+    assert known.items() >= {
+        "instance": refused.json()["instance"], "method": "GET", "path": "/v1/characters/none",
+        "route": "/v1/characters/{id:token}", "status": 404, "problem": "unknown-character", "key": "game",
+    }.items()  # fmt: skip
+    assert unknown["problem"] == "no-key" and "key" not in unknown
+    assert "secret" not in file.read_text() and key not in file.read_text()
