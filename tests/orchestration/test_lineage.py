@@ -14,7 +14,7 @@ from orchestration.config.settings import Settings
 from orchestration.storage.store import Store
 from orchestration.storage.version_index import VersionIndex
 from orchestration.storage.versions import observe
-from serving.character_store import CharacterStore
+from serving.character_store import Caller, CharacterStore
 from stages.identity_model import decides
 from tests.orchestration.faces import PeopleProject
 
@@ -101,7 +101,9 @@ def _served(made: PeopleProject, keep: timedelta = timedelta(days=1)) -> str:
     inputs = {node["asset"]: node["md5"] for node in told(made, "1")["nodes"] if not node["model"]}
     origin = {"model": "likeness-embedded", "version": 1, "inputs": inputs}
     store = CharacterStore(made.settings.home / "serving" / "embedded" / "characters", keep)
-    while (id := store.add({"format": 1, "character": "embedded", "provenance": origin}, "somebody").id) == id.lower():
+    while (
+        id := store.add({"format": 1, "character": "embedded", "provenance": origin}, Caller("somebody")).id
+    ) == id.lower():
         pass
     return id
 
