@@ -7,7 +7,7 @@ S3 := .venv-s3
 # What is imported is compiled then, by whoever imports it; all that is installed would take a minute more.
 PIP := -m pip install --quiet --no-deps --no-compile
 # A file of tests stays in one process, which makes what its tests share once; tests/conftest.py says which come first.
-# More processes than two cores: tests wait for servers and for processes of their own.
+# Two processes for two cores; a third where tests wait for servers more than they work.
 PARALLEL := --dist loadfile --no-loadscope-reorder
 PORTRAIT := data/photos/collins/astronaut.png
 WEB := serving/web
@@ -33,15 +33,15 @@ image:  ## The image of deploy/Dockerfile without Docker, by buildah; ten minute
 test: setup node_modules/.stamp-dev  ## Unit tests and the smoke graph
 	$(BIN)/likeness inputs
 	npm --prefix $(WEB) test
-	$(BIN)/pytest -n 3 $(PARALLEL)
+	$(BIN)/pytest -n 2 $(PARALLEL)
 
 test-unit: setup  ## What a minute and a half can tell: the unit tests that are not slow
 	$(BIN)/likeness inputs
-	$(BIN)/pytest -m "not integration and not slow" -n 3 $(PARALLEL)
+	$(BIN)/pytest -m "not integration and not slow" -n 2 $(PARALLEL)
 
 test-integration: setup $(S3)/.stamp $(SDK)/node_modules/.stamp  ## What needs servers, Ray or a browser
 	$(BIN)/likeness inputs
-	$(BIN)/pytest -m integration -n 4 $(PARALLEL)
+	$(BIN)/pytest -m integration -n 3 $(PARALLEL)
 
 lint: setup node_modules/.stamp-dev  ## Style, floors and types
 	@$(MAKE) --no-print-directory -j 2 lint-types lint-style
