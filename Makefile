@@ -7,7 +7,8 @@ S3 := .venv-s3
 # What is imported is compiled then, by whoever imports it; all that is installed would take a minute more.
 PIP := -m pip install --quiet --no-deps --no-compile
 # A file of tests stays in one process, which makes what its tests share once; tests/conftest.py says which come first.
-# Two processes for two cores; a third where tests wait for servers more than they work.
+# Two processes for two cores; a third where tests wait for servers more than they work, unless something else is at work.
+INTEGRATION_PROCESSES ?= 3
 PARALLEL := --dist loadfile --no-loadscope-reorder
 PORTRAIT := data/photos/collins/astronaut.png
 WEB := serving/web
@@ -41,7 +42,7 @@ test-unit: setup  ## What a minute and a half can tell: the unit tests that are 
 
 test-integration: setup $(S3)/.stamp $(SDK)/node_modules/.stamp  ## What needs servers, Ray or a browser
 	$(BIN)/likeness inputs
-	$(BIN)/pytest -m integration -n 3 $(PARALLEL)
+	$(BIN)/pytest -m integration -n $(INTEGRATION_PROCESSES) $(PARALLEL)
 
 lint: setup node_modules/.stamp-dev  ## Style, floors and types
 	@$(MAKE) --no-print-directory -j 2 lint-types lint-style

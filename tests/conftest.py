@@ -15,9 +15,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 LONGEST = (
     "orchestration/test_smoke_graph.py",
-    "orchestration/test_kubernetes.py",
     "orchestration/test_daemon.py",
     "orchestration/test_code_server.py",
+    "orchestration/test_kubernetes.py",
     "orchestration/test_ray.py",
     "serving/web/test_page.py",
     "orchestration/test_start.py",

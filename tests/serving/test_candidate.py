@@ -114,10 +114,10 @@ def test_a_shadow_answers_nobody_and_leaves_numbers_alone(saved: Path, other: Pa
 
 @pytest.mark.slow
 def test_players_do_not_wait_for_a_shadow_and_it_does_not_collect_their_photos(saved: Path, tmp_path: Path) -> None:
-    code = support.odd(tmp_path / "code", "__import__('time').sleep(4)")
+    code = support.odd(tmp_path / "code", "__import__('time').sleep(9)")
     slow = support.save(tmp_path / "slow", code=code)
     photo = OBAMA.read_bytes()
-    with serving(saved, Shelf({2: slow}, version=2), tmp_path, shadow_seconds=3.0, shadow_queue=1) as client:
+    with serving(saved, Shelf({2: slow}, version=2), tmp_path, shadow_seconds=8.0, shadow_queue=1) as client:
         assert version_of(client, "", photo) == 1
         assert not count(client, 'shadow_photos_total{outcome="late"}'), "the answer came first"
         several = client.post("/v1/characters:batch", files=[("photo", ("me.jpg", photo, "image/jpeg"))] * 4)
