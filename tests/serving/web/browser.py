@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import shutil
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,14 @@ class Visitor:
                 return now
             before = now
         raise AssertionError("the head does not come to rest")
+
+    def becomes(self, wanted: Callable[[np.ndarray], bool]) -> bool:
+        """Whether the canvas comes to show this, and rests so: a busy machine draws what was asked for after a while."""
+        deadline = time.monotonic() + PATIENCE / 1000
+        while not wanted(self.settled()):
+            if time.monotonic() > deadline:
+                return False
+        return True
 
 
 def unlike(one: np.ndarray, other: np.ndarray) -> float:
