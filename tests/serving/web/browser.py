@@ -122,7 +122,7 @@ class Visitor:
         raise AssertionError("the head does not come to rest")
 
     def becomes(self, wanted: Callable[[np.ndarray], bool]) -> bool:
-        """Whether the canvas comes to show this, and rests so: a busy machine draws what was asked for after a while."""
+        """Whether the canvas comes to show this, and rests so: a busy machine draws it after a while."""
         deadline = time.monotonic() + PATIENCE / 1000
         while not wanted(self.settled()):
             if time.monotonic() > deadline:
