@@ -51,6 +51,7 @@ class Character(TypedDict):
     photos: NotRequired[list[dict[str, Any]]]
     provenance: dict[str, Any]
     edited: list[str]
+    read: NotRequired[dict[str, Any]]
     created: str
     expires: str
     links: dict[str, str]
