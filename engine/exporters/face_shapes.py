@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from engine.exporters.basis import ACTION
 from engine.expressions import SIDES, weights_of
@@ -40,7 +41,8 @@ def visemes(head: Head) -> dict[str, NDArray[np.float32]]:
     actions = {name.removeprefix(ACTION): number for number, name in enumerate(names)}
     morphs = head.morphs[[head.morph_index[name] for name in names]]
     made = {name: weights_of(weights, actions) for name, weights in shapes("visemes").items()}
-    return {name: np.tensordot(weights, morphs, axes=1).astype(np.float32) for name, weights in made.items()}
+    with threadpool_limits(1, user_api="blas"):  # sums in one order: the same bytes on any number of processors
+        return {name: np.tensordot(weights, morphs, axes=1).astype(np.float32) for name, weights in made.items()}
 
 
 def resting() -> dict[str, float]:
