@@ -96,12 +96,12 @@ def test_all_levels_of_detail_have_one_neck(renderer: Renderer, gltf: Gltf, lod:
     assert max(float(np.linalg.norm(moved[vertex] - expected[vertex])) for vertex in both) < 1e-5
 
 
-def test_every_head_of_hair_and_all_glasses_were_simplified(renderer: Renderer) -> None:
+def test_every_head_of_hair_each_beard_and_all_glasses_were_simplified(renderer: Renderer) -> None:
     table = detail._simplified()
     seen, clear = (Material("any", picture, 0.5) for picture in (np.zeros((1, 1, 4), np.uint8), None))
-    every: dict[str, Material] = dict.fromkeys(("skin", "mouth", "irises", "hair", "glasses"), seen)
-    every |= dict.fromkeys(("teeth", "cornea", "lenses"), clear)
-    for group in ("hair", "glasses"):
+    every: dict[str, Material] = dict.fromkeys(("skin", "mouth", "teeth", "irises", "beard", "hair", "glasses"), seen)
+    every |= dict.fromkeys(("cornea", "lenses"), clear)
+    for group in ("hair", "beard", "glasses"):
         for choice in renderer.schema.group(group).choices:
             for primitive in primitives_of(renderer.head, {group: choice}, every, False):
                 assert primitive.name not in detail.SIMPLIFIED or detail.key(primitive) in table, (choice, "make lod")
