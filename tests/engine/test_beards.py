@@ -66,4 +66,4 @@ def test_shells_follow_the_jaw(renderer: Renderer) -> None:
         places.append(carried + renderer.head.offsets[bound])
     moved = places[0][:, 1] - places[1][:, 1]
     chin = places[0][:, 1] < -0.09
-    assert moved[chin].mean() > 0.005, "metres down"
+    assert moved[chin].mean() > 0.002 and moved[chin].max() > 0.01, "metres down"

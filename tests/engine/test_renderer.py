@@ -159,10 +159,10 @@ def test_teeth_are_seen_when_a_mouth_laughs(renderer: Renderer) -> None:
     """Single teeth with gaps between them, lighter than the gums."""
     schema = renderer.schema
     acting = expressions.weights_of(expressions.named("toothy_smile"), renderer.blend.actions)
-    scene = replace(Scenes.game(1), expression=acting[None], focal=4 * Scenes.game(1).focal)
+    scene = replace(Scenes.game(1), expression=acting[None])
     drawn = renderer.render(schema.neutral_sliders()[None], schema.neutral_discrete()[None], scene, 512)
     calm = renderer.render(schema.neutral_sliders()[None], schema.neutral_discrete()[None], Scenes.game(1), 256)
     assert (calm.labels == TEETH).sum() < 20
     teeth = drawn.image[0][drawn.labels[0] == TEETH].astype(float).mean(axis=1)
-    assert len(teeth) > 1500
+    assert len(teeth) > 200
     assert np.quantile(teeth, 0.9) > 1.6 * np.quantile(teeth, 0.1)

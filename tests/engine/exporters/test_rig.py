@@ -199,7 +199,7 @@ def test_pixivs_reader_and_khronos_validator_take_the_vrm(mesh: ExportMesh, tmp_
     assert read["gaze"] == pytest.approx(12.0), "30 degrees to the left turn the eyes 12"
     heights = read["heights"]
     assert 0.0 < heights["leftFoot"] < heights["hips"] < heights["neck"] < heights["head"] < read["top"] < 1.8
-    assert read["presets"]["blink"] == pytest.approx({"eyeBlinkLeft": 0.62, "eyeBlinkRight": 0.62})
+    assert read["presets"]["blink"] == pytest.approx({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0})
     assert read["presets"]["aa"]["jawOpen"] > 0.3 and read["presets"]["lookLeft"].keys() == {
         "eyeLookOutLeft", "eyeLookInRight"
     }  # fmt: skip
