@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 from engine import thumbnails
 from engine.character import Character
 from engine.engines import EmbeddedEngine
@@ -34,6 +36,7 @@ JPEG_NORMALS: dict[str, Any] = {**JPEG, "subsampling": 0}
 TEXTURE: dict[str, Any] = {**WEBP, "exact": True}
 FEWER = ("teeth", "beard")
 """What a player sees too little of to wait for all of it."""
+TEETH_SIDE = 256  # pixels of their picture's side: a tooth is a few wide on the screen
 MHM_NAME = "likeness"
 
 
@@ -86,7 +89,8 @@ class EmbeddedRenderer(CharacterRenderer):
             skin = plain_skin(self.renderer, values[0], numbers[0])
             return encoded(skin.colour, JPEG) if name == "skin" else encoded(skin.normals, JPEG_NORMALS)
         if name == "teeth":
-            return encoded(teeth_picture(self.renderer), JPEG)
+            whole = teeth_picture(self.renderer)
+            return encoded(cv2.resize(whole, (TEETH_SIDE, TEETH_SIDE), interpolation=cv2.INTER_AREA), JPEG)
         picture = worn_picture(self.renderer, name, values[0], numbers[0])
         if picture is None:
             raise CannotDraw(f"{choices.get(name)} of {name} has no picture")
