@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.head import ANCESTRIES, Head
+from engine.head import ACTION, ANCESTRIES, MACRO, Head
 from engine.lids import BLINKS, Openness
 from engine.schema import Schema
 
@@ -16,9 +16,9 @@ class MorphBlend:
         self.schema = schema
         self.up, self.up_columns = self._drivers(head, [s.positive for s in schema.local])
         self.down, self.down_columns = self._drivers(head, [s.negative for s in schema.local])
-        macros = [head.morph_index[name] for name in head.morph_names if name.startswith("macro/")]
-        actions = [head.morph_index[name] for name in head.morph_names if name.startswith("action/")]
-        self.actions = {head.morph_names[m].removeprefix("action/"): number for number, m in enumerate(actions)}
+        macros = [head.morph_index[name] for name in head.morph_names if name.startswith(MACRO)]
+        actions = [head.morph_index[name] for name in head.morph_names if name.startswith(ACTION)]
+        self.actions = {head.morph_names[m].removeprefix(ACTION): number for number, m in enumerate(actions)}
         used = [*self.up_columns, *self.down_columns, *macros, *actions]
         self.morphs = head.morphs[used].reshape(len(used), -1)
         self.openness = Openness(head, head.morphs[used[: -len(actions)]])

@@ -175,6 +175,10 @@ class PictureQuery(BaseModel, extra="forbid"):
         examples=[TRANSPARENT],
     )
     crop: Crop = Field(default="portrait", description="`face`: closer.")
+    resting: bool = Field(
+        default=True,
+        description="False: no smile but that of `expression`, and eyes that look ahead instead of at the camera.",
+    )
 
     @field_validator("expression")
     @classmethod
