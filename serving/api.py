@@ -26,7 +26,7 @@ from serving.corrections import Correction, Values
 from serving.dependencies import AppState, State
 from serving.idempotency import Claim, InProgress, KeyReused
 from serving.openapi import file
-from serving.render_api import FILES, Model, Picture, drawn
+from serving.render_api import FILES, Avatar, Model, Picture, drawn
 from serving.schemas import (
     MOST_OF_A_NAME,
     Alternative,
@@ -221,6 +221,17 @@ async def get_webp(state: State, request: Request, asking: Reader, id: str, pict
 async def get_glb(state: State, request: Request, asking: Reader, id: str, model: Model) -> Response:
     """The character as glTF 2.0, with its textures, and its sliders and face actions as morph targets."""
     return await _drawn(state, request, asking, id, "glb", **model.options())
+
+
+@router.get(
+    "/characters/{id:token}.vrm",
+    response_class=Response,
+    responses={200: file(FILES["vrm"]), **AS_YOU_HAVE_IT, **problems.responses(404, 409, 422, 429, 503)},
+)
+async def get_vrm(state: State, request: Request, asking: Reader, id: str, avatar: Avatar) -> Response:
+    """The character as VRM 1.0 for avatar programs: the same on the bones of a whole body, with expressions, the look
+    and terms of use."""
+    return await _drawn(state, request, asking, id, "vrm", **avatar.options())
 
 
 @router.get(

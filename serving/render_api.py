@@ -18,13 +18,24 @@ from serving.entity_tags import has, tag_of, unpacked
 from serving.openapi import file
 from serving.presets import described, random_near
 from serving.rendering.errors import Busy, CannotDraw, NoAnswer
-from serving.schemas import MOST_SEEDS, CharacterValues, ModelQuery, PictureQuery, Presets, RandomCharacter, RandomQuery
+from serving.schemas import (
+    MOST_SEEDS,
+    AvatarQuery,
+    CharacterValues,
+    ModelQuery,
+    PictureQuery,
+    Presets,
+    RandomCharacter,
+    RandomQuery,
+)
 
-FILES = {"png": "image/png", "webp": "image/webp", "glb": "model/gltf-binary", "mhm": "text/plain; charset=utf-8"}
-COMPRESSED = ("glb", "mhm")
+GLTF = "model/gltf-binary"
+FILES = {"png": "image/png", "webp": "image/webp", "glb": GLTF, "vrm": GLTF, "mhm": "text/plain; charset=utf-8"}
+COMPRESSED = ("glb", "vrm", "mhm")
 """What is smaller by gzip."""
 Picture = Annotated[PictureQuery, Query()]
 Model = Annotated[ModelQuery, Query()]
+Avatar = Annotated[AvatarQuery, Query()]
 router = APIRouter(
     prefix="/v1", tags=["render"], responses=problems.responses(401, 403), dependencies=[asks_for("draw")]
 )
@@ -48,6 +59,12 @@ async def render_webp(state: State, request: Request, values: CharacterValues, p
 async def render_glb(state: State, request: Request, values: CharacterValues, model: Model) -> Response:
     """The same as glTF 2.0, with textures, and with sliders and face actions as morph targets."""
     return await drawn(state, request, document_of(state, values), "glb", **model.options())
+
+
+@router.post("/render.vrm", response_class=Response, responses={200: file(FILES["vrm"]), **PROBLEMS})
+async def render_vrm(state: State, request: Request, values: CharacterValues, avatar: Avatar) -> Response:
+    """The same as VRM 1.0 for avatar programs."""
+    return await drawn(state, request, document_of(state, values), "vrm", **avatar.options())
 
 
 @router.post("/render.mhm", response_class=Response, responses={200: file("text/plain"), **PROBLEMS})

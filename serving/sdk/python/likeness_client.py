@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import httpx
 
-Form = Literal["png", "webp", "glb", "mhm"]
+Form = Literal["png", "webp", "glb", "vrm", "mhm"]
 Photo = Path | bytes
 LONGEST_PAUSE = 60.0
 

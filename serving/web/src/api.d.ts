@@ -125,6 +125,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/characters/{id}.vrm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Vrm
+         * @description The character as VRM 1.0 for avatar programs: the same on the bones of a whole body, with expressions, the look
+         *     and terms of use.
+         */
+        get: operations["get_vrm"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/characters/{id}.mhm": {
         parameters: {
             query?: never;
@@ -275,6 +296,26 @@ export interface paths {
          * @description The same as glTF 2.0, with textures, and with sliders and face actions as morph targets.
          */
         post: operations["render_glb"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/render.vrm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Render Vrm
+         * @description The same as VRM 1.0 for avatar programs.
+         */
+        post: operations["render_vrm"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1185,6 +1226,8 @@ export interface components {
             webp?: string | null;
             /** Glb */
             glb?: string | null;
+            /** Vrm */
+            vrm?: string | null;
             /** Mhm */
             mhm?: string | null;
             /** Photo */
@@ -2344,6 +2387,118 @@ export interface operations {
             };
         };
     };
+    get_vrm: {
+        parameters: {
+            query?: {
+                /** @description Morph targets: of all sliders and face shapes, or of face shapes alone. */
+                targets?: "all" | "faces";
+                /** @description Level of detail. 0: rounded, four times the triangles; 1: as the engine has it; 2: a third. */
+                lod?: number;
+                /** @description Pixels of a side of the skin's pictures. */
+                texture?: 512 | 1024 | 2048;
+                /** @description The character's name. */
+                name?: string;
+                /** @description Who made the character, each; `unknown` for nobody. */
+                author?: string[];
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "model/gltf-binary": string;
+                };
+            };
+            /** @description As you have it. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_mhm: {
         parameters: {
             query?: never;
@@ -3178,6 +3333,122 @@ export interface operations {
                 texture?: 512 | 1024 | 2048;
                 /** @description Whose names the bones have. */
                 bones?: "vrm" | "mixamo";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CharacterValues"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "model/gltf-binary": string;
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    render_vrm: {
+        parameters: {
+            query?: {
+                /** @description Morph targets: of all sliders and face shapes, or of face shapes alone. */
+                targets?: "all" | "faces";
+                /** @description Level of detail. 0: rounded, four times the triangles; 1: as the engine has it; 2: a third. */
+                lod?: number;
+                /** @description Pixels of a side of the skin's pictures. */
+                texture?: 512 | 1024 | 2048;
+                /** @description The character's name. */
+                name?: string;
+                /** @description Who made the character, each; `unknown` for nobody. */
+                author?: string[];
             };
             header?: never;
             path?: never;

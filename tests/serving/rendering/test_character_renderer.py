@@ -185,7 +185,7 @@ def test_a_studios_own_character_has_pictures_but_no_geometry(clay: Path) -> Non
     character_renderer = open_renderer(clay, EMBEDDED, "cpu")
     assert character_renderer.png(document(clay), 64).startswith(b"\x89PNG")
     assert character_renderer.thumbnail("glaze", "red") != character_renderer.thumbnail("glaze", "dark_blue")
-    for draw in (character_renderer.glb, character_renderer.mhm):
+    for draw in (character_renderer.glb, character_renderer.vrm, character_renderer.mhm):
         with pytest.raises(CannotDraw, match="engine of its own"):
             draw(document(clay))
 

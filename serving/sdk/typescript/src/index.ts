@@ -22,7 +22,7 @@ export type SchemaDocument = Schemas["SchemaDocument"];
 export type Token = Schemas["Token"];
 export type { components, paths };
 
-export type Form = "png" | "webp" | "glb" | "mhm";
+export type Form = "png" | "webp" | "glb" | "vrm" | "mhm";
 export type Options = Readonly<Record<string, string | number>>;
 
 /** The service said no, in a problem document (RFC 9457). */

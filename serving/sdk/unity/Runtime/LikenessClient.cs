@@ -96,7 +96,7 @@ namespace Likeness
             return Ask("DELETE", Of(id));
         }
 
-        /// <summary>A character's file, png, webp, glb or mhm; options as in "size=256&amp;expression=smile".</summary>
+        /// <summary>A character's file, png, webp, glb, vrm or mhm; options as in "size=256&amp;expression=smile".</summary>
         public async Task<byte[]> File(string id, string form, string options = null)
         {
             return (await Ask("GET", Address("/v1/characters/" + Uri.EscapeDataString(id) + "." + form, options))).Body;
