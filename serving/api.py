@@ -347,9 +347,9 @@ def _tagged(state: AppState, record: Record, response: Response) -> CharacterRes
 
 
 async def make(
-    state: AppState, asking: Asking, request: PredictRequest, keep_photo: bool, player: str
+    state: AppState, asking: Asking, request: PredictRequest, keep_photo: bool, player: str = "", id: str = ""
 ) -> CharacterResponse:
-    """A character of a photo, or of several of one person. Raises ProblemError."""
+    """A character of a photo, or of several of one person; without an id it gets one. Raises ProblemError."""
     service, content, caller = state.service, request.photo, asking.of_player(player)
     limits = round(service.photo_megabytes * 1e6), round(service.photo_megapixels * 1e6)
     media_type = await asyncio.to_thread(photos.inspect, content, *limits)
@@ -357,8 +357,8 @@ async def make(
         await asyncio.to_thread(photos.inspect, another, *limits)
     count_photos(state, asking, 1 + len(request.more))
     prediction = await _predict(state, request, caller)
-    kept = (content, media_type) if keep_photo else ()
-    record = await in_store(state.characters.add, document_of(state, prediction), caller, *kept)
+    kept = (content, media_type) if keep_photo else (b"", "")
+    record = await in_store(state.characters.add, document_of(state, prediction), caller, *kept, id)
     made = shown(state, record)
     if request.features and prediction.result.features:
         await in_store(state.corrections.add, _uncorrected(record, prediction, request))

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Response
@@ -94,10 +95,10 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             state.models,
             state.shadow,
             state.canary,
-            state.jobs,
         ):
             if part is not None:
                 await running.enter_async_context(part)
+        await running.enter_async_context(state.jobs.running(partial(jobs_api.read_photo, state)))
         deleting = asyncio.create_task(_delete_expired(state))
         try:
             yield

@@ -119,6 +119,7 @@ def build_state(
             service.jobs,
             timedelta(days=service.keep_days).total_seconds(),
             Webhooks(service.webhooks, service.webhook_secret.get_secret_value()),
+            service.job_spool,
         ),
         usage=Usage(characters / USAGE),
         metrics=metrics,

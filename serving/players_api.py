@@ -61,6 +61,7 @@ async def erase_player(state: State, asking: Host, player: Player) -> Erased:
 
 def _erased(state: AppState, caller: Caller) -> Erased:
     tokens = state.tokens.delete_of(caller)  # first: nobody makes new characters meanwhile
+    state.jobs.erase_player(caller)
     corrections = sum(state.corrections.withdraw(row.id, caller) for row in state.corrections.of_player(caller))
     characters = 0
     for record in state.characters.of_player(caller):

@@ -30,7 +30,8 @@ EXPLANATIONS = {
     "the service names the sites that may: LIKENESS_SERVE_ORIGINS.",
     "unknown-character": "It was never made, has expired, was deleted, or was made with another key.",
     "unknown-job": "It never was, was cancelled, is older than its characters, or was made with another key.",
-    "photo-not-kept": "A photo is kept only where the request that made the character said keep_photo=true.",
+    "photo-not-kept": "A photo is kept only where the request that made the character said keep_photo=true. Of a job: "
+    "the photo was gone before it was read.",
     "not-found": "There is nothing at this address: /openapi.json lists what there is.",
     "method-not-allowed": "The address is right, the method is not: the header Allow lists those that are.",
     "changed-since": "Somebody changed the character after you read it. Get it again, and its ETag with it, and send "
@@ -102,6 +103,13 @@ not_kept = partial(
     "photo-not-kept",
     "The photo was not kept",
     "a photo is kept only where the request says keep_photo=true",
+)
+photo_gone = partial(
+    ProblemError,
+    404,
+    "photo-not-kept",
+    "The photo is gone",
+    "what its player has was erased before it was read, or the disk lost it: send it again",
 )
 bad_edit = partial(ProblemError, 422, "bad-edit", "The character cannot be changed so")
 bad_values = partial(ProblemError, 422, "bad-values", "These values do not fit the character")

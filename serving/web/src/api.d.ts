@@ -466,7 +466,9 @@ export interface paths {
         /**
          * Create Job
          * @description Make a character of each of many photos, while the client does something else: ask for the job now and then, or
-         *     be told by `callback`. The photos are held in memory, one is read at a time, and players' own come first.
+         *     be told by `callback`. One photo is read at a time, and players' own come first. Photos are held in memory, and the
+         *     job is `lost` with its process; where whoever runs the service has named a place for them, or with `keep_photo`,
+         *     they lie on a disk until each is read, and the job goes on when the service is there again.
          */
         post: operations["create_job"];
         delete?: never;
@@ -484,7 +486,8 @@ export interface paths {
         };
         /**
          * Get Job
-         * @description What has become of a job's photos so far. `lost`: its process ended; send again those that have no result.
+         * @description What has become of a job's photos so far. `lost`: its process ended, and its photos with it; send again those
+         *     that have no result.
          */
         get: operations["get_job"];
         put?: never;
