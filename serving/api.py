@@ -281,7 +281,7 @@ async def withdraw_corrections(state: State, asking: Reader, id: str) -> None:
 async def get_character(state: State, asking: Reader, id: str, response: Response) -> CharacterResponse:
     """A character as it is now: a character.json that `likeness render`, `export` and `lineage` take. Its ETag can be
     sent as If-Match with a change."""
-    return _tagged(state, await in_store(state.characters.get, id, asking.caller), response)
+    return tagged(state, await in_store(state.characters.get, id, asking.caller), response)
 
 
 @router.patch(
@@ -308,7 +308,7 @@ async def edit_character(
         return changed
 
     record = await in_store(state.characters.change, id, asking.caller, change, lambda etag: bool({"*", etag} & wanted))
-    return _tagged(state, record, response)
+    return tagged(state, record, response)
 
 
 @router.delete("/characters/{id:token}", status_code=204, responses=problems.responses(404, 503))
@@ -319,6 +319,7 @@ async def delete_character(state: State, asking: Reader, id: str) -> None:
         withdrawn = state.corrections.withdraw(id, asking.caller)
         try:
             state.characters.delete(id, asking.caller)
+            state.codes.delete_of(id)
         except UnknownCharacter:
             if not withdrawn:  # what is kept of it may be older than the character can be
                 raise
@@ -341,7 +342,8 @@ async def once(state: AppState, asking: Asking, key: str, request: bytes) -> Asy
         raise _no_storage(error) from error
 
 
-def _tagged(state: AppState, record: Record, response: Response) -> CharacterResponse:
+def tagged(state: AppState, record: Record, response: Response) -> CharacterResponse:
+    """A character as it is answered, with its ETag."""
     response.headers["ETag"] = record.etag
     return shown(state, record)
 

@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.formparsers import MultiPartParser
 
-from serving import jobs_api, players_api, problems, reference, render_api, static
+from serving import codes_api, jobs_api, players_api, problems, reference, render_api, static
 from serving.access_log import AccessLog
 from serving.api import router
 from serving.configuration import ServiceSettings
@@ -73,6 +73,7 @@ def build(
     app.include_router(render_api.router)
     app.include_router(players_api.router)
     app.include_router(jobs_api.router)
+    app.include_router(codes_api.router)
     app.include_router(routes(state.rendering))
     _add_operations(app, state)
     static.add_to(app)
@@ -114,6 +115,7 @@ async def _delete_expired(state: AppState) -> None:
             await asyncio.to_thread(state.idempotency_keys.delete_expired)
             await asyncio.to_thread(state.jobs.delete_expired)
             await asyncio.to_thread(state.tokens.delete_expired)
+            await asyncio.to_thread(state.codes.delete_expired)
             await asyncio.to_thread(state.corrections.delete_unchanged, state.characters.keep)
         await asyncio.sleep(DELETES_EVERY)
 

@@ -25,7 +25,9 @@ from serving.player_tokens import PlayerTokens
 from serving.presets import Preset, presets_of
 from serving.releases import Release, ReleaseSource
 from serving.rendering.service import RenderService
+from serving.short_codes import ShortCodes
 from serving.statistics import ServedStatistics
+from serving.token_bucket import TokenBuckets
 from serving.usage import Usage
 from serving.webhooks import Webhooks
 from serving.workers.model_manager import ModelManager
@@ -76,6 +78,9 @@ class AppState:
     keys: Keys | None
     """Who may ask; None: everybody who can reach the service."""
     tokens: PlayerTokens
+    codes: ShortCodes
+    wrong_codes: TokenBuckets
+    """Who asked for codes that there are not."""
     jobs: Jobs
     usage: Usage
     metrics: Metrics
@@ -114,6 +119,8 @@ def build_state(
         corrections=CorrectionStore.of(service, paths.character.name, paths.home),
         keys=keys,
         tokens=PlayerTokens(characters / ".tokens"),
+        codes=ShortCodes(characters / ".codes"),
+        wrong_codes=TokenBuckets(),
         jobs=Jobs(
             characters / ".jobs",
             service.jobs,

@@ -134,7 +134,7 @@ async def _patiently(state: AppState, job: Job, number: int, content: bytes | No
     """The character's id. Raises ProblemError."""
     if content is None:
         raise problems.photo_gone()
-    if job.takeovers > MOST_TAKEOVERS:
+    if job.takeovers >= MOST_TAKEOVERS:
         raise problems.model_died()
     request, tries = PredictRequest(content, refine=job.refine), 0
     while True:

@@ -67,6 +67,7 @@ def _erased(state: AppState, caller: Caller) -> Erased:
     for record in state.characters.of_player(caller):
         try:
             state.characters.delete(record.id, caller)
+            state.codes.delete_of(record.id)
         except UnknownCharacter:  # it expired just now
             continue
         characters += 1

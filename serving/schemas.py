@@ -15,6 +15,7 @@ from engine.exporters.options import AVATAR, LODS, TEXTURES, UNKNOWN_AUTHOR, Nam
 from engine.exporters.options import DEFAULTS as EXPORT
 from engine.expressions import EXPRESSIONS
 from engine.picture_options import COLOUR, MOST_PITCH, MOST_YAW, TRANSPARENT, Crop
+from serving.short_codes import LONGEST
 
 MOST_SEEDS = 2**53
 """A larger number is not exact in every language."""
@@ -296,6 +297,19 @@ class TokenResponse(BaseModel, title="Token"):
     """What a player's page sends as its key: it is for this player's characters alone."""
 
     token: str
+    expires: datetime
+
+
+class CodeRequest(BaseModel, extra="forbid"):
+    """For how long a code is wanted."""
+
+    seconds: int = Field(default=86_400, ge=60, le=round(LONGEST.total_seconds()), description="how long it lives")
+
+
+class CodeResponse(BaseModel, title="Code"):
+    """A short code for a character: `GET /v1/codes/{code}` gives it."""
+
+    code: str = Field(examples=["K7M2-QX9D"], description="case, hyphens and spaces do not matter")
     expires: datetime
 
 

@@ -180,7 +180,7 @@ def test_a_message_is_sent_again_also_by_the_next_process_until_it_is_taken(tmp_
 
 
 def test_a_photo_over_which_processes_end_is_given_up() -> None:
-    job = Job("x", "game", "", ["a"], takeovers=MOST_TAKEOVERS + 1)
+    job = Job("x", "game", "", ["a"], takeovers=MOST_TAKEOVERS)
     nobody: Any = None  # is asked
     result = asyncio.run(read_photo(nobody, job, 0, b"A"))
     assert result["problem"]["type"] == "/problems/model-died"

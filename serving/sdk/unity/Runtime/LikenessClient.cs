@@ -136,6 +136,19 @@ namespace Likeness
             return JsonConvert.DeserializeObject<Token>((await Ask("POST", Address("/v1/tokens"), wanted)).Text);
         }
 
+        /// <summary>A short code for a character, to be read aloud or typed in.</summary>
+        public async Task<ShortCode> CodeFor(string id, int seconds = 86400)
+        {
+            var wanted = JsonConvert.SerializeObject(new Dictionary<string, object> { { "seconds", seconds } });
+            return JsonConvert.DeserializeObject<ShortCode>((await Ask("POST", Of(id) + ".code", wanted)).Text);
+        }
+
+        /// <summary>The character of a code, however the player typed it.</summary>
+        public async Task<Character> CharacterOfCode(string code)
+        {
+            return Read(await Ask("GET", Address("/v1/codes/" + Uri.EscapeDataString(code))));
+        }
+
         private string Of(string id)
         {
             return Address("/v1/characters/" + Uri.EscapeDataString(id));
