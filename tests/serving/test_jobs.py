@@ -19,7 +19,7 @@ from serving import jobs
 from serving.character_store import Caller
 from serving.configuration import ServiceSettings
 from serving.jobs import MOST_TAKEOVERS, Job, Jobs, UnknownJob
-from serving.jobs_api import read_photo
+from serving.routers.jobs import read_photo
 from serving.webhooks import NotAllowed, Webhooks
 from tests.serving.support import until
 

@@ -11,11 +11,13 @@ from pydantic import Field
 
 from serving import problems
 from serving.access import Asking, Creator, asking_of
-from serving.api import IdempotencyKey, KeepPhoto, Refine, in_store, make, once
 from serving.character_store import Caller
+from serving.creation import make
 from serving.dependencies import AppState, State
 from serving.jobs import MOST_TAKEOVERS, Job, UnknownJob, described
+from serving.routers.parameters import IdempotencyKey, KeepPhoto, Refine
 from serving.schemas import MOST_OF_A_NAME, JobResponse
+from serving.store_access import in_store, once
 from serving.webhooks import NotAllowed
 from serving.workers.process import PredictRequest
 

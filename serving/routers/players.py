@@ -12,11 +12,12 @@ from fastapi import APIRouter, Path, Response
 
 from serving import problems
 from serving.access import Host
-from serving.api import in_store, shown
 from serving.character_store import Caller, UnknownCharacter
 from serving.dependencies import AppState, State
 from serving.openapi import file
+from serving.responses import shown
 from serving.schemas import MOST_OF_A_NAME, Erased, PlayerCharacters, TokenRequest, TokenResponse
+from serving.store_access import in_store
 
 router = APIRouter(prefix="/v1", tags=["players"], responses=problems.responses(401, 403, 429, 503))
 Player = Annotated[

@@ -10,10 +10,11 @@ from fastapi import APIRouter, Path, Request, Response
 
 from serving import problems
 from serving.access import Asking, Reader
-from serving.api import in_store, tagged
 from serving.character_store import Record, UnknownCharacter
 from serving.dependencies import State
+from serving.responses import tagged
 from serving.schemas import CharacterResponse, CodeRequest, CodeResponse
+from serving.store_access import in_store
 
 WRONG_A_MINUTE, WRONG_OF_A_KEY = 10, 300
 """Wrong codes of one player, or one address where no keys are asked for; and of a key, which asks for many players."""
