@@ -4,7 +4,7 @@
     routers/            what may be asked, by resource
     creation.py         a photo becomes a character; editing.py: it is changed; values.py: one without a photo
     responses.py        a character as it is answered, with alternatives.py; file_responses.py: as a file
-    jobs.py             many photos at once; photo_spool.py, webhooks.py
+    jobs.py             many photos at once; job_store.py, photo_spool.py, webhooks.py
     short_codes.py      codes to read aloud; player_tokens.py, idempotency.py, expiring.py: what is good for a while
     presets.py          people and looks to begin with
     access.py           who asks, and for what; keys.py, usage.py, access_log.py

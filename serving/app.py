@@ -106,7 +106,7 @@ async def _delete_expired(state: AppState) -> None:
             if deleted := await asyncio.to_thread(state.characters.delete_expired):
                 log.info("%d characters expired", deleted)
             await asyncio.to_thread(state.idempotency_keys.delete_expired)
-            await asyncio.to_thread(state.jobs.delete_expired)
+            await asyncio.to_thread(state.jobs.store.delete_expired)
             await asyncio.to_thread(state.tokens.delete_expired)
             await asyncio.to_thread(state.codes.delete_expired)
             await asyncio.to_thread(state.corrections.delete_unchanged, state.characters.keep)

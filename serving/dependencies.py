@@ -17,6 +17,7 @@ from serving.comparisons import ComparisonLog
 from serving.configuration import CANARY_WORKERS, ServiceSettings
 from serving.corrections import CorrectionStore
 from serving.idempotency import IdempotencyKeys
+from serving.job_store import JobStore
 from serving.jobs import Jobs
 from serving.keys import Keys
 from serving.metrics import CanaryMetrics, Metrics, ModelMetrics, PhotoMetrics, ShadowMetrics
@@ -122,11 +123,9 @@ def build_state(
         codes=ShortCodes(characters / ".codes"),
         wrong_codes=TokenBuckets(),
         jobs=Jobs(
-            characters / ".jobs",
+            JobStore(characters / ".jobs", timedelta(days=service.keep_days).total_seconds(), service.job_spool),
             service.jobs,
-            timedelta(days=service.keep_days).total_seconds(),
             Webhooks(service.webhooks, service.webhook_secret.get_secret_value()),
-            service.job_spool,
         ),
         usage=Usage(characters / USAGE),
         metrics=metrics,

@@ -14,7 +14,8 @@ from serving.access import Asking, Creator, asking_of
 from serving.character_store import Caller
 from serving.creation import make
 from serving.dependencies import AppState, State
-from serving.jobs import MOST_TAKEOVERS, Job, UnknownJob, described
+from serving.job_store import Job, UnknownJob, described
+from serving.jobs import MOST_TAKEOVERS
 from serving.routers.parameters import IdempotencyKey, KeepPhoto, Refine
 from serving.schemas import MOST_OF_A_NAME, JobResponse
 from serving.store_access import in_store, once
@@ -116,7 +117,7 @@ async def cancel_job(state: State, asking: Creator, job: str) -> None:
 async def _found(state: AppState, asking: Asking, id: str) -> Job:
     """Raises ProblemError."""
     try:
-        return await in_store(state.jobs.get, id, asking.caller.owner)
+        return await in_store(state.jobs.store.get, id, asking.caller.owner)
     except UnknownJob as error:
         raise problems.unknown_job() from error
 

@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from serving import jobs
 from serving.character_store import Caller
 from serving.configuration import ServiceSettings
-from serving.jobs import MOST_TAKEOVERS, Job, Jobs, UnknownJob
+from serving.job_store import Job, JobStore, UnknownJob
+from serving.jobs import MOST_TAKEOVERS, Jobs
 from serving.routers.jobs import read_photo
 from serving.webhooks import NotAllowed, Webhooks
 from tests.serving.support import until
@@ -88,7 +89,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def jobs_in(folder: Path, site: str = "", spool: Path | None = None, pauses: tuple[float, ...] = ()) -> Jobs:
-    return Jobs(folder, 1, 3600, Webhooks((site,), SECRET, pauses), spool)
+    return Jobs(JobStore(folder, 3600, spool), 1, Webhooks((site,), SECRET, pauses))
 
 
 async def read(job: Job, number: int, content: bytes | None) -> dict[str, Any]:
@@ -104,18 +105,18 @@ async def reads_one(job: Job, number: int, content: bytes | None) -> dict[str, A
 
 async def end(all_jobs: Jobs, job: Job) -> Job:
     """The job once nothing more comes of it and its callback knows."""
-    await until(lambda: not list(all_jobs.folder.glob("*.open")), 20)
-    return all_jobs.get(job.id, job.owner)
+    await until(lambda: not all_jobs.store.open_ids(), 20)
+    return all_jobs.store.get(job.id, job.owner)
 
 
 def test_a_job_is_its_owners_and_can_be_cancelled(tmp_path: Path) -> None:
     async def run() -> None:
         async with jobs_in(tmp_path).running(reads_one) as all_jobs:
             job = await all_jobs.start("game", ["a", "b"], [b"A", b"B"], keep_photo=True)
-            await until(lambda: all_jobs.get(job.id, "game").results)
+            await until(lambda: all_jobs.store.get(job.id, "game").results)
             assert all_jobs.is_full
             with pytest.raises(UnknownJob):
-                all_jobs.get(job.id, "another game")
+                all_jobs.store.get(job.id, "another game")
             await all_jobs.cancel(job.id, "game")
             assert not all_jobs.is_full and not list(tmp_path.glob("*.*")) and not list(tmp_path.glob("photos/*"))
 
@@ -126,7 +127,7 @@ def test_a_job_in_memory_is_lost_with_its_process_and_the_game_is_told(tmp_path:
     async def run(site: str) -> None:
         async with jobs_in(tmp_path).running(reads_one) as before:
             left = await before.start("game", ["a", "b"], [b"A", b"B"], callback=f"{site}/done")
-            await until(lambda: before.get(left.id, "game").results)
+            await until(lambda: before.store.get(left.id, "game").results)
         assert not (tmp_path / "photos").exists(), "no photo is on the disk"
         async with jobs_in(tmp_path, site).running(read) as after:
             lost = await end(after, left)
@@ -145,19 +146,21 @@ def test_a_spooled_job_goes_on_where_it_was_left(tmp_path: Path, impatient: None
         async with jobs_in(tmp_path / "jobs", spool=spool).running(reads_one) as before:
             players = ["", "you", "me"]
             left = await before.start("game", ["a", "b", "c"], [b"A", b"B", b"C"], players=players)
-            await until(lambda: before.get(left.id, "game").results)
+            await until(lambda: before.store.get(left.id, "game").results)
         assert sorted(path.name for path in (spool / left.id).iterdir()) == ["1", "2"], "what was read is deleted"
+        long_ago, lived = time.time() - 900, before.store.path(left.id, ".open")
+        os.utime(lived, (long_ago, long_ago))
+        assert not before.store.is_silent(left.id, 60, 600), "a long job is not a silent one"
         after = jobs_in(tmp_path / "jobs", spool=spool)
         after.erase_player(me)
         async with after.running(read):
             done = await end(after, left)
         assert done.state == "done" and [result["id"] for result in done.results] == left.characters
         assert [result["read"] for result in done.results] == ["A", "B", None], "the last one's player was erased"
-        assert not list(spool.iterdir()) and [path.suffix for path in after.folder.glob("*.*")] == [".job"]
-        before_all = time.time() - 4000
-        os.utime(after.folder / f"{left.id}.job", (before_all, before_all))
-        after.delete_expired()
-        assert not list(after.folder.glob("*.*"))
+        assert not list(spool.iterdir()) and [path.suffix for path in after.store.folder.glob("*.*")] == [".job"]
+        os.utime(after.store.path(left.id), (long_ago - 4000, long_ago - 4000))
+        after.store.delete_expired()
+        assert not list(after.store.folder.glob("*.*"))
 
     asyncio.run(run())
 
@@ -166,7 +169,7 @@ def test_a_message_is_sent_again_also_by_the_next_process_until_it_is_taken(tmp_
     async def run(site: str) -> None:
         async with jobs_in(tmp_path, site, pauses=(0.01, 60.0, 60.0)).running(read) as before:
             job = await before.start("game", ["a"], [b"A"], callback=f"{site}/done")
-            await until(lambda: before.get(job.id, "game").tries == 2)
+            await until(lambda: before.store.get(job.id, "game").tries == 2)
             await asyncio.sleep(0.2)  # the second is refused as well, and a minute's pause begins
         async with jobs_in(tmp_path, site, pauses=(0.01, 60.0, 60.0)).running(read) as after:
             assert (await end(after, job)).told
