@@ -95,21 +95,17 @@ const REFINEMENTS: Readonly<Record<string, (material: MeshPhysicalMaterial) => v
   },
   mouth: inside,
   teeth: inside,
-  hair: (material) => {
-    material.alphaTest = DENSE;
-    // The samples of the antialiasing smooth the edges of the cards; blended as well, they keep the colour behind them.
-    material.alphaToCoverage = true;
-    material.transparent = true;
-    silken(material);
-  },
+  hair: dense,
+  beard: dense,
 };
 
 /** Hair is drawn twice: where it is dense, and then its thin ends over all else. This opacity parts the two. */
 const DENSE = 0.6;
+const STRANDS: ReadonlySet<string> = new Set(["hair", "beard"]);
 
 /** The material of what is drawn once more, blended over all else: thin ends of hair, and the neck where it fades. */
 export function blendedFor(surface: Surface, plaster: boolean): MeshPhysicalMaterial | null {
-  if (surface.name === "hair") return thinEnds(surface);
+  if (STRANDS.has(surface.name)) return thinEnds(surface);
   if (surface.name !== "skin") return null;
   const material = materialFor(surface, plaster);
   const { onBeforeCompile, customProgramCacheKey } = material;
@@ -121,6 +117,14 @@ export function blendedFor(surface: Surface, plaster: boolean): MeshPhysicalMate
   };
   material.customProgramCacheKey = () => `${customProgramCacheKey()}, seen through`;
   return material;
+}
+
+function dense(material: MeshPhysicalMaterial): void {
+  material.alphaTest = DENSE;
+  // The samples of the antialiasing smooth the edges of the cards; blended as well, they keep the colour behind them.
+  material.alphaToCoverage = true;
+  material.transparent = true;
+  silken(material);
 }
 
 function thinEnds(surface: Surface): MeshPhysicalMaterial {
