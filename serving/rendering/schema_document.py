@@ -18,7 +18,7 @@ THUMBNAIL_SIZE = 160
 # A part for the groups of a schema that says nothing of where people look for them.
 LOOK = ("look", "Look")
 WORN_MESHES = {name: (name,) for name in ("lashes", "brows", "beard", "hair")} | {"glasses": ("glasses", "lenses")}
-SKIN_MESHES = ("skin", "mouth", "teeth", "eye_left", "eye_right")
+SKIN_MESHES = ("skin", "mouth", "eye_left", "eye_right", "teeth")
 ACTIONS = ("eyeBlinkLeft", "eyeBlinkRight")
 """The face actions that pieces have: a figure that blinks seems alive."""
 MOVED = ("head", "lashes", "brows", "beard")

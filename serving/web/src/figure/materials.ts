@@ -94,7 +94,8 @@ const REFINEMENTS: Readonly<Record<string, (material: MeshPhysicalMaterial) => v
     material.customProgramCacheKey = () => "lenses";
   },
   mouth: inside,
-  teeth: inside,
+  // How little light reaches them is in their picture.
+  teeth: under,
   hair: dense,
   beard: dense,
 };
@@ -156,7 +157,11 @@ function glaze(shader: WebGLProgramParametersWithUniforms): void {
 function inside(material: MeshPhysicalMaterial): void {
   material.specularIntensity = 0.05;
   material.color.multiplyScalar(0.5);
-  // Its sides lie so close under the cheeks that they would show through.
+  under(material);
+}
+
+/** What lies so close under cheeks and lips that it would show through. */
+function under(material: MeshPhysicalMaterial): void {
   material.polygonOffset = true;
   material.polygonOffsetUnits = BEHIND;
 }
