@@ -1,6 +1,6 @@
 """What the embedded engine can draw of a character: pictures, files, and all that a client draws it from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from engine.exporters.export_mesh import ExportMesh
 from engine.exporters.glb import about, to_bare_glb, to_glb
 from engine.exporters.materials import teeth_picture, worn_picture
 from engine.exporters.mhm import to_mhm
-from engine.exporters.options import ExportOptions
+from engine.exporters.options import AVATAR, UNKNOWN_AUTHOR, ExportOptions
 from engine.exporters.skin import plain_skin
+from engine.exporters.vrm import to_vrm
 from engine.head import HEAD_FILE
 from engine.scenes import EYE_LEVEL, FRAME_WIDTH, GAME_DISTANCE
 from serving.rendering.character_renderer import JPEG, WEBP, CharacterRenderer, encoded, version_of
@@ -63,10 +64,12 @@ class EmbeddedRenderer(CharacterRenderer):
         )
 
     def glb(self, document: Mapping[str, Any], **options: Any) -> bytes:
-        sliders, choices = self._parameters(document)
         wanted = ExportOptions(**options)
-        mesh = character_mesh(self.renderer, sliders[0], choices[0], wanted)
-        return to_glb(mesh, about(document), wanted.bones)
+        return to_glb(self._mesh(document, wanted), about(document), wanted.bones)
+
+    def vrm(self, document: Mapping[str, Any], name: str = AVATAR, author: Sequence[str] = (), **options: Any) -> bytes:
+        mesh = self._mesh(document, ExportOptions(**options))
+        return to_vrm(mesh, about(document), name, author or (UNKNOWN_AUTHOR,))
 
     def mhm(self, document: Mapping[str, Any]) -> bytes:
         sliders, choices = self._parameters(document)
@@ -95,6 +98,10 @@ class EmbeddedRenderer(CharacterRenderer):
         if picture is None:
             raise CannotDraw(f"{choices.get(name)} of {name} has no picture")
         return encoded(picture, TEXTURE)
+
+    def _mesh(self, document: Mapping[str, Any], wanted: ExportOptions) -> ExportMesh:
+        sliders, choices = self._parameters(document)
+        return character_mesh(self.renderer, sliders[0], choices[0], wanted)
 
     def thumbnail(self, group: str, choice: str) -> bytes:
         found = self.schema.groups[self.schema.group_index[group]]
