@@ -39,9 +39,9 @@ class MorphBlend:
         up = reach * np.maximum(offset, 0.0) / np.maximum(1.0 - neutral, 1e-6)
         down = reach * np.maximum(-offset, 0.0) / np.maximum(neutral, 1e-6)
         shape = np.concatenate([up[:, self.up], down[:, self.down], self.macro_weights(sliders)], axis=1)
-        weights = np.concatenate([shape, expression], axis=1)
+        weights = np.concatenate([shape, expression], axis=1, dtype=np.float32)
         weights[:, [shape.shape[1] + blink for blink in self.blinks]] *= self.openness(shape)
-        return (self.template + weights @ self.morphs).reshape(len(sliders), -1, 3)
+        return np.asarray(self.template + weights @ self.morphs, np.float32).reshape(len(sliders), -1, 3)
 
     def macro_weights(self, sliders: NDArray[np.float32]) -> NDArray[np.float32]:
         """Weights [B, 24] of the macro morphs: products of ancestry, sex, age and weight, as MakeHuman blends them."""

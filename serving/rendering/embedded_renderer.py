@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from engine import thumbnails
 from engine.character import Character
@@ -93,7 +94,8 @@ class EmbeddedRenderer(CharacterRenderer):
             return encoded(skin.colour, JPEG) if name == "skin" else encoded(skin.normals, JPEG_NORMALS)
         if name == "teeth":
             whole = teeth_picture(self.renderer)
-            return encoded(cv2.resize(whole, (TEETH_SIDE, TEETH_SIDE), interpolation=cv2.INTER_AREA), JPEG)
+            small = cv2.resize(whole, (TEETH_SIDE, TEETH_SIDE), interpolation=cv2.INTER_AREA)
+            return encoded(small.astype(np.uint8), JPEG)
         picture = worn_picture(self.renderer, name, values[0], numbers[0])
         if picture is None:
             raise CannotDraw(f"{choices.get(name)} of {name} has no picture")
