@@ -1078,6 +1078,14 @@ export interface components {
                     [key: string]: number;
                 };
             };
+            /**
+             * Face Actions
+             * @description every face action, named as ARKit's, and the largest weight that the meshes can show
+             * @default {}
+             */
+            face_actions: {
+                [key: string]: number;
+            };
             camera: components["schemas"]["Camera"];
             /** Pieces */
             pieces: components["schemas"]["Piece"][];

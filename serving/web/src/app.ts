@@ -166,8 +166,10 @@ export class App {
   }
 
   private sceneOf(head: Head): Scene {
-    return new Scene(head.expressions, {
-      expression: (name) => void head.express(name).catch((error: unknown) => this.complain(error)),
+    const complain = (error: unknown): void => this.complain(error);
+    return new Scene(head.face, {
+      expression: (name) => void head.express(name).catch(complain),
+      act: (weights) => void head.act(weights).catch(complain),
       light: (light) => head.light(light),
       background: (background) => (this.shell.viewer.dataset["background"] = background),
     });

@@ -7,6 +7,7 @@ import { join } from "node:path";
 
 import { expect, it } from "vitest";
 
+import { possible } from "../src/figure/actions";
 import { targetWeights, type Basis } from "../src/figure/formula";
 import { readGlb } from "../src/figure/glb";
 import { MorphedMesh, SharedNormals } from "../src/figure/morphs";
@@ -56,4 +57,16 @@ it.skipIf(folder === undefined)("has the engine's vertices and normals", () => {
   }
   expect(compared).toBeGreaterThan(5000);
   expect(astray / compared).toBeLessThan(0.01);
+});
+
+it.skipIf(folder === undefined)("shows of a face's actions what the engine shows", () => {
+  const { limits, wanted, shown } = json<
+    Record<"wanted" | "shown", Record<string, number>[]> & {
+      limits: Record<string, number>;
+    }
+  >("actions.json");
+  wanted.forEach((weights, at) => {
+    const found = possible(new Map(Object.entries(weights)), limits);
+    for (const [name, weight] of Object.entries(shown[at]!)) expect(found.get(name) ?? 0, name).toBeCloseTo(weight, 5);
+  });
 });

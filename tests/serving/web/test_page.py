@@ -154,7 +154,12 @@ def test_choices_are_undone_and_done_again(someone: Visitor) -> None:
     with someone.page.expect_response(lambda answer: "/head.glb" in answer.url and "actions" in answer.url):
         someone.page.get_by_label("Laugh", exact=True).check()
     assert someone.becomes(lambda head: unlike(head, before) > 0.3), "the face does not laugh"
-    someone.page.get_by_label("Calm", exact=True).check()
+    someone.page.get_by_text("Every movement by itself").click()
+    assert someone.slider("Corners of the mouth up").get_attribute("aria-valuetext") != "none", "a preset moves sliders"
+    someone.page.get_by_text("Both sides together").click()
+    someone.slider("Eyes closed, left").press("End")
+    assert not someone.page.get_by_label("Laugh", exact=True).is_checked()
+    someone.page.get_by_role("button", name="Reset these").click()
     assert someone.becomes(lambda head: unlike(head, before) < 0.2)
     someone.part("Ideas")
     someone.page.get_by_role("checkbox", name="Hair", exact=True).check()

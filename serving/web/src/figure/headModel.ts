@@ -15,6 +15,7 @@ import {
 import { figureFile } from "../api/figure";
 import type { DrawableSchema, Picture, Piece } from "../api/schema";
 import type { Settings } from "../edit/settings";
+import type { Weights } from "./actions";
 import { pictureAddress, pieceAddress } from "./addresses";
 import { targetWeights, type Basis } from "./formula";
 import { readGlb, type Mesh as Glb } from "./glb";
@@ -45,9 +46,10 @@ export class HeadModel {
   /** Closed eyes, 0 to 1. */
   private blink = 0;
   private plaster = true;
-  private acting: ReadonlyMap<string, number> = new Map();
+  private acting: Weights = new Map();
   /** Whether pieces have the targets of all face actions. */
   private acts = false;
+  private fetching: Promise<void> | null = null;
 
   /**
    * @param changed called whenever there is something new to draw.
@@ -94,13 +96,27 @@ export class HeadModel {
    *
    * @throws Error when one does not come; the face stays as it was.
    */
-  async act(weights: ReadonlyMap<string, number>): Promise<void> {
-    if (weights.size > 0 && !this.acts) {
-      await Promise.all([...this.loaded].map(([piece, { address, loaded }]) => addActions(piece, address, loaded)));
-      this.acts = true;
-    }
+  async act(weights: Weights): Promise<void> {
+    const before = this.acting;
     this.acting = weights;
-    this.shape();
+    if (weights.size > 0 && !this.acts) {
+      this.fetching ??= this.fetchActions();
+      try {
+        await this.fetching;
+      } catch (error) {
+        if (this.acting === weights) this.acting = before;
+        throw error;
+      } finally {
+        this.fetching = null;
+      }
+    }
+    // A slider may have gone on while the files came.
+    if (this.acting === weights) this.shape();
+  }
+
+  private async fetchActions(): Promise<void> {
+    await Promise.all([...this.loaded].map(([piece, { address, loaded }]) => addActions(piece, address, loaded)));
+    this.acts = true;
   }
 
   dispose(): void {

@@ -1,5 +1,7 @@
 /** How the head is looked at: what its face does, its light, what is behind it. None of it is saved. */
 
+import type { Weights } from "../figure/actions";
+import { FaceActions } from "./actions";
 import { element, freshId } from "./dom";
 import { t } from "../language";
 
@@ -19,8 +21,17 @@ export const BACKGROUNDS = {
 } as const;
 export type Background = keyof typeof BACKGROUNDS;
 
+/** What the face can do. */
+export interface Face {
+  /** Named expressions, calm first: what they are called, and the weights of actions. */
+  expressions: Readonly<Record<string, { label: string; weights: Readonly<Record<string, number>> }>>;
+  /** Every action, and the largest weight that can be shown. */
+  actions: Readonly<Record<string, number>>;
+}
+
 export interface SceneEvents {
   expression: (name: string) => void;
+  act: (weights: Weights) => void;
   light: (light: Light) => void;
   background: (background: Background) => void;
 }
@@ -29,12 +40,23 @@ export class Scene {
   readonly root: HTMLElement;
   private readonly first: HTMLInputElement[] = [];
 
-  /** @param expressions their names and what they are called; none: the face cannot move. */
-  constructor(expressions: Readonly<Record<string, string>>, events: SceneEvents) {
+  constructor({ expressions, actions }: Face, events: SceneEvents) {
+    const names = Object.entries(expressions).map(([name, { label }]) => [name, label] as const);
+    const chosen = (name: string): void => {
+      events.expression(name);
+      sliders.show(expressions[name]?.weights ?? {});
+    };
+    const sliders = new FaceActions(actions, (weights) => {
+      for (const input of expression.querySelectorAll("input")) input.checked = false;
+      events.act(weights);
+    });
+    const expression = this.row(t("Expression"), Object.fromEntries(names), chosen);
+    const moves = Object.keys(actions).length > 0;
     this.root = element(
       "div",
       { class: "scene" },
-      Object.keys(expressions).length === 0 ? null : this.row(t("Expression"), expressions, events.expression),
+      moves ? expression : null,
+      moves ? sliders.root : null,
       this.row(t("Light"), LIGHTS, events.light),
       this.row(t("Background"), BACKGROUNDS, events.background),
     );
