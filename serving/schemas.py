@@ -265,6 +265,8 @@ class ServiceOptions(BaseModel):
     )
     photo_megabytes: float = Field(description="the largest photo that is taken, in 1,000,000 bytes")
     photo_megapixels: float = Field(description="the same in 1,000,000 pixels")
+    person_photos: int = Field(description="the most photos of one person that `POST /v1/characters:person` takes")
+    person_megabytes: float = Field(description="all of them together, in 1,000,000 bytes")
     frames: list[str] = Field(default=[], description="sites whose pages may show the service's page in a frame")
 
 

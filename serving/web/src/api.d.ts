@@ -1605,6 +1605,16 @@ export interface components {
              */
             photo_megapixels: number;
             /**
+             * Person Photos
+             * @description the most photos of one person that `POST /v1/characters:person` takes
+             */
+            person_photos: number;
+            /**
+             * Person Megabytes
+             * @description all of them together, in 1,000,000 bytes
+             */
+            person_megabytes: number;
+            /**
              * Frames
              * @description sites whose pages may show the service's page in a frame
              * @default []

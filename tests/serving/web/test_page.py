@@ -341,6 +341,15 @@ def test_photos_are_taken_dropped_and_pasted(someone: Visitor) -> None:
             [gesture, holder, base64.b64encode(PHOTO).decode()],
         )
         page.wait_for_function("(before) => location.hash.length > 1 && location.hash !== before", arg=before)
+    page.get_by_role("button", name="New photo").click()
+    sent = [{"name": f"{number}.jpg", "mimeType": "image/jpeg", "buffer": PHOTO} for number in range(3)]
+    page.set_input_files("input[type=file]", sent)
+    page.get_by_text("Are these one person?").wait_for()
+    page.get_by_label("Photo 2").uncheck()
+    with page.expect_response("**/v1/characters:person") as answered:
+        page.get_by_role("button", name="Yes, use these 2").click()
+    assert len(answered.value.json()["photos"]) == 2
+    page.get_by_role("heading", name="Read from your photos").wait_for()
 
 
 def no_face() -> bytes:

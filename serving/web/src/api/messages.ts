@@ -48,6 +48,11 @@ const BY_KIND: Readonly<Record<string, Message>> = {
     advice: t("Its game draws it, or an older model read it. Change it by hand."),
     again: false,
   },
+  "one-photo": {
+    title: t("One photo at a time"),
+    advice: t("This service cannot read several photos together yet. Choose the one that shows the face best."),
+    again: false,
+  },
   busy: { title: t("Many people are here right now"), advice: t("Wait a moment, then try again."), again: true },
   timeout: { title: t("It took too long"), advice: t("The service is very busy. Try again in a moment."), again: true },
   "no-model": { title: t("The service is still starting"), advice: t("Try again in a moment."), again: true },
