@@ -62,9 +62,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 def film_of(photo: bytes, folder: Path) -> Path:
-    """A film whose frames all show the photo of OBAMA, his face in the page's oval, as Chromium plays it for a camera."""
+    """A film whose frames all show the photo of OBAMA, his face in the oval, as Chromium plays it for a camera."""
     picture, frame = Image.open(io.BytesIO(photo)).convert("RGB"), io.BytesIO()
-    picture.crop((7, 74, 682, 580)).resize((640, 480)).save(frame, "JPEG", quality=92)
+    picture.crop((67, 120, 627, 540)).resize((640, 480)).save(frame, "JPEG", quality=92)
     film = folder / "person.mjpeg"
     film.write_bytes(3 * frame.getvalue())
     return film
