@@ -19,9 +19,10 @@ import type { Weights } from "./actions";
 import { pictureAddress, pieceAddress } from "./addresses";
 import { targetWeights, type Basis } from "./formula";
 import { readGlb, type Mesh as Glb } from "./glb";
-import { applyPicture, blendedFor, materialFor } from "./materials";
+import { applyPicture, blendedFor, clothMaterial, materialFor, wearShirt } from "./materials";
 import { MorphedMesh, type DrawnMesh } from "./morphs";
 import { RoundedSurface } from "./rounding";
+import { Shirt, underCollar } from "./shirt";
 
 /** What is transparent is drawn after what it lies over. */
 const ORDER: Readonly<Record<string, number>> = { lashes: 1, brows: 1, hair: 2, lenses: 4 };
@@ -30,10 +31,11 @@ const LIDS = ["eyeBlinkLeft", "eyeBlinkRight"] as const;
 
 type HeadMesh = Mesh<BufferGeometry, MeshPhysicalMaterial>;
 
-/** What one address gave: meshes that share points, and how three.js has them. */
+/** What one address gave: meshes that share points, and how three.js has them; over skin the shirt. */
 interface LoadedPiece {
   shapes: { shape: MorphedMesh; mesh: HeadMesh; blended: HeadMesh | null }[];
   surface: RoundedSurface;
+  shirt: { cloth: Shirt; mesh: HeadMesh } | null;
 }
 
 export class HeadModel {
@@ -46,6 +48,7 @@ export class HeadModel {
   /** Closed eyes, 0 to 1. */
   private blink = 0;
   private plaster = true;
+  private shirt: number | null = null;
   private acting: Weights = new Map();
   /** Whether pieces have the targets of all face actions. */
   private acts = false;
@@ -119,6 +122,18 @@ export class HeadModel {
     this.acts = true;
   }
 
+  /** Put on a shirt of a colour, 0xrrggbb; null: the bust fades out instead. */
+  wear(shirt: number | null): void {
+    this.shirt = shirt;
+    wearShirt(shirt !== null);
+    for (const { loaded } of this.loaded.values()) {
+      if (!loaded?.shirt) continue;
+      loaded.shirt.mesh.visible = shirt !== null;
+      if (shirt !== null && !this.plaster) loaded.shirt.mesh.material.color.set(shirt);
+    }
+    this.changed();
+  }
+
   dispose(): void {
     for (const { loaded } of this.loaded.values()) this.detach(loaded);
     for (const { texture } of this.pictures.values()) texture?.dispose();
@@ -138,6 +153,10 @@ export class HeadModel {
     if (this.plaster === plaster) return;
     this.plaster = plaster;
     for (const { loaded } of this.loaded.values()) {
+      if (loaded?.shirt) {
+        loaded.shirt.mesh.material.dispose();
+        loaded.shirt.mesh.material = clothMaterial(this.shirt ?? 0, plaster);
+      }
       for (const { shape, mesh, blended } of loaded?.shapes ?? []) {
         mesh.material.dispose();
         mesh.material = this.textured(materialFor(shape.mesh.surface, plaster));
@@ -183,12 +202,19 @@ export class HeadModel {
   }
 
   private attach(shapes: MorphedMesh[]): LoadedPiece {
-    const loaded: LoadedPiece = { shapes: [], surface: new RoundedSurface(shapes) };
+    const loaded: LoadedPiece = { shapes: [], surface: new RoundedSurface(shapes), shirt: null };
+    // As the file has it, before any slider: there the shirt is fitted.
+    loaded.surface.update();
     for (const [number, shape] of shapes.entries()) {
       const { surface, name } = shape.mesh;
       const geometry = geometryOf(loaded.surface.drawn[number]!);
       const mesh = new Mesh(geometry, this.textured(materialFor(surface, this.plaster)));
       mesh.name = name;
+      if (surface.name === "skin") {
+        const drawn = loaded.surface.drawn[number]!;
+        geometry.setAttribute("under", new BufferAttribute(underCollar(drawn.positions), 1));
+        loaded.shirt = this.dress(shape);
+      }
       mesh.castShadow = surface.alpha !== "BLEND";
       mesh.receiveShadow = surface.alpha !== "BLEND";
       // A head fills the view; its bounds would have to follow every slider.
@@ -206,7 +232,22 @@ export class HeadModel {
     return loaded;
   }
 
+  private dress(skin: MorphedMesh): LoadedPiece["shirt"] {
+    const cloth = Shirt.on(skin);
+    if (cloth === null) return null;
+    const geometry = geometryOf(cloth).setAttribute("color", new BufferAttribute(cloth.shades, 3));
+    const mesh = new Mesh(geometry, clothMaterial(this.shirt ?? 0, this.plaster));
+    Object.assign(mesh, { name: "shirt", frustumCulled: false, receiveShadow: true, visible: this.shirt !== null });
+    this.root.add(mesh);
+    return { cloth, mesh };
+  }
+
   private detach(loaded: LoadedPiece | null): void {
+    if (loaded?.shirt) {
+      this.root.remove(loaded.shirt.mesh);
+      loaded.shirt.mesh.geometry.dispose();
+      loaded.shirt.mesh.material.dispose();
+    }
     for (const { mesh, blended } of loaded?.shapes ?? []) {
       this.root.remove(mesh);
       mesh.geometry.dispose();
@@ -272,10 +313,13 @@ function shape(loaded: LoadedPiece, weights: ReadonlyMap<string, number>, fresh 
   const moved = loaded.shapes.filter(({ shape }) => shape.follow(weights));
   if (moved.length === 0 && !fresh) return;
   loaded.surface.update();
-  for (const { mesh } of loaded.shapes) {
-    mesh.geometry.getAttribute("position").needsUpdate = true;
-    mesh.geometry.getAttribute("normal").needsUpdate = true;
-  }
+  if (loaded.shirt?.cloth.update()) touch(loaded.shirt.mesh);
+  for (const { mesh } of loaded.shapes) touch(mesh);
+}
+
+function touch({ geometry }: HeadMesh): void {
+  geometry.getAttribute("position").needsUpdate = true;
+  geometry.getAttribute("normal").needsUpdate = true;
 }
 
 /** Give what was loaded from an address the targets of face actions, where the piece follows any. */

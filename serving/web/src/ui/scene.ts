@@ -1,4 +1,4 @@
-/** How the head is looked at: what its face does, its light, what is behind it. None of it is saved. */
+/** How the head is looked at: what its face does, its shirt, its light, what is behind it. None of it is saved. */
 
 import type { Weights } from "../figure/actions";
 import { FaceActions } from "./actions";
@@ -21,6 +21,25 @@ export const BACKGROUNDS = {
 } as const;
 export type Background = keyof typeof BACKGROUNDS;
 
+/** Colours, 0xrrggbb; none: the bust fades out below the neck. */
+export const SHIRTS = {
+  grey: 0x8d9696,
+  white: 0xe9e7e1,
+  navy: 0x2a3a57,
+  green: 0x1f5a4a,
+  wine: 0x6b2434,
+  none: null,
+} as const;
+export type Shirt = keyof typeof SHIRTS;
+const SHIRT_NAMES: Readonly<Record<Shirt, string>> = {
+  grey: t("Grey"),
+  white: t("White"),
+  navy: t("Navy blue"),
+  green: t("Green"),
+  wine: t("Wine red"),
+  none: t("None"),
+};
+
 /** What the face can do. */
 export interface Face {
   /** Named expressions, calm first: what they are called, and the weights of actions. */
@@ -32,6 +51,7 @@ export interface Face {
 export interface SceneEvents {
   expression: (name: string) => void;
   act: (weights: Weights) => void;
+  shirt: (colour: number | null) => void;
   light: (light: Light) => void;
   background: (background: Background) => void;
 }
@@ -57,6 +77,7 @@ export class Scene {
       { class: "scene" },
       moves ? expression : null,
       moves ? sliders.root : null,
+      this.row(t("Shirt"), SHIRT_NAMES, (shirt) => events.shirt(SHIRTS[shirt])),
       this.row(t("Light"), LIGHTS, events.light),
       this.row(t("Background"), BACKGROUNDS, events.background),
     );

@@ -6,7 +6,7 @@ import { possible, type Weights } from "../figure/actions";
 import { HeadModel } from "../figure/headModel";
 import type { View } from "../ui/compare";
 import { photoSquare } from "./framing";
-import type { Face, Light } from "../ui/scene";
+import { SHIRTS, type Face, type Light } from "../ui/scene";
 import { Viewer } from "./viewer";
 import { t } from "../language";
 
@@ -61,6 +61,7 @@ export class Head {
   ) {
     this.viewer = new Viewer(container, schema.figure.camera, events.lost);
     this.model = new HeadModel(schema, () => this.viewer.invalidate(), this.viewer.anisotropy);
+    this.model.wear(SHIRTS.grey);
     this.viewer.add(this.model.root);
     this.viewer.turned = (seconds) => this.model.close(closedEyes(seconds));
     this.shown = settings;
@@ -135,6 +136,11 @@ export class Head {
       const mix = (action: string): number => (1 - share) * (from.get(action) ?? 0) + share * (to.get(action) ?? 0);
       void this.model.act(share === 1 ? to : new Map(actions.map((action) => [action, mix(action)])));
     });
+  }
+
+  /** Put on a shirt of a colour, 0xrrggbb; null: none. */
+  dress(colour: number | null): void {
+    this.model.wear(colour);
   }
 
   light(light: Light): void {
