@@ -35,7 +35,7 @@ class Remark(BaseModel):
 
     code: str = Field(examples=["side_view"])
     """doubtful_face, several_faces, side_view, tilted, small_face, blurred, dark, overexposed, grey,
-    wide_smile; `other` from older models."""
+    wide_smile, mask, hair_before_face; `other` from older models."""
     text: str = Field(examples=["side view: the head is turned by 42 degrees"])
 
 

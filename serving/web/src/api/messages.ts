@@ -111,6 +111,12 @@ const REMARKS: Readonly<Record<string, string>> = {
   overexposed: t("It is very bright, so some of the face is washed out."),
   grey: t("The photo has no colours: those of skin, hair and eyes are guessed."),
   wide_smile: t("You smile widely, which changes cheeks, eyes and mouth. A calm face is read best."),
+  mask: t(
+    "Something covers your mouth: mouth and chin are guessed. Use a photo without a mask, hand or scarf before it.",
+  ),
+  hair_before_face: t(
+    "Hair hangs before your face: what it hides is guessed. A photo with it brushed aside shows more.",
+  ),
   glasses: t(
     "Your glasses hide some of the eyes and brows: a photo without them shows more. They can be taken off here.",
   ),
