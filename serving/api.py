@@ -18,7 +18,7 @@ from engine.character_json import character_document
 from engine.schema import SchemaError
 from serving import photos, problems
 from serving.access import Asking, Creator, Reader, count_photos
-from serving.alternatives import alternatives_of, confidence_of
+from serving.alternatives import alternatives_of, confidence_of, likely_of
 from serving.character_store import Caller, ChangedSince, Record, UnknownCharacter
 from serving.child_process import ChildDied
 from serving.comparisons import Served
@@ -501,6 +501,7 @@ def shown(state: AppState, record: Record) -> CharacterResponse:
         **{**record.document, "parameters": parameters, "discrete": discrete},
         confidence=confidence_of(record.document),
         alternatives=[Alternative(**one) for one in alternatives_of(record.document)],
+        likely=likely_of(record.document),
         id=record.id,
         created=record.created,
         expires=record.expires,

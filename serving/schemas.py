@@ -107,6 +107,11 @@ class CharacterResponse(BaseModel, title="Character"):
     alternatives: list[Alternative] = Field(
         default=[], description="what the photo may mean as well, the likeliest first; empty where it leaves no doubt"
     )
+    likely: dict[str, list[str]] = Field(
+        default={},
+        description="of each group that the photo leaves open, what was read of it, and then what is likely as well",
+        examples=[{"hair": ["short02", "short03"]}],
+    )
     photo: PhotoDescription = Field(description="of several photos, the one that shows the face most from the front")
     photos: list[PhotoDescription | UnusablePhoto] | None = Field(
         default=None, description="each photo, where the character was made of several"

@@ -852,6 +852,20 @@ export interface components {
              * @default []
              */
             alternatives: components["schemas"]["Alternative"][];
+            /**
+             * Likely
+             * @description of each group that the photo leaves open, what was read of it, and then what is likely as well
+             * @default {}
+             * @example {
+             *       "hair": [
+             *         "short02",
+             *         "short03"
+             *       ]
+             *     }
+             */
+            likely: {
+                [key: string]: string[];
+            };
             /** @description of several photos, the one that shows the face most from the front */
             photo: components["schemas"]["Photo"];
             /**

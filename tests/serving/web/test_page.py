@@ -180,6 +180,7 @@ def test_what_the_photo_leaves_open_is_asked_first(someone: Visitor) -> None:
         taken = document["discrete"]["beard"]["choice"]
         other = "goatee" if taken != "goatee" else "full"
         document["discrete"]["beard"]["probabilities"] = {taken: 0.6, other: 0.3, "circle": 0.1}
+        document["likely"] = {"beard": [taken, other]}
         route.fulfill(response=answer, json=document)
 
     someone.open()
