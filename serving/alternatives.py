@@ -10,7 +10,8 @@ from typing import Any
 LIKELY = 0.12
 """A choice of this probability is worth showing beside the one that was taken."""
 MOST = 4
-"""Alternatives, and choices of one group. Up to six, no change of three groups is among the likeliest: each of its parts is likelier."""
+"""Alternatives, and choices of one group. Of up to six alternatives none changes three groups: each of its parts is
+likelier."""
 
 
 def confidence_of(document: Mapping[str, Any]) -> dict[str, float]:

@@ -10,7 +10,7 @@ export interface Doubt {
 }
 
 /** Every group in doubt, in the schema's order. */
-export function doubtsOf({ groups }: Schema, { likely = {} }: Pick<Character, "likely">): Doubt[] {
+export function doubtsOf({ groups }: Schema, { likely = {} }: Partial<Pick<Character, "likely">>): Doubt[] {
   return groups.flatMap((group) => {
     const named = (likely[group.name] ?? []).map((name) => group.choices.find((choice) => choice.name === name));
     // The character creator may have changed since.
