@@ -19,7 +19,7 @@ REST = {
     "action/mouthSmileLeft": 0.2,
     "action/mouthSmileRight": 0.2,
 }
-BROW_LIFT = 0.0025  # metres that brows lie higher than MakeHuman puts them
+BROW_LIFT = 0.0030  # metres that brows lie higher than MakeHuman puts them
 BROW_LEVELLING = 0.42  # share of their fall towards the nose that is taken out
 CLEARANCE = 0.0002  # metres that a brow lies before the skin at least
 HOLDS = 1e-6  # how far outside a triangle a point may lie, as a share of it
@@ -39,9 +39,9 @@ def _with_brows_lifted(head: Head) -> Head:
         if head.materials[part.first_triangle] == BROW:
             bound = slice(part.first_vertex - head.n_base, part.first_vertex - head.n_base + part.n_vertices)
             points = head.bound_vertices[bound].astype(np.float64)
-            above = np.maximum(points[:, 2] - _on_skin(head, points)[2], CLEARANCE)
+            above = np.maximum(points[:, 2] - on_skin(head, points)[2], CLEARANCE)
             raised = points + [0.0, 1.0, 0.0] * _rise(points)[:, None]
-            corners, shares, depth = _on_skin(head, raised)
+            corners, shares, depth = on_skin(head, raised)
             raised[:, 2] = depth + above
             references[bound], weights[bound] = corners, shares
             offsets[bound] = raised - (shares[..., None] * head.template[corners]).sum(axis=1)
@@ -56,8 +56,9 @@ def _rise(points: Floats) -> Floats:
     return BROW_LIFT + BROW_LEVELLING * max(fall, 0.0) * ((middle - side) / (middle - inner)).clip(0.0, 1.2)
 
 
-def _on_skin(head: Head, points: Floats) -> tuple[NDArray[np.int32], Floats, Floats]:
-    """Where lines along Z through points [P, 3] meet the skin: the triangle's corners, their weights, the depth [P]."""
+def on_skin(head: Head, points: Floats) -> tuple[NDArray[np.int32], Floats, Floats]:
+    """Where lines along Z through points [P, 3] meet the skin first: the triangle's corners, their weights, the depth
+    [P]. Where they miss it, a weight is below -HOLDS."""
     low, high = points.min(axis=0) - REACH, points.max(axis=0) + REACH
     triangles = head.triangles[(head.materials == SKIN) & (head.labels != TEETH)]
     corners = head.template[triangles].astype(np.float64)

@@ -8,10 +8,10 @@ from engine import thumbnails
 from engine.character import Character
 from engine.engines import EmbeddedEngine
 from engine.exporters.basis import Basis
-from engine.exporters.detail import character_mesh
+from engine.exporters.detail import character_mesh, simplified
 from engine.exporters.export_mesh import ExportMesh
 from engine.exporters.glb import about, to_bare_glb, to_glb
-from engine.exporters.materials import worn_picture
+from engine.exporters.materials import teeth_picture, worn_picture
 from engine.exporters.mhm import to_mhm
 from engine.exporters.options import ExportOptions
 from engine.exporters.skin import plain_skin
@@ -32,6 +32,8 @@ from serving.rendering.schema_document import (
 JPEG_NORMALS: dict[str, Any] = {**JPEG, "subsampling": 0}
 # Colours are kept where nothing shows: smaller versions of the picture mix them in.
 TEXTURE: dict[str, Any] = {**WEBP, "exact": True}
+FEWER = ("teeth", "beard")
+"""What a player sees too little of to wait for all of it."""
 MHM_NAME = "likeness"
 
 
@@ -73,6 +75,7 @@ class EmbeddedRenderer(CharacterRenderer):
         group, meshes = pieces_of(self.schema)[name]
         sliders, choices = self._set({} if group is None or choice is None else {group: choice}, {})
         mesh = ExportMesh.of(self.renderer, sliders[0], choices[0], as_shown=False, for_page=True).only(meshes)
+        mesh = simplified(mesh, FEWER)
         others = set(self.renderer.blend.actions) - set(ACTIONS)
         return to_bare_glb(mesh, name, others if targets == "actions" else set(mesh.basis.names) - others)
 
@@ -82,6 +85,8 @@ class EmbeddedRenderer(CharacterRenderer):
         if name in ("skin", "skin_normals"):
             skin = plain_skin(self.renderer, values[0], numbers[0])
             return encoded(skin.colour, JPEG) if name == "skin" else encoded(skin.normals, JPEG_NORMALS)
+        if name == "teeth":
+            return encoded(teeth_picture(self.renderer), JPEG)
         picture = worn_picture(self.renderer, name, values[0], numbers[0])
         if picture is None:
             raise CannotDraw(f"{choices.get(name)} of {name} has no picture")

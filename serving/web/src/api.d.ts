@@ -1083,6 +1083,13 @@ export interface components {
              */
             actions: string[];
             /**
+             * Lids
+             * @default {}
+             */
+            lids: {
+                [key: string]: components["schemas"]["Lids"];
+            };
+            /**
              * Expressions
              * @description named expressions: the weights of face actions, also of those in `actions` of a piece
              * @default {}
@@ -1193,6 +1200,29 @@ export interface components {
             version: number;
             /** Run */
             run: string;
+        };
+        /**
+         * Lids
+         * @description By how much more than on the template a blink weighs on a face, see Figure.formula.
+         */
+        Lids: {
+            /**
+             * Gap
+             * @description metres between the lids at some places of the template's eye
+             */
+            gap: number[];
+            /**
+             * Targets
+             * @description by how much each target changes it there
+             */
+            targets: {
+                [key: string]: number[];
+            };
+            /** Limits */
+            limits: [
+                number,
+                number
+            ];
         };
         /**
          * Links

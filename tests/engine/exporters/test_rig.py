@@ -96,12 +96,12 @@ def test_all_levels_of_detail_have_one_neck(renderer: Renderer, gltf: Gltf, lod:
     assert max(float(np.linalg.norm(moved[vertex] - expected[vertex])) for vertex in both) < 1e-5
 
 
-def test_every_head_of_hair_and_all_glasses_were_simplified(renderer: Renderer) -> None:
+def test_every_head_of_hair_each_beard_and_all_glasses_were_simplified(renderer: Renderer) -> None:
     table = detail._simplified()
     seen, clear = (Material("any", picture, 0.5) for picture in (np.zeros((1, 1, 4), np.uint8), None))
-    every: dict[str, Material] = dict.fromkeys(("skin", "mouth", "irises", "hair", "glasses"), seen)
-    every |= dict.fromkeys(("teeth", "cornea", "lenses"), clear)
-    for group in ("hair", "glasses"):
+    every: dict[str, Material] = dict.fromkeys(("skin", "mouth", "teeth", "irises", "beard", "hair", "glasses"), seen)
+    every |= dict.fromkeys(("cornea", "lenses"), clear)
+    for group in ("hair", "beard", "glasses"):
         for choice in renderer.schema.group(group).choices:
             for primitive in primitives_of(renderer.head, {group: choice}, every, False):
                 assert primitive.name not in detail.SIMPLIFIED or detail.key(primitive) in table, (choice, "make lod")
@@ -199,7 +199,7 @@ def test_pixivs_reader_and_khronos_validator_take_the_vrm(mesh: ExportMesh, tmp_
     assert read["gaze"] == pytest.approx(12.0), "30 degrees to the left turn the eyes 12"
     heights = read["heights"]
     assert 0.0 < heights["leftFoot"] < heights["hips"] < heights["neck"] < heights["head"] < read["top"] < 1.8
-    assert read["presets"]["blink"] == pytest.approx({"eyeBlinkLeft": 0.62, "eyeBlinkRight": 0.62})
+    assert read["presets"]["blink"] == pytest.approx({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0})
     assert read["presets"]["aa"]["jawOpen"] > 0.3 and read["presets"]["lookLeft"].keys() == {
         "eyeLookOutLeft", "eyeLookInRight"
     }  # fmt: skip

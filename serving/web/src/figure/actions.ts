@@ -4,7 +4,7 @@ export type Weights = ReadonlyMap<string, number>;
 
 const SIDES = ["Left", "Right"] as const;
 /** What squinting and looking down close of a lid; together with a blink never more than a blink alone. */
-const CLOSES = { eyeSquint: 0.35, eyeLookDown: 0.3 } as const;
+const CLOSES = { eyeSquint: 0.56, eyeLookDown: 0.48 } as const;
 /** Of two opposites only what one is more than the other. */
 const OPPOSITES = { eyeWide: "eyeBlink", mouthFrown: "mouthSmile" } as const;
 

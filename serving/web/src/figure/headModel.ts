@@ -17,7 +17,7 @@ import type { DrawableSchema, Picture, Piece } from "../api/schema";
 import type { Settings } from "../edit/settings";
 import type { Weights } from "./actions";
 import { pictureAddress, pieceAddress } from "./addresses";
-import { targetWeights, type Basis } from "./formula";
+import { openness, targetWeights, type Basis } from "./formula";
 import { readGlb, type Mesh as Glb } from "./glb";
 import { applyPicture, blendedFor, clothMaterial, materialFor, wearShirt } from "./materials";
 import { MorphedMesh, type DrawnMesh } from "./morphs";
@@ -25,9 +25,8 @@ import { RoundedSurface } from "./rounding";
 import { Shirt, underCollar } from "./shirt";
 
 /** What is transparent is drawn after what it lies over. */
-const ORDER: Readonly<Record<string, number>> = { lashes: 1, brows: 1, hair: 2, lenses: 4 };
+const ORDER: Readonly<Record<string, number>> = { lashes: 1, brows: 1, beard: 2, hair: 2, lenses: 4 };
 const BLENDED = 3;
-const LIDS = ["eyeBlinkLeft", "eyeBlinkRight"] as const;
 
 type HeadMesh = Mesh<BufferGeometry, MeshPhysicalMaterial>;
 
@@ -143,7 +142,9 @@ export class HeadModel {
 
   private shape(): void {
     const weights = this.acting.size === 0 ? this.weights : new Map([...this.weights, ...this.acting]);
-    for (const lid of LIDS) weights.set(lid, Math.max(this.blink, this.acting.get(lid) ?? 0));
+    for (const [lid, lids] of Object.entries(this.basis.lids)) {
+      weights.set(lid, Math.max(this.blink, this.acting.get(lid) ?? 0) * openness(lids, this.weights));
+    }
     for (const { loaded } of this.loaded.values()) if (loaded !== null) shape(loaded, weights);
     this.changed();
   }

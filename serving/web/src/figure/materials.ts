@@ -110,22 +110,19 @@ const REFINEMENTS: Readonly<Record<string, (material: MeshPhysicalMaterial) => v
     material.customProgramCacheKey = () => "lenses";
   },
   mouth: inside,
-  teeth: inside,
-  hair: (material) => {
-    material.alphaTest = DENSE;
-    // The samples of the antialiasing smooth the edges of the cards; blended as well, they keep the colour behind them.
-    material.alphaToCoverage = true;
-    material.transparent = true;
-    silken(material);
-  },
+  // How little light reaches them is in their picture.
+  teeth: under,
+  hair: dense,
+  beard: dense,
 };
 
 /** Hair is drawn twice: where it is dense, and then its thin ends over all else. This opacity parts the two. */
 const DENSE = 0.6;
+const STRANDS: ReadonlySet<string> = new Set(["hair", "beard"]);
 
 /** The material of what is drawn once more, blended over all else: thin ends of hair, and the neck where it fades. */
 export function blendedFor(surface: Surface, plaster: boolean): MeshPhysicalMaterial | null {
-  if (surface.name === "hair") return thinEnds(surface);
+  if (STRANDS.has(surface.name)) return thinEnds(surface);
   if (surface.name !== "skin") return null;
   const material = materialFor(surface, plaster);
   const { onBeforeCompile, customProgramCacheKey } = material;
@@ -137,6 +134,14 @@ export function blendedFor(surface: Surface, plaster: boolean): MeshPhysicalMate
   };
   material.customProgramCacheKey = () => `${customProgramCacheKey()}, seen through`;
   return material;
+}
+
+function dense(material: MeshPhysicalMaterial): void {
+  material.alphaTest = DENSE;
+  // The samples of the antialiasing smooth the edges of the cards; blended as well, they keep the colour behind them.
+  material.alphaToCoverage = true;
+  material.transparent = true;
+  silken(material);
 }
 
 function thinEnds(surface: Surface): MeshPhysicalMaterial {
@@ -168,7 +173,11 @@ function glaze(shader: WebGLProgramParametersWithUniforms): void {
 function inside(material: MeshPhysicalMaterial): void {
   material.specularIntensity = 0.05;
   material.color.multiplyScalar(0.5);
-  // Its sides lie so close under the cheeks that they would show through.
+  under(material);
+}
+
+/** What lies so close under cheeks and lips that it would show through. */
+function under(material: MeshPhysicalMaterial): void {
   material.polygonOffset = true;
   material.polygonOffsetUnits = BEHIND;
 }
