@@ -24,7 +24,7 @@ const BAND: readonly (readonly [number, number])[] = [
 ];
 /** Rings of cloth on the bust, and below it, with how far from the skin they are. */
 const ON_BUST = 7;
-const BELOW = 8;
+const BELOW = 14;
 const CLOTH = 0.0048;
 const BESIDE = [-3, -2, -1, 0, 1, 2, 3];
 /** Where it ends: half the width and the depth of a body, and its middle. */
