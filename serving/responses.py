@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import Response
 
-from serving.alternatives import alternatives_of, confidence_of
+from serving.alternatives import alternatives_of, confidence_of, likely_of
 from serving.character_store import Record
 from serving.dependencies import AppState
 from serving.file_responses import FILES
@@ -25,6 +25,7 @@ def shown(state: AppState, record: Record) -> CharacterResponse:
         **{**record.document, "parameters": parameters, "discrete": discrete},
         confidence=confidence_of(record.document),
         alternatives=[Alternative(**one) for one in alternatives_of(record.document)],
+        likely=likely_of(record.document),
         id=record.id,
         created=record.created,
         expires=record.expires,

@@ -38,7 +38,7 @@ class Remark(BaseModel):
 
     code: str = Field(examples=["side_view"])
     """doubtful_face, several_faces, side_view, tilted, small_face, blurred, dark, overexposed, grey,
-    wide_smile; `other` from older models."""
+    wide_smile, mask, hair_before_face; `other` from older models."""
     text: str = Field(examples=["side view: the head is turned by 42 degrees"])
 
 
@@ -110,6 +110,11 @@ class CharacterResponse(BaseModel, title="Character"):
     confidence: dict[str, float] = Field(default={}, description="of each group, the probability of its choice")
     alternatives: list[Alternative] = Field(
         default=[], description="what the photo may mean as well, the likeliest first; empty where it leaves no doubt"
+    )
+    likely: dict[str, list[str]] = Field(
+        default={},
+        description="of each group that the photo leaves open, what was read of it, and then what is likely as well",
+        examples=[{"hair": ["short02", "short03"]}],
     )
     photo: PhotoDescription = Field(description="of several photos, the one that shows the face most from the front")
     photos: list[PhotoDescription | UnusablePhoto] | None = Field(
@@ -287,6 +292,8 @@ class ServiceOptions(BaseModel):
     )
     photo_megabytes: float = Field(description="the largest photo that is taken, in 1,000,000 bytes")
     photo_megapixels: float = Field(description="the same in 1,000,000 pixels")
+    person_photos: int = Field(description="the most photos of one person that `POST /v1/characters:person` takes")
+    person_megabytes: float = Field(description="all of them together, in 1,000,000 bytes")
     frames: list[str] = Field(default=[], description="sites whose pages may show the service's page in a frame")
 
 

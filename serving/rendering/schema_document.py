@@ -151,6 +151,9 @@ class Figure(BaseModel):
     expressions: dict[str, dict[str, float]] = Field(
         default={}, description="named expressions: the weights of face actions, also of those in `actions` of a piece"
     )
+    face_actions: dict[str, float] = Field(
+        default={}, description="every face action, named as ARKit's, and the largest weight that the meshes can show"
+    )
     camera: ReferenceCamera
     pieces: list[Piece]
     textures: list[Texture]
@@ -254,6 +257,7 @@ def _figure(schema: Schema, version: str, basis: dict[str, Any], camera: dict[st
         **kept,
         actions=actions,
         expressions=_expressions(basis["actions"]),
+        face_actions={name: expressions.LIMITS.get(name, 1.0) for name in basis["actions"]},
         camera=ReferenceCamera(**camera),
         pieces=pieces,
         textures=textures_of(schema, version),

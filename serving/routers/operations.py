@@ -41,6 +41,8 @@ async def options(state: State) -> ServiceOptions:
         keeps_corrections=service.corrections,
         photo_megabytes=service.photo_megabytes,
         photo_megapixels=service.photo_megapixels,
+        person_photos=service.person_photos,
+        person_megabytes=service.batch_megabytes,
         frames=list(service.frames),
     )
 

@@ -937,6 +937,20 @@ export interface components {
              * @default []
              */
             alternatives: components["schemas"]["Alternative"][];
+            /**
+             * Likely
+             * @description of each group that the photo leaves open, what was read of it, and then what is likely as well
+             * @default {}
+             * @example {
+             *       "hair": [
+             *         "short02",
+             *         "short03"
+             *       ]
+             *     }
+             */
+            likely: {
+                [key: string]: string[];
+            };
             /** @description of several photos, the one that shows the face most from the front */
             photo: components["schemas"]["Photo"];
             /**
@@ -1198,6 +1212,14 @@ export interface components {
                 [key: string]: {
                     [key: string]: number;
                 };
+            };
+            /**
+             * Face Actions
+             * @description every face action, named as ARKit's, and the largest weight that the meshes can show
+             * @default {}
+             */
+            face_actions: {
+                [key: string]: number;
             };
             camera: components["schemas"]["Camera"];
             /** Pieces */
@@ -1742,6 +1764,16 @@ export interface components {
              * @description the same in 1,000,000 pixels
              */
             photo_megapixels: number;
+            /**
+             * Person Photos
+             * @description the most photos of one person that `POST /v1/characters:person` takes
+             */
+            person_photos: number;
+            /**
+             * Person Megabytes
+             * @description all of them together, in 1,000,000 bytes
+             */
+            person_megabytes: number;
             /**
              * Frames
              * @description sites whose pages may show the service's page in a frame

@@ -54,6 +54,11 @@ const BY_KIND: Readonly<Record<string, Message>> = {
     advice: t("Its game draws it, or an older model read it. Change it by hand."),
     again: false,
   },
+  "one-photo": {
+    title: t("One photo at a time"),
+    advice: t("This service cannot read several photos together yet. Choose the one that shows the face best."),
+    again: false,
+  },
   busy: { title: t("Many people are here right now"), advice: t("Wait a moment, then try again."), again: true },
   timeout: { title: t("It took too long"), advice: t("The service is very busy. Try again in a moment."), again: true },
   "no-model": { title: t("The service is still starting"), advice: t("Try again in a moment."), again: true },
@@ -112,6 +117,12 @@ const REMARKS: Readonly<Record<string, string>> = {
   overexposed: t("It is very bright, so some of the face is washed out."),
   grey: t("The photo has no colours: those of skin, hair and eyes are guessed."),
   wide_smile: t("You smile widely, which changes cheeks, eyes and mouth. A calm face is read best."),
+  mask: t(
+    "Something covers your mouth: mouth and chin are guessed. Use a photo without a mask, hand or scarf before it.",
+  ),
+  hair_before_face: t(
+    "Hair hangs before your face: what it hides is guessed. A photo with it brushed aside shows more.",
+  ),
   glasses: t(
     "Your glasses hide some of the eyes and brows: a photo without them shows more. They can be taken off here.",
   ),
