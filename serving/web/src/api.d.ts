@@ -1197,6 +1197,14 @@ export interface components {
              */
             actions: string[];
             /**
+             * Resting
+             * @description how much of some face actions the template holds: less of them is a straight face
+             * @default {}
+             */
+            resting: {
+                [key: string]: number;
+            };
+            /**
              * Lids
              * @default {}
              */
@@ -2459,6 +2467,8 @@ export interface operations {
                 background?: string;
                 /** @description `face`: closer. */
                 crop?: "portrait" | "face";
+                /** @description False: no smile but that of `expression`, and eyes that look ahead instead of at the camera. */
+                resting?: boolean;
             };
             header?: never;
             path: {
@@ -2573,6 +2583,8 @@ export interface operations {
                 background?: string;
                 /** @description `face`: closer. */
                 crop?: "portrait" | "face";
+                /** @description False: no smile but that of `expression`, and eyes that look ahead instead of at the camera. */
+                resting?: boolean;
             };
             header?: never;
             path: {
@@ -3411,6 +3423,8 @@ export interface operations {
                 background?: string;
                 /** @description `face`: closer. */
                 crop?: "portrait" | "face";
+                /** @description False: no smile but that of `expression`, and eyes that look ahead instead of at the camera. */
+                resting?: boolean;
             };
             header?: never;
             path?: never;
@@ -3529,6 +3543,8 @@ export interface operations {
                 background?: string;
                 /** @description `face`: closer. */
                 crop?: "portrait" | "face";
+                /** @description False: no smile but that of `expression`, and eyes that look ahead instead of at the camera. */
+                resting?: boolean;
             };
             header?: never;
             path?: never;
