@@ -69,7 +69,7 @@ class Expressions:
 
 
 def compared(photos: Sequence[Measures | None], renders: Sequence[Measures | None]) -> dict[str, Any]:
-    """Medians over the people in both of whose pictures MediaPipe finds a face: of all, and of those who do not smile."""
+    """Medians over those in whose pictures MediaPipe finds a face: over all, and over those who do not smile."""
     pairs = [(photo, render) for photo, render in zip(photos, renders, strict=True) if photo and render]
     calm = [pair for pair in pairs if pair[0]["smile"] < CALM]
     return {name: _medians(some) for name, some in (("everybody", pairs), ("calm", calm)) if some}

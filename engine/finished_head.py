@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 
 from engine import atlas, beards, cache, fringe, glasses, hair, hair_shaping, head, lids, rest
-from engine.head import HEAD_FILE, HEAD_INDEX, Head, Submesh
+from engine.head import ACTION, HEAD_FILE, HEAD_INDEX, Head, Submesh
 
 FROM_FILE = "morphs"
 """Nine tenths of a head's bytes, of which next to none are changed."""
@@ -51,7 +51,7 @@ def _make(folder: Path) -> Head:
 def _packed(made: Head) -> dict[str, NDArray]:
     arrays = {field.name: getattr(made, field.name) for field in fields(Head)}
     packed = {name: value for name, value in arrays.items() if isinstance(value, np.ndarray) and name != FROM_FILE}
-    changed = [made.morph_index[f"action/{name}"] for name in lids.BLINKS]
+    changed = [made.morph_index[ACTION + name] for name in lids.BLINKS]
     return packed | {
         "changed": np.array(changed),
         "changed_morphs": made.morphs[changed],

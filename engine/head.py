@@ -23,6 +23,7 @@ from engine.makehuman import Floats, Ints, Mesh, Proxy, read_obj, read_proxy, re
 
 HEAD_FILE, HEAD_INDEX = "head.safetensors", "head.json"
 DECIMETRE = 0.1
+MACRO, ACTION = "macro/", "action/"  # how the names of morphs begin that phenotypes blend, and of face actions
 TEETH_DEPTH, TEETH_RADIUS = 0.36, 0.65  # decimetres
 TARGET_FOLDERS = ("head", "forehead", "eyebrows", "eyes", "nose", "cheek", "mouth", "chin", "ears", "neck", "asym")
 MOVING_THE_HEAD = ("macro/", "neck/", "head/head-trans")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.head import Head
+from engine.head import ACTION, Head
 from engine.rest import HOLDS, on_skin
 
 BLINKS = ("eyeBlinkLeft", "eyeBlinkRight")
@@ -63,7 +63,7 @@ def closing(head: Head) -> Head:
         (middle, _, _), radius = _eyeball(head, side)
         outwards = (SIGNS[side] * (head.template[:, 0] - middle) / radius).clip(PLACES[0], PLACES[-1])
         scale = np.polynomial.Polynomial.fit(PLACES, share, 2)(outwards)
-        morphs[head.morph_index[f"action/{BLINKS[side]}"]] = blink * scale[:, None]
+        morphs[head.morph_index[ACTION + BLINKS[side]]] = blink * scale[:, None]
     return replace(head, morphs=morphs)
 
 
@@ -94,7 +94,7 @@ class Openness:
 
 
 def _blink(head: Head, side: int) -> NDArray[np.float32]:
-    return head.morphs[head.morph_index[f"action/{BLINKS[side]}"]]
+    return head.morphs[head.morph_index[ACTION + BLINKS[side]]]
 
 
 def _eyeball(head: Head, side: int) -> tuple[NDArray[np.float64], float]:

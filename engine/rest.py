@@ -4,12 +4,13 @@ MakeHuman's brows lie low on the ridge, fall towards the nose, and its mouth is 
 every slider and every face action counts from it.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.head import BROW, SKIN, TEETH, Head
+from engine.head import ACTION, BROW, SKIN, TEETH, Head
 
 Floats = NDArray[np.float64]
 
@@ -24,6 +25,15 @@ BROW_LEVELLING = 0.42  # share of their fall towards the nose that is taken out
 CLEARANCE = 0.0002  # metres that a brow lies before the skin at least
 HOLDS = 1e-6  # how far outside a triangle a point may lie, as a share of it
 REACH = 0.02  # metres around the brows in which the skin is searched
+
+
+def smile(actions: Mapping[str, int]) -> NDArray[np.float32]:
+    """How much of the face actions [A], by their columns, the face at rest holds already."""
+    weights = np.zeros(len(actions), np.float32)
+    for name, weight in REST.items():
+        if name.startswith(ACTION):
+            weights[actions[name.removeprefix(ACTION)]] = weight
+    return weights
 
 
 def at_rest(head: Head) -> Head:

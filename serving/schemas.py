@@ -6,20 +6,23 @@ Clients know each by its title, which is the class's name where none is given.
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from engine import expressions
+from engine.exporters.options import AVATAR, LODS, TEXTURES, UNKNOWN_AUTHOR, Naming, Targets
 from engine.exporters.options import DEFAULTS as EXPORT
-from engine.exporters.options import LODS, TEXTURES, Naming, Targets
 from engine.expressions import EXPRESSIONS
 from engine.picture_options import COLOUR, MOST_PITCH, MOST_YAW, TRANSPARENT, Crop
+from serving.short_codes import LONGEST
 
 MOST_SEEDS = 2**53
 """A larger number is not exact in every language."""
 MOST_OF_A_NAME = 256
 """Characters of a player's name, and of an Idempotency-Key."""
+MOST_AUTHORS = 16
+AvatarName = Annotated[str, Field(min_length=1, max_length=MOST_OF_A_NAME)]
 
 
 class Choice(BaseModel):
@@ -73,6 +76,7 @@ class Links(BaseModel):
     png: str | None = None
     webp: str | None = None
     glb: str | None = None
+    vrm: str | None = None
     mhm: str | None = None
     photo: str | None = None
     corrections: str | None = None
@@ -180,6 +184,10 @@ class PictureQuery(BaseModel, extra="forbid"):
         examples=[TRANSPARENT],
     )
     crop: Crop = Field(default="portrait", description="`face`: closer.")
+    resting: bool = Field(
+        default=True,
+        description="False: no smile but that of `expression`, and eyes that look ahead instead of at the camera.",
+    )
 
     @field_validator("expression")
     @classmethod
@@ -192,8 +200,8 @@ class PictureQuery(BaseModel, extra="forbid"):
         return {**dict(self), "expression": expressions.parse(self.expression)}
 
 
-class ModelQuery(BaseModel, extra="forbid"):
-    """What a 3D file has."""
+class GeometryQuery(BaseModel, extra="forbid"):
+    """What the geometry of a 3D file has."""
 
     targets: Targets = Field(
         default=EXPORT.targets, description="Morph targets: of all sliders and face shapes, or of face shapes alone."
@@ -209,7 +217,6 @@ class ModelQuery(BaseModel, extra="forbid"):
         json_schema_extra={"enum": list(TEXTURES)},
         description="Pixels of a side of the skin's pictures.",
     )
-    bones: Naming = Field(default=EXPORT.bones, description="Whose names the bones have.")
 
     @field_validator("texture")
     @classmethod
@@ -219,8 +226,23 @@ class ModelQuery(BaseModel, extra="forbid"):
         return size
 
     def options(self) -> dict[str, Any]:
-        """As `CharacterRenderer.glb` takes them; what is left at its default does not change a file's ETag."""
+        """As `CharacterRenderer.glb` and `vrm` take them; what is left at its default does not change a file's ETag."""
         return self.model_dump(exclude_defaults=True)
+
+
+class ModelQuery(GeometryQuery):
+    """What a .glb has."""
+
+    bones: Naming = Field(default=EXPORT.bones, description="Whose names the bones have.")
+
+
+class AvatarQuery(GeometryQuery):
+    """What a .vrm has, and what its terms of use say."""
+
+    name: AvatarName = Field(default=AVATAR, description="The character's name.")
+    author: list[AvatarName] = Field(
+        default=[], max_length=MOST_AUTHORS, description=f"Who made the character, each; `{UNKNOWN_AUTHOR}` for nobody."
+    )
 
 
 class RandomCharacter(BaseModel):
@@ -286,6 +308,19 @@ class TokenResponse(BaseModel, title="Token"):
     """What a player's page sends as its key: it is for this player's characters alone."""
 
     token: str
+    expires: datetime
+
+
+class CodeRequest(BaseModel, extra="forbid"):
+    """For how long a code is wanted."""
+
+    seconds: int = Field(default=86_400, ge=60, le=round(LONGEST.total_seconds()), description="how long it lives")
+
+
+class CodeResponse(BaseModel, title="Code"):
+    """A short code for a character: `GET /v1/codes/{code}` gives it."""
+
+    code: str = Field(examples=["K7M2-QX9D"], description="case, hyphens and spaces do not matter")
     expires: datetime
 
 

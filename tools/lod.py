@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from engine.exporters import detail
-from engine.exporters.basis import ACTION
 from engine.exporters.export_mesh import ExportMesh, Primitive, bound_displacements
+from engine.head import ACTION
 from engine.renderer import Renderer
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.blend import MorphBlend
-from engine.head import Head
+from engine.head import ACTION, MACRO, Head
 from engine.lids import BLINKS, LIMITS, Openness
 from engine.schema import Schema, Slider
 
-MACRO, ACTION = "macro/", "action/"
 # The factors of a product, by the words of its name: the weight of a word is piecewise linear in one slider.
 CURVES: dict[str, tuple[str, tuple[tuple[float, float], ...]]] = {
     "female": ("sex", ((0.0, 1.0), (1.0, 0.0))),

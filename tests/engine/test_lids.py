@@ -12,7 +12,8 @@ from engine.renderer import Renderer
 from engine.scenes import Scenes
 
 SIDE, FACES = 256, 8
-OPEN, SHUT = dict.fromkeys(lids.BLINKS, 0.0), dict.fromkeys(lids.BLINKS, 1.0)
+OPEN: dict[str, float] = dict.fromkeys(lids.BLINKS, 0.0)
+SHUT: dict[str, float] = dict.fromkeys(lids.BLINKS, 1.0)
 
 
 def scenes(renderer: Renderer, weights: dict[str, float], count: int) -> Scenes:

@@ -12,6 +12,7 @@ import { averageOf, readOf, Session, settingsOf } from "./session";
 import { doneButton, embeddingOf, takeToken } from "./embedding";
 import type { Head } from "./viewer/head";
 import { FallbackImage } from "./viewer/fallbackImage";
+import { CodeEntry } from "./ui/codeEntry";
 import { Compare, type View } from "./ui/compare";
 import { confirm, isAsking } from "./ui/confirm";
 import { element } from "./ui/dom";
@@ -100,7 +101,10 @@ export class App {
     if (this.embedding !== null) this.shell.tools.append(doneButton(() => void this.done()));
     this.shell.canvas.after(this.compare.overlay);
     this.shell.foot.append(this.compare.bar);
-    this.welcome.root.append(this.shelfList.root, languageSwitch());
+    const codeEntry = new CodeEntry(async (code) => {
+      location.hash = (await this.client.byCode(code)).id;
+    });
+    this.welcome.root.append(this.shelfList.root, codeEntry.root, languageSwitch());
     this.shell.side.append(this.welcome.root);
     document.body.append(
       this.shell.root,
@@ -373,6 +377,10 @@ export class App {
     await share({
       link: location.href,
       until: dateOf(character.expires),
+      code: async () => {
+        const { code, expires } = await this.client.code(character.id);
+        return { code, until: dateOf(expires) };
+      },
       photo: session.stored.known.aligned,
       head: png ? () => this.portrait(png) : null,
     });

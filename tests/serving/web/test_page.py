@@ -437,6 +437,17 @@ def test_a_service_with_keys_is_given_one(browser: Browser, address: str, key: s
     stranger.page.wait_for_selector(".editor")
     stranger.page.get_by_role("button", name="Share").click()
     stranger.page.get_by_role("img", name="QR code").wait_for()
+    stranger.page.get_by_role("button", name="Get a short code").click()
+    code, link = stranger.page.get_by_role("status", name="Short code").inner_text(), stranger.page.url
+    stranger.page.get_by_role("button", name="Close", exact=True).click()
+    stranger.page.get_by_role("button", name="New photo").click()
+    for typed in ("2222", code.replace("-", "").lower()):
+        stranger.page.get_by_label("Code of a character").fill(typed)
+        stranger.page.get_by_role("button", name="Open", exact=True).click()
+        if typed == "2222":
+            stranger.page.get_by_text("No such code").wait_for()
+    stranger.page.wait_for_selector(".editor")
+    assert stranger.page.url == link
     stranger.context.close()
 
 

@@ -5,6 +5,7 @@ import type { Difference, Settings } from "../edit/settings";
 import type { Schema } from "./schema";
 
 export type Character = components["schemas"]["Character"];
+export type Code = components["schemas"]["Code"];
 export type Problem = components["schemas"]["Problem"];
 export type Remark = components["schemas"]["Remark"];
 export type ServiceOptions = components["schemas"]["ServiceOptions"];
@@ -112,6 +113,15 @@ export class Client {
 
   character(id: string): Promise<Character> {
     return this.json(`/v1/characters/${encodeURIComponent(id)}`);
+  }
+
+  /** A short code for a character. */
+  code(id: string): Promise<Code> {
+    return this.json(`/v1/characters/${encodeURIComponent(id)}.code`, { method: "POST" });
+  }
+
+  byCode(code: string): Promise<Character> {
+    return this.json(`/v1/codes/${encodeURIComponent(code)}`);
   }
 
   edit(id: string, edit: Difference): Promise<Character> {

@@ -38,6 +38,12 @@ const BY_KIND: Readonly<Record<string, Message>> = {
     advice: t("Characters are kept for a few days only. Use the photo again to make a new one."),
     again: false,
   },
+  "unknown-code": {
+    title: t("No such code"),
+    advice: t("It may be mistyped, or too old: codes are good for a day. Ask for a new one."),
+    again: false,
+  },
+  "too-many-codes": { title: t("Too many wrong codes"), advice: t("Wait a minute, then try again."), again: true },
   "cannot-draw": {
     title: t("The character creator has changed"),
     advice: t("This character was made with an older one. Use the photo again to make it anew."),
