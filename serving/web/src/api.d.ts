@@ -2459,6 +2459,8 @@ export interface operations {
                 background?: string;
                 /** @description `face`: closer. */
                 crop?: "portrait" | "face";
+                /** @description False: no smile but that of `expression`, and eyes that look ahead instead of at the camera. */
+                resting?: boolean;
             };
             header?: never;
             path: {
@@ -2573,6 +2575,8 @@ export interface operations {
                 background?: string;
                 /** @description `face`: closer. */
                 crop?: "portrait" | "face";
+                /** @description False: no smile but that of `expression`, and eyes that look ahead instead of at the camera. */
+                resting?: boolean;
             };
             header?: never;
             path: {
@@ -3411,6 +3415,8 @@ export interface operations {
                 background?: string;
                 /** @description `face`: closer. */
                 crop?: "portrait" | "face";
+                /** @description False: no smile but that of `expression`, and eyes that look ahead instead of at the camera. */
+                resting?: boolean;
             };
             header?: never;
             path?: never;
@@ -3529,6 +3535,8 @@ export interface operations {
                 background?: string;
                 /** @description `face`: closer. */
                 crop?: "portrait" | "face";
+                /** @description False: no smile but that of `expression`, and eyes that look ahead instead of at the camera. */
+                resting?: boolean;
             };
             header?: never;
             path?: never;
