@@ -97,6 +97,7 @@ class Visitor:
         """Until sliders are there and the head wears everything."""
         self.give("me.jpg", photo)
         self.page.wait_for_selector(".editor")
+        self.page.wait_for_selector(".canvas[aria-busy=false]")
         self.page.wait_for_load_state("networkidle")
 
     def part(self, label: str) -> None:

@@ -47,6 +47,8 @@ export class Head {
   private readonly model: HeadModel;
   private shown: Settings;
   private plaster = true;
+  /** How many settings are being put on. */
+  private wearing = 0;
   private readonly known: Readonly<Record<string, Readonly<Record<string, number>>>>;
   private readonly limits: Readonly<Record<string, number>>;
   private acting: Weights = new Map();
@@ -170,11 +172,16 @@ export class Head {
   }
 
   private async wear(settings: Settings, posed = true): Promise<void> {
+    this.wearing += 1;
+    this.container.ariaBusy = "true";
     try {
       if (posed) this.model.pose(settings);
       await this.model.fetch(settings, this.plaster);
     } catch (error) {
       this.events.failed(error);
+    } finally {
+      this.wearing -= 1;
+      this.container.ariaBusy = String(this.wearing > 0);
     }
   }
 }
