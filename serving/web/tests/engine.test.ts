@@ -19,6 +19,8 @@ const folder = process.env["LIKENESS_FIGURE"];
 const NEAR = 2e-5;
 /** The cosine of what normals may differ by, for nearly all of them. */
 const PARALLEL = 0.999;
+/** Meshes of which the page gets some of the engine's triangles, so that surfaces turn a little elsewhere. */
+const SIMPLIFIED: ReadonlySet<string> = new Set(["teeth", "beard"]);
 
 type Points = Record<string, [number, number, number]>;
 
@@ -52,7 +54,7 @@ it.skipIf(folder === undefined)("has the engine's vertices and normals", () => {
           cosine += normals[3 * vertex + axis]! * normal[axis]!;
         }
         compared += 1;
-        if (cosine < PARALLEL) astray += 1;
+        if (cosine < PARALLEL && !SIMPLIFIED.has(mesh.name)) astray += 1;
       });
     }
   }
