@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     """Name of a file in orchestration/profiles/, or a path to one."""
     character: str = "embedded"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "float32"] = "auto"
+    """What `likeness create` reads photos in; auto: bfloat16 on a CPU with instructions for it (docs/results.md)."""
     devices: Literal["auto"] | PositiveInt = 1
     """Devices that one training uses at once, and GPUs that it asks a cluster for; auto: every GPU that is visible,
     which on a cluster is the one it asked for."""
