@@ -41,7 +41,7 @@ Site = Annotated[str, AfterValidator(_site)]
 class ServiceSettings(BaseSettings):
     """One object with all limits of the service."""
 
-    model_config = SettingsConfigDict(env_prefix="LIKENESS_SERVE_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="LIKENESS_SERVE_", frozen=True, extra="forbid", defer_build=True)
 
     keys: Path | None = None
     """File of API keys, as `likeness key` writes it; without one, only this machine may ask."""

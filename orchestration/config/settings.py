@@ -43,7 +43,7 @@ def environment_elsewhere(here: Mapping[str, str], without: Collection[str] = ()
 class Settings(BaseSettings):
     """One object that says where the project, its stores and its servers are."""
 
-    model_config = SettingsConfigDict(env_prefix="LIKENESS_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="LIKENESS_", frozen=True, extra="forbid", defer_build=True)
 
     root: Path = Field(default=REPOSITORY, validate_default=True)
     """The project: data/, artifacts/, characters/ and .dvc/ are in it."""
