@@ -219,7 +219,8 @@ class EvaluationContext:
         """The imitator's pictures [N, h, h, 3] in [0, 1], at its own size."""
         device = self.context.device
         with torch.no_grad():
-            batches = [self.imitator(torch.from_numpy(x[k : k + 32]).to(device)) for k in range(0, len(x), 32)]
+            rows = range(0, len(x), BATCH)
+            batches = [self.imitator(torch.from_numpy(x[k : k + BATCH]).to(device)) for k in rows]
             return torch.cat(batches).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
 
     @cached_property
