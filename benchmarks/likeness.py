@@ -20,6 +20,7 @@ render side by side, with what was missed. The document:
                  far two labellings agree), baseline (one answer for all), average_face, landmark_fit (landmark_fit.py)
     likeness     by judge: is the photo found from the render among all photos? rank1, rank5, auc; similarity of the two
     refined      by way of refining and judge: the same scores; `cost`: seconds a photo
+    expression   how photos and renders hold their brows: medians over everybody, and over those who do not smile
     judges       how far the two judges agree: Spearman's correlation of similarities, share of the same verdict
     groups       by sex and by skin tone, as the first labelling has it: every score, the worst group first
     targets      what the project set itself, and whether it is reached
@@ -42,7 +43,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks import judges, people
+from benchmarks import expression, judges, people
 from models.precision import read_in
 from orchestration.cli.terminal import exit_with_error, libraries_into_log, stderr_console
 from orchestration.config.settings import REPOSITORY, Settings
@@ -222,6 +223,7 @@ def measured(settings: Settings, wanted: str, photos: Path, every: int) -> tuple
     for judge, similarity in found.items():
         place = metrics.places(similarity["model"], np.eye(len(names), dtype=bool))
         report.by_mean(f"{judge}_rank1", place <= 1, names, photos=True)
+    document["expression"] = expressions(embedded, reading, renders["model"])
     document["judges"] = judges.agreement({judge: similarity["model"] for judge, similarity in found.items()})
     document["groups"] = grouped(labels, names, report)
     document["targets"] = targets(document)
@@ -253,6 +255,20 @@ def networks(embedded: Path, reading: Reading, renders: Mapping[str, NDArray[np.
             for name, pictures in renders.items()
         }
     )
+
+
+def expressions(embedded: Path, reading: Reading, renders: NDArray[np.uint8]) -> dict[str, Any]:
+    """How photos and renders hold their brows."""
+    from models.images import decode_photo
+
+    with expression.Expressions(embedded / "landmarks" / "face_landmarker.task") as looks:
+        photos = [
+            looks.measure(decode_photo(photo))
+            for photo in track(reading.photos, "brows of photos", console=stderr_console())
+        ]
+        return expression.compared(
+            photos, [looks.measure(render) for render in track(renders, "brows of renders", console=stderr_console())]
+        )
 
 
 def refined(
@@ -370,6 +386,9 @@ def show(document: Mapping[str, Any], console: Console) -> None:
         for judge in document["likeness"]:
             title = f"{judge} looks for the photo from the render, refined by {way} ({seconds:.2f} s a photo)"
             console.print(_scores(title, by_judge[judge]))
+    for whose, medians in document["expression"].items():
+        told = (f"{name} {medians[name]['photos']:.3f}, {medians[name]['renders']:.3f}" for name in expression.COMPARED)
+        console.print(f"Brows of {whose} ({medians['n']}), medians of photos and renders: {'; '.join(told)}")
     agree = document["judges"]
     console.print(
         agree.get("reason")

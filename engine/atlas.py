@@ -31,7 +31,6 @@ ISLANDS = (
     Island("left_socket", (5, 279, 41, 325), (2, 330, 34, 386)),
     Island("right_socket", (43, 279, 79, 325), (37, 330, 69, 386)),
     Island("mouth", (387, 5, 474, 71), (2, 250, 69, 326)),
-    Island("teeth", (346, 447, 379, 472), (2, 190, 69, 246)),
     Island("tongue", (318, 475, 333, 505), (2, 120, 40, 186)),
 )
 # How many times larger than the rest the face is drawn along U (from the crown down) and along V (sideways).

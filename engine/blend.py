@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.head import ANCESTRIES, Head
+from engine.head import ACTION, ANCESTRIES, MACRO, Head
+from engine.lids import BLINKS, Openness
 from engine.schema import Schema
 
 
@@ -15,11 +16,13 @@ class MorphBlend:
         self.schema = schema
         self.up, self.up_columns = self._drivers(head, [s.positive for s in schema.local])
         self.down, self.down_columns = self._drivers(head, [s.negative for s in schema.local])
-        macros = [head.morph_index[name] for name in head.morph_names if name.startswith("macro/")]
-        actions = [head.morph_index[name] for name in head.morph_names if name.startswith("action/")]
-        self.actions = {head.morph_names[m].removeprefix("action/"): number for number, m in enumerate(actions)}
+        macros = [head.morph_index[name] for name in head.morph_names if name.startswith(MACRO)]
+        actions = [head.morph_index[name] for name in head.morph_names if name.startswith(ACTION)]
+        self.actions = {head.morph_names[m].removeprefix(ACTION): number for number, m in enumerate(actions)}
         used = [*self.up_columns, *self.down_columns, *macros, *actions]
         self.morphs = head.morphs[used].reshape(len(used), -1)
+        self.openness = Openness(head, head.morphs[used[: -len(actions)]])
+        self.blinks = [self.actions[name] for name in BLINKS]
 
     @staticmethod
     def _drivers(head: Head, morphs: list[tuple[str, ...]]) -> tuple[NDArray[np.int64], list[int]]:
@@ -35,8 +38,10 @@ class MorphBlend:
         reach = np.array([s.reach for s in self.schema.local], dtype=np.float32)
         up = reach * np.maximum(offset, 0.0) / np.maximum(1.0 - neutral, 1e-6)
         down = reach * np.maximum(-offset, 0.0) / np.maximum(neutral, 1e-6)
-        weights = [up[:, self.up], down[:, self.down], self.macro_weights(sliders), expression]
-        return (self.template + np.concatenate(weights, axis=1) @ self.morphs).reshape(len(sliders), -1, 3)
+        shape = np.concatenate([up[:, self.up], down[:, self.down], self.macro_weights(sliders)], axis=1)
+        weights = np.concatenate([shape, expression], axis=1, dtype=np.float32)
+        weights[:, [shape.shape[1] + blink for blink in self.blinks]] *= self.openness(shape)
+        return np.asarray(self.template + weights @ self.morphs, np.float32).reshape(len(sliders), -1, 3)
 
     def macro_weights(self, sliders: NDArray[np.float32]) -> NDArray[np.float32]:
         """Weights [B, 24] of the macro morphs: products of ancestry, sex, age and weight, as MakeHuman blends them."""

@@ -42,7 +42,7 @@ EXPRESSIONS: dict[str, Expression] = {
         8,
         {
             "mouthSmile": (0.6, 1.0), "mouthUpperUp": (0.3, 0.7), "mouthLowerDown": (0.3, 0.7),
-            "cheekSquint": (0.4, 1.0), "eyeSquint": (0.2, 0.7), "eyeBlink": (0.0, 0.2),
+            "cheekSquint": (0.4, 1.0), "eyeSquint": (0.2, 0.7), "eyeBlink": (0.0, 0.3),
         },
         {"jawOpen": (0.12, 0.4), "browInnerUp": (0.0, 0.3)},
     ),
@@ -68,7 +68,7 @@ EXPRESSIONS: dict[str, Expression] = {
     ),
     "sad": Expression(
         3,
-        {"mouthFrown": (0.3, 0.9), "eyeBlink": (0.0, 0.2)},
+        {"mouthFrown": (0.3, 0.9), "eyeBlink": (0.0, 0.3)},
         {"browInnerUp": (0.4, 1.0), "mouthShrugLower": (0.1, 0.6)},
     ),
     "fear": Expression(
@@ -91,8 +91,8 @@ EXPRESSIONS: dict[str, Expression] = {
     "smirk": Expression(
         3, {}, {}, {"mouthSmile": (0.3, 0.8), "mouthDimple": (0.1, 0.6), "mouth": (0.0, 0.4), "cheekSquint": (0.0, 0.5)}
     ),
-    "half_blink": Expression(2.5, {"eyeBlink": (0.15, 0.6)}),
-    "wink": Expression(0.7, {"mouthSmile": (0.1, 0.5)}, {}, {"eyeBlink": (0.45, 0.6), "cheekSquint": (0.3, 0.9)}),
+    "half_blink": Expression(2.5, {"eyeBlink": (0.25, 0.95)}),
+    "wink": Expression(0.7, {"mouthSmile": (0.1, 0.5)}, {}, {"eyeBlink": (0.8, 1.0), "cheekSquint": (0.3, 0.9)}),
     "pucker": Expression(1.5, {}, {"mouthPucker": (0.3, 0.9), "mouthFunnel": (0.0, 0.2)}),
     "puffed_cheeks": Expression(0.7, {"mouthPress": (0.1, 0.5)}, {"cheekPuff": (0.3, 1.0)}),
     "tongue": Expression(0.5, {"mouthSmile": (0.0, 0.4)}, {"jawOpen": (0.3, 0.5), "tongueOut": (0.5, 1.0)}),
@@ -117,9 +117,9 @@ EXPRESSIONS: dict[str, Expression] = {
     "speech_l": Expression(1, {"mouthLowerDown": (0.1, 0.4)}, {"jawOpen": (0.15, 0.35), "tongueOut": (0.0, 0.3)}),
 }  # fmt: skip
 
-# Where an action alone breaks the mesh: the lid sinks into the eye, the mouth shows that it has no throat.
+# Where an action alone breaks the mesh: the mouth shows that it has no throat.
 LIMITS: dict[str, float] = {
-    "eyeBlinkLeft": 0.62, "eyeBlinkRight": 0.62, "eyeWideLeft": 0.5, "eyeWideRight": 0.5, "eyeSquintLeft": 0.8,
+    "eyeWideLeft": 0.5, "eyeWideRight": 0.5, "eyeSquintLeft": 0.8,
     "eyeSquintRight": 0.8, "jawOpen": 0.55, "mouthFunnel": 0.7, "mouthShrugUpper": 0.8,
 }  # fmt: skip
 RESIDUAL = 0.03  # standard deviation of what each action does besides
@@ -229,8 +229,8 @@ def _possible(weights: NDArray[np.float32], actions: Mapping[str, int]) -> NDArr
         return float(weights[actions[name]])
 
     for side in SIDES:
-        closed = 0.35 * at(f"eyeSquint{side}") + 0.3 * at(f"eyeLookDown{side}")
-        room = max(LIMITS["eyeBlinkLeft"] - closed, 0.0)
+        closed = 0.56 * at(f"eyeSquint{side}") + 0.48 * at(f"eyeLookDown{side}")
+        room = max(1.0 - closed, 0.0)
         weights[actions[f"eyeBlink{side}"]] = min(at(f"eyeBlink{side}"), room)
         for wide in ("eyeWide", "mouthFrown"):
             other = {"eyeWide": "eyeBlink", "mouthFrown": "mouthSmile"}[wide]

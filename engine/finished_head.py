@@ -1,4 +1,4 @@
-"""The head as the renderer draws it: with all heads of hair, at rest, with glasses; kept for the next renderer and for
+"""The head as the renderer draws it: dressed, at rest, with glasses and beards; kept for the next renderer and for
 the next process.
 """
 
@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from engine import atlas, cache, fringe, glasses, hair, hair_shaping, head, rest
-from engine.head import HEAD_FILE, HEAD_INDEX, Head, Submesh
+from engine import atlas, beards, cache, fringe, glasses, hair, hair_shaping, head, lids, rest
+from engine.head import ACTION, HEAD_FILE, HEAD_INDEX, Head, Submesh
 
 FROM_FILE = "morphs"
-"""Nine tenths of a head's bytes, and the same for every head of a folder."""
+"""Nine tenths of a head's bytes, of which next to none are changed."""
 
 
 def load(folder: Path) -> Head:
@@ -25,7 +25,7 @@ def load(folder: Path) -> Head:
 
 
 def _sources(folder: Path) -> list[Path]:
-    code = cache.code(sys.modules[__name__], atlas, fringe, glasses, hair, hair_shaping, head, rest)
+    code = cache.code(sys.modules[__name__], atlas, beards, fringe, glasses, hair, hair_shaping, head, lids, rest)
     return [*code, folder / HEAD_FILE, folder / HEAD_INDEX]
 
 
@@ -34,7 +34,9 @@ def _load(folder: Path, stamp: tuple[tuple[int, int], ...]) -> Head:
     """`stamp`: when the files were written, and their sizes; others make another head."""
     held = cache.arrays("head", _sources(folder), "", lambda: _packed(_make(folder)))
     with safe_open(folder / HEAD_FILE, framework="numpy") as file:
-        arrays = {FROM_FILE: file.get_tensor(FROM_FILE)}
+        morphs = file.get_tensor(FROM_FILE)
+    morphs[held["changed"]] = held["changed_morphs"]
+    arrays = {FROM_FILE: morphs}
     arrays |= {field.name: held[field.name] for field in fields(Head) if field.name in held}
     numbers = zip(held["part_names"], held["part_numbers"], strict=True)
     parts = tuple(Submesh(str(name), *map(int, row)) for name, row in numbers)
@@ -42,13 +44,17 @@ def _load(folder: Path, stamp: tuple[tuple[int, int], ...]) -> Head:
 
 
 def _make(folder: Path) -> Head:
-    return glasses.with_glasses(rest.at_rest(Head.load(folder)))
+    bare = lids.closing(rest.at_rest(Head.load(folder)))
+    return beards.with_beards(glasses.with_glasses(bare))
 
 
 def _packed(made: Head) -> dict[str, NDArray]:
     arrays = {field.name: getattr(made, field.name) for field in fields(Head)}
     packed = {name: value for name, value in arrays.items() if isinstance(value, np.ndarray) and name != FROM_FILE}
+    changed = [made.morph_index[ACTION + name] for name in lids.BLINKS]
     return packed | {
+        "changed": np.array(changed),
+        "changed_morphs": made.morphs[changed],
         "part_names": np.array([part.name for part in made.parts]),
         "part_numbers": np.array([list(vars(part).values())[1:] for part in made.parts]),
         "morphs_by_number": np.array(made.morph_names),

@@ -5,13 +5,13 @@ Lengths are metres in the head's frame (engine/head.py).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.head import BACKGROUND, FRAME, LENS, Head, Submesh
+from engine.head import BACKGROUND, FRAME, LENS, Head
 
 Floats = NDArray[np.float64]
 Picture = NDArray[np.uint8]
@@ -83,10 +83,8 @@ def tint_of(choice: str) -> tuple[float, float, float]:
     return BROWN_TINT if shape in TINTS and finish in ("gold", "tortoise") else TINTS.get(shape, CLEAR)
 
 
-def worn_parts(group: str, choice: str) -> dict[str, str]:
-    """The parts of the head that show a choice of a group, by what exporters call them."""
-    if group != "glasses":
-        return {group: choice}
+def parts_of(choice: str) -> dict[str, str]:
+    """The parts of the head that show a choice of glasses, by what exporters call them."""
     shape = choice.rpartition("_")[0]
     return {"glasses": f"glasses/{shape}", "lenses": f"lenses/{shape}"}
 
@@ -129,24 +127,15 @@ def _with_part(head: Head, name: str, meshes: list[_Mesh], material: int, anchor
     uvs = np.concatenate([mesh.uvs for mesh in meshes])[triangles]
     references, weights = _carried(points, anchors)
     offsets = points - (weights[..., None] * head.template[references]).sum(axis=1)
-    part = Submesh(name, head.n_vertices, len(points), len(head.triangles), len(triangles))
-    labels = np.full(len(triangles), BACKGROUND, np.uint8)
-
-    def joined(old: NDArray, new: NDArray) -> NDArray:
-        return np.concatenate([old, new.astype(old.dtype)])
-
-    return replace(
-        head,
-        references=joined(head.references, references),
-        weights=joined(head.weights, weights),
-        offsets=joined(head.offsets, offsets),
-        triangles=joined(head.triangles, triangles + head.n_vertices),
-        uvs=joined(head.uvs, uvs),
-        labels=joined(head.labels, labels),
-        lips=joined(head.lips, labels),
-        materials=joined(head.materials, np.full(len(triangles), material)),
-        regions=joined(head.regions, np.zeros((len(points), 2))),
-        parts=(*head.parts, part),
+    return head.with_part(
+        name,
+        references=references,
+        weights=weights,
+        offsets=offsets,
+        triangles=triangles,
+        uvs=uvs,
+        label=BACKGROUND,
+        material=material,
     )
 
 

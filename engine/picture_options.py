@@ -9,11 +9,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import expressions
+from engine import expressions, rest
 from engine.scenes import FRAME_WIDTH, GAME_DISTANCE, PIVOT, Scenes, head_rotation
 
 Crop = Literal["portrait", "face"]
 TRANSPARENT = "transparent"
+FOLLOWS = 0.4  # of the turn of the head that the eyes undo, to look at who looks
 COLOUR = re.compile("[0-9a-fA-F]{6}")
 MOST_YAW, MOST_PITCH = 90.0, 30.0
 """Degrees; the head has no back of the neck to be seen from below or above."""
@@ -26,7 +27,9 @@ class PictureOptions:
     """The defaults are the game's own picture. Raises ValueError, in words for whoever asked.
 
     yaw, pitch: degrees by which the head is turned towards the picture's right, and up. expression: weights of face
-    actions in [0, 1]. background: six hexadecimal digits, "transparent", or "" for the game's own.
+    actions in [0, 1]. background: six hexadecimal digits, "transparent", or "" for the game's own. resting: the face
+    smiles a little where the expression says nothing, and the eyes of a turned head follow the camera; otherwise it is
+    MakeHuman's straight face that looks ahead.
     """
 
     yaw: float = 0.0
@@ -34,6 +37,7 @@ class PictureOptions:
     expression: Mapping[str, float] = field(default_factory=dict)
     background: str = ""
     crop: Crop = "portrait"
+    resting: bool = True
 
     def __post_init__(self) -> None:
         for name, most in (("yaw", MOST_YAW), ("pitch", MOST_PITCH)):
@@ -49,6 +53,11 @@ class PictureOptions:
         """
         colours = ("000000", "ffffff") if self.background == TRANSPARENT else (self.background,)
         count = len(colours)
+        weights, gaze = expressions.weights_of(self.expression, actions), np.zeros(2, np.float32)
+        if self.resting:
+            weights, gaze = expressions.turn_gaze(weights, actions, -FOLLOWS * self.yaw, FOLLOWS * self.pitch)
+        else:
+            weights -= rest.smile(actions)
         larger, level = CLOSER[self.crop]
         pivot = (PIVOT[0], PIVOT[1] + (0.5 - level) * FRAME_WIDTH / larger, PIVOT[2] - GAME_DISTANCE)
         scene = replace(
@@ -56,7 +65,8 @@ class PictureOptions:
             rotation=np.tile(head_rotation(self.yaw, self.pitch), (count, 1, 1)),
             translation=np.tile(np.array(pivot, np.float32), (count, 1)),
             focal=np.full(count, larger * GAME_DISTANCE / FRAME_WIDTH, np.float32),
-            expression=np.tile(expressions.weights_of(self.expression, actions), (count, 1)),
+            expression=np.tile(weights, (count, 1)),
+            gaze=np.tile(gaze, (count, 1)),
         )
         return replace(scene, background=np.stack([_plain(colour) for colour in colours])) if colours[0] else scene
 

@@ -13,11 +13,11 @@ import numpy as np
 import warp as wp
 from numpy.typing import ArrayLike, NDArray
 
-from engine import cache, finished_head, rounding, skins, textures
+from engine import beards, cache, finished_head, rounding, skins, textures
 from engine.blend import MorphBlend
 from engine.files import digest_of
-from engine.glasses import CLEAR, FINISHES, finish_of, tint_of, worn_parts
-from engine.head import FACE, LEFT_BROW, RIGHT_BROW, SKIN, TEETH, TOOTH, Head
+from engine.glasses import CLEAR, FINISHES, finish_of, tint_of
+from engine.head import FACE, LEFT_BROW, RIGHT_BROW, SKIN, TEETH, Head
 from engine.kernels import common, pose, shade, skin, visibility
 from engine.kernels.common import Triangle, Vertex, vec3ub, vec4ub
 from engine.kernels.light import LightBatch
@@ -25,17 +25,17 @@ from engine.materials import Materials
 from engine.picture_options import AS_IN_GAME, PictureOptions, with_alpha
 from engine.scenes import PIVOT, Scenes
 from engine.schema import Schema
+from engine.worn import ALWAYS, WORN, worn_parts
 
 LANDMARKS_FILE = "landmarks.json"
-WORN = ("lashes", "brows", "hair", "glasses")
-"""Groups whose choices are parts of the head; the base mesh and the eyes are always drawn."""
 PER_VERTEX = ("view", "screen", "cast", "normals", "vertices")
 """Buffers that are written for the worn vertices alone."""
 NO_ENDS = np.zeros((0, 2), np.int32)
 AMBIENT_REACH = 0.12  # metres within which a surface shades another from the surroundings
 AMBIENT_RAYS = 128
 HAIR_ROOT_AMBIENT, HAIR_DEPTH = 0.35, 0.030  # at the skin; metres off it where hair is in the open
-TEETH_AMBIENT, MOUTH_AMBIENT = 0.35, 0.12  # the average face keeps its mouth shut, so nothing can be measured there
+MOUTH_AMBIENT = 0.12  # the average face keeps its mouth shut, so nothing can be measured there
+TEETH_AMBIENT, TEETH_DEPTH = (0.8, 0.12), 0.034  # of the foremost tooth and so many metres behind it
 SHADOW_CENTRE, SHADOW_REACH = (0.0, -0.01, -0.08), 0.24  # metres, in the head's frame: half the shadow map's side
 SHADOW_SIDE = 224  # texels
 SHADOW_SOFTNESS = 0.007  # metres
@@ -188,9 +188,15 @@ class Renderer:
             arguments = [occluder.id, view[0], normals[0], first, directions, AMBIENT_REACH, share]
             self._launch(pose.occlude, (count,), *arguments)
         ambient = np.array(share.numpy(), np.float32)
-        for material, value in ((SKIN, MOUTH_AMBIENT), (TOOTH, TEETH_AMBIENT)):
-            ambient[np.unique(head.triangles[(head.labels == TEETH) & (head.materials == material)])] = value
-        return np.where(np.arange(head.n_vertices) < head.n_base + eyes.n_vertices, ambient, _hair_ambient(head))
+        ambient[np.unique(head.triangles[(head.labels == TEETH) & (head.materials == SKIN)])] = MOUTH_AMBIENT
+        ambient = np.where(np.arange(head.n_vertices) < head.n_base + eyes.n_vertices, ambient, _hair_ambient(head))
+        teeth = head.part["teeth"]
+        depth = head.bound_vertices[teeth.first_vertex - head.n_base :][: teeth.n_vertices, 2]
+        deep = np.interp(depth.max() - depth, (0.0, TEETH_DEPTH), TEETH_AMBIENT)
+        ambient[teeth.first_vertex : teeth.first_vertex + teeth.n_vertices] = deep
+        numbers, shares = beards.openness(head)
+        ambient[numbers] = shares
+        return ambient.astype(np.float32)
 
     def render(
         self, parameters: ArrayLike, discrete: ArrayLike, scenes: Scenes, size: int, samples: int = 2
@@ -343,7 +349,7 @@ class Renderer:
         count) of a few parts [B, P, 2], and the largest total."""
         columns = []
         for of in spans:
-            columns += [np.broadcast_to(of[name], (len(choices), 2)) for name in ("base", "eyes")]
+            columns += [np.broadcast_to(of[name], (len(choices), 2)) for name in ALWAYS]
             for group in WORN:
                 if group in self.schema.group_index:
                     columns += self._worn_spans(of, choices, group)
@@ -379,6 +385,7 @@ class Renderer:
         cutouts.brow = self._array(self._layers(choices, "brows"), int)
         cutouts.lash = self._array(self._layers(choices, "lashes"), int)
         cutouts.eye = self._array(self._layers(choices, "eyes"), int)
+        cutouts.beard = self._array(self._layers(choices, "beard"), int)
         return cutouts
 
     def _painted(self, sliders: NDArray[np.float32], choices: NDArray[np.int64], materials: Materials) -> wp.array:
@@ -428,7 +435,7 @@ class Renderer:
         surface.triangles, surface.regions = detail.triangles, detail.regions
         surface.screen, surface.view, surface.vertices = screen, view, vertices
         surface.side, surface.lip_mask, surface.textures = materials.side, materials.lips, materials.layers
-        surface.wears = wears
+        surface.wears, surface.teeth = wears, self.textures.layer[textures.TEETH]
         return surface
 
     def _light(self, scenes: Scenes) -> Any:

@@ -4,12 +4,13 @@ MakeHuman's brows lie low on the ridge, fall towards the nose, and its mouth is 
 every slider and every face action counts from it.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.head import BROW, SKIN, TEETH, Head
+from engine.head import ACTION, BROW, SKIN, TEETH, Head
 
 Floats = NDArray[np.float64]
 
@@ -19,11 +20,20 @@ REST = {
     "action/mouthSmileLeft": 0.2,
     "action/mouthSmileRight": 0.2,
 }
-BROW_LIFT = 0.0025  # metres that brows lie higher than MakeHuman puts them
+BROW_LIFT = 0.0030  # metres that brows lie higher than MakeHuman puts them
 BROW_LEVELLING = 0.42  # share of their fall towards the nose that is taken out
 CLEARANCE = 0.0002  # metres that a brow lies before the skin at least
 HOLDS = 1e-6  # how far outside a triangle a point may lie, as a share of it
 REACH = 0.02  # metres around the brows in which the skin is searched
+
+
+def smile(actions: Mapping[str, int]) -> NDArray[np.float32]:
+    """How much of the face actions [A], by their columns, the face at rest holds already."""
+    weights = np.zeros(len(actions), np.float32)
+    for name, weight in REST.items():
+        if name.startswith(ACTION):
+            weights[actions[name.removeprefix(ACTION)]] = weight
+    return weights
 
 
 def at_rest(head: Head) -> Head:
@@ -39,9 +49,9 @@ def _with_brows_lifted(head: Head) -> Head:
         if head.materials[part.first_triangle] == BROW:
             bound = slice(part.first_vertex - head.n_base, part.first_vertex - head.n_base + part.n_vertices)
             points = head.bound_vertices[bound].astype(np.float64)
-            above = np.maximum(points[:, 2] - _on_skin(head, points)[2], CLEARANCE)
+            above = np.maximum(points[:, 2] - on_skin(head, points)[2], CLEARANCE)
             raised = points + [0.0, 1.0, 0.0] * _rise(points)[:, None]
-            corners, shares, depth = _on_skin(head, raised)
+            corners, shares, depth = on_skin(head, raised)
             raised[:, 2] = depth + above
             references[bound], weights[bound] = corners, shares
             offsets[bound] = raised - (shares[..., None] * head.template[corners]).sum(axis=1)
@@ -56,8 +66,9 @@ def _rise(points: Floats) -> Floats:
     return BROW_LIFT + BROW_LEVELLING * max(fall, 0.0) * ((middle - side) / (middle - inner)).clip(0.0, 1.2)
 
 
-def _on_skin(head: Head, points: Floats) -> tuple[NDArray[np.int32], Floats, Floats]:
-    """Where lines along Z through points [P, 3] meet the skin: the triangle's corners, their weights, the depth [P]."""
+def on_skin(head: Head, points: Floats) -> tuple[NDArray[np.int32], Floats, Floats]:
+    """Where lines along Z through points [P, 3] meet the skin first: the triangle's corners, their weights, the depth
+    [P]. Where they miss it, a weight is below -HOLDS."""
     low, high = points.min(axis=0) - REACH, points.max(axis=0) + REACH
     triangles = head.triangles[(head.materials == SKIN) & (head.labels != TEETH)]
     corners = head.template[triangles].astype(np.float64)

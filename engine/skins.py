@@ -37,6 +37,8 @@ LID_DARKEST, LID_LIGHTEST = (-25.0, -6.0, -8.0), (3.0, 10.0, 8.0)
 DARK_LIPS = (-5.0, 4.0, 0.0)
 # How much stronger folds and spots are than MakeHuman paints them, and their size, texels.
 FOLDS, FOLD_SIZE = {"middleage": 1.15, "old": 1.4}, 6.0
+# What is wet and red in a mouth, mean CIELAB: MakeHuman paints both as skin.
+MOUTH_TONES = {"mouth": (30.0, 26.0, 13.0), "tongue": (54.0, 27.0, 14.0)}
 SCALP_TONE = (-2.0, -0.5, -1.0)  # the bare scalp beside the face, CIELAB
 
 
@@ -63,6 +65,7 @@ class Skins:
         self.pores = _grain(5, 0.8, 2.2) * fine
         self.mottling = _mottling(place) * (fine * (1.0 - soft))[..., None]
         self.skin = atlas.inside("head", "neck")[..., None]
+        self.mouth = {name: atlas.inside(name)[..., None] for name in MOUTH_TONES}
         self.sources: dict[str, tuple[Floats, NDArray[np.uint8]]] = {}
 
     def tone(self, tone: str) -> list[NDArray[np.uint8]]:
@@ -88,6 +91,9 @@ class Skins:
             raise FileNotFoundError(f"no readable texture {path}")
         lab = cv2.cvtColor(atlas.warp(picture.astype(np.uint8)).astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB)
         height = self._height(name, np.asarray(lab[..., 0], np.float32))
+        for part, region in self.mouth.items():
+            middle = np.median(lab[region[..., 0]], axis=0)
+            lab = np.where(region, lab - middle + np.array(MOUTH_TONES[part], np.float32), lab)
         lab[..., :2] += self._folds(name, np.asarray(lab[..., :2], np.float32))
         difference = lab - np.median(lab[FACE].reshape(-1, 3), axis=0)
         # An eye is painted between the lids; on dark skin its white would frame the real one.

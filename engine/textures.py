@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import atlas, cache, fringe, glasses, hair, hair_shaping, paint, skins, wrinkles
+from engine import atlas, beards, cache, fringe, glasses, hair, hair_shaping, paint, skins, wrinkles
 from engine.atlas import SIDE
 from engine.head import Head
 from engine.schema import Schema
@@ -37,10 +37,25 @@ COILED = {"afro01": 340}  # whose strands are tight coils, and above which row: 
 COILS, COIL_RADII, COIL_GREY = 16_000, (1.3, 2.6), (110, 235)  # radii in texels
 CURL_GREY, CURL_SHARE = 150, 0.5  # what curls tend to, and what is left of their contrast
 DEFAULT_HAIR_COLOUR = "dark_brown"  # of a character without the group `hair_colour`
-# Irises that are made from another one of the package, and tints; the package's brown iris is red.
-IRIS_OF = {"dark_brown": "brown"}
-EYE_TINTS = {"brown": (0.60, 0.82, 1.0), "dark_brown": (0.30, 0.36, 0.42)}
+IRIS_OF = {"dark_brown": "brown"}  # made from another one's picture
+# The mean colour of each iris, CIELAB, as photos of eyes have it.
+IRISES = {
+    "dark_brown": (17.0, 6.0, 7.0),
+    "brown": (25.0, 11.0, 14.0),
+    "brownlight": (41.0, 10.0, 25.0),
+    "green": (43.0, -5.0, 16.0),
+    "bluegreen": (47.0, -9.0, -1.0),
+    "grey": (53.0, -1.0, -3.0),
+    "blue": (46.0, -4.0, -13.0),
+    "deepblue": (38.0, -1.0, -18.0),
+    "lightblue": (54.0, -5.0, -12.0),
+    "ice": (60.0, -4.0, -6.0),
+}
+IRIS_PLACES, IRIS, PUPIL = ((150.0, 360.0), (361.0, 151.0)), 59.0, 17.0  # columns and rows, radii in texels
+IRIS_CONTRAST, LIMBUS = np.array([0.6, 0.4, 0.4], np.float32), 14.0  # of the picture's own; how much darker the rim is
 
+TEETH = "teeth"  # the one layer that nobody chooses
+IVORY = (1.12, 1.08, 0.99)  # by which MakeHuman's grey teeth are multiplied; gums stay as they are
 GAINS = {"lashes01": 0.5}  # MakeHuman's shortest lashes are still as dense as mascara makes them
 
 PAINTS = ("lips", "eye_makeup", "beard", "scalp")  # in the order of painting
@@ -87,7 +102,7 @@ def load(folder: Path, schema: Schema) -> Textures:
 
 @lru_cache(maxsize=1)
 def _load(folder: Path, groups: tuple[tuple[str, tuple[str, ...]], ...]) -> Textures:
-    code = cache.code(sys.modules[__name__], atlas, fringe, glasses, hair, hair_shaping, paint, skins, wrinkles)
+    code = cache.code(sys.modules[__name__], atlas, beards, fringe, glasses, hair, hair_shaping, paint, skins, wrinkles)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     held = cache.arrays("textures", [*code, *files], repr(groups), lambda: _packed(_make(folder, groups)))
     layer, mask = (
@@ -123,8 +138,10 @@ def _make(folder: Path, groups: tuple[tuple[str, tuple[str, ...]], ...]) -> Text
             first[f"{group}/{name}"] = len(layers)
             picture = _read(folder / group / f"{IRIS_OF.get(name, name)}.png")
             layers.append(_prefilter(picture, blur, GAINS.get(name, gain)))
-            if name in EYE_TINTS:
-                layers[-1] = _tint_iris(layers[-1], np.array([*EYE_TINTS[name], 1.0]))
+            if name in IRISES:
+                layers[-1] = _iris(layers[-1], IRISES[name])
+    first[TEETH] = len(layers)
+    layers.append(_ivory(_read(folder / f"{TEETH}.png")))
     finishes: dict[str, int] = {}
     for name in chosen.get("glasses", ()):
         finish = glasses.finish_of(name)
@@ -132,6 +149,10 @@ def _make(folder: Path, groups: tuple[tuple[str, tuple[str, ...]], ...]) -> Text
             finishes[finish] = len(layers)
             layers.append(glasses.picture(finish))
         first[f"glasses/{name}"] = finishes[finish]
+    for name in chosen.get("beard", ()):
+        if name in beards.LENGTHS:
+            first[f"beard/{name}"] = len(layers)
+            layers.append(beards.picture(name, place, np.maximum(masks["lips"], masks["ears"])))
     painted = _paint(head, place, chosen, masks)
     return Textures(
         np.stack(layers),
@@ -255,12 +276,30 @@ def _strands(folder: Path, head: Head, names: list[str]) -> dict[str, NDArray[np
     return layers
 
 
-def _tint_iris(rgba: NDArray[np.uint8], tint: NDArray) -> NDArray[np.uint8]:
-    """Multiply the saturated part of an eye texture, which is the iris, by a colour."""
+def _iris(rgba: NDArray[np.uint8], colour: tuple[float, float, float]) -> NDArray[np.uint8]:
+    """A picture of both eyeballs with irises of a mean CIELAB colour: MakeHuman's are brighter and more colourful than
+    any eye, and shine out of a dark face."""
+    lab = cv2.cvtColor(rgba[..., :3].astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB)
+    rows, columns = np.indices(lab.shape[:2])
+    for across, down in IRIS_PLACES:
+        reach = np.hypot(columns - across, rows - down)[..., None]
+        middle = np.median(lab[(reach[..., 0] > 1.3 * PUPIL) & (reach[..., 0] < 0.85 * IRIS)], axis=0)
+        made = (lab - middle) * IRIS_CONTRAST + np.array(colour, np.float32)
+        rim, pupil = paint.ramp(reach, 0.80 * IRIS, IRIS), paint.ramp(-reach, -1.15 * PUPIL, -0.90 * PUPIL)
+        made[..., :1] -= LIMBUS * rim + 3.0 * colour[0] * pupil
+        inside = paint.ramp(-reach, -1.04 * IRIS, -0.94 * IRIS)
+        lab += inside * (np.maximum(made, (2.0, -128.0, -128.0)) - lab)
+    rgb = cv2.cvtColor(lab.astype(np.float32), cv2.COLOR_LAB2RGB)
+    return np.dstack([(rgb.clip(0, 1) * 255.0 + 0.5).astype(np.uint8), rgba[..., 3]])
+
+
+def _ivory(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """MakeHuman's picture of teeth and gums with warmer teeth: what has next to no colour of its own."""
     rgb = rgba[..., :3].astype(np.float32)
-    saturation = ((rgb.max(axis=2) - rgb.min(axis=2)) / np.maximum(rgb.max(axis=2), 1.0))[..., None]
-    share = ((saturation - 0.25) / 0.25).clip(0, 1)
-    return (rgba * (1 - share + share * tint) + 0.5).clip(0, 255).astype(np.uint8)
+    redness = (rgb[..., :1] - rgb[..., 1:2]) / np.maximum(rgb[..., :1], 1.0)
+    share = 1.0 - ((redness - 0.15) / 0.25).clip(0, 1)
+    warm = rgb * (1.0 + share * (np.array(IVORY, np.float32) - 1.0))
+    return np.dstack([(warm + 0.5).clip(0, 255).astype(np.uint8), rgba[..., 3]])
 
 
 def _even_out(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:

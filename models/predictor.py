@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from .alignment import FaceLandmarker, NoFace, align, eye_distance, quality
+from .covered import covered
 from .encoder import Encoder
 from .identity import IdentityModel
 from .images import BadImage, decode_photo
@@ -124,8 +128,10 @@ class Predictor:
         answers: list[Prediction | BadImage | NoFace] = []
         for item in located:
             if isinstance(item, _Located):
-                pose = (item.boxes[0], item.yaw, item.pitch, item.remarks, item.boxes)
-                answers.append(Prediction(item.crop, *next(rows), len(item.boxes), *pose, self.precision))
+                x, embedding, features, labels = next(rows)
+                hidden = () if labels is None else covered(labels, abs(item.yaw) <= SIDE_VIEW_DEGREES)
+                pose = (item.boxes[0], item.yaw, item.pitch, item.remarks + hidden, item.boxes)
+                answers.append(Prediction(item.crop, x, embedding, features, len(item.boxes), *pose, self.precision))
             else:
                 answers.append(item)
         return answers
@@ -173,12 +179,31 @@ class Predictor:
         return ready
 
     @torch.inference_mode()
-    def _encode(self, crops: Sequence[NDArray]) -> list[tuple[NDArray, NDArray, NDArray]]:
+    def _encode(self, crops: Sequence[NDArray]) -> list[tuple[NDArray, NDArray, NDArray, NDArray | None]]:
+        """Of each crop its parameters, embedding and features, and the label map that the encoder read, if it did."""
         # plane by plane, which is how resizing is fastest
         faces = torch.from_numpy(np.stack(crops)).to(self.device).permute(0, 3, 1, 2).contiguous().float() / 255
-        embeddings, features = self._reader.look(faces)
-        rows = (part.float().cpu().numpy() for part in (self.encoder(features), embeddings, features))
-        return list(zip(*rows, strict=True))
+        reader = self._reader
+        with _parsed(reader) as maps:
+            embeddings, features = reader.look(faces)
+        rows = [part.float().cpu().numpy() for part in (self.encoder(features), embeddings, features)]
+        labels = torch.softmax(maps[0].float(), 1).cpu().numpy() if maps else [None] * len(crops)
+        return list(zip(*rows, labels, strict=True))
+
+
+@contextmanager
+def _parsed(reader: Reader) -> Iterator[list[Tensor]]:
+    """What the encoder's own parser says meanwhile, logits: it is the slowest part, and runs once."""
+    found: list[Tensor] = []
+    if reader.encoder.appearance is None:
+        yield found
+        return
+    parser: nn.Module = reader.encoder.appearance.parser
+    hook = parser.register_forward_hook(lambda _module, _faces, logits: found.append(cast(Tensor, logits)))
+    try:
+        yield found
+    finally:
+        hook.remove()
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """The HTTP service: a player's photo in, a character's parameters out; and the page that shows and changes it.
 
     app.py              the service as an ASGI application
-    api.py              `/v1/characters`: what may be asked, and in which words it is answered
-    render_api.py       what is drawn without being kept; random characters; presets.py, alternatives.py
-    players_api.py      tokens for players, and all that a player has; player_tokens.py
-    jobs_api.py         many photos at once; jobs.py, webhooks.py
+    routers/            what may be asked, by resource
+    creation.py         a photo becomes a character; editing.py: it is changed; values.py: one without a photo
+    responses.py        a character as it is answered, with alternatives.py; file_responses.py: as a file
+    jobs.py             many photos at once; job_store.py, photo_spool.py, webhooks.py
+    short_codes.py      codes to read aloud; player_tokens.py, idempotency.py, expiring.py: what is good for a while
+    presets.py          people and looks to begin with
     access.py           who asks, and for what; keys.py, usage.py, access_log.py
     schemas.py          what requests and answers look like; openapi.py makes their description true
     reference.py        that description for people to read

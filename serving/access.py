@@ -82,9 +82,14 @@ async def _of_token(state: AppState, sent: str) -> Asking | None:
     caller = await asyncio.to_thread(state.tokens.find, sent)
     if caller is None:
         return None
+    # A token is worth no more than its key: not where that was taken away, nor for what that is not for.
+    return asking_of(state, caller)
+
+
+def asking_of(state: AppState, caller: Caller) -> Asking | None:
+    """What is asked on behalf of somebody who is not there; None where the key is not any more. Raises KeyProblem."""
     if state.keys is None:
         return Asking(caller) if caller.owner == "" else None
-    # A token is worth no more than its key: not where that was taken away, nor for what that is not for.
     key = state.keys.named(caller.owner)
     return None if key is None else Asking(caller, key)
 

@@ -8,9 +8,10 @@ from math import prod
 from typing import Any
 
 LIKELY = 0.12
-"""A choice of this probability is worth showing beside the one that was taken; the page has the same number."""
+"""A choice of this probability is worth showing beside the one that was taken."""
 MOST = 4
-"""Alternatives. Up to six, no change of three groups is among the likeliest: each of its parts is likelier."""
+"""Alternatives, and choices of one group. Of up to six alternatives none changes three groups: each of its parts is
+likelier."""
 
 
 def confidence_of(document: Mapping[str, Any]) -> dict[str, float]:
@@ -43,3 +44,16 @@ def alternatives_of(document: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         for changes in ranked[:MOST]
     ]
+
+
+def likely_of(document: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Of each group that the photo leaves open the choices worth showing: what was taken of it, whatever was changed by
+    hand since, then the others, the likeliest first; MOST at most."""
+    read = (document.get("read") or {}).get("discrete", {})
+    found = {}
+    for group, chosen in document["discrete"].items():
+        taken, probabilities = read.get(group, chosen["choice"]), chosen.get("probabilities", {})
+        others = [choice for choice, probability in probabilities.items() if probability >= LIKELY and choice != taken]
+        if others:
+            found[group] = [taken, *sorted(others, key=lambda choice: -probabilities[choice])][:MOST]
+    return found

@@ -6,17 +6,14 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any
+from functools import partial
 
-from fastapi import FastAPI, HTTPException, Response
+from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import HTMLResponse, PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.formparsers import MultiPartParser
 
-from serving import jobs_api, players_api, problems, reference, render_api, static
+from serving import problems, static
 from serving.access_log import AccessLog
-from serving.api import router
 from serving.configuration import ServiceSettings
 from serving.dependencies import AppState, Paths, build_state
 from serving.keys import Keys
@@ -24,7 +21,7 @@ from serving.middleware import HeadMiddleware, Limits, RequestMiddleware
 from serving.openapi import describe, operation_id
 from serving.releases import ReleaseSource
 from serving.rendering.routes import routes
-from serving.schemas import ServiceOptions
+from serving.routers import characters, codes, corrections, files, jobs, operations, players, random, render
 
 DELETES_EVERY = 3600.0
 FORM = 65_536
@@ -68,12 +65,10 @@ def build(
     app.state.serving = state
     app.state.access_log = AccessLog(service.access_log) if service.access_log else None
     problems.install(app)
-    app.include_router(router)
-    app.include_router(render_api.router)
-    app.include_router(players_api.router)
-    app.include_router(jobs_api.router)
+    for resource in (characters, files, corrections, codes, render, random, players, jobs):
+        app.include_router(resource.router)
     app.include_router(routes(state.rendering))
-    _add_operations(app, state)
+    app.include_router(operations.router)
     static.add_to(app)
     describe(app, needs_key=keys is not None)
     _limit(app, state)
@@ -94,10 +89,10 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             state.models,
             state.shadow,
             state.canary,
-            state.jobs,
         ):
             if part is not None:
                 await running.enter_async_context(part)
+        await running.enter_async_context(state.jobs.running(partial(jobs.read_photo, state)))
         deleting = asyncio.create_task(_delete_expired(state))
         try:
             yield
@@ -111,55 +106,11 @@ async def _delete_expired(state: AppState) -> None:
             if deleted := await asyncio.to_thread(state.characters.delete_expired):
                 log.info("%d characters expired", deleted)
             await asyncio.to_thread(state.idempotency_keys.delete_expired)
-            await asyncio.to_thread(state.jobs.delete_expired)
+            await asyncio.to_thread(state.jobs.store.delete_expired)
             await asyncio.to_thread(state.tokens.delete_expired)
+            await asyncio.to_thread(state.codes.delete_expired)
             await asyncio.to_thread(state.corrections.delete_unchanged, state.characters.keep)
         await asyncio.sleep(DELETES_EVERY)
-
-
-def _add_operations(app: FastAPI, state: AppState) -> None:
-    """What whoever runs the service asks: alive, ready, how it goes."""
-
-    @app.get("/healthz", tags=["operations"], response_class=PlainTextResponse)
-    async def healthz() -> str:
-        """The process is alive."""
-        return "ok"
-
-    @app.get("/readyz", tags=["operations"], responses=problems.responses(503))
-    async def readyz() -> dict[str, Any]:
-        """A model is loaded and photos may come. 503 before, and while as many wait as may."""
-        pool, queue = state.models.pool, state.models.queue
-        if pool is None:
-            raise problems.no_model(state.models.why_none)
-        if len(queue) >= queue.capacity:
-            raise problems.busy(f"{len(queue)} photos wait, as many as may", queue.seconds)
-        return {"model": pool.release.model, "version": pool.release.version, "waiting": len(queue)}
-
-    @app.get("/v1/service", tags=["characters"])
-    async def options() -> ServiceOptions:
-        """What this service does only where it is configured to; asked before there is a key."""
-        service = state.service
-        return ServiceOptions(
-            keeps_corrections=service.corrections,
-            photo_megabytes=service.photo_megabytes,
-            photo_megapixels=service.photo_megapixels,
-            frames=list(service.frames),
-        )
-
-    @app.get("/metrics", tags=["operations"], response_class=PlainTextResponse)
-    async def metrics() -> Response:
-        """For Prometheus."""
-        return Response(state.metrics.text(), media_type=CONTENT_TYPE_LATEST)
-
-    @app.get("/docs", include_in_schema=False, response_class=HTMLResponse)
-    async def docs() -> str:
-        return await asyncio.to_thread(reference.page, app.openapi())
-
-    @app.get("/problems/{kind}", include_in_schema=False, response_class=PlainTextResponse)
-    async def problem(kind: str) -> str:
-        if kind not in problems.EXPLANATIONS:
-            raise HTTPException(404, f"there is no kind of problem {kind}: {', '.join(problems.EXPLANATIONS)}")
-        return f"{kind}\n\n{problems.EXPLANATIONS[kind]}\n"
 
 
 def _limit(app: FastAPI, state: AppState) -> None:

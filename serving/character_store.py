@@ -85,10 +85,12 @@ class CharacterStore:
     folder: Path
     keep: timedelta
 
-    def add(self, document: Mapping[str, Any], caller: Caller, photo: bytes = b"", media_type: str = "") -> Record:
-        """Keep a new character, and its photo if there is one; it is its caller's."""
-        now = datetime.now(UTC).replace(microsecond=0)
-        record = Record(new_id(), caller.owner, now, now + self.keep, media_type, dict(document), player=caller.player)
+    def add(
+        self, document: Mapping[str, Any], caller: Caller, photo: bytes = b"", media_type: str = "", id: str = ""
+    ) -> Record:
+        """Keep a new character, and its photo if there is one; it is its caller's. Without an id it gets one."""
+        now, id = datetime.now(UTC).replace(microsecond=0), id or new_id()
+        record = Record(id, caller.owner, now, now + self.keep, media_type, dict(document), player=caller.player)
         if record.player:  # before the character: one that cannot be found by its player would outlive being erased
             write_whole(self._mark(record), b"")
         if photo:

@@ -66,6 +66,9 @@ class ServiceSettings(BaseSettings):
     """Photos of a job."""
     job_megabytes: PositiveFloat = 256.0
     """All photos of a job together."""
+    job_spool: Path | None = None
+    """Folder where photos of jobs lie until each is read, so that a job outlives its process; with several machines,
+    one that all of them see. None: in memory alone, but for jobs that ask for photos to be kept (`keep_photo`)."""
     webhooks: tuple[Site, ...] = ()
     """Sites that may be told when a job is done, as JSON: ["https://game.example"]. No other is ever asked."""
     webhook_secret: SecretStr = SecretStr("")

@@ -17,6 +17,7 @@ from serving.comparisons import ComparisonLog
 from serving.configuration import CANARY_WORKERS, ServiceSettings
 from serving.corrections import CorrectionStore
 from serving.idempotency import IdempotencyKeys
+from serving.job_store import JobStore
 from serving.jobs import Jobs
 from serving.keys import Keys
 from serving.metrics import CanaryMetrics, Metrics, ModelMetrics, PhotoMetrics, ShadowMetrics
@@ -25,7 +26,9 @@ from serving.player_tokens import PlayerTokens
 from serving.presets import Preset, presets_of
 from serving.releases import Release, ReleaseSource
 from serving.rendering.service import RenderService
+from serving.short_codes import ShortCodes
 from serving.statistics import ServedStatistics
+from serving.token_bucket import TokenBuckets
 from serving.usage import Usage
 from serving.webhooks import Webhooks
 from serving.workers.model_manager import ModelManager
@@ -76,6 +79,9 @@ class AppState:
     keys: Keys | None
     """Who may ask; None: everybody who can reach the service."""
     tokens: PlayerTokens
+    codes: ShortCodes
+    wrong_codes: TokenBuckets
+    """Who asked for codes that there are not."""
     jobs: Jobs
     usage: Usage
     metrics: Metrics
@@ -114,10 +120,11 @@ def build_state(
         corrections=CorrectionStore.of(service, paths.character.name, paths.home),
         keys=keys,
         tokens=PlayerTokens(characters / ".tokens"),
+        codes=ShortCodes(characters / ".codes"),
+        wrong_codes=TokenBuckets(),
         jobs=Jobs(
-            characters / ".jobs",
+            JobStore(characters / ".jobs", timedelta(days=service.keep_days).total_seconds(), service.job_spool),
             service.jobs,
-            timedelta(days=service.keep_days).total_seconds(),
             Webhooks(service.webhooks, service.webhook_secret.get_secret_value()),
         ),
         usage=Usage(characters / USAGE),

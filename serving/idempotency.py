@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from engine.files import digest_of, write_whole
+from serving.expiring import delete_older
 
 KEPT = timedelta(days=1)
 """So long a request may be sent again."""
@@ -73,13 +73,7 @@ class IdempotencyKeys:
 
     def delete_expired(self) -> None:
         """Delete the keys of days before."""
-        oldest = time.time() - KEPT.total_seconds()
-        for path in self.folder.glob("*"):
-            try:
-                if path.stat().st_mtime < oldest:
-                    path.unlink()
-            except FileNotFoundError:  # another process did it
-                continue
+        delete_older(self.folder.glob("*"), KEPT.total_seconds())
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,167 +1,241 @@
 """Many photos in one request, read one after the other while the client does something else.
 
-Photos are held in memory and nowhere else, so a job does not outlive its process: then its state is `lost`, and what
-was read of it stays. What becomes of a job is kept as a file, so that every machine of a service can tell it.
+Whoever works on a job holds a lock, which goes with the process, and gives a sign of life now and then: a job without
+both is taken over, by the same service started again or by another machine. Where its photos were in memory, it is
+`lost`; where they lie in a spool, it is finished. Either way its callback is told.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from engine.files import write_whole
-from serving.character_store import ID, new_id
-from serving.webhooks import Webhooks
+from filelock import FileLock, Timeout
 
-State = Literal["running", "done", "lost"]
-BEATS_EVERY, LOST_AFTER = 5.0, 60.0
-"""Seconds between two notes of a running job, and without one until it is lost."""
+from serving.character_store import Caller, new_id
+from serving.job_store import Cancelled, Job, JobStore, described
+from serving.webhooks import NotAllowed, Webhooks
+from serving.workers.refiner import RefinementMethod
 
+BEATS_EVERY, ABANDONED_AFTER, LOOKS_EVERY = 2.0, 10.0, 3.0
+"""Seconds between two signs of life, without one until a job is taken over, and between two looks for such jobs."""
+NEVER_BEGUN_AFTER = 600.0
+"""Seconds in which photos are written at the latest."""
+MOST_TAKEOVERS = 3
+"""While one photo is read: that many processes ended over it."""
+log = logging.getLogger("likeness.serving")
 
-class UnknownJob(Exception):
-    """There is no such job, or none of this owner's."""
-
-
-@dataclass
-class Job:
-    """One job: what it is about, and what came of it so far."""
-
-    id: str
-    owner: str
-    created: str
-    names: list[str]
-    """The photos' file names, in order."""
-    state: State = "running"
-    results: list[dict[str, Any]] = field(default_factory=list)
-    """Of each photo that was read, in order: its name, and its character's id or a problem."""
-    callback: str = ""
-    told: bool | None = None
-    """Whether the callback took the message; None: it was not tried, or is being tried."""
-
-
-Read = Callable[[int], Awaitable[dict[str, Any]]]
-"""Reads a job's photo by its number: its character's id, or a problem."""
+Read = Callable[[Job, int, bytes | None], Awaitable[dict[str, Any]]]
+"""Reads a job's photo by its number: its character's id, or a problem. None: the photo is gone."""
 
 
 class Jobs:
-    """All jobs, of which `capacity` may run here at once. An async context manager."""
+    """All jobs, of which `capacity` may be read here at once."""
 
-    def __init__(self, folder: Path, capacity: int, keep_seconds: float, webhooks: Webhooks) -> None:
-        self.folder, self.capacity, self.keep_seconds, self.webhooks = folder, capacity, keep_seconds, webhooks
-        self._running: dict[str, asyncio.Task[None]] = {}
-        self._telling: set[asyncio.Task[None]] = set()
+    def __init__(self, store: JobStore, capacity: int, webhooks: Webhooks) -> None:
+        self.store, self.capacity, self.webhooks = store, capacity, webhooks
+        self._photos: dict[str, dict[int, bytes]] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._reading: set[str] = set()
 
-    async def __aenter__(self) -> Jobs:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        tasks = [*self._running.values(), *self._telling]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    @asynccontextmanager
+    async def running(self, read: Read) -> AsyncIterator[Jobs]:
+        """While the block runs, jobs are worked on: new ones, and those that were left."""
+        self._read = read
+        looking = asyncio.create_task(self._look_after())
+        try:
+            yield self
+        finally:
+            tasks = [looking, *self._tasks.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     @property
     def is_full(self) -> bool:
-        """Whether as many run as may."""
-        return len(self._running) >= self.capacity
+        """Whether as many are read as may."""
+        return len(self._reading) >= self.capacity
 
-    async def start(self, owner: str, names: Sequence[str], callback: str, read: Read) -> Job:
+    async def start(
+        self,
+        owner: str,
+        names: Sequence[str],
+        photos: Sequence[bytes],
+        *,
+        players: Sequence[str] = (),
+        callback: str = "",
+        keep_photo: bool = False,
+        refine: RefinementMethod | None = None,
+    ) -> Job:
         """A new job, which runs from now on. Raises OSError."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        job = Job(new_id(), owner, now, list(names), callback=callback)
-        await asyncio.to_thread(self._write, job)
-        self._running[job.id] = task = asyncio.create_task(self._run(job, read))
-        task.add_done_callback(lambda _: self._running.pop(job.id, None))
-        return job
-
-    def get(self, id: str, owner: str) -> Job:
-        """Raises UnknownJob, OSError."""
+        job = Job(
+            new_id(),
+            owner,
+            datetime.now(UTC).isoformat(timespec="seconds"),
+            list(names),
+            players=list(players),
+            characters=[new_id() for _ in names],
+            keep_photo=keep_photo,
+            refine=refine,
+            spooled=self.store.spools_all or keep_photo,
+            callback=callback,
+        )
+        lock = self.store.lock(job.id)
+        await asyncio.to_thread(lock.acquire)
         try:
-            if not ID.fullmatch(id):
-                raise UnknownJob(id)
-            path = self._path(id)
-            job = Job(**json.loads(path.read_bytes()))
-            silent = time.time() - path.stat().st_mtime
-        except FileNotFoundError as error:
-            raise UnknownJob(id) from error
-        if job.owner != owner:
-            raise UnknownJob(id)
-        if job.state == "running" and silent > LOST_AFTER:
-            job.state = "lost"
+            await asyncio.to_thread(self.store.add, job, photos)
+        except BaseException:
+            lock.release()
+            raise
+        if not job.spooled:
+            self._photos[job.id] = dict(enumerate(photos))
+        self._begin(job, lock)
         return job
 
     async def cancel(self, id: str, owner: str) -> None:
-        """Read no more of its photos, where it runs here; what was read stays. The job is forgotten.
+        """Read no more of its photos; what was read stays. The job is forgotten, and nobody is told.
 
         Raises UnknownJob, OSError.
         """
-        await asyncio.to_thread(self.get, id, owner)
-        if task := self._running.get(id):
+        await asyncio.to_thread(self.store.get, id, owner)
+        if task := self._tasks.get(id):
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        await asyncio.to_thread(self._path(id).unlink, missing_ok=True)
+        await asyncio.to_thread(self.store.forget, id)
 
-    def delete_expired(self) -> None:
-        """Forget jobs whose characters have expired."""
-        oldest = time.time() - self.keep_seconds
-        for path in self.folder.glob("*.job"):
-            try:
-                if path.stat().st_mtime < oldest:
-                    path.unlink()
-            except FileNotFoundError:  # another process did it
-                continue
+    def erase_player(self, caller: Caller) -> None:
+        """Delete a player's photos that are not read yet. Raises OSError."""
+        for id, number in self.store.unread_of(caller):
+            self.store.photos.drop(id, number)
+            self._photos.get(id, {}).pop(number, None)
 
-    async def _run(self, job: Job, read: Read) -> None:
-        noted = time.monotonic()
-        for number, name in enumerate(job.names):
-            result = asyncio.ensure_future(read(number))
-            try:
-                while not (await asyncio.wait({result}, timeout=BEATS_EVERY))[0]:
-                    await asyncio.to_thread(self._write, job)
-            except asyncio.CancelledError:
-                result.cancel()
-                raise
-            job.results.append({"name": name, **result.result()})
-            if time.monotonic() - noted > BEATS_EVERY:
-                await asyncio.to_thread(self._write, job)
-                noted = time.monotonic()
-        job.state = "done"
-        await asyncio.to_thread(self._write, job)
-        if job.callback:
-            telling = asyncio.create_task(self._tell(job))
-            self._telling.add(telling)
-            telling.add_done_callback(self._telling.discard)
+    def _begin(self, job: Job, lock: FileLock) -> None:
+        if job.state == "running":
+            self._reading.add(job.id)
+        self._tasks[job.id] = task = asyncio.create_task(self._work(job, lock))
+        task.add_done_callback(lambda _: self._tasks.pop(job.id, None))
+
+    async def _work(self, job: Job, lock: FileLock) -> None:
+        beating = asyncio.create_task(self._beat(job))
+        try:
+            if job.state == "running":
+                await self._read_all(job)
+            if job.callback and job.told is None:
+                await self._tell(job)
+            await asyncio.to_thread(self.store.close, job.id)
+        except asyncio.CancelledError:
+            job.takeovers = 0  # the photo is not to blame
+            with suppress(Cancelled, OSError):
+                self.store.write(job)
+            raise
+        except Cancelled:
+            await asyncio.to_thread(self.store.forget, job.id)
+        except OSError as error:  # it is taken over when there is a disk again
+            log.error("the job %s cannot go on: %s", job.id, error)
+        finally:
+            beating.cancel()
+            self._photos.pop(job.id, None)
+            self._reading.discard(job.id)
+            lock.release()
+
+    async def _read_all(self, job: Job) -> None:
+        for number in range(len(job.results), len(job.names)):
+            if job.spooled:
+                content = await asyncio.to_thread(self.store.photos.get, job.id, number)
+            else:
+                content = self._photos[job.id].pop(number, None)
+            result = await self._read(job, number, content)
+            job.results.append({"name": job.names[number], **result})
+            job.takeovers = 0
+            await self._note(job)
+            if job.spooled:  # after the result: one that is not written is read again
+                await asyncio.to_thread(self.store.photos.drop, job.id, number)
+        job.end("done")
+        await self._note(job)
+        await asyncio.to_thread(self.store.photos.clear, job.id)
+        self._reading.discard(job.id)
 
     async def _tell(self, job: Job) -> None:
-        message = {"type": "job.done", "timestamp": datetime.now(UTC).isoformat(), "data": described(job)}
-        job.told = await self.webhooks.send(job.callback, f"job_{job.id}", json.dumps(message).encode())
-        await asyncio.to_thread(self._write, job)
+        # The same bytes each time: a game may tell by them that it had the message before.
+        message = {"type": f"job.{job.state}", "timestamp": job.ended, "data": described(job)}
+        body = json.dumps(message).encode()
+        while job.told is None:
+            job.tries += 1
+            await self._note(job)
+            try:
+                taken = await self.webhooks.send(job.callback, f"job_{job.id}", body)
+            except NotAllowed as error:  # not any more
+                log.warning("nobody is told of the job %s: %s", job.id, error)
+                taken, job.tries = False, len(self.webhooks.pauses) + 1
+            if taken or job.tries > len(self.webhooks.pauses):
+                job.told = taken
+                await self._note(job)
+            else:
+                await asyncio.sleep(self.webhooks.pause(job.tries))
 
-    def _write(self, job: Job) -> None:
-        write_whole(self._path(job.id), json.dumps(vars(job)).encode())
+    async def _look_after(self) -> None:
+        while True:
+            try:
+                for id in await asyncio.to_thread(self.store.open_ids):
+                    await self._take_over(id)
+            except Exception:  # the next look may find it well
+                log.exception("jobs cannot be looked after")
+            await asyncio.sleep(LOOKS_EVERY)
 
-    def _path(self, id: str) -> Path:
-        return self.folder / f"{id}.job"
+    async def _take_over(self, id: str) -> None:
+        """Go on with a job whose process has ended. Raises OSError."""
+        if id in self._tasks:
+            return
+        # A lock of another machine may not be seen from here: signs of life are.
+        if not await asyncio.to_thread(self.store.is_silent, id, ABANDONED_AFTER, NEVER_BEGUN_AFTER):
+            return
+        lock = self.store.lock(id)
+        try:
+            await asyncio.to_thread(lock.acquire)
+        except Timeout:
+            return
+        try:
+            job = await asyncio.to_thread(self._left, id)
+        except BaseException:
+            lock.release()
+            raise
+        if job is None:
+            lock.release()
+            return
+        log.info("the job %s is taken over: %s, %d of %d photos", id, job.state, len(job.results), len(job.names))
+        self._begin(job, lock)
 
+    def _left(self, id: str) -> Job | None:
+        """What somebody left undone, to go on with; None where it is done, or has to wait for others."""
+        try:
+            job = self.store.read(id)
+            if job.state == "running" and not job.spooled:
+                job.end("lost")
+            if not self.store.is_open(id) or (job.state == "running" and self.is_full):
+                return None
+            job.takeovers += 1
+            self.store.write(job)
+        except (FileNotFoundError, Cancelled):  # its process ended before it was accepted, or it was just deleted
+            self.store.forget(id)
+            return None
+        return job
 
-def described(job: Job) -> dict[str, Any]:
-    """A job as it is answered, and told to its callback."""
-    return {
-        "id": job.id,
-        "state": job.state,
-        "created": job.created,
-        "photos": len(job.names),
-        "results": [_with_link(result) for result in job.results],
-        "callback": {"url": job.callback, "delivered": job.told} if job.callback else None,
-        "links": {"self": f"/v1/jobs/{job.id}"},
-    }
+    async def _beat(self, job: Job) -> None:
+        while True:
+            await asyncio.sleep(BEATS_EVERY)
+            with suppress(OSError):
+                await asyncio.to_thread(self.store.beat, job.id)
 
-
-def _with_link(result: dict[str, Any]) -> dict[str, Any]:
-    return {**result, "self": f"/v1/characters/{result['id']}"} if "id" in result else result
+    async def _note(self, job: Job) -> None:
+        """Write it, to the end also where that is cancelled: a deleted job is not to come back."""
+        writing = asyncio.ensure_future(asyncio.to_thread(self.store.write, job))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait([writing])
+            raise

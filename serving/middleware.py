@@ -18,7 +18,7 @@ from serving.metrics import Metrics
 
 SMALL = 1_000_000
 PAGE = "/"
-PERSONAL = ("/v1/characters", "/v1/players", "/v1/tokens", "/v1/jobs")
+PERSONAL = ("/v1/characters", "/v1/players", "/v1/tokens", "/v1/jobs", "/v1/codes")
 """What begins so is about somebody, and stored nowhere on its way."""
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 CONTENT_POLICY = (

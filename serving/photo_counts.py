@@ -33,7 +33,7 @@ PROBABILITY = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 """Ends of the bins of the probability of the choice that was taken."""
 NO_REMARK = "none"
 log = logging.getLogger("likeness.serving")
-NOT_IN_TRAINING = ("small_face", "doubtful_face", "grey", "wide_smile", "other")
+NOT_IN_TRAINING = ("small_face", "doubtful_face", "grey", "wide_smile", "mask", "hair_before_face", "other")
 """Remarks that follow from nothing that is recorded of training's faces."""
 
 

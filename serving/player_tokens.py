@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from engine.files import write_whole
 from serving.character_store import Caller
+from serving.expiring import delete_older
 
 PREFIX = "lkt_"
 """What a token begins with, by which keys are told apart from it without a look at the disk."""
@@ -61,13 +61,7 @@ class PlayerTokens:
 
     def delete_expired(self) -> None:
         """Delete what can be valid no more, by the files' times."""
-        oldest = time.time() - LONGEST.total_seconds()
-        for path in self.folder.glob("*"):
-            try:
-                if path.stat().st_mtime < oldest:
-                    path.unlink()
-            except FileNotFoundError:  # another process did it
-                continue
+        delete_older(self.folder.glob("*"), LONGEST.total_seconds())
 
     def _path(self, token: str) -> Path:
         # 256 random bits, as of keys: a slow hash would guard nothing.

@@ -29,8 +29,12 @@ EXPLANATIONS = {
     "other-site": "A browser sent this for another site's page, or under another name of this machine. Whoever runs "
     "the service names the sites that may: LIKENESS_SERVE_ORIGINS.",
     "unknown-character": "It was never made, has expired, was deleted, or was made with another key.",
+    "unknown-code": "It was never made, has expired, was mistyped, or is of a character that another key made.",
+    "too-many-codes": "Codes that there are not were asked for again and again. Ask again after the seconds in "
+    "Retry-After.",
     "unknown-job": "It never was, was cancelled, is older than its characters, or was made with another key.",
-    "photo-not-kept": "A photo is kept only where the request that made the character said keep_photo=true.",
+    "photo-not-kept": "A photo is kept only where the request that made the character said keep_photo=true. Of a job: "
+    "the photo was gone before it was read.",
     "not-found": "There is nothing at this address: /openapi.json lists what there is.",
     "method-not-allowed": "The address is right, the method is not: the header Allow lists those that are.",
     "changed-since": "Somebody changed the character after you read it. Get it again, and its ETag with it, and send "
@@ -95,6 +99,9 @@ too_large = partial(ProblemError, 413, "too-large", "Too large")
 unknown_character = partial(
     ProblemError, 404, "unknown-character", "No such character", "it was never made, has expired or was deleted"
 )
+unknown_code = partial(
+    ProblemError, 404, "unknown-code", "No such code", "it was never made, has expired or was mistyped"
+)
 unknown_job = partial(ProblemError, 404, "unknown-job", "No such job", "it never was, is too old, or was cancelled")
 not_kept = partial(
     ProblemError,
@@ -102,6 +109,13 @@ not_kept = partial(
     "photo-not-kept",
     "The photo was not kept",
     "a photo is kept only where the request says keep_photo=true",
+)
+photo_gone = partial(
+    ProblemError,
+    404,
+    "photo-not-kept",
+    "The photo is gone",
+    "what its player has was erased before it was read, or the disk lost it: send it again",
 )
 bad_edit = partial(ProblemError, 422, "bad-edit", "The character cannot be changed so")
 bad_values = partial(ProblemError, 422, "bad-values", "These values do not fit the character")
@@ -179,6 +193,12 @@ def over_limit(error: OverLimit) -> ProblemError:
     return ProblemError(
         429, "over-limit", "The key's limit is reached", str(error), {"Retry-After": retry_after(error)}
     )
+
+
+def too_many_codes(seconds: float) -> ProblemError:
+    """So many wrong codes that the next has to wait for so long."""
+    detail, after = "wait for the time in Retry-After before the next one", str(math.ceil(seconds))
+    return ProblemError(429, "too-many-codes", "Too many wrong codes", detail, {"Retry-After": after})
 
 
 def too_late(reason: str) -> ProblemError:

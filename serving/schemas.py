@@ -6,20 +6,23 @@ Clients know each by its title, which is the class's name where none is given.
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from engine import expressions
+from engine.exporters.options import AVATAR, LODS, TEXTURES, UNKNOWN_AUTHOR, Naming, Targets
 from engine.exporters.options import DEFAULTS as EXPORT
-from engine.exporters.options import LODS, TEXTURES, Naming, Targets
 from engine.expressions import EXPRESSIONS
 from engine.picture_options import COLOUR, MOST_PITCH, MOST_YAW, TRANSPARENT, Crop
+from serving.short_codes import LONGEST
 
 MOST_SEEDS = 2**53
 """A larger number is not exact in every language."""
 MOST_OF_A_NAME = 256
 """Characters of a player's name, and of an Idempotency-Key."""
+MOST_AUTHORS = 16
+AvatarName = Annotated[str, Field(min_length=1, max_length=MOST_OF_A_NAME)]
 
 
 class Choice(BaseModel):
@@ -35,7 +38,7 @@ class Remark(BaseModel):
 
     code: str = Field(examples=["side_view"])
     """doubtful_face, several_faces, side_view, tilted, small_face, blurred, dark, overexposed, grey,
-    wide_smile; `other` from older models."""
+    wide_smile, mask, hair_before_face; `other` from older models."""
     text: str = Field(examples=["side view: the head is turned by 42 degrees"])
 
 
@@ -76,6 +79,7 @@ class Links(BaseModel):
     png: str | None = None
     webp: str | None = None
     glb: str | None = None
+    vrm: str | None = None
     mhm: str | None = None
     photo: str | None = None
     corrections: str | None = None
@@ -109,6 +113,11 @@ class CharacterResponse(BaseModel, title="Character"):
     confidence: dict[str, float] = Field(default={}, description="of each group, the probability of its choice")
     alternatives: list[Alternative] = Field(
         default=[], description="what the photo may mean as well, the likeliest first; empty where it leaves no doubt"
+    )
+    likely: dict[str, list[str]] = Field(
+        default={},
+        description="of each group that the photo leaves open, what was read of it, and then what is likely as well",
+        examples=[{"hair": ["short02", "short03"]}],
     )
     photo: PhotoDescription = Field(description="of several photos, the one that shows the face most from the front")
     photos: list[PhotoDescription | UnusablePhoto] | None = Field(
@@ -178,6 +187,10 @@ class PictureQuery(BaseModel, extra="forbid"):
         examples=[TRANSPARENT],
     )
     crop: Crop = Field(default="portrait", description="`face`: closer.")
+    resting: bool = Field(
+        default=True,
+        description="False: no smile but that of `expression`, and eyes that look ahead instead of at the camera.",
+    )
 
     @field_validator("expression")
     @classmethod
@@ -190,8 +203,8 @@ class PictureQuery(BaseModel, extra="forbid"):
         return {**dict(self), "expression": expressions.parse(self.expression)}
 
 
-class ModelQuery(BaseModel, extra="forbid"):
-    """What a 3D file has."""
+class GeometryQuery(BaseModel, extra="forbid"):
+    """What the geometry of a 3D file has."""
 
     targets: Targets = Field(
         default=EXPORT.targets, description="Morph targets: of all sliders and face shapes, or of face shapes alone."
@@ -207,7 +220,6 @@ class ModelQuery(BaseModel, extra="forbid"):
         json_schema_extra={"enum": list(TEXTURES)},
         description="Pixels of a side of the skin's pictures.",
     )
-    bones: Naming = Field(default=EXPORT.bones, description="Whose names the bones have.")
 
     @field_validator("texture")
     @classmethod
@@ -217,8 +229,23 @@ class ModelQuery(BaseModel, extra="forbid"):
         return size
 
     def options(self) -> dict[str, Any]:
-        """As `CharacterRenderer.glb` takes them; what is left at its default does not change a file's ETag."""
+        """As `CharacterRenderer.glb` and `vrm` take them; what is left at its default does not change a file's ETag."""
         return self.model_dump(exclude_defaults=True)
+
+
+class ModelQuery(GeometryQuery):
+    """What a .glb has."""
+
+    bones: Naming = Field(default=EXPORT.bones, description="Whose names the bones have.")
+
+
+class AvatarQuery(GeometryQuery):
+    """What a .vrm has, and what its terms of use say."""
+
+    name: AvatarName = Field(default=AVATAR, description="The character's name.")
+    author: list[AvatarName] = Field(
+        default=[], max_length=MOST_AUTHORS, description=f"Who made the character, each; `{UNKNOWN_AUTHOR}` for nobody."
+    )
 
 
 class RandomCharacter(BaseModel):
@@ -268,6 +295,8 @@ class ServiceOptions(BaseModel):
     )
     photo_megabytes: float = Field(description="the largest photo that is taken, in 1,000,000 bytes")
     photo_megapixels: float = Field(description="the same in 1,000,000 pixels")
+    person_photos: int = Field(description="the most photos of one person that `POST /v1/characters:person` takes")
+    person_megabytes: float = Field(description="all of them together, in 1,000,000 bytes")
     frames: list[str] = Field(default=[], description="sites whose pages may show the service's page in a frame")
 
 
@@ -282,6 +311,19 @@ class TokenResponse(BaseModel, title="Token"):
     """What a player's page sends as its key: it is for this player's characters alone."""
 
     token: str
+    expires: datetime
+
+
+class CodeRequest(BaseModel, extra="forbid"):
+    """For how long a code is wanted."""
+
+    seconds: int = Field(default=86_400, ge=60, le=round(LONGEST.total_seconds()), description="how long it lives")
+
+
+class CodeResponse(BaseModel, title="Code"):
+    """A short code for a character: `GET /v1/codes/{code}` gives it."""
+
+    code: str = Field(examples=["K7M2-QX9D"], description="case, hyphens and spaces do not matter")
     expires: datetime
 
 

@@ -12,7 +12,6 @@ import json
 import logging
 import math
 import secrets
-import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -22,6 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from engine.files import write_whole
 from serving.keys import Key
+from serving.token_bucket import TokenBuckets
 
 FLUSHES_EVERY = 5.0
 KEPT = timedelta(days=90)
@@ -57,7 +57,7 @@ class Usage:
         self._uses: dict[str, KeyUse] = {}
         self._photos_elsewhere: Counter[str] = Counter()
         self._changed = False
-        self._allowances: dict[str, tuple[float, float]] = {}
+        self._requests = TokenBuckets()
         self._name = secrets.token_hex(4)
 
     async def __aenter__(self) -> Usage:
@@ -103,14 +103,9 @@ class Usage:
         return self._uses.setdefault(key.name, KeyUse())
 
     def _spend(self, name: str, per_minute: int) -> None:
-        """A token bucket: a minute's requests may come at once, and then one after the other."""
-        now = time.monotonic()
-        left, before = self._allowances.get(name, (float(per_minute), now))
-        left = min(float(per_minute), left + (now - before) * per_minute / 60)
-        if left < 1:
-            self._allowances[name] = left, now
-            raise OverLimit(f"the key may send {per_minute} requests a minute", (1 - left) * 60 / per_minute)
-        self._allowances[name] = left - 1, now
+        if seconds := self._requests.wait(name, per_minute):
+            raise OverLimit(f"the key may send {per_minute} requests a minute", seconds)
+        self._requests.spend(name, per_minute)
 
     def _content(self) -> bytes:
         return json.dumps({name: use.model_dump(mode="json") for name, use in self._uses.items()}).encode()

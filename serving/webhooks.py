@@ -5,7 +5,6 @@ Signatures are those of Standard Webhooks (https://www.standardwebhooks.com), fo
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import hmac
@@ -38,6 +37,7 @@ class Webhooks:
 
     sites: Collection[str]
     secret: str
+    pauses: Sequence[float] = PAUSES
 
     def require_allowed(self, url: str) -> None:
         """Raises NotAllowed."""
@@ -61,28 +61,26 @@ class Webhooks:
             "webhook-signature": f"v1,{base64.b64encode(signed).decode()}",
         }
 
-    async def send(self, url: str, id: str, body: bytes, pauses: Sequence[float] = PAUSES) -> bool:
-        """Whether the other side took the message, with any status of success, at one of the tries.
+    def pause(self, tries: int) -> float:
+        """Seconds after so many tries until the next."""
+        return self.pauses[tries - 1] * random.uniform(1.0, 1.2)
 
-        Raises NotAllowed.
-        """
+    async def send(self, url: str, id: str, body: bytes) -> bool:
+        """Whether the other side took the message, with any status of success. Raises NotAllowed."""
         import httpx
 
         self.require_allowed(url)
         options: dict[str, Any] = {"timeout": ANSWERS_WITHIN, "follow_redirects": False, "trust_env": False}
-        async with httpx.AsyncClient(**options) as client:
-            for pause in (*pauses, None):
-                try:
-                    headers = self.headers(id, int(time.time()), body)
-                    async with client.stream(
-                        "POST", url, content=body, headers=headers
-                    ) as answer:  # whose body is left
-                        if answer.is_success:
-                            return True
-                        why = str(answer.status_code)
-                except (httpx.HTTPError, httpx.InvalidURL) as error:
-                    why = type(error).__name__
-                log.warning("the webhook of %s was not taken (%s)", id, why)
-                if pause is not None:
-                    await asyncio.sleep(pause * random.uniform(1.0, 1.2))
+        headers = self.headers(id, int(time.time()), body)
+        try:
+            async with (
+                httpx.AsyncClient(**options) as client,
+                client.stream("POST", url, content=body, headers=headers) as answer,  # whose body is left
+            ):
+                if answer.is_success:
+                    return True
+                why = str(answer.status_code)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            why = type(error).__name__
+        log.warning("the webhook of %s was not taken (%s)", id, why)
         return False

@@ -28,7 +28,7 @@ from stages.data.parallel import map_chunks
 from stages.data.pictures import colour_labels, write_sheet
 from stages.data.reads import Appearance
 
-VERSION = "6"
+VERSION = "7"
 INPUTS = ("embedded", "character")
 READS = {"character": Appearance()}
 PEOPLE_A_CHUNK = 8

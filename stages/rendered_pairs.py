@@ -26,7 +26,7 @@ from stages.data.pictures import write_sheet
 from stages.data.reads import Appearance
 from stages.data.rendering import FrameTransform, engine_of
 
-VERSION = "6"
+VERSION = "7"
 INPUTS = ("embedded", "character")
 READS = {"character": Appearance()}
 ROWS_A_CHUNK = 64

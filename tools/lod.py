@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from engine.exporters import detail
-from engine.exporters.basis import ACTION
 from engine.exporters.export_mesh import ExportMesh, Primitive, bound_displacements
+from engine.head import ACTION
 from engine.renderer import Renderer
 
 ROOT = Path(__file__).resolve().parents[1]
-SHARES = {"skin": 0.28, "mouth": 0.25, "hair": 0.4, "glasses": 0.4}
+SHARES = {"skin": 0.28, "mouth": 0.25, "teeth": 0.22, "beard": 0.3, "hair": 0.4, "glasses": 0.4}
 """Share of the triangles that are kept."""
 EYE_SHARE = 0.3
 MOVES = ("jawOpen", "mouthSmileLeft", "mouthSmileRight", "eyeBlinkLeft", "eyeBlinkRight", "browInnerUp", "mouthFunnel")
@@ -50,10 +50,10 @@ def main() -> None:
 
 
 def _meshes(renderer: Renderer) -> Iterator[ExportMesh]:
-    """The template with each head of hair and each pair of glasses once."""
+    """The template with each head of hair, each beard and each pair of glasses once."""
     schema = renderer.schema
     neutral = schema.neutral_discrete()
-    for group in ("hair", "glasses"):
+    for group in ("hair", "beard", "glasses"):
         for number in range(len(schema.group(group).choices)):
             choices = neutral.copy()
             choices[schema.group_index[group]] = number

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.blend import MorphBlend
-from engine.head import Head
+from engine.head import ACTION, MACRO, Head
+from engine.lids import BLINKS, LIMITS, Openness
 from engine.schema import Schema, Slider
 
-MACRO, ACTION = "macro/", "action/"
 # The factors of a product, by the words of its name: the weight of a word is piecewise linear in one slider.
 CURVES: dict[str, tuple[str, tuple[tuple[float, float], ...]]] = {
     "female": ("sex", ((0.0, 1.0), (1.0, 0.0))),
@@ -27,13 +27,16 @@ CURVES: dict[str, tuple[str, tuple[tuple[float, float], ...]]] = {
 }
 # The weight of an ancestry is its slider's share of the sum of all three.
 SHARES = {"african": "african", "asian": "asian", "caucasian": "european"}
+LEAST_GAP, DECIMALS = 2e-5, 6  # metres by which a target changes the gap between the lids at least; of metres
 FORMULA = (
     "A slider has a value in [0, 1]. Its positive target weighs reach * max(value - neutral, 0) / (1 - neutral), its "
     "negative target reach * max(neutral - value, 0) / neutral. A target of `products` weighs the product of its "
     "factors: a factor of `curves` is linear between the points [value of `slider`, factor]; a factor of `shares` is "
     "the value of that slider over the sum of the values of all sliders in `shares` (all equal where the sum is 0). A "
     "face action weighs what the client wants, in [0, 1]. The influence to set is the weight less the target's entry "
-    "in `rest` (0 where it has none): that much is in the base geometry already."
+    "in `rest` (0 where it has none): that much is in the base geometry already. A blink in `lids` weighs as much more "
+    "as the eye is more open than the template's: times the largest of (gap + sum of weight * targets[name]) / gap "
+    "over the places along the lids, within `limits`."
 )
 
 
@@ -47,6 +50,7 @@ class Basis:
     displacements: NDArray[np.float32]
     products: dict[str, tuple[str, ...]]
     macro_columns: NDArray[np.int64]
+    openness: Openness
 
     @classmethod
     def of(cls, head: Head, schema: Schema, blend: MorphBlend) -> "Basis":
@@ -58,11 +62,13 @@ class Basis:
         actions = [(name.removeprefix(ACTION), (name,)) for name in head.morph_names if name.startswith(ACTION)]
         targets = [*local, *((name, (name,)) for name in products), *actions]
         rows = [[head.morph_index[morph] for morph in morphs] for _, morphs in targets]
+        displacements = np.stack([head.morphs[row].sum(axis=0) for row in rows])
         return cls(
             schema=schema,
             blend=blend,
             names=tuple(name for name, _ in targets),
-            displacements=np.stack([head.morphs[row].sum(axis=0) for row in rows]),
+            displacements=displacements,
+            openness=Openness(head, displacements[: len(targets) - len(actions)]),
             products=products,
             macro_columns=np.array([named.index(name) for name in products]),
         )
@@ -72,7 +78,14 @@ class Basis:
         kept = [number for number, name in enumerate(self.names) if name in self.blend.actions]
         names, displacements = tuple(self.names[number] for number in kept), self.displacements[kept]
         none = np.zeros(0, np.int64)
-        return replace(self, names=names, displacements=displacements, products={}, macro_columns=none)
+        return replace(
+            self,
+            names=names,
+            displacements=displacements,
+            products={},
+            macro_columns=none,
+            openness=self.openness.without_targets(),
+        )
 
     def weights(self, sliders: NDArray[np.float32]) -> NDArray[np.float32]:
         """Slider values [S] to the weights of all targets [K]; face actions rest at 0."""
@@ -99,6 +112,21 @@ class Basis:
             "shares": {word: slider for word, slider in SHARES.items() if word in words},
             "products": {name: list(product) for name, product in self.products.items()},
             "actions": list(self.blend.actions),
+            "lids": {blink: self._lids(side) for side, blink in enumerate(BLINKS)},
+        }
+
+    def blinks(self, weights: NDArray[np.float32]) -> dict[str, float]:
+        """How much more a blink weighs on a face whose targets have some weights [K] than on the template."""
+        shares = self.openness(weights[None, : self.openness.changes.shape[1]])[0]
+        return dict(zip(BLINKS, shares.tolist(), strict=True))
+
+    def _lids(self, side: int) -> dict[str, Any]:
+        changes = self.openness.changes[side]
+        moving = np.flatnonzero(np.abs(changes).max(axis=1) > LEAST_GAP)
+        return {
+            "gap": np.round(self.openness.open[side], DECIMALS).tolist(),
+            "targets": {self.names[number]: np.round(changes[number], DECIMALS).tolist() for number in moving},
+            "limits": list(LIMITS),
         }
 
     def _signs(self, slider: Slider) -> list[str]:

@@ -1,9 +1,11 @@
-"""Levels of detail of an exported mesh: 0 rounded, for pictures; 1 as the engine has it; 2 for a crowd.
+"""Levels of detail of an exported mesh: 0 rounded, for pictures; 1 as the engine has it, with a simpler beard; 2 for
+a crowd.
 
 All levels have the same primitives, materials, targets and bones, and the same neck ring.
 """
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -20,7 +22,9 @@ from engine.head import SKIN, Submesh
 from engine.renderer import Renderer
 
 TABLE = Path(__file__).with_name("lod2.safetensors")
-SIMPLIFIED = ("skin", "mouth", "eye_left", "eye_right", "cornea_left", "cornea_right", "hair", "glasses")
+SIMPLIFIED = (
+    "skin", "mouth", "teeth", "eye_left", "eye_right", "cornea_left", "cornea_right", "beard", "hair", "glasses",
+)  # fmt: skip
 SOFT = ("skin", "mouth", "hair")
 """What is rounded: eyeballs are fine as they are, lashes and brows thin, the frames of glasses straight."""
 
@@ -44,7 +48,7 @@ def at_lod(mesh: ExportMesh, lod: int) -> ExportMesh:
     """The mesh at a level of detail of LODS."""
     if lod == 0:
         return rounded(mesh)
-    return simplified(mesh) if lod == 2 else mesh
+    return simplified(mesh) if lod == 2 else simplified(mesh, ("beard",))
 
 
 def rounded(mesh: ExportMesh) -> ExportMesh:
@@ -94,13 +98,14 @@ def _dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
     return (a * b).sum(axis=1, keepdims=True)
 
 
-def simplified(mesh: ExportMesh) -> ExportMesh:
-    """The mesh with the triangles that `tools/lod.py` left of each primitive; their vertices are some of its own.
+def simplified(mesh: ExportMesh, names: Collection[str] = SIMPLIFIED) -> ExportMesh:
+    """The mesh with the triangles that `tools/lod.py` left of some primitives; their vertices are some of its own.
 
     Raises ValueError for a primitive that was not simplified beforehand.
     """
     table = _simplified()
-    return replace(mesh, primitives=tuple(_fewer(primitive, table) for primitive in mesh.primitives))
+    fewer = (_fewer(primitive, table) if primitive.name in names else primitive for primitive in mesh.primitives)
+    return replace(mesh, primitives=tuple(fewer))
 
 
 def key(primitive: Primitive) -> str:
@@ -110,8 +115,6 @@ def key(primitive: Primitive) -> str:
 
 
 def _fewer(primitive: Primitive, table: dict[str, NDArray[np.uint16]]) -> Primitive:
-    if primitive.name not in SIMPLIFIED:
-        return primitive
     found = table.get(key(primitive))
     if found is None:
         raise ValueError(f"{primitive.name} has other triangles than {TABLE.name} was made for: run `make lod`")

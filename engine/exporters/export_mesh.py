@@ -15,9 +15,9 @@ from engine.exporters.basis import Basis
 from engine.exporters.geometry import cross_products, largest, summed_around, unit, welded
 from engine.exporters.materials import Material, materials
 from engine.exporters.trim import above_ring, within_bust
-from engine.glasses import worn_parts
-from engine.head import LEFT_EYE, SKIN, TEETH, Head
-from engine.renderer import WORN, Renderer
+from engine.head import LEFT_EYE, TEETH, Head
+from engine.renderer import Renderer
+from engine.worn import WORN, worn_parts
 
 # Changes below these are left out: metres, and parts of a unit normal.
 LEAST_DISPLACEMENT, LEAST_TURN = 2e-6, 8e-3
@@ -49,7 +49,8 @@ class ExportMesh:
     """One character: the primitives it wears, the head's vertices [V, 3] (metres, Y up) and its morph basis.
 
     `weights` [K] are the targets' weights that make this character, `rest` [K] those that `vertices` hold already. What
-    is not worn is not in `vertices`. Behind the head's vertices may come the middles of edges, of which `ends` [E, 2]
+    is not worn is not in `vertices`. `blinks` says by how much more than on the template a blink moves lids (1 where it
+    says nothing). Behind the head's vertices may come the middles of edges, of which `ends` [E, 2]
     are the ends (engine/exporters/detail.py); targets and bones move a middle as its ends.
     """
 
@@ -59,6 +60,7 @@ class ExportMesh:
     vertices: NDArray[np.float32]
     weights: NDArray[np.float32]
     rest: NDArray[np.float32]
+    blinks: dict[str, float] = field(default_factory=dict)
     ends: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 2), np.int32))
 
     @classmethod
@@ -93,7 +95,7 @@ class ExportMesh:
             return cls(head, basis, primitives, template, weights, np.zeros_like(weights))
         with threadpool_limits(1, user_api="blas"):  # sums in one order: the same bytes on any number of processors
             vertices = renderer.vertices(sliders[None], numbers[None])[0]
-        return cls(head, basis, primitives, vertices, weights, weights)
+        return cls(head, basis, primitives, vertices, weights, weights, basis.blinks(weights))
 
     def only(self, names: Collection[str]) -> "ExportMesh":
         """The same mesh with some of its primitives."""
@@ -152,7 +154,7 @@ class ExportMesh:
         carriers, pairs = np.unique(self._between(self.worn), return_inverse=True)
         pairs = pairs.reshape(-1, 2)
         for name, on_base in chain(targets, face_shapes.visemes(self.head).items() if visemes else ()):
-            moved = bound_displacements(self.head, on_base, carriers)
+            moved = bound_displacements(self.head, on_base, carriers) * np.float32(self.blinks.get(name, 1.0))
             displacement = moved[pairs].mean(axis=1, dtype=np.float32)
             displacement[largest(displacement) < LEAST_DISPLACEMENT] = 0.0
             yield name, displacement
@@ -210,12 +212,14 @@ def primitives_of(head: Head, chosen: dict[str, str], made: dict[str, Material],
     for part in head.parts:
         drawn = slice(part.first_triangle, part.first_triangle + part.n_triangles)
         if part.name == "base":
-            is_skin, inside = head.materials[drawn] == SKIN, head.labels[drawn] == TEETH
-            skin = is_skin & ~inside
+            inside = head.labels[drawn] == TEETH
+            skin = ~inside
             whole = head.triangles[drawn][skin]
             skin[skin] = within_bust(head, whole) if for_page else above_ring(head, whole)
-            for name, which in (("skin", skin), ("mouth", is_skin & inside), ("teeth", ~is_skin)):
+            for name, which in (("skin", skin), ("mouth", inside)):
                 yield _primitive(head, name, made[name], part.first_triangle + np.flatnonzero(which))
+        elif part.name == "teeth":
+            yield _primitive(head, "teeth", made["teeth"], np.arange(drawn.start, drawn.stop))
         elif part.name == "eyes":
             is_left = head.labels[drawn] == LEFT_EYE
             shell = _of_cornea(head.uvs[drawn]) & (not for_page)

@@ -8,9 +8,8 @@ import yaml
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from engine.exporters.basis import ACTION
 from engine.expressions import SIDES, weights_of
-from engine.head import Head
+from engine.head import ACTION, Head
 from engine.rest import REST
 
 TABLE = Path(__file__).with_suffix(".yaml")

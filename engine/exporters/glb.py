@@ -28,6 +28,8 @@ GRAIN = 2.0**-17
 COPYRIGHT = "Head, morph targets, hair and textures: MakeHuman, CC0 1.0 (see NOTICE of the project likeness)"
 EYES = {"eye_left": "leftEye", "eye_right": "rightEye"}
 """Primitives that hang on a bone as they are, and their bones; the cornea hangs on its eye."""
+UNTURNED = ("teeth", "beard")
+"""Primitives whose targets have no normals: they turn little, and nobody sees it."""
 
 
 def to_glb(mesh: ExportMesh, about: Mapping[str, Any], naming: Naming = "vrm") -> bytes:
@@ -63,6 +65,8 @@ def rigged(
         "visemes": face_shapes.shapes("visemes"),
         "neck_ring": neck_ring(mesh.head).tolist(),
     }
+    if mesh.blinks:  # its blinks weigh what they should already
+        del likeness["lids"]
     return _finished(file, nodes, roots, {"likeness": likeness})
 
 
@@ -112,7 +116,8 @@ def _add_meshes(file: GlbBuilder, mesh: ExportMesh, bones: Skeleton) -> None:
     influences = dict(zip(mesh.basis.names, (mesh.weights - mesh.rest).tolist(), strict=True))
     for target in mesh.morph_targets():
         for entry, places in entries:
-            moved, turned = target.displacement[places], target.normal[places]
+            moved = target.displacement[places]
+            turned = None if entry["name"] in UNTURNED else target.normal[places]
             # Programs that speak look for every viseme, silence too.
             always = target.name.startswith("viseme_") and entry["name"] == "skin"
             file.morph(entry, target.name, moved, turned, influences.get(target.name, 0.0), always=always)

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import glasses, textures
+from engine import atlas, glasses, textures
 from engine.exporters.normal_map import strand_normals
 from engine.exporters.skin import detailed_skin, plain_skin
 from engine.renderer import Renderer
@@ -21,9 +21,10 @@ LENS_SHEEN, LENS_SHADE = 0.04, 0.1  # opacity of a lens beside what it takes of 
 JPEG_QUALITY, FULL_COLOUR = 93, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
 CORNEA_SHEEN = 0.2  # opacity of what covers the iris: glTF dims the highlight with it, so not 0
 IRIS_ROUGHNESS, IRIS_COLOUR = 0.4, (1.0, 1.0, 1.0)  # of eyes behind a cornea, which has the highlights and takes light
-EYE_COLOUR = (0.85, 0.85, 0.85)
-# No viewer works out how little light reaches the inside of a mouth, and the texture of the skin has no tongue.
-TOOTH_COLOUR, MOUTH_COLOUR = (0.45, 0.41, 0.35), (0.24, 0.09, 0.09)
+EYE_COLOUR = (0.72, 0.72, 0.72)
+# No viewer works out how little light reaches the inside of a mouth: it is in the picture of the teeth, and here.
+TOOTH_COLOUR, MOUTH_COLOUR = (0.85, 0.85, 0.85), (0.30, 0.30, 0.30)
+STRANDS = ("hair", "beard")
 
 
 class Alpha(StrEnum):
@@ -57,6 +58,7 @@ RULES = {
     "lashes": (0.7, Alpha.BLEND, True),
     "brows": (0.8, Alpha.BLEND, True),
     "hair": (0.7, Alpha.MASK, True),
+    "beard": (0.75, Alpha.MASK, True),
 }
 
 
@@ -74,7 +76,7 @@ def materials(
     made = {
         "skin": Material("skin", skin.colour, roughness=0.55, normals=skin.normals, surface=skin.surface),
         "mouth": Material("mouth", skin.colour, roughness=0.25, colour=MOUTH_COLOUR),
-        "teeth": Material("teeth", None, roughness=0.35, colour=TOOTH_COLOUR),
+        "teeth": Material("teeth", teeth_picture(renderer), roughness=0.3, colour=TOOTH_COLOUR),
         "cornea": Material("cornea", None, 0.03, Alpha.BLEND, colour=(0.0, 0.0, 0.0), opacity=CORNEA_SHEEN),
     }
     made |= _glasses(renderer, sliders, choices)
@@ -82,7 +84,7 @@ def materials(
         picture = worn_picture(renderer, group, sliders, choices)
         if picture is not None:
             colour = EYE_COLOUR if group == "eyes" else (1.0, 1.0, 1.0)
-            relief = strand_normals(picture) if group == "hair" else None
+            relief = strand_normals(picture) if group in STRANDS else None
             made[group] = Material(group, picture, roughness, alpha, double_sided, colour, relief)
     made["irises"] = replace(made["eyes"], roughness=IRIS_ROUGHNESS, colour=IRIS_COLOUR)
     return made
@@ -122,9 +124,20 @@ def worn_picture(
     return _coloured(group, picture, textures.hair_colours(schema, sliders[None], choices[None])[0])
 
 
+def teeth_picture(renderer: Renderer) -> Bytes:
+    """Teeth and gums [512, 512, 3], darker the farther back they are."""
+    head, part = renderer.head, renderer.head.part["teeth"]
+    drawn = slice(part.first_triangle, part.first_triangle + part.n_triangles)
+    open_share = atlas.rasterise(head.uvs[drawn], renderer.ambient[head.triangles[drawn]][..., None])
+    dark = np.nan_to_num(open_share, nan=float(np.nanmean(open_share)))
+    colour = renderer.textures.stack[renderer.textures.layer[textures.TEETH]][..., :3]
+    # Display values are about the square root of light.
+    return (colour * np.sqrt(dark) + 0.5).astype(np.uint8)
+
+
 def _coloured(group: str, grey: Bytes, colour: NDArray[np.float32]) -> Bytes:
     """A picture [H, W, 4] of hairs, in a linear RGB colour."""
-    if group == "hair":
+    if group in STRANDS:
         strand = STRAND_FLOOR + STRAND_GAIN * (grey[..., :1].astype(np.float32) / 255.0) ** 2
     else:
         strand = np.full((*grey.shape[:2], 1), BROW_SHADE if group == "brows" else LASH_SHADE, np.float32)

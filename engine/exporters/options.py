@@ -10,6 +10,10 @@ Targets = Literal["all", "faces"]
 
 LODS = (0, 1, 2)
 TEXTURES = (512, 1024, 2048)
+AVATAR = "character"
+"""The name that a .vrm has where nothing else names it."""
+UNKNOWN_AUTHOR = "unknown"
+"""VRM wants an author; whoever does not say is none."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from engine.exporters.options import Naming
 from engine.exporters.trim import neck_ring
-from engine.head import TOOTH, Head
+from engine.head import Head
 
 TABLE = Path(__file__).with_suffix(".yaml")
 CARRIERS = ("upperChest", "neck", "head", "jaw")
@@ -136,7 +136,8 @@ def _jaw(head: Head) -> NDArray[np.float64]:
     moved = head.morphs[head.morph_index["action/jawOpen"]].astype(np.float64)
     y, z = (head.template - np.array(_table()["jaw"]["at"])).astype(np.float64)[:, 1:].T
     turned = np.stack([np.zeros_like(y), -z, y], axis=1)  # a small turn about the axis from ear to ear
-    teeth = np.unique(head.triangles[head.materials == TOOTH])
+    part = head.part["teeth"]
+    teeth = np.unique(head.references[part.first_vertex - head.n_base :][: part.n_vertices])
     teeth = teeth[np.linalg.norm(moved[teeth], axis=1) > 0.5 * np.linalg.norm(moved[teeth], axis=1).max()]
     angle = (moved[teeth] * turned[teeth]).sum() / (turned[teeth] ** 2).sum()
     rigid = turned * angle

@@ -64,7 +64,7 @@ def _presets(document: Json, overrides: Mapping[str, Json]) -> Json:
     named = {
         number: document["meshes"][node["mesh"]]["extras"]["targetNames"]
         for number, node in enumerate(document["nodes"])
-        if "mesh" in node
+        if "mesh" in node and "extras" in document["meshes"][node["mesh"]]  # glasses move with no expression
     }
     return {
         preset: {

@@ -14,7 +14,7 @@ OPTIONS = {
 }
 wp.set_module_options(OPTIONS)
 
-SKIN, EYE, LASH, BROW, HAIR, TOOTH, FRAME, LENS = (wp.constant(number) for number in range(8))
+SKIN, EYE, LASH, BROW, HAIR, TOOTH, FRAME, LENS, BEARD = (wp.constant(number) for number in range(9))
 FACE_LABEL, HAIR_LABEL, NOSE_LABEL = (wp.constant(number) for number in (1, 2, 7))
 
 vec3ub = wp.types.vector(length=3, dtype=wp.uint8)

@@ -8,6 +8,7 @@ import warp as wp
 
 from engine.glasses import DARK as DARK_LENS
 from engine.kernels.common import (
+    BEARD,
     BROW,
     FACE_LABEL,
     FRAME,
@@ -57,6 +58,7 @@ class Surface:
     lip_mask: wp.array(dtype=wp.uint8)  # [side²]
     textures: wp.array2d(dtype=vec4ub)  # [L, side²] hair, brows, lashes, irises
     wears: Cutouts
+    teeth: int  # their texture
     hair_colour: wp.array(dtype=wp.vec3)  # [B] linear RGB
     frame: wp.array(dtype=int)  # [B] texture of the glasses' frame
     metal: wp.array(dtype=float)  # [B] whether it is metal
@@ -186,12 +188,13 @@ def shade_skin(
 
 
 @wp.func
-def shade_tooth(light: LightBatch, face: int, found: Hit) -> wp.vec3:
-    """The light that a tooth sends to the camera."""
+def shade_tooth(surface: Surface, light: LightBatch, face: int, found: Hit) -> wp.vec3:
+    """The light that a tooth or its gum sends to the camera."""
+    colour = texel(surface.textures, surface.teeth, surface.side, found.uv[0], found.uv[1])
+    albedo = wp.vec3(to_linear(colour[0]), to_linear(colour[1]), to_linear(colour[2]))
     key = light.direction[face]
     direct = wp.max(wp.dot(found.at.normal, key) + 0.3, 0.0) / 1.3 * found.at.lit * found.at.ambient
     gloss = microfacets(found.at.normal, found.view, key, 0.30, 0.04) * found.at.lit * found.at.ambient
-    albedo = wp.vec3(0.70, 0.64, 0.54)
     return wp.cw_mul(albedo, found.at.around + direct * light.colour[face]) + gloss * light.colour[face]
 
 
@@ -199,7 +202,7 @@ def shade_tooth(light: LightBatch, face: int, found: Hit) -> wp.vec3:
 def shade_eye(surface: Surface, light: LightBatch, face: int, found: Hit) -> wp.vec3:
     """The painted eyeball under a wet, clear cornea."""
     colour = texel(surface.textures, surface.wears.eye[face], surface.side, found.uv[0], found.uv[1])
-    albedo = 0.85 * wp.vec3(to_linear(colour[0]), to_linear(colour[1]), to_linear(colour[2]))
+    albedo = 0.72 * wp.vec3(to_linear(colour[0]), to_linear(colour[1]), to_linear(colour[2]))
     normal = found.at.normal
     view = found.view
     key = light.direction[face]
@@ -261,12 +264,13 @@ def shade_strands(surface: Surface, light: LightBatch, face: int, triangle: Tria
     normal = found.at.normal
     key = light.direction[face]
     cosine = wp.dot(normal, key)
-    if triangle.material != HAIR:
+    if triangle.material == BROW or triangle.material == LASH:
         albedo = surface.hair_colour[face] * wp.where(triangle.material == BROW, 0.75, 0.25)
         albedo = wp.cw_div(albedo, wp.vec3(1.0, 1.0, 1.0) + 4.0 * albedo)  # thin hairs let the skin through
         share = wp.max(cosine + 0.2, 0.0) / 1.2 * found.at.lit
         return wp.cw_mul(albedo, found.at.around + share * light.colour[face])
-    colour = texel(surface.textures, surface.wears.hair[face], surface.side, found.uv[0], found.uv[1])
+    layer = wp.where(triangle.material == BEARD, surface.wears.beard[face], surface.wears.hair[face])
+    colour = texel(surface.textures, layer, surface.side, found.uv[0], found.uv[1])
     strand = 0.10 + 1.8 * to_linear(colour[0])
     tint = surface.hair_colour[face] * strand
     albedo = wp.cw_div(tint, wp.vec3(1.0, 1.0, 1.0) + 0.6 * tint)  # bright strands do not send back all light
@@ -347,7 +351,7 @@ def resolve_pixel(
                 material = triangle.material
                 x = float(column * samples + dx) + 0.5
                 y = float(row * samples + dy) + 0.5
-                if material == HAIR or material == BROW or material == LASH:  # noqa: SIM109  (Warp knows no `in`)
+                if material == HAIR or material == BROW or material == LASH or material == BEARD:  # noqa: SIM109
                     if material != strand_material:
                         found = hit(surface, face, triangle, x, y)
                         strands = developed(light, face, shade_strands(surface, light, face, triangle, found))
@@ -362,7 +366,7 @@ def resolve_pixel(
                         if material == SKIN:
                             solid = shade_skin(surface, light, face, triangle, found, relief)
                         elif material == TOOTH:
-                            solid = shade_tooth(light, face, found)
+                            solid = shade_tooth(surface, light, face, found)
                         elif material == FRAME:
                             solid = shade_frame(surface, light, face, found)
                         else:

@@ -7,6 +7,7 @@
 import warp as wp
 
 from engine.kernels.common import (
+    BEARD,
     BROW,
     EYE,
     FRAME,
@@ -42,6 +43,7 @@ class Cutouts:
     brow: wp.array(dtype=int)
     lash: wp.array(dtype=int)
     eye: wp.array(dtype=int)
+    beard: wp.array(dtype=int)
 
 
 @wp.func
@@ -56,6 +58,8 @@ def cutout_layer(cutouts: Cutouts, face: int, material: int) -> int:
         layer = cutouts.lash[face]
     elif material == EYE:
         layer = cutouts.eye[face]
+    elif material == BEARD:
+        layer = cutouts.beard[face]
     return layer
 
 

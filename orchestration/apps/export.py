@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from engine.errors import LikenessError
-from engine.exporters.options import DEFAULTS, ExportOptions
+from engine.exporters.options import DEFAULTS, UNKNOWN_AUTHOR, ExportOptions
 from orchestration.config.settings import Settings
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 FORMATS = ("glb", "vrm", "fbx", "obj", "mhm")
 Base = Literal["character", "template"]
-UNKNOWN_AUTHOR = "unknown"
-"""VRM wants an author; whoever does not say is none."""
 
 
 def export(

@@ -56,6 +56,10 @@ class CharacterRenderer:
         """What `likeness export` writes of a character.json as .glb; `options` of ExportOptions."""
         raise CannotDraw(f"{self.schema.name} is drawn by an engine of its own, whose geometry is not here")
 
+    def vrm(self, document: Mapping[str, Any], **options: Any) -> bytes:
+        """The same as .vrm; `options` beside those of ExportOptions: `name`, and `author`, a list of names."""
+        return self.glb(document)
+
     def mhm(self, document: Mapping[str, Any]) -> bytes:
         """A character.json as MakeHuman's model file."""
         raise CannotDraw(f"{self.schema.name} is drawn by an engine of its own, of which MakeHuman knows nothing")
@@ -119,7 +123,7 @@ def version_of(*data: Iterable[Path], head: bytes = b"") -> str:
     digest = hashlib.blake2b(head, digest_size=6)
     libraries = ("numpy", "opencv-python", "pillow", "warp-lang")
     digest.update(json.dumps({name: version(name) for name in libraries}).encode())
-    code = [Path(engine.__file__).parent.rglob("*.py"), Path(__file__).parent.glob("*.py")]
+    code = [*map(Path(engine.__file__).parent.rglob, ("*.py", "*.yaml")), Path(__file__).parent.glob("*.py")]
     for files in (*code, *data):
         for path in sorted(files):
             if path.is_file() and path.stat().st_size < SMALL:

@@ -1,20 +1,24 @@
 """What the embedded engine can draw of a character: pictures, files, and all that a client draws it from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import cv2
+import numpy as np
 
 from engine import thumbnails
 from engine.character import Character
 from engine.engines import EmbeddedEngine
 from engine.exporters.basis import Basis
-from engine.exporters.detail import character_mesh
+from engine.exporters.detail import character_mesh, simplified
 from engine.exporters.export_mesh import ExportMesh
 from engine.exporters.glb import about, to_bare_glb, to_glb
-from engine.exporters.materials import worn_picture
+from engine.exporters.materials import teeth_picture, worn_picture
 from engine.exporters.mhm import to_mhm
-from engine.exporters.options import ExportOptions
+from engine.exporters.options import AVATAR, UNKNOWN_AUTHOR, ExportOptions
 from engine.exporters.skin import plain_skin
+from engine.exporters.vrm import to_vrm
 from engine.head import HEAD_FILE
 from engine.scenes import EYE_LEVEL, FRAME_WIDTH, GAME_DISTANCE
 from serving.rendering.character_renderer import JPEG, WEBP, CharacterRenderer, encoded, version_of
@@ -32,6 +36,9 @@ from serving.rendering.schema_document import (
 JPEG_NORMALS: dict[str, Any] = {**JPEG, "subsampling": 0}
 # Colours are kept where nothing shows: smaller versions of the picture mix them in.
 TEXTURE: dict[str, Any] = {**WEBP, "exact": True}
+FEWER = ("teeth", "beard")
+"""What a player sees too little of to wait for all of it."""
+TEETH_SIDE = 256  # pixels of their picture's side: a tooth is a few wide on the screen
 MHM_NAME = "likeness"
 
 
@@ -58,10 +65,12 @@ class EmbeddedRenderer(CharacterRenderer):
         )
 
     def glb(self, document: Mapping[str, Any], **options: Any) -> bytes:
-        sliders, choices = self._parameters(document)
         wanted = ExportOptions(**options)
-        mesh = character_mesh(self.renderer, sliders[0], choices[0], wanted)
-        return to_glb(mesh, about(document), wanted.bones)
+        return to_glb(self._mesh(document, wanted), about(document), wanted.bones)
+
+    def vrm(self, document: Mapping[str, Any], name: str = AVATAR, author: Sequence[str] = (), **options: Any) -> bytes:
+        mesh = self._mesh(document, ExportOptions(**options))
+        return to_vrm(mesh, about(document), name, author or (UNKNOWN_AUTHOR,))
 
     def mhm(self, document: Mapping[str, Any]) -> bytes:
         sliders, choices = self._parameters(document)
@@ -73,6 +82,7 @@ class EmbeddedRenderer(CharacterRenderer):
         group, meshes = pieces_of(self.schema)[name]
         sliders, choices = self._set({} if group is None or choice is None else {group: choice}, {})
         mesh = ExportMesh.of(self.renderer, sliders[0], choices[0], as_shown=False, for_page=True).only(meshes)
+        mesh = simplified(mesh, FEWER)
         others = set(self.renderer.blend.actions) - set(ACTIONS)
         return to_bare_glb(mesh, name, others if targets == "actions" else set(mesh.basis.names) - others)
 
@@ -82,10 +92,18 @@ class EmbeddedRenderer(CharacterRenderer):
         if name in ("skin", "skin_normals"):
             skin = plain_skin(self.renderer, values[0], numbers[0])
             return encoded(skin.colour, JPEG) if name == "skin" else encoded(skin.normals, JPEG_NORMALS)
+        if name == "teeth":
+            whole = teeth_picture(self.renderer)
+            small = cv2.resize(whole, (TEETH_SIDE, TEETH_SIDE), interpolation=cv2.INTER_AREA)
+            return encoded(small.astype(np.uint8), JPEG)
         picture = worn_picture(self.renderer, name, values[0], numbers[0])
         if picture is None:
             raise CannotDraw(f"{choices.get(name)} of {name} has no picture")
         return encoded(picture, TEXTURE)
+
+    def _mesh(self, document: Mapping[str, Any], wanted: ExportOptions) -> ExportMesh:
+        sliders, choices = self._parameters(document)
+        return character_mesh(self.renderer, sliders[0], choices[0], wanted)
 
     def thumbnail(self, group: str, choice: str) -> bytes:
         found = self.schema.groups[self.schema.group_index[group]]

@@ -10,18 +10,18 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from engine import expressions, hair
+from engine import beards, expressions, hair
 from engine.schema import Group, Schema, Slider, tidied
 
 FIGURE_URL = "/v1/figure"
 THUMBNAIL_SIZE = 160
 # A part for the groups of a schema that says nothing of where people look for them.
 LOOK = ("look", "Look")
-WORN_MESHES = {"lashes": ("lashes",), "brows": ("brows",), "hair": ("hair",), "glasses": ("glasses", "lenses")}
-SKIN_MESHES = ("skin", "mouth", "teeth", "eye_left", "eye_right")
+WORN_MESHES = {name: (name,) for name in ("lashes", "brows", "beard", "hair")} | {"glasses": ("glasses", "lenses")}
+SKIN_MESHES = ("skin", "mouth", "eye_left", "eye_right", "teeth")
 ACTIONS = ("eyeBlinkLeft", "eyeBlinkRight")
 """The face actions that pieces have: a figure that blinks seems alive."""
-MOVED = ("head", "lashes", "brows")
+MOVED = ("head", "lashes", "brows", "beard")
 """Pieces whose other face actions are in a file of their own, for clients that show expressions."""
 
 Use = Literal["base_colour", "normals"]
@@ -29,7 +29,7 @@ Targets = Literal["sliders", "actions"]
 """Which morph targets a file of a piece has."""
 STEP = 0.05
 """A slider's values between two steps are one picture: nobody sees the difference, and it is there already."""
-WORN_TEXTURES = ("eyes", "lashes", "brows", "hair", "glasses")
+WORN_TEXTURES = ("eyes", "lashes", "brows", "beard", "hair", "glasses")
 HAIR_TINTS = ("hair_lightness", "hair_warmth")
 PAINTED = ("skin", "hair", "hair_colour", "beard", "lips", "eye_makeup")
 # Each picture's file format, use, materials, and the groups and sliders that it depends on.
@@ -45,6 +45,8 @@ TEXTURES: dict[str, tuple[str, Use, tuple[str, ...], tuple[str, ...], tuple[str,
     "eyes": ("webp", "base_colour", ("eyes",), ("eyes",), ()),
     "lashes": ("webp", "base_colour", ("lashes",), ("lashes", "hair_colour"), HAIR_TINTS),
     "brows": ("webp", "base_colour", ("brows",), ("brows", "hair_colour"), HAIR_TINTS),
+    "teeth": ("jpg", "base_colour", ("teeth",), (), ()),
+    "beard": ("webp", "base_colour", ("beard",), ("beard", "hair_colour"), HAIR_TINTS),
     "hair": ("webp", "base_colour", ("hair",), ("hair", "hair_colour"), HAIR_TINTS),
     "glasses": ("webp", "base_colour", ("glasses",), ("glasses",), ()),
 }
@@ -120,6 +122,14 @@ class Texture(BaseModel):
     absent: dict[str, list[str]] = Field(default={}, description="choices, by group, with which there is none")
 
 
+class Lids(BaseModel):
+    """By how much more than on the template a blink weighs on a face, see Figure.formula."""
+
+    gap: list[float] = Field(description="metres between the lids at some places of the template's eye")
+    targets: dict[str, list[float]] = Field(description="by how much each target changes it there")
+    limits: tuple[float, float]
+
+
 class ReferenceCamera(BaseModel, title="Camera"):
     """The camera of the engine's own picture; it looks along −Z, and the point between the eyes is the origin."""
 
@@ -137,8 +147,12 @@ class Figure(BaseModel):
     products: dict[str, list[str]]
     rest: dict[str, float] = {}
     actions: list[str] = Field(description="face actions that the pieces have targets for")
+    lids: dict[str, Lids] = {}
     expressions: dict[str, dict[str, float]] = Field(
         default={}, description="named expressions: the weights of face actions, also of those in `actions` of a piece"
+    )
+    face_actions: dict[str, float] = Field(
+        default={}, description="every face action, named as ARKit's, and the largest weight that the meshes can show"
     )
     camera: ReferenceCamera
     pieces: list[Piece]
@@ -220,8 +234,9 @@ def textures_of(schema: Schema, version: str) -> list[Texture]:
 
 
 def _absent(schema: Schema, group: str) -> list[str]:
-    bare = {"none", *(hair.PAINTED if group == "hair" else ())}
-    return [choice for choice in schema.groups[schema.group_index[group]].choices if choice in bare]
+    choices = schema.groups[schema.group_index[group]].choices
+    painted = hair.PAINTED if group == "hair" else set(choices) - set(beards.LENGTHS) if group == "beard" else ()
+    return [choice for choice in choices if choice in {"none", *painted}]
 
 
 def _figure(schema: Schema, version: str, basis: dict[str, Any], camera: dict[str, float]) -> Figure:
@@ -236,12 +251,13 @@ def _figure(schema: Schema, version: str, basis: dict[str, Any], camera: dict[st
         )
         for name, (group, meshes) in pieces_of(schema).items()
     ]
-    kept = {name: basis[name] for name in ("formula", "curves", "shares", "products")}
+    kept = {name: basis[name] for name in ("formula", "curves", "shares", "products", "lids")}
     actions = [name for name in ACTIONS if name in basis["actions"]]
     return Figure(
         **kept,
         actions=actions,
         expressions=_expressions(basis["actions"]),
+        face_actions={name: expressions.LIMITS.get(name, 1.0) for name in basis["actions"]},
         camera=ReferenceCamera(**camera),
         pieces=pieces,
         textures=textures_of(schema, version),

@@ -78,7 +78,8 @@ class RenderService:
         timeout: float = 30.0,
     ) -> None:
         found = Character.load(character)
-        self.forms = ("png", "webp", "glb", "mhm") if found.is_embedded else ("png", "webp") if found.has_engine else ()
+        models = ("glb", "vrm", "mhm") if found.is_embedded else ()
+        self.forms = ("png", "webp", *models) if found.has_engine else ()
         """What a character can be drawn as."""
         self.timeout = timeout
         self._document: SchemaDocument | None = None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import LikenessError
-from engine.head import BROWS, HAIR, LASHES, build, hair_file
+from engine.head import BROWS, HAIR, LASHES, build, hair_file, teeth_file
 from stages.data import source_files
 from stages.data.origins import MANIFEST, manifest
 
@@ -133,6 +133,7 @@ def _copies(node_modules: Path) -> Iterator[Copy]:
     for name, path in LASHES.items():
         texture = proxies / "eyelashes" / path / "textures" / f"{path.lower()}.png"
         yield Copy(f"character/lashes/{name}.png", texture, npm)
+    yield Copy("character/teeth.png", teeth_file(proxies).parent / "textures" / "teeth.png", npm)
 
 
 def package_folder(module: str) -> Path:

@@ -67,7 +67,7 @@ class Gltf:
             primitive = mesh["primitives"][0]
             values = self.accessor(primitive["attributes"][attribute]).astype(np.float64)
             for name, target in zip(names(mesh), primitive.get("targets", ()), strict=True):
-                if influences.get(name):
+                if influences.get(name) and attribute in target:
                     values += influences[name] * self.accessor(target[attribute])
             if attribute == "POSITION":
                 values += self.place(number)

@@ -21,7 +21,7 @@ def wearing(renderer: Renderer, *names: str) -> tuple[NDArray[np.float32], NDArr
 def test_every_choice_has_a_shape_a_finish_and_parts(renderer: Renderer) -> None:
     for choice in renderer.schema.group("glasses").choices[1:]:
         assert glasses.finish_of(choice) in glasses.FINISHES
-        assert {*glasses.worn_parts("glasses", choice).values()} <= {*renderer.head.part}
+        assert {*glasses.parts_of(choice).values()} <= {*renderer.head.part}
 
 
 @pytest.mark.slow

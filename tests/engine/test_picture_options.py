@@ -63,3 +63,12 @@ def test_an_expression_has_a_name_or_face_actions_with_weights(renderer: Rendere
 def test_what_cannot_be_drawn_is_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         PictureOptions(**wrong)
+
+
+def test_the_face_at_rest_smiles_and_looks_at_the_camera_unless_told_not_to(renderer: Renderer) -> None:
+    actions = renderer.blend.actions
+    turned, straight = (PictureOptions(yaw=30, resting=resting).scene(actions) for resting in (True, False))
+    assert turned.gaze[0, 0] < 0 or turned.expression[0, actions["eyeLookInLeft"]] > 0, "back towards the camera"
+    assert (straight.gaze == 0).all()
+    assert straight.expression[0, actions["mouthSmileLeft"]] == pytest.approx(-0.2)
+    assert (drawn(renderer, PictureOptions(resting=False)) != drawn(renderer)).any()

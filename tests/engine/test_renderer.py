@@ -7,9 +7,9 @@ import pytest
 import warp as wp
 from numpy.typing import NDArray
 
-from engine import sampler
+from engine import expressions, sampler
 from engine.camera_effects import apply_camera_effects
-from engine.head import FACE, HAIR_LABEL, LEFT_EYE, LOWER_LIP, RIGHT_EYE, UPPER_LIP
+from engine.head import FACE, HAIR_LABEL, LEFT_EYE, LOWER_LIP, RIGHT_EYE, TEETH, UPPER_LIP
 from engine.portrait_scenes import DomainRandomization, random_scene
 from engine.renderer import Renderer
 from engine.scenes import Scenes, head_rotation, load_backgrounds, load_panoramas
@@ -153,3 +153,16 @@ def test_cuda_draws_what_the_cpu_draws(renderer: Renderer, character, embedded) 
     b = other.render(sliders, choices, Scenes.game(4), 128)
     assert np.abs(a.image.astype(int) - b.image.astype(int)).mean() < 0.5
     assert (a.labels != b.labels).mean() < 0.002
+
+
+def test_teeth_are_seen_when_a_mouth_laughs(renderer: Renderer) -> None:
+    """Single teeth with gaps between them, lighter than the gums."""
+    schema = renderer.schema
+    acting = expressions.weights_of(expressions.named("toothy_smile"), renderer.blend.actions)
+    scene = replace(Scenes.game(1), expression=acting[None])
+    drawn = renderer.render(schema.neutral_sliders()[None], schema.neutral_discrete()[None], scene, 512)
+    calm = renderer.render(schema.neutral_sliders()[None], schema.neutral_discrete()[None], Scenes.game(1), 256)
+    assert (calm.labels == TEETH).sum() < 20
+    teeth = drawn.image[0][drawn.labels[0] == TEETH].astype(float).mean(axis=1)
+    assert len(teeth) > 200
+    assert np.quantile(teeth, 0.9) > 1.6 * np.quantile(teeth, 0.1)

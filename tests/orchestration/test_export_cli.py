@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import trimesh
 from typer.testing import CliRunner, Result
 
 from engine.schema import Schema
 from orchestration.cli.main import app
 from orchestration.config.settings import REPOSITORY
+from tests.engine.exporters.readers import HAS_BLENDER, complaints, in_blender, report
 
 CHARACTER = REPOSITORY / "characters" / "embedded"
 
@@ -52,6 +54,21 @@ def test_glb_says_whose_it_is_and_lies_alone_in_its_folder(tmp_path: Path) -> No
     assert about["provenance"] == {"model": "likeness-embedded", "version": 3}
     assert about["parameters"]["nose_width"] == 0.5
     assert about["choices"]["brows"] == "eyebrow001"
+    opens_in_other_programs(out)
+
+
+def opens_in_other_programs(glb: Path) -> None:
+    """Khronos' validator finds nothing; trimesh, three.js and, where it is installed, Blender read meshes, targets and
+    bones."""
+    found = complaints(glb)
+    assert found["numErrors"] == found["numWarnings"] == 0, found["messages"]
+    meshes = set(trimesh.load_scene(glb, process=False).geometry)
+    assert {"skin", "eye_left", "teeth"} <= meshes
+    three = report("read_gltf.mjs", glb)
+    assert three["warnings"] == [] and {"rest", "sliders"} <= set(three["about"])
+    for read in (three, in_blender(glb)) if HAS_BLENDER else (three,):
+        assert set(read["meshes"]) == meshes and {"neck", "head", "jaw", "leftEye", "rightEye"} <= set(read["bones"])
+        assert {"nose_width+", "nose_width-", "jawOpen", "viseme_aa"} <= set(read["meshes"]["skin"])
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from serving.alternatives import alternatives_of, confidence_of
+from serving.alternatives import alternatives_of, confidence_of, likely_of
 
 
 def document(**probabilities: dict[str, float]) -> dict[str, Any]:
@@ -30,3 +30,12 @@ def test_what_was_changed_by_hand_is_certain_and_what_nobody_knows_is_not_said()
     assert confidence_of(one) == {"hair": 1.0} and alternatives_of(one) == []
     assert confidence_of({"discrete": {"hair": {"choice": "a"}}}) == {}
     assert alternatives_of({"discrete": {"hair": {"choice": "a"}}}) == []
+
+
+def test_what_is_likely_of_a_group_begins_with_what_was_read_of_it() -> None:
+    hair = {"a": 0.4, "b": 0.13, "c": 0.2, "d": 0.14, "e": 0.13}
+    one = document(hair=hair, skin={"tone1": 0.95, "tone2": 0.05})
+    assert likely_of(one) == {"hair": ["a", "c", "d", "b"]}
+    changed = {**one, "read": {"parameters": {}, "discrete": {"hair": "b"}}}
+    assert likely_of(changed) == {"hair": ["b", "a", "c", "d"]}
+    assert likely_of({"discrete": {"hair": {"choice": "a"}}}) == {}

@@ -81,6 +81,12 @@ def refine(client: TestClient, method: str) -> Response:
     return client.post("/v1/characters", params={"refine": method}, files=files)
 
 
+def gltf(answer: Response) -> dict[str, Any]:
+    """The document in a .glb or .vrm."""
+    length = int.from_bytes(answer.content[12:16], "little")
+    return json.loads(answer.content[20 : 20 + length])
+
+
 def problem(answer: Response) -> str:
     """The last part of a problem's type."""
     assert answer.headers["content-type"] == MEDIA_TYPE, answer.text
@@ -284,6 +290,9 @@ def test_values_alone_are_drawn_and_nothing_is_kept(client: TestClient, made: di
     assert changed.status_code == neutral.status_code == 200 and changed.content != neutral.content
     assert "short02" in client.post("/v1/render.mhm", json=values).text
     assert client.post("/v1/render.glb", json=values).content[:4] == b"glTF"
+    named = {"name": "Ada", "author": ["Ann", "Ben"], "targets": "faces", "lod": 2}
+    meta = gltf(client.post("/v1/render.vrm", params=named, json=values))["extensions"]["VRMC_vrm"]["meta"]
+    assert (meta["name"], meta["authors"]) == ("Ada", ["Ann", "Ben"])
 
 
 def test_a_picture_is_taken_as_it_is_asked_for(client: TestClient, made: dict[str, Any]) -> None:
@@ -363,13 +372,19 @@ def test_files_for_other_programs(client: TestClient, made: dict[str, Any]) -> N
     glb = client.get(made["links"]["glb"])
     assert glb.headers["content-type"] == "model/gltf-binary" and glb.content[:4] == b"glTF"
     assert "attachment" in glb.headers["content-disposition"]
-    length = int.from_bytes(glb.content[12:16], "little")
-    extras = json.loads(glb.content[20 : 20 + length])["scenes"][0]["extras"]["likeness"]
-    assert extras["parameters"] == made["parameters"]
+    assert gltf(glb)["scenes"][0]["extras"]["likeness"]["parameters"] == made["parameters"]
     faces = client.get(made["links"]["glb"], params={"targets": "faces", "lod": 2})
     assert len(faces.content) < 0.8 * len(glb.content) and faces.headers["etag"] != glb.headers["etag"]
     for wrong in ({"targets": "some"}, {"lod": 3}, {"texture": 700}, {"bones": "own"}):
         assert problem(client.get(made["links"]["glb"], params=wrong)) == "invalid"
+    small = {"targets": "faces", "lod": 2}
+    vrm = client.get(made["links"]["vrm"], params=small)
+    assert vrm.headers["content-type"] == "model/gltf-binary" and vrm.headers["content-encoding"] == "gzip"
+    assert gltf(vrm)["extensions"]["VRMC_vrm"]["meta"]["authors"] == ["unknown"]
+    again = client.get(made["links"]["vrm"], params=small, headers={"if-none-match": vrm.headers["etag"]})
+    assert again.status_code == 304
+    for wrong in ({"bones": "mixamo"}, {"name": ""}, {"author": ["x"] * 17}):
+        assert problem(client.get(made["links"]["vrm"], params=wrong)) == "invalid"
     assert client.get(made["links"]["mhm"]).text.startswith("#") or "version" in client.get(made["links"]["mhm"]).text
 
 
@@ -583,7 +598,9 @@ def test_answers_about_people_are_stored_nowhere_on_the_way(client: TestClient, 
 
 
 def test_head_is_answered_as_get_without_the_body(client: TestClient, made: dict[str, Any]) -> None:
-    links = [link for link in made["links"].values() if link]
+    links = [
+        f"{link}?targets=faces&lod=2" if link.endswith((".glb", ".vrm")) else link for link in made["links"].values()
+    ]
     for path in ("/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/schema", *links, "/v1/characters/none"):
         got, head = client.get(path), client.head(path)
         assert head.status_code == got.status_code and head.content == b"", path

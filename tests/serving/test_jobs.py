@@ -1,6 +1,7 @@
 """Jobs of many photos, and whom they tell."""
 
 import asyncio
+import json
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -14,9 +15,14 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from serving import jobs
+from serving.character_store import Caller
 from serving.configuration import ServiceSettings
-from serving.jobs import Jobs, UnknownJob
+from serving.job_store import Job, JobStore, UnknownJob
+from serving.jobs import MOST_TAKEOVERS, Jobs
+from serving.routers.jobs import read_photo
 from serving.webhooks import NotAllowed, Webhooks
+from tests.serving.support import until
 
 SECRET = "whsec_bGlrZW5lc3MgaXMgdGVzdGVkIHdpdGggdGhpcw=="
 Heard = SimpleQueue[tuple[Mapping[str, str], bytes]]
@@ -58,13 +64,13 @@ def test_nobody_is_told_but_named_sites() -> None:
             webhooks.require_allowed(url)
 
 
-def test_a_message_is_sent_again_until_it_is_taken_and_follows_no_redirect() -> None:
+def test_a_message_follows_no_redirect_and_says_whether_it_was_taken() -> None:
     with listening() as (elsewhere, unheard), listening(500, 302, 200, location=f"{elsewhere}/") as (site, heard):
         webhooks = Webhooks((site,), SECRET)
-        assert asyncio.run(webhooks.send(f"{site}/", "job_1", b"{}", (0.01, 0.01)))
+        assert [asyncio.run(webhooks.send(f"{site}/", "job_1", b"{}")) for _ in range(3)] == [False, False, True]
         assert [heard.get(timeout=1)[0]["webhook-id"] for _ in range(3)] == ["job_1"] * 3
         assert heard.empty() and unheard.empty()
-    assert not asyncio.run(webhooks.send(f"{site}/", "job_1", b"{}", (0.01,))), "nobody is there"
+    assert not asyncio.run(webhooks.send(f"{site}/", "job_1", b"{}")), "nobody is there"
 
 
 def test_a_secret_is_needed_to_tell_anybody() -> None:
@@ -75,29 +81,109 @@ def test_a_secret_is_needed_to_tell_anybody() -> None:
     assert SECRET not in repr(known)
 
 
-def test_a_job_is_its_owners_can_be_cancelled_and_is_lost_with_its_process(tmp_path: Path) -> None:
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that was left is taken over at once."""
+    for name, seconds in (("BEATS_EVERY", 0.05), ("ABANDONED_AFTER", 0.2), ("LOOKS_EVERY", 0.05)):
+        monkeypatch.setattr(jobs, name, seconds)
+
+
+def jobs_in(folder: Path, site: str = "", spool: Path | None = None, pauses: tuple[float, ...] = ()) -> Jobs:
+    return Jobs(JobStore(folder, 3600, spool), 1, Webhooks((site,), SECRET, pauses))
+
+
+async def read(job: Job, number: int, content: bytes | None) -> dict[str, Any]:
+    return {"id": job.characters[number], "read": content.decode() if content else None}
+
+
+async def reads_one(job: Job, number: int, content: bytes | None) -> dict[str, Any]:
+    """A process that is at the second photo for ever."""
+    if number:
+        await asyncio.sleep(60)
+    return await read(job, number, content)
+
+
+async def end(all_jobs: Jobs, job: Job) -> Job:
+    """The job once nothing more comes of it and its callback knows."""
+    await until(lambda: not all_jobs.store.open_ids(), 20)
+    return all_jobs.store.get(job.id, job.owner)
+
+
+def test_a_job_is_its_owners_and_can_be_cancelled(tmp_path: Path) -> None:
     async def run() -> None:
-        begun = asyncio.Event()
-
-        async def read(number: int) -> dict[str, Any]:
-            if number:
-                begun.set()
-                await asyncio.sleep(60)
-            return {"id": f"character {number}"}
-
-        async with Jobs(tmp_path, 1, 3600, Webhooks((), "")) as jobs:
-            job = await jobs.start("game", ["a", "b"], "", read)
-            assert jobs.is_full
-            await begun.wait()
+        async with jobs_in(tmp_path).running(reads_one) as all_jobs:
+            job = await all_jobs.start("game", ["a", "b"], [b"A", b"B"], keep_photo=True)
+            await until(lambda: all_jobs.store.get(job.id, "game").results)
+            assert all_jobs.is_full
             with pytest.raises(UnknownJob):
-                jobs.get(job.id, "another game")
-            await jobs.cancel(job.id, "game")
-            assert not jobs.is_full and not list(tmp_path.iterdir())
-            left = await jobs.start("game", ["a", "b"], "", read)
-        jobs = Jobs(tmp_path, 1, 3600, Webhooks((), ""))
-        assert jobs.get(left.id, "game").state == "running"
-        before = time.time() - 120
-        os.utime(tmp_path / f"{left.id}.job", (before, before))
-        assert jobs.get(left.id, "game").state == "lost"
+                all_jobs.store.get(job.id, "another game")
+            await all_jobs.cancel(job.id, "game")
+            assert not all_jobs.is_full and not list(tmp_path.glob("*.*")) and not list(tmp_path.glob("photos/*"))
 
     asyncio.run(run())
+
+
+def test_a_job_in_memory_is_lost_with_its_process_and_the_game_is_told(tmp_path: Path, impatient: None) -> None:
+    async def run(site: str) -> None:
+        async with jobs_in(tmp_path).running(reads_one) as before:
+            left = await before.start("game", ["a", "b"], [b"A", b"B"], callback=f"{site}/done")
+            await until(lambda: before.store.get(left.id, "game").results)
+        assert not (tmp_path / "photos").exists(), "no photo is on the disk"
+        async with jobs_in(tmp_path, site).running(read) as after:
+            lost = await end(after, left)
+        assert (lost.state, len(lost.results), lost.told) == ("lost", 1, True)
+
+    with listening() as (site, heard):
+        asyncio.run(run(site))
+        message = json.loads(heard.get(timeout=1)[1])
+    assert (message["type"], message["data"]["state"], len(message["data"]["results"])) == ("job.lost", "lost", 1)
+
+
+def test_a_spooled_job_goes_on_where_it_was_left(tmp_path: Path, impatient: None) -> None:
+    spool, me = tmp_path / "spool", Caller("game", "me")
+
+    async def run() -> None:
+        async with jobs_in(tmp_path / "jobs", spool=spool).running(reads_one) as before:
+            players = ["", "you", "me"]
+            left = await before.start("game", ["a", "b", "c"], [b"A", b"B", b"C"], players=players)
+            await until(lambda: before.store.get(left.id, "game").results)
+        assert sorted(path.name for path in (spool / left.id).iterdir()) == ["1", "2"], "what was read is deleted"
+        long_ago, lived = time.time() - 900, before.store.path(left.id, ".open")
+        os.utime(lived, (long_ago, long_ago))
+        assert not before.store.is_silent(left.id, 60, 600), "a long job is not a silent one"
+        after = jobs_in(tmp_path / "jobs", spool=spool)
+        after.erase_player(me)
+        async with after.running(read):
+            done = await end(after, left)
+        assert done.state == "done" and [result["id"] for result in done.results] == left.characters
+        assert [result["read"] for result in done.results] == ["A", "B", None], "the last one's player was erased"
+        assert not list(spool.iterdir()) and [path.suffix for path in after.store.folder.glob("*.*")] == [".job"]
+        os.utime(after.store.path(left.id), (long_ago - 4000, long_ago - 4000))
+        after.store.delete_expired()
+        assert not list(after.store.folder.glob("*.*"))
+
+    asyncio.run(run())
+
+
+def test_a_message_is_sent_again_also_by_the_next_process_until_it_is_taken(tmp_path: Path, impatient: None) -> None:
+    async def run(site: str) -> None:
+        async with jobs_in(tmp_path, site, pauses=(0.01, 60.0, 60.0)).running(read) as before:
+            job = await before.start("game", ["a"], [b"A"], callback=f"{site}/done")
+            await until(lambda: before.store.get(job.id, "game").tries == 2)
+            await asyncio.sleep(0.2)  # the second is refused as well, and a minute's pause begins
+        async with jobs_in(tmp_path, site, pauses=(0.01, 60.0, 60.0)).running(read) as after:
+            assert (await end(after, job)).told
+            gone = await after.start("game", ["a"], [b"A"], callback="https://not.any.more/")
+            assert (await end(after, gone)).told is False
+
+    with listening(500, 500, 204) as (site, heard):
+        asyncio.run(run(site))
+        (first, *others) = [heard.get(timeout=1)[1] for _ in range(3)]
+    assert heard.empty() and others == [first] * 2 and json.loads(first)["type"] == "job.done"
+
+
+def test_a_photo_over_which_processes_end_is_given_up() -> None:
+    job = Job("x", "game", "", ["a"], takeovers=MOST_TAKEOVERS)
+    nobody: Any = None  # is asked
+    result = asyncio.run(read_photo(nobody, job, 0, b"A"))
+    assert result["problem"]["type"] == "/problems/model-died"

@@ -1,5 +1,6 @@
 """`likeness serve` as it is run: its own process, a real registry whose alias moves, and a fuzzer at the door."""
 
+import json
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ from serving.keys import Keys
 from tests.orchestration.servers import free_port, running, wait_for
 from tests.serving import support
 from tests.serving.support import OBAMA
+from tests.serving.test_jobs import SECRET, listening
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 READY_WITHIN, MOVES_WITHIN = 120.0, 90.0
@@ -137,6 +139,32 @@ def test_it_stops_when_it_is_asked_to_and_answers_what_it_took(home: Path) -> No
         assert served.process.wait(30) in (0, -signal.SIGTERM)
         log = served.log.read_text()
         assert "Application shutdown complete" in log and "Traceback" not in log
+
+
+def test_a_job_is_finished_though_the_service_is_killed_in_the_middle(home: Path, tmp_path: Path) -> None:
+    names, spool = [f"{number}.jpg" for number in range(12)], tmp_path / "spool"
+    files = [("photo", (name, OBAMA.read_bytes())) for name in names]
+    with listening() as (site, heard):
+        settings = {"JOB_SPOOL": str(spool), "WEBHOOKS": json.dumps([site]), "WEBHOOK_SECRET": SECRET}
+        environment = {f"LIKENESS_SERVE_{name}": value for name, value in settings.items()}
+        form = {"callback": f"{site}/done", "player": ["ann"] * len(names)}
+        with serving(home, **environment) as served:
+            served.ready()
+            begun = httpx.post(f"{served.url}/v1/jobs", files=files, data=form, timeout=60).json()
+            while len(httpx.get(served.url + begun["links"]["self"]).json()["results"]) < 2:
+                time.sleep(0.05)
+            served.process.send_signal(signal.SIGKILL)
+            served.process.wait(30)
+        left = list((spool / begun["id"]).iterdir())
+        assert 2 <= len(left) <= 10, "the photos that were not read are there, and no others"
+        with serving(home, **environment) as served:
+            message = json.loads(heard.get(timeout=READY_WITHIN)[1])
+            job = httpx.get(served.url + begun["links"]["self"]).json()
+            made = httpx.get(f"{served.url}/v1/players/ann/characters").json()["characters"]
+    assert message["type"] == "job.done" and message["data"]["results"] == job["results"] and heard.empty()
+    assert [result["name"] for result in job["results"]] == names and job["state"] == "done"
+    assert {one["id"] for one in made} == {result["id"] for result in job["results"]}, "none was made twice"
+    assert not list(spool.iterdir())
 
 
 def test_it_starts_and_serves_while_the_registry_is_down(home: Path) -> None:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import httpx
 
-Form = Literal["png", "webp", "glb", "mhm"]
+Form = Literal["png", "webp", "glb", "vrm", "mhm"]
 Photo = Path | bytes
 LONGEST_PAUSE = 60.0
 
@@ -84,6 +84,13 @@ class Token(TypedDict):
     """What a player's page sends in the place of a key."""
 
     token: str
+    expires: str
+
+
+class Code(TypedDict):
+    """A short code for a character, to be read aloud or typed in."""
+
+    code: str
     expires: str
 
 
@@ -223,6 +230,14 @@ class Likeness:
     def token_for(self, player: str, seconds: int = 3600) -> Token:
         """A short-lived token for one player, for the page in a frame."""
         return self._ask("POST", "/v1/tokens", json={"player": player, "seconds": seconds}).json()
+
+    def code_for(self, id: str, seconds: int = 86_400) -> Code:
+        """A short code for a character, which lives for so long at most."""
+        return self._ask("POST", f"/v1/characters/{quote(id, safe='')}.code", json={"seconds": seconds}).json()
+
+    def character_of_code(self, code: str) -> Character:
+        """The character of a code, however somebody typed it."""
+        return self._ask("GET", f"/v1/codes/{quote(code, safe='')}").json()
 
     def characters_of(self, player: str) -> list[Character]:
         """All of a player's characters, the oldest first."""

@@ -65,6 +65,36 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/characters/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Character
+         * @description A character as it is now: a character.json that `likeness render`, `export` and `lineage` take. Its ETag can be
+         *     sent as If-Match with a change.
+         */
+        get: operations["get_character"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete Character
+         * @description Erase a character, and its photo and what was changed of it if they were kept.
+         */
+        delete: operations["delete_character"];
+        options?: never;
+        head?: never;
+        /**
+         * Edit Character
+         * @description Set some sliders and choices by hand; what is drawn and exported then is the changed character. Changes that come
+         *     together are made one after the other, and none is lost.
+         */
+        patch: operations["edit_character"];
+        trace?: never;
+    };
     "/v1/characters/{id}.png": {
         parameters: {
             query?: never;
@@ -117,6 +147,27 @@ export interface paths {
          * @description The character as glTF 2.0, with its textures, and its sliders and face actions as morph targets.
          */
         get: operations["get_glb"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/characters/{id}.vrm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Vrm
+         * @description The character as VRM 1.0 for avatar programs: the same on the bones of a whole body, with expressions, the look
+         *     and terms of use.
+         */
+        get: operations["get_vrm"];
         put?: never;
         post?: never;
         delete?: never;
@@ -190,7 +241,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/characters/{id}": {
+    "/v1/characters/{id}.code": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create Code
+         * @description A short code for a character, to be read aloud or typed into the game; it ends with the character at the latest.
+         *     A character has one code: it is the same one again while half of the time is left of it.
+         */
+        post: operations["create_code"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/codes/{code}": {
         parameters: {
             query?: never;
             header?: never;
@@ -198,26 +270,16 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Get Character
-         * @description A character as it is now: a character.json that `likeness render`, `export` and `lineage` take. Its ETag can be
-         *     sent as If-Match with a change.
+         * Get Character By Code
+         * @description The character of a code, for who may see it. After some wrong codes in a minute the next has to wait.
          */
-        get: operations["get_character"];
+        get: operations["get_character_by_code"];
         put?: never;
         post?: never;
-        /**
-         * Delete Character
-         * @description Erase a character, and its photo and what was changed of it if they were kept.
-         */
-        delete: operations["delete_character"];
+        delete?: never;
         options?: never;
         head?: never;
-        /**
-         * Edit Character
-         * @description Set some sliders and choices by hand; what is drawn and exported then is the changed character. Changes that come
-         *     together are made one after the other, and none is lost.
-         */
-        patch: operations["edit_character"];
+        patch?: never;
         trace?: never;
     };
     "/v1/render.png": {
@@ -275,6 +337,26 @@ export interface paths {
          * @description The same as glTF 2.0, with textures, and with sliders and face actions as morph targets.
          */
         post: operations["render_glb"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/render.vrm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Render Vrm
+         * @description The same as VRM 1.0 for avatar programs.
+         */
+        post: operations["render_vrm"];
         delete?: never;
         options?: never;
         head?: never;
@@ -425,7 +507,9 @@ export interface paths {
         /**
          * Create Job
          * @description Make a character of each of many photos, while the client does something else: ask for the job now and then, or
-         *     be told by `callback`. The photos are held in memory, one is read at a time, and players' own come first.
+         *     be told by `callback`. One photo is read at a time, and players' own come first. Photos are held in memory, and the
+         *     job is `lost` with its process; where whoever runs the service has named a place for them, or with `keep_photo`,
+         *     they lie on a disk until each is read, and the job goes on when the service is there again.
          */
         post: operations["create_job"];
         delete?: never;
@@ -443,7 +527,8 @@ export interface paths {
         };
         /**
          * Get Job
-         * @description What has become of a job's photos so far. `lost`: its process ended; send again those that have no result.
+         * @description What has become of a job's photos so far. `lost`: its process ended, and its photos with it; send again those
+         *     that have no result.
          */
         get: operations["get_job"];
         put?: never;
@@ -852,6 +937,20 @@ export interface components {
              * @default []
              */
             alternatives: components["schemas"]["Alternative"][];
+            /**
+             * Likely
+             * @description of each group that the photo leaves open, what was read of it, and then what is likely as well
+             * @default {}
+             * @example {
+             *       "hair": [
+             *         "short02",
+             *         "short03"
+             *       ]
+             *     }
+             */
+            likely: {
+                [key: string]: string[];
+            };
             /** @description of several photos, the one that shows the face most from the front */
             photo: components["schemas"]["Photo"];
             /**
@@ -940,6 +1039,35 @@ export interface components {
         Chosen: {
             /** Choice */
             choice: string;
+        };
+        /**
+         * Code
+         * @description A short code for a character: `GET /v1/codes/{code}` gives it.
+         */
+        Code: {
+            /**
+             * Code
+             * @description case, hyphens and spaces do not matter
+             * @example K7M2-QX9D
+             */
+            code: string;
+            /**
+             * Expires
+             * Format: date-time
+             */
+            expires: string;
+        };
+        /**
+         * CodeRequest
+         * @description For how long a code is wanted.
+         */
+        CodeRequest: {
+            /**
+             * Seconds
+             * @description how long it lives
+             * @default 86400
+             */
+            seconds: number;
         };
         /**
          * Correction
@@ -1069,6 +1197,13 @@ export interface components {
              */
             actions: string[];
             /**
+             * Lids
+             * @default {}
+             */
+            lids: {
+                [key: string]: components["schemas"]["Lids"];
+            };
+            /**
              * Expressions
              * @description named expressions: the weights of face actions, also of those in `actions` of a piece
              * @default {}
@@ -1077,6 +1212,14 @@ export interface components {
                 [key: string]: {
                     [key: string]: number;
                 };
+            };
+            /**
+             * Face Actions
+             * @description every face action, named as ARKit's, and the largest weight that the meshes can show
+             * @default {}
+             */
+            face_actions: {
+                [key: string]: number;
             };
             camera: components["schemas"]["Camera"];
             /** Pieces */
@@ -1173,6 +1316,29 @@ export interface components {
             run: string;
         };
         /**
+         * Lids
+         * @description By how much more than on the template a blink weighs on a face, see Figure.formula.
+         */
+        Lids: {
+            /**
+             * Gap
+             * @description metres between the lids at some places of the template's eye
+             */
+            gap: number[];
+            /**
+             * Targets
+             * @description by how much each target changes it there
+             */
+            targets: {
+                [key: string]: number[];
+            };
+            /** Limits */
+            limits: [
+                number,
+                number
+            ];
+        };
+        /**
          * Links
          * @description Where the same character is to be had in other forms.
          */
@@ -1185,6 +1351,8 @@ export interface components {
             webp?: string | null;
             /** Glb */
             glb?: string | null;
+            /** Vrm */
+            vrm?: string | null;
             /** Mhm */
             mhm?: string | null;
             /** Photo */
@@ -1604,6 +1772,16 @@ export interface components {
              */
             photo_megapixels: number;
             /**
+             * Person Photos
+             * @description the most photos of one person that `POST /v1/characters:person` takes
+             */
+            person_photos: number;
+            /**
+             * Person Megabytes
+             * @description all of them together, in 1,000,000 bytes
+             */
+            person_megabytes: number;
+            /**
              * Frames
              * @description sites whose pages may show the service's page in a frame
              * @default []
@@ -2013,6 +2191,266 @@ export interface operations {
             };
         };
     };
+    get_character: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Character"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_character: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    edit_character: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Only if the character's ETag is one of these still. */
+                "if-match"?: string | null;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Edit"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Character"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Precondition Failed */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_png: {
         parameters: {
             query?: {
@@ -2252,6 +2690,118 @@ export interface operations {
                 texture?: 512 | 1024 | 2048;
                 /** @description Whose names the bones have. */
                 bones?: "vrm" | "mixamo";
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "model/gltf-binary": string;
+                };
+            };
+            /** @description As you have it. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_vrm: {
+        parameters: {
+            query?: {
+                /** @description Morph targets: of all sliders and face shapes, or of face shapes alone. */
+                targets?: "all" | "faces";
+                /** @description Level of detail. 0: rounded, four times the triangles; 1: as the engine has it; 2: a third. */
+                lod?: number;
+                /** @description Pixels of a side of the skin's pictures. */
+                texture?: 512 | 1024 | 2048;
+                /** @description The character's name. */
+                name?: string;
+                /** @description Who made the character, each; `unknown` for nobody. */
+                author?: string[];
             };
             header?: never;
             path: {
@@ -2678,7 +3228,7 @@ export interface operations {
             };
         };
     };
-    get_character: {
+    create_code: {
         parameters: {
             query?: never;
             header?: never;
@@ -2687,181 +3237,19 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Character"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not Found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    delete_character: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not Found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    edit_character: {
-        parameters: {
-            query?: never;
-            header?: {
-                /** @description Only if the character's ETag is one of these still. */
-                "if-match"?: string | null;
-            };
-            path: {
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
+        requestBody?: {
             content: {
-                "application/json": components["schemas"]["Edit"];
+                "application/json": components["schemas"]["CodeRequest"] | null;
             };
         };
         responses: {
             /** @description Successful Response */
-            200: {
+            201: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Character"];
-                };
-            };
-            /** @description Bad Request */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Code"];
                 };
             };
             /** @description Unauthorized */
@@ -2884,24 +3272,6 @@ export interface operations {
             };
             /** @description Not Found */
             404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Conflict */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Precondition Failed */
-            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2911,6 +3281,101 @@ export interface operations {
             };
             /** @description Unprocessable Entity */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_character_by_code: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Case, hyphens and spaces do not matter. */
+                code: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Character"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3185,6 +3650,122 @@ export interface operations {
                 texture?: 512 | 1024 | 2048;
                 /** @description Whose names the bones have. */
                 bones?: "vrm" | "mixamo";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CharacterValues"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "model/gltf-binary": string;
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    render_vrm: {
+        parameters: {
+            query?: {
+                /** @description Morph targets: of all sliders and face shapes, or of face shapes alone. */
+                targets?: "all" | "faces";
+                /** @description Level of detail. 0: rounded, four times the triangles; 1: as the engine has it; 2: a third. */
+                lod?: number;
+                /** @description Pixels of a side of the skin's pictures. */
+                texture?: 512 | 1024 | 2048;
+                /** @description The character's name. */
+                name?: string;
+                /** @description Who made the character, each; `unknown` for nobody. */
+                author?: string[];
             };
             header?: never;
             path?: never;

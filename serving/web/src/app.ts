@@ -1,21 +1,22 @@
 /** The page as a whole: from the first photo to the download. */
 
-import { Client, mayPass, patiently, Refused, type Character, type Photo } from "./api/client";
+import { Client, mayPass, patiently, Refused, type Character, type Photo, type PhotoFile } from "./api/client";
 import type { Schema } from "./api/schema";
 import { messageFor } from "./api/messages";
 import type { SaveState } from "./edit/saver";
 import { Shelf } from "./edit/shelf";
 import type { Difference, Settings } from "./edit/settings";
 import { storedSession, type Remembered, type StoredSession } from "./edit/sessionStore";
-import { bitmapOf, cutOut, shrunk, type Box } from "./photo";
+import { within } from "./photo";
 import { averageOf, readOf, Session, settingsOf } from "./session";
 import { doneButton, embeddingOf, takeToken } from "./embedding";
 import type { Head } from "./viewer/head";
 import { FallbackImage } from "./viewer/fallbackImage";
+import { CodeEntry } from "./ui/codeEntry";
 import { Compare, type View } from "./ui/compare";
 import { confirm, isAsking } from "./ui/confirm";
 import { element } from "./ui/dom";
-import { chooseFace } from "./ui/faces";
+import { facesOf } from "./ui/faces";
 import { Downloads } from "./ui/downloads";
 import { askForKey } from "./ui/key";
 import { shell, type Shell } from "./ui/shell";
@@ -24,6 +25,7 @@ import { share } from "./ui/share";
 import { ShelfList } from "./ui/shelfList";
 import { languageSwitch } from "./ui/languageSwitch";
 import { keeping, summary } from "./ui/summary";
+import { chooseTogether } from "./ui/together";
 import { Welcome } from "./ui/welcome";
 import { dateOf, t, translated } from "./language";
 
@@ -72,8 +74,10 @@ export class App {
   private leftSaved: Promise<unknown> = Promise.resolve();
   /** What could not be saved: tried again once the line is back. */
   private readonly unsaved = new Set<Session>();
-  /** Bytes of the largest photo that the service takes. */
+  /** Bytes of the largest photo that the service takes, and of all photos of one person together; how many these may be. */
   private mostBytes = Infinity;
+  private mostBytesTogether = Infinity;
+  private mostTogether = 8;
   private isErasing = false;
   private waiting: AbortController | null = null;
 
@@ -88,9 +92,7 @@ export class App {
       anew: () => this.startAnew(),
     });
     this.welcome = new Welcome({
-      given: (file, name) => {
-        if (!isAsking()) void this.read({ file, name, shares: this.welcome.shares });
-      },
+      given: (files) => void this.given(files),
       stop: () => this.waiting?.abort(),
     });
     this.compare = new Compare((view) => this.view(view));
@@ -99,7 +101,10 @@ export class App {
     if (this.embedding !== null) this.shell.tools.append(doneButton(() => void this.done()));
     this.shell.canvas.after(this.compare.overlay);
     this.shell.foot.append(this.compare.bar);
-    this.welcome.root.append(this.shelfList.root, languageSwitch());
+    const codeEntry = new CodeEntry(async (code) => {
+      location.hash = (await this.client.byCode(code)).id;
+    });
+    this.welcome.root.append(this.shelfList.root, codeEntry.root, languageSwitch());
     this.shell.side.append(this.welcome.root);
     document.body.append(
       this.shell.root,
@@ -121,6 +126,8 @@ export class App {
       const schema = await this.schemaInTime();
       const told = this.client.options().then((options) => {
         this.mostBytes = Math.round(1e6 * (options.photo_megabytes ?? Infinity));
+        this.mostBytesTogether = Math.round(1e6 * (options.person_megabytes ?? Infinity));
+        this.mostTogether = options.person_photos ?? this.mostTogether;
         this.welcome.askToShare(options.keeps_corrections ?? false);
         this.embedding?.begin(options.frames ?? []);
       });
@@ -166,11 +173,21 @@ export class App {
   }
 
   private sceneOf(head: Head): Scene {
-    return new Scene(head.expressions, {
-      expression: (name) => void head.express(name).catch((error: unknown) => this.complain(error)),
+    const complain = (error: unknown): void => this.complain(error);
+    return new Scene(head.face, {
+      expression: (name) => void head.express(name).catch(complain),
+      act: (weights) => void head.act(weights).catch(complain),
+      shirt: (colour) => head.dress(colour),
       light: (light) => head.light(light),
       background: (background) => (this.shell.viewer.dataset["background"] = background),
     });
+  }
+
+  /** One photo is read at once; of several it is asked first whether they are of one person. */
+  private async given(files: readonly PhotoFile[]): Promise<void> {
+    if (isAsking()) return;
+    const chosen = files.length > 1 ? await chooseTogether(files, this.mostTogether) : files;
+    if (chosen.length > 0) await this.read({ files: chosen, shares: this.welcome.shares });
   }
 
   private async read(photo: Photo): Promise<void> {
@@ -178,7 +195,7 @@ export class App {
     const waiting = new AbortController();
     this.waiting = waiting;
     this.leave();
-    this.welcome.busy(photo.file);
+    this.welcome.busy(photo.files);
     try {
       const schema = await this.schemaInTime();
       const taken = await this.taken(photo, waiting.signal);
@@ -194,34 +211,37 @@ export class App {
     }
   }
 
-  /** The character of a photo, made smaller where the service takes no larger ones; of the face that is meant. */
+  /** The character of a photo, or of several, made smaller where the service takes no larger; of the face that is meant. */
   private async taken(photo: Photo, signal: AbortSignal): Promise<{ character: Character; photo: Photo }> {
-    const isLarge = photo.file.size > this.mostBytes;
-    if (isLarge) photo = { ...photo, file: await shrunk(photo.file, this.mostBytes) };
+    const most = Math.min(this.mostBytes, this.mostBytesTogether / photo.files.length);
+    photo = { ...photo, files: await within(photo.files, most) };
     const character = await this.created(photo, signal).catch(async (error: unknown) => {
       // As many pixels, or a service that does not say how large a photo may be.
-      if (isLarge || !(error instanceof Refused) || error.kind !== "too-large") throw error;
-      const file = await shrunk(photo.file, Math.min(this.mostBytes, photo.file.size));
-      if (file === photo.file) throw error;
-      photo = { ...photo, file };
+      if (!(error instanceof Refused) || error.kind !== "too-large") throw error;
+      const files = await within(photo.files, most, true);
+      if (files.every(({ file }, at) => file === photo.files[at]?.file)) throw error;
+      photo = { ...photo, files };
       return this.created(photo, signal);
     });
-    const boxes = (character.photo.boxes ?? []) as Box[];
-    const picture = boxes.length < 2 ? null : await bitmapOf(photo.file);
-    const face = picture === null ? 0 : await chooseFace(picture, boxes);
-    const part = picture === null || face === 0 ? null : await cutOut(picture, boxes, face);
-    if (part === null) return { character, photo };
+    const files = await facesOf(photo.files, character);
+    if (files.every((file, at) => file === photo.files[at])) return { character, photo };
     void this.client.erase(character.id).catch(() => undefined);
-    photo = { ...photo, file: part, name: "face.jpg" };
+    photo = { ...photo, files };
     return { character: await this.created(photo, signal), photo };
   }
 
-  private created(photo: Photo, signal: AbortSignal): Promise<Character> {
-    return patiently(
-      () => this.client.create(photo, signal, undefined, (share) => this.welcome.sent(share)),
-      (seconds) => this.welcome.say(t("Many people are here: trying again in {seconds} s", { seconds })),
-      signal,
-    );
+  private async created(photo: Photo, signal: AbortSignal): Promise<Character> {
+    try {
+      return await patiently(
+        () => this.client.create(photo, signal, undefined, (share) => this.welcome.sent(share)),
+        (seconds) => this.welcome.say(t("Many people are here: trying again in {seconds} s", { seconds })),
+        signal,
+      );
+    } catch (error) {
+      // What an older model cannot do is told by one kind, whatever was asked of it.
+      if (!(error instanceof Refused) || error.kind !== "cannot-refine") throw error;
+      throw new Refused(error.status, { ...error.problem, type: "/problems/one-photo" }, error.retryAfter);
+    }
   }
 
   /** The same photo's other reading, with what was changed by hand. */
@@ -357,6 +377,10 @@ export class App {
     await share({
       link: location.href,
       until: dateOf(character.expires),
+      code: async () => {
+        const { code, expires } = await this.client.code(character.id);
+        return { code, until: dateOf(expires) };
+      },
       photo: session.stored.known.aligned,
       head: png ? () => this.portrait(png) : null,
     });

@@ -1,5 +1,6 @@
 /** Photos in the browser: made smaller where the service takes no larger ones, and one face cut out of several. */
 
+import type { PhotoFile } from "./api/client";
 import { element } from "./ui/dom";
 
 /** Pixels of the longer side of a photo that was shrunk: more than any face in it is read with. */
@@ -25,6 +26,20 @@ export async function shrunk(photo: Blob, most: number): Promise<Blob> {
     if (smaller !== null && smaller.size <= most) return smaller;
   }
   return photo;
+}
+
+/**
+ * The photos, each with at most so many bytes.
+ *
+ * @param all also those that have fewer are made smaller, for a service that takes less than it says.
+ */
+export async function within(files: readonly PhotoFile[], most: number, all = false): Promise<readonly PhotoFile[]> {
+  return Promise.all(
+    files.map(async (photo) => {
+      const { file } = photo;
+      return all || file.size > most ? { ...photo, file: await shrunk(file, Math.min(most, file.size)) } : photo;
+    }),
+  );
 }
 
 /** One face of a photo with what is around it; other faces are painted over, so that none of them is read instead. */

@@ -51,7 +51,7 @@ export class Session {
     this.saver = new Saver(saved, (edit) => client.edit(character.id, edit), events.saved, mayPass);
     const sure = (group: string, choice: string): number | null =>
       character.discrete[group]?.probabilities?.[choice] ?? null;
-    this.doubts = doubtsOf(schema, character, read);
+    this.doubts = doubtsOf(schema, character);
     const candidates = character.links.webp ? candidatesOf(this.doubts, character) : [];
     const draw = (candidate: Candidate): Promise<Blob> => {
       const choices = [...candidate].map(([group, { name }]) => [group, name] as const);

@@ -22,8 +22,14 @@ function candidates(probabilities: Record<string, Record<string, number>>): stri
   const discrete = Object.fromEntries(
     Object.entries(probabilities).map(([name, each]) => [name, { choice: read[name], probabilities: each }]),
   );
-  const character = { discrete } as unknown as Character;
-  const doubts = doubtsOf({ groups } as unknown as Schema, character, { parameters: {}, discrete: read });
+  const likely = Object.fromEntries(
+    Object.entries(probabilities).map(([name, each]) => [
+      name,
+      Object.keys(each).filter((choice) => each[choice]! > 0.1),
+    ]),
+  );
+  const character = { discrete, likely } as unknown as Character;
+  const doubts = doubtsOf({ groups } as unknown as Schema, character);
   return candidatesOf(doubts, character).map((each) => [...each.values()].map(({ name }) => name).join(" "));
 }
 

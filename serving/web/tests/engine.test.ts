@@ -7,9 +7,11 @@ import { join } from "node:path";
 
 import { expect, it } from "vitest";
 
+import { possible } from "../src/figure/actions";
 import { targetWeights, type Basis } from "../src/figure/formula";
 import { readGlb } from "../src/figure/glb";
 import { MorphedMesh, SharedNormals } from "../src/figure/morphs";
+import { Shirt, underCollar } from "../src/figure/shirt";
 import type { Schema } from "../src/api/schema";
 
 const folder = process.env["LIKENESS_FIGURE"];
@@ -56,4 +58,43 @@ it.skipIf(folder === undefined)("has the engine's vertices and normals", () => {
   }
   expect(compared).toBeGreaterThan(5000);
   expect(astray / compared).toBeLessThan(0.01);
+});
+
+it.skipIf(folder === undefined)("shows of a face's actions what the engine shows", () => {
+  const { limits, wanted, shown } = json<
+    Record<"wanted" | "shown", Record<string, number>[]> & {
+      limits: Record<string, number>;
+    }
+  >("actions.json");
+  wanted.forEach((weights, at) => {
+    const found = possible(new Map(Object.entries(weights)), limits);
+    for (const [name, weight] of Object.entries(shown[at]!)) expect(found.get(name) ?? 0, name).toBeCloseTo(weight, 5);
+  });
+});
+
+it.skipIf(folder === undefined)("puts a shirt on the head that follows its sliders", () => {
+  const bytes = readFileSync(join(folder ?? "", "head.glb"));
+  const meshes = readGlb(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer);
+  const shapes = meshes.map((mesh) => new MorphedMesh(mesh));
+  const normals = new SharedNormals(shapes);
+  normals.update();
+  const skin = shapes.find(({ mesh }) => mesh.surface.name === "skin")!;
+  const shirt = Shirt.on(skin)!;
+  expect(shirt.update()).toBe(true);
+  expect(shirt.update()).toBe(false);
+  const before = Float32Array.from(shirt.positions);
+  expect(before.every(Number.isFinite)).toBe(true);
+  // Chin and mouth are never under it, the bust's end always is.
+  const lowest = skin.positions.reduce((least, value, at) => (at % 3 === 1 ? Math.min(least, value) : least), 0);
+  const under = underCollar(skin.positions);
+  under.forEach((value, vertex) => {
+    const y = skin.positions[3 * vertex + 1]!;
+    if (y > -0.09) expect(value).toBeLessThan(0);
+    if (y < lowest + 0.01) expect(value).toBeGreaterThan(0);
+  });
+  const neck = skin.mesh.targets.find(({ name }) => name.startsWith("neck"))!;
+  skin.follow(new Map([[neck.name, 1]]));
+  normals.update();
+  expect(shirt.update()).toBe(true);
+  expect(shirt.positions).not.toEqual(before);
 });

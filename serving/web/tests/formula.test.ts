@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { interpolated, targetWeights, type Basis } from "../src/figure/formula";
+import { interpolated, openness, targetWeights, type Basis } from "../src/figure/formula";
 
 const BASIS: Basis = {
   sliders: [
@@ -30,7 +30,25 @@ const BASIS: Basis = {
   },
   shares: { african: "african", asian: "asian" },
   products: { "macro/african-male": ["african", "male"], "macro/male-averageweight": ["male", "averageweight"] },
+  lids: {},
 };
+
+describe("a blink", () => {
+  const lids = { gap: [0.01, 0.008], targets: { wide: [0.002, 0.004], narrow: [-0.02, -0.016] }, limits: [0.5, 1.4] };
+
+  it("weighs as on the template where nothing shapes the eye", () => {
+    expect(openness(lids, new Map([["elsewhere", 1]]))).toBe(1);
+  });
+
+  it("weighs more on a wider eye, where it is the most open", () => {
+    expect(openness(lids, new Map([["wide", 0.5]]))).toBeCloseTo(1.25);
+  });
+
+  it("stays within its limits", () => {
+    expect(openness(lids, new Map([["wide", 1]]))).toBe(1.4);
+    expect(openness(lids, new Map([["narrow", 1]]))).toBe(0.5);
+  });
+});
 
 describe("target weights", () => {
   it("move one direction of a slider at a time, as far as it reaches", () => {

@@ -27,6 +27,7 @@ def urls(schema: dict[str, Any]) -> list[str]:
     neutral = {group["name"]: group["neutral"] for group in schema["groups"]} | {
         "hair": "short02",
         "glasses": "panto_black",
+        "beard": "goatee",
     }
     found = [schema["groups"][1]["choices"][3]["thumbnail"]]
     for piece in schema["figure"]["pieces"]:

@@ -9,6 +9,7 @@ import numpy as np
 import psutil
 import pytest
 
+from engine.exporters.options import ExportOptions
 from engine.renderer import Renderer
 from engine.schema import Schema
 from orchestration.apps.export import export
@@ -42,16 +43,19 @@ def test_files_are_those_of_the_command_line(tmp_path: Path, renderer: Renderer)
     made = document(CHARACTER, **{slider.name: float(rng.random()) for slider in Schema.load(CHARACTER).sliders})
     settings = Settings(home=tmp_path, root=ROOT)
     (exported,) = export(settings, made, "glb", tmp_path / "likeness.glb")
+    small = {"lod": 2, "targets": "faces"}
+    (avatar,) = export(settings, made, "vrm", tmp_path / "character.vrm", options=ExportOptions(**small))
     export(settings, made, "mhm", tmp_path / "likeness.mhm")
     drawn: dict[str, bytes] = {}
 
     async def work() -> None:
         async with RenderService(CHARACTER, EMBEDDED, tmp_path / "drawn") as rendering:
             drawn["glb"], drawn["mhm"] = await rendering.draw("glb", made), await rendering.draw("mhm", made)
+            drawn["vrm"] = await rendering.draw("vrm", made, **small)
             drawn["png"] = await rendering.draw("png", made, size=256)
 
     asyncio.run(work())
-    assert drawn["glb"] == exported.read_bytes()
+    assert drawn["glb"] == exported.read_bytes() and drawn["vrm"] == avatar.read_bytes()
     assert drawn["mhm"] == (tmp_path / "likeness.mhm").read_bytes()
     schema = Schema.load(CHARACTER)
     sliders, choices = schema.choose(schema.from_document(made["parameters"], made["discrete"])[None])

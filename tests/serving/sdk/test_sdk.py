@@ -60,6 +60,7 @@ def test_the_python_client_makes_changes_draws_and_erases(service: Service) -> N
         assert job["state"] == "done" and [one["id"] for one in game.characters_of("ann/1")][1:] == [
             job["results"][0]["id"]
         ]
+        assert game.character_of_code(game.code_for(made["id"], 60)["code"].lower())["id"] == made["id"]
         assert game.export_player("ann/1")[:2] == b"PK"
         with Likeness(service.url, game.token_for("ann/1", 60)["token"]) as player:
             assert player.character(made["id"])[0]["edited"] == ["hair", "nose_width"]
@@ -84,7 +85,7 @@ def test_a_busy_service_is_asked_again_and_one_that_stays_so_is_told() -> None:
 
 def test_the_python_clients_types_are_those_of_the_description(service: Service) -> None:
     schemas = httpx.get(f"{service.url}/openapi.json").json()["components"]["schemas"]
-    for name in ("Character", "RandomCharacter", "Preset", "Token", "Erased", "Job", "Alternative", "Choice"):
+    for name in ("Character", "RandomCharacter", "Preset", "Token", "Code", "Erased", "Job", "Alternative", "Choice"):
         assert set(get_type_hints(getattr(likeness_client, name))) == set(schemas[name]["properties"]), name
 
 

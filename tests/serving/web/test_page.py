@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image
 from playwright.sync_api import Browser, Route
 
 from engine.character_json import read_document
@@ -62,9 +62,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 def film_of(photo: bytes, folder: Path) -> Path:
-    """A film whose frames all show the photo, as Chromium plays it for a camera."""
+    """A film whose frames all show the photo of OBAMA, his face in the oval, as Chromium plays it for a camera."""
     picture, frame = Image.open(io.BytesIO(photo)).convert("RGB"), io.BytesIO()
-    ImageOps.pad(picture, (640, 480)).save(frame, "JPEG", quality=92)
+    picture.crop((67, 120, 627, 540)).resize((640, 480)).save(frame, "JPEG", quality=92)
     film = folder / "person.mjpeg"
     film.write_bytes(3 * frame.getvalue())
     return film
@@ -154,7 +154,12 @@ def test_choices_are_undone_and_done_again(someone: Visitor) -> None:
     with someone.page.expect_response(lambda answer: "/head.glb" in answer.url and "actions" in answer.url):
         someone.page.get_by_label("Laugh", exact=True).check()
     assert someone.becomes(lambda head: unlike(head, before) > 0.3), "the face does not laugh"
-    someone.page.get_by_label("Calm", exact=True).check()
+    someone.page.get_by_text("Every movement by itself").click()
+    assert someone.slider("Corners of the mouth up").get_attribute("aria-valuetext") != "none", "a preset moves sliders"
+    someone.page.get_by_text("Both sides together").click()
+    someone.slider("Eyes closed, left").press("End")
+    assert not someone.page.get_by_label("Laugh", exact=True).is_checked()
+    someone.page.get_by_role("button", name="Reset these").click()
     assert someone.becomes(lambda head: unlike(head, before) < 0.2)
     someone.part("Ideas")
     someone.page.get_by_role("checkbox", name="Hair", exact=True).check()
@@ -175,6 +180,7 @@ def test_what_the_photo_leaves_open_is_asked_first(someone: Visitor) -> None:
         taken = document["discrete"]["beard"]["choice"]
         other = "goatee" if taken != "goatee" else "full"
         document["discrete"]["beard"]["probabilities"] = {taken: 0.6, other: 0.3, "circle": 0.1}
+        document["likely"] = {"beard": [taken, other]}
         route.fulfill(response=answer, json=document)
 
     someone.open()
@@ -318,8 +324,12 @@ def test_photos_are_taken_dropped_and_pasted(someone: Visitor) -> None:
     someone.open()
     page = someone.page
     page.get_by_role("button", name="Take one").click()
-    page.locator(".camera-message").filter(has_text=re.compile("^(Good|It is|The) ")).wait_for()
-    page.locator(".shutter:enabled").click()
+    automatic = page.get_by_role("button", name="Automatic")
+    automatic.click()
+    page.locator(".camera-message").filter(has_text=re.compile("^Good light")).wait_for()
+    page.wait_for_timeout(2500)
+    assert page.locator("dialog.camera[open]").count() == 1, "nobody asked for this photo"
+    automatic.click()
     page.wait_for_selector(".editor")
     page.get_by_role("button", name="New photo").click()
     page.get_by_role("button", name="Back to the one before").click()
@@ -336,6 +346,15 @@ def test_photos_are_taken_dropped_and_pasted(someone: Visitor) -> None:
             [gesture, holder, base64.b64encode(PHOTO).decode()],
         )
         page.wait_for_function("(before) => location.hash.length > 1 && location.hash !== before", arg=before)
+    page.get_by_role("button", name="New photo").click()
+    sent = [{"name": f"{number}.jpg", "mimeType": "image/jpeg", "buffer": PHOTO} for number in range(3)]
+    page.set_input_files("input[type=file]", sent)
+    page.get_by_text("Are these one person?").wait_for()
+    page.get_by_label("Photo 2").uncheck()
+    with page.expect_response("**/v1/characters:person") as answered:
+        page.get_by_role("button", name="Yes, use these 2").click()
+    assert len(answered.value.json()["photos"]) == 2
+    page.get_by_role("heading", name="Read from your photos").wait_for()
 
 
 def no_face() -> bytes:
@@ -416,6 +435,17 @@ def test_a_service_with_keys_is_given_one(browser: Browser, address: str, key: s
     stranger.page.wait_for_selector(".editor")
     stranger.page.get_by_role("button", name="Share").click()
     stranger.page.get_by_role("img", name="QR code").wait_for()
+    stranger.page.get_by_role("button", name="Get a short code").click()
+    code, link = stranger.page.get_by_role("status", name="Short code").inner_text(), stranger.page.url
+    stranger.page.get_by_role("button", name="Close", exact=True).click()
+    stranger.page.get_by_role("button", name="New photo").click()
+    for typed in ("2222", code.replace("-", "").lower()):
+        stranger.page.get_by_label("Code of a character").fill(typed)
+        stranger.page.get_by_role("button", name="Open", exact=True).click()
+        if typed == "2222":
+            stranger.page.get_by_text("No such code").wait_for()
+    stranger.page.wait_for_selector(".editor")
+    assert stranger.page.url == link
     stranger.context.close()
 
 

@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from engine import expressions
 from engine.exporters.export_mesh import ExportMesh
 from serving.rendering.embedded_renderer import EmbeddedRenderer
 from serving.rendering.worker import open_renderer
@@ -29,15 +31,30 @@ def test_the_browser_shapes_a_head_as_the_engine_does(tmp_path: Path) -> None:
     discrete = {group.name: {"choice": CHOSEN.get(group.name, group.neutral)} for group in schema.groups}
     document = {"parameters": parameters, "discrete": discrete}
     expected = _expected(character_renderer, document)
-    (tmp_path / "schema.json").write_text(character_renderer.document().model_dump_json())
+    published = character_renderer.document()
+    assert published.figure is not None
+    (tmp_path / "schema.json").write_text(published.model_dump_json())
     (tmp_path / "settings.json").write_text(json.dumps({"parameters": parameters, "pieces": ["head", *CHOSEN]}))
     (tmp_path / "expected.json").write_text(json.dumps(expected))
+    (tmp_path / "actions.json").write_text(json.dumps(_actions(list(published.figure.face_actions))))
     for piece in ("head", *CHOSEN):
         (tmp_path / f"{piece}.glb").write_bytes(character_renderer.piece(piece, CHOSEN.get(piece)))
     environment = {**os.environ, "LIKENESS_FIGURE": str(tmp_path)}
     command = ["node_modules/.bin/vitest", "run", "tests/engine.test.ts"]
     done = subprocess.run(command, cwd=WEB, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "3 passed" in done.stdout, done.stdout + done.stderr
+
+
+def _actions(names: list[str]) -> dict[str, Any]:
+    """Weights of face actions that somebody may want, and what the engine shows of them."""
+    columns = {name: number for number, name in enumerate(names)}
+    wanted = np.random.default_rng(3).random((8, len(names))).round(3).tolist()
+    shown = [expressions.weights_of(dict(zip(names, row, strict=True)), columns).tolist() for row in wanted]
+    return {
+        "limits": {name: expressions.LIMITS.get(name, 1.0) for name in names},
+        "wanted": [dict(zip(names, row, strict=True)) for row in wanted],
+        "shown": [dict(zip(names, row, strict=True)) for row in shown],
+    }
 
 
 def _expected(drawing: EmbeddedRenderer, document: dict) -> dict[str, dict[str, list[float]]]:

@@ -11,6 +11,7 @@ import type { components, paths } from "./api.js";
 type Schemas = components["schemas"];
 export type Character = Schemas["Character"];
 export type CharacterValues = Schemas["CharacterValues"];
+export type Code = Schemas["Code"];
 export type Edit = Schemas["Edit"];
 export type Erased = Schemas["Erased"];
 export type Job = Schemas["Job"];
@@ -22,7 +23,7 @@ export type SchemaDocument = Schemas["SchemaDocument"];
 export type Token = Schemas["Token"];
 export type { components, paths };
 
-export type Form = "png" | "webp" | "glb" | "mhm";
+export type Form = "png" | "webp" | "glb" | "vrm" | "mhm";
 export type Options = Readonly<Record<string, string | number>>;
 
 /** The service said no, in a problem document (RFC 9457). */
@@ -134,6 +135,17 @@ export class Likeness {
   /** A short-lived token for one player, for the page in a frame. */
   async tokenFor(player: string, seconds = 3600): Promise<Token> {
     return (await this.api.POST("/v1/tokens", { body: { player, seconds } })).data!;
+  }
+
+  /** A short code for a character, to be read aloud or typed in. */
+  async codeFor(id: string, seconds = 86_400): Promise<Code> {
+    const params = { path: { id } };
+    return (await this.api.POST("/v1/characters/{id}.code", { params, body: { seconds } })).data!;
+  }
+
+  /** The character of a code, however somebody typed it. */
+  async characterOfCode(code: string): Promise<Character> {
+    return (await this.api.GET("/v1/codes/{code}", { params: { path: { code } } })).data! as Character;
   }
 
   async charactersOf(player: string): Promise<Character[]> {

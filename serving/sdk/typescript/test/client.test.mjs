@@ -19,6 +19,10 @@ test("a photo becomes a character that is changed, drawn and erased", async () =
   const [png, glb] = [await game.file(made.id, "png", { size: 64 }), await game.render(changed, "glb")];
   assert.equal(Buffer.from(png.slice(1, 4)).toString(), "PNG");
   assert.equal(Buffer.from(glb.slice(0, 4)).toString(), "glTF");
+  const vrm = await game.file(made.id, "vrm", { targets: "faces", lod: 2, name: "Ada", author: "Studio" });
+  assert.match(Buffer.from(vrm).toString("latin1"), /"name":"Ada","authors":\["Studio"\]/);
+  const { code } = await game.codeFor(made.id, 60);
+  assert.equal((await game.characterOfCode(code.toLowerCase())).id, made.id);
   await game.erase(made.id);
   await assert.rejects(game.character(made.id), (error) => error instanceof LikenessError && error.status === 404);
 });

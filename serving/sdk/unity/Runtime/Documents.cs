@@ -66,6 +66,12 @@ namespace Likeness
         [JsonProperty("expires")] public DateTime Expires;
     }
 
+    public sealed class ShortCode
+    {
+        [JsonProperty("code")] public string Value;
+        [JsonProperty("expires")] public DateTime Expires;
+    }
+
     /// <summary>The service said no, in a problem document (RFC 9457).</summary>
     public sealed class LikenessException : Exception
     {

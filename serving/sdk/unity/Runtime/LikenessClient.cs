@@ -96,7 +96,7 @@ namespace Likeness
             return Ask("DELETE", Of(id));
         }
 
-        /// <summary>A character's file, png, webp, glb or mhm; options as in "size=256&amp;expression=smile".</summary>
+        /// <summary>A character's file, png, webp, glb, vrm or mhm; options as in "size=256&amp;expression=smile".</summary>
         public async Task<byte[]> File(string id, string form, string options = null)
         {
             return (await Ask("GET", Address("/v1/characters/" + Uri.EscapeDataString(id) + "." + form, options))).Body;
@@ -134,6 +134,19 @@ namespace Likeness
         {
             var wanted = JsonConvert.SerializeObject(new Dictionary<string, object> { { "player", player }, { "seconds", seconds } });
             return JsonConvert.DeserializeObject<Token>((await Ask("POST", Address("/v1/tokens"), wanted)).Text);
+        }
+
+        /// <summary>A short code for a character, to be read aloud or typed in.</summary>
+        public async Task<ShortCode> CodeFor(string id, int seconds = 86400)
+        {
+            var wanted = JsonConvert.SerializeObject(new Dictionary<string, object> { { "seconds", seconds } });
+            return JsonConvert.DeserializeObject<ShortCode>((await Ask("POST", Of(id) + ".code", wanted)).Text);
+        }
+
+        /// <summary>The character of a code, however the player typed it.</summary>
+        public async Task<Character> CharacterOfCode(string code)
+        {
+            return Read(await Ask("GET", Address("/v1/codes/" + Uri.EscapeDataString(code))));
         }
 
         private string Of(string id)

@@ -67,6 +67,8 @@ public static class Program
         Require((await player.Get(made.Id)).Parameters["nose_width"] == 0.75f, "and stayed so");
         Require((await player.File(made.Id, "png", "size=64"))[1] == (byte)'P', "a picture");
         Require((await player.Render(changed.Json, "glb", "targets=faces"))[0] == (byte)'g', "a model of a stored document");
+        var code = (await player.CodeFor(made.Id, 60)).Value;
+        Require((await game.CharacterOfCode(code.ToLowerInvariant())).Id == made.Id, "the character of a code");
         Require((await player.CreateOfPerson(new[] { photo, photo })).Photo.Faces == 1, "one of several photos");
         var presets = await game.Presets();
         Require((await game.Random(7, presets[1].Name)).Parameters.Count > 100, "a random one like a preset");

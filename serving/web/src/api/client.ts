@@ -5,14 +5,19 @@ import type { Difference, Settings } from "../edit/settings";
 import type { Schema } from "./schema";
 
 export type Character = components["schemas"]["Character"];
+export type Code = components["schemas"]["Code"];
 export type Problem = components["schemas"]["Problem"];
 export type Remark = components["schemas"]["Remark"];
 export type ServiceOptions = components["schemas"]["ServiceOptions"];
 
-/** A photo that a person gave, with its name. */
-export interface Photo {
+export interface PhotoFile {
   file: Blob;
   name: string;
+}
+
+/** A photo that a person gave, or several of one person. */
+export interface Photo {
+  files: readonly PhotoFile[];
   /** Whether the person agreed that what is changed of the character is kept, to train on. */
   shares: boolean;
 }
@@ -75,22 +80,23 @@ export class Client {
 
   /**
    * @param refine how the service searches on from its answer: by drawing it, or by its networks alone.
-   * @param sent told how much of the photo is sent, from 0 to 1.
+   * @param sent told how much of the photos is sent, from 0 to 1.
    */
   async create(
-    { file, name, shares }: Photo,
+    { files, shares }: Photo,
     signal: AbortSignal,
     refine?: "engine" | "gradient",
     sent?: (share: number) => void,
   ): Promise<Character> {
     const form = new FormData();
-    form.append("photo", file, name);
+    for (const { file, name } of files) form.append("photo", file, name);
     form.append("aligned", "true");
     if (shares) form.append("share_corrections", "true");
     const how = refine === undefined ? "" : `?refine=${refine}`;
     const request = { method: "POST", body: form, signal };
     const send = sent && ((address: string, request: RequestInit) => uploaded(address, request, sent));
-    return (await (await this.ask(`/v1/characters${how}`, request, send)).json()) as Character;
+    const where = files.length > 1 ? "/v1/characters:person" : "/v1/characters";
+    return (await (await this.ask(where + how, request, send)).json()) as Character;
   }
 
   /** Somebody who does not exist. */
@@ -107,6 +113,15 @@ export class Client {
 
   character(id: string): Promise<Character> {
     return this.json(`/v1/characters/${encodeURIComponent(id)}`);
+  }
+
+  /** A short code for a character. */
+  code(id: string): Promise<Code> {
+    return this.json(`/v1/characters/${encodeURIComponent(id)}.code`, { method: "POST" });
+  }
+
+  byCode(code: string): Promise<Character> {
+    return this.json(`/v1/codes/${encodeURIComponent(code)}`);
   }
 
   edit(id: string, edit: Difference): Promise<Character> {

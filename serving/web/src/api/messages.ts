@@ -38,6 +38,12 @@ const BY_KIND: Readonly<Record<string, Message>> = {
     advice: t("Characters are kept for a few days only. Use the photo again to make a new one."),
     again: false,
   },
+  "unknown-code": {
+    title: t("No such code"),
+    advice: t("It may be mistyped, or too old: codes are good for a day. Ask for a new one."),
+    again: false,
+  },
+  "too-many-codes": { title: t("Too many wrong codes"), advice: t("Wait a minute, then try again."), again: true },
   "cannot-draw": {
     title: t("The character creator has changed"),
     advice: t("This character was made with an older one. Use the photo again to make it anew."),
@@ -46,6 +52,11 @@ const BY_KIND: Readonly<Record<string, Message>> = {
   "cannot-refine": {
     title: t("No closer search for this character"),
     advice: t("Its game draws it, or an older model read it. Change it by hand."),
+    again: false,
+  },
+  "one-photo": {
+    title: t("One photo at a time"),
+    advice: t("This service cannot read several photos together yet. Choose the one that shows the face best."),
     again: false,
   },
   busy: { title: t("Many people are here right now"), advice: t("Wait a moment, then try again."), again: true },
@@ -106,6 +117,12 @@ const REMARKS: Readonly<Record<string, string>> = {
   overexposed: t("It is very bright, so some of the face is washed out."),
   grey: t("The photo has no colours: those of skin, hair and eyes are guessed."),
   wide_smile: t("You smile widely, which changes cheeks, eyes and mouth. A calm face is read best."),
+  mask: t(
+    "Something covers your mouth: mouth and chin are guessed. Use a photo without a mask, hand or scarf before it.",
+  ),
+  hair_before_face: t(
+    "Hair hangs before your face: what it hides is guessed. A photo with it brushed aside shows more.",
+  ),
   glasses: t(
     "Your glasses hide some of the eyes and brows: a photo without them shows more. They can be taken off here.",
   ),

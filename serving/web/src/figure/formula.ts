@@ -16,6 +16,16 @@ export interface Basis {
   shares: Readonly<Record<string, string>>;
   /** Targets that weigh the product of their factors. */
   products: Readonly<Record<string, readonly string[]>>;
+  /** Blinks, which weigh more on eyes that are more open. */
+  lids: Readonly<Record<string, Lids>>;
+}
+
+export interface Lids {
+  /** Between the lids at some places of the template's eye. */
+  gap: readonly number[];
+  /** By how much each target changes it there. */
+  targets: Readonly<Record<string, readonly number[]>>;
+  limits: readonly [number, number] | readonly number[];
 }
 
 export type Values = Readonly<Record<string, number>>;
@@ -42,6 +52,17 @@ export function targetWeights(basis: Basis, values: Values): Map<string, number>
     );
   }
   return weights;
+}
+
+/** By how much more than on the template a blink weighs on a face whose targets have these weights. */
+export function openness({ gap, targets, limits }: Lids, weights: ReadonlyMap<string, number>): number {
+  const shares = gap.map((closed, place) => {
+    let open = closed;
+    for (const [target, changes] of Object.entries(targets)) open += (weights.get(target) ?? 0) * (changes[place] ?? 0);
+    return open / closed;
+  });
+  const [least = 0, most = Infinity] = limits;
+  return Math.min(Math.max(...shares, least), most);
 }
 
 function factorsOf(basis: Basis, at: (slider: string) => number): Map<string, number> {

@@ -15,24 +15,26 @@ import {
 import { figureFile } from "../api/figure";
 import type { DrawableSchema, Picture, Piece } from "../api/schema";
 import type { Settings } from "../edit/settings";
+import type { Weights } from "./actions";
 import { pictureAddress, pieceAddress } from "./addresses";
-import { targetWeights, type Basis } from "./formula";
+import { openness, targetWeights, type Basis } from "./formula";
 import { readGlb, type Mesh as Glb } from "./glb";
-import { applyPicture, blendedFor, materialFor } from "./materials";
+import { applyPicture, blendedFor, clothMaterial, materialFor, wearShirt } from "./materials";
 import { MorphedMesh, type DrawnMesh } from "./morphs";
 import { RoundedSurface } from "./rounding";
+import { Shirt, underCollar } from "./shirt";
 
 /** What is transparent is drawn after what it lies over. */
-const ORDER: Readonly<Record<string, number>> = { lashes: 1, brows: 1, hair: 2, lenses: 4 };
+const ORDER: Readonly<Record<string, number>> = { lashes: 1, brows: 1, beard: 2, hair: 2, lenses: 4 };
 const BLENDED = 3;
-const LIDS = ["eyeBlinkLeft", "eyeBlinkRight"] as const;
 
 type HeadMesh = Mesh<BufferGeometry, MeshPhysicalMaterial>;
 
-/** What one address gave: meshes that share points, and how three.js has them. */
+/** What one address gave: meshes that share points, and how three.js has them; over skin the shirt. */
 interface LoadedPiece {
   shapes: { shape: MorphedMesh; mesh: HeadMesh; blended: HeadMesh | null }[];
   surface: RoundedSurface;
+  shirt: { cloth: Shirt; mesh: HeadMesh } | null;
 }
 
 export class HeadModel {
@@ -45,9 +47,11 @@ export class HeadModel {
   /** Closed eyes, 0 to 1. */
   private blink = 0;
   private plaster = true;
-  private acting: ReadonlyMap<string, number> = new Map();
+  private shirt: number | null = null;
+  private acting: Weights = new Map();
   /** Whether pieces have the targets of all face actions. */
   private acts = false;
+  private fetching: Promise<void> | null = null;
 
   /**
    * @param changed called whenever there is something new to draw.
@@ -94,13 +98,39 @@ export class HeadModel {
    *
    * @throws Error when one does not come; the face stays as it was.
    */
-  async act(weights: ReadonlyMap<string, number>): Promise<void> {
-    if (weights.size > 0 && !this.acts) {
-      await Promise.all([...this.loaded].map(([piece, { address, loaded }]) => addActions(piece, address, loaded)));
-      this.acts = true;
-    }
+  async act(weights: Weights): Promise<void> {
+    const before = this.acting;
     this.acting = weights;
-    this.shape();
+    if (weights.size > 0 && !this.acts) {
+      this.fetching ??= this.fetchActions();
+      try {
+        await this.fetching;
+      } catch (error) {
+        if (this.acting === weights) this.acting = before;
+        throw error;
+      } finally {
+        this.fetching = null;
+      }
+    }
+    // A slider may have gone on while the files came.
+    if (this.acting === weights) this.shape();
+  }
+
+  private async fetchActions(): Promise<void> {
+    await Promise.all([...this.loaded].map(([piece, { address, loaded }]) => addActions(piece, address, loaded)));
+    this.acts = true;
+  }
+
+  /** Put on a shirt of a colour, 0xrrggbb; null: the bust fades out instead. */
+  wear(shirt: number | null): void {
+    this.shirt = shirt;
+    wearShirt(shirt !== null);
+    for (const { loaded } of this.loaded.values()) {
+      if (!loaded?.shirt) continue;
+      loaded.shirt.mesh.visible = shirt !== null;
+      if (shirt !== null && !this.plaster) loaded.shirt.mesh.material.color.set(shirt);
+    }
+    this.changed();
   }
 
   dispose(): void {
@@ -112,7 +142,9 @@ export class HeadModel {
 
   private shape(): void {
     const weights = this.acting.size === 0 ? this.weights : new Map([...this.weights, ...this.acting]);
-    for (const lid of LIDS) weights.set(lid, Math.max(this.blink, this.acting.get(lid) ?? 0));
+    for (const [lid, lids] of Object.entries(this.basis.lids)) {
+      weights.set(lid, Math.max(this.blink, this.acting.get(lid) ?? 0) * openness(lids, this.weights));
+    }
     for (const { loaded } of this.loaded.values()) if (loaded !== null) shape(loaded, weights);
     this.changed();
   }
@@ -122,6 +154,10 @@ export class HeadModel {
     if (this.plaster === plaster) return;
     this.plaster = plaster;
     for (const { loaded } of this.loaded.values()) {
+      if (loaded?.shirt) {
+        loaded.shirt.mesh.material.dispose();
+        loaded.shirt.mesh.material = clothMaterial(this.shirt ?? 0, plaster);
+      }
       for (const { shape, mesh, blended } of loaded?.shapes ?? []) {
         mesh.material.dispose();
         mesh.material = this.textured(materialFor(shape.mesh.surface, plaster));
@@ -167,12 +203,19 @@ export class HeadModel {
   }
 
   private attach(shapes: MorphedMesh[]): LoadedPiece {
-    const loaded: LoadedPiece = { shapes: [], surface: new RoundedSurface(shapes) };
+    const loaded: LoadedPiece = { shapes: [], surface: new RoundedSurface(shapes), shirt: null };
+    // As the file has it, before any slider: there the shirt is fitted.
+    loaded.surface.update();
     for (const [number, shape] of shapes.entries()) {
       const { surface, name } = shape.mesh;
       const geometry = geometryOf(loaded.surface.drawn[number]!);
       const mesh = new Mesh(geometry, this.textured(materialFor(surface, this.plaster)));
       mesh.name = name;
+      if (surface.name === "skin") {
+        const drawn = loaded.surface.drawn[number]!;
+        geometry.setAttribute("under", new BufferAttribute(underCollar(drawn.positions), 1));
+        loaded.shirt = this.dress(shape);
+      }
       mesh.castShadow = surface.alpha !== "BLEND";
       mesh.receiveShadow = surface.alpha !== "BLEND";
       // A head fills the view; its bounds would have to follow every slider.
@@ -190,7 +233,22 @@ export class HeadModel {
     return loaded;
   }
 
+  private dress(skin: MorphedMesh): LoadedPiece["shirt"] {
+    const cloth = Shirt.on(skin);
+    if (cloth === null) return null;
+    const geometry = geometryOf(cloth).setAttribute("color", new BufferAttribute(cloth.shades, 3));
+    const mesh = new Mesh(geometry, clothMaterial(this.shirt ?? 0, this.plaster));
+    Object.assign(mesh, { name: "shirt", frustumCulled: false, receiveShadow: true, visible: this.shirt !== null });
+    this.root.add(mesh);
+    return { cloth, mesh };
+  }
+
   private detach(loaded: LoadedPiece | null): void {
+    if (loaded?.shirt) {
+      this.root.remove(loaded.shirt.mesh);
+      loaded.shirt.mesh.geometry.dispose();
+      loaded.shirt.mesh.material.dispose();
+    }
     for (const { mesh, blended } of loaded?.shapes ?? []) {
       this.root.remove(mesh);
       mesh.geometry.dispose();
@@ -256,10 +314,13 @@ function shape(loaded: LoadedPiece, weights: ReadonlyMap<string, number>, fresh 
   const moved = loaded.shapes.filter(({ shape }) => shape.follow(weights));
   if (moved.length === 0 && !fresh) return;
   loaded.surface.update();
-  for (const { mesh } of loaded.shapes) {
-    mesh.geometry.getAttribute("position").needsUpdate = true;
-    mesh.geometry.getAttribute("normal").needsUpdate = true;
-  }
+  if (loaded.shirt?.cloth.update()) touch(loaded.shirt.mesh);
+  for (const { mesh } of loaded.shapes) touch(mesh);
+}
+
+function touch({ geometry }: HeadMesh): void {
+  geometry.getAttribute("position").needsUpdate = true;
+  geometry.getAttribute("normal").needsUpdate = true;
 }
 
 /** Give what was loaded from an address the targets of face actions, where the piece follows any. */

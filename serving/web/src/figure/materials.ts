@@ -26,19 +26,35 @@ const SKIN_DIFFUSE = `
 	vec3 through = max( dot( geometryNormal, directLight.direction ) + reach, 0.0 ) / ( 1.0 + reach );
 	reflectedLight.directDiffuse += through * directLight.color *`;
 
+/** Whether the bust wears a shirt, which hides what is under its collar; otherwise the neck fades out. */
+const shirted = { value: 0 };
+
+export function wearShirt(isWorn: boolean): void {
+  shirted.value = isWorn ? 1 : 0;
+}
+
 /** The neck fades out above where the mesh ends, metres below the eyes and to the sides. */
 const FADE = `
 	float below = 1.0 - smoothstep( -0.125, -0.090, vAt.y );
 	float faded = smoothstep( -0.172, -0.122, vAt.y ) * ( 1.0 - below * smoothstep( 0.060, 0.126, abs( vAt.x ) ) );
+	faded = mix( faded, 1.0 - step( 0.0, vUnder ), shirted );
 	#include <clipping_planes_fragment>`;
 /** Where skin is seen through it hides nothing: that part is drawn by itself, after what is behind it. */
 const SOLID = "if ( faded < 0.99 ) discard;";
 const SEEN_THROUGH = "if ( faded >= 0.99 || faded <= 0.0 ) discard;";
 
-/** Hair that hangs lower than the neck fades a little below it; behind the neck where that begins to be seen through. */
+/**
+ * Hair that hangs lower than the neck fades a little below it; behind the neck where that begins to be seen through. Over
+ * a shirt only where that ends.
+ */
 const HAIR_FADE = `
 	float behind = 1.0 - smoothstep( -0.13, -0.09, vAt.z );
-	diffuseColor.a *= mix( smoothstep( -0.200, -0.130, vAt.y ), smoothstep( -0.155, -0.115, vAt.y ), behind );
+	float loose = mix( smoothstep( -0.200, -0.130, vAt.y ), smoothstep( -0.155, -0.115, vAt.y ), behind );
+	diffuseColor.a *= mix( loose, smoothstep( -0.330, -0.240, vAt.y ), shirted );
+	#include <alphatest_fragment>`;
+
+const CLOTH_FADE = `
+	diffuseColor.a *= smoothstep( -0.385, -0.300, vAt.y );
 	#include <alphatest_fragment>`;
 
 /** In steps of a depth buffer of 24 bits: about two centimetres. */
@@ -94,22 +110,19 @@ const REFINEMENTS: Readonly<Record<string, (material: MeshPhysicalMaterial) => v
     material.customProgramCacheKey = () => "lenses";
   },
   mouth: inside,
-  teeth: inside,
-  hair: (material) => {
-    material.alphaTest = DENSE;
-    // The samples of the antialiasing smooth the edges of the cards; blended as well, they keep the colour behind them.
-    material.alphaToCoverage = true;
-    material.transparent = true;
-    silken(material);
-  },
+  // How little light reaches them is in their picture.
+  teeth: under,
+  hair: dense,
+  beard: dense,
 };
 
 /** Hair is drawn twice: where it is dense, and then its thin ends over all else. This opacity parts the two. */
 const DENSE = 0.6;
+const STRANDS: ReadonlySet<string> = new Set(["hair", "beard"]);
 
 /** The material of what is drawn once more, blended over all else: thin ends of hair, and the neck where it fades. */
 export function blendedFor(surface: Surface, plaster: boolean): MeshPhysicalMaterial | null {
-  if (surface.name === "hair") return thinEnds(surface);
+  if (STRANDS.has(surface.name)) return thinEnds(surface);
   if (surface.name !== "skin") return null;
   const material = materialFor(surface, plaster);
   const { onBeforeCompile, customProgramCacheKey } = material;
@@ -121,6 +134,14 @@ export function blendedFor(surface: Surface, plaster: boolean): MeshPhysicalMate
   };
   material.customProgramCacheKey = () => `${customProgramCacheKey()}, seen through`;
   return material;
+}
+
+function dense(material: MeshPhysicalMaterial): void {
+  material.alphaTest = DENSE;
+  // The samples of the antialiasing smooth the edges of the cards; blended as well, they keep the colour behind them.
+  material.alphaToCoverage = true;
+  material.transparent = true;
+  silken(material);
 }
 
 function thinEnds(surface: Surface): MeshPhysicalMaterial {
@@ -152,7 +173,11 @@ function glaze(shader: WebGLProgramParametersWithUniforms): void {
 function inside(material: MeshPhysicalMaterial): void {
   material.specularIntensity = 0.05;
   material.color.multiplyScalar(0.5);
-  // Its sides lie so close under the cheeks that they would show through.
+  under(material);
+}
+
+/** What lies so close under cheeks and lips that it would show through. */
+function under(material: MeshPhysicalMaterial): void {
   material.polygonOffset = true;
   material.polygonOffsetUnits = BEHIND;
 }
@@ -181,16 +206,26 @@ function turnToPlaster(material: MeshPhysicalMaterial): void {
   if (material.name === "mouth") material.color.multiplyScalar(0.35);
 }
 
-/** Let the fragment shader know where on the head it is: `vAt`, metres from between the eyes. */
+/** Let the fragment shader know where on the head it is: `vAt`, metres from between the eyes; and if there is a shirt. */
 function place(shader: WebGLProgramParametersWithUniforms): void {
+  shader.uniforms["shirted"] = shirted;
   shader.vertexShader = shader.vertexShader
     .replace("#include <common>", "#include <common>\nvarying vec3 vAt;")
     .replace("#include <begin_vertex>", "#include <begin_vertex>\nvAt = position;");
-  shader.fragmentShader = shader.fragmentShader.replace("#include <common>", "#include <common>\nvarying vec3 vAt;");
+  const given = "#include <common>\nvarying vec3 vAt;\nuniform float shirted;";
+  shader.fragmentShader = shader.fragmentShader.replace("#include <common>", given);
 }
 
+/** Skin also knows how far it is under a collar, by an attribute of its vertices. */
 function fade(shader: WebGLProgramParametersWithUniforms): void {
   place(shader);
+  shader.vertexShader = shader.vertexShader
+    .replace("varying vec3 vAt;", "varying vec3 vAt;\nattribute float under;\nvarying float vUnder;")
+    .replace("vAt = position;", "vAt = position;\nvUnder = under;");
+  shader.fragmentShader = shader.fragmentShader.replace(
+    "varying vec3 vAt;",
+    "varying vec3 vAt;\nvarying float vUnder;",
+  );
   shader.fragmentShader = shader.fragmentShader
     .replace("#include <clipping_planes_fragment>", `${FADE}\n${SOLID}`)
     .replace("#include <opaque_fragment>", "diffuseColor.a *= faded;\n#include <opaque_fragment>");
@@ -207,4 +242,25 @@ export function applyPicture(
   const appeared = (material[slot] === null) !== (texture === null);
   material[slot] = texture;
   if (appeared) material.needsUpdate = true;
+}
+
+/** Plain cloth, which ends softly below what is seen at first. */
+export function clothMaterial(colour: number, plaster: boolean): MeshPhysicalMaterial {
+  const material = new MeshPhysicalMaterial({
+    name: "shirt",
+    color: plaster ? PLASTER : new Color(colour),
+    roughness: 0.95,
+    metalness: 0,
+    specularIntensity: 0.2,
+    vertexColors: true,
+    transparent: true,
+    side: DoubleSide,
+  });
+  if (!plaster) Object.assign(material, { sheen: 0.25, sheenRoughness: 0.6, sheenColor: new Color(0xffffff) });
+  material.onBeforeCompile = (shader) => {
+    place(shader);
+    shader.fragmentShader = shader.fragmentShader.replace("#include <alphatest_fragment>", CLOTH_FADE);
+  };
+  material.customProgramCacheKey = () => "shirt";
+  return material;
 }

@@ -1,7 +1,9 @@
 /** A photo from the camera, in a dialog with an oval that says where the face should be. */
 
 import { element, icon } from "./dom";
-import { lightOf, type Light } from "./lightMeter";
+import { AutoShutter } from "./autoShutter";
+import { faceIn, type Place } from "./faceFilter";
+import { greyOf, lightOf, type Light } from "./lightMeter";
 import { t } from "../language";
 
 export const hasCamera = (): boolean => Boolean(navigator.mediaDevices?.getUserMedia);
@@ -16,9 +18,16 @@ const LIGHTS: Readonly<Record<Light, string>> = {
   backlit: t("The light is behind you. Turn around, towards it."),
   "one-sided": t("The light comes from one side. Turn your face to it."),
 };
-/** Milliseconds between two looks; what two in a row say is told. */
-const LOOKS_EVERY = 450;
-const LOOK = { width: 40, height: 50 };
+const PLACES: Readonly<Record<Exclude<Place, "good" | "none">, string>> = {
+  far: t("Good light. Come closer, until your face fills the oval."),
+  near: t("Good light. A little farther away, so that your face fits the oval."),
+};
+const HOLD = t("Hold still: the photo is taken by itself.");
+/** Milliseconds between two looks; what three in a row say is told. */
+const LOOKS_EVERY = 200;
+const ALIKE = 3;
+const LOOK = { width: 64, height: 80 };
+const AUTOMATIC = "likeness.shutter";
 const MISSING = t("No camera was found, or another program is using it.");
 
 export class CameraDialog {
@@ -35,6 +44,18 @@ export class CameraDialog {
     "aria-label": t("Take the photo"),
     onclick: () => void this.shoot(),
   });
+  /** Whether the photo is taken by itself once all is well. */
+  private readonly automatic = element(
+    "button",
+    {
+      type: "button",
+      class: "chip automatic",
+      "aria-pressed": String(localStorage.getItem(AUTOMATIC) !== "off"),
+      title: t("Takes the photo by itself, once light and face are well and nobody moves"),
+      onclick: () => this.switch(),
+    },
+    t("Automatic"),
+  );
   private readonly dialog: HTMLDialogElement;
   private stream: MediaStream | null = null;
   private looking: ReturnType<typeof setInterval> | undefined;
@@ -50,7 +71,7 @@ export class CameraDialog {
       { class: "camera", "aria-label": t("Take a photo"), onclose: () => this.stop() },
       element("div", { class: "viewfinder" }, this.video, element("i", { class: "oval" })),
       this.message,
-      element("div", { class: "camera-foot" }, close, this.shutter, element("span", { class: "round" })),
+      element("div", { class: "camera-foot" }, close, this.shutter, this.automatic),
     );
     document.body.append(this.dialog);
   }
@@ -76,10 +97,11 @@ export class CameraDialog {
     }
   }
 
-  /** Say what the light is like, until the dialog is closed. */
+  /** Say what could be better, and take the photo once nothing could, until the dialog is closed. */
   private guide(): void {
     const context = element("canvas", LOOK).getContext("2d", { willReadFrequently: true });
-    let before: Light | null = null;
+    const shutter = new AutoShutter();
+    let [said, times] = ["", 0];
     this.looking = setInterval(() => {
       const { videoWidth: width, videoHeight: height } = this.video;
       if (context === null || width === 0) return;
@@ -87,13 +109,32 @@ export class CameraDialog {
       const [wide, high] = [Math.min(width, 0.8 * height), Math.min(height, width / 0.8)];
       const from = [(width - wide) / 2, (height - high) / 2, wide, high] as const;
       context.drawImage(this.video, ...from, 0, 0, LOOK.width, LOOK.height);
-      const light = lightOf(context.getImageData(0, 0, LOOK.width, LOOK.height).data, LOOK.width, LOOK.height);
-      if (light === before && this.message.textContent !== LIGHTS[light]) this.message.textContent = LIGHTS[light];
-      before = light;
+      const grey = greyOf(context.getImageData(0, 0, LOOK.width, LOOK.height).data);
+      const light = lightOf(grey, LOOK.width, LOOK.height);
+      const place = light === "good" ? faceIn(grey, LOOK.width, LOOK.height) : "none";
+      const isWell = place === "good" && this.isAutomatic;
+      const over = shutter.look(performance.now(), isWell, grey);
+      this.shutter.style.setProperty("--over", String(over));
+      const words = over > 0 ? HOLD : place === "far" || place === "near" ? PLACES[place] : LIGHTS[light];
+      times = words === said ? times + 1 : 1;
+      said = words;
+      if ((over > 0 || times >= ALIKE) && this.message.textContent !== words) this.message.textContent = words;
+      if (over === 1) void this.shoot();
     }, LOOKS_EVERY);
   }
 
+  private get isAutomatic(): boolean {
+    return this.automatic.getAttribute("aria-pressed") === "true";
+  }
+
+  private switch(): void {
+    const now = !this.isAutomatic;
+    this.automatic.setAttribute("aria-pressed", String(now));
+    localStorage.setItem(AUTOMATIC, now ? "on" : "off");
+  }
+
   private async shoot(): Promise<void> {
+    clearInterval(this.looking);
     const { videoWidth: width, videoHeight: height } = this.video;
     const canvas = element("canvas", { width, height });
     canvas.getContext("2d")?.drawImage(this.video, 0, 0);
@@ -104,6 +145,7 @@ export class CameraDialog {
 
   private stop(): void {
     clearInterval(this.looking);
+    this.shutter.style.setProperty("--over", "0");
     for (const track of this.stream?.getTracks() ?? []) track.stop();
     this.stream = null;
     this.video.srcObject = null;

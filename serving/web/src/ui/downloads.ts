@@ -20,6 +20,12 @@ const KINDS: readonly Kind[] = [
     link: ({ links }) => links.glb,
   },
   {
+    label: t("Avatar"),
+    about: t(".vrm, for programs that show avatars"),
+    ending: "vrm",
+    link: ({ links }) => links.vrm,
+  },
+  {
     label: t("MakeHuman model"),
     about: t(".mhm, to go on in MakeHuman"),
     ending: "mhm",

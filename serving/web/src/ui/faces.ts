@@ -1,11 +1,27 @@
 /** Asks which of several faces in a photo is meant: each is a button on the photo. */
 
-import type { Box } from "../photo";
+import type { Character, PhotoFile } from "../api/client";
+import { bitmapOf, cutOut, type Box } from "../photo";
 import { asked, element } from "./dom";
 import { t } from "../language";
 
+/** The photos that a character was made of; where one shows several faces, the one that is meant is cut out. */
+export async function facesOf(files: readonly PhotoFile[], character: Character): Promise<PhotoFile[]> {
+  const found: PhotoFile[] = [];
+  const described = character.photos ?? [character.photo];
+  for (const [at, photo] of files.entries()) {
+    const about = described[at];
+    const boxes = (about !== undefined && "boxes" in about ? about.boxes : []) as Box[];
+    const picture = boxes.length < 2 ? null : await bitmapOf(photo.file);
+    const face = picture === null ? 0 : await chooseFace(picture, boxes);
+    const part = picture === null || face === 0 ? null : await cutOut(picture, boxes, face);
+    found.push(part === null ? photo : { file: part, name: "face.jpg" });
+  }
+  return found;
+}
+
 /** The number of the face that was tapped; 0, the one that was taken, where the dialog was closed. */
-export async function chooseFace(picture: ImageBitmap, boxes: readonly Box[]): Promise<number> {
+async function chooseFace(picture: ImageBitmap, boxes: readonly Box[]): Promise<number> {
   const canvas = element("canvas", { width: picture.width, height: picture.height, "aria-hidden": "true" });
   canvas.getContext("2d")?.drawImage(picture, 0, 0);
   // The Tab key goes from left to right, as one looks.

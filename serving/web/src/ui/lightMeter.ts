@@ -9,10 +9,18 @@ const ONE_SIDED = 0.55;
 /** Half the width and half the height of the oval, and how far down its middle is, as shares of the picture's. */
 const OVAL = { width: 0.3, height: 0.385, middle: 0.475 };
 
+/** @param pixels RGBA, row by row. */
+export function greyOf(pixels: Uint8ClampedArray): Float32Array {
+  return Float32Array.from(
+    { length: pixels.length / 4 },
+    (_, at) => (0.299 * pixels[4 * at]! + 0.587 * pixels[4 * at + 1]! + 0.114 * pixels[4 * at + 2]!) / 255,
+  );
+}
+
 export type Light = "dark" | "bright" | "backlit" | "one-sided" | "good";
 
-/** @param pixels RGBA, row by row, of a picture that the face's oval lies in as in the camera's dialog. */
-export function lightOf(pixels: Uint8ClampedArray, width: number, height: number): Light {
+/** @param grey [height * width] row by row, 1 is white: a picture that the oval lies in as in the camera's dialog. */
+export function lightOf(grey: Float32Array, width: number, height: number): Light {
   const sums = { left: 0, right: 0, around: 0 };
   const counts = { left: 0, right: 0, around: 0 };
   for (let y = 0; y < height; y++) {
@@ -20,8 +28,7 @@ export function lightOf(pixels: Uint8ClampedArray, width: number, height: number
       const across = ((x + 0.5) / width - 0.5) / OVAL.width;
       const down = ((y + 0.5) / height - OVAL.middle) / OVAL.height;
       const place = across ** 2 + down ** 2 > 1 ? "around" : across < 0 ? "left" : "right";
-      const at = 4 * (y * width + x);
-      sums[place] += (0.299 * pixels[at]! + 0.587 * pixels[at + 1]! + 0.114 * pixels[at + 2]!) / 255;
+      sums[place] += grey[y * width + x]!;
       counts[place] += 1;
     }
   }

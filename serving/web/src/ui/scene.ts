@@ -1,5 +1,7 @@
-/** How the head is looked at: what its face does, its light, what is behind it. None of it is saved. */
+/** How the head is looked at: what its face does, its shirt, its light, what is behind it. None of it is saved. */
 
+import type { Weights } from "../figure/actions";
+import { FaceActions } from "./actions";
 import { element, freshId } from "./dom";
 import { t } from "../language";
 
@@ -19,8 +21,37 @@ export const BACKGROUNDS = {
 } as const;
 export type Background = keyof typeof BACKGROUNDS;
 
+/** Colours, 0xrrggbb; none: the bust fades out below the neck. */
+export const SHIRTS = {
+  grey: 0x8d9696,
+  white: 0xe9e7e1,
+  navy: 0x2a3a57,
+  green: 0x1f5a4a,
+  wine: 0x6b2434,
+  none: null,
+} as const;
+export type Shirt = keyof typeof SHIRTS;
+const SHIRT_NAMES: Readonly<Record<Shirt, string>> = {
+  grey: t("Grey"),
+  white: t("White"),
+  navy: t("Navy blue"),
+  green: t("Green"),
+  wine: t("Wine red"),
+  none: t("None"),
+};
+
+/** What the face can do. */
+export interface Face {
+  /** Named expressions, calm first: what they are called, and the weights of actions. */
+  expressions: Readonly<Record<string, { label: string; weights: Readonly<Record<string, number>> }>>;
+  /** Every action, and the largest weight that can be shown. */
+  actions: Readonly<Record<string, number>>;
+}
+
 export interface SceneEvents {
   expression: (name: string) => void;
+  act: (weights: Weights) => void;
+  shirt: (colour: number | null) => void;
   light: (light: Light) => void;
   background: (background: Background) => void;
 }
@@ -29,12 +60,24 @@ export class Scene {
   readonly root: HTMLElement;
   private readonly first: HTMLInputElement[] = [];
 
-  /** @param expressions their names and what they are called; none: the face cannot move. */
-  constructor(expressions: Readonly<Record<string, string>>, events: SceneEvents) {
+  constructor({ expressions, actions }: Face, events: SceneEvents) {
+    const names = Object.entries(expressions).map(([name, { label }]) => [name, label] as const);
+    const chosen = (name: string): void => {
+      events.expression(name);
+      sliders.show(expressions[name]?.weights ?? {});
+    };
+    const sliders = new FaceActions(actions, (weights) => {
+      for (const input of expression.querySelectorAll("input")) input.checked = false;
+      events.act(weights);
+    });
+    const expression = this.row(t("Expression"), Object.fromEntries(names), chosen);
+    const moves = Object.keys(actions).length > 0;
     this.root = element(
       "div",
       { class: "scene" },
-      Object.keys(expressions).length === 0 ? null : this.row(t("Expression"), expressions, events.expression),
+      moves ? expression : null,
+      moves ? sliders.root : null,
+      this.row(t("Shirt"), SHIRT_NAMES, (shirt) => events.shirt(SHIRTS[shirt])),
       this.row(t("Light"), LIGHTS, events.light),
       this.row(t("Background"), BACKGROUNDS, events.background),
     );

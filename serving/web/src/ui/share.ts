@@ -9,6 +9,8 @@ export interface Shared {
   link: string;
   /** Until when the link works, in the person's words. */
   until: string;
+  /** A short code for the same, and until when it works. */
+  code: () => Promise<{ code: string; until: string }>;
   /** The aligned face, a data URL; null where it is not known. */
   photo: string | null;
   /** The head before nothing; null where none is drawn. */
@@ -30,7 +32,12 @@ export async function share(shared: Shared): Promise<void> {
     "form",
     { method: "dialog", class: "share" },
     element("h2", {}, t("Share this character")),
-    element("div", { class: "share-link" }, code, element("div", {}, linkRow(shared.link), element("p", {}, about))),
+    element(
+      "div",
+      { class: "share-link" },
+      code,
+      element("div", {}, linkRow(shared.link), element("p", {}, about), codePart(shared.code)),
+    ),
     shared.head === null ? null : cardPart(shared.head, shared.photo),
     element("div", { class: "dialog-foot" }, element("button", { class: "quiet", value: "" }, t("Close"))),
   );
@@ -63,6 +70,27 @@ function linkRow(link: string): HTMLElement {
     t("Copy"),
   );
   return element("div", { class: "link-row" }, field, button);
+}
+
+function codePart(made: Shared["code"]): HTMLElement {
+  const words = element("p", { role: "status" });
+  const button = element(
+    "button",
+    { type: "button", class: "secondary", onclick: () => void get() },
+    t("Get a short code"),
+  );
+  const get = async (): Promise<void> => {
+    button.disabled = true;
+    try {
+      const { code, until } = await made();
+      button.replaceWith(element("output", { class: "short-code", "aria-label": t("Short code") }, code));
+      words.textContent = t("To read aloud, or to type into the game or this page, until {day}.", { day: until });
+    } catch (error) {
+      words.textContent = t("No code. {title}.", { title: messageFor(error).title });
+      button.disabled = false;
+    }
+  };
+  return element("div", { class: "share-short" }, button, words);
 }
 
 function cardPart(head: () => Promise<Blob>, photo: string | null): HTMLElement {

@@ -8,6 +8,9 @@ const STEP = 0.01;
 /** Nearer to neutral than this is neutral. */
 const MIDDLE = 0.005;
 
+/** What a slider is called, where it rests, and what its ends mean. */
+export type SliderTerms = Pick<Slider, "name" | "label" | "neutral" | "low" | "high">;
+
 export interface SliderEvents {
   slide: (name: string, value: number) => void;
   settle: () => void;
@@ -22,10 +25,11 @@ export class SliderRow {
   private readonly track: HTMLElement;
 
   constructor(
-    readonly slider: Slider,
+    readonly slider: SliderTerms,
     read: number,
     events: SliderEvents,
     private readonly words: (value: number) => string = (value) => valueInWords(slider, value),
+    resets = t("As in the photo"),
   ) {
     const id = freshId("slider");
     this.input = element("input", {
@@ -44,7 +48,7 @@ export class SliderRow {
         type: "button",
         class: "back",
         "aria-label": t("Reset {name}", { name: slider.label }),
-        title: t("As in the photo"),
+        title: resets,
         onclick: () => this.goBack(events),
       },
       icon("reset"),

@@ -30,6 +30,14 @@ export function summary(
   events: SummaryEvents,
 ): HTMLElement {
   const remarks = [...(character.photo.remarks ?? []), ...wornRemarks(character)].map(remarkMessage);
+  const photos = character.photos ?? [];
+  const unusable = photos.filter((photo) => "error" in photo).length;
+  const left = t("{count, plural, one {One of your {all} photos} other {# of your {all} photos}} could not be used.", {
+    count: unusable,
+    all: photos.length,
+  });
+  if (unusable > 0) remarks.unshift(left);
+  const read = photos.length > 1 ? t("Read from your photos") : t("Read from your photo");
   return element(
     "div",
     { class: "summary" },
@@ -37,7 +45,7 @@ export function summary(
     element(
       "div",
       {},
-      element("h1", { tabindex: -1 }, reading === "closer" ? t("Searched from your photo") : t("Read from your photo")),
+      element("h1", { tabindex: -1 }, reading === "closer" ? t("Searched from your photo") : read),
       ...remarks.map((words) => element("p", { class: "remark" }, words)),
       remarks.length === 0 && open.length === 0 ? element("p", {}, GOOD) : null,
       open.length === 0

@@ -1,6 +1,7 @@
 /** The first thing that is seen: what this is, and where the photo goes; then how far it is; then what went wrong. */
 
 import type { Message } from "../api/messages";
+import type { PhotoFile } from "../api/client";
 import { CameraDialog, hasCamera } from "./camera";
 import { element, freshId, icon } from "./dom";
 import { t } from "../language";
@@ -14,8 +15,8 @@ const SHARED = t(
 );
 
 export interface WelcomeEvents {
-  /** A photo to read, with its name. */
-  given: (photo: Blob, name: string) => void;
+  /** Photos to read. */
+  given: (photos: readonly PhotoFile[]) => void;
   /** The person does not want to wait. */
   stop: () => void;
 }
@@ -43,12 +44,13 @@ export class Welcome {
       type: "file",
       id,
       accept: ACCEPTED,
+      multiple: true,
       class: "unseen",
       tabindex: -1,
       "aria-hidden": "true",
       onchange: () => this.take(),
     });
-    this.camera = hasCamera() ? new CameraDialog((photo) => events.given(photo, "camera.jpg")) : null;
+    this.camera = hasCamera() ? new CameraDialog((file) => events.given([{ file, name: "camera.jpg" }])) : null;
     this.root = element(
       "div",
       { class: "welcome" },
@@ -98,21 +100,23 @@ export class Welcome {
         { class: "hints" },
         element("li", {}, t("From the front, eyes open")),
         element("li", {}, t("Even light, nothing before the face")),
+        element("li", {}, t("Several photos of you at once count together")),
         element("li", {}, t("The photo is read once and not kept")),
       ),
     );
   }
 
-  /** The photo is on its way. */
-  busy(photo: Blob): void {
+  /** The photos are on their way. */
+  busy(photos: readonly PhotoFile[]): void {
     this.forget();
-    this.preview = URL.createObjectURL(photo);
+    this.preview = URL.createObjectURL(photos[0]!.file);
+    const sending = t("{count, plural, one {Sending the photo} other {Sending # photos}}", { count: photos.length });
     const picture = element("img", { src: this.preview, alt: t("Your photo"), onerror: () => picture.remove() });
     this.card.className = "card reading";
     this.sent(0);
     this.card.replaceChildren(
       element("div", { class: "scan" }, picture, element("i")),
-      element("div", { class: "reading-words" }, element("p", { role: "status" }, t("Sending the photo")), this.upload),
+      element("div", { class: "reading-words" }, element("p", { role: "status" }, sending), this.upload),
       element("button", { type: "button", class: "quiet", onclick: () => this.events.stop() }, t("Cancel")),
     );
   }
@@ -183,10 +187,15 @@ export class Welcome {
   }
 
   private take(): void {
-    const photo = this.file.files?.[0];
+    this.give([...(this.file.files ?? [])]);
     // So that the same file can be chosen again.
-    if (photo !== undefined) this.events.given(photo, photo.name);
     this.file.value = "";
+  }
+
+  /** Of several files only what may be a photo: a folder's notes are none. A single one is refused in words. */
+  private give(files: readonly File[]): void {
+    const photos = files.length === 1 ? files : files.filter(({ type }) => type === "" || type.startsWith("image/"));
+    if (photos.length > 0) this.events.given(photos.map((file) => ({ file, name: file.name || "pasted.png" })));
   }
 
   private acceptDrops(): void {
@@ -201,12 +210,10 @@ export class Welcome {
     addEventListener("drop", (event) => {
       event.preventDefault();
       over(-depth);
-      const photo = event.dataTransfer?.files[0];
-      if (photo !== undefined) this.events.given(photo, photo.name);
+      this.give([...(event.dataTransfer?.files ?? [])]);
     });
     addEventListener("paste", (event) => {
-      const photo = [...(event.clipboardData?.files ?? [])].find(({ type }) => type.startsWith("image/"));
-      if (photo !== undefined) this.events.given(photo, photo.name || "pasted.png");
+      this.give([...(event.clipboardData?.files ?? [])].filter(({ type }) => type.startsWith("image/")));
     });
   }
 

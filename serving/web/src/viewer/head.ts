@@ -2,10 +2,11 @@
 
 import type { DrawableSchema } from "../api/schema";
 import type { Settings } from "../edit/settings";
+import { possible, type Weights } from "../figure/actions";
 import { HeadModel } from "../figure/headModel";
 import type { View } from "../ui/compare";
 import { photoSquare } from "./framing";
-import type { Light } from "../ui/scene";
+import { SHIRTS, type Face, type Light } from "../ui/scene";
 import { Viewer } from "./viewer";
 import { t } from "../language";
 
@@ -47,7 +48,8 @@ export class Head {
   private shown: Settings;
   private plaster = true;
   private readonly known: Readonly<Record<string, Readonly<Record<string, number>>>>;
-  private acting: ReadonlyMap<string, number> = new Map();
+  private readonly limits: Readonly<Record<string, number>>;
+  private acting: Weights = new Map();
   private resting: ReturnType<typeof setTimeout> | undefined;
 
   /** @throws Error where the browser has no WebGL. */
@@ -59,10 +61,12 @@ export class Head {
   ) {
     this.viewer = new Viewer(container, schema.figure.camera, events.lost);
     this.model = new HeadModel(schema, () => this.viewer.invalidate(), this.viewer.anisotropy);
+    this.model.wear(SHIRTS.grey);
     this.viewer.add(this.model.root);
     this.viewer.turned = (seconds) => this.model.close(closedEyes(seconds));
     this.shown = settings;
     this.known = schema.figure.expressions ?? {};
+    this.limits = schema.figure.face_actions ?? {};
   }
 
   /** Fetch and put on what was given to begin with. */
@@ -106,9 +110,18 @@ export class Head {
     this.viewer.turn();
   }
 
-  /** Names of what the face can do, calm first. */
-  get expressions(): Record<string, string> {
-    return Object.fromEntries(Object.entries(EXPRESSIONS).filter(([name]) => name === CALM || name in this.known));
+  /** What the face can do; the expressions that people ask for, calm first. */
+  get face(): Face {
+    const names = Object.entries(EXPRESSIONS).filter(([name]) => name === CALM || name in this.known);
+    const expressions = names.map(([name, label]) => [name, { label, weights: this.known[name] ?? {} }] as const);
+    return { expressions: Object.fromEntries(expressions), actions: this.limits };
+  }
+
+  /** Have the face do this at once. Throws an Error when what that takes cannot be fetched. */
+  async act(weights: Weights): Promise<void> {
+    this.viewer.stopTurning();
+    this.acting = possible(weights, this.limits);
+    await this.model.act(this.acting);
   }
 
   /** Have the face do something. Throws an Error when what that takes cannot be fetched. */
@@ -123,6 +136,11 @@ export class Head {
       const mix = (action: string): number => (1 - share) * (from.get(action) ?? 0) + share * (to.get(action) ?? 0);
       void this.model.act(share === 1 ? to : new Map(actions.map((action) => [action, mix(action)])));
     });
+  }
+
+  /** Put on a shirt of a colour, 0xrrggbb; null: none. */
+  dress(colour: number | null): void {
+    this.model.wear(colour);
   }
 
   light(light: Light): void {

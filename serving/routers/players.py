@@ -12,11 +12,12 @@ from fastapi import APIRouter, Path, Response
 
 from serving import problems
 from serving.access import Host
-from serving.api import in_store, shown
 from serving.character_store import Caller, UnknownCharacter
 from serving.dependencies import AppState, State
 from serving.openapi import file
+from serving.responses import shown
 from serving.schemas import MOST_OF_A_NAME, Erased, PlayerCharacters, TokenRequest, TokenResponse
+from serving.store_access import in_store
 
 router = APIRouter(prefix="/v1", tags=["players"], responses=problems.responses(401, 403, 429, 503))
 Player = Annotated[
@@ -61,11 +62,13 @@ async def erase_player(state: State, asking: Host, player: Player) -> Erased:
 
 def _erased(state: AppState, caller: Caller) -> Erased:
     tokens = state.tokens.delete_of(caller)  # first: nobody makes new characters meanwhile
+    state.jobs.erase_player(caller)
     corrections = sum(state.corrections.withdraw(row.id, caller) for row in state.corrections.of_player(caller))
     characters = 0
     for record in state.characters.of_player(caller):
         try:
             state.characters.delete(record.id, caller)
+            state.codes.delete_of(record.id)
         except UnknownCharacter:  # it expired just now
             continue
         characters += 1

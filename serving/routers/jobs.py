@@ -10,16 +10,21 @@ from fastapi import APIRouter, File, Form, HTTPException, Response, UploadFile
 from pydantic import Field
 
 from serving import problems
-from serving.access import Asking, Creator
-from serving.api import IdempotencyKey, KeepPhoto, Refine, in_store, make, once
+from serving.access import Asking, Creator, asking_of
+from serving.character_store import Caller
+from serving.creation import make
 from serving.dependencies import AppState, State
-from serving.jobs import Job, UnknownJob, described
+from serving.job_store import Job, UnknownJob, described
+from serving.jobs import MOST_TAKEOVERS
+from serving.routers.parameters import IdempotencyKey, KeepPhoto, Refine
 from serving.schemas import MOST_OF_A_NAME, JobResponse
+from serving.store_access import in_store, once
 from serving.webhooks import NotAllowed
 from serving.workers.process import PredictRequest
 
 TRIES, PAUSE = 20, 3.0
-"""Of a photo for which there is no room, and seconds in between: players' own photos come first."""
+"""Of a photo for which there is no room, and seconds in between: players' own photos come first. For a model is waited
+without an end: what was accepted is finished."""
 router = APIRouter(prefix="/v1", tags=["jobs"], responses=problems.responses(401, 403, 429, 503))
 
 
@@ -51,7 +56,9 @@ async def create_job(
     idempotency_key: IdempotencyKey = None,
 ) -> JobResponse:
     """Make a character of each of many photos, while the client does something else: ask for the job now and then, or
-    be told by `callback`. The photos are held in memory, one is read at a time, and players' own come first."""
+    be told by `callback`. One photo is read at a time, and players' own come first. Photos are held in memory, and the
+    job is `lost` with its process; where whoever runs the service has named a place for them, or with `keep_photo`,
+    they lie on a disk until each is read, and the job goes on when the service is there again."""
     if asking.caller.player:
         raise problems.not_allowed("A player's token is not for jobs")
     if len(photo) > state.service.job_photos:
@@ -65,21 +72,20 @@ async def create_job(
             raise problems.not_allowed(str(error)) from error
     if state.jobs.is_full:
         raise problems.busy(f"{state.jobs.capacity} jobs run, as many as may", 30)
-    contents: list[bytes | None] = [await file.read() for file in photo]
-    whose = player or [""] * len(photo)
-
-    async def read(number: int) -> dict[str, Any]:
-        content, contents[number] = contents[number], None  # it is needed no longer than it has to
-        assert content is not None, "each is read once"
-        return await _patiently(state, asking, PredictRequest(content, refine=refine), keep_photo, whose[number])
+    contents = [await file.read() for file in photo]
 
     async def begin() -> Job:
-        return await state.jobs.start(asking.caller.owner, [file.filename or "" for file in photo], callback, read)
+        names, players = [file.filename or "" for file in photo], [asking.of_player(one).player for one in player]
+        options: dict[str, Any] = {"players": players, "callback": callback, "keep_photo": keep_photo, "refine": refine}
+        try:
+            return await state.jobs.start(asking.caller.owner, names, contents, **options)
+        except OSError as error:
+            raise problems.no_storage() from error
 
     if idempotency_key is None:
         job = await begin()
     else:
-        sent = b"".join(hashlib.sha256(content or b"").digest() for content in contents)
+        sent = b"".join(hashlib.sha256(content).digest() for content in contents)
         fields = repr(("job", keep_photo, player, callback, refine)).encode()
         async with once(state, asking, idempotency_key, sent + fields) as claim:
             if claim.id:
@@ -94,7 +100,8 @@ async def create_job(
 
 @router.get("/jobs/{job}", response_model_exclude_none=True, responses=problems.responses(404))
 async def get_job(state: State, asking: Creator, job: str) -> JobResponse:
-    """What has become of a job's photos so far. `lost`: its process ended; send again those that have no result."""
+    """What has become of a job's photos so far. `lost`: its process ended, and its photos with it; send again those
+    that have no result."""
     return JobResponse.model_validate(described(await _found(state, asking, job)))
 
 
@@ -110,23 +117,38 @@ async def cancel_job(state: State, asking: Creator, job: str) -> None:
 async def _found(state: AppState, asking: Asking, id: str) -> Job:
     """Raises ProblemError."""
     try:
-        return await in_store(state.jobs.get, id, asking.caller.owner)
+        return await in_store(state.jobs.store.get, id, asking.caller.owner)
     except UnknownJob as error:
         raise problems.unknown_job() from error
 
 
-async def _patiently(
-    state: AppState, asking: Asking, request: PredictRequest, keep_photo: bool, player: str
-) -> dict[str, Any]:
-    """A result of a job: the character's id, or a problem."""
-    for left in reversed(range(TRIES)):
+async def read_photo(state: AppState, job: Job, number: int, content: bytes | None) -> dict[str, Any]:
+    """A result of a job: the character's id, or a problem. `content`: the photo; None where it is gone."""
+    try:
+        return {"id": await _patiently(state, job, number, content)}
+    except problems.ProblemError as problem:
+        return {"problem": problem.document().model_dump(exclude_none=True)}
+    except Exception:
+        problems.log.exception("a photo of a job failed")
+        return {"problem": problems.internal().document().model_dump(exclude_none=True)}
+
+
+async def _patiently(state: AppState, job: Job, number: int, content: bytes | None) -> str:
+    """The character's id. Raises ProblemError."""
+    if content is None:
+        raise problems.photo_gone()
+    if job.takeovers >= MOST_TAKEOVERS:
+        raise problems.model_died()
+    request, tries = PredictRequest(content, refine=job.refine), 0
+    while True:
+        # A key may go while its job waits.
+        asking = asking_of(state, Caller(job.owner, job.player(number)))
+        if asking is None:
+            raise problems.no_key()
         try:
-            return {"id": (await make(state, asking, request, keep_photo, player)).id}
+            return (await make(state, asking, request, job.keep_photo, id=job.characters[number])).id
         except problems.ProblemError as problem:
-            if not left or problem.kind not in ("busy", "timeout", "no-model"):
-                return {"problem": problem.document().model_dump(exclude_none=True)}
-        except Exception:
-            problems.log.exception("a photo of a job failed")
-            return {"problem": problems.internal().document().model_dump(exclude_none=True)}
+            tries += problem.kind != "no-model"
+            if tries == TRIES or problem.kind not in ("busy", "timeout", "no-model"):
+                raise
         await asyncio.sleep(PAUSE)
-    raise AssertionError("the last try returns")
