@@ -27,12 +27,16 @@ HOLDS = 1e-6  # how far outside a triangle a point may lie, as a share of it
 REACH = 0.02  # metres around the brows in which the skin is searched
 
 
+def resting() -> dict[str, float]:
+    """How much of some face actions the face at rest holds; a client that takes as much away has MakeHuman's mouth."""
+    return {name.removeprefix(ACTION): weight for name, weight in REST.items() if name.startswith(ACTION)}
+
+
 def smile(actions: Mapping[str, int]) -> NDArray[np.float32]:
-    """How much of the face actions [A], by their columns, the face at rest holds already."""
+    """The same as weights [A] of the face actions, by their columns."""
     weights = np.zeros(len(actions), np.float32)
-    for name, weight in REST.items():
-        if name.startswith(ACTION):
-            weights[actions[name.removeprefix(ACTION)]] = weight
+    for name, weight in resting().items():
+        weights[actions[name]] = weight
     return weights
 
 

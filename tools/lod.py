@@ -23,7 +23,7 @@ from engine.head import ACTION
 from engine.renderer import Renderer
 
 ROOT = Path(__file__).resolve().parents[1]
-SHARES = {"skin": 0.28, "mouth": 0.25, "teeth": 0.22, "beard": 0.3, "hair": 0.4, "glasses": 0.4}
+SHARES = {"skin": 0.28, "mouth": 0.25, "teeth": 0.32, "beard": 0.3, "hair": 0.4, "glasses": 0.4}
 """Share of the triangles that are kept."""
 EYE_SHARE = 0.3
 MOVES = ("jawOpen", "mouthSmileLeft", "mouthSmileRight", "eyeBlinkLeft", "eyeBlinkRight", "browInnerUp", "mouthFunnel")

@@ -10,7 +10,6 @@ from threadpoolctl import threadpool_limits
 
 from engine.expressions import SIDES, weights_of
 from engine.head import ACTION, Head
-from engine.rest import REST
 
 TABLE = Path(__file__).with_suffix(".yaml")
 UNPAIRED = (
@@ -42,11 +41,6 @@ def visemes(head: Head) -> dict[str, NDArray[np.float32]]:
     made = {name: weights_of(weights, actions) for name, weights in shapes("visemes").items()}
     with threadpool_limits(1, user_api="blas"):  # sums in one order: the same bytes on any number of processors
         return {name: np.tensordot(weights, morphs, axes=1).astype(np.float32) for name, weights in made.items()}
-
-
-def resting() -> dict[str, float]:
-    """How much of some face actions the face at rest holds; a client that takes as much away has MakeHuman's mouth."""
-    return {name.removeprefix(ACTION): weight for name, weight in REST.items() if name.startswith(ACTION)}
 
 
 def _both_sides(weights: dict[str, float]) -> dict[str, float]:

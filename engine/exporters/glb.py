@@ -20,6 +20,7 @@ from engine.exporters.glb_builder import GlbBuilder, pack
 from engine.exporters.options import Naming
 from engine.exporters.skeleton import Skeleton
 from engine.exporters.trim import neck_ring
+from engine.rest import resting
 
 Json = dict[str, Any]
 
@@ -61,7 +62,7 @@ def rigged(
         **about,
         **mesh.basis.description(),
         "rest": rest,
-        "resting": face_shapes.resting(),
+        "resting": resting(),
         "visemes": face_shapes.shapes("visemes"),
         "neck_ring": neck_ring(mesh.head).tolist(),
     }

@@ -76,7 +76,7 @@ def materials(
     made = {
         "skin": Material("skin", skin.colour, roughness=0.55, normals=skin.normals, surface=skin.surface),
         "mouth": Material("mouth", skin.colour, roughness=0.25, colour=MOUTH_COLOUR),
-        "teeth": Material("teeth", teeth_picture(renderer), roughness=0.3, colour=TOOTH_COLOUR),
+        "teeth": Material("teeth", teeth_picture(renderer), 0.3, double_sided=True, colour=TOOTH_COLOUR),
         "cornea": Material("cornea", None, 0.03, Alpha.BLEND, colour=(0.0, 0.0, 0.0), opacity=CORNEA_SHEEN),
     }
     made |= _glasses(renderer, sliders, choices)

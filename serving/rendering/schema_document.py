@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from engine import beards, expressions, hair
+from engine import beards, expressions, hair, rest
 from engine.schema import Group, Schema, Slider, tidied
 
 FIGURE_URL = "/v1/figure"
@@ -147,6 +147,9 @@ class Figure(BaseModel):
     products: dict[str, list[str]]
     rest: dict[str, float] = {}
     actions: list[str] = Field(description="face actions that the pieces have targets for")
+    resting: dict[str, float] = Field(
+        default={}, description="how much of some face actions the template holds: less of them is a straight face"
+    )
     lids: dict[str, Lids] = {}
     expressions: dict[str, dict[str, float]] = Field(
         default={}, description="named expressions: the weights of face actions, also of those in `actions` of a piece"
@@ -256,6 +259,7 @@ def _figure(schema: Schema, version: str, basis: dict[str, Any], camera: dict[st
     return Figure(
         **kept,
         actions=actions,
+        resting=rest.resting(),
         expressions=_expressions(basis["actions"]),
         face_actions={name: expressions.LIMITS.get(name, 1.0) for name in basis["actions"]},
         camera=ReferenceCamera(**camera),

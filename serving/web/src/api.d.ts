@@ -1197,6 +1197,14 @@ export interface components {
              */
             actions: string[];
             /**
+             * Resting
+             * @description how much of some face actions the template holds: less of them is a straight face
+             * @default {}
+             */
+            resting: {
+                [key: string]: number;
+            };
+            /**
              * Lids
              * @default {}
              */
@@ -2466,6 +2474,8 @@ export interface operations {
                 background?: string;
                 /** @description `face`: closer. */
                 crop?: "portrait" | "face";
+                /** @description False: no smile but that of `expression`, and eyes that look ahead instead of at the camera. */
+                resting?: boolean;
             };
             header?: never;
             path: {
@@ -2580,6 +2590,8 @@ export interface operations {
                 background?: string;
                 /** @description `face`: closer. */
                 crop?: "portrait" | "face";
+                /** @description False: no smile but that of `expression`, and eyes that look ahead instead of at the camera. */
+                resting?: boolean;
             };
             header?: never;
             path: {
@@ -3418,6 +3430,8 @@ export interface operations {
                 background?: string;
                 /** @description `face`: closer. */
                 crop?: "portrait" | "face";
+                /** @description False: no smile but that of `expression`, and eyes that look ahead instead of at the camera. */
+                resting?: boolean;
             };
             header?: never;
             path?: never;
@@ -3536,6 +3550,8 @@ export interface operations {
                 background?: string;
                 /** @description `face`: closer. */
                 crop?: "portrait" | "face";
+                /** @description False: no smile but that of `expression`, and eyes that look ahead instead of at the camera. */
+                resting?: boolean;
             };
             header?: never;
             path?: never;

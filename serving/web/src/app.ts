@@ -177,6 +177,7 @@ export class App {
     return new Scene(head.face, {
       expression: (name) => void head.express(name).catch(complain),
       act: (weights) => void head.act(weights).catch(complain),
+      rest: (friendly) => void head.rest(friendly).catch(complain),
       shirt: (colour) => head.dress(colour),
       light: (light) => head.light(light),
       background: (background) => (this.shell.viewer.dataset["background"] = background),

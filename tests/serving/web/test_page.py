@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Route
+from playwright.sync_api import Browser, FilePayload, Route
 
 from engine.character_json import read_document
 from engine.schema import Schema
@@ -347,7 +347,9 @@ def test_photos_are_taken_dropped_and_pasted(someone: Visitor) -> None:
         )
         page.wait_for_function("(before) => location.hash.length > 1 && location.hash !== before", arg=before)
     page.get_by_role("button", name="New photo").click()
-    sent = [{"name": f"{number}.jpg", "mimeType": "image/jpeg", "buffer": PHOTO} for number in range(3)]
+    sent: list[FilePayload] = [
+        {"name": f"{number}.jpg", "mimeType": "image/jpeg", "buffer": PHOTO} for number in range(3)
+    ]
     page.set_input_files("input[type=file]", sent)
     page.get_by_text("Are these one person?").wait_for()
     page.get_by_label("Photo 2").uncheck()

@@ -1,14 +1,17 @@
 /** The head as three.js draws it: fetches what the settings need, shapes it, and frees what they no longer need. */
 
 import {
+  Box3,
   BufferAttribute,
   BufferGeometry,
   DynamicDrawUsage,
   Group,
   LinearFilter,
   LinearMipmapLinearFilter,
+  MathUtils,
   Mesh,
   Texture,
+  Vector3,
   type MeshPhysicalMaterial,
 } from "three";
 
@@ -27,6 +30,10 @@ import { Shirt, underCollar } from "./shirt";
 /** What is transparent is drawn after what it lies over. */
 const ORDER: Readonly<Record<string, number>> = { lashes: 1, brows: 1, beard: 2, hair: 2, lenses: 4 };
 const BLENDED = 3;
+
+/** By which share of the way eyes follow who looks, and how far they go, radians: as in the engine's own pictures. */
+const FOLLOW = 0.4;
+const [SIDEWAYS, UP] = [MathUtils.degToRad(16), MathUtils.degToRad(8)];
 
 type HeadMesh = Mesh<BufferGeometry, MeshPhysicalMaterial>;
 
@@ -49,6 +56,10 @@ export class HeadModel {
   private plaster = true;
   private shirt: number | null = null;
   private acting: Weights = new Map();
+  /** What is taken from the face at rest. */
+  private lessened: Weights = new Map();
+  private seen = new Vector3(0, 0, 1);
+  private follows = true;
   /** Whether pieces have the targets of all face actions. */
   private acts = false;
   private fetching: Promise<void> | null = null;
@@ -101,24 +112,46 @@ export class HeadModel {
   async act(weights: Weights): Promise<void> {
     const before = this.acting;
     this.acting = weights;
-    if (weights.size > 0 && !this.acts) {
-      this.fetching ??= this.fetchActions();
-      try {
-        await this.fetching;
-      } catch (error) {
-        if (this.acting === weights) this.acting = before;
-        throw error;
-      } finally {
-        this.fetching = null;
-      }
+    try {
+      if (weights.size > 0) await this.fetchActions();
+    } catch (error) {
+      if (this.acting === weights) this.acting = before;
+      throw error;
     }
     // A slider may have gone on while the files came.
     if (this.acting === weights) this.shape();
   }
 
+  /**
+   * Whether the face at rest smiles a little and looks at who looks; or is straight, and looks ahead.
+   *
+   * @throws Error when the files do not come that this takes; the face stays as it was.
+   */
+  async rest(friendly: boolean): Promise<void> {
+    const held = Object.entries(this.schema.figure.resting ?? {});
+    if (!friendly && held.length > 0) await this.fetchActions();
+    this.lessened = new Map(friendly ? [] : held.map(([action, weight]) => [action, -weight]));
+    this.follows = friendly;
+    this.shape();
+  }
+
+  /** Have the eyes look towards a point, metres, as far as they turn without the lids. */
+  look(at: Vector3): void {
+    this.seen.copy(at);
+    for (const { loaded } of this.loaded.values()) if (loaded !== null) turnEyes(loaded, this.follows ? at : null);
+  }
+
   private async fetchActions(): Promise<void> {
-    await Promise.all([...this.loaded].map(([piece, { address, loaded }]) => addActions(piece, address, loaded)));
-    this.acts = true;
+    if (this.acts) return;
+    const every = [...this.loaded].map(([piece, { address, loaded }]) => addActions(piece, address, loaded));
+    this.fetching ??= Promise.all(every).then(() => {
+      this.acts = true;
+    });
+    try {
+      await this.fetching;
+    } finally {
+      this.fetching = null;
+    }
   }
 
   /** Put on a shirt of a colour, 0xrrggbb; null: the bust fades out instead. */
@@ -141,11 +174,14 @@ export class HeadModel {
   }
 
   private shape(): void {
-    const weights = this.acting.size === 0 ? this.weights : new Map([...this.weights, ...this.acting]);
+    const still = this.acting.size + this.lessened.size === 0;
+    const weights = still ? this.weights : new Map([...this.weights, ...this.acting]);
+    for (const [action, weight] of this.lessened) weights.set(action, (weights.get(action) ?? 0) + weight);
     for (const [lid, lids] of Object.entries(this.basis.lids)) {
       weights.set(lid, Math.max(this.blink, this.acting.get(lid) ?? 0) * openness(lids, this.weights));
     }
     for (const { loaded } of this.loaded.values()) if (loaded !== null) shape(loaded, weights);
+    this.look(this.seen);
     this.changed();
   }
 
@@ -321,6 +357,20 @@ function shape(loaded: LoadedPiece, weights: ReadonlyMap<string, number>, fresh 
 function touch({ geometry }: HeadMesh): void {
   geometry.getAttribute("position").needsUpdate = true;
   geometry.getAttribute("normal").needsUpdate = true;
+}
+
+/** Turn the eyeballs about their middles towards a point; null: straight ahead. */
+function turnEyes(loaded: LoadedPiece, at: Vector3 | null): void {
+  const [box, middle, towards] = [new Box3(), new Vector3(), new Vector3(0, 0, 1)];
+  for (const { mesh } of loaded.shapes) {
+    if (!mesh.name.startsWith("eye_")) continue;
+    box.setFromBufferAttribute(mesh.geometry.getAttribute("position") as BufferAttribute).getCenter(middle);
+    if (at !== null) towards.subVectors(at, middle).normalize();
+    const sideways = MathUtils.clamp(FOLLOW * Math.atan2(towards.x, towards.z), -SIDEWAYS, SIDEWAYS);
+    const up = MathUtils.clamp(FOLLOW * Math.asin(towards.y), -UP, UP);
+    mesh.rotation.set(-up, sideways, 0, "YXZ");
+    mesh.position.copy(middle).sub(middle.clone().applyEuler(mesh.rotation));
+  }
 }
 
 /** Give what was loaded from an address the targets of face actions, where the piece follows any. */

@@ -40,6 +40,9 @@ const SHIRT_NAMES: Readonly<Record<Shirt, string>> = {
   none: t("None"),
 };
 
+/** A face that does nothing in particular. */
+export const RESTS = { friendly: t("Friendly"), straight: t("Straight") } as const;
+
 /** What the face can do. */
 export interface Face {
   /** Named expressions, calm first: what they are called, and the weights of actions. */
@@ -51,6 +54,7 @@ export interface Face {
 export interface SceneEvents {
   expression: (name: string) => void;
   act: (weights: Weights) => void;
+  rest: (friendly: boolean) => void;
   shirt: (colour: number | null) => void;
   light: (light: Light) => void;
   background: (background: Background) => void;
@@ -77,6 +81,7 @@ export class Scene {
       { class: "scene" },
       moves ? expression : null,
       moves ? sliders.root : null,
+      moves ? this.row(t("Resting face"), RESTS, (rest) => events.rest(rest === "friendly")) : null,
       this.row(t("Shirt"), SHIRT_NAMES, (shirt) => events.shirt(SHIRTS[shirt])),
       this.row(t("Light"), LIGHTS, events.light),
       this.row(t("Background"), BACKGROUNDS, events.background),

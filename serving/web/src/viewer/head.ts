@@ -64,6 +64,7 @@ export class Head {
     this.model.wear(SHIRTS.grey);
     this.viewer.add(this.model.root);
     this.viewer.turned = (seconds) => this.model.close(closedEyes(seconds));
+    this.viewer.seen = (from) => this.model.look(from);
     this.shown = settings;
     this.known = schema.figure.expressions ?? {};
     this.limits = schema.figure.face_actions ?? {};
@@ -141,6 +142,12 @@ export class Head {
   /** Put on a shirt of a colour, 0xrrggbb; null: none. */
   dress(colour: number | null): void {
     this.model.wear(colour);
+  }
+
+  /** Whether the face at rest smiles a little and looks at who looks. Throws an Error like `act`. */
+  async rest(friendly: boolean): Promise<void> {
+    this.viewer.stopTurning();
+    await this.model.rest(friendly);
   }
 
   light(light: Light): void {

@@ -48,6 +48,8 @@ export class Viewer {
   readonly anisotropy: number;
   /** Called while the head turns by itself, with the seconds since it began. */
   turned: (seconds: number) => void = () => undefined;
+  /** Called before each picture, with where it is seen from. */
+  seen: (from: Vector3) => void = () => undefined;
   private readonly renderer: WebGLRenderer;
   private readonly scene = new Scene();
   private readonly camera = new PerspectiveCamera(20, 1, 0.05, 10);
@@ -313,6 +315,7 @@ export class Viewer {
   }
 
   private render(): void {
+    this.seen(this.camera.position);
     // The studio turns with the camera, so that the side that is seen is the side that is lit.
     const azimuth = Math.atan2(
       this.camera.position.x - this.controls.target.x,
