@@ -44,6 +44,7 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks import expression, judges, people
+from models.precision import read_in
 from orchestration.cli.terminal import exit_with_error, libraries_into_log, stderr_console
 from orchestration.config.settings import REPOSITORY, Settings
 from stages.data.appearance_labels import ANNOTATOR
@@ -187,6 +188,7 @@ def measured(settings: Settings, wanted: str, photos: Path, every: int) -> tuple
     engine = AlignedEngine.open(Character.load(settings.root / "characters" / settings.character), embedded, "cpu")
     if engine is None:
         raise BenchError(f"{settings.character} has only exported pairs: there is no engine to draw renders with")
+    read_in(model.predictor, settings.precision)
     reading = read(model, files, engine.schema)
     better, told = refined(model, reading, engine)
     answers = {"model": reading.x, "average_face": np.repeat(engine.schema.neutral()[None], len(reading.x), axis=0)}
@@ -200,7 +202,7 @@ def measured(settings: Settings, wanted: str, photos: Path, every: int) -> tuple
 
     report = Report(Path())
     _, said = appearance.labelled_rows(pd.DataFrame({"id": reading.names}), labels)
-    document["model"] = model.said
+    document["model"] = model.said | {"precision": getattr(model.predictor, "precision", "float32")}
     shown = {name: pictures for name, pictures in renders.items() if name not in better}
     answers_of_networks = networks(embedded, reading, shown)
     document["people"] = {

@@ -46,7 +46,10 @@ def character_document(
 
 
 def photo_entry(content: bytes, found: Any) -> dict[str, Any]:
-    """One photo in a document: `content` its file's bytes, `found` what a predictor found in it."""
+    """One photo in a document: `content` its file's bytes, `found` what a predictor found in it.
+
+    Versions that were registered before there was a choice do not tell in which precision they read.
+    """
     return {
         "sha256": photo_digest(content),
         "faces": found.faces,
@@ -54,6 +57,7 @@ def photo_entry(content: bytes, found: Any) -> dict[str, Any]:
         "yaw": round(float(found.yaw), 1),
         "pitch": round(float(found.pitch), 1),
         "warnings": list(found.warnings),
+        "precision": getattr(found, "precision", "float32"),
     }
 
 

@@ -20,7 +20,8 @@ from .covered import covered
 from .encoder import Encoder
 from .identity import IdentityModel
 from .images import BadImage, decode_photo
-from .inference import optimize_for_inference
+from .precision import Precision, best_precision
+from .reader import Reader
 from .weights import read_meta
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,8 @@ class Prediction:
     """What may make the character unlike the person: a code and a text each; see `remarks_of`."""
     boxes: tuple[tuple[float, float, float, float], ...] = ()
     """The same as `box` of every face in the photo, that one first."""
+    precision: Precision = "float32"
+    """What the networks multiplied in."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -79,7 +82,8 @@ class Predictor:
         self.identity = identity.to(device).eval()
         self.encoder = encoder.to(device).eval()
         self.size, self.device = size, device
-        self._prepared: IdentityModel | None = None
+        self.precision: Precision = "float32"
+        self._prepared: Reader | None = None
 
     @classmethod
     def load(cls, folder: Path) -> Predictor:
@@ -96,6 +100,10 @@ class Predictor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.landmarker.__exit__(kind, error, trace)
+
+    def read_fast(self) -> None:
+        """Read in bfloat16 from now on, where that is faster: on a CPU with instructions for it."""
+        self.precision = best_precision() if self.identity.device.type == "cpu" else "float32"
 
     def predict(self, photo: bytes | Path) -> Prediction:
         """One photo. Raises BadImage or NoFace."""
@@ -123,7 +131,7 @@ class Predictor:
                 x, embedding, features, labels = next(rows)
                 hidden = () if labels is None else covered(labels, abs(item.yaw) <= SIDE_VIEW_DEGREES)
                 pose = (item.boxes[0], item.yaw, item.pitch, item.remarks + hidden, item.boxes)
-                answers.append(Prediction(item.crop, x, embedding, features, len(item.boxes), *pose))
+                answers.append(Prediction(item.crop, x, embedding, features, len(item.boxes), *pose, self.precision))
             else:
                 answers.append(item)
         return answers
@@ -163,36 +171,39 @@ class Predictor:
         return replace(frontal, x=x, features=features, embedding=embedding / np.linalg.norm(embedding))
 
     @property
-    def _reader(self) -> IdentityModel:
-        """The identity model, prepared for inference where it is now."""
-        if self._prepared is None or self._prepared.device != self.identity.device:
-            self._prepared = optimize_for_inference(self.identity)
-        return self._prepared
+    def _reader(self) -> Reader:
+        """Both networks, prepared for inference where they are now."""
+        ready = self._prepared
+        if ready is None or ready.device != self.identity.device or ready.precision != self.precision:
+            ready = self._prepared = Reader(self.identity, self.encoder, self.precision)
+        return ready
 
     @torch.inference_mode()
     def _encode(self, crops: Sequence[NDArray]) -> list[tuple[NDArray, NDArray, NDArray, NDArray | None]]:
         """Of each crop its parameters, embedding and features, and the label map that the encoder read, if it did."""
         # plane by plane, which is how resizing is fastest
         faces = torch.from_numpy(np.stack(crops)).to(self.device).permute(0, 3, 1, 2).contiguous().float() / 255
-        with self._parsed() as maps:
-            embeddings, features = self.encoder.look(self._reader, faces)
+        reader = self._reader
+        with _parsed(reader) as maps:
+            embeddings, features = reader.look(faces)
         rows = [part.float().cpu().numpy() for part in (self.encoder(features), embeddings, features)]
         labels = torch.softmax(maps[0].float(), 1).cpu().numpy() if maps else [None] * len(crops)
         return list(zip(*rows, labels, strict=True))
 
-    @contextmanager
-    def _parsed(self) -> Iterator[list[Tensor]]:
-        """What the encoder's own parser says meanwhile, logits: it is the slowest part, and runs once."""
-        found: list[Tensor] = []
-        if self.encoder.appearance is None:
-            yield found
-            return
-        parser: nn.Module = self.encoder.appearance.parser
-        hook = parser.register_forward_hook(lambda _module, _faces, logits: found.append(cast(Tensor, logits)))
-        try:
-            yield found
-        finally:
-            hook.remove()
+
+@contextmanager
+def _parsed(reader: Reader) -> Iterator[list[Tensor]]:
+    """What the encoder's own parser says meanwhile, logits: it is the slowest part, and runs once."""
+    found: list[Tensor] = []
+    if reader.encoder.appearance is None:
+        yield found
+        return
+    parser: nn.Module = reader.encoder.appearance.parser
+    hook = parser.register_forward_hook(lambda _module, _faces, logits: found.append(cast(Tensor, logits)))
+    try:
+        yield found
+    finally:
+        hook.remove()
 
 
 @dataclass(frozen=True)

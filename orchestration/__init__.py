@@ -23,6 +23,8 @@ os.environ.update(
 # MLflow looks for git at import and warns where there is none.
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+# Or Pydantic looks for plugins in the metadata of all installed packages, and runs what it finds.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 # A minute at the most: retry_mlflow tries again, and without MLflow's long pauses.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")
 os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")

@@ -41,7 +41,7 @@ Site = Annotated[str, AfterValidator(_site)]
 class ServiceSettings(BaseSettings):
     """One object with all limits of the service."""
 
-    model_config = SettingsConfigDict(env_prefix="LIKENESS_SERVE_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="LIKENESS_SERVE_", frozen=True, extra="forbid", defer_build=True)
 
     keys: Path | None = None
     """File of API keys, as `likeness key` writes it; without one, only this machine may ask."""
@@ -87,6 +87,9 @@ class ServiceSettings(BaseSettings):
     character."""
     device: Literal["cpu", "cuda"] = "cpu"
     """What the model runs on."""
+    precision: Literal["auto", "float32"] = "auto"
+    """What photos are read in; auto: bfloat16 on a CPU with instructions for it (docs/results.md). Machines of both
+    kinds give answers that differ a little: float32 on all of them makes them alike."""
     workers: PositiveInt = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
     """Processes that hold the model; by default one for each processor that this process may run on."""
     batch: PositiveInt = 4

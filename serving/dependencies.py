@@ -172,6 +172,7 @@ def _models(
             folder=folder,
             threads=THREADS,
             device=service.device,
+            precision=service.precision,
             max_pixels=round(service.photo_megapixels * 1e6),
             refine=refine,
             log=paths.home / "workers.log",

@@ -55,6 +55,9 @@ class PhotoDescription(BaseModel, title="Photo"):
     )
     warnings: list[str]
     remarks: list[Remark] = []
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="what the networks multiplied in, which depends on the machine"
+    )
 
 
 class Provenance(BaseModel):

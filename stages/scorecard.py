@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from engine.files import write_whole
+from engine.processes import release_memory
 from engine.schema import Schema
 from stages.context import Context
 from stages.data import source_files
@@ -39,7 +40,7 @@ from stages.evaluation.robustness import robustness
 from stages.evaluation.scores import PRODUCTION, scores
 from stages.evaluation.verification import verification
 
-VERSION = "12"
+VERSION = "13"
 Config = ScorecardConfig
 INPUTS = (
     "embedded", "photos", "character", "aligned_faces", "identity_model", "parsing_model", "rendered_pairs",
@@ -49,6 +50,8 @@ SECTIONS = (recovery, verification, likeness, appearance, imitator, parsing, ide
 """In this order: `groups` is made from what the others leave in the report."""
 COMPARED = (recovery, verification, likeness, appearance, imitator, parsing, identity)
 """What production is scored by as well."""
+LONG = 10.0
+"""Seconds of a section whose memory is worth looking through."""
 
 
 def run(inputs: Mapping[str, Path], config: ScorecardConfig, out: Path, context: Context) -> dict[str, float]:
@@ -103,6 +106,8 @@ def _measured(
         nonlocal began
         now = time.monotonic()
         context.progress(f"scorecard: {name}", number, steps, seconds=round(now - began, 2))
+        if now - began > LONG:  # pictures and maps of many people, which the next section has no use for
+            release_memory()
         began = now
 
     note(1, "loading")

@@ -14,6 +14,7 @@ from typing import Any
 
 from engine.character_json import character_document, photo_digest, photo_entry
 from models.images import BadImage, decode_photo, encode_bmp, encode_png
+from models.precision import read_in
 from orchestration.apps.character_pictures import CreationError, draw
 from orchestration.apps.refinement import Method, missing, refined, require_engine
 from orchestration.config.imports import when_used
@@ -90,6 +91,7 @@ def create(
             f"{registry.name} version {registered.version} was registered before there was --person: "
             "run `likeness run` for a newer one, or give it one photo"
         )
+    read_in(model.predictor, settings.precision)
     results = []
     import_mediapipe()
     with model.predictor:

@@ -43,7 +43,7 @@ def environment_elsewhere(here: Mapping[str, str], without: Collection[str] = ()
 class Settings(BaseSettings):
     """One object that says where the project, its stores and its servers are."""
 
-    model_config = SettingsConfigDict(env_prefix="LIKENESS_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="LIKENESS_", frozen=True, extra="forbid", defer_build=True)
 
     root: Path = Field(default=REPOSITORY, validate_default=True)
     """The project: data/, artifacts/, characters/ and .dvc/ are in it."""
@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     """Name of a file in orchestration/profiles/, or a path to one."""
     character: str = "embedded"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "float32"] = "auto"
+    """What `likeness create` reads photos in; auto: bfloat16 on a CPU with instructions for it (docs/results.md)."""
     devices: Literal["auto"] | PositiveInt = 1
     """Devices that one training uses at once, and GPUs that it asks a cluster for; auto: every GPU that is visible,
     which on a cluster is the one it asked for."""

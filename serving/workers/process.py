@@ -24,6 +24,7 @@ from engine.character_json import photo_digest, photo_entry
 from models.alignment import quality
 from models.images import BadImage, decode_photo, encode_jpeg
 from models.memory import keep_freed_memory
+from models.precision import Wanted, read_in
 from serving.child_process import Answer, Message, NotLoaded, answer_requests
 from serving.corrections import encode_features
 from serving.workers.comparison import Comparer
@@ -84,6 +85,7 @@ class WorkerConfig(BaseModel, frozen=True):
     """The release, as MLflow saved it."""
     threads: int
     device: str
+    precision: Wanted = "auto"
     max_pixels: int
     refine: RefinerConfig
     log: Path
@@ -107,7 +109,7 @@ def main(config_json: str) -> int:
 @contextmanager
 def _loaded(config: WorkerConfig) -> Iterator[tuple[Message, Answer]]:
     try:
-        model = load(config.folder, config.threads, config.device)
+        model = load(config.folder, config.threads, config.device, config.precision)
     except Exception as error:
         raise NotLoaded(f"{type(error).__name__}: {error}") from error
     refiner = Refiner(model, config.refine)
@@ -134,7 +136,7 @@ def _answer(model: Any, refiner: Refiner, max_pixels: int, message: Message) -> 
     return Message(results, faces)
 
 
-def load(folder: Path, threads: int, device: str) -> Any:
+def load(folder: Path, threads: int, device: str, precision: Wanted = "auto") -> Any:
     """A registered model as its loader.py makes it, on one device."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow.pyfunc
@@ -146,6 +148,7 @@ def load(folder: Path, threads: int, device: str) -> Any:
     predictor = model.predictor
     predictor.device = device
     predictor.identity, predictor.encoder = predictor.identity.to(device), predictor.encoder.to(device)
+    read_in(predictor, precision)
     return model
 
 

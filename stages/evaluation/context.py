@@ -13,8 +13,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
@@ -43,6 +42,8 @@ T = TypeVar("T")
 PAIRS = Rows("pairs.parquet", ("id", "split", "image", "labels", "parameters", "discrete"), ("test",))
 
 FACE_SIZE = 256
+BATCH = 8
+"""Faces that are read at once: the maps of 32 take most of a gigabyte."""
 PORTRAITS = "portraits"
 """The source of synthetic portraits; every other one is of real photos."""
 
@@ -161,8 +162,9 @@ class EvaluationContext:
 
     def predict_together(self, table: pd.DataFrame) -> NDArray[np.float32]:
         """The same [N, width], but everybody's photos have one answer: that to the mean of what was read of each."""
-        pictures, device = ImageDataset(table["image"].tolist(), FACE_SIZE), self.context.device
-        features = in_batches(lambda faces: self.encoder.look(self.identity, faces)[1], pictures, device).numpy()
+        reader, pictures = _reader(self.identity), ImageDataset(table["image"].tolist(), FACE_SIZE)
+        device = self.context.device
+        features = in_batches(lambda faces: self.encoder.look(reader, faces)[1], pictures, device, BATCH).numpy()
         _, person = np.unique(table["person"].to_numpy().astype(str), return_inverse=True)
         means = np.stack([features[person == number].mean(axis=0) for number in range(person.max() + 1)])
         with torch.no_grad():
@@ -217,7 +219,8 @@ class EvaluationContext:
         """The imitator's pictures [N, h, h, 3] in [0, 1], at its own size."""
         device = self.context.device
         with torch.no_grad():
-            batches = [self.imitator(torch.from_numpy(x[k : k + 32]).to(device)) for k in range(0, len(x), 32)]
+            rows = range(0, len(x), BATCH)
+            batches = [self.imitator(torch.from_numpy(x[k : k + BATCH]).to(device)) for k in rows]
             return torch.cat(batches).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
 
     @cached_property
@@ -241,7 +244,7 @@ class _Faces:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "faces.parquet"
-        self.known = ds.dataset(self.path).to_table(columns=["id", "source", "person", "split"]).to_pandas()
+        self.known = tables.read(self.path, ["id", "source", "person", "split"])
         pairs = folder / "verification_pairs.parquet"
         columns = ["first", "second"]
         table = tables.read(pairs, columns) if pairs.is_file() else pd.DataFrame(columns=columns)
@@ -272,8 +275,14 @@ class _Faces:
 
 def faces_of(path: Path, ids: Sequence[str]) -> pd.DataFrame:
     """The rows of an aligned table with these ids that are there, sorted by id."""
-    wanted = pc.field("id").isin(pa.array(ids, pa.string()))
-    return ds.dataset(path).to_table(filter=wanted).to_pandas().sort_values("id").reset_index(drop=True)
+    wanted = set(ids)
+    # Batch by batch: a scan reads far ahead, and most of what it reads are pictures that nobody asked for.
+    parts = [
+        batch.filter(pa.array([name in wanted for name in batch["id"].to_pylist()], pa.bool_()))
+        for batch in tables.batches(path)
+    ]
+    found = pa.Table.from_batches(parts, pq.read_schema(path)).to_pandas()
+    return found.sort_values("id").reset_index(drop=True)
 
 
 def as_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -283,15 +292,15 @@ def as_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 def embed(identity: IdentityModel, images: pd.Series, device: str) -> NDArray[np.float32]:
     """Identity embeddings [N, D] of aligned faces."""
-    return in_batches(_reader(identity), ImageDataset(images.tolist(), FACE_SIZE), device).numpy()
+    return in_batches(_reader(identity), ImageDataset(images.tolist(), FACE_SIZE), device, BATCH).numpy()
 
 
 def predict(
     identity: IdentityModel, encoder: Encoder, images: pd.Series, device: str, size: int = FACE_SIZE
 ) -> NDArray[np.float32]:
     """Parameter vectors [N, width] of aligned faces, looked at in `size` pixels."""
-    reader = _reader(identity)
-    return in_batches(lambda faces: encoder.read(reader, faces), ImageDataset(images.tolist(), size), device).numpy()
+    reader, pictures = _reader(identity), ImageDataset(images.tolist(), size)
+    return in_batches(lambda faces: encoder.read(reader, faces), pictures, device, BATCH).numpy()
 
 
 def _reader(identity: IdentityModel) -> IdentityModel:

@@ -89,7 +89,7 @@ def _scores(
     people: NDArray,
 ) -> tuple[dict[str, Score], dict[str, NDArray[np.float64]]]:
     """Scores, and the values behind them, of pictures [N, h, h, 3] in [0, 1] beside the true ones."""
-    average = np.repeat(plain[None], len(drawn), axis=0)
+    average = np.broadcast_to(plain, drawn.shape)
     ours, theirs = closeness(drawn, truth, head), closeness(average, truth, head)
     embedded = [evaluation.embed(_table(images)) for images in (drawn[:EMBEDDED], truth[:EMBEDDED], plain[None])]
     ours["identity"] = metrics.cosine(embedded[0], embedded[1]).astype(np.float64)
@@ -105,12 +105,12 @@ def closeness(images: NDArray, truth: NDArray, head: NDArray[np.bool_] | None) -
     """Of pictures [N, h, h, 3] in [0, 1] to the true ones; inside the head [N, h, h] where its pixels are known."""
     from skimage.metrics import structural_similarity
 
-    squared = ((images - truth) ** 2).mean(axis=3)
+    squared = np.stack([((a - b) ** 2).mean(axis=2) for a, b in zip(images, truth, strict=True)])
     inside = {} if head is None else {"psnr_head": (squared * head).sum(axis=(1, 2)) / head.sum(axis=(1, 2))}
     ssim = [structural_similarity(a, b, channel_axis=2, data_range=1.0) for a, b in zip(images, truth, strict=True)]
     noise = {"psnr": squared.mean(axis=(1, 2)), **inside}
     return {
-        "l1": np.abs(images - truth).mean(axis=(1, 2, 3)).astype(np.float64),
+        "l1": np.array([np.abs(a - b).mean() for a, b in zip(images, truth, strict=True)], np.float64),
         **{name: -10 * np.log10(np.maximum(values, 1e-10).astype(np.float64)) for name, values in noise.items()},
         "ssim": np.array(ssim),
     }

@@ -18,6 +18,8 @@ from stages.evaluation.metrics import Resamples, score
 from stages.evaluation.report import Report, Tile
 
 SHOWN = 8
+FITTED_AT_ONCE = 4
+"""Label maps whose best logits are looked for together: more only take more memory."""
 TILE = 160
 
 
@@ -84,13 +86,19 @@ def _average_labels(evaluation: EvaluationContext, size: int) -> NDArray[np.uint
 
 def fit_logits(truth: Tensor, cells: int, steps: int = 60) -> NDArray[np.uint8]:
     """Class ids [N, H, W] that the best logits on a grid of cells × cells give for the truth [N, H, W] itself."""
+    return np.concatenate([_fitted(part, cells, steps, truth.numel()) for part in truth.split(FITTED_AT_ONCE)])
+
+
+def _fitted(truth: Tensor, cells: int, steps: int, places: int) -> NDArray[np.uint8]:
+    """The same of some pictures; `places`: of all of them, over which the loss is averaged."""
     with torch.enable_grad():
         hot = torch.nn.functional.one_hot(truth.long(), len(CLASSES)).permute(0, 3, 1, 2).float()
         small = torch.nn.functional.interpolate(hot, (cells, cells), mode="area")
         logits = (small * 8).requires_grad_()
         optimiser = torch.optim.Adam([logits], lr=0.5)
         for _ in range(steps):
-            loss = torch.nn.functional.cross_entropy(_enlarged(logits, truth.shape[1]), truth.long())
+            enlarged = _enlarged(logits, truth.shape[1])
+            loss = torch.nn.functional.cross_entropy(enlarged, truth.long(), reduction="sum") / places
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

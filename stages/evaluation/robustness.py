@@ -13,7 +13,7 @@ from models.predictor import Predictor
 from models.reference import REFERENCE
 from stages.data import tables
 from stages.evaluation import metrics
-from stages.evaluation.context import FACE_SIZE, EvaluationContext
+from stages.evaluation.context import BATCH, FACE_SIZE, EvaluationContext
 from stages.evaluation.degradations import DEGRADATIONS, Degradation
 from stages.evaluation.metrics import Score, mean_score, nothing
 from stages.evaluation.recovery import visible_sliders
@@ -133,7 +133,8 @@ def _answers(
     evaluation: EvaluationContext, predictor: Predictor, pictures: list[NDArray[np.uint8]]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Parameter vectors [N, width], and where a face was found [N]; elsewhere the vector is the average face's."""
-    answers = predictor.predict_pictures(pictures)
+    parts = (pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH))
+    answers = [answer for part in parts for answer in predictor.predict_pictures(part)]
     found = np.array([not isinstance(answer, Exception) for answer in answers])
     neutral = evaluation.schema.neutral()
     return np.stack([neutral if isinstance(answer, Exception) else answer.x for answer in answers]), found

@@ -1429,6 +1429,13 @@ export interface components {
              * @default []
              */
             remarks: components["schemas"]["Remark"][];
+            /**
+             * Precision
+             * @description what the networks multiplied in, which depends on the machine
+             * @default float32
+             * @enum {string}
+             */
+            precision: "float32" | "bfloat16";
         };
         /**
          * Piece
