@@ -72,11 +72,11 @@ class Shadow:
         except ChildDied:
             pass
         comparison = _comparison(release, outcome, answered, found)
-        self._count(comparison)
         try:
             await asyncio.to_thread(self.comparisons.add, comparison)
         except OSError as error:
             log.error("a comparison cannot be kept: %s", error)
+        self._count(comparison)  # after it is kept: what /metrics tells is not lost when the service stops
 
     def _count(self, comparison: Comparison) -> None:
         self.metrics.photos.labels(comparison.outcome).inc()
