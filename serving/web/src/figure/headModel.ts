@@ -58,7 +58,6 @@ export class HeadModel {
   private acting: Weights = new Map();
   /** What is taken from the face at rest. */
   private lessened: Weights = new Map();
-  private seen = new Vector3(0, 0, 1);
   private follows = true;
   /** Whether pieces have the targets of all face actions. */
   private acts = false;
@@ -135,9 +134,8 @@ export class HeadModel {
     this.shape();
   }
 
-  /** Have the eyes look towards a point, metres, as far as they turn without the lids. */
+  /** Before each picture: have the eyes look towards a point, metres, as far as they turn without the lids. */
   look(at: Vector3): void {
-    this.seen.copy(at);
     for (const { loaded } of this.loaded.values()) if (loaded !== null) turnEyes(loaded, this.follows ? at : null);
   }
 
@@ -178,10 +176,10 @@ export class HeadModel {
     const weights = still ? this.weights : new Map([...this.weights, ...this.acting]);
     for (const [action, weight] of this.lessened) weights.set(action, (weights.get(action) ?? 0) + weight);
     for (const [lid, lids] of Object.entries(this.basis.lids)) {
-      weights.set(lid, Math.max(this.blink, this.acting.get(lid) ?? 0) * openness(lids, this.weights));
+      const closed = Math.max(this.blink, this.acting.get(lid) ?? 0);
+      weights.set(lid, closed === 0 ? 0 : closed * openness(lids, this.weights));
     }
     for (const { loaded } of this.loaded.values()) if (loaded !== null) shape(loaded, weights);
-    this.look(this.seen);
     this.changed();
   }
 
