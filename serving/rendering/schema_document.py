@@ -127,7 +127,7 @@ class Lids(BaseModel):
 
     gap: list[float] = Field(description="metres between the lids at some places of the template's eye")
     targets: dict[str, list[float]] = Field(description="by how much each target changes it there")
-    limits: tuple[float, float]
+    limits: list[float] = Field(description="the least and the most that a blink may weigh more")
 
 
 class ReferenceCamera(BaseModel, title="Camera"):

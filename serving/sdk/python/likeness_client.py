@@ -47,6 +47,7 @@ class Character(TypedDict):
     engine: NotRequired[dict[str, Any]]
     confidence: dict[str, float]
     alternatives: list[Alternative]
+    likely: dict[str, list[str]]
     photo: dict[str, Any]
     photos: NotRequired[list[dict[str, Any]]]
     provenance: dict[str, Any]

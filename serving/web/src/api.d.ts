@@ -1340,11 +1340,11 @@ export interface components {
             targets: {
                 [key: string]: number[];
             };
-            /** Limits */
-            limits: [
-                number,
-                number
-            ];
+            /**
+             * Limits
+             * @description the least and the most that a blink may weigh more
+             */
+            limits: number[];
         };
         /**
          * Links
