@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmarks import judges, landmark_fit, likeness, people
+from benchmarks import expression, judges, landmark_fit, likeness, people
 from engine.schema import Schema
 from models.reference import REFERENCE
 from stages.evaluation import appearance
@@ -109,6 +109,10 @@ def document() -> dict[str, Any]:
                 "cost": {"seconds": 0.1},
             }
         },
+        "expression": expression.compared(
+            [{"brow_height": 0.27, "brow_down": 0.1, "smile": smile} for smile in (0.0, 0.1, 0.9)] + [None],
+            [{"brow_height": 0.26, "brow_down": 0.2, "smile": 0.0}] * 4,
+        ),
         "judges": judges.agreement({judges.DLIB: np.eye(4)}),
         "groups": likeness.grouped(labels, np.array(names), report),
     }
@@ -132,6 +136,8 @@ def test_the_document_is_as_described_and_is_shown_with_every_score() -> None:
     )
     for name in made["appearance"]:
         assert name.replace("_", " ") in shown
+    assert [made["expression"][who]["n"] for who in ("everybody", "calm")] == [3, 2]
+    assert "Brows of calm (2)" in shown and "brow_height 0.270, 0.260" in shown
     assert (
         made["likeness"]["dlib"]["rank1"]["value"] == 1.0 and made["likeness"]["dlib"]["rank1"]["average_face"] == 0.0
     )

@@ -230,7 +230,7 @@ def test_one_bad_photo_does_not_stop_the_others(
     document = read_document(tmp_path / "out" / "astronaut" / "character.json")
     sections = {"format", "character", "schema_md5", "parameters", "discrete", "photo", "provenance", "render"}
     assert set(document) == sections and document["render"] == {"by": "engine"}
-    assert set(document["photo"]) == {"sha256", "faces", "box", "yaw", "pitch", "warnings"}
+    assert set(document["photo"]) == {"sha256", "faces", "box", "yaw", "pitch", "warnings", "precision"}
     assert set(document["provenance"]) == {"model", "version", "run", "commit", "inputs"}
     assert (document["photo"]["faces"], document["provenance"]["version"]) == (1, 1)
     Schema.load(EMBEDDED).from_document(document["parameters"], document["discrete"])
