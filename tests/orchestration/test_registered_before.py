@@ -130,7 +130,10 @@ def same(answer: dict[str, Any], then: dict[str, Any]) -> None:
 def test_it_is_loaded_and_answers_what_it_answered_then(made: Project, tmp_path: Path) -> None:
     document, then = made.answers(tmp_path), ANSWERS["photo"]
     same(document, then)
-    assert document["photo"].keys() == then["photo"].keys() | {"precision"} and document["schema_md5"] == then["schema_md5"]
+    assert (
+        document["photo"].keys() == then["photo"].keys() | {"precision"}
+        and document["schema_md5"] == then["schema_md5"]
+    )
     assert document["photo"]["box"] == pytest.approx(then["photo"]["box"], abs=1)
     assert document["photo"]["warnings"] == then["photo"]["warnings"]
     origin = {name: value for name, value in then["provenance"].items() if name != "run"}
