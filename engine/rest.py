@@ -20,7 +20,7 @@ REST = {
     "action/mouthSmileLeft": 0.2,
     "action/mouthSmileRight": 0.2,
 }
-BROW_LIFT = 0.0030  # metres that brows lie higher than MakeHuman puts them
+BROW_LIFT = 0.0024  # metres that brows lie higher than MakeHuman puts them
 BROW_LEVELLING = 0.42  # share of their fall towards the nose that is taken out
 CLEARANCE = 0.0002  # metres that a brow lies before the skin at least
 HOLDS = 1e-6  # how far outside a triangle a point may lie, as a share of it
