@@ -13,11 +13,11 @@ import numpy as np
 import warp as wp
 from numpy.typing import ArrayLike, NDArray
 
-from engine import beards, cache, finished_head, rounding, skins, textures
+from engine import ambient, cache, finished_head, rounding, skins, textures
 from engine.blend import MorphBlend
 from engine.files import digest_of
 from engine.glasses import CLEAR, FINISHES, finish_of, tint_of
-from engine.head import FACE, LEFT_BROW, RIGHT_BROW, SKIN, TEETH, Head
+from engine.head import FACE, LEFT_BROW, RIGHT_BROW, Head
 from engine.kernels import common, pose, shade, skin, visibility
 from engine.kernels.common import Triangle, Vertex, vec3ub, vec4ub
 from engine.kernels.light import LightBatch
@@ -31,11 +31,6 @@ LANDMARKS_FILE = "landmarks.json"
 PER_VERTEX = ("view", "screen", "cast", "normals", "vertices")
 """Buffers that are written for the worn vertices alone."""
 NO_ENDS = np.zeros((0, 2), np.int32)
-AMBIENT_REACH = 0.12  # metres within which a surface shades another from the surroundings
-AMBIENT_RAYS = 128
-HAIR_ROOT_AMBIENT, HAIR_DEPTH = 0.35, 0.030  # at the skin; metres off it where hair is in the open
-MOUTH_AMBIENT = 0.12  # the average face keeps its mouth shut, so nothing can be measured there
-TEETH_AMBIENT, TEETH_DEPTH = (0.8, 0.12), 0.034  # of the foremost tooth and so many metres behind it
 SHADOW_CENTRE, SHADOW_REACH = (0.0, -0.01, -0.08), 0.24  # metres, in the head's frame: half the shadow map's side
 SHADOW_SIDE = 224  # texels
 SHADOW_SOFTNESS = 0.007  # metres
@@ -116,19 +111,19 @@ class Renderer:
         ]
         # The average face is measured by its triangles alone.
         self.coarse = self._detail(head, np.ones(head.n_vertices, np.float32))
-        self.ambient = self._kept_ambient()
-        self.coarse = replace(self.coarse, ambient=self._array(self.ambient, float))
+        self.openness = self._kept_openness()
+        self.coarse = replace(self.coarse, ambient=self._array(self.openness, float))
 
     @cached_property
     def rounded(self) -> Detail:
         """For pictures that people look at."""
         made = rounding.rounded(self.head)
-        return self._detail(made.head, made.with_middles(self.ambient), made.ends, made.spans)
+        return self._detail(made.head, made.with_middles(self.openness), made.ends, made.spans)
 
     def _detail(
         self,
         head: Head,
-        ambient: NDArray[np.float32],
+        openness: NDArray[np.float32],
         ends: NDArray[np.int32] = NO_ENDS,
         middles: dict[str, tuple[int, int]] | None = None,
     ) -> Detail:
@@ -137,7 +132,7 @@ class Renderer:
         return Detail(
             triangles=self._array(_packed(head), Triangle),
             regions=self._array(head.regions, wp.vec2),
-            ambient=self._array(ambient, float),
+            ambient=self._array(openness, float),
             strands=self._array(np.concatenate([strands, strands[ends[:, 0]]]).astype(np.uint8), wp.uint8),
             ends=self._array(ends, int),
             spans={part.name: (part.first_triangle, part.n_triangles) for part in head.parts},
@@ -163,40 +158,21 @@ class Renderer:
         """How many threads do `count` things when each does `run` of them."""
         return -(-count // self.run)
 
-    def _kept_ambient(self) -> NDArray[np.float32]:
-        """`_ambient`, from the cache where it was measured on this head before."""
+    def _kept_openness(self) -> NDArray[np.float32]:
+        """`_openness`, from the cache where it was measured on this head before."""
         parts = (Renderer, MorphBlend, Scenes, Schema)
-        code = cache.code(*(sys.modules[part.__module__] for part in parts), pose, common)
+        code = cache.code(*(sys.modules[part.__module__] for part in parts), ambient, pose, common)
         head, base = self.head, self.blend(self.schema.neutral_sliders()[None], Scenes.game(1).expression)
         bound = (head.references, head.weights, head.offsets, head.triangles, head.labels, head.materials)
         geometry = digest_of((str(values.shape), values.tobytes()) for values in (head.template, base, *bound))
         settings = f"{self.kind} {wp.__version__} {self.schema.model_dump_json()} {geometry}"
-        return cache.arrays("ambient", code, settings, lambda: {"ambient": self._ambient()})["ambient"]
+        return cache.arrays("ambient", code, settings, lambda: {"ambient": self._openness()})["ambient"]
 
-    def _ambient(self) -> NDArray[np.float32]:
-        """How open each vertex of the average face is to its surroundings, in [0, 1]."""
-        head = self.head
-        base, eyes = head.part["base"], head.part["eyes"]
-        indices = head.triangles[base.first_triangle : base.first_triangle + base.n_triangles].ravel()
+    def _openness(self) -> NDArray[np.float32]:
+        """How open each vertex [V] of the average face is to its surroundings, in [0, 1]."""
         choices = self.schema.neutral_discrete()[None].astype(np.int64)
         view, _, _, normals = self._posed(self.schema.neutral_sliders()[None], choices, Scenes.game(1), 1, self.coarse)
-        points = self._array(view.numpy()[0, : head.n_base], wp.vec3)
-        occluder = wp.Mesh(points=points, indices=self._array(indices, int))
-        share = wp.full(head.n_vertices, 1.0, dtype=float, device=self.device)
-        directions = self._array(_fibonacci_sphere(AMBIENT_RAYS), wp.vec3)
-        for first, count in ((0, head.n_base), (eyes.first_vertex, eyes.n_vertices)):
-            arguments = [occluder.id, view[0], normals[0], first, directions, AMBIENT_REACH, share]
-            self._launch(pose.occlude, (count,), *arguments)
-        ambient = np.array(share.numpy(), np.float32)
-        ambient[np.unique(head.triangles[(head.labels == TEETH) & (head.materials == SKIN)])] = MOUTH_AMBIENT
-        ambient = np.where(np.arange(head.n_vertices) < head.n_base + eyes.n_vertices, ambient, _hair_ambient(head))
-        teeth = head.part["teeth"]
-        depth = head.bound_vertices[teeth.first_vertex - head.n_base :][: teeth.n_vertices, 2]
-        deep = np.interp(depth.max() - depth, (0.0, TEETH_DEPTH), TEETH_AMBIENT)
-        ambient[teeth.first_vertex : teeth.first_vertex + teeth.n_vertices] = deep
-        numbers, shares = beards.openness(head)
-        ambient[numbers] = shares
-        return ambient.astype(np.float32)
+        return ambient.openness(self.head, view, normals)
 
     def render(
         self, parameters: ArrayLike, discrete: ArrayLike, scenes: Scenes, size: int, samples: int = 2
@@ -467,15 +443,6 @@ def _packed(head: Head) -> NDArray:
     return packed
 
 
-def _hair_ambient(head: Head) -> NDArray[np.float32]:
-    """How open each vertex [V] is that lies off the skin: the outer locks shade those below them."""
-    from scipy.spatial import KDTree
-
-    distance, _ = KDTree(head.template).query(head.bound_vertices)
-    open_share = HAIR_ROOT_AMBIENT + (1.0 - HAIR_ROOT_AMBIENT) * (np.asarray(distance) / HAIR_DEPTH).clip(0.0, 1.0)
-    return np.concatenate([np.ones(head.n_base), open_share]).astype(np.float32)
-
-
 def _frames_towards(directions: NDArray[np.float32]) -> NDArray[np.float32]:
     """Orthonormal rows [B, 3, 3] across, down and along each unit direction [B, 3]."""
     steep = np.abs(directions[:, 1:2]) > 0.95
@@ -491,11 +458,3 @@ def widen_brows(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     brows = np.where((labels == LEFT_BROW) | (labels == RIGHT_BROW), labels, np.uint8(0))
     spread = cv2.dilate(brows, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
     return np.where((spread > 0) & (labels == FACE), spread, labels).astype(np.uint8)
-
-
-def _fibonacci_sphere(count: int) -> NDArray[np.float32]:
-    number = np.arange(count) + 0.5
-    z = 1 - 2 * number / count
-    angle = np.pi * (1 + 5**0.5) * number
-    radius = np.sqrt(1 - z**2)
-    return np.stack([radius * np.cos(angle), radius * np.sin(angle), z], axis=1).astype(np.float32)

@@ -128,7 +128,7 @@ def teeth_picture(renderer: Renderer) -> Bytes:
     """Teeth and gums [512, 512, 3], darker the farther back they are."""
     head, part = renderer.head, renderer.head.part["teeth"]
     drawn = slice(part.first_triangle, part.first_triangle + part.n_triangles)
-    open_share = atlas.rasterise(head.uvs[drawn], renderer.ambient[head.triangles[drawn]][..., None])
+    open_share = atlas.rasterise(head.uvs[drawn], renderer.openness[head.triangles[drawn]][..., None])
     dark = np.nan_to_num(open_share, nan=float(np.nanmean(open_share)))
     colour = renderer.textures.stack[renderer.textures.layer[textures.TEETH]][..., :3]
     # Display values are about the square root of light.

@@ -79,7 +79,7 @@ def _fields(renderer: Renderer) -> Floats:
     place[: head.n_base] = head.template
     oily = np.exp(-(((place - OILY_PLACE) / OILY_SIZE) ** 2).sum(axis=1))
     of_skin = head.materials == SKIN
-    values = np.stack([renderer.ambient, oily], axis=1)[head.triangles[of_skin]]
+    values = np.stack([renderer.openness, oily], axis=1)[head.triangles[of_skin]]
     found = atlas.rasterise(head.uvs[of_skin], values)
     used = ~np.isnan(found[..., 0])
     open_sky, oil = (bled(np.nan_to_num(found[..., number]), used) for number in (0, 1))

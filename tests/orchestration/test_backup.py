@@ -171,6 +171,7 @@ def test_what_is_written_meanwhile_is_in_it_whole_or_not_at_all(project: PeopleP
         while not ended.is_set():
             client.log_metric(run, "loss", 0.5, step=len(written))
             written.append(1)
+            time.sleep(0.02)
 
     writer = threading.Thread(target=write)
     writer.start()

@@ -35,7 +35,7 @@ from tests.orchestration.conftest import make_project
 from tests.orchestration.postgres_server import PASSWORD, PostgresServer, postgres_server
 from tests.orchestration.servers import free_port, running
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from tests.orchestration.conftest import make_project
 from tests.orchestration.ray_head import ray_head
 from tests.orchestration.test_smoke_graph import Project
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 GPUS, CPUS = 2, 32
 GPU_STEPS = {each.name for each in graph() if each.uses_gpu}
 

@@ -255,7 +255,7 @@ def compared(project: Project, version: str) -> dict[str, Any]:
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_the_service_follows_from_it_to_a_new_version_and_back(followed: Project) -> None:
     port, log = free_port(), followed.root / "serve.log"
     environment = {**followed.environment, "LIKENESS_SERVE_FOLLOW": "0.5", "LIKENESS_SERVE_WORKERS": "1"}

@@ -144,7 +144,7 @@ def refining(character: Path = EMBEDDED, seconds: float = 60.0) -> RefinerConfig
     return RefinerConfig(engine=ENGINE, character=character, embedded=ASSETS, seconds=seconds)
 
 
-async def until(true: Callable[[], Any], seconds: float = 60.0) -> None:
+async def until(true: Callable[[], Any], seconds: float = 240.0) -> None:
     async with asyncio.timeout(seconds):
         while not true():
             await asyncio.sleep(0.05)
@@ -152,7 +152,7 @@ async def until(true: Callable[[], Any], seconds: float = 60.0) -> None:
 
 def run(test: Awaitable[None]) -> None:
     async def main() -> None:
-        async with asyncio.timeout(240):
+        async with asyncio.timeout(600):
             await test
 
     asyncio.run(main())

@@ -72,7 +72,7 @@ def count(client: TestClient, name: str) -> float:
 
 
 def until(client: TestClient, name: str, value: float = 1.0) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while count(client, name) < value:
         assert time.monotonic() < deadline, client.get("/metrics").text
         time.sleep(0.05)

@@ -23,8 +23,8 @@ from tests.orchestration.servers import free_port
 from tests.serving import support
 from tests.serving.support import OBAMA
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
-REPLICAS, COMES_BACK_WITHIN = 2, 90.0
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+REPLICAS, COMES_BACK_WITHIN = 2, 240.0
 
 
 @dataclass

@@ -14,7 +14,7 @@ from models.imitator import Imitator
 from models.parsing import FaceParser
 from stages import encoder, identity_imitator, identity_model, imitator, parsing_model
 from stages.context import Context
-from stages.training import Training
+from stages.training import Training, encoder_config
 from stages.training.choice_readings import Look
 from tests.other_device import DEVICE, other_device, step_there
 from tests.stages import small_tables
@@ -81,7 +81,7 @@ def test_a_step_of_the_recognisers(inputs: dict[str, Path], trainable: str) -> N
 
 
 def test_a_step_of_the_encoder_by_every_term(inputs: dict[str, Path]) -> None:
-    terms = encoder.Terms(decay=0.01, recognised=0.1)
+    terms = encoder_config.Terms(decay=0.01, recognised=0.1)
     config = encoder.Config(
         training=TRAINING, content_size=64, supervised_batch=8, hidden=32, terms=terms, map_features=4, map_channels=4,
         mirror=True, align_domains=True, linear_start=True, feature_noise=0.1,

@@ -23,7 +23,7 @@ from tests.serving.support import OBAMA, Shelf
 from tests.serving.web.browser import served
 
 SDK = REPOSITORY / "serving" / "sdk"
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, BrowserContext, FileChooser, Locator, P
 from serving.static import DIST
 from tests.orchestration.servers import free_port
 
-PATIENCE = 60_000
+PATIENCE = 120_000
 """Milliseconds: the machine has no graphics card, and other tests run beside this one."""
 FLAGS = ["--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 FLAGS += ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]

@@ -29,7 +29,7 @@ from tests.serving import support
 from tests.serving.support import EMBEDDED, OBAMA, Shelf
 from tests.serving.web.browser import Visitor, chromium, downloaded, served, unlike, visitor
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 GAME_PORT = free_port()
 GAME = f"http://127.0.0.1:{GAME_PORT}"
 SERVICE = ServiceSettings(workers=1, photo_megabytes=1, batch_megabytes=2, frames=(GAME,))

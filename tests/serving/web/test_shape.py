@@ -16,7 +16,7 @@ from serving.rendering.worker import open_renderer
 from serving.static import DIST
 from tests.serving.support import EMBEDDED, packaging
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 WEB = DIST.parent
 CHOSEN = {"hair": "bob01", "brows": "eyebrow003", "lashes": "lashes02"}
 

@@ -19,7 +19,7 @@ from stages import encoder, identity_imitator, identity_model, imitator, parsing
 from stages.context import Context
 from stages.data import tables
 from stages.data.reads import Appearance, Files, ParameterSpace, Rows
-from stages.training import Optimiser, Training
+from stages.training import Optimiser, Training, encoder_config
 from tests.models.support import recogniser
 from tests.stages import small_tables
 
@@ -79,7 +79,7 @@ CONFIGS = {
         blocks=1,
         supervised_batch=4,
         training=TRAINING,
-        terms=encoder.Terms(recognised=1.0),
+        terms=encoder_config.Terms(recognised=1.0),
     ),
 }
 STAGES = pytest.mark.parametrize("stage", CONFIGS, ids=lambda stage: stage.__name__)
