@@ -22,7 +22,7 @@ from stages.data.reads import CHOSEN_BY, TRAINED_ON, WEIGHTS, ParameterSpace, Ro
 from stages.imitator import pair_parameters
 from stages.training import Batch, Optimiser, Training, rows_for, train
 
-VERSION = "2"
+VERSION = "3"
 INPUTS = ("rendered_pairs", "identity_model", "character")
 PAIRS = Rows("pairs.parquet", ("split", "image", "parameters", "discrete"), (TRAINED_ON, CHOSEN_BY))
 READS = {"rendered_pairs": PAIRS, "identity_model": WEIGHTS, "character": ParameterSpace()}
@@ -37,7 +37,7 @@ class IdentityImitatorConfig(BaseModel, frozen=True, extra="forbid"):
     training: Training = Training(
         steps=3000,
         batch=128,
-        optimiser=Optimiser(kind="adamw", rate=0.003, weight_decay=0.05, schedule="onecycle"),
+        optimiser=Optimiser(kind="adamw", rate=0.003, weight_decay=0.05, fused=True, schedule="onecycle"),
     )
 
 
