@@ -38,10 +38,6 @@ PRODUCTS = (0, 1, 2, 6, 7, 8, 12, 13, 14)
 N_COLOURS = MEASURED + len(PRODUCTS) * (len(PRODUCTS) + 1) // 2
 
 
-SQUEEZED = 64
-"""Maps that are brought to their principal channels at a time."""
-
-
 class Appearance(Frozen):
     """Maps of a recogniser and faces -> readings [B, A]: for each level of the maps its directions, then the colours,
     the hair's outline, and log-odds of male and age in years. Trained by others, so that it stays as it is;
@@ -112,12 +108,20 @@ class Appearance(Frozen):
         return torch.cat([standard[:, :MEASURED], products, standard[:, MEASURED:]], 1)
 
     @torch.no_grad()
-    def fit(self, levels: Sequence[Tensor], measured: Tensor) -> None:
-        """From the maps [N, C, h, w], in half precision or more, and what is `measured` [N, 18 + 64] of some faces."""
+    def fit_channels(self, levels: Sequence[Tensor]) -> None:
+        """From the maps [N, C, h, w], in half precision or more, of some faces; the first of two fits."""
         for directions, maps in zip(self.levels, levels, strict=True):
             directions.fit_channels(maps)  # pyright: ignore[reportCallIssue]
-            squeezed = [directions.squeeze(part) for part in maps.split(SQUEEZED)]  # pyright: ignore[reportCallIssue]
-            directions.fit(torch.cat(squeezed))  # pyright: ignore[reportCallIssue]
+
+    def squeeze(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """Maps [B, C, h, w] of each level -> their principal channels, flat [B, h * w * c]."""
+        return [directions.squeeze(maps) for directions, maps in zip(self.levels, levels, strict=True)]  # pyright: ignore[reportCallIssue]
+
+    @torch.no_grad()
+    def fit(self, squeezed: Sequence[Tensor], measured: Tensor) -> None:
+        """From what `squeeze` gave of some faces, and what is `measured` [N, 18 + 64] of them; the second."""
+        for directions, places in zip(self.levels, squeezed, strict=True):
+            directions.fit(places)  # pyright: ignore[reportCallIssue]
         self.mean.copy_(measured.mean(0))
         self.std.copy_(measured.std(0).clamp(min=SPREAD))
 

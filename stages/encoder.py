@@ -43,7 +43,7 @@ from stages.training.corrections import ROWS, CorrectionSet, corrected_loss, sli
 from stages.training.encoder_config import EncoderConfig
 from stages.training.features import ContentCache, FeatureExtractor, LabelledFeatures
 
-VERSION = "8"
+VERSION = "9"
 INPUTS = (
     "embedded", "aligned_faces", "identity_model", "parsing_model", "rendered_pairs", "imitator", "identity_imitator",
     "character",
@@ -190,9 +190,10 @@ class _Stage:
         """
         context = self.context
         extractor = FeatureExtractor(identity, self.encoder, context.device, context.progress, context.cache)
-        if self.start is None:  # else what it reads is scaled as its weights are used to
-            extractor.fit_channels(self.pictures, self.train_rows)
-        if not self.same_appearance:
+        # What an earlier version reads is scaled as its weights are used to.
+        of_features, of_appearance = self.start is None, not self.same_appearance
+        extractor.fit_channels(self.pictures, self.train_rows, of_features, of_appearance)
+        if of_appearance:
             extractor.fit_appearance(self.pictures, self.train_rows)
         faces = extractor.extract(self.pictures, "faces")
         renders = extractor.extract(ImageDataset(self.pairs["image"].tolist(), size, cache_bytes=0), "renders")

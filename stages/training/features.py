@@ -212,29 +212,37 @@ class FeatureExtractor:
         return torch.cat([functional.normalize(part, dim=1).cpu() for part in parts])
 
     @torch.no_grad()
-    def fit_channels(self, pictures: ImageDataset, rows: NDArray) -> None:
-        """Principal channels of the maps of some training faces, spread over all of them."""
-        if not self.features.n_map:
+    def fit_channels(
+        self, pictures: ImageDataset, rows: NDArray, features: bool = True, appearance: bool = True
+    ) -> None:
+        """Principal channels of the maps of some training faces, spread over all of them: those that the features keep,
+        or the appearance, or both.
+        """
+        features, appearance = features and self.features.n_map > 0, appearance and self.appearance is not None
+        if not (features or appearance):
             return
-        some = spread(rows, CHANNELS_FITTED)
-        (maps,) = gathered(
-            ([read_maps(self.reader, batch)[1][-1].half()] for batch in self._batches(pictures, some)), some
-        )
-        self.features.cpu().directions.fit_channels(maps)
-        self.features.to(self.device)
+        some, needed = spread(rows, CHANNELS_FITTED), slice(None) if appearance else slice(-1, None)
+        looks = (read_maps(self.reader, batch)[1][needed] for batch in self._batches(pictures, some))
+        levels = gathered(([maps.half() for maps in look] for look in looks), some)
+        if features:
+            self.features.cpu().directions.fit_channels(levels[-1])
+            self.features.to(self.device)
+        if appearance and self.appearance is not None:
+            self.appearance.cpu().fit_channels(levels)
+            self.appearance.to(self.device)
 
     @torch.no_grad()
     def fit_appearance(self, pictures: ImageDataset, rows: NDArray) -> None:
-        """Directions and scale of what is seen beside the identity, of some training faces."""
+        """Directions and scale of what is seen beside the identity, of some training faces, after `fit_channels`."""
         if self.appearance is None:
             return
         some = spread(rows, LOOKED_AT)
         seen = (
-            [self.appearance.measured(batch), *(maps.half() for maps in read_maps(self.reader, batch)[1])]
+            [self.appearance.measured(batch), *self.appearance.squeeze(read_maps(self.reader, batch)[1])]
             for batch in self._batches(pictures, some)
         )
-        measured, *levels = gathered(seen, some)
-        self.appearance.cpu().fit(levels, measured)
+        measured, *squeezed = gathered(([part.cpu() for part in parts] for parts in seen), some)
+        self.appearance.cpu().fit(squeezed, measured)
         self.appearance.to(self.device)
 
     def _batches(self, pictures: ImageDataset, some: NDArray) -> Iterator[Tensor]:

@@ -73,7 +73,8 @@ def test_readings_are_fitted_and_differentiable(
     seen = torch.rand(12, 3, 64, 64)
     levels = [level.detach() for level in read_maps(identity, seen)[1]]
     appearance = Appearance(FaceParser(18, 0.25, False, 1).eval(), attributes(), identity.backbone.level_shapes, 4, 3)
-    appearance.fit(levels, appearance.measured(seen))
+    appearance.fit_channels(levels)
+    appearance.fit(appearance.squeeze(levels), appearance.measured(seen))
     pixels = seen.clone().requires_grad_()
     found = appearance(read_maps(identity, pixels)[1], pixels)
     assert found.shape == (12, appearance.width) == (12, 3 * 3 + N_COLOURS + CELLS**2 + 2)

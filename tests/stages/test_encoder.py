@@ -18,10 +18,11 @@ from serving.corrections import encode_features
 from stages import corrections, encoder
 from stages.context import Context
 from stages.data.dataset import ImageDataset
-from stages.encoder import Config, Terms, TermSchedule, recovery
+from stages.encoder import Config, recovery
 from stages.training import Optimiser, Training
 from stages.training.choice_readings import Look
 from stages.training.corrections import Corrections, corrected_loss
+from stages.training.encoder_config import Terms, TermSchedule
 from stages.training.features import FeatureExtractor
 from tests.stages import small_tables
 from tests.stages.correction_rows import given, write
