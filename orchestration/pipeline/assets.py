@@ -84,7 +84,7 @@ def stage_asset(declared: Declaration, graph: Graph) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         executors.tie_step_to_run(graph.settings)
         shown = progress or into_log(context.log)
-        with only_transient_is_retried(shown.show):
+        with only_transient_is_retried(shown.show, attended=progress is not None):
             ref = AssetRef(stage, context.partition_key if stage.by_character else None)
             return materialize(context, graph.on(context.instance), ref, declared.config(), tracking, shown)
 
@@ -125,10 +125,10 @@ def production_asset(declared: Declaration, graph: Graph) -> dg.AssetsDefinition
         context: dg.AssetExecutionContext, tracking: dg.ResourceParam[Tracking], progress: dg.ResourceParam[Any]
     ) -> dg.MaterializeResult:
         executors.tie_step_to_run(graph.settings)
-        progress = progress or into_log(context.log)
-        with only_transient_is_retried(progress.show):
+        shown = progress or into_log(context.log)
+        with only_transient_is_retried(shown.show, attended=progress is not None):
             project = graph.on(context.instance)
-            return production_encoder.register(context, declared.config(), project, tracking, progress)
+            return production_encoder.register(context, declared.config(), project, tracking, shown)
 
     return materialise
 

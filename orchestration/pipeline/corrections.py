@@ -58,7 +58,7 @@ def asset(graph: Graph) -> dg.AssetsDefinition:
     )
     def collect(context: dg.AssetExecutionContext, progress: dg.ResourceParam[Any]) -> dg.MaterializeResult:
         shown = progress or into_log(context.log)
-        with only_transient_is_retried(shown.show):
+        with only_transient_is_retried(shown.show, attended=progress is not None):
             return materialize(graph.on(context.instance), context.partition_key, context.run_id, shown)
 
     return collect

@@ -37,6 +37,8 @@ ERRNOS = {
     errno.EAGAIN, errno.EBUSY, errno.EIO, errno.ENOLCK, errno.ESTALE, errno.ECONNREFUSED, errno.ECONNRESET,
     errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.ETIMEDOUT,
 }  # fmt: skip
+INTERRUPTS = (KeyboardInterrupt, dg.DagsterExecutionInterruptedError)
+"""What Ctrl-C and SIGTERM raise."""
 LOST_WITHIN = timedelta(days=7)
 """How old a run may be whose retry is still missed: what is older, the weekly time has answered."""
 REFUSED = "Failed to retry run"
@@ -57,8 +59,12 @@ def _is_transient_itself(error: BaseException) -> bool:
 
 
 @contextmanager
-def only_transient_is_retried(say: Callable[[str], object]) -> Iterator[None]:
-    """The body of a step under RETRY_POLICY: raises dagster.Failure that allows no retry for what cannot recover."""
+def only_transient_is_retried(say: Callable[[str], object], attended: bool = False) -> Iterator[None]:
+    """The body of a step under RETRY_POLICY: raises dagster.Failure that allows no retry for what cannot recover.
+
+    `attended`: somebody waits for it, whose Ctrl-C ends it; a pod or a machine that is taken away leaves a step that is
+    tried again.
+    """
     try:
         yield
     except dg.RetryRequested:
@@ -71,6 +77,10 @@ def only_transient_is_retried(say: Callable[[str], object]) -> Iterator[None]:
             say(f"{one_line(error)}: this may pass, so it is tried again")
             raise
         raise dg.Failure(one_line(error), allow_retries=False) from error
+    except INTERRUPTS as interrupt:
+        if attended:  # Dagster's policy would answer it like any other failure
+            raise dg.Failure(one_line(interrupt), allow_retries=False) from interrupt
+        raise
 
 
 def requeue_lost_retries(instance: dg.DagsterInstance) -> list[str]:

@@ -25,7 +25,7 @@ from orchestration.config.settings import Settings
 from orchestration.pipeline import executors, production_encoder, retraining
 from orchestration.pipeline.definitions import define
 from orchestration.pipeline.retraining import PARTITION_TAG
-from orchestration.pipeline.retry_policy import innermost, why_it_failed
+from orchestration.pipeline.retry_policy import INTERRUPTS, innermost, why_it_failed
 from orchestration.pipeline.run_cache import FORCE_TAG, told
 from orchestration.registry.aliases import user
 from orchestration.storage import accepted_profile
@@ -315,8 +315,7 @@ def reason(result: dg.ExecuteInProcessResult | dg.JobExecutionResult) -> str:
 def _was_interrupted(result: dg.ExecuteInProcessResult | dg.JobExecutionResult) -> bool:
     """Whether Ctrl-C ended it: Dagster makes an error of its own of that, in this process and in others."""
     return any(
-        event.is_step_failure
-        and why_it_failed(event).startswith((dg.DagsterExecutionInterruptedError.__name__, KeyboardInterrupt.__name__))
+        event.is_step_failure and why_it_failed(event).startswith(tuple(kind.__name__ for kind in INTERRUPTS))
         for event in result.all_events
     )
 

@@ -1,6 +1,8 @@
 """A version that failed its checks is kept and read by nobody; other rules judge it again without making it again."""
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,13 +90,17 @@ def test_a_bad_table_stops_the_run_and_the_line_says_check_expectation_column_co
 
 
 def test_ctrl_c_interrupts_and_is_no_failure_of_the_stage(run: Runner) -> None:
+    begun: list[Path] = []
+
     def interrupted(out: Path, context: Any) -> None:
-        raise dg.DagsterExecutionInterruptedError  # what Dagster makes of SIGINT
+        begun.append(out)
+        os.kill(os.getpid(), signal.SIGINT)
 
     run.faces.act = interrupted
     with pytest.raises(KeyboardInterrupt):
         run()
     assert any("faces  interrupted after" in line for line in run.lines)
+    assert len(begun) == 1, "what somebody stops is not tried again"
 
 
 def test_the_bad_version_is_kept_so_that_its_rows_can_be_looked_at(run: Runner) -> None:
