@@ -6,7 +6,7 @@ No component may phone home. A library reads its switch when it is imported, so 
 import os
 import time
 
-from models.memory import keep_freed_memory
+from models.memory import collect_seldom, keep_freed_memory
 
 BEGAN = time.time()
 """When this process started, in seconds since 1970: of a command, before its imports."""
@@ -32,3 +32,4 @@ os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
 os.environ.setdefault("DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR", "1")
 
 keep_freed_memory()
+collect_seldom()
