@@ -20,7 +20,7 @@ def keep_freed_memory() -> None:
 def collect_seldom() -> None:
     """Let Python look for garbage in cycles after 10,000 new objects instead of 700.
 
-    Imports make objects by the hundred thousand, all of which stay: of the time in which Dagster, torch, MLflow and Great
-    Expectations are imported, the search was a sixth and more.
+    Imports make objects by the hundred thousand, all of which stay: of the time in which Dagster, torch, MLflow and
+    Great Expectations are imported, the search was a sixth and more.
     """
     gc.set_threshold(10_000, 10, 10)
