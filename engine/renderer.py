@@ -39,6 +39,8 @@ FINAL_SAMPLES = 4  # a pixel's side, for the one picture that a person looks at
 DETAILED = 384  # pixels from which on the relief of the skin can be seen, and the corners of outlines
 BATCH_BYTES = {"cpu": 2**25, "cuda": 2**30}
 """What the samples of the faces drawn at once may take."""
+BATCH_FACES = {"cpu": 16, "cuda": 2048}
+"""How many are drawn at once at most: each takes memory for the vertices of all that anybody of its place ever wore."""
 RUNS = {"cpu": 256, "cuda": 1}
 """Pixels, texels or vertices a thread: on a CPU what a thread does before its work costs more than the work."""
 
@@ -182,7 +184,7 @@ class Renderer:
         `samples`² samples a pixel, 2 or 4; hair and brows cover a pixel in a pattern of as many levels.
         """
         sliders, choices = np.asarray(parameters, np.float32), np.asarray(discrete, np.int64)
-        batch = max(BATCH_BYTES[self.kind] // (8 * (size * samples) ** 2), 1)
+        batch = min(max(BATCH_BYTES[self.kind] // (8 * (size * samples) ** 2), 1), BATCH_FACES[self.kind])
         drawn: list[tuple[NDArray, NDArray, NDArray]] = []
         for chunk in (slice(start, start + batch) for start in range(0, len(sliders), batch)):
             frames = self.draw(sliders[chunk], choices[chunk], scenes[chunk], size, samples)
