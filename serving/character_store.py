@@ -64,6 +64,7 @@ class Record:
     id: str
     owner: str
     created: datetime
+    """To the microsecond: a player's characters are listed in this order."""
     expires: datetime
     media_type: str
     """Of the photo that was kept; empty: none was."""
@@ -89,8 +90,9 @@ class CharacterStore:
         self, document: Mapping[str, Any], caller: Caller, photo: bytes = b"", media_type: str = "", id: str = ""
     ) -> Record:
         """Keep a new character, and its photo if there is one; it is its caller's. Without an id it gets one."""
-        now, id = datetime.now(UTC).replace(microsecond=0), id or new_id()
-        record = Record(id, caller.owner, now, now + self.keep, media_type, dict(document), player=caller.player)
+        now, id = datetime.now(UTC), id or new_id()
+        expires = now.replace(microsecond=0) + self.keep
+        record = Record(id, caller.owner, now, expires, media_type, dict(document), player=caller.player)
         if record.player:  # before the character: one that cannot be found by its player would outlive being erased
             write_whole(self._mark(record), b"")
         if photo:

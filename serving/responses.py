@@ -27,7 +27,7 @@ def shown(state: AppState, record: Record) -> CharacterResponse:
         alternatives=[Alternative(**one) for one in alternatives_of(record.document)],
         likely=likely_of(record.document),
         id=record.id,
-        created=record.created,
+        created=record.created.replace(microsecond=0),  # not every date parser takes fractions
         expires=record.expires,
         links=links,
     )

@@ -101,6 +101,12 @@ def test_deleting_erases_the_photo_too(tmp_path: Path) -> None:
         characters.delete(made.id, NOBODY)
 
 
+def test_a_players_characters_are_listed_as_they_were_made_however_fast(tmp_path: Path) -> None:
+    characters, mine = CharacterStore(tmp_path, DAY), Caller("game", "me")
+    made = [characters.add({}, mine).id for _ in range(8)]
+    assert [record.id for record in characters.of_player(mine)] == made
+
+
 @pytest.mark.slow
 def test_what_has_expired_is_not_found_and_swept_away_with_its_photo(tmp_path: Path) -> None:
     characters = CharacterStore(tmp_path, timedelta(seconds=1))
