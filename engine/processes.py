@@ -8,6 +8,9 @@ import gc
 import os
 import sys
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing import parent_process
 from multiprocessing.process import BaseProcess
 
@@ -26,6 +29,15 @@ def release_memory() -> None:
         arrow.default_memory_pool().release_unused()
     if _MALLOC_TRIM:
         _MALLOC_TRIM(0)
+
+
+@contextmanager
+def memory_released_after(seconds: float = 5.0) -> Iterator[None]:
+    """Release memory at the end of work that took longer than this; after less it would cost more than it gives."""
+    began = time.monotonic()
+    yield
+    if time.monotonic() - began > seconds:
+        release_memory()
 
 
 def end_with_parent() -> None:

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from engine.files import write_whole
-from engine.processes import release_memory
+from engine.processes import memory_released_after
 from engine.schema import Schema
 from stages.context import Context
 from stages.data import source_files
@@ -50,8 +50,6 @@ SECTIONS = (recovery, verification, likeness, appearance, imitator, parsing, ide
 """In this order: `groups` is made from what the others leave in the report."""
 COMPARED = (recovery, verification, likeness, appearance, imitator, parsing, identity)
 """What production is scored by as well."""
-LONG = 10.0
-"""Seconds of a section whose memory is worth looking through."""
 
 
 def run(inputs: Mapping[str, Path], config: ScorecardConfig, out: Path, context: Context) -> dict[str, float]:
@@ -106,13 +104,12 @@ def _measured(
         nonlocal began
         now = time.monotonic()
         context.progress(f"scorecard: {name}", number, steps, seconds=round(now - began, 2))
-        if now - began > LONG:  # pictures and maps of many people, which the next section has no use for
-            release_memory()
         began = now
 
     note(1, "loading")
     for number, section in enumerate(SECTIONS, start=2):
-        card[section.__name__] = section(evaluation, report)
+        with memory_released_after():  # pictures and maps of many people, which the next section has no use for
+            card[section.__name__] = section(evaluation, report)
         note(number, section.__name__)
     card[PRODUCTION] = beside(evaluation, card, COMPARED, inputs[PRODUCTION]) if PRODUCTION in inputs else None
     clock = {"comparison_seconds": time.monotonic() - began}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.processes import memory_released_after
 from stages.evaluation import schema_mapping
 from stages.evaluation.context import EvaluationContext
 from stages.evaluation.metrics import FEWEST, interval, nothing, score
@@ -43,7 +44,8 @@ def beside(
         return {section.__name__: _without(card[section.__name__], error) for section in sections} | {DIFFERENCES: {}}
     for section in sections:
         try:
-            found[section.__name__] = section(own, Unseen(Path()))
+            with memory_released_after():
+                found[section.__name__] = section(own, Unseen(Path()))
         except Exception as error:
             found[section.__name__] = _without(card[section.__name__], error)
     return found | {DIFFERENCES: differences(card, found)}

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from engine.processes import memory_released_after
 from models.images import decode, grid, resize
 from models.predictor import Predictor
 from models.reference import REFERENCE
@@ -97,10 +98,11 @@ def robustness(evaluation: EvaluationContext, report: Report) -> dict[str, Any]:
         found: dict[str, Any] = {"undegraded": subjects.scores}
         for number, degradation in enumerate(DEGRADATIONS):
             evaluation.context.progress(f"scorecard: {degradation.name}", number, len(DEGRADATIONS))
-            found[degradation.name] = {"unit": degradation.unit} | {
-                str(strength): _at(measure, subjects, predictor, degradation, strength)
-                for strength in degradation.strengths
-            }
+            with memory_released_after():
+                found[degradation.name] = {"unit": degradation.unit} | {
+                    str(strength): _at(measure, subjects, predictor, degradation, strength)
+                    for strength in degradation.strengths
+                }
     _show(report, subjects)
     return found | {"yaw": {"unit": "degrees from the camera, either side"} | _by_yaw(measure)}
 
