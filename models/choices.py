@@ -104,6 +104,10 @@ class ChoiceReader(nn.Module):
             self.odds[:, rows] = torch.from_numpy(np.log(known / shares)).float()
             begin += size
 
+    def add_odds(self, group: int, choice: int, odds: float) -> None:
+        """Make a choice of a group likelier by these log-odds, beside all others of the group."""
+        self.bias[sum(self.group_sizes[:group]) + choice] += odds
+
 
 def cells(male: Tensor, age: Tensor) -> Tensor:
     """Log-odds of male [B] and age in years [B] -> probability of each cell [B, 6]: women young to old, then men."""

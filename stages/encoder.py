@@ -43,7 +43,7 @@ from stages.training.corrections import ROWS, CorrectionSet, corrected_loss, sli
 from stages.training.encoder_config import EncoderConfig
 from stages.training.features import ContentCache, FeatureExtractor, LabelledFeatures
 
-VERSION = "9"
+VERSION = "10"
 INPUTS = (
     "embedded", "aligned_faces", "identity_model", "parsing_model", "rendered_pairs", "imitator", "identity_imitator",
     "character",

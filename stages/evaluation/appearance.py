@@ -44,6 +44,11 @@ LENGTH_OF_STYLE = {
     "ponytail01": "tied",
 }
 SHORT = frozenset({"bald", "short"})
+KIND_OF_BEARD = {
+    **dict.fromkeys(("light_stubble", "stubble"), "stubble"),
+    **dict.fromkeys(("moustache", "goatee", "circle", "chin_strap", "mutton_chops"), "partial"),
+    **dict.fromkeys(("short_full", "full"), "full"),
+}
 ATTRIBUTES = "attributes"
 """The networks' folder in data/embedded."""
 BY_NETWORKS = ("network_sex", "network_age_error")
@@ -93,6 +98,13 @@ def agrees(holds: Callable[[str], bool], only: bool | None = None) -> Points:
     return points
 
 
+def is_kind_of_beard(answer: str, said: tuple[str, ...]) -> float | None:
+    """1 where a beard that all labellings see is of a kind that any of them says."""
+    if not said or not KIND_OF_BEARD.keys() >= {*said}:
+        return None
+    return float(KIND_OF_BEARD.get(answer) in {KIND_OF_BEARD[one] for one in said})
+
+
 @dataclass(frozen=True)
 class Question:
     """One score."""
@@ -120,6 +132,7 @@ QUESTIONS = (
     Question("hair_colour", "hair_colour", is_said),
     Question("beard", "beard", agrees(_is_there)),
     Question("beard_found", "beard", agrees(_is_there, only=True), baseline_of="beard"),
+    Question("beard_kind", "beard", is_kind_of_beard),
     Question("glasses", "glasses", agrees(_is_there)),
 )
 

@@ -50,6 +50,15 @@ def test_sex_and_age_change_the_odds(reader: ChoiceReader) -> None:
     assert answer(reader, 0, [0, 0, 0, 4, 0], WOMAN, OLD).argmax() == 2
 
 
+def test_a_choice_of_better_odds_needs_less_evidence() -> None:
+    reader = ChoiceReader(1, (2, 4), [(0, 1), (0, 1, 1, 1)], (False, False))
+    reader.bias.copy_(torch.tensor([0.5, 0.5, 0.45, 0.2, 0.18, 0.17]).log())
+    assert answer(reader, 1, [0.0], MAN, YOUNG).argmax() == 1
+    reader.add_odds(1, 0, 0.4)
+    assert answer(reader, 1, [0.0], MAN, YOUNG).argmax() == 0
+    assert answer(reader, 0, [0.0], MAN, YOUNG)[0] == pytest.approx(0.5)
+
+
 def test_whether_there_is_one_is_asked_before_which_one() -> None:
     reader = ChoiceReader(1, (4,), [(0, 1, 1, 1)], (False,))
     reader.bias.copy_(torch.tensor([0.45, 0.2, 0.18, 0.17]).log())

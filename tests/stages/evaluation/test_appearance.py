@@ -82,6 +82,17 @@ def test_yes_or_no_counts_where_all_labellings_agree() -> None:
     assert found["beard_found"]["bound"] == pytest.approx(0.8), "one of three photos with a beard for b has none for a"
 
 
+def test_a_beard_is_of_a_kind_where_all_labellings_see_one() -> None:
+    rows = [
+        {"id": "1", "beard": "full"}, {"id": "1", "beard": "stubble"},
+        {"id": "2", "beard": "none"}, {"id": "2", "beard": "stubble"},
+        {"id": "3", "beard": "goatee"}, {"id": "3", "beard": "circle"},
+        {"id": "4", "beard": "full"}, {"id": "4", "beard": "full"},
+    ]  # fmt: skip
+    found = scored(rows, beard=["short_full", "stubble", "moustache", "none"])["beard_kind"]
+    assert found["value"] == pytest.approx(2 / 3, abs=1e-4) and found["n"] == 3, "none is no kind of beard"
+
+
 def test_steps_are_counted_to_the_nearer_labelling() -> None:
     rows = [
         {"id": "1", "skin_tone": "tone2"}, {"id": "1", "skin_tone": "tone3"},
