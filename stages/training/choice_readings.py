@@ -38,10 +38,13 @@ class Look(BaseModel, frozen=True, extra="forbid"):
         description="of groups whose reading wants more or less of it: drawn beards are less like life's than hair is",
     )
     bias: dict[str, dict[str, float]] = Field(
-        default={"beard": {"none": 0.4, "moustache": -1.5, "circle": -0.7, "short_full": 1.0, "full": 1.0}},
-        description="log-odds added to choices of a group. A beard that nobody has is seen at once, stubble that was "
-        "missed is not; and readings of photos find moustaches five times as often as people have them, full beards "
-        "half as often",
+        default={
+            "beard": {"none": 0.4, "moustache": -1.5, "circle": -0.7, "short_full": 1.0, "full": 1.0},
+            "hair": {"short02": -1.0, "short06": -1.0},
+        },
+        description="log-odds added to choices. A beard that nobody has is seen at once, stubble that was missed is "
+        "not. Readings find moustaches and short fringes on photos five times as often as people have them, and full "
+        "beards half as often",
     )
     knows: dict[str, tuple[Family, ...]] = KNOWS
 
