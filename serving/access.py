@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -94,13 +96,14 @@ def asking_of(state: AppState, caller: Caller) -> Asking | None:
     return None if key is None else Asking(caller, key)
 
 
-def count_photos(state: AppState, asking: Asking, count: int = 1) -> None:
-    """Count photos that are to be read. Raises ProblemError."""
-    if asking.key:
-        try:
-            state.usage.photos(asking.key, count)
-        except OverLimit as error:
-            raise problems.over_limit(error) from error
+@contextmanager
+def counted_photos(state: AppState, asking: Asking, count: int) -> Iterator[None]:
+    """Count the photos that the block reads; none where it fails. Raises ProblemError."""
+    try:
+        with state.usage.photos(asking.key, count) if asking.key else nullcontext():
+            yield
+    except OverLimit as error:
+        raise problems.over_limit(error) from error
 
 
 def asks_for(scope: Scope) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.character_json import character_document
 from serving import photos, problems
-from serving.access import Asking, count_photos
+from serving.access import Asking, counted_photos
 from serving.character_store import Caller, Record
 from serving.child_process import ChildDied
 from serving.comparisons import Served
@@ -33,8 +33,10 @@ async def make(
     media_type = await asyncio.to_thread(photos.inspect, content, *limits)
     for another in request.more:
         await asyncio.to_thread(photos.inspect, another, *limits)
-    count_photos(state, asking, 1 + len(request.more))
-    prediction = await _predict(state, request, caller)
+    with counted_photos(state, asking, 1 + len(request.more)):
+        prediction = await _predict(state, request, caller)
+    _require_read(prediction)
+    _observe(state, request, prediction)
     kept = (content, media_type) if keep_photo else (b"", "")
     record = await in_store(state.characters.add, document_of(state, prediction), caller, *kept, id)
     made = shown(state, record)
@@ -68,7 +70,7 @@ def _uncorrected(record: Record, prediction: ServedPrediction, request: PredictR
 
 
 async def _predict(state: AppState, request: PredictRequest, caller: Caller) -> ServedPrediction:
-    """What the model says of a photo. Raises ProblemError."""
+    """What the model says of a photo. Raises ProblemError where it was not read."""
     seconds, outcome = state.service.timeout, "failed"
     try:
         async with asyncio.timeout(seconds):
@@ -86,17 +88,25 @@ async def _predict(state: AppState, request: PredictRequest, caller: Caller) -> 
         raise problems.model_died() from error
     finally:
         state.metrics.photos.labels(outcome).inc()
+    return prediction
+
+
+def _require_read(prediction: ServedPrediction) -> None:
+    """Raises ProblemError where there is no character in the photo."""
     if prediction.result.kind == NO_FACE:
         raise problems.no_face()
     if prediction.result.kind == BAD:
         raise problems.bad_photo(prediction.result.reason)
     if prediction.result.kind == CANNOT:
         raise problems.cannot_refine(prediction.result.reason)
+
+
+def _observe(state: AppState, request: PredictRequest, prediction: ServedPrediction) -> None:
+    """Count what the photo is like, and have another version read it too."""
     if request.refine is None and not request.more:  # a search is for a photo that was read before
         state.statistics.observe(prediction)
     if state.shadow and not request.more:
         state.shadow.offer(request, prediction)
-    return prediction
 
 
 async def _by_canary(state: AppState, request: PredictRequest, caller: Caller) -> ServedPrediction | None:

@@ -23,8 +23,10 @@ from serving.webhooks import NotAllowed
 from serving.workers.process import PredictRequest
 
 TRIES, PAUSE = 20, 3.0
-"""Of a photo for which there is no room, and seconds in between: players' own photos come first. For a model is waited
-without an end: what was accepted is finished."""
+"""Of a photo for which there is no room, and seconds in between: players' own photos come first. For a model, and for
+the key's next day, is waited without an end: what was accepted is finished."""
+LIMIT_PAUSE = 60.0
+"""Seconds between two looks at whether the key's limit lets a photo through: it may be raised meanwhile."""
 router = APIRouter(prefix="/v1", tags=["jobs"], responses=problems.responses(401, 403, 429, 503))
 
 
@@ -148,7 +150,8 @@ async def _patiently(state: AppState, job: Job, number: int, content: bytes | No
         try:
             return (await make(state, asking, request, job.keep_photo, id=job.characters[number])).id
         except problems.ProblemError as problem:
-            tries += problem.kind != "no-model"
-            if tries == TRIES or problem.kind not in ("busy", "timeout", "no-model"):
+            tries += problem.kind in ("busy", "timeout")
+            if tries == TRIES or problem.kind not in ("busy", "timeout", "no-model", "over-limit"):
                 raise
-        await asyncio.sleep(PAUSE)
+            pause = LIMIT_PAUSE if problem.kind == "over-limit" else PAUSE
+        await asyncio.sleep(pause)

@@ -141,21 +141,32 @@ def test_a_days_photos_are_counted_over_all_processes(tmp_path: Path) -> None:
     async def both() -> None:
         here, there = Usage(tmp_path), Usage(tmp_path)
         here.request(key)
-        here.photos(key, 2)
+        with here.photos(key, 2):
+            pass
         await here.flush()
         await there.flush()
-        with pytest.raises(OverLimit, match="1 are left") as over:
-            there.photos(key, 2)
+        with pytest.raises(OverLimit, match="1 are left") as over, there.photos(key, 2):
+            pass
         assert 0 < over.value.seconds <= 86_400
-        there.photos(key, 1)
+        with there.photos(key, 1):
+            pass
         await there.flush()
         await here.flush()
-        with pytest.raises(OverLimit, match="0 are left"):
-            here.photos(key, 1)
+        with pytest.raises(OverLimit, match="0 are left"), here.photos(key, 1):
+            pass
 
     asyncio.run(both())
     today, last = used([tmp_path])["game"]
     assert (today.requests, today.photos) == (1, 3) and last is not None
+
+
+def test_a_photo_that_nobody_read_is_not_counted(asked: Callable[..., Any], app: FastAPI, keys: Keys) -> None:
+    key = keys.add("few", photos_per_day=1)
+    for _ in range(2):
+        photo = {"photo": ("me.png", support.astronaut(), "image/png")}
+        assert problem(asked(key, "POST", "/v1/characters", files=photo)) == "no-model"
+    asyncio.run(app.state.serving.usage.flush())
+    assert used([app.state.serving.usage.folder])["few"][0].photos == 0
 
 
 def test_the_page_is_framed_by_named_sites_alone(tmp_path: Path) -> None:

@@ -10,17 +10,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from serving import jobs
+from serving import jobs, problems
 from serving.character_store import Caller
 from serving.configuration import ServiceSettings
 from serving.job_store import Job, JobStore, UnknownJob
 from serving.jobs import MOST_TAKEOVERS, Jobs
+from serving.routers import jobs as router
 from serving.routers.jobs import read_photo
+from serving.usage import OverLimit
 from serving.webhooks import NotAllowed, Webhooks
 from tests.serving.support import until
 
@@ -180,6 +183,21 @@ def test_a_message_is_sent_again_also_by_the_next_process_until_it_is_taken(tmp_
         asyncio.run(run(site))
         (first, *others) = [heard.get(timeout=1)[1] for _ in range(3)]
     assert heard.empty() and others == [first] * 2 and json.loads(first)["type"] == "job.done"
+
+
+def test_a_photo_beyond_its_keys_limit_waits_for_the_next_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals = [problems.over_limit(OverLimit("the key may have one photo read a day", 43_200))] * (router.TRIES + 1)
+
+    async def make(*_: object, id: str, **__: object) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return SimpleNamespace(id=id)
+
+    monkeypatch.setattr(router, "make", make)
+    monkeypatch.setattr(router, "LIMIT_PAUSE", 0.0)
+    state: Any = SimpleNamespace(keys=None)
+    job = Job("x", "", "", ["a"], characters=["made"])
+    assert asyncio.run(read_photo(state, job, 0, b"A")) == {"id": "made"} and not refusals
 
 
 def test_a_photo_over_which_processes_end_is_given_up() -> None:
