@@ -41,7 +41,7 @@ THREADS = 1
 USAGE = ".usage"
 """The folder, beside the characters, of what keys were used for."""
 IN_SHADOW, SOME_PLAYERS = "reads in the shadow", "answers some of the players"
-STANDS_BACK = 19
+STANDS_BACK, SHARE = 19, 60
 """How nice a shadow's worker is: beside one that is not, it gets a sixtieth of a processor."""
 
 
@@ -166,6 +166,8 @@ def _models(
     refine = RefinerConfig(
         engine=paths.engine, character=paths.character, embedded=paths.embedded, seconds=service.refine_seconds
     )
+    # Long after whoever asked was told that it takes too long: only what hangs takes longer.
+    answers_within = (2 * service.timeout + service.refine_seconds) * (SHARE if nice else 1)
 
     def make_pool(release: Release, folder: Path) -> Pool:
         config = WorkerConfig(
@@ -178,7 +180,7 @@ def _models(
             log=paths.home / "workers.log",
             nice=nice,
         )
-        return Pool(release, config, workers, service.batch, metrics)
+        return Pool(release, config, workers, service.batch, metrics, answers_within)
 
     models = ModelManager(source, make_pool, service.queue, service.follow, metrics, does, after)
     metrics.watch(lambda: len(models.queue))
