@@ -11,7 +11,7 @@
     schemas.py          what requests and answers look like; openapi.py makes their description true
     reference.py        that description for people to read
     problems.py         every error as a problem document (RFC 9457)
-    middleware.py       what every request passes through: limits, origin, headers, counting; photos.py
+    middleware.py       what every request passes through: limits, origin, headers, counting; uploads.py, photos.py
     dependencies.py     what requests work with, put together from configuration.py
     releases.py         the model in production: where it comes from
     child_process.py    how the service keeps a process of its own and speaks to it

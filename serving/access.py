@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
@@ -43,13 +43,22 @@ class Asking:
         return self.caller if not digest else replace(self.caller, player=digest)
 
 
-async def _asking(
-    scopes: SecurityScopes,
-    state: State,
-    request: Request,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
-) -> Asking:
-    """Whose key or token was sent; everybody is one where no keys are asked for. Raises ProblemError."""
+async def authorize(state: AppState, request: Request, scopes: Collection[Scope]) -> Asking:
+    """Whose key or token was sent, which has to be for all of this; everybody is one where no keys are asked for.
+    Raises ProblemError."""
+    if not hasattr(request.state, "asking"):
+        request.state.asking = await _identify(state, request)
+    asking: Asking = request.state.asking
+    for scope in scopes:
+        if (asking.key and not asking.key.may(scope)) or (asking.caller.player and scope not in FOR_PLAYERS):
+            what = "A player's token" if asking.caller.player else "The key"
+            raise problems.not_allowed(f"{what} is not for this: it would have to be for `{scope}`")
+    return asking
+
+
+async def _identify(state: AppState, request: Request) -> Asking:
+    """Who asks; the request is counted. Raises ProblemError."""
+    credentials = await bearer(request)
     sent = credentials.credentials if credentials else ""
     try:
         asking = await _of_token(state, sent) if sent.startswith(PREFIX) else _of_key(state, sent)
@@ -59,10 +68,6 @@ async def _asking(
     if asking is None:
         raise problems.no_key()
     request.state.key, request.state.player = asking.caller.owner, asking.caller.player
-    for scope in scopes.scopes:
-        if (asking.key and not asking.key.may(scope)) or (asking.caller.player and scope not in FOR_PLAYERS):
-            what = "A player's token" if asking.caller.player else "The key"
-            raise problems.not_allowed(f"{what} is not for this: it would have to be for `{scope}`")
     if asking.key:
         try:
             state.usage.request(asking.key)
@@ -106,9 +111,18 @@ def counted_photos(state: AppState, asking: Asking, count: int) -> Iterator[None
         raise problems.over_limit(error) from error
 
 
+async def _authorized(
+    scopes: SecurityScopes,
+    state: State,
+    request: Request,
+    _: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+) -> Asking:
+    return await authorize(state, request, cast("list[Scope]", scopes.scopes))
+
+
 def asks_for(scope: Scope) -> Any:
     """A dependency that asks for a key for this."""
-    return Security(_asking, scopes=[scope])
+    return Security(_authorized, scopes=[scope])
 
 
 Creator = Annotated[Asking, asks_for("create")]

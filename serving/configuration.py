@@ -60,6 +60,11 @@ class ServiceSettings(BaseSettings):
     """Photos of one person in a request to `/v1/characters:person`."""
     batch_megabytes: PositiveFloat = 100.0
     """All photos of such a request together."""
+    uploads_megabytes: PositiveFloat = 1024.0
+    """All requests' bodies that are in memory at once in one process, or the largest that one may have where that is
+    more; beyond, requests are answered with 429."""
+    upload_seconds: PositiveFloat = 300.0
+    """Seconds in which a request's body has to come, or it is answered with 408."""
     jobs: PositiveInt = 2
     """Jobs (`/v1/jobs`) that may run at once in one process, all of whose photos are in memory."""
     job_photos: PositiveInt = 256

@@ -47,6 +47,8 @@ EXPLANATIONS = {
     "cannot-draw": "No engine can draw this, or the character creator has changed since the character was made: make "
     "it again from the photo.",
     "too-large": "More bytes, pixels or photos than the service takes. `detail` has the limit.",
+    "slow-upload": "The request's body took longer to come than it may, or stopped on its way. Send it again, or fewer "
+    "and smaller photos.",
     "not-an-image": "The file is no JPEG, PNG, WebP or HEIC, whatever its name says.",
     "no-face": "Take a photo that shows one face from the front, in good light.",
     "bad-photo": "It is a picture, and cannot be used: damaged, or of a kind that cannot be decoded.",
@@ -95,6 +97,7 @@ no_face = partial(
 )
 bad_photo = partial(ProblemError, 422, "bad-photo", "Not a photo that can be used")
 not_an_image = partial(ProblemError, 415, "not-an-image", "Not a picture")
+slow_upload = partial(ProblemError, 408, "slow-upload", "The upload took too long", headers={"Connection": "close"})
 too_large = partial(ProblemError, 413, "too-large", "Too large")
 unknown_character = partial(
     ProblemError, 404, "unknown-character", "No such character", "it was never made, has expired or was deleted"
