@@ -12,23 +12,30 @@ import pytest
 
 from serving.child_process import ChildDied, ChildProcess
 from serving.metrics import Metrics
+from serving.releases import Release
+from serving.workers.model_manager import ModelManager
 from serving.workers.pool import Pool
 from serving.workers.process import READ, PredictRequest, WorkerConfig
 from serving.workers.queue import BatchQueue, Job
 from tests.serving import support
-from tests.serving.support import run, until
+from tests.serving.support import Shelf, run, until
 from tests.serving.workers import fake_worker
 
 WITHIN = 1.0
 
 
-@asynccontextmanager
-async def working(folder: Path) -> AsyncIterator[tuple[Pool, BatchQueue]]:
+def pool_of(release: Release, folder: Path) -> Pool:
     config = WorkerConfig(
         folder=folder, threads=1, device="cpu", max_pixels=1, refine=support.refining(), log=folder / "log"
     )
-    pool, queue = Pool(support.release(), config, 1, 4, Metrics(), WITHIN), BatchQueue(8)
+    pool = Pool(release, config, 1, 4, Metrics(), WITHIN)
     pool.workers = [ChildProcess(fake_worker.__name__)]
+    return pool
+
+
+@asynccontextmanager
+async def working(folder: Path) -> AsyncIterator[tuple[Pool, BatchQueue]]:
+    pool, queue = pool_of(support.release(), folder), BatchQueue(8)
     await pool.start()
     pool.work(queue)
     try:
@@ -69,5 +76,27 @@ def test_a_worker_that_ends_while_it_waits_is_replaced_before_anybody_asks(tmp_p
             await until(lambda: not pool.is_alive, 30)
             await until(lambda: pool.is_alive, 30)
             assert pool.workers[0].pid != before and await is_read(put(queue, b"photo"))
+
+    run(test())
+
+
+class Registry(Shelf):
+    """Brings a folder back that was deleted."""
+
+    def fetch(self, release: Release) -> Path:
+        self.folders[release.version].mkdir(exist_ok=True)
+        return super().fetch(release)
+
+
+def test_a_release_that_is_deleted_while_it_answers_is_fetched_again(tmp_path: Path) -> None:
+    async def test() -> None:
+        folder = tmp_path / "release"
+        shelf = Registry({1: folder})
+        async with ModelManager(shelf, pool_of, 8, 0.05, Metrics()) as models:
+            await until(lambda: models.pool, 30)
+            pool = models.pool
+            folder.rmdir()
+            await until(folder.is_dir, 30)
+            assert shelf.fetched == [1, 1] and models.pool is pool, "nothing is loaded anew for it"
 
     run(test())
