@@ -7,7 +7,7 @@
     jobs.py             many photos at once; job_store.py, photo_spool.py, webhooks.py
     short_codes.py      codes to read aloud; player_tokens.py, idempotency.py, expiring.py: what is good for a while
     presets.py          people and looks to begin with
-    access.py           who asks, and for what; keys.py, usage.py, access_log.py
+    access.py           who asks, and for what; keys.py, usage.py, player_limits.py, access_log.py
     schemas.py          what requests and answers look like; openapi.py makes their description true
     reference.py        that description for people to read
     problems.py         every error as a problem document (RFC 9457)

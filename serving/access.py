@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, cast
 
@@ -33,6 +33,8 @@ class Asking:
 
     caller: Caller
     key: Key | None = None
+    by_token: bool = False
+    """Whether a player asks, who has limits within the key's."""
 
     def of_player(self, player: str) -> Caller:
         """The caller for what belongs to this player, by the game's own name for it. Raises ProblemError where a
@@ -68,11 +70,13 @@ async def _identify(state: AppState, request: Request) -> Asking:
     if asking is None:
         raise problems.no_key()
     request.state.key, request.state.player = asking.caller.owner, asking.caller.player
-    if asking.key:
-        try:
+    try:
+        if asking.by_token:
+            state.player_limits.request(asking.caller)
+        if asking.key:
             state.usage.request(asking.key)
-        except OverLimit as error:
-            raise problems.over_limit(error) from error
+    except OverLimit as error:
+        raise problems.over_limit(error) from error
     return asking
 
 
@@ -90,7 +94,8 @@ async def _of_token(state: AppState, sent: str) -> Asking | None:
     if caller is None:
         return None
     # A token is worth no more than its key: not where that was taken away, nor for what that is not for.
-    return asking_of(state, caller)
+    asking = asking_of(state, caller)
+    return asking and replace(asking, by_token=True)
 
 
 def asking_of(state: AppState, caller: Caller) -> Asking | None:
@@ -105,7 +110,11 @@ def asking_of(state: AppState, caller: Caller) -> Asking | None:
 def counted_photos(state: AppState, asking: Asking, count: int) -> Iterator[None]:
     """Count the photos that the block reads; none where it fails. Raises ProblemError."""
     try:
-        with state.usage.photos(asking.key, count) if asking.key else nullcontext():
+        with ExitStack() as counting:
+            if asking.by_token:
+                counting.enter_context(state.player_limits.photos(asking.caller, count))
+            if asking.key:
+                counting.enter_context(state.usage.photos(asking.key, count))
             yield
     except OverLimit as error:
         raise problems.over_limit(error) from error

@@ -18,21 +18,31 @@ from serving.corrections import Correction, Values
 from serving.dependencies import AppState
 from serving.responses import shown
 from serving.schemas import CharacterResponse
-from serving.store_access import in_store
+from serving.store_access import in_store, require_free_disk
 from serving.workers.model_manager import NoModel, ServedPrediction
 from serving.workers.process import BAD, CANNOT, NO_FACE, PredictRequest
 from serving.workers.queue import QueueFull
 
 
 async def make(
-    state: AppState, asking: Asking, request: PredictRequest, keep_photo: bool, player: str = "", id: str = ""
+    state: AppState,
+    asking: Asking,
+    request: PredictRequest,
+    keep_photo: bool,
+    player: str = "",
+    id: str = "",
+    accepted: bool = False,
 ) -> CharacterResponse:
-    """A character of a photo, or of several of one person; without an id it gets one. Raises ProblemError."""
+    """A character of a photo, or of several of one person; without an id it gets one. `accepted`: whether there is room
+    for the photo was asked before. Raises ProblemError."""
     service, content, caller = state.service, request.photo, asking.of_player(player)
     limits = round(service.photo_megabytes * 1e6), round(service.photo_megapixels * 1e6)
     media_type = await asyncio.to_thread(photos.inspect, content, *limits)
     for another in request.more:
         await asyncio.to_thread(photos.inspect, another, *limits)
+    if keep_photo and not accepted:
+        await require_free_disk(state)
+    await _require_room(state, asking)
     with counted_photos(state, asking, 1 + len(request.more)):
         prediction = await _predict(state, request, caller)
     _require_read(prediction)
@@ -46,6 +56,13 @@ async def make(
     if request.aligned:
         made.aligned = f"data:image/jpeg;base64,{base64.b64encode(prediction.result.aligned).decode()}"
     return made
+
+
+async def _require_room(state: AppState, asking: Asking) -> None:
+    """Raises ProblemError where a player has as many characters as may be."""
+    most = state.service.player_characters
+    if asking.by_token and len(await in_store(state.characters.of_player, asking.caller)) >= most:
+        raise problems.too_many_characters(f"the player has {most}, as many as are kept: delete one first")
 
 
 def _uncorrected(record: Record, prediction: ServedPrediction, request: PredictRequest) -> Correction:

@@ -22,6 +22,7 @@ from serving.jobs import Jobs
 from serving.keys import Keys
 from serving.metrics import CanaryMetrics, Metrics, ModelMetrics, PhotoMetrics, ShadowMetrics
 from serving.photo_counts import folder_of
+from serving.player_limits import PlayerLimits
 from serving.player_tokens import PlayerTokens
 from serving.presets import Preset, presets_of
 from serving.releases import Release, ReleaseSource
@@ -79,6 +80,7 @@ class AppState:
     keys: Keys | None
     """Who may ask; None: everybody who can reach the service."""
     tokens: PlayerTokens
+    player_limits: PlayerLimits
     codes: ShortCodes
     wrong_codes: TokenBuckets
     """Who asked for codes that there are not."""
@@ -120,6 +122,7 @@ def build_state(
         corrections=CorrectionStore.of(service, paths.character.name, paths.home),
         keys=keys,
         tokens=PlayerTokens(characters / ".tokens"),
+        player_limits=PlayerLimits(service.player_per_minute, service.player_photos_per_day),
         codes=ShortCodes(characters / ".codes"),
         wrong_codes=TokenBuckets(),
         jobs=Jobs(

@@ -31,7 +31,7 @@ log = logging.getLogger("likeness.serving")
 
 
 class OverLimit(Exception):
-    """The key was used as much as it may be; in `seconds` it may be used again."""
+    """A key, or a player's token, was used as much as it may be; in `seconds` it may be used again."""
 
     def __init__(self, what: str, seconds: float) -> None:
         super().__init__(what)

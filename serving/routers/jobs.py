@@ -18,7 +18,7 @@ from serving.job_store import Job, UnknownJob, described
 from serving.jobs import MOST_TAKEOVERS
 from serving.routers.parameters import IdempotencyKey, KeepPhoto, Refine
 from serving.schemas import MOST_OF_A_NAME, JobResponse
-from serving.store_access import in_store, once
+from serving.store_access import in_store, once, require_free_disk
 from serving.webhooks import NotAllowed
 from serving.workers.process import PredictRequest
 
@@ -77,6 +77,8 @@ async def create_job(
     contents = [await file.read() for file in photo]
 
     async def begin() -> Job:
+        if keep_photo:
+            await require_free_disk(state)
         names, players = [file.filename or "" for file in photo], [asking.of_player(one).player for one in player]
         options: dict[str, Any] = {"players": players, "callback": callback, "keep_photo": keep_photo, "refine": refine}
         try:
@@ -148,7 +150,8 @@ async def _patiently(state: AppState, job: Job, number: int, content: bytes | No
         if asking is None:
             raise problems.no_key()
         try:
-            return (await make(state, asking, request, job.keep_photo, id=job.characters[number])).id
+            made = await make(state, asking, request, job.keep_photo, id=job.characters[number], accepted=True)
+            return made.id
         except problems.ProblemError as problem:
             tries += problem.kind in ("busy", "timeout")
             if tries == TRIES or problem.kind not in ("busy", "timeout", "no-model", "over-limit"):

@@ -5,6 +5,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from serving.character_store import Caller
 from serving.configuration import ServiceSettings
 from serving.corrections import digest_of_player
 from serving.keys import Key, Keys
+from serving.player_limits import PlayerLimits
 from serving.player_tokens import PlayerTokens
 from serving.usage import OverLimit, Usage, used
 from tests.serving import support
@@ -158,6 +160,63 @@ def test_a_days_photos_are_counted_over_all_processes(tmp_path: Path) -> None:
     asyncio.run(both())
     today, last = used([tmp_path])["game"]
     assert (today.requests, today.photos) == (1, 3) and last is not None
+
+
+def client_of(folder: Path, keys: Keys, **limits: float) -> TestClient:
+    """Of a service without a model, which is not started."""
+    service = ServiceSettings(workers=1).model_copy(update=limits)
+    return TestClient(build(service, Shelf({}, None), support.paths(folder), keys), HERE)
+
+
+def test_a_player_has_limits_of_its_own_within_the_keys(tmp_path: Path, keys: Keys) -> None:
+    game, client = {"authorization": f"Bearer {keys.add('game')}"}, client_of(tmp_path, keys, player_per_minute=2)
+    tokens = (client.post("/v1/tokens", headers=game, json={"player": who}).json()["token"] for who in ("me", "you"))
+    me, you = ({"authorization": f"Bearer {token}"} for token in tokens)
+    assert [client.get("/v1/random", headers=me).status_code for _ in range(3)] == [200, 200, 429]
+    assert (
+        client.get("/v1/random", headers=you).status_code == client.get("/v1/random", headers=game).status_code == 200
+    )
+
+
+def test_a_players_photos_of_a_day_are_counted_where_they_were_read() -> None:
+    limits, me = PlayerLimits(300, 3), Caller("game", "me")
+    with suppress(KeyError), limits.photos(me, 3):
+        raise KeyError("it was not read")
+    for _ in range(3):
+        with limits.photos(me, 1):
+            pass
+    with pytest.raises(OverLimit, match="3 photos") as over, limits.photos(me, 2):
+        pass
+    assert over.value.seconds == pytest.approx(2 * 28_800, abs=10)
+    with limits.photos(Caller("game", "you"), 3):
+        pass
+
+
+def test_a_player_has_so_many_characters_and_no_more(tmp_path: Path, keys: Keys) -> None:
+    game, client = keys.add("game"), client_of(tmp_path, keys, player_characters=1)
+    state = client.app.state.serving  # pyright: ignore[reportAttributeAccessIssue]
+    me = Caller("game", digest_of_player("me"))
+    state.characters.add({}, me)
+    token, _ = state.tokens.make(me, timedelta(minutes=1))
+    for key, kind in ((token, "too-many-characters"), (game, "no-model")):
+        photo = {"photo": ("me.png", support.astronaut(), "image/png")}
+        headers = {"authorization": f"Bearer {key}"}
+        assert problem(client.post("/v1/characters", headers=headers, files=photo)) == kind
+
+
+def test_no_photo_is_kept_while_the_disk_is_nearly_full(tmp_path: Path, keys: Keys) -> None:
+    headers = {"authorization": f"Bearer {keys.add('game')}"}
+    client = client_of(tmp_path, keys, keep_photo_free_megabytes=1e12)
+    for path, keep, kind in (
+        ("/v1/characters", "true", "no-storage"),
+        ("/v1/jobs", "true", "no-storage"),
+        ("/v1/characters", "false", "no-model"),
+    ):
+        photo = {"photo": ("me.png", support.astronaut(), "image/png")}
+        assert problem(client.post(path, headers=headers, files=photo, data={"keep_photo": keep})) == kind
+    files = {"photo": ("me.png", support.astronaut(), "image/png")}
+    batch = client.post("/v1/characters:batch", headers=headers, files=files, data={"keep_photo": "true"})
+    assert batch.json()["results"][0]["problem"]["type"] == "/problems/no-storage"
 
 
 def test_a_photo_that_nobody_read_is_not_counted(asked: Callable[..., Any], app: FastAPI, keys: Keys) -> None:
