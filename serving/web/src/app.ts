@@ -28,6 +28,7 @@ import { keeping, summary } from "./ui/summary";
 import { chooseTogether } from "./ui/together";
 import { Welcome } from "./ui/welcome";
 import { dateOf, t, translated } from "./language";
+import { browserStorage } from "./storage";
 
 const NO_WEBGL = t(
   "This browser cannot draw in 3D (WebGL is off or missing), so you see the service's own picture a moment after each change.",
@@ -62,7 +63,7 @@ export class App {
   private readonly welcome: Welcome;
   private readonly compare: Compare;
   private readonly downloads: Downloads;
-  private readonly shelf = new Shelf(localStorage);
+  private readonly shelf = new Shelf(browserStorage);
   private readonly shelfList = new ShelfList(this.shelf);
   private picturing: ReturnType<typeof setTimeout> | undefined;
   private schema: Schema | null = null;

@@ -539,3 +539,21 @@ def test_everything_can_be_done_by_keyboard(someone: Visitor) -> None:
     before = someone.settled()
     page.keyboard.press("ArrowLeft")
     assert someone.becomes(lambda head: unlike(head, before) > 0.5), "the head does not turn"
+
+
+def test_a_web_view_without_storage_works_and_keeps_its_token_through_a_change_of_language(
+    browser: Browser, address: str, key: str
+) -> None:
+    view = visitor(browser, f"{address}/#token={key}", None)
+    view.context.add_init_script(
+        """const forbidden = () => { throw new DOMException("", "SecurityError") };
+           Object.defineProperties(window, { localStorage: { value: null }, sessionStorage: { get: forbidden } });"""
+    )
+    view.open()
+    view.page.get_by_label("Language").select_option(label="Deutsch")
+    view.page.get_by_role("button", name="Foto auswählen").wait_for()
+    view.page.get_by_label("Code einer Figur").fill("2222")
+    view.page.get_by_role("button", name="Öffnen", exact=True).click()
+    view.page.get_by_text("Diesen Code gibt es nicht").wait_for()
+    assert view.complaints == []
+    view.context.close()

@@ -2,6 +2,7 @@
 
 import type { components } from "../api";
 import type { Difference, Settings } from "../edit/settings";
+import { tabStorage } from "../storage";
 import type { Schema } from "./schema";
 
 export type Character = components["schemas"]["Character"];
@@ -71,11 +72,7 @@ export class Client {
   /** From now on this is sent: a key, or a player's token. */
   useKey(key: string): void {
     this.key = key;
-    try {
-      sessionStorage.setItem(KEY, key);
-    } catch {
-      // A frame may have no storage: the page around gives another token then.
-    }
+    tabStorage.setItem(KEY, key);
   }
 
   /**
@@ -163,7 +160,7 @@ export class Client {
 
 /** What this tab was given before. In a frame another player may sit now: the page around is asked. */
 function storedKey(): string | null {
-  return window.parent === window ? sessionStorage.getItem(KEY) : null;
+  return window.parent === window ? tabStorage.getItem(KEY) : null;
 }
 
 async function sent(address: string, request: RequestInit): Promise<Response> {
