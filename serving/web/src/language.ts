@@ -80,6 +80,12 @@ export function dateOf(time: string, month: "short" | "long" = "long"): string {
   return new Date(time).toLocaleDateString(locale, { day: "numeric", month });
 }
 
+/** "in 12 hours", of so many seconds. */
+export function inTime(seconds: number): string {
+  const [count, unit] = seconds > 3600 ? ([seconds / 3600, "hour"] as const) : ([seconds / 60, "minute"] as const);
+  return new Intl.RelativeTimeFormat(locale).format(Math.ceil(count), unit);
+}
+
 /** "skin, hair and beard", as it is said in the language. */
 export function listOf(things: readonly string[]): string {
   return new Intl.ListFormat(locale, { type: "conjunction" }).format(things);

@@ -549,7 +549,7 @@ def test_a_web_view_without_storage_works_and_keeps_its_token_through_a_change_o
         """const forbidden = () => { throw new DOMException("", "SecurityError") };
            Object.defineProperties(window, { localStorage: { value: null }, sessionStorage: { get: forbidden } });"""
     )
-    view.open()
+    view.page.goto(view.address)
     view.page.get_by_label("Language").select_option(label="Deutsch")
     view.page.get_by_role("button", name="Foto auswählen").wait_for()
     view.page.get_by_label("Code einer Figur").fill("2222")

@@ -208,9 +208,11 @@ async function refusal(answer: Response): Promise<Refused> {
 }
 
 const PATIENCE = 8;
+/** Seconds: whoever would have to wait for longer is told so instead. */
+export const LONGEST_PAUSE = 60;
 
 /**
- * Ask again when the service is busy (429, 503 with Retry-After), after as long as it says.
+ * Ask again when the service is busy (429, 503 with Retry-After), after as long as it says, if that is not too long.
  *
  * @param waiting told every second how many are left until the next try.
  */
@@ -224,7 +226,7 @@ export async function patiently<T>(
       return await ask();
     } catch (error) {
       if (!(error instanceof Refused) || error.retryAfter === null || tries === PATIENCE) throw error;
-      if (error.status !== 429 && error.status !== 503) throw error;
+      if ((error.status !== 429 && error.status !== 503) || error.retryAfter > LONGEST_PAUSE) throw error;
       for (let left = Math.max(1, Math.ceil(error.retryAfter)); left > 0; left--) {
         waiting(left);
         await pause(1000, signal);
