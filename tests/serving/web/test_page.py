@@ -406,23 +406,26 @@ def test_a_large_photo_is_made_smaller_and_of_several_faces_the_one_that_is_tapp
     assert tapped["photo"]["faces"] == 1 and someone.page.evaluate("location.hash") == f"#{tapped['id']}"
 
 
-def test_a_busy_service_is_asked_again_after_as_long_as_it_says(someone: Visitor) -> None:
-    answers = []
+def test_a_photo_is_sent_again_to_a_busy_service_and_after_a_broken_line_as_one_request(someone: Visitor) -> None:
+    keys = []
 
-    def busy_once(route) -> None:
-        answers.append(route.request.url)
+    def busy_then_broken(route: Route) -> None:
+        keys.append(route.request.headers["idempotency-key"])
         problem = {"type": "/problems/busy", "title": "busy", "status": 429, "detail": "busy"}
-        if len(answers) == 1:
+        if len(keys) == 1:
             route.fulfill(status=429, headers={"Retry-After": "2"}, json=problem)
+        elif len(keys) == 2:
+            route.abort("connectionreset")
         else:
             route.continue_()
 
     someone.open()
-    someone.page.route("**/v1/characters", busy_once)
+    someone.page.route("**/v1/characters", busy_then_broken)
     someone.give("me.jpg", PHOTO)
-    someone.page.get_by_text("trying again in 2 s").wait_for()
+    someone.page.get_by_text("Many people are here: trying again in 2 s").wait_for()
+    someone.page.get_by_text("No answer: trying again in 1 s").wait_for()
     someone.page.wait_for_selector(".editor")
-    assert len(answers) == 2
+    assert len(keys) == 3 and len(set(keys)) == 1
 
 
 def test_a_service_with_keys_is_given_one(browser: Browser, address: str, key: str) -> None:

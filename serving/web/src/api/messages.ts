@@ -62,6 +62,7 @@ const BY_KIND: Readonly<Record<string, Message>> = {
   },
   busy: { title: t("Many people are here right now"), advice: t("Wait a moment, then try again."), again: true },
   timeout: { title: t("It took too long"), advice: t("The service is very busy. Try again in a moment."), again: true },
+  "in-progress": { title: t("It took too long"), advice: t("Try again in a moment."), again: true },
   "no-model": { title: t("The service is still starting"), advice: t("Try again in a moment."), again: true },
   "no-storage": {
     title: t("The service cannot store anything now"),
