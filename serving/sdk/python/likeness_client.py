@@ -313,10 +313,10 @@ class Likeness:
                 if answer.is_success:
                     return answer
                 after = _seconds(answer)
-                # 409: the first of these requests is still at work.
-                passes = answer.status_code in (409, 429, 503) and after is not None and after <= LONGEST_PAUSE
-                if not passes or tries == self._retries:
+                passes = answer.status_code in (409, 429, 503) and tries < self._retries
+                if not passes or after is None or after > LONGEST_PAUSE:
                     raise LikenessError(answer.status_code, _problem(answer), after)
+                # 409: the first of these requests is still at work.
                 pause = max(pause, after) if answer.status_code == 409 else after
             time.sleep(pause)
         raise AssertionError("the last try returns or raises")
