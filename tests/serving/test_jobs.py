@@ -105,7 +105,7 @@ async def reads_one(job: Job, number: int, content: bytes | None) -> dict[str, A
 
 async def end(all_jobs: Jobs, job: Job) -> Job:
     """The job once nothing more comes of it and its callback knows."""
-    await until(lambda: not all_jobs.store.open_ids(), 20)
+    await until(lambda: not all_jobs.store.open_ids())
     return all_jobs.store.get(job.id, job.owner)
 
 

@@ -25,7 +25,7 @@ from tests.serving.support import OBAMA
 from tests.serving.test_jobs import SECRET, listening
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
-READY_WITHIN, MOVES_WITHIN = 240.0, 240.0
+READY_WITHIN, MOVES_WITHIN = 600.0, 600.0
 PATIENCE = 600
 """Seconds that a request may take: two cores may be busy."""
 CLIENTS = 8
