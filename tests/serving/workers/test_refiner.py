@@ -1,6 +1,5 @@
 """What a worker does to refine an answer: the engine that it opens, what it refuses, and when a search ends."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
