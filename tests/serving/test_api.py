@@ -45,7 +45,9 @@ SERVICE = ServiceSettings(
 
 @pytest.fixture(scope="module")
 def app(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
-    return build(SERVICE, Shelf({1: saved}), support.paths(tmp_path_factory.mktemp("service")))
+    app = build(SERVICE, Shelf({1: saved}), support.paths(tmp_path_factory.mktemp("service")))
+    app.state.serving.rendering.timeout = 600.0
+    return app
 
 
 @pytest.fixture(scope="module")
