@@ -4,6 +4,7 @@ import json
 import shutil
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -183,7 +184,7 @@ def test_of_a_thousand_events_only_the_one_with_the_md5_is_read(
 ) -> None:
     read: list[str] = []
 
-    def counted(text: str, *types: object) -> object:
+    def counted(text: str, *types: Any) -> Any:
         read.append(text)
         return deserialize_value(text, *types)
 

@@ -72,7 +72,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def serving(home: Path, **environment: str) -> Iterator[Served]:
     port, log = free_port(), home / "serve.log"
     given = {"LIKENESS_HOME": str(home), "LIKENESS_SERVE_FOLLOW": "0.5", "LIKENESS_SERVE_WORKERS": "1"}
-    given |= {"LIKENESS_SERVE_TIMEOUT": str(PATIENCE), **environment}
+    given |= {"LIKENESS_SERVE_TIMEOUT": str(PATIENCE), "LIKENESS_SERVE_GRACE": str(PATIENCE), **environment}
     command = [sys.executable, "-m", "orchestration.cli", "serve", "--port", str(port)]
     with running(command, log, given, cwd=REPOSITORY) as process:
         url = f"http://127.0.0.1:{port}"
