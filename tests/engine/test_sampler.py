@@ -163,7 +163,7 @@ def test_embedded_people_are_correlated_as_people_are(embedded_schema: Schema) -
     assert not bearded[people["sex"] < 0.5].any()
 
 
-def test_a_hundred_times_as_many_people_take_far_less_than_a_hundred_times_as_long(embedded_schema: Schema) -> None:
+def test_a_thousand_times_as_many_people_take_far_less_than_a_thousand_times_as_long(embedded_schema: Schema) -> None:
     def seconds(count: int) -> float:
         """Of the processor, the best of three: another process may get in the way of one."""
         taken = []
@@ -173,4 +173,4 @@ def test_a_hundred_times_as_many_people_take_far_less_than_a_hundred_times_as_lo
             taken.append(time.process_time() - start)
         return min(taken)
 
-    assert seconds(COUNT) < 50 * seconds(COUNT // 100), "people are drawn together, not one by one"
+    assert seconds(COUNT) < 300 * seconds(COUNT // 1000), "people are drawn together, not one by one"
