@@ -27,7 +27,7 @@ from tests.serving.support import Shelf, astronaut, run, until
 
 pytestmark = pytest.mark.slow
 
-SECONDS = 60.0
+SECONDS = 600.0
 
 
 @pytest.fixture(scope="module")
