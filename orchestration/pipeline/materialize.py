@@ -83,7 +83,6 @@ def materialize(
         cost = meter.cost(draft.added).figures()
         log_outcome(run, draft.folder, {**metrics, **cost})
         run.tag("output.md5", draft.md5)
-    shutil.rmtree(checkpoints.parent, ignore_errors=True)
     # What fails is in the store by now, so that its rows can be looked at; `input_versions` lets nobody read it.
     pictures = RunPictures(tracking, run.run_id)
     checked = checks.run_all(
@@ -94,6 +93,8 @@ def materialize(
     metadata |= origins(versions, compared, start.inputs) | {"profile": profile, **start.metadata} | noted
     metadata |= {**cost, "seconds": seconds, "seconds_around_the_stage": time.monotonic() - began - seconds}
     run_cache.remember(project.instance, stage.name, key, draft.md5, context.run_id)
+    # Last of all: until then another try goes on from them, whatever fails.
+    shutil.rmtree(checkpoints.parent, ignore_errors=True)
     return dg.MaterializeResult(data_version=dg.DataVersion(draft.md5), metadata=metadata, check_results=checked)
 
 

@@ -225,3 +225,23 @@ def test_what_nobody_noted_is_made_again(project: Project, monkeypatch: pytest.M
     monkeypatch.undo()
     project.write(NEW, "a photo")
     assert project.run().made == ["faces", "model", "encoder/embedded"]
+
+
+def test_checkpoints_stay_until_the_result_is_noted(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[bool] = []
+
+    def train(out: Path, context: Any) -> None:
+        found.append((context.checkpoints / "step").exists())
+        (context.checkpoints / "step").write_text("100")
+
+    def fails(*about: Any) -> None:
+        raise ValueError("the record cannot be written")
+
+    project.stages[0].module.act = train
+    monkeypatch.setattr("orchestration.pipeline.run_cache.remember", fails)
+    with pytest.raises(runner.StageFailed, match="cannot be written"):
+        project.run(only="portraits")
+    monkeypatch.undo()
+    assert project.run(only="portraits").made == ["portraits"]
+    assert found == [False, True], "it goes on from them"
+    assert not list(project.settings.checkpoints.rglob("step")), "they were removed once it was noted"
