@@ -197,9 +197,8 @@ def _decide(
         forcing = command(f"promote {number} --force --why REASON", registry.character)
         refusals.append(f"version {number} was rolled back: {forcing} if you are sure")
     elif current != number and _same_content(state, current, number):
-        registry.alias_store.promote(
-            number, who(context), f"the content of version {current}, of which something is gone"
-        )
+        why = f"the content of version {current}, of which something is gone"
+        registry.alias_store.promote(number, who(context), why, judged_against=current)
         return [], True
     if refusals:
         return refusals, False
