@@ -16,7 +16,7 @@ from orchestration.promotion.notifiers import FAILED, MOVED, PROMOTED, REFUSED, 
 from orchestration.registry.aliases import AliasStore
 from orchestration.registry.promotion_events import RegistryError
 from orchestration.storage.dagster_internals import WILL_RETRY_TAG
-from orchestration.storage.instance import RUN_TAG
+from orchestration.storage.instance import is_of_command
 
 NOTED_WITHIN = 10.0  # seconds
 
@@ -88,7 +88,7 @@ def gate_decisions(settings: Settings) -> dg.SensorDefinition:
     def sensor(context: dg.SensorEvaluationContext, asset_event: dg.EventLogEntry) -> dg.SkipReason:
         run = context.instance.get_run_by_id(asset_event.run_id)
         made = asset_event.asset_materialization
-        if made is None or run is None or RUN_TAG in run.tags:
+        if made is None or run is None or is_of_command(run):
             return dg.SkipReason("made at a terminal, which said it")
         notice = gate_notice(settings, made, run.run_id)
         tell(settings, notice, context.log)

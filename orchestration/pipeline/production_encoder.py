@@ -18,6 +18,7 @@ from orchestration.config.settings import Settings
 from orchestration.pipeline import reasons, retraining
 from orchestration.pipeline.materialize import ancestors, close_abandoned, input_versions, run_tags
 from orchestration.pipeline.run_cache import FORCE_TAG
+from orchestration.pipeline.run_coordinator import USER_TAG
 from orchestration.promotion import card_scores, comparison, model_card, shadow
 from orchestration.promotion.packaging import LOADER, NETWORKS, code_files, digest, log_model, log_scores, pack
 from orchestration.promotion.scorecards import complete
@@ -28,6 +29,7 @@ from orchestration.registry.registered_models import INPUT, Registry
 from orchestration.registry.remedies import command
 from orchestration.storage import accepted_profile, dagster_metadata
 from orchestration.storage.costs import CostMeter
+from orchestration.storage.instance import is_of_command
 from orchestration.storage.project import AssetRef, Project
 from orchestration.storage.run_pictures import RunPictures
 from orchestration.storage.store import StoreError
@@ -213,12 +215,20 @@ def _decide(
 
 
 def who(context: dg.AssetExecutionContext) -> str:
-    """Who started the run: a schedule, a sensor, or the user."""
+    """Who started the run: a person, or a schedule or a sensor.
+
+    Of a run of Dagster's the tag `user` comes first, which its queue sets (run_coordinator.py): all others are as who
+    launched the run on a page would have them.
+    """
     tags = context.run.tags
+    if is_of_command(context.run):
+        return user()
+    if person := tags.get(USER_TAG):
+        return person
     for kind in ("schedule", "sensor"):
         if name := tags.get(f"dagster/{kind}_name"):
             return f"{kind} {name}"
-    return user() if tags.get("likeness/run") else tags.get("user") or f"dagster run {context.run_id[:8]}"
+    return f"dagster run {context.run_id[:8]}"
 
 
 def why_unregistered(registry: Registry, md5: str) -> str:

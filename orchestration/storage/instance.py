@@ -246,10 +246,17 @@ def keeping_files(settings: Settings) -> Iterator[None]:
         held.release()
 
 
+def is_of_command(run: dg.DagsterRun) -> bool:
+    """Whether a `likeness run` makes it, at a terminal. Its tag alone proves nothing: who launches a run on Dagster's
+    pages gives it any tags. But all that they and the daemon launch has an origin, which a command's run has not.
+    """
+    return RUN_TAG in run.tags and run.remote_job_origin is None
+
+
 def daemon_run(instance: dg.DagsterInstance) -> dg.DagsterRun | None:
     """A run that another process makes or is about to make, None where there is none; a look disturbs nobody."""
     for run in instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED))):
-        if not {RUN_TAG, SCAN_TAG} & set(run.tags) and _is_alive(instance, run):
+        if not is_of_command(run) and SCAN_TAG not in run.tags and _is_alive(instance, run):
             return run
     return None
 
@@ -273,7 +280,7 @@ def _close_dead_runs(instance: dg.DagsterInstance) -> None:
     What a daemon left is cancelled and not failed, so that the next daemon does not retry it: this run makes it.
     """
     for run in instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED))):
-        if RUN_TAG in run.tags:
+        if is_of_command(run):
             instance.report_run_failed(run, "its process ended before it did")
         elif SCAN_TAG not in run.tags and not _is_alive(instance, run):
             instance.report_run_canceled(run, "neither its process nor Dagster's daemon is there any more")

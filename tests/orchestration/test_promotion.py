@@ -27,11 +27,12 @@ from orchestration.registry.people import ACTS, VARIABLE, People
 from orchestration.registry.promotion_events import AliasState, RegistryError
 from orchestration.registry.registered_models import Registry
 from orchestration.storage import versions
+from orchestration.storage.dagster_internals import SubmitRunContext
 from orchestration.storage.instance import open_instance
 from orchestration.storage.store import Store
 from orchestration.storage.tracking import Tracking
 from serving.comparisons import Comparison, Served
-from tests.orchestration.conftest import Concatenate, make_project
+from tests.orchestration.conftest import ORIGIN, Concatenate, make_project
 from tests.orchestration.faces import copy_project
 
 pytestmark = pytest.mark.slow
@@ -205,6 +206,33 @@ def test_the_same_content_registered_anew_undoes_no_rollback_of_the_same_moment(
     with pytest.raises(RegistryError, match="1 came into production meanwhile"):
         production_encoder._decide(context, registry, config, "3", "2", result)
     assert registry.aliases()["production"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("tags", "origin", "person"),
+    [
+        ({"likeness/run": "true", "user": "anna"}, None, "anna of the terminal"),
+        ({"likeness/run": "true", "user": "olga"}, ORIGIN, "olga"),
+        ({"dagster/sensor_name": "verdicts", "user": "olga"}, ORIGIN, "olga"),
+        ({"dagster/sensor_name": "retrain"}, ORIGIN, "sensor retrain"),
+        ({}, ORIGIN, "dagster run 00000000"),
+    ],
+)
+def test_no_tag_of_a_run_that_dagster_launched_hides_who_started_it(
+    monkeypatch: pytest.MonkeyPatch, tags: dict[str, str], origin: Any, person: str
+) -> None:
+    monkeypatch.setenv("LIKENESS_USER", "anna of the terminal")
+    run = dg.DagsterRun("job", "0" * 8, tags=tags, remote_job_origin=origin)
+    context: Any = SimpleNamespace(run=run, run_id=run.run_id)
+    assert production_encoder.who(context) == person
+
+
+def test_a_backfill_has_no_person_whomever_it_was_said_to_be_of(instance: dg.DagsterInstance) -> None:
+    tags = {"dagster/backfill": "abc", "user": "olga"}
+    run = instance.add_run(dg.DagsterRun("job", "0" * 8, tags=tags, remote_job_origin=ORIGIN))
+    daemons: Any = None
+    queued = instance.run_coordinator.submit_run(SubmitRunContext(run, daemons))
+    assert queued.tags["user"] == "backfill abc"
 
 
 def test_what_is_done_by_hand_is_told_with_who_did_it(
