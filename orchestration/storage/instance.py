@@ -229,16 +229,16 @@ def only_runner(settings: Settings, instance: dg.DagsterInstance) -> Iterator[No
 
 
 @contextmanager
-def keeping_files(settings: Settings) -> Iterator[None]:
+def keeping_files(settings: Settings, patience: float = ASKED_FOR) -> Iterator[None]:
     """Nothing is deleted for as long as the block takes, since a backup copies it; and nothing is copied of what is
-    being deleted. Raises AlreadyRunning.
+    being deleted. patience: seconds to wait for another such block. Raises AlreadyRunning.
     """
-    held = lock(settings.home / "locks" / "files.lock", ASKED_FOR)
+    held = lock(settings.home / "locks" / "files.lock", patience)
     try:
         held.acquire()
     except Timeout as error:
         raise AlreadyRunning(
-            "a `likeness backup`, `clean` or `forget` is at work here: wait for it, or stop it"
+            "a `likeness backup`, `clean`, `forget` or `corrections --collect` is at work here: wait for it, or stop it"
         ) from error
     try:
         yield
