@@ -135,10 +135,12 @@ def _pools(settings: Settings, instance: dg.DagsterInstance) -> Iterator[Diagnos
 
 
 def _is_dead(settings: Settings, run: dg.DagsterRun | None) -> bool:
-    from orchestration.storage.instance import is_of_command
+    from orchestration.storage.instance import is_elsewhere, is_of_command
 
     if run is None or run.is_finished:
         return True
+    if is_elsewhere(settings, run):
+        return False  # its lock is where it is
     return is_of_command(run) and not is_locked(settings.home / "run.lock")
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -93,6 +94,8 @@ EARLIER = ("9208dee9e44e6e91", "5353376bc70fddab")
 POOL = "device"
 """Steps of this pool take turns: two trainings side by side on one device take as long as one after the other."""
 RUN_TAG = "likeness/run"
+HOME_TAG = "likeness/home"
+"""On runs of a `likeness run`: the home folder whose lock says whether it is at work."""
 SCAN_TAG = "likeness/look"
 AUTOMATION_TAG = "likeness/automation"
 """On runs that the daemon makes by its conditions."""
@@ -203,12 +206,24 @@ def lock_file(settings: Settings) -> Path:
     return settings.home / "run.lock"
 
 
+def home_id(settings: Settings) -> str:
+    """What tells this home folder from others that share its database. A machine's name would not: a container gets
+    another one each time.
+    """
+    file = settings.home / "locks" / "home.id"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, uuid.uuid4().hex)
+    return file.read_text()
+
+
 @contextmanager
-def only_runner(settings: Settings, instance: dg.DagsterInstance) -> Iterator[None]:
+def only_runner(settings: Settings, instance: dg.DagsterInstance, moved: bool = False) -> Iterator[None]:
     """One `likeness run` at a time, and none beside a run of Dagster's daemon; what an interrupted one left is closed.
 
     A process that was killed cannot give its slot of the device pool back, and the next run would wait for it for ever.
-    Raises AlreadyRunning.
+    Of one on another machine that shares the database nobody here can tell whether it was killed: it is left alone,
+    unless the records `moved` here from where it was. Raises AlreadyRunning.
     """
     running = lock(lock_file(settings), ASKED_FOR)
     try:
@@ -216,13 +231,18 @@ def only_runner(settings: Settings, instance: dg.DagsterInstance) -> Iterator[No
     except Timeout as error:
         raise AlreadyRunning("another `likeness run` is at work here: wait for it, or stop it") from error
     try:
-        if run := daemon_run(instance):
+        run = daemon_run(instance)
+        unfinished = instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED)))
+        elsewhere = [] if moved else [run for run in unfinished if is_elsewhere(settings, run)]
+        if run := run or next(iter(elsewhere), None):
             assets = ", ".join(sorted(key.to_user_string() for key in run.asset_selection or ())) or run.job_name
+            who = "A `likeness run` on another machine" if run in elsewhere else "Dagster"
             raise AlreadyRunning(
-                f"Dagster makes {assets} (run {run.run_id[:8]}, {run.status.value.lower()}): wait for it, or cancel it "
+                f"{who} makes {assets} (run {run.run_id[:8]}, {run.status.value.lower()}): wait for it, or cancel it "
                 "on its page, `likeness dagster`"
             )
-        _close_dead_runs(instance)
+        # Only these: another machine may have begun one since.
+        _close_dead_runs(instance, unfinished)
         yield
     finally:
         running.release()
@@ -253,6 +273,14 @@ def is_of_command(run: dg.DagsterRun) -> bool:
     return RUN_TAG in run.tags and run.remote_job_origin is None
 
 
+def is_elsewhere(settings: Settings, run: dg.DagsterRun) -> bool:
+    """Whether a `likeness run` of another home folder makes it. Without a database to share, records are of one home;
+    runs of earlier versions do not say of which they are, and count as this one's.
+    """
+    own = home_id(settings) if settings.database else ""
+    return bool(own) and is_of_command(run) and run.tags.get(HOME_TAG, own) != own
+
+
 def daemon_run(instance: dg.DagsterInstance) -> dg.DagsterRun | None:
     """A run that another process makes or is about to make, None where there is none; a look disturbs nobody."""
     for run in instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED))):
@@ -274,12 +302,12 @@ def _is_alive(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     )
 
 
-def _close_dead_runs(instance: dg.DagsterInstance) -> None:
-    """Close what nobody works on any more, and give back its slots.
+def _close_dead_runs(instance: dg.DagsterInstance, unfinished: Iterable[dg.DagsterRun]) -> None:
+    """Close what nobody works on any more of these, and give back its slots.
 
     What a daemon left is cancelled and not failed, so that the next daemon does not retry it: this run makes it.
     """
-    for run in instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED))):
+    for run in unfinished:
         if is_of_command(run):
             instance.report_run_failed(run, "its process ended before it did")
         elif SCAN_TAG not in run.tags and not _is_alive(instance, run):
