@@ -21,7 +21,7 @@ from orchestration.config.catalog import COLLECTED
 from orchestration.config.progress import Progress, into_log
 from orchestration.config.settings import Settings
 from orchestration.pipeline import daily
-from orchestration.pipeline.materialize import ancestors, stage_context
+from orchestration.pipeline.materialize import ancestors, require_unchanged, stage_context
 from orchestration.pipeline.retry_policy import RETRY_POLICY, only_transient_is_retried
 from orchestration.storage import collected_rows, dagster_metadata
 from orchestration.storage.collected_rows import ForgottenRows
@@ -83,6 +83,7 @@ def materialize(project: Project, character: str, run_id: str, progress: Progres
         _give(Path(given), settings, project.instance)
         context = stage_context(settings, STAGE, Path(given), _nothing_tracked, progress)
         figures = STAGE.code.run({**inputs, "given": Path(given)}, config, draft.folder, context)
+        require_unchanged(project, AssetRef(STAGE, character), versions, inputs)
     looked_at = CheckContext(
         STAGE, character, draft.md5, project.graph.rules, results.production_of(project, character),
         config.model_dump(mode="json"), figures, lambda: draft.folder, lambda: inputs["character"],

@@ -16,7 +16,7 @@ from orchestration.config.profiles import code_version, flatten
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
 from orchestration.pipeline import reasons, retraining
-from orchestration.pipeline.materialize import ancestors, close_abandoned, input_versions, run_tags
+from orchestration.pipeline.materialize import ancestors, close_abandoned, input_versions, require_unchanged, run_tags
 from orchestration.pipeline.run_cache import FORCE_TAG
 from orchestration.pipeline.run_coordinator import USER_TAG
 from orchestration.promotion import card_scores, comparison, model_card, shadow
@@ -90,6 +90,7 @@ def _register(
     folders = {name: project.fetch(name, version) for name, version in versions.items()}
     with project.store.writing(NAME, character) as draft:
         metrics = pack(folders, draft.folder)
+        require_unchanged(project, ref, versions, folders, belongs_to)
     registry, md5, lineage_md5 = Registry(tracking, character), draft.md5, ancestors(versions)
     stage_scores = json.loads((folders["scorecard"] / "scorecard.json").read_text())
     card = complete(stage_scores, versions["scorecard"].metadata)
