@@ -38,7 +38,7 @@ from orchestration.config.database_url import MLFLOW_SCHEMA
 from orchestration.config.settings import Settings
 from orchestration.lineage import OnStep, registered_data, silent
 from orchestration.storage import backup_log, erasure_log, objects, snapshots, versions
-from orchestration.storage.erasure_log import ErasureLog
+from orchestration.storage.erasure_log import Erasure, ErasureLog
 from orchestration.storage.instance import is_ours, keeping_files, open_instance
 from orchestration.storage.mlflow_client import OutOfDate
 from orchestration.storage.remote import Remote
@@ -133,6 +133,8 @@ def make(
     _require_known_storage(settings)
     with keeping_files(settings), _partial_folder(target) as folder:
         manifest = _begin(settings, mlflow)
+        # Before anything is copied: of what is erased from here on, by another machine too, the copies may have all.
+        manifest.erased = [entry.id for entry in _erasures(settings) if entry.done]
         copier = Copier(folder, progress)
         progress("databases", 0, 0)
         with _databases(settings, mlflow, manifest) as databases:
@@ -143,10 +145,7 @@ def make(
         copier.copy_all(
             [*_files(settings, service, mlflow, copier.left_out), *_objects(settings, with_cache, manifest)]
         )
-        with open_instance(settings) as instance:
-            entries = ErasureLog(instance).entries()
-        manifest.erased = [entry.id for entry in entries if entry.done]
-        erasure_log.write_entries(folder / backup_log.ERASURES, entries)
+        erasure_log.write_entries(folder / backup_log.ERASURES, _erasures(settings))
         manifest.files, manifest.left_out = copier.files, copier.left_out
         manifest.write(folder)
         os.sync()  # a backup that is only in memory is none
@@ -165,6 +164,11 @@ def _begin(settings: Settings, mlflow: bool) -> Manifest:
         remote=settings.remote,
         versions=program_versions(),
     )
+
+
+def _erasures(settings: Settings) -> list[Erasure]:
+    with open_instance(settings) as instance:
+        return ErasureLog(instance).entries()
 
 
 def _missing(settings: Settings, mlflow: bool) -> dict[str, str]:

@@ -121,7 +121,7 @@ def restore(
         result.replaced = str(aside) if aside and aside.exists() else ""
     with open_instance(settings) as instance:
         instance.wipe_daemon_heartbeats()  # the daemon of then is not there to go on with its runs
-        with only_runner(settings, instance):
+        with only_runner(settings, instance, moved=True):
             result.problems = _erase_again(settings, instance, erasures, progress)
             gone = _bring_up_to_date(settings, ErasureLog(instance).erased(), result, progress)
         ErasureLog(instance).copy_to(settings.home)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
+
+NEEDS_SOMEBODY = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+"""What no other try mends: a disk that is full or read-only, a right that is missing."""
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -12,3 +16,8 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def needs_somebody(error: BaseException) -> bool:
+    """Whether the error, or one that it came from, stays until a person makes room or gives a right."""
+    return any(isinstance(cause, OSError) and cause.errno in NEEDS_SOMEBODY for cause in causes(error))

@@ -135,11 +135,13 @@ def _pools(settings: Settings, instance: dg.DagsterInstance) -> Iterator[Diagnos
 
 
 def _is_dead(settings: Settings, run: dg.DagsterRun | None) -> bool:
-    from orchestration.storage.instance import RUN_TAG
+    from orchestration.storage.instance import is_elsewhere, is_of_command
 
     if run is None or run.is_finished:
         return True
-    return RUN_TAG in run.tags and not is_locked(settings.home / "run.lock")
+    if is_elsewhere(settings, run):
+        return False  # its lock is where it is
+    return is_of_command(run) and not is_locked(settings.home / "run.lock")
 
 
 def webserver(settings: Settings) -> Iterator[Diagnosis]:

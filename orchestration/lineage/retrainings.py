@@ -16,7 +16,7 @@ from orchestration.config.catalog import SOURCES
 from orchestration.lineage.resolve import MODEL
 from orchestration.storage.costs import Cost
 from orchestration.storage.dagster_internals import BACKFILL_ID_TAG
-from orchestration.storage.instance import CHARACTER_TAG, RETRAINING_TAG, RUN_TAG, WHY_TAG
+from orchestration.storage.instance import CHARACTER_TAG, RETRAINING_TAG, WHY_TAG, is_of_command
 from orchestration.storage.project import AssetRef, Project, title
 from orchestration.storage.version_index import VersionIndex, VersionRef
 from orchestration.storage.versions import REUSED, WHY, Version, as_text
@@ -144,7 +144,7 @@ class Retraining:
     @property
     def by(self) -> str:
         """Who or what began it."""
-        return started_by(self.runs[0].dagster_run.tags)
+        return started_by(self.runs[0].dagster_run)
 
     @property
     def why(self) -> str:
@@ -249,18 +249,20 @@ def _what(run: dg.DagsterRun) -> str:
     return title(assets, run.tags.get("dagster/partition"))
 
 
-def started_by(tags: Mapping[str, str]) -> str:
+def started_by(run: dg.DagsterRun) -> str:
     """Who or what launched a run."""
-    person = tags.get("user")
-    if RUN_TAG in tags:
+    tags, person = run.tags, run.tags.get("user")
+    if is_of_command(run):
         return f"likeness run by {person}" if person else "likeness run"
+    if backfill := tags.get(BACKFILL_ID_TAG):
+        return f"backfill {backfill}"
+    if person:
+        return f"Dagster, by {person}"
     if schedule := tags.get("dagster/schedule_name"):
         return f"schedule {schedule}"
     if sensor := tags.get("dagster/sensor_name"):
         return "automation" if sensor == AUTOMATION_SENSOR else f"sensor {sensor}"
-    if backfill := tags.get(BACKFILL_ID_TAG):
-        return f"backfill {backfill}"
-    return f"Dagster, by {person}" if person else "Dagster, by hand"
+    return "Dagster, by hand"
 
 
 def _model(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,11 +21,12 @@ from orchestration.config.catalog import COLLECTED
 from orchestration.config.progress import Progress, into_log
 from orchestration.config.settings import Settings
 from orchestration.pipeline import daily
-from orchestration.pipeline.materialize import ancestors, stage_context
+from orchestration.pipeline.materialize import ancestors, require_unchanged, stage_context
 from orchestration.pipeline.retry_policy import RETRY_POLICY, only_transient_is_retried
 from orchestration.storage import collected_rows, dagster_metadata
 from orchestration.storage.collected_rows import ForgottenRows
 from orchestration.storage.erasure_log import ErasureLog
+from orchestration.storage.instance import keeping_files
 from orchestration.storage.project import AssetRef, Graph, Project
 from orchestration.storage.store import Store, StoreError
 from orchestration.storage.version_index import VersionIndex
@@ -38,6 +39,8 @@ NAME, JOB, SCHEDULE = STAGE.name, "collect_corrections", "daily_corrections"
 WEIGHTS, DIRECTIONS = "model.safetensors", "features."
 """The file of an encoder, and the part of its names that says in which directions it reads a face."""
 PLAYERS = "players, through the service"
+BACKUP_TAKES = 3600.0
+"""Seconds that a backup is waited for; what was not erased by then is at the next collection."""
 SHOWN = 12
 """Sliders and groups that the asset's page shows of each version."""
 
@@ -65,8 +68,11 @@ def asset(graph: Graph) -> dg.AssetsDefinition:
 
 
 def materialize(project: Project, character: str, run_id: str, progress: Progress) -> dg.MaterializeResult:
-    """Erase what was taken back, collect what is final, check it, keep it. Raises StoreError, RemoteDown."""
+    """Erase what was taken back, collect what is final, check it, keep it. Raises StoreError, RemoteDown,
+    AlreadyRunning.
+    """
     settings = project.settings.model_copy(update={"character": character})
+    progress.show(f"{NAME}  erases what was taken back; a backup that is at work is waited for")
     erase_withdrawn(settings, project.instance)
     project.observe("character", character)
     seen = project.latest("character", character)
@@ -77,6 +83,7 @@ def materialize(project: Project, character: str, run_id: str, progress: Progres
         _give(Path(given), settings, project.instance)
         context = stage_context(settings, STAGE, Path(given), _nothing_tracked, progress)
         figures = STAGE.code.run({**inputs, "given": Path(given)}, config, draft.folder, context)
+        require_unchanged(project, AssetRef(STAGE, character), versions, inputs)
     looked_at = CheckContext(
         STAGE, character, draft.md5, project.graph.rules, results.production_of(project, character),
         config.model_dump(mode="json"), figures, lambda: draft.folder, lambda: inputs["character"],
@@ -113,7 +120,11 @@ def store_of(settings: Settings) -> CorrectionStore:
 
 
 def erase_withdrawn(settings: Settings, instance: dg.DagsterInstance) -> int:
-    """Erase what players took back from every version of the table; how many rows' characters they were."""
+    """Erase what players took back from every version of the table; how many rows' characters they were.
+
+    A backup that is being made is waited for: it would copy what is erased under it. Raises AlreadyRunning where it
+    takes longer than `BACKUP_TAKES`, RemoteDown, OSError.
+    """
     served = store_of(settings)
     ids = set(served.withdrawn())
     if not ids:
@@ -123,8 +134,9 @@ def erase_withdrawn(settings: Settings, instance: dg.DagsterInstance) -> int:
         for id in ids:
             served.delete(id)
 
-    found = collected_rows.find(settings, VersionIndex(instance), (), ids)
-    collected_rows.erase(settings, instance, found, "the players themselves", "consent withdrawn", delete_served)
+    with keeping_files(settings, BACKUP_TAKES):
+        found = collected_rows.find(settings, VersionIndex(instance), (), ids)
+        collected_rows.erase(settings, instance, found, "the players themselves", "consent withdrawn", delete_served)
     return len(ids)
 
 

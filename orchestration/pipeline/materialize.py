@@ -26,7 +26,7 @@ from orchestration.pipeline import continuation, reasons, retraining, run_cache
 from orchestration.promotion import comparison
 from orchestration.registry.aliases import AliasStore
 from orchestration.storage import accepted_profile, costs, dagster_metadata
-from orchestration.storage.project import AssetRef, Project, is_source
+from orchestration.storage.project import AssetRef, Project, SourceChanged, is_source
 from orchestration.storage.run_pictures import RunPictures
 from orchestration.storage.staged_output import StagedOutput
 from orchestration.storage.store import StoreError
@@ -80,10 +80,10 @@ def materialize(
             stage_scope = stage_context(project.settings, stage, checkpoints, run, progress)
             metrics = call(stage, folders, config, draft.folder, stage_scope)
             seconds = time.monotonic() - stage_began
+            require_unchanged(project, ref, versions, folders, belongs_to, checkpoints)
         cost = meter.cost(draft.added).figures()
         log_outcome(run, draft.folder, {**metrics, **cost})
         run.tag("output.md5", draft.md5)
-    shutil.rmtree(checkpoints.parent, ignore_errors=True)
     # What fails is in the store by now, so that its rows can be looked at; `input_versions` lets nobody read it.
     pictures = RunPictures(tracking, run.run_id)
     checked = checks.run_all(
@@ -94,6 +94,8 @@ def materialize(
     metadata |= origins(versions, compared, start.inputs) | {"profile": profile, **start.metadata} | noted
     metadata |= {**cost, "seconds": seconds, "seconds_around_the_stage": time.monotonic() - began - seconds}
     run_cache.remember(project.instance, stage.name, key, draft.md5, context.run_id)
+    # Last of all: until then another try goes on from them, whatever fails.
+    shutil.rmtree(checkpoints.parent, ignore_errors=True)
     return dg.MaterializeResult(data_version=dg.DataVersion(draft.md5), metadata=metadata, check_results=checked)
 
 
@@ -195,6 +197,39 @@ def input_versions(project: Project, ref: AssetRef, belongs_to: str) -> dict[str
         )
     require_passed(project, ref)
     return {name: version for name, version in versions.items() if version is not None}
+
+
+def require_unchanged(
+    project: Project,
+    ref: AssetRef,
+    versions: Mapping[str, Version],
+    folders: Mapping[str, Path],
+    belongs_to: str = "",
+    checkpoints: Path | None = None,
+) -> None:
+    """A character's own folder, which a stage reads because its renderer may have to be executable, may be changed
+    under it: what comes of that, its checkpoints too, is of no one version. The change is recorded, and the step tried
+    again.
+
+    Raises dagster.RetryRequested, StoreError, RemoteDown.
+    """
+    folder = folders.get("character")
+    if folder is None or folder.parent != project.settings.characters:
+        return
+    seen = versions["character"]
+    if project.store.version(folder, seen.md5) == seen.md5:
+        return
+    reader = getattr(ref.stage.code, "READS", {}).get("character")
+    if reader and reader.digest(folder) == reader.digest(project.store.fetch(seen.md5)):
+        return
+    if checkpoints:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    project.observe("character", seen.character, belongs_to)
+    # Twice, since a source that had changed before the step began may have taken the first time.
+    raise dg.RetryRequested(max_retries=2) from SourceChanged(
+        f"{folder} was changed while {ref} was made from it: call this again once it is as it should be; if nobody "
+        "changed it, its renderer writes into it, and must write elsewhere"
+    )
 
 
 def require_passed(project: Project, ref: AssetRef) -> None:

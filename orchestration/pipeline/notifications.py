@@ -16,9 +16,11 @@ from orchestration.promotion.notifiers import FAILED, MOVED, PROMOTED, REFUSED, 
 from orchestration.registry.aliases import AliasStore
 from orchestration.registry.promotion_events import RegistryError
 from orchestration.storage.dagster_internals import WILL_RETRY_TAG
-from orchestration.storage.instance import RUN_TAG
+from orchestration.storage.instance import is_of_command
 
 NOTED_WITHIN = 10.0  # seconds
+MOST_AT_ONCE = 100
+"""Events that a tick tells of; the next one goes on."""
 
 
 def sensors(settings: Settings) -> list[dg.SensorDefinition]:
@@ -76,25 +78,38 @@ def failure(settings: Settings, run: dg.DagsterRun, detail: str) -> Notice:
 
 
 def gate_decisions(settings: Settings) -> dg.SensorDefinition:
-    """The sensor of what the gate decided."""
+    """The sensor of what the gate decided; its cursor is the number of the last event that was told.
 
-    @dg.asset_sensor(
-        asset_key=dg.AssetKey(production_encoder.NAME),
+    Dagster's own sensor of an asset sees the newest event of a tick alone, and several characters may end in one.
+    """
+
+    @dg.sensor(
         name="verdicts",
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=min(30, settings.look_seconds),
         description="Tells LIKENESS_NOTIFY which retrained encoders went into production, and which were refused why.",
     )
-    def sensor(context: dg.SensorEvaluationContext, asset_event: dg.EventLogEntry) -> dg.SkipReason:
-        run = context.instance.get_run_by_id(asset_event.run_id)
-        made = asset_event.asset_materialization
-        if made is None or run is None or RUN_TAG in run.tags:
-            return dg.SkipReason("made at a terminal, which said it")
-        notice = gate_notice(settings, made, run.run_id)
-        tell(settings, notice, context.log)
-        return dg.SkipReason(notice.title)
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        told: list[str] = []
+        for event in _registered_since(context.instance, context.cursor):
+            run, made = context.instance.get_run_by_id(event.run_id), event.asset_materialization
+            if made and run and not is_of_command(run):  # a terminal has said it
+                notice = gate_notice(settings, made, run.run_id)
+                tell(settings, notice, context.log)
+                told.append(notice.title)
+            context.update_cursor(str(event.storage_id))
+        return dg.SkipReason("; ".join(told) or "nothing new but what a terminal has said")
 
     return sensor
+
+
+def _registered_since(instance: dg.DagsterInstance, cursor: str | None) -> Sequence[dg.EventLogRecord]:
+    """Encoders that were registered after that event, oldest first; the newest one where nothing was told yet."""
+    key = dg.AssetKey(production_encoder.NAME)
+    if cursor is None:
+        return instance.fetch_materializations(key, limit=1).records
+    new = dg.AssetRecordsFilter(key, after_storage_id=int(cursor))
+    return instance.fetch_materializations(new, limit=MOST_AT_ONCE, ascending=True).records
 
 
 def gate_notice(settings: Settings, made: dg.AssetMaterialization, run_id: str) -> Notice:

@@ -16,8 +16,9 @@ from orchestration.config.profiles import code_version, flatten
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
 from orchestration.pipeline import reasons, retraining
-from orchestration.pipeline.materialize import ancestors, close_abandoned, input_versions, run_tags
+from orchestration.pipeline.materialize import ancestors, close_abandoned, input_versions, require_unchanged, run_tags
 from orchestration.pipeline.run_cache import FORCE_TAG
+from orchestration.pipeline.run_coordinator import USER_TAG
 from orchestration.promotion import card_scores, comparison, model_card, shadow
 from orchestration.promotion.packaging import LOADER, NETWORKS, code_files, digest, log_model, log_scores, pack
 from orchestration.promotion.scorecards import complete
@@ -28,6 +29,7 @@ from orchestration.registry.registered_models import INPUT, Registry
 from orchestration.registry.remedies import command
 from orchestration.storage import accepted_profile, dagster_metadata
 from orchestration.storage.costs import CostMeter
+from orchestration.storage.instance import is_of_command
 from orchestration.storage.project import AssetRef, Project
 from orchestration.storage.run_pictures import RunPictures
 from orchestration.storage.store import StoreError
@@ -88,6 +90,7 @@ def _register(
     folders = {name: project.fetch(name, version) for name, version in versions.items()}
     with project.store.writing(NAME, character) as draft:
         metrics = pack(folders, draft.folder)
+        require_unchanged(project, ref, versions, folders, belongs_to)
     registry, md5, lineage_md5 = Registry(tracking, character), draft.md5, ancestors(versions)
     stage_scores = json.loads((folders["scorecard"] / "scorecard.json").read_text())
     card = complete(stage_scores, versions["scorecard"].metadata)
@@ -197,9 +200,8 @@ def _decide(
         forcing = command(f"promote {number} --force --why REASON", registry.character)
         refusals.append(f"version {number} was rolled back: {forcing} if you are sure")
     elif current != number and _same_content(state, current, number):
-        registry.alias_store.promote(
-            number, who(context), f"the content of version {current}, of which something is gone"
-        )
+        why = f"the content of version {current}, of which something is gone"
+        registry.alias_store.promote(number, who(context), why, judged_against=current)
         return [], True
     if refusals:
         return refusals, False
@@ -214,12 +216,20 @@ def _decide(
 
 
 def who(context: dg.AssetExecutionContext) -> str:
-    """Who started the run: a schedule, a sensor, or the user."""
+    """Who started the run: a person, or a schedule or a sensor.
+
+    Of a run of Dagster's the tag `user` comes first, which its queue sets (run_coordinator.py): all others are as who
+    launched the run on a page would have them.
+    """
     tags = context.run.tags
+    if is_of_command(context.run):
+        return user()
+    if person := tags.get(USER_TAG):
+        return person
     for kind in ("schedule", "sensor"):
         if name := tags.get(f"dagster/{kind}_name"):
             return f"{kind} {name}"
-    return user() if tags.get("likeness/run") else tags.get("user") or f"dagster run {context.run_id[:8]}"
+    return f"dagster run {context.run_id[:8]}"
 
 
 def why_unregistered(registry: Registry, md5: str) -> str:

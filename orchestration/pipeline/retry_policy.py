@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from orchestration.config.causes import causes
+from orchestration.config.causes import causes, needs_somebody
 from orchestration.storage.dagster_internals import (
     AUTO_RETRY_RUN_ID_TAG,
     BACKFILL_ID_TAG,
@@ -47,8 +47,8 @@ BUSY_DATABASE = ("database is locked", "connection refused", "server closed the 
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the error, or one that it came from, may be gone in a minute."""
-    return any(map(_is_transient_itself, causes(error)))
+    """Whether the error, or one that it came from, may be gone in a minute. What came from a full disk is not."""
+    return any(map(_is_transient_itself, causes(error))) and not needs_somebody(error)
 
 
 def _is_transient_itself(error: BaseException) -> bool:

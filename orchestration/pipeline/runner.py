@@ -30,7 +30,15 @@ from orchestration.pipeline.run_cache import FORCE_TAG, told
 from orchestration.registry.aliases import user
 from orchestration.storage import accepted_profile
 from orchestration.storage.costs import Cost
-from orchestration.storage.instance import CHARACTER_TAG, PROFILE_TAG, RETRAINING_TAG, RUN_TAG, only_runner
+from orchestration.storage.instance import (
+    CHARACTER_TAG,
+    HOME_TAG,
+    PROFILE_TAG,
+    RETRAINING_TAG,
+    RUN_TAG,
+    home_id,
+    only_runner,
+)
 from orchestration.storage.project import AssetRef, Graph, Project, title
 from orchestration.storage.versions import REUSED, STARTED, Version
 
@@ -101,7 +109,7 @@ def run(
         accepted_profile.accept(settings, instance)
         profile = accepted_profile.name_of(settings)
         progress.end(f"profile {profile}, character {character}")
-        tags = _tags(instance, character, profile, force)
+        tags = _tags(instance, character, profile, force) | {HOME_TAG: home_id(settings)}
         observe_sources(project, stages, character, tags[RETRAINING_TAG])
         reads_photos = "photos" in (name for name, _ in sources_of(graph, chosen, character))
         if reads_photos and (left_out := project.left_out("photos")):

@@ -59,7 +59,8 @@ def promote(
     state = registry.alias_store.state()
     if number == state.production:
         why = why or "set in MLflow itself, and kept"
-        return PromotionResult(number, registry.alias_store.promote(number, who, why), None)
+        # Only if it is there still: who rolled it back meanwhile is not undone without a look of the gate.
+        return PromotionResult(number, registry.alias_store.promote(number, who, why, judged_against=number), None)
     if force and asked and state.production_at(asked) != state.production:
         raise RegistryError(f"{overtaken(registry.name, state)}; nothing was moved: give the command again if need be")
     forcing = command(f"promote {number} --force --why REASON", registry.character)

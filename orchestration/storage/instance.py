@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -93,6 +94,8 @@ EARLIER = ("9208dee9e44e6e91", "5353376bc70fddab")
 POOL = "device"
 """Steps of this pool take turns: two trainings side by side on one device take as long as one after the other."""
 RUN_TAG = "likeness/run"
+HOME_TAG = "likeness/home"
+"""On runs of a `likeness run`: the home folder whose lock says whether it is at work."""
 SCAN_TAG = "likeness/look"
 AUTOMATION_TAG = "likeness/automation"
 """On runs that the daemon makes by its conditions."""
@@ -203,12 +206,24 @@ def lock_file(settings: Settings) -> Path:
     return settings.home / "run.lock"
 
 
+def home_id(settings: Settings) -> str:
+    """What tells this home folder from others that share its database. A machine's name would not: a container gets
+    another one each time.
+    """
+    file = settings.home / "locks" / "home.id"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, uuid.uuid4().hex)
+    return file.read_text()
+
+
 @contextmanager
-def only_runner(settings: Settings, instance: dg.DagsterInstance) -> Iterator[None]:
+def only_runner(settings: Settings, instance: dg.DagsterInstance, moved: bool = False) -> Iterator[None]:
     """One `likeness run` at a time, and none beside a run of Dagster's daemon; what an interrupted one left is closed.
 
     A process that was killed cannot give its slot of the device pool back, and the next run would wait for it for ever.
-    Raises AlreadyRunning.
+    Of one on another machine that shares the database nobody here can tell whether it was killed: it is left alone,
+    unless the records `moved` here from where it was. Raises AlreadyRunning.
     """
     running = lock(lock_file(settings), ASKED_FOR)
     try:
@@ -216,29 +231,34 @@ def only_runner(settings: Settings, instance: dg.DagsterInstance) -> Iterator[No
     except Timeout as error:
         raise AlreadyRunning("another `likeness run` is at work here: wait for it, or stop it") from error
     try:
-        if run := daemon_run(instance):
+        run = daemon_run(instance)
+        unfinished = instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED)))
+        elsewhere = [] if moved else [run for run in unfinished if is_elsewhere(settings, run)]
+        if run := run or next(iter(elsewhere), None):
             assets = ", ".join(sorted(key.to_user_string() for key in run.asset_selection or ())) or run.job_name
+            who = "A `likeness run` on another machine" if run in elsewhere else "Dagster"
             raise AlreadyRunning(
-                f"Dagster makes {assets} (run {run.run_id[:8]}, {run.status.value.lower()}): wait for it, or cancel it "
+                f"{who} makes {assets} (run {run.run_id[:8]}, {run.status.value.lower()}): wait for it, or cancel it "
                 "on its page, `likeness dagster`"
             )
-        _close_dead_runs(instance)
+        # Only these: another machine may have begun one since.
+        _close_dead_runs(instance, unfinished)
         yield
     finally:
         running.release()
 
 
 @contextmanager
-def keeping_files(settings: Settings) -> Iterator[None]:
+def keeping_files(settings: Settings, patience: float = ASKED_FOR) -> Iterator[None]:
     """Nothing is deleted for as long as the block takes, since a backup copies it; and nothing is copied of what is
-    being deleted. Raises AlreadyRunning.
+    being deleted. patience: seconds to wait for another such block. Raises AlreadyRunning.
     """
-    held = lock(settings.home / "locks" / "files.lock", ASKED_FOR)
+    held = lock(settings.home / "locks" / "files.lock", patience)
     try:
         held.acquire()
     except Timeout as error:
         raise AlreadyRunning(
-            "a `likeness backup`, `clean` or `forget` is at work here: wait for it, or stop it"
+            "a `likeness backup`, `clean`, `forget` or `corrections --collect` is at work here: wait for it, or stop it"
         ) from error
     try:
         yield
@@ -246,10 +266,25 @@ def keeping_files(settings: Settings) -> Iterator[None]:
         held.release()
 
 
+def is_of_command(run: dg.DagsterRun) -> bool:
+    """Whether a `likeness run` makes it, at a terminal. Its tag alone proves nothing: who launches a run on Dagster's
+    pages gives it any tags. But all that they and the daemon launch has an origin, which a command's run has not.
+    """
+    return RUN_TAG in run.tags and run.remote_job_origin is None
+
+
+def is_elsewhere(settings: Settings, run: dg.DagsterRun) -> bool:
+    """Whether a `likeness run` of another home folder makes it. Without a database to share, records are of one home;
+    runs of earlier versions do not say of which they are, and count as this one's.
+    """
+    own = home_id(settings) if settings.database else ""
+    return bool(own) and is_of_command(run) and run.tags.get(HOME_TAG, own) != own
+
+
 def daemon_run(instance: dg.DagsterInstance) -> dg.DagsterRun | None:
     """A run that another process makes or is about to make, None where there is none; a look disturbs nobody."""
     for run in instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED))):
-        if not {RUN_TAG, SCAN_TAG} & set(run.tags) and _is_alive(instance, run):
+        if not is_of_command(run) and SCAN_TAG not in run.tags and _is_alive(instance, run):
             return run
     return None
 
@@ -267,13 +302,13 @@ def _is_alive(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     )
 
 
-def _close_dead_runs(instance: dg.DagsterInstance) -> None:
-    """Close what nobody works on any more, and give back its slots.
+def _close_dead_runs(instance: dg.DagsterInstance, unfinished: Iterable[dg.DagsterRun]) -> None:
+    """Close what nobody works on any more of these, and give back its slots.
 
     What a daemon left is cancelled and not failed, so that the next daemon does not retry it: this run makes it.
     """
-    for run in instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED))):
-        if RUN_TAG in run.tags:
+    for run in unfinished:
+        if is_of_command(run):
             instance.report_run_failed(run, "its process ended before it did")
         elif SCAN_TAG not in run.tags and not _is_alive(instance, run):
             instance.report_run_canceled(run, "neither its process nor Dagster's daemon is there any more")

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """Codes of MLflow's errors: there is no such run, experiment, model or version."""
 PASSING = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
+FULL = ("database or disk is full", "No space left on device")
+"""In what SQLite and PostgreSQL say, and MLflow repeats under a code of `PASSING`, where waiting does not help."""
 MADE_AT_ONCE = ("UNIQUE constraint failed", "UniqueViolation")
 """In what MLflow says where two processes made the same row at once, such as a data set that both read; the next call
 finds it."""
@@ -135,6 +137,8 @@ def _may_pass(error: BaseException) -> bool:
     from requests.exceptions import ConnectionError, Timeout
 
     if isinstance(error, MlflowException):
+        if any(words in str(error) for words in FULL):
+            return False
         return error.error_code in PASSING or any(words in str(error) for words in MADE_AT_ONCE)
     return isinstance(error, ConnectionError | Timeout)
 

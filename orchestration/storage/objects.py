@@ -5,23 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from dvc_data.hashfile.hash_info import HashInfo
-
+from typing import Any
 
 READERS = 8
 """Objects that are read at once to prove them: a remote answers each after a while."""
-
-
-def hash_infos(oids: Iterable[str]) -> set[HashInfo]:
-    """The same md5s as DVC's own functions take them."""
-    from dvc_data.hashfile.hash_info import HashInfo
-
-    return {HashInfo("md5", oid) for oid in oids}
 
 
 def files_of(tree: Any) -> dict[str, str]:
@@ -83,13 +72,18 @@ def damaged(
 
 
 def copy(source: Any, target: Any, oids: Collection[str]) -> None:
-    """Copy objects whether the target has them or not; listings last, so that who sees one finds its files."""
-    for part in (
-        [oid for oid in oids if not oid.endswith(".dir")],
-        [oid for oid in oids if oid.endswith(".dir")],
-    ):
-        if part:
-            target.add(list(map(source.oid_to_path, part)), source.fs, part, check_exists=False, verify=False)
+    """Copy objects whether the target has them or not; listings last, so that who sees one finds its files.
+
+    The source may also be what `build` found in a folder, whose objects lie in more than one place. Raises OSError, the
+    one that it failed for: DVC's own `transfer` keeps that to itself.
+    """
+    for is_listing in (False, True):
+        places: dict[Any, list[Any]] = {}
+        for found in (source.get(oid) for oid in oids if oid.endswith(".dir") is is_listing):
+            places.setdefault(found.fs, []).append(found)
+        for fs, part in places.items():
+            paths, part_oids = [found.path for found in part], [found.oid for found in part]
+            target.add(paths, fs, part_oids, check_exists=False, verify=False)
 
 
 def sizes(objects: Any) -> dict[str, int]:

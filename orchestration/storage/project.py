@@ -27,6 +27,10 @@ class SourceMissing(LikenessError):
     """A source's folder is not there."""
 
 
+class SourceChanged(LikenessError):
+    """A source was changed while a step read it."""
+
+
 def title(asset: str, character: str | None) -> str:
     """How people read an asset's name: `portraits`, `encoder/embedded`."""
     return f"{asset}/{character}" if character else asset

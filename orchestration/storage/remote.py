@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from orchestration.config.causes import needs_somebody
 from orchestration.config.retries import with_retries
 from orchestration.storage import objects
 from orchestration.storage.store_errors import RemoteDown
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 4
 """Times that the remote is tried, with seconds between them."""
+MAKE_ROOM = "make room on the disk that is named, or give this user the right to write there, and call this again"
+SEEK = "is it up, is LIKENESS_DVC_REMOTE right, are its credentials in the environment? `likeness doctor` tries it"
 
 Result = TypeVar("Result")
 
@@ -53,16 +56,19 @@ class Remote:
         from dvc.exceptions import DvcException
         from tenacity import stop_after_attempt
 
-        # What another try does not change: a wrong address, missing rights.
-        settled = (FileNotFoundError, PermissionError, DvcException, RemoteDown)
+        def may_pass(error: BaseException) -> bool:
+            # What another try does not change: a wrong address, missing rights, a full disk.
+            settled = (FileNotFoundError, PermissionError, DvcException, RemoteDown)
+            return not (isinstance(error, settled) or needs_somebody(error))
+
         try:
-            return with_retries(act, lambda error: not isinstance(error, settled), stop_after_attempt(ATTEMPTS))
+            return with_retries(act, may_pass, stop_after_attempt(ATTEMPTS))
         except (FileNotFoundError, RemoteDown):
             raise
         except Exception as error:
+            remedy = MAKE_ROOM if needs_somebody(error) else SEEK
             raise RemoteDown(
-                f"the remote {self.url} cannot be used ({type(error).__name__}: {error}): is it up, is "
-                "LIKENESS_DVC_REMOTE right, are its credentials in the environment? `likeness doctor` tries it"
+                f"the remote {self.url} cannot be used ({type(error).__name__}: {error}): {remedy}"
             ) from error
 
     def present(self, oids: Collection[str]) -> set[str]:

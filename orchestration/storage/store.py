@@ -102,16 +102,17 @@ class Store:
 
     def _put(self, folder: Path) -> tuple[str, int]:
         """The same; the md5, and how many bytes the cache did not have."""
-        from dvc_data.hashfile.transfer import transfer
-
         with self.opened() as remote:
             cache = remote.repo.cache.local
             staging, md5, files = build(remote.repo, folder, dry_run=False)
-            new = {oid for oid in (md5, *files.values()) if not cache.exists(oid)}
-            stored = transfer(staging, cache, objects.hash_infos({md5}), shallow=False)
-            if stored.failed:
-                raise OSError(errno.EIO, f"cannot copy {folder} into {cache.path}: is the disk full?")
-            remote.push({md5, *files.values()})
+            oids = {md5, *files.values()}
+            new = oids - set(cache.oids_exist(oids))
+            try:
+                objects.copy(staging, cache, new)
+            except FileNotFoundError as error:
+                # Somebody is at work in this folder: the next try reads it anew.
+                raise OSError(errno.EAGAIN, f"{folder} changed while it was copied into {cache.path}") from error
+            remote.push(oids)
             return md5, sum(Path(cache.oid_to_path(oid)).stat().st_size for oid in new)
 
     def push(self, check: bool = False, progress: Progress = lambda what, done, total: None) -> Pushed:

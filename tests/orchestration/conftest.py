@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from pydantic import BaseModel
 
 from orchestration.config.catalog import Stage
@@ -16,6 +17,9 @@ from orchestration.pipeline import runner
 from orchestration.storage.instance import open_instance
 from orchestration.storage.tracking import Tracking
 from tests.orchestration.faces import PeopleProject, opened_copy
+
+ORIGIN = RemoteJobOrigin(RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("likeness"), "likeness"), "look")
+"""What a run has that Dagster's daemon or its pages launched."""
 
 
 def make_project(root: Path, *characters: str) -> Settings:

@@ -26,7 +26,7 @@ from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.lineage.prune import nothing_runs
 from orchestration.storage import snapshots
 from orchestration.storage.backup_log import ERASURES
-from orchestration.storage.erasure_log import ErasureLog
+from orchestration.storage.erasure_log import Erasure, ErasureLog, now, read_entries
 from orchestration.storage.instance import AlreadyRunning, keeping_files, open_instance
 from orchestration.storage.postgres import DatabaseError
 from orchestration.storage.store import Store
@@ -429,6 +429,20 @@ def test_nothing_is_deleted_while_it_is_made(project: PeopleProject, tmp_path: P
             pass
         with pytest.raises(AlreadyRunning):
             make(project, tmp_path / "backup")
+
+
+def test_what_another_machine_erases_while_it_is_made_is_erased_again_by_a_restore(
+    project: PeopleProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erasure, missing = Erasure("1", {}, {}, "tester", now(), "", done=True), backup._missing
+
+    def meanwhile(*about: Any) -> dict[str, str]:
+        ErasureLog(project.instance).write(erasure)
+        return missing(*about)
+
+    monkeypatch.setattr(backup, "_missing", meanwhile)
+    assert make(project, tmp_path / "backup").erased == []
+    assert [entry.id for entry in read_entries(tmp_path / "backup" / ERASURES)] == ["1"]
 
 
 def test_a_folder_behind_a_link_is_in_it(project: PeopleProject, tmp_path: Path) -> None:

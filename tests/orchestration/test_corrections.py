@@ -26,7 +26,7 @@ from orchestration.pipeline.definitions import build
 from orchestration.registry.registered_models import Registry
 from orchestration.storage.collected_rows import ForgottenRows
 from orchestration.storage.erasure_log import ErasureLog
-from orchestration.storage.instance import open_instance
+from orchestration.storage.instance import AlreadyRunning, keeping_files, open_instance
 from orchestration.storage.store import Store, StoreError
 from orchestration.storage.tracking import Tracking
 from orchestration.storage.versions import VERSION_TAG, latest
@@ -181,6 +181,19 @@ def test_what_is_taken_back_is_erased_from_every_version_and_does_not_come_back(
     assert entry.done and list(entry.characters) == [withdrawn] and entry.why == "consent withdrawn"
     project.served.add(old)  # out of a backup
     assert project.final_rows() == [kept] and [id for id, _ in project.served.rows()] == [kept]
+
+
+def test_nothing_is_taken_back_under_a_backup_that_would_copy_half_of_it(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    withdrawn = project.player_corrects("bob")
+    project.served.withdraw(withdrawn, Caller(""))
+    monkeypatch.setattr(pipeline, "BACKUP_TAKES", 0.1)
+    with keeping_files(project.settings), pytest.raises(AlreadyRunning, match="`likeness backup`"):
+        pipeline.erase_withdrawn(project.settings, project.instance)
+    assert project.served.withdrawn() == [withdrawn] and ErasureLog(project.instance).entries() == []
+    assert pipeline.erase_withdrawn(project.settings, project.instance) == 1
+    assert project.served.withdrawn() == []
 
 
 def test_a_player_is_forgotten_in_service_tables_and_for_rows_that_come_late(project: Project) -> None:

@@ -18,6 +18,7 @@ from orchestration.config.settings import Settings
 from orchestration.pipeline import notifications
 from orchestration.promotion.notifiers import BadNotifier, Notice, tell
 from orchestration.registry.aliases import AliasStore
+from orchestration.storage.instance import RUN_TAG
 
 LOG = logging.getLogger("test")
 NOTICE = Notice(
@@ -258,6 +259,28 @@ def test_a_move_past_likeness_is_told_once(settings: Settings) -> None:
     (line,) = logged(settings)
     assert (line["event"], line["character"]) == ("moved_outside", "embedded")
     assert "production was set to version 1 in MLflow itself, some time after anna promoted version 2" in line["detail"]
+
+
+def test_every_verdict_between_two_ticks_is_told_once_but_those_of_a_terminal(tmp_path: Path) -> None:
+    settings, instance = Settings(root=tmp_path), dg.DagsterInstance.ephemeral()
+
+    @dg.asset(name="production_encoder", partitions_def=dg.StaticPartitionsDefinition(["a", "b", "c", "d"]))
+    def register() -> dg.MaterializeResult:
+        return dg.MaterializeResult(metadata={"model": "likeness", "version": 1, "in_production": True})
+
+    def registered(character: str, **tags: str) -> None:
+        dg.materialize([register], partition_key=character, instance=instance, tags=tags)
+
+    sensor, context = notifications.gate_decisions(settings), dg.build_sensor_context(instance)
+    registered("a")
+    sensor(context)
+    for character in ("b", "c"):
+        registered(character)
+    registered("d", **{RUN_TAG: "true"})
+    for _ in range(2):
+        context = dg.build_sensor_context(instance, cursor=context.cursor)
+        sensor(context)
+    assert [line["character"] for line in logged(settings)] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -19,17 +20,19 @@ from orchestration.config.profiles import config_hash
 from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
 from orchestration.pipeline import production_encoder, runner
-from orchestration.promotion import comparison, packaging, shadow
+from orchestration.promotion import comparison, packaging, promote, shadow
 from orchestration.registry import gate
+from orchestration.registry.aliases import AliasStore
 from orchestration.registry.people import ACTS, VARIABLE, People
-from orchestration.registry.promotion_events import RegistryError
+from orchestration.registry.promotion_events import AliasState, RegistryError
 from orchestration.registry.registered_models import Registry
 from orchestration.storage import versions
+from orchestration.storage.dagster_internals import SubmitRunContext
 from orchestration.storage.instance import open_instance
 from orchestration.storage.store import Store
 from orchestration.storage.tracking import Tracking
 from serving.comparisons import Comparison, Served
-from tests.orchestration.conftest import Concatenate, make_project
+from tests.orchestration.conftest import ORIGIN, Concatenate, make_project
 from tests.orchestration.faces import copy_project
 
 pytestmark = pytest.mark.slow
@@ -165,6 +168,71 @@ def test_a_version_that_was_rolled_back_comes_back_by_force_and_a_reason_alone(
     versions = json.loads(likeness("models", "--json").stdout)
     assert [move["kind"] for move in versions[0]["moves"]] == ["promotion", "rollback", "promotion"]
     assert not versions[0]["rejected"]
+
+
+@pytest.fixture
+def rolled_back_after_a_look(registry: Registry, registered: Callable[..., str]) -> Iterator[None]:
+    """Version 2 is in production, and ben rolls it back right after the first look at it."""
+    for number in (registered(figures(0.8)), registered(figures(0.8))):
+        registry.alias_store.promote(number, "anna", "")
+    look = AliasStore.state
+
+    def then_rolled_back(store: AliasStore) -> AliasState:
+        monkeypatch.setattr(AliasStore, "state", look)
+        found = store.state()
+        store.rollback("ben", "complaints")
+        return found
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(AliasStore, "state", then_rolled_back)
+        yield
+
+
+@pytest.mark.usefixtures("rolled_back_after_a_look")
+def test_to_keep_what_is_in_production_undoes_no_rollback_of_the_same_moment(registry: Registry) -> None:
+    with pytest.raises(RegistryError, match="1 came into production meanwhile"):
+        promote.promote(registry, "2", gate.Config())
+    assert registry.aliases()["production"] == "1"
+
+
+@pytest.mark.usefixtures("rolled_back_after_a_look")
+def test_the_same_content_registered_anew_undoes_no_rollback_of_the_same_moment(
+    registry: Registry, registered: Callable[..., str]
+) -> None:
+    registry.client.set_model_version_tag(registry.name, registered(figures(0.8)), "md5", "2.dir")
+    config, run = gate.Config(), dg.DagsterRun("job", "0" * 8, tags={"user": "anna"})
+    result = gate.evaluate(config, figures(0.8) | {"production": None})
+    context: Any = SimpleNamespace(run=run, run_id=run.run_id)
+    with pytest.raises(RegistryError, match="1 came into production meanwhile"):
+        production_encoder._decide(context, registry, config, "3", "2", result)
+    assert registry.aliases()["production"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("tags", "origin", "person"),
+    [
+        ({"likeness/run": "true", "user": "anna"}, None, "anna of the terminal"),
+        ({"likeness/run": "true", "user": "olga"}, ORIGIN, "olga"),
+        ({"dagster/sensor_name": "verdicts", "user": "olga"}, ORIGIN, "olga"),
+        ({"dagster/sensor_name": "retrain"}, ORIGIN, "sensor retrain"),
+        ({}, ORIGIN, "dagster run 00000000"),
+    ],
+)
+def test_no_tag_of_a_run_that_dagster_launched_hides_who_started_it(
+    monkeypatch: pytest.MonkeyPatch, tags: dict[str, str], origin: Any, person: str
+) -> None:
+    monkeypatch.setenv("LIKENESS_USER", "anna of the terminal")
+    run = dg.DagsterRun("job", "0" * 8, tags=tags, remote_job_origin=origin)
+    context: Any = SimpleNamespace(run=run, run_id=run.run_id)
+    assert production_encoder.who(context) == person
+
+
+def test_a_backfill_has_no_person_whomever_it_was_said_to_be_of(instance: dg.DagsterInstance) -> None:
+    tags = {"dagster/backfill": "abc", "user": "olga"}
+    run = instance.add_run(dg.DagsterRun("job", "0" * 8, tags=tags, remote_job_origin=ORIGIN))
+    daemons: Any = None
+    queued = instance.run_coordinator.submit_run(SubmitRunContext(run, daemons))
+    assert queued.tags["user"] == "backfill abc"
 
 
 def test_what_is_done_by_hand_is_told_with_who_did_it(

@@ -25,7 +25,7 @@ from orchestration.storage.instance import (
     only_runner,
     open_instance,
 )
-from orchestration.storage.store import StoreError
+from orchestration.storage.store import RemoteDown, StoreError
 from tests.orchestration.conftest import stage
 
 pytestmark = pytest.mark.slow
@@ -66,6 +66,7 @@ def test_what_may_pass_is_tried_again(error: Exception) -> None:
         OSError(errno.ENOSPC, "disk full"),
         PermissionError(errno.EACCES, "not yours"),
         StoreError("neither in the cache nor in the remote"),
+        chained(RemoteDown("the remote cannot be used"), OSError(errno.ENOSPC, "disk full")),
         type("OperationalError", (Exception,), {})("no such table: runs"),
     ],
     ids=lambda error: type(error).__name__,

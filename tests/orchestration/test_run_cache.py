@@ -225,3 +225,52 @@ def test_what_nobody_noted_is_made_again(project: Project, monkeypatch: pytest.M
     monkeypatch.undo()
     project.write(NEW, "a photo")
     assert project.run().made == ["faces", "model", "encoder/embedded"]
+
+
+def test_a_character_that_is_changed_while_it_is_read_is_read_again(project: Project) -> None:
+    texts = iter(("while it is read", "while it is read"))
+
+    def change(out: Path, context: Any) -> None:
+        project.write("characters/embedded/content.txt", next(texts))
+        (context.checkpoints / "step").write_text("100")
+
+    project.stages[3].module.act = change
+    assert project.run(only="pairs").made == ["pairs/embedded"]
+    made, character = project.version("pairs", "embedded"), project.version("characters", "embedded")
+    assert project.runs()["pairs"] == 2 and made.lineage["character"] == character.md5
+    assert "while it is read" in (project.store().fetch(made.md5) / "content.txt").read_text()
+    assert project.run(only="pairs").fresh == ["pairs/embedded"]
+
+
+def test_a_character_that_never_stays_as_it_is_stops_the_run(project: Project) -> None:
+    texts = map(str, range(9))
+    project.stages[3].module.act = lambda out, context: project.write("characters/embedded/x.txt", next(texts))
+    with pytest.raises(runner.StageFailed, match="was changed while pairs/embedded was made from it"):
+        project.run(only="pairs")
+
+
+def test_what_is_not_read_of_a_character_may_change_meanwhile(project: Project) -> None:
+    pairs = project.stages[3].module
+    pairs.READS = {"character": Files(("content.txt",))}  # pyright: ignore[reportAttributeAccessIssue]
+    pairs.act = lambda out, context: project.write("characters/embedded/x.txt", str(pairs.runs))
+    assert project.run(only="pairs").made == ["pairs/embedded"] and pairs.runs == 1
+
+
+def test_checkpoints_stay_until_the_result_is_noted(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[bool] = []
+
+    def train(out: Path, context: Any) -> None:
+        found.append((context.checkpoints / "step").exists())
+        (context.checkpoints / "step").write_text("100")
+
+    def fails(*about: Any) -> None:
+        raise ValueError("the record cannot be written")
+
+    project.stages[0].module.act = train
+    monkeypatch.setattr("orchestration.pipeline.run_cache.remember", fails)
+    with pytest.raises(runner.StageFailed, match="cannot be written"):
+        project.run(only="portraits")
+    monkeypatch.undo()
+    assert project.run(only="portraits").made == ["portraits"]
+    assert found == [False, True], "it goes on from them"
+    assert not list(project.settings.checkpoints.rglob("step")), "they were removed once it was noted"

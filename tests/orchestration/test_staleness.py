@@ -15,7 +15,7 @@ from orchestration.config.progress import Progress
 from orchestration.config.settings import Settings
 from orchestration.pipeline import runner
 from orchestration.pipeline.definitions import build
-from orchestration.storage.instance import RUN_TAG, AlreadyRunning, only_runner
+from orchestration.storage.instance import HOME_TAG, RUN_TAG, AlreadyRunning, home_id, only_runner
 from orchestration.storage.versions import latest
 
 pytestmark = pytest.mark.slow
@@ -180,6 +180,24 @@ dying.module.act = lambda out, context: os._exit(9)
 with open_instance(settings) as instance:
     runner.run(settings, instance, (dying,), Progress(print), "embedded")
 """
+
+
+def test_a_run_of_another_machine_that_shares_the_database_is_left_alone(run: Runner) -> None:
+    shared = run.settings.model_copy(update={"database": "postgresql://shared"})
+    started, tags = dg.DagsterRunStatus.STARTED, {RUN_TAG: "true", HOME_TAG: "another"}
+    other = run.instance.add_run(dg.DagsterRun("job", status=started, tags=tags))
+
+    def status() -> dg.DagsterRunStatus:
+        found = run.instance.get_run_by_id(other.run_id)
+        assert found is not None
+        return found.status
+
+    with pytest.raises(AlreadyRunning, match="on another machine makes job"), only_runner(shared, run.instance):
+        pass
+    assert status() == started
+    run.instance.add_run_tags(other.run_id, {HOME_TAG: home_id(shared)})
+    with only_runner(shared, run.instance):
+        assert status() == dg.DagsterRunStatus.FAILURE, "its own lock says that it is dead"
 
 
 def test_a_killed_run_does_not_block_the_next(run: Runner) -> None:

@@ -1,16 +1,19 @@
 """Folders known by their DVC md5."""
 
 import dataclasses
+import errno
 import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestration.config.settings import REPOSITORY, Settings
+from orchestration.pipeline.retry_policy import is_transient
 from orchestration.storage import remote as remote_module
 from orchestration.storage.push import Pushed
 from orchestration.storage.remote import Availability
@@ -157,6 +160,41 @@ def test_a_remote_that_is_down_is_named_and_keeps_no_half_version(
     with pytest.raises(RemoteDown, match=r"the remote s3://likeness/remote cannot be used .*LIKENESS_DVC_REMOTE"):
         write(down, "faces", "made")
     assert not down.folder("faces").exists() and not pointer_of(down.folder("faces")).exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "error", "said"),
+    [("cache", OSError, "No space left on device"), ("remote", RemoteDown, "make room on the disk that is named")],
+)
+def test_a_full_disk_is_named_and_not_tried_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch, place: str, error: type[Exception], said: str
+) -> None:
+    full, tried = Path(store.remote) if place == "remote" else store.home / "cache", list[str]()
+
+    def copyfile(source: str, target: str, **options: Any) -> None:
+        if Path(target).is_relative_to(full):
+            tried.append(target)
+            raise OSError(errno.ENOSPC, "No space left on device", target)
+        shutil.copyfile(source, target)
+
+    monkeypatch.setattr("dvc_objects.fs.local.copyfile", copyfile)
+    with pytest.raises(error, match=said) as failed:
+        write(store, "faces", "made")
+    assert not is_transient(failed.value) and len(tried) == 1 and tried[0] in str(failed.value)
+
+
+def test_a_file_that_is_deleted_while_its_folder_is_kept_is_worth_another_try(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = store.root / "data" / "photos"
+
+    def copyfile(source: str, target: str, **options: Any) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", source)
+
+    monkeypatch.setattr("dvc_objects.fs.local.copyfile", copyfile)
+    with pytest.raises(OSError, match="photos changed while it was copied") as failed:
+        store.put(folder)
+    assert is_transient(failed.value)
 
 
 def test_a_failed_write_leaves_the_old_version(store: Store) -> None:

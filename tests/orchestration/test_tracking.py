@@ -10,12 +10,14 @@ from typing import Any, cast
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from orchestration.apps import services
 from orchestration.config import retries
 from orchestration.config.addresses import Addresses
 from orchestration.config.settings import Settings
 from orchestration.doctor import servers
+from orchestration.pipeline.retry_policy import is_transient
 from orchestration.storage.charts import Curve
 from orchestration.storage.mlflow_client import TrackingUnreachable, retry_mlflow
 from orchestration.storage.tracking import ExperimentDeleted, TrackedRun, Tracking
@@ -73,6 +75,18 @@ def test_metrics_do_not_wait_for_a_server_that_is_down(nobody: Tracking) -> None
         run.metrics({"loss": 1.0}, step)
     with pytest.raises(TrackingUnreachable):
         run.end("FINISHED", patience=0.5)
+
+
+def test_a_full_disk_of_mlflows_is_not_waited_for() -> None:
+    calls = list[int]()
+
+    def write() -> None:
+        calls.append(1)
+        raise MlflowException("(sqlite3.OperationalError) database or disk is full")  # its code: INTERNAL_ERROR
+
+    with pytest.raises(MlflowException, match="disk is full") as failed:
+        retry_mlflow(write)
+    assert len(calls) == 1 and not is_transient(failed.value)
 
 
 @pytest.mark.slow
