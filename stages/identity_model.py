@@ -31,7 +31,7 @@ from stages.data.dataset import ImageDataset, in_batches
 from stages.data.reads import CHOSEN_BY, TRAINED_ON, Files, training_faces
 from stages.training import Batch, Optimiser, Training, generator_for, rows_for, train
 
-VERSION = "4"
+VERSION = "5"
 INPUTS = ("embedded", "aligned_faces")
 
 CHOSEN_BY_TEST_PEOPLE = ("1", "2")
@@ -58,7 +58,9 @@ class IdentityModelConfig(BaseModel, frozen=True, extra="forbid"):
     CNN is trained from scratch.
     """
     trainable: Literal["head", "all"] = "all"
-    """head: the fully connected part on convolution features that are computed once."""
+    """head: the fully connected part on convolution features that are computed once; all: the convolutions too, but not
+    FaceRes', whose maps a frozen head reads sex and age from.
+    """
     loss: Literal["softmax", "cosface", "arcface"] = "cosface"
     margin: float = 0.2
     scale: float = 32.0
@@ -209,8 +211,9 @@ class _Tuner(nn.Module):
         self.sets = _held_out(faces)
         torch.manual_seed(config.training.seed)
         self.margin_head = MarginHead(model.dim, max(len(self.people), 1), config.loss, config.margin, config.scale)
-        model.requires_grad_(config.trainable == "all")
-        for layer in model.backbone.last_layers:
+        model.requires_grad_(False)
+        everything = config.trainable == "all"
+        for layer in model.backbone.trainable_layers if everything else model.backbone.last_layers:
             layer.requires_grad_(True)
         self.train_inputs = self._prepare(faces, rows, "training faces", config.shift)
         if not config.from_scratch and len(rows):
