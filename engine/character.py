@@ -116,8 +116,8 @@ class Character:
             )
 
     def require_ready(self) -> None:
-        """Raises CharacterError when its folder has another name, or what draws it is not there yet: better at once than
-        after an hour's training.
+        """Raises CharacterError when its folder has another name, or what draws it is not there yet: better at once
+        than after an hour's training.
         """
         self.require_name()
         if not self.has_engine:
