@@ -7,6 +7,7 @@ no longer in production decide nothing: the gate has both compared again on the 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import LikenessError
@@ -16,6 +17,7 @@ from orchestration.registry.promotion_events import PRODUCTION
 from orchestration.registry.registered_models import COMPARISON
 from orchestration.storage import versions
 from orchestration.storage.store import Store
+from orchestration.storage.version_index import VersionIndex
 
 if TYPE_CHECKING:
     from orchestration.config.progress import Progress
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 ASSET = "production_encoder"
 DATA = ("embedded", "character", "aligned_faces", "rendered_pairs")
 """What two packed encoders are compared on."""
+LEARNED_FROM = "production.aligned_faces"
+"""As `stages.evaluation.production` has it, without what that imports."""
 
 
 class NotComparable(LikenessError):
@@ -44,6 +48,21 @@ def production_version(
     if md5 is None or packaging.is_made_of(store, md5, inputs):
         return None
     return versions.Version(ASSET, character, md5)
+
+
+def learned_from(
+    project: Project, production: versions.Version | None, faces: versions.Version | None
+) -> dict[str, Path]:
+    """The aligned faces that a packed version was made of, as an input of the scorecard: nobody of whom it learned from
+    them is a fair test of it. Nothing where they are `faces`, those of now, or not in this machine's cache.
+
+    Raises StoreError, RemoteDown.
+    """
+    known = VersionIndex(project.instance).of(ASSET, production.md5) if production else []
+    md5 = known[0].lineage.get("aligned_faces") if known else None
+    if md5 is None or faces is None or md5 == faces.md5 or not project.store.is_cached(md5):
+        return {}
+    return {LEARNED_FROM: project.store.fetch(md5)}
 
 
 def with_production(project: Project, registry: Registry, version: str, progress: Progress) -> dict[str, Any] | None:
@@ -87,6 +106,8 @@ def again(
     packed = [project.store.fetch(md5) for md5 in (candidate, production)]
     md5s = last.metadata["inputs"]
     folders = {name: project.fetch(name, versions.Version(name, character, md5s[name])) for name in DATA}
+    faces = versions.Version("aligned_faces", None, md5s["aligned_faces"])
+    folders |= learned_from(project, versions.Version(ASSET, character, production), faces)
     config = scorecard.Config(**last.metadata["config"])
     try:
         settings = project.settings

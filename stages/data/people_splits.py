@@ -6,6 +6,7 @@ from stages.data import tables
 from stages.data.reads import CHOSEN_BY, TRAINED_ON
 
 PORTRAITS = "portraits"
+"""The source of synthetic portraits; every other one is of real photos."""
 Person = tuple[str, str]
 """Source and name."""
 
