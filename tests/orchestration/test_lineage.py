@@ -12,6 +12,7 @@ from PIL import Image
 
 from orchestration.config.settings import Settings
 from orchestration.promotion import comparison
+from orchestration.registry.aliases import AliasStore
 from orchestration.storage.project import Project
 from orchestration.storage.store import Store
 from orchestration.storage.version_index import VersionIndex
@@ -231,7 +232,9 @@ def test_a_photo_that_was_deleted_by_hand_is_still_found_by_its_name(project: Pe
 
 def test_a_scorecard_is_given_the_faces_that_production_learned_from_where_they_are_others(made: PeopleProject) -> None:
     graph = Project.of(made.settings, made.instance, made.stages)
-    production = Version(comparison.ASSET, "embedded", made.md5("production_encoder"))
+    state = AliasStore.of(made.settings, "embedded").state()
+    production = comparison.packed("embedded", state.tags[str(state.production)])
+    assert production.md5 == made.md5("production_encoder")
     of_now = Version("aligned_faces", None, made.md5("aligned_faces"))
     assert comparison.learned_from(graph, production, of_now) == {}
     given = comparison.learned_from(graph, production, Version("aligned_faces", None, "0123.dir"))
