@@ -87,12 +87,11 @@ class Character:
 
     @classmethod
     def load(cls, folder: Path) -> "Character":
-        """Read a character's folder. Raises SchemaError or CharacterError."""
+        """Read a character's folder, whatever it is called: one that was fetched lies under its md5.
+
+        Raises SchemaError or CharacterError.
+        """
         schema, path = Schema.load(folder), folder / SCHEMA_FILE
-        if schema.name != folder.resolve().name:
-            raise CharacterError(
-                f"{path}: `name` is {schema.name}, the folder is called {folder.resolve().name}: make them the same"
-            )
         return cls(
             folder, schema, _source(schema, path), _section(Reference, schema.reference or {}, path, "reference")
         )
@@ -107,8 +106,20 @@ class Character:
         """Whether any parameters can be drawn at any time: not so where there are exported pairs alone."""
         return not isinstance(self.source, ExportedPairs)
 
+    def require_name(self) -> None:
+        """Raises CharacterError when a folder of `characters/`, which people name, is called otherwise than it says."""
+        called = self.folder.resolve().name
+        if self.schema.name != called:
+            raise CharacterError(
+                f"{self.folder / SCHEMA_FILE}: `name` is {self.schema.name}, the folder is called {called}: make them "
+                "the same"
+            )
+
     def require_ready(self) -> None:
-        """Raises CharacterError when what draws it is not there yet: better at once than after an hour's training."""
+        """Raises CharacterError when its folder has another name, or what draws it is not there yet: better at once
+        than after an hour's training.
+        """
+        self.require_name()
         if not self.has_engine:
             self.require_table()
         if not self.is_embedded:

@@ -50,6 +50,11 @@ class Backbone(nn.Module, ABC):
         """What is trained when the convolutions stay as they are."""
         return (self.fc,)
 
+    @property
+    def trainable_layers(self) -> Sequence[nn.Module]:
+        """All that can be trained: no layer whose output `attributes` reads, for that head stays as it is."""
+        return (self,)
+
     @abstractmethod
     def features(self, crops: Tensor) -> Tensor:
         """Crops [B, C, side, side] in [0, 1] -> [B, *map_shape], all that comes before the fully connected part."""

@@ -8,7 +8,7 @@ Legend: B batch, D = 1024 embedding.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +98,11 @@ class FaceRes(Backbone):
     def attributes(self) -> SexAndAgeHead:
         """See Backbone."""
         return self.sex_and_age
+
+    @property
+    def trainable_layers(self) -> Sequence[nn.Module]:
+        """The embedding layer: `sex_and_age` reads all others. See Backbone."""
+        return self.last_layers
 
     @torch.no_grad()
     def centre(self, features: Tensor) -> None:

@@ -61,6 +61,11 @@ class TwoRecognisers(Backbone):
         """SFace's: what FaceRes lost by a training on portraits was seen by other recognisers."""
         return self.sface.last_layers
 
+    @property
+    def trainable_layers(self) -> Sequence[nn.Module]:
+        """SFace: FaceRes' maps say sex and age too. See Backbone."""
+        return (self.sface,)
+
     def centre(self, features: Tensor) -> None:
         """See Backbone."""
         self.faceres.centre(self._split(features)[0])

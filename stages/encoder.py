@@ -34,6 +34,7 @@ from stages import imitator as imitator_stage
 from stages.context import Context
 from stages.data import tables
 from stages.data.dataset import ImageDataset, to_picture
+from stages.data.people_splits import now_tested
 from stages.data.pictures import write_sheet
 from stages.data.reads import CHOSEN_BY, TRAINED_ON, WEIGHTS, Files, ParameterSpace, Rows, training_faces
 from stages.evaluation.metrics import r2
@@ -59,6 +60,8 @@ READS = {
 
 START = "start"
 """The optional input of a training that goes on from an earlier version of this stage: that version's folder."""
+LEARNED_FROM = "aligned_faces"
+"""The input whose people must not be scored now, if a training is to begin with what learned from them."""
 
 PORTRAITS_CHARACTER = "embedded"
 """The character that the portraits are drawn with: only its encoder can learn from their parameters."""
@@ -81,7 +84,12 @@ def run(inputs: Mapping[str, Path], config: EncoderConfig, out: Path, context: C
 
 
 def why_not_start(inputs: Mapping[str, Path], config: EncoderConfig) -> str:
-    """Why a training on these inputs cannot begin with the weights of their `start`; "" where it can."""
+    """Why a training on these inputs cannot begin with the weights of their `start`; "" where it can.
+
+    Under `start.aligned_faces` lies what that version was trained on.
+    """
+    if people := now_tested(inputs[f"{START}.{LEARNED_FROM}"], inputs[LEARNED_FROM]):
+        return f"of those whom it learned from, {len(people)} are people to test on now"
     identity, parser = IdentityModel.load(inputs["identity_model"]), FaceParser.load(inputs["parsing_model"])
     wanted = _architecture(config, Schema.load(inputs["character"]), identity, parser, 0).document()
     wanted, there = json.loads(json.dumps(wanted)), read_meta(inputs[START])["architecture"]

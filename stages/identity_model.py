@@ -29,9 +29,10 @@ from models.weights import save_model
 from stages.context import Context
 from stages.data.dataset import ImageDataset, in_batches
 from stages.data.reads import CHOSEN_BY, TRAINED_ON, Files, training_faces
+from stages.evaluation.face_pairs import draw_pairs, similarity
 from stages.training import Batch, Optimiser, Training, generator_for, rows_for, train
 
-VERSION = "4"
+VERSION = "5"
 INPUTS = ("embedded", "aligned_faces")
 
 CHOSEN_BY_TEST_PEOPLE = ("1", "2")
@@ -58,7 +59,9 @@ class IdentityModelConfig(BaseModel, frozen=True, extra="forbid"):
     CNN is trained from scratch.
     """
     trainable: Literal["head", "all"] = "all"
-    """head: the fully connected part on convolution features that are computed once."""
+    """head: the fully connected part on convolution features that are computed once; all: the convolutions too, but not
+    FaceRes', whose maps a frozen head reads sex and age from.
+    """
     loss: Literal["softmax", "cosface", "arcface"] = "cosface"
     margin: float = 0.2
     scale: float = 32.0
@@ -132,23 +135,17 @@ def verification(embeddings: NDArray, people: NDArray, max_pairs: int = 20_000, 
 
     `embeddings` [N, D] of length 1; `people` [N]. Empty when there is no pair of one kind.
     """
-    first, second = np.triu_indices(len(people), 1)
-    same = people[first] == people[second]
-    different = np.flatnonzero(~same)
-    if len(different) > max_pairs:
-        different = np.sort(np.random.default_rng(seed).choice(different, max_pairs, replace=False))
-    chosen = np.concatenate([np.flatnonzero(same), different])
-    first, second, same = first[chosen], second[chosen], same[chosen]
-    if not same.any() or same.all():
+    pairs = draw_pairs(people, max_pairs, seed)
+    if pairs.one_sided:
         return {}
-    scores = np.einsum("nd,nd->n", embeddings[first], embeddings[second])
-    false_accepts, accepts, thresholds = roc_curve(same, scores)
+    scores = similarity(embeddings, pairs.first, pairs.second)
+    false_accepts, accepts, thresholds = roc_curve(pairs.same, scores)
     best = int((accepts - false_accepts).argmax())
     return {
         "auc": float(auc(false_accepts, accepts)),
         "accuracy": float((accepts[best] + 1 - false_accepts[best]) / 2),
         "threshold": float(thresholds[best]),
-        "pairs": float(len(same)),
+        "pairs": float(len(pairs.same)),
     }
 
 
@@ -209,8 +206,9 @@ class _Tuner(nn.Module):
         self.sets = _held_out(faces)
         torch.manual_seed(config.training.seed)
         self.margin_head = MarginHead(model.dim, max(len(self.people), 1), config.loss, config.margin, config.scale)
-        model.requires_grad_(config.trainable == "all")
-        for layer in model.backbone.last_layers:
+        model.requires_grad_(False)
+        everything = config.trainable == "all"
+        for layer in model.backbone.trainable_layers if everything else model.backbone.last_layers:
             layer.requires_grad_(True)
         self.train_inputs = self._prepare(faces, rows, "training faces", config.shift)
         if not config.from_scratch and len(rows):

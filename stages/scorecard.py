@@ -40,7 +40,7 @@ from stages.evaluation.robustness import robustness
 from stages.evaluation.scores import PRODUCTION, scores
 from stages.evaluation.verification import verification
 
-VERSION = "14"
+VERSION = "15"
 Config = ScorecardConfig
 INPUTS = (
     "embedded", "photos", "character", "aligned_faces", "identity_model", "parsing_model", "rendered_pairs",

@@ -1,9 +1,10 @@
 """What the graph says of each stage: its inputs, and the version of its code and configuration.
 
 To read it from the stages imports torch, pandas and more, seconds in which a run may find that nothing changed. It
-follows from the project's code and the profile alone, so it is kept under a digest of both, contents and not times, and
-read from the stages wherever that is not known or a stage is imported already. A stage that is about to run compares
-what was declared with what it is, so that nothing is ever recorded under another version than the one that made it.
+follows from the project's code, the profile and the files that it names alone, so it is kept under a digest of these,
+contents and not times, and read from the stages wherever that is not known or a stage is imported already. A stage that
+is about to run compares what was declared with what it is, so that nothing is ever recorded under another version than
+the one that made it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from engine.files import digest_of
 from orchestration import BEGAN
 from orchestration.config.catalog import Stage, inputs_of
 from orchestration.config.files import write_whole
-from orchestration.config.profiles import changes_of, code_version, configure
+from orchestration.config.profiles import changes_of, code_version, configure, file_digests
 from orchestration.config.settings import REPOSITORY, Settings
 
 CODE = ("stages", "models", "engine", "orchestration/config")
@@ -53,7 +54,10 @@ class Declaration:
         """The whole configuration, from the stage itself. Raises ProfileError, CodeChanged."""
         config = configure(self.profile, self.stage, self.changes)
         if code_version(self.stage, config) != self.code_version:
-            raise CodeChanged(f"the code of the stage {self.stage.name} was changed meanwhile: give the command again")
+            raise CodeChanged(
+                f"the code of the stage {self.stage.name}, or a file that its configuration names, was changed "
+                "meanwhile: give the command again"
+            )
         return config
 
 
@@ -112,7 +116,8 @@ def _read(file: Path) -> _Kept | None:
 
 def _digest(changes: Mapping[str, Mapping[str, Any]]) -> str:
     """Of all that declarations follow from."""
-    about = json.dumps([sys.version, pydantic.VERSION, changes], sort_keys=True, default=str)
+    known = [sys.version, pydantic.VERSION, changes, file_digests(changes, str)]
+    about = json.dumps(known, sort_keys=True, default=str)
     return digest_of([("", about.encode()), *((name, path.read_bytes()) for name, path in _files())])
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -114,9 +116,35 @@ def problems(error: ValidationError) -> str:
 
 
 def config_hash(config: BaseModel) -> str:
-    """A short hash that changes with any value of the configuration."""
-    content = json.dumps(config.model_dump(mode="json"), sort_keys=True)
+    """A short hash that changes with any value of the configuration, and with the contents of files that it names."""
+    values, files = config.model_dump(mode="json"), file_digests(config.model_dump())
+    content = json.dumps([values, files] if files else values, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def file_digests(values: Any, kind: type[str | Path] = Path) -> dict[str, str]:
+    """sha256 of each file that values of this kind name, of a configuration or what a profile says of one.
+
+    A file that is not there, or not to be read, has none: the stage that wants it says so.
+    """
+    if isinstance(values, Mapping | list | tuple):
+        parts = values.values() if isinstance(values, Mapping) else values
+        return {name: digest for part in parts for name, digest in file_digests(part, kind).items()}
+    if not isinstance(values, kind):
+        return {}
+    path = Path(values).absolute()
+    with suppress(OSError):
+        if path.is_file():  # a pipe would be waited for
+            status = path.stat()
+            return {str(values): _sha256(path, status.st_size, status.st_mtime_ns, status.st_ino)}
+    return {}
+
+
+@functools.lru_cache(maxsize=64)
+def _sha256(path: Path, *_status: int) -> str:
+    """Of a file as it was when it had this status: weights have hundreds of megabytes, and are asked for often."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def code_version(stage: Stage, config: BaseModel) -> str:

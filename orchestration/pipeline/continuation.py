@@ -60,8 +60,12 @@ def _why_not(project: Project, ref: AssetRef, config: BaseModel, versions: Mappi
         return f"it failed its check {failed[0]}"
     try:
         folders = {name: project.fetch(name, version) for name, version in {**versions, CONTINUED: last}.items()}
+        before = last.metadata.get("inputs") or {}
+        if learned_from := getattr(code, "LEARNED_FROM", ""):
+            version = Version(learned_from, None, str(before.get(learned_from)))
+            folders[f"{CONTINUED}.{learned_from}"] = project.fetch(learned_from, version)
         space = getattr(code, "READS", {}).get("character")
-        md5 = (last.metadata.get("inputs") or {}).get("character")
+        md5 = before.get("character")
         if space and md5 != versions["character"].md5:
             character = project.fetch("character", Version("character", last.character, str(md5)))
             if space.digest(character) != space.digest(folders["character"]):

@@ -64,6 +64,7 @@ def materialize(
         start = continuation.of(project, ref, config, versions)
         read |= start.inputs
         folders = {name: project.fetch(name, version) for name, version in read.items()}
+        folders |= comparison.learned_from(project, compared.get(comparison.PRODUCTION), versions.get("aligned_faces"))
     if start.told:
         context.log.info(f"{ref} begins {start.told}")
     checkpoints = checkpoint_folder(project.settings, ref, config, {**versions, **start.inputs})

@@ -59,4 +59,4 @@ def code_changes(stage: Stage, config: BaseModel, latest: Version) -> Iterator[s
     if changed and then:
         yield f"configuration: {a_few(changed, SHOWN)}"
     elif before == version:
-        yield "configuration changed"
+        yield "a file that the configuration names changed" if then else "configuration changed"

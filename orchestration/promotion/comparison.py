@@ -7,13 +7,14 @@ no longer in production decide nothing: the gate has both compared again on the 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import LikenessError
 from orchestration.promotion import packaging
 from orchestration.registry.aliases import AliasStore
 from orchestration.registry.promotion_events import PRODUCTION
-from orchestration.registry.registered_models import COMPARISON
+from orchestration.registry.registered_models import COMPARISON, INPUT
 from orchestration.storage import versions
 from orchestration.storage.store import Store
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 ASSET = "production_encoder"
 DATA = ("embedded", "character", "aligned_faces", "rendered_pairs")
 """What two packed encoders are compared on."""
+LEARNED_FROM = "production.aligned_faces"
+"""As `stages.evaluation.production` has it, without what that imports."""
 
 
 class NotComparable(LikenessError):
@@ -40,10 +43,30 @@ def production_version(
     Raises RegistryError, StoreError, RemoteDown.
     """
     state = aliases.state()
-    md5 = state.tags.get(state.production or "", {}).get("md5")
-    if md5 is None or packaging.is_made_of(store, md5, inputs):
+    tags = state.tags.get(state.production or "", {})
+    if "md5" not in tags or packaging.is_made_of(store, tags["md5"], inputs):
         return None
-    return versions.Version(ASSET, character, md5)
+    return packed(character, tags)
+
+
+def packed(character: str, tags: Mapping[str, str]) -> versions.Version:
+    """The packed folder of a registered version, by its tags, which also say what it was made of."""
+    lineage = {name.removeprefix(INPUT): md5 for name, md5 in tags.items() if name.startswith(INPUT)}
+    return versions.Version(ASSET, character, tags["md5"], lineage=lineage)
+
+
+def learned_from(
+    project: Project, production: versions.Version | None, faces: versions.Version | None
+) -> dict[str, Path]:
+    """The aligned faces that a packed version was made of, as an input of the scorecard: nobody of whom it learned from
+    them is a fair test of it. Nothing where they are `faces`, those of now, or not in this machine's cache.
+
+    Raises StoreError, RemoteDown.
+    """
+    md5 = production.lineage.get("aligned_faces") if production else None
+    if md5 is None or faces is None or md5 == faces.md5 or not project.store.is_cached(md5):
+        return {}
+    return {LEARNED_FROM: project.store.fetch(md5)}
 
 
 def with_production(project: Project, registry: Registry, version: str, progress: Progress) -> dict[str, Any] | None:
@@ -58,21 +81,17 @@ def with_production(project: Project, registry: Registry, version: str, progress
         if "md5" not in state.tags[one]:
             raise NotComparable(f"nobody noted which files version {one} consists of: it cannot be compared")
     progress.stage(f"compare version {number} with version {current}, which is in production")
-    md5s = [state.tags[one]["md5"] for one in (number, current)]
-    card = again(project, registry.character, md5s[0], md5s[1], progress)
+    candidate, production = (packed(registry.character, state.tags[one]) for one in (number, current))
+    card = again(project, candidate, production, progress)
     card[PRODUCTION]["version"] = int(current)
     registry.log_card(number, card, COMPARISON)
     return card
 
 
 def again(
-    project: Project,
-    character: str,
-    candidate: str,
-    production: str,
-    progress: Progress,
+    project: Project, candidate: versions.Version, production: versions.Version, progress: Progress
 ) -> dict[str, Any]:
-    """Two packed versions (md5) beside each other on the people of the last scorecard: the candidate's sections, and
+    """Two packed versions beside each other on the people of the last scorecard: the candidate's sections, and
     production's under `production`.
 
     Raises NotComparable, StoreError, RemoteDown.
@@ -81,18 +100,21 @@ def again(
     from stages.context import Context
     from stages.evaluation.schema_mapping import CannotDo
 
+    character = candidate.character
     last = versions.latest(project.instance, "scorecard", character)
     if last is None:
         raise NotComparable(f"nothing was evaluated yet for {character}: run `likeness run`")
-    packed = [project.store.fetch(md5) for md5 in (candidate, production)]
+    folders_of = [project.store.fetch(version.md5) for version in (candidate, production)]
     md5s = last.metadata["inputs"]
     folders = {name: project.fetch(name, versions.Version(name, character, md5s[name])) for name in DATA}
+    faces = versions.Version("aligned_faces", None, md5s["aligned_faces"])
+    folders |= learned_from(project, production, faces)
     config = scorecard.Config(**last.metadata["config"])
     try:
         settings = project.settings
         context = Context(settings.pick_device(), workers=settings.workers, on_progress=progress.step)
-        card = scorecard.compare(folders, config, packed[0], packed[1], context)
+        card = scorecard.compare(folders, config, folders_of[0], folders_of[1], context)
     except CannotDo as error:
         raise NotComparable(f"the version cannot be scored by what the scorecard asks for today: {error}") from error
-    card[PRODUCTION]["md5"] = production
+    card[PRODUCTION]["md5"] = production.md5
     return card

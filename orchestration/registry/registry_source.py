@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -100,7 +101,8 @@ class RegistrySource:
             shutil.rmtree(partial, ignore_errors=True)
 
     def _delete_oldest(self) -> None:
-        """Delete what was fetched longest ago."""
-        fetched = sorted(self.folder.glob(f"{self.registry.name}-*/"), key=lambda folder: folder.stat().st_mtime)
-        for folder in fetched[:-KEPT]:
+        """Delete what was fetched of this model longest ago."""
+        own = re.compile(rf"{re.escape(self.registry.name)}-\d+-[^-]*")  # orc's, not orc-elite's
+        fetched = [folder for folder in self.folder.glob("*/") if own.fullmatch(folder.name)]
+        for folder in sorted(fetched, key=lambda folder: folder.stat().st_mtime)[:-KEPT]:
             shutil.rmtree(folder, ignore_errors=True)

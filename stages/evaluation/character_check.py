@@ -69,6 +69,7 @@ def check(folder: Path, embedded: Path, sheet: Path, context: Context) -> Charac
     report = CharacterReport(folder.resolve().name)
     try:
         character = Character.load(folder)
+        character.require_name()
         schema = character.schema
         report.source = _source_name(character)
         report.facts = {"sliders": schema.n_sliders, "groups": len(schema.groups), "choices": sum(schema.group_sizes)}

@@ -4,7 +4,7 @@ Scores of likeness belong to the engine's render. Where a character has only exp
 place, and the scores say so.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,7 @@ from models.search import ICCV_2019
 from stages.context import Context
 from stages.data import tables
 from stages.data.dataset import ImageDataset, in_batches
+from stages.data.people_splits import PORTRAITS, Person, named
 from stages.data.pictures import IMITATOR_MARK, marked
 from stages.data.reads import Rows
 from stages.data.rendering import AlignedEngine, RenderBatch
@@ -44,8 +45,6 @@ PAIRS = Rows("pairs.parquet", ("id", "split", "image", "labels", "parameters", "
 FACE_SIZE = 256
 BATCH = 8
 """Faces that are read at once: the maps of 32 take most of a gigabyte."""
-PORTRAITS = "portraits"
-"""The source of synthetic portraits; every other one is of real photos."""
 
 
 class ScorecardConfig(BaseModel, frozen=True, extra="forbid"):
@@ -144,6 +143,24 @@ class EvaluationContext:
         """The same people, engine and judge with other networks, which come from these inputs."""
         x = predict(networks.identity, networks.encoder, self.faces["image"], self.context.device)
         return replace(self, **vars(networks), x=x, inputs=inputs)
+
+    def without(self, people: Collection[Person]) -> Self:
+        """The same without some people; itself where none of them is scored."""
+
+        def others(table: pd.DataFrame) -> NDArray[np.bool_]:
+            pairs = zip(table["source"], table["person"], strict=True)
+            return np.array([named(str(source), str(person)) not in people for source, person in pairs], bool)
+
+        faces, photos = others(self.faces), others(self.photos)
+        if faces.all() and photos.all():
+            return self
+        return replace(
+            self,
+            faces=self.faces[faces].reset_index(drop=True),
+            photos=self.photos[photos].reset_index(drop=True),
+            x=self.x[faces],
+            known={what: found for what, found in self.known.items() if what == "judge"},
+        )
 
     def once(self, what: str, compute: Callable[[], T]) -> T:
         """A result that depends on no network, computed when it is first asked for."""

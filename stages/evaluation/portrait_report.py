@@ -28,13 +28,14 @@ from stages.context import Context
 from stages.data import tables
 from stages.data.dataset import ImageDataset, in_batches
 from stages.data.pictures import write_sheet
-from stages.evaluation import metrics
+from stages.evaluation import face_pairs, metrics
 from stages.evaluation.metrics import Score, interval, score
 from stages.identity_model import WEIGHTS
 
 INPUTS = ("embedded", "photos", "character")
 FACE_SIZE = 256
 SHEET_PICTURES, SHEET_COLUMNS, SHEET_SIZE = 96, 12, 160
+MOST_DIFFERENT = 100_000  # different-person pairs: more say nothing more
 PUBLISHED = 0.994  # SFace on LFW, as OpenCV Zoo gives it
 
 Bands = dict[str, Callable[[pd.DataFrame], pd.Series]]
@@ -112,7 +113,7 @@ def _report(shot: pd.DataFrame, faces: pd.DataFrame, vectors: NDArray[np.float32
 
 @dataclass(frozen=True)
 class ScoredPairs:
-    """All pairs of pictures in order of their similarity, so that resampling people needs only weights."""
+    """Pairs of pictures in order of their similarity, so that resampling people needs only weights."""
 
     similarity: NDArray[np.float32]  # [P] ascending
     same: NDArray[np.bool_]  # [P] whether both show one person
@@ -120,12 +121,12 @@ class ScoredPairs:
 
     @classmethod
     def of(cls, people: NDArray, vectors: NDArray[np.float32]) -> "ScoredPairs":
-        """All pairs of pictures of these people [N] with these embeddings [N, D]."""
-        first, second = np.triu_indices(len(people), k=1)
-        similarity = metrics.cosine(vectors[first], vectors[second])
+        """Pairs of pictures of these people [N] with these embeddings [N, D]."""
+        first, second, same = face_pairs.draw_pairs(people, MOST_DIFFERENT, seed=0)
+        similarity = face_pairs.similarity(vectors, first, second)
         order = np.argsort(similarity)
         members = np.unique(people, return_inverse=True)[1][np.stack([first, second], axis=1)[order]]
-        return cls(similarity[order], members[:, 0] == members[:, 1], members)
+        return cls(similarity[order], same[order], members)
 
     def weights(self, times: NDArray[np.int64]) -> NDArray[np.float64]:
         """Weights [P] when person k was drawn times[k] times: two draws of one person are not compared."""
@@ -184,10 +185,8 @@ def bands(described: pd.DataFrame, vectors: NDArray[np.float32], threshold: floa
     """For pairs of one person in which a portrait has something: the share accepted at the threshold and the mean
     cosine."""
     people = described["person"].to_numpy()
-    first, second = np.triu_indices(len(people), k=1)
-    same = people[first] == people[second]
-    first, second = first[same], second[same]
-    similarity = metrics.cosine(vectors[first], vectors[second])
+    first, second = face_pairs.same_pairs(people)
+    similarity = face_pairs.similarity(vectors, first, second)
     scores = {}
     for name, has in BANDS.items():
         flags = has(described).to_numpy()

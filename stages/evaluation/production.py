@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from engine.processes import memory_released_after
+from stages.data.people_splits import now_tested
 from stages.evaluation import schema_mapping
 from stages.evaluation.context import EvaluationContext
 from stages.evaluation.metrics import FEWEST, interval, nothing, score
 from stages.evaluation.report import Picture, Report, Tile
 from stages.evaluation.scores import DIFFERENCES, scores
 
+LEARNED_FROM = "production.aligned_faces"
+"""The optional input with the aligned faces that the version in production learned from, where these are others."""
 Section = Callable[[EvaluationContext, Report], dict[str, Any]]
 
 
@@ -35,20 +38,44 @@ def beside(
     `card` less its own.
 
     What it cannot do is null with the reason: another version's code may fail in any way, and must not stop the
-    candidate.
+    candidate. Where it learned from some of the people, both are scored on the others, whose number is `people`.
     """
-    found: dict[str, Any] = {}
     try:
-        own = with_version(evaluation, folder)
+        fair = untaught(evaluation)
+        own = with_version(fair, folder)
     except Exception as error:
         return {section.__name__: _without(card[section.__name__], error) for section in sections} | {DIFFERENCES: {}}
+    found = _scored(own, card, sections)
+    if fair is evaluation:
+        return found | {DIFFERENCES: differences(card, found)}
+    ours = _scored(fair, card, sections)
+    return found | {DIFFERENCES: differences(ours, found), "people": fair.faces["person"].nunique()}
+
+
+def untaught(evaluation: EvaluationContext) -> EvaluationContext:
+    """The same without the people whom the version in production learned from, as far as the input LEARNED_FROM tells.
+
+    Raises CannotDo where too few are left.
+    """
+    if LEARNED_FROM not in evaluation.inputs:
+        return evaluation
+    fair = evaluation.without(now_tested(evaluation.inputs[LEARNED_FROM], evaluation.inputs["aligned_faces"]))
+    left, of = (one.faces["person"].nunique() for one in (fair, evaluation))
+    if left < min(FEWEST, of):
+        raise schema_mapping.CannotDo(f"it learned from {of - left} of the {of} people to test on")
+    return fair
+
+
+def _scored(evaluation: EvaluationContext, card: Mapping[str, Any], sections: Sequence[Section]) -> dict[str, Any]:
+    """Each section's scores; without values, and in the shape that `card` has, where it fails."""
+    found: dict[str, Any] = {}
     for section in sections:
         try:
             with memory_released_after():
-                found[section.__name__] = section(own, Unseen(Path()))
+                found[section.__name__] = section(evaluation, Unseen(Path()))
         except Exception as error:
             found[section.__name__] = _without(card[section.__name__], error)
-    return found | {DIFFERENCES: differences(card, found)}
+    return found
 
 
 def with_version(evaluation: EvaluationContext, folder: Path) -> EvaluationContext:

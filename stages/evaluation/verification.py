@@ -13,6 +13,7 @@ from sklearn.model_selection import GroupKFold
 from stages.data import tables
 from stages.evaluation import metrics
 from stages.evaluation.context import PORTRAITS, EvaluationContext, faces_of
+from stages.evaluation.face_pairs import draw_pairs, similarity
 from stages.evaluation.metrics import Resamples, Score, nothing, score
 from stages.evaluation.report import Report
 
@@ -49,7 +50,7 @@ class ProtocolPairs:
     def similarity(self, vectors: NDArray) -> NDArray[np.float64]:
         """Cosines [P] of vectors [N, D]; NaN where a photo is missing."""
         missing = (self.first < 0) | (self.second < 0)
-        return np.where(missing, np.nan, metrics.cosine(vectors[self.first], vectors[self.second]))
+        return np.where(missing, np.nan, similarity(vectors, self.first, self.second))
 
     def told_right(self, vectors: NDArray) -> NDArray[np.bool_]:
         """Which pairs [P] vectors [N, D] tell right, with thresholds from the other folds."""
@@ -138,16 +139,14 @@ def fit_whitening(x: NDArray, people: pd.Series | NDArray, of: str) -> Whitening
         return None
     tried: dict[int, list[float]] = {}
     for fit, held in GroupKFold(folds).split(x, groups=names):
-        first, second = np.triu_indices(len(held), k=1)
-        same = names[held][first] == names[held][second]
-        if not same.any() or same.all():
+        pairs = draw_pairs(names[held], MOST_DIFFERENT, seed=1)
+        if pairs.one_sided:
             continue
         pca = PCA(whiten=True, svd_solver="full").fit(x[fit].astype(np.float64))
         projected = pca.transform(x[held])
         for rank in _ranks(pca):
-            directions = metrics.unit(projected[:, :rank])
-            cosines = (directions @ directions.T)[first, second]
-            tried.setdefault(rank, []).append(float(roc_auc_score(same, cosines)))
+            cosines = similarity(projected[:, :rank], pairs.first, pairs.second)
+            tried.setdefault(rank, []).append(float(roc_auc_score(pairs.same, cosines)))
     if not tried:
         return None
     # A rank that was too high for one fold is not compared.
@@ -164,21 +163,17 @@ def _ranks(pca: PCA) -> list[int]:
 
 
 def people_pairs(people: NDArray) -> ProtocolPairs | None:
-    """All pairs inside each of ten folds of people; None where nobody has two photos or there is one person.
+    """Pairs inside each of ten folds of people; None where nobody has two photos or there is one person.
 
     Same and different pairs weigh the same (LFW takes as many of both; more different ones say more).
     """
     names, member = np.unique(people, return_inverse=True)
     folds = max(min(FOLDS, len(names) // 2), 1)
     fold_of = np.random.default_rng(0).permutation(np.arange(len(names)) % folds)
-    first, second = np.triu_indices(len(people), k=1)
-    same = member[first] == member[second]
-    inside = fold_of[member[first]] == fold_of[member[second]]
-    different = np.random.default_rng(1).permutation(np.flatnonzero(inside & ~same))[:MOST_DIFFERENT]
-    chosen = np.sort(np.concatenate([np.flatnonzero(same), different]))
-    first, second, same = first[chosen], second[chosen], same[chosen]
-    if not same.any() or same.all():
+    pairs = draw_pairs(people, MOST_DIFFERENT, seed=1, fold=fold_of[member])
+    if pairs.one_sided:
         return None
+    first, second, same = pairs
     drawn = metrics.draws(len(names))
     # Two draws of one person are not compared with each other as if they were two people.
     weights = np.where(same, drawn[:, member[first]], drawn[:, member[first]] * drawn[:, member[second]])

@@ -84,7 +84,7 @@ def test_what_is_wrong_in_the_file_is_named(make: Make, drawn_by: str, message: 
 
 def test_the_name_must_be_the_folders(make: Make) -> None:
     with pytest.raises(CharacterError, match="`name` is yours, the folder is called mine"):
-        Character.load(make("", name="yours"))
+        Character.load(make("", name="yours")).require_ready()
 
 
 def test_a_missing_reference_says_who_finds_it(make: Make) -> None:

@@ -26,12 +26,15 @@ class Encoder(Concatenate):
     """What it was given, and what the version that it began with was given."""
 
     READS: Mapping[str, Any] = {"character": Files(("schema.yaml",))}
+    LEARNED_FROM = "faces"
     refusal = ""
+    learned_from: tuple[str, ...] = ()
 
     class Config(BaseModel, frozen=True, extra="forbid"):
         start: str = "last"
 
     def why_not_start(self, inputs: Mapping[str, Path], config: Any) -> str:
+        self.learned_from = tuple((inputs[name] / "content.txt").read_text() for name in ("start.faces", "faces"))
         return self.refusal
 
     def run(self, inputs: Mapping[str, Path], config: Any, out: Path, context: Any) -> dict[str, float]:
@@ -83,6 +86,7 @@ def test_the_last_version_is_an_input_that_is_recorded_and_followed(project: Pro
     assert second.metadata["inputs"][CONTINUED] == second.lineage[CONTINUED] == first.md5
     assert third.metadata[STARTED].startswith(f"from version {second.md5[:12]} of ")
     assert any(f"begun from version {second.md5[:12]}" in line for line in project.lines)
+    assert project.module.learned_from == (_faces("second"), _faces("third"))
     run = Tracking.of(project.settings).client().get_run(third.metadata["mlflow_run_id"])
     assert run.data.tags[STARTED] == third.metadata[STARTED]
     index = VersionIndex(project.instance)

@@ -134,12 +134,31 @@ def test_real_stages_are_declared_as_they_are(profile: str, tmp_path: Path) -> N
         assert said[one.name].code_version == code_version(one, config) and said[one.name].config() == config
 
 
+def test_other_weights_under_the_same_name_make_their_stage_anew(tmp_path: Path) -> None:
+    file, own = tmp_path / "weights.bin", tmp_path / "own.yaml"
+    own.write_text(f"identity_model: {{backbone: sface, weights: {file}}}\nparsing_model: {{pretrained: {file}}}")
+
+    def versions() -> tuple[str, dict[str, str]]:
+        said = declare(Settings(root=tmp_path, profile=str(own)), STAGES)
+        key = declarations._digest({name: dict(one.changes) for name, one in said.items()})
+        return key, {name: one.code_version for name, one in said.items()}
+
+    key, none = versions()
+    file.write_bytes(b"first")
+    first_key, first = versions()
+    file.write_bytes(b"other")
+    other_key, other = versions()
+    for now, before in ((first, none), (other, first)):
+        assert {name for name in now if now[name] != before[name]} == {"identity_model", "parsing_model"}
+    assert len({key, first_key, other_key}) == 3, "nor are kept declarations taken for those of other weights"
+
+
 def test_a_stage_that_is_not_the_declared_one_does_not_run() -> None:
     made = stage("faces", ())
     declared = Declaration(made, (), code_version(made, made.code.Config()), "smoke", {})
     assert declared.config() == made.code.Config()
     made.module.VERSION = "2"
-    with pytest.raises(CodeChanged, match="stage faces was changed meanwhile: give the command again"):
+    with pytest.raises(CodeChanged, match=r"stage faces, or a file .* was changed meanwhile: give the command"):
         declared.config()
 
 

@@ -13,10 +13,14 @@ from dagster._serdes import deserialize_value
 from PIL import Image
 
 from orchestration.config.settings import Settings
+from orchestration.promotion import comparison
+from orchestration.registry.aliases import AliasStore
+from orchestration.storage.project import Project
 from orchestration.storage.store import Store
 from orchestration.storage.version_index import VersionIndex
-from orchestration.storage.versions import observe
+from orchestration.storage.versions import Version, observe
 from serving.character_store import Caller, CharacterStore
+from stages.evaluation.production import LEARNED_FROM
 from stages.identity_model import decides
 from tests.orchestration.faces import PeopleProject
 
@@ -234,3 +238,15 @@ def test_a_photo_that_was_deleted_by_hand_is_still_found_by_its_name(project: Pe
     shutil.rmtree(project.photos / "bob")
     document = told(project, "bob/one.jpg")
     assert document["photos"][0]["here"] == [] and len(document["photo_versions"]) == 1
+
+
+def test_a_scorecard_is_given_the_faces_that_production_learned_from_where_they_are_others(made: PeopleProject) -> None:
+    graph = Project.of(made.settings, made.instance, made.stages)
+    state = AliasStore.of(made.settings, "embedded").state()
+    production = comparison.packed("embedded", state.tags[str(state.production)])
+    assert production.md5 == made.md5("production_encoder")
+    of_now = Version("aligned_faces", None, made.md5("aligned_faces"))
+    assert comparison.learned_from(graph, production, of_now) == {}
+    given = comparison.learned_from(graph, production, Version("aligned_faces", None, "0123.dir"))
+    assert given == {LEARNED_FROM: Store.of(made.settings).fetch(of_now.md5)}
+    assert comparison.learned_from(graph, None, of_now) == {}

@@ -26,7 +26,9 @@ from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.promotion import packaging
 from orchestration.registry.promotion_events import RegistryError
 from orchestration.registry.registered_models import Registry
+from orchestration.registry.registry_source import RegistrySource
 from orchestration.storage.tracking import Tracking
+from serving.releases import Release
 from stages.data.inputs import package_folder
 from tests.models import photo_files
 from tests.untrained import networks
@@ -163,6 +165,19 @@ print(source.fetch(source.current()))
     assert done.returncode == 0, done.stderr
     assert (Path(done.stdout.splitlines()[-1]) / "MLmodel").is_file()
     assert not list(elsewhere.iterdir()), "no database of MLflow's own beside"
+
+
+def test_the_service_of_a_character_deletes_its_own_old_versions_alone(registry: Registry, tmp_path: Path) -> None:
+    fetched = tmp_path / "releases"
+    others = {f"{registry.name}-{version}-0123456789ab" for version in ("elite-1", "elite-2", "3-7")}
+    for name in others:
+        (fetched / name).mkdir(parents=True)
+    source = RegistrySource(registry, fetched)
+    for version in range(1, 6):
+        (fetched / f"{registry.name}-{version}-0123456789ab").mkdir()
+        source.fetch(Release(registry.name, version, {"run": "0123456789abcdef"}))
+    own = {f"{registry.name}-{version}-0123456789ab" for version in (3, 4, 5)}
+    assert {folder.name for folder in fetched.glob("*/")} == own | others, "characters may be called orc and orc-3"
 
 
 def test_photos_are_taken_in_every_form_in_which_mlflow_hands_them_over(

@@ -17,6 +17,7 @@ from models.weights import save_model
 from serving.corrections import encode_features
 from stages import corrections, encoder
 from stages.context import Context
+from stages.data import tables
 from stages.data.dataset import ImageDataset
 from stages.encoder import Config, recovery
 from stages.training import Optimiser, Training
@@ -241,7 +242,7 @@ def test_a_training_goes_on_from_an_earlier_version_and_gives_the_same_bytes_aga
 ) -> None:
     look = {"map_features": 4, "map_channels": 4, "appearance": Look(channels=8, features=6)}
     _run(inputs, _config(**look), tmp_path / "first")
-    started = {**inputs, encoder.START: tmp_path / "first"}
+    started = _started(inputs, tmp_path / "first")
     config = _config(**look, start="last", start_steps=0)
     assert encoder.why_not_start(started, config) == ""
     _run(started, config, tmp_path / "same")
@@ -257,11 +258,23 @@ def test_a_training_goes_on_from_an_earlier_version_and_gives_the_same_bytes_aga
     assert weights[1] == weights[2] != weights[0]
 
 
-def test_a_training_does_not_go_on_from_another_network(inputs: dict[str, Path], tmp_path: Path) -> None:
+def _started(inputs: dict[str, Path], first: Path) -> dict[str, Path]:
+    return {**inputs, encoder.START: first, f"{encoder.START}.aligned_faces": inputs["aligned_faces"]}
+
+
+def test_a_training_does_not_go_on_from_another_network_or_from_who_is_tested_on(
+    inputs: dict[str, Path], tmp_path: Path
+) -> None:
     _run(inputs, _config(training=Training(steps=0, batch=2)), tmp_path / "first")
-    started = {**inputs, encoder.START: tmp_path / "first"}
+    started = _started(inputs, tmp_path / "first")
     assert "hidden" in encoder.why_not_start(started, _config(hidden=16))
     assert "prior" in encoder.why_not_start(started, _config(prior=False))
+    faces = tables.read(inputs["aligned_faces"] / "faces.parquet", ["source", "person", "split"])
+    people = faces[faces["source"] == "portraits"].drop_duplicates("person").assign(split="test")
+    people["person"] = "portraits/" + people["person"].str.removeprefix("portraits/")  # nothing stood there before
+    people.to_parquet(tmp_path / "faces.parquet")
+    said = encoder.why_not_start({**started, "aligned_faces": tmp_path}, _config())
+    assert said == "of those whom it learned from, 4 are people to test on now"
 
 
 def test_what_is_off_is_not_in_the_configuration() -> None:

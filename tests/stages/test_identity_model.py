@@ -148,7 +148,9 @@ def test_light_cnn_starts_from_its_authors_checkpoint(inputs, checkpoint: Path, 
     ("options", "trained", "in_training_mode"),
     [
         ({"trainable": "head"}, {"sface"}, False),
+        ({"trainable": "all"}, {"sface"}, False),  # FaceRes' maps say sex and age too, to a head that is frozen
         ({"backbone": "faceres", "trainable": "head"}, {"fc"}, False),
+        ({"backbone": "faceres", "trainable": "all"}, {"fc"}, False),
         ({"backbone": "sface", "trainable": "head"}, {"fc", "out_norm"}, False),
         ({"backbone": "sface", "trainable": "all"}, {"convolutions", "norm", "fc", "out_norm"}, False),
         ({"backbone": "lightcnn29v2", "weights": "given", "trainable": "head"}, {"fc"}, False),

@@ -55,6 +55,13 @@ def test_csv_and_parquet_give_the_same_pairs(marble: Path, tmp_path: Path) -> No
     assert (tmp_path / "csv" / "pairs.parquet").read_bytes() == (tmp_path / "parquet" / "pairs.parquet").read_bytes()
 
 
+def test_a_character_that_was_fetched_lies_under_its_md5(marble: Path, tmp_path: Path) -> None:
+    fetched = marble.rename(tmp_path / "d41d8cd98f00b204e9800998ecf8427e.dir")
+    assert run(fetched, tmp_path / "out")["rows"] == 40
+    report = check(fetched, tmp_path)
+    assert not report.ok and "make them the same" in report.errors[0], "people's own folders have their name"
+
+
 def test_pairs_hold_the_engines_values_in_our_range(marble: Path, tmp_path: Path) -> None:
     schema = Character.load(marble).schema
     metrics = run(marble, tmp_path / "out", pairs=30)

@@ -1,5 +1,6 @@
 """Scores against values known by hand or from another library."""
 
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score, r2_score
 
-from stages.evaluation import metrics, production
+from stages import identity_model
+from stages.evaluation import face_pairs, metrics, portrait_report, production, verification
 
 
 def mean_interval(values: NDArray, people: NDArray) -> list[float]:
@@ -50,6 +52,43 @@ def test_f1_equals_scikit_learn_and_absent_classes_are_nan() -> None:
     expected = f1_score(truth.ravel(), guess.ravel(), average=None)  # pyright: ignore[reportArgumentType]
     np.testing.assert_allclose(found[:4], expected)
     assert np.isnan(found[4])
+
+
+@pytest.mark.parametrize("folds", [1, 3])
+@pytest.mark.parametrize(("faces", "people"), [(0, 1), (1, 1), (3, 1), (60, 9), (90, 50)])
+def test_pairs_are_those_of_a_list_of_all_pairs(faces: int, people: int, folds: int) -> None:
+    member = np.random.default_rng(faces).integers(0, people, faces)
+    fold, names = member % folds, np.char.add("person ", member.astype(str))
+    first, second = np.triu_indices(faces, k=1)
+    same, inside = member[first] == member[second], fold[first] == fold[second]
+    every = face_pairs.draw_pairs(names, len(first) + 1, 0, fold)
+    np.testing.assert_array_equal(every, (first[inside], second[inside], same[inside]))
+    np.testing.assert_array_equal(face_pairs.same_pairs(names), (first[same], second[same]))
+    drawn = list(zip(*face_pairs.draw_pairs(names, 20, 0, fold), strict=True))
+    assert set(drawn) <= set(zip(*every, strict=True)) and len(set(drawn)) == len(drawn)
+    assert len(drawn) == same.sum() + min(20, (inside & ~same).sum())
+
+
+@pytest.mark.parametrize(
+    "verify",
+    [
+        lambda vectors, people: identity_model.verification(vectors, people, 1000),
+        lambda vectors, people: verification.fit_whitening(vectors, people, "photos"),
+        lambda vectors, people: verification.people_pairs(people),
+        lambda vectors, people: portrait_report.ScoredPairs.of(people, vectors),
+    ],
+)
+def test_memory_of_a_verification_does_not_grow_by_the_square_of_the_faces(
+    verify: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "draws", lambda people: np.ones((1, people)))  # 500 weights of each pair
+    people = np.array([f"a set of photos/{number // 4:06d}" for number in range(3000)])
+    vectors = np.random.default_rng(0).normal(size=(len(people), 4))
+    tracemalloc.start()
+    assert verify(vectors, people)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50e6, "a list of all 4,500,000 pairs takes 72 MB, the people's names on it 720 MB more"
 
 
 def test_perfect_and_useless_verification() -> None:

@@ -2,17 +2,20 @@
 
 import json
 import shutil
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from engine.schema import Schema
 from orchestration.promotion import packaging
 from stages.evaluation import metrics, production, schema_mapping
+from stages.evaluation.context import EvaluationContext
 from tests.stages.small_tables import CHARACTER
 from tests.untrained import networks
 
@@ -98,7 +101,7 @@ def test_what_an_older_version_cannot_do_is_null_with_the_reason(
     def parsing(evaluation: Any, report: Any) -> dict[str, Any]:
         return {"mean": metrics.mean_score(evaluation.parser(0), PEOPLE)}
 
-    own = SimpleNamespace(schema=Schema.load(CHARACTER), context=SimpleNamespace(device="cpu"))
+    own = SimpleNamespace(schema=Schema.load(CHARACTER), context=SimpleNamespace(device="cpu"), inputs={})
     card = {"parsing": {"mean": metrics.mean_score(np.ones(200), PEOPLE), "classes": {"skin": metrics.score(1.0, n=1)}}}
     monkeypatch.setattr(production, "with_version", lambda evaluation, folder: networks)
     found = production.beside(own, card, (parsing,), folder)  # pyright: ignore[reportArgumentType]
@@ -107,8 +110,36 @@ def test_what_an_older_version_cannot_do_is_null_with_the_reason(
     assert found["differences"] == {}
 
 
+def test_nobody_whom_production_learned_from_is_in_the_comparison(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = pd.DataFrame({"source": "portraits", "person": [f"{k:05d}" for k in range(30)]})
+    x = np.arange(60.0).reshape(30, 2)
+
+    def compared(taught: int) -> dict[str, Any]:
+        before = people.assign(split=["train", "val"] * (taught // 2) + ["test"] * (30 - taught))
+        now = people.assign(split="test", person="portraits/" + people["person"])
+        for name, table in (("before", before), ("now", now)):
+            (tmp_path / name).mkdir(exist_ok=True)
+            table.to_parquet(tmp_path / name / "faces.parquet")
+        inputs = {"aligned_faces": tmp_path / "now", production.LEARNED_FROM: tmp_path / "before"}
+        given = {field.name: None for field in fields(EvaluationContext)} | {"known": {}, "inputs": inputs}
+        evaluation = EvaluationContext(**{**given, "faces": now, "photos": now[:0], "x": x})  # pyright: ignore
+        return production.beside(evaluation, {"recovery": recovery(evaluation, None)}, (recovery,), tmp_path)
+
+    def recovery(evaluation: Any, report: Any) -> dict[str, Any]:
+        return {"visible": metrics.mean_score(evaluation.x[:, 0], evaluation.faces["person"])}
+
+    monkeypatch.setattr(production, "with_version", lambda evaluation, folder: replace(evaluation, x=evaluation.x - 1))
+    found = compared(16)
+    assert found["recovery"]["visible"]["value"] == x[16:, 0].mean() - 1 and found["people"] == 14
+    assert found["differences"] == {"recovery.visible": {"value": 1.0, "ci": None, "n": 14}}
+    assert "people" not in compared(0) and compared(0)["differences"]["recovery.visible"]["n"] == 30
+    assert "it learned from 28 of the 30 people to test on" in compared(28)["recovery"]["visible"]["reason"]
+
+
 def test_a_version_that_cannot_be_loaded_at_all_does_not_stop_the_candidate(tmp_path: Path) -> None:
-    evaluation = SimpleNamespace(schema=Schema.load(CHARACTER), context=SimpleNamespace(device="cpu"))
+    evaluation = SimpleNamespace(schema=Schema.load(CHARACTER), context=SimpleNamespace(device="cpu"), inputs={})
     card = {"recovery": {"visible": metrics.mean_score(np.ones(200), PEOPLE)}}
 
     def recovery(evaluation: Any, report: Any) -> dict[str, Any]:
