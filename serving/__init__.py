@@ -5,7 +5,7 @@
     creation.py         a photo becomes a character; editing.py: it is changed; values.py: one without a photo
     responses.py        a character as it is answered, with alternatives.py; file_responses.py: as a file
     jobs.py             many photos at once; job_store.py, photo_spool.py, webhooks.py
-    short_codes.py      codes to read aloud; player_tokens.py, idempotency.py, expiring.py: what is good for a while
+    short_codes.py      codes to read aloud; player_tokens.py, idempotency.py, expiring.py: what is good for a while; kept_json.py
     presets.py          people and looks to begin with
     access.py           who asks, and for what; keys.py, usage.py, access_log.py
     schemas.py          what requests and answers look like; openapi.py makes their description true

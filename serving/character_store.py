@@ -14,12 +14,14 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from engine.files import digest_of, write_whole
+from engine.files import digest_of, write_durable
+from serving.kept_json import read_kept
 
 LOCKS, LONGEST_WAIT = ".locks", 10.0
 """The folder of lock files, of which there are as many as folders of characters, and seconds."""
@@ -94,9 +96,9 @@ class CharacterStore:
         expires = now.replace(microsecond=0) + self.keep
         record = Record(id, caller.owner, now, expires, media_type, dict(document), player=caller.player)
         if record.player:  # before the character: one that cannot be found by its player would outlive being erased
-            write_whole(self._mark(record), b"")
+            write_durable(self._mark(record), b"")
         if photo:
-            write_whole(self.path(record.id, ".photo"), photo)
+            write_durable(self.path(record.id, ".photo"), photo)
         self._write(record)
         return record
 
@@ -112,11 +114,9 @@ class CharacterStore:
         if not ID.fullmatch(id):
             raise UnknownCharacter(id)
         try:
-            content = json.loads(self.path(id).read_text())
+            return read_kept(self.path(id), partial(_record, id))
         except FileNotFoundError as error:
             raise UnknownCharacter(id) from error
-        created, expires = (datetime.fromisoformat(content.pop(name)) for name in ("created", "expires"))
-        return Record(id, created=created, expires=expires, **content)
 
     def change(
         self,
@@ -185,7 +185,7 @@ class CharacterStore:
     def _write(self, record: Record) -> None:
         path, content = self.path(record.id), {**vars(record)}
         del content["id"]
-        write_whole(path, json.dumps(content, default=datetime.isoformat).encode())
+        write_durable(path, json.dumps(content, default=datetime.isoformat).encode())
         # A changed character goes when it would have gone: `delete_expired` asks the file's time.
         made = record.created.timestamp()
         os.utime(path, (made, made))
@@ -208,6 +208,11 @@ class CharacterStore:
         """Where a character, or its photo, is kept."""
         # Folders of at most some thousand files.
         return self.folder / id[:2] / f"{id}{suffix}"
+
+
+def _record(id: str, content: dict[str, Any]) -> Record:
+    created, expires = (datetime.fromisoformat(content.pop(name)) for name in ("created", "expires"))
+    return Record(id, created=created, expires=expires, **content)
 
 
 def _made(path: Path) -> float:

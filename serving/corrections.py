@@ -23,7 +23,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
-from engine.files import write_whole
+from engine.files import write_durable
 from serving.character_store import ID, LOCKS, LONGEST_WAIT, Caller, UnknownCharacter
 from serving.comparisons import Served
 from serving.configuration import ServiceSettings
@@ -139,7 +139,7 @@ class CorrectionStore:
             return False
         with self._locked(id):
             # The note first: what is interrupted in between is still taken back.
-            write_whole(self.folder / WITHDRAWN / id, b"")
+            write_durable(self.folder / WITHDRAWN / id, b"")
             self.path(id).unlink(missing_ok=True)
         return True
 
@@ -189,7 +189,7 @@ class CorrectionStore:
 
     def _write(self, row: Correction) -> None:
         path = self.path(row.id)
-        write_whole(path, row.model_dump_json().encode())
+        write_durable(path, row.model_dump_json().encode())
         # The file's own time tells no more than the row does.
         noon = datetime.combine(row.changed, time(12), UTC).timestamp()
         os.utime(path, (noon, noon))

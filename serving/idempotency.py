@@ -16,8 +16,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from engine.files import digest_of, write_whole
+from engine.files import digest_of, write_durable
 from serving.expiring import delete_older
+from serving.kept_json import read_kept
 
 KEPT = timedelta(days=1)
 """So long a request may be sent again."""
@@ -67,7 +68,8 @@ class IdempotencyKeys:
             claim = Claim(known.get("id", ""))
             yield claim
             if claim.id != known.get("id"):
-                await asyncio.to_thread(write_whole, path, json.dumps({"id": claim.id, "request": sent}).encode())
+                content = json.dumps({"id": claim.id, "request": sent}).encode()
+                await asyncio.to_thread(write_durable, path, content)
         finally:
             lock.release()
 
@@ -78,6 +80,6 @@ class IdempotencyKeys:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_bytes())
+        return read_kept(path, lambda content: {name: str(content[name]) for name in ("id", "request")})
     except FileNotFoundError:
         return {}

@@ -17,9 +17,10 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
-from engine.files import write_whole
+from engine.files import write_durable
 from serving.character_store import ID, Caller
 from serving.expiring import delete_older, older
+from serving.kept_json import read_kept
 from serving.photo_spool import PhotoSpool
 from serving.workers.refiner import RefinementMethod
 
@@ -89,10 +90,10 @@ class JobStore:
     def add(self, job: Job, photos: Sequence[bytes]) -> None:
         """Keep a new job, and its photos if they are spooled. In this order: what was written for nothing is found."""
         try:
-            write_whole(self.path(job.id, ".open"), b"")
+            write_durable(self.path(job.id, ".open"), b"")
             if job.spooled:
                 self.photos.put(job.id, photos)
-            write_whole(self.path(job.id), json.dumps(vars(job)).encode())
+            write_durable(self.path(job.id), json.dumps(vars(job)).encode())
         except OSError:
             self.forget(job.id)
             raise
@@ -114,14 +115,13 @@ class JobStore:
 
     def read(self, id: str) -> Job:
         """Whoever's it is. Raises FileNotFoundError."""
-        content, known = json.loads(self.path(id).read_bytes()), {one.name for one in fields(Job)}
-        return Job(**{name: value for name, value in content.items() if name in known})
+        return read_kept(self.path(id), _job)
 
     def write(self, job: Job) -> None:
         """What became of it. Raises Cancelled."""
         if not self.path(job.id).exists():
             raise Cancelled(job.id)
-        write_whole(self.path(job.id), json.dumps(vars(job)).encode())
+        write_durable(self.path(job.id), json.dumps(vars(job)).encode())
 
     def beat(self, id: str) -> None:
         """Give a sign of life."""
@@ -178,6 +178,11 @@ class JobStore:
     def path(self, id: str, suffix: str = ".job") -> Path:
         """Where a job, or another file of it, is kept."""
         return self.folder / f"{id}{suffix}"
+
+
+def _job(content: dict[str, Any]) -> Job:
+    known = {one.name for one in fields(Job)}
+    return Job(**{name: value for name, value in content.items() if name in known})
 
 
 def described(job: Job) -> dict[str, Any]:

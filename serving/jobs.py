@@ -181,10 +181,15 @@ class Jobs:
     async def _look_after(self) -> None:
         while True:
             try:
-                for id in await asyncio.to_thread(self.store.open_ids):
+                left = await asyncio.to_thread(self.store.open_ids)
+            except OSError as error:  # the next look may find it well
+                log.error("jobs cannot be looked after: %s", error)
+                left = []
+            for id in left:
+                try:
                     await self._take_over(id)
-            except Exception:  # the next look may find it well
-                log.exception("jobs cannot be looked after")
+                except Exception:  # one alone: the others are not to wait for it
+                    log.exception("the job %s cannot be looked after", id)
             await asyncio.sleep(LOOKS_EVERY)
 
     async def _take_over(self, id: str) -> None:

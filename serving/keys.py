@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from engine.errors import LikenessError
-from engine.files import write_whole
+from engine.files import write_durable
 
 NAME = re.compile(r"[\w.-]{1,64}")
 Scope = Literal["create", "characters", "draw", "players"]
@@ -179,7 +179,7 @@ class Keys:
     def _write(self, keys: Iterable[Key]) -> None:
         # A sort that is stable: of one name, the newest stays first.
         lines = (f"{key.line()}\n" for key in sorted(keys, key=lambda key: key.name))
-        write_whole(self.path, "".join(lines).encode())
+        write_durable(self.path, "".join(lines).encode())
 
 
 def _as_long(before: Key, now: datetime) -> datetime | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.files import write_whole
+from engine.files import write_durable
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class PhotoSpool:
         """Keep the photos of a job, by their numbers."""
         (self.folder / job).mkdir(mode=0o700, parents=True)
         for number, photo in enumerate(photos):
-            write_whole(self._path(job, number), photo)
+            write_durable(self._path(job, number), photo)
 
     def get(self, job: str, number: int) -> bytes | None:
         """A photo; None where it is gone."""

@@ -19,6 +19,7 @@ from serving.app import build
 from serving.character_store import Caller
 from serving.configuration import ServiceSettings
 from serving.corrections import digest_of_player
+from serving.job_store import Job
 from serving.keys import Key, Keys
 from serving.player_tokens import PlayerTokens
 from serving.usage import OverLimit, Usage, used
@@ -110,6 +111,18 @@ def test_a_player_is_listed_exported_and_erased(app: FastAPI, asked: Callable[..
     assert problem(asked(token, "GET", "/v1/random")) == "no-key"
     assert len(state.characters.of_player(you)) == len(state.corrections.of_player(you)) == 1
     assert state.corrections.withdrawn() == [row.id], "the pipeline is told"
+
+
+def test_a_player_is_erased_beside_damaged_files(app: FastAPI, asked: Callable[..., Any], keys: Keys) -> None:
+    state, game = app.state.serving, keys.add("game")
+    mine = state.characters.add({}, Caller("game", digest_of_player("me")))
+    state.tokens.make(Caller("game"), timedelta(1))
+    state.jobs.store.add(Job("x", "game", "", ["a"]), [])
+    state.characters.path("y" * 22).parent.mkdir(parents=True)
+    for path in (*state.tokens.folder.glob("*.token"), state.jobs.store.path("x"), state.characters.path("y" * 22)):
+        path.write_bytes(b"{")
+    assert asked(game, "DELETE", "/v1/players/me/characters").json()["characters"] == 1
+    assert not state.characters.path(mine.id).exists()
 
 
 def random_document(asked: Callable[..., Any], key: str) -> dict[str, Any]:

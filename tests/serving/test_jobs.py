@@ -187,3 +187,29 @@ def test_a_photo_over_which_processes_end_is_given_up() -> None:
     nobody: Any = None  # is asked
     result = asyncio.run(read_photo(nobody, job, 0, b"A"))
     assert result["problem"]["type"] == "/problems/model-died"
+
+
+def test_a_damaged_job_keeps_no_other_from_being_taken_over(tmp_path: Path, impatient: None) -> None:
+    store, long_ago = jobs_in(tmp_path).store, time.time() - 900
+    for id in ("damaged", "fails", "whole"):
+        job = Job(id, "game", "", ["a"], characters=["x"], keep_photo=True, spooled=True)
+        store.add(job, [b"A"])
+        os.utime(store.path(id), (long_ago, long_ago))
+    store.path("damaged").write_bytes(b"{")
+    os.utime(store.path("damaged"), (long_ago, long_ago))
+
+    async def run() -> None:
+        all_jobs = jobs_in(tmp_path)
+        took = all_jobs._left  # pyright: ignore[reportPrivateUsage]
+
+        def left(id: str) -> Any:
+            if id == "fails":
+                raise OSError("this one alone")
+            return took(id)
+
+        all_jobs._left = left  # pyright: ignore[reportPrivateUsage]
+        async with all_jobs.running(read):
+            await until(lambda: store.open_ids() == ["fails"], 20)
+        assert store.read("whole").state == "done" and not store.path("damaged").exists()
+
+    asyncio.run(run())
