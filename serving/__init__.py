@@ -5,7 +5,7 @@
     creation.py         a photo becomes a character; editing.py: it is changed; values.py: one without a photo
     responses.py        a character as it is answered, with alternatives.py; file_responses.py: as a file
     jobs.py             many photos at once; job_store.py, photo_spool.py, webhooks.py
-    short_codes.py      codes to read aloud; player_tokens.py, idempotency.py, expiring.py: what is good for a while; kept_json.py
+    short_codes.py      codes to read aloud; player_tokens.py, idempotency.py, expiring.py: what is good for a while
     presets.py          people and looks to begin with
     access.py           who asks, and for what; keys.py, usage.py, access_log.py
     schemas.py          what requests and answers look like; openapi.py makes their description true
@@ -17,7 +17,7 @@
     child_process.py    how the service keeps a process of its own and speaks to it
     workers/            processes that hold the model, and the queue before them
     rendering/          pictures and files of a character, and what a client needs to draw it itself
-    character_store.py  characters that were made, until they expire
+    character_store.py  characters that were made, until they expire; kept_json.py: of files that may be damaged
     web/                the page (TypeScript, three.js); static.py hands it out
     sdk/                clients in TypeScript, Python and C#
     ray_serve.py        the same application under Ray Serve

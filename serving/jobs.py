@@ -34,6 +34,10 @@ Read = Callable[[Job, int, bytes | None], Awaitable[dict[str, Any]]]
 """Reads a job's photo by its number: its character's id, or a problem. None: the photo is gone."""
 
 
+class Full(Exception):
+    """As many jobs are read as may."""
+
+
 class Jobs:
     """All jobs, of which `capacity` may be read here at once."""
 
@@ -72,7 +76,7 @@ class Jobs:
         keep_photo: bool = False,
         refine: RefinementMethod | None = None,
     ) -> Job:
-        """A new job, which runs from now on. Raises OSError."""
+        """A new job, which runs from now on. Raises Full, OSError."""
         job = Job(
             new_id(),
             owner,
@@ -85,11 +89,14 @@ class Jobs:
             spooled=self.store.spools_all or keep_photo,
             callback=callback,
         )
+        if not self._reserve(job.id):
+            raise Full
         lock = self.store.lock(job.id)
-        await asyncio.to_thread(lock.acquire)
         try:
+            await asyncio.to_thread(lock.acquire)
             await asyncio.to_thread(self.store.add, job, photos)
         except BaseException:
+            self._reading.discard(job.id)
             lock.release()
             raise
         if not job.spooled:
@@ -114,9 +121,15 @@ class Jobs:
             self.store.photos.drop(id, number)
             self._photos.get(id, {}).pop(number, None)
 
+    def _reserve(self, id: str) -> bool:
+        """Make a job one of those that are read; False where these are as many as may. Nothing is awaited in between:
+        of several that ask at once, no more get in than there is room for."""
+        if self.is_full:
+            return False
+        self._reading.add(id)
+        return True
+
     def _begin(self, job: Job, lock: FileLock) -> None:
-        if job.state == "running":
-            self._reading.add(job.id)
         self._tasks[job.id] = task = asyncio.create_task(self._work(job, lock))
         task.add_done_callback(lambda _: self._tasks.pop(job.id, None))
 
@@ -204,24 +217,26 @@ class Jobs:
             await asyncio.to_thread(lock.acquire)
         except Timeout:
             return
+        job, has_room = None, self._reserve(id)
         try:
-            job = await asyncio.to_thread(self._left, id)
-        except BaseException:
-            lock.release()
-            raise
+            job = await asyncio.to_thread(self._left, id, has_room)
+        finally:
+            if job is None or job.state != "running":  # to tell of it takes no room
+                self._reading.discard(id)
+            if job is None:
+                lock.release()
         if job is None:
-            lock.release()
             return
         log.info("the job %s is taken over: %s, %d of %d photos", id, job.state, len(job.results), len(job.names))
         self._begin(job, lock)
 
-    def _left(self, id: str) -> Job | None:
+    def _left(self, id: str, has_room: bool) -> Job | None:
         """What somebody left undone, to go on with; None where it is done, or has to wait for others."""
         try:
             job = self.store.read(id)
             if job.state == "running" and not job.spooled:
                 job.end("lost")
-            if not self.store.is_open(id) or (job.state == "running" and self.is_full):
+            if not self.store.is_open(id) or (job.state == "running" and not has_room):
                 return None
             job.takeovers += 1
             self.store.write(job)

@@ -15,7 +15,7 @@ from serving.character_store import Caller
 from serving.creation import make
 from serving.dependencies import AppState, State
 from serving.job_store import Job, UnknownJob, described
-from serving.jobs import MOST_TAKEOVERS
+from serving.jobs import MOST_TAKEOVERS, Full
 from serving.routers.parameters import IdempotencyKey, KeepPhoto, Refine
 from serving.schemas import MOST_OF_A_NAME, JobResponse
 from serving.store_access import in_store, once
@@ -70,8 +70,6 @@ async def create_job(
             state.jobs.webhooks.require_allowed(callback)
         except NotAllowed as error:
             raise problems.not_allowed(str(error)) from error
-    if state.jobs.is_full:
-        raise problems.busy(f"{state.jobs.capacity} jobs run, as many as may", 30)
     contents = [await file.read() for file in photo]
 
     async def begin() -> Job:
@@ -79,6 +77,8 @@ async def create_job(
         options: dict[str, Any] = {"players": players, "callback": callback, "keep_photo": keep_photo, "refine": refine}
         try:
             return await state.jobs.start(asking.caller.owner, names, contents, **options)
+        except Full as error:
+            raise problems.busy(f"{state.jobs.capacity} jobs run, as many as may", 30) from error
         except OSError as error:
             raise problems.no_storage() from error
 

@@ -13,17 +13,20 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
 from serving import jobs
+from serving.app import build
 from serving.character_store import Caller
 from serving.configuration import ServiceSettings
 from serving.job_store import Job, JobStore, UnknownJob
-from serving.jobs import MOST_TAKEOVERS, Jobs
+from serving.jobs import MOST_TAKEOVERS, Full, Jobs
 from serving.routers.jobs import read_photo
 from serving.webhooks import NotAllowed, Webhooks
-from tests.serving.support import until
+from tests.serving.support import Shelf, astronaut, paths, until
 
+HERE = "http://127.0.0.1"
 SECRET = "whsec_bGlrZW5lc3MgaXMgdGVzdGVkIHdpdGggdGhpcw=="
 Heard = SimpleQueue[tuple[Mapping[str, str], bytes]]
 
@@ -123,6 +126,26 @@ def test_a_job_is_its_owners_and_can_be_cancelled(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_of_jobs_that_come_at_once_no_more_are_taken_than_there_is_room_for(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with jobs_in(tmp_path).running(reads_one) as all_jobs:
+            coming = (all_jobs.start("game", ["a", "b"], [b"A", b"B"]) for _ in range(5))
+            taken = await asyncio.gather(*coming, return_exceptions=True)
+            assert [type(one) for one in taken if not isinstance(one, Job)] == [Full] * 4
+            assert len(all_jobs.store.open_ids()) == 1
+
+    asyncio.run(run())
+
+
+def test_a_job_that_is_sent_again_is_found_though_no_other_may_begin(tmp_path: Path) -> None:
+    client = TestClient(build(ServiceSettings(workers=1, jobs=1), Shelf({}, None), paths(tmp_path)), HERE)
+    files = [("photo", ("a.png", astronaut(), "image/png"))]
+    with client:  # the photo waits for a model
+        first, again, other = (client.post("/v1/jobs", files=files, headers={"Idempotency-Key": key}) for key in "aab")
+    assert (first.status_code, again.status_code) == (202, 202) and again.json()["id"] == first.json()["id"]
+    assert other.status_code == 429 and other.json()["type"] == "/problems/busy"
+
+
 def test_a_job_in_memory_is_lost_with_its_process_and_the_game_is_told(tmp_path: Path, impatient: None) -> None:
     async def run(site: str) -> None:
         async with jobs_in(tmp_path).running(reads_one) as before:
@@ -202,10 +225,10 @@ def test_a_damaged_job_keeps_no_other_from_being_taken_over(tmp_path: Path, impa
         all_jobs = jobs_in(tmp_path)
         took = all_jobs._left  # pyright: ignore[reportPrivateUsage]
 
-        def left(id: str) -> Any:
+        def left(id: str, has_room: bool) -> Any:
             if id == "fails":
                 raise OSError("this one alone")
-            return took(id)
+            return took(id, has_room)
 
         all_jobs._left = left  # pyright: ignore[reportPrivateUsage]
         async with all_jobs.running(read):
