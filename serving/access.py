@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Security
@@ -31,6 +32,8 @@ class Asking:
 
     caller: Caller
     key: Key | None = None
+    begun: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """When the request began: what of a player was erased since then is not made anew."""
 
     def of_player(self, player: str) -> Caller:
         """The caller for what belongs to this player, by the game's own name for it. Raises ProblemError where a
@@ -56,6 +59,7 @@ async def _asking(
         raise problems.no_storage() from error
     if asking is None:
         raise problems.no_key()
+    asking = replace(asking, begun=request.state.begun)
     request.state.key, request.state.player = asking.caller.owner, asking.caller.player
     for scope in scopes.scopes:
         if (asking.key and not asking.key.may(scope)) or (asking.caller.player and scope not in FOR_PLAYERS):
@@ -86,12 +90,14 @@ async def _of_token(state: AppState, sent: str) -> Asking | None:
     return asking_of(state, caller)
 
 
-def asking_of(state: AppState, caller: Caller) -> Asking | None:
-    """What is asked on behalf of somebody who is not there; None where the key is not any more. Raises KeyProblem."""
+def asking_of(state: AppState, caller: Caller, begun: datetime | None = None) -> Asking | None:
+    """What is asked on behalf of somebody who is not there, since `begun`; None where the key is not any more. Raises
+    KeyProblem."""
+    begun = begun or datetime.now(UTC)
     if state.keys is None:
-        return Asking(caller) if caller.owner == "" else None
+        return Asking(caller, begun=begun) if caller.owner == "" else None
     key = state.keys.named(caller.owner)
-    return None if key is None else Asking(caller, key)
+    return None if key is None else Asking(caller, key, begun)
 
 
 def count_photos(state: AppState, asking: Asking, count: int = 1) -> None:

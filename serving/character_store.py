@@ -21,12 +21,16 @@ from typing import Any
 from filelock import FileLock
 
 from engine.files import digest_of, write_durable
+from serving.expiring import delete_older
 from serving.kept_json import read_kept
 
 LOCKS, LONGEST_WAIT = ".locks", 10.0
 """The folder of lock files, of which there are as many as folders of characters, and seconds."""
 PLAYERS = ".players"
-"""A folder for each player, of empty files that are called as the player's characters."""
+"""A folder for each player, of empty files that are called as the player's characters; where a player was erased, an
+empty file beside it, whose time says when."""
+ERASED, ERASED_KEPT = ".erased", timedelta(days=30)
+"""What such a file is called, and how long it is kept: longer than anything that began before is under way."""
 ID = re.compile(r"[\w-]{22}", re.ASCII)
 
 
@@ -39,6 +43,10 @@ def new_id() -> str:
 
 class UnknownCharacter(Exception):
     """There is no such character, or none of this owner's."""
+
+
+class ErasedMeanwhile(Exception):
+    """All that is kept of the player was erased after the request began."""
 
 
 class ChangedSince(Exception):
@@ -89,9 +97,19 @@ class CharacterStore:
     keep: timedelta
 
     def add(
-        self, document: Mapping[str, Any], caller: Caller, photo: bytes = b"", media_type: str = "", id: str = ""
+        self,
+        document: Mapping[str, Any],
+        caller: Caller,
+        photo: bytes = b"",
+        media_type: str = "",
+        id: str = "",
+        begun: datetime | None = None,
     ) -> Record:
-        """Keep a new character, and its photo if there is one; it is its caller's. Without an id it gets one."""
+        """Keep a new character, and its photo if there is one; it is its caller's. Without an id it gets one.
+
+        begun: when its request began. Raises ErasedMeanwhile where the player was erased since then.
+        """
+        self.require_not_erased(caller, begun)
         now, id = datetime.now(UTC), id or new_id()
         expires = now.replace(microsecond=0) + self.keep
         record = Record(id, caller.owner, now, expires, media_type, dict(document), player=caller.player)
@@ -100,6 +118,11 @@ class CharacterStore:
         if photo:
             write_durable(self.path(record.id, ".photo"), photo)
         self._write(record)
+        try:
+            self.require_not_erased(caller, begun)
+        except ErasedMeanwhile:  # whoever erased may have looked before this was there
+            self._delete(record)
+            raise
         return record
 
     def get(self, id: str, caller: Caller) -> Record:
@@ -160,11 +183,36 @@ class CharacterStore:
         """Delete a character, and its photo if it was kept. Raises UnknownCharacter."""
         record = self.get(id, caller)
         with self._locked(id):
-            # The photo first: what is interrupted in between leaves nothing that cannot be found.
-            self.path(id, ".photo").unlink(missing_ok=True)
-            self.path(id).unlink(missing_ok=True)
-            if record.player:
-                self._mark(record).unlink(missing_ok=True)
+            self._delete(record)
+
+    def erase_player(self, caller: Caller) -> list[str]:
+        """Delete all of a player's characters, also those that have expired; their ids. What requests that began before
+        make of the player from now on is not kept, on any machine."""
+        tombstone = self._tombstone(caller)
+        write_durable(tombstone, b"")
+        os.utime(tombstone, (time.time(),) * 2)  # the disk's own clock is coarser, or another machine's
+        erased = []
+        for mark in self._marks(caller).glob("[!.]*"):
+            with self._locked(mark.name):
+                if self.path(mark.name).exists():
+                    erased.append(mark.name)
+                self._delete_files(mark.name)
+                mark.unlink(missing_ok=True)
+        return erased
+
+    def is_erased(self, caller: Caller, begun: datetime) -> bool:
+        """Whether what is kept of a player was erased after this time."""
+        if not caller.player:
+            return False
+        try:
+            return begun.timestamp() <= self._tombstone(caller).stat().st_mtime
+        except FileNotFoundError:
+            return False
+
+    def require_not_erased(self, caller: Caller, begun: datetime | None) -> None:
+        """Raises ErasedMeanwhile where what is kept of a player was erased after a request began."""
+        if begun and self.is_erased(caller, begun):
+            raise ErasedMeanwhile
 
     def delete_expired(self) -> int:
         """Delete what has expired; how many characters. By the files' times: nothing has to be read."""
@@ -176,6 +224,7 @@ class CharacterStore:
         for path in self.folder.glob(f"{PLAYERS}/*/*"):
             if _made(path) < oldest:
                 path.unlink(missing_ok=True)
+        delete_older(self.folder.glob(f"{PLAYERS}/*{ERASED}"), ERASED_KEPT.total_seconds())
         for path in self.folder.glob(f"{PLAYERS}/*"):
             if _made(path) < oldest:
                 with suppress(OSError):  # it holds something
@@ -189,6 +238,19 @@ class CharacterStore:
         # A changed character goes when it would have gone: `delete_expired` asks the file's time.
         made = record.created.timestamp()
         os.utime(path, (made, made))
+
+    def _delete(self, record: Record) -> None:
+        self._delete_files(record.id)
+        if record.player:
+            self._mark(record).unlink(missing_ok=True)
+
+    def _delete_files(self, id: str) -> None:
+        # The photo first: what is interrupted in between leaves nothing that cannot be found.
+        self.path(id, ".photo").unlink(missing_ok=True)
+        self.path(id).unlink(missing_ok=True)
+
+    def _tombstone(self, caller: Caller) -> Path:
+        return self._marks(caller).with_suffix(ERASED)
 
     def _marks(self, caller: Caller) -> Path:
         # What a player is called means something to its game alone: two games' players never meet.

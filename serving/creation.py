@@ -11,7 +11,7 @@ from typing import Any
 from engine.character_json import character_document
 from serving import photos, problems
 from serving.access import Asking, count_photos
-from serving.character_store import Caller, Record
+from serving.character_store import Caller, ErasedMeanwhile, Record
 from serving.child_process import ChildDied
 from serving.comparisons import Served
 from serving.corrections import Correction, Values
@@ -33,17 +33,28 @@ async def make(
     media_type = await asyncio.to_thread(photos.inspect, content, *limits)
     for another in request.more:
         await asyncio.to_thread(photos.inspect, another, *limits)
+    await in_store(state.characters.require_not_erased, caller, asking.begun)
     count_photos(state, asking, 1 + len(request.more))
     prediction = await _predict(state, request, caller)
     kept = (content, media_type) if keep_photo else (b"", "")
-    record = await in_store(state.characters.add, document_of(state, prediction), caller, *kept, id)
+    record = await in_store(state.characters.add, document_of(state, prediction), caller, *kept, id, asking.begun)
     made = shown(state, record)
     if request.features and prediction.result.features:
-        await in_store(state.corrections.add, _uncorrected(record, prediction, request))
+        await in_store(_keep_uncorrected, state, asking, _uncorrected(record, prediction, request))
         made.links.corrections = f"{made.links.self}.corrections"
     if request.aligned:
         made.aligned = f"data:image/jpeg;base64,{base64.b64encode(prediction.result.aligned).decode()}"
     return made
+
+
+def _keep_uncorrected(state: AppState, asking: Asking, row: Correction) -> None:
+    """Keep a row. Raises ErasedMeanwhile."""
+    state.corrections.add(row)
+    try:
+        state.characters.require_not_erased(Caller(row.owner, row.player), asking.begun)
+    except ErasedMeanwhile:  # whoever erased may have looked before this was there
+        state.corrections.delete(row.id)
+        raise
 
 
 def _uncorrected(record: Record, prediction: ServedPrediction, request: PredictRequest) -> Correction:

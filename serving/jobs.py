@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from serving.character_store import Caller, new_id
-from serving.job_store import Cancelled, Job, JobStore, described
+from serving.job_store import ERASED, Cancelled, Job, JobStore, described
 from serving.webhooks import NotAllowed, Webhooks
 from serving.workers.refiner import RefinementMethod
 
@@ -75,8 +75,9 @@ class Jobs:
         callback: str = "",
         keep_photo: bool = False,
         refine: RefinementMethod | None = None,
+        begun: datetime | None = None,
     ) -> Job:
-        """A new job, which runs from now on. Raises Full, OSError."""
+        """A new job, which runs from now on. `begun`: when its request did. Raises Full, OSError."""
         job = Job(
             new_id(),
             owner,
@@ -88,6 +89,7 @@ class Jobs:
             refine=refine,
             spooled=self.store.spools_all or keep_photo,
             callback=callback,
+            begun=(begun or datetime.now(UTC)).isoformat(),
         )
         if not self._reserve(job.id):
             raise Full
@@ -116,10 +118,12 @@ class Jobs:
         await asyncio.to_thread(self.store.forget, id)
 
     def erase_player(self, caller: Caller) -> None:
-        """Delete a player's photos that are not read yet. Raises OSError."""
+        """Delete a player's photos that are not read yet, and what jobs have of an erased player. Those that another
+        process works on follow before their next photo. Raises OSError."""
         for id, number in self.store.unread_of(caller):
             self.store.photos.drop(id, number)
             self._photos.get(id, {}).pop(number, None)
+        self.store.erase_player(caller)
 
     def _reserve(self, id: str) -> bool:
         """Make a job one of those that are read; False where these are as many as may. Nothing is awaited in between:
@@ -140,7 +144,7 @@ class Jobs:
                 await self._read_all(job)
             if job.callback and job.told is None:
                 await self._tell(job)
-            await asyncio.to_thread(self.store.close, job.id)
+            await asyncio.to_thread(self.store.finish, job)
         except asyncio.CancelledError:
             job.takeovers = 0  # the photo is not to blame
             with suppress(Cancelled, OSError):
@@ -158,11 +162,7 @@ class Jobs:
 
     async def _read_all(self, job: Job) -> None:
         for number in range(len(job.results), len(job.names)):
-            if job.spooled:
-                content = await asyncio.to_thread(self.store.photos.get, job.id, number)
-            else:
-                content = self._photos[job.id].pop(number, None)
-            result = await self._read(job, number, content)
+            result = await self._read(job, number, await self._photo(job, number))
             job.results.append({"name": job.names[number], **result})
             job.takeovers = 0
             await self._note(job)
@@ -172,6 +172,15 @@ class Jobs:
         await self._note(job)
         await asyncio.to_thread(self.store.photos.clear, job.id)
         self._reading.discard(job.id)
+
+    async def _photo(self, job: Job, number: int) -> bytes | None:
+        """None: it is gone, or its player was erased, perhaps by another machine."""
+        await asyncio.to_thread(self.store.forget_erased, job)
+        if job.spooled:
+            content = await asyncio.to_thread(self.store.photos.get, job.id, number)
+        else:
+            content = self._photos[job.id].pop(number, None)
+        return None if job.player(number) == ERASED else content
 
     async def _tell(self, job: Job) -> None:
         # The same bytes each time: a game may tell by them that it had the message before.

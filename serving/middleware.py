@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -67,7 +68,7 @@ class RequestMiddleware:
             return
         begun, status, size = time.perf_counter(), 0, 0
         id = secrets.token_hex(8)
-        scope.setdefault("state", {})["request_id"] = id
+        scope.setdefault("state", {}).update(request_id=id, begun=datetime.now(UTC))
 
         async def answer(message: Message) -> None:
             nonlocal status, size

@@ -75,6 +75,7 @@ async def create_job(
     async def begin() -> Job:
         names, players = [file.filename or "" for file in photo], [asking.of_player(one).player for one in player]
         options: dict[str, Any] = {"players": players, "callback": callback, "keep_photo": keep_photo, "refine": refine}
+        options["begun"] = asking.begun
         try:
             return await state.jobs.start(asking.caller.owner, names, contents, **options)
         except Full as error:
@@ -142,7 +143,7 @@ async def _patiently(state: AppState, job: Job, number: int, content: bytes | No
     request, tries = PredictRequest(content, refine=job.refine), 0
     while True:
         # A key may go while its job waits.
-        asking = asking_of(state, Caller(job.owner, job.player(number)))
+        asking = asking_of(state, Caller(job.owner, job.player(number)), job.since)
         if asking is None:
             raise problems.no_key()
         try:

@@ -15,14 +15,18 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
+from serving.access import Asking
 from serving.app import build
-from serving.character_store import Caller
+from serving.character_store import Caller, ErasedMeanwhile
 from serving.configuration import ServiceSettings
 from serving.corrections import digest_of_player
+from serving.creation import _keep_uncorrected, make  # pyright: ignore[reportPrivateUsage]
 from serving.job_store import Job
 from serving.keys import Key, Keys
 from serving.player_tokens import PlayerTokens
+from serving.problems import ProblemError
 from serving.usage import OverLimit, Usage, used
+from serving.workers.process import PredictRequest
 from tests.serving import support
 from tests.serving.support import Shelf
 from tests.serving.test_api import HERE, SERVICE, problem
@@ -98,19 +102,38 @@ def test_a_player_is_listed_exported_and_erased(app: FastAPI, asked: Callable[..
     state.corrections.add(correction(owner="game", player=you.player))
     token = asked(game, "POST", "/v1/tokens", json={"player": name}).json()["token"]
     state.characters.add(document, you)
+    job = Job("x" * 22, "game", "2026-01-01T00:00:00+00:00", ["my.png", "your.png"], [me.player, you.player])
+    job.results = [{"name": "my.png", "id": mine.id}]
+    state.jobs.store.add(job, [])
+    state.jobs.store.close(job.id)
     path = f"/v1/players/{quote(name, safe='')}"
     (listed,) = asked(game, "GET", f"{path}/characters").json()["characters"]
     assert listed["id"] == mine.id
     archive = zipfile.ZipFile(io.BytesIO(asked(game, "GET", f"{path}/export").content))
-    assert sorted(archive.namelist()) == [
-        f"{mine.id}/{file}" for file in ("character.json", "corrections.json", "photo.png")
-    ]
+    files = {f"{mine.id}/{file}" for file in ("character.json", "corrections.json", "photo.png")}
+    assert set(archive.namelist()) == files | {"jobs.json"}
+    assert json.loads(archive.read("jobs.json"))[0]["photos"] == job.results
     assert json.loads(archive.read(f"{mine.id}/character.json"))["parameters"] == document["parameters"]
     assert asked(game, "DELETE", f"{path}/characters").json() == {"characters": 1, "corrections": 1, "tokens": 1}
     assert asked(game, "GET", f"{path}/characters").json() == {"characters": []}
     assert problem(asked(token, "GET", "/v1/random")) == "no-key"
     assert len(state.characters.of_player(you)) == len(state.corrections.of_player(you)) == 1
     assert state.corrections.withdrawn() == [row.id], "the pipeline is told"
+    kept = state.jobs.store.path(job.id).read_text()
+    assert "my.png" not in kept and me.player not in kept and "your.png" in kept
+
+
+def test_a_photo_that_was_sent_before_its_player_was_erased_becomes_nothing(app: FastAPI, keys: Keys) -> None:
+    state, me, begun = app.state.serving, Caller("game", digest_of_player("me")), datetime.now(UTC)
+    keys.add("game")
+    state.characters.erase_player(me)
+    asking, row = Asking(me, begun=begun), correction(owner="game", player=me.player)
+    with pytest.raises(ProblemError) as refused:
+        asyncio.run(make(state, asking, PredictRequest(support.astronaut()), True))
+    assert refused.value.kind == "erased", "no model was asked"
+    with pytest.raises(ErasedMeanwhile):
+        _keep_uncorrected(state, asking, row)
+    assert not list(state.corrections.rows())
 
 
 def test_a_player_is_erased_beside_damaged_files(app: FastAPI, asked: Callable[..., Any], keys: Keys) -> None:

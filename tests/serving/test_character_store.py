@@ -3,14 +3,14 @@
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from filelock import FileLock, Timeout
 
-from serving.character_store import Caller, ChangedSince, CharacterStore, UnknownCharacter
+from serving.character_store import Caller, ChangedSince, CharacterStore, ErasedMeanwhile, Record, UnknownCharacter
 
 DAY = timedelta(days=1)
 ANN, BOB, NOBODY = Caller("ann"), Caller("bob"), Caller("")
@@ -105,6 +105,26 @@ def test_a_players_characters_are_listed_as_they_were_made_however_fast(tmp_path
     characters, mine = CharacterStore(tmp_path, DAY), Caller("game", "me")
     made = [characters.add({}, mine).id for _ in range(8)]
     assert [record.id for record in characters.of_player(mine)] == made
+
+
+def test_what_began_before_a_player_was_erased_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, elsewhere, me = CharacterStore(tmp_path, DAY), CharacterStore(tmp_path, DAY), Caller("game", "me")
+    made, begun = here.add({}, me), datetime.now(UTC)
+    assert elsewhere.erase_player(me) == [made.id]
+    with pytest.raises(ErasedMeanwhile):
+        here.add({}, me, b"photo", "image/png", begun=begun)
+    write = CharacterStore._write  # pyright: ignore[reportPrivateUsage]
+
+    def erased_meanwhile(store: CharacterStore, record: Record) -> None:
+        assert elsewhere.erase_player(me) == []
+        write(store, record)
+
+    with monkeypatch.context() as patched, pytest.raises(ErasedMeanwhile):
+        patched.setattr(CharacterStore, "_write", erased_meanwhile)
+        here.add({}, me, b"photo", "image/png", begun=datetime.now(UTC))
+    assert {path.suffix for path in files(tmp_path)} == {".erased"} and here.of_player(me) == []
+    for caller, when in ((Caller("game", "you"), begun), (me, datetime.now(UTC))):
+        here.get(here.add({}, caller, begun=when).id, caller)
 
 
 @pytest.mark.slow

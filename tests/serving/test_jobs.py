@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import SimpleQueue
@@ -18,7 +19,7 @@ from pydantic import ValidationError
 
 from serving import jobs
 from serving.app import build
-from serving.character_store import Caller
+from serving.character_store import Caller, CharacterStore
 from serving.configuration import ServiceSettings
 from serving.job_store import Job, JobStore, UnknownJob
 from serving.jobs import MOST_TAKEOVERS, Full, Jobs
@@ -184,6 +185,39 @@ def test_a_spooled_job_goes_on_where_it_was_left(tmp_path: Path, impatient: None
         os.utime(after.store.path(left.id), (long_ago - 4000, long_ago - 4000))
         after.store.delete_expired()
         assert not list(after.store.folder.glob("*.*"))
+
+    asyncio.run(run())
+
+
+def test_an_erased_player_is_read_no_more_and_gone_from_jobs_of_other_machines_and_of_before(tmp_path: Path) -> None:
+    me, read_of, others_turn = Caller("game", "me"), list[bytes | None](), asyncio.Event()
+    characters = CharacterStore(tmp_path / "characters", timedelta(1))
+
+    def a_machines() -> Jobs:
+        return Jobs(JobStore(tmp_path / "jobs", 3600, is_erased=characters.is_erased), 1, Webhooks((), SECRET))
+
+    async def slowly(job: Job, number: int, content: bytes | None) -> dict[str, Any]:
+        read_of.append(content)
+        await asyncio.wait_for(others_turn.wait(), 20)
+        return {"id": job.characters[number]}
+
+    async def run() -> None:
+        elsewhere = a_machines()
+        before = Job("before", "game", "2026-01-01T00:00:00+00:00", ["my.png"], ["me"], state="done")
+        elsewhere.store.add(before, [])
+        elsewhere.store.close("before")
+        async with a_machines().running(slowly) as here:
+            job = await here.start("game", ["my", "your", "my too"], [b"A", b"B", b"C"], players=["me", "you", "me"])
+            await until(lambda: read_of, 20)
+            assert [numbers for _, numbers in elsewhere.store.of_player(me)] == [[0], [0, 2]]
+            characters.erase_player(me)
+            elsewhere.erase_player(me)
+            others_turn.set()
+            done = await end(here, job)
+        assert read_of == [b"A", b"B", None]
+        assert (done.names, done.players[1], done.state) == (["", "your", ""], "you", "done")
+        assert [result["name"] for result in done.results] == done.names
+        assert not elsewhere.store.of_player(me) and "my" not in elsewhere.store.path("before").read_text()
 
     asyncio.run(run())
 
