@@ -194,6 +194,26 @@ def test_a_days_photos_are_counted_over_all_processes(tmp_path: Path) -> None:
     assert (today.requests, today.photos) == (1, 3) and last is not None
 
 
+def test_the_log_leads_to_no_player_and_no_character(tmp_path: Path, keys: Keys) -> None:
+    key, file, name = keys.add("game"), tmp_path / "access.log", "anna@example.com"
+    service = ServiceSettings(workers=1, access_log=str(file))
+    requests = {
+        ("GET", f"/v1/players/{name}/characters"): f"/v1/players/{digest_of_player(name)}/characters",
+        ("GET", f"/v1/players/{name}/chars"): "/v1/players/*",
+        ("PATCH", f"/v1/players/{name}/export"): f"/v1/players/{digest_of_player(name)}/export",
+        ("GET", "/v1/codes/K7M2-QX9D"): "/v1/codes/*",
+        ("GET", f"/v1/characters/{'x' * 22}.png"): "/v1/characters/*.png",
+        ("GET", f"/v1/jobs/{'x' * 22}"): "/v1/jobs/*",
+        ("GET", "/v1/random"): "/v1/random",
+        ("GET", "/nowhere"): "/nowhere",
+        ("GET", "/"): "/",
+    }
+    with TestClient(build(service, Shelf({}, None), support.paths(tmp_path), keys), HERE) as client:
+        for method, path in requests:
+            client.request(method, path, headers={"authorization": f"Bearer {key}"})
+    assert [json.loads(line)["path"] for line in file.read_text().splitlines()] == list(requests.values())
+
+
 def test_the_page_is_framed_by_named_sites_alone(tmp_path: Path) -> None:
     for frames, expected in (((), "'none'"), ((GAME,), GAME)):
         service = ServiceSettings(workers=1, frames=frames)
@@ -216,7 +236,7 @@ def test_each_request_has_a_line_in_the_log_with_the_instance_of_its_problem(tmp
         client.get("/v1/random")
     known, unknown = map(json.loads, file.read_text().splitlines())
     assert known.items() >= {
-        "instance": refused.json()["instance"], "method": "GET", "path": "/v1/characters/none",
+        "instance": refused.json()["instance"], "method": "GET", "path": "/v1/characters/*",
         "route": "/v1/characters/{id:token}", "status": 404, "problem": "unknown-character", "key": "game",
     }.items()  # fmt: skip
     assert unknown["problem"] == "no-key" and "key" not in unknown
