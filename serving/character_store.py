@@ -1,4 +1,5 @@
-"""Characters that were made, a file each, until they expire.
+"""Characters that were made, a file each, until they expire: a file's time is when that is, as was promised when the
+character was made.
 
 An id is 128 random bits: nobody finds a character by trying. With several machines, the folder is one that all see.
 """
@@ -15,13 +16,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from engine.files import digest_of, write_durable
-from serving.expiring import delete_older
+from serving.expiring import delete_older, each_alone, older
 from serving.kept_json import read_kept
 
 LOCKS, LONGEST_WAIT = ".locks", 10.0
@@ -31,6 +33,8 @@ PLAYERS = ".players"
 empty file beside it, whose time says when."""
 ERASED, ERASED_KEPT = ".erased", timedelta(days=30)
 """What such a file is called, and how long it is kept: longer than anything that began before is under way."""
+ORPHANED_AFTER = 3600.0
+"""Seconds after a file's time until it goes without a character that says more."""
 ID = re.compile(r"[\w-]{22}", re.ASCII)
 
 
@@ -114,9 +118,9 @@ class CharacterStore:
         expires = now.replace(microsecond=0) + self.keep
         record = Record(id, caller.owner, now, expires, media_type, dict(document), player=caller.player)
         if record.player:  # before the character: one that cannot be found by its player would outlive being erased
-            write_durable(self._mark(record), b"")
+            write_durable(self._mark(record), b"", expires.timestamp())
         if photo:
-            write_durable(self.path(record.id, ".photo"), photo)
+            write_durable(self.path(record.id, ".photo"), photo, expires.timestamp())
         self._write(record)
         try:
             self.require_not_erased(caller, begun)
@@ -215,29 +219,37 @@ class CharacterStore:
             raise ErasedMeanwhile
 
     def delete_expired(self) -> int:
-        """Delete what has expired; how many characters. By the files' times: nothing has to be read."""
-        oldest, deleted = time.time() - self.keep.total_seconds(), 0
-        for path in self.folder.glob("*/*"):
-            if path.suffix in (".json", ".photo", ".partial") and _made(path) < oldest:
-                path.unlink(missing_ok=True)
-                deleted += path.suffix == ".json"
-        for path in self.folder.glob(f"{PLAYERS}/*/*"):
-            if _made(path) < oldest:
-                path.unlink(missing_ok=True)
+        """Delete what has expired; how many characters. By the files' times: what is not due is not read."""
+        deleted, kept = 0, (".json", ".photo", ".partial")
+        files = (path for path in self.folder.glob("*/*") if path.suffix in kept)
+        for path in older(chain(files, self.folder.glob(f"{PLAYERS}/*/*")), 0):
+            with each_alone(path):
+                deleted += self._delete_due(path)
         delete_older(self.folder.glob(f"{PLAYERS}/*{ERASED}"), ERASED_KEPT.total_seconds())
-        for path in self.folder.glob(f"{PLAYERS}/*"):
-            if _made(path) < oldest:
-                with suppress(OSError):  # it holds something
-                    path.rmdir()
+        for path in older(self.folder.glob(f"{PLAYERS}/*"), ORPHANED_AFTER):
+            with suppress(OSError):  # it holds something
+                path.rmdir()
         return deleted
+
+    def _delete_due(self, path: Path) -> bool:
+        """Delete the character of a file whose time has come; whether there was one. Versions before gave files the
+        time when they were made: such a file gets its own."""
+        try:
+            record = self.read(path.stem)
+        except UnknownCharacter:
+            delete_older([path], ORPHANED_AFTER)  # younger, it may be one that is being made by such a version
+            return False
+        if record.expires > datetime.now(UTC):
+            os.utime(path, (record.expires.timestamp(),) * 2)
+            return False
+        with self._locked(record.id):
+            self._delete(record)
+        return True
 
     def _write(self, record: Record) -> None:
         path, content = self.path(record.id), {**vars(record)}
         del content["id"]
-        write_durable(path, json.dumps(content, default=datetime.isoformat).encode())
-        # A changed character goes when it would have gone: `delete_expired` asks the file's time.
-        made = record.created.timestamp()
-        os.utime(path, (made, made))
+        write_durable(path, json.dumps(content, default=datetime.isoformat).encode(), record.expires.timestamp())
 
     def _delete(self, record: Record) -> None:
         self._delete_files(record.id)
@@ -275,10 +287,3 @@ class CharacterStore:
 def _record(id: str, content: dict[str, Any]) -> Record:
     created, expires = (datetime.fromisoformat(content.pop(name)) for name in ("created", "expires"))
     return Record(id, created=created, expires=expires, **content)
-
-
-def _made(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return time.time()

@@ -27,6 +27,7 @@ from engine.files import write_durable
 from serving.character_store import ID, LOCKS, LONGEST_WAIT, Caller, UnknownCharacter
 from serving.comparisons import Served
 from serving.configuration import ServiceSettings
+from serving.expiring import each_alone
 
 WITHDRAWN = "withdrawn"
 """The folder of empty files that are called as the characters whose rows were taken back."""
@@ -168,8 +169,9 @@ class CorrectionStore:
         last, deleted = datetime.now(UTC).date() - older_than, 0
         for id, row in self.rows():
             if row is not None and row.after is None and row.day < last:
-                self.delete(id)
-                deleted += 1
+                with each_alone(self.path(id)):
+                    self.delete(id)
+                    deleted += 1
         return deleted
 
     def path(self, id: str) -> Path:

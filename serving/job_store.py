@@ -19,7 +19,7 @@ from filelock import FileLock
 
 from engine.files import write_durable
 from serving.character_store import ID, Caller
-from serving.expiring import delete_older, older
+from serving.expiring import delete_older, each_alone, older
 from serving.kept_json import read_kept
 from serving.photo_spool import PhotoSpool
 from serving.workers.refiner import RefinementMethod
@@ -232,7 +232,8 @@ class JobStore:
     def delete_expired(self) -> None:
         """Forget jobs whose characters have expired."""
         for path in older(self.folder.glob("*.job"), self.keep_seconds):
-            self.forget(path.stem)
+            with each_alone(path):
+                self.forget(path.stem)
         delete_older(self.folder.glob("*.*"), self.keep_seconds)
 
     def path(self, id: str, suffix: str = ".job") -> Path:

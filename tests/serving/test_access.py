@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from pydantic import ValidationError
 
 from serving.access import Asking
 from serving.app import build
-from serving.character_store import Caller, ErasedMeanwhile
+from serving.character_store import Caller, CharacterStore, ErasedMeanwhile
 from serving.configuration import ServiceSettings
 from serving.corrections import digest_of_player
 from serving.creation import _keep_uncorrected, make  # pyright: ignore[reportPrivateUsage]
@@ -212,6 +213,22 @@ def test_the_log_leads_to_no_player_and_no_character(tmp_path: Path, keys: Keys)
         for method, path in requests:
             client.request(method, path, headers={"authorization": f"Bearer {key}"})
     assert [json.loads(line)["path"] for line in file.read_text().splitlines()] == list(requests.values())
+
+
+def test_one_store_that_fails_keeps_no_other_from_being_swept(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(_: CharacterStore) -> int:
+        raise OSError("this one alone")
+
+    monkeypatch.setattr(CharacterStore, "delete_expired", fails)
+    tokens = app.state.serving.tokens
+    tokens.make(Caller("game", "me"), timedelta(1))
+    (token,) = tokens.folder.iterdir()
+    os.utime(token, (0, 0))
+    with TestClient(app, HERE):
+        asyncio.run(support.until(lambda: not token.exists(), 20))
+    assert "characters that have expired cannot be deleted" in caplog.text
 
 
 def test_the_page_is_framed_by_named_sites_alone(tmp_path: Path) -> None:
