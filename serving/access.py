@@ -83,11 +83,14 @@ def _of_key(state: AppState, sent: str) -> Asking | None:
 
 async def _of_token(state: AppState, sent: str) -> Asking | None:
     """Raises KeyProblem, OSError."""
-    caller = await asyncio.to_thread(state.tokens.find, sent)
-    if caller is None:
+    token = await asyncio.to_thread(state.tokens.find, sent)
+    if token is None:
         return None
-    # A token is worth no more than its key: not where that was taken away, nor for what that is not for.
-    return asking_of(state, caller)
+    # A token is worth no more than its key: not where that was taken away, nor for what that is not for. Nor does it
+    # outlive the very key that made it, which may have leaked, where its owner has another one since.
+    if token.key and (state.keys is None or not state.keys.has(token.key)):
+        return None
+    return asking_of(state, token.caller)
 
 
 def asking_of(state: AppState, caller: Caller, begun: datetime | None = None) -> Asking | None:

@@ -111,6 +111,11 @@ class Keys:
                 found = known
         return found
 
+    def has(self, digest: str) -> bool:
+        """Whether a key of this digest is valid. Raises KeyProblem."""
+        now = datetime.now(UTC)
+        return any(key.digest == digest and key.is_valid(now) for key in self.all())
+
     def named(self, name: str) -> Key | None:
         """The newest valid key of a name. Raises KeyProblem."""
         now = datetime.now(UTC)

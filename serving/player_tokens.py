@@ -25,36 +25,46 @@ LONGEST = timedelta(days=1)
 
 
 @dataclass(frozen=True)
+class Token:
+    """Whom a token stands for, and until when."""
+
+    caller: Caller
+    key: str
+    """Digest of the key that made it, with which it ends; empty: none was asked for, or a version before made it."""
+    expires: datetime
+
+
+@dataclass(frozen=True)
 class PlayerTokens:
     """All tokens that have not expired. Every call blocks on the disk and raises OSError when that is full or gone."""
 
     folder: Path
 
-    def make(self, caller: Caller, lives: timedelta) -> tuple[str, datetime]:
-        """A token for the player `caller.player`, and when it expires."""
+    def make(self, caller: Caller, lives: timedelta, key: str = "") -> tuple[str, datetime]:
+        """A token for the player `caller.player`, and when it expires. `key`: digest of the key that asks for it."""
         token = PREFIX + secrets.token_urlsafe(32)
         expires = datetime.now(UTC).replace(microsecond=0) + min(lives, LONGEST)
-        kept = {"owner": caller.owner, "player": caller.player, "expires": expires.isoformat()}
+        kept = {"owner": caller.owner, "player": caller.player, "key": key, "expires": expires.isoformat()}
         write_durable(self._path(token), json.dumps(kept).encode())
         return token, expires
 
-    def find(self, token: str) -> Caller | None:
-        """Whom a token stands for; None for any other text, and once it has expired."""
+    def find(self, token: str) -> Token | None:
+        """What a token stands for; None for any other text, and once it has expired."""
         try:
-            caller, expires = read_kept(self._path(token), _kept)
+            found = read_kept(self._path(token), _kept)
         except FileNotFoundError:
             return None
-        return caller if datetime.now(UTC) < expires else None
+        return found if datetime.now(UTC) < found.expires else None
 
     def delete_of(self, caller: Caller) -> int:
         """Delete a player's tokens; how many there were."""
         deleted = 0
         for path in self.folder.glob("*.token"):
             try:
-                whose, _ = read_kept(path, _kept)
+                found = read_kept(path, _kept)
             except FileNotFoundError:
                 continue
-            if whose == caller:
+            if found.caller == caller:
                 path.unlink(missing_ok=True)
                 deleted += 1
         return deleted
@@ -68,6 +78,6 @@ class PlayerTokens:
         return self.folder / f"{hashlib.sha256(token.encode()).hexdigest()}.token"
 
 
-def _kept(content: dict[str, Any]) -> tuple[Caller, datetime]:
-    """Whom a token stands for, and until when."""
-    return Caller(content["owner"], content["player"]), datetime.fromisoformat(content["expires"])
+def _kept(content: dict[str, Any]) -> Token:
+    caller = Caller(content["owner"], content["player"])
+    return Token(caller, content.get("key", ""), datetime.fromisoformat(content["expires"]))

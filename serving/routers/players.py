@@ -35,7 +35,8 @@ async def create_token(state: State, asking: Host, wanted: TokenRequest) -> Toke
     """A short-lived token for one player: the page takes it in the place of a key, and it is for this player's
     characters alone. It is never worth more than the key that made it."""
     lives = timedelta(seconds=wanted.seconds)
-    token, expires = await in_store(state.tokens.make, asking.of_player(wanted.player), lives)
+    key = asking.key.digest if asking.key else ""
+    token, expires = await in_store(state.tokens.make, asking.of_player(wanted.player), lives, key)
     return TokenResponse(token=token, expires=expires)
 
 

@@ -93,6 +93,26 @@ def test_a_players_token_is_for_the_players_characters_alone(
     assert problem(asked(token, "GET", "/v1/random")) == "no-key", "it is worth no more than its key"
 
 
+def test_a_token_ends_with_the_very_key_that_made_it(app: FastAPI, asked: Callable[..., Any], keys: Keys) -> None:
+    leaked, tokens = keys.add("game"), app.state.serving.tokens
+
+    def made(key: str) -> str:
+        return asked(key, "POST", "/v1/tokens", json={"player": "me"}).json()["token"]
+
+    def status(key: str) -> int:
+        return asked(key, "GET", "/v1/random").status_code
+
+    minted, before = made(leaked), tokens.make(Caller("game", "me"), timedelta(minutes=1))[0]
+    for path in tokens.folder.glob("*.token"):  # one of a version that did not note the key
+        kept = json.loads(path.read_text())
+        path.write_text(json.dumps({name: value for name, value in kept.items() if name != "key" or value}))
+    key = keys.rotate("game", timedelta(days=1))
+    assert status(minted) == status(made(key)) == 200, "the one before is good for a day"
+    newer = made(key)
+    keys.rotate("game", timedelta(0))
+    assert (status(minted), status(newer), status(before)) == (401, 401, 200)
+
+
 def test_a_player_is_listed_exported_and_erased(app: FastAPI, asked: Callable[..., Any], keys: Keys) -> None:
     game, state, name = keys.add("game"), app.state.serving, "steam/7 ü"
     me, you = (Caller("game", digest_of_player(player)) for player in (name, "you"))
@@ -159,7 +179,8 @@ def random_document(asked: Callable[..., Any], key: str) -> dict[str, Any]:
 def test_a_token_is_kept_as_a_digest_and_expires(tmp_path: Path) -> None:
     tokens, me = PlayerTokens(tmp_path), Caller("game", "me")
     token, _ = tokens.make(me, timedelta(minutes=1))
-    assert tokens.find(token) == me and tokens.find(f"{token}x") is None and tokens.find("lkt_../../keys") is None
+    found = tokens.find(token)
+    assert found and found.caller == me and tokens.find(f"{token}x") is None and tokens.find("lkt_../../keys") is None
     assert not any(token[4:] in path.name + path.read_text() for path in tmp_path.iterdir())
     assert tokens.find(tokens.make(me, timedelta(0))[0]) is None
     assert tokens.delete_of(Caller("game", "you")) == 0 and tokens.delete_of(me) == 2 and tokens.find(token) is None
