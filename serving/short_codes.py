@@ -55,14 +55,16 @@ class ShortCodes:
         left of that."""
         now = datetime.now(UTC).replace(microsecond=0)
         known = self._read(self._of(id))
-        if known and known.expires >= min(now + lives / 2, before):
+        works = known and self._read(self._path(known.code)) == known  # not each that a version before made
+        if known and works and known.expires >= min(now + lives / 2, before):
             return known
         if known:
             self._path(known.code).unlink(missing_ok=True)
         made = ShortCode(self._reserve(), id, min(now + min(lives, LONGEST), before))
         content = json.dumps({"code": made.code, "id": id, "expires": made.expires.isoformat()}).encode()
-        write_durable(self._of(id), content)
+        # In this order: a code that its character has must work, also after what is interrupted in between.
         write_durable(self._path(made.code), content)
+        write_durable(self._of(id), content)
         return made
 
     def find(self, text: str) -> str | None:
