@@ -76,10 +76,14 @@ class Jobs:
         keep_photo: bool = False,
         refine: RefinementMethod | None = None,
         begun: datetime | None = None,
+        id: str = "",
     ) -> Job:
-        """A new job, which runs from now on. `begun`: when its request did. Raises Full, OSError."""
+        """A new job, which runs from now on; without an id it gets one. `begun`: when its request did.
+
+        Raises Full, OSError.
+        """
         job = Job(
-            new_id(),
+            id or new_id(),
             owner,
             datetime.now(UTC).isoformat(timespec="seconds"),
             list(names),

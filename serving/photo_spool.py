@@ -17,7 +17,8 @@ class PhotoSpool:
     folder: Path
 
     def put(self, job: str, photos: Sequence[bytes]) -> None:
-        """Keep the photos of a job, by their numbers."""
+        """Keep the photos of a job, by their numbers, in the place of what whoever was interrupted left of it."""
+        self.clear(job)
         (self.folder / job).mkdir(mode=0o700, parents=True)
         for number, photo in enumerate(photos):
             write_durable(self._path(job, number), photo)

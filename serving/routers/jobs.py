@@ -14,6 +14,7 @@ from serving.access import Asking, Creator, asking_of
 from serving.character_store import Caller
 from serving.creation import make
 from serving.dependencies import AppState, State
+from serving.idempotency import Claim
 from serving.job_store import Job, UnknownJob, described
 from serving.jobs import MOST_TAKEOVERS, Full
 from serving.routers.parameters import IdempotencyKey, KeepPhoto, Refine
@@ -72,12 +73,12 @@ async def create_job(
             raise problems.not_allowed(str(error)) from error
     contents = [await file.read() for file in photo]
 
-    async def begin() -> Job:
+    async def begin(id: str = "") -> Job:
         names, players = [file.filename or "" for file in photo], [asking.of_player(one).player for one in player]
         options: dict[str, Any] = {"players": players, "callback": callback, "keep_photo": keep_photo, "refine": refine}
         options["begun"] = asking.begun
         try:
-            return await state.jobs.start(asking.caller.owner, names, contents, **options)
+            return await state.jobs.start(asking.caller.owner, names, contents, id=id, **options)
         except Full as error:
             raise problems.busy(f"{state.jobs.capacity} jobs run, as many as may", 30) from error
         except OSError as error:
@@ -89,12 +90,10 @@ async def create_job(
         sent = b"".join(hashlib.sha256(content).digest() for content in contents)
         fields = repr(("job", keep_photo, player, callback, refine)).encode()
         async with once(state, asking, idempotency_key, sent + fields) as claim:
-            if claim.id:
-                job = await _found(state, asking, claim.id)
+            if job := await _begun_before(state, asking, claim):
                 response.headers["Idempotency-Replayed"] = "true"
             else:
-                job = await begin()
-                claim.id = job.id
+                job = await begin(claim.id)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return JobResponse.model_validate(described(job))
 
@@ -113,6 +112,18 @@ async def cancel_job(state: State, asking: Creator, job: str) -> None:
         await state.jobs.cancel(job, asking.caller.owner)
     except UnknownJob as error:
         raise problems.unknown_job() from error
+
+
+async def _begun_before(state: AppState, asking: Asking, claim: Claim) -> Job | None:
+    """The job of the request when it came before. Raises ProblemError where that is not there any more."""
+    if not claim.begun:
+        return None
+    try:
+        return await _found(state, asking, claim.id)
+    except problems.ProblemError as problem:
+        if claim.made or problem.kind != "unknown-job":
+            raise
+        return None
 
 
 async def _found(state: AppState, asking: Asking, id: str) -> Job:

@@ -18,14 +18,17 @@ from pydantic import ValidationError
 
 from serving.access import Asking
 from serving.app import build
-from serving.character_store import Caller, CharacterStore, ErasedMeanwhile
+from serving.character_store import Caller, CharacterStore, ErasedMeanwhile, Record
 from serving.configuration import ServiceSettings
 from serving.corrections import digest_of_player
 from serving.creation import _keep_uncorrected, make  # pyright: ignore[reportPrivateUsage]
+from serving.dependencies import AppState
 from serving.job_store import Job
 from serving.keys import Key, Keys
 from serving.player_tokens import PlayerTokens
 from serving.problems import ProblemError
+from serving.responses import shown
+from serving.schemas import CharacterResponse
 from serving.usage import OverLimit, Usage, used
 from serving.workers.process import PredictRequest
 from tests.serving import support
@@ -167,6 +170,32 @@ def test_a_player_is_erased_beside_damaged_files(app: FastAPI, asked: Callable[.
         path.write_bytes(b"{")
     assert asked(game, "DELETE", "/v1/players/me/characters").json()["characters"] == 1
     assert not state.characters.path(mine.id).exists()
+
+
+def test_a_request_that_is_sent_again_after_a_crash_makes_no_second_character(
+    app: FastAPI, asked: Callable[..., Any], keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    game, state = keys.add("game"), app.state.serving
+    document = random_document(asked, game)
+
+    async def stored(state: AppState, asking: Asking, *more: Any) -> CharacterResponse:
+        record = state.characters.add(document, asking.of_player("me"), id=more[-1])
+        if not crashed:
+            crashed.append(record)
+            raise ZeroDivisionError  # the process ends before it notes that the character was made
+        return shown(state, record)
+
+    crashed, me = list[Record](), Caller("game", digest_of_player("me"))
+    monkeypatch.setattr("serving.routers.characters.make", stored)
+    photo = {"photo": ("me.png", b"PNG", "image/png")}
+    client = TestClient(app, HERE, raise_server_exceptions=False)
+    headers = {"authorization": f"Bearer {game}", "idempotency-key": "a"}
+    first, again, third = (client.post("/v1/characters", files=photo, headers=headers) for _ in range(3))
+    (only,) = state.characters.of_player(me)
+    assert first.status_code == 500 and again.status_code == third.status_code == 201
+    assert again.json()["id"] == third.json()["id"] == only.id and again.headers["idempotency-replayed"] == "true"
+    client.delete(f"/v1/characters/{only.id}", headers=headers)
+    assert problem(client.post("/v1/characters", files=photo, headers=headers)) == "unknown-character"
 
 
 def random_document(asked: Callable[..., Any], key: str) -> dict[str, Any]:

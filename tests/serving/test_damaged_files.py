@@ -42,10 +42,10 @@ def test_what_is_damaged_is_gone(tmp_path: Path, content: bytes, caplog: pytest.
 def test_a_damaged_idempotency_key_stands_for_nothing(tmp_path: Path) -> None:
     async def claimed() -> str:
         async with IdempotencyKeys(tmp_path).once("game", "a", b"photo") as claim:
-            before, claim.id = claim.id, "character"
-        return before
+            return claim.id
 
-    asyncio.run(claimed())
+    first = asyncio.run(claimed())
+    assert asyncio.run(claimed()) == first
     (path,) = tmp_path.glob("*.key")
     path.write_bytes(b"{")
-    assert asyncio.run(claimed()) == ""
+    assert asyncio.run(claimed()) != first

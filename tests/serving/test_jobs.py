@@ -189,6 +189,18 @@ def test_a_spooled_job_goes_on_where_it_was_left(tmp_path: Path, impatient: None
     asyncio.run(run())
 
 
+def test_what_was_interrupted_before_the_job_was_written_begins_anew_under_its_id(tmp_path: Path) -> None:
+    async def run() -> None:
+        all_jobs, id = jobs_in(tmp_path, spool=tmp_path / "spool"), "x" * 22
+        all_jobs.store.photos.put(id, [b"A", b"B", b"C"])
+        all_jobs.store.path(id, ".open").touch()
+        async with all_jobs.running(read):
+            done = await end(all_jobs, await all_jobs.start("game", ["a"], [b"D"], id=id))
+        assert (done.id, [result["read"] for result in done.results]) == (id, ["D"])
+
+    asyncio.run(run())
+
+
 def test_an_erased_player_is_read_no_more_and_gone_from_jobs_of_other_machines_and_of_before(tmp_path: Path) -> None:
     me, read_of, others_turn = Caller("game", "me"), list[bytes | None](), asyncio.Event()
     characters = CharacterStore(tmp_path / "characters", timedelta(1))
