@@ -92,7 +92,7 @@ def portrait_rows(config: portraits.Config, people: Sequence[int]) -> list[dict[
     known = {"parameters": schema.neutral_sliders(), "discrete": schema.neutral_discrete(), "labels": _label_map()}
     words = dict.fromkeys(("light", "expression", "occluder"), "none")
     return [
-        {"id": f"{person}-0", "person": str(person), "split": portraits.split_of(person, config.people, 1)}
+        {"id": f"{person}-0", "person": str(person), "split": portraits.split_of(person, 1)}
         | {"image": photo(person), "landmarks": np.full(136, 0.5, np.float32)} | known | numbers | words
         for person in people
     ]  # fmt: skip

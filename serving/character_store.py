@@ -194,7 +194,7 @@ class CharacterStore:
         make of the player from now on is not kept, on any machine."""
         tombstone = self._tombstone(caller)
         write_durable(tombstone, b"")
-        os.utime(tombstone, (time.time(),) * 2)  # the disk's own clock is coarser, or another machine's
+        _set_time(tombstone, time.time())  # the disk's own clock is coarser, or another machine's
         erased = []
         for mark in self._marks(caller).glob("[!.]*"):
             with self._locked(mark.name):
@@ -240,7 +240,7 @@ class CharacterStore:
             delete_older([path], ORPHANED_AFTER)  # younger, it may be one that is being made by such a version
             return False
         if record.expires > datetime.now(UTC):
-            os.utime(path, (record.expires.timestamp(),) * 2)
+            _set_time(path, record.expires.timestamp())
             return False
         with self._locked(record.id):
             self._delete(record)
@@ -282,6 +282,10 @@ class CharacterStore:
         """Where a character, or its photo, is kept."""
         # Folders of at most some thousand files.
         return self.folder / id[:2] / f"{id}{suffix}"
+
+
+def _set_time(path: Path, seconds: float) -> None:
+    os.utime(path, (seconds, seconds))
 
 
 def _record(id: str, content: dict[str, Any]) -> Record:

@@ -42,7 +42,7 @@ from stages.data.pictures import write_sheet
 
 log = logging.getLogger(__name__)
 
-VERSION = "5"
+VERSION = "6"
 INPUTS = ("embedded", "photos", "portraits")
 
 LANDMARKER = "landmarks/face_landmarker.task"
@@ -131,7 +131,8 @@ def _jobs(portraits: Path, folder: Path, people: People, config: AlignedFacesCon
             name = str(row["id"])
             name = name if name.startswith("portraits/") else f"portraits/{name}"
             marks = None if row.get("labels") is None else labels.StoredLabels(row["labels"])
-            photo = DatasetPhoto(name, "portraits", str(row["person"]), row["split"], row["image"], marks)
+            person = f"portraits/{row['person']}"  # a folder of photos may be called 00012
+            photo = DatasetPhoto(name, "portraits", person, row["split"], row["image"], marks)
             yield _AlignmentJob(photo, row.get("parameters"), row.get("discrete"))
     for photo in photo_sets.photos_of(config.photo_sets, folder):
         yield _AlignmentJob(photo, refused=None if people.admits(photo) else HELD_OUT)

@@ -28,10 +28,12 @@ from stages.data.parallel import map_chunks
 from stages.data.pictures import colour_labels, write_sheet
 from stages.data.reads import Appearance
 
-VERSION = "7"
+VERSION = "8"
 INPUTS = ("embedded", "character")
 READS = {"character": Appearance()}
 PEOPLE_A_CHUNK = 8
+FIRST_SINGLE = 1_000_000
+"""The number of the first of the `single` people, who are apart so that none of them is ever tested on."""
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -54,7 +56,7 @@ SCHEMA = pa.schema(
 class PortraitsConfig(BaseModel, frozen=True, extra="forbid"):
     """How many portraits, how large, how different."""
 
-    people: int = Field(default=10_000, ge=10, description="people who do not exist")
+    people: int = Field(default=10_000, ge=10, le=FIRST_SINGLE, description="people who do not exist")
     shots: int = Field(default=4, ge=1, description="photos of each")
     single: int = Field(default=0, ge=0, description="further people to train on, one photo of each: an encoder "
                         "learns more from other people than from other photos")  # fmt: skip
@@ -69,14 +71,14 @@ Config = PortraitsConfig
 def run(inputs: Mapping[str, Path], config: PortraitsConfig, out: Path, context: Context) -> dict[str, float]:
     """Write `portraits.parquet` and contact sheets. Returns counts."""
     work = partial(_shoot, inputs["character"], inputs["embedded"], context.device, config)
-    people = config.people + config.single
+    people = [*range(config.people), *range(FIRST_SINGLE, FIRST_SINGLE + config.single)]
     total = config.people * config.shots + config.single
     shown: list[dict[str, Any]] = []
     size = 0
 
     def rows() -> Iterator[dict[str, Any]]:
         nonlocal size
-        for row in map_chunks(work, range(people), PEOPLE_A_CHUNK, context, "portraits", total):
+        for row in map_chunks(work, people, PEOPLE_A_CHUNK, context, "portraits", total):
             size += len(row["image"])
             if len(shown) < 12 * config.shots:
                 shown.append(row)
@@ -86,22 +88,23 @@ def run(inputs: Mapping[str, Path], config: PortraitsConfig, out: Path, context:
     write_sheet(out / "portraits.png", [decode(row["image"]) for row in shown], 2 * config.shots, 160)
     maps = [colour_labels(decode_labels(row["labels"])) for row in shown]
     write_sheet(out / "labels.png", maps, 2 * config.shots, 160)
-    return {"rows": count, "people": people, "mean_kilobytes": size / count / 1024}
+    return {"rows": count, "people": len(people), "mean_kilobytes": size / count / 1024}
 
 
-def split_of(person: int, people: int, seed: int) -> str:
-    """train, val or test of a person: 80, 10 and 10 in a hundred of the first `people`, fixed by the seed; the others
-    train.
+def split_of(person: int, seed: int) -> str:
+    """train, val or test of a person: of each ten one is val and one test, drawn by the seed; all `single` ones train.
+
+    It depends on the person alone: whoever trained an encoder when there were fewer people never scores a later one.
     """
-    if person >= people:
+    if person >= FIRST_SINGLE:
         return "train"
-    place = int(_order(people, seed)[person])
-    return "train" if place < 0.8 * people else "val" if place < 0.9 * people else "test"
+    ten, place = divmod(person, 10)
+    return {0: "test", 1: "val"}.get(int(_order(ten, seed)[place]), "train")
 
 
 @cache
-def _order(people: int, seed: int) -> NDArray[np.int64]:
-    return np.random.default_rng([seed, 7]).permutation(people)
+def _order(ten: int, seed: int) -> NDArray[np.int64]:
+    return np.random.default_rng([seed, 7, ten]).permutation(10)
 
 
 @cache
@@ -120,13 +123,13 @@ def _shoot(
     for person in people:
         rng = np.random.default_rng([config.seed, person])
         sliders, choices = sampler.plausible(renderer.schema, 1, rng)
-        for shot in range(config.shots if person < config.people else 1):
+        for shot in range(config.shots if person < FIRST_SINGLE else 1):
             scene, described = random_scene(rng, config.nuisance, renderer.blend.actions, panoramas, backgrounds)
             scenes.append(scene)
             generators.append(np.random.default_rng([config.seed, person, shot]))
             name = f"{person:05d}"
             rows.append(
-                {"id": f"{name}-{shot}", "person": name, "split": split_of(person, config.people, config.seed)}
+                {"id": f"{name}-{shot}", "person": name, "split": split_of(person, config.seed)}
                 | {"parameters": sliders[0], "discrete": choices[0]} | described
             )  # fmt: skip
     drawn = renderer.render(

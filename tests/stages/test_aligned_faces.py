@@ -59,6 +59,7 @@ def test_portraits_and_photos_are_aligned_alike(inputs: dict[str, Path], tmp_pat
     real = faces[faces["source"] == "photos"]
     assert set(real["split"]) == {"test"} and real["labels"].isna().all() and real["parameters"].isna().all()
     assert set(real["person"]) == {"ardern", "macron", "obama", "sunak"}
+    assert set(faces["person"][faces["source"] == "portraits"]).isdisjoint(real["person"]), "also of the same name"
     for landmarks in tables.stack(faces["landmarks"]).reshape(-1, 68, 2):
         assert np.linalg.norm(five_points(landmarks) / 256 - five_points(REFERENCE), axis=1).mean() < 0.04
     first = faces.iloc[0]

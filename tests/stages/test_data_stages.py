@@ -45,6 +45,15 @@ def test_people_are_in_one_split_each(made: Path) -> None:
     assert table["id"].is_unique
 
 
+def test_of_ten_people_one_is_tested_on_and_that_does_not_depend_on_how_many_there_are() -> None:
+    splits = [portraits.split_of(person, seed=1) for person in range(1000)]
+    for ten in range(0, 1000, 10):
+        found = splits[ten : ten + 10]
+        assert (found.count("test"), found.count("val")) == (1, 1)
+    assert splits[:100] != splits[100:200] and splits != [portraits.split_of(person, seed=2) for person in range(1000)]
+    assert {portraits.split_of(portraits.FIRST_SINGLE + person, seed=1) for person in range(100)} == {"train"}
+
+
 def test_what_stands_before_a_face_is_named_and_measured(tmp_path: Path) -> None:
     config = portraits.Config(people=10, shots=1, size=128, nuisance=portraits.DomainRandomization(occlusion=1.0))
     portraits.run(INPUTS, config, tmp_path, Context())

@@ -19,6 +19,8 @@ import httpx
 Form = Literal["png", "webp", "glb", "vrm", "mhm"]
 Photo = Path | bytes
 LONGEST_PAUSE = 60.0
+# No answer came, and nobody knows what became of the request.
+LOST = (httpx.NetworkError, httpx.TimeoutException, httpx.RemoteProtocolError)
 
 
 class Choice(TypedDict):
@@ -137,7 +139,8 @@ class Likeness:
     Args:
         service: where it is: https://likeness.example
         key: an API key, or a player's token.
-        retries: how often a request is sent again that the service was too busy for.
+        retries: how often a request is sent again that the service was too busy for, or that no answer came to, where
+            it asks only or has an Idempotency-Key.
         transport: httpx's, for tests.
     """
 
@@ -168,10 +171,16 @@ class Likeness:
         keep_photo: bool = False,
         share_corrections: bool = False,
         refine: Literal["gradient", "engine"] | None = None,
+        idempotency_key: str | None = None,
     ) -> Character:
-        """A character of a photo. Sent again after a broken line, it is made once."""
+        """A character of a photo. Sent again after a broken line, it is made once.
+
+        `idempotency_key`: words of yours, new for each photo. With the same ones this call can be made again for a day,
+        by another process too, and answers with the same character.
+        """
         fields = {"player": player, "keep_photo": keep_photo, "share_corrections": share_corrections}
-        return cast(Character, self._form("/v1/characters", [photo], fields, refine, once=True))
+        key = idempotency_key or str(uuid.uuid4())
+        return cast(Character, self._form("/v1/characters", [photo], fields, refine, key))
 
     def create_of_person(
         self, photos: Sequence[Photo], *, player: str = "", refine: Literal["gradient", "engine"] | None = None
@@ -252,9 +261,18 @@ class Likeness:
         """Erase all of it."""
         return self._ask("DELETE", f"/v1/players/{quote(player, safe='')}/characters").json()
 
-    def start_job(self, photos: Sequence[Photo], *, players: Sequence[str] = (), callback: str = "") -> Job:
-        """Many photos, read one after the other. `callback`: an address that the service may tell when it is done."""
-        return cast(Job, self._form("/v1/jobs", photos, {"player": list(players), "callback": callback}, once=True))
+    def start_job(
+        self,
+        photos: Sequence[Photo],
+        *,
+        players: Sequence[str] = (),
+        callback: str = "",
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Many photos, read one after the other. `callback`: an address that the service may tell when it is done;
+        `idempotency_key`: as of `create`."""
+        fields = {"player": list(players), "callback": callback}
+        return cast(Job, self._form("/v1/jobs", photos, fields, key=idempotency_key or str(uuid.uuid4())))
 
     def job(self, id: str) -> Job:
         """What has become of it so far."""
@@ -272,25 +290,35 @@ class Likeness:
         photos: Sequence[Photo],
         fields: Mapping[str, Any],
         refine: str | None = None,
-        once: bool = False,
+        key: str | None = None,
     ) -> Any:
         files = [("photo", _named(photo, number)) for number, photo in enumerate(photos, 1)]
         data = {name: str(value).lower() if value is True else value for name, value in fields.items() if value}
-        headers = {"Idempotency-Key": str(uuid.uuid4())} if once else {}
+        headers = {"Idempotency-Key": key} if key else {}
         params = {"refine": refine} if refine else {}
         return self._ask("POST", path, files=files, data=data, headers=headers, params=params).json()
 
     def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
         """Raises LikenessError, and httpx.TransportError where there is no answer."""
-        for left in reversed(range(self._retries + 1)):
-            answer = self._client.request(method, path, **request)
-            if answer.is_success:
-                return answer
-            after = _seconds(answer)
-            passes = answer.status_code in (429, 503) and after is not None and after <= LONGEST_PAUSE
-            if not passes or not left:
-                raise LikenessError(answer.status_code, _problem(answer), after)
-            time.sleep(after or 0.0)
+        is_once = method == "GET" or "Idempotency-Key" in request.get("headers", {})
+        for tries in range(self._retries + 1):
+            # Longer each time, where the service cannot say how long it takes.
+            pause = min(2.0**tries, LONGEST_PAUSE)
+            try:
+                answer = self._client.request(method, path, **request)
+            except LOST:
+                if not is_once or tries == self._retries:
+                    raise
+            else:
+                if answer.is_success:
+                    return answer
+                after = _seconds(answer)
+                passes = answer.status_code in (409, 429, 503) and tries < self._retries
+                if not passes or after is None or after > LONGEST_PAUSE:
+                    raise LikenessError(answer.status_code, _problem(answer), after)
+                # 409: the first of these requests is still at work.
+                pause = max(pause, after) if answer.status_code == 409 else after
+            time.sleep(pause)
         raise AssertionError("the last try returns or raises")
 
 

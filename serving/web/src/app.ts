@@ -1,6 +1,6 @@
 /** The page as a whole: from the first photo to the download. */
 
-import { Client, mayPass, patiently, Refused, type Character, type Photo, type PhotoFile } from "./api/client";
+import { Client, isLost, mayPass, patiently, Refused, type Character, type Photo, type PhotoFile } from "./api/client";
 import type { Schema } from "./api/schema";
 import { messageFor } from "./api/messages";
 import type { SaveState } from "./edit/saver";
@@ -28,6 +28,7 @@ import { keeping, summary } from "./ui/summary";
 import { chooseTogether } from "./ui/together";
 import { Welcome } from "./ui/welcome";
 import { dateOf, t, translated } from "./language";
+import { browserStorage } from "./storage";
 
 const NO_WEBGL = t(
   "This browser cannot draw in 3D (WebGL is off or missing), so you see the service's own picture a moment after each change.",
@@ -55,6 +56,13 @@ interface Reading extends Remembered {
   photo: Photo | null;
 }
 
+/** What is said while a photo waits to be sent again. */
+function untilAgain(seconds: number, error: unknown): string {
+  return isLost(error)
+    ? t("No answer: trying again in {seconds} s", { seconds })
+    : t("Many people are here: trying again in {seconds} s", { seconds });
+}
+
 export class App {
   private readonly client = new Client();
   private readonly embedding = embeddingOf(this.client);
@@ -62,7 +70,7 @@ export class App {
   private readonly welcome: Welcome;
   private readonly compare: Compare;
   private readonly downloads: Downloads;
-  private readonly shelf = new Shelf(localStorage);
+  private readonly shelf = new Shelf(browserStorage);
   private readonly shelfList = new ShelfList(this.shelf);
   private picturing: ReturnType<typeof setTimeout> | undefined;
   private schema: Schema | null = null;
@@ -233,11 +241,8 @@ export class App {
 
   private async created(photo: Photo, signal: AbortSignal): Promise<Character> {
     try {
-      return await patiently(
-        () => this.client.create(photo, signal, undefined, (share) => this.welcome.sent(share)),
-        (seconds) => this.welcome.say(t("Many people are here: trying again in {seconds} s", { seconds })),
-        signal,
-      );
+      const waiting = (seconds: number, error: unknown): void => this.welcome.say(untilAgain(seconds, error));
+      return await this.client.create(photo, waiting, signal, undefined, (share) => this.welcome.sent(share));
     } catch (error) {
       // What an older model cannot do is told by one kind, whatever was asked of it.
       if (!(error instanceof Refused) || error.kind !== "cannot-refine") throw error;
@@ -276,15 +281,15 @@ export class App {
   /** Where nothing can draw this character, by networks alone. */
   private async searched(session: Session, photo: Photo | null): Promise<Character> {
     if (photo === null) throw new Error("there is no photo to search from");
-    const busy = (seconds: number): void => {
-      if (this.session === session) this.tell(t("Many people are here: trying again in {seconds} s", { seconds }));
+    const waiting = (seconds: number, error: unknown): void => {
+      if (this.session === session) this.tell(untilAgain(seconds, error));
     };
     // Never given up: the service would make the character all the same, and nobody could erase it.
     try {
-      return await patiently(() => this.client.create(photo, NEVER, "engine"), busy, NEVER);
+      return await this.client.create(photo, waiting, NEVER, "engine");
     } catch (error) {
       if (!(error instanceof Refused) || error.kind !== "cannot-refine") throw error;
-      return patiently(() => this.client.create(photo, NEVER, "gradient"), busy, NEVER);
+      return this.client.create(photo, waiting, NEVER, "gradient");
     }
   }
 

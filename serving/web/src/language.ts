@@ -7,6 +7,7 @@
 import { IntlMessageFormat } from "intl-messageformat";
 
 import type { Schema } from "./api/schema";
+import { browserStorage, reload } from "./storage";
 
 /** Of the page's own texts, and of the words of a schema: parts, sliders, their ends, choices. */
 export interface Catalogue {
@@ -38,14 +39,14 @@ export function preferred(wanted: readonly string[]): string {
 
 /** Load what was chosen here before, or what the browser asks for. */
 export async function loadLanguage(): Promise<void> {
-  const chosen = localStorage.getItem(CHOSEN);
+  const chosen = browserStorage.getItem(CHOSEN);
   await use(chosen !== null && chosen in LANGUAGES ? chosen : preferred(navigator.languages));
 }
 
 /** From the next load of the page on. */
 export function chooseLanguage(language: string): void {
-  localStorage.setItem(CHOSEN, language);
-  location.reload();
+  browserStorage.setItem(CHOSEN, language);
+  reload();
 }
 
 export async function use(language: string): Promise<void> {
@@ -77,6 +78,12 @@ export function t(text: string, values?: Readonly<Record<string, string | number
 
 export function dateOf(time: string, month: "short" | "long" = "long"): string {
   return new Date(time).toLocaleDateString(locale, { day: "numeric", month });
+}
+
+/** "in 12 hours", of so many seconds. */
+export function inTime(seconds: number): string {
+  const [count, unit] = seconds > 3600 ? ([seconds / 3600, "hour"] as const) : ([seconds / 60, "minute"] as const);
+  return new Intl.RelativeTimeFormat(locale).format(Math.ceil(count), unit);
 }
 
 /** "skin, hair and beard", as it is said in the language. */

@@ -103,6 +103,22 @@ describe("the saver", () => {
     expect(states.at(-1)).toBe("saved");
   });
 
+  it("sends what was undone after a lost answer, since the service may have made the change", async () => {
+    const service = { parameters: { ...READ.parameters }, discrete: { ...READ.discrete } };
+    let tries = 0;
+    const [keeper, states] = saver(({ parameters, discrete }) => {
+      Object.assign(service.parameters, parameters);
+      Object.assign(service.discrete, discrete);
+      return ++tries === 1 ? Promise.reject(new Error("away")) : Promise.resolve();
+    });
+    keeper.want({ parameters: { ...READ.parameters, nose: 0.9 }, discrete: { hair: "long" } });
+    await vi.runAllTimersAsync();
+    keeper.want(READ);
+    expect(states.at(-1)).not.toBe("saved");
+    await keeper.flush();
+    expect([service, states.at(-1), tries]).toEqual([READ, "saved", 2]);
+  });
+
   it("tries by itself what may pass, later each time", async () => {
     let tries = 0;
     const send = (): Promise<unknown> => (++tries < 3 ? Promise.reject(new Error("away")) : Promise.resolve());

@@ -17,6 +17,16 @@ describe("advice", () => {
     expect(messageFor(new Error("bug")).title).not.toContain("bug");
   });
 
+  it("says when a limit lets somebody in again", () => {
+    const overLimit = (seconds: number): string =>
+      messageFor(new Refused(429, { type: "/problems/over-limit" }, seconds)).advice;
+    expect([20, 600, 43_000].map(overLimit)).toEqual([
+      "Wait a minute, then try again.",
+      "Try again in 10 minutes.",
+      "Try again in 12 hours.",
+    ]);
+  });
+
   it("has a kind word for every remark, in the model's own words where it is new", () => {
     expect(remarkMessage({ code: "blurred", text: "the face is blurred" })).toContain("a little blurred");
     expect(remarkMessage({ code: "other", text: "sunglasses hide the eyes" })).toBe("Sunglasses hide the eyes.");
@@ -39,8 +49,10 @@ describe("patience", () => {
     vi.useRealTimers();
   });
 
-  it("does not ask again where that cannot help", async () => {
-    const refused = new Refused(422, {}, 3);
+  it.each([
+    ["that cannot help", new Refused(422, {}, 3)],
+    ["it would take hours", new Refused(429, { type: "/problems/over-limit" }, 43_000)],
+  ])("does not ask again where %s", async (_, refused) => {
     await expect(
       patiently(
         () => Promise.reject(refused),

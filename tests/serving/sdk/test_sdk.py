@@ -83,6 +83,43 @@ def test_a_busy_service_is_asked_again_and_one_that_stays_so_is_told() -> None:
     assert busy.value.status == 503
 
 
+def test_a_photo_whose_answer_was_lost_is_sent_again_with_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys: list[str] = []
+    pauses: list[float] = []
+    at_work = httpx.Response(409, json={"type": "/problems/in-progress"}, headers={"retry-after": "1"})
+    left = [httpx.ReadError("broken"), httpx.ReadTimeout("late"), at_work, httpx.Response(201, json={"id": "made"})]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        keys.append(request.headers["idempotency-key"])
+        if isinstance(found := left.pop(0), httpx.Response):
+            return found
+        raise found
+
+    monkeypatch.setattr(likeness_client.time, "sleep", pauses.append)
+    game = Likeness("http://game", transport=httpx.MockTransport(answer))
+    assert game.create(b"me")["id"] == "made"
+    assert len(keys) == 4 and len(set(keys)) == 1 and pauses == [1, 2, 4]
+    left += [httpx.Response(201, json={"id": "again"}), httpx.Response(202, json={"id": "job"})]
+    game.create(b"me", idempotency_key="mine")
+    game.start_job([b"me"], idempotency_key="mine too")
+    assert keys[4:] == ["mine", "mine too"]
+
+
+def test_what_may_have_been_done_already_is_not_sent_again() -> None:
+    sent: list[str] = []
+
+    def lost(request: httpx.Request) -> httpx.Response:
+        sent.append(request.method)
+        raise httpx.ReadError("broken")
+
+    game = Likeness("http://game", transport=httpx.MockTransport(lost))
+    with pytest.raises(httpx.ReadError):
+        game.erase("a")
+    with pytest.raises(httpx.ReadError):
+        game.create_of_person([b"me", b"me"])
+    assert sent == ["DELETE", "POST"]
+
+
 def test_the_python_clients_types_are_those_of_the_description(service: Service) -> None:
     schemas = httpx.get(f"{service.url}/openapi.json").json()["components"]["schemas"]
     for name in ("Character", "RandomCharacter", "Preset", "Token", "Code", "Erased", "Job", "Alternative", "Choice"):

@@ -406,23 +406,26 @@ def test_a_large_photo_is_made_smaller_and_of_several_faces_the_one_that_is_tapp
     assert tapped["photo"]["faces"] == 1 and someone.page.evaluate("location.hash") == f"#{tapped['id']}"
 
 
-def test_a_busy_service_is_asked_again_after_as_long_as_it_says(someone: Visitor) -> None:
-    answers = []
+def test_a_photo_is_sent_again_to_a_busy_service_and_after_a_broken_line_as_one_request(someone: Visitor) -> None:
+    keys = []
 
-    def busy_once(route) -> None:
-        answers.append(route.request.url)
+    def busy_then_broken(route: Route) -> None:
+        keys.append(route.request.headers["idempotency-key"])
         problem = {"type": "/problems/busy", "title": "busy", "status": 429, "detail": "busy"}
-        if len(answers) == 1:
+        if len(keys) == 1:
             route.fulfill(status=429, headers={"Retry-After": "2"}, json=problem)
+        elif len(keys) == 2:
+            route.abort("connectionreset")
         else:
             route.continue_()
 
     someone.open()
-    someone.page.route("**/v1/characters", busy_once)
+    someone.page.route("**/v1/characters", busy_then_broken)
     someone.give("me.jpg", PHOTO)
-    someone.page.get_by_text("trying again in 2 s").wait_for()
+    someone.page.get_by_text("Many people are here: trying again in 2 s").wait_for()
+    someone.page.get_by_text("No answer: trying again in 1 s").wait_for()
     someone.page.wait_for_selector(".editor")
-    assert len(answers) == 2
+    assert len(keys) == 3 and len(set(keys)) == 1
 
 
 def test_a_service_with_keys_is_given_one(browser: Browser, address: str, key: str) -> None:
@@ -539,3 +542,21 @@ def test_everything_can_be_done_by_keyboard(someone: Visitor) -> None:
     before = someone.settled()
     page.keyboard.press("ArrowLeft")
     assert someone.becomes(lambda head: unlike(head, before) > 0.5), "the head does not turn"
+
+
+def test_a_web_view_without_storage_works_and_keeps_its_token_through_a_change_of_language(
+    browser: Browser, address: str, key: str
+) -> None:
+    view = visitor(browser, f"{address}/#token={key}", None)
+    view.context.add_init_script(
+        """const forbidden = () => { throw new DOMException("", "SecurityError") };
+           Object.defineProperties(window, { localStorage: { value: null }, sessionStorage: { get: forbidden } });"""
+    )
+    view.page.goto(view.address)
+    view.page.get_by_label("Language").select_option(label="Deutsch")
+    view.page.get_by_role("button", name="Foto auswählen").wait_for()
+    view.page.get_by_label("Code einer Figur").fill("2222")
+    view.page.get_by_role("button", name="Öffnen", exact=True).click()
+    view.page.get_by_text("Diesen Code gibt es nicht").wait_for()
+    assert view.complaints == []
+    view.context.close()

@@ -50,7 +50,10 @@ export interface LikenessOptions {
   service: string;
   /** An API key, or a player's token. A key belongs on the game's server, never into what players download. */
   key?: string;
-  /** How often a request is sent again that the service was too busy for; by default 5. */
+  /**
+   * How often a request is sent again that the service was too busy for, or that no answer came to, where it asks only or
+   * has an Idempotency-Key; by default 5.
+   */
   retries?: number;
   fetch?: typeof globalThis.fetch;
 }
@@ -60,6 +63,11 @@ export interface PhotoOptions {
   keepPhoto?: boolean;
   shareCorrections?: boolean;
   refine?: "gradient" | "engine";
+  /**
+   * Words of yours, new for each photo. With the same ones the call can be made again for a day, after a reload of the page
+   * too, and answers with the same character.
+   */
+  idempotencyKey?: string;
 }
 
 const LONGEST_PAUSE = 60;
@@ -80,12 +88,15 @@ export class Likeness {
 
   /** A character of a photo. Sent again after a broken line, it is made once. */
   async create(photo: Blob, options: PhotoOptions = {}): Promise<Character> {
-    const headers = { "Idempotency-Key": crypto.randomUUID() };
-    return this.form("/v1/characters", [photo], options, headers) as Promise<Character>;
+    const { idempotencyKey = newKey() } = options;
+    return this.form("/v1/characters", [photo], { ...options, idempotencyKey }) as Promise<Character>;
   }
 
   /** One character of several photos of one person. */
-  async createOfPerson(photos: readonly Blob[], options: Omit<PhotoOptions, "keepPhoto"> = {}): Promise<Character> {
+  async createOfPerson(
+    photos: readonly Blob[],
+    options: Omit<PhotoOptions, "keepPhoto" | "idempotencyKey"> = {},
+  ): Promise<Character> {
     return this.form("/v1/characters:person", photos, options) as Promise<Character>;
   }
 
@@ -157,13 +168,16 @@ export class Likeness {
     return (await this.api.DELETE("/v1/players/{player}/characters", { params: { path: { player } } })).data!;
   }
 
-  /** Many photos, read one after the other. `callback`: an address that the service may tell when it is done. */
+  /**
+   * Many photos, read one after the other. `callback`: an address that the service may tell when it is done;
+   * `idempotencyKey`: as of `create`.
+   */
   async startJob(
     photos: readonly Blob[],
-    options: { callback?: string; players?: readonly string[] } = {},
+    options: { callback?: string; players?: readonly string[]; idempotencyKey?: string } = {},
   ): Promise<Job> {
-    const headers = { "Idempotency-Key": crypto.randomUUID() };
-    return this.form("/v1/jobs", photos, options, headers) as Promise<Job>;
+    const { idempotencyKey = newKey() } = options;
+    return this.form("/v1/jobs", photos, { ...options, idempotencyKey }) as Promise<Job>;
   }
 
   /** A job once nothing more comes of it. */
@@ -178,8 +192,7 @@ export class Likeness {
   private async form(
     path: string,
     photos: readonly Blob[],
-    { refine, ...fields }: PhotoOptions & { callback?: string; players?: readonly string[] },
-    headers: Record<string, string> = {},
+    { refine, idempotencyKey, ...fields }: PhotoOptions & { callback?: string; players?: readonly string[] },
   ): Promise<unknown> {
     const form = new FormData();
     for (const [number, photo] of photos.entries()) form.append("photo", photo, nameOf(photo, number));
@@ -189,6 +202,7 @@ export class Likeness {
     if (fields.shareCorrections) form.append("share_corrections", "true");
     if (fields.callback !== undefined) form.append("callback", fields.callback);
     const address = this.address(path, refine === undefined ? {} : { refine });
+    const headers: Record<string, string> = idempotencyKey === undefined ? {} : { "Idempotency-Key": idempotencyKey };
     return (await this.ask(address, { method: "POST", body: form, headers })).json();
   }
 
@@ -219,19 +233,43 @@ async function refusal(answer: Response): Promise<LikenessError> {
   return new LikenessError(answer.status, problem, secondsOf(answer));
 }
 
-/** Sends a request again when the service is busy (429, 503), after as long as it says. */
+/**
+ * Sends a request again when the service is busy (429, 503), after as long as it says, and when no answer came, if the same
+ * twice is as good as once.
+ */
 function patient(fetch: typeof globalThis.fetch, headers: Record<string, string>, retries: number): typeof fetch {
   return async (input, init) => {
     const request = new Request(input, init);
     for (const [name, value] of Object.entries(headers)) request.headers.set(name, value);
-    for (let left = retries; ; left--) {
-      const answer = await fetch(request.clone());
-      const seconds = secondsOf(answer);
-      const mayPass = answer.status === 429 || answer.status === 503;
-      if (!mayPass || left === 0 || seconds === null || seconds > LONGEST_PAUSE) return answer;
-      await pause(seconds);
+    const isOnce = request.method === "GET" || request.headers.has("Idempotency-Key");
+    for (let tries = 0; ; tries++) {
+      const isLast = tries === retries;
+      const answer = await whole(fetch, request.clone()).catch((error: unknown) => {
+        if (!isOnce || isLast || request.signal.aborted) throw error;
+        return null;
+      });
+      const seconds = pauseAfter(answer, tries);
+      if (answer !== null && (isLast || seconds === null || seconds > LONGEST_PAUSE)) return answer;
+      await pause(seconds!);
     }
   };
+}
+
+/** An answer with all of its body: the line may break within it. */
+async function whole(fetch: typeof globalThis.fetch, request: Request): Promise<Response> {
+  const answer = await fetch(request);
+  const body = await answer.arrayBuffer();
+  return new Response(body.byteLength === 0 ? null : body, answer);
+}
+
+/** Seconds until the next try; null where it cannot help. Longer each time, where the service cannot say how long it takes. */
+function pauseAfter(answer: Response | null, tries: number): number | null {
+  const growing = Math.min(2 ** tries, LONGEST_PAUSE);
+  if (answer === null) return growing;
+  const seconds = secondsOf(answer);
+  // The first of these requests is still at work.
+  if (answer.status === 409 && seconds !== null) return Math.max(seconds, growing);
+  return answer.status === 429 || answer.status === 503 ? seconds : null;
 }
 
 function secondsOf(answer: Response): number | null {
@@ -241,6 +279,11 @@ function secondsOf(answer: Response): number | null {
 
 function nameOf(photo: Blob, number: number): string {
   return photo instanceof File && photo.name !== "" ? photo.name : `photo-${number + 1}`;
+}
+
+/** Words that no other request has. `crypto.randomUUID` is missing on pages that came without TLS. */
+function newKey(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 const pause = (seconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));

@@ -33,6 +33,7 @@ namespace Likeness
     /// <summary>Sends requests. In Unity: UnityTransport.</summary>
     public interface ITransport
     {
+        /// <summary>Throws a LikenessException of status 0 where no answer comes.</summary>
         Task<WebAnswer> Send(WebRequest request);
         Task Pause(float seconds);
     }
@@ -45,6 +46,7 @@ namespace Likeness
     {
         private const int Retries = 5;
         private const float LongestPause = 60f;
+        private const string IdempotencyKey = "Idempotency-Key";
         private readonly string service;
         private readonly string key;
         private readonly ITransport transport;
@@ -56,14 +58,19 @@ namespace Likeness
             this.transport = transport;
         }
 
-        /// <summary>A character of a photo (JPEG, PNG, WebP or HEIC). Sent again after a broken line, it is made once.</summary>
-        public async Task<Character> Create(byte[] photo, string player = null, string refine = null)
+        /// <summary>
+        /// A character of a photo (JPEG, PNG, WebP or HEIC). Sent again after a broken line, it is made once;
+        /// idempotencyKey: words of yours, new for each photo, with which this can be called again for a day, after the game
+        /// was started anew too, and answers with the same character.
+        /// </summary>
+        public async Task<Character> Create(
+            byte[] photo, string player = null, string refine = null, string idempotencyKey = null)
         {
             var form = new Form();
             form.File("photo", "photo", photo);
             if (!string.IsNullOrEmpty(player)) form.Field("player", player);
             var request = form.Request(Address("/v1/characters", refine == null ? null : "refine=" + refine));
-            request.Headers["Idempotency-Key"] = Guid.NewGuid().ToString();
+            request.Headers[IdempotencyKey] = idempotencyKey ?? Guid.NewGuid().ToString();
             return Read(await Ask(request));
         }
 
@@ -165,18 +172,49 @@ namespace Likeness
             return Ask(new WebRequest { Method = method, Url = url, Body = body, ContentType = body == null ? null : "application/json" });
         }
 
-        /// <summary>A request is sent again when the service is busy, after as long as it says.</summary>
+        /// <summary>
+        /// A request is sent again when the service is busy, after as long as it says, and when no answer came, if the same
+        /// twice is as good as once.
+        /// </summary>
         private async Task<WebAnswer> Ask(WebRequest request)
         {
             if (!string.IsNullOrEmpty(key)) request.Headers["Authorization"] = "Bearer " + key;
-            for (var left = Retries; ; left--)
+            var isOnce = request.Method == "GET" || request.Headers.ContainsKey(IdempotencyKey);
+            for (var tries = 0; ; tries++)
             {
-                var answer = await transport.Send(request);
-                if (answer.Status >= 200 && answer.Status < 300) return answer;
-                var mayPass = answer.Status == 429 || answer.Status == 503;
-                if (!mayPass || left == 0 || answer.RetryAfter == null || answer.RetryAfter > LongestPause) throw Refusal(answer);
-                await transport.Pause(answer.RetryAfter.Value);
+                var isLast = tries == Retries;
+                var answer = await Sent(request, isOnce && !isLast);
+                if (answer != null && answer.Status >= 200 && answer.Status < 300) return answer;
+                var seconds = PauseAfter(answer, tries);
+                if (answer != null && (isLast || seconds == null || seconds > LongestPause)) throw Refusal(answer);
+                await transport.Pause(seconds.Value);
             }
+        }
+
+        /// <summary>The answer; null where none came and that may be.</summary>
+        private async Task<WebAnswer> Sent(WebRequest request, bool mayBeLost)
+        {
+            try
+            {
+                return await transport.Send(request);
+            }
+            catch (LikenessException lost) when (mayBeLost && lost.Status == 0)
+            {
+                return null;
+            }
+        }
+
+        /// <summary>
+        /// Seconds until the next try; null where it cannot help. Longer each time, where the service cannot say how long it
+        /// takes.
+        /// </summary>
+        private static float? PauseAfter(WebAnswer answer, int tries)
+        {
+            var growing = Math.Min((float)Math.Pow(2, tries), LongestPause);
+            if (answer == null) return growing;
+            // The first of these requests is still at work.
+            if (answer.Status == 409 && answer.RetryAfter != null) return Math.Max(answer.RetryAfter.Value, growing);
+            return answer.Status == 429 || answer.Status == 503 ? answer.RetryAfter : null;
         }
 
         private static Character Read(WebAnswer answer)

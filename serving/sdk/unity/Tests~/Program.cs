@@ -6,6 +6,7 @@ using System.IO;
 using System.Linq;
 using System.Net.Http;
 using System.Net.Http.Headers;
+using System.Text;
 using System.Threading.Tasks;
 using Likeness;
 
@@ -22,7 +23,15 @@ public sealed class HttpTransport : ITransport, IDisposable
             message.Content = new ByteArrayContent(request.Body);
             message.Content.Headers.ContentType = MediaTypeHeaderValue.Parse(request.ContentType);
         }
-        var answer = await client.SendAsync(message);
+        HttpResponseMessage answer;
+        try
+        {
+            answer = await client.SendAsync(message);
+        }
+        catch (HttpRequestException error)
+        {
+            throw new LikenessException(0, "unreachable", error.Message, null);
+        }
         IEnumerable<string> after;
         return new WebAnswer
         {
@@ -43,13 +52,56 @@ public sealed class HttpTransport : ITransport, IDisposable
     }
 }
 
+/// <summary>A line that breaks at first; then the service is still at work, then it answers.</summary>
+public sealed class BrokenLine : ITransport
+{
+    public readonly List<string> Keys = new List<string>();
+    public readonly List<float> Pauses = new List<float>();
+
+    public Task<WebAnswer> Send(WebRequest request)
+    {
+        string key;
+        Keys.Add(request.Headers.TryGetValue("Idempotency-Key", out key) ? key : null);
+        if (Keys.Count == 1 || key == null) throw new LikenessException(0, "unreachable", "broken", null);
+        var made = Encoding.UTF8.GetBytes("{\"id\": \"made\"}");
+        return Task.FromResult(new WebAnswer { Status = Keys.Count == 2 ? 409 : 201, Body = made, RetryAfter = 1f });
+    }
+
+    public Task Pause(float seconds)
+    {
+        Pauses.Add(seconds);
+        return Task.CompletedTask;
+    }
+}
+
 public static class Program
 {
     public static int Main()
     {
+        Resend().GetAwaiter().GetResult();
         using (var transport = new HttpTransport()) Run(transport).GetAwaiter().GetResult();
         Console.WriteLine("all is well");
         return 0;
+    }
+
+    private static async Task Resend()
+    {
+        var line = new BrokenLine();
+        var player = new LikenessClient("http://game", null, line);
+        Require((await player.Create(new byte[1])).Id == "made", "a photo was sent again after a broken line");
+        Require(line.Keys.Count == 3 && line.Keys.Distinct().Count() == 1, "with the same key");
+        Require(line.Pauses.SequenceEqual(new[] { 1f, 2f }), "after a while");
+        await player.Create(new byte[1], idempotencyKey: "mine");
+        Require(line.Keys.Last() == "mine", "a key of the game's own");
+        try
+        {
+            await player.CreateOfPerson(new[] { new byte[1] });
+            Require(false, "it was lost");
+        }
+        catch (LikenessException lost)
+        {
+            Require(lost.Status == 0 && line.Keys.Count == 5, "what may have been done already was sent once");
+        }
     }
 
     private static async Task Run(ITransport transport)

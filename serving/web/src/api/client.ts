@@ -2,6 +2,7 @@
 
 import type { components } from "../api";
 import type { Difference, Settings } from "../edit/settings";
+import { tabStorage } from "../storage";
 import type { Schema } from "./schema";
 
 export type Character = components["schemas"]["Character"];
@@ -46,6 +47,11 @@ export class Unreachable extends Error {
   override readonly name = "Unreachable";
 }
 
+/** Whether nobody knows what became of a request: no answer came, or the same is still at work. */
+export function isLost(error: unknown): boolean {
+  return error instanceof Unreachable || (error instanceof Refused && error.kind === "in-progress");
+}
+
 /** Whether the same may succeed later: nothing was answered, or the service was not able to just then. */
 export function mayPass(error: unknown): boolean {
   if (error instanceof Unreachable) return true;
@@ -58,6 +64,8 @@ export class Client {
   /** Asks for a key when the service wants one; null: the person gave none. */
   askForKey: (wrong: boolean) => Promise<string | null> = () => Promise.resolve(null);
   private key = storedKey();
+  /** The Idempotency-Keys of photos that were sent and that nobody knows what became of. */
+  private readonly lost = new WeakMap<Blob, string>();
 
   schema(): Promise<Schema> {
     return this.json("/v1/schema");
@@ -71,30 +79,50 @@ export class Client {
   /** From now on this is sent: a key, or a player's token. */
   useKey(key: string): void {
     this.key = key;
-    try {
-      sessionStorage.setItem(KEY, key);
-    } catch {
-      // A frame may have no storage: the page around gives another token then.
-    }
+    tabStorage.setItem(KEY, key);
   }
 
   /**
+   * A character of a photo: one, also where the photo is sent again because no answer came. Of several photos the service
+   * makes one each time, so they are sent again only by the person.
+   *
+   * @param waiting told every second how many are left until the next try, and why.
    * @param refine how the service searches on from its answer: by drawing it, or by its networks alone.
    * @param sent told how much of the photos is sent, from 0 to 1.
    */
   async create(
-    { files, shares }: Photo,
+    photo: Photo,
+    waiting: (seconds: number, error: unknown) => void,
     signal: AbortSignal,
     refine?: "engine" | "gradient",
-    sent?: (share: number) => void,
+    sent: (share: number) => void = () => undefined,
+  ): Promise<Character> {
+    const { file } = photo.files[0]!;
+    const key = photo.files.length > 1 ? null : (this.lost.get(file) ?? newKey());
+    this.lost.delete(file);
+    try {
+      return await patiently(() => this.createOnce(photo, key, signal, refine, sent), waiting, signal, key !== null);
+    } catch (error) {
+      if (key !== null && isLost(error)) this.lost.set(file, key);
+      throw error;
+    }
+  }
+
+  private async createOnce(
+    { files, shares }: Photo,
+    key: string | null,
+    signal: AbortSignal,
+    refine: "engine" | "gradient" | undefined,
+    sent: (share: number) => void,
   ): Promise<Character> {
     const form = new FormData();
     for (const { file, name } of files) form.append("photo", file, name);
     form.append("aligned", "true");
     if (shares) form.append("share_corrections", "true");
     const how = refine === undefined ? "" : `?refine=${refine}`;
-    const request = { method: "POST", body: form, signal };
-    const send = sent && ((address: string, request: RequestInit) => uploaded(address, request, sent));
+    const headers: Record<string, string> = key === null ? {} : { "Idempotency-Key": key };
+    const request = { method: "POST", body: form, headers, signal };
+    const send = (address: string, request: RequestInit): Promise<Response> => uploaded(address, request, sent);
     const where = files.length > 1 ? "/v1/characters:person" : "/v1/characters";
     return (await (await this.ask(where + how, request, send)).json()) as Character;
   }
@@ -163,7 +191,7 @@ export class Client {
 
 /** What this tab was given before. In a frame another player may sit now: the page around is asked. */
 function storedKey(): string | null {
-  return window.parent === window ? sessionStorage.getItem(KEY) : null;
+  return window.parent === window ? tabStorage.getItem(KEY) : null;
 }
 
 async function sent(address: string, request: RequestInit): Promise<Response> {
@@ -211,29 +239,49 @@ async function refusal(answer: Response): Promise<Refused> {
 }
 
 const PATIENCE = 8;
+/** Seconds: whoever would have to wait for longer is told so instead. */
+export const LONGEST_PAUSE = 60;
 
 /**
- * Ask again when the service is busy (429, 503 with Retry-After), after as long as it says.
+ * Ask again when the service is busy (429, 503 with Retry-After), after as long as it says, if that is not too long.
  *
- * @param waiting told every second how many are left until the next try.
+ * @param waiting told every second how many are left until the next try, and why.
+ * @param isOnce whether the same twice is as good as once: then it is also asked again where no answer came.
  */
 export async function patiently<T>(
   ask: () => Promise<T>,
-  waiting: (seconds: number) => void,
+  waiting: (seconds: number, error: unknown) => void,
   signal: AbortSignal,
+  isOnce = false,
 ): Promise<T> {
   for (let tries = 1; ; tries++) {
     try {
       return await ask();
     } catch (error) {
-      if (!(error instanceof Refused) || error.retryAfter === null || tries === PATIENCE) throw error;
-      if (error.status !== 429 && error.status !== 503) throw error;
-      for (let left = Math.max(1, Math.ceil(error.retryAfter)); left > 0; left--) {
-        waiting(left);
+      const seconds = isOnce && isLost(error) && isOnline() ? 2 ** (tries - 1) : secondsOf(error);
+      if (seconds === null || seconds > LONGEST_PAUSE || tries === PATIENCE) throw error;
+      for (let left = Math.max(1, Math.ceil(seconds)); left > 0; left--) {
+        waiting(left, error);
         await pause(1000, signal);
       }
     }
   }
+}
+
+/** Seconds after which a service that is busy may answer; null where it does not say, or is not busy. */
+function secondsOf(error: unknown): number | null {
+  const isBusy = error instanceof Refused && (error.status === 429 || error.status === 503);
+  return isBusy ? error.retryAfter : null;
+}
+
+/** Where the browser knows that there is no line, only the person can help. */
+function isOnline(): boolean {
+  return globalThis.navigator?.onLine !== false;
+}
+
+/** Words that no other request has. `crypto.randomUUID` is missing where the page came without TLS. */
+function newKey(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 function pause(milliseconds: number, signal: AbortSignal): Promise<void> {

@@ -1,7 +1,7 @@
 /** Messages for the person before the screen: what went wrong, and what could be better. */
 
-import { Refused, Unreachable, type Character, type Remark } from "./client";
-import { t } from "../language";
+import { LONGEST_PAUSE, Refused, Unreachable, type Character, type Remark } from "./client";
+import { inTime, t } from "../language";
 
 export interface Message {
   title: string;
@@ -43,6 +43,7 @@ const BY_KIND: Readonly<Record<string, Message>> = {
     advice: t("It may be mistyped, or too old: codes are good for a day. Ask for a new one."),
     again: false,
   },
+  "over-limit": { title: t("The limit for now is reached"), advice: t("Wait a minute, then try again."), again: true },
   "too-many-codes": { title: t("Too many wrong codes"), advice: t("Wait a minute, then try again."), again: true },
   "cannot-draw": {
     title: t("The character creator has changed"),
@@ -61,6 +62,7 @@ const BY_KIND: Readonly<Record<string, Message>> = {
   },
   busy: { title: t("Many people are here right now"), advice: t("Wait a moment, then try again."), again: true },
   timeout: { title: t("It took too long"), advice: t("The service is very busy. Try again in a moment."), again: true },
+  "in-progress": { title: t("It took too long"), advice: t("Try again in a moment."), again: true },
   "no-model": { title: t("The service is still starting"), advice: t("Try again in a moment."), again: true },
   "no-storage": {
     title: t("The service cannot store anything now"),
@@ -100,7 +102,10 @@ export function messageFor(error: unknown): Message {
     };
   }
   if (!(error instanceof Refused)) return UNKNOWN;
-  return BY_KIND[error.kind] ?? BY_STATUS[error.status] ?? { ...UNKNOWN, title: error.problem.title ?? UNKNOWN.title };
+  const { kind, status, problem, retryAfter } = error;
+  const message = BY_KIND[kind] ?? BY_STATUS[status] ?? { ...UNKNOWN, title: problem.title ?? UNKNOWN.title };
+  const isLong = retryAfter !== null && retryAfter > LONGEST_PAUSE;
+  return isLong ? { ...message, advice: t("Try again {when}.", { when: inTime(retryAfter) }) } : message;
 }
 
 /** Glasses of this probability are there; of a smaller one it is asked for them (`edit/doubts.ts`). */

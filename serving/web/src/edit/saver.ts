@@ -1,7 +1,7 @@
 /** Keeps the service's copy of a character as the person sees it, a moment after each edit. */
 
 import type { Difference, Settings } from "./settings";
-import { difference, same } from "./settings";
+import { difference, same, without } from "./settings";
 
 export type SaveState = "saved" | "waiting" | "saving" | "failed";
 
@@ -17,7 +17,7 @@ export class Saver {
   private retry = FIRST_RETRY;
 
   /**
-   * @param saved what the service has.
+   * @param saved what the service has, as far as that is known.
    * @param send gives the service new values.
    * @param tell called with every change of state; the error where sending failed.
    * @param passes whether the same may succeed later, after this error: then it is tried again by itself.
@@ -60,7 +60,7 @@ export class Saver {
   /** Send nothing any more: what was to be changed is gone. */
   stop(): void {
     clearTimeout(this.timer);
-    this.saved = this.wanted;
+    this.wanted = { parameters: {}, discrete: {} };
   }
 
   private saveIn(milliseconds: number): void {
@@ -75,9 +75,12 @@ export class Saver {
 
   private async save(settings: Settings): Promise<void> {
     this.tell("saving");
+    const edit = difference(this.saved, settings);
     try {
-      await this.send(difference(this.saved, settings));
+      await this.send(edit);
     } catch (error) {
+      // Its answer may be all that was lost: whatever is wanted of these next is sent, what they were before, too.
+      this.saved = without(this.saved, edit);
       this.tell("failed", error);
       if (this.passes(error)) this.tryLater();
       throw error;

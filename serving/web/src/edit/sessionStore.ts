@@ -1,5 +1,6 @@
 /** What this tab remembers of a character, so that reloading the page loses nothing that the service does not know. */
 
+import { tabStorage } from "../storage";
 import type { Settings } from "./settings";
 
 /** The other reading of the same photo, a character of its own. */
@@ -30,20 +31,12 @@ export class StoredSession {
   ) {}
 
   save(): void {
-    try {
-      sessionStorage.setItem(keyOf(this.id), JSON.stringify(this.known));
-    } catch {
-      // Private windows may have no storage: the page works, and forgets on reload.
-    }
+    tabStorage.setItem(keyOf(this.id), JSON.stringify(this.known));
   }
 
   /** With what it knows of the other reading. */
   remove(): void {
-    try {
-      for (const id of this.ids) sessionStorage.removeItem(keyOf(id));
-    } catch {
-      // Nothing was kept.
-    }
+    for (const id of this.ids) tabStorage.removeItem(keyOf(id));
   }
 
   /** Every character that was made of the photo. */
@@ -56,15 +49,6 @@ export class StoredSession {
 export function storedSession(hash: string): StoredSession | null {
   const id = hash.replace(/^#/, "");
   if (!/^[\w-]+$/.test(id)) return null;
-  const text = remembered(id);
+  const text = tabStorage.getItem(keyOf(id));
   return new StoredSession(id, text === null ? NOTHING : { ...NOTHING, ...(JSON.parse(text) as Partial<Remembered>) });
-}
-
-/** A frame may have no storage at all. */
-function remembered(id: string): string | null {
-  try {
-    return sessionStorage.getItem(keyOf(id));
-  } catch {
-    return null;
-  }
 }

@@ -28,6 +28,13 @@ export function edited(settings: Settings, { parameters, discrete }: Difference)
   };
 }
 
+/** What is left of settings without those that an edit sets. */
+export function without({ parameters, discrete }: Settings, edit: Difference): Settings {
+  const others = <T>(values: Readonly<Record<string, T>>, dropped: object): Record<string, T> =>
+    Object.fromEntries(Object.entries(values).filter(([name]) => !(name in dropped)));
+  return { parameters: others(parameters, edit.parameters), discrete: others(discrete, edit.discrete) };
+}
+
 /** Names of the sliders and groups that differ. */
 export function changed(from: Settings, to: Settings): Set<string> {
   const { parameters, discrete } = difference(from, to);

@@ -44,10 +44,6 @@ export class Shelf {
   }
 
   private write(kept: readonly Kept[]): void {
-    try {
-      this.storage.setItem(KEY, JSON.stringify(kept.slice(0, MOST)));
-    } catch {
-      // Private windows may have no room: the page works, and forgets.
-    }
+    this.storage.setItem(KEY, JSON.stringify(kept.slice(0, MOST)));
   }
 }

@@ -5,6 +5,7 @@ import { AutoShutter } from "./autoShutter";
 import { faceIn, type Place } from "./faceFilter";
 import { greyOf, lightOf, type Light } from "./lightMeter";
 import { t } from "../language";
+import { browserStorage } from "../storage";
 
 export const hasCamera = (): boolean => Boolean(navigator.mediaDevices?.getUserMedia);
 
@@ -50,7 +51,7 @@ export class CameraDialog {
     {
       type: "button",
       class: "chip automatic",
-      "aria-pressed": String(localStorage.getItem(AUTOMATIC) !== "off"),
+      "aria-pressed": String(browserStorage.getItem(AUTOMATIC) !== "off"),
       title: t("Takes the photo by itself, once light and face are well and nobody moves"),
       onclick: () => this.switch(),
     },
@@ -130,7 +131,7 @@ export class CameraDialog {
   private switch(): void {
     const now = !this.isAutomatic;
     this.automatic.setAttribute("aria-pressed", String(now));
-    localStorage.setItem(AUTOMATIC, now ? "on" : "off");
+    browserStorage.setItem(AUTOMATIC, now ? "on" : "off");
   }
 
   private async shoot(): Promise<void> {
