@@ -64,6 +64,9 @@ class Correction(BaseModel, frozen=True):
     """On which the photo was read and the player agreed."""
     changed: date
     """On which the character was changed last."""
+    expires: date | None = None
+    """On which the character goes, and the row with it where nothing is changed; None: a version before did not note
+    it."""
     version: Served
     """The one that read the photo."""
     encoder: str = ""
@@ -165,10 +168,11 @@ class CorrectionStore:
                 yield path.stem, self._read(path.stem)
 
     def delete_unchanged(self, older_than: timedelta) -> int:
-        """Delete rows that nothing is changed in, once their characters are gone; how many."""
-        last, deleted = datetime.now(UTC).date() - older_than, 0
+        """Delete rows that nothing is changed in, once their characters are gone; how many. `older_than`: for rows that
+        do not say when that is."""
+        today, deleted = datetime.now(UTC).date(), 0
         for id, row in self.rows():
-            if row is not None and row.after is None and row.day < last:
+            if row is not None and row.after is None and (row.expires or row.day + older_than) < today:
                 with each_alone(self.path(id)):
                     self.delete(id)
                     deleted += 1

@@ -67,6 +67,7 @@ def _uncorrected(record: Record, prediction: ServedPrediction, request: PredictR
         consent=True,
         day=today,
         changed=today,
+        expires=record.expires.date(),
         version=Served.of(prediction.release),
         encoder=inputs.get("encoder", ""),
         recogniser=inputs.get("identity_model", ""),
