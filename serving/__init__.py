@@ -7,11 +7,11 @@
     jobs.py             many photos at once; job_store.py, photo_spool.py, webhooks.py
     short_codes.py      codes to read aloud; player_tokens.py, idempotency.py, expiring.py: what is good for a while
     presets.py          people and looks to begin with
-    access.py           who asks, and for what; keys.py, usage.py, access_log.py
+    access.py           who asks, and for what; keys.py, usage.py, player_limits.py, access_log.py
     schemas.py          what requests and answers look like; openapi.py makes their description true
     reference.py        that description for people to read
     problems.py         every error as a problem document (RFC 9457)
-    middleware.py       what every request passes through: limits, origin, headers, counting; photos.py
+    middleware.py       what every request passes through: limits, origin, headers, counting; uploads.py, photos.py
     dependencies.py     what requests work with, put together from configuration.py
     releases.py         the model in production: where it comes from
     child_process.py    how the service keeps a process of its own and speaks to it

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
@@ -32,6 +34,8 @@ class Asking:
 
     caller: Caller
     key: Key | None = None
+    by_token: bool = False
+    """Whether a player asks, who has limits within the key's."""
     begun: datetime = field(default_factory=lambda: datetime.now(UTC))
     """When the request began: what of a player was erased since then is not made anew."""
 
@@ -44,13 +48,22 @@ class Asking:
         return self.caller if not digest else replace(self.caller, player=digest)
 
 
-async def _asking(
-    scopes: SecurityScopes,
-    state: State,
-    request: Request,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
-) -> Asking:
-    """Whose key or token was sent; everybody is one where no keys are asked for. Raises ProblemError."""
+async def authorize(state: AppState, request: Request, scopes: Collection[Scope]) -> Asking:
+    """Whose key or token was sent, which has to be for all of this; everybody is one where no keys are asked for.
+    Raises ProblemError."""
+    if not hasattr(request.state, "asking"):
+        request.state.asking = await _identify(state, request)
+    asking: Asking = request.state.asking
+    for scope in scopes:
+        if (asking.key and not asking.key.may(scope)) or (asking.caller.player and scope not in FOR_PLAYERS):
+            what = "A player's token" if asking.caller.player else "The key"
+            raise problems.not_allowed(f"{what} is not for this: it would have to be for `{scope}`")
+    return asking
+
+
+async def _identify(state: AppState, request: Request) -> Asking:
+    """Who asks; the request is counted. Raises ProblemError."""
+    credentials = await bearer(request)
     sent = credentials.credentials if credentials else ""
     try:
         asking = await _of_token(state, sent) if sent.startswith(PREFIX) else _of_key(state, sent)
@@ -61,15 +74,13 @@ async def _asking(
         raise problems.no_key()
     asking = replace(asking, begun=request.state.begun)
     request.state.key, request.state.player = asking.caller.owner, asking.caller.player
-    for scope in scopes.scopes:
-        if (asking.key and not asking.key.may(scope)) or (asking.caller.player and scope not in FOR_PLAYERS):
-            what = "A player's token" if asking.caller.player else "The key"
-            raise problems.not_allowed(f"{what} is not for this: it would have to be for `{scope}`")
-    if asking.key:
-        try:
+    try:
+        if asking.by_token:
+            state.player_limits.request(asking.caller)
+        if asking.key:
             state.usage.request(asking.key)
-        except OverLimit as error:
-            raise problems.over_limit(error) from error
+    except OverLimit as error:
+        raise problems.over_limit(error) from error
     return asking
 
 
@@ -90,7 +101,8 @@ async def _of_token(state: AppState, sent: str) -> Asking | None:
     # outlive the very key that made it, which may have leaked, where its owner has another one since.
     if token.key and (state.keys is None or not state.keys.has(token.key)):
         return None
-    return asking_of(state, token.caller)
+    asking = asking_of(state, token.caller)
+    return asking and replace(asking, by_token=True)
 
 
 def asking_of(state: AppState, caller: Caller, begun: datetime | None = None) -> Asking | None:
@@ -100,21 +112,35 @@ def asking_of(state: AppState, caller: Caller, begun: datetime | None = None) ->
     if state.keys is None:
         return Asking(caller, begun=begun) if caller.owner == "" else None
     key = state.keys.named(caller.owner)
-    return None if key is None else Asking(caller, key, begun)
+    return None if key is None else Asking(caller, key, begun=begun)
 
 
-def count_photos(state: AppState, asking: Asking, count: int = 1) -> None:
-    """Count photos that are to be read. Raises ProblemError."""
-    if asking.key:
-        try:
-            state.usage.photos(asking.key, count)
-        except OverLimit as error:
-            raise problems.over_limit(error) from error
+@contextmanager
+def counted_photos(state: AppState, asking: Asking, count: int) -> Iterator[None]:
+    """Count the photos that the block reads; none where it fails. Raises ProblemError."""
+    try:
+        with ExitStack() as counting:
+            if asking.by_token:
+                counting.enter_context(state.player_limits.photos(asking.caller, count))
+            if asking.key:
+                counting.enter_context(state.usage.photos(asking.key, count))
+            yield
+    except OverLimit as error:
+        raise problems.over_limit(error) from error
+
+
+async def _authorized(
+    scopes: SecurityScopes,
+    state: State,
+    request: Request,
+    _: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+) -> Asking:
+    return await authorize(state, request, cast("list[Scope]", scopes.scopes))
 
 
 def asks_for(scope: Scope) -> Any:
     """A dependency that asks for a key for this."""
-    return Security(_asking, scopes=[scope])
+    return Security(_authorized, scopes=[scope])
 
 
 Creator = Annotated[Asking, asks_for("create")]

@@ -13,6 +13,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.formparsers import MultiPartParser
 
 from serving import problems, static
+from serving.access import authorize
 from serving.access_log import AccessLog
 from serving.configuration import ServiceSettings
 from serving.dependencies import AppState, Paths, build_state
@@ -22,6 +23,7 @@ from serving.openapi import describe, operation_id
 from serving.releases import ReleaseSource
 from serving.rendering.routes import routes
 from serving.routers import characters, codes, corrections, files, jobs, operations, players, random, render
+from serving.uploads import Uploads
 
 DELETES_EVERY = 3600.0
 FORM = 65_536
@@ -130,7 +132,13 @@ def _limit(app: FastAPI, state: AppState) -> None:
     bodies |= dict.fromkeys(("/v1/characters:batch", "/v1/characters:person"), several)
     limits = Limits(bodies, service.origins, () if state.keys else THIS_MACHINE)
     app.add_middleware(
-        RequestMiddleware, metrics=state.metrics, limits=limits, frames=service.frames, log=app.state.access_log
+        RequestMiddleware,
+        metrics=state.metrics,
+        limits=limits,
+        uploads=Uploads(max(round(service.uploads_megabytes * 1e6), *bodies.values()), service.upload_seconds),
+        authorize=partial(authorize, state),
+        frames=service.frames,
+        log=app.state.access_log,
     )
     app.add_middleware(HeadMiddleware)
     if service.origins:

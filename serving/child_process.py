@@ -82,6 +82,11 @@ class ChildProcess:
         """What it answers. Raises ChildDied or TimeoutError: it has to be started again then."""
         return await self._exchange(request.encode(), seconds)
 
+    async def ended(self) -> None:
+        """Wait until it ends by itself; at once where it does not run."""
+        if self._process is not None:
+            await self._process.wait()
+
     async def stop(self, patience: float = 0.0) -> str:
         """End the process, after some seconds by force; what it was at is lost. Returns how it ended."""
         process, self._process = self._process, None

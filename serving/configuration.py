@@ -50,6 +50,14 @@ class ServiceSettings(BaseSettings):
     None: in the project's home folder."""
     keep_days: PositiveFloat = 7.0
     """How long a character, and a photo whose owner asked for it to be kept, can be asked for."""
+    keep_photo_free_megabytes: float = Field(default=500.0, ge=0.0)
+    """While less than so much is free on the disk of the characters, no photo is kept (`keep_photo`)."""
+    player_per_minute: PositiveInt = 300
+    """Requests of one player's token in a minute, in each process; more are answered with 429."""
+    player_photos_per_day: PositiveInt = 200
+    """Photos that one player's token may have read in a day, in each process; more are answered with 429."""
+    player_characters: PositiveInt = 200
+    """Characters that one player's token may have at once; more are refused until one is deleted or expires."""
     photo_megabytes: PositiveFloat = 20.0
     """A larger photo is refused before it is read to its end."""
     photo_megapixels: PositiveFloat = 50.0
@@ -60,6 +68,11 @@ class ServiceSettings(BaseSettings):
     """Photos of one person in a request to `/v1/characters:person`."""
     batch_megabytes: PositiveFloat = 100.0
     """All photos of such a request together."""
+    uploads_megabytes: PositiveFloat = 1024.0
+    """All requests' bodies that are in memory at once in one process, or the largest that one may have where that is
+    more; beyond, requests are answered with 429."""
+    upload_seconds: PositiveFloat = 300.0
+    """Seconds in which a request's body has to come, or it is answered with 408."""
     jobs: PositiveInt = 2
     """Jobs (`/v1/jobs`) that may run at once in one process, all of whose photos are in memory."""
     job_photos: PositiveInt = 256

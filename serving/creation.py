@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.character_json import character_document
 from serving import photos, problems
-from serving.access import Asking, count_photos
+from serving.access import Asking, counted_photos
 from serving.character_store import Caller, ErasedMeanwhile, Record
 from serving.child_process import ChildDied
 from serving.comparisons import Served
@@ -18,24 +18,36 @@ from serving.corrections import Correction, Values
 from serving.dependencies import AppState
 from serving.responses import shown
 from serving.schemas import CharacterResponse
-from serving.store_access import in_store
+from serving.store_access import in_store, require_free_disk
 from serving.workers.model_manager import NoModel, ServedPrediction
 from serving.workers.process import BAD, CANNOT, NO_FACE, PredictRequest
 from serving.workers.queue import QueueFull
 
 
 async def make(
-    state: AppState, asking: Asking, request: PredictRequest, keep_photo: bool, player: str = "", id: str = ""
+    state: AppState,
+    asking: Asking,
+    request: PredictRequest,
+    keep_photo: bool,
+    player: str = "",
+    id: str = "",
+    accepted: bool = False,
 ) -> CharacterResponse:
-    """A character of a photo, or of several of one person; without an id it gets one. Raises ProblemError."""
+    """A character of a photo, or of several of one person; without an id it gets one. `accepted`: whether there is room
+    for the photo was asked before. Raises ProblemError."""
     service, content, caller = state.service, request.photo, asking.of_player(player)
     limits = round(service.photo_megabytes * 1e6), round(service.photo_megapixels * 1e6)
     media_type = await asyncio.to_thread(photos.inspect, content, *limits)
     for another in request.more:
         await asyncio.to_thread(photos.inspect, another, *limits)
     await in_store(state.characters.require_not_erased, caller, asking.begun)
-    count_photos(state, asking, 1 + len(request.more))
-    prediction = await _predict(state, request, caller)
+    if keep_photo and not accepted:
+        await require_free_disk(state)
+    await _require_room(state, asking)
+    with counted_photos(state, asking, 1 + len(request.more)):
+        prediction = await _predict(state, request, caller)
+    _require_read(prediction)
+    _observe(state, request, prediction)
     kept = (content, media_type) if keep_photo else (b"", "")
     record = await in_store(state.characters.add, document_of(state, prediction), caller, *kept, id, asking.begun)
     made = shown(state, record)
@@ -55,6 +67,13 @@ def _keep_uncorrected(state: AppState, asking: Asking, row: Correction) -> None:
     except ErasedMeanwhile:  # whoever erased may have looked before this was there
         state.corrections.delete(row.id)
         raise
+
+
+async def _require_room(state: AppState, asking: Asking) -> None:
+    """Raises ProblemError where a player has as many characters as may be."""
+    most = state.service.player_characters
+    if asking.by_token and len(await in_store(state.characters.of_player, asking.caller)) >= most:
+        raise problems.too_many_characters(f"the player has {most}, as many as are kept: delete one first")
 
 
 def _uncorrected(record: Record, prediction: ServedPrediction, request: PredictRequest) -> Correction:
@@ -80,7 +99,7 @@ def _uncorrected(record: Record, prediction: ServedPrediction, request: PredictR
 
 
 async def _predict(state: AppState, request: PredictRequest, caller: Caller) -> ServedPrediction:
-    """What the model says of a photo. Raises ProblemError."""
+    """What the model says of a photo. Raises ProblemError where it was not read."""
     seconds, outcome = state.service.timeout, "failed"
     try:
         async with asyncio.timeout(seconds):
@@ -98,17 +117,25 @@ async def _predict(state: AppState, request: PredictRequest, caller: Caller) -> 
         raise problems.model_died() from error
     finally:
         state.metrics.photos.labels(outcome).inc()
+    return prediction
+
+
+def _require_read(prediction: ServedPrediction) -> None:
+    """Raises ProblemError where there is no character in the photo."""
     if prediction.result.kind == NO_FACE:
         raise problems.no_face()
     if prediction.result.kind == BAD:
         raise problems.bad_photo(prediction.result.reason)
     if prediction.result.kind == CANNOT:
         raise problems.cannot_refine(prediction.result.reason)
+
+
+def _observe(state: AppState, request: PredictRequest, prediction: ServedPrediction) -> None:
+    """Count what the photo is like, and have another version read it too."""
     if request.refine is None and not request.more:  # a search is for a photo that was read before
         state.statistics.observe(prediction)
     if state.shadow and not request.more:
         state.shadow.offer(request, prediction)
-    return prediction
 
 
 async def _by_canary(state: AppState, request: PredictRequest, caller: Caller) -> ServedPrediction | None:

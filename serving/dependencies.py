@@ -22,6 +22,7 @@ from serving.jobs import Jobs
 from serving.keys import Keys
 from serving.metrics import CanaryMetrics, Metrics, ModelMetrics, PhotoMetrics, ShadowMetrics
 from serving.photo_counts import folder_of
+from serving.player_limits import PlayerLimits
 from serving.player_tokens import PlayerTokens
 from serving.presets import Preset, presets_of
 from serving.releases import Release, ReleaseSource
@@ -41,7 +42,7 @@ THREADS = 1
 USAGE = ".usage"
 """The folder, beside the characters, of what keys were used for."""
 IN_SHADOW, SOME_PLAYERS = "reads in the shadow", "answers some of the players"
-STANDS_BACK = 19
+STANDS_BACK, SHARE = 19, 60
 """How nice a shadow's worker is: beside one that is not, it gets a sixtieth of a processor."""
 
 
@@ -79,6 +80,7 @@ class AppState:
     keys: Keys | None
     """Who may ask; None: everybody who can reach the service."""
     tokens: PlayerTokens
+    player_limits: PlayerLimits
     codes: ShortCodes
     wrong_codes: TokenBuckets
     """Who asked for codes that there are not."""
@@ -121,6 +123,7 @@ def build_state(
         corrections=CorrectionStore.of(service, paths.character.name, paths.home),
         keys=keys,
         tokens=PlayerTokens(folder / ".tokens"),
+        player_limits=PlayerLimits(service.player_per_minute, service.player_photos_per_day),
         codes=ShortCodes(folder / ".codes"),
         wrong_codes=TokenBuckets(),
         jobs=Jobs(
@@ -167,6 +170,8 @@ def _models(
     refine = RefinerConfig(
         engine=paths.engine, character=paths.character, embedded=paths.embedded, seconds=service.refine_seconds
     )
+    # Long after whoever asked was told that it takes too long: only what hangs takes longer.
+    answers_within = (2 * service.timeout + service.refine_seconds) * (SHARE if nice else 1)
 
     def make_pool(release: Release, folder: Path) -> Pool:
         config = WorkerConfig(
@@ -179,7 +184,7 @@ def _models(
             log=paths.home / "workers.log",
             nice=nice,
         )
-        return Pool(release, config, workers, service.batch, metrics)
+        return Pool(release, config, workers, service.batch, metrics, answers_within)
 
     models = ModelManager(source, make_pool, service.queue, service.follow, metrics, does, after)
     metrics.watch(lambda: len(models.queue))

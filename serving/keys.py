@@ -100,7 +100,7 @@ class Keys:
 
     path: Path
     _keys: Sequence[Key] = ()
-    _read_at: tuple[int, int] | None = field(default=None, repr=False)
+    _read_at: tuple[int, ...] = field(default=(), repr=False)
 
     def find(self, key: str) -> Key | None:
         """What is known of a key that is valid; None for any other text. Raises KeyProblem."""
@@ -125,9 +125,11 @@ class Keys:
         """Every key, by name, the newest of a name first. Raises KeyProblem."""
         try:
             status = self.path.stat()
-            if self._read_at != (status.st_mtime_ns, status.st_ino):
+            # A clock's tick is milliseconds long, and a number of a deleted file is given to the next one.
+            state = (status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size)
+            if self._read_at != state:
                 self._keys = [Key.read(line) for line in self.path.read_text().splitlines()]
-                self._read_at = (status.st_mtime_ns, status.st_ino)
+                self._read_at = state
         except (OSError, ValueError) as error:
             raise KeyProblem(
                 f"{self.path} is no file of API keys ({error}): `likeness key add NAME` makes one"

@@ -1,12 +1,13 @@
-"""What every request passes through: its id, the limit of its body, whose page it comes from, headers, counting."""
+"""What every request passes through: its id, its body's limits, whose key and page it comes from, headers, counting."""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -15,9 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving import problems
 from serving.access_log import AccessLog
+from serving.keys import Scope as KeyScope
 from serving.metrics import Metrics
+from serving.uploads import Uploads, too_large
 
 SMALL = 1_000_000
+API = "/v1/"
+"""Below it whoever changes or sends something needs a key, where keys are asked for."""
 PAGE = "/"
 PERSONAL = ("/v1/characters", "/v1/players", "/v1/tokens", "/v1/jobs", "/v1/codes")
 """What begins so is about somebody, and stored nowhere on its way."""
@@ -39,7 +44,7 @@ class Limits:
     """What is let in."""
 
     bodies: Mapping[str, int]
-    """Bytes of a request's body, by path; SMALL for all others."""
+    """Bytes of a request's body, by path, of what makes characters; SMALL for all others."""
     origins: Collection[str]
     """Other sites whose pages may change something."""
     names: Collection[str]
@@ -55,10 +60,14 @@ class RequestMiddleware:
         app: ASGIApp,
         metrics: Metrics,
         limits: Limits,
+        uploads: Uploads,
+        authorize: Callable[[Request, Collection[KeyScope]], Awaitable[Any]],
         frames: Collection[str] = (),
         log: AccessLog | None = None,
     ) -> None:
-        """`frames`: sites whose pages may show the page in a frame."""
+        """`authorize`: raises ProblemError where a request's key or token is not for this; `frames`: sites whose pages
+        may show the page in a frame."""
+        self.uploads, self.authorize = uploads, authorize
         self.app, self.metrics, self.limits, self.log = app, metrics, limits, log
         self.framed = " ".join(frames) or "'none'"
 
@@ -79,8 +88,10 @@ class RequestMiddleware:
             await send(message)
 
         try:
-            self._check(scope)
-            await self.app(scope, self._counted(receive, self._most_bytes(scope)), answer)
+            announced = self._check(scope)
+            await self._authorize(scope)
+            with self.uploads.receiving(receive, self._most_bytes(scope), announced) as received:
+                await self.app(scope, received, answer)
         except problems.ProblemError as problem:
             await problems.respond(Request(scope), problem)(scope, receive, answer)
         except Exception as error:
@@ -94,38 +105,32 @@ class RequestMiddleware:
             if self.log:
                 self.log.write(scope, status, seconds, size)
 
-    def _check(self, scope: Scope) -> None:
-        """Raises ProblemError where a request may not be let in."""
+    def _check(self, scope: Scope) -> int:
+        """The bytes that a request's body is said to have. Raises ProblemError where it may not be let in."""
         headers = Headers(scope=scope)
         length, most = headers.get("content-length", ""), self._most_bytes(scope)
-        if length.isdigit() and int(length) > most:
-            raise _too_large(most)
+        announced = int(length) if length.isdigit() else 0
+        if announced > most:
+            raise too_large(most)
         host = headers.get("host", "")
         if self.limits.names and urlsplit(f"//{host}").hostname not in self.limits.names:
             raise problems.other_name(host)
         origin = headers.get("origin")
         if scope["method"] in SAFE_METHODS or origin is None or origin in self.limits.origins:
-            return
+            return announced
         # A browser says whose page asks. Without keys, any page that a player has open could use the service otherwise.
         if urlsplit(origin).netloc != host:
             raise problems.other_site()
+        return announced
+
+    async def _authorize(self, scope: Scope) -> None:
+        """Before the body is read: routes ask who it is of only once it is in memory. Raises ProblemError."""
+        path = scope["path"]
+        if scope["method"] not in SAFE_METHODS and path.startswith(API):
+            await self.authorize(Request(scope), ("create",) if path in self.limits.bodies else ())
 
     def _most_bytes(self, scope: Scope) -> int:
         return self.limits.bodies.get(scope["path"], SMALL)
-
-    def _counted(self, receive: Receive, most: int) -> Receive:
-        """The same, until more comes than may: whatever Content-Length says or does not say."""
-        received = 0
-
-        async def counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > most:
-                raise _too_large(most)
-            return message
-
-        return counted
 
     def _add_headers(self, message: Message, id: str, path: str) -> None:
         headers = MutableHeaders(scope=message)
@@ -160,7 +165,3 @@ class HeadMiddleware:
             await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
         await self.app({**scope, "method": "GET"}, receive, send_without_body)
-
-
-def _too_large(most: int) -> problems.ProblemError:
-    return problems.too_large(f"the request has more than {most / 1e6:g} megabytes")

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from serving.problems import content as problem_content
+from serving.problems import responses
 
 FILE = {"type": "string", "format": "binary"}
 
@@ -29,6 +30,8 @@ def describe(app: FastAPI, needs_key: bool) -> None:
     def openapi() -> dict[str, Any]:
         document = _named_by_title(described())
         for operation in _operations(document):
+            if "requestBody" in operation:
+                _say_uploads(operation)
             _say_problems(operation)
             if not needs_key:
                 # A generated client would insist on a key.
@@ -56,6 +59,12 @@ def _named_by_title(document: dict[str, Any]) -> dict[str, Any]:
 def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for path in document["paths"].values():
         yield from path.values()
+
+
+def _say_uploads(operation: dict[str, Any]) -> None:
+    """The middleware refuses bodies that are too slow, too large or too many, and no route says so."""
+    refused = {str(status): response for status, response in responses(408, 413, 429).items()}
+    operation["responses"] = dict(sorted({**refused, **operation["responses"]}.items()))
 
 
 def _say_problems(operation: dict[str, Any]) -> None:

@@ -49,14 +49,18 @@ EXPLANATIONS = {
     "cannot-draw": "No engine can draw this, or the character creator has changed since the character was made: make "
     "it again from the photo.",
     "too-large": "More bytes, pixels or photos than the service takes. `detail` has the limit.",
+    "slow-upload": "The request's body took longer to come than it may, or stopped on its way. Send it again, or fewer "
+    "and smaller photos.",
     "not-an-image": "The file is no JPEG, PNG, WebP or HEIC, whatever its name says.",
     "no-face": "Take a photo that shows one face from the front, in good light.",
     "bad-photo": "It is a picture, and cannot be used: damaged, or of a kind that cannot be decoded.",
+    "too-many-characters": "The player has as many characters as may be kept. Delete one that is not needed, or wait "
+    "until one expires.",
     "bad-edit": "A slider is 0 to 1, a choice one of its group's: /v1/schema lists them.",
     "bad-values": "A slider is 0 to 1, a choice one of its group's: /v1/schema lists them.",
-    "busy": "As many requests wait as may. Ask again after the seconds in Retry-After.",
-    "over-limit": "The key was used as much as it may be: whoever runs the service set how many requests a minute and "
-    "photos a day. Ask again after the seconds in Retry-After.",
+    "busy": "As many requests wait, or bytes come, as may. Ask again after the seconds in Retry-After.",
+    "over-limit": "The key, or the player's token, was used as much as it may be: whoever runs the service set how "
+    "many requests a minute and photos a day. Ask again after the seconds in Retry-After.",
     "timeout": "It took longer than a request may. Ask again after the seconds in Retry-After.",
     "no-model": "No model is loaded yet, or none is in production. Ask again after the seconds in Retry-After.",
     "no-storage": "The service's disk is full or gone. Whoever runs it finds the reason in its log.",
@@ -97,6 +101,7 @@ no_face = partial(
 )
 bad_photo = partial(ProblemError, 422, "bad-photo", "Not a photo that can be used")
 not_an_image = partial(ProblemError, 415, "not-an-image", "Not a picture")
+slow_upload = partial(ProblemError, 408, "slow-upload", "The upload took too long", headers={"Connection": "close"})
 too_large = partial(ProblemError, 413, "too-large", "Too large")
 unknown_character = partial(
     ProblemError, 404, "unknown-character", "No such character", "it was never made, has expired or was deleted"
@@ -119,6 +124,7 @@ photo_gone = partial(
     "The photo is gone",
     "what its player has was erased before it was read, or the disk lost it: send it again",
 )
+too_many_characters = partial(ProblemError, 409, "too-many-characters", "Too many characters")
 bad_edit = partial(ProblemError, 422, "bad-edit", "The character cannot be changed so")
 bad_values = partial(ProblemError, 422, "bad-values", "These values do not fit the character")
 key_reused = partial(
@@ -198,10 +204,8 @@ def busy(reason: str, seconds: float) -> ProblemError:
 
 
 def over_limit(error: OverLimit) -> ProblemError:
-    """The key's limit is reached."""
-    return ProblemError(
-        429, "over-limit", "The key's limit is reached", str(error), {"Retry-After": retry_after(error)}
-    )
+    """The key's limit is reached, or its player's."""
+    return ProblemError(429, "over-limit", "The limit is reached", str(error), {"Retry-After": retry_after(error)})
 
 
 def too_many_codes(seconds: float) -> ProblemError:

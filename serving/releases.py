@@ -45,5 +45,10 @@ class ReleaseSource(Protocol):
         ...
 
     def fetch(self, release: Release) -> Path:
-        """A folder with the release as MLflow saved it, brought here. Raises SourceDown or ReleaseBroken."""
+        """A folder with the release as MLflow saved it, brought here; always the same one. Raises SourceDown or
+        ReleaseBroken."""
+        ...
+
+    def hold(self, release: Release) -> bool:
+        """Say that a release is used: whoever deletes what nobody uses leaves it. False: it lies here no more."""
         ...

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from serving import problems
@@ -26,6 +28,19 @@ async def in_store(call: Any, *arguments: Any) -> Any:
         raise problems.changed_since() from error
     except OSError as error:
         raise _no_storage(error) from error
+
+
+async def require_free_disk(state: AppState) -> None:
+    """Before a photo is kept. Raises ProblemError where the disk is nearly full: characters are to have the rest."""
+    free, folder = await in_store(_free, state.characters.folder), state.characters.folder
+    if free < state.service.keep_photo_free_megabytes * 1e6:
+        problems.log.error("no photo is kept: %s has %d megabytes left", folder, free / 1e6)
+        raise problems.no_storage()
+
+
+def _free(folder: Path) -> int:
+    """Bytes on the disk of a folder that may be still to be made."""
+    return shutil.disk_usage(next(filter(Path.exists, (folder, *folder.parents)))).free
 
 
 def _no_storage(error: OSError) -> problems.ProblemError:

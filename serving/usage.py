@@ -14,6 +14,7 @@ import math
 import secrets
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -30,7 +31,7 @@ log = logging.getLogger("likeness.serving")
 
 
 class OverLimit(Exception):
-    """The key was used as much as it may be; in `seconds` it may be used again."""
+    """A key, or a player's token, was used as much as it may be; in `seconds` it may be used again."""
 
     def __init__(self, what: str, seconds: float) -> None:
         super().__init__(what)
@@ -78,8 +79,9 @@ class Usage:
         use.requests += 1
         use.last = datetime.now(UTC).replace(microsecond=0)
 
-    def photos(self, key: Key, count: int) -> None:
-        """Count photos before they are read; none of them where they are too many. Raises OverLimit."""
+    @contextmanager
+    def photos(self, key: Key, count: int) -> Iterator[None]:
+        """Count the photos that the block reads; none where they are too many, or where it fails. Raises OverLimit."""
         use = self._use(key)
         if key.photos_per_day and use.photos + self._photos_elsewhere[key.name] + count > key.photos_per_day:
             tomorrow = datetime.combine(self._today + timedelta(days=1), datetime.min.time(), UTC)
@@ -87,6 +89,13 @@ class Usage:
             what = f"the key may have {key.photos_per_day} photos read a day, and {left} are left of today's"
             raise OverLimit(what, (tomorrow - datetime.now(UTC)).total_seconds())
         use.photos += count
+        try:
+            yield
+        except BaseException:
+            # Of the day that they were counted on, which may be over by now.
+            use.photos -= count
+            self._changed = True
+            raise
 
     async def flush(self) -> None:
         """Write what changed since the last time, and read what others counted."""

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +24,8 @@ START_TIMEOUT = 180.0
 MAX_EXITS, EXITS_WITHIN, MAX_PAUSE = 5, 300.0, 30.0
 PROBE_EVERY, MAX_FAILED_PROBES = 2.0, 3
 """Seconds between two probes of whether a service still works, and how many in a row may find that it does not."""
+KILLED_WITHIN = 10.0
+"""Seconds that the system may take to end a process that was killed."""
 
 
 class ServiceError(LikenessError):
@@ -70,14 +73,21 @@ class ServiceProcess:
 
     def wait(self, seconds: float) -> None:
         """Wait until nothing of it is left; kill what is left later, or where its child process was killed itself."""
+        import psutil
+
         if self.process is None:
             return
         try:
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.process.kill()
+            self.process.wait()
+        left: list[psutil.Process] = []
         for pid in child.others_in_group(self.process.pid):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(psutil.NoSuchProcess):
+                left.append(psutil.Process(pid))
+                left[-1].kill()
+        psutil.wait_procs(left, KILLED_WITHIN)
 
     def log_tail(self, lines: int = 5) -> str:
         """The end of its log."""

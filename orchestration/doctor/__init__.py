@@ -40,13 +40,14 @@ CHECKS: Mapping[str, Check] = {
     "executor": servers.executor,
 }
 LONGER = {"models": trial_load.WITHIN + PATIENCE}
-"""Seconds that a check may take which has a limit of its own."""
+"""Seconds that a check may take at least, which has a limit of its own."""
 
 
 def examine(
     settings: Settings, checks: Mapping[str, Check] = CHECKS, patience: float = PATIENCE, load: bool = True
 ) -> list[Diagnosis]:
-    """Every check, side by side, in their order; one that takes longer than `patience` is a diagnosis itself.
+    """Every check, side by side, in their order; one that takes longer than `patience` is a warning: a machine that
+    is busy is not broken.
 
     load: whether what is in production is loaded.
     """
@@ -69,11 +70,11 @@ def examine(
         thread.start()
     began = time.monotonic()
     for name, thread in threads.items():
-        limit = LONGER.get(name, patience)
+        limit = max(LONGER.get(name, 0.0), patience)
         thread.join(max(began + limit - time.monotonic(), 0))
         if thread.is_alive():
-            slow = f"no answer within {limit:.0f} s"
-            found[name] = [Diagnosis.error(name, slow, "see whether its disk, network or server is overloaded")]
+            slow = f"not known: no answer within {limit:.0f} s"
+            found[name] = [Diagnosis.warning(name, slow, "see whether its disk, network or server is overloaded")]
     return [diagnosis for name in checks for diagnosis in found[name]]
 
 

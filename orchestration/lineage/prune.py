@@ -138,7 +138,7 @@ def plan(
         # A version that stays for its age has its records, too.
         runs = retention.find(settings, instance, version_index, models, needed, max(runs_days, days))
         kinds += _of_runs(runs)
-    kinds += _served(settings)
+    kinds += served(settings)
     lost = sorted((asset, md5) for md5, asset in dropped.items() if md5 in listings)
     return PrunePlan(kinds, len(needed & set(known)), len(models), lost, runs)
 
@@ -150,7 +150,7 @@ def _of_runs(runs: OldRuns) -> list[Removable]:
     ]
 
 
-def _served(settings: Settings) -> list[Removable]:
+def served(settings: Settings) -> list[Removable]:
     """What the service keeps and can have again: models that it fetched, and pictures that it drew."""
     if settings.keep_served_days is None:
         return []

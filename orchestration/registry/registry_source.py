@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -55,6 +56,14 @@ class RegistrySource:
         folder.touch()
         self._delete_oldest()
         return folder
+
+    def hold(self, release: Release) -> bool:
+        """Make the folder of a version young, as `likeness clean` sees it; False: it is gone."""
+        try:
+            os.utime(self._folder_of(release))
+        except FileNotFoundError:
+            return False
+        return True
 
     @property
     def _remembered(self) -> Path:

@@ -19,13 +19,15 @@ from serving.job_store import Job, UnknownJob, described
 from serving.jobs import MOST_TAKEOVERS, Full
 from serving.routers.parameters import IdempotencyKey, KeepPhoto, Refine
 from serving.schemas import MOST_OF_A_NAME, JobResponse
-from serving.store_access import in_store, once
+from serving.store_access import in_store, once, require_free_disk
 from serving.webhooks import NotAllowed
 from serving.workers.process import PredictRequest
 
 TRIES, PAUSE = 20, 3.0
-"""Of a photo for which there is no room, and seconds in between: players' own photos come first. For a model is waited
-without an end: what was accepted is finished."""
+"""Of a photo for which there is no room, and seconds in between: players' own photos come first. For a model, and for
+the key's next day, is waited without an end: what was accepted is finished."""
+LIMIT_PAUSE = 60.0
+"""Seconds between two looks at whether the key's limit lets a photo through: it may be raised meanwhile."""
 router = APIRouter(prefix="/v1", tags=["jobs"], responses=problems.responses(401, 403, 429, 503))
 
 
@@ -74,6 +76,8 @@ async def create_job(
     contents = [await file.read() for file in photo]
 
     async def begin(id: str = "") -> Job:
+        if keep_photo:
+            await require_free_disk(state)
         names, players = [file.filename or "" for file in photo], [asking.of_player(one).player for one in player]
         options: dict[str, Any] = {"players": players, "callback": callback, "keep_photo": keep_photo, "refine": refine}
         options["begun"] = asking.begun
@@ -158,9 +162,11 @@ async def _patiently(state: AppState, job: Job, number: int, content: bytes | No
         if asking is None:
             raise problems.no_key()
         try:
-            return (await make(state, asking, request, job.keep_photo, id=job.characters[number])).id
+            made = await make(state, asking, request, job.keep_photo, id=job.characters[number], accepted=True)
+            return made.id
         except problems.ProblemError as problem:
-            tries += problem.kind != "no-model"
-            if tries == TRIES or problem.kind not in ("busy", "timeout", "no-model"):
+            tries += problem.kind in ("busy", "timeout")
+            if tries == TRIES or problem.kind not in ("busy", "timeout", "no-model", "over-limit"):
                 raise
-        await asyncio.sleep(PAUSE)
+            pause = LIMIT_PAUSE if problem.kind == "over-limit" else PAUSE
+        await asyncio.sleep(pause)

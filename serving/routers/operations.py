@@ -22,12 +22,14 @@ async def healthz() -> str:
     return "ok"
 
 
-@router.get("/readyz", tags=["operations"], responses=problems.responses(503))
+@router.get("/readyz", tags=["operations"], responses=problems.responses(429, 503))
 async def readyz(state: State) -> dict[str, Any]:
-    """A model is loaded and photos may come. 503 before, and while as many wait as may."""
+    """A model is loaded and photos may come. 503 before, while no worker lives, and 429 while as many wait as may."""
     pool, queue = state.models.pool, state.models.queue
     if pool is None:
         raise problems.no_model(state.models.why_none)
+    if not pool.is_alive:
+        raise problems.no_model(f"no worker of {pool.release} lives: another is being started")
     if len(queue) >= queue.capacity:
         raise problems.busy(f"{len(queue)} photos wait, as many as may", queue.seconds)
     return {"model": pool.release.model, "version": pool.release.version, "waiting": len(queue)}

@@ -7,5 +7,6 @@ export default defineConfig({
   server: { proxy: { "/v1": SERVICE } },
   // The service's content security policy allows no data: fonts or scripts, so nothing is inlined.
   build: { assetsInlineLimit: 0, target: "es2022", chunkSizeWarningLimit: 900, modulePreload: { polyfill: false } },
-  test: { include: ["tests/**/*.test.ts"], environment: "node" },
+  // Milliseconds; two cores may be busy.
+  test: { include: ["tests/**/*.test.ts"], environment: "node", testTimeout: 120_000 },
 });

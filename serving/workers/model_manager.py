@@ -100,16 +100,26 @@ class ModelManager:
     async def _check_release(self) -> None:
         release = await self._wanted()
         answers, now = self.pool is not None and release == self.pool.release, time.monotonic()
-        if release is None or answers or (release == self._broken and now < self._retry_at):
+        if release is None or (release == self._broken and now < self._retry_at):
             return
         try:
-            await self._change_to(release)
+            if answers:
+                await self._hold(release)
+            else:
+                await self._change_to(release)
         except (SourceDown, ReleaseBroken) as error:
             log.error("%s cannot be used: %s", release, error)
             self.metrics.broken.inc()
             self._pause = min(max(self.follow_seconds, 2 * self._pause), LONGEST_PAUSE)
             self._broken, self._retry_at = release, time.monotonic() + self._pause
             self.why_none = f"{release} cannot be loaded"
+
+    async def _hold(self, release: Release) -> None:
+        """Keep the release that answers where workers find it that are started again: fetch it where it was deleted."""
+        if not await asyncio.to_thread(self.source.hold, release):
+            log.warning("%s was deleted while it answers, and is fetched again", release)
+            await asyncio.to_thread(self.source.fetch, release)
+            self._broken, self._pause = None, 0.0
 
     async def _wanted(self) -> Release | None:
         """The release in production; while the registry is down, the one that answers, or the last one that did."""

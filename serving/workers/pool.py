@@ -22,12 +22,24 @@ log = logging.getLogger("likeness.serving")
 
 
 class Pool:
-    """Workers that read photos with one release. Started, given the queue, drained."""
+    """Workers that read photos with one release. Started, given the queue, drained.
 
-    def __init__(self, release: Release, config: WorkerConfig, workers: int, batch: int, metrics: ModelMetrics) -> None:
-        self.release, self.batch, self.metrics = release, batch, metrics
+    `answers_within`: seconds that a worker may take over a batch; then it hangs, and another takes its place.
+    """
+
+    def __init__(
+        self,
+        release: Release,
+        config: WorkerConfig,
+        workers: int,
+        batch: int,
+        metrics: ModelMetrics,
+        answers_within: float,
+    ) -> None:
+        self.release, self.batch, self.metrics, self.answers_within = release, batch, metrics, answers_within
         self.workers = [ChildProcess(process.__name__, config.model_dump_json()) for _ in range(workers)]
         self.schema_md5 = ""
+        self._restarting = set[ChildProcess]()
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = asyncio.Event()
 
@@ -37,6 +49,11 @@ class Pool:
         if failed := [outcome for outcome in outcomes if isinstance(outcome, BaseException)]:
             await self.stop()
             raise failed[0]
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether any worker can read a photo now."""
+        return any(worker.pid is not None and worker not in self._restarting for worker in self.workers)
 
     def work(self, queue: BatchQueue) -> None:
         """Take photos from the queue from now on."""
@@ -65,24 +82,30 @@ class Pool:
 
     async def _work(self, worker: ChildProcess, queue: BatchQueue) -> None:
         while not self._draining.is_set():
-            jobs = await self._next(queue)
-            if not jobs:
-                return
+            jobs = list[Job]()
             try:
-                await self._predict(worker, jobs, queue)
-            except ChildDied as error:
+                jobs = await self._next(worker, queue)
+                if jobs:
+                    await self._predict(worker, jobs, queue)
+                elif worker.pid is None:
+                    raise ChildDied("while it waited")
+            except Exception as error:  # whatever it was: a worker that is not started again is lost for ever
                 self.metrics.deaths.inc()
-                log.warning("a worker of %s died (%s) over %d photos", self.release, error, len(jobs))
-                _retry(jobs, queue, error)
+                died = error if isinstance(error, ChildDied) else ChildDied(repr(error))
+                log.warning("a worker of %s died (%s) over %d photos", self.release, died, len(jobs))
+                _retry(jobs, queue, died)
                 await self._restart(worker)
 
-    async def _next(self, queue: BatchQueue) -> list[Job]:
-        """The next photos, or none once the pool is drained. None is lost in between: whoever is cancelled while it
-        waits has taken nothing."""
+    async def _next(self, worker: ChildProcess, queue: BatchQueue) -> list[Job]:
+        """The next photos, or none once the pool is drained or the worker has ended. None is lost in between: whoever
+        is cancelled while it waits has taken nothing."""
         taking = asyncio.create_task(queue.take(self.batch))
-        draining = asyncio.create_task(self._draining.wait())
-        await asyncio.wait({taking, draining}, return_when=asyncio.FIRST_COMPLETED)
-        draining.cancel()
+        others = [asyncio.create_task(self._draining.wait()), asyncio.create_task(worker.ended())]
+        try:
+            await asyncio.wait({taking, *others}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for other in others:
+                other.cancel()
         if taking.done():
             return taking.result()
         taking.cancel()
@@ -99,7 +122,10 @@ class Pool:
             sent = (request.pop("photo"), *request.pop("more"))
             request["photos"] = len(sent)
             photos += sent
-        results, faces = await worker.ask(Message(wanted, photos))
+        try:
+            results, faces = await worker.ask(Message(wanted, photos), self.answers_within)
+        except TimeoutError as error:
+            raise ChildDied(f"after {self.answers_within:g} s without an answer") from error
         queue.record(len(jobs) * len(self.workers), time.monotonic() - begun)
         self.metrics.batches.observe(len(jobs))
         for job, result, face in zip(jobs, results, faces, strict=True):
@@ -108,11 +134,13 @@ class Pool:
 
     async def _restart(self, worker: ChildProcess) -> None:
         pause = 0.5
+        self._restarting.add(worker)
         while not self._draining.is_set():
             try:
                 await self._load(worker)
+                self._restarting.discard(worker)
                 return
-            except ReleaseBroken as error:
+            except Exception as error:
                 log.error("a worker of %s does not start again: %s", self.release, error)
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)

@@ -34,7 +34,7 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("command", ["own", "child"])
 def test_what_a_command_and_its_children_use_is_counted(checkout: Path, tmp_path: Path, command: str) -> None:
-    assert 0.3 <= bench.call(checkout, tmp_path, [command]) < 1
+    assert 0.3 <= bench.call(checkout, tmp_path, [command]) < 10
 
 
 def test_a_command_that_fails_ends_the_benchmark(checkout: Path, tmp_path: Path, capsys) -> None:
@@ -52,7 +52,7 @@ def test_the_document_has_both_checkouts_and_their_ratio(
     document = bench.measured(tmp_path, checkout, 1, ["models", "render"])
     assert list(document["commands"]) == ["models", "render"]
     row = document["commands"]["models"]
-    assert row["ratio"] == pytest.approx(row["seconds"] / row["beside"]["seconds"]) == pytest.approx(1, abs=0.5)
+    assert row["ratio"] == pytest.approx(row["seconds"] / row["beside"]["seconds"]) and 0.1 < row["ratio"] < 10
     shown = StringIO()
     bench.show(document, Console(file=shown, width=100))
     assert "models" in shown.getvalue() and f"{row['ratio']:.2f}" in shown.getvalue()

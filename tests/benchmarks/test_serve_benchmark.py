@@ -44,14 +44,14 @@ def server() -> Iterator[ThreadingHTTPServer]:
 
 def test_clients_count_every_answer_and_finish_what_they_sent(server: ThreadingHTTPServer) -> None:
     request = Request("/", {}, (b"one", b"two", b"refuse"), 201)
-    load = attack(server.server_port, request, clients=4, seconds=0.5)
+    load = attack(server.server_port, request, clients=4, seconds=2.0)
     asked = server.asked  # type: ignore[attr-defined]
     assert len(load.samples) == len(asked) and set(asked) == {b"one", b"two", b"refuse"}
-    assert all(sample.begun < 0.5 and sample.seconds >= 0.02 for sample in load.samples)
+    assert all(sample.begun < 2.0 and sample.seconds >= 0.02 for sample in load.samples)
     counted = summary(load, 201)
     assert counted["errors"] == {"429": asked.count(b"refuse")}
     assert counted["answers"] == len(asked) - asked.count(b"refuse")
-    assert 0 < load.cpu_seconds < 0.5
+    assert 0 < load.cpu_seconds < 5
 
 
 def test_a_server_that_is_not_there_is_an_error_without_an_answer() -> None:

@@ -163,7 +163,14 @@ def test_embedded_people_are_correlated_as_people_are(embedded_schema: Schema) -
     assert not bearded[people["sex"] < 0.5].any()
 
 
-def test_twenty_thousand_people_take_under_two_seconds(embedded_schema: Schema) -> None:
-    start = time.process_time()
-    sampler.plausible(embedded_schema, COUNT, np.random.default_rng(0))
-    assert time.process_time() - start < 2.0
+def test_a_thousand_times_as_many_people_take_far_less_than_a_thousand_times_as_long(embedded_schema: Schema) -> None:
+    def seconds(count: int) -> float:
+        """Of the processor, the best of three: another process may get in the way of one."""
+        taken = []
+        for _ in range(3):
+            start = time.process_time()
+            sampler.plausible(embedded_schema, count, np.random.default_rng(0))
+            taken.append(time.process_time() - start)
+        return min(taken)
+
+    assert seconds(COUNT) < 300 * seconds(COUNT // 1000), "people are drawn together, not one by one"

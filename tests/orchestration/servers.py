@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,16 @@ STARTS_WITHIN = 120.0
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on at this moment, all different."""
-    with ExitStack() as held:
-        found = [held.enter_context(socket.socket()) for _ in range(count)]
-        for free in found:
-            free.bind(("127.0.0.1", 0))
-        return [free.getsockname()[1] for free in found]
+    """Ports that nobody listens on at this moment, all different, and none that the system gives to others meanwhile:
+    it takes those of connections, and of sockets that ask for any, from above 32768.
+    """
+    found: set[int] = set()
+    while len(found) < count:
+        port = random.SystemRandom().randrange(20_000, 32_768)
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            found.add(port)
+    return list(found)
 
 
 def free_port() -> int:

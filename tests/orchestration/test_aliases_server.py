@@ -13,7 +13,7 @@ from orchestration.config.settings import REPOSITORY, Settings
 from orchestration.registry.aliases import AliasStore
 from tests.orchestration.servers import free_port, running, wait_for
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.integration
 NAME = "likeness-embedded"
 
 

@@ -21,8 +21,7 @@ from orchestration.pipeline.definitions import build
 from tests.orchestration.daemon_project import STAGES
 from tests.orchestration.test_daemon import ONCE, Daemon
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
-WITHIN = 300
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 AWAY = 12.0
 """Seconds: long enough for Dagster to look at runs and failures, and to see that the code server is away."""
 ASKED, CODE = "code-server", "grpc"
@@ -95,7 +94,7 @@ def test_it_is_away_when_a_run_is_to_be_retried(daemon: Supervised) -> None:
     os.kill(daemon.started(), signal.SIGKILL)
     daemon.keep_away()
     daemon.release()
-    daemon.wait("faces and encoder are made again", lambda: daemon.since(before) == ONCE, WITHIN)
+    daemon.wait("faces and encoder are made again", lambda: daemon.since(before) == ONCE)
     assert daemon.notices() == []
 
 
@@ -103,9 +102,9 @@ def test_the_process_with_the_code_is_killed_while_nothing_is_made(daemon: Super
     before = daemon.made()
     (code,) = daemon.servers(CODE)
     code.kill()
-    daemon.wait("another is started", lambda: any(one.pid != code.pid for one in daemon.servers(CODE)), WITHIN)
+    daemon.wait("another is started", lambda: any(one.pid != code.pid for one in daemon.servers(CODE)))
     daemon.drop("new.txt")
-    daemon.wait("faces and encoder are made", lambda: daemon.since(before) == ONCE, WITHIN)
+    daemon.wait("faces and encoder are made", lambda: daemon.since(before) == ONCE)
 
 
 def test_it_is_away_during_a_backfill(daemon: Supervised) -> None:
@@ -130,14 +129,14 @@ def test_it_is_away_during_a_backfill(daemon: Supervised) -> None:
     daemon.keep_away()
     daemon.release()
     both = {"pairs": 2, "encoder": 2}
-    daemon.wait("both characters are made", lambda: daemon.since(before) == both, WITHIN)
+    daemon.wait("both characters are made", lambda: daemon.since(before) == both)
 
     def ended() -> str:
         backfill = daemon.instance.get_backfill("backfill")
         assert backfill is not None
         return backfill.status.value
 
-    daemon.wait("the backfill ends", lambda: ended().startswith("COMPLETED"), WITHIN)
+    daemon.wait("the backfill ends", lambda: ended().startswith("COMPLETED"))
     # A run that could not go on while the code was away has failed, and another made all of it. Whether Dagster looks
     # between the two, and calls the backfill failed, is a matter of seconds.
     runs = daemon.instance.get_runs(dg.RunsFilter(tags={"dagster/backfill": "backfill"}))

@@ -35,6 +35,7 @@ from serving.comparisons import Served
 from serving.corrections import Correction, CorrectionStore, Values, digest_of_player, encode_features
 from stages import corrections as stage
 from stages.data import tables
+from tests.clock import stop_clock
 from tests.orchestration import good_tables as good
 from tests.orchestration.conftest import stage as fake_stage
 from tests.stages.correction_rows import given, write
@@ -42,6 +43,19 @@ from tests.stages.correction_rows import given, write
 pytestmark = pytest.mark.slow
 TODAY = datetime.now(UTC).date()
 YESTERDAY, BEFORE = TODAY - timedelta(days=1), TODAY - timedelta(days=2)
+
+
+@pytest.fixture(autouse=True)
+def today(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stays TODAY, also where the tests run over midnight."""
+    stop_clock(
+        monkeypatch,
+        TODAY,
+        "serving.corrections",
+        "orchestration.pipeline.corrections",
+        "orchestration.lineage.erase_corrections",
+        "orchestration.storage.collected_rows",
+    )
 
 
 class Project:

@@ -199,7 +199,7 @@ def test_the_step_of_a_killed_run_ends_with_it_and_the_retrain_counts_once(daemo
     worker = forkserver and forkserver.parent()
     assert worker is not None
     worker.kill()
-    daemon.wait("the step ends", lambda: not step.is_running() or step.status() == psutil.STATUS_ZOMBIE, 20)
+    daemon.wait("the step ends", lambda: not step.is_running() or step.status() == psutil.STATUS_ZOMBIE)
     daemon.release()
     daemon.wait("faces and encoder are made again", lambda: daemon.since(before) == ONCE)
 

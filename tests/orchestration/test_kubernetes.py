@@ -256,7 +256,7 @@ def platform(gathered: Path, s3: S3, tmp_path_factory: pytest.TempPathFactory) -
 def _wait_for_code(port: int, pod: Pod) -> None:
     from dagster._grpc.client import DagsterGrpcClient
 
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while True:
         try:
             DagsterGrpcClient(host="127.0.0.1", port=port).ping("")

@@ -239,7 +239,7 @@ def test_mlflows_server_of_the_cluster_serves_what_was_tracked_without_it(
 def _experiments(port: int, host: str, log: Path) -> dict[str, Any]:
     """What the server answers to who calls it by this name; waits for it to start."""
     url = f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search?max_results=10"
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while True:
         try:
             with urllib.request.urlopen(urllib.request.Request(url, headers={"Host": host}), timeout=10) as answer:

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from orchestration.apps.service import release_source
+from orchestration.config.settings import Settings
 from orchestration.lineage import prune
+from orchestration.lineage.prune import DAY
 from orchestration.registry.registered_models import Registry
 from orchestration.storage.instance import only_runner
 from orchestration.storage.store import Store
 from orchestration.storage.tracking import Tracking
+from serving.releases import Release
 from stages.data import alignment_cache, feature_cache
 from tests.orchestration.faces import PeopleProject, opened_copy
 
@@ -102,6 +106,18 @@ def test_dead_checkpoints_computed_features_and_half_written_folders_go_the_youn
     kinds = json.loads(project("clean", "--yes", "--json"))["kinds"]
     assert [kinds[name]["bytes"] for name in ("checkpoints", "computed", "inputs")] == [4, 8, 4]
     assert young.is_dir() and not any(path.exists() for path in (old, features, faces, half))
+
+
+def test_a_version_that_the_service_answers_with_stays(settings: Settings) -> None:
+    settings = settings.model_copy(update={"keep_served_days": 7.0})
+    source, release = release_source(settings, "production"), Release("likeness-embedded", 1, {"run": "0" * 32})
+    assert not source.hold(release), "it has to be fetched"
+    folder, month_ago = settings.home / "serving" / "releases" / f"{release.model}-1-{'0' * 12}", time.time() - 30 * DAY
+    folder.mkdir(parents=True)
+    os.utime(folder, (month_ago, month_ago))
+    assert [kind.paths for kind in prune.served(settings)] == [[folder]]
+    assert source.hold(release)
+    assert [kind.paths for kind in prune.served(settings)] == [[]]
 
 
 def test_what_networks_saw_goes_face_by_face_when_no_run_asked_for_it(

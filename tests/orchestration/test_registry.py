@@ -190,16 +190,33 @@ def test_photos_are_taken_in_every_form_in_which_mlflow_hands_them_over(
         [{"photo": text}, {"photo": raw}],
     ]
     for photos in given:
-        assert model.predict(photos) == [expected, expected]
+        assert_alike(model.predict(photos), [expected, expected])
     for photos in ({"photo": text}, {"photo": raw}):
-        assert model.predict(photos) == [expected]
+        assert_alike(model.predict(photos), [expected])
     assert model.predict({"photo": []}) == []
     bad = model.predict(pd.DataFrame({"photo": [raw, None, "no base64!", b"", raw[:500], text]}))
-    assert [bad[0], bad[-1]] == [expected, expected] and all(set(answer) == {"error"} for answer in bad[1:-1])
+    assert_alike([bad[0], bad[-1]], [expected, expected])
+    assert all(set(answer) == {"error"} for answer in bad[1:-1])
     assert "there is no photo but None" in bad[1]["error"] and "no base64" in bad[2]["error"]
     own = model.unwrap_python_model()
-    assert own.predict(None, [text, raw]) == own.predict(None, {"photo": (raw, text)}) == [expected, expected]
-    assert own.predict(None, raw) == own.predict(None, text) == [expected]
+    for photos in ([text, raw], {"photo": (raw, text)}):
+        assert_alike(own.predict(None, photos), [expected, expected])
+    for photo in (raw, text):
+        assert_alike(own.predict(None, photo), [expected])
+
+
+def assert_alike(answer: Any, expected: Any) -> None:
+    """The same document but for rounding: a busy processor may share out its sums otherwise."""
+    if isinstance(expected, dict):
+        assert answer.keys() == expected.keys()
+        for name, value in expected.items():
+            assert_alike(answer[name], value)
+    elif isinstance(expected, list | tuple):
+        assert len(answer) == len(expected)
+        for one, value in zip(answer, expected, strict=True):
+            assert_alike(one, value)
+    else:
+        assert answer == (pytest.approx(expected, abs=1e-6) if isinstance(expected, float) else expected)
 
 
 def test_a_version_that_is_not_there_is_named(registry: Registry) -> None:

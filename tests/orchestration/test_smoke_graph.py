@@ -26,7 +26,7 @@ from orchestration.storage.instance import open_instance
 from orchestration.storage.staged_output import pointed_md5
 from tests.marble import changed_table
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 class Project:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from orchestration.apps.supervisor import ServiceError, ServiceProcess, Supervis
 from orchestration.config import addresses
 from orchestration.config.addresses import Addresses
 from orchestration.config.settings import REPOSITORY, Settings
+from tests.orchestration.servers import free_ports
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +32,7 @@ def service(log: Path, code: str, answers: Callable[[], bool] = lambda: True) ->
     return ServiceProcess("sleeper", [sys.executable, "-c", code], answers, log)
 
 
-def wait_until(true: Callable[[], object], seconds: float = 15.0) -> None:
+def wait_until(true: Callable[[], object], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -60,7 +62,7 @@ def watched(tmp_path: Path) -> Iterator[tuple[Supervisor, ServiceProcess, list[s
     wait_until(lambda: (tmp_path / "sleeper.log").exists() and "up" in (tmp_path / "sleeper.log").read_text())
     yield supervisor, one, said
     supervisor.stopping = True
-    thread.join(40)
+    thread.join(120)
 
 
 def test_a_killed_service_runs_again(watched) -> None:
@@ -114,7 +116,7 @@ def test_services_end_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
         "supervisor = Supervisor([[one]], print)\nsupervisor.start()\nsupervisor.watch()\n"
     )
     supervisor = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY)
-    wait_until(lambda: log.exists() and "up" in log.read_text(), 30)
+    wait_until(lambda: log.exists() and "up" in log.read_text())
     processes = descendants(supervisor.pid)
     assert len(processes) == 3, "child.py, the server and its own process"
     supervisor.send_signal(signal.SIGKILL)
@@ -162,20 +164,10 @@ def test_a_second_start_on_one_home_is_refused_and_the_first_is_known(settings: 
     assert addresses.running(settings) == {}
 
 
-def test_a_taken_port_names_the_option_that_changes_it(settings: Settings, free_port: int) -> None:
-    import socket
-
+def test_a_taken_port_names_the_option_that_changes_it(settings: Settings) -> None:
+    free, port = free_ports(2)
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", free_port))
+        taken.bind(("127.0.0.1", port))
         taken.listen()
-        with pytest.raises(ServiceError, match=f"{free_port}: Address already in use: give another with --mlflow-port"):
-            services.require_ports(Addresses(dagster_port=free_port - 1, mlflow_port=free_port), settings)
-
-
-@pytest.fixture
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+        with pytest.raises(ServiceError, match=f"{port}: Address already in use: give another with --mlflow-port"):
+            services.require_ports(Addresses(dagster_port=free, mlflow_port=port), settings)

@@ -135,6 +135,9 @@ class Shelf:
         self.fetched.append(release.version)
         return folder
 
+    def hold(self, release: Release) -> bool:
+        return self.folders[release.version].is_dir()
+
 
 def paths(home: Path, character: Path = EMBEDDED) -> Paths:
     return Paths(character, ASSETS, home, ENGINE)

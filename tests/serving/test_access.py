@@ -6,6 +6,7 @@ import json
 import os
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from serving.creation import _keep_uncorrected, make  # pyright: ignore[reportPr
 from serving.dependencies import AppState
 from serving.job_store import Job
 from serving.keys import Key, Keys
+from serving.player_limits import PlayerLimits
 from serving.player_tokens import PlayerTokens
 from serving.problems import ProblemError
 from serving.responses import shown
@@ -228,17 +230,19 @@ def test_a_days_photos_are_counted_over_all_processes(tmp_path: Path) -> None:
     async def both() -> None:
         here, there = Usage(tmp_path), Usage(tmp_path)
         here.request(key)
-        here.photos(key, 2)
+        with here.photos(key, 2):
+            pass
         await here.flush()
         await there.flush()
-        with pytest.raises(OverLimit, match="1 are left") as over:
-            there.photos(key, 2)
+        with pytest.raises(OverLimit, match="1 are left") as over, there.photos(key, 2):
+            pass
         assert 0 < over.value.seconds <= 86_400
-        there.photos(key, 1)
+        with there.photos(key, 1):
+            pass
         await there.flush()
         await here.flush()
-        with pytest.raises(OverLimit, match="0 are left"):
-            here.photos(key, 1)
+        with pytest.raises(OverLimit, match="0 are left"), here.photos(key, 1):
+            pass
 
     asyncio.run(both())
     today, last = used([tmp_path])["game"]
@@ -279,6 +283,72 @@ def test_one_store_that_fails_keeps_no_other_from_being_swept(
     with TestClient(app, HERE):
         asyncio.run(support.until(lambda: not token.exists(), 20))
     assert "characters that have expired cannot be deleted" in caplog.text
+
+
+def client_of(folder: Path, keys: Keys, **limits: float) -> TestClient:
+    """Of a service without a model, which is not started."""
+    service = ServiceSettings(workers=1).model_copy(update=limits)
+    return TestClient(build(service, Shelf({}, None), support.paths(folder), keys), HERE)
+
+
+def test_a_player_has_limits_of_its_own_within_the_keys(tmp_path: Path, keys: Keys) -> None:
+    game, client = {"authorization": f"Bearer {keys.add('game')}"}, client_of(tmp_path, keys, player_per_minute=2)
+    tokens = (client.post("/v1/tokens", headers=game, json={"player": who}).json()["token"] for who in ("me", "you"))
+    me, you = ({"authorization": f"Bearer {token}"} for token in tokens)
+    assert [client.get("/v1/random", headers=me).status_code for _ in range(3)] == [200, 200, 429]
+    assert (
+        client.get("/v1/random", headers=you).status_code == client.get("/v1/random", headers=game).status_code == 200
+    )
+
+
+def test_a_players_photos_of_a_day_are_counted_where_they_were_read() -> None:
+    limits, me = PlayerLimits(300, 3), Caller("game", "me")
+    with suppress(KeyError), limits.photos(me, 3):
+        raise KeyError("it was not read")
+    for _ in range(3):
+        with limits.photos(me, 1):
+            pass
+    with pytest.raises(OverLimit, match="3 photos") as over, limits.photos(me, 2):
+        pass
+    assert over.value.seconds == pytest.approx(2 * 28_800, abs=10)
+    with limits.photos(Caller("game", "you"), 3):
+        pass
+
+
+def test_a_player_has_so_many_characters_and_no_more(tmp_path: Path, keys: Keys) -> None:
+    game, client = keys.add("game"), client_of(tmp_path, keys, player_characters=1)
+    state = client.app.state.serving  # pyright: ignore[reportAttributeAccessIssue]
+    me = Caller("game", digest_of_player("me"))
+    state.characters.add({}, me)
+    token, _ = state.tokens.make(me, timedelta(minutes=1))
+    for key, kind in ((token, "too-many-characters"), (game, "no-model")):
+        photo = {"photo": ("me.png", support.astronaut(), "image/png")}
+        headers = {"authorization": f"Bearer {key}"}
+        assert problem(client.post("/v1/characters", headers=headers, files=photo)) == kind
+
+
+def test_no_photo_is_kept_while_the_disk_is_nearly_full(tmp_path: Path, keys: Keys) -> None:
+    headers = {"authorization": f"Bearer {keys.add('game')}"}
+    client = client_of(tmp_path, keys, keep_photo_free_megabytes=1e12)
+    for path, keep, kind in (
+        ("/v1/characters", "true", "no-storage"),
+        ("/v1/jobs", "true", "no-storage"),
+        ("/v1/characters", "false", "no-model"),
+    ):
+        photo = {"photo": ("me.png", support.astronaut(), "image/png")}
+        assert problem(client.post(path, headers=headers, files=photo, data={"keep_photo": keep})) == kind
+    files = {"photo": ("me.png", support.astronaut(), "image/png")}
+    batch = client.post("/v1/characters:batch", headers=headers, files=files, data={"keep_photo": "true"})
+    assert batch.json()["results"][0]["problem"]["type"] == "/problems/no-storage"
+
+
+def test_a_photo_that_nobody_read_is_not_counted(asked: Callable[..., Any], app: FastAPI, keys: Keys) -> None:
+    key = keys.add("few", photos_per_day=1)
+    for _ in range(2):
+        photo = {"photo": ("me.png", support.astronaut(), "image/png")}
+        assert problem(asked(key, "POST", "/v1/characters", files=photo)) == "no-model"
+    asyncio.run(app.state.serving.usage.flush())
+    assert used([app.state.serving.usage.folder])["few"][0].photos == 0
 
 
 def test_the_page_is_framed_by_named_sites_alone(tmp_path: Path) -> None:

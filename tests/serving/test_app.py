@@ -3,6 +3,7 @@
 import re
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fastapi.testclient import TestClient
@@ -33,6 +34,14 @@ def test_before_there_is_a_model_it_says_so(tmp_path: Path) -> None:
         for answer in (client.get("/readyz"), post(client, astronaut())):
             assert (answer.status_code, problem(answer)) == (503, "no-model")
             assert answer.headers["retry-after"]
+
+
+def test_it_is_ready_while_one_worker_lives(tmp_path: Path) -> None:
+    app = build(SERVICE, Shelf({}, version=None), support.paths(tmp_path))
+    client, models = TestClient(app, HERE), app.state.serving.models
+    for is_alive, status in ((True, 200), (False, 503)):
+        models.pool = SimpleNamespace(is_alive=is_alive, release=support.release())
+        assert client.get("/readyz").status_code == status
 
 
 def test_keys_are_asked_for_where_there_are_keys(tmp_path: Path) -> None:

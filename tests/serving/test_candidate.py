@@ -29,7 +29,7 @@ from tests.serving import support
 from tests.serving.support import OBAMA, Shelf, astronaut
 from tests.serving.test_api import HERE, post, problem
 
-SETTINGS: dict[str, Any] = {"workers": 1, "follow": 0.2, "shadow": "candidate"}
+SETTINGS: dict[str, Any] = {"workers": 1, "timeout": 600, "follow": 0.2, "shadow": "candidate"}
 PLAYERS = [f"player {number}" for number in range(12)]
 
 
@@ -90,7 +90,7 @@ def rows(home: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 def test_a_shadow_answers_nobody_and_leaves_numbers_alone(saved: Path, other: Path, tmp_path: Path) -> None:
-    with serving(saved, Shelf({2: other}, version=2), tmp_path, shadow_seconds=60.0) as client:
+    with serving(saved, Shelf({2: other}, version=2), tmp_path, shadow_seconds=600.0) as client:
         worker = client.app.state.serving.shadow.models.pool.workers[0].pid  # pyright: ignore[reportAttributeAccessIssue]
         assert psutil.Process(worker).nice() == min(19, psutil.Process().nice() + 1)
         assert version_of(client, "", OBAMA.read_bytes()) == 1
@@ -104,7 +104,7 @@ def test_a_shadow_answers_nobody_and_leaves_numbers_alone(saved: Path, other: Pa
         assert count(client, 'release{model="likeness-embedded",version="1"}') == 1
     first, second = rows(tmp_path)
     assert (first["production"]["version"], first["candidate"]["version"], first["outcome"]) == (1, 2, "compared")
-    assert 0 < first["parameters"] < first["largest"] <= 1 and 0 < first["seconds"] < 10
+    assert 0 < first["parameters"] < first["largest"] <= 1 and 0 < first["seconds"] < 60
     assert any(first["choices"].values()) and set(first["choices"]) == set(second["choices"])
     assert first["drawn_by"] == "engine" and -1 <= first["similarity"] <= 1.0001
     assert len(json.dumps(first)) < 1000, "numbers, no picture and no embedding"
@@ -114,12 +114,13 @@ def test_a_shadow_answers_nobody_and_leaves_numbers_alone(saved: Path, other: Pa
 
 @pytest.mark.slow
 def test_players_do_not_wait_for_a_shadow_and_it_does_not_collect_their_photos(saved: Path, tmp_path: Path) -> None:
-    code = support.odd(tmp_path / "code", "__import__('time').sleep(9)")
-    slow = support.save(tmp_path / "slow", code=code)
+    held = tmp_path / "held"
+    held.touch()
+    waits = f"while __import__('os').path.exists({str(held)!r}): __import__('time').sleep(0.1)"
+    slow = support.save(tmp_path / "slow", code=support.odd(tmp_path / "code", waits))
     photo = OBAMA.read_bytes()
-    with serving(saved, Shelf({2: slow}, version=2), tmp_path, shadow_seconds=8.0, shadow_queue=1) as client:
-        assert version_of(client, "", photo) == 1
-        assert not count(client, 'shadow_photos_total{outcome="late"}'), "the answer came first"
+    with serving(saved, Shelf({2: slow}, version=2), tmp_path, shadow_seconds=20.0, shadow_queue=1) as client:
+        assert version_of(client, "", photo) == 1, "the answer came, though the shadow reads for ever"
         several = client.post("/v1/characters:batch", files=[("photo", ("me.jpg", photo, "image/jpeg"))] * 4)
         assert all("character" in one for one in several.json()["results"])
         until(client, 'shadow_photos_total{outcome="dropped"}', 3)

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fastapi.testclient import TestClient
@@ -102,7 +103,8 @@ def test_a_code_gives_its_character_to_who_may_see_it(tmp_path: Path) -> None:
     assert problem(asked(game, "GET", here)) == "unknown-code"
 
 
-def test_who_guesses_has_to_wait(tmp_path: Path) -> None:
+def test_who_guesses_has_to_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.token_bucket.time", SimpleNamespace(monotonic=lambda: 0.0))
     client = TestClient(build(SERVICE, Shelf({}, None), support.paths(tmp_path)), HERE)
     answers = [client.get(f"/v1/codes/2222-222{number}") for number in range(11)]
     assert [answer.status_code for answer in answers] == [404] * 10 + [429]

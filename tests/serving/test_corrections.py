@@ -12,8 +12,15 @@ import pytest
 from serving.character_store import Caller, UnknownCharacter, new_id
 from serving.comparisons import Served
 from serving.corrections import Correction, CorrectionStore, Values, digest_of_player, encode_features
+from tests.clock import stop_clock
 
 TODAY = datetime.now(UTC).date()
+
+
+@pytest.fixture(autouse=True)
+def today(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stays TODAY, also where the tests run over midnight."""
+    stop_clock(monkeypatch, TODAY, "serving.corrections")
 
 
 def row(changes: Mapping[str, Any] | None = None, **about: Any) -> Correction:

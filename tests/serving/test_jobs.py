@@ -11,19 +11,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
-from serving import jobs
+from serving import jobs, problems
 from serving.app import build
 from serving.character_store import Caller, CharacterStore
 from serving.configuration import ServiceSettings
 from serving.job_store import Job, JobStore, UnknownJob
 from serving.jobs import MOST_TAKEOVERS, Full, Jobs
+from serving.routers import jobs as router
 from serving.routers.jobs import read_photo
+from serving.usage import OverLimit
 from serving.webhooks import NotAllowed, Webhooks
 from tests.serving.support import Shelf, astronaut, paths, until
 
@@ -109,7 +112,7 @@ async def reads_one(job: Job, number: int, content: bytes | None) -> dict[str, A
 
 async def end(all_jobs: Jobs, job: Job) -> Job:
     """The job once nothing more comes of it and its callback knows."""
-    await until(lambda: not all_jobs.store.open_ids(), 20)
+    await until(lambda: not all_jobs.store.open_ids())
     return all_jobs.store.get(job.id, job.owner)
 
 
@@ -235,20 +238,34 @@ def test_an_erased_player_is_read_no_more_and_gone_from_jobs_of_other_machines_a
 
 
 def test_a_message_is_sent_again_also_by_the_next_process_until_it_is_taken(tmp_path: Path, impatient: None) -> None:
-    async def run(site: str) -> None:
+    async def run(site: str, heard: Heard) -> None:
         async with jobs_in(tmp_path, site, pauses=(0.01, 60.0, 60.0)).running(read) as before:
             job = await before.start("game", ["a"], [b"A"], callback=f"{site}/done")
-            await until(lambda: before.store.get(job.id, "game").tries == 2)
-            await asyncio.sleep(0.2)  # the second is refused as well, and a minute's pause begins
+            await until(lambda: heard.qsize() == 2)
         async with jobs_in(tmp_path, site, pauses=(0.01, 60.0, 60.0)).running(read) as after:
             assert (await end(after, job)).told
             gone = await after.start("game", ["a"], [b"A"], callback="https://not.any.more/")
             assert (await end(after, gone)).told is False
 
     with listening(500, 500, 204) as (site, heard):
-        asyncio.run(run(site))
+        asyncio.run(run(site, heard))
         (first, *others) = [heard.get(timeout=1)[1] for _ in range(3)]
     assert heard.empty() and others == [first] * 2 and json.loads(first)["type"] == "job.done"
+
+
+def test_a_photo_beyond_its_keys_limit_waits_for_the_next_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals = [problems.over_limit(OverLimit("the key may have one photo read a day", 43_200))] * (router.TRIES + 1)
+
+    async def make(*_: object, id: str, **__: object) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return SimpleNamespace(id=id)
+
+    monkeypatch.setattr(router, "make", make)
+    monkeypatch.setattr(router, "LIMIT_PAUSE", 0.0)
+    state: Any = SimpleNamespace(keys=None)
+    job = Job("x", "", "", ["a"], characters=["made"])
+    assert asyncio.run(read_photo(state, job, 0, b"A")) == {"id": "made"} and not refusals
 
 
 def test_a_photo_over_which_processes_end_is_given_up() -> None:

@@ -1,6 +1,7 @@
 """API keys: shown once, kept as digests, in force at once."""
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,6 +26,16 @@ def test_a_key_lets_its_owner_in_until_it_is_taken_away(tmp_path: Path) -> None:
     keys.add("other")
     keys.remove("game-server")
     assert owner(elsewhere, key) is None, "a running service reads the file again"
+
+
+def test_a_file_that_changed_within_a_tick_of_the_clock_is_read_again(tmp_path: Path) -> None:
+    keys = Keys(tmp_path / "keys")
+    key = keys.add("me")
+    assert owner(keys, key) == "me"
+    status = keys.path.stat()
+    keys.path.write_text("")
+    os.utime(keys.path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert keys.path.stat().st_ino == status.st_ino and owner(keys, key) is None
 
 
 def test_a_name_has_one_key(tmp_path: Path) -> None:

@@ -23,8 +23,10 @@ from tests.orchestration.servers import free_port
 from tests.serving import support
 from tests.serving.support import OBAMA
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
-REPLICAS, COMES_BACK_WITHIN = 2, 240.0
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
+REPLICAS, COMES_BACK_WITHIN = 2, 600.0
+PATIENCE = 600
+"""Seconds that a request may take: two cores may be busy."""
 
 
 @dataclass
@@ -36,13 +38,13 @@ class Served:
 
     def replicas(self) -> dict[int, psutil.Process]:
         """The processes of the replicas that answer, by their number."""
-        with urllib.request.urlopen(f"{self.address}/api/serve/applications/", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.address}/api/serve/applications/", timeout=60) as answer:
             (deployment,) = json.load(answer)["applications"][ray_serve.NAME]["deployments"].values()
         running = [each["pid"] for each in deployment["replicas"] if each["state"] == "RUNNING"]
         return {number: psutil.Process(number) for number in running if psutil.pid_exists(number)}
 
     def photo(self) -> httpx.Response:
-        return httpx.post(f"{self.url}/v1/characters", files={"photo": OBAMA.read_bytes()}, timeout=60)
+        return httpx.post(f"{self.url}/v1/characters", files={"photo": OBAMA.read_bytes()}, timeout=PATIENCE)
 
     def photos(self, count: int) -> list[httpx.Response]:
         """So many at once."""
@@ -63,6 +65,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def served(home: Path) -> Iterator[Served]:
     """Two replicas, each with one of two pretended GPUs, and the candidate in the shadow of each."""
     settings = {"LIKENESS_HOME": str(home), "LIKENESS_SERVE_DEVICE": "cpu"}
+    settings |= {"LIKENESS_SERVE_TIMEOUT": str(PATIENCE), "LIKENESS_SERVE_GRACE": str(PATIENCE)}
     settings |= {"LIKENESS_SERVE_SHADOW": "candidate", "LIKENESS_SERVE_SHADOW_STORE": str(home / "shadow")}
     order = replicas.ReplicaConfig(replicas=REPLICAS, gpus=1, host="127.0.0.1")
     with ray_head(REPLICAS, 4, {}) as address, pytest.MonkeyPatch.context() as patch:
@@ -77,13 +80,17 @@ def served(home: Path) -> Iterator[Served]:
 def test_replicas_share_the_photos_and_the_characters(served: Served) -> None:
     assert len(served.replicas()) == REPLICAS
     before = {number: _cpu_seconds(process) for number, process in served.replicas().items()}
-    answers = served.photos(8)
-    assert {answer.status_code for answer in answers} == {201}
-    spent = {number: _cpu_seconds(process) - before[number] for number, process in served.replicas().items()}
-    assert len(spent) == REPLICAS and min(spent.values()) > 0.05, spent
+    answers: list[httpx.Response] = []
+
+    def both_have_read() -> bool:
+        answers.extend(served.photos(8))
+        return all(_cpu_seconds(process) - before[number] > 0.05 for number, process in served.replicas().items())
+
+    _until(both_have_read)
+    assert {answer.status_code for answer in answers} == {201} and len(served.replicas()) == REPLICAS
     made = answers[0].json()
     for _ in range(6):  # whichever replica is asked
-        assert httpx.get(f"{served.url}{made['links']['self']}").json()["parameters"] == made["parameters"]
+        assert httpx.get(f"{served.url}{made['links']['self']}", timeout=60).json()["parameters"] == made["parameters"]
 
 
 def test_the_candidate_reads_in_the_shadow_of_replicas(served: Served, home: Path) -> None:
@@ -97,7 +104,7 @@ def test_the_candidate_reads_in_the_shadow_of_replicas(served: Served, home: Pat
 
 
 def test_each_replica_holds_a_gpu(served: Served) -> None:
-    with urllib.request.urlopen(f"{served.address}/api/cluster_status", timeout=10) as answer:
+    with urllib.request.urlopen(f"{served.address}/api/cluster_status", timeout=60) as answer:
         usage = json.load(answer)["data"]["clusterStatus"]["loadMetricsReport"]["usage"]
     assert usage["GPU"] == [REPLICAS, REPLICAS]
 
@@ -128,15 +135,21 @@ def test_a_replica_that_is_killed_takes_only_its_own_requests_along_and_comes_ba
 
 
 def test_what_was_begun_is_answered_before_the_service_ends(served: Served) -> None:
-    answers: list[int] = []
-    threads = [threading.Thread(target=lambda: answers.append(served.photo().status_code)) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    _until(lambda: answers)
-    ray_serve.stop(served.address)
-    for thread in threads:
-        thread.join()
-    assert answers == [201] * len(threads)
+    sent, files = threading.Semaphore(0), {"photo": OBAMA.read_bytes()}
+
+    def trace(event: str, _: object) -> None:
+        if event == "http11.send_request_body.complete":
+            sent.release()
+
+    with httpx.Client(timeout=PATIENCE) as client, ThreadPoolExecutor(8) as pool:
+        post, extensions = f"{served.url}/v1/characters", {"trace": trace}
+        begun = [pool.submit(client.post, post, files=files, extensions=extensions) for _ in range(8)]
+        for _ in begun:
+            assert sent.acquire(timeout=PATIENCE)
+        # One that comes after them is answered: Ray's proxy, which has one loop, has taken all eight.
+        assert client.get(f"{served.url}/healthz").status_code == 200
+        ray_serve.stop(served.address)
+        assert [each.result().status_code for each in begun] == [201] * len(begun)
     with pytest.raises(ray_serve.ClusterError, match="does not run"):
         ray_serve.stop(served.address)
 

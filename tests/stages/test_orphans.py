@@ -23,7 +23,7 @@ from stages.training import distributed
 
 pytestmark = pytest.mark.slow
 
-GONE_WITHIN = 10.0
+GONE_WITHIN = 60.0
 """Seconds; two cores may be busy."""
 SLEEPS = [sys.executable, "-c", "import time; time.sleep(600)"]
 
@@ -98,7 +98,7 @@ def step_of(tmp_path: Path) -> Iterator[Callable[[str], psutil.Process]]:
         one.wait()
 
 
-def wait_for(true: Callable[[], Any], seconds: float = 60.0) -> Any:
+def wait_for(true: Callable[[], Any], seconds: float = 600.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := true()):
         assert time.monotonic() < deadline, "it did not happen in time"

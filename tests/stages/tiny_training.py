@@ -35,8 +35,6 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     trouble: Literal["", "nan", "dies", "raises", "hangs"] = ""
     trouble_at: int = 0
     """Number of the batch at which it comes."""
-    pause: float = 0.0
-    """Seconds before each batch."""
 
 
 class Kept:
@@ -73,7 +71,6 @@ class Network(nn.Module):
 
 
 def batch_at(config: Config, k: int) -> Batch:
-    time.sleep(config.pause)
     training = config.training
     rows = rows_for(k, training.batch, ROWS, training.seed)
     noise = torch.randn(training.batch, 5, generator=generator_for(k, training.seed))

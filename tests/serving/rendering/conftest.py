@@ -58,7 +58,7 @@ def clay(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A service that does nothing but draw the embedded character."""
-    rendering = RenderService(CHARACTER, EMBEDDED, tmp_path_factory.mktemp("drawn"))
+    rendering = RenderService(CHARACTER, EMBEDDED, tmp_path_factory.mktemp("drawn"), timeout=600.0)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,6 @@ from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, FileChooser, Locator, Page, sync_playwright
 
 from serving.static import DIST
-from tests.orchestration.servers import free_port
 
 PATIENCE = 120_000
 """Milliseconds: the machine has no graphics card, and other tests run beside this one."""
@@ -47,14 +47,14 @@ def chromium(camera: Path) -> Iterator[Browser]:
 @contextmanager
 def served(app: FastAPI) -> Iterator[str]:
     """Where the application answers, on a free port."""
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None))
-    thread = threading.Thread(target=server.run)
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     while not server.started and thread.is_alive():
         time.sleep(0.05)
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join()

@@ -41,7 +41,7 @@ def test_the_browser_shapes_a_head_as_the_engine_does(tmp_path: Path) -> None:
         (tmp_path / f"{piece}.glb").write_bytes(character_renderer.piece(piece, CHOSEN.get(piece)))
     environment = {**os.environ, "LIKENESS_FIGURE": str(tmp_path)}
     command = ["node_modules/.bin/vitest", "run", "tests/engine.test.ts"]
-    done = subprocess.run(command, cwd=WEB, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=WEB, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0 and "3 passed" in done.stdout, done.stdout + done.stderr
 
 

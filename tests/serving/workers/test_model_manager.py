@@ -27,7 +27,7 @@ from tests.serving.support import Shelf, astronaut, run, until
 
 pytestmark = pytest.mark.slow
 
-SECONDS = 60.0
+SECONDS = 600.0
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,7 @@ async def following(shelf: Shelf, tmp_path: Path, capacity: int = 8) -> AsyncIte
             1,
             4,
             metrics,
+            SECONDS,
         )
 
     async with ModelManager(shelf, make_pool, capacity, 0.1, metrics) as models:

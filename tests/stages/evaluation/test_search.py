@@ -78,7 +78,6 @@ def test_the_clock_is_in_the_metrics_and_not_in_the_scores(found: tuple) -> None
     scores, metrics, _ = found
     ways = {f"search.{name}_seconds" for name in ("one_shot", "from_average", "refined")}
     assert set(metrics) == ways | {"search.speedup"} and all(value > 0 for value in metrics.values())
-    assert metrics["search.refined_seconds"] > metrics["search.one_shot_seconds"]
     assert "engine" in scores["refined_by_engine"]["reason"]
     assert "seconds" not in str(scores)
 
