@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,31 @@ def write_whole(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with partial_file(path) as partial:
         partial.write_bytes(content)
+
+
+def write_durable(path: Path, content: bytes, modified: float | None = None) -> None:
+    """The same, and the disk has the file before this returns: it is whole, and there, also after the machine has lost
+    its power. Costs about a millisecond.
+
+    modified: the file's time from the beginning, in seconds since 1970. Raises OSError.
+    """
+    require_file_name(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with partial_file(path) as partial:
+        partial.write_bytes(content)
+        if modified is not None:
+            os.utime(partial, (modified, modified))
+        _sync(partial)  # before it has its name, which may reach the disk sooner than its content
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    """Wait until the disk has a file, or a folder's names."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 @contextmanager

@@ -17,7 +17,7 @@
     child_process.py    how the service keeps a process of its own and speaks to it
     workers/            processes that hold the model, and the queue before them
     rendering/          pictures and files of a character, and what a client needs to draw it itself
-    character_store.py  characters that were made, until they expire
+    character_store.py  characters that were made, until they expire; kept_json.py: of files that may be damaged
     web/                the page (TypeScript, three.js); static.py hands it out
     sdk/                clients in TypeScript, Python and C#
     ray_serve.py        the same application under Ray Serve

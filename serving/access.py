@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request, Security
@@ -35,6 +36,8 @@ class Asking:
     key: Key | None = None
     by_token: bool = False
     """Whether a player asks, who has limits within the key's."""
+    begun: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """When the request began: what of a player was erased since then is not made anew."""
 
     def of_player(self, player: str) -> Caller:
         """The caller for what belongs to this player, by the game's own name for it. Raises ProblemError where a
@@ -69,6 +72,7 @@ async def _identify(state: AppState, request: Request) -> Asking:
         raise problems.no_storage() from error
     if asking is None:
         raise problems.no_key()
+    asking = replace(asking, begun=request.state.begun)
     request.state.key, request.state.player = asking.caller.owner, asking.caller.player
     try:
         if asking.by_token:
@@ -90,20 +94,25 @@ def _of_key(state: AppState, sent: str) -> Asking | None:
 
 async def _of_token(state: AppState, sent: str) -> Asking | None:
     """Raises KeyProblem, OSError."""
-    caller = await asyncio.to_thread(state.tokens.find, sent)
-    if caller is None:
+    token = await asyncio.to_thread(state.tokens.find, sent)
+    if token is None:
         return None
-    # A token is worth no more than its key: not where that was taken away, nor for what that is not for.
-    asking = asking_of(state, caller)
+    # A token is worth no more than its key: not where that was taken away, nor for what that is not for. Nor does it
+    # outlive the very key that made it, which may have leaked, where its owner has another one since.
+    if token.key and (state.keys is None or not state.keys.has(token.key)):
+        return None
+    asking = asking_of(state, token.caller)
     return asking and replace(asking, by_token=True)
 
 
-def asking_of(state: AppState, caller: Caller) -> Asking | None:
-    """What is asked on behalf of somebody who is not there; None where the key is not any more. Raises KeyProblem."""
+def asking_of(state: AppState, caller: Caller, begun: datetime | None = None) -> Asking | None:
+    """What is asked on behalf of somebody who is not there, since `begun`; None where the key is not any more. Raises
+    KeyProblem."""
+    begun = begun or datetime.now(UTC)
     if state.keys is None:
-        return Asking(caller) if caller.owner == "" else None
+        return Asking(caller, begun=begun) if caller.owner == "" else None
     key = state.keys.named(caller.owner)
-    return None if key is None else Asking(caller, key)
+    return None if key is None else Asking(caller, key, begun=begun)
 
 
 @contextmanager

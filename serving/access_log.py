@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener, WatchedFileHandler
@@ -13,7 +14,11 @@ from typing import Any
 
 from starlette.types import Scope
 
+from serving.corrections import digest_of_player
+
 STANDARD_OUTPUT = "-"
+PARAMETER, ANY = re.compile(r"{(\w+)(?::\w+)?}"), "*"
+"""Of a route's path; and what stands for it."""
 
 
 class AccessLog:
@@ -33,13 +38,14 @@ class AccessLog:
         self._listener.start()
 
     def write(self, scope: Scope, status: int, seconds: float, size: int) -> None:
-        """Note a request that was answered. No photo, key, query or address is in it."""
+        """Note a request that was answered. No photo, key, query or address is in it, and nothing that leads to
+        somebody."""
         state = scope.get("state", {})
         line = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "instance": state.get("request_id"),
             "method": scope["method"],
-            "path": scope["path"],
+            "path": _path(scope),
             "route": getattr(scope.get("route"), "path", None),
             "status": status,
             "problem": state.get("problem"),
@@ -53,3 +59,13 @@ class AccessLog:
     def close(self) -> None:
         """Write what waits."""
         self._listener.stop()
+
+
+def _path(scope: Scope) -> str:
+    """A request's path, with a digest for a player, and without ids and codes: who has these has the character."""
+    route = getattr(scope.get("route"), "path", None)
+    if route is None:  # refused at once, or mistyped: what follows the resource may be anything
+        known = scope["path"].split("/")[:3]
+        return "/".join(known if known == scope["path"].split("/") else [*known, ANY])
+    given = scope.get("path_params", {})
+    return PARAMETER.sub(lambda found: digest_of_player(given[found[1]]) if found[1] == "player" else ANY, route)

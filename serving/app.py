@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from fastapi import FastAPI
@@ -103,15 +103,21 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def _delete_expired(state: AppState) -> None:
+    sweeps = {
+        "characters": state.characters.delete_expired,
+        "idempotency keys": state.idempotency_keys.delete_expired,
+        "jobs": state.jobs.store.delete_expired,
+        "tokens": state.tokens.delete_expired,
+        "codes": state.codes.delete_expired,
+        "corrections": partial(state.corrections.delete_unchanged, state.characters.keep),
+    }
     while True:
-        with suppress(OSError):
-            if deleted := await asyncio.to_thread(state.characters.delete_expired):
-                log.info("%d characters expired", deleted)
-            await asyncio.to_thread(state.idempotency_keys.delete_expired)
-            await asyncio.to_thread(state.jobs.store.delete_expired)
-            await asyncio.to_thread(state.tokens.delete_expired)
-            await asyncio.to_thread(state.codes.delete_expired)
-            await asyncio.to_thread(state.corrections.delete_unchanged, state.characters.keep)
+        for what, delete in sweeps.items():
+            try:
+                if deleted := await asyncio.to_thread(delete):
+                    log.info("%d %s expired", deleted, what)
+            except Exception:  # the others are to go on time
+                log.exception("%s that have expired cannot be deleted", what)
         await asyncio.sleep(DELETES_EVERY)
 
 

@@ -23,10 +23,11 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
-from engine.files import write_whole
+from engine.files import write_durable
 from serving.character_store import ID, LOCKS, LONGEST_WAIT, Caller, UnknownCharacter
 from serving.comparisons import Served
 from serving.configuration import ServiceSettings
+from serving.expiring import each_alone
 
 WITHDRAWN = "withdrawn"
 """The folder of empty files that are called as the characters whose rows were taken back."""
@@ -63,6 +64,9 @@ class Correction(BaseModel, frozen=True):
     """On which the photo was read and the player agreed."""
     changed: date
     """On which the character was changed last."""
+    expires: date | None = None
+    """On which the character goes, and the row with it where nothing is changed; None: a version before did not note
+    it."""
     version: Served
     """The one that read the photo."""
     encoder: str = ""
@@ -139,7 +143,7 @@ class CorrectionStore:
             return False
         with self._locked(id):
             # The note first: what is interrupted in between is still taken back.
-            write_whole(self.folder / WITHDRAWN / id, b"")
+            write_durable(self.folder / WITHDRAWN / id, b"")
             self.path(id).unlink(missing_ok=True)
         return True
 
@@ -164,12 +168,14 @@ class CorrectionStore:
                 yield path.stem, self._read(path.stem)
 
     def delete_unchanged(self, older_than: timedelta) -> int:
-        """Delete rows that nothing is changed in, once their characters are gone; how many."""
-        last, deleted = datetime.now(UTC).date() - older_than, 0
+        """Delete rows that nothing is changed in, once their characters are gone; how many. `older_than`: for rows that
+        do not say when that is."""
+        today, deleted = datetime.now(UTC).date(), 0
         for id, row in self.rows():
-            if row is not None and row.after is None and row.day < last:
-                self.delete(id)
-                deleted += 1
+            if row is not None and row.after is None and (row.expires or row.day + older_than) < today:
+                with each_alone(self.path(id)):
+                    self.delete(id)
+                    deleted += 1
         return deleted
 
     def path(self, id: str) -> Path:
@@ -189,7 +195,7 @@ class CorrectionStore:
 
     def _write(self, row: Correction) -> None:
         path = self.path(row.id)
-        write_whole(path, row.model_dump_json().encode())
+        write_durable(path, row.model_dump_json().encode())
         # The file's own time tells no more than the row does.
         noon = datetime.combine(row.changed, time(12), UTC).timestamp()
         os.utime(path, (noon, noon))

@@ -11,7 +11,7 @@ from typing import Any
 from engine.character_json import character_document
 from serving import photos, problems
 from serving.access import Asking, counted_photos
-from serving.character_store import Caller, Record
+from serving.character_store import Caller, ErasedMeanwhile, Record
 from serving.child_process import ChildDied
 from serving.comparisons import Served
 from serving.corrections import Correction, Values
@@ -40,6 +40,7 @@ async def make(
     media_type = await asyncio.to_thread(photos.inspect, content, *limits)
     for another in request.more:
         await asyncio.to_thread(photos.inspect, another, *limits)
+    await in_store(state.characters.require_not_erased, caller, asking.begun)
     if keep_photo and not accepted:
         await require_free_disk(state)
     await _require_room(state, asking)
@@ -48,14 +49,24 @@ async def make(
     _require_read(prediction)
     _observe(state, request, prediction)
     kept = (content, media_type) if keep_photo else (b"", "")
-    record = await in_store(state.characters.add, document_of(state, prediction), caller, *kept, id)
+    record = await in_store(state.characters.add, document_of(state, prediction), caller, *kept, id, asking.begun)
     made = shown(state, record)
     if request.features and prediction.result.features:
-        await in_store(state.corrections.add, _uncorrected(record, prediction, request))
+        await in_store(_keep_uncorrected, state, asking, _uncorrected(record, prediction, request))
         made.links.corrections = f"{made.links.self}.corrections"
     if request.aligned:
         made.aligned = f"data:image/jpeg;base64,{base64.b64encode(prediction.result.aligned).decode()}"
     return made
+
+
+def _keep_uncorrected(state: AppState, asking: Asking, row: Correction) -> None:
+    """Keep a row. Raises ErasedMeanwhile."""
+    state.corrections.add(row)
+    try:
+        state.characters.require_not_erased(Caller(row.owner, row.player), asking.begun)
+    except ErasedMeanwhile:  # whoever erased may have looked before this was there
+        state.corrections.delete(row.id)
+        raise
 
 
 async def _require_room(state: AppState, asking: Asking) -> None:
@@ -75,6 +86,7 @@ def _uncorrected(record: Record, prediction: ServedPrediction, request: PredictR
         consent=True,
         day=today,
         changed=today,
+        expires=record.expires.date(),
         version=Served.of(prediction.release),
         encoder=inputs.get("encoder", ""),
         recogniser=inputs.get("identity_model", ""),

@@ -108,7 +108,8 @@ def build_state(
     paths.home.mkdir(parents=True, exist_ok=True)
     models = _models(service, source, paths, metrics, service.workers)
     counted_in = folder_of(service, paths.character.name, paths.home) if service.statistics else None
-    characters = service.store or paths.home / "characters"
+    folder = service.store or paths.home / "characters"
+    characters = CharacterStore(folder, timedelta(days=service.keep_days))
     return AppState(
         service=service,
         schema=schema,
@@ -117,20 +118,20 @@ def build_state(
         presets=presets_of(schema, service.presets),
         models=models,
         rendering=RenderService(paths.character, paths.embedded, paths.home / "drawn"),
-        characters=CharacterStore(characters, timedelta(days=service.keep_days)),
-        idempotency_keys=IdempotencyKeys(characters / ".requests"),
+        characters=characters,
+        idempotency_keys=IdempotencyKeys(folder / ".requests"),
         corrections=CorrectionStore.of(service, paths.character.name, paths.home),
         keys=keys,
-        tokens=PlayerTokens(characters / ".tokens"),
+        tokens=PlayerTokens(folder / ".tokens"),
         player_limits=PlayerLimits(service.player_per_minute, service.player_photos_per_day),
-        codes=ShortCodes(characters / ".codes"),
+        codes=ShortCodes(folder / ".codes"),
         wrong_codes=TokenBuckets(),
         jobs=Jobs(
-            JobStore(characters / ".jobs", timedelta(days=service.keep_days).total_seconds(), service.job_spool),
+            JobStore(folder / ".jobs", characters.keep.total_seconds(), service.job_spool, characters.is_erased),
             service.jobs,
             Webhooks(service.webhooks, service.webhook_secret.get_secret_value()),
         ),
-        usage=Usage(characters / USAGE),
+        usage=Usage(folder / USAGE),
         metrics=metrics,
         statistics=ServedStatistics(PhotoMetrics(metrics.registry), counted_in, service.statistics_days),
         shadow=_shadow(service, candidate, paths, metrics, models) if candidate and service.shadow else None,

@@ -16,8 +16,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from engine.files import digest_of, write_whole
+from engine.files import digest_of, write_durable
+from serving.character_store import new_id
 from serving.expiring import delete_older
+from serving.kept_json import read_kept
 
 KEPT = timedelta(days=1)
 """So long a request may be sent again."""
@@ -33,21 +35,27 @@ class InProgress(Exception):
 
 @dataclass
 class Claim:
-    """One request with a key: `id` is the character that was made of it before, empty when there is none yet; set it
-    when there is."""
+    """One request with a key."""
 
-    id: str = ""
+    id: str
+    """Of what is made of the request: reserved before that is made, so that a process that ends in between, or after
+    it, leaves no second one to be made."""
+    begun: bool = False
+    """Whether the request came before: what it was for may be there."""
+    made: bool = False
+    """Whether it was answered before: what is not there any more was deleted, or has expired."""
 
 
 @dataclass(frozen=True)
 class IdempotencyKeys:
-    """The keys of the last day, a file each: which character came of them, and a digest of what was sent."""
+    """The keys of the last day, a file each: the id that was reserved, whether it was used, and a digest of what was
+    sent."""
 
     folder: Path
 
     @asynccontextmanager
     async def once(self, owner: str, key: str, request: bytes) -> AsyncIterator[Claim]:
-        """While the block runs, nobody else has this owner's key; when it ends well, the claim's character is kept.
+        """While the block runs, nobody else has this owner's key; when it ends well, the claim's id stands for it.
 
         request: all that the answer depends on. Raises KeyReused, InProgress, OSError.
         """
@@ -61,13 +69,14 @@ class IdempotencyKeys:
         except Timeout as error:
             raise InProgress(key) from error
         try:
-            known = await asyncio.to_thread(_read, path)
-            if known and known["request"] != sent:
+            claim = await asyncio.to_thread(_claim, path, sent)
+            if claim is None:
                 raise KeyReused(key)
-            claim = Claim(known.get("id", ""))
+            if not claim.begun:
+                await asyncio.to_thread(_keep, path, sent, claim.id, made=False)
             yield claim
-            if claim.id != known.get("id"):
-                await asyncio.to_thread(write_whole, path, json.dumps({"id": claim.id, "request": sent}).encode())
+            if not claim.made:
+                await asyncio.to_thread(_keep, path, sent, claim.id, made=True)
         finally:
             lock.release()
 
@@ -76,8 +85,21 @@ class IdempotencyKeys:
         delete_older(self.folder.glob("*"), KEPT.total_seconds())
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _claim(path: Path, sent: str) -> Claim | None:
+    """None: the key stands for another request. One that failed stands for nothing."""
     try:
-        return json.loads(path.read_bytes())
+        known, request = read_kept(path, _kept)
     except FileNotFoundError:
-        return {}
+        return Claim(new_id())
+    if request == sent:
+        return known
+    return None if known.made else Claim(new_id())
+
+
+def _kept(content: dict[str, Any]) -> tuple[Claim, str]:
+    # Versions before kept what was made alone.
+    return Claim(str(content["id"]), begun=True, made=bool(content.get("made", True))), str(content["request"])
+
+
+def _keep(path: Path, sent: str, id: str, made: bool) -> None:
+    write_durable(path, json.dumps({"id": id, "request": sent, "made": made}).encode())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -17,9 +17,10 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
-from engine.files import write_whole
+from engine.files import write_durable
 from serving.character_store import ID, Caller
-from serving.expiring import delete_older, older
+from serving.expiring import delete_older, each_alone, older
+from serving.kept_json import read_kept
 from serving.photo_spool import PhotoSpool
 from serving.workers.refiner import RefinementMethod
 
@@ -27,6 +28,10 @@ State = Literal["running", "done", "lost"]
 LOST_AFTER = 60.0
 """Seconds without a sign of life until a job whose photos were in memory is called lost, though nobody has looked after
 it."""
+
+
+ERASED = "erased"
+"""In the place of a player's digest: what was kept of the player was erased after the job began."""
 
 
 class UnknownJob(Exception):
@@ -65,6 +70,20 @@ class Job:
     """How often it was."""
     takeovers: int = 0
     """How many processes ended over the photo that is read."""
+    begun: str = ""
+    """When its request began; empty: a version made it that did not note more than `created`."""
+
+    @property
+    def since(self) -> datetime | None:
+        """When its request began."""
+        known = self.begun or self.created
+        return datetime.fromisoformat(known) if known else None
+
+    def forget_player(self, number: int) -> None:
+        """Keep nothing of whose photo it was, nor what it was called: the player is erased."""
+        self.players[number], self.names[number] = ERASED, ""
+        if number < len(self.results):
+            self.results[number]["name"] = ""
 
     def end(self, state: State) -> None:
         """Nothing more is read."""
@@ -80,19 +99,26 @@ class JobStore:
 
     spool: where photos lie until they are read, so that a job outlives its process. None: in memory, but for those
     that are to be kept on the disk anyway.
+    is_erased: whether what is kept of a player was erased after this time.
     """
 
-    def __init__(self, folder: Path, keep_seconds: float, spool: Path | None = None) -> None:
-        self.folder, self.keep_seconds = folder, keep_seconds
+    def __init__(
+        self,
+        folder: Path,
+        keep_seconds: float,
+        spool: Path | None = None,
+        is_erased: Callable[[Caller, datetime], bool] = lambda caller, begun: False,
+    ) -> None:
+        self.folder, self.keep_seconds, self.is_erased = folder, keep_seconds, is_erased
         self.photos, self.spools_all = PhotoSpool(spool or folder / "photos"), spool is not None
 
     def add(self, job: Job, photos: Sequence[bytes]) -> None:
         """Keep a new job, and its photos if they are spooled. In this order: what was written for nothing is found."""
         try:
-            write_whole(self.path(job.id, ".open"), b"")
+            write_durable(self.path(job.id, ".open"), b"")
             if job.spooled:
                 self.photos.put(job.id, photos)
-            write_whole(self.path(job.id), json.dumps(vars(job)).encode())
+            write_durable(self.path(job.id), json.dumps(vars(job)).encode())
         except OSError:
             self.forget(job.id)
             raise
@@ -114,14 +140,14 @@ class JobStore:
 
     def read(self, id: str) -> Job:
         """Whoever's it is. Raises FileNotFoundError."""
-        content, known = json.loads(self.path(id).read_bytes()), {one.name for one in fields(Job)}
-        return Job(**{name: value for name, value in content.items() if name in known})
+        return read_kept(self.path(id), _job)
 
     def write(self, job: Job) -> None:
         """What became of it. Raises Cancelled."""
+        self.forget_erased(job)
         if not self.path(job.id).exists():
             raise Cancelled(job.id)
-        write_whole(self.path(job.id), json.dumps(vars(job)).encode())
+        write_durable(self.path(job.id), json.dumps(vars(job)).encode())
 
     def beat(self, id: str) -> None:
         """Give a sign of life."""
@@ -152,11 +178,45 @@ class JobStore:
         for suffix in (".open", ".lock"):  # in this order: who finds no lock file looks whether the job is open
             self.path(id, suffix).unlink(missing_ok=True)
 
+    def finish(self, job: Job) -> None:
+        """Nothing is left to do. Raises Cancelled."""
+        self.close(job.id)
+        if self.forget_erased(job):  # whoever erased just now saw it open, and left this to whoever works on it
+            self.write(job)
+
     def forget(self, id: str) -> None:
         """Delete all of a job."""
         self.path(id).unlink(missing_ok=True)
         self.photos.clear(id)
         self.close(id)
+
+    def forget_erased(self, job: Job) -> bool:
+        """Take out of a job what it has of players who were erased since it began; whether it had anything."""
+        known, since = set(job.players) - {"", ERASED}, job.since
+        erased = {player for player in known if since and self.is_erased(Caller(job.owner, player), since)}
+        for number, player in enumerate(job.players):
+            if player in erased:
+                job.forget_player(number)
+        return bool(erased)
+
+    def erase_player(self, caller: Caller) -> None:
+        """Take a player who is erased out of all jobs that are done; out of the others whoever works on them does."""
+        for job, _ in self.of_player(caller):
+            if not self.is_open(job.id):
+                with suppress(Cancelled, FileNotFoundError):
+                    ended = self.path(job.id).stat().st_mtime
+                    self.write(job)
+                    os.utime(self.path(job.id), (ended, ended))  # it is kept no longer for this
+
+    def of_player(self, caller: Caller) -> list[tuple[Job, list[int]]]:
+        """The jobs that have photos of a player, and the numbers of these, the oldest job first."""
+        found = []
+        for path in self.folder.glob("*.job"):
+            with suppress(FileNotFoundError):
+                job = self.read(path.stem)
+                if job.owner == caller.owner and caller.player in job.players:
+                    found.append((job, [n for n, player in enumerate(job.players) if player == caller.player]))
+        return sorted(found, key=lambda one: (one[0].created, one[0].id))
 
     def unread_of(self, caller: Caller) -> list[tuple[str, int]]:
         """The photos of a player that are not read yet: their jobs and numbers."""
@@ -172,12 +232,18 @@ class JobStore:
     def delete_expired(self) -> None:
         """Forget jobs whose characters have expired."""
         for path in older(self.folder.glob("*.job"), self.keep_seconds):
-            self.forget(path.stem)
+            with each_alone(path):
+                self.forget(path.stem)
         delete_older(self.folder.glob("*.*"), self.keep_seconds)
 
     def path(self, id: str, suffix: str = ".job") -> Path:
         """Where a job, or another file of it, is kept."""
         return self.folder / f"{id}{suffix}"
+
+
+def _job(content: dict[str, Any]) -> Job:
+    known = {one.name for one in fields(Job)}
+    return Job(**{name: value for name, value in content.items() if name in known})
 
 
 def described(job: Job) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from serving.character_store import Caller, new_id
-from serving.job_store import Cancelled, Job, JobStore, described
+from serving.job_store import ERASED, Cancelled, Job, JobStore, described
 from serving.webhooks import NotAllowed, Webhooks
 from serving.workers.refiner import RefinementMethod
 
@@ -32,6 +32,10 @@ log = logging.getLogger("likeness.serving")
 
 Read = Callable[[Job, int, bytes | None], Awaitable[dict[str, Any]]]
 """Reads a job's photo by its number: its character's id, or a problem. None: the photo is gone."""
+
+
+class Full(Exception):
+    """As many jobs are read as may."""
 
 
 class Jobs:
@@ -71,10 +75,15 @@ class Jobs:
         callback: str = "",
         keep_photo: bool = False,
         refine: RefinementMethod | None = None,
+        begun: datetime | None = None,
+        id: str = "",
     ) -> Job:
-        """A new job, which runs from now on. Raises OSError."""
+        """A new job, which runs from now on; without an id it gets one. `begun`: when its request did.
+
+        Raises Full, OSError.
+        """
         job = Job(
-            new_id(),
+            id or new_id(),
             owner,
             datetime.now(UTC).isoformat(timespec="seconds"),
             list(names),
@@ -84,12 +93,16 @@ class Jobs:
             refine=refine,
             spooled=self.store.spools_all or keep_photo,
             callback=callback,
+            begun=(begun or datetime.now(UTC)).isoformat(),
         )
+        if not self._reserve(job.id):
+            raise Full
         lock = self.store.lock(job.id)
-        await asyncio.to_thread(lock.acquire)
         try:
+            await asyncio.to_thread(lock.acquire)
             await asyncio.to_thread(self.store.add, job, photos)
         except BaseException:
+            self._reading.discard(job.id)
             lock.release()
             raise
         if not job.spooled:
@@ -109,14 +122,22 @@ class Jobs:
         await asyncio.to_thread(self.store.forget, id)
 
     def erase_player(self, caller: Caller) -> None:
-        """Delete a player's photos that are not read yet. Raises OSError."""
+        """Delete a player's photos that are not read yet, and what jobs have of an erased player. Those that another
+        process works on follow before their next photo. Raises OSError."""
         for id, number in self.store.unread_of(caller):
             self.store.photos.drop(id, number)
             self._photos.get(id, {}).pop(number, None)
+        self.store.erase_player(caller)
+
+    def _reserve(self, id: str) -> bool:
+        """Make a job one of those that are read; False where these are as many as may. Nothing is awaited in between:
+        of several that ask at once, no more get in than there is room for."""
+        if self.is_full:
+            return False
+        self._reading.add(id)
+        return True
 
     def _begin(self, job: Job, lock: FileLock) -> None:
-        if job.state == "running":
-            self._reading.add(job.id)
         self._tasks[job.id] = task = asyncio.create_task(self._work(job, lock))
         task.add_done_callback(lambda _: self._tasks.pop(job.id, None))
 
@@ -127,7 +148,7 @@ class Jobs:
                 await self._read_all(job)
             if job.callback and job.told is None:
                 await self._tell(job)
-            await asyncio.to_thread(self.store.close, job.id)
+            await asyncio.to_thread(self.store.finish, job)
         except asyncio.CancelledError:
             job.takeovers = 0  # the photo is not to blame
             with suppress(Cancelled, OSError):
@@ -145,11 +166,7 @@ class Jobs:
 
     async def _read_all(self, job: Job) -> None:
         for number in range(len(job.results), len(job.names)):
-            if job.spooled:
-                content = await asyncio.to_thread(self.store.photos.get, job.id, number)
-            else:
-                content = self._photos[job.id].pop(number, None)
-            result = await self._read(job, number, content)
+            result = await self._read(job, number, await self._photo(job, number))
             job.results.append({"name": job.names[number], **result})
             job.takeovers = 0
             await self._note(job)
@@ -159,6 +176,15 @@ class Jobs:
         await self._note(job)
         await asyncio.to_thread(self.store.photos.clear, job.id)
         self._reading.discard(job.id)
+
+    async def _photo(self, job: Job, number: int) -> bytes | None:
+        """None: it is gone, or its player was erased, perhaps by another machine."""
+        await asyncio.to_thread(self.store.forget_erased, job)
+        if job.spooled:
+            content = await asyncio.to_thread(self.store.photos.get, job.id, number)
+        else:
+            content = self._photos[job.id].pop(number, None)
+        return None if job.player(number) == ERASED else content
 
     async def _tell(self, job: Job) -> None:
         # The same bytes each time: a game may tell by them that it had the message before.
@@ -181,10 +207,15 @@ class Jobs:
     async def _look_after(self) -> None:
         while True:
             try:
-                for id in await asyncio.to_thread(self.store.open_ids):
+                left = await asyncio.to_thread(self.store.open_ids)
+            except OSError as error:  # the next look may find it well
+                log.error("jobs cannot be looked after: %s", error)
+                left = []
+            for id in left:
+                try:
                     await self._take_over(id)
-            except Exception:  # the next look may find it well
-                log.exception("jobs cannot be looked after")
+                except Exception:  # one alone: the others are not to wait for it
+                    log.exception("the job %s cannot be looked after", id)
             await asyncio.sleep(LOOKS_EVERY)
 
     async def _take_over(self, id: str) -> None:
@@ -199,24 +230,26 @@ class Jobs:
             await asyncio.to_thread(lock.acquire)
         except Timeout:
             return
+        job, has_room = None, self._reserve(id)
         try:
-            job = await asyncio.to_thread(self._left, id)
-        except BaseException:
-            lock.release()
-            raise
+            job = await asyncio.to_thread(self._left, id, has_room)
+        finally:
+            if job is None or job.state != "running":  # to tell of it takes no room
+                self._reading.discard(id)
+            if job is None:
+                lock.release()
         if job is None:
-            lock.release()
             return
         log.info("the job %s is taken over: %s, %d of %d photos", id, job.state, len(job.results), len(job.names))
         self._begin(job, lock)
 
-    def _left(self, id: str) -> Job | None:
+    def _left(self, id: str, has_room: bool) -> Job | None:
         """What somebody left undone, to go on with; None where it is done, or has to wait for others."""
         try:
             job = self.store.read(id)
             if job.state == "running" and not job.spooled:
                 job.end("lost")
-            if not self.store.is_open(id) or (job.state == "running" and self.is_full):
+            if not self.store.is_open(id) or (job.state == "running" and not has_room):
                 return None
             job.takeovers += 1
             self.store.write(job)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from engine.errors import LikenessError
-from engine.files import write_whole
+from engine.files import write_durable
 
 NAME = re.compile(r"[\w.-]{1,64}")
 Scope = Literal["create", "characters", "draw", "players"]
@@ -111,6 +111,11 @@ class Keys:
                 found = known
         return found
 
+    def has(self, digest: str) -> bool:
+        """Whether a key of this digest is valid. Raises KeyProblem."""
+        now = datetime.now(UTC)
+        return any(key.digest == digest and key.is_valid(now) for key in self.all())
+
     def named(self, name: str) -> Key | None:
         """The newest valid key of a name. Raises KeyProblem."""
         now = datetime.now(UTC)
@@ -181,7 +186,7 @@ class Keys:
     def _write(self, keys: Iterable[Key]) -> None:
         # A sort that is stable: of one name, the newest stays first.
         lines = (f"{key.line()}\n" for key in sorted(keys, key=lambda key: key.name))
-        write_whole(self.path, "".join(lines).encode())
+        write_durable(self.path, "".join(lines).encode())
 
 
 def _as_long(before: Key, now: datetime) -> datetime | None:

@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -76,7 +77,7 @@ class RequestMiddleware:
             return
         begun, status, size = time.perf_counter(), 0, 0
         id = secrets.token_hex(8)
-        scope.setdefault("state", {})["request_id"] = id
+        scope.setdefault("state", {}).update(request_id=id, begun=datetime.now(UTC))
 
         async def answer(message: Message) -> None:
             nonlocal status, size

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.files import write_whole
+from engine.files import write_durable
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,11 @@ class PhotoSpool:
     folder: Path
 
     def put(self, job: str, photos: Sequence[bytes]) -> None:
-        """Keep the photos of a job, by their numbers."""
+        """Keep the photos of a job, by their numbers, in the place of what whoever was interrupted left of it."""
+        self.clear(job)
         (self.folder / job).mkdir(mode=0o700, parents=True)
         for number, photo in enumerate(photos):
-            write_whole(self._path(job, number), photo)
+            write_durable(self._path(job, number), photo)
 
     def get(self, job: str, number: int) -> bytes | None:
         """A photo; None where it is gone."""

@@ -12,14 +12,26 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from engine.files import write_whole
+from engine.files import write_durable
 from serving.character_store import Caller
 from serving.expiring import delete_older
+from serving.kept_json import read_kept
 
 PREFIX = "lkt_"
 """What a token begins with, by which keys are told apart from it without a look at the disk."""
 LONGEST = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Token:
+    """Whom a token stands for, and until when."""
+
+    caller: Caller
+    key: str
+    """Digest of the key that made it, with which it ends; empty: none was asked for, or a version before made it."""
+    expires: datetime
 
 
 @dataclass(frozen=True)
@@ -28,33 +40,31 @@ class PlayerTokens:
 
     folder: Path
 
-    def make(self, caller: Caller, lives: timedelta) -> tuple[str, datetime]:
-        """A token for the player `caller.player`, and when it expires."""
+    def make(self, caller: Caller, lives: timedelta, key: str = "") -> tuple[str, datetime]:
+        """A token for the player `caller.player`, and when it expires. `key`: digest of the key that asks for it."""
         token = PREFIX + secrets.token_urlsafe(32)
         expires = datetime.now(UTC).replace(microsecond=0) + min(lives, LONGEST)
-        kept = {"owner": caller.owner, "player": caller.player, "expires": expires.isoformat()}
-        write_whole(self._path(token), json.dumps(kept).encode())
+        kept = {"owner": caller.owner, "player": caller.player, "key": key, "expires": expires.isoformat()}
+        write_durable(self._path(token), json.dumps(kept).encode())
         return token, expires
 
-    def find(self, token: str) -> Caller | None:
-        """Whom a token stands for; None for any other text, and once it has expired."""
+    def find(self, token: str) -> Token | None:
+        """What a token stands for; None for any other text, and once it has expired."""
         try:
-            kept = json.loads(self._path(token).read_bytes())
+            found = read_kept(self._path(token), _kept)
         except FileNotFoundError:
             return None
-        if datetime.fromisoformat(kept["expires"]) <= datetime.now(UTC):
-            return None
-        return Caller(kept["owner"], kept["player"])
+        return found if datetime.now(UTC) < found.expires else None
 
     def delete_of(self, caller: Caller) -> int:
         """Delete a player's tokens; how many there were."""
         deleted = 0
         for path in self.folder.glob("*.token"):
             try:
-                kept = json.loads(path.read_bytes())
+                found = read_kept(path, _kept)
             except FileNotFoundError:
                 continue
-            if caller == Caller(kept["owner"], kept["player"]):
+            if found.caller == caller:
                 path.unlink(missing_ok=True)
                 deleted += 1
         return deleted
@@ -66,3 +76,8 @@ class PlayerTokens:
     def _path(self, token: str) -> Path:
         # 256 random bits, as of keys: a slow hash would guard nothing.
         return self.folder / f"{hashlib.sha256(token.encode()).hexdigest()}.token"
+
+
+def _kept(content: dict[str, Any]) -> Token:
+    caller = Caller(content["owner"], content["player"])
+    return Token(caller, content.get("key", ""), datetime.fromisoformat(content["expires"]))

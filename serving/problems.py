@@ -41,6 +41,8 @@ EXPLANATIONS = {
     "the change once more.",
     "in-progress": "The first request with this Idempotency-Key is still being answered. Ask again after the seconds "
     "in Retry-After.",
+    "erased": "All that is kept of the player was erased while the photo was on its way or being read: nothing was "
+    "kept of it. Send it again if the player wants a character after all.",
     "key-reused": "An Idempotency-Key stands for one request. Send a new one with another photo or other fields.",
     "cannot-refine": "The model in production, or the character, has no such search. Leave `refine` out, or ask for "
     "`gradient`.",
@@ -139,6 +141,13 @@ in_progress = partial(
     "The first request is still being answered",
     "a request with this Idempotency-Key is at work: ask again after the time in Retry-After",
     {"Retry-After": "1"},
+)
+erased = partial(
+    ProblemError,
+    409,
+    "erased",
+    "The player was erased meanwhile",
+    "all that is kept of the player was erased after this request began, and nothing was kept of it",
 )
 changed_since = partial(
     ProblemError,

@@ -11,9 +11,11 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from engine.files import write_whole
+from engine.files import write_durable
 from serving.expiring import delete_older
+from serving.kept_json import read_kept
 
 SYMBOLS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 LENGTH = 8
@@ -53,14 +55,16 @@ class ShortCodes:
         left of that."""
         now = datetime.now(UTC).replace(microsecond=0)
         known = self._read(self._of(id))
-        if known and known.expires >= min(now + lives / 2, before):
+        works = known and self._read(self._path(known.code)) == known  # not each that a version before made
+        if known and works and known.expires >= min(now + lives / 2, before):
             return known
         if known:
             self._path(known.code).unlink(missing_ok=True)
         made = ShortCode(self._reserve(), id, min(now + min(lives, LONGEST), before))
         content = json.dumps({"code": made.code, "id": id, "expires": made.expires.isoformat()}).encode()
-        write_whole(self._of(id), content)
-        write_whole(self._path(made.code), content)
+        # In this order: a code that its character has must work, also after what is interrupted in between.
+        write_durable(self._path(made.code), content)
+        write_durable(self._of(id), content)
         return made
 
     def find(self, text: str) -> str | None:
@@ -92,14 +96,18 @@ class ShortCodes:
 
     def _read(self, path: Path) -> ShortCode | None:
         try:
-            content = json.loads(path.read_bytes() or b"null")
+            if not path.stat().st_size:  # it is being made
+                return None
+            return read_kept(path, _code)
         except FileNotFoundError:
             return None
-        # Empty: it is being made.
-        return content and ShortCode(content["code"], content["id"], datetime.fromisoformat(content["expires"]))
 
     def _path(self, code: str) -> Path:
         return self.folder / f"{code}.code"
 
     def _of(self, id: str) -> Path:
         return self.folder / f"{id}.id"
+
+
+def _code(content: dict[str, Any]) -> ShortCode:
+    return ShortCode(content["code"], content["id"], datetime.fromisoformat(content["expires"]))

@@ -11,7 +11,7 @@ from typing import Any
 
 from serving import problems
 from serving.access import Asking
-from serving.character_store import ChangedSince, UnknownCharacter
+from serving.character_store import ChangedSince, ErasedMeanwhile, UnknownCharacter
 from serving.dependencies import AppState
 from serving.idempotency import Claim, InProgress, KeyReused
 
@@ -22,6 +22,8 @@ async def in_store(call: Any, *arguments: Any) -> Any:
         return await asyncio.to_thread(call, *arguments)
     except UnknownCharacter as error:
         raise problems.unknown_character() from error
+    except ErasedMeanwhile as error:
+        raise problems.erased() from error
     except ChangedSince as error:
         raise problems.changed_since() from error
     except OSError as error:

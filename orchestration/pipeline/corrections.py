@@ -162,8 +162,8 @@ def _final_rows(served: CorrectionStore, forgotten: ForgottenRows, today: date) 
 
 
 def _row(row: Correction) -> dict[str, Any]:
-    # Whose key it was is the service's own business.
-    return row.model_dump(mode="json", exclude={"owner", "changed"})
+    # Whose key it was, and how long the character is kept, is the service's own business.
+    return row.model_dump(mode="json", exclude={"owner", "changed", "expires"})
 
 
 class _Encoders:

@@ -10,11 +10,12 @@ from fastapi import APIRouter, File, Form, Header, HTTPException, Response, Uplo
 from pydantic import Field
 
 from serving import problems
-from serving.access import Creator, Reader
+from serving.access import Asking, Creator, Reader
 from serving.character_store import UnknownCharacter
 from serving.creation import make
-from serving.dependencies import State
+from serving.dependencies import AppState, State
 from serving.editing import edited
+from serving.idempotency import Claim
 from serving.responses import shown, tagged
 from serving.routers.parameters import Aligned, IdempotencyKey, KeepPhoto, Player, Refine, ShareCorrections
 from serving.schemas import MOST_OF_A_NAME, Batch, BatchItem, CharacterResponse, Edit
@@ -51,14 +52,24 @@ async def create_character(
         fields = repr((aligned, refine, shares, keep_photo, player)).encode()
         sent = hashlib.sha256(request.photo).digest() + fields
         async with once(state, asking, idempotency_key, sent) as claim:
-            if claim.id:
-                made = shown(state, await in_store(state.characters.get, claim.id, asking.caller))
+            if made := await _made_before(state, asking, claim):
                 response.headers["Idempotency-Replayed"] = "true"
             else:
-                made = await make(state, asking, request, keep_photo, player)
-                claim.id = made.id
+                made = await make(state, asking, request, keep_photo, player, claim.id)
     response.headers["Location"] = made.links.self
     return made
+
+
+async def _made_before(state: AppState, asking: Asking, claim: Claim) -> CharacterResponse | None:
+    """What came of the request when it came before. Raises ProblemError where that is not there any more."""
+    if not claim.begun:
+        return None
+    try:
+        return shown(state, await in_store(state.characters.get, claim.id, asking.caller))
+    except problems.ProblemError as problem:
+        if claim.made or problem.kind != "unknown-character":
+            raise
+        return None
 
 
 @router.post(

@@ -14,8 +14,9 @@ from serving.access import Asking, Creator, asking_of
 from serving.character_store import Caller
 from serving.creation import make
 from serving.dependencies import AppState, State
+from serving.idempotency import Claim
 from serving.job_store import Job, UnknownJob, described
-from serving.jobs import MOST_TAKEOVERS
+from serving.jobs import MOST_TAKEOVERS, Full
 from serving.routers.parameters import IdempotencyKey, KeepPhoto, Refine
 from serving.schemas import MOST_OF_A_NAME, JobResponse
 from serving.store_access import in_store, once, require_free_disk
@@ -72,17 +73,18 @@ async def create_job(
             state.jobs.webhooks.require_allowed(callback)
         except NotAllowed as error:
             raise problems.not_allowed(str(error)) from error
-    if state.jobs.is_full:
-        raise problems.busy(f"{state.jobs.capacity} jobs run, as many as may", 30)
     contents = [await file.read() for file in photo]
 
-    async def begin() -> Job:
+    async def begin(id: str = "") -> Job:
         if keep_photo:
             await require_free_disk(state)
         names, players = [file.filename or "" for file in photo], [asking.of_player(one).player for one in player]
         options: dict[str, Any] = {"players": players, "callback": callback, "keep_photo": keep_photo, "refine": refine}
+        options["begun"] = asking.begun
         try:
-            return await state.jobs.start(asking.caller.owner, names, contents, **options)
+            return await state.jobs.start(asking.caller.owner, names, contents, id=id, **options)
+        except Full as error:
+            raise problems.busy(f"{state.jobs.capacity} jobs run, as many as may", 30) from error
         except OSError as error:
             raise problems.no_storage() from error
 
@@ -92,12 +94,10 @@ async def create_job(
         sent = b"".join(hashlib.sha256(content).digest() for content in contents)
         fields = repr(("job", keep_photo, player, callback, refine)).encode()
         async with once(state, asking, idempotency_key, sent + fields) as claim:
-            if claim.id:
-                job = await _found(state, asking, claim.id)
+            if job := await _begun_before(state, asking, claim):
                 response.headers["Idempotency-Replayed"] = "true"
             else:
-                job = await begin()
-                claim.id = job.id
+                job = await begin(claim.id)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return JobResponse.model_validate(described(job))
 
@@ -116,6 +116,18 @@ async def cancel_job(state: State, asking: Creator, job: str) -> None:
         await state.jobs.cancel(job, asking.caller.owner)
     except UnknownJob as error:
         raise problems.unknown_job() from error
+
+
+async def _begun_before(state: AppState, asking: Asking, claim: Claim) -> Job | None:
+    """The job of the request when it came before. Raises ProblemError where that is not there any more."""
+    if not claim.begun:
+        return None
+    try:
+        return await _found(state, asking, claim.id)
+    except problems.ProblemError as problem:
+        if claim.made or problem.kind != "unknown-job":
+            raise
+        return None
 
 
 async def _found(state: AppState, asking: Asking, id: str) -> Job:
@@ -146,7 +158,7 @@ async def _patiently(state: AppState, job: Job, number: int, content: bytes | No
     request, tries = PredictRequest(content, refine=job.refine), 0
     while True:
         # A key may go while its job waits.
-        asking = asking_of(state, Caller(job.owner, job.player(number)))
+        asking = asking_of(state, Caller(job.owner, job.player(number)), job.since)
         if asking is None:
             raise problems.no_key()
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -12,8 +13,9 @@ from fastapi import APIRouter, Path, Response
 
 from serving import problems
 from serving.access import Host
-from serving.character_store import Caller, UnknownCharacter
+from serving.character_store import Caller
 from serving.dependencies import AppState, State
+from serving.job_store import Job
 from serving.openapi import file
 from serving.responses import shown
 from serving.schemas import MOST_OF_A_NAME, Erased, PlayerCharacters, TokenRequest, TokenResponse
@@ -33,7 +35,8 @@ async def create_token(state: State, asking: Host, wanted: TokenRequest) -> Toke
     """A short-lived token for one player: the page takes it in the place of a key, and it is for this player's
     characters alone. It is never worth more than the key that made it."""
     lives = timedelta(seconds=wanted.seconds)
-    token, expires = await in_store(state.tokens.make, asking.of_player(wanted.player), lives)
+    key = asking.key.digest if asking.key else ""
+    token, expires = await in_store(state.tokens.make, asking.of_player(wanted.player), lives, key)
     return TokenResponse(token=token, expires=expires)
 
 
@@ -46,8 +49,8 @@ async def list_characters(state: State, asking: Host, player: Player) -> PlayerC
 
 @router.get("/players/{player:path}/export", response_class=Response, responses={200: file("application/zip")})
 async def export_player(state: State, asking: Host, player: Player) -> Response:
-    """All that is kept of a player, as a .zip: each character's document, its photo where that was kept, and what was
-    kept of changes."""
+    """All that is kept of a player, as a .zip: each character's document, its photo where that was kept, what was kept
+    of changes, and what jobs have of the player."""
     content = await in_store(_packed, state, asking.of_player(player))
     headers = {"Content-Disposition": 'attachment; filename="player.zip"'}
     return Response(content, media_type="application/zip", headers=headers)
@@ -55,24 +58,21 @@ async def export_player(state: State, asking: Host, player: Player) -> Response:
 
 @router.delete("/players/{player:path}/characters")
 async def erase_player(state: State, asking: Host, player: Player) -> Erased:
-    """Erase all that is kept of a player: characters, photos, what was kept of changes, and tokens, which are good for
-    nothing from now on. What a model learnt of changes before is taken back by `likeness forget`."""
+    """Erase all that is kept of a player: characters, photos, what was kept of changes and in jobs, and tokens, which
+    are good for nothing from now on. What was sent before and is being read becomes no character. What a model learnt
+    of changes before is taken back by `likeness forget`."""
     return await in_store(_erased, state, asking.of_player(player))
 
 
 def _erased(state: AppState, caller: Caller) -> Erased:
     tokens = state.tokens.delete_of(caller)  # first: nobody makes new characters meanwhile
+    # Then the characters: what others have begun to make of the player comes to nothing from here on.
+    characters = state.characters.erase_player(caller)
+    for id in characters:
+        state.codes.delete_of(id)
     state.jobs.erase_player(caller)
     corrections = sum(state.corrections.withdraw(row.id, caller) for row in state.corrections.of_player(caller))
-    characters = 0
-    for record in state.characters.of_player(caller):
-        try:
-            state.characters.delete(record.id, caller)
-            state.codes.delete_of(record.id)
-        except UnknownCharacter:  # it expired just now
-            continue
-        characters += 1
-    return Erased(characters=characters, corrections=corrections, tokens=tokens)
+    return Erased(characters=len(characters), corrections=corrections, tokens=tokens)
 
 
 def _packed(state: AppState, caller: Caller) -> bytes:
@@ -86,8 +86,17 @@ def _packed(state: AppState, caller: Caller) -> bytes:
                 file.writestr(f"{record.id}/photo.{media_type.rpartition('/')[2]}", content, zipfile.ZIP_STORED)
         for row in state.corrections.of_player(caller):
             file.writestr(f"{row.id}/corrections.json", _text(row.model_dump(mode="json", exclude={"owner"})))
+        if jobs := [_in_job(job, numbers) for job, numbers in state.jobs.store.of_player(caller)]:
+            file.writestr("jobs.json", _text(jobs))
     return archive.getvalue()
 
 
-def _text(document: dict[str, Any]) -> str:
+def _in_job(job: Job, numbers: Sequence[int]) -> dict[str, Any]:
+    """What a job has of a player: photos by these numbers, and what became of them so far."""
+    results = dict(enumerate(job.results))
+    photos = [{"name": job.names[number], **results.get(number, {})} for number in numbers]
+    return {"id": job.id, "created": job.created, "photos": photos}
+
+
+def _text(document: Any) -> str:
     return json.dumps(document, indent=2) + "\n"

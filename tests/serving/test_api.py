@@ -574,7 +574,7 @@ def test_a_disk_that_is_full_is_told(client: TestClient, app: FastAPI, monkeypat
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("serving.character_store.write_whole", full)
+    monkeypatch.setattr("serving.character_store.write_durable", full)
     answer = post(client, astronaut())
     assert (answer.status_code, problem(answer)) == (503, "no-storage")
     assert int(answer.headers["retry-after"]) > 0

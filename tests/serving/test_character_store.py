@@ -3,14 +3,14 @@
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from filelock import FileLock, Timeout
 
-from serving.character_store import Caller, ChangedSince, CharacterStore, UnknownCharacter
+from serving.character_store import Caller, ChangedSince, CharacterStore, ErasedMeanwhile, Record, UnknownCharacter
 
 DAY = timedelta(days=1)
 ANN, BOB, NOBODY = Caller("ann"), Caller("bob"), Caller("")
@@ -42,11 +42,6 @@ def test_a_players_characters_are_found_by_the_player_and_seen_by_nobody_else_of
             characters.get(made[0].id, other)
     characters.delete(made[0].id, mine)
     assert [record.id for record in characters.of_player(mine)] == [made[1].id]
-    for _ in range(2):  # a folder goes when nothing was in it for as long
-        for path in tmp_path.rglob("*"):
-            os.utime(path, (0, 0))
-        characters.delete_expired()
-    assert characters.of_player(mine) == [] and not files(tmp_path) and not any((tmp_path / ".players").iterdir())
 
 
 def test_a_change_keeps_when_it_was_made_and_when_it_goes(tmp_path: Path) -> None:
@@ -107,18 +102,72 @@ def test_a_players_characters_are_listed_as_they_were_made_however_fast(tmp_path
     assert [record.id for record in characters.of_player(mine)] == made
 
 
-@pytest.mark.slow
-def test_what_has_expired_is_not_found_and_swept_away_with_its_photo(tmp_path: Path) -> None:
-    characters = CharacterStore(tmp_path, timedelta(seconds=1))
-    made = characters.add({}, NOBODY, b"photo", "image/png")
-    characters.change(made.id, NOBODY, lambda document: {"edited": ["sex"]})
-    young = CharacterStore(tmp_path, DAY).add({}, NOBODY)
-    assert CharacterStore(tmp_path, DAY).delete_expired() == 0
-    for path in tmp_path.rglob(f"{made.id}.photo"):
-        os.utime(path, (0, 0))
-    time.sleep(2.1)
+def test_what_began_before_a_player_was_erased_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, elsewhere, me = CharacterStore(tmp_path, DAY), CharacterStore(tmp_path, DAY), Caller("game", "me")
+    made, begun = here.add({}, me), datetime.now(UTC)
+    assert elsewhere.erase_player(me) == [made.id]
+    with pytest.raises(ErasedMeanwhile):
+        here.add({}, me, b"photo", "image/png", begun=begun)
+    write = CharacterStore._write  # pyright: ignore[reportPrivateUsage]
+
+    def erased_meanwhile(store: CharacterStore, record: Record) -> None:
+        assert elsewhere.erase_player(me) == []
+        write(store, record)
+
+    with monkeypatch.context() as patched, pytest.raises(ErasedMeanwhile):
+        patched.setattr(CharacterStore, "_write", erased_meanwhile)
+        here.add({}, me, b"photo", "image/png", begun=datetime.now(UTC))
+    assert {path.suffix for path in files(tmp_path)} == {".erased"} and here.of_player(me) == []
+    for caller, when in ((Caller("game", "you"), begun), (me, datetime.now(UTC))):
+        here.get(here.add({}, caller, begun=when).id, caller)
+
+
+def test_what_has_expired_goes_as_was_promised_whatever_is_set_today(tmp_path: Path) -> None:
+    mine, photo = Caller("game", "me"), (b"photo", "image/png")
+    made = CharacterStore(tmp_path, -DAY).add({}, mine, *photo)
+    kept = CharacterStore(tmp_path, DAY).add({}, mine, *photo)
+    CharacterStore(tmp_path, timedelta(0)).change(kept.id, mine, lambda document: {"edited": ["sex"]})
+    today = CharacterStore(tmp_path, timedelta(0))
     with pytest.raises(UnknownCharacter):
-        characters.get(made.id, NOBODY)
-    os.utime(next(tmp_path.rglob(f"{young.id}.json")))
-    assert characters.delete_expired() == 1
-    assert [path.name for path in files(tmp_path)] == [f"{young.id}.json"]
+        today.get(made.id, mine)
+    assert CharacterStore(tmp_path, 365 * DAY).delete_expired() == 1 and today.delete_expired() == 0
+    assert sorted(path.name for path in files(tmp_path)) == sorted([kept.id, f"{kept.id}.json", f"{kept.id}.photo"])
+    today.delete(kept.id, mine)
+    for path in (tmp_path / ".players").iterdir():  # a folder goes when nothing was in it for a while
+        os.utime(path, (0, 0))
+    today.delete_expired()
+    assert not files(tmp_path) and not any((tmp_path / ".players").iterdir())
+
+
+def test_files_of_versions_before_get_their_time_and_orphans_go(tmp_path: Path) -> None:
+    characters, mine, before = CharacterStore(tmp_path, DAY), Caller("game", "me"), time.time() - 7200
+    kept, orphan = (characters.add({}, mine, b"photo", "image/png") for _ in range(2))
+    characters.path(orphan.id).unlink()
+    for path in files(tmp_path):
+        os.utime(path, (before, before))  # when it was made
+    assert characters.delete_expired() == 0
+    assert {path.stem for path in files(tmp_path)} == {kept.id}
+    assert {path.stat().st_mtime for path in files(tmp_path)} == {kept.expires.timestamp()}
+
+
+def test_what_cannot_be_deleted_keeps_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    characters = CharacterStore(tmp_path, -DAY)
+    made = [characters.add({}, NOBODY) for _ in range(3)]
+    stuck, unlink = characters.path(made[1].id), Path.unlink
+
+    def fails(path: Path, missing_ok: bool = False) -> None:
+        if path == stuck:
+            raise PermissionError(13, "Permission denied")
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", fails)
+    assert characters.delete_expired() == 2 and files(tmp_path) == [stuck] and str(stuck) in caplog.text
+
+
+def test_expired_characters_are_erased_with_their_player(tmp_path: Path) -> None:
+    mine = Caller("game", "me")
+    made = CharacterStore(tmp_path, -DAY).add({}, mine, b"photo", "image/png")
+    assert CharacterStore(tmp_path, DAY).erase_player(mine) == [made.id]
+    assert [path.suffix for path in files(tmp_path)] == [".erased"]

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from fastapi.testclient import TestClient
 
+from engine.files import write_durable
 from serving.app import build
 from serving.character_store import Caller
 from serving.corrections import digest_of_player
@@ -40,6 +41,27 @@ def test_a_code_ends_at_its_time_and_no_later_than_its_character(tmp_path: Path)
     codes, now = ShortCodes(tmp_path), datetime.now(UTC)
     assert codes.make("a", DAY, now + timedelta(hours=1)).expires <= now + timedelta(hours=1)
     assert codes.find(codes.make("b", DAY, now - timedelta(seconds=1)).code) is None
+
+
+def test_a_code_that_is_handed_out_works_whatever_was_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes, never = ShortCodes(tmp_path), datetime.now(UTC) + timedelta(days=99)
+    for written in range(2):  # the disk fails after so many files
+
+        def fails(path: Path, content: bytes, left: list[int] = [written]) -> None:  # noqa: B006
+            if not left[0]:
+                raise OSError
+            left[0] -= 1
+            write_durable(path, content)
+
+        with monkeypatch.context() as patched, pytest.raises(OSError):
+            patched.setattr("serving.short_codes.write_durable", fails)
+            codes.make(f"character {written}", DAY, never)
+        assert codes.find(codes.make(f"character {written}", DAY, never).code) == f"character {written}"
+    left = codes.make("of a version before", DAY, never)
+    (tmp_path / f"{left.code}.code").write_bytes(b"")
+    assert codes.find(codes.make("of a version before", DAY, never).code) == "of a version before"
 
 
 def test_a_bucket_is_empty_after_a_minutes_worth_and_fills_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,10 +82,13 @@ def test_only_whose_it_is_takes_it_back_and_the_pipeline_is_told(tmp_path: Path)
 def test_what_was_never_changed_goes_with_its_character_and_a_change_stays(tmp_path: Path) -> None:
     store, long_ago = CorrectionStore(tmp_path), TODAY - timedelta(days=8)
     rows = [row(), row(day=long_ago), row({"parameters": {"nose": 0.9}}, day=long_ago)]
+    rows += [row(day=long_ago, expires=TODAY), row(expires=TODAY - timedelta(days=1))]
     for each in rows:
         store.add(each)
-    assert store.delete_unchanged(timedelta(days=7)) == 1
-    assert {id for id, _ in store.rows()} == {rows[0].id, rows[2].id}
+    assert store.delete_unchanged(timedelta(days=7)) == 2
+    assert {id for id, _ in store.rows()} == {rows[0].id, rows[2].id, rows[3].id}, (
+        "as was promised, where that is known"
+    )
 
 
 def test_a_file_that_is_none_is_told_apart(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import SimpleQueue
@@ -14,19 +15,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
 from serving import jobs, problems
-from serving.character_store import Caller
+from serving.app import build
+from serving.character_store import Caller, CharacterStore
 from serving.configuration import ServiceSettings
 from serving.job_store import Job, JobStore, UnknownJob
-from serving.jobs import MOST_TAKEOVERS, Jobs
+from serving.jobs import MOST_TAKEOVERS, Full, Jobs
 from serving.routers import jobs as router
 from serving.routers.jobs import read_photo
 from serving.usage import OverLimit
 from serving.webhooks import NotAllowed, Webhooks
-from tests.serving.support import until
+from tests.serving.support import Shelf, astronaut, paths, until
 
+HERE = "http://127.0.0.1"
 SECRET = "whsec_bGlrZW5lc3MgaXMgdGVzdGVkIHdpdGggdGhpcw=="
 Heard = SimpleQueue[tuple[Mapping[str, str], bytes]]
 
@@ -126,6 +130,26 @@ def test_a_job_is_its_owners_and_can_be_cancelled(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_of_jobs_that_come_at_once_no_more_are_taken_than_there_is_room_for(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with jobs_in(tmp_path).running(reads_one) as all_jobs:
+            coming = (all_jobs.start("game", ["a", "b"], [b"A", b"B"]) for _ in range(5))
+            taken = await asyncio.gather(*coming, return_exceptions=True)
+            assert [type(one) for one in taken if not isinstance(one, Job)] == [Full] * 4
+            assert len(all_jobs.store.open_ids()) == 1
+
+    asyncio.run(run())
+
+
+def test_a_job_that_is_sent_again_is_found_though_no_other_may_begin(tmp_path: Path) -> None:
+    client = TestClient(build(ServiceSettings(workers=1, jobs=1), Shelf({}, None), paths(tmp_path)), HERE)
+    files = [("photo", ("a.png", astronaut(), "image/png"))]
+    with client:  # the photo waits for a model
+        first, again, other = (client.post("/v1/jobs", files=files, headers={"Idempotency-Key": key}) for key in "aab")
+    assert (first.status_code, again.status_code) == (202, 202) and again.json()["id"] == first.json()["id"]
+    assert other.status_code == 429 and other.json()["type"] == "/problems/busy"
+
+
 def test_a_job_in_memory_is_lost_with_its_process_and_the_game_is_told(tmp_path: Path, impatient: None) -> None:
     async def run(site: str) -> None:
         async with jobs_in(tmp_path).running(reads_one) as before:
@@ -168,6 +192,51 @@ def test_a_spooled_job_goes_on_where_it_was_left(tmp_path: Path, impatient: None
     asyncio.run(run())
 
 
+def test_what_was_interrupted_before_the_job_was_written_begins_anew_under_its_id(tmp_path: Path) -> None:
+    async def run() -> None:
+        all_jobs, id = jobs_in(tmp_path, spool=tmp_path / "spool"), "x" * 22
+        all_jobs.store.photos.put(id, [b"A", b"B", b"C"])
+        all_jobs.store.path(id, ".open").touch()
+        async with all_jobs.running(read):
+            done = await end(all_jobs, await all_jobs.start("game", ["a"], [b"D"], id=id))
+        assert (done.id, [result["read"] for result in done.results]) == (id, ["D"])
+
+    asyncio.run(run())
+
+
+def test_an_erased_player_is_read_no_more_and_gone_from_jobs_of_other_machines_and_of_before(tmp_path: Path) -> None:
+    me, read_of, others_turn = Caller("game", "me"), list[bytes | None](), asyncio.Event()
+    characters = CharacterStore(tmp_path / "characters", timedelta(1))
+
+    def a_machines() -> Jobs:
+        return Jobs(JobStore(tmp_path / "jobs", 3600, is_erased=characters.is_erased), 1, Webhooks((), SECRET))
+
+    async def slowly(job: Job, number: int, content: bytes | None) -> dict[str, Any]:
+        read_of.append(content)
+        await asyncio.wait_for(others_turn.wait(), 20)
+        return {"id": job.characters[number]}
+
+    async def run() -> None:
+        elsewhere = a_machines()
+        before = Job("before", "game", "2026-01-01T00:00:00+00:00", ["my.png"], ["me"], state="done")
+        elsewhere.store.add(before, [])
+        elsewhere.store.close("before")
+        async with a_machines().running(slowly) as here:
+            job = await here.start("game", ["my", "your", "my too"], [b"A", b"B", b"C"], players=["me", "you", "me"])
+            await until(lambda: read_of, 20)
+            assert [numbers for _, numbers in elsewhere.store.of_player(me)] == [[0], [0, 2]]
+            characters.erase_player(me)
+            elsewhere.erase_player(me)
+            others_turn.set()
+            done = await end(here, job)
+        assert read_of == [b"A", b"B", None]
+        assert (done.names, done.players[1], done.state) == (["", "your", ""], "you", "done")
+        assert [result["name"] for result in done.results] == done.names
+        assert not elsewhere.store.of_player(me) and "my" not in elsewhere.store.path("before").read_text()
+
+    asyncio.run(run())
+
+
 def test_a_message_is_sent_again_also_by_the_next_process_until_it_is_taken(tmp_path: Path, impatient: None) -> None:
     async def run(site: str, heard: Heard) -> None:
         async with jobs_in(tmp_path, site, pauses=(0.01, 60.0, 60.0)).running(read) as before:
@@ -204,3 +273,29 @@ def test_a_photo_over_which_processes_end_is_given_up() -> None:
     nobody: Any = None  # is asked
     result = asyncio.run(read_photo(nobody, job, 0, b"A"))
     assert result["problem"]["type"] == "/problems/model-died"
+
+
+def test_a_damaged_job_keeps_no_other_from_being_taken_over(tmp_path: Path, impatient: None) -> None:
+    store, long_ago = jobs_in(tmp_path).store, time.time() - 900
+    for id in ("damaged", "fails", "whole"):
+        job = Job(id, "game", "", ["a"], characters=["x"], keep_photo=True, spooled=True)
+        store.add(job, [b"A"])
+        os.utime(store.path(id), (long_ago, long_ago))
+    store.path("damaged").write_bytes(b"{")
+    os.utime(store.path("damaged"), (long_ago, long_ago))
+
+    async def run() -> None:
+        all_jobs = jobs_in(tmp_path)
+        took = all_jobs._left  # pyright: ignore[reportPrivateUsage]
+
+        def left(id: str, has_room: bool) -> Any:
+            if id == "fails":
+                raise OSError("this one alone")
+            return took(id, has_room)
+
+        all_jobs._left = left  # pyright: ignore[reportPrivateUsage]
+        async with all_jobs.running(read):
+            await until(lambda: store.open_ids() == ["fails"], 20)
+        assert store.read("whole").state == "done" and not store.path("damaged").exists()
+
+    asyncio.run(run())

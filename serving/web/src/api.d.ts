@@ -465,8 +465,9 @@ export interface paths {
         post?: never;
         /**
          * Erase Player
-         * @description Erase all that is kept of a player: characters, photos, what was kept of changes, and tokens, which are good for
-         *     nothing from now on. What a model learnt of changes before is taken back by `likeness forget`.
+         * @description Erase all that is kept of a player: characters, photos, what was kept of changes and in jobs, and tokens, which
+         *     are good for nothing from now on. What was sent before and is being read becomes no character. What a model learnt
+         *     of changes before is taken back by `likeness forget`.
          */
         delete: operations["erase_player"];
         options?: never;
@@ -483,8 +484,8 @@ export interface paths {
         };
         /**
          * Export Player
-         * @description All that is kept of a player, as a .zip: each character's document, its photo where that was kept, and what was
-         *     kept of changes.
+         * @description All that is kept of a player, as a .zip: each character's document, its photo where that was kept, what was kept
+         *     of changes, and what jobs have of the player.
          */
         get: operations["export_player"];
         put?: never;
