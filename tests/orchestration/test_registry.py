@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,14 @@ def other_code(folder: Path) -> Path:
     assert "return tuple(text for _, text in self.remarks)" in text
     predictor.write_text(text.replace("return tuple(text for", 'return ("later",) + tuple(text for'))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def own_code() -> Iterator[None]:
+    """Versions with one code share its module, which finds no more of it once the first test's folder is deleted."""
+    yield
+    for name in [name for name in sys.modules if name.startswith("likeness_")]:
+        del sys.modules[name]
 
 
 def portrait() -> bytes:
