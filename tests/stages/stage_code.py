@@ -53,10 +53,11 @@ def read(module: str) -> Module:
     assert file is not None, module
     tree, found = ast.parse(file.read_text(encoding="utf-8")), Module()
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
+        if isinstance(node, ast.ImportFrom):
+            origin = _origin(module, file, node)
             for alias in node.names:
-                whole = f"{node.module}.{alias.name}"
-                target = (whole, "") if file_of(whole) else (node.module, alias.name)
+                whole = f"{origin}.{alias.name}"
+                target = (whole, "") if file_of(whole) else (origin, alias.name)
                 found.imported[alias.asname or alias.name] = target
         elif isinstance(node, ast.Import):
             for alias in node.names:
@@ -65,6 +66,15 @@ def read(module: str) -> Module:
         for name in _names(statement):
             found.defined.setdefault(name, []).append(_Bare().visit(statement))
     return found
+
+
+def _origin(module: str, file: Path, node: ast.ImportFrom) -> str:
+    """The whole name of the module that something is imported from, also by `from .other import`."""
+    if not node.level:
+        return node.module or ""
+    up = node.level - (file.name == "__init__.py")
+    above = module.split(".")[: -up or None]
+    return ".".join([*above, node.module] if node.module else above)
 
 
 def _names(statement: ast.stmt) -> list[str]:

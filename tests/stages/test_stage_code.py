@@ -21,8 +21,10 @@ def run(inputs, config, out, context):
     (out / "a.txt").write_text(greeting() * sums.double(config.count))
     return {}
 '''
-SUMS = "def double(number):\n    return 2 * number\n\ndef half(number):\n    return number / 2\n"
+SUMS = "from .parts import TWO\n\ndef double(number):\n    return TWO * number\n\ndef half(number):\n    return number / 2\n"
+PARTS = "TWO = 2\n"
 WORDS = 'HELLO = "hello"\n\ndef greeting():\n    return HELLO\n'
+CODE = {"stages_one": STAGE, "models_sums": SUMS, "models_parts": PARTS, "stages_words": WORDS}
 Hash = Callable[..., str]
 
 
@@ -33,7 +35,7 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hash:
 
     def hash_with(**files: str) -> str:
         stage_code.read.cache_clear()
-        for name, text in {"stages_one": STAGE, "models_sums": SUMS, "stages_words": WORDS, **files}.items():
+        for name, text in (CODE | files).items():
             path = tmp_path / f"{name.replace('_', '/', 1)}.py"
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
@@ -46,10 +48,11 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hash:
     "files",
     [
         {"stages_words": WORDS.replace('"hello"', '"good day"')},
-        {"models_sums": SUMS.replace("2 * number", "number + number")},
+        {"models_sums": SUMS.replace("TWO * number", "number + number")},
+        {"models_parts": "TWO = 3\n"},
         {"stages_one": STAGE.replace("count: int = 1", "count: int = 2")},
     ],
-    ids=["a constant two modules away", "a helper", "a default"],
+    ids=["a constant two modules away", "a helper", "what a helper imports from its own package", "a default"],
 )
 def test_a_change_of_what_a_stage_reaches_changes_its_hash(code: Hash, files: dict[str, str]) -> None:
     assert code(**files) != code()
