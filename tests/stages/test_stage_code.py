@@ -21,7 +21,14 @@ def run(inputs, config, out, context):
     (out / "a.txt").write_text(greeting() * sums.double(config.count))
     return {}
 '''
-SUMS = "from .parts import TWO\n\ndef double(number):\n    return TWO * number\n\ndef half(number):\n    return number / 2\n"
+SUMS = """from .parts import TWO
+
+def double(number):
+    return TWO * number
+
+def half(number):
+    return number / 2
+"""
 PARTS = "TWO = 2\n"
 WORDS = 'HELLO = "hello"\n\ndef greeting():\n    return HELLO\n'
 CODE = {"stages_one": STAGE, "models_sums": SUMS, "models_parts": PARTS, "stages_words": WORDS}
