@@ -567,8 +567,8 @@ def test_the_gate_judges_against_production_of_now_when_it_moved_since_the_score
     run.registry.alias_store.promote("2", "ben", "by hand")
     asked: list[tuple[str, ...]] = []
 
-    def again(*given: Any) -> dict[str, Any]:
-        asked.append(given[2:4])
+    def again(_: Any, candidate: versions.Version, production: versions.Version, __: Any) -> dict[str, Any]:
+        asked.append((candidate.md5, production.md5))
         return beside(0.7, 0.8, md5=md5["2"])
 
     monkeypatch.setattr(comparison, "again", again)
