@@ -2,7 +2,7 @@
 # dagster 1.13.27 (PyPI): of an asset that is made several times between two ticks, as partitions made side by side are, an
 # `@asset_sensor` is called with the newest event alone, and its cursor moves past the others: nobody ever hears of them. It
 # says neither so in the log nor in its tick. A `@sensor` that asks `fetch_materializations` for what came after its cursor,
-# oldest first, hears all.
+# oldest first, hears all. Open since November 2025: github.com/dagster-io/dagster/issues/32853.
 # Seen: made a, b, c; asset_sensor heard c; sensor heard a, b, c.
 # Ends with a status other than 0 when that has changed.
 set -euo pipefail
