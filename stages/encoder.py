@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from engine.processes import release_memory
 from engine.schema import Schema
 from models import images
 from models.attributes import Attributes
@@ -392,8 +393,10 @@ class _Stage:
 
     def run(self, out: Path) -> dict[str, float]:
         config = self.config
+        release_memory()  # of the maps that features were made from
         if self.start is None:
             shrinkage, started = self._start_linear() if config.linear_start else None, {}
+            release_memory()  # the regression takes its features several times, in double precision
         else:
             shrinkage = read_meta(self.start).get("shrinkage")
             started = {"start": fingerprint(self.start / WEIGHTS.names[0])["sha256"]}
