@@ -76,6 +76,7 @@ class ChoiceReader(nn.Module):
         age: NDArray,
     ) -> None:
         """From people whose choices are known: readings [P, A], chosen [P, G], sex [P] in [0, 1] and age [P] in years.
+        Fitted in double precision.
 
         `columns`: the readings that each group is read from. `decays`: of each group's weights, beside the mean cross
         entropy.
@@ -91,7 +92,7 @@ class ChoiceReader(nn.Module):
             self.bias[rows] = torch.from_numpy(np.log(shares)).float()
             if len(np.unique(column)) > 1:
                 model = LogisticRegression(C=1 / (2 * decays[group] * len(column)), max_iter=300)
-                model.fit(readings[:, at], column)
+                model.fit(readings[:, at].astype(np.float64), column)
                 weight, bias = np.asarray(model.coef_), np.asarray(model.intercept_)
                 if len(weight) == 1:  # of two classes, sklearn reads the second one alone
                     weight, bias = (np.concatenate([0 * value, value]) for value in (weight, bias))

@@ -44,8 +44,9 @@ from stages.training.choice_readings import fit_choices, seen_architecture
 from stages.training.corrections import ROWS, CorrectionSet, corrected_loss, sliders_of
 from stages.training.encoder_config import EncoderConfig
 from stages.training.features import ContentCache, FeatureExtractor, LabelledFeatures
+from stages.training.ridge import fit_ridge
 
-VERSION = "10"
+VERSION = "11"
 INPUTS = (
     "embedded", "aligned_faces", "identity_model", "parsing_model", "rendered_pairs", "imitator", "identity_imitator",
     "character",
@@ -261,17 +262,13 @@ class _Stage:
 
         Portraits where there are any: renders of another world would bend the line.
         """
-        from sklearn.linear_model import RidgeCV
-
         if not self.supervision or self.encoder.prior is None:
             raise ValueError("linear_start needs the facial prior and supervision: set `prior` and a `supervise_...`")
         known = self.supervision[-1]
         targets = self.encoder.prior.cpu().to_coefficients(known.x[:, : self.schema.n_sliders])
-        ridge = RidgeCV(alphas=SHRINKAGE, alpha_per_target=True)
-        of_identity = known.features[:, : self.encoder.features.width]
-        ridge.fit(of_identity.double().numpy(), targets.double().numpy())
-        self.encoder.start_linear(torch.from_numpy(ridge.coef_).float(), torch.from_numpy(ridge.intercept_).float())
-        return np.asarray(ridge.alpha_).tolist()
+        ridge = fit_ridge(known.features[:, : self.encoder.features.width], targets, SHRINKAGE)
+        self.encoder.start_linear(ridge.weight.float(), ridge.bias.float())
+        return ridge.strengths.tolist()
 
     def batch_at(self, k: int) -> Batch:
         """Batch k; all batches of one step take the same terms, however many devices and batches make it."""
@@ -396,7 +393,6 @@ class _Stage:
         release_memory()  # of the maps that features were made from
         if self.start is None:
             shrinkage, started = self._start_linear() if config.linear_start else None, {}
-            release_memory()  # the regression takes its features several times, in double precision
         else:
             shrinkage = read_meta(self.start).get("shrinkage")
             started = {"start": fingerprint(self.start / WEIGHTS.names[0])["sha256"]}

@@ -81,7 +81,7 @@ def fit_choices(encoder: Encoder, look: Look, schema: Schema, known: LabelledFea
     )
     chosen = choices(known.x, schema.n_sliders, schema.group_sizes).numpy()
     years = YOUNGEST + (OLDEST - YOUNGEST) * age
-    encoder.choices.fit(known.features.double().numpy(), chosen, columns, decays, sex, years)
+    encoder.choices.fit(known.features.numpy(), chosen, columns, decays, sex, years)
     for number, group in enumerate(schema.groups):
         for choice, odds in look.bias.get(group.name, {}).items():
             if choice in group.choices:
