@@ -117,7 +117,9 @@ def build_state(
         schema_md5s=Schema.md5s(paths.character),
         presets=presets_of(schema, service.presets),
         models=models,
-        rendering=RenderService(paths.character, paths.embedded, paths.home / "drawn"),
+        rendering=RenderService(
+            paths.character, paths.embedded, paths.home / "drawn", idle_seconds=lambda: models.idle_seconds
+        ),
         characters=characters,
         idempotency_keys=IdempotencyKeys(folder / ".requests"),
         corrections=CorrectionStore.of(service, paths.character.name, paths.home),

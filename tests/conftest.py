@@ -28,7 +28,7 @@ LONGEST = (
     "orchestration/test_checks.py",
     "orchestration/test_automation.py",
     "orchestration/test_erase.py",
-    "orchestration/test_promotion.py",
+    "orchestration/test_promotion_by_the_gate.py",
     "orchestration/test_backup.py",
     "orchestration/test_results.py",
     "orchestration/test_run_cache.py",

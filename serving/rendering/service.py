@@ -7,7 +7,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ START_SECONDS = 300.0  # a first start compiles the renderer's kernels and paint
 STARTS_EVERY = 10  # seconds between two starts, where the first failed
 RETRY_WHILE_STARTING = 5  # seconds
 IDLE_LOOK = 0.1  # seconds between two looks at whether somebody waits
+REST = 1.0  # seconds without a photo after which the processors are taken to be free
 TOLD_EVERY = 20  # files drawn ahead
 ANYBODY_WAITING = 256
 """Requests for what everybody may have that may wait; they are quick, and take turns with those for characters."""
@@ -64,6 +65,7 @@ class RenderService:
         cache: a folder for what was drawn; it may be deleted at any time.
         waiting: requests that may wait.
         timeout: seconds that a request may take.
+        idle_seconds: for how long the processors have had no photo to read.
 
     Raises SchemaError or CharacterError when the character cannot be read.
     """
@@ -76,12 +78,13 @@ class RenderService:
         device: str = "cpu",
         waiting: int = 32,
         timeout: float = 30.0,
+        idle_seconds: Callable[[], float] = lambda: math.inf,
     ) -> None:
         found = Character.load(character)
         models = ("glb", "vrm", "mhm") if found.is_embedded else ()
         self.forms = ("png", "webp", *models) if found.has_engine else ()
         """What a character can be drawn as."""
-        self.timeout = timeout
+        self.timeout, self.idle_seconds = timeout, idle_seconds
         self._document: SchemaDocument | None = None
         self._characters, self._anybody = _Turns(waiting), _Turns(ANYBODY_WAITING)
         self._process = ChildProcess(worker.__name__, str(character.resolve()), str(embedded.resolve()), device)
@@ -141,12 +144,13 @@ class RenderService:
         return content
 
     async def _draw_ahead(self) -> None:
-        """Start the process, then draw what every page shows, whenever nobody else waits."""
+        """Start the process, then draw what every page shows, whenever nobody else waits and no photo is read: drawing
+        takes a processor from those who read photos."""
         try:
             await self._in_turn(_Request(), self._anybody)
             wanted = list(_wanted_ahead(await self.document()))
             for number, (draw, compressed, given) in enumerate(wanted, start=1):
-                while self._characters.waiting or self._anybody.waiting:
+                while self._characters.waiting or self._anybody.waiting or self.idle_seconds() < REST:
                     await asyncio.sleep(IDLE_LOOK)
                 await self.cached(draw, compressed=compressed, **given)
                 if number % TOLD_EVERY == 0 or number == len(wanted):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,6 +58,8 @@ class ModelManager:
         self.queue = BatchQueue(capacity)
         self.pool: Pool | None = None
         self.why_none = "the model is being loaded"
+        self._under_way = 0
+        self._last_answer = -math.inf
         self._broken: Release | None = None
         """It failed a moment ago, and is tried again later each time."""
         self._retry_at = self._pause = 0.0
@@ -75,6 +78,11 @@ class ModelManager:
             await self.pool.drain()
         await asyncio.gather(*self._draining)
 
+    @property
+    def idle_seconds(self) -> float:
+        """For how long no photo has been read; 0 while one is read or waits."""
+        return 0.0 if self._under_way else time.monotonic() - self._last_answer
+
     async def predict(self, request: PredictRequest, seconds: float) -> ServedPrediction:
         """What the model says of a photo.
 
@@ -84,8 +92,13 @@ class ModelManager:
             raise NoModel(self.why_none)
         job = Job(request, asyncio.get_running_loop().create_future())
         self.queue.put(job)
-        async with asyncio.timeout(seconds):
-            return ServedPrediction(*await job.answer)
+        self._under_way += 1
+        try:
+            async with asyncio.timeout(seconds):
+                return ServedPrediction(*await job.answer)
+        finally:
+            self._under_way -= 1
+            self._last_answer = time.monotonic()
 
     async def _follow(self) -> None:
         if self.after is not None:

@@ -20,7 +20,7 @@ from orchestration.pipeline import runner
 from orchestration.storage.costs import KEPT, Cost, CostMeter, energy, gpus_of
 from orchestration.storage.tracking import Tracking
 from orchestration.storage.versions import Version, latest
-from tests.orchestration.test_promotion import Pipeline, likeness
+from tests.orchestration.promoting import Pipeline, likeness
 
 __all__ = ["likeness"]
 BURN = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: pass\n"

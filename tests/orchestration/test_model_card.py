@@ -20,7 +20,7 @@ from orchestration.storage.tracking import Tracking
 from orchestration.storage.version_index import VersionIndex
 from stages.data import origins
 from tests.orchestration import registered_before
-from tests.orchestration.test_promotion import Pipeline, figures, likeness, score
+from tests.orchestration.promoting import Pipeline, figures, likeness, score
 
 pytestmark = pytest.mark.slow
 

@@ -26,7 +26,7 @@ from orchestration.storage.project import Project
 from orchestration.storage.tracking import Tracking
 from orchestration.storage.version_index import VersionIndex
 from orchestration.storage.versions import latest
-from tests.orchestration.test_promotion import Pipeline, likeness, new
+from tests.orchestration.promoting import Pipeline, likeness, new
 
 __all__ = ["likeness", "new"]
 

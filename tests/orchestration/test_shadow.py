@@ -15,8 +15,8 @@ from orchestration.promotion import shadow
 from orchestration.registry.gate import Config, ShadowRule, evaluate
 from orchestration.registry.registered_models import Registry
 from serving.comparisons import Comparison, Served
+from tests.orchestration.promoting import beside, figures, likeness, registered, registry
 from tests.orchestration.test_gate import card, gate
-from tests.orchestration.test_promotion import beside, figures, likeness, registered, registry
 
 __all__ = ["likeness", "registered", "registry"]  # fixtures
 

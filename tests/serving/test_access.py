@@ -34,8 +34,8 @@ from serving.schemas import CharacterResponse
 from serving.usage import OverLimit, Usage, used
 from serving.workers.process import PredictRequest
 from tests.serving import support
+from tests.serving.api_client import HERE, SERVICE, problem
 from tests.serving.support import Shelf
-from tests.serving.test_api import HERE, SERVICE, problem
 from tests.serving.test_corrections import row as correction
 
 GAME = "https://game.example"

@@ -16,8 +16,8 @@ from serving.configuration import ServiceSettings
 from serving.keys import Keys
 from serving.problems import EXPLANATIONS, MEDIA_TYPE
 from tests.serving import support
+from tests.serving.api_client import HERE, SERVICE, post, problem
 from tests.serving.support import Shelf, astronaut
-from tests.serving.test_api import HERE, SERVICE, post, problem
 
 SERVING = (REPOSITORY / "docs" / "serving.md").read_text()
 

@@ -26,8 +26,8 @@ from serving.metrics import CanaryMetrics, ShadowMetrics
 from serving.workers.model_manager import ModelManager, ServedPrediction
 from serving.workers.process import READ, PredictRequest, PredictResult
 from tests.serving import support
+from tests.serving.api_client import HERE, post, problem
 from tests.serving.support import OBAMA, Shelf, astronaut
-from tests.serving.test_api import HERE, post, problem
 
 SETTINGS: dict[str, Any] = {"workers": 1, "timeout": 600, "follow": 0.2, "shadow": "candidate"}
 PLAYERS = [f"player {number}" for number in range(12)]

@@ -15,9 +15,9 @@ from serving.keys import Keys
 from serving.short_codes import SYMBOLS, ShortCodes, normalized
 from serving.token_bucket import TokenBuckets
 from tests.serving import support
+from tests.serving.api_client import HERE, SERVICE, problem
 from tests.serving.support import Shelf
 from tests.serving.test_access import random_document
-from tests.serving.test_api import HERE, SERVICE, problem
 
 DAY = timedelta(days=1)
 

@@ -27,8 +27,8 @@ from serving.statistics import ServedStatistics
 from serving.workers.model_manager import ServedPrediction
 from serving.workers.process import READ, PredictResult
 from tests.serving import support
+from tests.serving.api_client import post, ready
 from tests.serving.support import OBAMA, Shelf, astronaut
-from tests.serving.test_api import post, ready
 
 REMARK = {"code": "dark", "text": "the face is very dark"}
 

@@ -15,7 +15,7 @@ from engine.schema import Schema
 from orchestration.apps.export import export
 from orchestration.config.settings import Settings
 from serving.rendering.errors import Busy, CannotDraw, NoAnswer
-from serving.rendering.service import RenderService
+from serving.rendering.service import IDLE_LOOK, REST, RenderService
 from tests.serving.rendering.conftest import CHARACTER, EMBEDDED, ROOT, document
 
 pytestmark = pytest.mark.slow
@@ -130,6 +130,24 @@ def test_who_gives_up_while_waiting_costs_nothing(clay: Path) -> None:
         assert (await rendering.draw("png", document(clay), size=64)).startswith(PNG), "the second was never drawn"
 
     rendering_of(clay, work)
+
+
+def test_nothing_is_drawn_ahead_while_photos_are_read(clay: Path) -> None:
+    idle, drawn = [0.0], clay.parent / "drawn"
+
+    def files() -> list[Path]:
+        return [path for path in drawn.rglob("*") if path.is_file()]
+
+    async def work() -> None:
+        async with RenderService(clay, EMBEDDED, drawn, timeout=PATIENCE, idle_seconds=lambda: idle[0]) as rendering:
+            assert (await rendering.draw("png", document(clay), size=64)).startswith(PNG), "who asks need not wait"
+            await asyncio.sleep(5 * IDLE_LOOK)
+            assert files() == []
+            idle[0] = REST
+            while not files():
+                await asyncio.sleep(IDLE_LOOK)
+
+    asyncio.run(work())
 
 
 def test_it_stops_at_once_whatever_it_is_at(tmp_path: Path) -> None:

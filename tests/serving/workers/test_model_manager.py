@@ -1,6 +1,7 @@
 """Workers that die, releases that move: real processes with real, untrained networks."""
 
 import asyncio
+import math
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -88,10 +89,13 @@ def test_a_photo_that_kills_its_worker_is_given_up_and_its_neighbours_are_read(d
             with pytest.raises(NoModel, match="being loaded"):
                 await read(models, astronaut())
             await until(lambda: models.pool)
-            kills, good, empty = await asyncio.gather(
-                *(read(models, photo) for photo in (picture(*support.DEADLY), astronaut(), picture(64, 64))),
-                return_exceptions=True,
-            )
+            assert models.idle_seconds == math.inf
+            photos = (picture(*support.DEADLY), astronaut(), picture(64, 64))
+            reading = [asyncio.create_task(read(models, photo)) for photo in photos]
+            await asyncio.wait(reading, return_when=asyncio.FIRST_COMPLETED)
+            assert models.idle_seconds == 0, "two are still read"
+            kills, good, empty = await asyncio.gather(*reading, return_exceptions=True)
+            assert 0 < models.idle_seconds < SECONDS
             assert isinstance(kills, ChildDied)
             assert isinstance(good, ServedPrediction) and good.result.kind == READ
             assert isinstance(empty, ServedPrediction) and empty.result.kind == NO_FACE
