@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -321,5 +322,14 @@ def predict(
 
 
 def _reader(identity: IdentityModel) -> IdentityModel:
-    """The same, faster, without gradients; another version's model stays as it is, for its code is another's."""
-    return optimize_for_inference(identity) if isinstance(identity, IdentityModel) else identity
+    """The same, faster, without gradients, made once; another version's model stays as it is, for its code is
+    another's.
+    """
+    if not isinstance(identity, IdentityModel):
+        return identity
+    if identity not in _READERS:
+        _READERS[identity] = optimize_for_inference(identity)
+    return _READERS[identity]
+
+
+_READERS = WeakKeyDictionary[IdentityModel, IdentityModel]()

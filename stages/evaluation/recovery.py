@@ -42,7 +42,7 @@ def recovery(evaluation: EvaluationContext, report: Report) -> dict[str, Any]:
     variance = known.truth.var(axis=0, dtype=np.float64)
     read = metrics.explained(known.truth, known.guess, variance)
     resampled, people = metrics.resampled_means(read, known.people), metrics.count(known.people)
-    visible = evaluation.once("visible sliders", lambda: visible_sliders(evaluation))
+    visible = visible_sliders(evaluation)
     columns = {slider.name: number for number, slider in enumerate(schema.sliders)}
 
     def mean_of(names: Sequence[str]) -> Score:
@@ -99,12 +99,16 @@ def known_faces(evaluation: EvaluationContext) -> KnownFaces:
     return KnownFaces(on, table[who].to_numpy(), truth, choices, *evaluation.schema.choose(x))
 
 
-def visible_sliders(evaluation: EvaluationContext, size: int = 128) -> dict[str, float]:
-    """How much each slider, from 0 to 1, changes the frontal picture of the average face.
+def visible_sliders(evaluation: EvaluationContext) -> dict[str, float]:
+    """How much each slider, from 0 to 1, changes the frontal picture of the average face, drawn once.
 
     Mean absolute difference over the head's pixels (over all, where nobody says which those are) as a share of full
     scale, of the sliders that reach the configured threshold.
     """
+    return evaluation.once("visible sliders", lambda: _visible_sliders(evaluation, 128))
+
+
+def _visible_sliders(evaluation: EvaluationContext, size: int) -> dict[str, float]:
     schema = evaluation.schema
     sliders = np.repeat(schema.neutral_sliders()[None], 2 * schema.n_sliders, axis=0)
     for number in range(schema.n_sliders):
