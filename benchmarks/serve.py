@@ -1,14 +1,14 @@
 """What the service does under load, beside what its model alone would take and beside MLflow's own server.
 
-    python -m benchmarks.serve [--quick] [--json] [--project DIR] [--out DIR]      (make bench-serve)
+    python -m benchmarks.serve [--quick] [--megapixels N] [--json] [--project DIR] [--out DIR]      (make bench-serve)
 
 Needs a project with a model in production (`likeness run`). Clients, HTTP and models share this machine's cores, over
 loopback. Every client keeps its connection, sends a photo of data/photos, waits for the answer and sends the next; the
-answers have the aligned face. The same for `mlflow models serve` of the same version, photos in base64. Writes
-DIR/serve.json. The document:
+answers have the aligned face. The same for `mlflow models serve` of the same version, photos in base64. With
+--megapixels the photos are enlarged first, to as many as a phone's have. Writes DIR/serve.json. The document:
 
     machine      processor, cores, load before the start (another program on these cores falsifies everything), versions
-    model        name, version and photos
+    model        name, version and photos, and their megapixels where they were enlarged
     floor        milliseconds of the processor's own time a photo for decoding it, finding the face and reading it, in
                  a process for each core, all at work; photos_per_second: of all cores if nothing else cost anything
     service      for each number of clients photos_per_second, p50, p99 (seconds), answers, errors by status, the
@@ -37,6 +37,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
 
+import cv2
 import psutil
 import typer
 from rich import box
@@ -117,11 +118,12 @@ def _load(folder: Path, log: Path, barrier: Any) -> None:
 
 def _parts(folder: Path, photos: list[bytes], rounds: int) -> dict[str, float]:
     """Milliseconds a photo: decoding, finding the face, the rest of what the model's predictor does."""
-    from models.images import decode_photo
+    from models.alignment import LOOKED_AT
+    from models.images import decode_reduced
 
     model, barrier = _loaded
     with model.predictor as predictor:
-        pictures = [decode_photo(photo) for photo in photos]
+        pictures = [decode_reduced(photo, LOOKED_AT)[0] for photo in photos]
         predictor.predict_pictures(pictures)
         barrier.wait(timeout=600)
         seconds = {"decode": 0.0, "find": 0.0, "whole": 0.0}
@@ -129,7 +131,7 @@ def _parts(folder: Path, photos: list[bytes], rounds: int) -> dict[str, float]:
             for photo in photos:
                 # The processor's own time, of all threads: MediaPipe works in some of its own.
                 started = time.process_time()
-                picture = decode_photo(photo)
+                picture, _ = decode_reduced(photo, LOOKED_AT)
                 decoded = time.process_time()
                 predictor.landmarker.find(picture)
                 found = time.process_time()
@@ -280,17 +282,29 @@ def targets(document: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def measured(settings: Settings, plan: LoadPlan) -> dict[str, Any]:
+def enlarged(photo: bytes, megapixels: float) -> bytes:
+    """A photo as a JPEG of so many pixels."""
+    from models.images import decode_photo, encode_jpeg
+
+    picture = decode_photo(photo)
+    factor = (megapixels * 1e6 / picture[..., 0].size) ** 0.5
+    return encode_jpeg(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC))
+
+
+def measured(settings: Settings, plan: LoadPlan, megapixels: float | None = None) -> dict[str, Any]:
     """Everything, as one document. Raises BenchError."""
     from benchmarks.measure import machine
 
     document: dict[str, Any] = {"machine": machine()}
     paths = photos_in(settings.data / "photos") or photos_in(REPOSITORY / "examples" / "photos")
     photos = [path.read_bytes() for path in paths]
+    if megapixels:
+        photos = [enlarged(photo, megapixels) for photo in photos]
     with tempfile.TemporaryDirectory(prefix="likeness-bench-") as name:
         folder = Path(name)
         release, model = released(settings, folder / "releases")
         document["model"] = {"name": release.model, "version": release.version, "photos": len(photos)}
+        document["model"]["megapixels"] = megapixels
         notes.print(f"{release}, {len(photos)} photos; the model alone first")
         document["floor"] = floor(model, photos, plan.rounds, document["machine"]["cores"])
         document["service"] = service(settings, photos, plan, folder)
@@ -341,6 +355,9 @@ def _seconds(value: float | None) -> str:
 
 def main(
     quick: Annotated[bool, typer.Option("--quick", help="1, 8 and 64 clients, short runs.")] = False,
+    megapixels: Annotated[
+        float | None, typer.Option("--megapixels", help="Enlarge the photos to so many.", show_default="as they are")
+    ] = None,
     project: Annotated[
         Path | None, typer.Option("--project", help="A trained project.", show_default="LIKENESS_ROOT, or this one")
     ] = None,
@@ -350,7 +367,7 @@ def main(
     """Measure the service; see the head of this file for what is written."""
     settings = Settings(root=project.resolve()) if project else Settings()
     try:
-        document = measured(settings, QUICK if quick else FULL)
+        document = measured(settings, QUICK if quick else FULL, megapixels)
     except BenchError as error:
         exit_with_error(error)
         return

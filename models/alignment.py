@@ -62,6 +62,8 @@ MIRROR_68 = np.array(
 """Index of each point's partner on the other side of the face."""
 
 
+LOOKED_AT = 1280
+"""Longer side of the copy of a photo in which faces are looked for, pixels."""
 DOUBTFUL_SCORE = 0.7
 """A face that the detector is less sure of is doubtful: of 152 upright photos none is below 0.8."""
 CLEAR = 0.05
@@ -122,7 +124,7 @@ class FaceLandmarker:
     `model`: path of `face_landmarker.task`. `max_faces`: more faces than this in one photo are not counted.
     """
 
-    def __init__(self, model: Path | str, max_faces: int = 5, max_side: int = 1280) -> None:
+    def __init__(self, model: Path | str, max_faces: int = 5, max_side: int = LOOKED_AT) -> None:
         self.model, self.max_faces, self.max_side = Path(model), max_faces, max_side
         self._task: Any = None
         self._image: Any = None

@@ -21,7 +21,7 @@ QUIETEST = 0.3
 up."""
 
 
-ROWS = 8192
+ROWS = 2048
 """That are turned to double precision at a time."""
 
 

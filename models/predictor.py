@@ -15,17 +15,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .alignment import FaceLandmarker, NoFace, align, eye_distance, quality
+from .alignment import LOOKED_AT, FaceLandmarker, NoFace, align, eye_distance, quality
 from .covered import covered
 from .encoder import Encoder
 from .identity import IdentityModel
-from .images import BadImage, decode_photo
+from .images import BadImage, decode_photo, decode_reduced
 from .precision import Precision, best_precision
 from .reader import Reader
 from .weights import read_meta
 
 log = logging.getLogger(__name__)
 
+Box = tuple[float, float, float, float]
+"""left, top, right, bottom, pixels."""
 SIDE_VIEW_DEGREES = 30.0
 BLUR_SHARPNESS = 30.0
 SMALL_EYE_DISTANCE = 24.0
@@ -51,13 +53,13 @@ class Prediction:
     features: NDArray
     """What the encoder read of the face, [F]."""
     faces: int
-    box: tuple[float, float, float, float]
-    """left, top, right, bottom of the face that was taken, pixels of the upright photo."""
+    box: Box
+    """Of the face that was taken, in the upright photo."""
     yaw: float
     pitch: float
     remarks: tuple[tuple[str, str], ...]
     """What may make the character unlike the person: a code and a text each; see `remarks_of`."""
-    boxes: tuple[tuple[float, float, float, float], ...] = ()
+    boxes: tuple[Box, ...] = ()
     """The same as `box` of every face in the photo, that one first."""
     precision: Precision = "float32"
     """What the networks multiplied in."""
@@ -138,7 +140,13 @@ class Predictor:
 
     def _located_photo(self, photo: bytes | Path) -> _Located | BadImage | NoFace:
         try:
-            return self._locate(decode_photo(photo))
+            picture, scale = decode_reduced(photo, LOOKED_AT)
+            found = self._locate(picture)
+            if scale == 1 or isinstance(found, NoFace):
+                return found
+            if wants_all_pixels(found.boxes[0], self.size):
+                return self._locate(decode_photo(photo))
+            return replace(found, boxes=tuple(enlarged(box, 1 / scale) for box in found.boxes))
         except BadImage as error:
             return error
         except Exception as error:  # nobody foresaw it, and it is this photo's problem alone
@@ -209,11 +217,25 @@ def _parsed(reader: Reader) -> Iterator[list[Tensor]]:
 @dataclass(frozen=True)
 class _Located:
     crop: NDArray
-    boxes: tuple[tuple[float, float, float, float], ...]
+    boxes: tuple[Box, ...]
     """Of all faces; the first is the one that is cropped."""
     yaw: float
     pitch: float
     remarks: tuple[tuple[str, str], ...]
+
+
+def wants_all_pixels(box: Box, size: int) -> bool:
+    """Whether a face takes so little of a reduced picture that its crop of `size` pixels is sharper out of the photo as
+    it is.
+    """
+    left, top, right, bottom = box
+    return max(right - left, bottom - top) < size
+
+
+def enlarged(box: Box, factor: float) -> Box:
+    """A box of a picture, in one that is larger by a factor."""
+    left, top, right, bottom = (side * factor for side in box)
+    return left, top, right, bottom
 
 
 def smiles(landmarks: NDArray) -> bool:

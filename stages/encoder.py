@@ -203,22 +203,25 @@ class _Stage:
         # What an earlier version reads is scaled as its weights are used to.
         of_features, of_appearance = self.start is None, not self.same_appearance
         extractor.fit_channels(self.pictures, self.train_rows, of_features, of_appearance)
+        release_memory()  # of maps, and here and below of what was turned to double precision
         if of_appearance:
             extractor.fit_appearance(self.pictures, self.train_rows)
+            release_memory()
         faces = extractor.extract(self.pictures, "faces")
         renders = extractor.extract(ImageDataset(self.pairs["image"].tolist(), size, cache_bytes=0), "renders")
+        release_memory()
         if self.start is None:
             extractor.fit(faces, self.train_rows)
+            release_memory()
         self.embeddings, self.features = faces.embeddings, extractor.concat(faces)
         drawn, x = extractor.concat(renders), imitator_stage.pair_parameters(self.schema, self.pairs)
         rows = {name: _where(self.pairs["split"] == name) for name in ("train", "val")}
         self.renders = {name: LabelledFeatures(drawn[at], x[at]) for name, at in rows.items()}
         self.people: dict[str, LabelledFeatures] = {}
-        self.seen: dict[str, Tensor] = {}
-        """Of the same people, how the recogniser sees their portraits."""
+        self.seen = self.embeddings[torch.from_numpy(self._portraits("val"))]
+        """How the recogniser sees the portraits of those held out."""
         for name in ("train", "val"):
             if (at := self._portraits(name)).any():
-                self.seen[name] = self.embeddings[torch.from_numpy(at)]
                 parameters = imitator_stage.pair_parameters(self.schema, self.faces[at])
                 self.people[name] = LabelledFeatures(self.features[torch.from_numpy(at)], parameters)
         self.supervision = self._supervision()
@@ -365,7 +368,7 @@ class _Stage:
                 x = answer(known)
                 found = recovery(x.cpu(), known.x, self.schema.n_sliders, self.schema.group_sizes)
                 if name == "portraits":
-                    found["similarity"] = self._similarity(x, self.seen["val"])
+                    found["similarity"] = self._similarity(x, self.seen)
                 values |= {f"{name}_{key}{suffix}": value for key, value in found.items()}
         return values
 
@@ -390,7 +393,7 @@ class _Stage:
 
     def run(self, out: Path) -> dict[str, float]:
         config = self.config
-        release_memory()  # of the maps that features were made from
+        release_memory()  # of the rows that choices were fitted to
         if self.start is None:
             shrinkage, started = self._start_linear() if config.linear_start else None, {}
         else:

@@ -106,6 +106,20 @@ def test_a_thumbnail_is_the_photo_made_smaller_and_upright() -> None:
     assert small[10, 30, 0] > 200 and small[80, 30, 2] > 200
 
 
+def test_a_large_jpeg_is_decoded_by_halves_and_upright() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = _bytes(_left_red().resize((1203, 807)), "JPEG", exif=exif, quality=95)
+    whole = decode_photo(data)
+    for side, shape in ((90, (151, 101, 3)), (400, (602, 404, 3)), (500, whole.shape)):
+        picture, scale = images.decode_reduced(data, side)
+        assert picture.shape == shape and scale == shape[0] / 1203
+        assert picture[10, 50, 0] > 200 and picture[-10, 50, 2] > 200
+    assert images.decode_reduced(_bytes(_left_red().resize((1203, 807)), "PNG"), 90)[1] == 1
+    with pytest.raises(BadImage, match="the limit is"):
+        images.decode_reduced(data, 90, max_pixels=900_000)
+
+
 def _animated(frames: list[Image.Image], kind: str) -> bytes:
     options = {"WEBP": {"lossless": True}}.get(kind, {})
     first, *others = frames

@@ -84,6 +84,28 @@ def test_what_is_wrong_with_a_photo_is_remarked_by_code_and_in_words(
     assert words in remarks[code] and found.warnings == tuple(text for _, text in found.remarks)
 
 
+def test_a_large_jpeg_is_read_from_a_smaller_picture(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    large = cv2.resize(decode_photo(PHOTOS[-1]), None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+    data = encode_jpeg(large)
+    (whole,) = predictor.predict_pictures([decode_photo(data)])
+    assert isinstance(whole, Prediction)
+    monkeypatch.setattr("models.predictor.decode_photo", None)  # whoever decodes all of it fails
+    found = predictor.predict(data)
+    assert np.abs(np.subtract(found.box, whole.box)).max() < 0.005 * max(large.shape) and found.boxes == (found.box,)
+    assert np.abs(found.x - whole.x).max() < 0.01 and found.remarks == whole.remarks
+
+
+def test_a_small_face_in_a_large_jpeg_is_read_from_the_photo_as_it_is(predictor: Predictor) -> None:
+    photo = cv2.resize(decode_photo(PHOTOS[-1]), (400, 460), interpolation=cv2.INTER_AREA)
+    large = np.full((2600, 3000, 3), 90, np.uint8)
+    large[900 : 900 + 460, 1200 : 1200 + 400] = photo
+    data = encode_jpeg(large)
+    (whole,) = predictor.predict_pictures([decode_photo(data)])
+    found = predictor.predict(data)
+    assert isinstance(whole, Prediction) and found.box == whole.box
+    assert np.array_equal(found.aligned, whole.aligned) and np.array_equal(found.x, whole.x)
+
+
 def test_every_face_is_told_the_one_that_was_taken_first(predictor: Predictor) -> None:
     photo = decode_photo(PHOTOS[-1])
     (found,) = predictor.predict_pictures([_two(photo)])
