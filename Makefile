@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 BENCH := .venv-bench
 S3 := .venv-s3
 # What is installed is compiled when it is first imported, in setup what every command imports: all of it would take a
-# minute more. Where Python may write no bytecode, as in many images, each command would compile it again.
+# minute more. Where Python may write no bytecode, as in many images, each command would compile it again. Nothing here
+# needs a system library, which may be missing still.
 PIP := -m pip install --quiet --no-deps --no-compile
 unexport PYTHONDONTWRITEBYTECODE
-IMPORTED := dagster, dvc.repo, fastapi, great_expectations, mediapipe.tasks.python.vision, mlflow.pyfunc, sklearn.linear_model, torch, warp
+IMPORTED := dagster, dvc.repo, fastapi, great_expectations, mlflow.pyfunc, sklearn.linear_model, torch, warp
 # A file of tests stays in one process, which makes what its tests share once; tests/conftest.py says which come first.
 # Two processes for two cores; a third where tests wait for servers more than they work, unless something else is at work.
 INTEGRATION_PROCESSES ?= 3
@@ -116,7 +117,7 @@ $(VENV)/.stamp-lock: requirements.lock requirements-cpu.lock requirements-cuda.l
 
 $(VENV)/.stamp-project: $(VENV)/.stamp-lock pyproject.toml
 	$(BIN)/python $(PIP) --no-build-isolation -e .
-	$(BIN)/python -c 'import $(IMPORTED), orchestration.definitions' >/dev/null
+	$(BIN)/python -c 'import $(IMPORTED)' >/dev/null
 	@touch $@
 
 # A folder of its own: the environment stays exactly what requirements.lock says.
