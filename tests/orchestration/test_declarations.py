@@ -68,8 +68,10 @@ class Checkout:
         """Whether stages were imported, and what was declared; or the error."""
         code = ASK.format(meanwhile=meanwhile, root=str(self.root), profile=str(self.profile))
         environment = {name: value for name, value in os.environ.items() if not name.startswith("LIKENESS_")}
+        # Python's own bytecode is taken for that of a file which has its size and its time.
+        environment |= {"PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"}
         done = subprocess.run(
-            [sys.executable, "-c", code], cwd=self.root, env=environment | {"PYTHONPATH": str(self.root)},
+            [sys.executable, "-c", code], cwd=self.root, env=environment,
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == status, done.stderr
